@@ -1,0 +1,1 @@
+"""The core: types, ops, programs, tracing, errors. Nothing here knows a single op or a single transformation by name."""

@@ -1,0 +1,45 @@
+"""`Array`: what cotan's functions return. An ndarray to everyone else, with ``.at`` besides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .operators import surface
+from .tracing import Tracer
+
+__all__ = ["Array", "plain", "to_array"]
+
+
+class Array(np.ndarray[Any, np.dtype[Any]]):
+    """An ndarray with the functional updates of JAX: ``x.at[i].set(v)`` is a changed copy.
+
+    Every NumPy function takes it, and its arithmetic is NumPy's own. It is writable, like any ndarray.
+    """
+
+    __slots__ = ()
+
+    @property
+    def at(self) -> Any:
+        return surface().at(self)
+
+    def __array_namespace__(self, *, api_version: str | None = None) -> Any:
+        return surface()
+
+
+def to_array(x: Any) -> Any:
+    """A result on its way to the user: an Array; a tracer as it is. A result that only views other memory is copied."""
+    kind = type(x)
+    if kind is np.ndarray:
+        return x.view(Array) if x.base is None and x.flags.writeable else x.copy().view(Array)
+    return x if kind is Tracer or kind is Array else np.array(x).view(Array)
+
+
+def plain(x: Any) -> Any:
+    """An argument on its way in: a base-class ndarray in native byte order; scalars and tracers as they are."""
+    if isinstance(x, np.ndarray):
+        if type(x) is not np.ndarray:
+            x = x.view(np.ndarray)
+        return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
+    return x

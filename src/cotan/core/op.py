@@ -1,0 +1,133 @@
+"""The interface of an op: everything the system knows about one operation, in one class.
+
+An op is a frozen dataclass whose fields are its static parameters. Its rules are its methods:
+
+    type_rule(*types)               the result's type; raises ShapeError or DtypeError
+    impl(*arrays)                   the meaning, in NumPy; the oracle of every other rule
+    element(e, i, *readers)         the defining equation: output element i as a scalar of input elements
+    jvp(primals, tangents)          the value and its tangent, in terms of other ops; a tangent may be None (absent, that is zero)
+    linearize(primals, active)      instead of jvp, for ops that hold programs: the values and a function of the active tangents
+    transpose(y_bar, *operands)     a cotangent or None for each operand; linear operands come as `Var`s, known ones as values
+    batch(size, batched, *operands) the result for operands of which those flagged have a new leading axis, and its flag
+    examples()                      (op, operands) pairs from which the conformance tests are made
+
+``linear`` declares the operand sets in which the op is linear: ``((0,), (1,))`` for a product (in each alone), ``((0, 1),)`` for a sum
+(in both together, so with one of them fixed it is linear only if that one is zero), ``"all"`` when it is one set of all operands.
+The declaration decides whether a transpose rule is needed, is checked whenever an equation of a linear program is recorded, and gives
+the text of the error when it does not hold.
+
+Ops with ``multiple = True`` take and give tuples of results everywhere; the others single values.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Literal, TypeVar, dataclass_transform
+
+from .errors import MissingRuleError, teach
+from .tracing import current_trace
+from .types import ArrayType
+
+__all__ = ["REGISTRY", "LinearIn", "Op", "op"]
+
+LinearIn = tuple[tuple[int, ...], ...] | Literal["all"]
+Value = Any
+"""A concrete array or scalar, or a Tracer: what rules compute with."""
+
+
+class Op:
+    """A primitive operation with its static parameters. Subclass it under `op` to define one."""
+
+    name: ClassVar[str] = ""
+    verb: ClassVar[str] = ""
+    """The name by which users know the op, when it is not ``name``: integer_power is their ``power``."""
+    multiple: ClassVar[bool] = False
+    linear: ClassVar[LinearIn] = ()
+    linearize: ClassVar[Callable[..., Any] | None] = None
+    family: ClassVar[str] = ""
+
+    def __call__(self, *operands: Value) -> Any:
+        results = current_trace().process(self, operands)
+        return results if self.multiple else results[0]
+
+    # ---- rules -------------------------------------------------------------------------------------------------
+    def type_rule(self, *types: ArrayType) -> Any:
+        raise MissingRuleError(f"{self.name} has no type rule")
+
+    def impl(self, *operands: Any) -> Any:
+        raise MissingRuleError(f"{self.name} has no NumPy implementation")
+
+    def jvp(self, primals: Sequence[Value], tangents: Sequence[Value | None]) -> Any:
+        raise teach(
+            MissingRuleError,
+            f"{self.name} has no derivative rule.",
+            do="give the op a `jvp` method, or define the function with cotan.custom_jvp.",
+        )
+
+    def transpose(self, y_bar: Any, *operands: Any) -> Sequence[Value | None]:
+        raise teach(
+            MissingRuleError,
+            f"{self.name} has no transpose rule.",
+            do="give the op a `transpose` method, or write its derivative rule with ops that have one (+, *, matmul, sum, ...).",
+        )
+
+    def batch(self, size: int, batched: Sequence[bool], *operands: Value) -> tuple[Any, Any]:
+        raise teach(MissingRuleError, f"{self.name} has no batching rule.", do="give the op a `batch` method.")
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        """Ops of this class with operands to try them on; the conformance tests come from these."""
+        return ()
+
+    # ---- facts derived from the declaration -----------------------------------------------------------------------
+    def linear_sets(self, count: int) -> tuple[int, ...]:
+        """The operand sets in which the op is linear, as bit masks, for ``count`` operands."""
+        key = (type(self), count)
+        sets = _linear_sets.get(key)
+        if sets is None:
+            declared = (tuple(range(count)),) if self.linear == "all" else self.linear
+            sets = _linear_sets[key] = tuple(sum(1 << k for k in members) for members in declared)
+        return sets
+
+    def parameters(self) -> dict[str, Any]:
+        """The static parameters by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.repr} if hasattr(self, "__dataclass_fields__") else {}  # type: ignore[arg-type]
+
+    def __str__(self) -> str:
+        parameters = ", ".join(f"{key}={_short(value)}" for key, value in self.parameters().items())
+        return f"{self.name}[{parameters}]" if parameters else self.name
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "(" + ", ".join(map(_short, value)) + ("," if len(value) == 1 else "") + ")"  # type: ignore[misc]
+    return str(value) if not isinstance(value, str) else value
+
+
+_linear_sets: dict[tuple[type[Op], int], tuple[int, ...]] = {}
+REGISTRY: dict[str, type[Op]] = {}
+"""Every op class by name, in order of definition: the tests, the rule matrix and the docs are made from it."""
+
+C = TypeVar("C", bound=type[Op])
+
+
+@dataclass_transform(frozen_default=True, eq_default=True)
+def op(cls: C) -> C:
+    """Make ``cls`` an op: a frozen dataclass, named (``ReduceSum`` -> ``reduce_sum``), in the registry.
+
+    ``slots`` are left out on purpose: on Python 3.11 they break ``super()`` inside rules.
+    """
+    cls = dataclass(frozen=True, eq=cls.__dict__.get("compare_by_value", True))(cls)
+    if "name" not in cls.__dict__:
+        cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+    if not cls.verb or "verb" not in cls.__dict__:
+        cls.verb = cls.name
+    if cls.__dict__.get("compare_by_value", True):
+        names = tuple(f.name for f in fields(cls))  # type: ignore[arg-type]
+        identity = hash(cls)
+        cls.__hash__ = (lambda self: identity) if not names else lambda self: hash((identity, *[getattr(self, n) for n in names]))  # type: ignore[assignment]
+    REGISTRY[cls.name] = cls
+    return cls
+

@@ -1,0 +1,132 @@
+"""Where an equation came from: the user's line, and the rule that derived it.
+
+An `Origin` holds a code object and an instruction offset, which cost nothing to keep; the file, the line and the columns are looked
+up only when somebody reads them (`explain`, an error, a printed program). `deriving` says that what is recorded now is derived, by a
+rule, from an older equation; it is the one place provenance is passed along.
+"""
+
+from __future__ import annotations
+
+import linecache
+import os
+import sys
+from contextvars import ContextVar
+from dataclasses import dataclass
+from itertools import islice
+from types import CodeType, FrameType
+from typing import Any
+
+__all__ = ["PACKAGE", "Origin", "current_rule", "deriving", "describe_function", "here", "user_frame"]
+
+PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+EXTERNAL = (PACKAGE, os.sep + "numpy" + os.sep, "<frozen", "<string>", os.sep + "optree" + os.sep, os.sep + "functools.py", os.sep + "contextlib.py")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The user's instruction (``code`` at ``offset``), the ``rule`` that derived the equation from ``parent``, if any."""
+
+    code: CodeType | None
+    offset: int
+    rule: str | None = None
+    parent: Any = None
+
+    @property
+    def filename(self) -> str:
+        return self.code.co_filename if self.code else "<unknown>"
+
+    @property
+    def function(self) -> str:
+        return self.code.co_name if self.code else "<unknown>"
+
+    @property
+    def position(self) -> tuple[int, int, int, int]:
+        """First line, last line, first column, last column (lines from 1, columns from 0); zeros where unknown."""
+        if self.code is None:
+            return 0, 0, 0, 0
+        entry = next(islice(self.code.co_positions(), self.offset // 2, None), None)
+        line, end, column, end_column = entry or (None, None, None, None)
+        return line or self.code.co_firstlineno, end or line or 0, column or 0, end_column or 0
+
+    @property
+    def line(self) -> int:
+        return self.position[0]
+
+    @property
+    def source(self) -> str:
+        """The user's source line, stripped."""
+        return linecache.getline(self.filename, self.line).strip()
+
+    def __str__(self) -> str:
+        return f"{os.path.basename(self.filename)}:{self.line}"
+
+    def excerpt(self) -> str:
+        """The user's line with a caret under the expression, as error messages show it."""
+        line, end, column, end_column = self.position
+        text = linecache.getline(self.filename, line).rstrip("\n")
+        head = f"  {os.path.basename(self.filename)}:{line}, in {self.function}"
+        if not text:
+            return head
+        stripped = text.lstrip()
+        # Columns are byte offsets into the line.
+        encoded = text.encode()
+        start = len(encoded[:column].decode(errors="replace"))
+        stop = len(encoded[:end_column].decode(errors="replace")) if end == line and end_column else len(text)
+        start, stop = max(0, start - (len(text) - len(stripped))), max(1, stop - (len(text) - len(stripped)))
+        return f"{head}\n    {stripped}\n    {' ' * start}{'^' * max(1, stop - start)}"
+
+
+UNKNOWN = Origin(None, 0)
+
+
+def user_frame(frame: FrameType | None) -> FrameType | None:
+    """The innermost frame at or above ``frame`` that is the user's: not cotan's, NumPy's or the import system's."""
+    while frame is not None:
+        filename = frame.f_code.co_filename
+        if not filename.startswith(PACKAGE) and not any(part in filename for part in EXTERNAL):
+            return frame
+        frame = frame.f_back
+    return None
+
+
+def here() -> Origin:
+    """The origin of what is being recorded: the equation being re-derived if there is one, else the user's line."""
+    inherited = _deriving.get()
+    if inherited is not None:
+        return inherited
+    frame = user_frame(sys._getframe(1))
+    return Origin(frame.f_code, frame.f_lasti) if frame is not None else UNKNOWN
+
+
+_deriving: ContextVar[Origin | None] = ContextVar("deriving", default=None)
+
+
+def current_rule() -> Origin | None:
+    """The origin that `deriving` has set, if any."""
+    return _deriving.get()
+
+
+class deriving:  # noqa: N801 - a context manager reads as a verb
+    """Within this context, recorded equations take their place in the source from ``equation`` and name ``rule`` as what made them."""
+
+    __slots__ = ("origin", "token")
+
+    def __init__(self, equation: Any, rule: str | None):
+        old = equation.origin
+        self.origin = Origin(old.code, old.offset, rule, equation) if rule else old
+
+    def __enter__(self) -> None:
+        self.token = _deriving.set(self.origin)
+
+    def __exit__(self, *_: object) -> None:
+        _deriving.reset(self.token)
+
+
+def describe_function(f: Any) -> str:
+    """``f (model.py:12)``: how error messages and tracers name a function."""
+    while hasattr(f, "__wrapped__"):
+        f = f.__wrapped__
+    f = getattr(f, "func", f)
+    code = getattr(f, "__code__", None)
+    name = getattr(f, "__name__", type(f).__name__)
+    return f"{name} ({os.path.basename(code.co_filename)}:{code.co_firstlineno})" if code else name

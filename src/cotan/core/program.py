@@ -1,0 +1,154 @@
+"""The IR: a Program is a list of typed equations, first-order and pure.
+
+Invariants (see `checking`): every Var is defined once, before its use; each equation's output types are what its op's type rule says;
+a Program has no hidden inputs: arrays that were captured when it was staged are its leading inputs, and their values travel beside it
+(``constants`` of a Program that a user holds; operands of the op that holds it, for a body).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .op import Op
+from .origin import Origin, deriving
+from .tracing import current_trace, type_of
+from .types import ArrayType
+
+__all__ = ["Equation", "Literal", "Program", "Var", "evaluate", "format_program", "variable_name"]
+
+
+class Var:
+    """A value of a program, known by its identity. In a transpose rule, an operand that is a Var is the linear one."""
+
+    __slots__ = ("type",)
+
+    def __init__(self, type: ArrayType):
+        self.type = type
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.type.shape
+
+    @property
+    def dtype(self) -> Any:
+        return self.type.dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self.type.shape)
+
+    def __repr__(self) -> str:
+        return f"Var({self.type})"
+
+
+class Literal:
+    """A scalar written into a program."""
+
+    __slots__ = ("type", "value")
+
+    def __init__(self, value: Any):
+        self.value, self.type = value, type_of(value)
+
+    def __repr__(self) -> str:
+        return f"Literal({self.value!r})"
+
+
+class Equation:
+    """``outputs = op inputs``, and the origin of that."""
+
+    __slots__ = ("inputs", "op", "origin", "outputs")
+
+    def __init__(self, op: Op, inputs: Sequence[Any], outputs: Sequence[Var], origin: Origin | None):
+        self.op, self.inputs, self.outputs, self.origin = op, inputs, outputs, origin
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A closed program. Compared by identity; printing gives readable typed text."""
+
+    inputs: Sequence[Var]
+    equations: Sequence[Equation]
+    outputs: Sequence[Var | Literal]
+    constants: Sequence[Any] = ()
+    name: str = field(default="program", compare=False)
+
+    @property
+    def input_types(self) -> tuple[ArrayType, ...]:
+        return tuple(v.type for v in self.inputs)
+
+    @property
+    def output_types(self) -> tuple[ArrayType, ...]:
+        return tuple(v.type for v in self.outputs)
+
+    def __call__(self, *arguments: Any) -> list[Any]:
+        """Evaluate on flat arguments (without the constants): a list of results."""
+        return evaluate(self, *self.constants, *arguments)
+
+    def __str__(self) -> str:
+        return format_program(self)
+
+
+def evaluate(program: Program, *arguments: Any, rule: str | None = None) -> list[Any]:
+    """Run the equations of ``program`` under the current trace. ``rule`` names what is being derived from them, if anything is."""
+    environment: dict[Any, Any] = dict(zip(program.inputs, arguments, strict=True))
+    trace = current_trace()
+    for equation in program.equations:
+        operands = [environment[v] if type(v) is Var else v.value for v in equation.inputs]
+        with deriving(equation, rule):
+            environment.update(zip(equation.outputs, trace.process(equation.op, operands), strict=True))
+    return [environment[v] if type(v) is Var else v.value for v in program.outputs]
+
+
+# ---- text: ``c:f64[3] = sin a   # model.py:12``. A trailing star marks a weak type. ----------------------------------
+
+
+def variable_name(k: int) -> str:
+    """The k-th name: a..z, then aa, ab, ..."""
+    name = ""
+    k += 1
+    while k:
+        k, letter = divmod(k - 1, 26)
+        name = chr(97 + letter) + name
+    return name
+
+
+def format_program(program: Program, *, lines: bool = True, indent: str = "") -> str:
+    """The text of ``program``; ``lines=False`` leaves out the source lines."""
+    names: dict[Var, str] = {}
+
+    def define(v: Var) -> str:
+        names[v] = variable_name(len(names))
+        return f"{names[v]}:{v.type}"
+
+    def use(v: Any) -> str:
+        return names[v] if isinstance(v, Var) else _literal(v)
+
+    constants = len(program.constants)
+    inputs = [define(v) for v in program.inputs]
+    head = ", ".join(inputs[constants:])
+    captured = f"; captured {', '.join(inputs[:constants])}" if constants else ""
+    text = [f"{indent}{program.name}({head}{captured}) {{"]
+    rows: list[tuple[str, str]] = []
+    for equation in program.equations:
+        left = ", ".join(map(define, equation.outputs))
+        rows.append((f"{indent}  {left} = {' '.join([str(equation.op), *map(use, equation.inputs)])}", _comment(equation) if lines else ""))
+    width = min(max((len(row) for row, _ in rows), default=0), 72)
+    text += [f"{row:<{width}}  # {comment}" if comment else row for row, comment in rows]
+    text.append(f"{indent}  return {', '.join(map(use, program.outputs))}")
+    return "\n".join([*text, indent + "}"])
+
+
+def _comment(equation: Equation) -> str:
+    origin = equation.origin
+    if origin is None or origin.code is None:
+        return ""
+    return f"{origin}{f' by {origin.rule} of {origin.parent.op.name}' if origin.rule and origin.parent is not None else ''}"
+
+
+def _literal(v: Literal) -> str:
+    value = v.value
+    return str(value.item() if isinstance(value, np.generic | np.ndarray) else value)

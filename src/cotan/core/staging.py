@@ -1,0 +1,109 @@
+"""Staging: running a function once on types records it as a Program.
+
+The trace keeps its equations *open* while it records: an input is a Var of this trace or any other value, concrete or a tracer of an
+outer trace. `finish` closes them: scalars become literals, other foreign values become leading inputs whose values are returned beside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .op import Op
+from .origin import here
+from .program import Equation, Literal, Program, Var
+from .tracing import Trace, Tracer, concrete_zero, refuse_escaped, running, type_of
+from .types import ArrayType
+
+__all__ = ["StagingTrace", "close", "stage_flat"]
+
+
+class StagingTrace(Trace):
+    """Records each op as an equation. The payload of its tracers is a Var."""
+
+    __slots__ = ("equations",)
+
+    def __init__(self, verb: str, function: Any = None):
+        super().__init__(verb, function)
+        self.equations: list[Equation] = []
+
+    def new_input(self, type: ArrayType) -> Tracer:
+        return Tracer(self, Var(type))
+
+    def type_of(self, payload: Var) -> ArrayType:
+        return payload.type
+
+    def operand(self, value: Any) -> Any:
+        """What an equation holds for ``value``: the Var of our own tracer, anything else as it is."""
+        if type(value) is Tracer:
+            if value.trace is self:
+                return value.payload
+            if value.trace.closed:
+                refuse_escaped(value)
+        return value
+
+    def process(self, op: Op, operands: Sequence[Any]) -> Sequence[Any]:
+        inputs = [self.operand(x) for x in operands]
+        types = op.type_rule(*map(type_of, inputs))
+        outputs = [Var(t) for t in types] if op.multiple else [Var(types)]
+        self.equations.append(Equation(op, inputs, outputs, here()))
+        return [Tracer(self, v) for v in outputs]
+
+    def is_zero(self, payload: Var) -> bool:
+        """A Var is known to be zero if it comes from zeros by an op that is linear in all its operands (a broadcast, say)."""
+        for equation in reversed(self.equations):
+            if payload in equation.outputs:
+                count = len(equation.inputs)
+                together = count > 0 and (1 << count) - 1 in equation.op.linear_sets(count)
+                return together and all(self.is_zero(v) if type(v) is Var else concrete_zero(v) for v in equation.inputs)
+        return False
+
+    def finish(self, inputs: Sequence[Var], outputs: Sequence[Any], name: str = "program") -> tuple[Program, list[Any]]:
+        """Close what was recorded: the Program over (captured constants, inputs), and the values of those constants."""
+        program, constants = close(self.equations, inputs, [self.operand(x) for x in outputs], name)
+        self.close()
+        return program, constants
+
+
+def close(equations: Sequence[Equation], inputs: Sequence[Var], outputs: Sequence[Any], name: str = "program") -> tuple[Program, list[Any]]:
+    """Close open equations: foreign scalars become literals, other foreign values leading inputs. Unused equations are dropped."""
+    needed: set[Var] = {v for v in outputs if type(v) is Var}
+    kept: list[Equation] = []
+    for equation in reversed(equations):
+        if any(v in needed for v in equation.outputs):
+            kept.append(equation)
+            needed.update(v for v in equation.inputs if type(v) is Var)
+    kept.reverse()
+
+    captured: dict[int, tuple[Any, Var]] = {}
+
+    def closed(value: Any) -> Var | Literal:
+        if type(value) is Var or type(value) is Literal:
+            return value
+        if type(value) is not Tracer and np.ndim(value) == 0:
+            return Literal(value)
+        if id(value) not in captured:
+            captured[id(value)] = (value, Var(type_of(value)))
+        return captured[id(value)][1]
+
+    final = [Equation(e.op, [closed(v) for v in e.inputs], e.outputs, e.origin) for e in kept]
+    results = [closed(v) for v in outputs]
+    program = Program([v for _, v in captured.values()] + list(inputs), final, results, (), name)
+    return program, [value for value, _ in captured.values()]
+
+
+def stage_flat(
+    function: Callable[..., Sequence[Any]], types: Sequence[ArrayType], *, verb: str = "jit", of: Any = None, name: str = "program"
+) -> tuple[Program, list[Any]]:
+    """The Program of a flat function (values in, a sequence of values out) on these types, and the values it captured."""
+    trace = StagingTrace(verb, of)
+    arguments = [trace.new_input(t) for t in types]
+    try:
+        with running(trace):
+            results = function(*arguments)
+        return trace.finish([a.payload for a in arguments], results, name)
+    finally:
+        trace.close()
+

@@ -1,0 +1,290 @@
+"""Tracing: the current trace decides what an op does; a tracer stands for a value under a transformation.
+
+Dispatch has no stack and no levels. One context variable holds the current `Trace`. ``op(*operands)`` asks it to `process` the op; the
+trace unwraps its own tracers, makes its *parent* current, and runs there whatever its transformation says. A tracer of another trace
+is just a value to it and goes on to the parent. `EvalTrace`, the last parent, runs the op's NumPy meaning.
+
+Invariant: a trace only ever unwraps tracers whose ``trace`` is itself, so two nested transformations never confuse their
+perturbations. When a transformation returns, its trace is closed; a tracer of a closed trace is refused where it is next used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar, Token
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from .errors import ArgumentTypeError, EscapedTracerError, TracerConversionError, teach
+from .operators import ArrayMethods, surface
+from .origin import describe_function
+from .types import ArrayType, Shape, array_type
+
+if TYPE_CHECKING:
+    from .op import Op
+
+__all__ = ["EVAL", "EvalTrace", "Trace", "Tracer", "concrete_zero", "current_trace", "is_tracer", "running", "set_trace", "reset_trace", "type_of"]
+
+
+class Trace:
+    """One running transformation: says what each op does to its tracers. ``verb`` and ``function`` name it in messages."""
+
+    __slots__ = ("closed", "function", "verb")
+
+    def __init__(self, verb: str, function: Any = None):
+        self.verb, self.function, self.closed = verb, function, False
+
+    def process(self, op: Op, operands: Sequence[Any]) -> Sequence[Any]:
+        """The results of ``op``, as a sequence, whatever their number."""
+        raise NotImplementedError
+
+    def type_of(self, payload: Any) -> ArrayType:
+        """The type that the user sees of a tracer of this trace with this payload."""
+        raise NotImplementedError
+
+    def is_zero(self, payload: Any) -> bool:
+        """Whether the traced value is known to be zero."""
+        return False
+
+    def concrete(self, tracer: Tracer, conversion: str) -> Any:
+        """The number behind ``tracer``, for a conversion to Python; raises where there is none."""
+        refuse_conversion(tracer, conversion)
+
+    def close(self) -> None:
+        self.closed = True
+
+    @property
+    def label(self) -> str:
+        return self.verb if self.function is None else f"{self.verb} in {describe_function(self.function)}"
+
+
+class EvalTrace(Trace):
+    """No transformation: runs the NumPy meaning of each op."""
+
+    __slots__ = ()
+
+    def process(self, op: Op, operands: Sequence[Any]) -> Sequence[Any]:
+        for operand in operands:
+            if type(operand) is Tracer:
+                refuse_escaped(operand)
+        results = op.impl(*operands)
+        return results if op.multiple else (results,)
+
+
+EVAL = EvalTrace("evaluation")
+_current: ContextVar[Trace] = ContextVar("current_trace", default=EVAL)
+current_trace = _current.get
+set_trace: Callable[[Trace], Token[Trace]] = _current.set
+reset_trace: Callable[[Token[Trace]], None] = _current.reset
+
+
+class running:  # noqa: N801 - a context manager reads as a verb
+    """Make ``trace`` the current one within this context."""
+
+    __slots__ = ("token", "trace")
+
+    def __init__(self, trace: Trace):
+        self.trace = trace
+
+    def __enter__(self) -> Trace:
+        self.token = _current.set(self.trace)
+        return self.trace
+
+    def __exit__(self, *_: object) -> None:
+        _current.reset(self.token)
+
+
+class Tracer(ArrayMethods):
+    """A value under a transformation. ``payload`` belongs to ``trace``: (value, tangent), a value with a batch axis, or a Var."""
+
+    __slots__ = ("payload", "trace")
+
+    def __init__(self, trace: Trace, payload: Any):
+        self.trace, self.payload = trace, payload
+
+    @property
+    def type(self) -> ArrayType:
+        return self.trace.type_of(self.payload)
+
+    @property
+    def shape(self) -> Shape:
+        return self.type.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.type.dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self.type.shape)
+
+    @property
+    def size(self) -> int:
+        return self.type.size
+
+    @property
+    def itemsize(self) -> int:
+        return self.type.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.itemsize
+
+    def __repr__(self) -> str:
+        return f"{self.type.long_name()}, traced by {self.trace.label}"
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of unsized object")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Any]:
+        if not self.shape:
+            raise TypeError("iteration over a 0-d array")
+        return (self[k] for k in range(self.shape[0]))
+
+    # Conversions to Python: the gate where traced code most often meets untraced code.
+    def __bool__(self) -> bool:
+        return bool(self.trace.concrete(self, "bool"))
+
+    def __int__(self) -> int:
+        return int(self.trace.concrete(self, "int"))
+
+    def __index__(self) -> int:
+        return self.trace.concrete(self, "index").__index__()
+
+    def __float__(self) -> float:
+        return float(self.trace.concrete(self, "float"))
+
+    def __complex__(self) -> complex:
+        return complex(self.trace.concrete(self, "complex"))
+
+    def item(self, *index: int) -> Any:
+        return self.trace.concrete(self[index] if index else self, "item").item()
+
+    def tolist(self) -> Any:
+        return self.trace.concrete(self, "tolist").tolist()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        return np.asarray(self.trace.concrete(self, "array"), dtype)
+
+    def __setitem__(self, index: Any, value: Any) -> NoReturn:
+        raise teach(
+            TracerConversionError,
+            f"a traced array cannot be changed in place (x is {self!r}).",
+            do="write `x = x.at[i].set(v)` instead of `x[i] = v` (also .add, .multiply, .min, .max).",
+        )
+
+    # NumPy's protocols: np.sin(tracer), np_array @ tracer, np.sum(tracer) are traced.
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        return surface().call_ufunc(ufunc, method, inputs, kwargs)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return surface().call_function(function, args, kwargs)
+
+    def __array_namespace__(self, *, api_version: str | None = None) -> Any:
+        return surface()
+
+    @property
+    def device(self) -> str:
+        return "cpu"
+
+
+def is_tracer(x: Any) -> bool:
+    return type(x) is Tracer
+
+
+# ---- types of values ----------------------------------------------------------------------------------------------
+FLOAT64, INT64, COMPLEX128, BOOL = (np.dtype(t) for t in (np.float64, np.int64, np.complex128, np.bool_))
+WEAK_FLOAT, WEAK_INT, WEAK_COMPLEX = (array_type((), t, True) for t in (FLOAT64, INT64, COMPLEX128))
+PLAIN_BOOL = array_type((), BOOL)
+PYTHON_TYPES: dict[type, ArrayType] = {float: WEAK_FLOAT, int: WEAK_INT, complex: WEAK_COMPLEX, bool: PLAIN_BOOL}
+
+
+def type_of(x: Any) -> ArrayType:
+    """The ArrayType of an array, a NumPy or Python scalar, a tracer or a Var.
+
+    Raises:
+        ArgumentTypeError: ``x`` is none of these, or an array of objects or strings.
+    """
+    kind = type(x)
+    if kind is np.ndarray:
+        if x.dtype.kind in "biufc":
+            return array_type(x.shape, x.dtype)
+    else:
+        weak = PYTHON_TYPES.get(kind)
+        if weak is not None:
+            return weak
+        if kind is Tracer:
+            return x.trace.type_of(x.payload)
+        known = getattr(x, "type", None)
+        if type(known) is ArrayType:
+            return known
+        if isinstance(x, np.ndarray | np.generic) and x.dtype.kind in "biufc":
+            return array_type(x.shape, x.dtype)
+        for python, weak in PYTHON_TYPES.items():  # subclasses of float, int: an IntEnum, say
+            if isinstance(x, python):
+                return weak
+    raise teach(
+        ArgumentTypeError,
+        f"{x!r:.80} (of type {kind.__name__}{', dtype ' + str(x.dtype) if hasattr(x, 'dtype') else ''}) is not an array of numbers.",
+        do="pass numbers, arrays of bool, integer, float or complex dtype, or trees (tuples, lists, dicts) of them.",
+    )
+
+
+def concrete_zero(x: Any) -> bool:
+    """Whether ``x``, concrete or traced, is known to be zero everywhere."""
+    if type(x) is Tracer:
+        return x.trace.is_zero(x.payload)
+    return not np.any(x)
+
+
+# ---- the errors of this gate ----------------------------------------------------------------------------------------
+CONVERSIONS = {
+    "bool": (
+        "its truth is asked for (by `if`, `while`, `and`, `or`, `not` or `assert`), but it has no value yet",
+        "write cotan.numpy.where(condition, a, b) for a choice of values, or cotan.lax.cond and cotan.lax.while_loop for branches and loops.",
+    ),
+    "int": ("int() of it is asked for, but it has no value yet", "keep it as an array: x.astype(int); or make it a static argument: jit(f, static_argnums=...)."),
+    "index": (
+        "it is used as a Python integer (by range(), a slice bound or a shape), but it has no value yet",
+        "make it a static argument: jit(f, static_argnums=...); or loop with cotan.lax.fori_loop; a traced index inside [] works as it is.",
+    ),
+    "float": ("float() of it is asked for, but it has no value yet", "leave out float(); a 0-d array takes part in arithmetic as it is; for math.sin write cotan.numpy.sin."),
+    "complex": ("complex() of it is asked for, but it has no value yet", "leave out complex(); write x.astype(complex) or x + 0j."),
+    "item": ("its .item() is asked for, but it has no value yet", "leave out .item(); a 0-d array takes part in arithmetic as it is."),
+    "tolist": ("its .tolist() is asked for, but it has no value yet", "work with the array, or return it and convert it outside."),
+    "array": (
+        "it would become a plain NumPy array, but it has no value yet",
+        "call the function of cotan.numpy, or np.<function>(x) directly on it; in a list of arrays use cotan.numpy.stack; "
+        "to fill an array write x = x.at[i].set(v) with x from cotan.numpy.",
+    ),
+}
+
+
+def refuse_conversion(tracer: Tracer, conversion: str, why: str = "") -> NoReturn:
+    """Raise the error of a tracer-to-Python conversion."""
+    problem, remedy = CONVERSIONS[conversion]
+    raise teach(TracerConversionError, f"{tracer!r}: {why or problem}.", do=remedy)
+
+
+def refuse_lost_derivative(tracer: Tracer, conversion: str) -> NoReturn:
+    """Raise: the number is known, but as a plain Python number it would silently lose its derivative."""
+    call = {"array": "np.asarray(x)", "item": "x.item()", "tolist": "x.tolist()"}.get(conversion, f"{conversion}(x)")
+    raise teach(
+        TracerConversionError,
+        f"{tracer!r}: {call} would silently lose the derivative.",
+        do="keep it as an array (use cotan.numpy or np functions on it instead of math's); "
+        f"if you mean to treat it as a constant, write {call.replace('x', 'cotan.stop_gradient(x)', 1) if conversion not in ('item', 'tolist') else call.replace('x', 'cotan.stop_gradient(x)', 1)}.",
+    )
+
+
+def refuse_escaped(tracer: Tracer) -> NoReturn:
+    """Raise: a tracer is used outside the transformation that it belongs to."""
+    raise teach(
+        EscapedTracerError,
+        f"a value traced by {tracer.trace.label} is used after that has returned, or outside it: {tracer!r}.",
+        do="return the value from the traced function instead of keeping it in a global, an attribute, a list outside or a cache; "
+        "auxiliary results go out with has_aux=True.",
+    )

@@ -1,0 +1,75 @@
+"""The type of an array: shape, dtype, and whether it is weak.
+
+A *weak* type is that of a Python scalar: it takes part in promotion by its kind only, as NEP 50 says
+(``float32_array * 2.0`` stays float32). Types are interned by `array_type`, so making one costs a cache look-up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+from typing import Any
+
+import numpy as np
+
+__all__ = ["ArrayType", "Shape", "array_type", "dtype_name", "is_inexact"]
+
+type_names = {"b": "bool", "i": "i", "u": "u", "f": "f", "c": "c"}
+
+Shape = tuple[int, ...]
+
+
+def dtype_name(dtype: np.dtype[Any]) -> str:
+    """The short name used in printed programs: f64, c128, i32, u8, bool."""
+    return "bool" if dtype.kind == "b" else f"{type_names.get(dtype.kind, dtype.kind)}{dtype.itemsize * 8}"
+
+
+def is_inexact(dtype: np.dtype[Any]) -> bool:
+    """Whether values of this dtype have tangents (floating or complex)."""
+    return dtype.kind in "fc"
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayType:
+    """``f64[3,4]``: the shape and dtype of an array; ``weak`` for a Python scalar."""
+
+    shape: Shape
+    dtype: np.dtype[Any]
+    weak: bool = False
+
+    def __str__(self) -> str:
+        return f"{dtype_name(self.dtype)}[{','.join(map(str, self.shape))}]{'*' if self.weak else ''}"
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return prod(self.shape)
+
+    @property
+    def inexact(self) -> bool:
+        """Whether a value of this type has a tangent."""
+        return self.dtype.kind in "fc"
+
+    def with_shape(self, shape: Shape) -> ArrayType:
+        return array_type(shape, self.dtype)
+
+    def with_dtype(self, dtype: np.dtype[Any]) -> ArrayType:
+        return array_type(self.shape, dtype)
+
+    def batched(self, size: int) -> ArrayType:
+        """The type of ``size`` such arrays stacked along a new leading axis."""
+        return array_type((size, *self.shape), self.dtype)
+
+    def long_name(self) -> str:
+        """As error messages say it: ``float64[3,4]``."""
+        return f"{self.dtype}[{','.join(map(str, self.shape))}]"
+
+
+@lru_cache(maxsize=8192)
+def array_type(shape: Shape, dtype: np.dtype[Any], weak: bool = False) -> ArrayType:
+    """The interned ArrayType of these fields."""
+    return ArrayType(shape, dtype, weak)

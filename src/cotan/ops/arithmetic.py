@@ -1,0 +1,177 @@
+"""Arithmetic: the field operations and integer powers, elementwise. All rules follow from the product rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..core.op import Op, op
+from ..core.program import Var
+from ..core.tracing import type_of
+from .families import PYTHON_SCALARS, Elementwise, Multilinear, Reals, Unary, add, default_rng, fill_shape, scale, sum_tangents, sum_to
+
+__all__ = ["add", "constant_like", "constant_of", "div", "integer_pow", "like_python", "mul", "neg", "one_like", "scale", "sub", "zero_like"]
+
+nonzero = Reals(0.5, 2.0)
+
+
+def like_python(function: Callable[..., Any]) -> Any:
+    """``function`` of NumPy, except that Python scalars give a Python scalar, which stays weak in promotion."""
+
+    def call(x: Any, y: Any) -> Any:
+        z = function(x, y)
+        return z.item() if type(x) in PYTHON_SCALARS and type(y) in PYTHON_SCALARS else z
+
+    return staticmethod(call)
+
+
+@op
+class Sub(Elementwise):
+    """Difference, elementwise."""
+
+    linear = ((0, 1),)
+    arity, takes, machine, keeps_weak = 2, "iufc", "sub", True
+    numpy = staticmethod(lambda x, y: x - y)
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
+        y = self(*primals)
+        a, b = (dx if dx is None else fill_shape(dx, y) for dx in tangents)
+        return y, neg(b) if a is None else a if b is None else sub(a, b)
+
+    def transpose(self, y_bar: Any, a: Any, b: Any) -> Sequence[Any | None]:
+        return [sum_to(y_bar, a.type) if type(a) is Var else None, neg(sum_to(y_bar, b.type)) if type(b) is Var else None]
+
+
+@op
+class Neg(Unary, Multilinear):
+    """Minus x, elementwise."""
+
+    linear = ((0,),)
+    takes, machine, keeps_weak = "iufc", "neg", True
+    numpy = staticmethod(lambda x: -x)
+    jvp = Multilinear.jvp
+
+    def transpose(self, y_bar: Any, x: Var) -> Sequence[Any]:
+        return [neg(y_bar)]
+
+
+@op
+class Mul(Elementwise, Multilinear):
+    """Product, elementwise: d(xy) = y dx + x dy, each a strong-zero product (see `Scale`)."""
+
+    linear = ((0,), (1,))
+    verb = "multiply"
+    arity, takes, machine, keeps_weak = 2, "iufc", "mul", True
+    numpy = staticmethod(lambda x, y: x * y)
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
+        x, y = primals
+        dx, dy = tangents
+        out = self(x, y)
+        terms = [] if dx is None else [fill_shape(scale(y, dx), out)]
+        terms += [] if dy is None else [fill_shape(scale(x, dy), out)]
+        return out, sum_tangents(terms)
+
+    def transpose(self, y_bar: Any, a: Any, b: Any) -> Sequence[Any | None]:
+        if type(a) is Var:
+            return [sum_to(scale(b, y_bar), a.type), None]
+        return [None, sum_to(scale(a, y_bar), b.type)]
+
+
+@op
+class Div(Elementwise):
+    """Quotient, elementwise. Linear in the numerator only: d(x/y) = dx/y - (x/y) dy/y."""
+
+    linear = ((0,),)
+    verb = "divide"
+    arity, takes, machine, keeps_weak = 2, "fc", "div", True
+    numpy = like_python(np.true_divide)
+    domain = (Reals(), nonzero)
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
+        x, y = primals
+        dx, dy = tangents
+        out = self(x, y)
+        terms = [] if dx is None else [fill_shape(scale(div(one_like(y), y), dx), out)]
+        terms += [] if dy is None else [fill_shape(scale(neg(div(out, y)), dy), out)]
+        return out, sum_tangents(terms)
+
+    def transpose(self, y_bar: Any, x: Var, y: Any) -> Sequence[Any | None]:
+        return [sum_to(div(y_bar, y), x.type), None]
+
+
+@op
+class IntegerPow(Unary):
+    """x to a fixed integer power: d = n x^(n-1) dx, exact at zero and for negative x."""
+
+    exponent: int
+    verb: ClassVar[str] = "power"
+    takes, keeps_weak = "iufc", True
+
+    def impl(self, x: Any) -> Any:
+        n = self.exponent
+        if n == 2:
+            return x * x
+        if n == 3:
+            return x * x * x
+        y = np.power(x, n) if n >= 0 or np.asarray(x).dtype.kind not in "iu" else np.power(np.float64(x), n)
+        return y.item() if type(x) in PYTHON_SCALARS else y
+
+    def element(self, e: Any, i: Sequence[Any], *readers: Any) -> Any:
+        x = readers[0]
+        value = x(i)
+        if self.exponent == 0:
+            return e.constant(1, x.dtype)
+        result = None
+        for bit in bin(abs(self.exponent))[2:]:
+            result = value if result is None else e.math("mul", result, result)
+            if bit == "1" and result is not value:
+                result = e.math("mul", result, value)
+        return result if self.exponent > 0 else e.math("div", e.constant(1, x.dtype), result)
+
+    def derivative(self, x: Any, y: Any) -> Any | None:
+        n = self.exponent
+        if n == 0:
+            return None
+        if n == 1:
+            return one_like(x)
+        return mul(constant_like(n, x), x if n == 2 else IntegerPow(n - 1)(x))
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        rng = default_rng()
+        for n in (-3, -1, 0, 1, 2, 3, 5):
+            yield cls(n), (nonzero.sample(rng, (3,)),)
+        for shape in ((), (2, 3), (0,)):
+            yield cls(3), (Reals().sample(rng, shape),)
+
+
+sub, neg, mul, div = Sub(), Neg(), Mul(), Div()
+
+
+def integer_pow(x: Any, n: int) -> Any:
+    """`IntegerPow` of ``x``."""
+    return IntegerPow(n)(x)
+
+
+def constant_of(value: float, dtype: np.dtype[Any]) -> Any:
+    """A scalar constant of this dtype."""
+    return dtype.type(value)
+
+
+def constant_like(value: float, x: Any) -> Any:
+    """A scalar constant of the dtype of ``x``; a Python scalar if ``x`` is weak."""
+    t = type_of(x)
+    return type(t.dtype.type(0).item())(value) if t.weak else t.dtype.type(value)
+
+
+def one_like(x: Any) -> Any:
+    """The scalar 1 of the dtype of ``x``."""
+    return constant_like(1, x)
+
+
+def zero_like(x: Any) -> Any:
+    """The scalar 0 of the dtype of ``x``."""
+    return constant_like(0, x)

@@ -1,0 +1,392 @@
+"""The families of ops, and the four linear ops in which their rules are written.
+
+Most rules are derived here, once per family:
+
+- `Elementwise`: one scalar function at every index. Operands have one shape, or are scalars, and one dtype. Its derivative is
+  y' = sum_k (df/dx_k) x_k', each product a `Scale`; an op states its local derivatives and nothing else.
+- `Multilinear`: linear in each operand of ``linear`` alone; its tangent is the sum of itself with one operand replaced by its tangent.
+- `Structural`: linear in all its operands together and reading each element at most once (movement); its tangent is itself.
+- `Flat`: piecewise constant; no tangent.
+
+The four ops are `Add`, `Scale`, `BroadcastInDim` and `ReduceSum`: addition of tangents, local derivative times tangent, and the
+adjoint pair of copying a value and summing it up.
+
+**Strong zero.** ``scale(d, t)`` is d*t, except that it is zero wherever either factor is zero, be the other infinite or nan. So a lane
+that ``where`` or ``cond`` has masked keeps the derivative zero, though the local derivative there be infinite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..core.emitting import Emitter, Reader
+from ..core.errors import DtypeError, ShapeError, teach
+from ..core.op import LinearIn, Op, op
+from ..core.program import Var
+from ..core.tracing import type_of
+from ..core.types import ArrayType, Shape, array_type
+
+__all__ = [
+    "Add", "BroadcastInDim", "Elementwise", "Flat", "Multilinear", "ReduceSum", "Reals", "Scale", "Structural", "Unary",
+    "add", "broadcast_in_dim", "default_rng", "fill_shape", "reduce_sum", "scale", "spread", "sum_to", "sum_tangents",
+]  # fmt: skip
+
+PYTHON_SCALARS = (float, int, complex)
+
+
+def default_rng(seed: int = 0) -> np.random.Generator:
+    """The generator of example operands: the same on every run."""
+    return np.random.default_rng(seed)
+
+
+class Reals:
+    """Where examples of an operand are drawn from: an open interval (both ends finite in effect), and whether complex ones too."""
+
+    def __init__(self, low: float = -2.0, high: float = 2.0):
+        self.low, self.high = low, high
+
+    def sample(self, rng: np.random.Generator, shape: Shape) -> Any:
+        return rng.uniform(self.low, self.high, shape)
+
+
+# ---- elementwise -----------------------------------------------------------------------------------------------------
+class Elementwise(Op):
+    """One scalar function at every index. ``numpy`` is its meaning, ``machine`` its name to an emitter."""
+
+    family = "elementwise"
+    numpy: ClassVar[Callable[..., Any]]
+    machine: ClassVar[str] = ""
+    takes: ClassVar[str] = "fc"
+    """The kinds of dtype that the op works on, as NumPy letters."""
+    arity: ClassVar[int] = 1
+    domain: ClassVar[Reals | tuple[Reals, ...]] = Reals()
+    keeps_weak: ClassVar[bool] = False
+    """Whether Python scalars in give Python scalars out, as Python's own operators do."""
+
+    def type_rule(self, *types: ArrayType) -> ArrayType:
+        shape: Shape = ()
+        dtype = types[0].dtype
+        for t in types:
+            if t.dtype is not dtype and t.dtype != dtype:
+                raise self.wrong_dtypes(types)
+            if t.shape:
+                if shape and t.shape != shape:
+                    raise self.wrong_shapes(types)
+                shape = t.shape
+        if dtype.kind not in self.takes:
+            raise self.wrong_dtypes(types)
+        return array_type(shape, self.result_dtype(dtype), self.keeps_weak and all(t.weak for t in types))
+
+    def result_dtype(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
+        return dtype
+
+    def wrong_shapes(self, types: Sequence[ArrayType]) -> ShapeError:
+        return teach(
+            ShapeError,
+            f"{self.verb}: shapes {' and '.join(str(t.shape) for t in types)} differ.",
+            do="the ops of cotan.lax do not broadcast (scalars apart): use cotan.numpy, or lax.broadcast_in_dim first.",
+        )
+
+    def wrong_dtypes(self, types: Sequence[ArrayType]) -> DtypeError:
+        if len({t.dtype for t in types}) > 1:
+            return teach(
+                DtypeError,
+                f"{self.verb}: dtypes {' and '.join(str(t.dtype) for t in types)} differ.",
+                do="the ops of cotan.lax do not promote: use cotan.numpy, or lax.convert_element_type first.",
+            )
+        kinds = ", ".join(name for letter, name in KINDS.items() if letter in self.takes)
+        return teach(DtypeError, f"{self.verb} does not take {types[0].dtype} operands.", do=f"convert them first; it takes {kinds}.")
+
+    def impl(self, *operands: Any) -> Any:
+        return self.numpy(*operands)
+
+    def element(self, e: Emitter, i: Sequence[Any], *readers: Reader) -> Any:
+        return e.math(self.machine or self.name, *[x(i if x.shape else ()) for x in readers])
+
+    def derivative(self, k: int, y: Any, *operands: Any) -> Any | None:
+        """The local derivative in operand ``k`` at these operands, where the value is ``y``; None where it is zero everywhere."""
+        raise NotImplementedError
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
+        y = self(*primals)
+        dy = None
+        for k, dx in enumerate(tangents):
+            if dx is not None:
+                d = self.derivative(k, y, *primals)
+                if d is not None:
+                    term = fill_shape(scale(d, dx), y)
+                    dy = term if dy is None else add(dy, term)
+        return y, dy
+
+    def batch(self, size: int, batched: Sequence[bool], *operands: Any) -> tuple[Any, bool]:
+        if len(operands) == 1:
+            return self(operands[0]), True
+        return self(*align(size, batched, operands)), True
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        rng = default_rng()
+        domains = cls.domain if isinstance(cls.domain, tuple) else (cls.domain,) * cls.arity
+        mixed = [[()] * k + [(3,)] * (cls.arity - k) for k in range(1, cls.arity)]
+        for shapes in [[shape] * cls.arity for shape in ((), (3,), (2, 3), (0,))] + mixed:
+            yield cls(), tuple(d.sample(rng, s) for d, s in zip(domains, shapes, strict=True))
+
+
+KINDS = {"b": "bool", "i": "integer", "u": "unsigned integer", "f": "float", "c": "complex"}
+
+
+class Unary(Elementwise):
+    """An elementwise op of one operand; states ``derivative(x, y)``, which may use the output y, as exp and tanh do."""
+
+    def derivative(self, x: Any, y: Any) -> Any | None:  # type: ignore[override]
+        raise NotImplementedError
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
+        (x,), (dx,) = primals, tangents
+        y = self(x)
+        d = self.derivative(x, y)
+        return y, None if d is None else scale(d, dx)
+
+
+class Flat(Elementwise):
+    """Piecewise constant, or not a number: the tangent is zero, and recorded nowhere."""
+
+    family = "flat"
+    takes = "biuf"
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, None]:
+        return self(*primals), None
+
+
+class Multilinear(Op):
+    """Linear in each operand of ``linear`` by itself: the tangent is the op with one operand replaced by its tangent, summed."""
+
+    family = "multilinear"
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
+        y = self(*primals)
+        terms = [self(*primals[:k], dx, *primals[k + 1 :]) for k, dx in enumerate(tangents) if dx is not None]
+        return y, sum_tangents(terms)
+
+
+class Structural(Op):
+    """Linear in all operands together; the tangent is the op itself on tangents (an absent one is filled with zeros)."""
+
+    family = "movement"
+    linear: ClassVar[LinearIn] = "all"
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
+        y = self(*primals)
+        filled = [np.zeros(t.shape, t.dtype) if dx is None else dx for dx, t in zip(tangents, map(type_of, primals), strict=True)]
+        return y, self(*filled)
+
+
+# ---- the four ops ----------------------------------------------------------------------------------------------------
+@op
+class Add(Elementwise):
+    """Sum, elementwise."""
+
+    linear = ((0, 1),)
+    arity, takes, machine, keeps_weak = 2, "iufc", "add", True
+    numpy = staticmethod(lambda x, y: x + y)
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
+        y = self(*primals)
+        return y, sum_tangents([fill_shape(dx, y) for dx in tangents if dx is not None])
+
+    def transpose(self, y_bar: Any, *operands: Any) -> Sequence[Any | None]:
+        return [sum_to(y_bar, x.type) if type(x) is Var else None for x in operands]
+
+
+@op
+class Scale(Elementwise, Multilinear):
+    """Local derivative times tangent, elementwise, with a strong zero: zero wherever either factor is zero."""
+
+    linear = ((0,), (1,))
+    arity, takes, machine, keeps_weak = 2, "fc", "scale", True
+    verb = "multiply"
+
+    def impl(self, d: Any, t: Any) -> Any:
+        y = d * t
+        if isinstance(y, np.ndarray):
+            norm = np.vdot(y, y)  # nan just where y has a nan, at the price of one pass
+            return y if norm == norm else np.where((d == 0) | (t == 0), np.zeros((), y.dtype), y)
+        return y if y == y or not (d == 0 or t == 0) else y.dtype.type(0) if isinstance(y, np.generic) else type(y)(0)
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
+        y = self(*primals)
+        terms = [fill_shape(self(*primals[:k], dx, *primals[k + 1 :]), y) for k, dx in enumerate(tangents) if dx is not None]
+        return y, sum_tangents(terms)
+
+    def transpose(self, y_bar: Any, d: Any, t: Any) -> Sequence[Any | None]:
+        if type(t) is Var:
+            return [None, sum_to(scale(d, y_bar), t.type)]
+        return [sum_to(scale(t, y_bar), d.type), None]
+
+
+@op
+class BroadcastInDim(Structural):
+    """Copy along new or unit axes: input axis k becomes output axis ``dims[k]``; out[i] = x[i[dims[0]], i[dims[1]], ...]."""
+
+    shape: Shape
+    dims: tuple[int, ...]
+
+    def type_rule(self, x: ArrayType) -> ArrayType:
+        fits = len(self.dims) == x.ndim and all(0 <= d < len(self.shape) for d in self.dims)
+        if not fits or list(self.dims) != sorted(set(self.dims)) or any(n not in (1, self.shape[d]) for d, n in zip(self.dims, x.shape, strict=True)):
+            raise teach(
+                ShapeError,
+                f"broadcast_in_dim: shape {x.shape} does not fit in {self.shape} at axes {self.dims}.",
+                do="give one increasing output axis for each input axis, of the same length or with the input's length 1.",
+            )
+        return x.with_shape(self.shape)
+
+    def impl(self, x: Any) -> Any:
+        x = np.asarray(x)
+        strides = [0] * len(self.shape)
+        for d, n, step in zip(self.dims, x.shape, x.strides, strict=True):
+            strides[d] = step if n != 1 else 0
+        return np.lib.stride_tricks.as_strided(x, self.shape, strides, writeable=False) if x.ndim else repeated(x, self.shape)
+
+    def element(self, e: Emitter, i: Sequence[Any], x: Reader) -> Any:
+        return x(tuple(i[d] if n != 1 else i[d] * 0 for d, n in zip(self.dims, x.shape, strict=True)))
+
+    def transpose(self, y_bar: Any, x: Var) -> Sequence[Any]:
+        new = tuple(k for k in range(len(self.shape)) if k not in self.dims)
+        stretched = tuple(d for d, n in zip(self.dims, x.shape, strict=True) if n == 1 != self.shape[d])
+        x_bar = ReduceSum(tuple(sorted(new + stretched)))(y_bar) if new or stretched else y_bar
+        if stretched:
+            x_bar = BroadcastInDim(x.shape, tuple(k for k, d in enumerate(self.dims) if d not in stretched))(x_bar)
+        return [x_bar]
+
+    def batch(self, size: int, batched: Sequence[bool], x: Any) -> tuple[Any, bool]:
+        return BroadcastInDim((size, *self.shape), (0, *[d + 1 for d in self.dims]))(x), True
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        rng = default_rng()
+        yield cls((3,), ()), (rng.normal(size=()),)
+        yield cls((2, 3), (1,)), (rng.normal(size=3),)
+        yield cls((2, 3, 4), (0, 2)), (rng.normal(size=(2, 1)),)
+        yield cls((0, 3), (1,)), (rng.normal(size=3),)
+        yield cls((2, 0), (0, 1)), (rng.normal(size=(1, 0)),)
+
+
+def repeated(x: Any, shape: Shape) -> Any:
+    """A 0-d array at every index of ``shape``, without copying it."""
+    return np.ndarray(shape, x.dtype, x, 0, (0,) * len(shape))
+
+
+@op
+class ReduceSum(Structural):
+    """Sum over ``axes``: out[i] = sum_r x[i with r put in at axes]."""
+
+    family = "reduction"
+    axes: tuple[int, ...]
+
+    def type_rule(self, x: ArrayType) -> ArrayType:
+        check_axes(self, x)
+        if x.dtype.kind == "b":
+            raise teach(DtypeError, "reduce_sum does not take bool operands.", do="convert to an integer dtype first (cotan.numpy.sum does).")
+        return x.with_shape(tuple(n for k, n in enumerate(x.shape) if k not in self.axes))
+
+    def impl(self, x: Any) -> Any:
+        return np.add.reduce(x, axis=self.axes, dtype=x.dtype)
+
+    def element(self, e: Emitter, i: Sequence[Any], x: Reader) -> Any:
+        return fold_axes(e, "add", self.axes, i, x)
+
+    def transpose(self, y_bar: Any, x: Var) -> Sequence[Any]:
+        return [BroadcastInDim(x.shape, tuple(k for k in range(x.ndim) if k not in self.axes))(y_bar)]
+
+    def batch(self, size: int, batched: Sequence[bool], x: Any) -> tuple[Any, bool]:
+        return ReduceSum(tuple(k + 1 for k in self.axes))(x), True
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        return axes_examples(cls)
+
+
+def axes_examples(cls: Any, *, empty: bool = True) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+    """Examples of an op whose one parameter is ``axes``. ``empty``: whether it may reduce no elements."""
+    rng = default_rng()
+    yield cls((0,)), (rng.normal(size=3),)
+    yield cls((1,)), (rng.normal(size=(2, 3, 2)),)
+    yield cls((0, 2)), (rng.normal(size=(2, 3, 2)),)
+    yield cls((1,)), (rng.normal(size=(0, 3)),)
+    if empty:
+        yield cls((0,)), (rng.normal(size=(0, 3)),)
+
+
+def check_axes(op: Any, x: ArrayType) -> None:
+    """Refuse axes that are not increasing axes of ``x``."""
+    if list(op.axes) != sorted(set(op.axes)) or any(not 0 <= k < x.ndim for k in op.axes):
+        raise teach(ShapeError, f"{op.name}: axes {op.axes} of an array of shape {x.shape}.", do="give distinct axes from 0 to ndim - 1, increasing.")
+
+
+def fold_axes(e: Emitter, monoid: str, axes: Sequence[int], i: Sequence[Any], x: Reader) -> Any:
+    """The fold over ``axes`` of ``x``, at index ``i`` of the other axes."""
+
+    def at(r: Sequence[Any]) -> Any:
+        kept, reduced = iter(i), iter(r)
+        return x(tuple(next(reduced) if k in axes else next(kept) for k in range(len(x.shape))))
+
+    return e.fold(monoid, [x.shape[k] for k in axes], at, x.dtype)
+
+
+add, scale = Add(), Scale()
+
+
+def broadcast_in_dim(x: Any, shape: Shape, dims: Sequence[int]) -> Any:
+    """`BroadcastInDim`, or ``x`` itself where there is nothing to do."""
+    return x if type_of(x).shape == tuple(shape) else BroadcastInDim(tuple(shape), tuple(dims))(x)
+
+
+def reduce_sum(x: Any, axes: Sequence[int]) -> Any:
+    """`ReduceSum`, or ``x`` itself for no axes."""
+    return ReduceSum(tuple(axes))(x) if axes else x
+
+
+# ---- pieces of rules -------------------------------------------------------------------------------------------------
+def spread(x: Any, size: int) -> Any:
+    """``x`` copied along a new leading axis."""
+    shape = type_of(x).shape
+    return BroadcastInDim((size, *shape), tuple(range(1, len(shape) + 1)))(x)
+
+
+def align(size: int, batched: Sequence[bool], operands: Sequence[Any]) -> list[Any]:
+    """Operands of an elementwise op, some with a leading batch axis, given one shape again (scalars that are not batched stay)."""
+    shapes = [type_of(x).shape[1:] if b else type_of(x).shape for x, b in zip(operands, batched, strict=True)]
+    common = max(shapes, key=len)
+    full = (size, *common)
+    aligned: list[Any] = []
+    for x, b, shape in zip(operands, batched, shapes, strict=True):
+        if b and len(shape) < len(common):
+            x = BroadcastInDim(full, (0,))(x)
+        elif not b and shape:
+            x = BroadcastInDim(full, tuple(range(1, len(full))))(x)
+        aligned.append(x)
+    return aligned
+
+
+def fill_shape(x: Any, y: Any) -> Any:
+    """A scalar ``x`` copied to the shape of ``y``; ``x`` itself if it has that shape."""
+    have, want = type_of(x).shape, type_of(y).shape
+    return x if have == want else BroadcastInDim(want, ())(x)
+
+
+def sum_to(y_bar: Any, type: ArrayType) -> Any:
+    """The adjoint of `fill_shape`: the sum of ``y_bar`` if ``type`` is that of a scalar operand of a larger result."""
+    ndim = type_of(y_bar).ndim
+    return y_bar if ndim == len(type.shape) else ReduceSum(tuple(range(ndim)))(y_bar)
+
+
+def sum_tangents(terms: Sequence[Any]) -> Any | None:
+    """The sum of tangents; None for none."""
+    total = None
+    for term in terms:
+        total = term if total is None else add(total, term)
+    return total

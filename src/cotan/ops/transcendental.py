@@ -1,0 +1,388 @@
+"""Powers, exponentials, logarithms, and the trigonometric and hyperbolic functions, elementwise.
+
+Each states its local derivative, in terms of the output where that is cheaper. The domains keep the tests off the singular points;
+what happens there is the table of docs/conventions.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import scipy.special
+
+from ..core.op import op
+from .arithmetic import constant_like, div, like_python, mul, neg, one_like, sub, zero_like
+from .families import Elementwise, Reals, Unary, add, fill_shape, scale
+from .logic import equal, select
+
+__all__ = [
+    "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "cbrt", "cos", "cosh", "exp", "exp2", "expm1", "hypot", "log",
+    "log10", "log1p", "log2", "logaddexp", "logistic", "power", "rsqrt", "sin", "sinc", "sinh", "sqrt", "tan", "tanh",
+]  # fmt: skip
+
+POSITIVE, UNIT, ABOVE_ONE = Reals(0.3, 3.0), Reals(-0.9, 0.9), Reals(1.2, 3.0)
+
+
+@op
+class Exp(Unary):
+    """e to the x."""
+
+    numpy, machine = np.exp, "exp"
+
+    def derivative(self, x: Any, y: Any) -> Any:
+        return y
+
+
+@op
+class Exp2(Unary):
+    """2 to the x."""
+
+    numpy, machine = np.exp2, "exp2"
+
+    def derivative(self, x: Any, y: Any) -> Any:
+        return mul(constant_like(math.log(2), x), y)
+
+
+@op
+class Expm1(Unary):
+    """e^x - 1, exact for small x."""
+
+    numpy, machine = np.expm1, "expm1"
+
+    def derivative(self, x: Any, y: Any) -> Any:
+        return add(y, one_like(y))
+
+
+@op
+class Log(Unary):
+    """The natural logarithm."""
+
+    numpy, machine, domain = np.log, "log", POSITIVE
+
+    def derivative(self, x: Any, y: Any) -> Any:
+        return div(one_like(x), x)
+
+
+@op
+class Log2(Unary):
+    """The logarithm to base 2."""
+
+    numpy, machine, domain = np.log2, "log2", POSITIVE
+
+    def derivative(self, x: Any, y: Any) -> Any:
+        return div(constant_like(1 / math.log(2), x), x)
+
+
+@op
+class Log10(Unary):
+    """The logarithm to base 10."""
+
+    numpy, machine, domain = np.log10, "log10", POSITIVE
+
+    def derivative(self, x: Any, y: Any) -> Any:
+        return div(constant_like(1 / math.log(10), x), x)
+
+
+@op
+class Log1p(Unary):
+    """log(1 + x), exact for small x."""
+
+    numpy, machine, domain = np.log1p, "log1p", Reals(-0.7, 2.0)
+
+    def derivative(self, x: Any, y: Any) -> Any:
+        return div(one_like(x), add(one_like(x), x))
+
+
+@op
+class Sqrt(Unary):
+    """The square root; its derivative at 0 is infinite."""
+
+    numpy, machine, domain = np.sqrt, "sqrt", POSITIVE
+
+    def derivative(self, x: Any, y: Any) -> Any:
+        return div(constant_like(0.5, y), y)
+
+
+@op
+class Rsqrt(Unary):
+    """One over the square root."""
+
+    machine, domain = "rsqrt", POSITIVE
+    numpy = staticmethod(lambda x: 1 / np.sqrt(x))
+
+    def derivative(self, x: Any, y: Any) -> Any:
+        return div(mul(constant_like(-0.5, x), y), x)
+
+
+@op
+class Cbrt(Unary):
+    """The real cube root."""
+
+    numpy, machine, domain, takes = np.cbrt, "cbrt", POSITIVE, "f"
+
+    def derivative(self, x: Any, y: Any) -> Any:
+        return div(constant_like(1 / 3, x), mul(y, y))
+
+
+@op
+class Sin(Unary):
+    """Sine of an angle in radians."""
+
+    numpy, machine = np.sin, "sin"
+
+    def derivative(self, x: Any, y: Any) -> Any:
+        return cos(x)
+
+
+@op
+class Cos(Unary):
+    """Cosine of an angle in radians."""
+
+    numpy, machine = np.cos, "cos"
+
+    def derivative(self, x: Any, y: Any) -> Any:
+        return neg(sin(x))
+
+
+@op
+class Tan(Unary):
+    """Tangent of an angle in radians."""
+
+    numpy, machine, domain = np.tan, "tan", Reals(-1.2, 1.2)
+
+    def derivative(self, x: Any, y: Any) -> Any:
+        return add(one_like(y), mul(y, y))
+
+
+@op
+class Arcsin(Unary):
+    """The angle in [-pi/2, pi/2] with this sine."""
+
+    numpy, machine, domain = np.arcsin, "asin", UNIT
+
+    def derivative(self, x: Any, y: Any) -> Any:
+        return rsqrt(one_minus_square(x))
+
+
+@op
+class Arccos(Unary):
+    """The angle in [0, pi] with this cosine."""
+
+    numpy, machine, domain = np.arccos, "acos", UNIT
+
+    def derivative(self, x: Any, y: Any) -> Any:
+        return neg(rsqrt(one_minus_square(x)))
+
+
+@op
+class Arctan(Unary):
+    """The angle in [-pi/2, pi/2] with this tangent."""
+
+    numpy, machine = np.arctan, "atan"
+
+    def derivative(self, x: Any, y: Any) -> Any:
+        return div(one_like(x), add(one_like(x), mul(x, x)))
+
+
+@op
+class Sinh(Unary):
+    """Hyperbolic sine."""
+
+    numpy, machine = np.sinh, "sinh"
+
+    def derivative(self, x: Any, y: Any) -> Any:
+        return cosh(x)
+
+
+@op
+class Cosh(Unary):
+    """Hyperbolic cosine."""
+
+    numpy, machine = np.cosh, "cosh"
+
+    def derivative(self, x: Any, y: Any) -> Any:
+        return sinh(x)
+
+
+@op
+class Tanh(Unary):
+    """Hyperbolic tangent."""
+
+    numpy, machine = np.tanh, "tanh"
+
+    def derivative(self, x: Any, y: Any) -> Any:
+        return sub(one_like(y), mul(y, y))
+
+
+@op
+class Arcsinh(Unary):
+    """Inverse hyperbolic sine."""
+
+    numpy, machine = np.arcsinh, "asinh"
+
+    def derivative(self, x: Any, y: Any) -> Any:
+        return rsqrt(add(one_like(x), mul(x, x)))
+
+
+@op
+class Arccosh(Unary):
+    """Inverse hyperbolic cosine, for x >= 1."""
+
+    numpy, machine, domain = np.arccosh, "acosh", ABOVE_ONE
+
+    def derivative(self, x: Any, y: Any) -> Any:
+        # sqrt(x-1) sqrt(x+1), not sqrt(x^2-1): the same branch for complex x
+        return mul(rsqrt(sub(x, one_like(x))), rsqrt(add(x, one_like(x))))
+
+
+@op
+class Arctanh(Unary):
+    """Inverse hyperbolic tangent, for -1 < x < 1."""
+
+    numpy, machine, domain = np.arctanh, "atanh", UNIT
+
+    def derivative(self, x: Any, y: Any) -> Any:
+        return div(one_like(x), one_minus_square(x))
+
+
+@op
+class Logistic(Unary):
+    """1 / (1 + e^-x), without overflow."""
+
+    machine, takes = "logistic", "f"
+    numpy = scipy.special.expit
+
+    def derivative(self, x: Any, y: Any) -> Any:
+        return mul(y, sub(one_like(y), y))
+
+
+@op
+class Sinc(Unary):
+    """sin(pi x) / (pi x), 1 at 0.
+
+    The derivatives satisfy one recursion, of which this op's own derivative is the first step; see `SincDerivative`.
+    """
+
+    numpy, machine, takes = np.sinc, "sinc", "f"
+
+    def derivative(self, x: Any, y: Any) -> Any:
+        return SincDerivative(1)(x)
+
+
+def sinc_derivative(n: int, x: Any) -> Any:
+    """The n-th derivative of sin(u)/u at u = pi x, times pi^n.
+
+    With S_n(u) the n-th derivative, u S_n + n S_{n-1} = sin(u + n pi/2) (differentiate u S_0 = sin u n times). Upward recursion loses
+    accuracy for small u, where the Taylor series S_n(u) = sum_k (-1)^k u^(2k-n) (2k)!/((2k+1)! (2k-n)!) is used.
+    """
+    u = np.pi * np.asarray(x)
+    dtype = u.dtype
+    u = u.astype(np.float64)
+    small = np.abs(u) < 2.0 + n
+    with np.errstate(all="ignore"):
+        s = np.sinc(u / np.pi)
+        for k in range(1, n + 1):
+            s = (np.sin(u + k * np.pi / 2) - k * s) / u
+    v = np.where(small, u, 0.0)
+    series = np.zeros_like(v)
+    for k in range((n + 1) // 2, (n + 1) // 2 + 24):
+        series = series + (-1) ** k / ((2 * k + 1) * math.factorial(2 * k - n)) * v ** (2 * k - n)
+    y = (np.where(small, series, s) * np.pi**n).astype(dtype)
+    return y if y.ndim else y[()]
+
+
+@op
+class SincDerivative(Unary):
+    """The n-th derivative of `Sinc`."""
+
+    order: int
+    takes, machine = "f", "sinc_derivative"
+
+    def impl(self, x: Any) -> Any:
+        return sinc_derivative(self.order, x)
+
+    def element(self, e: Any, i: Any, *readers: Any) -> Any:
+        return e.math(self.machine, readers[0](i), self.order)
+
+    def derivative(self, x: Any, y: Any) -> Any:
+        return SincDerivative(self.order + 1)(x)
+
+    @classmethod
+    def examples(cls) -> Any:
+        for order in (1, 2, 3):
+            yield cls(order), (np.array([-2.3, -0.4, 0.0, 1e-3, 0.9, 4.2]),)
+        yield cls(1), (np.array(0.3),)
+        yield cls(1), (np.zeros(0),)
+
+
+@op
+class Power(Elementwise):
+    """x to the power y, elementwise: d = y x^(y-1) dx + x^y log(x) dy.
+
+    The factor y is a strong zero, so x^0 is constant also at x = 0; where the base is 0, the derivative in the exponent is 0.
+    """
+
+    arity, takes, machine, keeps_weak = 2, "iufc", "pow", True
+    numpy = like_python(np.power)
+    domain = (Reals(0.3, 3.0), Reals())
+
+    def derivative(self, k: int, y: Any, *operands: Any) -> Any:
+        x, n = operands
+        if k == 0:
+            return scale(fill_shape(n, y), fill_shape(power(x, sub(n, one_like(n))), y))
+        safe = select(equal(x, zero_like(x)), one_like(x), x)
+        return mul(y, log(safe))
+
+
+@op
+class Arctan2(Elementwise):
+    """The angle of the point (x, y), operands in the order y, x: d = (x dy - y dx) / (x^2 + y^2); zero at the origin."""
+
+    arity, takes, machine = 2, "f", "atan2"
+    numpy = np.arctan2
+    domain = (Reals(0.3, 3.0), Reals(-2.0, 2.0))
+
+    def derivative(self, k: int, y: Any, *operands: Any) -> Any:
+        b, a = operands
+        r2 = add(mul(a, a), mul(b, b))
+        safe = select(equal(r2, zero_like(r2)), one_like(r2), r2)
+        return div(fill_shape(a, safe), safe) if k == 0 else neg(div(fill_shape(b, safe), safe))
+
+
+@op
+class Hypot(Elementwise):
+    """sqrt(x^2 + y^2) without overflow: d = (x dx + y dy) / h; zero at the origin."""
+
+    arity, takes, machine = 2, "f", "hypot"
+    numpy = np.hypot
+    domain = (Reals(0.3, 3.0), Reals(-2.0, 2.0))
+
+    def derivative(self, k: int, y: Any, *operands: Any) -> Any:
+        safe = select(equal(y, zero_like(y)), one_like(y), y)
+        return div(fill_shape(operands[k], y), safe)
+
+
+@op
+class Logaddexp(Elementwise):
+    """log(e^x + e^y) without overflow: d = e^(x-z) dx + e^(y-z) dy; half of each where both are the same infinity."""
+
+    arity, takes, machine = 2, "f", "logaddexp"
+    numpy = np.logaddexp
+
+    def derivative(self, k: int, y: Any, *operands: Any) -> Any:
+        mine, other = operands[k], operands[1 - k]
+        return logistic(fill_shape(select(equal(mine, other), zero_like(y), sub(mine, other)), y))
+
+
+def one_minus_square(x: Any) -> Any:
+    """1 - x^2 as (1 - x)(1 + x), which keeps its accuracy near one."""
+    return mul(sub(one_like(x), x), add(one_like(x), x))
+
+
+exp, exp2, expm1, log, log2, log10, log1p = Exp(), Exp2(), Expm1(), Log(), Log2(), Log10(), Log1p()
+sqrt, rsqrt, cbrt, power = Sqrt(), Rsqrt(), Cbrt(), Power()
+sin, cos, tan, arcsin, arccos, arctan, arctan2 = Sin(), Cos(), Tan(), Arcsin(), Arccos(), Arctan(), Arctan2()
+sinh, cosh, tanh, arcsinh, arccosh, arctanh = Sinh(), Cosh(), Tanh(), Arcsinh(), Arccosh(), Arctanh()
+logistic, sinc, hypot, logaddexp = Logistic(), Sinc(), Hypot(), Logaddexp()

@@ -1,0 +1,1 @@
+"""The transformations of traced computations: forward (`jvp`), linearize, transpose, batch."""

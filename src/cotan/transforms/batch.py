@@ -1,0 +1,86 @@
+"""Batch: one more leading axis on every value, by a rule per op.
+
+The payload of a tracer of `BatchTrace` is the array with its batch axis in front; `vmap` moves axes at its two ends, so a rule sees one
+case. A value that is the same for the whole batch is no tracer of this trace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..core.op import Op
+from ..core.staging import stage_flat
+from ..core.program import Program, evaluate
+from ..core.tracing import Trace, Tracer, concrete_zero, current_trace, refuse_conversion, reset_trace, running, set_trace, type_of
+from ..core.types import ArrayType, array_type
+from ..ops.families import spread
+
+__all__ = ["BatchTrace", "batch_flat", "batch_program"]
+
+
+class BatchTrace(Trace):
+    """Runs ops on ``size`` examples at once. The payload is the array with the batch axis in front."""
+
+    __slots__ = ("parent", "size")
+
+    def __init__(self, parent: Trace, size: int, function: Any = None):
+        super().__init__("vmap", function)
+        self.parent, self.size = parent, size
+
+    def type_of(self, payload: Any) -> ArrayType:
+        type = type_of(payload)
+        return array_type(type.shape[1:], type.dtype)
+
+    def is_zero(self, payload: Any) -> bool:
+        return concrete_zero(payload)
+
+    def concrete(self, tracer: Tracer, conversion: str) -> Any:
+        why = f"under vmap it stands for {self.size} values at once" if conversion in ("bool", "int", "index") else "under vmap it stands for many values at once"
+        refuse_conversion(tracer, conversion, why)
+
+    def process(self, op: Op, operands: Sequence[Any]) -> Sequence[Any]:
+        values = [x.payload if type(x) is Tracer and x.trace is self else x for x in operands]
+        batched = [type(x) is Tracer and x.trace is self for x in operands]
+        token = set_trace(self.parent)
+        try:
+            if True not in batched:
+                return self.parent.process(op, operands)
+            outs, flags = op.batch(self.size, batched, *values)
+        finally:
+            reset_trace(token)
+        if not op.multiple:
+            return (Tracer(self, outs) if flags else outs,)
+        return [Tracer(self, y) if flag else y for y, flag in zip(outs, flags, strict=True)]
+
+
+def batch_flat(
+    function: Callable[..., Sequence[Any]], size: int, batched: Sequence[bool], operands: Sequence[Any], *, of: Any = None
+) -> tuple[list[Any], list[bool]]:
+    """Values of a flat function on operands of which the flagged ones have a leading batch axis, and the flags of the results."""
+    trace = BatchTrace(current_trace(), size, of)
+    try:
+        with running(trace):
+            outs = function(*[Tracer(trace, x) if b else x for x, b in zip(operands, batched, strict=True)])
+        flags = [type(y) is Tracer and y.trace is trace for y in outs]
+    finally:
+        trace.close()
+    return [y.payload if flag else y for y, flag in zip(outs, flags, strict=True)], flags
+
+
+def batch_program(program: Program, size: int, batched: Sequence[bool], *, all_outputs: bool = False) -> tuple[Program, list[bool]]:
+    """The Program on a batch, and which of its outputs are batched (all, if ``all_outputs``)."""
+    found: list[bool] = []
+
+    def run(*arguments: Any) -> list[Any]:
+        outs, flags = batch_flat(lambda *xs: evaluate(program, *xs, rule="batch"), size, batched, arguments)
+        if all_outputs:
+            outs = [y if flag else spread(y, size) for y, flag in zip(outs, flags, strict=True)]
+            flags = [True] * len(outs)
+        found.extend(flags)
+        return outs
+
+    types = [t.batched(size) if b else t for t, b in zip(program.input_types, batched, strict=True)]
+    result, constants = stage_flat(run, types, name=program.name)
+    assert not constants
+    return result, found

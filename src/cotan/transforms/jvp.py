@@ -1,0 +1,103 @@
+"""Forward mode: dual numbers by rule.
+
+A tracer of `JVPTrace` carries (value, tangent). An op with an active operand runs its ``jvp`` rule under the parent trace; with none it
+runs in the parent as it is. An absent tangent is None, at the boundary of a rule only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..core.op import Op
+from ..core.tracing import (
+    Trace,
+    Tracer,
+    concrete_zero,
+    current_trace,
+    refuse_conversion,
+    refuse_lost_derivative,
+    reset_trace,
+    running,
+    set_trace,
+    type_of,
+)
+from ..core.types import ArrayType
+
+__all__ = ["JVPTrace", "jvp_flat"]
+
+
+class JVPTrace(Trace):
+    """Pushes tangents forward. ``parent`` is the trace under which values and tangents are computed."""
+
+    __slots__ = ("parent",)
+
+    def __init__(self, parent: Trace, verb: str = "jvp", function: Any = None):
+        super().__init__(verb, function)
+        self.parent = parent
+
+    def type_of(self, payload: Any) -> ArrayType:
+        return type_of(payload[0])
+
+    def is_zero(self, payload: Any) -> bool:
+        return concrete_zero(payload[0]) and concrete_zero(payload[1])
+
+    def concrete(self, tracer: Tracer, conversion: str) -> Any:
+        value = tracer.payload[0]
+        if type(value) is Tracer:
+            return value.trace.concrete(value, conversion)
+        if conversion in ("bool", "int", "index"):  # locally constant: nothing is lost
+            return value
+        refuse_lost_derivative(tracer, conversion)
+
+    def split(self, value: Any) -> tuple[Any, Any]:
+        """(primal, tangent or None) of any value."""
+        return value.payload if type(value) is Tracer and value.trace is self else (value, None)
+
+    def join(self, primal: Any, tangent: Any | None) -> Any:
+        return primal if tangent is None else Tracer(self, (primal, tangent))
+
+    def process(self, op: Op, operands: Sequence[Any]) -> Sequence[Any]:
+        primals: list[Any] = []
+        tangents: list[Any] = []
+        active = False
+        for x in operands:
+            if type(x) is Tracer and x.trace is self:
+                primal, tangent = x.payload
+                primals.append(primal)
+                tangents.append(tangent)
+                active = True
+            else:
+                primals.append(x)
+                tangents.append(None)
+        token = set_trace(self.parent)
+        try:
+            if not active:
+                return self.parent.process(op, operands)
+            outs, douts = self.differentiate(op, primals, tangents)
+        finally:
+            reset_trace(token)
+        if not op.multiple:
+            return (outs if douts is None else Tracer(self, (outs, douts)),)
+        return [y if dy is None else Tracer(self, (y, dy)) for y, dy in zip(outs, douts, strict=True)]
+
+    def differentiate(self, op: Op, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        """The value(s) of ``op`` and their tangent(s)."""
+        if op.linearize is None:
+            return op.jvp(primals, tangents)
+        outs, push = op.linearize(primals, [t is not None for t in tangents])
+        return outs, push(*[t for t in tangents if t is not None])
+
+
+def jvp_flat(
+    function: Callable[..., Sequence[Any]], primals: Sequence[Any], tangents: Sequence[Any | None], *, verb: str = "jvp", of: Any = None
+) -> tuple[list[Any], list[Any | None]]:
+    """Values and tangents of a flat function; a tangent that is None is absent (zero)."""
+    trace = JVPTrace(current_trace(), verb, of)
+    try:
+        with running(trace):
+            outs = function(*[trace.join(x, dx) for x, dx in zip(primals, tangents, strict=True)])
+        pairs = [trace.split(y) for y in outs]
+    finally:
+        trace.close()
+    return [y for y, _ in pairs], [dy for _, dy in pairs]

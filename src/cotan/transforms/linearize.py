@@ -1,0 +1,211 @@
+"""Linearize: a function's values now, and its derivative as a linear program of the tangents.
+
+Linearize is forward mode whose tangents are not numbers but variables of a `LinearTape`. A derivative rule runs as it stands; what it
+computes from primal values runs at once (in the parent), and what touches a tangent is recorded on the tape. So the tape holds only
+linear equations, and that is checked as each is recorded: an equation whose tangent operands lie in none of the operand sets in which
+its op is linear is refused there and then, while the user's line is still on the stack.
+
+This is the whole of partial evaluation that reverse mode needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from ..core.errors import NonlinearTangentError, teach
+from ..core.op import Op
+from ..core.origin import Origin, current_rule
+from ..core.program import Equation, Program, Var, evaluate
+from ..core.staging import StagingTrace, stage_flat
+from ..core.tracing import Trace, Tracer, concrete_zero, current_trace, reset_trace, running, set_trace, type_of
+from .jvp import JVPTrace
+
+__all__ = ["LinearTape", "LinearizeTrace", "SplitTrace", "linearize_flat", "linearize_program", "record_linear"]
+
+
+class LinearTape(StagingTrace):
+    """Records linear equations; operands that are not its own Vars are known values (residuals).
+
+    ``subject`` says in messages what has to be linear ("the JVP rule f_jvp"); ``names`` names the input Vars (``tangents[0]``).
+    """
+
+    __slots__ = ("names", "subject")
+
+    def __init__(self, subject: str = "", names: dict[Var, str] | None = None):
+        super().__init__("linearize")
+        self.subject, self.names = subject, names or {}
+
+    def process(self, op: Op, operands: Sequence[Any]) -> Sequence[Any]:
+        inputs: list[Any] = []
+        mask, bit = 0, 1
+        for x in operands:
+            if type(x) is Tracer and x.trace is self:
+                mask |= bit
+                inputs.append(x.payload)
+            else:
+                inputs.append(self.operand(x))
+            bit += bit
+        for members in op.linear_sets(len(inputs)):
+            if mask & ~members == 0 and (mask == members or self.others_are_zero(inputs, members & ~mask)):
+                break
+        else:
+            self.refuse(op, inputs, mask)
+        types = op.type_rule(*map(type_of, inputs))
+        outputs = [Var(t) for t in types] if op.multiple else [Var(types)]
+        self.equations.append(Equation(op, inputs, outputs, current_rule()))
+        return [Tracer(self, v) for v in outputs]
+
+    def others_are_zero(self, inputs: Sequence[Any], others: int) -> bool:
+        """Whether the known operands in the set ``others`` are zero, so that an op linear in all of the set jointly is linear here."""
+        return all(concrete_zero(x) for k, x in enumerate(inputs) if others >> k & 1)
+
+    def concrete(self, tracer: Tracer, conversion: str) -> Any:
+        asked = {"bool": "branches on", "array": "makes a NumPy array of"}.get(conversion, f"takes {conversion}() of")
+        self.refuse_use(f"{asked} {self.describe(tracer.payload)}", "A tangent has no value in a rule: the rule is run once, on a symbol, for all tangents.")
+
+    @property
+    def label(self) -> str:
+        return f"linearization of {self.subject}" if self.subject else "linearization"
+
+    # ---- the error that the thread asked for ---------------------------------------------------------------------
+    def describe(self, v: Var) -> str:
+        """``tangents[0]``, or ``a value computed from tangents[0]``."""
+        if v in self.names:
+            return self.names[v]
+        sources = {v}
+        for equation in reversed(self.equations):
+            if not sources.isdisjoint(equation.outputs):
+                sources.update(x for x in equation.inputs if type(x) is Var)
+        found = [name for w, name in self.names.items() if w in sources]
+        return f"a value computed from {' and '.join(found)}" if found else "a tangent"
+
+    def refuse(self, op: Op, inputs: Sequence[Any], mask: int) -> NoReturn:
+        touched = [k for k in range(len(inputs)) if mask >> k & 1]
+        sets = op.linear_sets(len(inputs))
+        title = op.verb if op.verb == op.name else f"{op.verb} (here {op})"
+        rows = [f"{title} of {', '.join(type_of(x).long_name() for x in inputs)}"]
+        rows += [f"operand {k} is {self.describe(inputs[k])}" for k in touched]
+        affine = any(mask & ~members == 0 for members in sets)
+        if affine:
+            rows.append("the other operand is a nonzero constant, so this is affine, not linear: at tangent zero it is not zero")
+            advice = "drop the constant term from the tangent (it belongs to the primal output)."
+        elif len(touched) > 1 and all(any(members >> k & 1 for members in sets) for k in touched):
+            rows.append(f"{op.verb} is linear in each of these operands alone, not in both together: a product of tangents is quadratic")
+            advice = "multiply each tangent by primal values only, and add the products."
+        else:
+            alone = sorted({k for members in sets for k in range(len(inputs)) if members >> k & 1})
+            rows.append(
+                f"{op.verb} is nonlinear in operand {touched[0]}"
+                + (f"; it is linear in operand {', '.join(map(str, alone))} only" if alone else "")
+            )
+            advice = "multiply the tangent by a derivative that is computed from the primals alone, as in `2 * x * t`."
+        self.refuse_use("\n".join(rows), "", advice)
+
+    def refuse_use(self, detail: str, reason: str, advice: str = "write the tangent output with operations that are linear in the tangents.") -> NoReturn:
+        what = f"{self.subject or 'a derivative rule'} is not linear in its tangents."
+        origin: Origin | None = current_rule()
+        raise teach(NonlinearTangentError, what, detail=detail + (f"\n{reason}" if reason else ""), do=advice, origin=origin)
+
+
+class SplitTrace(Trace):
+    """Runs a rule: what touches a tangent is recorded on ``tape``, anything else runs in ``known``."""
+
+    __slots__ = ("known", "tape")
+
+    def __init__(self, known: Trace, tape: LinearTape):
+        super().__init__("linearize")
+        self.known, self.tape = known, tape
+
+    def process(self, op: Op, operands: Sequence[Any]) -> Sequence[Any]:
+        tape = self.tape
+        trace: Trace = self.known
+        for x in operands:
+            if type(x) is Tracer and x.trace is tape:
+                trace = tape
+                break
+        token = set_trace(trace)
+        try:
+            return trace.process(op, operands)
+        finally:
+            reset_trace(token)
+
+
+class LinearizeTrace(JVPTrace):
+    """Forward mode under a `SplitTrace`. The payload's tangent is a tracer of ``tape``."""
+
+    __slots__ = ("tape",)
+
+    def __init__(self, known: Trace, tape: LinearTape, verb: str = "linearize", function: Any = None):
+        super().__init__(SplitTrace(known, tape), verb, function)
+        self.tape = tape
+
+    def is_zero(self, payload: Any) -> bool:
+        return concrete_zero(payload[0]) and self.tape.is_zero(payload[1].payload)
+
+    def differentiate(self, op: Op, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        if op.linearize is None:
+            return op.jvp(primals, tangents)
+        split: SplitTrace = self.parent  # type: ignore[assignment]
+        with running(split.known):
+            outs, push = op.linearize(primals, [t is not None for t in tangents])
+        return outs, push(*[t for t in tangents if t is not None])
+
+
+def linearize_flat(
+    function: Callable[..., Sequence[Any]], primals: Sequence[Any], active: Sequence[bool], *, verb: str = "linearize", of: Any = None
+) -> tuple[list[Any], LinearTape, list[Var], list[Var | None]]:
+    """Run a flat function at ``primals`` and record its derivative in the active ones.
+
+    Returns:
+        the values; the tape; its input Vars (one for each active primal); for each output the Var of its tangent, or None (zero).
+    """
+    tape = LinearTape()
+    tangents = [tape.new_input(type_of(x)) if a else None for x, a in zip(primals, active, strict=True)]
+    trace = LinearizeTrace(current_trace(), tape, verb, of)
+    try:
+        with running(trace):
+            outs = function(*[trace.join(x, t) for x, t in zip(primals, tangents, strict=True)])
+        pairs = [trace.split(y) for y in outs]
+    finally:
+        trace.close()
+        tape.close()
+    return [y for y, _ in pairs], tape, [t.payload for t in tangents if t is not None], [t.payload if t is not None else None for _, t in pairs]
+
+
+def record_linear(
+    function: Callable[..., Sequence[Any]], inputs: Sequence[Any], names: Sequence[str], subject: str
+) -> tuple[LinearTape, list[Var], list[Any]]:
+    """Record ``function``, which must be linear in all its arguments, on a tape: (tape, input Vars, outputs).
+
+    ``inputs`` are ArrayTypes. An output is a Var of the tape, or, where it does not depend on the inputs, a value.
+    """
+    tape = LinearTape(subject)
+    arguments = [tape.new_input(t) for t in inputs]
+    tape.names.update(zip([a.payload for a in arguments], names, strict=True))
+    try:
+        with running(SplitTrace(current_trace(), tape)):
+            outs = function(*arguments)
+        return tape, [a.payload for a in arguments], [tape.operand(y) for y in outs]
+    finally:
+        tape.close()
+
+
+def linearize_program(program: Program, active: tuple[bool, ...], rule: str = "jvp") -> tuple[Program, Program, list[bool], int]:
+    """Split the derivative of a Program in two Programs.
+
+    Returns:
+        the primal program (outputs, then residuals); the linear program over (residuals, active tangents), with an output for each
+        active output of the original; which outputs are active; the number of residuals.
+    """
+    found: dict[str, Any] = {}
+
+    def primal(*arguments: Any) -> list[Any]:
+        outs, tape, inputs, outputs = linearize_flat(lambda *xs: evaluate(program, *xs, rule=rule), arguments, active)
+        linear, residuals = tape.finish(inputs, [Tracer(tape, v) for v in outputs if v is not None], f"{program.name}_tangent")
+        found.update(linear=linear, active=[v is not None for v in outputs], count=len(residuals))
+        return [*outs, *residuals]
+
+    forward, constants = stage_flat(primal, program.input_types, name=f"{program.name}_primal")
+    assert not constants
+    return forward, found["linear"], found["active"], found["count"]

@@ -1,0 +1,90 @@
+"""Transpose: a linear program run backwards.
+
+Each linear equation y = L x has a transpose x_bar = L^T y_bar, given by its op. Walking the equations from the last to the first and
+adding up the cotangents of each variable transposes the whole program. Known operands (residuals) are ordinary values here: the tape
+of `linearize` holds them as they are, and a closed Program gets them from an environment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..core.op import Op
+from ..core.origin import deriving
+from ..core.program import Equation, Literal, Program, Var
+from ..core.tracing import current_trace
+from ..core.types import ArrayType
+from ..ops.families import add
+
+__all__ = ["backward_pass", "transpose_program_rule", "zeros"]
+
+
+def zeros(type: ArrayType) -> Any:
+    """A concrete zero of this type."""
+    return np.zeros(type.shape, type.dtype)
+
+
+def accumulate(cotangents: dict[Var, Any], v: Any, x_bar: Any) -> None:
+    """Add ``x_bar`` to the cotangent of ``v``."""
+    if x_bar is not None and type(v) is Var:
+        old = cotangents.get(v)
+        cotangents[v] = x_bar if old is None else add(old, x_bar)
+
+
+def backward_pass(
+    equations: Sequence[Equation], cotangents: dict[Var, Any], inputs: Sequence[Var], known: Mapping[Var, Any] | None = None, rule: str | None = None
+) -> list[Any | None]:
+    """The cotangents of ``inputs``, given those of the outputs.
+
+    ``known`` gives the values of Vars that are residuals. A cotangent that is None is zero.
+    """
+    for equation in reversed(equations):
+        outputs = equation.outputs
+        operands = equation.inputs if known is None else [known.get(v, v) if type(v) is Var else v for v in equation.inputs]
+        op: Op = equation.op
+        if op.multiple:
+            y_bar: Any = [cotangents.pop(v, None) for v in outputs]
+            if all(c is None for c in y_bar):
+                continue
+        else:
+            y_bar = cotangents.pop(outputs[0], None)
+            if y_bar is None:
+                continue
+        operands = [v.value if type(v) is Literal else v for v in operands]
+        if rule is not None and equation.origin is not None:
+            with deriving(equation, rule):
+                x_bars = op.transpose(y_bar, *operands)
+        else:
+            x_bars = op.transpose(y_bar, *operands)
+        for v, x_bar in zip(operands, x_bars, strict=True):
+            accumulate(cotangents, v, x_bar)
+    return [cotangents.get(v) for v in inputs]
+
+
+def transpose_program_rule(program: Program, linear: Sequence[bool], known: Sequence[Any], y_bars: Sequence[Any | None]) -> list[Any | None]:
+    """Transpose a closed Program that is linear in the inputs flagged ``linear``; ``known`` are the values of the others.
+
+    Equations that touch no linear input are evaluated first. Returns a cotangent, or None, for each linear input.
+    """
+    values = iter(known)
+    environment: dict[Var, Any] = {v: next(values) for v, is_linear in zip(program.inputs, linear, strict=True) if not is_linear}
+    trace = current_trace()
+    todo: list[Equation] = []
+    tangent: set[Var] = {v for v, is_linear in zip(program.inputs, linear, strict=True) if is_linear}
+    for equation in program.equations:
+        if any(type(v) is Var and v in tangent for v in equation.inputs):
+            tangent.update(equation.outputs)
+            todo.append(equation)
+        else:
+            operands = [environment[v] if type(v) is Var else v.value for v in equation.inputs]
+            with deriving(equation, None):
+                environment.update(zip(equation.outputs, trace.process(equation.op, operands), strict=True))
+    cotangents: dict[Var, Any] = {}
+    for v, y_bar in zip(program.outputs, y_bars, strict=True):
+        if v in tangent:
+            accumulate(cotangents, v, y_bar)
+    inputs = [v for v, is_linear in zip(program.inputs, linear, strict=True) if is_linear]
+    return backward_pass(todo, cotangents, inputs, environment, "transpose")

@@ -1,0 +1,41 @@
+"""What every test shares: how much hypothesis tries, and which marked tests run.
+
+- `--all` runs the tests marked `exhaustive` and hypothesis's larger profile. Without it, hypothesis draws the same examples every time,
+  so that a run in CI can be repeated exactly.
+- `--peers` runs the tests marked `peers`, which compare with JAX, autograd or PyTorch. Those must then be installed: where one is
+  missing, its tests fail, so that a run that was meant to compare cannot pass without comparing.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# The workers share the machine, and generated programs of any size are slow on occasion: no time limits per example.
+settings.register_profile("ci", max_examples=25, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("all", max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("cotan")
+    group.addoption("--all", action="store_true", help="run the exhaustive tests too, with hypothesis's larger profile")
+    group.addoption("--peers", action="store_true", help="run the tests against JAX, autograd and PyTorch too")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    settings.load_profile("all" if config.getoption("--all") else "ci")
+    if config.getoption("--peers"):
+        # Before anything imports JAX: the comparison is in double precision, on the processor.
+        os.environ["JAX_ENABLE_X64"] = "1"
+        os.environ["JAX_PLATFORMS"] = "cpu"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    left_out = {marker for marker, option in (("exhaustive", "--all"), ("peers", "--peers")) if not config.getoption(option)}
+    kept = [item for item in items if not any(item.get_closest_marker(marker) for marker in left_out)]
+    if len(kept) < len(items):
+        chosen = set(kept)
+        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+        items[:] = kept
