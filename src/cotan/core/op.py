@@ -6,7 +6,7 @@ An op is a frozen dataclass whose fields are its static parameters. Its rules ar
     impl(*arrays)                   the meaning, in NumPy; the oracle of every other rule
     element(e, i, *readers)         the defining equation: output element i as a scalar of input elements
     jvp(primals, tangents)          the value and its tangent, in terms of other ops; a tangent may be None (absent, that is zero)
-    linearize(primals, active)      instead of jvp, for ops that hold programs: the values and a function of the active tangents
+    linearize(primals, active)      beside jvp, for ops that hold programs: the values and a function of the active tangents
     transpose(y_bar, *operands)     a cotangent or None for each operand; linear operands come as `Var`s, known ones as values
     batch(size, batched, *operands) the result for operands of which those flagged have a new leading axis, and its flag
     examples()                      (op, operands) pairs from which the conformance tests are made
@@ -45,7 +45,10 @@ class Op:
     """The name by which users know the op, when it is not ``name``: integer_power is their ``power``."""
     multiple: ClassVar[bool] = False
     linear: ClassVar[LinearIn] = ()
+    holds_programs: ClassVar[bool] = False
     linearize: ClassVar[Callable[..., Any] | None] = None
+    expand: ClassVar[Callable[..., Any] | None] = None
+    """The op as a computation of other ops. A linear program that meets an op which is not declared linear looks into it by this."""
     family: ClassVar[str] = ""
 
     def __call__(self, *operands: Value) -> Any:

@@ -1,5 +1,25 @@
 """First-order ops, one family a file. Importing this package defines them all."""
 
-from . import arithmetic, casting, families, logic, ordering, transcendental
+from . import (
+    arithmetic,
+    casting,
+    contraction,
+    creation,
+    families,
+    indexing,
+    linalg,
+    logic,
+    movement,
+    ordering,
+    reduction,
+    routines,
+    searching,
+    sorting,
+    special,
+    transcendental,
+)
 
-__all__ = ["arithmetic", "casting", "families", "logic", "ordering", "transcendental"]
+__all__ = [
+    "arithmetic", "casting", "contraction", "creation", "families", "indexing", "linalg", "logic", "movement", "ordering", "reduction",
+    "routines", "searching", "sorting", "special", "transcendental",
+]  # fmt: skip

@@ -18,7 +18,7 @@ from .casting import conj, convert, real
 from .families import Elementwise, Flat, Reals, Unary, fill_shape, scale
 from .logic import equal, select
 
-__all__ = ["abs_", "ceil", "copysign", "floor", "maximum", "minimum", "nextafter", "rem", "rint", "sign", "trunc"]
+__all__ = ["abs_", "ceil", "copysign", "floor", "floor_divide", "maximum", "minimum", "nextafter", "rem", "rint", "sign", "trunc"]
 
 @op
 class Abs(Unary):
@@ -103,6 +103,15 @@ class Rem(Elementwise):
 
 
 @op
+class FloorDivide(Flat):
+    """The quotient rounded down, as Python's //; exact for integers."""
+
+    arity, takes, machine, keeps_weak = 2, "iuf", "floor_divide", True
+    numpy = like_python(np.floor_divide)
+    domain = (Reals(-5, 5), Reals(0.5, 2.0))
+
+
+@op
 class Copysign(Elementwise):
     """|x| with the sign of y: d = sign(x) sign(y) dx, counting the sign bit of y."""
 
@@ -154,5 +163,5 @@ class Trunc(Flat):
     numpy = np.trunc
 
 
-abs_, sign, maximum, minimum, rem = Abs(), Sign(), Maximum(), Minimum(), Rem()
+abs_, sign, maximum, minimum, rem, floor_divide = Abs(), Sign(), Maximum(), Minimum(), Rem(), FloorDivide()
 copysign, nextafter, floor, ceil, rint, trunc = Copysign(), Nextafter(), Floor(), Ceil(), Rint(), Trunc()

@@ -10,12 +10,12 @@ import math
 from typing import Any
 
 import numpy as np
-import scipy.special
 
 from ..core.op import op
 from .arithmetic import constant_like, div, like_python, mul, neg, one_like, sub, zero_like
 from .families import Elementwise, Reals, Unary, add, fill_shape, scale
 from .logic import equal, select
+from .routines import special_function
 
 __all__ = [
     "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "cbrt", "cos", "cosh", "exp", "exp2", "expm1", "hypot", "log",
@@ -252,7 +252,7 @@ class Logistic(Unary):
     """1 / (1 + e^-x), without overflow."""
 
     machine, takes = "logistic", "f"
-    numpy = scipy.special.expit
+    numpy = special_function("expit")
 
     def derivative(self, x: Any, y: Any) -> Any:
         return mul(y, sub(one_like(y), y))

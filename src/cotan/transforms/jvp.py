@@ -83,10 +83,7 @@ class JVPTrace(Trace):
 
     def differentiate(self, op: Op, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         """The value(s) of ``op`` and their tangent(s)."""
-        if op.linearize is None:
-            return op.jvp(primals, tangents)
-        outs, push = op.linearize(primals, [t is not None for t in tangents])
-        return outs, push(*[t for t in tangents if t is not None])
+        return op.jvp(primals, tangents)
 
 
 def jvp_flat(

@@ -21,7 +21,7 @@ from ..core.staging import StagingTrace, stage_flat
 from ..core.tracing import Trace, Tracer, concrete_zero, current_trace, reset_trace, running, set_trace, type_of
 from .jvp import JVPTrace
 
-__all__ = ["LinearTape", "LinearizeTrace", "SplitTrace", "linearize_flat", "linearize_program", "record_linear"]
+__all__ = ["LinearTape", "LinearizeTrace", "SplitTrace", "linearize_flat", "linearize_program", "record_linear", "replay"]
 
 
 class LinearTape(StagingTrace):
@@ -55,6 +55,11 @@ class LinearTape(StagingTrace):
         outputs = [Var(t) for t in types] if op.multiple else [Var(types)]
         self.equations.append(Equation(op, inputs, outputs, current_rule()))
         return [Tracer(self, v) for v in outputs]
+
+    def takes(self, op: Op, operands: Sequence[Any]) -> bool:
+        """Whether ``op`` is declared linear in the operands that are tangents."""
+        mask = sum(1 << k for k, x in enumerate(operands) if type(x) is Tracer and x.trace is self)
+        return any(mask & ~members == 0 for members in op.linear_sets(len(operands)))
 
     def others_are_zero(self, inputs: Sequence[Any], others: int) -> bool:
         """Whether the known operands in the set ``others`` are zero, so that an op linear in all of the set jointly is linear here."""
@@ -124,6 +129,8 @@ class SplitTrace(Trace):
             if type(x) is Tracer and x.trace is tape:
                 trace = tape
                 break
+        if trace is tape and op.expand is not None and not tape.takes(op, operands):
+            return op.expand(*operands)
         token = set_trace(trace)
         try:
             return trace.process(op, operands)
@@ -171,6 +178,16 @@ def linearize_flat(
         trace.close()
         tape.close()
     return [y for y, _ in pairs], tape, [t.payload for t in tangents if t is not None], [t.payload if t is not None else None for _, t in pairs]
+
+
+def replay(equations: Sequence[Equation], inputs: Sequence[Var], values: Sequence[Any], outputs: Sequence[Var | None]) -> list[Any | None]:
+    """Run recorded equations under the current trace on these values of their inputs; None stays None."""
+    environment: dict[Any, Any] = dict(zip(inputs, values, strict=True))
+    trace = current_trace()
+    for equation in equations:
+        operands = [environment[v] if type(v) is Var else v for v in equation.inputs]
+        environment.update(zip(equation.outputs, trace.process(equation.op, operands), strict=True))
+    return [environment[v] if v is not None else None for v in outputs]
 
 
 def record_linear(

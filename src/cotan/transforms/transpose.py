@@ -19,7 +19,7 @@ from ..core.tracing import current_trace
 from ..core.types import ArrayType
 from ..ops.families import add
 
-__all__ = ["backward_pass", "transpose_program_rule", "zeros"]
+__all__ = ["accumulate", "backward_pass", "transpose_program_rule", "zeros"]
 
 
 def zeros(type: ArrayType) -> Any:

@@ -1,0 +1,25 @@
+"""cotan: derivatives of NumPy programs. The public names and nothing else."""
+
+from . import control, ops
+from .api.compile import ShapeDtypeStruct, closure_convert, eval_shape, jit, stage
+from .api.custom import checkpoint, custom_jvp, custom_linear, custom_rules, custom_vjp
+from .api.differentiate import (
+    grad,
+    hessian,
+    hvp,
+    jacfwd,
+    jacobian,
+    jacrev,
+    jvp,
+    linear_transpose,
+    linearize,
+    stop_gradient,
+    value_and_grad,
+    value_and_jacobian,
+    vjp,
+)
+from .api.vectorize import vmap
+from .core import errors, tree
+from .core.array import Array
+
+__version__ = "0.1.0"

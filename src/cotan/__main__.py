@@ -1,0 +1,5 @@
+"""``python -m cotan``."""
+
+from .cli import main
+
+raise SystemExit(main())

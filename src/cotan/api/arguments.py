@@ -1,0 +1,219 @@
+"""The gate of every transformation: which arguments, what leaves, what comes back.
+
+A `FlatCall` turns ``fun(*args, **kwargs)``, of which some positional arguments are transformed, into a flat function of their leaves.
+Everything that can be wrong with arguments is refused here, by name: ``args[0]['w']``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ..core import tree
+from ..core.array import plain
+from ..core.errors import ArgumentError, ArgumentTypeError, CotanError, hide_internal_frames, teach
+from ..core.origin import describe_function
+from ..core.tracing import Tracer, type_of
+from ..core.types import ArrayType
+
+__all__ = ["Argnums", "FlatCall", "boundary", "check_callable", "check_inexact", "check_same_structure", "check_tangents", "leaf", "quiet"]
+
+Argnums = int | Sequence[int]
+F = TypeVar("F", bound=Callable[..., Any])
+
+FAST_LEAVES = frozenset({np.ndarray, float, Tracer, np.float64})
+
+
+def check_callable(transformation: str, fun: Any) -> None:
+    """Refuse what cannot be called (``grad(f(x))``, most often)."""
+    if not callable(fun):
+        raise teach(
+            ArgumentTypeError,
+            f"{transformation} takes a function, not {type(fun).__name__}.",
+            do=f"write {transformation}(f)(x), not {transformation}(f(x)).",
+        )
+
+
+def boundary(function: F) -> F:
+    """A function that users call: cotan's own frames are left out of the traceback of its errors."""
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except CotanError as error:
+            hide_internal_frames(error)
+            raise
+
+    return call  # type: ignore[return-value]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No floating-point warnings: a derivative's infinite factor is often masked, and the tracing of a branch is not its execution."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
+        yield
+
+
+def leaf(x: Any, name: str) -> Any:
+    """A leaf as transformations take it: a plain ndarray, a scalar or a tracer."""
+    if type(x) in FAST_LEAVES:
+        if type(x) is not np.ndarray:
+            return x
+        if x.dtype.kind in "biufc":
+            return x if x.dtype.isnative else plain(x)
+    x = plain(x)
+    if isinstance(x, np.ma.MaskedArray):
+        raise teach(ArgumentTypeError, f"{name} is a masked array.", do="pass its data, and its mask as another argument.")
+    try:
+        type_of(x)
+    except ArgumentTypeError:
+        kind = f"{type(x).__name__}" + (f" of dtype {x.dtype}" if hasattr(x, "dtype") else "")
+        raise teach(
+            ArgumentTypeError,
+            f"{name} is a {kind}, not a number or an array of numbers.",
+            do="pass numbers and arrays (or trees of them); make other arguments static: a closure, functools.partial, or jit's static_argnums.",
+        ) from None
+    return x
+
+
+class FlatCall:
+    """``fun(*args, **kwargs)`` as a function of the leaves of the arguments at ``argnums`` (of all, if None)."""
+
+    __slots__ = ("args", "aux", "fun", "has_aux", "indices", "kwargs", "leaves", "one", "out_spec", "spec")
+
+    def __init__(self, transformation: str, fun: Any, args: Sequence[Any], kwargs: dict[str, Any], argnums: Argnums | None, has_aux: bool):
+        self.fun, self.args, self.kwargs, self.has_aux = fun, list(args), kwargs, has_aux
+        self.one = isinstance(argnums, int)
+        self.indices = check_argnums(transformation, argnums, len(args))
+        chosen = [args[k] for k in self.indices]
+        if len(chosen) == 1 and type(chosen[0]) in FAST_LEAVES:
+            self.spec = ONE_LEAF
+            self.leaves = [leaf(chosen[0], "args[0]")]
+        else:
+            values, self.spec = tree.flatten(tuple(chosen))
+            if all(type(x) in FAST_LEAVES for x in values):
+                self.leaves = [leaf(x, "an argument") for x in values]
+            else:
+                self.leaves = [leaf(x, name) for x, name in zip(values, self.names(), strict=True)]
+        self.out_spec: Any = None
+        self.aux: Any = None
+
+    def names(self) -> list[str]:
+        """``args[0]['w']`` for each leaf."""
+        return [name for k, spec in zip(self.indices, tree.children(self.spec), strict=True) for name in tree.leaf_names(spec, f"args[{k}]")]
+
+    def __call__(self, *leaves: Any) -> list[Any]:
+        args = self.args.copy()
+        if self.spec is ONE_LEAF:
+            args[self.indices[0]] = leaves[0]
+        else:
+            for k, x in zip(self.indices, tree.unflatten(self.spec, leaves), strict=True):
+                args[k] = x
+        out = self.fun(*args, **self.kwargs)
+        if self.has_aux:
+            if not isinstance(out, tuple) or len(out) != 2:  # type: ignore[arg-type]
+                raise teach(
+                    ArgumentTypeError,
+                    f"with has_aux=True, {describe_function(self.fun)} must return a pair (output, aux); it returned {type(out).__name__}.",
+                    do="return (value, auxiliary), or leave out has_aux.",
+                    locate=False,
+                )
+            out, self.aux = out
+        if type(out) is Tracer or type(out) in FAST_LEAVES:
+            self.out_spec = LEAF
+            return [out]
+        results, self.out_spec = tree.flatten(out)
+        return [leaf(y, f"the output of {describe_function(self.fun)}") for y in results]
+
+    def rebuild_inputs(self, leaves: Sequence[Any]) -> Any:
+        """Leaves like the inputs' as the user's tree: that of the one argument, or a tuple for several ``argnums``."""
+        if self.spec is ONE_LEAF and self.one:
+            return leaves[0]
+        values = tree.unflatten(self.spec, leaves)
+        return values[0] if self.one else values
+
+    def rebuild_output(self, leaves: Sequence[Any]) -> Any:
+        return leaves[0] if self.out_spec is LEAF else tree.unflatten(self.out_spec, leaves)
+
+
+ONE_LEAF = tree.structure((0,))
+LEAF = tree.structure(0)
+
+
+def check_argnums(transformation: str, argnums: Argnums | None, count: int) -> list[int]:
+    """The positions that ``argnums`` names, from 0, of ``count`` positional arguments."""
+    if argnums is None:
+        return list(range(count))
+    indices = [argnums] if isinstance(argnums, int) else list(argnums)
+    for k in indices:
+        if not isinstance(k, int):  # type: ignore[redundant-expr]
+            raise teach(ArgumentTypeError, f"{transformation}: argnums must be an int or a sequence of ints, not {argnums!r}.", do="name positions, from 0.")
+        if not -count <= k < count:
+            raise teach(
+                ArgumentError,
+                f"{transformation}: argnums={argnums!r}, but the function was called with {count} positional argument{'s' * (count != 1)}.",
+                do="differentiated arguments are positional; pass them so, and count from 0.",
+            )
+    return [k % count for k in indices]
+
+
+def check_inexact(call: FlatCall, transformation: str, *, holomorphic: bool = False, allow_int: bool = False, complex_ok: bool = False) -> None:
+    """Refuse inputs that have no derivative: integers, and complex numbers where a real derivative is asked for."""
+    for k, x in enumerate(call.leaves):
+        t = type_of(x)
+        if t.dtype.kind in "biu" and not allow_int and not t.weak:
+            raise teach(
+                ArgumentTypeError,
+                f"{transformation} needs floating-point inputs; {call.names()[k]} has dtype {t.dtype}.",
+                do="convert it, as in x.astype(float); for inputs that are to have no derivative use argnums, or allow_int=True.",
+            )
+        if t.dtype.kind == "c" and not holomorphic and not complex_ok:
+            raise teach(
+                ArgumentTypeError,
+                f"{transformation} of a function of complex {call.names()[k]} needs holomorphic=True.",
+                do="pass holomorphic=True if the function is complex-differentiable (and its output complex); "
+                "otherwise take real and imaginary parts as inputs, or use vjp.",
+            )
+        if holomorphic and t.dtype.kind != "c":
+            raise teach(
+                ArgumentTypeError,
+                f"{transformation} with holomorphic=True needs complex inputs; {call.names()[k]} has dtype {t.dtype}.",
+                do="convert it with x.astype(complex), or leave out holomorphic.",
+            )
+
+
+def check_same_structure(what: str, given: Any, wanted: Any, given_name: str, wanted_name: str) -> None:
+    """Refuse a tree whose structure differs from the one it must match."""
+    if given != wanted:
+        raise teach(
+            ArgumentError,
+            f"{what}: {given_name} and {wanted_name} are different trees.",
+            detail=f"{given_name}: {given}\n{wanted_name}: {wanted}",
+            do=f"give {given_name} the same nesting of tuples, lists and dicts as {wanted_name}.",
+        )
+
+
+def check_tangents(what: str, kind: str, values: Sequence[Any], types: Sequence[ArrayType], names: Sequence[str]) -> list[Any]:
+    """Tangents or cotangents as values: of the shape and dtype of ``types``; those of integers become None (they have none)."""
+    checked: list[Any] = []
+    for x, t, name in zip(values, types, names, strict=True):
+        if not t.inexact:
+            checked.append(None)
+            continue
+        x = leaf(x, f"the {kind} of {name}")
+        have = type_of(x)
+        if have.shape != t.shape:
+            raise teach(ArgumentError, f"{what}: the {kind} of {name} has shape {have.shape}, not {t.shape}.", do=f"give each {kind} the shape of its {name}.")
+        if have.dtype != t.dtype:
+            if not np.can_cast(have.dtype, t.dtype, "safe") and not have.weak:
+                raise teach(
+                    ArgumentTypeError, f"{what}: the {kind} of {name} has dtype {have.dtype}, not {t.dtype}.", do=f"convert the {kind} with .astype({t.dtype})."
+                )
+            x = x.astype(t.dtype) if hasattr(x, "astype") else t.dtype.type(x)
+        checked.append(x)
+    return checked

@@ -1,0 +1,348 @@
+"""jit, stage, eval_shape, closure_convert: functions as Programs.
+
+`jit` stages a function once for each signature (structure of the arguments, types of the leaves, values of static arguments), keeps the
+Program, and runs it on the engine; under another transformation it is one `Call` of that Program.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..control.call import Call
+from ..core import tree
+from ..core.array import to_array
+from ..core.errors import ArgumentError, ArgumentTypeError, teach
+from ..core.origin import describe_function
+from ..core.program import Program, evaluate
+from ..core.staging import stage_flat
+from ..core.tracing import EVAL, Tracer, current_trace, type_of
+from ..core.types import ArrayType, array_type
+from ..engines import numpy as engine
+from .arguments import boundary, check_callable, leaf, quiet
+from .differentiate import wraps_function
+
+__all__ = ["CacheInfo", "ShapeDtypeStruct", "closure_convert", "eval_shape", "jit", "stage"]
+
+
+class CacheInfo(NamedTuple):
+    """How often a jitted function was called with a known signature, how often staged, and how many Programs it keeps."""
+
+    hits: int
+    misses: int
+    currsize: int
+
+
+@dataclass(frozen=True)
+class ShapeDtypeStruct:
+    """The shape and dtype of an array, without the array."""
+
+    shape: tuple[int, ...]
+    dtype: Any
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(self.shape))
+        object.__setattr__(self, "dtype", np.dtype(self.dtype))
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64))
+
+
+class Signature(NamedTuple):
+    """What a staged Program depends on."""
+
+    spec: Any
+    types: tuple[ArrayType, ...]
+    static: tuple[Any, ...]
+
+
+class Staged(NamedTuple):
+    """A function staged at one signature: its Program, the values it captured, the structure of its result."""
+
+    program: Program
+    constants: list[Any]
+    out_spec: Any
+
+
+class Jitted:
+    """A function that is staged once per signature. Made by `jit`; called like the function."""
+
+    def __init__(self, fun: Callable[..., Any], static_argnums: tuple[int, ...], static_argnames: tuple[str, ...]):
+        self.__wrapped__ = fun
+        self.__name__ = getattr(fun, "__name__", "function")
+        self.__doc__ = getattr(fun, "__doc__", None)
+        self.fun, self.static_argnums, self.static_argnames = fun, static_argnums, static_argnames
+        self.cache: dict[Signature, Staged] = {}
+        self.hits = self.misses = 0
+        self.last_miss = "it has not been called yet"
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else BoundJitted(self, instance)
+
+    @boundary
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        staged, leaves = self.staged(args, kwargs)
+        operands = [*staged.constants, *leaves]
+        if current_trace() is EVAL:
+            if any(type(x) is Tracer for x in operands):
+                EVAL.process(Call(staged.program), operands)  # refuses the escaped tracer
+            with quiet():
+                outs: Sequence[Any] = engine.run(staged.program, operands)
+            return tree.unflatten(staged.out_spec, map(to_array, outs))
+        return tree.unflatten(staged.out_spec, Call(staged.program)(*operands))
+
+    def staged(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Staged, list[Any]]:
+        """The Program for these arguments, from the cache or newly staged, and their leaves."""
+        dynamic, static = self.split(args, kwargs)
+        leaves, spec = tree.flatten(dynamic)
+        try:
+            types = tuple(map(type_of, leaves))
+        except ArgumentTypeError:
+            leaves = [leaf(x, name) for x, name in zip(leaves, self.names(spec), strict=True)]
+            types = tuple(map(type_of, leaves))
+        leaves = [leaf(x, "an argument") for x in leaves]
+        signature = Signature(spec, types, static)
+        known = self.cache.get(signature)
+        if known is not None:
+            self.hits += 1
+            return known, leaves
+        self.misses += 1
+        self.last_miss = self.why_missed(signature)
+        staged = self.stage(args, kwargs, signature)
+        if not any(type(c) is Tracer for c in staged.constants):
+            self.cache[signature] = staged
+        else:
+            self.last_miss += "; it closes over a traced value, so this Program serves one call only: pass that value as an argument"
+        return staged, leaves
+
+    def split(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, tuple[Any, ...]]:
+        """The dynamic arguments as a tree, and the static ones as a hashable tuple."""
+        if not self.static_argnums and not self.static_argnames:
+            return (args, kwargs), ()
+        positions = {k % len(args) for k in self.static_argnums if -len(args) <= k < len(args)}
+        static: list[Any] = [(k, args[k]) for k in sorted(positions)] + [(k, kwargs[k]) for k in sorted(kwargs) if k in self.static_argnames]
+        for key, value in static:
+            try:
+                hash(value)
+            except TypeError:
+                name = f"args[{key}]" if isinstance(key, int) else key
+                raise teach(
+                    ArgumentTypeError,
+                    f"jit: the static argument {name} of {describe_function(self.fun)} is a {type(value).__name__}, which cannot be hashed.",
+                    do="make it hashable (a tuple instead of a list, a frozen dataclass), or pass arrays as ordinary arguments.",
+                ) from None
+        dynamic_args = tuple(x for k, x in enumerate(args) if k not in positions)
+        dynamic_kwargs = {k: v for k, v in kwargs.items() if k not in self.static_argnames}
+        return (dynamic_args, dynamic_kwargs), tuple((key, type(value), value) for key, value in static)
+
+    def join(self, dynamic: Any, static: tuple[Any, ...]) -> tuple[list[Any], dict[str, Any]]:
+        """The inverse of `split`."""
+        args, kwargs = list(dynamic[0]), dict(dynamic[1])
+        for key, _, value in static:
+            if isinstance(key, int):
+                args.insert(key, value)
+            else:
+                kwargs[key] = value
+        return args, kwargs
+
+    def stage(self, args: tuple[Any, ...], kwargs: dict[str, Any], signature: Signature) -> Staged:
+        found: dict[str, Any] = {}
+
+        def flat(*leaves: Any) -> list[Any]:
+            inner_args, inner_kwargs = self.join(tree.unflatten(signature.spec, leaves), signature.static)
+            results, found["spec"] = tree.flatten(self.fun(*inner_args, **inner_kwargs))
+            return [leaf(y, f"the output of {describe_function(self.fun)}") for y in results]
+
+        with quiet():
+            program, constants = stage_flat(flat, signature.types, verb="jit", of=self.fun, name=self.__name__)
+        return Staged(program, constants, found["spec"])
+
+    def names(self, spec: Any) -> list[str]:
+        positional, keyword = tree.children(spec)
+        return tree.leaf_names(positional, "args") + tree.leaf_names(keyword, "kwargs")
+
+    # ---- why did it stage again? ---------------------------------------------------------------------------------------
+    def cache_info(self) -> CacheInfo:
+        """Hits, misses and the number of Programs kept."""
+        return CacheInfo(self.hits, self.misses, len(self.cache))
+
+    def cache_clear(self) -> None:
+        """Forget all staged Programs."""
+        self.cache.clear()
+        self.hits = self.misses = 0
+
+    def explain_miss(self) -> str:
+        """Why the function was last staged: what differed from the nearest signature known then."""
+        return f"{describe_function(self.fun)}: {self.last_miss}"
+
+    def why_missed(self, new: Signature) -> str:
+        if not self.cache:
+            return "this was its first call"
+        best: list[str] | None = None
+        for old in self.cache:
+            differences = self.differences(old, new)
+            if best is None or len(differences) < len(best):
+                best = differences
+        return "; ".join(best or ["nothing differed"])
+
+    def differences(self, old: Signature, new: Signature) -> list[str]:
+        if old.spec != new.spec:
+            return [f"the arguments form another tree: {new.spec}, where {old.spec} was known"] * 2
+        found = [
+            f"{name} is {b}, where {a} was known"
+            for name, a, b in zip(self.names(new.spec), old.types, new.types, strict=True)
+            if a != b
+        ]
+        if old.static != new.static:
+            found += [f"the static argument {b[0]!r} is {b[2]!r}, where {a[2]!r} was known" for a, b in zip(old.static, new.static, strict=False) if a != b]
+        return found
+
+    def __repr__(self) -> str:
+        return f"<jitted {describe_function(self.fun)}>"
+
+
+class BoundJitted:
+    """A jitted method of one instance, which is a static argument by identity."""
+
+    def __init__(self, jitted: Jitted, instance: Any):
+        table = instance.__dict__.setdefault("_cotan_jitted", {}) if hasattr(instance, "__dict__") else {}
+        if jitted not in table:
+            table[jitted] = Jitted(jitted.fun.__get__(instance), tuple(k - 1 for k in jitted.static_argnums if k > 0), jitted.static_argnames)
+        self.jitted: Jitted = table[jitted]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.jitted(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.jitted, name)
+
+
+def jit(
+    fun: Callable[..., Any] | None = None, *, static_argnums: int | Sequence[int] = (), static_argnames: str | Iterable[str] = ()
+) -> Any:
+    """Stage ``fun`` once for each signature of its arguments, and run the staged Program from then on.
+
+    Args:
+        fun: a pure function of trees of arrays; without it, a decorator is returned (``@jit(static_argnames="n")``).
+        static_argnums: positions of arguments that are Python values (hashable); for each value the function is staged anew.
+        static_argnames: names of such arguments. Either is derived from the other where the signature of ``fun`` is known.
+
+    Returns:
+        a function like ``fun``, with ``cache_info()``, ``cache_clear()`` and ``explain_miss()``.
+
+    Raises (when called):
+        TracerConversionError: ``fun`` needs the number behind an argument (``if x > 0``).
+        ArgumentTypeError: an argument is neither an array nor static, or a static one cannot be hashed.
+
+    >>> import cotan
+    >>> cotan.jit(lambda x: x * 2)(3.0)
+    Array(6.)
+    """
+    if fun is None:
+        return lambda f: jit(f, static_argnums=static_argnums, static_argnames=static_argnames)
+    check_callable("jit", fun)
+    numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
+    names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
+    numbers, names = complete_static(fun, numbers, names)
+    return Jitted(fun, numbers, names)
+
+
+def complete_static(fun: Any, numbers: tuple[int, ...], names: tuple[str, ...]) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Static positions and names, each completed by the other through the signature of ``fun``."""
+    if not numbers and not names:
+        return numbers, names
+    try:
+        parameters = [p for p in inspect.signature(fun).parameters.values() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.POSITIONAL_ONLY)]
+        every = inspect.signature(fun).parameters
+    except (TypeError, ValueError):
+        return numbers, names
+    for name in names:
+        if name not in every and not any(p.kind is p.VAR_KEYWORD for p in every.values()):
+            raise teach(ArgumentError, f"jit: {describe_function(fun)} has no argument {name!r} (static_argnames).", do=f"its arguments are {', '.join(every)}.")
+    known = [p.name for p in parameters]
+    for k in numbers:
+        if not -len(known) <= k < len(known) and not any(p.kind is p.VAR_POSITIONAL for p in every.values()):
+            raise teach(ArgumentError, f"jit: {describe_function(fun)} has no positional argument {k} (static_argnums).", do=f"it has {len(known)}, from 0.")
+    by_name = {known[k] for k in numbers if -len(known) <= k < len(known)}
+    by_number = {known.index(name) for name in names if name in known}
+    return tuple(sorted({*numbers, *by_number})), tuple(sorted({*names, *by_name}))
+
+
+def abstract(x: Any, name: str) -> ArrayType:
+    """The type of an argument that may be an array or a `ShapeDtypeStruct`."""
+    if isinstance(x, ShapeDtypeStruct):
+        return array_type(x.shape, x.dtype)
+    return type_of(leaf(x, name))
+
+
+def stage_tree(fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], verb: str) -> tuple[Program, list[Any], Any]:
+    """The Program of ``fun`` at these arguments, the values it captured, and the structure of its result."""
+    check_callable(verb, fun)
+    leaves, spec = tree.flatten((args, kwargs))
+    types = [abstract(x, "an argument") for x in leaves]
+    found: dict[str, Any] = {}
+
+    def flat(*values: Any) -> list[Any]:
+        inner_args, inner_kwargs = tree.unflatten(spec, values)
+        results, found["spec"] = tree.flatten(fun(*inner_args, **inner_kwargs))
+        return [leaf(y, f"the output of {describe_function(fun)}") for y in results]
+
+    with quiet():
+        program, constants = stage_flat(flat, types, verb=verb, of=fun, name=getattr(fun, "__name__", "program").replace("<lambda>", "lambda"))
+    return program, constants, found["spec"]
+
+
+def stage(fun: Callable[..., Any]) -> Callable[..., Program]:
+    """``stage(f)(*args)`` is the Program of ``f`` at these arguments (arrays or `ShapeDtypeStruct`): JAX's make_jaxpr.
+
+    The Program prints as typed text with source lines, and can be called on the flat leaves of the arguments.
+
+    >>> import cotan, cotan.numpy as cnp
+    >>> print(cotan.stage(lambda x: cnp.sin(x) * 2.0)(1.0).equations[0].op)
+    sin
+    """
+
+    @wraps_function(fun, "stage")
+    @boundary
+    def staged(*args: Any, **kwargs: Any) -> Program:
+        program, constants, _ = stage_tree(fun, args, kwargs, "stage")
+        return Program(program.inputs, program.equations, program.outputs, tuple(constants), program.name)
+
+    return staged
+
+
+@boundary
+def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """The shapes and dtypes of ``fun(*args)``, as a tree of `ShapeDtypeStruct`, without computing it. ``args`` as for `stage`."""
+    program, _, spec = stage_tree(fun, args, kwargs, "eval_shape")
+    return tree.unflatten(spec, [ShapeDtypeStruct(t.shape, t.dtype) for t in program.output_types])
+
+
+@boundary
+def closure_convert(fun: Callable[..., Any], *example_args: Any) -> tuple[Callable[..., Any], list[Any]]:
+    """``fun`` with the traced values that it closes over made explicit arguments.
+
+    Returns:
+        (converted, values) such that ``converted(*args, *values)`` is ``fun(*args)`` for args of the types of ``example_args``; the
+        values are those closed-over values that are traced, and so may have a derivative.
+    """
+    program, constants, spec = stage_tree(fun, example_args, {}, "closure_convert")
+    hoisted = [type(c) is Tracer for c in constants]
+    values = [c for c, h in zip(constants, hoisted, strict=True) if h]
+
+    def converted(*args: Any) -> Any:
+        leaves = tree.leaves((args[: len(args) - len(values)], {}))
+        given = iter(args[len(args) - len(values) :])
+        operands = [next(given) if h else c for c, h in zip(constants, hoisted, strict=True)]
+        return tree.unflatten(spec, evaluate(program, *operands, *leaves))
+
+    return converted, values

@@ -1,0 +1,172 @@
+"""vmap: a function of one example becomes a function of a batch.
+
+Axes are moved to the front on the way in and to where ``out_axes`` says on the way out; in between every op has its batch axis in front.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..core import tree
+from ..core.array import to_array
+from ..core.errors import ArgumentError, ArgumentTypeError, teach
+from ..core.origin import describe_function
+from ..core.tracing import type_of
+from ..ops.families import spread
+from ..ops.movement import permute
+from ..transforms.batch import batch_flat
+from .arguments import boundary, check_callable, leaf, quiet
+from .differentiate import wraps_function
+
+__all__ = ["vmap"]
+
+Axes = Any
+"""An int, None, or a tree of them that is a prefix of the arguments' tree."""
+
+
+def vmap(fun: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0, *, axis_size: int | None = None) -> Callable[..., Any]:
+    """Apply ``fun`` to each example of a batch at once.
+
+    Args:
+        fun: a function of trees of arrays.
+        in_axes: which axis of each argument counts the examples; None for arguments that all examples share. An int or None for all
+            positional arguments, or a tuple with an entry for each, an entry being a prefix of the argument's tree. Keyword arguments
+            are batched along axis 0.
+        out_axes: where the batch axis goes in the results, likewise; None for results that do not depend on the example.
+        axis_size: the number of examples, needed only if no argument is batched.
+
+    Returns:
+        a function of batched arguments.
+
+    Raises (when called): ArgumentError for axes that do not fit the arguments or each other.
+
+    >>> import cotan, cotan.numpy as cnp
+    >>> cotan.vmap(lambda x, y: x @ y, in_axes=(0, None))(cnp.ones((3, 2)), cnp.ones(2))
+    Array([2., 2., 2.])
+    """
+    check_callable("vmap", fun)
+    if isinstance(in_axes, list):
+        in_axes = tuple(in_axes)
+
+    @wraps_function(fun, "vmap")
+    @boundary
+    def batched_function(*args: Any, **kwargs: Any) -> Any:
+        leaves, spec = tree.flatten((args, kwargs))
+        names = argument_names(spec)
+        leaves = [leaf(x, name) for x, name in zip(leaves, names, strict=True)]
+        axes = argument_axes(in_axes, spec, len(args), bool(kwargs))
+        axes = [checked_axis(a, x, name) for a, x, name in zip(axes, leaves, names, strict=True)]
+        size = batch_size(axes, leaves, names, axis_size, fun)
+        found: dict[str, Any] = {}
+
+        def flat(*values: Any) -> list[Any]:
+            inner_args, inner_kwargs = tree.unflatten(spec, values)
+            results, found["spec"] = tree.flatten(fun(*inner_args, **inner_kwargs))
+            return [leaf(y, f"the output of {describe_function(fun)}") for y in results]
+
+        front = [x if a is None else move_axis(x, a, 0) for x, a in zip(leaves, axes, strict=True)]
+        with quiet():
+            outs, flags = batch_flat(flat, size, [a is not None for a in axes], front, of=fun)
+            out_spec = found["spec"]
+            wanted = spread_axes("out_axes", out_axes, out_spec, "output")
+            placed = [place(y, flag, a, size, name) for y, flag, a, name in zip(outs, flags, wanted, tree.leaf_names(out_spec, "output"), strict=True)]
+        return tree.unflatten(out_spec, [to_array(y) for y in placed])
+
+    return batched_function
+
+
+def argument_names(spec: Any) -> list[str]:
+    """``args[0]['w']`` or ``kwargs['k']`` for each leaf."""
+    positional, keyword = tree.children(spec)
+    return tree.leaf_names(positional, "args") + tree.leaf_names(keyword, "kwargs")
+
+
+def argument_axes(in_axes: Axes, spec: Any, count: int, keywords: bool) -> list[int | None]:
+    """One axis for each leaf of the arguments."""
+    positional, keyword = tree.children(spec)
+    if isinstance(in_axes, tuple) and len(in_axes) != count:  # type: ignore[arg-type]
+        raise teach(
+            ArgumentError,
+            f"vmap: in_axes has {len(in_axes)} entries, but the function was called with {count} positional argument{'s' * (count != 1)}.",  # type: ignore[arg-type]
+            do="give one entry for each positional argument (0 for batched, None for shared), or one int for all.",
+        )
+    axes = spread_axes("in_axes", in_axes, positional, "args")
+    return axes + [0] * keyword.num_leaves if keywords else axes
+
+
+def spread_axes(what: str, axes: Axes, spec: Any, root: str) -> list[int | None]:
+    """``axes``, a prefix of the tree ``spec``, as one axis for each of its leaves."""
+    if axes is None or isinstance(axes, int):
+        return [axes] * spec.num_leaves
+    parts = tree.children(spec)
+    below, outer = tree.flatten(axes, is_leaf=lambda x: x is not axes)
+    if spec.is_leaf() or outer.type is not spec.type or len(below) != len(parts):
+        raise teach(
+            ArgumentTypeError if spec.is_leaf() else ArgumentError,
+            f"vmap: {what} does not match the tree of the {'arguments' if root == 'args' else 'output'}.",
+            detail=f"{what} here: {axes!r}\n{root}: {spec}",
+            do=f"give {what} as an int, None, or a prefix of that tree with ints and None at its leaves.",
+        )
+    return [a for axis, part in zip(below, parts, strict=True) for a in spread_axes(what, axis, part, root)]
+
+
+def checked_axis(axis: int | None, x: Any, name: str) -> int | None:
+    """``axis`` from 0, or the error that ``x`` has no such axis."""
+    if axis is None:
+        return None
+    shape = type_of(x).shape
+    if not -len(shape) <= axis < len(shape):
+        raise teach(
+            ArgumentError,
+            f"vmap: {name} has shape {shape}, so it has no axis {axis} to map over.",
+            do="use in_axes=None for arguments that all examples share, as in in_axes=(0, None).",
+        )
+    return axis % len(shape)
+
+
+def batch_size(axes: list[int | None], leaves: list[Any], names: list[str], given: int | None, fun: Any) -> int:
+    """The number of examples, on which all batched arguments must agree."""
+    sizes = {name: type_of(x).shape[a] for a, x, name in zip(axes, leaves, names, strict=True) if a is not None}
+    distinct = set(sizes.values()) | ({given} if given is not None else set())
+    if len(distinct) > 1:
+        raise teach(
+            ArgumentError,
+            f"vmap of {describe_function(fun)}: the mapped axes have different sizes.",
+            detail="\n".join([f"{name} has {n} along its mapped axis" for name, n in sizes.items()] + ([f"axis_size is {given}"] if given is not None else [])),
+            do="batch all arguments alike; use in_axes=None for those that all examples share.",
+        )
+    if not distinct:
+        raise teach(
+            ArgumentError,
+            f"vmap of {describe_function(fun)}: no argument has a mapped axis.",
+            do="give in_axes an axis for at least one argument, or pass axis_size.",
+        )
+    size = distinct.pop()
+    assert size is not None
+    return size
+
+
+def move_axis(x: Any, source: int, target: int) -> Any:
+    """``x`` with one axis moved, as np.moveaxis."""
+    ndim = type_of(x).ndim
+    order = [k for k in range(ndim) if k != source]
+    order.insert(target, source)
+    return permute(x, tuple(order))
+
+
+def place(y: Any, batched: bool, axis: int | None, size: int, name: str) -> Any:
+    """A result with its batch axis where it is wanted."""
+    if axis is None:
+        if batched:
+            raise teach(
+                ArgumentError,
+                f"vmap: out_axes is None for {name}, but that depends on the mapped arguments.",
+                do="give it an axis in out_axes; None is for results that are the same for all examples.",
+            )
+        return y
+    y = y if batched else spread(y, size)
+    ndim = type_of(y).ndim
+    if not -ndim <= axis < ndim:
+        raise teach(ArgumentError, f"vmap: out_axes={axis} for {name}, which has {ndim} axes with the batch.", do=f"give an axis from 0 to {ndim - 1}.")
+    return move_axis(y, 0, axis % ndim)

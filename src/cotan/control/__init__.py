@@ -1,0 +1,1 @@
+"""Ops whose parameters are programs or functions: calls, custom rules, checkpoints."""

@@ -1,0 +1,105 @@
+"""`Call`: a staged Program as one op. What ``jit`` makes of a function under another transformation.
+
+Its rules transform the Program and call the result, and each transformed Program is made once: the derivative of a jitted function is
+again a jitted function.
+
+    linearize   Call(primal)(x) -> y, r      then   Call(tangent)(r, x') -> y'
+    transpose   Call(tangent)^T (r, y_bar) = Call(backward)(r, y_bar) -> x_bar
+    batch       Call(program on a batch)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from ..core.op import op
+from ..core.program import Program, Var, evaluate
+from ..core.staging import stage_flat
+from ..core.types import ArrayType
+from ..engines import numpy as engine
+from ..transforms.batch import batch_program
+from ..transforms.linearize import linearize_program
+from ..transforms.transpose import transpose_program_rule
+from .base import ControlOp, filled
+
+__all__ = ["Call", "derived_program"]
+
+_derived: WeakKeyDictionary[Program, dict[Hashable, Any]] = WeakKeyDictionary()
+
+
+def derived_program(program: Program, key: Hashable, make: Callable[[], Any]) -> Any:
+    """What ``make()`` derives from ``program``, made once for each key and kept as long as the program."""
+    table = _derived.setdefault(program, {})
+    if key not in table:
+        table[key] = make()
+    return table[key]
+
+
+@op
+class Call(ControlOp):
+    """Evaluate a Program. Linear in the operands from ``residuals`` on, if that is given."""
+
+    compare_by_value = False
+    program: Program
+    residuals: int | None = None
+
+    def __str__(self) -> str:
+        return f"call[{self.program.name}]"
+
+    def linear_sets(self, count: int) -> tuple[int, ...]:
+        return () if self.residuals is None else (((1 << count) - 1) & ~((1 << self.residuals) - 1),)
+
+    def type_rule(self, *types: ArrayType) -> tuple[ArrayType, ...]:
+        return self.program.output_types
+
+    def impl(self, *operands: Any) -> Sequence[Any]:
+        return engine.run(self.program, operands)
+
+    def expand(self, *operands: Any) -> Sequence[Any]:
+        return evaluate(self.program, *operands)
+
+    def linearize(self, primals: Sequence[Any], active: Sequence[bool]) -> tuple[Any, Any]:  # type: ignore[override]
+        flags = tuple(active)
+        primal, tangent, out_active, count = derived_program(
+            self.program, ("linearize", flags), lambda: linearize_program(self.program, flags)
+        )
+        results = Call(primal)(*primals)
+        outs, residuals = results[: len(out_active)], results[len(out_active) :]
+
+        def push(*tangents: Any) -> list[Any | None]:
+            if not any(out_active):
+                return [None] * len(out_active)
+            return filled(Call(tangent, count)(*residuals, *tangents), out_active)
+
+        return outs, push
+
+    def transpose(self, y_bar: Any, *operands: Any) -> Sequence[Any | None]:
+        linear = tuple(type(x) is Var for x in operands)
+        given = tuple(c is not None for c in y_bar)
+
+        def make() -> tuple[Program, list[bool]]:
+            nonzero: list[bool] = []
+
+            def run(*values: Any) -> list[Any]:
+                known, bars = values[: linear.count(False)], values[linear.count(False) :]
+                x_bars = transpose_program_rule(self.program, linear, known, filled(bars, given))
+                nonzero.extend(x is not None for x in x_bars)
+                return [x for x in x_bars if x is not None]
+
+            known_types = [t for t, is_linear in zip(self.program.input_types, linear, strict=True) if not is_linear]
+            bar_types = [t for t, g in zip(self.program.output_types, given, strict=True) if g]
+            program, constants = stage_flat(run, [*known_types, *bar_types], name=f"{self.program.name}_transpose")
+            assert not constants
+            return program, nonzero
+
+        program, nonzero = derived_program(self.program, ("transpose", linear, given), make)
+        known = [x for x in operands if type(x) is not Var]
+        results = filled(Call(program, len(known))(*known, *[c for c in y_bar if c is not None]), nonzero)
+        return filled(results, linear)
+
+    def batch(self, size: int, batched: Sequence[bool], *operands: Any) -> tuple[Any, Any]:
+        flags = tuple(batched)
+        program, out_flags = derived_program(self.program, ("batch", size, flags), lambda: batch_program(self.program, size, flags))
+        return Call(program, self.residuals)(*operands), out_flags

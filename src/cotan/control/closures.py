@@ -1,0 +1,112 @@
+"""Closed-over tracers made explicit.
+
+A function with a custom rule may close over a traced value: ``c`` below is a tracer of the outer ``grad``.
+
+    def loss(c):
+        @cotan.custom_jvp
+        def f(x): return c * x
+        ...
+
+The rules of ``f`` run under another trace than its body was written in, so such values cannot be left where they are. `find_tracers` looks
+for them where Python keeps what a function closes over (cells, defaults, partial arguments, bound instances, and containers in these);
+`substitute` makes a copy of the function with other values in their place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import CellType, FunctionType, MethodType
+from typing import Any
+
+from ..core.tracing import Tracer
+
+__all__ = ["find_tracers", "substitute"]
+
+CONTAINERS = (tuple, list, dict)
+
+
+def find_tracers(*functions: Any) -> list[Tracer]:
+    """The tracers that these functions (or containers) hold, each once, in order of discovery."""
+    found: dict[int, Tracer] = {}
+    seen: set[int] = set()
+    todo = list(functions)
+    while todo:
+        x = todo.pop()
+        if type(x) is Tracer:
+            found.setdefault(id(x), x)
+            continue
+        if id(x) in seen or not holds_values(x):
+            continue
+        seen.add(id(x))
+        todo.extend(held_values(x))
+    return list(found.values())
+
+
+def holds_values(x: Any) -> bool:
+    return isinstance(x, (FunctionType, MethodType, partial, *CONTAINERS)) or hasattr(x, "closed_over")
+
+
+def held_values(x: Any) -> list[Any]:
+    """What a function or container refers to directly."""
+    if isinstance(x, FunctionType):
+        cells = [contents(c) for c in x.__closure__ or ()]
+        return [*cells, *(x.__defaults__ or ()), *(x.__kwdefaults__ or {}).values()]
+    if isinstance(x, MethodType):
+        return [x.__func__, x.__self__]
+    if isinstance(x, partial):
+        return [x.func, *x.args, *x.keywords.values()]
+    if isinstance(x, dict):
+        return list(x.values())
+    if isinstance(x, tuple | list):
+        return list(x)
+    return list(x.closed_over().values())
+
+
+def contents(cell: CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # an empty cell: a name assigned later
+        return None
+
+
+def substitute(x: Any, values: Mapping[int, Any], memo: dict[int, Any] | None = None) -> Any:
+    """A copy of ``x`` with each tracer whose ``id`` is a key of ``values`` replaced; ``x`` itself where it holds none."""
+    memo = {} if memo is None else memo
+    if type(x) is Tracer:
+        return values.get(id(x), x)
+    if not holds_values(x) or not any(id(t) in values for t in find_tracers(x)):
+        return x
+    if id(x) in memo:
+        return memo[id(x)]
+
+    def again(y: Any) -> Any:
+        return substitute(y, values, memo)
+
+    if isinstance(x, FunctionType):
+        cells = tuple(CellType() for _ in x.__closure__ or ())
+        copy = FunctionType(x.__code__, x.__globals__, x.__name__, None, cells)
+        memo[id(x)] = copy
+        for new, old in zip(cells, x.__closure__ or (), strict=True):
+            try:
+                new.cell_contents = again(old.cell_contents)
+            except ValueError:
+                continue
+        copy.__defaults__ = tuple(map(again, x.__defaults__)) if x.__defaults__ else None
+        copy.__kwdefaults__ = {k: again(v) for k, v in x.__kwdefaults__.items()} if x.__kwdefaults__ else None
+        copy.__dict__.update(x.__dict__)
+        copy.__module__, copy.__qualname__ = x.__module__, x.__qualname__
+        return copy
+    if isinstance(x, MethodType):
+        return MethodType(again(x.__func__), again(x.__self__))
+    if isinstance(x, partial):
+        return partial(again(x.func), *map(again, x.args), **{k: again(v) for k, v in x.keywords.items()})
+    if isinstance(x, dict):
+        return {k: again(v) for k, v in x.items()}
+    if isinstance(x, list):
+        return [again(v) for v in x]
+    if isinstance(x, tuple):
+        parts = [again(v) for v in x]
+        return type(x)(*parts) if hasattr(x, "_fields") else tuple(parts)
+    replace: Callable[[dict[str, Any]], Any] = x.with_closed_over
+    return replace({k: again(v) for k, v in x.closed_over().items()})

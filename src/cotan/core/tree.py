@@ -1,0 +1,56 @@
+"""Pytrees of arguments and results: tuples, lists, dicts, None, and registered classes, through optree.
+
+Semantics are JAX's: None is an empty node, dict entries are in sorted key order. Registered classes live in a namespace of our own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import optree
+
+__all__ = ["PyTreeSpec", "children", "flatten", "leaf_names", "leaves", "map", "register_pytree_node", "structure", "unflatten"]
+
+NAMESPACE = "cotan"
+PyTreeSpec = optree.PyTreeSpec
+
+
+def flatten(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> tuple[list[Any], PyTreeSpec]:
+    """The leaves of ``tree`` and its structure."""
+    return optree.tree_flatten(tree, is_leaf=is_leaf, namespace=NAMESPACE)
+
+
+def unflatten(spec: PyTreeSpec, leaves: Iterable[Any]) -> Any:
+    """The tree of this structure with these leaves."""
+    return optree.tree_unflatten(spec, leaves)
+
+
+def leaves(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> list[Any]:
+    """The leaves of ``tree``."""
+    return optree.tree_leaves(tree, is_leaf=is_leaf, namespace=NAMESPACE)
+
+
+def structure(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> PyTreeSpec:
+    """The structure of ``tree``."""
+    return optree.tree_structure(tree, is_leaf=is_leaf, namespace=NAMESPACE)
+
+
+def map(function: Callable[..., Any], tree: Any, *rest: Any, is_leaf: Callable[[Any], bool] | None = None) -> Any:
+    """The tree of ``function`` applied to the leaves of ``tree`` (and of ``rest``, of which ``tree`` is a prefix)."""
+    return optree.tree_map(function, tree, *rest, is_leaf=is_leaf, namespace=NAMESPACE)
+
+
+def register_pytree_node(kind: type, flatten: Callable[[Any], tuple[Iterable[Any], Any]], unflatten: Callable[[Any, Any], Any]) -> None:
+    """Make ``kind`` a node: ``flatten(x) -> (children, static)``, ``unflatten(static, children) -> x``, as in JAX."""
+    optree.register_pytree_node(kind, lambda x: tuple(flatten(x)), unflatten, namespace=NAMESPACE)  # type: ignore[arg-type]
+
+
+def leaf_names(spec: PyTreeSpec, root: str) -> list[str]:
+    """``root[0]['w']`` for each leaf: how errors name it."""
+    return [accessor.codify(root) for accessor in optree.treespec_accessors(spec)]
+
+
+def children(spec: PyTreeSpec) -> list[PyTreeSpec]:
+    """The structures of the children of the root."""
+    return optree.treespec_children(spec)

@@ -1,0 +1,1 @@
+"""What runs a Program: the NumPy interpreter, always there."""

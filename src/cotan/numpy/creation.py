@@ -1,0 +1,321 @@
+"""Making arrays. With nothing traced these are NumPy's functions; ``zeros`` and the like under `jit` become ops, not captured constants."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from ..core.array import Array
+from ..core.tracing import EVAL, Tracer, current_trace, type_of
+from ..ops.families import BroadcastInDim
+from ..ops.logic import select
+from .elementwise import add, divide, exp2, log, multiply, power, subtract
+from .promotion import (
+    Numbers,
+    canonical_axis,
+    convert_to,
+    eager,
+    from_nested,
+    has_tracer,
+    operand,
+    promote,
+    real_part,
+    result_dtype,
+    shape_of,
+    spread_to,
+    strong,
+    wrap,
+)
+from .shape import broadcast_arrays, expand_dims, stack
+
+__all__ = [
+    "arange", "array", "asanyarray", "asarray", "ascontiguousarray", "astype", "bartlett", "blackman", "copy", "diag", "diagflat", "diagonal",
+    "empty", "empty_like", "eye", "from_dlpack", "frombuffer", "fromfunction", "fromiter", "full", "full_like", "geomspace", "hamming", "hanning",
+    "identity", "indices", "kaiser", "linspace", "logspace", "meshgrid", "ones", "ones_like", "trace", "tri", "tril", "tril_indices", "triu",
+    "triu_indices", "vander", "zeros", "zeros_like",
+]  # fmt: skip
+
+LARGE = 256
+"""From so many elements on, a constant array under `jit` is recorded as an op instead of being captured."""
+
+
+# ---- from values -----------------------------------------------------------------------------------------------------------
+def asarray(x: Numbers, /, dtype: Any = None, order: str | None = None, *, copy: bool | None = None, device: str | None = None) -> Any:
+    """``x`` as an array: of numbers, nested lists (tracers in them too), or anything that NumPy takes. Shares memory where it can.
+
+    Parameters
+    ----------
+    x
+        Numbers of any shape.
+    dtype
+        The dtype of the result; that of ``numpy.asarray`` if None.
+    copy, device
+        As in the Array API; the device is "cpu".
+    """
+    if not has_tracer(x):
+        return wrap(np.asarray(x, dtype, copy=copy, device=device))  # type: ignore[arg-type]
+    y = strong(from_nested(x))
+    return y if dtype is None else convert_to(y, np.dtype(dtype))
+
+
+def array(x: Numbers, dtype: Any = None, *, copy: bool = True, ndmin: int = 0) -> Any:
+    """A new array of ``x``: of numbers, nested lists (tracers in them too), or anything that NumPy takes.
+
+    ``dtype`` is that of ``numpy.array`` if None; axes of length 1 are put in front up to ``ndmin``.
+    """
+    if not has_tracer(x):
+        return wrap(np.array(x, dtype, copy=copy, ndmin=ndmin))
+    y = asarray(x, dtype)
+    return expand_dims(y, tuple(range(ndmin - len(y.shape)))) if ndmin > len(y.shape) else y
+
+
+def asanyarray(x: Numbers, dtype: Any = None) -> Any:
+    """The same as `asarray`."""
+    return asarray(x, dtype)
+
+
+def ascontiguousarray(x: Numbers, dtype: Any = None) -> Any:
+    """``x`` as a contiguous array; a traced one as it is."""
+    return asarray(x, dtype) if has_tracer(x) else wrap(np.ascontiguousarray(x, dtype))
+
+
+def copy(x: Numbers, order: str = "K") -> Any:
+    """A copy of ``x``; a tracer, which never changes, is its own copy."""
+    return strong(from_nested(x)) if has_tracer(x) else wrap(np.array(x, order=order, copy=True))  # type: ignore[call-overload]
+
+
+def astype(x: Numbers, dtype: Any, /, *, copy: bool = True, device: str | None = None) -> Any:
+    """``x`` converted to ``dtype``. Complex to real takes the real part; float to integer truncates and has no derivative."""
+    wanted = np.dtype(dtype)
+    if type(x) is not Tracer:
+        return wrap(real_part(np.asarray(x), wanted).astype(wanted, copy=copy))
+    return convert_to(strong(x), wanted)
+
+
+def numpy_only(numpy_function: Callable[..., Any], sentence: str) -> Callable[..., Any]:
+    """A function of concrete arguments: NumPy's, whose arrays come back as `Array`."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return wrap(numpy_function(*args, **kwargs))
+
+    call.__name__ = call.__qualname__ = numpy_function.__name__
+    call.__module__ = "cotan.numpy"
+    call.__doc__ = f"{sentence}\n\nThe arguments are those of ``numpy.{numpy_function.__name__}``, and concrete.\n"
+    return call
+
+
+from_dlpack = numpy_only(np.from_dlpack, "An array that shares the memory of a DLPack object.")
+frombuffer = numpy_only(np.frombuffer, "The array in a buffer.")
+fromiter = numpy_only(np.fromiter, "A 1-d array of an iterator.")
+identity = numpy_only(np.identity, "The identity matrix.")
+eye = numpy_only(np.eye, "A matrix with ones on one diagonal.")
+tri = numpy_only(np.tri, "A matrix with ones at and below a diagonal.")
+indices = numpy_only(np.indices, "The index along each axis of a grid.")
+tril_indices = numpy_only(np.tril_indices, "The indices of the lower triangle.")
+triu_indices = numpy_only(np.triu_indices, "The indices of the upper triangle.")
+bartlett, blackman = numpy_only(np.bartlett, "The Bartlett window."), numpy_only(np.blackman, "The Blackman window.")
+hamming, hanning = numpy_only(np.hamming, "The Hamming window."), numpy_only(np.hanning, "The Hann window.")
+kaiser = numpy_only(np.kaiser, "The Kaiser window.")
+
+
+# ---- constants -------------------------------------------------------------------------------------------------------------
+def as_shape(shape: Any) -> tuple[int, ...]:
+    """A shape from an int or a sequence of ints."""
+    return tuple(map(operator.index, shape)) if isinstance(shape, Sequence | np.ndarray) else (operator.index(shape),)
+
+
+def filled(shape: tuple[int, ...], value: Any) -> Any:
+    """The NumPy scalar ``value`` at every index of ``shape``: an op where the current trace records, an `Array` where it does not."""
+    if current_trace() is not EVAL and prod(shape) >= LARGE:
+        y = BroadcastInDim(shape, ())(value)
+        if type(y) is Tracer:
+            return y
+    return np.full(shape, value, value.dtype).view(Array)
+
+
+def zeros(shape: int | Sequence[int], dtype: Any = float, order: str = "C", *, device: str | None = None) -> Any:
+    """Zeros of this shape and dtype (float64 if not given)."""
+    if current_trace() is EVAL:
+        return np.zeros(shape, dtype).view(Array)
+    return filled(as_shape(shape), np.dtype(dtype).type(0))
+
+
+def ones(shape: int | Sequence[int], dtype: Any = None, order: str = "C", *, device: str | None = None) -> Any:
+    """Ones of this shape and dtype (float64 if not given)."""
+    if current_trace() is EVAL:
+        return np.ones(shape, dtype).view(Array)
+    return filled(as_shape(shape), np.dtype(dtype).type(1))
+
+
+def empty(shape: int | Sequence[int], dtype: Any = float, order: str = "C", *, device: str | None = None) -> Any:
+    """The same as `zeros`: results do not depend on what memory held before."""
+    return zeros(shape, dtype)
+
+
+def full(shape: int | Sequence[int], fill_value: Numbers, dtype: Any = None, order: str = "C", *, device: str | None = None) -> Any:
+    """``fill_value`` (it broadcasts) in an array of this shape; its dtype is that of the value if not given."""
+    value = operand(fill_value)
+    wanted = as_shape(shape)
+    if type(value) is not Tracer:
+        if np.ndim(value) == 0:
+            return filled(wanted, np.asarray(value, dtype)[()])
+        return wrap(np.full(wanted, value, dtype))
+    value = strong(value)
+    return spread_to(value if dtype is None else convert_to(value, np.dtype(dtype)), wanted, shape_of(value))
+
+
+def like(make: Callable[..., Any]) -> Any:
+    """zeros_like and the like: the shape and dtype of another array, unless given."""
+
+    def call(x: Numbers, /, dtype: Any = None, order: str = "K", *, shape: Any = None, device: str | None = None) -> Any:
+        t = type_of(operand(x))
+        return make(t.shape if shape is None else shape, t.dtype if dtype is None else dtype)
+
+    call.__name__ = call.__qualname__ = f"{make.__name__}_like"
+    call.__module__ = "cotan.numpy"
+    call.__doc__ = f"As `{make.__name__}`, of the shape and dtype of ``x`` unless they are given."
+    return call
+
+
+zeros_like, ones_like, empty_like = like(zeros), like(ones), like(empty)
+
+
+def full_like(x: Numbers, /, fill_value: Numbers, dtype: Any = None, order: str = "K", *, shape: Any = None, device: str | None = None) -> Any:
+    """As `full`, of the shape and dtype of ``x`` unless they are given."""
+    t = type_of(operand(x))
+    return full(t.shape if shape is None else shape, fill_value, t.dtype if dtype is None else dtype)
+
+
+# ---- ranges ----------------------------------------------------------------------------------------------------------------
+def arange(start: Any, /, stop: Any = None, step: Any = 1, dtype: Any = None, *, device: str | None = None) -> Any:
+    """The numbers from ``start`` (0 if only one argument is given) up to ``stop`` in steps. All concrete, as the length must be."""
+    return wrap(np.arange(start, dtype=dtype) if stop is None else np.arange(start, stop, step, dtype))
+
+
+def linspace(
+    start: Numbers, stop: Numbers, /, num: int = 50, *, endpoint: bool = True, retstep: bool = False, dtype: Any = None, axis: int = 0, device: str | None = None
+) -> Any:
+    """``num`` evenly spaced numbers from ``start`` to ``stop`` (left out if not ``endpoint``), along a new ``axis``; both may be traced.
+
+    The dtype is at least float64. With ``retstep`` also the step.
+    """
+    if not has_tracer(start) and not has_tracer(stop):
+        return wrap(np.linspace(start, stop, num, endpoint, retstep, dtype, axis))
+    first, last = promote(start, stop)
+    wide = result_dtype(first, last, 1.0, np.float64(1)) if dtype is None else np.dtype(dtype)
+    loop = wide if wide.kind in "fc" else result_dtype(first, last, np.float64(1))
+    first, last = broadcast_arrays(convert_to(first, loop), convert_to(last, loop))
+    parts = num - 1 if endpoint else num
+    delta = subtract(last, first)
+    step = divide(delta, parts) if parts > 0 else multiply(delta, np.nan)
+    ramp = np.arange(num, dtype=loop).reshape((num,) + (1,) * len(shape_of(first)))
+    y = add(multiply(ramp, step) if parts > 0 else multiply(ramp, delta), first)
+    if endpoint and num > 1:  # exactly the end, not a rounding away from it
+        y = select(np.broadcast_to(ramp == num - 1, shape_of(y)), spread_to(last, shape_of(y), shape_of(last)) if shape_of(last) else last, y)
+    k = canonical_axis("linspace", axis, len(shape_of(y)))
+    y = convert_to(y if k == 0 else moved(y, k), wide)
+    return (y, step) if retstep else y
+
+
+def moved(y: Any, axis: int) -> Any:
+    """``y`` with its first axis at ``axis``."""
+    return y.transpose((*range(1, axis + 1), 0, *range(axis + 1, len(shape_of(y)))))
+
+
+@eager(np.logspace)
+def logspace(start: Numbers, stop: Numbers, num: int = 50, endpoint: bool = True, base: Numbers = 10.0, dtype: Any = None, axis: int = 0) -> Any:
+    """``base`` to the power of `linspace`."""
+    y = power(base, linspace(start, stop, num, endpoint=endpoint, axis=axis))
+    return y if dtype is None else convert_to(y, np.dtype(dtype))
+
+
+@eager(np.geomspace)
+def geomspace(start: Numbers, stop: Numbers, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Any:
+    """``num`` numbers in a geometric progression from ``start`` to ``stop``. Traced ends must be positive."""
+    y = exp2(linspace(divide(log(start), np.log(2)), divide(log(stop), np.log(2)), num, endpoint=endpoint, axis=axis))
+    return y if dtype is None else convert_to(y, np.dtype(dtype))
+
+
+@eager(np.meshgrid)
+def meshgrid(*xi: Numbers, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> Any:
+    """The coordinate arrays of a grid of 1-d arrays; the first two axes are exchanged unless ``indexing`` is "ij"."""
+    count = len(xi)
+    order = list(range(count))
+    if indexing == "xy" and count > 1:
+        order[:2] = [1, 0]
+    grids = [expand_dims(strong(operand(x)).reshape(-1), tuple(j for j in range(count) if j != order[k])) for k, x in enumerate(xi)]
+    return tuple(grids) if sparse else broadcast_arrays(*grids)
+
+
+def fromfunction(function: Callable[..., Any], shape: Sequence[int], *, dtype: Any = float, **kwargs: Any) -> Any:
+    """``function`` of the index arrays of a grid of this shape."""
+    return wrap(function(*np.indices(shape, dtype), **kwargs))
+
+
+# ---- diagonals and triangles -----------------------------------------------------------------------------------------------
+def triangle(numpy_function: Any, sentence: str) -> Any:
+    """tril or triu: the other triangle is zero."""
+
+    @eager(numpy_function)
+    def call(x: Numbers, /, k: int = 0) -> Any:
+        t = type_of(x)
+        if t.ndim < 2:
+            return select(numpy_function(np.ones((t.shape[0],) * 2, bool), k), spread_to(x, t.shape * 2, t.shape), t.dtype.type(0))
+        mask = numpy_function(np.ones(t.shape[-2:], bool), k)
+        return select(spread_to(mask, t.shape, mask.shape), x, t.dtype.type(0))
+
+    call.__name__ = call.__qualname__ = numpy_function.__name__
+    call.__doc__ = sentence
+    return call
+
+
+tril = triangle(np.tril, "The lower triangle of each matrix, up to the ``k``-th diagonal; zero above.")
+triu = triangle(np.triu, "The upper triangle of each matrix, from the ``k``-th diagonal on; zero below.")
+
+
+@eager(np.diagonal)
+def diagonal(x: Numbers, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+    """The ``offset``-th diagonal over two axes, along a new last axis."""
+    n = len(shape_of(x))
+    a, b = canonical_axis("diagonal", axis1, n), canonical_axis("diagonal", axis2, n)
+    front = x.transpose((a, b, *[k for k in range(n) if k not in (a, b)]))
+    rows, columns = shape_of(front)[:2]
+    length = max(0, min(rows + min(offset, 0), columns - max(offset, 0)))
+    along = np.arange(length)
+    picked = front[along - min(offset, 0), along + max(offset, 0)]
+    return picked.transpose((*range(1, n - 1), 0))
+
+
+@eager(np.trace)
+def trace(x: Numbers, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None) -> Any:
+    """The sum of a diagonal over two axes."""
+    return diagonal(x, offset, axis1, axis2).sum(-1, dtype=dtype)
+
+
+@eager(np.diag)
+def diag(x: Numbers, k: int = 0) -> Any:
+    """The ``k``-th diagonal of a matrix; of a 1-d array, the matrix that has it there and zeros elsewhere."""
+    t = type_of(x)
+    if t.ndim == 2:
+        return diagonal(x, k)
+    n = t.shape[0] + abs(k)
+    along = np.arange(t.shape[0])
+    return zeros((n, n), t.dtype).at[along - min(k, 0), along + max(k, 0)].set(x)
+
+
+@eager(np.diagflat)
+def diagflat(x: Numbers, k: int = 0) -> Any:
+    """The matrix with the elements of ``x`` on its ``k``-th diagonal."""
+    return diag(strong(from_nested(x)).reshape(-1), k)
+
+
+@eager(np.vander)
+def vander(x: Numbers, N: int | None = None, increasing: bool = False) -> Any:
+    """The matrix of the powers of ``x``, falling unless ``increasing``."""
+    n = shape_of(x)[0] if N is None else N
+    powers = [power(strong(x), k) for k in range(n)]
+    return stack(powers if increasing else powers[::-1], axis=1)

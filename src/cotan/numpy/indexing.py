@@ -1,0 +1,347 @@
+"""Indexing: ``x[index]`` in all of NumPy's forms, lowered to the fewest ops.
+
+A basic index (ints, slices, None, Ellipsis) becomes a Slice, a Reverse for negative steps, and a Reshape, each only if needed; ints in
+front become one Gather. An advanced one (integer arrays, masks, traced integers) puts the indexed axes in front (Permute), gathers, and
+puts the axes of the index where NumPy has them: at the place of the first, if the advanced indices stand together, else in front.
+
+Concrete indices are checked when they are read, traced ones when the program runs (by an engine that checks: see `ops.indexing`).
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..core.array import Array, plain
+from ..core.errors import IndexingError, TracerConversionError, UnsupportedFunctionError, teach
+from ..core.tracing import BOOL, Tracer, type_of
+from ..core.types import Shape
+from ..ops.creation import full as full_op, iota
+from ..ops.indexing import Gather
+from ..ops.logic import select
+from ..ops.movement import permute, reshape as reshape_op, reverse, slice_
+from .promotion import Numbers, broadcast_shapes, canonical_axis, convert_to, eager, from_nested, operand, result_dtype, shape_of, spread_to, strong
+from .shape import stack
+
+__all__ = ["choose", "compress", "extract", "getitem", "take", "take_along_axis"]
+
+FULL = slice(None)
+
+
+class Parsed(NamedTuple):
+    """An index, read. ``axes[k]`` is what axis k of x is indexed by: a slice, an int, or an integer array (concrete or traced)."""
+
+    axes: list[Any]
+    tokens: list[Any]
+    """The axes of the result in order: an axis of x that is sliced, None for a new one, ``...`` for those of the advanced indices."""
+    advanced: list[int]
+    """The axes of x that are indexed by ints and arrays, if any is an array or traced."""
+    index_shape: Shape
+    """The broadcast shape of those."""
+
+
+def is_integer(x: Any) -> bool:
+    return isinstance(x, int | np.integer) and not isinstance(x, bool | np.bool_)
+
+
+def parse(index: Any, shape: Shape, *, check: bool = True) -> Parsed:
+    """Read ``index`` for an array of this shape. With ``check``, concrete indices out of bounds are refused.
+
+    Raises
+    ------
+    IndexingError
+        There are more indices than axes, or an index is out of bounds or of a type that cannot be one.
+    TracerConversionError
+        A mask is traced: how many elements it takes is unknown.
+    """
+    items = [read_item(item, shape) for item in (index if type(index) is tuple else (index,))]
+    items = [part for item in items for part in (item if type(item) is tuple else (item,))]
+    used = sum(1 for item in items if item is not None and item is not Ellipsis)
+    ellipses = sum(1 for item in items if item is Ellipsis)
+    if used > len(shape) or ellipses > 1:
+        what = "an index can only have a single ellipsis ('...')" if ellipses > 1 else f"{used} indices for an array of shape {shape}"
+        raise teach(IndexingError, f"index: {what}.", do="give at most one index for each axis, and at most one `...`.")
+    if not ellipses:
+        items.append(Ellipsis)
+    fancy = any(type(item) is not int and type(item) is not slice and item is not None and item is not Ellipsis for item in items)
+    axes: list[Any] = []
+    tokens: list[Any] = []
+    groups: list[int] = []
+    for place, item in enumerate(items):
+        if item is None:
+            tokens.append(None)
+        elif item is Ellipsis:
+            for _ in range(len(shape) - used):
+                tokens.append(len(axes))
+                axes.append(FULL)
+        elif type(item) is slice:
+            tokens.append(len(axes))
+            axes.append(item)
+        else:
+            if fancy:
+                groups.append(place)
+                tokens.append(...)
+            axes.append(bounded(item, len(axes), shape) if check else item)
+    if not fancy:
+        return Parsed(axes, tokens, [], ())
+    together = groups[-1] - groups[0] == len(groups) - 1
+    first = tokens.index(...) if together else 0
+    rest = [token for token in tokens if token is not ...]
+    tokens = [*rest[:first], ..., *rest[first:]]
+    advanced = [k for k, item in enumerate(axes) if type(item) is not slice]
+    return Parsed(axes, tokens, advanced, broadcast_shapes("index", [shape_of(axes[k]) for k in advanced]))
+
+
+def read_item(item: Any, shape: Shape) -> Any:
+    """One index: an int, a slice, None, Ellipsis, an integer array; a mask becomes a tuple of integer arrays."""
+    if is_integer(item):
+        return int(item)
+    if item is None or item is Ellipsis or type(item) is slice:
+        return item
+    array = plain(np.asarray(item, np.intp)) if type(item) is list and not item else from_nested(item) if isinstance(item, list | tuple) else plain(item)
+    known = shape_of(array) if hasattr(array, "dtype") else None
+    if known is not None and array.dtype.kind in "iu":
+        return int(array) if known == () and type(array) is not Tracer else array
+    if known is not None and array.dtype.kind == "b" and known:
+        if type(array) is Tracer:
+            refuse_mask(array)
+        return array.nonzero()
+    raise teach(
+        IndexingError,
+        f"index: {item!r:.60} cannot index an array of shape {shape}.",
+        do="give integers, slices, `...`, None, or arrays of integers or bools" + ("; for a float use i.astype(int)." if known is not None else "."),
+    )
+
+
+def refuse_mask(mask: Tracer) -> Any:
+    """Raise: the shape of ``x[mask]`` depends on values."""
+    raise teach(
+        TracerConversionError,
+        f"index: a boolean mask of unknown size: how many elements x[mask] has depends on the values of {mask!r}.",
+        do="write cotan.numpy.where(mask, x, 0) and keep the shape, cotan.numpy.sum(x, where=mask) to reduce, or x.at[mask].set(v) to replace.",
+    )
+
+
+def bounded(item: Any, axis: int, shape: Shape) -> Any:
+    """A concrete index in bounds, an int counted from the front; a traced one as it is."""
+    n = shape[axis]
+    if type(item) is int:
+        if -n <= item < n:
+            return item % n
+    elif type(item) is Tracer or item.size == 0 or (item.min() >= -n and item.max() < n):
+        return item
+    else:
+        item = item.flat[int(np.argmax((item < -n) | (item >= n)))]
+    raise teach(IndexingError, f"index: {item} is out of bounds for axis {axis}, which has length {n} (shape {shape}).", do=f"indices go from {-n} to {n - 1}.")
+
+
+# ---- reading ---------------------------------------------------------------------------------------------------------------
+def getitem(x: Numbers, index: Any) -> Any:
+    """``x[index]``, with NumPy's indices; integers and integer arrays in it may be traced.
+
+    Raises
+    ------
+    IndexingError
+        A concrete index is out of bounds, or no index.
+    TracerConversionError
+        A boolean mask is traced.
+    """
+    x = strong(operand(x))
+    shape = shape_of(x)
+    if type(index) is int and shape and -shape[0] <= index < shape[0]:
+        return Gather("promise_in_bounds")(x, index)
+    return take_parsed(x, shape, parse(index, shape))
+
+
+def take_parsed(x: Any, shape: Shape, parsed: Parsed, mode: str | None = None) -> Any:
+    """What ``parsed`` takes of ``x``."""
+    axes, tokens, advanced, index_shape = parsed
+    if not advanced:
+        ints = [item for item in axes if type(item) is int]
+        if ints and all(type(item) is int for item in axes[: len(ints)]) and all(item == FULL for item in axes[len(ints) :]) and mode is None:
+            y = Gather("promise_in_bounds")(x, *ints)
+        else:
+            y = sliced(x, shape, axes)
+        have = shape_of(y)
+        lengths = have[len(ints) :] if len(have) < len(shape) else tuple(n for n, item in zip(have, axes, strict=True) if type(item) is slice)
+        rest = iter(lengths)
+        return reshape_op(y, [1 if token is None else next(rest) for token in tokens])
+    x = sliced(x, shape, [FULL if k in advanced else item for k, item in enumerate(axes)])
+    kept = [k for k in range(len(shape)) if k not in advanced]
+    x = permute(x, (*advanced, *kept))
+    indices = [index_array(axes[k], index_shape) for k in advanced]
+    if mode is None:
+        mode = "raise" if any(type(i) is Tracer for i in indices) else "promise_in_bounds"
+    y = Gather(mode)(x, *indices)
+    # The axes of y: those of the index, then the kept ones; and in the order of the tokens.
+    count = len(index_shape)
+    place = {k: count + j for j, k in enumerate(kept)}
+    order = [axis for token in tokens if token is not None for axis in (range(count) if token is ... else (place[token],))]
+    y = permute(y, order)
+    if None not in tokens:
+        return y
+    lengths = iter(shape_of(y))
+    return reshape_op(y, [1 if token is None else next(lengths) for token in tokens for _ in range(count if token is ... else 1)])
+
+
+def index_array(item: Any, shape: Shape) -> Any:
+    """An int or integer array as an index array of this shape."""
+    have = shape_of(item)
+    if have == shape:
+        return item
+    return np.full(shape, item) if type(item) is int else spread_to(item, shape, have)
+
+
+def sliced(x: Any, shape: Shape, axes: Sequence[Any]) -> Any:
+    """``x`` cut by the slices, with an int as a slice of length one."""
+    start: list[int] = []
+    stop: list[int] = []
+    step: list[int] = []
+    back: list[int] = []
+    for k, (item, n) in enumerate(zip(axes, shape, strict=True)):
+        if type(item) is int:
+            a, b, s = item, item + 1, 1
+        elif item == FULL:
+            a, b, s = 0, n, 1
+        else:
+            a, b, s = slice_bounds(item, n)
+            if s < 0:
+                back.append(k)
+                a, b, s = a + (b - 1) * s, a + 1, -s
+            else:
+                b = a + (b - 1) * s + 1
+            if b <= a:
+                a, b, s = 0, 0, 1
+        start.append(a)
+        stop.append(b)
+        step.append(s)
+    return reverse(slice_(x, start, stop, step), back)
+
+
+def slice_bounds(item: slice, n: int) -> tuple[int, int, int]:
+    """The first index, the number of elements and the step of a slice of ``n`` elements."""
+    for bound in (item.start, item.stop, item.step):
+        if bound is not None and not hasattr(bound, "__index__"):
+            raise teach(IndexingError, f"index: the slice bound {bound!r} is not an integer.", do="slice with integers.")
+    if item.step == 0:
+        raise teach(IndexingError, "index: a slice step of zero.", do="give a step of at least 1, or a negative one.")
+    a, b, s = item.indices(n)
+    count = len(range(a, b, s))
+    return (a, count, s) if count else (0, 0, 1)
+
+
+# ---- functions that read by index ----------------------------------------------------------------------------------------------
+MODES = {None: None, "raise": "raise", "clip": "clip", "wrap": "wrap", "fill": "fill", "drop": "fill", "promise_in_bounds": "promise_in_bounds"}
+
+
+def gather_mode(mode: str | None) -> str | None:
+    """The mode of `Gather` under the name of NumPy or JAX."""
+    if mode not in MODES:
+        raise teach(UnsupportedFunctionError, f"index: there is no mode {mode!r}.", do=f"give one of {', '.join(str(m) for m in MODES if m)}.")
+    return MODES[mode]
+
+
+def taken(x: Any, index: Any, mode: str | None, fill_value: Any = None) -> Any:
+    """``x[index]`` with what JAX's ``mode`` does out of bounds; ``fill_value`` for mode fill."""
+    x = strong(operand(x))
+    shape = shape_of(x)
+    wanted = gather_mode(mode)
+    parsed = parse(index, shape, check=wanted is None or wanted == "raise")
+    if wanted == "raise":
+        wanted = None
+    if wanted is None or not parsed.advanced:
+        if not parsed.advanced and wanted is not None and any(type(item) is int for item in parsed.axes):
+            parsed = parse(tuple(np.asarray(i) if is_integer(i) else i for i in (index if type(index) is tuple else (index,))), shape, check=False)
+            parsed = parsed if parsed.advanced else force_advanced(parsed)
+        else:
+            return take_parsed(x, shape, parsed)
+    if wanted != "fill" or fill_value is None:
+        return take_parsed(x, shape, parsed, wanted)
+    inside = take_parsed(full_op(shape, np.True_), shape, parsed, "zero")
+    return select(inside, take_parsed(x, shape, parsed, "zero"), convert_to(fill_value, type_of(x).dtype))
+
+
+def force_advanced(parsed: Parsed) -> Parsed:
+    """The same index with its ints as advanced ones, so that a mode applies to them."""
+    return Parsed(parsed.axes, [*parsed.tokens, ...], [k for k, item in enumerate(parsed.axes) if type(item) is int], ())
+
+
+def take(x: Numbers, indices: Numbers, /, axis: int | None = None, mode: str | None = None, fill_value: Any = None) -> Any:
+    """The elements (or, at ``axis``, slices) of ``x`` at integer ``indices``, of shape x.shape with that axis replaced by indices.shape.
+
+    Out of bounds: ``mode`` None or "raise" refuses concrete indices, "clip", "wrap" and "fill" are those of JAX.
+
+    Raises
+    ------
+    IndexingError
+        A concrete index is out of bounds.
+    """
+    x, indices = operand(x), operand(indices)
+    if axis is None:
+        x, axis = reshape_op(x, (type_of(x).size,)), 0
+    k = canonical_axis("take", axis, len(shape_of(x)))
+    if type(x) is not Tracer and type(indices) is not Tracer and mode in (None, "raise"):
+        return operand_array(x).take(indices, k)
+    if shape_of(indices) == () and type(indices) is not Tracer:
+        indices = int(indices)
+    return taken(x, (FULL,) * k + (indices,), mode, fill_value)
+
+
+def operand_array(x: Any) -> Any:
+    """A concrete operand as an `Array`."""
+    return np.asarray(x).view(Array)
+
+
+@eager(np.take_along_axis)
+def take_along_axis(x: Numbers, indices: Numbers, /, axis: int | None = -1, mode: str | None = None, fill_value: Any = None) -> Any:
+    """The elements of ``x`` at ``indices`` along ``axis``, matching on the other axes (which broadcast)."""
+    x, indices = operand(x), operand(indices)
+    if axis is None:
+        x, axis = reshape_op(x, (type_of(x).size,)), 0
+    have, want = shape_of(x), shape_of(indices)
+    if len(have) != len(want):
+        raise teach(IndexingError, f"take_along_axis: indices of shape {want} for an array of shape {have}.", do="give both the same number of axes.")
+    k = canonical_axis("take_along_axis", axis, len(have))
+    common = broadcast_shapes("take_along_axis", [(*have[:k], 1, *have[k + 1 :]), (*want[:k], 1, *want[k + 1 :])])
+    full = (*common[:k], want[k], *common[k + 1 :])
+    bounded_indices = bounded(indices, k, have)
+    index = [spread_to(bounded_indices, full, want) if j == k else np.zeros(full, np.int64) if n == 1 else iota(full, j) for j, n in enumerate(have)]
+    chosen = gather_mode(mode) or ("raise" if type(indices) is Tracer else "promise_in_bounds")
+    return Gather(chosen)(x, *index)
+
+
+@eager(np.compress)
+def compress(condition: Numbers, x: Numbers, axis: int | None = None) -> Any:
+    """The slices of ``x`` along ``axis`` (flattened if None) where the concrete ``condition`` is true."""
+    x = operand(x)
+    if axis is None:
+        x, axis = reshape_op(x, (type_of(x).size,)), 0
+    kept = operand(condition)
+    if type(kept) is Tracer:
+        refuse_mask(kept)
+    return take(x, np.flatnonzero(kept), axis=axis)
+
+
+@eager(np.extract)
+def extract(condition: Numbers, x: Numbers) -> Any:
+    """The elements of ``x`` where the concrete ``condition`` is true."""
+    return compress(operand(condition).reshape(-1), x)
+
+
+@eager(np.choose)
+def choose(which: Numbers, choices: Sequence[Numbers], mode: str = "raise") -> Any:
+    """``choices[which]``, elementwise; the choices broadcast with ``which``. ``mode`` "wrap" or "clip" for traced ``which``."""
+    parts = [operand(c) for c in choices]
+    dtype = result_dtype(*parts)
+    index = operand(which)
+    shape = broadcast_shapes("choose", [shape_of(index), *map(shape_of, parts)])
+    stacked = [spread_to(convert_to(strong(c), dtype), shape, shape_of(c)) for c in parts]
+    return take_along_axis(stack(stacked), spread_to(index, shape, shape_of(index))[None], 0, None if mode == "raise" else mode)[0]
+
+
+def as_mask(x: Any) -> Any:
+    """``x`` if it is a bool array (not a scalar), concrete or traced; else None."""
+    return x if getattr(x, "dtype", None) == BOOL and shape_of(x) else None

@@ -1,0 +1,305 @@
+"""From the user's operands to an op's operands: eager or traced, promotion by NEP 50, broadcasting.
+
+A function of the surface takes one of two ways. Where none of its operands is traced, NumPy itself computes, at once, and the result
+is viewed as an `Array` (also while some function is being traced: values that are known stay known). Where one is, the operands are
+converted to the dtypes that NumPy would use, broadcast (scalars apart, which every elementwise op takes), and handed to an op.
+
+Python scalars are weak, and so are tracers of Python scalars: they adapt to the dtype of the other operand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache, wraps
+from math import prod
+from typing import Any, NoReturn, ParamSpec, cast as as_type
+
+import numpy as np
+
+from ..core.array import Array, plain
+from ..core.errors import ArgumentTypeError, DtypeError, IndexingError, ShapeError, teach
+from ..core.tracing import BOOL, COMPLEX128, FLOAT64, INT64, PYTHON_TYPES, Tracer, type_of
+from ..core.types import ArrayType, Shape
+from ..ops.casting import ConvertElementType
+from ..ops.families import BroadcastInDim
+from ..ops.movement import concatenate as join, reshape as reshape_op
+
+__all__ = [
+    "Numbers", "broadcast_all", "broadcast_shapes", "canonical_axes", "canonical_axis", "convert_to", "eager", "from_nested", "has_tracer", "operand",
+    "promote", "python_kind", "refuse_arguments", "result_dtype", "shape_of", "strong", "wrap",
+]  # fmt: skip
+
+P = ParamSpec("P")
+Numbers = Any
+"""An array, a Python or NumPy scalar, a tracer, or a nested list of them."""
+
+PYTHON_KINDS: dict[str, Any] = {"i": int, "f": float, "c": complex}
+"""The Python type that a weak type of this kind promotes as."""
+
+
+# ---- eager or traced ---------------------------------------------------------------------------------------------------
+def wrap(result: Any) -> Any:
+    """What NumPy returned, as `Array` (a scalar as a 0-d one); inside tuples and lists too; anything else as it is."""
+    kind = type(result)
+    if kind is np.ndarray:
+        return result.view(Array)
+    if kind is Array or kind is Tracer:
+        return result
+    if isinstance(result, np.generic):
+        return np.asarray(result).view(Array)
+    if isinstance(result, tuple):
+        parts = [wrap(part) for part in as_type("tuple[Any, ...]", result)]
+        return kind(*parts) if hasattr(result, "_fields") else tuple(parts)
+    return [wrap(part) for part in as_type("list[Any]", result)] if kind is list else result
+
+
+def has_tracer(x: Any) -> bool:
+    """Whether ``x`` is a tracer, or a (nested) list or tuple with one in it."""
+    kind = type(x)
+    return kind is Tracer or ((kind is list or kind is tuple) and any(map(has_tracer, x)))
+
+
+def eager(
+    numpy_function: Callable[..., Any], check: Callable[..., None] | None = None
+) -> Callable[[Callable[P, Any]], Callable[P, Any]]:
+    """Decorate the traced definition of a function: without tracers among its arguments, ``numpy_function`` is called instead.
+
+    ``check`` is called after a ValueError of NumPy, with the same arguments, to raise a better one.
+    """
+
+    def decorate(definition: Callable[P, Any]) -> Callable[P, Any]:
+        code = as_type(Any, definition).__code__
+        known = frozenset(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
+        any_keyword = bool(code.co_flags & 8)
+
+        @wraps(definition)
+        def call(*args: P.args, **kwargs: P.kwargs) -> Any:
+            if kwargs and "out" in kwargs:
+                if kwargs["out"] is not None:
+                    refuse_arguments(definition.__name__, ("out",))
+                kwargs.pop("out")
+            for x in args:
+                kind = type(x)
+                if kind is Tracer or ((kind is list or kind is tuple) and has_tracer(x)):
+                    break
+            else:
+                if not (kwargs and any(map(has_tracer, kwargs.values()))):
+                    try:
+                        return wrap(numpy_function(*args, **kwargs))
+                    except ValueError:
+                        if check is not None:
+                            check(*args, **kwargs)
+                        raise
+            if kwargs and not any_keyword and not known.issuperset(kwargs):
+                refuse_arguments(definition.__name__, [key for key in kwargs if key not in known])
+            return definition(*args, **kwargs)
+
+        return call
+
+    return decorate
+
+
+REMEDIES = {
+    "out": "the result is a new array: write y = {name}(x).",
+    "where": "write cotan.numpy.where(condition, {name}(x), other).",
+    "dtype": "convert before or after: {name}(x).astype(dtype).",
+    "casting": "convert with x.astype(dtype) first.",
+    "order": "leave it out: arrays of cotan have no memory order.",
+}
+
+
+def refuse_arguments(name: str, keywords: Sequence[str] | dict[str, Any]) -> NoReturn:
+    """Raise: ``name`` does not take these keyword arguments of NumPy."""
+    names = list(keywords)
+    remedy = REMEDIES.get(names[0], f"leave out {names[0]}=.").format(name=name)
+    raise teach(ArgumentTypeError, f"{name}: cotan.numpy does not take {', '.join(f'{key}=' for key in names)} here.", do=remedy)
+
+
+# ---- operands ----------------------------------------------------------------------------------------------------------
+def operand(x: Any) -> Any:
+    """A value that ops take: a tracer, a plain ndarray, a NumPy or Python scalar. Lists become arrays, with tracers in them too.
+
+    Raises:
+        ArgumentTypeError: ``x`` is not made of numbers.
+    """
+    kind = type(x)
+    if kind is Tracer or kind is np.ndarray or kind in PYTHON_TYPES:
+        return x
+    if isinstance(x, np.ndarray):
+        return plain(x)
+    if kind is list or kind is tuple:
+        return from_nested(x)
+    if not isinstance(x, np.generic) and hasattr(x, "__array__"):
+        return np.asarray(x)
+    type_of(x)
+    return x
+
+
+def from_nested(x: Any) -> Any:
+    """The array of a nested list or tuple of numbers and tracers."""
+    if not has_tracer(x):
+        return np.asarray(x)
+    if type(x) is Tracer:
+        return x
+    parts = [from_nested(part) if isinstance(part, list | tuple) else operand(part) for part in x]
+    shapes = {shape_of(part) for part in parts}
+    if len(shapes) > 1:
+        raise teach(
+            ShapeError,
+            f"array: the parts of a nested list have different shapes: {', '.join(map(str, sorted(shapes)))}.",
+            do="give all parts one shape, or join arrays of different lengths with cotan.numpy.concatenate.",
+        )
+    shape = next(iter(shapes))
+    dtype = result_dtype(*parts)
+    return join([reshape_op(convert_to(part, dtype), (1, *shape)) for part in parts], 0)
+
+
+def shape_of(x: Any) -> Shape:
+    """The shape of an operand or of anything that NumPy takes as an array."""
+    kind = type(x)
+    if kind is Tracer:
+        return x.trace.type_of(x.payload).shape
+    shape = getattr(x, "shape", None)
+    return shape if shape is not None else () if kind in PYTHON_TYPES else np.shape(x)
+
+
+# ---- dtypes ------------------------------------------------------------------------------------------------------------
+def python_kind(t: ArrayType) -> Any:
+    """What stands for the type ``t`` in NumPy's promotion: its dtype, or int, float or complex if it is weak."""
+    return PYTHON_KINDS[t.dtype.kind] if t.weak else t.dtype
+
+
+EXAMPLES: dict[Any, Any] = {int: 0, float: 0.0, complex: 0j}
+
+
+@lru_cache(maxsize=4096)
+def promoted(kinds: tuple[Any, ...]) -> np.dtype[Any]:
+    return np.result_type(*[EXAMPLES.get(kind, kind) for kind in kinds])
+
+
+def result_dtype(*xs: Any) -> np.dtype[Any]:
+    """The dtype that NumPy promotes these operands to (``np.result_type``).
+
+    Raises:
+        DtypeError: there is none.
+    """
+    return promoted(tuple([python_kind(type_of(x)) for x in xs]))
+
+
+def convert_to(x: Any, dtype: np.dtype[Any], weak: bool = False) -> Any:
+    """An operand in this dtype. A Python scalar stays one if it can; ``weak``: a tracer becomes weak."""
+    kind = type(x)
+    if kind is Tracer:
+        t = x.trace.type_of(x.payload)
+        return x if t.dtype == dtype else ConvertElementType(dtype, weak)(x)
+    if kind is np.ndarray:
+        return x if x.dtype == dtype else real_part(x, dtype).astype(dtype)
+    if kind in PYTHON_TYPES:
+        if dtype is FLOAT64:
+            return float(x.real) if kind is complex else float(x)
+        return int(x) if dtype is INT64 and kind is not complex else complex(x) if dtype is COMPLEX128 else dtype.type(real_part(x, dtype))
+    return x if x.dtype == dtype else real_part(x, dtype).astype(dtype)
+
+
+def real_part(x: Any, dtype: np.dtype[Any]) -> Any:
+    """``x``, or its real part on the way from complex to a real dtype (not to bool)."""
+    return x.real if dtype.kind in "iuf" and type(x) is not bool and np.iscomplexobj(x) else x
+
+
+def strong(x: Any) -> Any:
+    """``x``, with a weak type made strong: what an array made of a Python scalar is."""
+    t = type_of(x)
+    if not t.weak:
+        return x
+    return ConvertElementType(t.dtype)(x) if type(x) is Tracer else t.dtype.type(x)
+
+
+def promote(*xs: Any) -> list[Any]:
+    """Operands (lists allowed) in their common dtype, not broadcast."""
+    operands = [operand(x) for x in xs]
+    dtype = result_dtype(*operands)
+    return [convert_to(x, dtype) for x in operands]
+
+
+def inexact_dtype(x: Any) -> np.dtype[Any]:
+    """The dtype of ``x`` if floating or complex, else float64: what a mean has."""
+    dtype = type_of(x).dtype
+    return dtype if dtype.kind in "fc" else FLOAT64
+
+
+def as_bool(x: Any) -> Any:
+    """Whether each element is nonzero."""
+    return convert_to(operand(x), BOOL)
+
+
+# ---- shapes ------------------------------------------------------------------------------------------------------------
+def broadcast_shapes(name: str, shapes: Sequence[Shape]) -> Shape:
+    """The shape that these broadcast to.
+
+    Raises:
+        ShapeError: they do not.
+    """
+    distinct = {shape for shape in shapes if shape}
+    if len(distinct) <= 1:
+        return next(iter(distinct), ())
+    try:
+        return np.broadcast_shapes(*distinct)
+    except ValueError:
+        pass
+    raise teach(
+        ShapeError,
+        f"{name}: shapes {' and '.join(str(s) for s in shapes)} do not broadcast.",
+        do="axes are compared from the last; they must be equal or 1. Insert an axis with x[:, None], or check what the operands are.",
+    )
+
+
+def broadcast_all(name: str, xs: Sequence[Any], *, scalars: bool = True) -> list[Any]:
+    """Operands given one shape; 0-d ones stay so if ``scalars``."""
+    shapes = [shape_of(x) for x in xs]
+    common = broadcast_shapes(name, shapes)
+    return [x if shape == common or (scalars and not shape) else spread_to(x, common, shape) for x, shape in zip(xs, shapes, strict=True)]
+
+
+def spread_to(x: Any, shape: Shape, have: Shape) -> Any:
+    """``x`` of shape ``have`` broadcast to ``shape`` by NumPy's rule."""
+    return x if have == shape else BroadcastInDim(shape, tuple(range(len(shape) - len(have), len(shape))))(x)
+
+
+def canonical_axis(name: str, axis: Any, ndim: int) -> int:
+    """An axis from 0 to ``ndim`` - 1.
+
+    Raises:
+        IndexingError: there is no such axis.
+    """
+    k = int(axis)
+    if -ndim <= k < ndim:
+        return k % ndim
+    raise teach(IndexingError, f"{name}: axis {k} of an array with {ndim} axes.", do=f"give an axis from {-ndim} to {ndim - 1}." if ndim else "0-d arrays have no axes.")
+
+
+def canonical_axes(name: str, axis: Any, ndim: int) -> tuple[int, ...]:
+    """Increasing distinct axes, of None (all), an int or a tuple of ints.
+
+    Raises:
+        IndexingError: there is no such axis.
+        ShapeError: an axis is named twice.
+    """
+    if axis is None:
+        return tuple(range(ndim))
+    axes = [canonical_axis(name, k, ndim) for k in (axis if isinstance(axis, tuple | list) else (axis,))]
+    if len(set(axes)) < len(axes):
+        raise teach(ShapeError, f"{name}: axis {axis} names an axis twice.", do="name each axis once.")
+    return tuple(sorted(axes))
+
+
+def size_of(shape: Sequence[int]) -> int:
+    return prod(shape)
+
+
+def refuse_dtype(name: str, *types: ArrayType) -> NoReturn:
+    """Raise: NumPy has no loop for these dtypes, or cotan has no op for it."""
+    raise teach(
+        DtypeError,
+        f"{name} does not take {' and '.join(f'a Python {python_kind(t).__name__}' if t.weak else str(t.dtype) for t in types)} operands.",
+        do="convert them with x.astype(dtype) first.",
+    )

@@ -1,0 +1,145 @@
+"""How a ufunc becomes a function of the surface: NumPy's own call when eager, a cached plan when traced.
+
+A plan says, for the types of the operands, which rule computes the result and to which dtypes the operands are converted first. NumPy
+itself is asked for the dtypes (``ufunc.resolve_dtypes``), once per combination. A rule is an op, or a function of operands that have
+one dtype and one shape (or are scalars).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..core.array import Array
+from ..core.tracing import Tracer, type_of
+from ..core.types import ArrayType
+from .promotion import broadcast_shapes, convert_to, operand, python_kind, refuse_arguments, refuse_dtype, shape_of, spread_to
+
+__all__ = ["Rules", "apply_rule", "binary", "unary"]
+
+Rule = Callable[..., Any]
+Rules = Rule | dict[str, Rule]
+"""A rule, or rules by the kinds of dtype that each takes, in the order of preference: ``{"iufc": add, "b": bitwise_or}``."""
+
+Plan = tuple[Rule, tuple[np.dtype[Any] | None, ...], bool]
+"""The rule, the dtype to convert each operand to (None: leave it), and whether converted tracers stay weak."""
+
+asarray = np.asarray
+
+
+def plan_for(ufunc: Any, rules: Rules, types: tuple[ArrayType, ...]) -> Plan:
+    """The plan for operands of these types.
+
+    Raises:
+        DtypeError: NumPy has no loop, or cotan no rule, for them.
+    """
+    try:
+        resolved = ufunc.resolve_dtypes((*map(python_kind, types), *[None] * ufunc.nout))
+    except TypeError:
+        refuse_dtype(ufunc.__name__, *types)
+    kind = resolved[0].kind
+    if isinstance(rules, dict):
+        rule = next((rule for kinds, rule in rules.items() if kind in kinds), None)
+    else:
+        rule = rules if kind in getattr(rules, "takes", kind) else None
+    if rule is None:
+        refuse_dtype(ufunc.__name__, *types)
+    weak = getattr(rule, "keeps_weak", False) and all(t.weak for t in types)
+    return rule, tuple(None if t.dtype == dtype else dtype for t, dtype in zip(types, resolved, strict=False)), weak
+
+
+def named(call: Callable[..., Any], ufunc: Any, rules: Rules, sentence: str) -> Callable[..., Any]:
+    """Give ``call`` the ufunc's name and the documentation of its rule."""
+    name: str = ufunc.__name__
+    rule = next(iter(rules.values())) if isinstance(rules, dict) else rules
+    sentence = sentence or type(rule).__doc__ or name
+    call.__name__ = call.__qualname__ = name
+    call.__module__ = "cotan.numpy"
+    shapes = "Elementwise over an array of any shape." if ufunc.nin == 1 else "Elementwise; shapes broadcast."
+    call.__doc__ = f"{sentence}\n\n{shapes} Dtypes are those of ``numpy.{name}``; ``out=``, ``where=`` and ``dtype=`` are refused.\n"
+    return call
+
+
+def unary(ufunc: Any, rules: Rules, sentence: str = "") -> Callable[..., Any]:
+    """The function of the surface for a ufunc of one operand."""
+    plans: dict[Any, Plan] = {}
+
+    def call(x: Any, /, **refused: Any) -> Any:
+        if refused:
+            refuse_arguments(ufunc.__name__, refused)
+        kind = type(x)
+        if kind is not Tracer:
+            if kind is Array:
+                x = x.view(np.ndarray)
+            elif kind is list or kind is tuple:
+                x = operand(x)
+                if type(x) is Tracer:
+                    return call(x)
+            y = ufunc(x)
+            return y.view(Array) if type(y) is np.ndarray else asarray(y).view(Array)
+        t = x.trace.type_of(x.payload)
+        plan = plans.get((t.dtype, t.weak))
+        if plan is None:
+            plan = plans[t.dtype, t.weak] = plan_for(ufunc, rules, (t,))
+        rule, (dtype,), weak = plan
+        return rule(x if dtype is None else convert_to(x, dtype, weak))
+
+    return named(call, ufunc, rules, sentence)
+
+
+def binary(ufunc: Any, rules: Rules, sentence: str = "") -> Callable[..., Any]:
+    """The function of the surface for a ufunc of two operands."""
+    plans: dict[Any, Plan] = {}
+    name: str = ufunc.__name__
+
+    def call(x: Any, y: Any, /, **refused: Any) -> Any:
+        if refused:
+            refuse_arguments(name, refused)
+        kind, other = type(x), type(y)
+        if kind is not Tracer and other is not Tracer:
+            if kind is Array:
+                x = x.view(np.ndarray)
+            if other is Array:
+                y = y.view(np.ndarray)
+            try:
+                z = ufunc(x, y)
+            except (ValueError, TypeError):
+                return eager_failure(x, y)
+            return z.view(Array) if type(z) is np.ndarray else asarray(z).view(Array)
+        if kind is not Tracer and kind is not float:
+            x = operand(x)
+        if other is not Tracer and other is not float:
+            y = operand(y)
+        s, t = type_of(x), type_of(y)
+        plan = plans.get((s.dtype, s.weak, t.dtype, t.weak))
+        if plan is None:
+            plan = plans[s.dtype, s.weak, t.dtype, t.weak] = plan_for(ufunc, rules, (s, t))
+        rule, (dtype, other_dtype), weak = plan
+        if dtype is not None:
+            x = convert_to(x, dtype, weak)
+        if other_dtype is not None:
+            y = convert_to(y, other_dtype, weak)
+        if s.shape != t.shape and s.shape and t.shape:
+            common = broadcast_shapes(name, (s.shape, t.shape))
+            x, y = spread_to(x, common, s.shape), spread_to(y, common, t.shape)
+        return rule(x, y)
+
+    def eager_failure(x: Any, y: Any) -> Any:
+        """The traced way for lists with tracers in them; a better error for shapes; otherwise NumPy's error again."""
+        a, b = operand(x), operand(y)
+        if type(a) is Tracer or type(b) is Tracer:
+            return call(a, b)
+        broadcast_shapes(name, (shape_of(a), shape_of(b)))
+        return ufunc(a, b)
+
+    return named(call, ufunc, rules, sentence)
+
+
+def apply_rule(function: Callable[..., Any], *xs: Any) -> Any:
+    """``function`` folded over several operands from the left: ``logical_and(logical_and(a, b), c)``."""
+    total = xs[0]
+    for x in xs[1:]:
+        total = function(total, x)
+    return total

@@ -1,0 +1,171 @@
+"""Contraction: sums of products over shared axes.
+
+`DotGeneral` multiplies two arrays, pairs some axes as batch axes and sums over others:
+
+    out[b, p, q] = sum_c x[b, p, c] y[b, c, q]        (b, p, q, c groups of axes, in any positions of the operands)
+
+It is linear in each operand. The adjoint in x contracts the cotangent with y over y's free axes, which is again a `DotGeneral`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..core.emitting import Emitter, Reader
+from ..core.errors import DtypeError, ShapeError, teach
+from ..core.op import Op, op
+from ..core.program import Var
+from ..core.tracing import type_of
+from ..core.types import ArrayType, array_type
+from .families import Multilinear, default_rng
+from .movement import inverse_order, permute
+
+__all__ = ["DotGeneral", "dot_general", "matmul"]
+
+AxisPairs = tuple[tuple[int, ...], tuple[int, ...]]
+
+
+class Plan(NamedTuple):
+    """How the axes of the operands divide: batch, free, contracted."""
+
+    x_free: tuple[int, ...]
+    y_free: tuple[int, ...]
+    x_order: tuple[int, ...]
+    y_order: tuple[int, ...]
+    plain: str
+    """``dot`` where numpy.dot of the (transposed) operands does it; ``matmul`` where they are stacks of matrices; else empty."""
+
+
+@lru_cache(maxsize=4096)
+def plan_of(contract: AxisPairs, batch: AxisPairs, x_ndim: int, y_ndim: int) -> Plan:
+    """The division of the axes of operands with these numbers of axes."""
+    (xc, yc), (xb, yb) = contract, batch
+    x_free = tuple(k for k in range(x_ndim) if k not in xc and k not in xb)
+    y_free = tuple(k for k in range(y_ndim) if k not in yc and k not in yb)
+    x_order, y_order = (*xb, *x_free, *xc), (*yb, *yc, *y_free)
+    plain = ""
+    if len(xc) == 1 and not xb and x_ndim <= 2 and y_ndim <= 2:
+        plain = "dot"
+    elif len(xc) == 1 and xb and len(x_free) == len(y_free) == 1:
+        plain = "matmul"
+    return Plan(x_free, y_free, x_order, y_order, plain)
+
+
+@op
+class DotGeneral(Multilinear):
+    """Sum of products over ``contract`` axes, elementwise in ``batch_axes``; output axes are batch, free of x, free of y."""
+
+    contract: AxisPairs
+    batch_axes: AxisPairs = ((), ())
+    linear = ((0,), (1,))
+    verb = "matmul"
+    family = "contraction"
+    takes = "biufc"
+
+    def type_rule(self, x: ArrayType, y: ArrayType) -> ArrayType:
+        (xc, yc), (xb, yb) = self.contract, self.batch_axes
+        for t, axes in ((x, xc + xb), (y, yc + yb)):
+            if len(set(axes)) != len(axes) or any(not 0 <= k < t.ndim for k in axes):
+                raise teach(ShapeError, f"dot_general: axes {axes} of an array of shape {t.shape}.", do="give distinct axes from 0 to ndim - 1.")
+        if len(xc) != len(yc) or len(xb) != len(yb) or any(x.shape[j] != y.shape[k] for j, k in zip(xc + xb, yc + yb, strict=True)):
+            raise teach(
+                ShapeError,
+                f"dot_general: shapes {x.shape} and {y.shape} do not fit with contracted axes {xc} and {yc}, batch axes {xb} and {yb}.",
+                do="the lengths of paired axes must be equal: for a @ b, the last axis of a and the last but one of b.",
+            )
+        if x.dtype != y.dtype:
+            raise teach(DtypeError, f"dot_general: dtypes {x.dtype} and {y.dtype} differ.", do="use cotan.numpy.matmul, which promotes, or convert them first.")
+        plan = plan_of(self.contract, self.batch_axes, x.ndim, y.ndim)
+        shape = (*[x.shape[k] for k in xb], *[x.shape[k] for k in plan.x_free], *[y.shape[k] for k in plan.y_free])
+        return array_type(shape, x.dtype)
+
+    def impl(self, x: Any, y: Any) -> Any:
+        x, y = np.asarray(x), np.asarray(y)
+        plan = plan_of(self.contract, self.batch_axes, x.ndim, y.ndim)
+        if plan.plain == "dot":
+            return np.dot(x if plan.x_order[-1] == x.ndim - 1 else x.T, y if plan.y_order[0] == 0 else y.T)
+        x, y = x.transpose(plan.x_order), y.transpose(plan.y_order)
+        if plan.plain == "matmul":
+            return np.matmul(x, y)
+        nb, nx, ny = len(self.batch_axes[0]), len(plan.x_free), len(plan.y_free)
+        batch, rows, columns = x.shape[:nb], x.shape[nb : nb + nx], y.shape[y.ndim - ny :]
+        if not self.contract[0]:
+            return np.multiply(x.reshape(batch + rows + (1,) * ny), y.reshape(batch + (1,) * nx + columns))
+        inner = prod(x.shape[nb + nx :])
+        z = np.matmul(x.reshape(*batch, prod(rows), inner), y.reshape(*batch, inner, prod(columns)))
+        return z.reshape(batch + rows + columns)
+
+    def element(self, e: Emitter, i: Sequence[Any], x: Reader, y: Reader) -> Any:
+        plan = plan_of(self.contract, self.batch_axes, len(x.shape), len(y.shape))
+        nb, nx = len(self.batch_axes[0]), len(plan.x_free)
+        x_place, y_place = inverse_order(plan.x_order), inverse_order(plan.y_order)
+        plus, times = ("or", "and") if x.dtype.kind == "b" else ("add", "mul")
+
+        def at(r: Sequence[Any]) -> Any:
+            x_index, y_index = (*i[: nb + nx], *r), (*i[:nb], *r, *i[nb + nx :])
+            return e.math(times, x(tuple(x_index[k] for k in x_place)), y(tuple(y_index[k] for k in y_place)))
+
+        return e.fold(plus, [x.shape[k] for k in self.contract[0]], at, x.dtype)
+
+    def transpose(self, y_bar: Any, x: Any, y: Any) -> Sequence[Any | None]:
+        # x_bar[b, p, c] = sum_q out_bar[b, p, q] y[b, c, q]; its axes come out as b, p, then c in the order of y's axes.
+        (xc, yc), (xb, yb) = self.contract, self.batch_axes
+        nb, wanted = len(xb), type(x) is Var
+        plan = plan_of(self.contract, self.batch_axes, len(x.shape) if wanted else type_of(x).ndim, type_of(y).ndim)
+        nx, ny = len(plan.x_free), len(plan.y_free)
+        batch = tuple(range(nb))
+        if wanted:
+            axes = tuple(range(nb + nx, nb + nx + ny))
+            x_bar = DotGeneral((axes, plan.y_free), (batch, yb))(y_bar, y)
+            order = (*xb, *plan.x_free, *[xc[k] for k in sorted(range(len(yc)), key=yc.__getitem__)])
+            return [permute(x_bar, inverse_order(order)), None]
+        axes = tuple(range(nb, nb + nx))
+        other = DotGeneral((axes, plan.x_free), (batch, xb))(y_bar, x)
+        order = (*yb, *plan.y_free, *[yc[k] for k in sorted(range(len(xc)), key=xc.__getitem__)])
+        return [None, permute(other, inverse_order(order))]
+
+    def batch(self, size: int, batched: Sequence[bool], x: Any, y: Any) -> tuple[Any, bool]:
+        (xc, yc), (xb, yb) = self.contract, self.batch_axes
+        if batched[0]:
+            xc, xb = tuple(k + 1 for k in xc), tuple(k + 1 for k in xb)
+        if batched[1]:
+            yc, yb = tuple(k + 1 for k in yc), tuple(k + 1 for k in yb)
+        if all(batched):
+            return DotGeneral((xc, yc), ((0, *xb), (0, *yb)))(x, y), True
+        # The new axis is the first free one of its operand: it comes out after the batch axes, and after x's free axes if it is y's.
+        out = DotGeneral((xc, yc), (xb, yb))(x, y)
+        place = len(xb) + (0 if batched[0] else type_of(x).ndim - len(xc) - len(xb))
+        ndim = type_of(out).ndim
+        return permute(out, (place, *[k for k in range(ndim) if k != place])), True
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        rng = default_rng()
+        yield cls(((0,), (0,))), (rng.normal(size=3), rng.normal(size=3))
+        yield cls(((1,), (0,))), (rng.normal(size=(2, 3)), rng.normal(size=(3, 4)))
+        yield cls(((0,), (1,))), (rng.normal(size=(3, 2)), rng.normal(size=(4, 3)))
+        yield cls(((1,), (0,))), (rng.normal(size=(2, 3)), rng.normal(size=3))
+        yield cls(((2,), (1,)), ((0,), (0,))), (rng.normal(size=(2, 2, 3)), rng.normal(size=(2, 3, 2)))
+        yield cls(((1, 3), (2, 0)), ((2,), (1,))), (rng.normal(size=(2, 3, 2, 4)), rng.normal(size=(4, 2, 3, 2)))
+        yield cls(((), ())), (rng.normal(size=2), rng.normal(size=(3, 1)))
+        yield cls(((), ()), ((0,), (1,))), (rng.normal(size=2), rng.normal(size=(3, 2)))
+        yield cls(((), ())), (rng.normal(size=()), rng.normal(size=()))
+        yield cls(((1,), (0,))), (rng.normal(size=(2, 0)), rng.normal(size=(0, 3)))
+
+
+def dot_general(x: Any, y: Any, contract: Sequence[Sequence[int]], batch: Sequence[Sequence[int]] = ((), ())) -> Any:
+    """`DotGeneral`, with ``contract`` and ``batch`` as pairs of sequences of axes."""
+    (xc, yc), (xb, yb) = contract, batch
+    return DotGeneral((tuple(xc), tuple(yc)), (tuple(xb), tuple(yb)))(x, y)
+
+
+def matmul(x: Any, y: Any) -> Any:
+    """The product of (stacks of) matrices with the same leading axes."""
+    n = type_of(x).ndim
+    lead = tuple(range(n - 2))
+    return DotGeneral(((n - 1,), (n - 2,)), (lead, lead))(x, y)

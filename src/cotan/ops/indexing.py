@@ -1,0 +1,364 @@
+"""Indexing by arrays of integers: `Gather` reads, `Scatter` makes a changed copy.
+
+Both take k index arrays of one shape S, which index the first k axes of x together:
+
+    gather:   out[s, r] = x[i_1[s], ..., i_k[s], r]
+    scatter:  out = x, then for each s in turn: out[i_1[s], ..., i_k[s], r] (+)= updates[s, r]
+
+``mode`` says what an index outside of the array does:
+
+    raise               an IndexError; negative ones count from the end (NumPy)
+    promise_in_bounds   there is none; negative ones count from the end
+    clip                the nearest end
+    wrap                modulo the length
+    fill, zero          (gather) negative ones count from the end; beyond that it reads nan (the least or greatest integer), or 0
+    drop                (scatter) negative ones count from the end; beyond that the update is dropped
+
+Gather and scatter-add are each other's adjoint. A gather that fills with nan is affine; its tangent is the one that fills with 0.
+Where several updates meet one element: ``set`` keeps the last, whose cotangent is the only one not zero; the derivative of ``mul``
+takes the product of the others by a recurrence along the sorted indices, without division; ``min`` and ``max`` share among all that tie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from math import prod
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..core.emitting import Emitter, Reader
+from ..core.errors import DtypeError, IndexingError, ShapeError, teach
+from ..core.op import Op, op
+from ..core.program import Var
+from ..core.tracing import type_of
+from ..core.types import ArrayType
+from .arithmetic import constant_of, div, mul, one_like
+from .casting import convert
+from .creation import full, iota
+from .families import BroadcastInDim, add, default_rng, scale, spread, sum_tangents
+from .logic import bitwise_and, equal, greater_equal, less, select
+from .movement import permute, reshape
+from .ordering import maximum, minimum, rem
+from .reduction import product_of_others_in_runs, shift
+from .searching import Argsort
+
+__all__ = ["GATHER_MODES", "SCATTER_KINDS", "SCATTER_MODES", "Gather", "Scatter", "gather", "scatter"]
+
+INT64 = np.dtype(np.int64)
+GATHER_MODES = ("raise", "promise_in_bounds", "clip", "wrap", "fill", "zero")
+SCATTER_MODES = ("raise", "promise_in_bounds", "clip", "wrap", "drop")
+SCATTER_KINDS = {"add": "iufc", "set": "biufc", "mul": "iufc", "min": "biuf", "max": "biuf"}
+"""What `Scatter` does with an update, and the dtypes for which it does that."""
+
+
+class Indexed(Op):
+    """What gather and scatter share: the check of indices, and their meaning by mode."""
+
+    family = "indexing"
+    mode: str
+
+    def check_indices(self, x: ArrayType, indices: Sequence[ArrayType], modes: Sequence[str]) -> None:
+        if self.mode not in modes:
+            raise teach(IndexingError, f"{self.name}: there is no mode {self.mode!r}.", do=f"give one of {', '.join(modes)}.")
+        if not indices or len(indices) > x.ndim:
+            raise teach(IndexingError, f"{self.name}: {len(indices)} index arrays for an array of shape {x.shape}.", do="give one index array for each indexed axis.")
+        if any(t.shape != indices[0].shape for t in indices):
+            shapes = ", ".join(str(t.shape) for t in indices)
+            raise teach(ShapeError, f"{self.name}: index arrays of shapes {shapes}.", do="broadcast them to one shape (x[i, j] of cotan.numpy does).")
+        if any(t.dtype.kind not in "iu" for t in indices):
+            dtypes = ", ".join(str(t.dtype) for t in indices)
+            raise teach(DtypeError, f"{self.name}: index arrays of dtypes {dtypes}.", do="give integers (a bool mask: cotan.numpy.where, or nonzero).")
+
+    def resolve(self, indices: Sequence[Any], shape: Sequence[int]) -> tuple[tuple[Any, ...], Any | None]:
+        """NumPy index arrays with every index in bounds or left to NumPy's check, and (fill, zero, drop) which were in bounds."""
+        if self.mode in ("raise", "promise_in_bounds"):
+            return tuple(indices), None
+        arrays = [np.asarray(j) for j in indices]
+        if self.mode in ("clip", "wrap"):
+            if any(n == 0 and j.size for j, n in zip(arrays, shape, strict=False)):
+                raise teach(IndexingError, f"{self.name}: an index into an axis of length 0 (shape {tuple(shape)}).", do="test the size first.")
+            if self.mode == "clip":
+                return tuple(np.clip(j, 0, max(n - 1, 0)) for j, n in zip(arrays, shape, strict=False)), None
+            return tuple(np.remainder(j, max(n, 1)) for j, n in zip(arrays, shape, strict=False)), None
+        arrays = [np.where(j < 0, j + n, j) if j.dtype.kind == "i" else j for j, n in zip(arrays, shape, strict=False)]
+        inside = np.True_
+        for j, n in zip(arrays, shape, strict=False):
+            inside = inside & (j >= 0) & (j < n)
+        return tuple(arrays), inside
+
+    def read_index(self, e: Emitter, i: Sequence[Any], reader: Reader, n: int) -> Any:
+        """Index ``i`` of an index array as a scalar int64 by mode; only for fill and zero it may lie outside."""
+        j = e.cast(reader(i), INT64)
+        zero, last, length = (e.constant(v, INT64) for v in (0, n - 1, n))
+        if self.mode == "clip":
+            return e.math("maximum", zero, e.math("minimum", j, last))
+        if self.mode == "wrap":
+            return e.math("rem", j, length)
+        if reader.dtype.kind == "i":
+            j = e.math("select", e.math("lt", j, zero), j, e.math("add", j, length))
+        # A program cannot raise midway: the nearest element is read instead, and never memory that is not the array's.
+        return j if self.mode in ("fill", "zero") else e.math("maximum", zero, e.math("minimum", j, last))
+
+
+@op
+class Gather(Indexed):
+    """Elements of x at the indices; see the module for ``mode``."""
+
+    mode: str = "raise"
+    takes: ClassVar[str] = "biufc"
+
+    def linear_sets(self, count: int) -> tuple[int, ...]:
+        return () if self.mode == "fill" else (1,)
+
+    def type_rule(self, x: ArrayType, *indices: ArrayType) -> ArrayType:
+        self.check_indices(x, indices, GATHER_MODES)
+        return x.with_shape(indices[0].shape + x.shape[len(indices) :])
+
+    def impl(self, x: Any, *indices: Any) -> Any:
+        if self.mode == "raise" or self.mode == "promise_in_bounds":
+            return x[indices]
+        x = np.asarray(x)
+        index, inside = self.resolve(indices, x.shape)
+        if inside is None:
+            return x[index]
+        shape = inside.shape + x.shape[len(indices) :]
+        y = np.full(shape, self.filling(x.dtype), x.dtype)
+        y[inside] = x[tuple(j[inside] for j in index)]
+        return y if shape else y[()]
+
+    def filling(self, dtype: np.dtype[Any]) -> Any:
+        """What is read outside: nan, the least signed or greatest unsigned integer, True (as JAX), or 0."""
+        if self.mode == "zero":
+            return dtype.type(0)
+        if dtype.kind in "fc":
+            return dtype.type(np.nan)
+        return np.iinfo(dtype).min if dtype.kind == "i" else np.iinfo(dtype).max if dtype.kind == "u" else True
+
+    def element(self, e: Emitter, i: Sequence[Any], x: Reader, *indices: Reader) -> Any:
+        ndim = len(indices[0].shape)
+        scalars = [self.read_index(e, tuple(i[:ndim]), reader, n) for reader, n in zip(indices, x.shape, strict=False)]
+        at = [e.as_index(j) for j in scalars]
+        if self.mode not in ("fill", "zero"):
+            return x((*at, *i[ndim:]))
+        inside: Any = None
+        for j, n in zip(at, x.shape, strict=False):
+            here = (j >= 0) & (j < n)
+            inside = here if inside is None else inside & here
+        return e.choose(inside, lambda: x((*at, *i[ndim:])), lambda: e.constant(self.filling(x.dtype), x.dtype))
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
+        moved = Gather("zero") if self.mode == "fill" else self
+        return self(*primals), moved(tangents[0], *primals[1:])
+
+    def transpose(self, y_bar: Any, x: Var, *indices: Any) -> Sequence[Any | None]:
+        zeros = full(x.shape, x.dtype.type(0))
+        x_bar = Scatter("add", "drop" if self.mode == "zero" else self.mode)(zeros, y_bar, *indices)
+        return [x_bar, *[None] * len(indices)]
+
+    def batch(self, size: int, batched: Sequence[bool], x: Any, *indices: Any) -> tuple[Any, bool]:
+        if True not in batched[1:]:
+            k, ndim = len(indices), type_of(indices[0]).ndim
+            y = self(behind(x, k), *indices)
+            return to_front(y, ndim), True
+        every = [j if b else spread(j, size) for j, b in zip(indices, batched[1:], strict=True)]
+        return (self(x, iota(type_of(every[0]).shape), *every) if batched[0] else self(x, *every)), True
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        rng = default_rng()
+        line, table = rng.normal(size=4), rng.normal(size=(3, 4, 2))
+        yield cls(), (line, np.array([2, 0, -1, 2]))
+        yield cls(), (table, np.array([[0, 2], [1, 1]]), np.array([[3, 0], [-2, 1]]))
+        yield cls("promise_in_bounds"), (table, np.array(1))
+        yield cls(), (line, np.zeros((0, 2), np.int64))
+        for mode in ("clip", "wrap", "fill", "zero"):
+            yield cls(mode), (line, np.array([5, -1, 0, -9, 3]))
+            yield cls(mode), (table, np.array([0, 3, 1], np.int32), np.array([-5, 0, 2], np.int32))
+            yield cls(mode), (line, np.array(7))
+        yield cls("zero"), (np.zeros((0, 2)), np.array([0, 1]))
+        yield cls("clip"), (line, np.array([1, 200], np.uint8))
+
+
+@op
+class Scatter(Indexed):
+    """A copy of x with ``updates`` added, set, multiplied, or the lesser or greater taken (``kind``) at the indices."""
+
+    kind: str
+    mode: str = "raise"
+    library: ClassVar[str] = "scatter"
+    takes: ClassVar[str] = "biufc"
+
+    def linear_sets(self, count: int) -> tuple[int, ...]:
+        return {"add": (3,), "set": (3,), "mul": (1,)}.get(self.kind, ())
+
+    def type_rule(self, x: ArrayType, updates: ArrayType, *indices: ArrayType) -> ArrayType:
+        self.check_indices(x, indices, SCATTER_MODES)
+        expected = indices[0].shape + x.shape[len(indices) :]
+        if updates.shape != expected:
+            raise teach(
+                ShapeError,
+                f"scatter: updates of shape {updates.shape}, where the indexed part has shape {expected}.",
+                do="broadcast the updates to that shape (x.at[i].set(v) of cotan.numpy does).",
+            )
+        if updates.dtype != x.dtype or x.dtype.kind not in SCATTER_KINDS.get(self.kind, ""):
+            raise teach(
+                DtypeError,
+                f"scatter: {self.kind} of {updates.dtype} updates in a {x.dtype} array.",
+                do=f"convert the updates to the dtype of the array; the kinds are {', '.join(SCATTER_KINDS)}.",
+            )
+        return x.with_shape(x.shape)
+
+    def impl(self, x: Any, updates: Any, *indices: Any) -> Any:
+        y = np.array(x)
+        index, inside = self.resolve(indices, y.shape)
+        if inside is not None:
+            index, updates = tuple(np.asarray(j)[inside] for j in index), np.asarray(updates)[inside]
+        elif np.ndim(indices[0]) == 0:  # one place, so no updates can meet
+            y[index] = updates if self.kind == "set" else UFUNCS[self.kind](y[index], updates)
+            return y
+        if self.kind == "set":
+            y[index] = updates
+        else:
+            UFUNCS[self.kind].at(y, index, updates)
+        return y
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
+        x, updates, *indices = primals
+        dx, du = tangents[:2]
+        y = self(*primals)
+        if self.kind == "set":
+            return y, self(zeros_of(x) if dx is None else dx, zeros_of(updates) if du is None else du, *indices)
+        if self.kind == "add":
+            return y, dx if du is None else self(zeros_of(x) if dx is None else dx, du, *indices)
+        if self.kind == "mul":
+            return y, self.product_tangent(x, updates, indices, dx, du)
+        return y, self.extremum_tangent(y, x, updates, indices, dx, du)
+
+    def product_tangent(self, x: Any, updates: Any, indices: Sequence[Any], dx: Any | None, du: Any | None) -> Any:
+        """y' = x' prod u + sum_k x u_k' prod_{j != k} u_j, over the updates that meet at one element."""
+        terms = [] if dx is None else [self(dx, updates, *indices)]
+        if du is not None:
+            t = type_of(updates)
+            order, same = self.runs(indices, type_of(x).shape)
+            count, rest = type_of(order).size, t.shape[type_of(indices[0]).ndim :]
+            flat = Gather("promise_in_bounds")(reshape(updates, (count, *rest)), order)
+            others = product_of_others_in_runs(flat, same)
+            others = reshape(Scatter("set", "promise_in_bounds")(zeros_of(others), others, order), t.shape)
+            there = Gather(self.reading)(x, *indices)
+            terms.append(Scatter("add", self.mode)(zeros_of(x), scale(mul(there, others), du), *indices))
+        return sum_tangents(terms)
+
+    def extremum_tangent(self, y: Any, x: Any, updates: Any, indices: Sequence[Any], dx: Any | None, du: Any | None) -> Any:
+        """The mean of the tangents of what is equal to the result, x and the updates alike."""
+        dtype = type_of(x).dtype
+        gather_, adding = Gather(self.reading), Scatter("add", self.mode)
+        from_x = convert(equal(x, y), dtype)
+        from_u = convert(equal(updates, gather_(y, *indices)), dtype)
+        count = maximum(adding(from_x, from_u, *indices), constant_of(1, dtype))
+        terms = [] if dx is None else [scale(from_x, dx)]
+        terms += [] if du is None else [adding(zeros_of(x), scale(from_u, du), *indices)]
+        return scale(div(one_like(count), count), sum_tangents(terms))
+
+    @property
+    def reading(self) -> str:
+        """The gather mode that reads where this writes, and 0 where this drops."""
+        return "zero" if self.mode == "drop" else self.mode
+
+    def transpose(self, y_bar: Any, x: Any, updates: Any, *indices: Any) -> Sequence[Any | None]:
+        x_bar = u_bar = None
+        if self.kind == "add":
+            x_bar = y_bar
+        elif type(x) is Var:
+            x_bar = self(y_bar, full(indices_shape(x, indices), x.dtype.type(0)) if self.kind == "set" else updates, *indices)
+        if type(updates) is Var:
+            u_bar = Gather(self.reading)(y_bar, *indices)
+            if self.kind == "set" and type_of(indices[0]).ndim:
+                won = self.last_writer(type_of(y_bar).shape, indices)
+                shape = type_of(u_bar).shape
+                won = BroadcastInDim(shape, tuple(range(type_of(won).ndim)))(won)
+                u_bar = select(won, u_bar, constant_of(0, type_of(u_bar).dtype))
+        return [x_bar if type(x) is Var else None, u_bar, *[None] * len(indices)]
+
+    def last_writer(self, shape: Sequence[int], indices: Sequence[Any]) -> Any:
+        """For each update whether it is the last at its element: number them, set the numbers, and see which are read again."""
+        places = type_of(indices[0]).shape
+        number = reshape(iota((prod(places),)), places)
+        board = Scatter("set", self.mode)(full(shape[: len(indices)], np.int64(-1)), number, *indices)
+        return equal(Gather(self.reading)(board, *indices), number)
+
+    def runs(self, indices: Sequence[Any], shape: Sequence[int]) -> tuple[Any, Any]:
+        """The order that sorts the updates by their element, and whether each, in that order, meets the one before it."""
+        flat: Any = None
+        for j, n in zip(indices, shape, strict=False):
+            j = convert(reshape(j, (type_of(j).size,)), INT64)
+            length = np.int64(n)
+            if self.mode == "clip":
+                j = minimum(maximum(j, np.int64(0)), np.int64(n - 1))
+            elif self.mode == "wrap":
+                j = rem(j, length)
+            else:
+                j = select(less(j, np.int64(0)), add(j, length), j)
+                inside = bitwise_and(greater_equal(j, np.int64(0)), less(j, length))
+                j = select(inside, j, length)  # those that are dropped meet only each other
+            flat = j if flat is None else add(mul(flat, np.int64(n + 1)), j)
+        order = Argsort(0)(flat)
+        ranked = Gather("promise_in_bounds")(flat, order)
+        return order, equal(ranked, shift(ranked, 0, np.int64(-1)))
+
+    def batch(self, size: int, batched: Sequence[bool], x: Any, updates: Any, *indices: Any) -> tuple[Any, bool]:
+        x, updates = (v if b else spread(v, size) for v, b in zip((x, updates), batched, strict=False))
+        if True in batched[2:]:
+            every = [j if b else spread(j, size) for j, b in zip(indices, batched[2:], strict=True)]
+            return self(x, updates, iota(type_of(every[0]).shape), *every), True
+        k, ndim = len(indices), type_of(indices[0]).ndim
+        return to_front(self(behind(x, k), behind(updates, ndim), *indices), k), True
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        rng = default_rng()
+        line, table = rng.uniform(0.5, 2.0, 4), rng.uniform(0.5, 2.0, (3, 4, 2))
+        for kind in SCATTER_KINDS:
+            yield cls(kind), (line, rng.uniform(0.5, 2.0, 5), np.array([2, 0, -1, 2, 2]))
+            yield cls(kind), (table, rng.uniform(0.5, 2.0, (2, 2, 2)), np.array([[0, 2], [0, 1]]), np.array([[3, 0], [-1, 1]]))
+            yield cls(kind), (table, rng.uniform(0.5, 2.0, (4, 2)), np.array(1))
+            yield cls(kind), (line, np.zeros(0), np.zeros(0, np.int64))
+            for mode in ("clip", "wrap", "drop"):
+                yield cls(kind, mode), (line, rng.uniform(0.5, 2.0, 5), np.array([5, -1, 0, -9, 3]))
+        yield cls("add", "drop"), (np.zeros((0, 2)), rng.normal(size=(2, 2)), np.array([0, 1]))
+        yield cls("set", "drop"), (line, np.float64(0.7), np.array(9))
+        yield cls("mul"), (line, np.array([0.0, 2.0, 0.0, 0.5]), np.array([1, 1, 3, 0]))
+
+
+UFUNCS = {"add": np.add, "mul": np.multiply, "min": np.minimum, "max": np.maximum}
+
+
+def indices_shape(x: Any, indices: Sequence[Any]) -> tuple[int, ...]:
+    """The shape of what the indices take of ``x``."""
+    return type_of(indices[0]).shape + type_of(x).shape[len(indices) :]
+
+
+def zeros_of(x: Any) -> Any:
+    """Zeros of the type of ``x``."""
+    t = type_of(x)
+    return full(t.shape, t.dtype.type(0))
+
+
+def behind(x: Any, k: int) -> Any:
+    """``x`` with its first axis moved behind the next k."""
+    return permute(x, (*range(1, k + 1), 0, *range(k + 1, type_of(x).ndim)))
+
+
+def to_front(x: Any, k: int) -> Any:
+    """``x`` with axis k moved to the front."""
+    return permute(x, (k, *[j for j in range(type_of(x).ndim) if j != k]))
+
+
+def gather(x: Any, indices: Sequence[Any], mode: str = "raise") -> Any:
+    """`Gather`."""
+    return Gather(mode)(x, *indices)
+
+
+def scatter(kind: str, x: Any, updates: Any, indices: Sequence[Any], mode: str = "raise") -> Any:
+    """`Scatter`."""
+    return Scatter(kind, mode)(x, updates, *indices)

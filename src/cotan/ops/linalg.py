@@ -1,0 +1,377 @@
+"""Linear algebra: factorizations and solves, on stacks of matrices (any equal leading axes).
+
+Derivatives are written with products and solves, so they are differentiable again. A superscript H is the conjugate transpose, T the
+plain one. References: Giles (2008), "Collected matrix derivative results for forward and reverse mode AD"; Murray (2016),
+"Differentiation of the Cholesky decomposition"; Townsend (2016), "Differentiating the singular value decomposition".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..core.errors import DtypeError, ShapeError, teach
+from ..core.op import Op, op
+from ..core.program import Var
+from ..core.tracing import type_of
+from ..core.types import ArrayType, array_type
+from .arithmetic import constant_of, div, mul, neg, sub
+from .casting import conj, convert, real
+from .contraction import matmul
+from .creation import iota
+from .families import BroadcastInDim, ReduceSum, add, default_rng, scale, spread
+from .logic import equal, greater, greater_equal, less, less_equal, select
+from .movement import permute, reshape
+from .routines import lapack
+
+__all__ = ["Cholesky", "Solve", "Svd", "TriangularSolve", "adjoint", "cholesky", "solve", "svd", "transposed", "triangular_solve"]
+
+NONE, TRANSPOSED, ADJOINT = 0, 1, 2
+
+
+class MatrixOp(Op):
+    """An op on stacks of matrices: checks them, and states that a batch axis is one more leading axis."""
+
+    family = "linalg"
+    takes: ClassVar[str] = "fc"
+
+    def check_matrices(self, *types: ArrayType, square: bool = True) -> None:
+        first = types[0]
+        if any(t.ndim < 2 for t in types) or (square and first.shape[-1] != first.shape[-2]):
+            shapes = " and ".join(str(t.shape) for t in types)
+            raise teach(ShapeError, f"{self.name}: operands of shapes {shapes}.", do=f"give {'a square matrix first' if square else 'matrices'}, or stacks of them.")
+        if any(t.shape[:-2] != first.shape[:-2] for t in types):
+            shapes = " and ".join(str(t.shape) for t in types)
+            raise teach(ShapeError, f"{self.name}: the leading axes of {shapes} differ.", do="broadcast them first (cotan.numpy.linalg does).")
+        if any(t.dtype != first.dtype for t in types) or first.dtype.kind not in "fc" or first.dtype.itemsize < 4:
+            dtypes = " and ".join(str(t.dtype) for t in types)
+            raise teach(DtypeError, f"{self.name}: operands of dtype {dtypes}.", do="convert them to one of float32, float64, complex64, complex128.")
+
+
+# ---- pieces of rules ---------------------------------------------------------------------------------------------------
+def transposed(x: Any) -> Any:
+    """The matrices of ``x`` transposed."""
+    n = type_of(x).ndim
+    return permute(x, (*range(n - 2), n - 1, n - 2))
+
+
+def adjoint(x: Any) -> Any:
+    """The matrices of ``x`` conjugated and transposed."""
+    return transposed(conj(x) if type_of(x).dtype.kind == "c" else x)
+
+
+def mask(x: Any, keep: Any) -> Any:
+    """``x`` where ``keep(row, column)``, zero elsewhere."""
+    t = type_of(x)
+    n, m = t.shape[-2:]
+    chosen = BroadcastInDim(t.shape, (t.ndim - 2, t.ndim - 1))(keep(iota((n, m), 0), iota((n, m), 1)))
+    return select(chosen, x, constant_of(0, t.dtype))
+
+
+def diagonal(x: Any) -> Any:
+    """The diagonals of square matrices."""
+    return ReduceSum((type_of(x).ndim - 1,))(mask(x, equal))
+
+
+def diagonal_matrix(d: Any) -> Any:
+    """Square matrices with these diagonals."""
+    return mask(columns(d, type_of(d).shape[-1]), equal)
+
+
+def columns(d: Any, rows: int) -> Any:
+    """``d[..., j]`` in each of ``rows`` rows: the scaling of columns."""
+    shape = type_of(d).shape
+    return BroadcastInDim((*shape[:-1], rows, shape[-1]), (*range(len(shape) - 1), len(shape)))(d)
+
+
+def hermitian(x: Any) -> Any:
+    """x + x^H."""
+    return add(x, adjoint(x))
+
+
+def symmetric_examples(n: int, lead: tuple[int, ...] = (), seed: int = 0) -> Any:
+    """Positive definite matrices."""
+    a = default_rng(seed).normal(size=(*lead, n, n))
+    return a @ np.swapaxes(a, -1, -2) + n * np.eye(n)
+
+
+# ---- Cholesky ------------------------------------------------------------------------------------------------------------
+@op
+class Cholesky(MatrixOp):
+    """The lower triangular L with L L^H = A, for positive definite A. Only the lower triangle of A is read, of its diagonal the real part.
+
+    From dL L^H + L dL^H = dA follows L^-1 dL + (L^-1 dL)^H = L^-1 dA L^-H, and since L^-1 dL is lower triangular,
+    dL = L Phi(L^-1 dA L^-H), where Phi takes the lower triangle and half of the diagonal (Murray 2016, section 3.1).
+    """
+
+    library: ClassVar[str] = "cholesky"
+
+    def type_rule(self, a: ArrayType) -> ArrayType:
+        self.check_matrices(a)
+        return a.with_shape(a.shape)
+
+    def impl(self, a: Any) -> Any:
+        return np.linalg.cholesky(a)
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
+        (a,), (da,) = primals, tangents
+        factor = self(a)
+        # The matrix that was read: the lower triangle and its mirror image.
+        half = scale(constant_of(0.5, type_of(a).dtype), mask(da, equal))
+        da = hermitian(add(mask(da, greater), half))
+        inner = TriangularSolve(left_side=True, lower=True)(factor, da)
+        inner = TriangularSolve(left_side=False, lower=True, transpose_a=ADJOINT)(factor, inner)
+        lower = add(mask(inner, greater), scale(constant_of(0.5, type_of(a).dtype), mask(inner, equal)))
+        return factor, matmul(factor, lower)
+
+    def batch(self, size: int, batched: Sequence[bool], a: Any) -> tuple[Any, bool]:
+        return self(a), True
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        yield cls(), (symmetric_examples(3),)
+        yield cls(), (symmetric_examples(2, (2,)),)
+        yield cls(), (symmetric_examples(1),)
+        yield cls(), (np.zeros((0, 0)),)
+        yield cls(), (symmetric_examples(2) + np.array([[0, -0.5j], [0.5j, 0]]),)
+
+
+# ---- solves ----------------------------------------------------------------------------------------------------------------
+class SolveOp(MatrixOp):
+    """A x = b for b; linear in b, with the rules that follow from `solve_other`."""
+
+    linear = ((1,),)
+
+    def columns_in_batch(self, size: int, batched: Sequence[bool], a: Any, b: Any) -> Any | None:
+        """One matrix, many right-hand sides: the batch as more columns, so the matrix is factorized once. None where it is not so."""
+        if batched[0] or type_of(a).ndim != 2:
+            return None
+        _, n, m = type_of(b).shape
+        wide = reshape(permute(b, (1, 0, 2)), (n, size * m))
+        return permute(reshape(self(a, wide), (n, size, m)), (1, 0, 2))
+
+    def batch(self, size: int, batched: Sequence[bool], a: Any, b: Any) -> tuple[Any, bool]:
+        y = self.columns_in_batch(size, batched, a, b)
+        if y is None:
+            a, b = (x if flag else spread(x, size) for x, flag in zip((a, b), batched, strict=True))
+            y = self(a, b)
+        return y, True
+
+
+@op
+class Solve(SolveOp):
+    """x with A x = b, for square A and matrices b: dx = A^-1 (db - dA x); the adjoint in b is A^-T."""
+
+    library: ClassVar[str] = "solve"
+
+    def type_rule(self, a: ArrayType, b: ArrayType) -> ArrayType:
+        self.check_matrices(a, b)
+        if a.shape[-1] != b.shape[-2]:
+            raise teach(ShapeError, f"solve: a matrix of shape {a.shape} and a right-hand side of shape {b.shape}.", do="give as many rows on the right as the matrix has.")
+        return b.with_shape(b.shape)
+
+    def impl(self, a: Any, b: Any) -> Any:
+        return np.linalg.solve(a, b)
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
+        (a, b), (da, db) = primals, tangents
+        x = self(a, b)
+        return x, self(a, db if da is None else neg(matmul(da, x)) if db is None else sub(db, matmul(da, x)))
+
+    def transpose(self, y_bar: Any, a: Any, b: Var) -> Sequence[Any | None]:
+        return [None, self(transposed(a), y_bar)]
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        rng = default_rng()
+        yield cls(), (rng.normal(size=(3, 3)) + 3 * np.eye(3), rng.normal(size=(3, 2)))
+        yield cls(), (rng.normal(size=(2, 2, 2)) + 3 * np.eye(2), rng.normal(size=(2, 2, 1)))
+        yield cls(), (rng.normal(size=(2, 2)) + 3j * np.eye(2), rng.normal(size=(2, 2)) + 0j)
+        yield cls(), (np.zeros((0, 0)), np.zeros((0, 2)))
+        yield cls(), (np.eye(2), np.zeros((2, 0)))
+
+
+@op
+class TriangularSolve(SolveOp):
+    """x with op(A) x = b (``left_side``) or x op(A) = b, for triangular A; ``transpose_a`` 0, 1, 2: op(A) is A, A^T, A^H.
+
+    Only the triangle that ``lower`` names is read, and not its diagonal if it is a unit one. dx solves the same system with the
+    right-hand side db - op(dA) x (db - x op(dA) on the right), of dA the same triangle.
+    """
+
+    left_side: bool = True
+    lower: bool = True
+    transpose_a: int = NONE
+    unit_diagonal: bool = False
+    library: ClassVar[str] = "triangular_solve"
+
+    def type_rule(self, a: ArrayType, b: ArrayType) -> ArrayType:
+        self.check_matrices(a, b)
+        if a.shape[-1] != b.shape[-2 if self.left_side else -1]:
+            raise teach(
+                ShapeError,
+                f"triangular_solve: a matrix of shape {a.shape} and a right-hand side of shape {b.shape}.",
+                do=f"give as many {'rows' if self.left_side else 'columns'} on the right-hand side as the matrix has.",
+            )
+        return b.with_shape(b.shape)
+
+    def impl(self, a: Any, b: Any) -> Any:
+        if not self.left_side:  # x op(A) = b is op(A)^T x^T = b^T
+            a = np.conj(a) if self.transpose_a == ADJOINT else a
+            flipped = TriangularSolve(True, self.lower, TRANSPOSED if self.transpose_a == NONE else NONE, self.unit_diagonal)
+            return np.swapaxes(flipped.impl(a, np.swapaxes(b, -1, -2)), -1, -2)
+        if 0 in b.shape:
+            return np.zeros_like(b)
+        if a.ndim == 2:
+            return self.solve_one(a, b)
+        stack = int(np.prod(a.shape[:-2]))
+        if stack > 4 and a.shape[-1] < 48:  # many small ones: one call for all costs less than one call each
+            return np.linalg.solve(self.full(a), b)
+        flat_a, flat_b = a.reshape(stack, *a.shape[-2:]), b.reshape(stack, *b.shape[-2:])
+        return np.stack([self.solve_one(m, r) for m, r in zip(flat_a, flat_b, strict=True)]).reshape(b.shape)
+
+    def solve_one(self, a: Any, b: Any) -> Any:
+        routine = getattr(lapack, {"f": "s", "d": "d", "F": "c", "D": "z"}[a.dtype.char] + "trtrs")
+        x, info = routine(a, b, lower=self.lower, trans=self.transpose_a, unitdiag=self.unit_diagonal)
+        if info > 0:
+            raise np.linalg.LinAlgError(f"triangular_solve: the matrix is singular (its diagonal is zero at {info - 1})")
+        return x
+
+    def full(self, a: Any) -> Any:
+        """op(A) with what is not read made explicit."""
+        a = np.tril(a) if self.lower else np.triu(a)
+        if self.unit_diagonal:
+            a = a - a * np.eye(a.shape[-1], dtype=a.dtype) + np.eye(a.shape[-1], dtype=a.dtype)
+        a = a if self.transpose_a == NONE else np.swapaxes(a, -1, -2)
+        return np.conj(a) if self.transpose_a == ADJOINT else a
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
+        (a, b), (da, db) = primals, tangents
+        x = self(a, b)
+        if da is None:
+            return x, self(a, db)
+        keep = {(True, False): greater_equal, (True, True): greater, (False, False): less_equal, (False, True): less}[self.lower, self.unit_diagonal]
+        da = mask(da, keep)
+        da = da if self.transpose_a == NONE else transposed(da) if self.transpose_a == TRANSPOSED else adjoint(da)
+        moved = matmul(da, x) if self.left_side else matmul(x, da)
+        return x, self(a, neg(moved) if db is None else sub(db, moved))
+
+    def transpose(self, y_bar: Any, a: Any, b: Var) -> Sequence[Any | None]:
+        # The adjoint of op(A)^-1 is op(A)^-T; without a conjugate, (A^H)^T is conj(A).
+        if self.transpose_a == ADJOINT and type_of(a).dtype.kind == "c":
+            a = conj(a)
+        turned = TRANSPOSED if self.transpose_a == NONE else NONE
+        return [None, TriangularSolve(self.left_side, self.lower, turned, self.unit_diagonal)(a, y_bar)]
+
+    def columns_in_batch(self, size: int, batched: Sequence[bool], a: Any, b: Any) -> Any | None:
+        if self.left_side or batched[0] or type_of(a).ndim != 2:
+            return super().columns_in_batch(size, batched, a, b) if self.left_side else None
+        _, m, n = type_of(b).shape
+        return reshape(self(a, reshape(b, (size * m, n))), (size, m, n))
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        rng = default_rng()
+        a = rng.normal(size=(3, 3)) + 3 * np.eye(3)
+        for left in (True, False):
+            b = rng.normal(size=(3, 2) if left else (2, 3))
+            for lower in (True, False):
+                for turn in (NONE, TRANSPOSED):
+                    yield cls(left, lower, turn, False), (a, b)
+            yield cls(left, True, ADJOINT, True), (a + 1j * rng.normal(size=(3, 3)), b + 0j)
+            yield cls(left, False, TRANSPOSED, False), (np.tile(a, (2, 1, 1)), np.stack([b, -b]))
+            yield cls(left, True, ADJOINT, True), (np.tile(a, (6, 1, 1)), np.tile(b, (6, 1, 1)))
+        yield cls(), (np.zeros((0, 0)), np.zeros((0, 2)))
+
+
+# ---- the singular value decomposition ------------------------------------------------------------------------------------------
+@op
+class Svd(MatrixOp):
+    """The reduced singular value decomposition A = U diag(s) V^H: (U, s, V^H), s descending and real.
+
+    With P = U^H dA V (Townsend 2016; Giles 2008, 3.2):  ds = Re diag P, and, with F_ij = 1 / (s_j^2 - s_i^2) off the diagonal,
+
+        dU = U (F * (P S + S P^H) + D) + (1 - U U^H) dA V S^-1
+        dV = V (F * (S P + P^H S))     + (1 - V V^H) dA^H U S^-1
+
+    where D = (P - P^H) S^-1 / 2 on the diagonal, which is zero for real A, chooses the phases of the columns. F is taken as zero where
+    singular values are equal, and S^-1 where they are zero: functions that do not depend on the basis of such a space get the right
+    derivative, others have none.
+    """
+
+    multiple = True
+    library: ClassVar[str] = "svd"
+
+    def type_rule(self, a: ArrayType) -> tuple[ArrayType, ArrayType, ArrayType]:
+        self.check_matrices(a, square=False)
+        *lead, m, n = a.shape
+        k = min(m, n)
+        real_dtype = np.finfo(a.dtype).dtype
+        return array_type((*lead, m, k), a.dtype), array_type((*lead, k), real_dtype), array_type((*lead, k, n), a.dtype)
+
+    def impl(self, a: Any) -> tuple[Any, Any, Any]:
+        return tuple(np.linalg.svd(a, full_matrices=False))
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any]:
+        (a,), (da,) = primals, tangents
+        u, s, vh = self(a)
+        t = type_of(a)
+        m, n = t.shape[-2:]
+        k = min(m, n)
+        v = adjoint(vh)
+        uh = adjoint(u)
+        p = matmul(matmul(uh, da), v)
+        ds = real(diagonal(p)) if t.dtype.kind == "c" else diagonal(p)
+
+        sj = columns(s, k)
+        si = transposed(sj)
+        gap = mul(sub(sj, si), add(sj, si))
+        f = convert(reciprocal_or_zero(gap), t.dtype)
+        inverse = convert(reciprocal_or_zero(s), t.dtype)
+        sj, si = convert(sj, t.dtype), convert(si, t.dtype)
+        ps, sp = scale(sj, p), scale(si, p)
+        inner = scale(f, hermitian(ps))
+        if t.dtype.kind == "c":
+            phase = scale(columns(inverse, k), mask(sub(p, adjoint(p)), equal))
+            inner = add(inner, scale(constant_of(0.5, t.dtype), phase))
+        du = matmul(u, inner)
+        dv = matmul(v, scale(f, hermitian(sp)))
+        if m > k:
+            du = add(du, scale(columns(inverse, m), off_range(u, uh, matmul(da, v))))
+        if n > k:
+            dv = add(dv, scale(columns(inverse, n), off_range(v, vh, matmul(adjoint(da), u))))
+        return (u, s, vh), (du, ds, adjoint(dv))
+
+    def batch(self, size: int, batched: Sequence[bool], a: Any) -> tuple[tuple[Any, Any, Any], tuple[bool, bool, bool]]:
+        return self(a), (True, True, True)
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        rng = default_rng()
+        yield cls(), (rng.normal(size=(3, 2)),)
+        yield cls(), (rng.normal(size=(2, 2, 3)),)
+        yield cls(), (rng.normal(size=(3, 3)),)
+        yield cls(), (rng.normal(size=(3, 2)) + 1j * rng.normal(size=(3, 2)),)
+        yield cls(), (np.zeros((2, 0)),)
+
+
+def reciprocal_or_zero(x: Any) -> Any:
+    """1/x, and 0 where x is 0."""
+    one, zero = constant_of(1, type_of(x).dtype), constant_of(0, type_of(x).dtype)
+    none = equal(x, zero)
+    return select(none, zero, div(one, select(none, one, x)))
+
+
+def off_range(u: Any, uh: Any, x: Any) -> Any:
+    """(1 - U U^H) x."""
+    return sub(x, matmul(u, matmul(uh, x)))
+
+
+cholesky, solve, svd = Cholesky(), Solve(), Svd()
+
+
+def triangular_solve(a: Any, b: Any, *, left_side: bool = True, lower: bool = True, transpose_a: int = NONE, unit_diagonal: bool = False) -> Any:
+    """`TriangularSolve`."""
+    return TriangularSolve(left_side, lower, transpose_a, unit_diagonal)(a, b)

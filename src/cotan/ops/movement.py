@@ -1,0 +1,402 @@
+"""Movement: ops that put elements elsewhere and compute nothing.
+
+Each is linear, reads an element of its operand at most once, and its tangent is itself (`Structural`). The adjoints stay in the family:
+
+    reshape <-> reshape      permute(p) <-> permute(p^-1)      reverse <-> itself      slice <-> pad with zeros      concatenate <-> slices
+
+The lower-case functions skip what would change nothing, so rules call them without asking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from ..core.emitting import Emitter, Reader
+from ..core.errors import DtypeError, ShapeError, teach
+from ..core.op import Op, op
+from ..core.program import Var
+from ..core.tracing import type_of
+from ..core.types import ArrayType, Shape
+from .families import PYTHON_SCALARS, BroadcastInDim, ReduceSum, Structural, broadcast_in_dim, check_axes, default_rng, spread
+from .logic import select
+
+__all__ = ["Concatenate", "Pad", "Permute", "Reshape", "Reverse", "Slice", "concatenate", "pad", "permute", "reshape", "reverse", "slice_"]
+
+PadConfig = tuple[tuple[int, int, int], ...]
+
+
+@op
+class Reshape(Structural):
+    """The same elements in the same (row-major) order under another shape."""
+
+    shape: Shape
+
+    def type_rule(self, x: ArrayType) -> ArrayType:
+        if prod(self.shape) != x.size or any(n < 0 for n in self.shape):
+            raise teach(
+                ShapeError,
+                f"reshape: an array of shape {x.shape} has {x.size} elements, the new shape {self.shape} has {prod(self.shape)}.",
+                do="give a shape with the same number of elements (cotan.numpy.reshape finds one length for you where it is -1).",
+            )
+        return x.with_shape(self.shape)
+
+    def impl(self, x: Any) -> Any:
+        return (x if type(x) is np.ndarray else np.asarray(x)).reshape(self.shape)
+
+    def element(self, e: Emitter, i: Sequence[Any], x: Reader) -> Any:
+        # Runs of axes with equal products are reshaped by themselves, so an axis that stays keeps its plain index.
+        read: list[Any] = []
+        for outer, inner in matching_axes(self.shape, x.shape):
+            flat: Any = 0
+            for k in outer:
+                flat = i[k] if k == outer[0] else flat * self.shape[k] + i[k]
+            digits: list[Any] = []
+            for k in reversed(inner):
+                digits.append(flat if k == inner[0] else flat % x.shape[k])
+                flat = flat if k == inner[0] else flat // x.shape[k]
+            read += reversed(digits)
+        return x(tuple(read))
+
+    def transpose(self, y_bar: Any, x: Var) -> Sequence[Any]:
+        return [reshape(y_bar, x.shape)]
+
+    def batch(self, size: int, batched: Sequence[bool], x: Any) -> tuple[Any, bool]:
+        return Reshape((size, *self.shape))(x), True
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        rng = default_rng()
+        yield cls((3, 2)), (rng.normal(size=(2, 3)),)
+        yield cls((2, 6, 1)), (rng.normal(size=(2, 2, 1, 3)),)
+        yield cls((1, 4, 3)), (rng.normal(size=(2, 2, 3)),)
+        yield cls(()), (rng.normal(size=(1, 1)),)
+        yield cls((1,)), (rng.normal(size=()),)
+        yield cls((0, 5)), (rng.normal(size=(3, 0)),)
+
+
+def matching_axes(shape: Shape, other: Shape) -> list[tuple[list[int], list[int]]]:
+    """The finest split of two shapes of one size into runs of axes of equal products."""
+    runs: list[tuple[list[int], list[int]]] = []
+    a = b = 0
+    while a < len(shape) or b < len(other):
+        left, right = [a] if a < len(shape) else [], [b] if b < len(other) else []
+        a, b = a + len(left), b + len(right)
+        while (here := prod(shape[k] for k in left)) != (there := prod(other[k] for k in right)):
+            if (here < there and a < len(shape)) or b == len(other):
+                left.append(a)
+                a += 1
+            else:
+                right.append(b)
+                b += 1
+        runs.append((left, right))
+    return runs
+
+
+@op
+class Permute(Structural):
+    """Reorder axes: output axis k is input axis ``order[k]``."""
+
+    order: tuple[int, ...]
+
+    def type_rule(self, x: ArrayType) -> ArrayType:
+        if sorted(self.order) != list(range(x.ndim)):
+            raise teach(ShapeError, f"permute: {self.order} does not order the axes of an array of shape {x.shape}.", do="name each axis from 0 to ndim - 1 once.")
+        return x.with_shape(tuple(x.shape[k] for k in self.order))
+
+    def impl(self, x: Any) -> Any:
+        return (x if type(x) is np.ndarray else np.asarray(x)).transpose(self.order)
+
+    def element(self, e: Emitter, i: Sequence[Any], x: Reader) -> Any:
+        return x(tuple(i[k] for k in inverse_order(self.order)))
+
+    def transpose(self, y_bar: Any, x: Var) -> Sequence[Any]:
+        return [Permute(inverse_order(self.order))(y_bar)]
+
+    def batch(self, size: int, batched: Sequence[bool], x: Any) -> tuple[Any, bool]:
+        return Permute((0, *[k + 1 for k in self.order]))(x), True
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        rng = default_rng()
+        yield cls((1, 0)), (rng.normal(size=(2, 3)),)
+        yield cls((2, 0, 1)), (rng.normal(size=(2, 3, 4)),)
+        yield cls(()), (rng.normal(size=()),)
+        yield cls((1, 0)), (rng.normal(size=(0, 3)),)
+
+
+def inverse_order(order: Sequence[int]) -> tuple[int, ...]:
+    """The inverse of a permutation."""
+    inverse = [0] * len(order)
+    for k, axis in enumerate(order):
+        inverse[axis] = k
+    return tuple(inverse)
+
+
+@op
+class Reverse(Structural):
+    """Reverse the order of the elements along ``axes``: out[i] = x[n-1-i]."""
+
+    axes: tuple[int, ...]
+
+    def type_rule(self, x: ArrayType) -> ArrayType:
+        check_axes(self, x)
+        return x.with_shape(x.shape)
+
+    def impl(self, x: Any) -> Any:
+        return np.flip(x, self.axes)
+
+    def element(self, e: Emitter, i: Sequence[Any], x: Reader) -> Any:
+        return x(tuple(x.shape[k] - 1 - i[k] if k in self.axes else i[k] for k in range(len(x.shape))))
+
+    def transpose(self, y_bar: Any, x: Var) -> Sequence[Any]:
+        return [self(y_bar)]
+
+    def batch(self, size: int, batched: Sequence[bool], x: Any) -> tuple[Any, bool]:
+        return Reverse(tuple(k + 1 for k in self.axes))(x), True
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        rng = default_rng()
+        yield cls((0,)), (rng.normal(size=3),)
+        yield cls((0, 2)), (rng.normal(size=(2, 3, 2)),)
+        yield cls((1,)), (rng.normal(size=(2, 0)),)
+
+
+@op
+class Concatenate(Structural):
+    """The operands one after the other along ``axis``."""
+
+    axis: int
+
+    def type_rule(self, *types: ArrayType) -> ArrayType:
+        first = types[0] if types else None
+        if first is None or not 0 <= self.axis < first.ndim:
+            shapes = ", ".join(str(t.shape) for t in types) or "none"
+            raise teach(ShapeError, f"concatenate: axis {self.axis} of arrays of shapes {shapes}.", do="give at least one array, and an axis that it has.")
+        k = self.axis
+        if any(t.ndim != first.ndim or t.shape[:k] + t.shape[k + 1 :] != first.shape[:k] + first.shape[k + 1 :] for t in types):
+            shapes = ", ".join(str(t.shape) for t in types)
+            raise teach(ShapeError, f"concatenate: the shapes {shapes} differ in other axes than {k}.", do="make them equal in every axis but the one joined.")
+        if any(t.dtype != first.dtype for t in types):
+            dtypes = ", ".join(str(t.dtype) for t in types)
+            raise teach(DtypeError, f"concatenate: dtypes {dtypes} differ.", do="use cotan.numpy.concatenate, which promotes, or convert them first.")
+        return first.with_shape((*first.shape[:k], sum(t.shape[k] for t in types), *first.shape[k + 1 :]))
+
+    def impl(self, *operands: Any) -> Any:
+        return np.concatenate(operands, self.axis)
+
+    def element(self, e: Emitter, i: Sequence[Any], *readers: Reader) -> Any:
+        axis = self.axis
+        present = [x for x in readers if x.shape[axis]]
+
+        def pick(k: int, start: int) -> Any:
+            x = present[k]
+            stop = start + x.shape[axis]
+            here = lambda: x((*i[:axis], i[axis] - start if start else i[axis], *i[axis + 1 :]))  # noqa: E731 - one of two branches
+            return here() if k + 1 == len(present) else e.choose(i[axis] < stop, here, lambda: pick(k + 1, stop))
+
+        return pick(0, 0)
+
+    def transpose(self, y_bar: Any, *operands: Any) -> Sequence[Any | None]:
+        shape = type_of(y_bar).shape
+        x_bars: list[Any | None] = []
+        start = 0
+        for x in operands:
+            stop = start + type_of(x).shape[self.axis]
+            lower = tuple(start if k == self.axis else 0 for k in range(len(shape)))
+            upper = tuple(stop if k == self.axis else n for k, n in enumerate(shape))
+            x_bars.append(slice_(y_bar, lower, upper) if type(x) is Var else None)
+            start = stop
+        return x_bars
+
+    def batch(self, size: int, batched: Sequence[bool], *operands: Any) -> tuple[Any, bool]:
+        return Concatenate(self.axis + 1)(*[x if b else spread(x, size) for x, b in zip(operands, batched, strict=True)]), True
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        rng = default_rng()
+        yield cls(0), (rng.normal(size=2), rng.normal(size=3))
+        yield cls(1), (rng.normal(size=(2, 1)), rng.normal(size=(2, 0)), rng.normal(size=(2, 2)))
+        yield cls(0), (rng.normal(size=(2, 2)),)
+        yield cls(0), (rng.normal(size=(0, 2)), rng.normal(size=(0, 2)))
+
+
+@op
+class Pad(Structural):
+    """Put ``value`` around and between the elements of x; ``config`` gives (low, high, interior) for each axis, as lax.pad.
+
+    Element k along an axis goes to low + k (interior + 1). A negative low or high cuts off at that end, after the interior is put in.
+    """
+
+    config: PadConfig
+
+    def type_rule(self, x: ArrayType, value: ArrayType) -> ArrayType:
+        shape = self.padded(x.shape) if len(self.config) == x.ndim else None
+        if shape is None or min(shape, default=0) < 0 or any(interior < 0 for _, _, interior in self.config):
+            raise teach(
+                ShapeError,
+                f"pad: an array of shape {x.shape} cannot be padded by {self.config}.",
+                do="give (low, high, interior) for each axis, interior not negative, and cut no more than there is.",
+            )
+        if value.shape or value.dtype != x.dtype:
+            raise teach(DtypeError, f"pad: the value {value.long_name()} for an array {x.long_name()}.", do="give a scalar of the dtype of the array.")
+        return x.with_shape(shape)
+
+    def padded(self, shape: Shape) -> Shape:
+        return tuple(low + high + n + max(n - 1, 0) * interior for n, (low, high, interior) in zip(shape, self.config, strict=True))
+
+    def impl(self, x: Any, value: Any) -> Any:
+        x = np.asarray(x)
+        y = np.full(self.padded(x.shape), value, x.dtype)
+        source, target = [], []
+        for n, (low, _, interior), length in zip(x.shape, self.config, y.shape, strict=True):
+            step = interior + 1
+            first = max(0, -(low // step))  # the first and one past the last element that are not cut off
+            last = min(n, -((low - length) // step))
+            if last <= first:
+                return y
+            source.append(slice(first, last))
+            target.append(slice(low + first * step, low + (last - 1) * step + 1, step))
+        y[tuple(target)] = x[tuple(source)]
+        return y
+
+    def element(self, e: Emitter, i: Sequence[Any], x: Reader, value: Reader) -> Any:
+        inside: Any = None
+        read: list[Any] = []
+        for k, n, (low, high, interior) in zip(i, x.shape, self.config, strict=True):
+            j = k - low if low else k
+            conditions = [j >= 0] if low > 0 else []
+            if interior:
+                conditions.append(j % (interior + 1) == 0)
+                j = j // (interior + 1)
+            conditions += [j < n] if high > 0 else []
+            for condition in conditions:
+                inside = condition if inside is None else inside & condition
+            read.append(j)
+        if 0 in x.shape:
+            return value(())
+        return x(tuple(read)) if inside is None else e.choose(inside, lambda: x(tuple(read)), lambda: value(()))
+
+    def transpose(self, y_bar: Any, x: Any, value: Any) -> Sequence[Any | None]:
+        zero = type_of(y_bar).dtype.type(0)
+        x_bar = value_bar = None
+        if type(x) is Var:
+            cut = y_bar
+            if any(low or high for low, high, _ in self.config):
+                length = [max(n - 1, 0) * interior + n for n, (_, _, interior) in zip(x.shape, self.config, strict=True)]
+                cut = Pad(tuple((-low, -high, 0) for low, high, _ in self.config))(y_bar, zero)
+            else:
+                length = list(type_of(y_bar).shape)
+            x_bar = slice_(cut, (0,) * len(length), tuple(length), tuple(interior + 1 for _, _, interior in self.config))
+        if type(value) is Var:
+            outside = self.outside(type_of(x).shape)
+            value_bar = ReduceSum(tuple(range(len(self.config))))(select(outside, y_bar, zero))
+        return [x_bar, value_bar]
+
+    def outside(self, shape: Shape) -> Any:
+        """Where the result for an operand of this shape is the padding value."""
+        return self(broadcast_in_dim(np.False_, shape, ()), np.True_)
+
+    def batch(self, size: int, batched: Sequence[bool], x: Any, value: Any) -> tuple[Any, bool]:
+        x = x if batched[0] else spread(x, size)
+        stacked = Pad(((0, 0, 0), *self.config))
+        if not batched[1]:
+            return stacked(x, value), True
+        y = stacked(x, type_of(x).dtype.type(0))
+        shape = type_of(y).shape
+        outside = BroadcastInDim(shape, tuple(range(1, len(shape))))(self.outside(type_of(x).shape[1:]))
+        return select(outside, BroadcastInDim(shape, (0,))(value), y), True
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        rng = default_rng()
+        yield cls(((1, 2, 0),)), (rng.normal(size=3), rng.normal())
+        yield cls(((0, 0, 2), (-1, 1, 0))), (rng.normal(size=(2, 3)), rng.normal())
+        yield cls(((-2, -1, 1),)), (rng.normal(size=4), rng.normal())
+        yield cls(((-3, 4, 0),)), (rng.normal(size=2), rng.normal())
+        yield cls(((1, 1, 1), (1, 0, 0))), (rng.normal(size=(0, 2)), rng.normal())
+        yield cls(()), (rng.normal(size=()), rng.normal())
+
+
+@op
+class Slice(Structural):
+    """Every ``step``-th element from ``start`` up to ``stop`` along each axis; all static."""
+
+    start: tuple[int, ...]
+    stop: tuple[int, ...]
+    step: tuple[int, ...]
+
+    def type_rule(self, x: ArrayType) -> ArrayType:
+        fits = len(self.start) == len(self.stop) == len(self.step) == x.ndim
+        if not fits or any(not (0 <= a <= b <= n and s >= 1) for a, b, s, n in zip(self.start, self.stop, self.step, x.shape, strict=True)):
+            raise teach(
+                ShapeError,
+                f"slice: start {self.start}, stop {self.stop}, step {self.step} of an array of shape {x.shape}.",
+                do="give 0 <= start <= stop <= length and step >= 1 for each axis (x[i:j] of cotan.numpy takes negative ones).",
+            )
+        return x.with_shape(tuple(-((a - b) // s) for a, b, s in zip(self.start, self.stop, self.step, strict=True)))
+
+    def impl(self, x: Any) -> Any:
+        return np.asarray(x)[tuple(map(slice, self.start, self.stop, self.step))]
+
+    def element(self, e: Emitter, i: Sequence[Any], x: Reader) -> Any:
+        return x(tuple(self.start[k] + i[k] * self.step[k] for k in range(len(i))))
+
+    def transpose(self, y_bar: Any, x: Var) -> Sequence[Any]:
+        config: list[tuple[int, int, int]] = []
+        for n, m, a, s in zip(x.shape, type_of(y_bar).shape, self.start, self.step, strict=True):
+            config.append((a, n - (a + (m - 1) * s + 1), s - 1) if m else (n, 0, 0))
+        return [Pad(tuple(config))(y_bar, type_of(y_bar).dtype.type(0))]
+
+    def batch(self, size: int, batched: Sequence[bool], x: Any) -> tuple[Any, bool]:
+        return Slice((0, *self.start), (size, *self.stop), (1, *self.step))(x), True
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        rng = default_rng()
+        yield cls((1,), (3,), (1,)), (rng.normal(size=4),)
+        yield cls((0, 1), (2, 6), (1, 2)), (rng.normal(size=(2, 7)),)
+        yield cls((1,), (1,), (2,)), (rng.normal(size=3),)
+        yield cls((), (), ()), (rng.normal(size=()),)
+        yield cls((0, 0), (0, 2), (3, 1)), (rng.normal(size=(0, 2)),)
+
+
+# ---- the same, skipping what changes nothing ---------------------------------------------------------------------------
+def reshape(x: Any, shape: Sequence[int]) -> Any:
+    """`Reshape`, or ``x`` itself if it has that shape."""
+    return x if type_of(x).shape == tuple(shape) else Reshape(tuple(shape))(x)
+
+
+def permute(x: Any, order: Sequence[int]) -> Any:
+    """`Permute`, or ``x`` itself if the axes are in that order."""
+    return x if tuple(order) == tuple(range(len(order))) else Permute(tuple(order))(x)
+
+
+def reverse(x: Any, axes: Sequence[int]) -> Any:
+    """`Reverse`, or ``x`` itself for no axes."""
+    return Reverse(tuple(sorted(axes)))(x) if axes else x
+
+
+def concatenate(xs: Sequence[Any], axis: int) -> Any:
+    """`Concatenate`, or the one array itself."""
+    return xs[0] if len(xs) == 1 else Concatenate(axis)(*xs)
+
+
+def pad(x: Any, value: Any, config: Sequence[Sequence[int]]) -> Any:
+    """`Pad`, or ``x`` itself if nothing is added or cut. A Python scalar ``value`` is taken in the dtype of ``x``."""
+    t = type_of(x)
+    if all((low, high) == (0, 0) and (interior == 0 or n < 2) for n, (low, high, interior) in zip(t.shape, config, strict=True)):
+        return x
+    return Pad(tuple((low, high, interior) for low, high, interior in config))(x, t.dtype.type(value) if type(value) in PYTHON_SCALARS else value)
+
+
+def slice_(x: Any, start: Sequence[int], stop: Sequence[int], step: Sequence[int] | None = None) -> Any:
+    """`Slice`, or ``x`` itself if that is all of it."""
+    shape = type_of(x).shape
+    step = (1,) * len(shape) if step is None else tuple(step)
+    whole = tuple(stop) == shape and not any(start) and all(s == 1 or n < 2 for s, n in zip(step, shape, strict=True))
+    return x if whole else Slice(tuple(start), tuple(stop), step)(x)

@@ -1,0 +1,35 @@
+"""SciPy's routines, loaded at their first use: importing scipy.special takes longer than importing all of cotan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+__all__ = ["Routines", "lapack", "special", "special_function"]
+
+
+class Routines:
+    """A module that is imported when the first of its functions is asked for."""
+
+    def __init__(self, module: str):
+        self._module = module
+
+    def __getattr__(self, name: str) -> Any:
+        routine = getattr(import_module(self._module), name)
+        setattr(self, name, routine)
+        return routine
+
+
+special, lapack = Routines("scipy.special"), Routines("scipy.linalg.lapack")
+
+
+def special_function(name: str) -> Callable[..., Any]:
+    """The function ``name`` of scipy.special as the ``numpy`` of an op; results keep the dtype of the operands."""
+
+    def call(*operands: Any) -> Any:
+        y = getattr(special, name)(*operands)
+        dtype = getattr(operands[-1], "dtype", y.dtype)
+        return y if y.dtype == dtype else y.astype(dtype)
+
+    return staticmethod(call)  # type: ignore[return-value]

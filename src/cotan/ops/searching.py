@@ -1,0 +1,181 @@
+"""Searching: ops whose result is a position, an int64 index. They have no tangents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..core.errors import DtypeError, ShapeError, teach
+from ..core.op import Op, op
+from ..core.tracing import type_of
+from ..core.types import ArrayType
+from .families import default_rng, spread
+from .reduction import check_axis
+
+__all__ = ["Argmax", "Argmin", "Argsort", "Ordering", "Searchsorted", "argmax", "argmin", "argsort", "searchsorted"]
+
+INT64 = np.dtype(np.int64)
+
+
+class Position(Op):
+    """The index of an extremum along ``axis``, as int64: the first at ties, the first nan if there is one."""
+
+    family = "flat"
+    axis: int
+    takes: ClassVar[str] = "biuf"
+
+    def type_rule(self, x: ArrayType) -> ArrayType:
+        check_axis(self, x, self.takes)
+        if x.shape[self.axis] == 0:
+            raise teach(ShapeError, f"{self.name} of no elements: axis {self.axis} of an array of shape {x.shape}.", do="test the size first.")
+        return x.with_shape(tuple(n for k, n in enumerate(x.shape) if k != self.axis)).with_dtype(INT64)
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, None]:
+        return self(*primals), None
+
+    def batch(self, size: int, batched: Sequence[bool], x: Any) -> tuple[Any, bool]:
+        if size == 0:  # an empty batch of anything has nothing to search
+            return np.zeros(tuple(n for k, n in enumerate(type_of(x).shape) if k != self.axis + 1), INT64), True
+        return type(self)(self.axis + 1)(x), True  # type: ignore[call-arg]
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        yield cls(0), (np.array([1.0, 3.0, 2.0, 3.0, 1.0]),)  # type: ignore[call-arg]
+        yield cls(1), (default_rng().normal(size=(2, 3, 2)),)  # type: ignore[call-arg]
+        yield cls(0), (np.array([1.0, np.nan, 5.0, np.nan]),)  # type: ignore[call-arg]
+        yield cls(1), (np.zeros((0, 3)),)  # type: ignore[call-arg]
+
+
+@op
+class Argmax(Position):
+    """The index of the largest element along ``axis``."""
+
+    axis: int
+    library: ClassVar[str] = "argmax"
+
+    def impl(self, x: Any) -> Any:
+        return np.argmax(x, self.axis)
+
+
+@op
+class Argmin(Position):
+    """The index of the smallest element along ``axis``."""
+
+    axis: int
+    library: ClassVar[str] = "argmin"
+
+    def impl(self, x: Any) -> Any:
+        return np.argmin(x, self.axis)
+
+
+class Ordering(Op):
+    """Sort or argsort along ``axis``."""
+
+    family = "sorting"
+    axis: int
+    takes: ClassVar[str] = "biufc"
+
+    def type_rule(self, x: ArrayType) -> ArrayType:
+        check_axis(self, x, self.takes)
+        return x.with_shape(x.shape)
+
+    def batch(self, size: int, batched: Sequence[bool], x: Any) -> tuple[Any, bool]:
+        return type(self)(self.axis + 1)(x), True  # type: ignore[call-arg]
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        rng = default_rng()
+        yield cls(0), (rng.normal(size=5),)  # type: ignore[call-arg]
+        yield cls(1), (rng.normal(size=(2, 4, 2)),)  # type: ignore[call-arg]
+        yield cls(0), (np.array([2.0, 1.0, 2.0, -1.0, 1.0]),)  # type: ignore[call-arg]
+        yield cls(1), (rng.normal(size=(3, 0)),)  # type: ignore[call-arg]
+
+
+@op
+class Argsort(Ordering):
+    """The indices (int64) that sort x along ``axis``; equal elements stay in order."""
+
+    axis: int
+    library: ClassVar[str] = "argsort"
+
+    def type_rule(self, x: ArrayType) -> ArrayType:
+        return super().type_rule(x).with_dtype(INT64)
+
+    def impl(self, x: Any) -> Any:
+        return np.argsort(x, self.axis, kind="stable")
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, None]:
+        return self(*primals), None
+
+
+@op
+class Searchsorted(Op):
+    """Where to insert ``values`` in the ascending x to keep it sorted, before (``left``) or behind (``right``) equal ones; int64.
+
+    x is one sequence, or a stack of them along its last axis: then ``values`` has the same leading axes.
+    """
+
+    side: str
+    family = "sorting"
+    library: ClassVar[str] = "searchsorted"
+    takes: ClassVar[str] = "biuf"
+
+    def type_rule(self, x: ArrayType, values: ArrayType) -> ArrayType:
+        if x.ndim == 0 or values.shape[: x.ndim - 1] != x.shape[:-1]:
+            raise teach(
+                ShapeError,
+                f"searchsorted: values of shape {values.shape} in sorted arrays of shape {x.shape}.",
+                do="give a sorted array of one axis, or stacks of those and of values with the same leading axes.",
+            )
+        if x.dtype != values.dtype or x.dtype.kind not in self.takes or self.side not in ("left", "right"):
+            raise teach(DtypeError, f"searchsorted: {values.dtype} values in {x.dtype} arrays, side {self.side!r}.", do="convert to one dtype; side is 'left' or 'right'.")
+        return values.with_dtype(INT64)
+
+    def impl(self, x: Any, values: Any) -> Any:
+        x, values = np.asarray(x), np.asarray(values)
+        if x.ndim == 1:
+            return np.searchsorted(x, values, self.side)
+        y = np.empty(values.shape, INT64)
+        for k in np.ndindex(x.shape[:-1]):
+            y[k] = np.searchsorted(x[k], values[k], self.side)
+        return y
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, None]:
+        return self(*primals), None
+
+    def batch(self, size: int, batched: Sequence[bool], x: Any, values: Any) -> tuple[Any, bool]:
+        if batched[0] or type_of(x).ndim > 1:
+            x, values = (v if b else spread(v, size) for v, b in zip((x, values), batched, strict=True))
+        return self(x, values), True
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        rng = default_rng()
+        x = np.array([-1.0, 0.0, 0.0, 0.5, 2.0])
+        for side in ("left", "right"):
+            yield cls(side), (x, np.array([[0.0, -3.0, 5.0], [2.0, 0.5, 0.1]]))
+            yield cls(side), (x, np.array(0.0))
+        yield cls("left"), (np.sort(rng.normal(size=(2, 4)), 1), rng.normal(size=(2, 3)))
+        yield cls("left"), (np.zeros(0), np.zeros(2))
+
+
+def argmax(x: Any, axis: int) -> Any:
+    """`Argmax`."""
+    return Argmax(axis)(x)
+
+
+def argmin(x: Any, axis: int) -> Any:
+    """`Argmin`."""
+    return Argmin(axis)(x)
+
+
+def argsort(x: Any, axis: int) -> Any:
+    """`Argsort`."""
+    return Argsort(axis)(x)
+
+
+def searchsorted(x: Any, values: Any, side: str = "left") -> Any:
+    """`Searchsorted`."""
+    return Searchsorted(side)(x, values)

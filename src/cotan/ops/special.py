@@ -1,0 +1,274 @@
+"""Special functions, elementwise. Their meaning is scipy.special's, which is loaded at the first use of one.
+
+Derivatives are those of DLMF (dlmf.nist.gov), by the section named at each; none divides by an operand that may be zero, so they hold
+there to every order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import MissingRuleError, teach
+from ..core.op import Op, op
+from .arithmetic import constant_like, div, mul, neg, one_like, sub
+from .families import Elementwise, Reals, Unary, add, default_rng, fill_shape
+from .logic import bitwise_and, equal, select
+from .ordering import sign
+from .routines import special, special_function
+from .transcendental import exp, log, log1p
+
+__all__ = [
+    "betaln", "digamma", "entr", "erf", "erfc", "erfinv", "gammainc", "gammaincc", "i0", "i0e", "i1", "i1e", "lgamma", "polygamma", "xlog1py", "xlogy",
+]  # fmt: skip
+
+POSITIVE = Reals(0.3, 3.0)
+
+
+@op
+class Erf(Unary):
+    """The error function, 2/sqrt(pi) times the integral of e^(-t^2) from 0 to x."""
+
+    machine, takes = "erf", "f"
+    numpy = special_function("erf")
+
+    def derivative(self, x: Any, y: Any) -> Any:
+        return gaussian(x)
+
+
+@op
+class Erfc(Unary):
+    """1 - erf(x), exact for large x."""
+
+    machine, takes = "erfc", "f"
+    numpy = special_function("erfc")
+
+    def derivative(self, x: Any, y: Any) -> Any:
+        return neg(gaussian(x))
+
+
+def gaussian(x: Any) -> Any:
+    """erf'(x) = 2/sqrt(pi) e^(-x^2)."""
+    return mul(constant_like(2 / math.sqrt(math.pi), x), exp(neg(mul(x, x))))
+
+
+@op
+class Erfinv(Unary):
+    """The inverse of the error function on (-1, 1)."""
+
+    machine, takes, domain = "erfinv", "f", Reals(-0.9, 0.9)
+    numpy = special_function("erfinv")
+
+    def derivative(self, x: Any, y: Any) -> Any:
+        return mul(constant_like(math.sqrt(math.pi) / 2, y), exp(mul(y, y)))
+
+
+@op
+class Lgamma(Unary):
+    """log |gamma(x)|; its derivative is the digamma function (DLMF 5.2.2)."""
+
+    machine, takes, domain = "lgamma", "f", POSITIVE
+    numpy = special_function("gammaln")
+
+    def derivative(self, x: Any, y: Any) -> Any:
+        return digamma(x)
+
+
+@op
+class Digamma(Unary):
+    """The logarithmic derivative of the gamma function."""
+
+    machine, takes, domain = "digamma", "f", POSITIVE
+    numpy = special_function("psi")
+
+    def derivative(self, x: Any, y: Any) -> Any:
+        return Polygamma(1)(x)
+
+
+@op
+class Polygamma(Unary):
+    """The derivative of `Digamma` of this order, (-1)^(n+1) n! zeta(n+1, x) (DLMF 5.15.1)."""
+
+    order: int
+    machine, takes, domain = "polygamma", "f", POSITIVE
+
+    def impl(self, x: Any) -> Any:
+        n = self.order
+        if n == 0:
+            return special.psi(x)
+        y = (-1) ** (n + 1) * math.factorial(n) * np.asarray(special.zeta(n + 1, x))
+        return y.astype(np.asarray(x).dtype)[()]
+
+    def element(self, e: Any, i: Any, *readers: Any) -> Any:
+        return e.math(self.machine, readers[0](i), self.order)
+
+    def derivative(self, x: Any, y: Any) -> Any:
+        return Polygamma(self.order + 1)(x)
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        rng = default_rng()
+        for order in (0, 1, 2, 4):
+            yield cls(order), (POSITIVE.sample(rng, (3,)),)
+        for shape in ((), (2, 3), (0,)):
+            yield cls(1), (POSITIVE.sample(rng, shape),)
+
+
+@op
+class Betaln(Elementwise):
+    """log |B(a, b)| = lgamma(a) + lgamma(b) - lgamma(a + b)."""
+
+    arity, machine, takes, domain = 2, "betaln", "f", POSITIVE
+    numpy = special_function("betaln")
+
+    def derivative(self, k: int, y: Any, *operands: Any) -> Any:
+        return sub(fill_shape(digamma(operands[k]), y), digamma(add(*operands)))
+
+
+@op
+class Xlogy(Elementwise):
+    """x log(y), 0 at x = 0 whatever y."""
+
+    arity, machine, takes, domain = 2, "xlogy", "fc", (Reals(), POSITIVE)
+    numpy = special_function("xlogy")
+
+    def derivative(self, k: int, y: Any, *operands: Any) -> Any:
+        x, z = operands
+        return log(z) if k == 0 else quotient(x, z, y)
+
+
+@op
+class Xlog1py(Elementwise):
+    """x log(1 + y), 0 at x = 0 whatever y."""
+
+    arity, machine, takes, domain = 2, "xlog1py", "fc", (Reals(), Reals(-0.7, 2.0))
+    numpy = special_function("xlog1py")
+
+    def derivative(self, k: int, y: Any, *operands: Any) -> Any:
+        x, z = operands
+        return log1p(z) if k == 0 else quotient(x, add(one_like(z), z), y)
+
+
+def quotient(x: Any, z: Any, y: Any) -> Any:
+    """x / z, and 0 where both are zero; in the shape of ``y``."""
+    x, z = fill_shape(x, y), fill_shape(z, y)
+    both = bitwise_and(equal(x, constant_like(0, x)), equal(z, constant_like(0, z)))
+    return div(x, select(both, one_like(z), z))
+
+
+@op
+class Entr(Unary):
+    """The entropy of one outcome: -x log x, 0 at 0, -inf below."""
+
+    machine, takes, domain = "entr", "f", POSITIVE
+    numpy = special_function("entr")
+
+    def derivative(self, x: Any, y: Any) -> Any:
+        return neg(add(log(x), one_like(x)))
+
+
+class Bessel(Unary):
+    """A modified Bessel function of the first kind and integer order n; 2 I_n' = I_{n-1} + I_{n+1}, I_{-1} = I_1 (DLMF 10.29.1)."""
+
+    order: int
+    takes = "f"
+
+    def neighbours(self, x: Any) -> Any:
+        kind = type(self)
+        below, above = kind(abs(self.order - 1))(x), kind(self.order + 1)(x)  # type: ignore[call-arg]
+        return above if self.order == 0 else mul(constant_like(0.5, x), add(below, above))
+
+    def element(self, e: Any, i: Any, *readers: Any) -> Any:
+        return e.math(self.machine, readers[0](i), self.order)
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        rng = default_rng()
+        for order in (0, 1, 2, 3):
+            yield cls(order), (rng.uniform(0.2, 3.0, 3),)  # type: ignore[call-arg]
+        for shape in ((), (2, 3), (0,)):
+            yield cls(1), (-rng.uniform(0.2, 3.0, shape),)  # type: ignore[call-arg]
+
+
+@op
+class BesselI(Bessel):
+    """The modified Bessel function I_n(x)."""
+
+    order: int
+    machine = "bessel_i"
+
+    def impl(self, x: Any) -> Any:
+        y = special.i0(x) if self.order == 0 else special.i1(x) if self.order == 1 else special.iv(self.order, x)
+        return y if y.dtype == getattr(x, "dtype", y.dtype) else y.astype(x.dtype)
+
+    def derivative(self, x: Any, y: Any) -> Any:
+        return self.neighbours(x)
+
+
+@op
+class BesselIe(Bessel):
+    """The modified Bessel function, scaled: e^(-|x|) I_n(x)."""
+
+    order: int
+    machine = "bessel_ie"
+
+    def impl(self, x: Any) -> Any:
+        y = special.i0e(x) if self.order == 0 else special.i1e(x) if self.order == 1 else special.ive(self.order, x)
+        return y if y.dtype == getattr(x, "dtype", y.dtype) else y.astype(x.dtype)
+
+    def derivative(self, x: Any, y: Any) -> Any:
+        return sub(self.neighbours(x), mul(sign(x), y))
+
+
+class IncompleteGamma(Elementwise):
+    """A regularized incomplete gamma function of (a, x): its x-derivative is +- x^(a-1) e^(-x) / gamma(a) (DLMF 8.8.13)."""
+
+    arity, takes, domain = 2, "f", POSITIVE
+
+    def derivative(self, k: int, y: Any, *operands: Any) -> Any:
+        a, x = operands
+        if k == 0:
+            raise teach(
+                MissingRuleError,
+                f"{self.name} has no derivative in its first operand, the parameter a.",
+                do="differentiate in x only: hold a fixed (cotan.stop_gradient(a)), or define the function with cotan.custom_jvp.",
+            )
+        density = sub(sub(xlogy_of(sub(a, one_like(a)), x, y), fill_shape(x, y)), fill_shape(lgamma(a), y))
+        return exp(density)
+
+
+def xlogy_of(x: Any, z: Any, y: Any) -> Any:
+    """x log(z) in the shape of ``y``."""
+    return fill_shape(xlogy(x, z), y)
+
+
+@op
+class Gammainc(IncompleteGamma):
+    """The lower regularized incomplete gamma function P(a, x)."""
+
+    machine = "gammainc"
+    numpy = special_function("gammainc")
+
+
+@op
+class Gammaincc(IncompleteGamma):
+    """The upper regularized incomplete gamma function Q(a, x) = 1 - P(a, x)."""
+
+    machine = "gammaincc"
+    numpy = special_function("gammaincc")
+
+    def derivative(self, k: int, y: Any, *operands: Any) -> Any:
+        return neg(super().derivative(k, y, *operands))
+
+
+erf, erfc, erfinv, lgamma, digamma, betaln = Erf(), Erfc(), Erfinv(), Lgamma(), Digamma(), Betaln()
+xlogy, xlog1py, entr, gammainc, gammaincc = Xlogy(), Xlog1py(), Entr(), Gammainc(), Gammaincc()
+i0, i1, i0e, i1e = BesselI(0), BesselI(1), BesselIe(0), BesselIe(1)
+
+
+def polygamma(order: int, x: Any) -> Any:
+    """`Polygamma`: the derivative of the digamma function of this order."""
+    return Polygamma(order)(x)
