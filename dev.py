@@ -126,11 +126,11 @@ def prepare(peers: bool = False) -> None:
 # -------------------------------------------------------------------------------------------------------------------- the commands
 
 
-def demo(arguments: argparse.Namespace) -> None:
+def demo(_: argparse.Namespace) -> None:
     """Answer the questions of the thread that started cotan, then fit a model to real data."""
     prepare()
     run(PYTHON, ROOT / "examples" / "thread.py")
-    run(PYTHON, ROOT / "examples" / "count_regression.py", *arguments.rest)
+    run(PYTHON, ROOT / "examples" / "count_regression.py")
 
 
 def test(arguments: argparse.Namespace) -> None:
@@ -140,7 +140,7 @@ def test(arguments: argparse.Namespace) -> None:
     run(PYTHON, "-m", "pytest", "-n", WORKERS, *chosen, *arguments.rest, variables=ONE_THREAD_EACH)
 
 
-def check(arguments: argparse.Namespace) -> None:
+def check(_: argparse.Namespace) -> None:
     """Lint, types, layers, documentation: all of them, then say which failed."""
     prepare()
     checks: list[tuple[str, list[str | Path]]] = [
@@ -153,7 +153,7 @@ def check(arguments: argparse.Namespace) -> None:
     failed: list[str] = []
     for name, command in checks:
         try:
-            run(*command, *arguments.rest)
+            run(*command)
         except CommandError:
             failed.append(name)
     say("checks: " + ", ".join(f"{name} {'FAILED' if name in failed else 'ok'}" for name, _ in checks))
@@ -167,12 +167,12 @@ def bench(arguments: argparse.Namespace) -> None:
     run(PYTHON, "-m", "benchmarks", *arguments.rest)
 
 
-def docs(arguments: argparse.Namespace) -> None:
+def docs(_: argparse.Namespace) -> None:
     """Build the documentation, with every warning an error."""
     prepare()
     if not has_documentation():
         raise SystemExit("dev.py: there is no docs/conf.py to build from")
-    run(*sphinx_command(), *arguments.rest)
+    run(*sphinx_command())
     say(f"open {os.path.relpath(ROOT / 'docs' / '_build' / 'html' / 'index.html')}")
 
 
@@ -187,6 +187,8 @@ def sphinx_command() -> list[str | Path]:
 
 
 COMMANDS: tuple[Callable[[argparse.Namespace], None], ...] = (demo, test, check, bench, docs)
+# Those that hand further arguments on to the tool that they run.
+HANDING_ON = (test, bench)
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
@@ -200,6 +202,8 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
             subparser.add_argument("--all", action="store_true", help="the exhaustive tests too, with the larger hypothesis profile")
             subparser.add_argument("--peers", action="store_true", help="the tests against JAX, autograd and PyTorch too")
     namespace, namespace.rest = parser.parse_known_args(words)
+    if namespace.rest and namespace.command not in HANDING_ON:
+        parser.error(f"{namespace.command.__name__} takes no arguments: {shlex.join(namespace.rest)}")
     return namespace
 
 

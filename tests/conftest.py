@@ -2,8 +2,9 @@
 
 - `--all` runs the tests marked `exhaustive` and hypothesis's larger profile. Without it, hypothesis draws the same examples every time,
   so that a run in CI can be repeated exactly.
-- `--peers` runs the tests marked `peers`, which compare with JAX, autograd or PyTorch. Those must then be installed: where one is
-  missing, its tests fail, so that a run that was meant to compare cannot pass without comparing.
+- `--peers` runs the tests marked `peers`, which compare with JAX, autograd or PyTorch. The first two must then be installed: where one is
+  missing, its tests fail, so that a run that was meant to compare cannot pass without comparing. PyTorch is not to be had everywhere
+  (see `dev.py`), so a test that needs it says `pytest.importorskip("torch")`.
 """
 
 from __future__ import annotations

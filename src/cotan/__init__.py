@@ -1,6 +1,6 @@
 """cotan: derivatives of NumPy programs. The public names and nothing else."""
 
-from . import control, ops
+from . import errors, extend, numpy, testing, tree
 from .api.compile import ShapeDtypeStruct, closure_convert, eval_shape, jit, stage
 from .api.custom import checkpoint, custom_jvp, custom_linear, custom_rules, custom_vjp
 from .api.differentiate import (
@@ -19,7 +19,6 @@ from .api.differentiate import (
     vjp,
 )
 from .api.vectorize import vmap
-from .core import errors, tree
 from .core.array import Array
 
 __version__ = "0.1.0"

@@ -6,8 +6,7 @@ Everything that can be wrong with arguments is refused here, by name: ``args[0][
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -52,11 +51,9 @@ def boundary(function: F) -> F:
     return call  # type: ignore[return-value]
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """No floating-point warnings: a derivative's infinite factor is often masked, and the tracing of a branch is not its execution."""
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
-        yield
+def quiet() -> np.errstate:
+    """A context without floating-point warnings: a derivative's infinite factor is often masked, and tracing a branch is not running it."""
+    return np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore")
 
 
 def leaf(x: Any, name: str) -> Any:

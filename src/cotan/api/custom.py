@@ -304,6 +304,8 @@ class FlatCustom:
         if bar is None:
             return [None] * spec.num_leaves
         if spec.is_leaf():
+            if isinstance(bar, tuple | list | dict):
+                raise self.wrong(rule, f"{name} is {shown(bar)}, where its argument is one array.")
             return [bar]
         parts = tree.children(spec)
         try:

@@ -20,15 +20,15 @@ from ..core.errors import ArgumentError, ArgumentTypeError, NonlinearTangentErro
 from ..core.origin import describe_function
 from ..core.program import Var
 from ..core.tracing import Tracer, type_of
-from ..core.types import ArrayType, is_inexact
+from ..core.types import ArrayType, array_type, is_inexact
 from ..ops.casting import stop_gradient as stop_gradient_op
-from ..ops.families import spread
+from ..ops.families import spread, zeros
 from ..ops.movement import permute, reshape, slice_
 from ..transforms.batch import batch_flat
 from ..transforms.jvp import jvp_flat
 from ..transforms.linearize import linearize_flat, record_linear
 from ..transforms.linearize import replay as replay_tape
-from ..transforms.transpose import accumulate, backward_pass, zeros
+from ..transforms.transpose import accumulate, backward_pass
 from .arguments import Argnums, FlatCall, boundary, check_callable, check_inexact, check_same_structure, check_tangents, leaf, quiet
 
 __all__ = [
@@ -174,6 +174,7 @@ def grad(fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, h
     both = value_and_grad(fun, argnums, has_aux, holomorphic, allow_int, _name="grad")
 
     @wraps_function(fun, "grad")
+    @boundary
     def gradient(*args: Any, **kwargs: Any) -> Any:
         value, g = both(*args, **kwargs)
         return (g, value[1]) if has_aux else g
@@ -569,7 +570,7 @@ def is_abstract(x: Any) -> bool:
 def abstract_type(x: Any) -> ArrayType:
     """The type of an array, or of what only has ``shape`` and ``dtype``."""
     if is_abstract(x) and not isinstance(x, np.ndarray | np.generic | Tracer):
-        return ArrayType(tuple(x.shape), np.dtype(x.dtype))
+        return array_type(tuple(x.shape), np.dtype(x.dtype))
     return type_of(leaf(x, "an argument"))
 
 

@@ -6,11 +6,14 @@ again a jitted function.
     linearize   Call(primal)(x) -> y, r      then   Call(tangent)(r, x') -> y'
     transpose   Call(tangent)^T (r, y_bar) = Call(backward)(r, y_bar) -> x_bar
     batch       Call(program on a batch)
+
+A rule may bring in arrays of its own; they are the ``constants`` of the derived Program, and its first operands.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -65,7 +68,7 @@ class Call(ControlOp):
         primal, tangent, out_active, count = derived_program(
             self.program, ("linearize", flags), lambda: linearize_program(self.program, flags)
         )
-        results = Call(primal)(*primals)
+        results = Call(primal)(*primal.constants, *primals)
         outs, residuals = results[: len(out_active)], results[len(out_active) :]
 
         def push(*tangents: Any) -> list[Any | None]:
@@ -91,15 +94,15 @@ class Call(ControlOp):
             known_types = [t for t, is_linear in zip(self.program.input_types, linear, strict=True) if not is_linear]
             bar_types = [t for t, g in zip(self.program.output_types, given, strict=True) if g]
             program, constants = stage_flat(run, [*known_types, *bar_types], name=f"{self.program.name}_transpose")
-            assert not constants
-            return program, nonzero
+            return replace(program, constants=tuple(constants)), nonzero
 
         program, nonzero = derived_program(self.program, ("transpose", linear, given), make)
-        known = [x for x in operands if type(x) is not Var]
+        known = [*program.constants, *[x for x in operands if type(x) is not Var]]
         results = filled(Call(program, len(known))(*known, *[c for c in y_bar if c is not None]), nonzero)
         return filled(results, linear)
 
     def batch(self, size: int, batched: Sequence[bool], *operands: Any) -> tuple[Any, Any]:
         flags = tuple(batched)
         program, out_flags = derived_program(self.program, ("batch", size, flags), lambda: batch_program(self.program, size, flags))
-        return Call(program, self.residuals)(*operands), out_flags
+        residuals = None if self.residuals is None else self.residuals + len(program.constants)
+        return Call(program, residuals)(*program.constants, *operands), out_flags

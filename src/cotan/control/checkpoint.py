@@ -15,10 +15,10 @@ from ..core.op import op
 from ..core.program import Program, Var, evaluate
 from ..core.tracing import type_of
 from ..core.types import ArrayType
-from ..ops.families import spread
+from ..ops.families import spread, zeros
 from ..transforms.batch import batch_program
 from ..transforms.linearize import linearize_flat, replay
-from ..transforms.transpose import accumulate, backward_pass, zeros
+from ..transforms.transpose import accumulate, backward_pass
 from .base import ControlOp, filled, linearize_function
 from .call import derived_program
 
@@ -51,7 +51,7 @@ class Checkpoint(ControlOp):
     def batch(self, size: int, batched: Sequence[bool], *operands: Any) -> tuple[Any, Any]:
         flags = tuple(batched)
         program, out_flags = derived_program(self.program, ("batch", size, flags), lambda: batch_program(self.program, size, flags))
-        return Checkpoint(program)(*operands), out_flags
+        return Checkpoint(program)(*program.constants, *operands), out_flags
 
 
 @op
@@ -110,5 +110,6 @@ class CheckpointTangent(ControlOp):
         flags = tuple(bool(b or m) for b, m in zip(batched[:count], moving, strict=True))
         wanted = [*flags, *[f for f, a in zip(flags, self.active, strict=True) if a]]
         program, _ = derived_program(self.program, ("batch all", size, flags), lambda: batch_program(self.program, size, flags, all_outputs=True))
-        outs = CheckpointTangent(program, self.active)(*[x if b or not w else spread(x, size) for x, b, w in zip(operands, batched, wanted, strict=True)])
+        spread_out = [x if b or not w else spread(x, size) for x, b, w in zip(operands, batched, wanted, strict=True)]
+        outs = CheckpointTangent(program, (False,) * len(program.constants) + self.active)(*program.constants, *spread_out)
         return outs, [True] * len(outs)

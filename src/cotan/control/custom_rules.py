@@ -28,10 +28,10 @@ from ..core.program import Program, Var
 from ..core.staging import stage_flat
 from ..core.tracing import concrete_zero, type_of
 from ..core.types import ArrayType
-from ..ops.families import add, reduce_sum, spread
+from ..ops.families import add, reduce_sum, spread, zeros
 from ..transforms.batch import batch_flat
 from ..transforms.linearize import record_linear, replay
-from ..transforms.transpose import accumulate, backward_pass, zeros
+from ..transforms.transpose import accumulate, backward_pass
 from .base import ControlOp, filled, linearize_function
 
 __all__ = ["CustomCall", "CustomTangent", "FlatRules", "Names"]
@@ -306,27 +306,24 @@ class CustomTangent(ControlOp):
         return [None] * self.known + [x if type(v) is Var else None for x, v in zip(chosen, operands[self.known :], strict=True)]
 
     def batch(self, size: int, batched: Sequence[bool], *operands: Any) -> tuple[Any, Any]:
-        a, b, c = self.hidden, self.hidden + self.residuals, self.known
-        hidden_flags, residual_flags, primal_flags = list(batched[:a]), list(batched[a:b]), list(batched[b:c])
-        operands = (*operands[:c], *[x if flag else spread(x, size) for x, flag in zip(operands[c:], batched[c:], strict=True)])
-        # Every explicit input counts as batched: a tangent that was the same for all has just been spread.
-        rules = batched_rules(self.rules, size, hidden_flags, primal_flags or [True] * len(self.active), residual_flags, pulled_to=[True] * len(self.active))
+        a, b = self.hidden, self.hidden + self.residuals
+        # Every explicit input counts as batched, and what was the same for all is spread: the primals and the tangents.
+        operands = (*operands[:b], *[x if flag else spread(x, size) for x, flag in zip(operands[b:], batched[b:], strict=True)])
+        every = [True] * len(self.active)
+        rules = batched_rules(self.rules, size, list(batched[:a]), every, list(batched[a:b]))
         batch_types = tuple(t.batched(size) for t in self.output_types)
         op = replace(self, rules=rules, input_types=tuple(t.batched(size) for t in self.input_types), output_types=batch_types)
         outs = op(*operands)
         return outs, [True] * len(outs)
 
 
-def batched_rules(
-    rules: FlatRules, size: int, hidden: Sequence[bool], xs: Sequence[bool], residuals: Sequence[bool] | None = None, pulled_to: Sequence[bool] | None = None
-) -> FlatRules:
+def batched_rules(rules: FlatRules, size: int, hidden: Sequence[bool], xs: Sequence[bool], residuals: Sequence[bool] | None = None) -> FlatRules:
     """The rules of the function on a batch, in which the flagged operands have a leading axis; all results have one.
 
     The cotangent of an operand that is the same for the whole batch is summed over it. ``residuals`` flags residuals that were made before
-    batching; those that the batched ``fwd`` makes are all batched. ``pulled_to`` flags the inputs for which ``bwd`` gives a batch.
+    batching; those that the batched ``fwd`` makes are all batched.
     """
     hidden, xs = list(hidden), list(xs)
-    keep = list(xs) if pulled_to is None else list(pulled_to)
 
     def on_batch(function: Flat, flags: Sequence[bool], operands: Sequence[Any]) -> list[Any]:
         outs, out_flags = batch_flat(function, size, flags, operands)
@@ -371,7 +368,7 @@ def batched_rules(
 
         flags = [*hidden, *(residuals if residuals is not None else [True] * len(r)), *[True] * len(bars)]
         found = filled(on_batch(run, flags, [*h, *r, *bars]), present)
-        return [x if x is None or flag else reduce_sum(x, (0,)) for x, flag in zip(found, keep, strict=True)]
+        return [x if x is None or flag else reduce_sum(x, (0,)) for x, flag in zip(found, xs, strict=True)]
 
     def transpose(h: list[Any], bars: list[Any]) -> list[Any | None]:
         present: list[bool] = []
@@ -382,7 +379,7 @@ def batched_rules(
             return [x for x in x_bars if x is not None]
 
         found = filled(on_batch(run, [*hidden, *[True] * len(bars)], [*h, *bars]), present)
-        return [x if x is None or flag else reduce_sum(x, (0,)) for x, flag in zip(found, keep, strict=True)]
+        return [x if x is None or flag else reduce_sum(x, (0,)) for x, flag in zip(found, xs, strict=True)]
 
     return replace(
         rules,

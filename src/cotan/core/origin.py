@@ -12,6 +12,7 @@ import os
 import sys
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from types import CodeType, FrameType
 from typing import Any
@@ -82,11 +83,16 @@ UNKNOWN = Origin(None, 0)
 def user_frame(frame: FrameType | None) -> FrameType | None:
     """The innermost frame at or above ``frame`` that is the user's: not cotan's, NumPy's or the import system's."""
     while frame is not None:
-        filename = frame.f_code.co_filename
-        if not filename.startswith(PACKAGE) and not any(part in filename for part in EXTERNAL):
+        if is_users_file(frame.f_code.co_filename):
             return frame
         frame = frame.f_back
     return None
+
+
+@lru_cache(maxsize=4096)
+def is_users_file(filename: str) -> bool:
+    """Whether code in this file is the user's."""
+    return not any(part in filename for part in EXTERNAL)
 
 
 def here() -> Origin:

@@ -15,7 +15,7 @@ import numpy as np
 
 from .op import Op
 from .origin import Origin, deriving
-from .tracing import current_trace, type_of
+from .tracing import TYPE_READERS, current_trace, type_of
 from .types import ArrayType
 
 __all__ = ["Equation", "Literal", "Program", "Var", "evaluate", "format_program", "variable_name"]
@@ -64,6 +64,9 @@ class Equation:
 
     def __init__(self, op: Op, inputs: Sequence[Any], outputs: Sequence[Var], origin: Origin | None):
         self.op, self.inputs, self.outputs, self.origin = op, inputs, outputs, origin
+
+
+TYPE_READERS[Var] = TYPE_READERS[Literal] = lambda x: x.type
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar, Token
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -24,7 +25,7 @@ from .types import ArrayType, Shape, array_type
 if TYPE_CHECKING:
     from .op import Op
 
-__all__ = ["EVAL", "EvalTrace", "Trace", "Tracer", "concrete_zero", "current_trace", "is_tracer", "running", "set_trace", "reset_trace", "type_of"]
+__all__ = ["EVAL", "TYPE_READERS", "EvalTrace", "Trace", "Tracer", "concrete_zero", "current_trace", "is_tracer", "running", "set_trace", "reset_trace", "type_of"]
 
 
 class Trace:
@@ -202,33 +203,41 @@ PLAIN_BOOL = array_type((), BOOL)
 PYTHON_TYPES: dict[type, ArrayType] = {float: WEAK_FLOAT, int: WEAK_INT, complex: WEAK_COMPLEX, bool: PLAIN_BOOL}
 
 
+@lru_cache(maxsize=8192)
+def numeric_type(shape: Shape, dtype: np.dtype[Any]) -> ArrayType | None:
+    """The type of an array of numbers; None for other dtypes."""
+    return array_type(shape, dtype) if dtype.kind in "biufc" else None
+
+
+TYPE_READERS: dict[type, Callable[[Any], ArrayType | None]] = {
+    np.ndarray: lambda x: numeric_type(x.shape, x.dtype),
+    Tracer: lambda x: x.trace.type_of(x.payload),
+    **{python: (lambda _, t=t: t) for python, t in PYTHON_TYPES.items()},
+    **{scalar: (lambda _, t=array_type((), np.dtype(scalar)): t) for scalar in (np.float64, np.float32, np.int64, np.bool_, np.complex128)},
+}
+"""How the type of a value is read, by its Python class; `program` adds Var and Literal."""
+
+
 def type_of(x: Any) -> ArrayType:
     """The ArrayType of an array, a NumPy or Python scalar, a tracer or a Var.
 
     Raises:
         ArgumentTypeError: ``x`` is none of these, or an array of objects or strings.
     """
-    kind = type(x)
-    if kind is np.ndarray:
-        if x.dtype.kind in "biufc":
-            return array_type(x.shape, x.dtype)
-    else:
-        weak = PYTHON_TYPES.get(kind)
-        if weak is not None:
-            return weak
-        if kind is Tracer:
-            return x.trace.type_of(x.payload)
-        known = getattr(x, "type", None)
-        if type(known) is ArrayType:
+    reader = TYPE_READERS.get(type(x))
+    if reader is not None:
+        known = reader(x)
+        if known is not None:
             return known
-        if isinstance(x, np.ndarray | np.generic) and x.dtype.kind in "biufc":
-            return array_type(x.shape, x.dtype)
+    elif isinstance(x, np.ndarray | np.generic) and x.dtype.kind in "biufc":
+        return array_type(x.shape, x.dtype)
+    else:
         for python, weak in PYTHON_TYPES.items():  # subclasses of float, int: an IntEnum, say
             if isinstance(x, python):
                 return weak
     raise teach(
         ArgumentTypeError,
-        f"{x!r:.80} (of type {kind.__name__}{', dtype ' + str(x.dtype) if hasattr(x, 'dtype') else ''}) is not an array of numbers.",
+        f"{x!r:.80} (of type {type(x).__name__}{', dtype ' + str(x.dtype) if hasattr(x, 'dtype') else ''}) is not an array of numbers.",
         do="pass numbers, arrays of bool, integer, float or complex dtype, or trees (tuples, lists, dicts) of them.",
     )
 

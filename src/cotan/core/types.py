@@ -1,7 +1,8 @@
 """The type of an array: shape, dtype, and whether it is weak.
 
 A *weak* type is that of a Python scalar: it takes part in promotion by its kind only, as NEP 50 says
-(``float32_array * 2.0`` stays float32). Types are interned by `array_type`, so making one costs a cache look-up.
+(``float32_array * 2.0`` stays float32). Types are made by `array_type` only, which interns them: making one costs a cache look-up, and two types
+are equal if they are one object, so they are cheap keys.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def is_inexact(dtype: np.dtype[Any]) -> bool:
     return dtype.kind in "fc"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ArrayType:
     """``f64[3,4]``: the shape and dtype of an array; ``weak`` for a Python scalar."""
 
@@ -69,7 +70,9 @@ class ArrayType:
         return f"{self.dtype}[{','.join(map(str, self.shape))}]"
 
 
-@lru_cache(maxsize=8192)
+interned = lru_cache(maxsize=None)(ArrayType)
+
+
 def array_type(shape: Shape, dtype: np.dtype[Any], weak: bool = False) -> ArrayType:
-    """The interned ArrayType of these fields."""
-    return ArrayType(shape, dtype, weak)
+    """The one ArrayType of these fields."""
+    return interned(shape, dtype, weak)

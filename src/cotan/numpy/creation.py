@@ -201,13 +201,13 @@ def linspace(
 ) -> Any:
     """``num`` evenly spaced numbers from ``start`` to ``stop`` (left out if not ``endpoint``), along a new ``axis``; both may be traced.
 
-    The dtype is at least float64. With ``retstep`` also the step.
+    Integers give float64. With ``retstep`` also the step.
     """
     if not has_tracer(start) and not has_tracer(stop):
         return wrap(np.linspace(start, stop, num, endpoint, retstep, dtype, axis))
     first, last = promote(start, stop)
-    wide = result_dtype(first, last, 1.0, np.float64(1)) if dtype is None else np.dtype(dtype)
-    loop = wide if wide.kind in "fc" else result_dtype(first, last, np.float64(1))
+    loop = result_dtype(first, last, 1.0)
+    wide = loop if dtype is None else np.dtype(dtype)
     first, last = broadcast_arrays(convert_to(first, loop), convert_to(last, loop))
     parts = num - 1 if endpoint else num
     delta = subtract(last, first)

@@ -161,13 +161,12 @@ def take_parsed(x: Any, shape: Shape, parsed: Parsed, mode: str | None = None) -
     axes, tokens, advanced, index_shape = parsed
     if not advanced:
         ints = [item for item in axes if type(item) is int]
-        if ints and all(type(item) is int for item in axes[: len(ints)]) and all(item == FULL for item in axes[len(ints) :]) and mode is None:
+        if ints and all(type(item) is int for item in axes[: len(ints)]) and all(item == FULL for item in axes[len(ints) :]):
             y = Gather("promise_in_bounds")(x, *ints)
+            rest = iter(shape_of(y))
         else:
             y = sliced(x, shape, axes)
-        have = shape_of(y)
-        lengths = have[len(ints) :] if len(have) < len(shape) else tuple(n for n, item in zip(have, axes, strict=True) if type(item) is slice)
-        rest = iter(lengths)
+            rest = iter([n for n, item in zip(shape_of(y), axes, strict=True) if type(item) is slice])
         return reshape_op(y, [1 if token is None else next(rest) for token in tokens])
     x = sliced(x, shape, [FULL if k in advanced else item for k, item in enumerate(axes)])
     kept = [k for k in range(len(shape)) if k not in advanced]
@@ -252,12 +251,10 @@ def taken(x: Any, index: Any, mode: str | None, fill_value: Any = None) -> Any:
     parsed = parse(index, shape, check=wanted is None or wanted == "raise")
     if wanted == "raise":
         wanted = None
+    if wanted is not None and not parsed.advanced:
+        parsed = force_advanced(parsed)
     if wanted is None or not parsed.advanced:
-        if not parsed.advanced and wanted is not None and any(type(item) is int for item in parsed.axes):
-            parsed = parse(tuple(np.asarray(i) if is_integer(i) else i for i in (index if type(index) is tuple else (index,))), shape, check=False)
-            parsed = parsed if parsed.advanced else force_advanced(parsed)
-        else:
-            return take_parsed(x, shape, parsed)
+        return take_parsed(x, shape, parsed)
     if wanted != "fill" or fill_value is None:
         return take_parsed(x, shape, parsed, wanted)
     inside = take_parsed(full_op(shape, np.True_), shape, parsed, "zero")

@@ -25,8 +25,8 @@ from ..ops.families import BroadcastInDim
 from ..ops.movement import concatenate as join, reshape as reshape_op
 
 __all__ = [
-    "Numbers", "broadcast_all", "broadcast_shapes", "canonical_axes", "canonical_axis", "convert_to", "eager", "from_nested", "has_tracer", "operand",
-    "promote", "python_kind", "refuse_arguments", "result_dtype", "shape_of", "strong", "wrap",
+    "Numbers", "broadcast_all", "broadcast_shapes", "can_cast", "canonical_axes", "canonical_axis", "convert_to", "eager", "from_nested", "has_tracer", "operand",
+    "promote", "python_kind", "refuse_arguments", "result_dtype", "result_type", "shape_of", "strong", "wrap",
 ]  # fmt: skip
 
 P = ParamSpec("P")
@@ -303,3 +303,22 @@ def refuse_dtype(name: str, *types: ArrayType) -> NoReturn:
         f"{name} does not take {' and '.join(f'a Python {python_kind(t).__name__}' if t.weak else str(t.dtype) for t in types)} operands.",
         do="convert them with x.astype(dtype) first.",
     )
+
+
+def result_type(*arrays_and_dtypes: Any) -> np.dtype[Any]:
+    """The dtype that these arrays, scalars (weak if Python's), tracers and dtypes promote to."""
+    return np.result_type(*[stand_in(x) for x in arrays_and_dtypes])
+
+
+def can_cast(from_: Any, to: Any, casting: str = "safe") -> bool:
+    """Whether values of a dtype (or of the dtype of an array) can be cast to another by NumPy's rule ``casting``."""
+    given = from_.dtype if isinstance(from_, Tracer | np.ndarray) else from_
+    return bool(np.can_cast(given, to, casting))  # type: ignore[arg-type]
+
+
+def stand_in(x: Any) -> Any:
+    """What stands for ``x`` in NumPy's promotion: a tracer's dtype, or a Python scalar for a weak one."""
+    if type(x) is not Tracer:
+        return x
+    kind = python_kind(type_of(x))
+    return EXAMPLES.get(kind, kind)

@@ -13,6 +13,7 @@ from . import (
     ordering,
     reduction,
     routines,
+    running,
     searching,
     sorting,
     special,
@@ -21,5 +22,5 @@ from . import (
 
 __all__ = [
     "arithmetic", "casting", "contraction", "creation", "families", "indexing", "linalg", "logic", "movement", "ordering", "reduction",
-    "routines", "searching", "sorting", "special", "transcendental",
+    "routines", "running", "searching", "sorting", "special", "transcendental",
 ]  # fmt: skip

@@ -12,7 +12,20 @@ from ..core.program import Var
 from ..core.tracing import type_of
 from .families import PYTHON_SCALARS, Elementwise, Multilinear, Reals, Unary, add, default_rng, fill_shape, scale, sum_tangents, sum_to
 
-__all__ = ["add", "constant_like", "constant_of", "div", "integer_pow", "like_python", "mul", "neg", "one_like", "scale", "sub", "zero_like"]
+__all__ = [
+    "add",
+    "constant_like",
+    "constant_of",
+    "div",
+    "integer_pow",
+    "like_python",
+    "mul",
+    "neg",
+    "one_like",
+    "scale",
+    "sub",
+    "zero_like",
+]
 
 nonzero = Reals(0.5, 2.0)
 
@@ -51,7 +64,7 @@ class Neg(Unary, Multilinear):
     linear = ((0,),)
     takes, machine, keeps_weak = "iufc", "neg", True
     numpy = staticmethod(lambda x: -x)
-    jvp = Multilinear.jvp
+    jvp = Multilinear.jvp  # type: ignore[assignment]
 
     def transpose(self, y_bar: Any, x: Var) -> Sequence[Any]:
         return [neg(y_bar)]
@@ -108,7 +121,12 @@ class IntegerPow(Unary):
 
     exponent: int
     verb: ClassVar[str] = "power"
-    takes, keeps_weak = "iufc", True
+    keeps_weak = True
+
+    @property
+    def takes(self) -> str:  # type: ignore[override]
+        """Integers have no negative powers."""
+        return "iufc" if self.exponent >= 0 else "fc"
 
     def impl(self, x: Any) -> Any:
         n = self.exponent
@@ -116,7 +134,7 @@ class IntegerPow(Unary):
             return x * x
         if n == 3:
             return x * x * x
-        y = np.power(x, n) if n >= 0 or np.asarray(x).dtype.kind not in "iu" else np.power(np.float64(x), n)
+        y = np.power(x, n)
         return y.item() if type(x) in PYTHON_SCALARS else y
 
     def element(self, e: Any, i: Sequence[Any], *readers: Any) -> Any:
@@ -125,7 +143,7 @@ class IntegerPow(Unary):
         if self.exponent == 0:
             return e.constant(1, x.dtype)
         result = None
-        for bit in bin(abs(self.exponent))[2:]:
+        for bit in f"{abs(self.exponent):b}":
             result = value if result is None else e.math("mul", result, result)
             if bit == "1" and result is not value:
                 result = e.math("mul", result, value)

@@ -29,9 +29,11 @@ class ConvertElementType(Unary):
 
     dtype: np.dtype[Any]
     weak: bool = False
-    linear = ((0,),)
     takes = "biufc"
     verb = "astype"
+
+    def linear_sets(self, count: int) -> tuple[int, ...]:
+        return (1,) if is_inexact(self.dtype) else ()  # truncation is not linear
 
     def type_rule(self, *types: ArrayType) -> ArrayType:
         return array_type(types[0].shape, self.dtype, self.weak)
@@ -74,7 +76,7 @@ class Real(Elementwise):
     """The real part of a complex array."""
 
     linear = ((0,),)
-    takes, machine = "c", "real"
+    takes, machine, keeps_weak = "c", "real", True
     numpy = staticmethod(lambda x: x.real)
 
     def result_dtype(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -92,7 +94,7 @@ class Imag(Elementwise):
     """The imaginary part of a complex array."""
 
     linear = ((0,),)
-    takes, machine = "c", "imag"
+    takes, machine, keeps_weak = "c", "imag", True
     numpy = staticmethod(lambda x: x.imag)
 
     def result_dtype(self, dtype: np.dtype[Any]) -> np.dtype[Any]:

@@ -71,7 +71,9 @@ class DotGeneral(Multilinear):
         (xc, yc), (xb, yb) = self.contract, self.batch_axes
         for t, axes in ((x, xc + xb), (y, yc + yb)):
             if len(set(axes)) != len(axes) or any(not 0 <= k < t.ndim for k in axes):
-                raise teach(ShapeError, f"dot_general: axes {axes} of an array of shape {t.shape}.", do="give distinct axes from 0 to ndim - 1.")
+                raise teach(
+                    ShapeError, f"dot_general: axes {axes} of an array of shape {t.shape}.", do="give distinct axes from 0 to ndim - 1."
+                )
         if len(xc) != len(yc) or len(xb) != len(yb) or any(x.shape[j] != y.shape[k] for j, k in zip(xc + xb, yc + yb, strict=True)):
             raise teach(
                 ShapeError,
@@ -79,7 +81,11 @@ class DotGeneral(Multilinear):
                 do="the lengths of paired axes must be equal: for a @ b, the last axis of a and the last but one of b.",
             )
         if x.dtype != y.dtype:
-            raise teach(DtypeError, f"dot_general: dtypes {x.dtype} and {y.dtype} differ.", do="use cotan.numpy.matmul, which promotes, or convert them first.")
+            raise teach(
+                DtypeError,
+                f"dot_general: dtypes {x.dtype} and {y.dtype} differ.",
+                do="use cotan.numpy.matmul, which promotes, or convert them first.",
+            )
         plan = plan_of(self.contract, self.batch_axes, x.ndim, y.ndim)
         shape = (*[x.shape[k] for k in xb], *[x.shape[k] for k in plan.x_free], *[y.shape[k] for k in plan.y_free])
         return array_type(shape, x.dtype)

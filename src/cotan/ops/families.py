@@ -30,8 +30,25 @@ from ..core.tracing import type_of
 from ..core.types import ArrayType, Shape, array_type
 
 __all__ = [
-    "Add", "BroadcastInDim", "Elementwise", "Flat", "Multilinear", "ReduceSum", "Reals", "Scale", "Structural", "Unary",
-    "add", "broadcast_in_dim", "default_rng", "fill_shape", "reduce_sum", "scale", "spread", "sum_to", "sum_tangents",
+    "Add",
+    "BroadcastInDim",
+    "Elementwise",
+    "Flat",
+    "Multilinear",
+    "Reals",
+    "ReduceSum",
+    "Scale",
+    "Structural",
+    "Unary",
+    "add",
+    "broadcast_in_dim",
+    "default_rng",
+    "fill_shape",
+    "reduce_sum",
+    "scale",
+    "spread",
+    "sum_tangents",
+    "sum_to",
 ]  # fmt: skip
 
 PYTHON_SCALARS = (float, int, complex)
@@ -49,7 +66,8 @@ class Reals:
         self.low, self.high = low, high
 
     def sample(self, rng: np.random.Generator, shape: Shape) -> Any:
-        return rng.uniform(self.low, self.high, shape)
+        """An array of this shape."""
+        return np.asarray(rng.uniform(self.low, self.high, shape))
 
 
 # ---- elementwise -----------------------------------------------------------------------------------------------------
@@ -131,8 +149,13 @@ class Elementwise(Op):
         rng = default_rng()
         domains = cls.domain if isinstance(cls.domain, tuple) else (cls.domain,) * cls.arity
         mixed = [[()] * k + [(3,)] * (cls.arity - k) for k in range(1, cls.arity)]
+        real = "f" in cls.takes
         for shapes in [[shape] * cls.arity for shape in ((), (3,), (2, 3), (0,))] + mixed:
-            yield cls(), tuple(d.sample(rng, s) for d, s in zip(domains, shapes, strict=True))
+            operands = tuple(d.sample(rng, s) for d, s in zip(domains, shapes, strict=True))
+            yield (
+                cls(),
+                operands if real else tuple(np.asarray(x + 1j * d.sample(rng, x.shape)) for d, x in zip(domains, operands, strict=True)),
+            )
 
 
 KINDS = {"b": "bool", "i": "integer", "u": "unsigned integer", "f": "float", "c": "complex"}
@@ -180,7 +203,7 @@ class Structural(Op):
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
         y = self(*primals)
-        filled = [np.zeros(t.shape, t.dtype) if dx is None else dx for dx, t in zip(tangents, map(type_of, primals), strict=True)]
+        filled = [zeros(t) if dx is None else dx for dx, t in zip(tangents, map(type_of, primals), strict=True)]
         return y, self(*filled)
 
 
@@ -236,7 +259,11 @@ class BroadcastInDim(Structural):
 
     def type_rule(self, x: ArrayType) -> ArrayType:
         fits = len(self.dims) == x.ndim and all(0 <= d < len(self.shape) for d in self.dims)
-        if not fits or list(self.dims) != sorted(set(self.dims)) or any(n not in (1, self.shape[d]) for d, n in zip(self.dims, x.shape, strict=True)):
+        if (
+            not fits
+            or list(self.dims) != sorted(set(self.dims))
+            or any(n not in (1, self.shape[d]) for d, n in zip(self.dims, x.shape, strict=True))
+        ):
             raise teach(
                 ShapeError,
                 f"broadcast_in_dim: shape {x.shape} does not fit in {self.shape} at axes {self.dims}.",
@@ -286,11 +313,14 @@ class ReduceSum(Structural):
 
     family = "reduction"
     axes: tuple[int, ...]
+    takes: ClassVar[str] = "iufc"
 
     def type_rule(self, x: ArrayType) -> ArrayType:
         check_axes(self, x)
         if x.dtype.kind == "b":
-            raise teach(DtypeError, "reduce_sum does not take bool operands.", do="convert to an integer dtype first (cotan.numpy.sum does).")
+            raise teach(
+                DtypeError, "reduce_sum does not take bool operands.", do="convert to an integer dtype first (cotan.numpy.sum does)."
+            )
         return x.with_shape(tuple(n for k, n in enumerate(x.shape) if k not in self.axes))
 
     def impl(self, x: Any) -> Any:
@@ -324,7 +354,11 @@ def axes_examples(cls: Any, *, empty: bool = True) -> Iterable[tuple[Op, tuple[A
 def check_axes(op: Any, x: ArrayType) -> None:
     """Refuse axes that are not increasing axes of ``x``."""
     if list(op.axes) != sorted(set(op.axes)) or any(not 0 <= k < x.ndim for k in op.axes):
-        raise teach(ShapeError, f"{op.name}: axes {op.axes} of an array of shape {x.shape}.", do="give distinct axes from 0 to ndim - 1, increasing.")
+        raise teach(
+            ShapeError,
+            f"{op.name}: axes {op.axes} of an array of shape {x.shape}.",
+            do="give distinct axes from 0 to ndim - 1, increasing.",
+        )
 
 
 def fold_axes(e: Emitter, monoid: str, axes: Sequence[int], i: Sequence[Any], x: Reader) -> Any:
@@ -370,6 +404,12 @@ def align(size: int, batched: Sequence[bool], operands: Sequence[Any]) -> list[A
             x = BroadcastInDim(full, tuple(range(1, len(full))))(x)
         aligned.append(x)
     return aligned
+
+
+def zeros(type: ArrayType) -> Any:
+    """Zeros of this type, as a scalar and a broadcast: nothing is allocated, and a program that needs them captures no array."""
+    zero = type.dtype.type(0)
+    return BroadcastInDim(type.shape, ())(zero) if type.shape else zero
 
 
 def fill_shape(x: Any, y: Any) -> Any:

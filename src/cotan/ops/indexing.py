@@ -40,7 +40,7 @@ from .families import BroadcastInDim, add, default_rng, scale, spread, sum_tange
 from .logic import bitwise_and, equal, greater_equal, less, select
 from .movement import permute, reshape
 from .ordering import maximum, minimum, rem
-from .reduction import product_of_others_in_runs, shift
+from .running import product_of_others_in_runs, shift
 from .searching import Argsort
 
 __all__ = ["GATHER_MODES", "SCATTER_KINDS", "SCATTER_MODES", "Gather", "Scatter", "gather", "scatter"]
@@ -62,13 +62,25 @@ class Indexed(Op):
         if self.mode not in modes:
             raise teach(IndexingError, f"{self.name}: there is no mode {self.mode!r}.", do=f"give one of {', '.join(modes)}.")
         if not indices or len(indices) > x.ndim:
-            raise teach(IndexingError, f"{self.name}: {len(indices)} index arrays for an array of shape {x.shape}.", do="give one index array for each indexed axis.")
+            raise teach(
+                IndexingError,
+                f"{self.name}: {len(indices)} index arrays for an array of shape {x.shape}.",
+                do="give one index array for each indexed axis.",
+            )
         if any(t.shape != indices[0].shape for t in indices):
             shapes = ", ".join(str(t.shape) for t in indices)
-            raise teach(ShapeError, f"{self.name}: index arrays of shapes {shapes}.", do="broadcast them to one shape (x[i, j] of cotan.numpy does).")
+            raise teach(
+                ShapeError,
+                f"{self.name}: index arrays of shapes {shapes}.",
+                do="broadcast them to one shape (x[i, j] of cotan.numpy does).",
+            )
         if any(t.dtype.kind not in "iu" for t in indices):
             dtypes = ", ".join(str(t.dtype) for t in indices)
-            raise teach(DtypeError, f"{self.name}: index arrays of dtypes {dtypes}.", do="give integers (a bool mask: cotan.numpy.where, or nonzero).")
+            raise teach(
+                DtypeError,
+                f"{self.name}: index arrays of dtypes {dtypes}.",
+                do="give integers (a bool mask: cotan.numpy.where, or nonzero).",
+            )
 
     def resolve(self, indices: Sequence[Any], shape: Sequence[int]) -> tuple[tuple[Any, ...], Any | None]:
         """NumPy index arrays with every index in bounds or left to NumPy's check, and (fill, zero, drop) which were in bounds."""
@@ -77,7 +89,9 @@ class Indexed(Op):
         arrays = [np.asarray(j) for j in indices]
         if self.mode in ("clip", "wrap"):
             if any(n == 0 and j.size for j, n in zip(arrays, shape, strict=False)):
-                raise teach(IndexingError, f"{self.name}: an index into an axis of length 0 (shape {tuple(shape)}).", do="test the size first.")
+                raise teach(
+                    IndexingError, f"{self.name}: an index into an axis of length 0 (shape {tuple(shape)}).", do="test the size first."
+                )
             if self.mode == "clip":
                 return tuple(np.clip(j, 0, max(n - 1, 0)) for j, n in zip(arrays, shape, strict=False)), None
             return tuple(np.remainder(j, max(n, 1)) for j, n in zip(arrays, shape, strict=False)), None
@@ -187,7 +201,11 @@ class Scatter(Indexed):
     kind: str
     mode: str = "raise"
     library: ClassVar[str] = "scatter"
-    takes: ClassVar[str] = "biufc"
+
+    @property
+    def takes(self) -> str:
+        """The kinds of dtype for which there is such an update."""
+        return SCATTER_KINDS[self.kind]
 
     def linear_sets(self, count: int) -> tuple[int, ...]:
         return {"add": (3,), "set": (3,), "mul": (1,)}.get(self.kind, ())
@@ -201,7 +219,7 @@ class Scatter(Indexed):
                 f"scatter: updates of shape {updates.shape}, where the indexed part has shape {expected}.",
                 do="broadcast the updates to that shape (x.at[i].set(v) of cotan.numpy does).",
             )
-        if updates.dtype != x.dtype or x.dtype.kind not in SCATTER_KINDS.get(self.kind, ""):
+        if self.kind not in SCATTER_KINDS or updates.dtype != x.dtype or x.dtype.kind not in self.takes:
             raise teach(
                 DtypeError,
                 f"scatter: {self.kind} of {updates.dtype} updates in a {x.dtype} array.",
@@ -236,7 +254,7 @@ class Scatter(Indexed):
         return y, self.extremum_tangent(y, x, updates, indices, dx, du)
 
     def product_tangent(self, x: Any, updates: Any, indices: Sequence[Any], dx: Any | None, du: Any | None) -> Any:
-        """y' = x' prod u + sum_k x u_k' prod_{j != k} u_j, over the updates that meet at one element."""
+        """The tangent x' prod u + sum_k x u_k' prod_{j != k} u_j, over the updates that meet at one element."""
         terms = [] if dx is None else [self(dx, updates, *indices)]
         if du is not None:
             t = type_of(updates)

@@ -17,7 +17,7 @@ from ..core.op import Op, op
 from ..core.program import Var
 from ..core.tracing import type_of
 from ..core.types import ArrayType, array_type
-from .arithmetic import constant_of, div, mul, neg, sub
+from .arithmetic import constant_of, div, neg, sub
 from .casting import conj, convert, real
 from .contraction import matmul
 from .creation import iota
@@ -41,13 +41,23 @@ class MatrixOp(Op):
         first = types[0]
         if any(t.ndim < 2 for t in types) or (square and first.shape[-1] != first.shape[-2]):
             shapes = " and ".join(str(t.shape) for t in types)
-            raise teach(ShapeError, f"{self.name}: operands of shapes {shapes}.", do=f"give {'a square matrix first' if square else 'matrices'}, or stacks of them.")
+            raise teach(
+                ShapeError,
+                f"{self.name}: operands of shapes {shapes}.",
+                do=f"give {'a square matrix first' if square else 'matrices'}, or stacks of them.",
+            )
         if any(t.shape[:-2] != first.shape[:-2] for t in types):
             shapes = " and ".join(str(t.shape) for t in types)
-            raise teach(ShapeError, f"{self.name}: the leading axes of {shapes} differ.", do="broadcast them first (cotan.numpy.linalg does).")
+            raise teach(
+                ShapeError, f"{self.name}: the leading axes of {shapes} differ.", do="broadcast them first (cotan.numpy.linalg does)."
+            )
         if any(t.dtype != first.dtype for t in types) or first.dtype.kind not in "fc" or first.dtype.itemsize < 4:
             dtypes = " and ".join(str(t.dtype) for t in types)
-            raise teach(DtypeError, f"{self.name}: operands of dtype {dtypes}.", do="convert them to one of float32, float64, complex64, complex128.")
+            raise teach(
+                DtypeError,
+                f"{self.name}: operands of dtype {dtypes}.",
+                do="convert them to one of float32, float64, complex64, complex128.",
+            )
 
 
 # ---- pieces of rules ---------------------------------------------------------------------------------------------------
@@ -75,11 +85,6 @@ def diagonal(x: Any) -> Any:
     return ReduceSum((type_of(x).ndim - 1,))(mask(x, equal))
 
 
-def diagonal_matrix(d: Any) -> Any:
-    """Square matrices with these diagonals."""
-    return mask(columns(d, type_of(d).shape[-1]), equal)
-
-
 def columns(d: Any, rows: int) -> Any:
     """``d[..., j]`` in each of ``rows`` rows: the scaling of columns."""
     shape = type_of(d).shape
@@ -87,7 +92,7 @@ def columns(d: Any, rows: int) -> Any:
 
 
 def hermitian(x: Any) -> Any:
-    """x + x^H."""
+    """The Hermitian x + x^H."""
     return add(x, adjoint(x))
 
 
@@ -169,7 +174,11 @@ class Solve(SolveOp):
     def type_rule(self, a: ArrayType, b: ArrayType) -> ArrayType:
         self.check_matrices(a, b)
         if a.shape[-1] != b.shape[-2]:
-            raise teach(ShapeError, f"solve: a matrix of shape {a.shape} and a right-hand side of shape {b.shape}.", do="give as many rows on the right as the matrix has.")
+            raise teach(
+                ShapeError,
+                f"solve: a matrix of shape {a.shape} and a right-hand side of shape {b.shape}.",
+                do="give as many rows on the right as the matrix has.",
+            )
         return b.with_shape(b.shape)
 
     def impl(self, a: Any, b: Any) -> Any:
@@ -252,7 +261,9 @@ class TriangularSolve(SolveOp):
         x = self(a, b)
         if da is None:
             return x, self(a, db)
-        keep = {(True, False): greater_equal, (True, True): greater, (False, False): less_equal, (False, True): less}[self.lower, self.unit_diagonal]
+        keep = {(True, False): greater_equal, (True, True): greater, (False, False): less_equal, (False, True): less}[
+            self.lower, self.unit_diagonal
+        ]
         da = mask(da, keep)
         da = da if self.transpose_a == NONE else transposed(da) if self.transpose_a == TRANSPOSED else adjoint(da)
         moved = matmul(da, x) if self.left_side else matmul(x, da)
@@ -291,14 +302,18 @@ class TriangularSolve(SolveOp):
 class Svd(MatrixOp):
     """The reduced singular value decomposition A = U diag(s) V^H: (U, s, V^H), s descending and real.
 
-    With P = U^H dA V (Townsend 2016; Giles 2008, 3.2):  ds = Re diag P, and, with F_ij = 1 / (s_j^2 - s_i^2) off the diagonal,
+    With P = U^H dA V (Townsend 2016; Giles 2008, 3.2):  ds = Re diag P, and
 
-        dU = U (F * (P S + S P^H) + D) + (1 - U U^H) dA V S^-1
-        dV = V (F * (S P + P^H S))     + (1 - V V^H) dA^H U S^-1
+        dU = U X + (1 - U U^H) dA V S^-1        dV = V Y + (1 - V V^H) dA^H U S^-1
 
-    where D = (P - P^H) S^-1 / 2 on the diagonal, which is zero for real A, chooses the phases of the columns. F is taken as zero where
-    singular values are equal, and S^-1 where they are zero: functions that do not depend on the basis of such a space get the right
-    derivative, others have none.
+    for the skew X = F * (P S + S P^H) and Y = F * (S P + P^H S), F_ij = 1 / (s_j^2 - s_i^2). Splitting P = H + K in its Hermitian and
+    skew parts, these are
+
+        X_ij = H_ij / (s_j - s_i) + K_ij / (s_j + s_i)        Y_ij = H_ij / (s_j - s_i) - K_ij / (s_j + s_i)
+
+    and the second terms alone on the diagonal, where they choose the phases of complex columns. A quotient by zero is taken as zero:
+    where singular values are equal, functions that do not tell them apart (of s together, or of U V^H) get the right derivative, and
+    others have none.
     """
 
     multiple = True
@@ -312,7 +327,8 @@ class Svd(MatrixOp):
         return array_type((*lead, m, k), a.dtype), array_type((*lead, k), real_dtype), array_type((*lead, k, n), a.dtype)
 
     def impl(self, a: Any) -> tuple[Any, Any, Any]:
-        return tuple(np.linalg.svd(a, full_matrices=False))
+        u, s, vh = np.linalg.svd(a, full_matrices=False)
+        return u, s, vh
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any]:
         (a,), (da,) = primals, tangents
@@ -327,17 +343,11 @@ class Svd(MatrixOp):
 
         sj = columns(s, k)
         si = transposed(sj)
-        gap = mul(sub(sj, si), add(sj, si))
-        f = convert(reciprocal_or_zero(gap), t.dtype)
+        half = constant_of(0.5, t.dtype)
+        even = scale(convert(reciprocal_or_zero(sub(sj, si)), t.dtype), scale(half, hermitian(p)))
+        odd = scale(convert(reciprocal_or_zero(add(sj, si)), t.dtype), scale(half, sub(p, adjoint(p))))
         inverse = convert(reciprocal_or_zero(s), t.dtype)
-        sj, si = convert(sj, t.dtype), convert(si, t.dtype)
-        ps, sp = scale(sj, p), scale(si, p)
-        inner = scale(f, hermitian(ps))
-        if t.dtype.kind == "c":
-            phase = scale(columns(inverse, k), mask(sub(p, adjoint(p)), equal))
-            inner = add(inner, scale(constant_of(0.5, t.dtype), phase))
-        du = matmul(u, inner)
-        dv = matmul(v, scale(f, hermitian(sp)))
+        du, dv = matmul(u, add(even, odd)), matmul(v, sub(even, odd))
         if m > k:
             du = add(du, scale(columns(inverse, m), off_range(u, uh, matmul(da, v))))
         if n > k:
@@ -372,6 +382,8 @@ def off_range(u: Any, uh: Any, x: Any) -> Any:
 cholesky, solve, svd = Cholesky(), Solve(), Svd()
 
 
-def triangular_solve(a: Any, b: Any, *, left_side: bool = True, lower: bool = True, transpose_a: int = NONE, unit_diagonal: bool = False) -> Any:
+def triangular_solve(
+    a: Any, b: Any, *, left_side: bool = True, lower: bool = True, transpose_a: int = NONE, unit_diagonal: bool = False
+) -> Any:
     """`TriangularSolve`."""
     return TriangularSolve(left_side, lower, transpose_a, unit_diagonal)(a, b)

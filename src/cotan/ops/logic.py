@@ -20,8 +20,8 @@ from ..core.types import ArrayType, array_type
 from .families import Elementwise, Flat, align, default_rng, fill_shape, sum_to
 
 __all__ = [
-    "bitwise_and", "bitwise_count", "bitwise_not", "bitwise_or", "bitwise_xor", "equal", "greater", "greater_equal", "isfinite", "isinf", "isnan",
-    "left_shift", "less", "less_equal", "not_equal", "right_shift", "select", "select_n", "signbit",
+    "bitwise_and", "bitwise_count", "bitwise_not", "bitwise_or", "bitwise_xor", "equal", "greater", "greater_equal", "isfinite", "isinf",
+    "isnan", "left_shift", "less", "less_equal", "not_equal", "right_shift", "select", "select_n", "signbit",
 ]  # fmt: skip
 
 BOOL = np.dtype(np.bool_)
@@ -191,7 +191,7 @@ class BitwiseCount(Bits):
 
 @op
 class SelectN(Elementwise):
-    """``cases[which]``, elementwise: ``which`` is bool (False takes case 0) or an integer; the cases share shape (or are scalars) and dtype."""
+    """``cases[which]``, elementwise. ``which`` is bool (False takes case 0) or integer; cases share dtype and shape, or are scalars."""
 
     verb = "where"
     machine = "select"
@@ -216,7 +216,11 @@ class SelectN(Elementwise):
 
     def wrong_shapes(self, types: Sequence[ArrayType]) -> ShapeError:
         shapes = " and ".join(str(t.shape) for t in types)
-        return teach(ShapeError, f"select_n: shapes {shapes} differ.", do="broadcast the selector and the cases to one shape (cotan.numpy.where does).")
+        return teach(
+            ShapeError,
+            f"select_n: shapes {shapes} differ.",
+            do="broadcast the selector and the cases to one shape (cotan.numpy.where does).",
+        )
 
     def impl(self, *operands: Any) -> Any:
         which, *cases = operands

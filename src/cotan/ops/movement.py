@@ -104,7 +104,11 @@ class Permute(Structural):
 
     def type_rule(self, x: ArrayType) -> ArrayType:
         if sorted(self.order) != list(range(x.ndim)):
-            raise teach(ShapeError, f"permute: {self.order} does not order the axes of an array of shape {x.shape}.", do="name each axis from 0 to ndim - 1 once.")
+            raise teach(
+                ShapeError,
+                f"permute: {self.order} does not order the axes of an array of shape {x.shape}.",
+                do="name each axis from 0 to ndim - 1 once.",
+            )
         return x.with_shape(tuple(x.shape[k] for k in self.order))
 
     def impl(self, x: Any) -> Any:
@@ -176,14 +180,26 @@ class Concatenate(Structural):
         first = types[0] if types else None
         if first is None or not 0 <= self.axis < first.ndim:
             shapes = ", ".join(str(t.shape) for t in types) or "none"
-            raise teach(ShapeError, f"concatenate: axis {self.axis} of arrays of shapes {shapes}.", do="give at least one array, and an axis that it has.")
+            raise teach(
+                ShapeError,
+                f"concatenate: axis {self.axis} of arrays of shapes {shapes}.",
+                do="give at least one array, and an axis that it has.",
+            )
         k = self.axis
         if any(t.ndim != first.ndim or t.shape[:k] + t.shape[k + 1 :] != first.shape[:k] + first.shape[k + 1 :] for t in types):
             shapes = ", ".join(str(t.shape) for t in types)
-            raise teach(ShapeError, f"concatenate: the shapes {shapes} differ in other axes than {k}.", do="make them equal in every axis but the one joined.")
+            raise teach(
+                ShapeError,
+                f"concatenate: the shapes {shapes} differ in other axes than {k}.",
+                do="make them equal in every axis but the one joined.",
+            )
         if any(t.dtype != first.dtype for t in types):
             dtypes = ", ".join(str(t.dtype) for t in types)
-            raise teach(DtypeError, f"concatenate: dtypes {dtypes} differ.", do="use cotan.numpy.concatenate, which promotes, or convert them first.")
+            raise teach(
+                DtypeError,
+                f"concatenate: dtypes {dtypes} differ.",
+                do="use cotan.numpy.concatenate, which promotes, or convert them first.",
+            )
         return first.with_shape((*first.shape[:k], sum(t.shape[k] for t in types), *first.shape[k + 1 :]))
 
     def impl(self, *operands: Any) -> Any:
@@ -243,7 +259,11 @@ class Pad(Structural):
                 do="give (low, high, interior) for each axis, interior not negative, and cut no more than there is.",
             )
         if value.shape or value.dtype != x.dtype:
-            raise teach(DtypeError, f"pad: the value {value.long_name()} for an array {x.long_name()}.", do="give a scalar of the dtype of the array.")
+            raise teach(
+                DtypeError,
+                f"pad: the value {value.long_name()} for an array {x.long_name()}.",
+                do="give a scalar of the dtype of the array.",
+            )
         return x.with_shape(shape)
 
     def padded(self, shape: Shape) -> Shape:
@@ -391,7 +411,9 @@ def pad(x: Any, value: Any, config: Sequence[Sequence[int]]) -> Any:
     t = type_of(x)
     if all((low, high) == (0, 0) and (interior == 0 or n < 2) for n, (low, high, interior) in zip(t.shape, config, strict=True)):
         return x
-    return Pad(tuple((low, high, interior) for low, high, interior in config))(x, t.dtype.type(value) if type(value) in PYTHON_SCALARS else value)
+    return Pad(tuple((low, high, interior) for low, high, interior in config))(
+        x, t.dtype.type(value) if type(value) in PYTHON_SCALARS else value
+    )
 
 
 def slice_(x: Any, start: Sequence[int], stop: Sequence[int], step: Sequence[int] | None = None) -> Any:

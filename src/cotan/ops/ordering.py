@@ -20,6 +20,7 @@ from .logic import equal, select
 
 __all__ = ["abs_", "ceil", "copysign", "floor", "floor_divide", "maximum", "minimum", "nextafter", "rem", "rint", "sign", "trunc"]
 
+
 @op
 class Abs(Unary):
     """Magnitude; for complex x the result is real. abs'(x) = sign(x); for complex x, d|x| = Re(conj(x) dx) / |x|; zero at 0."""
@@ -99,7 +100,7 @@ class Rem(Elementwise):
 
     def derivative(self, k: int, y: Any, *operands: Any) -> Any:
         x, n = operands
-        return one_like(y) if k == 0 else neg(floor(div(x, n)))
+        return one_like(y) if k == 0 else neg(fill_shape(floor_divide(x, n), y))
 
 
 @op
@@ -124,11 +125,14 @@ class Copysign(Elementwise):
 
 
 @op
-class Nextafter(Flat):
-    """The next number after x towards y."""
+class Nextafter(Elementwise):
+    """The next number after x towards y: x to within its rounding, so the tangent is that of x."""
 
     arity, takes, machine = 2, "f", "nextafter"
     numpy = np.nextafter
+
+    def derivative(self, k: int, y: Any, *operands: Any) -> Any | None:
+        return one_like(y) if k == 0 else None
 
 
 @op

@@ -22,7 +22,8 @@ from .routines import special, special_function
 from .transcendental import exp, log, log1p
 
 __all__ = [
-    "betaln", "digamma", "entr", "erf", "erfc", "erfinv", "gammainc", "gammaincc", "i0", "i0e", "i1", "i1e", "lgamma", "polygamma", "xlog1py", "xlogy",
+    "betaln", "digamma", "entr", "erf", "erfc", "erfinv", "gammainc", "gammaincc", "i0", "i0e", "i1", "i1e", "lgamma", "polygamma",
+    "xlog1py", "xlogy",
 ]  # fmt: skip
 
 POSITIVE = Reals(0.3, 3.0)
@@ -97,10 +98,8 @@ class Polygamma(Unary):
 
     def impl(self, x: Any) -> Any:
         n = self.order
-        if n == 0:
-            return special.psi(x)
-        y = (-1) ** (n + 1) * math.factorial(n) * np.asarray(special.zeta(n + 1, x))
-        return y.astype(np.asarray(x).dtype)[()]
+        y = special.psi(x) if n == 0 else (-1) ** (n + 1) * math.factorial(n) * special.zeta(n + 1, x)
+        return np.asarray(y, getattr(x, "dtype", np.float64))[()]
 
     def element(self, e: Any, i: Any, *readers: Any) -> Any:
         return e.math(self.machine, readers[0](i), self.order)
@@ -153,7 +152,7 @@ class Xlog1py(Elementwise):
 
 
 def quotient(x: Any, z: Any, y: Any) -> Any:
-    """x / z, and 0 where both are zero; in the shape of ``y``."""
+    """The quotient x / z, 0 where both are zero; in the shape of ``y``."""
     x, z = fill_shape(x, y), fill_shape(z, y)
     both = bitwise_and(equal(x, constant_like(0, x)), equal(z, constant_like(0, z)))
     return div(x, select(both, one_like(z), z))
@@ -241,7 +240,7 @@ class IncompleteGamma(Elementwise):
 
 
 def xlogy_of(x: Any, z: Any, y: Any) -> Any:
-    """x log(z) in the shape of ``y``."""
+    """The product x log(z) in the shape of ``y``."""
     return fill_shape(xlogy(x, z), y)
 
 

@@ -14,12 +14,38 @@ import numpy as np
 from ..core.op import op
 from .arithmetic import constant_like, div, like_python, mul, neg, one_like, sub, zero_like
 from .families import Elementwise, Reals, Unary, add, fill_shape, scale
-from .logic import equal, select
+from .logic import bitwise_and, equal, isinf, select
 from .routines import special_function
 
 __all__ = [
-    "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "cbrt", "cos", "cosh", "exp", "exp2", "expm1", "hypot", "log",
-    "log10", "log1p", "log2", "logaddexp", "logistic", "power", "rsqrt", "sin", "sinc", "sinh", "sqrt", "tan", "tanh",
+    "arccos",
+    "arccosh",
+    "arcsin",
+    "arcsinh",
+    "arctan",
+    "arctan2",
+    "arctanh",
+    "cbrt",
+    "cos",
+    "cosh",
+    "exp",
+    "exp2",
+    "expm1",
+    "hypot",
+    "log",
+    "log1p",
+    "log2",
+    "log10",
+    "logaddexp",
+    "logistic",
+    "power",
+    "rsqrt",
+    "sin",
+    "sinc",
+    "sinh",
+    "sqrt",
+    "tan",
+    "tanh",
 ]  # fmt: skip
 
 POSITIVE, UNIT, ABOVE_ONE = Reals(0.3, 3.0), Reals(-0.9, 0.9), Reals(1.2, 3.0)
@@ -265,7 +291,8 @@ class Sinc(Unary):
     The derivatives satisfy one recursion, of which this op's own derivative is the first step; see `SincDerivative`.
     """
 
-    numpy, machine, takes = np.sinc, "sinc", "f"
+    machine, takes = "sinc", "f"
+    numpy = staticmethod(np.sinc)
 
     def derivative(self, x: Any, y: Any) -> Any:
         return SincDerivative(1)(x)
@@ -329,11 +356,12 @@ class Power(Elementwise):
     domain = (Reals(0.3, 3.0), Reals())
 
     def derivative(self, k: int, y: Any, *operands: Any) -> Any:
-        x, n = operands
+        x, n = (fill_shape(v, y) for v in operands)
+        none = equal(x, zero_like(x))
         if k == 0:
-            return scale(fill_shape(n, y), fill_shape(power(x, sub(n, one_like(n))), y))
-        safe = select(equal(x, zero_like(x)), one_like(x), x)
-        return mul(y, log(safe))
+            constant = bitwise_and(none, equal(n, zero_like(n)))  # where x^(n-1) is infinite, to be multiplied by n = 0
+            return scale(n, power(select(constant, one_like(x), x), sub(n, one_like(n))))
+        return scale(log(select(none, one_like(x), x)), y)
 
 
 @op
@@ -345,10 +373,10 @@ class Arctan2(Elementwise):
     domain = (Reals(0.3, 3.0), Reals(-2.0, 2.0))
 
     def derivative(self, k: int, y: Any, *operands: Any) -> Any:
-        b, a = operands
-        r2 = add(mul(a, a), mul(b, b))
-        safe = select(equal(r2, zero_like(r2)), one_like(r2), r2)
-        return div(fill_shape(a, safe), safe) if k == 0 else neg(div(fill_shape(b, safe), safe))
+        r = hypot(*operands)  # x / r / r: r^2 may overflow, or vanish, where the derivative does not
+        d = div(unless_zero(r, operands[1 - k], zero_like(r)), unless_zero(r, r, one_like(r)))
+        d = div(d, unless_zero(r, r, one_like(r)))
+        return d if k == 0 else neg(d)
 
 
 @op
@@ -360,8 +388,7 @@ class Hypot(Elementwise):
     domain = (Reals(0.3, 3.0), Reals(-2.0, 2.0))
 
     def derivative(self, k: int, y: Any, *operands: Any) -> Any:
-        safe = select(equal(y, zero_like(y)), one_like(y), y)
-        return div(fill_shape(operands[k], y), safe)
+        return div(unless_zero(y, operands[k], zero_like(y)), unless_zero(y, y, one_like(y)))
 
 
 @op
@@ -372,8 +399,18 @@ class Logaddexp(Elementwise):
     numpy = np.logaddexp
 
     def derivative(self, k: int, y: Any, *operands: Any) -> Any:
-        mine, other = operands[k], operands[1 - k]
-        return logistic(fill_shape(select(equal(mine, other), zero_like(y), sub(mine, other)), y))
+        return logistic(gap(fill_shape(operands[k], y), fill_shape(operands[1 - k], y)))
+
+
+def gap(x: Any, y: Any) -> Any:
+    """The difference x - y, 0 where both are the same infinity."""
+    same = bitwise_and(equal(x, y), isinf(x))
+    return sub(select(same, zero_like(x), x), select(same, zero_like(y), y))
+
+
+def unless_zero(r: Any, x: Any, instead: Any) -> Any:
+    """``x`` in the shape of ``r``, and ``instead`` where ``r`` is zero."""
+    return select(equal(r, zero_like(r)), instead, fill_shape(x, r))
 
 
 def one_minus_square(x: Any) -> Any:

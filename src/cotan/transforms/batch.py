@@ -7,6 +7,7 @@ case. A value that is the same for the whole batch is no tracer of this trace.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..core.op import Op
@@ -82,5 +83,4 @@ def batch_program(program: Program, size: int, batched: Sequence[bool], *, all_o
 
     types = [t.batched(size) if b else t for t, b in zip(program.input_types, batched, strict=True)]
     result, constants = stage_flat(run, types, name=program.name)
-    assert not constants
-    return result, found
+    return replace(result, constants=tuple(constants)), found

@@ -11,6 +11,7 @@ This is the whole of partial evaluation that reverse mode needs.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NoReturn
 
 from ..core.errors import NonlinearTangentError, teach
@@ -18,7 +19,7 @@ from ..core.op import Op
 from ..core.origin import Origin, current_rule
 from ..core.program import Equation, Program, Var, evaluate
 from ..core.staging import StagingTrace, stage_flat
-from ..core.tracing import Trace, Tracer, concrete_zero, current_trace, reset_trace, running, set_trace, type_of
+from ..core.tracing import EVAL, Trace, Tracer, concrete_zero, current_trace, reset_trace, running, set_trace, type_of
 from .jvp import JVPTrace
 
 __all__ = ["LinearTape", "LinearizeTrace", "SplitTrace", "linearize_flat", "linearize_program", "record_linear", "replay"]
@@ -125,12 +126,18 @@ class SplitTrace(Trace):
     def process(self, op: Op, operands: Sequence[Any]) -> Sequence[Any]:
         tape = self.tape
         trace: Trace = self.known
+        plain = trace is EVAL
         for x in operands:
-            if type(x) is Tracer and x.trace is tape:
-                trace = tape
-                break
-        if trace is tape and op.expand is not None and not tape.takes(op, operands):
-            return op.expand(*operands)
+            if type(x) is Tracer:
+                if x.trace is tape:
+                    if op.expand is not None and not tape.takes(op, operands):
+                        return op.expand(*operands)
+                    trace, plain = tape, False
+                    break
+                plain = False
+        if plain and not op.holds_programs:  # what EvalTrace would do, without changing the current trace for it
+            results = op.impl(*operands)
+            return results if op.multiple else (results,)
         token = set_trace(trace)
         try:
             return trace.process(op, operands)
@@ -212,7 +219,7 @@ def linearize_program(program: Program, active: tuple[bool, ...], rule: str = "j
     """Split the derivative of a Program in two Programs.
 
     Returns:
-        the primal program (outputs, then residuals); the linear program over (residuals, active tangents), with an output for each
+        the primal program (outputs, then residuals), with the arrays that rules brought in as its constants; the linear program over (residuals, active tangents), with an output for each
         active output of the original; which outputs are active; the number of residuals.
     """
     found: dict[str, Any] = {}
@@ -224,5 +231,4 @@ def linearize_program(program: Program, active: tuple[bool, ...], rule: str = "j
         return [*outs, *residuals]
 
     forward, constants = stage_flat(primal, program.input_types, name=f"{program.name}_primal")
-    assert not constants
-    return forward, found["linear"], found["active"], found["count"]
+    return replace(forward, constants=tuple(constants)), found["linear"], found["active"], found["count"]

@@ -10,21 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from ..core.op import Op
 from ..core.origin import deriving
 from ..core.program import Equation, Literal, Program, Var
 from ..core.tracing import current_trace
-from ..core.types import ArrayType
 from ..ops.families import add
 
-__all__ = ["accumulate", "backward_pass", "transpose_program_rule", "zeros"]
-
-
-def zeros(type: ArrayType) -> Any:
-    """A concrete zero of this type."""
-    return np.zeros(type.shape, type.dtype)
+__all__ = ["accumulate", "backward_pass", "transpose_program_rule"]
 
 
 def accumulate(cotangents: dict[Var, Any], v: Any, x_bar: Any) -> None:

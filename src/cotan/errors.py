@@ -1,0 +1,33 @@
+"""The errors that cotan raises, by their public name; docs/errors.md says when."""
+
+from .core.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    CotanError,
+    DtypeError,
+    EscapedTracerError,
+    IndexingError,
+    MissingRuleError,
+    NonlinearTangentError,
+    ProgramError,
+    RuleError,
+    ShapeError,
+    TracerConversionError,
+    UnsupportedFunctionError,
+)
+
+__all__ = [
+    "ArgumentError",
+    "ArgumentTypeError",
+    "CotanError",
+    "DtypeError",
+    "EscapedTracerError",
+    "IndexingError",
+    "MissingRuleError",
+    "NonlinearTangentError",
+    "ProgramError",
+    "RuleError",
+    "ShapeError",
+    "TracerConversionError",
+    "UnsupportedFunctionError",
+]

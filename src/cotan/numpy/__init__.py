@@ -1,0 +1,152 @@
+"""``cotan.numpy``: NumPy's functions, on arrays and on traced values alike.
+
+Eager, a function is NumPy's own and returns a `cotan.Array`; traced, it promotes and broadcasts as NumPy does and becomes ops. The names
+are those of the Array API standard 2025.12 and the usual rest of NumPy. What is not here, or cannot be traced, says what to write instead.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+
+from ..core import operators
+from ..core.array import Array
+from . import linalg
+from .contraction import (  # fmt: skip
+    convolve, correlate, cross, dot, inner, kron, matmul, matvec, outer, tensordot, vdot, vecdot, vecmat,
+)
+from .creation import (  # fmt: skip
+    arange, array, asanyarray, asarray, ascontiguousarray, astype, bartlett, blackman, copy, diag, diagflat, diagonal, empty, empty_like,
+    eye, from_dlpack, frombuffer, fromfunction, fromiter, full, full_like, geomspace, hamming, hanning, identity, indices, kaiser, linspace,
+    logspace, meshgrid, ones, ones_like, trace, tri, tril, tril_indices, triu, triu_indices, vander, zeros, zeros_like,
+)
+from .dispatch import call_function, call_ufunc
+from .einstein import einsum, einsum_path
+from .elementwise import (  # fmt: skip
+    abs, absolute, acos, acosh, add, arccos, arccosh, arcsin, arcsinh, arctan, arctan2, arctanh, asin, asinh, atan, atan2, atanh,
+    bitwise_and, bitwise_count, bitwise_invert, bitwise_left_shift, bitwise_not, bitwise_or, bitwise_right_shift, bitwise_xor, cbrt, ceil,
+    conj, conjugate, copysign, cos, cosh, deg2rad, degrees, divide, divmod, equal, exp, exp2, expm1, fabs, float_power, floor, floor_divide,
+    fmax, fmin, fmod, greater, greater_equal, heaviside, hypot, invert, isfinite, isinf, isnan, left_shift, less, less_equal, log, log10,
+    log1p, log2, logaddexp, logaddexp2, logical_and, logical_not, logical_or, logical_xor, maximum, minimum, mod, multiply, negative,
+    nextafter, not_equal, positive, pow, power, rad2deg, radians, reciprocal, remainder, right_shift, rint, sign, signbit, sin, sinh, sqrt,
+    square, subtract, tan, tanh, true_divide, trunc,
+)
+from .indexing import (  # fmt: skip
+    choose, compress, extract, getitem, take, take_along_axis,
+)
+from .promotion import can_cast, result_type
+from .rearranging import (  # fmt: skip
+    apply_along_axis, apply_over_axes, delete, insert, pad, repeat, resize, tile, vectorize,
+)
+from .reduction import (  # fmt: skip
+    all, amax, amin, any, argmax, argmin, average, count_nonzero, cummax, cummin, cumprod, cumsum, cumulative_prod, cumulative_sum, diff,
+    ediff1d, gradient, max, mean, min, prod, ptp, std, sum, trapezoid, var,
+)
+from .selection import (  # fmt: skip
+    allclose, angle, around, array_equal, array_equiv, clip, fix, i0, imag, isclose, iscomplex, iscomplexobj, isneginf, isposinf, isreal,
+    isrealobj, isscalar, nan_to_num, piecewise, polyadd, polyder, polyint, polymul, polysub, polyval, real, real_if_close, round, select,
+    sinc, unwrap, where,
+)
+from .shape import (  # fmt: skip
+    append, array_split, atleast_1d, atleast_2d, atleast_3d, block, broadcast_arrays, broadcast_shapes_of as broadcast_shapes, broadcast_to,
+    column_stack, concat, concatenate, dsplit, dstack, expand_dims, flip, fliplr, flipud, hsplit, hstack, matrix_transpose, moveaxis, ndim,
+    permute_dims, ravel, reshape, roll, rollaxis, rot90, shape, size, split, squeeze, stack, swapaxes, transpose, unstack, vsplit, vstack,
+)
+from .sorting import (  # fmt: skip
+    argpartition, argsort, argwhere, bincount, digitize, flatnonzero, histogram, histogram_bin_edges, interp, intersect1d, isin, lexsort,
+    nonzero, partition, searchsorted, setdiff1d, setxor1d, sort, sort_complex, trim_zeros, union1d, unique, unique_all, unique_counts,
+    unique_inverse, unique_values,
+)
+from .statistics import (  # fmt: skip
+    corrcoef, cov, median, nanargmax, nanargmin, nancumprod, nancumsum, nanmax, nanmean, nanmedian, nanmin, nanpercentile, nanprod,
+    nanquantile, nanstd, nansum, nanvar, percentile, quantile,
+)
+from .updates import at
+
+# ---- NumPy's own: dtypes, constants, and questions about dtypes --------------------------------------------------------------------
+ndarray = Array
+bool = np.bool
+bool_ = np.bool_
+complex64 = np.complex64
+complex128 = np.complex128
+csingle = np.csingle
+cdouble = np.cdouble
+float16 = np.float16
+float32 = np.float32
+float64 = np.float64
+single = np.single
+double = np.double
+int8 = np.int8
+int16 = np.int16
+int32 = np.int32
+int64 = np.int64
+int_ = np.int_
+intp = np.intp
+uint8 = np.uint8
+uint16 = np.uint16
+uint32 = np.uint32
+uint64 = np.uint64
+uint = np.uint
+complexfloating = np.complexfloating
+floating = np.floating
+generic = np.generic
+inexact = np.inexact
+integer = np.integer
+number = np.number
+signedinteger = np.signedinteger
+unsignedinteger = np.unsignedinteger
+dtype = np.dtype
+e = np.e
+euler_gamma = np.euler_gamma
+inf = np.inf
+nan = np.nan
+newaxis = np.newaxis
+pi = np.pi
+errstate = np.errstate
+finfo = np.finfo
+iinfo = np.iinfo
+isdtype = np.isdtype
+issubdtype = np.issubdtype
+promote_types = np.promote_types
+set_printoptions = np.set_printoptions
+printoptions = np.printoptions
+__array_namespace_info__ = np.__array_namespace_info__
+__array_api_version__ = "2025.12"
+
+__all__ = [
+    "can_cast", "result_type",
+    "Array", "abs", "absolute", "acos", "acosh", "add", "all", "allclose", "amax", "amin", "angle", "any", "append", "apply_along_axis",
+    "apply_over_axes", "arange", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "argmax", "argmin",
+    "argpartition", "argsort", "argwhere", "around", "array", "array_equal", "array_equiv", "array_split", "asanyarray", "asarray",
+    "ascontiguousarray", "asin", "asinh", "astype", "at", "atan", "atan2", "atanh", "atleast_1d", "atleast_2d", "atleast_3d", "average",
+    "bartlett", "bincount", "bitwise_and", "bitwise_count", "bitwise_invert", "bitwise_left_shift", "bitwise_not", "bitwise_or",
+    "bitwise_right_shift", "bitwise_xor", "blackman", "block", "bool", "bool_", "broadcast_arrays", "broadcast_shapes", "broadcast_to",
+    "cbrt", "cdouble", "ceil", "choose", "clip", "column_stack", "complex128", "complex64", "complexfloating", "compress", "concat",
+    "concatenate", "conj", "conjugate", "convolve", "copy", "copysign", "corrcoef", "correlate", "cos", "cosh", "count_nonzero", "cov",
+    "cross", "csingle", "cummax", "cummin", "cumprod", "cumsum", "cumulative_prod", "cumulative_sum", "deg2rad", "degrees", "delete",
+    "diag", "diagflat", "diagonal", "diff", "digitize", "divide", "divmod", "dot", "double", "dsplit", "dstack", "dtype", "e", "ediff1d",
+    "einsum", "einsum_path", "empty", "empty_like", "equal", "errstate", "euler_gamma", "exp", "exp2", "expand_dims", "expm1", "extract",
+    "eye", "fabs", "finfo", "fix", "flatnonzero", "flip", "fliplr", "flipud", "float16", "float32", "float64", "float_power", "floating",
+    "floor", "floor_divide", "fmax", "fmin", "fmod", "from_dlpack", "frombuffer", "fromfunction", "fromiter", "full", "full_like",
+    "generic", "geomspace", "getitem", "gradient", "greater", "greater_equal", "hamming", "hanning", "heaviside", "histogram",
+    "histogram_bin_edges", "hsplit", "hstack", "hypot", "i0", "identity", "iinfo", "imag", "indices", "inexact", "inf", "inner", "insert",
+    "int16", "int32", "int64", "int8", "int_", "integer", "interp", "intersect1d", "intp", "invert", "isclose", "iscomplex", "iscomplexobj",
+    "isdtype", "isfinite", "isin", "isinf", "isnan", "isneginf", "isposinf", "isreal", "isrealobj", "isscalar", "issubdtype", "kaiser",
+    "kron", "left_shift", "less", "less_equal", "lexsort", "linalg", "linspace", "log", "log10", "log1p", "log2", "logaddexp", "logaddexp2",
+    "logical_and", "logical_not", "logical_or", "logical_xor", "logspace", "matmul", "matrix_transpose", "matvec", "max", "maximum", "mean",
+    "median", "meshgrid", "min", "minimum", "mod", "moveaxis", "multiply", "nan", "nan_to_num", "nanargmax", "nanargmin", "nancumprod",
+    "nancumsum", "nanmax", "nanmean", "nanmedian", "nanmin", "nanpercentile", "nanprod", "nanquantile", "nanstd", "nansum", "nanvar",
+    "ndarray", "ndim", "negative", "newaxis", "nextafter", "nonzero", "not_equal", "number", "ones", "ones_like", "outer", "pad",
+    "partition", "percentile", "permute_dims", "pi", "piecewise", "polyadd", "polyder", "polyint", "polymul", "polysub", "polyval",
+    "positive", "pow", "power", "printoptions", "prod", "promote_types", "ptp", "quantile", "rad2deg", "radians", "ravel", "real",
+    "real_if_close", "reciprocal", "remainder", "repeat", "reshape", "resize", "right_shift", "rint", "roll", "rollaxis", "rot90", "round",
+    "searchsorted", "select", "set_printoptions", "setdiff1d", "setxor1d", "shape", "sign", "signbit", "signedinteger", "sin", "sinc",
+    "single", "sinh", "size", "sort", "sort_complex", "split", "sqrt", "square", "squeeze", "stack", "std", "subtract", "sum", "swapaxes",
+    "take", "take_along_axis", "tan", "tanh", "tensordot", "tile", "trace", "transpose", "trapezoid", "tri", "tril", "tril_indices",
+    "trim_zeros", "triu", "triu_indices", "true_divide", "trunc", "uint", "uint16", "uint32", "uint64", "uint8", "union1d", "unique",
+    "unique_all", "unique_counts", "unique_inverse", "unique_values", "unsignedinteger", "unstack", "unwrap", "vander", "var", "vdot",
+    "vecdot", "vecmat", "vectorize", "vsplit", "vstack", "where", "zeros", "zeros_like",
+]  # fmt: skip
+
+operators.install(sys.modules[__name__])

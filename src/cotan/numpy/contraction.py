@@ -1,0 +1,273 @@
+"""Products that sum: matmul, dot, tensordot, einsum and their like. Traced, each is one DotGeneral per pair of operands."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import ShapeError, teach
+from ..core.tracing import type_of
+from ..core.types import Shape
+from ..ops.contraction import dot_general
+from ..ops.movement import permute, reshape as reshape_op
+from ..ops.reduction import ReduceOr
+from .elementwise import conjugate, multiply, negative, subtract
+from .indexing import getitem
+from .promotion import Numbers, broadcast_shapes, canonical_axis, eager, operand, promote, shape_of, spread_to
+from .reduction import sum
+from .shape import along, concatenate, flip, moveaxis, stack
+
+__all__ = [
+    "convolve", "correlate", "cross", "dot", "inner", "kron", "matmul", "matvec", "outer", "tensordot", "vdot", "vecdot", "vecmat",
+]  # fmt: skip
+
+
+def contracted(x: Any, y: Any, contract: tuple[Sequence[int], Sequence[int]], batch: tuple[Sequence[int], Sequence[int]] = ((), ())) -> Any:
+    """The `DotGeneral` of operands in their common dtype."""
+    x, y = promote(x, y)
+    return dot_general(x, y, contract, batch)
+
+
+# ---- matmul ------------------------------------------------------------------------------------------------------------------
+def check_matmul(x: Numbers, y: Numbers, *_: Any, **__: Any) -> None:
+    """Raise ShapeError if ``x @ y`` does not fit."""
+    a, b = shape_of(operand(x)), shape_of(operand(y))
+    if not a or not b:
+        raise teach(ShapeError, f"a @ b: {a} @ {b}: a scalar has no axis to sum over.", do="write a * b for a product with a scalar.")
+    rows = b[-2] if len(b) > 1 else b[0]
+    if a[-1] != rows:
+        place = "last but one" if len(b) > 1 else "only"
+        raise teach(
+            ShapeError,
+            f"a @ b: {a} @ {b}: the last axis of a has length {a[-1]}, the {place} axis of b has length {rows}.",
+            do="transpose one of them (a @ b.T), or write cotan.numpy.einsum with the axes named.",
+        )
+    broadcast_shapes("a @ b (the axes in front)", [a[:-2], b[:-2]])
+
+
+@eager(np.matmul, check_matmul)
+def matmul(x: Numbers, y: Numbers, /) -> Any:
+    """The matrix product ``x @ y``: sums over the last axis of x and the last but one of y; axes in front broadcast.
+
+    Raises
+    ------
+    ShapeError
+        These differ in length.
+    """
+    x, y = promote(x, y)
+    a, b = shape_of(x), shape_of(y)
+    check_matmul(x, y)
+    m, n = len(a), len(b)
+    if n <= 2:
+        return dot_general(x, y, ((m - 1,), (max(n - 2, 0),)))
+    if m == 1:
+        return dot_general(x, y, ((0,), (n - 2,)))
+    if m == 2:  # the rows of x come out in front of the axes of y
+        z = dot_general(x, y, ((1,), (n - 2,)))
+        return permute(z, (*range(1, n - 1), 0, n - 1))
+    lead = broadcast_shapes("matmul", [a[:-2], b[:-2]])
+    x, y = (spread_to(v, (*lead, *s[-2:]), s) for v, s in ((x, a), (y, b)))
+    axes, k = tuple(range(len(lead))), len(lead)
+    return dot_general(x, y, ((k + 1,), (k,)), (axes, axes))
+
+
+@eager(np.matvec)
+def matvec(x: Numbers, y: Numbers, /) -> Any:
+    """Matrices times vectors: sums over the last axes of ``x`` (..., m, n) and ``y`` (..., n)."""
+    return getitem(matmul(x, getitem(y, (..., None))), (..., 0))
+
+
+@eager(np.vecmat)
+def vecmat(x: Numbers, y: Numbers, /) -> Any:
+    """Conjugated vectors times matrices: sums over the last axis of ``x`` (..., n) and the last but one of ``y`` (..., n, m)."""
+    return getitem(matmul(conjugate(getitem(x, (..., None, slice(None)))), y), (..., 0, slice(None)))
+
+
+@eager(np.vecdot)
+def vecdot(x: Numbers, y: Numbers, /, *, axis: int = -1) -> Any:
+    """The sum of conj(x) * y over ``axis``; the other axes broadcast."""
+    x, y = promote(x, y)
+    x, y = conjugate(moveaxis(x, axis, -1)), moveaxis(y, axis, -1)
+    a, b = shape_of(x), shape_of(y)
+    if a[-1] != b[-1]:
+        raise teach(ShapeError, f"vecdot: shapes {a} and {b}, whose last axes differ.", do="give vectors of one length.")
+    lead = broadcast_shapes("vecdot", [a[:-1], b[:-1]])
+    axes = tuple(range(len(lead)))
+    x, y = (spread_to(v, (*lead, s[-1]), s) for v, s in ((x, a), (y, b)))
+    return dot_general(x, y, ((len(lead),), (len(lead),)), (axes, axes))
+
+
+def check_dot(x: Numbers, y: Numbers) -> None:
+    """Raise ShapeError if ``dot(x, y)`` does not fit."""
+    a, b = shape_of(operand(x)), shape_of(operand(y))
+    if a and b and a[-1] != b[max(len(b) - 2, 0)]:
+        raise teach(
+            ShapeError,
+            f"dot: shapes {a} and {b}: the last axis of the first has length {a[-1]}, the axis of the second that it sums with {b[max(len(b) - 2, 0)]}.",
+            do="transpose one of them, or write cotan.numpy.tensordot with the axes named.",
+        )
+
+
+@eager(np.dot, check_dot)
+def dot(x: Numbers, y: Numbers) -> Any:
+    """The sum over the last axis of ``x`` and the last but one (of a 1-d array the only one) of ``y``; scalars multiply.
+
+    Raises
+    ------
+    ShapeError
+        These differ in length.
+    """
+    x, y = operand(x), operand(y)
+    a, b = shape_of(x), shape_of(y)
+    if not a or not b:
+        return multiply(x, y)
+    check_dot(x, y)
+    return contracted(x, y, ((len(a) - 1,), (max(len(b) - 2, 0),)))
+
+
+@eager(np.inner)
+def inner(x: Numbers, y: Numbers, /) -> Any:
+    """The sum over the last axes of both; scalars multiply. Raises ShapeError if they differ in length."""
+    x, y = operand(x), operand(y)
+    a, b = shape_of(x), shape_of(y)
+    if not a or not b:
+        return multiply(x, y)
+    if a[-1] != b[-1]:
+        raise teach(ShapeError, f"inner: shapes {a} and {b}, whose last axes differ.", do="give arrays whose last axes have one length.")
+    return contracted(x, y, ((len(a) - 1,), (len(b) - 1,)))
+
+
+@eager(np.vdot)
+def vdot(x: Numbers, y: Numbers, /) -> Any:
+    """The sum of conj(x) * y over all elements of the flat arrays."""
+    x, y = operand(x), operand(y)
+    return dot(conjugate(reshape_op(x, (prod(shape_of(x)),))), reshape_op(y, (prod(shape_of(y)),)))
+
+
+@eager(np.outer)
+def outer(x: Numbers, y: Numbers) -> Any:
+    """The products of all pairs of elements of the flat arrays, of shape (x.size, y.size)."""
+    x, y = operand(x), operand(y)
+    return multiply(reshape_op(x, (prod(shape_of(x)), 1)), reshape_op(y, (1, prod(shape_of(y)))))
+
+
+@eager(np.kron)
+def kron(x: Numbers, y: Numbers) -> Any:
+    """The Kronecker product: each element of ``x`` times all of ``y``, in blocks."""
+    x, y = operand(x), operand(y)
+    n = max(len(shape_of(x)), len(shape_of(y)))
+    a, b = ((1,) * (n - len(shape_of(v))) + shape_of(v) for v in (x, y))
+    z = multiply(reshape_op(x, [k for m in a for k in (m, 1)]), reshape_op(y, [k for m in b for k in (1, m)]))
+    return reshape_op(z, [j * k for j, k in zip(a, b, strict=True)])
+
+
+def tensordot_axes(axes: Any, a: Shape, b: Shape) -> tuple[list[int], list[int]]:
+    """The axes that tensordot pairs. Raises ShapeError if their lengths differ."""
+    if not isinstance(axes, Sequence) and np.ndim(axes) == 0:
+        count = operator.index(axes)
+        left, right = list(range(len(a) - count, len(a))), list(range(count))
+    else:
+        left, right = ([part] if np.ndim(part) == 0 else list(part) for part in axes)
+    left = [canonical_axis("tensordot", k, len(a)) for k in left]
+    right = [canonical_axis("tensordot", k, len(b)) for k in right]
+    if len(left) != len(right) or any(a[j] != b[k] for j, k in zip(left, right, strict=False)):
+        raise teach(ShapeError, f"tensordot: shapes {a} and {b} do not fit along axes {left} and {right}.", do="pair axes of equal length.")
+    return left, right
+
+
+def check_tensordot(x: Numbers, y: Numbers, axes: Any = 2) -> None:
+    """Raise ShapeError if the axes do not pair."""
+    tensordot_axes(axes, shape_of(operand(x)), shape_of(operand(y)))
+
+
+@eager(np.tensordot, check_tensordot)
+def tensordot(x: Numbers, y: Numbers, /, axes: int | Sequence[Any] = 2) -> Any:
+    """The sum over pairs of axes: the last ``axes`` of x with the first of y, or those of two lists. Raises ShapeError if they differ."""
+    x, y = operand(x), operand(y)
+    left, right = tensordot_axes(axes, shape_of(x), shape_of(y))
+    return contracted(x, y, (left, right))
+
+
+@eager(np.cross)
+def cross(x: Numbers, y: Numbers, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None) -> Any:
+    """The cross product of vectors of length 3 (or the third component of that, for length 2) along an axis; the others broadcast."""
+    if axis is not None:
+        axisa = axisb = axisc = axis
+    x, y = moveaxis(operand(x), axisa, -1), moveaxis(operand(y), axisb, -1)
+    if shape_of(x)[-1] not in (2, 3) or shape_of(y)[-1] not in (2, 3):
+        raise teach(ShapeError, f"cross: vectors of lengths {shape_of(x)[-1]} and {shape_of(y)[-1]}.", do="give vectors of length 3.")
+    a, b = ([getitem(v, (..., k)) for k in range(shape_of(v)[-1])] for v in (x, y))
+    third = subtract(multiply(a[0], b[1]), multiply(a[1], b[0]))
+    if len(a) == len(b) == 2:
+        return third
+    a2, b2 = (v[2] if len(v) == 3 else None for v in (a, b))
+    first = difference(a[1], b2, a2, b[1])
+    second = difference(a2, b[0], a[0], b2)
+    return moveaxis(stack([first, second, third], axis=-1), -1, axisc)
+
+
+def difference(a: Any, b: Any, c: Any, d: Any) -> Any:
+    """a b - c d, where None is zero."""
+    if a is None or b is None:
+        return negative(multiply(c, d))
+    return multiply(a, b) if c is None or d is None else subtract(multiply(a, b), multiply(c, d))
+
+
+# ---- convolution in one dimension ----------------------------------------------------------------------------------------------
+def full_convolution(x: Any, kernel: Any) -> Any:
+    """All of sum_k x[n - k] kernel[k]: windows of the padded long one times the short one, reversed."""
+    if shape_of(x)[0] < shape_of(kernel)[0]:
+        x, kernel = kernel, x
+    n, k = shape_of(x)[0], shape_of(kernel)[0]
+    zeros = np.zeros(k - 1, type_of(x).dtype)
+    padded = concatenate([zeros, x, zeros]) if k > 1 else x
+    windows = getitem(padded, np.arange(n + k - 1)[:, None] + np.arange(k))
+    return matmul(windows, flip(kernel))
+
+
+def centred(y: Any, n: int, k: int, mode: str, shift: int = 0) -> Any:
+    """The part of a full convolution of lengths n and k that ``mode`` asks for."""
+    longer, shorter = max(n, k), min(n, k)
+    if mode == "full":
+        return y
+    start, length = ((shorter - 1) // 2 + shift, longer) if mode == "same" else (shorter - 1, longer - shorter + 1)
+    return along(y, 0, start, start + length)
+
+
+def check_vectors(name: str, x: Any, y: Any, mode: str) -> None:
+    a, b = shape_of(x), shape_of(y)
+    if len(a) != 1 or len(b) != 1 or not a[0] or not b[0] or mode not in ("full", "same", "valid"):
+        raise teach(ShapeError, f"{name}: arrays of shapes {a} and {b}, mode {mode!r}.", do="give two nonempty vectors, and mode full, same or valid.")
+
+
+@eager(np.convolve)
+def convolve(x: Numbers, y: Numbers, mode: str = "full") -> Any:
+    """The convolution of two vectors; ``mode`` is full, same or valid."""
+    x, y = promote(x, y)
+    check_vectors("convolve", x, y, mode)
+    return centred(full_convolution(x, y), shape_of(x)[0], shape_of(y)[0], mode)
+
+
+@eager(np.correlate)
+def correlate(x: Numbers, y: Numbers, mode: str = "valid") -> Any:
+    """The correlation sum_n x[n + k] conj(y[n]) of two vectors; ``mode`` is full, same or valid."""
+    x, y = promote(x, y)
+    check_vectors("correlate", x, y, mode)
+    n, k = shape_of(x)[0], shape_of(y)[0]
+    shift = 1 if mode == "same" and n < k and n % 2 == 0 else 0
+    return centred(full_convolution(x, flip(conjugate(y))), n, k, mode, shift)
+
+
+def any_true(x: Any, axes: tuple[int, ...]) -> Any:
+    """Whether any is true over ``axes``: the sum of bools."""
+    return ReduceOr(axes)(x) if axes else x
+
+
+def total(x: Any, axes: tuple[int, ...]) -> Any:
+    """The sum over ``axes`` in the dtype of ``x``; of bools, whether any is true."""
+    dtype = type_of(x).dtype
+    return any_true(x, axes) if dtype.kind == "b" else sum(x, axes, dtype) if axes else x

@@ -1,0 +1,115 @@
+"""NumPy's own functions called with tracers: ``np.sin(x)``, ``np.sum(x)``, ``np_array @ x`` find their way here.
+
+`call_ufunc` and `call_function` are what ``Tracer.__array_ufunc__`` and ``Tracer.__array_function__`` call. The table from NumPy's
+function objects to ours is made at the first call, by name. What has no entry is refused, with what to write instead.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+
+from ..core.errors import UnsupportedFunctionError, teach
+from ..core.operators import surface
+from .promotion import operand, refuse_arguments, shape_of
+
+__all__ = ["call_function", "call_ufunc", "provide_ufuncs"]
+
+Function = Callable[..., Any]
+
+REDUCE = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min", "logical_and": "all", "logical_or": "any"}
+ACCUMULATE = {"add": "cumsum", "multiply": "cumprod", "maximum": "cummax", "minimum": "cummin"}
+
+INSTEAD = {
+    "copyto": "write x = cotan.numpy.where(mask, values, x).",
+    "fill_diagonal": "write x = x.at[i, i].set(v) with i = cotan.numpy.arange(n).",
+    "place": "write x = cotan.numpy.where(mask, values, x).",
+    "put": "write x = x.at[indices].set(values).",
+    "put_along_axis": "write x = x.at[indices].set(values).",
+    "putmask": "write x = cotan.numpy.where(mask, values, x).",
+}
+"""What to write instead of functions that change an array in place."""
+
+provided: dict[str, Function] = {}
+
+
+def provide_ufuncs(functions: Mapping[str, Function]) -> None:
+    """Trace ufuncs of other packages (scipy.special) with these names by these functions."""
+    provided.update(functions)
+
+
+def call_ufunc(ufunc: Any, method: str, inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """``ufunc.method(*inputs, **kwargs)``, of which an input is traced.
+
+    Raises
+    ------
+    UnsupportedFunctionError
+        There is no such function here.
+    ArgumentTypeError
+        An argument (out=, where=) that a traced function cannot have.
+    """
+    name: str = ufunc.__name__
+    if "out" in kwargs and any(array is not None for array in kwargs["out"]):
+        raise teach(
+            UnsupportedFunctionError,
+            f"np.{name} with out=: a traced result cannot be written into a NumPy array.",
+            do="write a = a + x instead of a += x; to fill an array write a = a.at[i].add(x) with a from cotan.numpy.",
+        )
+    function = getattr(surface(), name, None) if getattr(np, name, None) is ufunc else provided.get(name)
+    if method == "__call__":
+        if function is None:
+            refuse_function(f"np.{name}" if hasattr(np, name) else name, name)
+        return function(*inputs, **kwargs)
+    if method == "reduce" and name in REDUCE:
+        return getattr(surface(), REDUCE[name])(*inputs, **{"axis": 0, **kwargs})
+    if method == "accumulate" and name in ACCUMULATE:
+        return getattr(surface(), ACCUMULATE[name])(*inputs, **{"axis": 0, **kwargs})
+    if method == "outer" and function is not None:
+        x, y = map(operand, inputs)
+        count = len(shape_of(y))
+        return function(x[(..., *[None] * count)] if count else x, y, **kwargs)
+    instead = f"write x = x.at[indices].{name}(values)." if method == "at" else "write it with sums, products or cotan.lax.scan."
+    raise teach(UnsupportedFunctionError, f"np.{name}.{method} of a traced array.", do=instead)
+
+
+def call_function(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """``function(*args, **kwargs)`` for a function of NumPy, of which an argument is (or holds) a traced array.
+
+    Raises
+    ------
+    UnsupportedFunctionError
+        There is no such function here.
+    """
+    ours = table().get(function)
+    if ours is None:
+        module = getattr(function, "__module__", "numpy").removeprefix("numpy").lstrip(".")
+        refuse_function(f"np.{module + '.' if module else ''}{function.__name__}", function.__name__)
+    if kwargs.get("out") is not None:
+        refuse_arguments(function.__name__, ("out",))
+    return ours(*args, **kwargs)
+
+
+_table: dict[Any, Function] = {}
+
+
+def table() -> dict[Any, Function]:
+    """From NumPy's functions to ours."""
+    if not _table:
+        module = surface()
+        for theirs, ours in ((np, module), (np.linalg, module.linalg)):
+            for name in ours.__all__:
+                function = getattr(theirs, name, None)
+                if callable(function) and not isinstance(function, type):
+                    _table[function] = getattr(ours, name)
+    return _table
+
+
+def refuse_function(full_name: str, name: str) -> NoReturn:
+    """Raise: this function has no traced form."""
+    names = {function.__name__ for function in table().values()} | set(provided)
+    near = [f"cotan.numpy.{other}" for other in difflib.get_close_matches(name, sorted(names), 3, 0.75)]
+    instead = INSTEAD.get(name, (f"use {' or '.join(near)}; or " if near else "") + "compute it on concrete values outside, or give it rules with cotan.custom_jvp.")
+    raise teach(UnsupportedFunctionError, f"{full_name} cannot be traced.", do=instead)

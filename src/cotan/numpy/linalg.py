@@ -1,0 +1,301 @@
+"""``cotan.numpy.linalg``: linear algebra under NumPy's names. Stacks of matrices everywhere; integers become float64."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..core.errors import ArgumentError, ShapeError, UnsupportedFunctionError, teach
+from ..core.tracing import BOOL, type_of
+from ..ops import linalg as ops, logic
+from .contraction import cross, matmul, outer, tensordot, vecdot
+from .creation import diagonal, trace
+from .elementwise import abs, conjugate, divide, multiply, power, square
+from .promotion import Numbers, broadcast_shapes, canonical_axis, convert_to, eager, has_tracer, operand, promote, result_dtype, shape_of, size_of, spread_to, strong, wrap
+from .reduction import max, min, safe_sqrt, sum
+from .shape import broadcast_to, matrix_transpose, moveaxis, reshape
+
+__all__ = [
+    "LinAlgError", "cholesky", "cond", "cross", "det", "diagonal", "eig", "eigh", "eigvals", "eigvalsh", "inv", "lstsq", "matmul", "matrix_norm",
+    "matrix_power", "matrix_rank", "matrix_transpose", "multi_dot", "norm", "outer", "pinv", "qr", "slogdet", "solve", "svd", "svdvals",
+    "tensordot", "trace", "vecdot", "vector_norm",
+]  # fmt: skip
+
+LinAlgError = np.linalg.LinAlgError
+
+
+class SVDResult(NamedTuple):
+    """U, S, Vh of a singular value decomposition."""
+
+    U: Any
+    S: Any
+    Vh: Any
+
+
+def matrices(name: str, *xs: Any, square: bool = False) -> list[Any]:
+    """Operands as floating or complex stacks of matrices.
+
+    Raises
+    ------
+    ShapeError
+        One is no matrix, or not square where it must be.
+    """
+    operands = [operand(x) for x in xs]
+    for x in operands:
+        shape = shape_of(x)
+        if len(shape) < 2 or (square and shape[-1] != shape[-2]):
+            raise teach(ShapeError, f"{name}: an array of shape {shape}.", do=f"give a {'square ' if square else ''}matrix, or a stack of them.")
+    dtype = result_dtype(*operands)
+    dtype = dtype if dtype.kind in "fc" else np.dtype(np.float64)
+    return [convert_to(x, dtype) for x in operands]
+
+
+@eager(np.linalg.cholesky)
+def cholesky(a: Numbers, /, *, upper: bool = False) -> Any:
+    """The lower triangular L with a = L L^H of Hermitian positive definite matrices (of which the lower triangle is read); or L^H."""
+    (a,) = matrices("cholesky", a, square=True)
+    factor = ops.cholesky(conjugate(matrix_transpose(a)) if upper else a)
+    return conjugate(matrix_transpose(factor)) if upper else factor
+
+
+@eager(np.linalg.solve)
+def solve(a: Numbers, b: Numbers, /) -> Any:
+    """x with a @ x = b, for square a (..., n, n); b is a vector (n,) or a stack of matrices (..., n, k).
+
+    Raises
+    ------
+    ShapeError
+        The shapes do not fit.
+    """
+    b = operand(b)
+    vector = len(shape_of(b)) == 1
+    a, b = matrices("solve", a, reshape(b, (-1, 1)) if vector else b)
+    matrices("solve", a, square=True)
+    if shape_of(a)[-1] != shape_of(b)[-2]:
+        raise teach(ShapeError, f"solve: a of shape {shape_of(a)}, b of shape {shape_of(b)[:-1] if vector else shape_of(b)}.", do="b must have as many rows as a.")
+    lead = broadcast_shapes("solve", [shape_of(a)[:-2], shape_of(b)[:-2]])
+    a, b = (spread_to(x, (*lead, *shape_of(x)[-2:]), shape_of(x)) for x in (a, b))
+    x = ops.solve(a, b)
+    return x[..., 0] if vector else x
+
+
+@eager(np.linalg.inv)
+def inv(a: Numbers, /) -> Any:
+    """The inverse of square matrices. To solve equations, `solve` is faster and more exact."""
+    (a,) = matrices("inv", a, square=True)
+    t = type_of(a)
+    return ops.solve(a, broadcast_to(np.eye(t.shape[-1], dtype=t.dtype), t.shape))
+
+
+def svd(a: Numbers, /, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False) -> Any:
+    """(U, S, Vh) with a = U diag(S) Vh, S descending; S alone if not ``compute_uv``. Traced matrices that are not square need
+    full_matrices=False.
+    """
+    if not has_tracer(a):
+        result = np.linalg.svd(a, full_matrices, compute_uv, hermitian)
+        return SVDResult(*map(wrap, result)) if compute_uv else wrap(result)
+    (a,) = matrices("svd", a)
+    m, n = shape_of(a)[-2:]
+    if compute_uv and full_matrices and m != n:
+        raise teach(UnsupportedFunctionError, f"svd: full_matrices=True of a traced array of shape {shape_of(a)}.", do="write svd(a, full_matrices=False).")
+    u, s, vh = ops.svd(a)
+    return SVDResult(u, s, vh) if compute_uv else s
+
+
+def svdvals(a: Numbers, /) -> Any:
+    """The singular values, descending."""
+    return svd(a, compute_uv=False)
+
+
+@eager(np.linalg.pinv)
+def pinv(a: Numbers, /, rcond: Any = None, hermitian: bool = False, *, rtol: Any = None) -> Any:
+    """The Moore-Penrose inverse; singular values up to ``rtol`` (default 1e-15) times the largest count as zero."""
+    (a,) = matrices("pinv", a)
+    u, s, vh = ops.svd(a)
+    limit = multiply(1e-15 if rcond is None and rtol is None else rtol if rcond is None else rcond, max(s, -1, keepdims=True))
+    small = s <= limit
+    one = type_of(s).dtype.type(1)
+    inverse = logic.select(small, type_of(s).dtype.type(0), divide(one, logic.select(small, one, s)))
+    return matmul(multiply(conjugate(matrix_transpose(vh)), inverse[..., None, :]), conjugate(matrix_transpose(u)))
+
+
+# ---- norms -----------------------------------------------------------------------------------------------------------------------
+def floating(x: Any) -> Any:
+    """``x`` floating or complex."""
+    x = strong(operand(x))
+    return x if type_of(x).dtype.kind in "fc" else convert_to(x, np.dtype(np.float64))
+
+
+def sum_of_squares(x: Any, axis: Any, keepdims: bool) -> Any:
+    """The sum of |x|^2."""
+    return sum(multiply(x, conjugate(x)).real if type_of(x).dtype.kind == "c" else square(x), axis, keepdims=keepdims)
+
+
+def of_vectors(x: Any, ord: Any, axis: Any, keepdims: bool) -> Any:
+    """The norm ``ord`` of vectors along ``axis``."""
+    if ord is None or ord == 2:
+        return safe_sqrt(sum_of_squares(x, axis, keepdims))
+    size = abs(x)
+    if ord == np.inf:
+        return max(size, axis, keepdims=keepdims)
+    if ord == -np.inf:
+        return min(size, axis, keepdims=keepdims)
+    if ord == 0:
+        return convert_to(sum(convert_to(x, BOOL), axis, keepdims=keepdims), type_of(size).dtype)
+    if ord == 1:
+        return sum(size, axis, keepdims=keepdims)
+    if isinstance(ord, str):
+        raise teach(ArgumentError, f"norm: order {ord!r} of vectors.", do="give a number; 'fro' and 'nuc' are norms of matrices (two axes).")
+    return power(sum(power(size, ord), axis, keepdims=keepdims), 1.0 / ord)
+
+
+def of_matrices(x: Any, ord: Any, axes: tuple[int, int], keepdims: bool) -> Any:
+    """The norm ``ord`` of matrices along two axes."""
+    rows, columns = axes
+    if ord is None or ord == "fro":
+        return safe_sqrt(sum_of_squares(x, axes, keepdims))
+    if ord in (1, -1, np.inf, -np.inf):
+        summed, kept = (rows, columns) if ord in (1, -1) else (columns, rows)
+        sizes = sum(abs(x), summed, keepdims=True)
+        y = (max if ord > 0 else min)(sizes, kept, keepdims=True)
+    elif ord in (2, -2, "nuc"):
+        s = svdvals(moveaxis(x, axes, (-2, -1)))
+        y = sum(s, -1) if ord == "nuc" else s[..., 0] if ord == 2 else s[..., -1]
+        shape = shape_of(x)
+        return reshape(y, [1 if k in axes else n for k, n in enumerate(shape)]) if keepdims else y
+    else:
+        raise teach(ArgumentError, f"norm: order {ord!r} of matrices.", do="give 'fro', 'nuc', inf, -inf, 1, -1, 2 or -2.")
+    return y if keepdims else reshape(y, [n for k, n in enumerate(shape_of(y)) if k not in axes])
+
+
+@eager(np.linalg.norm)
+def norm(x: Numbers, ord: Any = None, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Any:
+    """The norm ``ord`` of vectors (one axis) or matrices (two); of the flat array for ord None and axis None.
+
+    The derivative of the 2-norm (and of the Frobenius norm) at 0 is 0.
+    """
+    x = floating(x)
+    shape = shape_of(x)
+    if axis is None and ord is None:
+        y = safe_sqrt(sum_of_squares(x, None, False))
+        return reshape(y, (1,) * len(shape)) if keepdims else y
+    axes = tuple(range(len(shape))) if axis is None else tuple(canonical_axis("norm", k, len(shape)) for k in (axis if isinstance(axis, tuple) else (axis,)))
+    if len(axes) == 1:
+        return of_vectors(x, ord, axes[0], keepdims)
+    if len(axes) != 2:
+        raise teach(ShapeError, f"norm: {len(axes)} axes of an array of shape {shape}.", do="give one axis (vectors) or two (matrices).")
+    return of_matrices(x, ord, (axes[0], axes[1]), keepdims)
+
+
+@eager(np.linalg.vector_norm)
+def vector_norm(x: Numbers, /, *, axis: int | tuple[int, ...] | None = None, keepdims: bool = False, ord: Any = 2) -> Any:
+    """The norm ``ord`` over ``axis`` (one, several, or all if None) as one vector."""
+    return of_vectors(floating(x), ord, axis, keepdims)
+
+
+@eager(np.linalg.matrix_norm)
+def matrix_norm(x: Numbers, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
+    """The norm ``ord`` of matrices in the last two axes."""
+    n = len(shape_of(x))
+    return of_matrices(floating(x), ord, (n - 2, n - 1), keepdims)
+
+
+@eager(np.linalg.cond)
+def cond(x: Numbers, p: Any = None) -> Any:
+    """The condition number: of ``p`` None or 2, the ratio of the extreme singular values; else norm(x, p) norm(inv(x), p)."""
+    if p is None or p in (2, -2):
+        s = svdvals(x)
+        return divide(s[..., -1], s[..., 0]) if p == -2 else divide(s[..., 0], s[..., -1])
+    return multiply(norm(x, p, (-2, -1)), norm(inv(x), p, (-2, -1)))
+
+
+# ---- products --------------------------------------------------------------------------------------------------------------------
+@eager(np.linalg.matrix_power)
+def matrix_power(a: Numbers, n: int) -> Any:
+    """The ``n``-th power of square matrices, by squaring; negative powers of the inverse."""
+    a = operand(a)
+    matrices("matrix_power", a, square=True)
+    if n == 0:
+        t = type_of(a)
+        return broadcast_to(np.eye(t.shape[-1], dtype=t.dtype), t.shape)
+    if n < 0:
+        a, n = inv(a), -n
+    result: Any = None
+    for bit in bin(n)[2:]:
+        result = a if result is None else matmul(result, result)
+        if bit == "1" and result is not a:
+            result = matmul(result, a)
+    return result
+
+
+@eager(np.linalg.multi_dot)
+def multi_dot(arrays: Sequence[Numbers]) -> Any:
+    """The product of several matrices (the first and last may be vectors), in the order that costs least."""
+    parts = promote(*arrays)
+    first, last = len(shape_of(parts[0])) == 1, len(shape_of(parts[-1])) == 1
+    parts[0] = reshape(parts[0], (1, -1)) if first else parts[0]
+    parts[-1] = reshape(parts[-1], (-1, 1)) if last else parts[-1]
+    y = chain(parts, chain_order([shape_of(x) for x in parts]), 0, len(parts) - 1)
+    return reshape(y, shape_of(y)[first : len(shape_of(y)) - last])
+
+
+def chain_order(shapes: Sequence[tuple[int, ...]]) -> dict[tuple[int, int], int]:
+    """Where to split each run of matrices: the dynamic programme of Cormen et al., section 15.2."""
+    sizes = [shapes[0][0], *[shape[1] for shape in shapes]]
+    cost = {(k, k): 0 for k in range(len(shapes))}
+    split: dict[tuple[int, int], int] = {}
+    for width in range(1, len(shapes)):
+        for i in range(len(shapes) - width):
+            j = i + width
+            options = [(cost[i, k] + cost[k + 1, j] + size_of((sizes[i], sizes[k + 1], sizes[j + 1])), k) for k in range(i, j)]
+            cost[i, j], split[i, j] = sorted(options)[0]
+    return split
+
+
+def chain(parts: Sequence[Any], split: dict[tuple[int, int], int], i: int, j: int) -> Any:
+    """The product of the matrices i to j, split as ``split`` says."""
+    return parts[i] if i == j else matmul(chain(parts, split, i, split[i, j]), chain(parts, split, split[i, j] + 1, j))
+
+
+# ---- not differentiable here -------------------------------------------------------------------------------------------------------
+def untraced(numpy_function: Callable[..., Any], sentence: str) -> Callable[..., Any]:
+    """A function that has no op yet: NumPy's for concrete arrays, refused for tracers."""
+    name: str = numpy_function.__name__
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        for x in (*args, *kwargs.values()):
+            if has_tracer(x):
+                raise teach(
+                    UnsupportedFunctionError,
+                    f"linalg.{name} cannot be traced.",
+                    do="write it with cholesky, solve or svd; or compute it on concrete values outside.",
+                )
+        return wrap(numpy_function(*args, **kwargs))
+
+    call.__name__ = call.__qualname__ = name
+    call.__module__ = "cotan.numpy.linalg"
+    call.__doc__ = f"{sentence} Of concrete arrays only.\n"
+    return call
+
+
+det = untraced(np.linalg.det, "The determinant.")
+slogdet = untraced(np.linalg.slogdet, "The sign and the logarithm of the determinant.")
+eig = untraced(np.linalg.eig, "Eigenvalues and eigenvectors.")
+eigh = untraced(np.linalg.eigh, "Eigenvalues and eigenvectors of Hermitian matrices.")
+eigvals = untraced(np.linalg.eigvals, "Eigenvalues.")
+eigvalsh = untraced(np.linalg.eigvalsh, "Eigenvalues of Hermitian matrices.")
+qr = untraced(np.linalg.qr, "The QR factorization.")
+lstsq = untraced(np.linalg.lstsq, "Least squares.")
+
+
+@eager(np.linalg.matrix_rank)
+def matrix_rank(a: Numbers, tol: Any = None, hermitian: bool = False, *, rtol: Any = None) -> Any:
+    """The number of singular values above ``tol``, or above ``rtol`` (default max(M, N) eps) times the largest."""
+    (a,) = matrices("matrix_rank", a)
+    s = svdvals(a)
+    m, n = shape_of(a)[-2:]
+    relative = (m if m > n else n) * float(np.finfo(type_of(s).dtype).eps) if rtol is None else rtol
+    limit = multiply(max(s, -1, keepdims=True), relative) if tol is None else tol
+    return sum(s > limit, -1)

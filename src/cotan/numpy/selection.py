@@ -1,0 +1,316 @@
+"""Choices, rounding, parts of complex numbers, comparisons of whole arrays, and polynomials."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import ArgumentError, teach
+from ..core.tracing import Tracer, type_of
+from ..ops import casting, logic, ordering, transcendental
+from ..ops.arithmetic import constant_of, div, mul, one_like, zero_like
+from ..ops.families import fill_shape
+from ..ops.special import BesselI
+from .contraction import convolve
+from .creation import zeros
+from .elementwise import abs, add, arctan2, equal, isfinite, isnan, less_equal, maximum, minimum, multiply, subtract
+from .promotion import Numbers, as_bool, broadcast_all, convert_to, eager, from_nested, has_tracer, operand, promote, result_dtype, shape_of, spread_to, strong, wrap
+from .reduction import all, cumsum, diff
+from .shape import along, concatenate
+from .sorting import nonzero
+
+__all__ = [
+    "allclose", "angle", "around", "array_equal", "array_equiv", "clip", "fix", "i0", "imag", "isclose", "iscomplex", "iscomplexobj", "isneginf",
+    "isposinf", "isreal", "isrealobj", "isscalar", "nan_to_num", "piecewise", "polyadd", "polyder", "polyint", "polymul", "polysub", "polyval", "real",
+    "real_if_close", "round", "select", "sinc", "unwrap", "where",
+]  # fmt: skip
+
+MISSING: Any = object()
+
+
+# ---- choices -------------------------------------------------------------------------------------------------------------------
+def where(condition: Numbers, x: Numbers = MISSING, y: Numbers = MISSING, /) -> Any:
+    """``x`` where ``condition`` is nonzero, else ``y``; all three broadcast. With the condition alone, `nonzero` of it.
+
+    The derivative of the case that is not chosen is zero, also where that is infinite.
+    """
+    if x is MISSING or y is MISSING:
+        if x is not y:
+            raise teach(ArgumentError, "where: either both or neither of x and y should be given.", do="write where(condition, x, y).")
+        return nonzero(condition)
+    if type(condition) is not Tracer and not has_tracer(x) and not has_tracer(y) and not has_tracer(condition):
+        return wrap(np.where(condition, x, y))
+    a, b = promote(x, y)
+    condition, a, b = broadcast_all("where", [as_bool(condition), a, b])
+    return logic.select(condition, a, b)
+
+
+@eager(np.select)
+def select(condlist: Sequence[Numbers], choicelist: Sequence[Numbers], default: Numbers = 0) -> Any:
+    """The choice of the first condition that holds, elementwise; ``default`` where none does. All broadcast."""
+    if len(condlist) != len(choicelist) or not condlist:
+        raise teach(ArgumentError, f"select: {len(condlist)} conditions for {len(choicelist)} choices.", do="give one choice for each condition.")
+    *choices, result = promote(*choicelist, default)
+    parts = broadcast_all("select", [*map(as_bool, condlist), *choices, result])
+    count = len(condlist)
+    result = parts[-1]
+    for condition, choice in zip(parts[count - 1 :: -1], parts[2 * count - 1 : count - 1 : -1], strict=True):
+        result = logic.select(condition, choice, result)
+    return result
+
+
+def piecewise(x: Numbers, condlist: Any, funclist: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
+    """The value of the function (or the constant) whose condition holds; of a last one without condition elsewhere, else 0.
+
+    Every function is called on all of ``x``, and the values chosen (NumPy calls each on its part).
+    """
+    x = strong(operand(x))
+    conditions = condlist if isinstance(condlist, list | tuple) else [condlist]
+    values = [convert_to(operand(f(x, *args, **kwargs) if callable(f) else f), type_of(x).dtype) for f in funclist]
+    default = values.pop() if len(values) > len(conditions) else 0
+    # NumPy lets a later condition win where several hold.
+    y = select(list(conditions)[::-1], values[::-1], convert_to(operand(default), type_of(x).dtype))
+    return y if type(y) is Tracer else wrap(np.asarray(y))
+
+
+@eager(np.clip)
+def clip(x: Numbers, /, min: Numbers | None = None, max: Numbers | None = None) -> Any:
+    """``x`` limited to at least ``min`` and at most ``max`` (None: no limit); all broadcast. At a limit, half of the derivative goes on."""
+    if min is not None:
+        x = maximum(x, min)
+    return x if max is None else minimum(x, max)
+
+
+# ---- rounding --------------------------------------------------------------------------------------------------------------------
+@eager(np.round)
+def round(x: Numbers, /, decimals: int = 0) -> Any:
+    """``x`` rounded to ``decimals`` places, halves to even."""
+    x = strong(operand(x))
+    dtype = type_of(x).dtype
+    if dtype.kind == "b":
+        return convert_to(x, np.dtype(np.float16))
+    if dtype.kind in "iu":
+        if decimals >= 0:
+            return x
+        unit = 10.0**-decimals
+        return convert_to(multiply(ordering.rint(div(convert_to(x, np.dtype(np.float64)), unit)), unit), dtype)
+    if decimals == 0:
+        return ordering.rint(x)
+    unit = constant_of(10.0 ** np.abs(decimals), dtype)
+    return div(ordering.rint(mul(x, unit)), unit) if decimals > 0 else mul(ordering.rint(div(x, unit)), unit)
+
+
+around = round
+
+
+@eager(np.fix)
+def fix(x: Numbers, /) -> Any:
+    """``x`` rounded towards zero."""
+    return ordering.trunc(x)
+
+
+# ---- complex numbers ---------------------------------------------------------------------------------------------------------------
+def real(x: Numbers, /) -> Any:
+    """The real part; of real ``x``, x itself."""
+    if type(x) is not Tracer:
+        return wrap(np.real(from_nested(x))) if not has_tracer(x) else real(from_nested(x))
+    return casting.real(x) if type_of(x).dtype.kind == "c" else x
+
+
+def imag(x: Numbers, /) -> Any:
+    """The imaginary part; of real ``x``, zeros."""
+    if type(x) is not Tracer:
+        return wrap(np.imag(from_nested(x))) if not has_tracer(x) else imag(from_nested(x))
+    t = type_of(x)
+    return casting.imag(x) if t.dtype.kind == "c" else zeros(t.shape, t.dtype)
+
+
+@eager(np.angle)
+def angle(x: Numbers, deg: bool = False) -> Any:
+    """The argument of complex numbers, in radians (``deg``: degrees)."""
+    y = arctan2(imag(x), real(x))
+    return multiply(y, 180 / math.pi) if deg else y
+
+
+@eager(np.isreal)
+def isreal(x: Numbers) -> Any:
+    """Whether the imaginary part is zero."""
+    return equal(imag(x), 0)
+
+
+@eager(np.iscomplex)
+def iscomplex(x: Numbers) -> Any:
+    """Whether the imaginary part is not zero."""
+    return logic.bitwise_not(isreal(x))
+
+
+def iscomplexobj(x: Numbers) -> bool:
+    """Whether ``x`` has a complex dtype."""
+    return type_of(operand(x)).dtype.kind == "c"
+
+
+def isrealobj(x: Numbers) -> bool:
+    """Whether ``x`` has no complex dtype."""
+    return not iscomplexobj(x)
+
+
+def isscalar(x: Any) -> bool:
+    """Whether ``x`` is a scalar: of Python or NumPy, or a traced Python one."""
+    return type_of(x).weak if type(x) is Tracer else bool(np.isscalar(x))
+
+
+@eager(np.real_if_close)
+def real_if_close(x: Numbers, tol: float = 100) -> Any:
+    """A tracer as it is: whether the imaginary part is small is not known."""
+    return x
+
+
+@eager(np.isposinf)
+def isposinf(x: Numbers, /) -> Any:
+    """Whether x is plus infinity."""
+    return equal(x, np.inf)
+
+
+@eager(np.isneginf)
+def isneginf(x: Numbers, /) -> Any:
+    """Whether x is minus infinity."""
+    return equal(x, -np.inf)
+
+
+# ---- elementwise, composed ---------------------------------------------------------------------------------------------------------
+@eager(np.sinc)
+def sinc(x: Numbers, /) -> Any:
+    """sin(pi x) / (pi x), and 1 at 0; all derivatives are exact there."""
+    x = strong(x)
+    dtype = type_of(x).dtype
+    if dtype.kind == "c":
+        at_zero = logic.equal(x, zero_like(x))
+        angle = mul(logic.select(at_zero, one_like(x), x), constant_of(np.pi, dtype))
+        return logic.select(at_zero, one_like(x), div(transcendental.sin(angle), angle))
+    return transcendental.sinc(x if dtype.kind == "f" else convert_to(x, np.dtype(np.float64)))
+
+
+@eager(np.i0)
+def i0(x: Numbers) -> Any:
+    """The modified Bessel function of the first kind and order 0."""
+    return BesselI(0)(convert_to(x, result_dtype(x, 1.0)))
+
+
+@eager(np.nan_to_num)
+def nan_to_num(x: Numbers, copy: bool = True, nan: Numbers = 0.0, posinf: Numbers | None = None, neginf: Numbers | None = None) -> Any:
+    """``x`` with finite numbers for nan and the infinities (the largest and least of the dtype by default)."""
+    x = strong(operand(x))
+    dtype = type_of(x).dtype
+    if dtype.kind not in "fc":
+        return x
+    if dtype.kind == "c":
+        parts = [nan_to_num(part, nan=nan, posinf=posinf, neginf=neginf) for part in (casting.real(x), casting.imag(x))]
+        return casting.complex_(*parts)
+    limits = np.finfo(dtype)
+    values = [convert_to(operand(v), dtype) for v in (nan, limits.max if posinf is None else posinf, limits.min if neginf is None else neginf)]
+    for test, value in zip((logic.isnan(x), logic.equal(x, dtype.type(np.inf)), logic.equal(x, dtype.type(-np.inf))), values, strict=True):
+        x = logic.select(test, value if shape_of(value) == () else spread_to(value, shape_of(x), shape_of(value)), x)
+    return x
+
+
+@eager(np.unwrap)
+def unwrap(p: Numbers, discont: float | None = None, axis: int = -1, *, period: float = 2 * math.pi) -> Any:
+    """``p`` with jumps of more than half a ``period`` along ``axis`` made up for by multiples of it."""
+    x = convert_to(strong(operand(p)), result_dtype(p, 1.0))
+    k = axis % len(shape_of(x))
+    steps = diff(x, 1, k)
+    half = period / 2
+    wrapped = subtract((steps + half) % period, half)
+    wrapped = where((equal(wrapped, -half)) & (steps > 0), half, wrapped)
+    correction = where(abs(steps) < (half if discont is None else discont), 0.0, subtract(wrapped, steps))
+    n = shape_of(x)[k]
+    return concatenate([along(x, k, 0, 1), add(along(x, k, 1, n), cumsum(correction, k))], k)
+
+
+# ---- whole arrays compared ---------------------------------------------------------------------------------------------------------
+@eager(np.isclose)
+def isclose(x: Numbers, y: Numbers, rtol: Numbers = 1e-05, atol: Numbers = 1e-08, equal_nan: bool = False) -> Any:
+    """Whether |x - y| <= atol + rtol |y|, elementwise; infinities of one sign are close."""
+    near = less_equal(abs(subtract(x, y)), add(atol, multiply(rtol, abs(y)))) & isfinite(y)
+    close = near | equal(x, y)
+    return close | (isnan(x) & isnan(y)) if equal_nan else close
+
+
+@eager(np.allclose)
+def allclose(x: Numbers, y: Numbers, rtol: Numbers = 1e-05, atol: Numbers = 1e-08, equal_nan: bool = False) -> Any:
+    """Whether all elements are close; a 0-d bool array when traced."""
+    return all(isclose(x, y, rtol, atol, equal_nan))
+
+
+@eager(np.array_equal)
+def array_equal(x: Numbers, y: Numbers, equal_nan: bool = False) -> Any:
+    """Whether shapes and elements are equal."""
+    x, y = operand(x), operand(y)
+    if shape_of(x) != shape_of(y):
+        return False
+    same = equal(x, y)
+    return all(same | (isnan(x) & isnan(y)) if equal_nan else same)
+
+
+@eager(np.array_equiv)
+def array_equiv(x: Numbers, y: Numbers) -> Any:
+    """Whether the arrays broadcast to equal ones."""
+    return all(equal(x, y))
+
+
+# ---- polynomials: coefficients from the highest power, as NumPy's poly1d -------------------------------------------------------------
+@eager(np.polyval)
+def polyval(p: Numbers, x: Numbers) -> Any:
+    """The polynomial with coefficients ``p``, highest power first, at ``x``, by Horner's rule."""
+    p, x = operand(p), operand(x)
+    y: Any = multiply(x, 0) if shape_of(p)[0] == 0 else fill_shape(convert_to(p[0], result_dtype(p, x)), x)
+    for k in range(1, shape_of(p)[0]):
+        y = add(multiply(y, x), p[k])
+    return y
+
+
+def polynomial_sum(numpy_function: Any, combine: Callable[..., Any], sentence: str) -> Any:
+    """polyadd or polysub."""
+
+    @eager(numpy_function)
+    def call(a1: Numbers, a2: Numbers) -> Any:
+        a, b = (operand(v).reshape(-1) for v in promote(a1, a2))
+        n = max(shape_of(a)[0], shape_of(b)[0])
+        a, b = (concatenate([np.zeros(n - shape_of(v)[0], v.dtype), v]) if shape_of(v)[0] < n else v for v in (a, b))
+        return combine(a, b)
+
+    call.__name__ = call.__qualname__ = numpy_function.__name__
+    call.__doc__ = sentence
+    return call
+
+
+polyadd = polynomial_sum(np.polyadd, add, "The sum of two polynomials.")
+polysub = polynomial_sum(np.polysub, subtract, "The difference of two polynomials.")
+
+
+@eager(np.polymul)
+def polymul(a1: Numbers, a2: Numbers) -> Any:
+    """The product of two polynomials."""
+    return convolve(a1, a2)
+
+
+@eager(np.polyder)
+def polyder(p: Numbers, m: int = 1) -> Any:
+    """The ``m``-th derivative of a polynomial."""
+    for _ in range(m):
+        n = shape_of(p)[0]
+        p = multiply(p[:-1], np.arange(n - 1, 0, -1))
+    return p
+
+
+@eager(np.polyint)
+def polyint(p: Numbers, m: int = 1, k: Any = None) -> Any:
+    """The ``m``-th antiderivative of a polynomial, with constants ``k`` (zero if None)."""
+    constants = [0.0] * m if k is None else [k] * m if np.ndim(k) == 0 else list(k)
+    for constant in constants:
+        n = shape_of(p)[0]
+        p = concatenate([multiply(p, 1.0 / np.arange(n, 0, -1)), operand([constant])])
+    return p

@@ -1,0 +1,232 @@
+"""Sorting, searching and sets. What has a shape that depends on values is computed for concrete arrays only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import ArgumentError, TracerConversionError, teach
+from ..core.tracing import Tracer, type_of
+from ..ops import logic, searching, sorting as ops
+from ..ops.movement import reshape as reshape_op, reverse
+from .creation import zeros
+from .elementwise import add, divide, equal, subtract
+from .indexing import take, take_along_axis
+from .promotion import Numbers, canonical_axis, convert_to, eager, has_tracer, operand, promote, shape_of, spread_to, strong, wrap
+from .reduction import any, sum
+from .shape import concatenate, reshape
+
+__all__ = [
+    "argpartition", "argsort", "argwhere", "bincount", "digitize", "flatnonzero", "histogram", "histogram_bin_edges", "interp", "intersect1d",
+    "isin", "lexsort", "nonzero", "partition", "searchsorted", "setdiff1d", "setxor1d", "sort", "sort_complex", "trim_zeros", "union1d", "unique",
+    "unique_all", "unique_counts", "unique_inverse", "unique_values",
+]  # fmt: skip
+
+
+# ---- sorting -------------------------------------------------------------------------------------------------------------------
+def flat_or_axis(name: str, x: Any, axis: int | None) -> tuple[Any, int]:
+    """``x`` flattened and axis 0 if ``axis`` is None, else ``x`` and the axis from 0 on."""
+    if axis is None:
+        return reshape_op(x, (type_of(x).size,)), 0
+    return x, canonical_axis(name, axis, len(shape_of(x)))
+
+
+def sort(x: Numbers, axis: int | None = -1, kind: str | None = None, *, stable: bool | None = None, descending: bool = False) -> Any:
+    """``x`` in ascending order (``descending``: the reverse) along ``axis``, flattened if None; nan last. Any ``kind`` is stable."""
+    if not has_tracer(x):
+        y = np.sort(x, axis, kind="stable")
+        return wrap(np.flip(y, axis if axis is not None else 0) if descending else y)
+    y, k = flat_or_axis("sort", operand(x), axis)
+    y = ops.sort(y, k)
+    return reverse(y, (k,)) if descending else y
+
+
+def argsort(x: Numbers, axis: int | None = -1, kind: str | None = None, *, stable: bool | None = None, descending: bool = False) -> Any:
+    """The indices that sort ``x`` along ``axis`` (flattened if None); equal elements stay in order, also ``descending``."""
+    if not has_tracer(x):
+        if not descending:
+            return wrap(np.argsort(x, axis, kind="stable"))
+        x = np.asarray(x)
+    y, k = flat_or_axis("argsort", operand(x), axis)
+    if not descending:
+        return searching.argsort(y, k)
+    n = shape_of(y)[k]
+    order = reverse(searching.argsort(reverse(y, (k,)), k), (k,))  # reversed twice, so that equal elements stay in order
+    return subtract(n - 1, order) if type(order) is Tracer else wrap(n - 1 - np.asarray(order))
+
+
+@eager(np.partition)
+def partition(x: Numbers, kth: int, axis: int | None = -1) -> Any:
+    """``x`` with its ``kth`` element in its sorted place, smaller ones before: the whole axis is sorted."""
+    return sort(x, axis)
+
+
+@eager(np.argpartition)
+def argpartition(x: Numbers, kth: int, axis: int | None = -1) -> Any:
+    """The indices that partition ``x``: those that sort it."""
+    return argsort(x, axis)
+
+
+@eager(np.sort_complex)
+def sort_complex(x: Numbers) -> Any:
+    """``x`` as complex numbers in ascending order along the last axis."""
+    return sort(convert_to(operand(x), np.result_type(type_of(x).dtype, np.complex64)))
+
+
+@eager(np.lexsort)
+def lexsort(keys: Any, axis: int = -1) -> Any:
+    """The indices that sort by the last of ``keys``, then by the one before it, and so on."""
+    order: Any = None
+    for key in keys:
+        key = operand(key)
+        step = argsort(key if order is None else take_along_axis(key, order, axis), axis)
+        order = step if order is None else take_along_axis(order, step, axis)
+    return order
+
+
+# ---- searching -----------------------------------------------------------------------------------------------------------------
+@eager(np.searchsorted)
+def searchsorted(x: Numbers, v: Numbers, /, side: str = "left", sorter: Numbers | None = None) -> Any:
+    """Where to insert ``v`` in the ascending 1-d ``x``, before (left) or behind (right) equal elements; int64."""
+    x, v = promote(x, v)
+    if side not in ("left", "right"):
+        raise teach(ArgumentError, f"searchsorted: side {side!r}.", do="give 'left' or 'right'.")
+    if sorter is not None:
+        x = take(x, operand(sorter))
+    if type_of(x).dtype.kind == "b":
+        x, v = convert_to(x, np.dtype(np.uint8)), convert_to(v, np.dtype(np.uint8))
+    return searching.searchsorted(x, v, side)
+
+
+@eager(np.digitize)
+def digitize(x: Numbers, bins: Numbers, right: bool = False) -> Any:
+    """The index of the bin of each element, for concrete monotonic ``bins`` or traced ascending ones."""
+    bins = operand(bins)
+    side = "left" if right else "right"
+    if type(bins) is not Tracer and len(bins) > 1 and bins[0] > bins[-1]:
+        return subtract(len(bins), searchsorted(bins[::-1], x, "right" if right else "left"))
+    return searchsorted(bins, x, side)
+
+
+@eager(np.interp)
+def interp(x: Numbers, xp: Numbers, fp: Numbers, left: Numbers | None = None, right: Numbers | None = None, period: Numbers | None = None) -> Any:
+    """Linear interpolation at ``x`` of the points (xp, fp), xp ascending; ``left`` and ``right`` beyond the ends (default fp's ends).
+
+    Differentiable in x, xp and fp; the derivative in x is the slope of the piece that starts at or before it, and 0 beyond the ends.
+    """
+    wide = np.result_type(np.float64, type_of(operand(fp)).dtype)
+    x, xp = (convert_to(operand(v), np.dtype(np.float64)) for v in (x, xp))
+    fp = convert_to(operand(fp), wide)
+    if period is not None:
+        x, xp, fp = wrapped(x, xp, fp, period)
+        left = right = None
+    n = shape_of(xp)[0]
+    first, last = fp[0], fp[n - 1]
+    low, high = xp[0], xp[n - 1]
+    if n == 1:
+        inside = spread_to(first, shape_of(x), ())
+    else:
+        piece = np.clip(subtract(searchsorted(xp, x, "right"), 1), 0, n - 2)
+        x0, f0 = take(xp, piece), take(fp, piece)
+        slope = divide(subtract(take(fp, add(piece, 1)), f0), subtract(take(xp, add(piece, 1)), x0))
+        inside = add(slope * subtract(x, x0), f0)
+    below, above = (end if given is None else convert_to(operand(given), wide) for end, given in ((first, left), (last, right)))
+    shape = shape_of(x)
+    y = logic.select(logic.greater(x, filled_like(high, shape)), filled_like(above, shape), inside)
+    y = logic.select(logic.equal(x, filled_like(high, shape)), filled_like(last, shape), y)
+    y = logic.select(logic.less(x, filled_like(low, shape)), filled_like(below, shape), y)
+    return logic.select(logic.isnan(x), convert_to(x, wide), y)
+
+
+def filled_like(value: Any, shape: tuple[int, ...]) -> Any:
+    """A scalar at every index of ``shape``."""
+    return spread_to(value, shape, ()) if shape else value
+
+
+def wrapped(x: Any, xp: Any, fp: Any, period: Any) -> tuple[Any, Any, Any]:
+    """x, xp and fp of one period, sorted, with the last point before and the first one behind."""
+    x, xp = x % period, xp % period
+    order = argsort(xp)
+    xp, fp = take(xp, order), take(fp, order)
+    return x, concatenate([xp[-1:] - period, xp, xp[:1] + period]), concatenate([fp[-1:], fp, fp[:1]])
+
+
+@eager(np.isin)
+def isin(x: Numbers, test_elements: Numbers, assume_unique: bool = False, invert: bool = False, *, kind: str | None = None) -> Any:
+    """Whether each element of ``x`` is among ``test_elements`` (``invert``: is not)."""
+    x, test = strong(operand(x)), reshape(operand(test_elements), -1)
+    found = any(equal(reshape_op(x, (*shape_of(x), 1)), test), -1)
+    return logic.bitwise_not(found) if invert else found
+
+
+@eager(np.bincount)
+def bincount(x: Numbers, weights: Numbers | None = None, minlength: int = 0, *, length: int | None = None) -> Any:
+    """How often each integer from 0 occurs in ``x`` (or the sum of its ``weights``). Traced x needs ``length``, the length of the result."""
+    x = operand(x)
+    if length is None:
+        if type(x) is Tracer:
+            refuse_unknown("bincount", x, "give length=, the length of the result.")
+        length = max(int(x.max(initial=-1)) + 1, minlength)
+    values = np.int64(1) if weights is None else convert_to(operand(weights), np.dtype(np.float64))
+    return zeros(length, type_of(values).dtype).at[x].add(values, mode="drop" if type(x) is Tracer else None)
+
+
+# ---- results whose shape depends on values -----------------------------------------------------------------------------------------
+def refuse_unknown(name: str, x: Any, do: str) -> Any:
+    """Raise: the shape of the result depends on values that are not known yet."""
+    raise teach(TracerConversionError, f"{name}: the shape of the result depends on the values of {x!r}.", do=do)
+
+
+DYNAMIC = "keep the shape: use cotan.numpy.where(condition, x, y), or sum(x, where=condition); or compute it on concrete values outside."
+
+
+def concrete_only(numpy_function: Callable[..., Any], sentence: str) -> Callable[..., Any]:
+    """A function whose result's shape depends on values: NumPy's, refused for tracers."""
+    name: str = numpy_function.__name__
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        for x in (*args, *kwargs.values()):
+            if has_tracer(x):
+                refuse_unknown(name, x, DYNAMIC)
+        return wrap(numpy_function(*args, **kwargs))
+
+    call.__name__ = call.__qualname__ = name
+    call.__module__ = "cotan.numpy"
+    call.__doc__ = f"{sentence}\n\nThe shape depends on values, so the arguments (those of ``numpy.{name}``) must not be traced.\n"
+    return call
+
+
+nonzero = concrete_only(np.nonzero, "The indices of the nonzero elements, an array for each axis.")
+flatnonzero = concrete_only(np.flatnonzero, "The indices of the nonzero elements of the flat array.")
+argwhere = concrete_only(np.argwhere, "The indices of the nonzero elements, a row for each.")
+unique_all = concrete_only(np.unique_all, "The distinct elements, where each is first, the inverse, and the counts.")
+unique_counts = concrete_only(np.unique_counts, "The distinct elements and their counts.")
+unique_inverse = concrete_only(np.unique_inverse, "The distinct elements, and the index of each element among them.")
+union1d = concrete_only(np.union1d, "The sorted distinct elements of either array.")
+intersect1d = concrete_only(np.intersect1d, "The sorted distinct elements of both arrays.")
+setdiff1d = concrete_only(np.setdiff1d, "The distinct elements of the first array that are not in the second.")
+setxor1d = concrete_only(np.setxor1d, "The distinct elements of just one of the arrays.")
+trim_zeros = concrete_only(np.trim_zeros, "The array without zeros at its ends.")
+histogram_bin_edges = concrete_only(np.histogram_bin_edges, "The edges of the bins of a histogram.")
+unique = concrete_only(np.unique, "The sorted distinct elements; with flags also indices, inverse and counts.")
+unique_values = concrete_only(lambda x: np.sort(np.unique_values(x)), "The sorted distinct elements.")
+unique_values.__name__ = unique_values.__qualname__ = "unique_values"
+
+
+@eager(np.histogram)
+def histogram(x: Numbers, bins: Any = 10, range: Any = None, density: bool | None = None, weights: Numbers | None = None) -> Any:
+    """Counts (or sums of ``weights``) in bins, and the edges of the bins. For traced x the edges must be concrete: an array, or ``range``."""
+    x = operand(x).reshape(-1)
+    if np.ndim(bins) == 0 and range is None and type(x) is Tracer:
+        refuse_unknown("histogram", x, "give the edges of the bins, or range=(low, high).")
+    edges = operand(bins) if np.ndim(bins) else np.linspace(range[0], range[1], bins + 1)
+    n = len(edges) - 1
+    place = searchsorted(edges, x, "right")
+    place = subtract(logic.select(equal(x, edges[n]), np.int64(n), place), 1)
+    place = logic.select(logic.less(place, np.int64(0)), np.int64(n), place)  # outside: a bin of its own
+    counts = bincount(place, None if weights is None else operand(weights).reshape(-1), length=n + 1)[:n]
+    if density:
+        counts = divide(counts, np.diff(edges) * sum(counts))
+    return counts, wrap(edges) if type(edges) is not Tracer else edges

@@ -1,0 +1,329 @@
+"""Running reductions along one axis, y_i = f(y_{i-1}, x_i), and the recurrence that is the derivative of them all.
+
+Differentiating the step gives a linear recurrence for the tangents,
+
+    t_i = c_i t_{i-1} + u_i,      c_i = df/dy_{i-1},  u_i = df/dx_i x_i',
+
+which is an op of its own, `Recurrence`. It is linear in u, and its adjoint is the same recurrence the other way round. Nothing divides by
+an operand, so derivatives hold at zeros, to every order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..core.errors import DtypeError, ShapeError, teach
+from ..core.op import Op, op
+from ..core.program import Var
+from ..core.tracing import type_of
+from ..core.types import ArrayType
+from .arithmetic import constant_of, div, mul
+from .casting import convert
+from .creation import full
+from .families import Structural, add, broadcast_in_dim, default_rng, scale, spread
+from .logic import equal, select
+from .movement import pad
+from .ordering import maximum
+from .transcendental import gap, logistic
+
+__all__ = [
+    "Cumlogsumexp", "Cummax", "Cummin", "Cumprod", "Cumsum", "Recurrence", "check_axis", "cumlogsumexp", "cummax", "cummin", "cumprod",
+    "cumsum", "product_of_others", "product_of_others_in_runs", "recurrence", "shift",
+]  # fmt: skip
+
+
+def check_axis(op: Any, x: ArrayType, takes: str) -> None:
+    """Refuse an axis that ``x`` does not have, and dtypes that ``op`` does not take."""
+    if not 0 <= op.axis < x.ndim:
+        raise teach(ShapeError, f"{op.name}: axis {op.axis} of an array of shape {x.shape}.", do="give an axis from 0 to ndim - 1.")
+    if x.dtype.kind not in takes:
+        raise teach(DtypeError, f"{op.name} does not take {x.dtype} operands.", do="convert to a dtype that it takes first.")
+
+
+class Running(Op):
+    """out[i] is the reduction of the elements up to i along ``axis`` (of those from i on, if ``reverse``)."""
+
+    family = "running"
+    axis: int
+    reverse: bool
+    takes: ClassVar[str] = "iufc"
+    numpy: ClassVar[np.ufunc]
+
+    def type_rule(self, x: ArrayType) -> ArrayType:
+        check_axis(self, x, self.takes)
+        return x.with_shape(x.shape)
+
+    def impl(self, x: Any) -> Any:
+        if not self.reverse:
+            return self.numpy.accumulate(x, self.axis, x.dtype)
+        return np.flip(self.numpy.accumulate(np.flip(x, self.axis), self.axis, x.dtype), self.axis)
+
+    def batch(self, size: int, batched: Sequence[bool], x: Any) -> tuple[Any, bool]:
+        return type(self)(self.axis + 1, self.reverse)(x), True  # type: ignore[call-arg]
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        rng = default_rng()
+        for reverse_ in (False, True):
+            yield cls(0, reverse_), (rng.normal(size=5),)  # type: ignore[call-arg]
+            yield cls(1, reverse_), (rng.normal(size=(2, 3, 2)),)  # type: ignore[call-arg]
+        yield cls(0, False), (rng.normal(size=1),)  # type: ignore[call-arg]
+        yield cls(1, False), (rng.normal(size=(2, 0)),)  # type: ignore[call-arg]
+
+
+@op
+class Cumsum(Running, Structural):
+    """Running sums along ``axis``."""
+
+    axis: int
+    reverse: bool = False
+    family = "running"
+    library: ClassVar[str] = "cumsum"
+    numpy = np.add
+    jvp = Structural.jvp
+
+    def transpose(self, y_bar: Any, x: Var) -> Sequence[Any]:
+        return [Cumsum(self.axis, not self.reverse)(y_bar)]
+
+
+@op
+class Cumprod(Running):
+    """Running products along ``axis``: y_i = y_{i-1} x_i, so t_i = x_i t_{i-1} + y_{i-1} x_i'."""
+
+    axis: int
+    reverse: bool = False
+    library: ClassVar[str] = "cumprod"
+    numpy = np.multiply
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
+        (x,), (dx,) = primals, tangents
+        y = self(x)
+        before = shift(y, self.axis, constant_of(1, type_of(x).dtype), back=self.reverse)
+        return y, Recurrence(self.axis, self.reverse)(x, scale(before, dx))
+
+
+class RunningExtremum(Running):
+    """cummax or cummin. Tied elements follow each other in the run of equal results: the tangent is the mean over those so far."""
+
+    takes = "biuf"
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
+        (x,), (dx,) = primals, tangents
+        y = self(x)
+        dtype = type_of(x).dtype
+        along = Recurrence(self.axis, self.reverse)
+        taken = convert(equal(x, y), dtype)
+        same_run = convert(equal(y, shift(y, self.axis, constant_of(0, dtype), back=self.reverse)), dtype)
+        count = maximum(along(same_run, taken), constant_of(1, dtype))
+        return y, scale(div(constant_of(1, dtype), count), along(same_run, scale(taken, dx)))
+
+
+@op
+class Cummax(RunningExtremum):
+    """Running maxima along ``axis``; nan from the first nan on."""
+
+    axis: int
+    reverse: bool = False
+    library: ClassVar[str] = "cummax"
+    numpy = np.maximum
+
+
+@op
+class Cummin(RunningExtremum):
+    """Running minima along ``axis``; nan from the first nan on."""
+
+    axis: int
+    reverse: bool = False
+    library: ClassVar[str] = "cummin"
+    numpy = np.minimum
+
+
+@op
+class Cumlogsumexp(Running):
+    """log of running sums of exponentials, without overflow: y_i = log(e^{y_{i-1}} + e^{x_i}).
+
+    The local derivatives are logistic(y_{i-1} - x_i) and logistic(x_i - y_{i-1}); at the first element they are 0 and 1.
+    """
+
+    axis: int
+    reverse: bool = False
+    library: ClassVar[str] = "cumlogsumexp"
+    numpy, takes = np.logaddexp, "f"
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
+        (x,), (dx,) = primals, tangents
+        y = self(x)
+        dtype = type_of(x).dtype
+        before = shift(y, self.axis, constant_of(-np.inf, dtype), back=self.reverse)
+        keep, take = logistic(gap(before, x)), logistic(gap(x, before))
+        # The first element has nothing before it, also where it is -inf itself.
+        zero = constant_of(0, dtype)
+        ends = first_along(type_of(x).shape, self.axis, self.reverse)
+        keep, take = select(ends, zero, keep), select(ends, constant_of(1, dtype), take)
+        return y, Recurrence(self.axis, self.reverse)(keep, scale(take, dx))
+
+
+def first_along(shape: Sequence[int], axis: int, reverse_: bool) -> Any:
+    """Whether an element is the first (the last, if ``reverse_``) along ``axis``."""
+    return shift(full(shape, np.False_), axis, np.True_, back=reverse_)
+
+
+@op
+class Recurrence(Op):
+    """t_i = c_i t_{i-1} + u_i along ``axis``, from t = 0 before the first (behind the last, if ``reverse``).
+
+    Linear in u. In c: t_i' = c_i t_{i-1}' + (c_i' t_{i-1} + u_i'), the same recurrence with another right-hand side. The adjoint in u,
+    from t_bar: u_bar_i = c_{i+1} u_bar_{i+1} + t_bar_i, the recurrence the other way with c moved by one.
+    """
+
+    axis: int
+    reverse: bool = False
+    family = "running"
+    linear = ((1,),)
+    library: ClassVar[str] = "recurrence"
+    takes: ClassVar[str] = "fc"
+
+    def type_rule(self, c: ArrayType, u: ArrayType) -> ArrayType:
+        check_axis(self, c, self.takes)
+        if c.shape != u.shape or c.dtype != u.dtype:
+            raise teach(
+                ShapeError, f"recurrence: {c.long_name()} and {u.long_name()} differ.", do="give factors and terms of one shape and dtype."
+            )
+        return u.with_shape(u.shape)
+
+    def impl(self, c: Any, u: Any) -> Any:
+        return run_recurrence(c, u, self.axis, self.reverse)
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
+        (c, u), (dc, du) = primals, tangents
+        t = self(c, u)
+        if dc is None:
+            return t, self(c, du)
+        before = shift(t, self.axis, constant_of(0, type_of(t).dtype), back=self.reverse)
+        term = scale(before, dc)
+        return t, self(c, term if du is None else add(term, du))
+
+    def transpose(self, y_bar: Any, c: Any, u: Var) -> Sequence[Any | None]:
+        moved = shift(c, self.axis, constant_of(0, type_of(c).dtype), back=not self.reverse)
+        return [None, Recurrence(self.axis, not self.reverse)(moved, y_bar)]
+
+    def batch(self, size: int, batched: Sequence[bool], c: Any, u: Any) -> tuple[Any, bool]:
+        c, u = (x if b else spread(x, size) for x, b in zip((c, u), batched, strict=True))
+        return Recurrence(self.axis + 1, self.reverse)(c, u), True
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        rng = default_rng()
+        for reverse_ in (False, True):
+            yield cls(0, reverse_), (rng.normal(size=5), rng.normal(size=5))
+            yield cls(1, reverse_), (rng.normal(size=(2, 3, 2)), rng.normal(size=(2, 3, 2)))
+        yield cls(0), (np.tile([1.0, -0.5, 0.9], 12), rng.normal(size=36))
+        yield cls(1), (rng.normal(size=(2, 0)), rng.normal(size=(2, 0)))
+
+
+def run_recurrence(c: Any, u: Any, axis: int, reverse_: bool) -> Any:
+    """The recurrence, vectorized over the other axes and, where those are short, over about sqrt(n) blocks of the axis too.
+
+    Within a block, t = p * (t before the block) + (t from zero), with p the running product of c; so the blocks are run side by side,
+    and then joined one after the other.
+    """
+    c, u = (np.moveaxis(v[::-1] if axis == 0 and reverse_ else np.flip(v, axis) if reverse_ else v, axis, 0) for v in (c, u))
+    n = len(u)
+    width = int(np.sqrt(n)) if n > 32 and u.size < 64 * n else n
+    if width < n:
+        blocks = n // width
+        head = blocks * width
+        grid = (blocks, width, *u.shape[1:])
+        factors = np.moveaxis(c[:head].reshape(grid), 1, 0)
+        local = steps(factors, np.moveaxis(u[:head].reshape(grid), 1, 0))
+        with np.errstate(over="ignore", invalid="ignore"):
+            powers = np.multiply.accumulate(factors, 0)
+        t = np.empty_like(u, subok=False)
+        joined = np.moveaxis(t[:head].reshape(grid), 1, 0)
+        carry = np.zeros(u.shape[1:], u.dtype)
+        for k in range(blocks):
+            joined[:, k] = local[:, k]
+            with np.errstate(invalid="ignore"):  # a product beyond the range, of no consequence where nothing is carried
+                joined[:, k] += np.where(carry == 0, carry, powers[:, k] * carry)
+            carry = joined[-1, k]
+        if head < n:
+            t[head:] = steps(c[head:], u[head:], carry)
+    else:
+        t = steps(c, u)
+    t = np.moveaxis(t, 0, axis)
+    return np.flip(t, axis) if reverse_ else t
+
+
+def steps(c: Any, u: Any, carry: Any = None) -> Any:
+    """The recurrence along the first axis, step by step."""
+    t = np.array(u, order="C")
+    if carry is not None and len(t):
+        t[0] += c[0] * carry
+    for k in range(1, len(t)):
+        t[k] += c[k] * t[k - 1]
+    return t
+
+
+# ---- pieces of rules ----
+def shift(x: Any, axis: int, fill: Any, *, back: bool = False) -> Any:
+    """The element before (or, ``back``, behind) each along ``axis``; ``fill`` at the end where there is none."""
+    by = (-1, 1, 0) if back else (1, -1, 0)
+    shape = type_of(x).shape
+    return pad(x, fill, [by if k == axis else (0, 0, 0) for k in range(len(shape))]) if shape[axis] else x
+
+
+def product_of_others(x: Any, axis: int) -> Any:
+    """At each index the product of all other elements along ``axis``."""
+    one = constant_of(1, type_of(x).dtype)
+    return mul(shift(Cumprod(axis)(x), axis, one), shift(Cumprod(axis, True)(x), axis, one, back=True))
+
+
+def product_of_others_in_runs(x: Any, same: Any) -> Any:
+    """At each index the product of the other elements of its run along the first axis; ``same``: whether it continues the run before.
+
+    The running product of a run obeys p_i = x_i p_{i-1} where it continues, x_i where it starts: a `Recurrence`.
+    """
+    t = type_of(x)
+    zero, one = constant_of(0, t.dtype), constant_of(1, t.dtype)
+    result: Any = None
+    for back in (False, True):
+        joined = shift(same, 0, np.False_, back=True) if back else same
+        joined = broadcast_in_dim(joined, t.shape, (0,))
+        products = Recurrence(0, back)(select(joined, x, zero), select(joined, zero, x))
+        others = select(joined, shift(products, 0, one, back=back), one)
+        result = others if result is None else mul(result, others)
+    return result
+
+
+# ---- as functions ----
+def cumsum(x: Any, axis: int, reverse: bool = False) -> Any:
+    """`Cumsum`."""
+    return Cumsum(axis, reverse)(x)
+
+
+def cumprod(x: Any, axis: int, reverse: bool = False) -> Any:
+    """`Cumprod`."""
+    return Cumprod(axis, reverse)(x)
+
+
+def cummax(x: Any, axis: int, reverse: bool = False) -> Any:
+    """`Cummax`."""
+    return Cummax(axis, reverse)(x)
+
+
+def cummin(x: Any, axis: int, reverse: bool = False) -> Any:
+    """`Cummin`."""
+    return Cummin(axis, reverse)(x)
+
+
+def cumlogsumexp(x: Any, axis: int, reverse: bool = False) -> Any:
+    """`Cumlogsumexp`."""
+    return Cumlogsumexp(axis, reverse)(x)
+
+
+def recurrence(c: Any, u: Any, axis: int, reverse: bool = False) -> Any:
+    """`Recurrence`."""
+    return Recurrence(axis, reverse)(c, u)

@@ -1,0 +1,278 @@
+"""The transformations as users call them: arguments, trees, nesting, and the classic traps."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+
+import cotan
+import cotan.numpy as cnp
+from cotan import Array
+from cotan.errors import ArgumentError, ArgumentTypeError, EscapedTracerError
+
+
+def rosen(x):
+    return cnp.sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2)
+
+
+X = np.array([-1.2, 1.0, 0.7, 1.3, 0.9])
+
+
+def test_grad_of_rosenbrock_equals_scipys():
+    from scipy.optimize import rosen_der, rosen_hess
+
+    np.testing.assert_allclose(cotan.grad(rosen)(X), rosen_der(X), rtol=1e-13)
+    np.testing.assert_allclose(cotan.hessian(rosen)(X), rosen_hess(X), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(cotan.jacrev(cotan.jacrev(rosen))(X), rosen_hess(X), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(cotan.jacfwd(cotan.jacfwd(rosen))(X), rosen_hess(X), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(cotan.hvp(rosen, X, X), rosen_hess(X) @ X, rtol=1e-12)
+
+
+def test_third_derivative():
+    third = cotan.grad(cotan.grad(cotan.grad(lambda x: cnp.sin(x) * x**2)))
+    assert third(0.7) == pytest.approx(6 * np.cos(0.7) - 6 * 0.7 * np.sin(0.7) - 0.49 * np.cos(0.7))
+
+
+@pytest.mark.parametrize("inner", [cotan.grad, lambda f: lambda y: cotan.jvp(f, (y,), (1.0,))[1]])
+@pytest.mark.parametrize("outer", [cotan.grad, lambda f: lambda y: cotan.jvp(f, (y,), (1.0,))[1]])
+def test_perturbations_are_not_confused(inner, outer):
+    # d/dx [x * d/dy (x + y)] = 1 (Siskind & Pearlmutter 2005)
+    assert outer(lambda x: x * inner(lambda y: x + y)(1.0))(3.0) == 1.0
+    # d/dx [x * d/dy (x * y^2) at y = 2] = d/dx 4 x^2 = 8 x
+    assert outer(lambda x: x * inner(lambda y: x * y * y)(2.0))(3.0) == 24.0
+
+
+def test_a_transformation_inside_vmap_closes_over_the_outer_example():
+    xs = np.arange(1.0, 4.0)
+    found = cotan.vmap(lambda x: cotan.grad(lambda y: y**3 * x)(x))(xs)
+    np.testing.assert_allclose(found, 3 * xs**3)
+    np.testing.assert_allclose(cotan.vmap(lambda x: cotan.vmap(lambda y: x * y)(xs))(xs), np.outer(xs, xs))
+    np.testing.assert_allclose(cotan.jit(cotan.vmap(lambda x: cotan.jvp(lambda y: y**2 * x, (x,), (1.0,))[1]))(xs), 2 * xs**2)
+
+
+def test_vmap_of_vmap_with_different_axes():
+    x = np.arange(24.0).reshape(2, 3, 4)
+    f = cotan.vmap(cotan.vmap(lambda v: v.sum(), in_axes=1), in_axes=2)
+    np.testing.assert_allclose(f(np.moveaxis(x, 2, 2)), x.transpose(2, 1, 0).sum(-1).transpose(0, 1))
+    out = cotan.vmap(lambda a, b: a + b, in_axes=(1, None), out_axes=1)(x, np.ones((2, 4)))
+    np.testing.assert_allclose(out, x + 1)
+    np.testing.assert_allclose(cotan.vmap(lambda d: d["a"] * d["b"], in_axes=({"a": 0, "b": None},))({"a": np.arange(3.0), "b": 2.0}), 2 * np.arange(3.0))
+    np.testing.assert_allclose(cotan.vmap(lambda: 2.0, axis_size=3)(), [2.0, 2.0, 2.0])
+    np.testing.assert_allclose(cotan.vmap(lambda x, *, k: x * k)(np.ones(3), k=np.arange(3.0)), np.arange(3.0))
+    with pytest.raises(ArgumentError):
+        cotan.vmap(lambda: 2.0)()
+
+
+def test_gradients_have_the_tree_of_the_argument():
+    params = {"w": np.ones((2, 3)), "b": [np.zeros(2), 1.5], "none": None}
+
+    def loss(p, x):
+        return cnp.sum(cnp.tanh(p["w"] @ x + p["b"][0])) * p["b"][1]
+
+    x = np.arange(3.0)
+    g = cotan.grad(loss)(params, x)
+    assert set(g) == {"w", "b", "none"}
+    assert g["none"] is None
+    assert g["w"].shape == (2, 3)
+    assert isinstance(g["b"], list)
+    assert g["b"][1] == pytest.approx(2 * np.tanh(3.0))
+    both = cotan.grad(loss, argnums=(0, 1))(params, x)
+    assert isinstance(both, tuple)
+    assert both[1].shape == (3,)
+    assert cotan.grad(loss, argnums=-1)(params, x).shape == (3,)
+    jac = cotan.jacrev(lambda p: {"y": p["w"] @ x})({"w": np.ones((2, 3))})
+    assert jac["y"]["w"].shape == (2, 2, 3)
+
+
+def test_has_aux_and_value_and_grad():
+    (value, aux), g = cotan.value_and_grad(lambda x: (x**2, {"twice": 2 * x}), has_aux=True)(3.0)
+    assert (value, g, aux["twice"]) == (9.0, 6.0, 6.0)
+    g, aux = cotan.grad(lambda x: (x**2, x), has_aux=True)(3.0)
+    assert (g, aux) == (6.0, 3.0)
+    y, dy, aux = cotan.jvp(lambda x: (x**2, x), (3.0,), (1.0,), has_aux=True)
+    assert (y, dy, aux) == (9.0, 6.0, 3.0)
+    y, pull, aux = cotan.vjp(lambda x: (x**2, "note"), 3.0, has_aux=True)
+    assert (y, pull(1.0), aux) == (9.0, (6.0,), "note")
+    value, jac = cotan.value_and_jacobian(lambda x: x**2)(np.arange(3.0))
+    np.testing.assert_array_equal(value, [0, 1, 4])
+    np.testing.assert_array_equal(jac, np.diag([0.0, 2.0, 4.0]))
+    for mode in ("auto", "fwd", "rev"):
+        np.testing.assert_array_equal(cotan.jacobian(lambda x: x**2, mode=mode)(np.arange(3.0)), np.diag([0.0, 2.0, 4.0]))
+
+
+def test_results_are_arrays_that_own_their_memory():
+    g = cotan.grad(lambda x: x.sum())(np.ones(3))
+    assert isinstance(g, Array)
+    assert isinstance(g, np.ndarray)
+    g[0] = 5.0
+    np.testing.assert_array_equal(g, [5.0, 1.0, 1.0])
+    assert g.at[1].set(7.0)[1] == 7.0
+
+
+def test_a_pullback_does_not_change_when_its_arguments_do():
+    x = np.array([1.0, 2.0, 3.0])
+    y, pull = cotan.vjp(lambda x: cnp.exp(x) * x, x)
+    expected = pull(np.ones(3))[0].copy()
+    _, push = cotan.linearize(lambda x: cnp.exp(x) * x, x)
+    x[:] = 0.0
+    y[:] = 0.0
+    np.testing.assert_array_equal(pull(np.ones(3))[0], expected)
+    np.testing.assert_array_equal(push(np.ones(3)), expected)
+
+
+def test_python_control_flow_works_on_concrete_values():
+    def f(x):
+        y = x
+        while y < 10:
+            y = y * x
+        return y if x > 1.5 else -y
+
+    assert cotan.grad(f)(2.0) == 4 * 2.0**3
+    assert cotan.jvp(f, (2.0,), (1.0,))[1] == 32.0
+    assert cotan.grad(cotan.grad(f))(2.0) == 12 * 4.0
+
+
+def test_integer_inputs():
+    f = lambda x, n: cnp.sum(x * n)  # noqa: E731
+    np.testing.assert_array_equal(cotan.grad(f)(np.ones(3), np.arange(3)), np.arange(3.0))
+    assert cotan.grad(f, argnums=(0, 1), allow_int=True)(np.ones(3), np.arange(3))[1] is None
+    assert cotan.grad(lambda x: x**2)(3) == 6.0  # a Python int is a number like any other
+    y, dy = cotan.jvp(f, (np.ones(3), np.arange(3)), (np.ones(3), np.zeros(3, int)))
+    assert (y, dy) == (3.0, 3.0)
+    _, dy = cotan.jvp(f, (np.ones(3), np.arange(3)), (np.ones(3), None))
+    assert dy == 3.0
+    assert cotan.vjp(f, np.ones(3), np.arange(3))[1](1.0)[1] is None
+
+
+def test_dtypes_are_kept():
+    x32 = np.ones(3, np.float32)
+    assert cotan.grad(lambda x: (x * 2.0).sum())(x32).dtype == np.float32
+    assert cotan.jit(lambda x: x * 2.0)(x32).dtype == np.float32
+    assert cotan.jit(lambda x, s: x * s)(x32, 2.0).dtype == np.float32
+    assert cotan.grad(lambda s: (x32 * (s * 2.0)).sum())(3.0).dtype == np.float64
+    assert cotan.jvp(lambda s: x32 * (s * 2.0), (3.0,), (1.0,))[0].dtype == np.float32
+
+
+def test_complex_derivatives_follow_jax():
+    z = 1.0 + 2.0j
+    # f: C -> R, |z|^2: df/dx - i df/dy = 2 x - 2 i y
+    g = cotan.vjp(lambda z: cnp.real(z * cnp.conj(z)), z)[1](1.0)[0]
+    assert g == pytest.approx(2 * np.conj(z))
+    assert cotan.grad(lambda z: z**3, holomorphic=True)(z) == pytest.approx(3 * z**2)
+    assert cotan.jacfwd(lambda z: z**3, holomorphic=True)(z) == pytest.approx(3 * z**2)
+    np.testing.assert_allclose(cotan.jvp(cnp.exp, (z,), (1j,))[1], 1j * np.exp(z))
+
+
+def test_stop_gradient():
+    assert cotan.grad(lambda x: x * cotan.stop_gradient(x))(3.0) == 3.0
+    assert cotan.grad(lambda x: x * float(cotan.stop_gradient(x)))(3.0) == 3.0
+    assert cotan.jvp(lambda p: cotan.stop_gradient({"a": p})["a"], (3.0,), (1.0,))[1] == 0.0
+
+
+def test_linear_transpose():
+    a = np.arange(6.0).reshape(2, 3)
+    (x_bar,) = cotan.linear_transpose(lambda x: a @ x, np.zeros(3))(np.ones(2))
+    np.testing.assert_array_equal(x_bar, a.sum(0))
+    shape = cotan.ShapeDtypeStruct((3,), np.float64)
+    np.testing.assert_array_equal(cotan.linear_transpose(lambda x: 2 * x[1:], shape)(np.ones(2))[0], [0, 2, 2])
+
+
+def test_eval_shape_computes_nothing():
+    called = cotan.eval_shape(lambda x: {"y": x @ x.T, "n": cnp.zeros((10**6, 10**6))}, cotan.ShapeDtypeStruct((3, 2), np.float32))
+    assert called["y"] == cotan.ShapeDtypeStruct((3, 3), np.float32)
+    assert called["n"].shape == (10**6, 10**6)
+
+
+def test_checkpoint_changes_no_value():
+    f = lambda x: cnp.sin(cnp.exp(x) * x).sum()  # noqa: E731
+    c = cotan.checkpoint(f)
+    np.testing.assert_allclose(c(X), f(X))
+    np.testing.assert_allclose(cotan.grad(c)(X), cotan.grad(f)(X))
+    np.testing.assert_allclose(cotan.hessian(c)(X), cotan.hessian(f)(X))
+    np.testing.assert_allclose(cotan.jvp(c, (X,), (X,))[1], cotan.jvp(f, (X,), (X,))[1])
+    np.testing.assert_allclose(cotan.vmap(cotan.grad(c))(np.stack([X, 2 * X])), cotan.vmap(cotan.grad(f))(np.stack([X, 2 * X])))
+    np.testing.assert_allclose(cotan.grad(lambda x: cotan.vmap(c)(x).sum())(np.stack([X, X])), np.stack([cotan.grad(f)(X)] * 2))
+    np.testing.assert_allclose(cotan.jit(cotan.grad(c))(X), cotan.grad(f)(X))
+
+
+def test_closure_convert_hoists_what_is_traced():
+    def outer(c):
+        converted, values = cotan.closure_convert(lambda x: c * cnp.sin(x), 1.0)
+        assert len(values) == 1
+        return converted(2.0, *values)
+
+    assert cotan.grad(outer)(3.0) == pytest.approx(np.sin(2.0))
+
+
+def test_an_escaped_tracer_is_refused_and_named():
+    kept = []
+
+    def leaky(x):
+        kept.append(x)
+        return x * 1.0
+
+    for transformed in (cotan.grad(leaky), cotan.jit(leaky)):
+        kept.clear()
+        transformed(2.0)
+        with pytest.raises(EscapedTracerError, match=r"leaky \(test_transformations.py"):
+            kept[0] * 2.0
+    with pytest.raises(EscapedTracerError):
+        cotan.jit(lambda y: y + kept[0])(1.0)
+
+
+def test_functools_partial_and_callable_objects_are_functions():
+    class Model:
+        def __call__(self, x):
+            return x**2
+
+    assert cotan.grad(functools.partial(lambda a, x: a * x**2, 3.0))(2.0) == 12.0
+    assert cotan.grad(Model())(2.0) == 4.0
+    assert cotan.jit(Model())(2.0) == 4.0
+    assert cotan.vmap(functools.partial(cnp.multiply, 2.0))(np.ones(2)).tolist() == [2.0, 2.0]
+
+
+def test_tracer_says_what_it_is():
+    seen = []
+
+    def f(x):
+        seen.append(repr(x))
+        return (x * 1.0).sum()
+
+    cotan.grad(f)(np.ones(3))
+    cotan.jit(f)(np.ones(3))
+    cotan.vmap(f)(np.ones((2, 3)))
+    assert seen[0].startswith("float64[3], traced by grad in f (test_transformations.py:")
+    assert seen[1].startswith("float64[3], traced by jit in f")
+    assert seen[2].startswith("float64[3], traced by vmap in f")
+
+
+def test_sizes_zero_and_one():
+    empty = np.zeros(0)
+    assert cotan.grad(lambda x: x.sum())(empty).shape == (0,)
+    assert cotan.jacfwd(lambda x: x * 2)(empty).shape == (0, 0)
+    assert cotan.jacrev(lambda x: x * 2)(empty).shape == (0, 0)
+    assert cotan.vmap(lambda x: x * 2)(np.zeros((0, 3))).shape == (0, 3)
+    assert cotan.jacrev(lambda x: x * 2)(np.ones(1)).shape == (1, 1)
+    assert cotan.hessian(lambda x: (x**2).sum())(np.ones(1)).tolist() == [[2.0]]
+
+
+def test_many_operations_hit_no_recursion_limit():
+    def chain(x):
+        for _ in range(20_000):
+            x = x * 1.0001
+        return x
+
+    assert cotan.grad(chain)(1.0) == pytest.approx(1.0001**20_000)
+    program = cotan.stage(cotan.grad(chain))(1.0)
+    assert program(1.0)[0] == pytest.approx(1.0001**20_000)
+
+
+def test_tangents_must_match():
+    with pytest.raises(ArgumentError):
+        cotan.jvp(cnp.sin, (1.0,), (1.0, 2.0))
+    with pytest.raises(ArgumentTypeError):
+        cotan.jvp(cnp.sin, (np.ones(2),), (np.ones(2, complex),))
+    with pytest.raises(ArgumentTypeError):
+        cotan.grad(lambda x: x)("text")

@@ -1,0 +1,171 @@
+"""The derivative laws of every op: forward agrees with finite differences, linearize with forward, transpose is the adjoint, and the four
+combinations of forward and reverse give the same second derivative, which agrees with finite differences of the first."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cotan.core.tracing import type_of
+from cotan.transforms.linearize import record_linear
+from cotan.transforms.transpose import backward_pass
+
+from .calculus import difference, pair, pull, push, zeros_like
+from .cases import (
+    ALL_CASES,
+    DERIVATIVE_BY_DEFINITION,
+    OTHER_PRECISIONS,
+    REAL_AND_COMPLEX,
+    Case,
+    differentiable,
+    direction,
+    in_double,
+    params,
+    results,
+    seeded,
+    tolerance,
+)
+
+SMOOTH = differentiable(REAL_AND_COMPLEX)
+CASES = params(SMOOTH) + params(differentiable(OTHER_PRECISIONS), pytest.mark.exhaustive)
+GAUGE = {"svd": "the phases of the singular vectors of a complex matrix are free"}
+
+
+def comparable(case: Case):
+    """The function of a case; where its results have a freedom of choice, what of them has none."""
+    f = case.function()
+    if case.op.name not in GAUGE or not np.iscomplexobj(case.operands[0]):
+        return f
+
+    def invariant(*xs):
+        from cotan.ops.contraction import matmul
+        from cotan.ops.linalg import adjoint
+
+        u, s, vh = f(*xs)
+        return [matmul(u, vh), s, matmul(u, adjoint(u)), matmul(adjoint(vh), vh)]
+
+    return invariant
+
+
+def assert_close(actual, expected, *, rtol, what=""):
+    """Close in the largest norm of the expected ones, where those are finite."""
+    for a, b in zip(actual, expected, strict=True):
+        a, b = np.asarray(a), np.asarray(b)
+        assert a.shape == b.shape, what
+        finite = np.isfinite(b)
+        scale = max(1.0, float(np.max(np.abs(b[finite]), initial=0.0)))
+        np.testing.assert_allclose(a[finite], b[finite], rtol=rtol, atol=rtol * scale, err_msg=what)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_forward_agrees_with_finite_differences(case: Case):
+    if case.op.name in DERIVATIVE_BY_DEFINITION:
+        pytest.skip(f"{case.op.name} {DERIVATIVE_BY_DEFINITION[case.op.name]}")
+    f, rng = comparable(case), seeded(case)
+    for alone in [None, *range(len(case.point))] if len(case.point) > 1 else [None]:
+        vs = [direction(rng, x) if alone in (None, k) else zeros_like(x) for k, x in enumerate(case.point)]
+        if case.op.name.startswith("gammainc"):  # has no derivative in its parameter, and says so
+            vs = [None, vs[1]]
+            if alone == 0:
+                continue
+        ys, dys = push(f, case.point, vs if alone is None else [v if k == alone else None for k, v in enumerate(vs)])
+        double = in_double(case)  # differences in single precision would say little
+        numeric = difference(
+            comparable(double), double.point, [zeros_like(x) if v is None else v for x, v in zip(case.point, vs, strict=True)]
+        )
+        for y, dy in zip(ys, dys, strict=True):
+            assert (type_of(y).shape, type_of(y).dtype) == (type_of(dy).shape, type_of(dy).dtype)
+        assert_close(dys, numeric, rtol=tolerance(*ys, *case.point))
+
+
+def restricted(case: Case):
+    """The function and the point in the operands that it can be differentiated in."""
+    if not case.op.name.startswith("gammainc"):
+        return comparable(case), case.point
+    f, (a, x) = comparable(case), case.point
+    return (lambda x: f(a, x)), [x]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_pullback_is_the_adjoint_of_the_pushforward(case: Case):
+    (f, point), rng = restricted(case), seeded(case)
+    vs = [direction(rng, x) for x in point]
+    ys, dys = push(f, point, vs)
+    ws = [direction(rng, y) for y in ys]
+    values, bars = pull(f, point, ws)
+    assert_close(values, ys, rtol=tolerance(*ys))
+    for x, bar in zip(point, bars, strict=True):
+        assert (type_of(bar).shape, type_of(bar).dtype) == (type_of(x).shape, type_of(x).dtype)
+    forward, backward = pair(ws, dys), pair(bars, vs)
+    assert backward == pytest.approx(forward, rel=tolerance(*ys, *point), abs=1e-10 if tolerance(*ys, *point) < 1e-3 else 1e-3)
+
+
+def linear_cases():
+    for case in REAL_AND_COMPLEX:
+        for members in case.op.linear_sets(len(case.operands)):
+            chosen = [k for k in range(len(case.operands)) if members >> k & 1]
+            if chosen and all(k in case.floats for k in chosen):
+                yield pytest.param(case, chosen, id=f"{case.op}-{'-'.join(str(type_of(x)) for x in case.operands)}-in-{chosen}")
+
+
+@pytest.mark.parametrize(("case", "chosen"), list(linear_cases()))
+def test_transpose_is_the_adjoint_in_every_declared_operand_set(case: Case, chosen):
+    rng = seeded(case)
+
+    def linear(*ts):
+        operands = list(case.operands)
+        for k, t in zip(chosen, ts, strict=True):
+            operands[k] = t
+        return results(case.op, operands)
+
+    ts = [direction(rng, case.operands[k]) for k in chosen]
+    tape, inputs, outputs = record_linear(linear, [type_of(t) for t in ts], [f"t{k}" for k in chosen], case.op.name)
+    ys = linear(*ts)
+    ws = [direction(rng, y) for y in ys]
+    bars = backward_pass(tape.equations, dict(zip(outputs, ws, strict=True)), inputs)
+    bars = [zeros_like(t) if bar is None else bar for t, bar in zip(ts, bars, strict=True)]
+    for t, bar in zip(ts, bars, strict=True):
+        assert (type_of(bar).shape, type_of(bar).dtype) == (type_of(t).shape, type_of(t).dtype)
+    exact = 1e-4 if tolerance(*ys) > 1e-3 else 1e-9
+    assert pair(bars, ts) == pytest.approx(pair(ws, ys), rel=exact, abs=exact)
+
+
+@pytest.mark.parametrize("case", params(differentiable(ALL_CASES)))
+def test_a_declared_linear_op_is_linear(case: Case):
+    """f(2 s + 3 t) = 2 f(s) + 3 f(t) in each declared set of operands."""
+    rng = seeded(case)
+    for members in case.op.linear_sets(len(case.operands)):
+        chosen = [k for k in case.floats if members >> k & 1]
+        s, t = ({k: direction(rng, case.operands[k]) for k in chosen} for _ in range(2))
+
+        def at(values, case=case):
+            return results(case.op, [values.get(k, x) for k, x in enumerate(case.operands)])
+
+        both = at({k: np.asarray(2 * s[k] + 3 * t[k], np.asarray(s[k]).dtype) for k in chosen})
+        for y, a, b in zip(both, at(s), at(t), strict=True):
+            exact = 1e-5 if tolerance(y) > 1e-3 else 1e-10
+            np.testing.assert_allclose(y, 2 * np.asarray(a) + 3 * np.asarray(b), rtol=exact, atol=exact)
+
+
+@pytest.mark.parametrize("case", params(SMOOTH))
+def test_four_ways_to_the_second_derivative_agree(case: Case):
+    """w . D2 f [u, v] by forward over forward, forward over reverse, reverse over forward, reverse over reverse, finite differences."""
+    (f, point), rng = restricted(case), seeded(case)
+    if any(np.asarray(x).size == 0 for x in point):
+        pytest.skip("nothing to differentiate")
+    us, vs = ([direction(rng, x) for x in point] for _ in range(2))
+    ws = [direction(rng, y) if np.all(np.isfinite(y)) else np.where(np.isfinite(y), direction(rng, y), 0) for y in f(*point)]
+    tangents = lambda *xs: push(f, xs, vs)[1]  # noqa: E731 - read as a name in the laws below
+    cotangents = lambda *xs: pull(f, xs, ws)[1]  # noqa: E731
+    ways = {
+        "forward over forward": pair(ws, push(tangents, point, us)[1]),
+        "forward over reverse": pair(push(cotangents, point, us)[1], vs),
+        "reverse over forward": pair(pull(tangents, point, ws)[1], us),
+        "reverse over reverse": pair(pull(cotangents, point, vs)[1], us),
+    }
+    if case.op.name not in DERIVATIVE_BY_DEFINITION:
+        ways["finite differences"] = pair(ws, difference(tangents, point, us))
+    first = ways["forward over forward"]
+    single = any(tolerance(y) > 1e-3 for y in f(*point))
+    for way, value in ways.items():
+        assert value == pytest.approx(first, rel=1e-2 if single else 1e-6, abs=1e-2 if single else 1e-7), f"{way}: {ways}"

@@ -1,0 +1,170 @@
+"""Ops that are a named routine instead of a defining equation, against plain Python loops and the definition of their result."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from cotan.core.errors import IndexingError
+from cotan.ops.indexing import SCATTER_KINDS, Gather, Scatter
+from cotan.ops.linalg import Cholesky, Solve, Svd, TriangularSolve
+from cotan.ops.running import Cumlogsumexp, Cummax, Cummin, Cumprod, Cumsum, Recurrence
+from cotan.ops.searching import Argmax, Argmin, Argsort, Searchsorted
+from cotan.ops.sorting import Sort
+
+from .cases import examples
+
+RUNNING = {
+    Cumsum: lambda a, b: a + b,
+    Cumprod: lambda a, b: a * b,
+    Cummax: max,
+    Cummin: min,
+    Cumlogsumexp: lambda a, b: np.log(np.exp(a) + np.exp(b)),
+}
+
+
+def all_examples(*classes):
+    return [pytest.param(case.op, case.operands, id=f"{case.op}-{k}") for cls in classes for k, case in enumerate(examples(cls))]
+
+
+@pytest.mark.parametrize(("op", "operands"), all_examples(*RUNNING))
+def test_running_reductions_are_loops(op, operands):
+    x = np.moveaxis(operands[0], op.axis, 0)
+    expected = np.array(x)
+    places = range(len(x))[::-1] if op.reverse else range(len(x))
+    for before, k in pairwise(places):
+        expected[k] = np.vectorize(RUNNING[type(op)], otypes=[float])(expected[before], x[k]) if x[k].size else x[k]
+    np.testing.assert_allclose(op(*operands), np.moveaxis(expected, 0, op.axis), rtol=1e-12)
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 31, 33, 100, 1023])
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("width", [(), (3,), (100,)])
+def test_the_recurrence_is_a_loop(n, reverse, width):
+    rng = np.random.default_rng(n)
+    c, u = rng.uniform(-1, 1, (n, *width)), rng.normal(size=(n, *width))
+    expected, carry = np.zeros_like(u), np.zeros(width)
+    for k in range(n)[::-1] if reverse else range(n):
+        carry = expected[k] = c[k] * carry + u[k]
+    np.testing.assert_allclose(Recurrence(0, reverse)(c, u), expected, rtol=1e-10, atol=1e-12)
+
+
+def test_the_recurrence_starts_afresh_at_a_zero_factor_whatever_overflows_before():
+    c, u = np.full(100, 1e200), np.zeros(100)
+    c[60], u[60] = 0.0, 1.0
+    c[61:] = 0.5
+    expected = np.zeros(100)
+    expected[60:] = 0.5 ** np.arange(40)
+    np.testing.assert_allclose(Recurrence(0)(c, u), expected)
+
+
+def resolved(index, shape, mode):
+    """One index tuple by its mode: the place, or None if there is none."""
+    place = []
+    for j, n in zip(index, shape, strict=False):
+        if mode == "clip":
+            place.append(min(max(j, 0), n - 1))
+        elif mode == "wrap":
+            place.append(j % n)
+        else:
+            place.append(j + n if j < 0 else j)
+            if not 0 <= place[-1] < n:
+                return None
+    return tuple(place)
+
+
+@pytest.mark.parametrize(("op", "operands"), all_examples(Scatter))
+def test_scatter_is_a_loop(op, operands):
+    x, updates, *indices = operands
+    expected, combine = (
+        np.array(x),
+        {"add": np.add, "mul": np.multiply, "min": np.minimum, "max": np.maximum, "set": lambda old, new: new}[op.kind],
+    )
+    for s in np.ndindex(np.shape(indices[0])):
+        place = resolved([int(np.asarray(j)[s]) for j in indices], x.shape, op.mode)
+        if place is not None:
+            expected[place] = combine(expected[place], np.asarray(updates)[s])
+    np.testing.assert_allclose(op(*operands), expected, rtol=1e-14)
+    assert set(SCATTER_KINDS) == {"add", "set", "mul", "min", "max"}
+
+
+def test_indices_out_of_bounds_raise_only_in_mode_raise():
+    x = np.arange(4.0)
+    with pytest.raises(IndexError):
+        Gather()(x, np.array([4]))
+    with pytest.raises(IndexError):
+        Scatter("add")(x, np.ones(1), np.array([-5]))
+    with pytest.raises(IndexingError, match="length 0"):
+        Gather("clip")(np.zeros(0), np.array([0]))
+    np.testing.assert_array_equal(Gather("fill")(np.arange(4), np.array([4, -1])), [np.iinfo(np.int64).min, 3])
+    np.testing.assert_array_equal(Gather("fill")(np.arange(4, dtype=np.uint8), np.array([4, -1])), [255, 3])
+
+
+@pytest.mark.parametrize(("op", "operands"), all_examples(Sort, Argsort))
+def test_sorting_is_pythons_sorting(op, operands):
+    x = np.moveaxis(operands[0], op.axis, 0)
+    expected = np.zeros(x.shape, np.asarray(op(*operands)).dtype)
+    for rest in np.ndindex(x.shape[1:]):
+        line = [float(v) for v in x[(slice(None), *rest)]]
+        expected[(slice(None), *rest)] = sorted(line) if isinstance(op, Sort) else sorted(range(len(line)), key=line.__getitem__)
+    np.testing.assert_array_equal(op(*operands), np.moveaxis(expected, 0, op.axis))
+
+
+@pytest.mark.parametrize(("op", "operands"), all_examples(Argmax, Argmin))
+def test_positions_point_to_the_first_extremum_or_nan(op, operands):
+    x = np.moveaxis(operands[0], op.axis, 0)
+    found = np.asarray(op(*operands))
+    for rest in np.ndindex(x.shape[1:]):
+        line = [float(v) for v in x[(slice(None), *rest)]]
+        best = next((v for v in line if v != v), (max if isinstance(op, Argmax) else min)(line))
+        assert found[rest] == next(k for k, v in enumerate(line) if v == best or (v != v and best != best))
+
+
+@pytest.mark.parametrize(("op", "operands"), all_examples(Searchsorted))
+def test_searchsorted_counts_what_stands_before(op, operands):
+    x, values = operands
+    found = np.asarray(op(x, values))
+    for s in np.ndindex(values.shape):
+        line = x[s[: x.ndim - 1]]
+        assert found[s] == np.sum(line < values[s] if op.side == "left" else line <= values[s])
+
+
+@pytest.mark.parametrize(("op", "operands"), all_examples(Cholesky))
+def test_cholesky_factors_the_lower_triangle(op, operands):
+    a = np.array(operands[0])
+    factor = op(a)
+    np.testing.assert_allclose(factor @ np.conj(np.swapaxes(factor, -1, -2)), a, atol=1e-12)
+    np.testing.assert_array_equal(factor, np.tril(factor))
+    np.testing.assert_array_equal(op(np.tril(a)), factor)
+
+
+@pytest.mark.parametrize(("op", "operands"), all_examples(Solve, TriangularSolve))
+def test_solves_solve(op, operands):
+    a, b = operands
+    x = op(a, b)
+    if isinstance(op, TriangularSolve):
+        a = np.tril(a) if op.lower else np.triu(a)
+        if op.unit_diagonal:
+            a = a - a * np.eye(a.shape[-1]) + np.eye(a.shape[-1])
+        a = np.swapaxes(a, -1, -2) if op.transpose_a else a
+        a = np.conj(a) if op.transpose_a == 2 else a
+    np.testing.assert_allclose(a @ x if isinstance(op, Solve) or op.left_side else x @ a, b, atol=1e-12)
+
+
+def test_a_singular_matrix_is_an_error():
+    with pytest.raises(np.linalg.LinAlgError):
+        TriangularSolve()(np.zeros((2, 2)), np.ones((2, 1)))
+    with pytest.raises(np.linalg.LinAlgError):
+        Solve()(np.ones((2, 2)), np.ones((2, 1)))
+
+
+@pytest.mark.parametrize(("op", "operands"), all_examples(Svd))
+def test_svd_is_a_factorization(op, operands):
+    a = operands[0]
+    u, s, vh = op(a)
+    np.testing.assert_allclose((u * s[..., None, :]) @ vh, a, atol=1e-12)
+    assert np.all(np.diff(s) <= 0)
+    identity = np.eye(s.shape[-1])
+    np.testing.assert_allclose(np.conj(np.swapaxes(u, -1, -2)) @ u, np.broadcast_to(identity, (*s.shape[:-1], *identity.shape)), atol=1e-12)

@@ -1,0 +1,21 @@
+"""The text that each mistake gives, and where its golden copy is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+TEXTS = Path(__file__).parent / "texts"
+
+
+def message_of(mistake: Callable[[], object]) -> str:
+    """``ErrorClass: text`` of what ``mistake`` raises; a clear note if it raises nothing."""
+    try:
+        mistake()
+    except Exception as error:  # noqa: BLE001 - whatever it is, is compared
+        return f"{type(error).__name__}: {error}\n"
+    return "nothing was raised\n"
+
+
+def golden(name: str) -> Path:
+    return TEXTS / f"{name}.txt"

@@ -1,0 +1,441 @@
+"""The commonest mistakes, one function each. What cotan says to each stands word for word in ``texts/<name>.txt``.
+
+Run ``python -m tests.golden.update`` after changing a message on purpose, and read the difference.
+"""
+
+# The names and the layout of these functions are part of the expected texts: errors quote the line and point at the expression.
+
+import math
+
+import numpy as np
+
+import cotan
+import cotan.lax as lax
+import cotan.numpy as cnp
+
+MISTAKES = []
+
+
+def mistake(f):
+    MISTAKES.append(f)
+    return f
+
+
+# ---- rules that are not linear: the thread ---------------------------------------------------------------------------
+def with_rule(rule):
+    """A function of one argument whose JVP rule is ``rule``."""
+
+    @cotan.custom_jvp
+    def f(x):
+        return x * 0.0
+
+    f.defjvp(rule)
+    return f
+
+
+def rule_cube(primals, tangents):
+    return 0.0, tangents[0] ** 3
+
+
+@mistake
+def rule_power_in_reverse():
+    cotan.grad(with_rule(rule_cube))(2.0)
+
+
+@mistake
+def rule_power_in_forward():
+    cotan.jvp(with_rule(rule_cube), (2.0,), (2.0,))
+
+
+def rule_plus_one(primals, tangents):
+    (t,) = tangents
+    return 0.0, t + 1
+
+
+@mistake
+def rule_affine_in_reverse():
+    cotan.grad(with_rule(rule_plus_one))(2.0)
+
+
+@mistake
+def rule_affine_in_forward():
+    cotan.jvp(with_rule(rule_plus_one), (2.0,), (2.0,))
+
+
+def rule_reciprocal(primals, tangents):
+    (t,) = tangents
+    return 0.0, 1 / t
+
+
+@mistake
+def rule_reciprocal_of_tangent():
+    cotan.grad(with_rule(rule_reciprocal))(2.0)
+
+
+def rule_where(primals, tangents):
+    (t,) = tangents
+    return 0.0, cnp.where(t > 0, t, 0)
+
+
+@mistake
+def rule_branches_on_tangent():
+    cotan.grad(with_rule(rule_where))(2.0)
+
+
+def rule_sine(primals, tangents):
+    (t,) = tangents
+    return 0.0, cnp.sin(t)
+
+
+@mistake
+def rule_sine_of_tangent():
+    cotan.grad(with_rule(rule_sine))(2.0)
+
+
+def rule_square(primals, tangents):
+    (t,) = tangents
+    return 0.0, t * t
+
+
+@mistake
+def rule_product_of_tangents():
+    cotan.grad(with_rule(rule_square))(2.0)
+
+
+@cotan.custom_jvp
+def two_arguments(x, y):
+    return x * y
+
+
+@two_arguments.defjvp
+def rule_twice(primals, tangents):
+    t, s = tangents
+    return 0.0, t * s * t
+
+
+@mistake
+def rule_product_of_three_tangents():
+    cotan.grad(two_arguments, argnums=(0, 1))(2.0, 3.0)
+
+
+def rule_magnitude(primals, tangents):
+    (t,) = tangents
+    return 0.0, abs(t)
+
+
+@mistake
+def rule_magnitude_of_tangent():
+    cotan.grad(with_rule(rule_magnitude))(2.0)
+
+
+def rule_float(primals, tangents):
+    (t,) = tangents
+    return 0.0, float(t)
+
+
+@mistake
+def rule_float_of_tangent():
+    cotan.grad(with_rule(rule_float))(2.0)
+
+
+def rule_if(primals, tangents):
+    (t,) = tangents
+    if t:
+        return 0.0, t
+    return 0.0, 2 * t
+
+
+@mistake
+def rule_if_tangent():
+    cotan.jvp(with_rule(rule_if), (2.0,), (1.0,))
+
+
+def rule_wrong_shape(primals, tangents):
+    (t,) = tangents
+    return 0.0, cnp.stack([t, t])
+
+
+@mistake
+def rule_tangent_of_wrong_shape():
+    cotan.grad(with_rule(rule_wrong_shape))(2.0)
+
+
+def rule_wrong_dtype(primals, tangents):
+    (t,) = tangents
+    return 0.0, t.astype(np.float32)
+
+
+@mistake
+def rule_tangent_of_wrong_dtype():
+    cotan.jvp(with_rule(rule_wrong_dtype), (2.0,), (1.0,))
+
+
+def rule_wrong_structure(primals, tangents):
+    (t,) = tangents
+    return 0.0, (t, t)
+
+
+@mistake
+def rule_tangent_of_wrong_structure():
+    cotan.grad(with_rule(rule_wrong_structure))(2.0)
+
+
+def rule_no_pair(primals, tangents):
+    return 2.0 * tangents[0]
+
+
+@mistake
+def rule_returns_no_pair():
+    cotan.grad(with_rule(rule_no_pair))(2.0)
+
+
+def rule_constant(primals, tangents):
+    return 0.0, 1.0
+
+
+@mistake
+def rule_constant_tangent():
+    cotan.grad(with_rule(rule_constant))(2.0)
+
+
+@mistake
+def rule_missing():
+    cotan.grad(cotan.custom_jvp(math.sin))(2.0)
+
+
+def clipped(clip):
+    """An identity whose backward rule is ``clip``."""
+
+    @cotan.custom_vjp
+    def f(x):
+        return x
+
+    f.defvjp(lambda x: (x, None), clip)
+    return f
+
+
+def bwd_clip(residuals, y_bar):
+    return (cnp.clip(y_bar, -1, 1),)
+
+
+@mistake
+def bwd_not_linear_in_forward_mode():
+    cotan.jvp(clipped(bwd_clip), (2.0,), (1.0,))
+
+
+def bwd_no_tuple(residuals, y_bar):
+    return y_bar
+
+
+@mistake
+def bwd_returns_no_tuple():
+    cotan.grad(clipped(bwd_no_tuple))(2.0)
+
+
+def bwd_two(residuals, y_bar):
+    return y_bar, y_bar
+
+
+@mistake
+def bwd_returns_too_many():
+    cotan.grad(clipped(bwd_two))(2.0)
+
+
+@mistake
+def linear_transpose_of_reciprocal():
+    cotan.linear_transpose(lambda x: 3.0 / x, 1.0)
+
+
+# ---- arguments of transformations --------------------------------------------------------------------------------------
+@mistake
+def grad_of_vector_output():
+    cotan.grad(lambda x: x * 2.0)(np.arange(3.0))
+
+
+@mistake
+def grad_of_tuple_output():
+    cotan.grad(lambda x: (x, x))(1.0)
+
+
+@mistake
+def grad_of_integers():
+    cotan.grad(lambda x: (x * x).sum())(np.arange(3))
+
+
+@mistake
+def grad_of_integer_output():
+    cotan.grad(lambda x: cnp.argmax(x))(np.arange(3.0))
+
+
+@mistake
+def grad_of_complex_without_holomorphic():
+    cotan.grad(lambda z: z * z)(1.0 + 2.0j)
+
+
+@mistake
+def grad_of_complex_output():
+    cotan.grad(lambda x: x * 1j)(1.0)
+
+
+@mistake
+def grad_of_a_value():
+    cotan.grad(3.0)
+
+
+@mistake
+def grad_argnums_out_of_range():
+    cotan.grad(lambda x: x * x, argnums=1)(2.0)
+
+
+@mistake
+def grad_of_a_string():
+    cotan.grad(lambda p: p["w"])({"w": 1.0, "name": "layer"})
+
+
+@mistake
+def grad_has_aux_without_pair():
+    cotan.grad(lambda x: x * x, has_aux=True)(2.0)
+
+
+@mistake
+def jvp_tree_mismatch():
+    cotan.jvp(lambda p: p["a"] * p["b"], ({"a": 1.0, "b": 2.0},), ({"a": 1.0},))
+
+
+@mistake
+def jvp_shape_mismatch():
+    cotan.jvp(cnp.sin, (np.ones(3),), (np.ones(2),))
+
+
+@mistake
+def jvp_without_tuples():
+    cotan.jvp(cnp.sin, 1.0, 1.0)
+
+
+@mistake
+def vjp_cotangent_shape_mismatch():
+    cotan.vjp(cnp.sin, np.ones(3))[1](np.ones(2))
+
+
+@mistake
+def vmap_sizes_differ():
+    cotan.vmap(lambda x, y: x * y)(np.ones(3), np.ones(4))
+
+
+@mistake
+def vmap_in_axes_length():
+    cotan.vmap(lambda x, y: x * y, in_axes=(0,))(np.ones(3), np.ones(3))
+
+
+@mistake
+def vmap_axis_out_of_range():
+    cotan.vmap(lambda x, y: x * y)(np.ones(3), 2.0)
+
+
+@mistake
+def vmap_out_axes_none():
+    cotan.vmap(lambda x: x * 2.0, out_axes=None)(np.ones(3))
+
+
+@mistake
+def jit_unhashable_static():
+    cotan.jit(lambda x, sizes: x.reshape(sizes), static_argnums=1)(np.ones(6), [2, 3])
+
+
+@mistake
+def jit_string_argument():
+    cotan.jit(lambda x, mode: x)(1.0, "fast")
+
+
+# ---- traced values used as numbers ---------------------------------------------------------------------------------------
+def relu_with_if(x):
+    if x > 0:
+        return x
+    return 0.0 * x
+
+
+@mistake
+def if_on_traced_value():
+    cotan.jit(relu_with_if)(1.0)
+
+
+@mistake
+def if_under_vmap():
+    cotan.vmap(relu_with_if)(np.ones(3))
+
+
+@mistake
+def float_under_jit():
+    cotan.jit(lambda x: float(x) + 1)(1.0)
+
+
+@mistake
+def math_function_under_grad():
+    cotan.grad(lambda x: math.sin(x))(1.0)
+
+
+@mistake
+def range_of_traced_value():
+    cotan.jit(lambda n: sum(range(n)))(3)
+
+
+@mistake
+def numpy_array_of_tracer():
+    cotan.grad(lambda x: np.asarray(x).sum())(np.ones(3))
+
+
+@mistake
+def assign_item():
+    def f(x):
+        x[0] = 1.0
+        return x.sum()
+
+    cotan.grad(f)(np.ones(3))
+
+
+@mistake
+def escaped_tracer():
+    kept = []
+    cotan.jit(lambda x: kept.append(x) or x)(1.0)
+    kept[0] + 1.0
+
+
+@mistake
+def boolean_mask_under_jit():
+    cotan.jit(lambda x: x[x > 0].sum())(np.ones(3))
+
+
+@mistake
+def unsupported_numpy_function():
+    cotan.grad(lambda x: np.busday_count(x, x))(1.0)
+
+
+# ---- shapes ----------------------------------------------------------------------------------------------------------------
+@mistake
+def matmul_shapes():
+    cotan.grad(lambda a: (a @ np.ones((2, 3))).sum())(np.ones((2, 3)))
+
+
+@mistake
+def add_shapes():
+    cotan.grad(lambda a: (a + np.ones(2)).sum())(np.ones(3))
+
+
+@mistake
+def reshape_sizes():
+    cotan.grad(lambda a: a.reshape(4, 2).sum())(np.ones((3, 2)))
+
+
+@mistake
+def lax_shapes():
+    lax.add(np.ones(3), np.ones((2, 3)))
+
+
+@mistake
+def lax_dtypes():
+    cotan.jit(lambda x: lax.mul(x, np.ones(3, np.float32)))(np.ones(3))
+
+
+@mistake
+def index_out_of_bounds():
+    cotan.grad(lambda x: x[5])(np.ones(3))

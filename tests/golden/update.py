@@ -1,0 +1,8 @@
+"""Write the golden texts anew: ``python -m tests.golden.update`` from the project's root. Read the difference before you commit it."""
+
+from .messages import golden, message_of
+from .mistakes import MISTAKES
+
+for mistake in MISTAKES:
+    golden(mistake.__name__).write_text(message_of(mistake))
+print(f"{len(MISTAKES)} texts written")
