@@ -43,18 +43,20 @@ def machine() -> dict[str, str]:
 
 
 def plot(table: Table, path: Path) -> None:
-    """Times as bars on a logarithmic axis, a group per row."""
-    figure, axes = plt.subplots(figsize=(9, 1.2 + 0.22 * len(table.rows) * (len(table.columns) + 1)), layout="constrained")
-    height = 1.0 / (len(table.columns) + 1)
+    """A line per row with a mark per contestant, on a logarithmic axis, where equal distances are equal ratios."""
+    figure, axes = plt.subplots(figsize=(9, 1.5 + 0.3 * len(table.rows)), layout="constrained")
     for position, column in enumerate(table.columns):
         bars = [(index, row.cells.get(column)) for index, row in enumerate(table.rows)]
         known = [(index, cell / SECONDS_PER_UNIT[table.unit]) for index, cell in bars if isinstance(cell, float)]
-        colour = "black" if is_ours(column) else "0.75" if column == "NumPy" else f"C{position}"
-        axes.barh([index + position * height for index, _ in known], [value for _, value in known], height, label=column, color=colour)
+        marker, colour = ("D", "black") if is_ours(column) else ("o", f"C{position}")
+        axes.plot([value for _, value in known], [index for index, _ in known], marker, label=column, color=colour)
     axes.set(xscale="log", xlabel=table.unit, title=table.title)
     axes.set_yticks(range(len(table.rows)), [row.label for row in table.rows])
+    axes.grid(axis="both", color="0.9")
+    axes.set_axisbelow(True)
+    axes.margins(x=0.1, y=0.1)
     axes.invert_yaxis()
-    axes.legend()
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.savefig(path, dpi=120)
     plt.close(figure)
 

@@ -18,7 +18,7 @@ import numpy as np
 
 import cotan.numpy as cnp
 from cotan import custom_jvp, custom_vjp, extend, grad, hessian, jacfwd, jacrev, jvp, linear_transpose, linearize, stage, vmap
-from cotan.core.errors import NonlinearTangentError
+from cotan.errors import NonlinearTangentError
 
 WRONG: list[str] = []
 

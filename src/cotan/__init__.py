@@ -22,3 +22,37 @@ from .api.vectorize import vmap
 from .core.array import Array
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Array",
+    "ShapeDtypeStruct",
+    "__version__",
+    "checkpoint",
+    "closure_convert",
+    "custom_jvp",
+    "custom_linear",
+    "custom_rules",
+    "custom_vjp",
+    "errors",
+    "eval_shape",
+    "extend",
+    "grad",
+    "hessian",
+    "hvp",
+    "jacfwd",
+    "jacobian",
+    "jacrev",
+    "jit",
+    "jvp",
+    "linear_transpose",
+    "linearize",
+    "numpy",
+    "stage",
+    "stop_gradient",
+    "testing",
+    "tree",
+    "value_and_grad",
+    "value_and_jacobian",
+    "vjp",
+    "vmap",
+]

@@ -35,7 +35,10 @@ def info() -> int:
         ("platform", platform.platform()),
         ("processor", processor()),
         ("cores", str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())),
-        ("threads", ", ".join(f"{k}={os.environ[k]}" for k in ("COTAN_NUM_THREADS", "OMP_NUM_THREADS") if k in os.environ) or "not limited"),
+        (
+            "threads",
+            ", ".join(f"{k}={os.environ[k]}" for k in ("COTAN_NUM_THREADS", "OMP_NUM_THREADS") if k in os.environ) or "not limited",
+        ),
         ("engines", "numpy"),
         ("peers", ", ".join(n for n in ("jax", "torch", "autograd") if importlib.util.find_spec(n)) or "none installed"),
         ("ops", str(sum(1 for _ in rule_matrix()))),

@@ -2,8 +2,9 @@
 
     softplus = cotan.extend.primitive("softplus", impl=lambda x: np.logaddexp(0, x), jvp=softplus_jvp)
 
-Give ``impl`` and one of ``jvp``, ``vjp``, ``linear_in``. The result's type is found by running ``impl`` on example arrays, batching is a loop,
-the rules are checked for linearity like any custom rule. For a primitive that lasts, write an op class (`Op`, `op`): see CONTRIBUTING.md.
+Give ``impl`` and one of ``jvp``, ``vjp``, ``linear_in``. The result's type is found by running ``impl`` on example arrays, batching is a
+loop, the rules are checked for linearity like any custom rule. For a primitive that lasts, write an op class (`Op`, `op`): see
+CONTRIBUTING.md.
 """
 
 from __future__ import annotations
@@ -128,7 +129,11 @@ class Primitive(Op):
         entries: list[Any] = []
         for unit in np.eye(t.size, dtype=t.dtype):
             columns = self.results(self(*operands[:k], unit.reshape(t.shape), *operands[k + 1 :]))
-            terms = [reduce_sum(mul(c, fill_shape(bar, c)), range(type_of(c).ndim)) for c, bar in zip(columns, bars, strict=True) if bar is not None]
+            terms = [
+                reduce_sum(mul(c, fill_shape(bar, c)), range(type_of(c).ndim))
+                for c, bar in zip(columns, bars, strict=True)
+                if bar is not None
+            ]
             entries.append(sum_tangents(terms))
         return reshape(stacked(entries), t.shape) if entries else np.zeros(t.shape, t.dtype)
 
@@ -180,7 +185,11 @@ def primitive(
     Array(12.)
     """
     if (jvp is None and vjp is None) == (linear_in is None):
-        raise teach(ArgumentError, f"primitive {name!r} needs a derivative: one of jvp, vjp (or both), linear_in.", do="give jvp=..., or linear_in=(0,) if it is linear.")
+        raise teach(
+            ArgumentError,
+            f"primitive {name!r} needs a derivative: one of jvp, vjp (or both), linear_in.",
+            do="give jvp=..., or linear_in=(0,) if it is linear.",
+        )
     if name in REGISTRY and not issubclass(REGISTRY[name], Primitive):
         raise teach(ArgumentError, f"primitive {name!r}: a built-in op has this name.", do="choose another name.")
     body: dict[str, Any] = {

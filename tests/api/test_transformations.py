@@ -58,7 +58,8 @@ def test_vmap_of_vmap_with_different_axes():
     np.testing.assert_allclose(f(np.moveaxis(x, 2, 2)), x.transpose(2, 1, 0).sum(-1).transpose(0, 1))
     out = cotan.vmap(lambda a, b: a + b, in_axes=(1, None), out_axes=1)(x, np.ones((2, 4)))
     np.testing.assert_allclose(out, x + 1)
-    np.testing.assert_allclose(cotan.vmap(lambda d: d["a"] * d["b"], in_axes=({"a": 0, "b": None},))({"a": np.arange(3.0), "b": 2.0}), 2 * np.arange(3.0))
+    shared = cotan.vmap(lambda d: d["a"] * d["b"], in_axes=({"a": 0, "b": None},))
+    np.testing.assert_allclose(shared({"a": np.arange(3.0), "b": 2.0}), 2 * np.arange(3.0))
     np.testing.assert_allclose(cotan.vmap(lambda: 2.0, axis_size=3)(), [2.0, 2.0, 2.0])
     np.testing.assert_allclose(cotan.vmap(lambda x, *, k: x * k)(np.ones(3), k=np.arange(3.0)), np.arange(3.0))
     with pytest.raises(ArgumentError):

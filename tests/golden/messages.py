@@ -12,7 +12,7 @@ def message_of(mistake: Callable[[], object]) -> str:
     """``ErrorClass: text`` of what ``mistake`` raises; a clear note if it raises nothing."""
     try:
         mistake()
-    except Exception as error:  # noqa: BLE001 - whatever it is, is compared
+    except Exception as error:
         return f"{type(error).__name__}: {error}\n"
     return "nothing was raised\n"
 

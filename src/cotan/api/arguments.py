@@ -73,7 +73,8 @@ def leaf(x: Any, name: str) -> Any:
         raise teach(
             ArgumentTypeError,
             f"{name} is a {kind}, not a number or an array of numbers.",
-            do="pass numbers and arrays (or trees of them); make other arguments static: a closure, functools.partial, or jit's static_argnums.",
+            do="pass numbers and arrays (or trees of them); make other arguments static: a closure, functools.partial, "
+            "or jit's static_argnums.",
         ) from None
     return x
 
@@ -102,7 +103,9 @@ class FlatCall:
 
     def names(self) -> list[str]:
         """``args[0]['w']`` for each leaf."""
-        return [name for k, spec in zip(self.indices, tree.children(self.spec), strict=True) for name in tree.leaf_names(spec, f"args[{k}]")]
+        return [
+            name for k, spec in zip(self.indices, tree.children(self.spec), strict=True) for name in tree.leaf_names(spec, f"args[{k}]")
+        ]
 
     def __call__(self, *leaves: Any) -> list[Any]:
         args = self.args.copy()
@@ -149,7 +152,11 @@ def check_argnums(transformation: str, argnums: Argnums | None, count: int) -> l
     indices = [argnums] if isinstance(argnums, int) else list(argnums)
     for k in indices:
         if not isinstance(k, int):  # type: ignore[redundant-expr]
-            raise teach(ArgumentTypeError, f"{transformation}: argnums must be an int or a sequence of ints, not {argnums!r}.", do="name positions, from 0.")
+            raise teach(
+                ArgumentTypeError,
+                f"{transformation}: argnums must be an int or a sequence of ints, not {argnums!r}.",
+                do="name positions, from 0.",
+            )
         if not -count <= k < count:
             raise teach(
                 ArgumentError,
@@ -159,7 +166,9 @@ def check_argnums(transformation: str, argnums: Argnums | None, count: int) -> l
     return [k % count for k in indices]
 
 
-def check_inexact(call: FlatCall, transformation: str, *, holomorphic: bool = False, allow_int: bool = False, complex_ok: bool = False) -> None:
+def check_inexact(
+    call: FlatCall, transformation: str, *, holomorphic: bool = False, allow_int: bool = False, complex_ok: bool = False
+) -> None:
     """Refuse inputs that have no derivative: integers, and complex numbers where a real derivative is asked for."""
     for k, x in enumerate(call.leaves):
         t = type_of(x)
@@ -205,11 +214,17 @@ def check_tangents(what: str, kind: str, values: Sequence[Any], types: Sequence[
         x = leaf(x, f"the {kind} of {name}")
         have = type_of(x)
         if have.shape != t.shape:
-            raise teach(ArgumentError, f"{what}: the {kind} of {name} has shape {have.shape}, not {t.shape}.", do=f"give each {kind} the shape of its {name}.")
+            raise teach(
+                ArgumentError,
+                f"{what}: the {kind} of {name} has shape {have.shape}, not {t.shape}.",
+                do=f"give each {kind} the shape of its {name}.",
+            )
         if have.dtype != t.dtype:
             if not np.can_cast(have.dtype, t.dtype, "safe") and not have.weak:
                 raise teach(
-                    ArgumentTypeError, f"{what}: the {kind} of {name} has dtype {have.dtype}, not {t.dtype}.", do=f"convert the {kind} with .astype({t.dtype})."
+                    ArgumentTypeError,
+                    f"{what}: the {kind} of {name} has dtype {have.dtype}, not {t.dtype}.",
+                    do=f"convert the {kind} with .astype({t.dtype}).",
                 )
             x = x.astype(t.dtype) if hasattr(x, "astype") else t.dtype.type(x)
         checked.append(x)

@@ -78,7 +78,11 @@ def find_op(op: Any) -> type[Op]:
     for cls in REGISTRY.values():
         if name in (cls.verb, cls.__name__, getattr(getattr(cls, "numpy", None), "__name__", None)):
             return cls
-    raise teach(ArgumentError, f"no op is known as {name!r}.", do="`cotan rules` lists all ops; a function made of several ops has no rules of its own: stage it.")
+    raise teach(
+        ArgumentError,
+        f"no op is known as {name!r}.",
+        do="`cotan rules` lists all ops; a function made of several ops has no rules of its own: stage it.",
+    )
 
 
 def owner(cls: type[Op], name: str) -> type:
@@ -130,14 +134,22 @@ def lowering(cls: type[Op]) -> Rule:
         found = stated(cls, "element")
         assert found
         return Rule("lowering", "given" if found.status == "given" or getattr(cls, "machine", "") else "derived", "its defining equation")
-    return Rule("lowering", "derived", "from the programs it holds") if cls.holds_programs else Rule("lowering", "not needed", "it runs in Python")
+    return (
+        Rule("lowering", "derived", "from the programs it holds")
+        if cls.holds_programs
+        else Rule("lowering", "not needed", "it runs in Python")
+    )
 
 
 def forward(cls: type[Op], linear: str) -> Rule:
     given = stated(cls, "linearize", "jvp")
     if given is None:
         return Rule("jvp", "missing", "it cannot be differentiated")
-    if given.status == "derived" and any("derivative" in c.__dict__ for c in cls.__mro__[:-2]) and owner(cls, "derivative").__name__ not in ("Elementwise", "Unary"):
+    if (
+        given.status == "derived"
+        and any("derivative" in c.__dict__ for c in cls.__mro__[:-2])
+        and owner(cls, "derivative").__name__ not in ("Elementwise", "Unary")
+    ):
         return Rule("jvp", "derived", "from its local derivative")
     if given.status == "derived" and linear:
         return Rule("jvp", "derived", f"it is linear in {linear}")
@@ -149,12 +161,18 @@ def forward(cls: type[Op], linear: str) -> Rule:
 def backward(cls: type[Op], linear: str) -> Rule:
     given = stated(cls, "transpose")
     if linear:
-        return Rule("transpose", given.status, given.note) if given else Rule("transpose", "missing", "it is linear and may appear in a linear program")
+        return (
+            Rule("transpose", given.status, given.note)
+            if given
+            else Rule("transpose", "missing", "it is linear and may appear in a linear program")
+        )
     if cls.family == "flat":
         return Rule("transpose", "not needed", f"{cls.name} has no tangent: no transpose rule")
     if cls.holds_programs and given is None:
         return Rule("transpose", "not needed", "its derivative is another op")
-    return Rule("transpose", "not needed", f"{cls.name}: nonlinear, needs no transpose rule: its derivative is written with ops that have one")
+    return Rule(
+        "transpose", "not needed", f"{cls.name}: nonlinear, needs no transpose rule: its derivative is written with ops that have one"
+    )
 
 
 def batching(cls: type[Op]) -> Rule:
@@ -164,9 +182,10 @@ def batching(cls: type[Op]) -> Rule:
 
 def describe(rules: Callable[[], Iterator[Audit]] = rule_matrix) -> str:
     """The rule matrix as text: a row for each op."""
-    head = f"{'op':<24}{'linear in':<28}{'lowering':<12}{'jvp':<12}{'transpose':<12}{'batch':<10}"
+    head = f"{'op':<24}{'linear in':<28}{'lowering':<12}{'jvp':<12}{'transpose':<12}{'batch':<12}"
     rows = [
-        f"{a.op:<24}{a.linear_in.replace('no operand: it is nonlinear', '-')[:26]:<28}{a['lowering'].status:<12}{a['jvp'].status:<12}{a['transpose'].status:<12}{a['batch'].status:<10}".rstrip()
+        f"{a.op:<24}{a.linear_in.replace('no operand: it is nonlinear', '-')[:26]:<28}"
+        + "".join(f"{a[rule].status:<12}" for rule in ("lowering", "jvp", "transpose", "batch"))
         for a in rules()
     ]
-    return "\n".join([head, "-" * len(head), *rows])
+    return "\n".join([head, "-" * len(head), *(row.rstrip() for row in rows)])

@@ -129,7 +129,9 @@ class Jitted:
         if not self.static_argnums and not self.static_argnames:
             return (args, kwargs), ()
         positions = {k % len(args) for k in self.static_argnums if -len(args) <= k < len(args)}
-        static: list[Any] = [(k, args[k]) for k in sorted(positions)] + [(k, kwargs[k]) for k in sorted(kwargs) if k in self.static_argnames]
+        static: list[Any] = [(k, args[k]) for k in sorted(positions)] + [
+            (k, kwargs[k]) for k in sorted(kwargs) if k in self.static_argnames
+        ]
         for key, value in static:
             try:
                 hash(value)
@@ -137,7 +139,7 @@ class Jitted:
                 name = f"args[{key}]" if isinstance(key, int) else key
                 raise teach(
                     ArgumentTypeError,
-                    f"jit: the static argument {name} of {describe_function(self.fun)} is a {type(value).__name__}, which cannot be hashed.",
+                    f"jit: the static argument {name} of {describe_function(self.fun)} is a {type(value).__name__}, which has no hash.",
                     do="make it hashable (a tuple instead of a list, a frozen dataclass), or pass arrays as ordinary arguments.",
                 ) from None
         dynamic_args = tuple(x for k, x in enumerate(args) if k not in positions)
@@ -198,12 +200,14 @@ class Jitted:
         if old.spec != new.spec:
             return [f"the arguments form another tree: {new.spec}, where {old.spec} was known"] * 2
         found = [
-            f"{name} is {b}, where {a} was known"
-            for name, a, b in zip(self.names(new.spec), old.types, new.types, strict=True)
-            if a != b
+            f"{name} is {b}, where {a} was known" for name, a, b in zip(self.names(new.spec), old.types, new.types, strict=True) if a != b
         ]
         if old.static != new.static:
-            found += [f"the static argument {b[0]!r} is {b[2]!r}, where {a[2]!r} was known" for a, b in zip(old.static, new.static, strict=False) if a != b]
+            found += [
+                f"the static argument {b[0]!r} is {b[2]!r}, where {a[2]!r} was known"
+                for a, b in zip(old.static, new.static, strict=False)
+                if a != b
+            ]
         return found
 
     def __repr__(self) -> str:
@@ -216,7 +220,9 @@ class BoundJitted:
     def __init__(self, jitted: Jitted, instance: Any):
         table = instance.__dict__.setdefault("_cotan_jitted", {}) if hasattr(instance, "__dict__") else {}
         if jitted not in table:
-            table[jitted] = Jitted(jitted.fun.__get__(instance), tuple(k - 1 for k in jitted.static_argnums if k > 0), jitted.static_argnames)
+            table[jitted] = Jitted(
+                jitted.fun.__get__(instance), tuple(k - 1 for k in jitted.static_argnums if k > 0), jitted.static_argnames
+            )
         self.jitted: Jitted = table[jitted]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -267,11 +273,19 @@ def complete_static(fun: Any, numbers: tuple[int, ...], names: tuple[str, ...]) 
         return numbers, names
     for name in names:
         if name not in every and not any(p.kind is p.VAR_KEYWORD for p in every.values()):
-            raise teach(ArgumentError, f"jit: {describe_function(fun)} has no argument {name!r} (static_argnames).", do=f"its arguments are {', '.join(every)}.")
+            raise teach(
+                ArgumentError,
+                f"jit: {describe_function(fun)} has no argument {name!r} (static_argnames).",
+                do=f"its arguments are {', '.join(every)}.",
+            )
     known = [p.name for p in parameters]
     for k in numbers:
         if not -len(known) <= k < len(known) and not any(p.kind is p.VAR_POSITIONAL for p in every.values()):
-            raise teach(ArgumentError, f"jit: {describe_function(fun)} has no positional argument {k} (static_argnums).", do=f"it has {len(known)}, from 0.")
+            raise teach(
+                ArgumentError,
+                f"jit: {describe_function(fun)} has no positional argument {k} (static_argnums).",
+                do=f"it has {len(known)}, from 0.",
+            )
     by_name = {known[k] for k in numbers if -len(known) <= k < len(known)}
     by_number = {known.index(name) for name in names if name in known}
     return tuple(sorted({*numbers, *by_number})), tuple(sorted({*names, *by_name}))
@@ -297,7 +311,9 @@ def stage_tree(fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
         return [leaf(y, f"the output of {describe_function(fun)}") for y in results]
 
     with quiet():
-        program, constants = stage_flat(flat, types, verb=verb, of=fun, name=getattr(fun, "__name__", "program").replace("<lambda>", "lambda"))
+        program, constants = stage_flat(
+            flat, types, verb=verb, of=fun, name=getattr(fun, "__name__", "program").replace("<lambda>", "lambda")
+        )
     return program, constants, found["spec"]
 
 

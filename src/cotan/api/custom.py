@@ -1,8 +1,8 @@
 """Custom rules: functions whose derivative, transpose or batching the user states.
 
-One class, `CustomFunction`, holds a function and any of its rules; `custom_jvp`, `custom_vjp` and `custom_linear` make it with JAX's names for the
-one rule that each is about. What is not given is derived (see `control.custom_rules`), so forward mode works through a function of which
-only the backward rule is known, and every rule is checked for linearity, structure, shapes and dtypes where it is used.
+One class, `CustomFunction`, holds a function and any of its rules; `custom_jvp`, `custom_vjp` and `custom_linear` make it with JAX's
+names for the one rule that each is about. What is not given is derived (see `control.custom_rules`), so forward mode works through a
+function of which only the backward rule is known, and every rule is checked for linearity, structure, shapes and dtypes where it is used.
 """
 
 from __future__ import annotations
@@ -83,13 +83,13 @@ class CustomFunction:
         self.rules["fwd"], self.rules["bwd"] = fwd, bwd
 
     def deftranspose(self, transpose: Callable[..., Any]) -> Callable[..., Any]:
-        """Say that the function is linear in all differentiable arguments together, and give ``transpose(*nondiff, y_bar) -> (x_bar, ...)``."""
+        """Say that the function is linear in all its arguments together, and give ``transpose(*nondiff, y_bar) -> (x_bar, ...)``."""
         check_callable("deftranspose", transpose)
         self.rules["transpose"] = transpose
         return transpose
 
     def defvmap(self, vmap: Callable[..., Any]) -> Callable[..., Any]:
-        """Give the batching rule: ``vmap(axis_size, in_batched, *args) -> (output, out_batched)``, batch axes in front, as JAX's custom_vmap."""
+        """Give the batching rule: ``vmap(axis_size, in_batched, *args) -> (output, out_batched)``, batch axes in front."""
         check_callable("defvmap", vmap)
         self.rules["vmap"] = vmap
         return vmap
@@ -137,14 +137,18 @@ class CustomFunction:
         if bound.kwargs:
             raise teach(
                 ArgumentError,
-                f"{describe_function(self.fun)}: a function with custom rules cannot take keyword-only arguments ({', '.join(bound.kwargs)}).",
+                f"{describe_function(self.fun)}: a function with custom rules takes no keyword-only arguments ({', '.join(bound.kwargs)}).",
                 do="make them positional, or close over them.",
             )
         given = bound.args
         count = len(given)
         for k in self.nondiff_argnums:
             if not 0 <= k < count:
-                raise teach(ArgumentError, f"{self.kind}: nondiff_argnums has {k}, but {describe_function(self.fun)} takes {count} arguments.", do="count positions from 0.")
+                raise teach(
+                    ArgumentError,
+                    f"{self.kind}: nondiff_argnums has {k}, but {describe_function(self.fun)} takes {count} arguments.",
+                    do="count positions from 0.",
+                )
         return given
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
@@ -157,7 +161,9 @@ class CustomFunction:
 class FlatCustom:
     """One call of a `CustomFunction`: its rules as flat functions of ``hidden`` and the leaves of the arguments."""
 
-    def __init__(self, custom: CustomFunction, spec: Any, nondiff: list[Any], hidden: list[Tracer], names: list[str], types: list[ArrayType]):
+    def __init__(
+        self, custom: CustomFunction, spec: Any, nondiff: list[Any], hidden: list[Tracer], names: list[str], types: list[ArrayType]
+    ):
         self.custom, self.spec, self.nondiff, self.hidden, self.names = custom, spec, nondiff, hidden, names
         self.out_spec: Any = None
         self.types: list[ArrayType] = types
@@ -202,12 +208,16 @@ class FlatCustom:
         if self.out_spec is None:
             self.out_spec = spec
         elif spec != self.out_spec:
-            raise self.wrong(rule, f"{what} has another structure than the function's output.", f"{what}: {spec}\nthe output: {self.out_spec}")
+            raise self.wrong(
+                rule, f"{what} has another structure than the function's output.", f"{what}: {spec}\nthe output: {self.out_spec}"
+            )
         return [leaf(y, what) for y in leaves]
 
     def wrong(self, rule: str | None, problem: str, detail: str = "", do: str = "") -> RuleError:
         """The error that a rule returned something that does not fit."""
-        name = {"jvp": "JVP rule", "fwd": "forward rule", "bwd": "backward rule", "transpose": "transpose rule", "vmap": "vmap rule"}.get(rule or "", "function")
+        name = {"jvp": "JVP rule", "fwd": "forward rule", "bwd": "backward rule", "transpose": "transpose rule", "vmap": "vmap rule"}.get(
+            rule or "", "function"
+        )
         function = self.custom.rules[rule] if rule else self.custom.fun
         code = getattr(function, "__code__", None)
         return teach(
@@ -233,7 +243,9 @@ class FlatCustom:
         outs = self.results(result[0], "the primal output", "jvp")
         douts, spec = tree.flatten(result[1])
         if spec != self.out_spec:
-            raise self.wrong("jvp", "the tangent output has another structure than the primal output.", f"tangent: {spec}\nprimal:  {self.out_spec}")
+            raise self.wrong(
+                "jvp", "the tangent output has another structure than the primal output.", f"tangent: {spec}\nprimal:  {self.out_spec}"
+            )
         names = tree.leaf_names(spec, "tangent_out")
         return outs, [self.fitting("jvp", dy, type_of(y), name) for y, dy, name in zip(outs, douts, names, strict=True)]
 
@@ -243,11 +255,18 @@ class FlatCustom:
             return np.zeros(wanted.shape, wanted.dtype)
         have = type_of(leaf(dy, name))
         if have.shape != wanted.shape:
-            raise self.wrong(rule, f"{name} has shape {have.shape}, not {wanted.shape}.", f"it must be {wanted.long_name()}, and is {have.long_name()}")
+            raise self.wrong(
+                rule, f"{name} has shape {have.shape}, not {wanted.shape}.", f"it must be {wanted.long_name()}, and is {have.long_name()}"
+            )
         if have.dtype != wanted.dtype:
             if have.weak and have.dtype.kind != "c":
                 return wanted.dtype.type(dy) if type(dy) is not Tracer else dy
-            raise self.wrong(rule, f"{name} has dtype {have.dtype}, not {wanted.dtype}.", f"it must be {wanted.long_name()}, and is {have.long_name()}", "convert it with .astype.")
+            raise self.wrong(
+                rule,
+                f"{name} has dtype {have.dtype}, not {wanted.dtype}.",
+                f"it must be {wanted.long_name()}, and is {have.long_name()}",
+                "convert it with .astype.",
+            )
         return dy
 
     def fwd(self, hidden: Sequence[Any], xs: Sequence[Any]) -> tuple[list[Any], list[Any]]:
@@ -329,7 +348,7 @@ class FlatCustom:
 SIGNATURES = {
     "jvp": "write def rule(primals, tangents): ...; return primal_out, tangent_out, the two alike in structure, shapes and dtypes.",
     "fwd": "write def fwd(*args): ...; return output, residuals.",
-    "bwd": "write def bwd(residuals, y_bar): ...; return (x_bar, ...), one for each differentiable argument, each like its argument, or None.",
+    "bwd": "write def bwd(residuals, y_bar): ...; return (x_bar, ...), one for each differentiable argument, like it, or None.",
     "transpose": "write def transpose(y_bar): ...; return (x_bar, ...), one for each differentiable argument.",
     "vmap": "write def rule(axis_size, in_batched, *args): ...; return output, out_batched.",
 }
@@ -347,12 +366,8 @@ def not_array(x: Any) -> bool:
 
 def insert(dynamic: Sequence[Any], nondiff: Sequence[Any], positions: Sequence[int]) -> list[Any]:
     """The arguments in their order, from the dynamic and the nondiff ones."""
-    args, rest = [], iter(dynamic)
-    total = len(dynamic) + len(nondiff)
-    static = dict(zip(positions, nondiff, strict=True))
-    for k in range(total):
-        args.append(static[k] if k in static else next(rest))
-    return args
+    rest, static = iter(dynamic), dict(zip(positions, nondiff, strict=True))
+    return [static[k] if k in static else next(rest) for k in range(len(dynamic) + len(nondiff))]
 
 
 def argument_names(fun: Any, spec: Any, positions: Sequence[int]) -> list[str]:
@@ -445,7 +460,9 @@ def checkpoint(fun: Callable[..., Any]) -> Callable[..., Any]:
             outs, found["spec"] = tree.flatten(fun(*inner_args, **inner_kwargs))
             return [leaf(y, f"the output of {describe_function(fun)}") for y in outs]
 
-        program, constants = stage_flat(flat, list(map(type_of, leaves)), verb="checkpoint", of=fun, name=getattr(fun, "__name__", "function"))
+        program, constants = stage_flat(
+            flat, list(map(type_of, leaves)), verb="checkpoint", of=fun, name=getattr(fun, "__name__", "function")
+        )
         outs = Checkpoint(program)(*constants, *leaves)
         return tree.unflatten(found["spec"], [to_array(y) for y in outs])
 

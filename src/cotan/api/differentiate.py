@@ -121,7 +121,9 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     @boundary
     def f_vjp(y_bar: Any) -> Any:
         with quiet():
-            return call.rebuild_inputs([x if x is None else to_array(x) for x in pulled(cotangent_leaves("vjp", call, y_bar, pulled.types))])
+            return call.rebuild_inputs(
+                [x if x is None else to_array(x) for x in pulled(cotangent_leaves("vjp", call, y_bar, pulled.types))]
+            )
 
     out = call.rebuild_output([to_array(private_copy(y)) for y in pulled.outs])
     return (out, f_vjp, strip(call.aux)) if has_aux else (out, f_vjp)
@@ -149,10 +151,14 @@ class Pullback:
             accumulate(cotangents, v, y_bar)
         found = iter(backward_pass(self.tape.equations, cotangents, self.inputs))
         x_bars = [next(found) if a else None for a in self.active]
-        return [zeros(tangent_type(x)) if a and x_bar is None else x_bar for x, a, x_bar in zip(self.leaves, self.active, x_bars, strict=True)]
+        return [
+            zeros(tangent_type(x)) if a and x_bar is None else x_bar for x, a, x_bar in zip(self.leaves, self.active, x_bars, strict=True)
+        ]
 
 
-def grad(fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False, allow_int: bool = False) -> Callable[..., Any]:
+def grad(
+    fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False, allow_int: bool = False
+) -> Callable[..., Any]:
     """The gradient of a scalar function, by reverse mode.
 
     Args:
@@ -183,7 +189,13 @@ def grad(fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, h
 
 
 def value_and_grad(
-    fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False, allow_int: bool = False, *, _name: str = "value_and_grad"
+    fun: Callable[..., Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
+    *,
+    _name: str = "value_and_grad",
 ) -> Callable[..., Any]:
     """As `grad`; the result is (value, gradient), or ((value, aux), gradient) with ``has_aux``.
 
@@ -418,8 +430,9 @@ def check_jacobian_output(call: FlatCall, pulled: Pullback, name: str, holomorph
         if holomorphic != (t.dtype.kind == "c") or t.dtype.kind not in "fc":
             raise teach(
                 ArgumentTypeError,
-                f"{name} needs {'complex' if holomorphic else 'real floating-point'} outputs; {describe_function(call.fun)} returned {t.long_name()}.",
-                do="pass holomorphic=True for a complex-differentiable function; take real and imaginary parts otherwise; make integers floats.",
+                f"{name} needs {'complex' if holomorphic else 'real floating-point'} outputs; "
+                f"{describe_function(call.fun)} returned {t.long_name()}.",
+                do="pass holomorphic=True for a complex-differentiable function, else take real and imaginary parts; make integers floats.",
                 locate=False,
             )
 
@@ -434,7 +447,10 @@ def forward_columns(pulled: Pullback) -> list[list[Any]]:
     if total:
         basis = standard_basis([tangent_type(x) for x in active])
         outs, flags = batch_flat(
-            lambda *dx: [zeros(t) if y is None else y for y, t in zip(replay_tape(pulled.tape.equations, pulled.inputs, dx, pulled.outputs), types, strict=True)],
+            lambda *dx: [
+                zeros(t) if y is None else y
+                for y, t in zip(replay_tape(pulled.tape.equations, pulled.inputs, dx, pulled.outputs), types, strict=True)
+            ],
             total,
             [True] * len(basis),
             basis,
@@ -464,7 +480,9 @@ def reverse_rows(pulled: Pullback) -> list[list[Any]]:
         ones = [np.ones(t.shape, t.dtype) if t.shape else t.dtype.type(1) for t in types]
         columns: list[Any | None] = [x if x is None else spread(x, 1) for x in pulled(ones)]
     elif total == 0:
-        columns = [None if not a else np.zeros((0, *type_of(x).shape), type_of(x).dtype) for x, a in zip(pulled.leaves, pulled.active, strict=True)]
+        columns = [
+            None if not a else np.zeros((0, *type_of(x).shape), type_of(x).dtype) for x, a in zip(pulled.leaves, pulled.active, strict=True)
+        ]
     else:
         wanted = [k for k, a in enumerate(pulled.active) if a]
 
@@ -525,11 +543,11 @@ def stop_gradient(x: Any) -> Any:
 
 def strip(x: Any) -> Any:
     """Auxiliary results on their way out: what carries a tangent of the finished derivative is left with its value."""
-    return tree.map(lambda y: finished_value(y), x)
+    return tree.map(finished_value, x)
 
 
 def finished_value(y: Any) -> Any:
-    while type(y) is Tracer and y.trace.closed and isinstance(y.payload, tuple):
+    while type(y) is Tracer and y.owner.closed and isinstance(y.payload, tuple):
         y = y.payload[0]
     return y
 

@@ -70,7 +70,10 @@ def vmap(fun: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0, *, axis
             outs, flags = batch_flat(flat, size, [a is not None for a in axes], front, of=fun)
             out_spec = found["spec"]
             wanted = spread_axes("out_axes", out_axes, out_spec, "output")
-            placed = [place(y, flag, a, size, name) for y, flag, a, name in zip(outs, flags, wanted, tree.leaf_names(out_spec, "output"), strict=True)]
+            placed = [
+                place(y, flag, a, size, name)
+                for y, flag, a, name in zip(outs, flags, wanted, tree.leaf_names(out_spec, "output"), strict=True)
+            ]
         return tree.unflatten(out_spec, [to_array(y) for y in placed])
 
     return batched_function
@@ -133,7 +136,10 @@ def batch_size(axes: list[int | None], leaves: list[Any], names: list[str], give
         raise teach(
             ArgumentError,
             f"vmap of {describe_function(fun)}: the mapped axes have different sizes.",
-            detail="\n".join([f"{name} has {n} along its mapped axis" for name, n in sizes.items()] + ([f"axis_size is {given}"] if given is not None else [])),
+            detail="\n".join(
+                [f"{name} has {n} along its mapped axis" for name, n in sizes.items()]
+                + ([f"axis_size is {given}"] if given is not None else [])
+            ),
             do="batch all arguments alike; use in_axes=None for those that all examples share.",
         )
     if not distinct:
@@ -168,5 +174,9 @@ def place(y: Any, batched: bool, axis: int | None, size: int, name: str) -> Any:
     y = y if batched else spread(y, size)
     ndim = type_of(y).ndim
     if not -ndim <= axis < ndim:
-        raise teach(ArgumentError, f"vmap: out_axes={axis} for {name}, which has {ndim} axes with the batch.", do=f"give an axis from 0 to {ndim - 1}.")
+        raise teach(
+            ArgumentError,
+            f"vmap: out_axes={axis} for {name}, which has {ndim} axes with the batch.",
+            do=f"give an axis from 0 to {ndim - 1}.",
+        )
     return move_axis(y, 0, axis % ndim)

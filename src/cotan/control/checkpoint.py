@@ -46,7 +46,9 @@ class Checkpoint(ControlOp):
 
     def linearize(self, primals: Sequence[Any], active: Sequence[bool]) -> tuple[Any, Any]:  # type: ignore[override]
         tangent = CheckpointTangent(self.program, tuple(active))
-        return self(*primals), lambda *tangents: [dy if t.inexact else None for dy, t in zip(tangent(*primals, *tangents), self.program.output_types, strict=True)]
+        return self(*primals), lambda *tangents: [
+            dy if t.inexact else None for dy, t in zip(tangent(*primals, *tangents), self.program.output_types, strict=True)
+        ]
 
     def batch(self, size: int, batched: Sequence[bool], *operands: Any) -> tuple[Any, Any]:
         flags = tuple(batched)
@@ -109,7 +111,9 @@ class CheckpointTangent(ControlOp):
         moving = filled(batched[count:], self.active)
         flags = tuple(bool(b or m) for b, m in zip(batched[:count], moving, strict=True))
         wanted = [*flags, *[f for f, a in zip(flags, self.active, strict=True) if a]]
-        program, _ = derived_program(self.program, ("batch all", size, flags), lambda: batch_program(self.program, size, flags, all_outputs=True))
+        program, _ = derived_program(
+            self.program, ("batch all", size, flags), lambda: batch_program(self.program, size, flags, all_outputs=True)
+        )
         spread_out = [x if b or not w else spread(x, size) for x, b, w in zip(operands, batched, wanted, strict=True)]
         outs = CheckpointTangent(program, (False,) * len(program.constants) + self.active)(*program.constants, *spread_out)
         return outs, [True] * len(outs)

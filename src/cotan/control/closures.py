@@ -84,29 +84,35 @@ def substitute(x: Any, values: Mapping[int, Any], memo: dict[int, Any] | None = 
         return substitute(y, values, memo)
 
     if isinstance(x, FunctionType):
-        cells = tuple(CellType() for _ in x.__closure__ or ())
-        copy = FunctionType(x.__code__, x.__globals__, x.__name__, None, cells)
-        memo[id(x)] = copy
-        for new, old in zip(cells, x.__closure__ or (), strict=True):
-            try:
-                new.cell_contents = again(old.cell_contents)
-            except ValueError:
-                continue
-        copy.__defaults__ = tuple(map(again, x.__defaults__)) if x.__defaults__ else None
-        copy.__kwdefaults__ = {k: again(v) for k, v in x.__kwdefaults__.items()} if x.__kwdefaults__ else None
-        copy.__dict__.update(x.__dict__)
-        copy.__module__, copy.__qualname__ = x.__module__, x.__qualname__
-        return copy
+        return copy_function(x, again, memo)
     if isinstance(x, MethodType):
         return MethodType(again(x.__func__), again(x.__self__))
     if isinstance(x, partial):
         return partial(again(x.func), *map(again, x.args), **{k: again(v) for k, v in x.keywords.items()})
+    if isinstance(x, CONTAINERS):
+        return copy_container(x, again)
+    return x.with_closed_over({k: again(v) for k, v in x.closed_over().items()})
+
+
+def copy_container(x: Any, again: Callable[[Any], Any]) -> Any:
+    """A tuple (named or not), list or dict with ``again`` applied to its items."""
     if isinstance(x, dict):
         return {k: again(v) for k, v in x.items()}
-    if isinstance(x, list):
-        return [again(v) for v in x]
-    if isinstance(x, tuple):
-        parts = [again(v) for v in x]
-        return type(x)(*parts) if hasattr(x, "_fields") else tuple(parts)
-    replace: Callable[[dict[str, Any]], Any] = x.with_closed_over
-    return replace({k: again(v) for k, v in x.closed_over().items()})
+    items = [again(v) for v in x]
+    return items if isinstance(x, list) else type(x)(*items) if hasattr(x, "_fields") else tuple(items)
+
+
+def copy_function(x: FunctionType, again: Callable[[Any], Any], memo: dict[int, Any]) -> FunctionType:
+    """A function with the same code, and ``again`` applied to what its cells and defaults hold."""
+    cells = tuple(CellType() for _ in x.__closure__ or ())
+    copy = memo[id(x)] = FunctionType(x.__code__, x.__globals__, x.__name__, None, cells)
+    for new, old in zip(cells, x.__closure__ or (), strict=True):
+        try:
+            new.cell_contents = again(old.cell_contents)
+        except ValueError:  # an empty cell stays empty
+            continue
+    copy.__defaults__ = tuple(map(again, x.__defaults__)) if x.__defaults__ else None
+    copy.__kwdefaults__ = {k: again(v) for k, v in x.__kwdefaults__.items()} if x.__kwdefaults__ else {}
+    copy.__dict__.update(x.__dict__)
+    copy.__module__, copy.__qualname__ = x.__module__, x.__qualname__
+    return copy

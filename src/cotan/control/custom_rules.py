@@ -53,8 +53,12 @@ class Names:
 class FlatRules:
     """A function of flat values and its rules, all flat.
 
-    body(*hidden, *x) -> y;  jvp(hidden, x, dx) -> (y, dy);  fwd(hidden, x) -> (y, residuals);  bwd(hidden, residuals, y_bar) -> x_bar, with None
-    for zero;  transpose(hidden, y_bar) -> x_bar;  vmap(size, batched, hidden, x) -> y with the batch axis in front.
+    body(*hidden, *x) -> y
+    jvp(hidden, x, dx) -> (y, dy)
+    fwd(hidden, x) -> (y, residuals)
+    bwd(hidden, residuals, y_bar) -> x_bar, with None for zero
+    transpose(hidden, y_bar) -> x_bar
+    vmap(size, batched, hidden, x) -> y, with the batch axis in front
     """
 
     body: Flat
@@ -125,7 +129,9 @@ class CustomCall(ControlOp):
 
         return outs, push
 
-    def linearize_by_rule(self, hidden: list[Any], xs: list[Any], active: list[Any]) -> tuple[Sequence[Any], Callable[..., list[Any | None]]]:
+    def linearize_by_rule(
+        self, hidden: list[Any], xs: list[Any], active: list[Any]
+    ) -> tuple[Sequence[Any], Callable[..., list[Any | None]]]:
         """The values, and the function of the active tangents of the explicit operands that the user's rules define."""
         rules = self.rules
         if not any(active):
@@ -146,7 +152,9 @@ class CustomCall(ControlOp):
         assert rules.bwd is not None
         outs, residuals = rules.fwd(hidden, xs)
         held = [*hidden, *residuals]
-        tangent = CustomTangent(rules, len(hidden), len(residuals), tuple(map(bool, active)), tuple(map(type_of, xs)), tuple(map(type_of, outs)))
+        tangent = CustomTangent(
+            rules, len(hidden), len(residuals), tuple(map(bool, active)), tuple(map(type_of, xs)), tuple(map(type_of, outs))
+        )
         if rules.jvp is None:
             return outs, lambda *tangents: list(tangent(*held, *tangents))
         # Both rules given: the primals ride along, for the jvp rule to run forward.
@@ -156,7 +164,9 @@ class CustomCall(ControlOp):
     def outputs(self, hidden: list[Any], xs: list[Any]) -> Sequence[ArrayType]:
         return self.type_rule(*map(type_of, [*hidden, *xs]))
 
-    def linearize_by_jvp(self, hidden: list[Any], xs: list[Any], active: list[Any]) -> tuple[Sequence[Any], Callable[..., list[Any | None]]]:
+    def linearize_by_jvp(
+        self, hidden: list[Any], xs: list[Any], active: list[Any]
+    ) -> tuple[Sequence[Any], Callable[..., list[Any | None]]]:
         outs, equations, inputs, outputs = record_jvp_rule(self.rules, hidden, xs, active)
         return outs, lambda *tangents: replay(equations, inputs, tangents, outputs)
 
@@ -175,7 +185,9 @@ class CustomCall(ControlOp):
         return outs, [True] * len(outs)
 
 
-def record_jvp_rule(rules: FlatRules, hidden: list[Any], xs: list[Any], active: list[Any]) -> tuple[Sequence[Any], Any, Any, list[Var | None]]:
+def record_jvp_rule(
+    rules: FlatRules, hidden: list[Any], xs: list[Any], active: list[Any]
+) -> tuple[Sequence[Any], Any, Any, list[Var | None]]:
     """Run a jvp rule once, its active tangents being symbols: (values, equations, input Vars, output Vars or None)."""
     assert rules.jvp is not None
     found: dict[str, Any] = {}
@@ -191,7 +203,7 @@ def record_jvp_rule(rules: FlatRules, hidden: list[Any], xs: list[Any], active: 
     subject = f"the JVP rule {rules.names.jvp} of {rules.names.function}"
     tape, inputs, outputs = record_linear(run, [type_of(x) for x, a in zip(xs, active, strict=True) if a], names, subject)
     for y in found["outs"]:
-        if getattr(y, "trace", None) is tape:
+        if getattr(y, "owner", None) is tape:
             raise teach(
                 NonlinearTangentError,
                 f"{subject} returns a primal output that depends on the tangents.",
@@ -219,8 +231,8 @@ def record_jvp_rule(rules: FlatRules, hidden: list[Any], xs: list[Any], active: 
 class CustomTangent(ControlOp):
     """The derivative of a function at a point, of which the transpose is known: ``bwd``.
 
-    Operands: hidden values, residuals, the primals if there is a jvp rule too, and the active tangents, in which it is linear. Run forward it is
-    the jvp rule, or, where there is none, the transpose of ``bwd``, which must then be linear in the cotangent.
+    Operands: hidden values, residuals, the primals if there is a jvp rule too, and the active tangents, in which it is linear. Run forward
+    it is the jvp rule, or, where there is none, the transpose of ``bwd``, which must then be linear in the cotangent.
     """
 
     compare_by_value = False
@@ -317,7 +329,9 @@ class CustomTangent(ControlOp):
         return outs, [True] * len(outs)
 
 
-def batched_rules(rules: FlatRules, size: int, hidden: Sequence[bool], xs: Sequence[bool], residuals: Sequence[bool] | None = None) -> FlatRules:
+def batched_rules(
+    rules: FlatRules, size: int, hidden: Sequence[bool], xs: Sequence[bool], residuals: Sequence[bool] | None = None
+) -> FlatRules:
     """The rules of the function on a batch, in which the flagged operands have a leading axis; all results have one.
 
     The cotangent of an operand that is the same for the whole batch is summed over it. ``residuals`` flags residuals that were made before

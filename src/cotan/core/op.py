@@ -46,8 +46,8 @@ class Op:
     multiple: ClassVar[bool] = False
     linear: ClassVar[LinearIn] = ()
     holds_programs: ClassVar[bool] = False
-    linearize: ClassVar[Callable[..., Any] | None] = None
-    expand: ClassVar[Callable[..., Any] | None] = None
+    linearize: Callable[..., Any] | None = None
+    expand: Callable[..., Any] | None = None
     """The op as a computation of other ops. A linear program that meets an op which is not declared linear looks into it by this."""
     family: ClassVar[str] = ""
 
@@ -133,4 +133,3 @@ def op(cls: C) -> C:
         cls.__hash__ = (lambda self: identity) if not names else lambda self: hash((identity, *[getattr(self, n) for n in names]))  # type: ignore[assignment]
     REGISTRY[cls.name] = cls
     return cls
-

@@ -118,10 +118,14 @@ class ArrayMethods:
         return _surface.var(self, axis=axis, dtype=dtype, ddof=ddof, keepdims=keepdims)
     def std(self, axis: Any = None, dtype: Any = None, out: None = None, ddof: float = 0, keepdims: bool = False) -> Any:
         return _surface.std(self, axis=axis, dtype=dtype, ddof=ddof, keepdims=keepdims)
-    def max(self, axis: Any = None, out: None = None, keepdims: bool = False) -> Any: return _surface.max(self, axis=axis, keepdims=keepdims)
-    def min(self, axis: Any = None, out: None = None, keepdims: bool = False) -> Any: return _surface.min(self, axis=axis, keepdims=keepdims)
-    def any(self, axis: Any = None, out: None = None, keepdims: bool = False) -> Any: return _surface.any(self, axis=axis, keepdims=keepdims)
-    def all(self, axis: Any = None, out: None = None, keepdims: bool = False) -> Any: return _surface.all(self, axis=axis, keepdims=keepdims)
+    def max(self, axis: Any = None, out: None = None, keepdims: bool = False) -> Any:
+        return _surface.max(self, axis=axis, keepdims=keepdims)
+    def min(self, axis: Any = None, out: None = None, keepdims: bool = False) -> Any:
+        return _surface.min(self, axis=axis, keepdims=keepdims)
+    def any(self, axis: Any = None, out: None = None, keepdims: bool = False) -> Any:
+        return _surface.any(self, axis=axis, keepdims=keepdims)
+    def all(self, axis: Any = None, out: None = None, keepdims: bool = False) -> Any:
+        return _surface.all(self, axis=axis, keepdims=keepdims)
     def argmax(self, axis: int | None = None) -> Any: return _surface.argmax(self, axis)
     def argmin(self, axis: int | None = None) -> Any: return _surface.argmin(self, axis)
     def argsort(self, axis: int = -1) -> Any: return _surface.argsort(self, axis)

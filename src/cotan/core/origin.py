@@ -17,10 +17,20 @@ from itertools import islice
 from types import CodeType, FrameType
 from typing import Any
 
+import numpy as np
+
 __all__ = ["PACKAGE", "Origin", "current_rule", "deriving", "describe_function", "here", "user_frame"]
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
-EXTERNAL = (PACKAGE, os.sep + "numpy" + os.sep, "<frozen", "<string>", os.sep + "optree" + os.sep, os.sep + "functools.py", os.sep + "contextlib.py")
+EXTERNAL = (
+    PACKAGE,
+    os.path.dirname(np.__file__) + os.sep,
+    "<frozen",
+    "<string>",
+    os.sep + "optree" + os.sep,
+    os.sep + "functools.py",
+    os.sep + "contextlib.py",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,7 @@ def evaluate(program: Program, *arguments: Any, rule: str | None = None) -> list
         operands = [environment[v] if type(v) is Var else v.value for v in equation.inputs]
         with deriving(equation, rule):
             environment.update(zip(equation.outputs, trace.process(equation.op, operands), strict=True))
-    return [environment[v] if type(v) is Var else v.value for v in program.outputs]
+    return [environment[v] if isinstance(v, Var) else v.value for v in program.outputs]
 
 
 # ---- text: ``c:f64[3] = sin a   # model.py:12``. A trailing star marks a weak type. ----------------------------------

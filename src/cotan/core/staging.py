@@ -38,9 +38,9 @@ class StagingTrace(Trace):
     def operand(self, value: Any) -> Any:
         """What an equation holds for ``value``: the Var of our own tracer, anything else as it is."""
         if type(value) is Tracer:
-            if value.trace is self:
+            if value.owner is self:
                 return value.payload
-            if value.trace.closed:
+            if value.owner.closed:
                 refuse_escaped(value)
         return value
 
@@ -106,4 +106,3 @@ def stage_flat(
         return trace.finish([a.payload for a in arguments], results, name)
     finally:
         trace.close()
-

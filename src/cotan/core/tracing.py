@@ -4,7 +4,7 @@ Dispatch has no stack and no levels. One context variable holds the current `Tra
 trace unwraps its own tracers, makes its *parent* current, and runs there whatever its transformation says. A tracer of another trace
 is just a value to it and goes on to the parent. `EvalTrace`, the last parent, runs the op's NumPy meaning.
 
-Invariant: a trace only ever unwraps tracers whose ``trace`` is itself, so two nested transformations never confuse their
+Invariant: a trace only ever unwraps tracers whose ``owner`` is itself, so two nested transformations never confuse their
 perturbations. When a transformation returns, its trace is closed; a tracer of a closed trace is refused where it is next used.
 """
 
@@ -25,7 +25,20 @@ from .types import ArrayType, Shape, array_type
 if TYPE_CHECKING:
     from .op import Op
 
-__all__ = ["EVAL", "TYPE_READERS", "EvalTrace", "Trace", "Tracer", "concrete_zero", "current_trace", "is_tracer", "running", "set_trace", "reset_trace", "type_of"]
+__all__ = [
+    "EVAL",
+    "TYPE_READERS",
+    "EvalTrace",
+    "Trace",
+    "Tracer",
+    "concrete_zero",
+    "current_trace",
+    "is_tracer",
+    "reset_trace",
+    "running",
+    "set_trace",
+    "type_of",
+]
 
 
 class Trace:
@@ -97,16 +110,16 @@ class running:  # noqa: N801 - a context manager reads as a verb
 
 
 class Tracer(ArrayMethods):
-    """A value under a transformation. ``payload`` belongs to ``trace``: (value, tangent), a value with a batch axis, or a Var."""
+    """A value under a transformation, its ``owner``. The ``payload`` is that trace's own: (value, tangent), a batched value, or a Var."""
 
-    __slots__ = ("payload", "trace")
+    __slots__ = ("owner", "payload")
 
-    def __init__(self, trace: Trace, payload: Any):
-        self.trace, self.payload = trace, payload
+    def __init__(self, owner: Trace, payload: Any):
+        self.owner, self.payload = owner, payload
 
     @property
     def type(self) -> ArrayType:
-        return self.trace.type_of(self.payload)
+        return self.owner.type_of(self.payload)
 
     @property
     def shape(self) -> Shape:
@@ -133,7 +146,7 @@ class Tracer(ArrayMethods):
         return self.size * self.itemsize
 
     def __repr__(self) -> str:
-        return f"{self.type.long_name()}, traced by {self.trace.label}"
+        return f"{self.type.long_name()}, traced by {self.owner.label}"
 
     def __len__(self) -> int:
         if not self.shape:
@@ -147,28 +160,28 @@ class Tracer(ArrayMethods):
 
     # Conversions to Python: the gate where traced code most often meets untraced code.
     def __bool__(self) -> bool:
-        return bool(self.trace.concrete(self, "bool"))
+        return bool(self.owner.concrete(self, "bool"))
 
     def __int__(self) -> int:
-        return int(self.trace.concrete(self, "int"))
+        return int(self.owner.concrete(self, "int"))
 
     def __index__(self) -> int:
-        return self.trace.concrete(self, "index").__index__()
+        return self.owner.concrete(self, "index").__index__()
 
     def __float__(self) -> float:
-        return float(self.trace.concrete(self, "float"))
+        return float(self.owner.concrete(self, "float"))
 
     def __complex__(self) -> complex:
-        return complex(self.trace.concrete(self, "complex"))
+        return complex(self.owner.concrete(self, "complex"))
 
     def item(self, *index: int) -> Any:
-        return self.trace.concrete(self[index] if index else self, "item").item()
+        return self.owner.concrete(self[index] if index else self, "item").item()
 
     def tolist(self) -> Any:
-        return self.trace.concrete(self, "tolist").tolist()
+        return self.owner.concrete(self, "tolist").tolist()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        return np.asarray(self.trace.concrete(self, "array"), dtype)
+        return np.asarray(self.owner.concrete(self, "array"), dtype)
 
     def __setitem__(self, index: Any, value: Any) -> NoReturn:
         raise teach(
@@ -193,6 +206,7 @@ class Tracer(ArrayMethods):
 
 
 def is_tracer(x: Any) -> bool:
+    """Whether ``x`` is a traced value."""
     return type(x) is Tracer
 
 
@@ -209,11 +223,16 @@ def numeric_type(shape: Shape, dtype: np.dtype[Any]) -> ArrayType | None:
     return array_type(shape, dtype) if dtype.kind in "biufc" else None
 
 
+def constantly(type: ArrayType) -> Callable[[Any], ArrayType]:
+    """The function that gives ``type`` for every value."""
+    return lambda _: type
+
+
 TYPE_READERS: dict[type, Callable[[Any], ArrayType | None]] = {
     np.ndarray: lambda x: numeric_type(x.shape, x.dtype),
-    Tracer: lambda x: x.trace.type_of(x.payload),
-    **{python: (lambda _, t=t: t) for python, t in PYTHON_TYPES.items()},
-    **{scalar: (lambda _, t=array_type((), np.dtype(scalar)): t) for scalar in (np.float64, np.float32, np.int64, np.bool_, np.complex128)},
+    Tracer: lambda x: x.owner.type_of(x.payload),
+    **{python: constantly(t) for python, t in PYTHON_TYPES.items()},
+    **{s: constantly(array_type((), np.dtype(s))) for s in (np.float64, np.float32, np.int64, np.bool_, np.complex128)},
 }
 """How the type of a value is read, by its Python class; `program` adds Var and Literal."""
 
@@ -245,7 +264,7 @@ def type_of(x: Any) -> ArrayType:
 def concrete_zero(x: Any) -> bool:
     """Whether ``x``, concrete or traced, is known to be zero everywhere."""
     if type(x) is Tracer:
-        return x.trace.is_zero(x.payload)
+        return x.owner.is_zero(x.payload)
     return not np.any(x)
 
 
@@ -253,21 +272,29 @@ def concrete_zero(x: Any) -> bool:
 CONVERSIONS = {
     "bool": (
         "its truth is asked for (by `if`, `while`, `and`, `or`, `not` or `assert`), but it has no value yet",
-        "write cotan.numpy.where(condition, a, b) for a choice of values, or cotan.lax.cond and cotan.lax.while_loop for branches and loops.",
+        "write cotan.numpy.where(condition, a, b) to choose between values; make what a branch depends on a static argument of jit.",
     ),
-    "int": ("int() of it is asked for, but it has no value yet", "keep it as an array: x.astype(int); or make it a static argument: jit(f, static_argnums=...)."),
+    "int": (
+        "int() of it is asked for, but it has no value yet",
+        "keep it as an array: x.astype(int); or make it a static argument: jit(f, static_argnums=...).",
+    ),
     "index": (
         "it is used as a Python integer (by range(), a slice bound or a shape), but it has no value yet",
-        "make it a static argument: jit(f, static_argnums=...); or loop with cotan.lax.fori_loop; a traced index inside [] works as it is.",
+        "make it a static argument: jit(f, static_argnums=...); a traced index inside [] works as it is.",
     ),
-    "float": ("float() of it is asked for, but it has no value yet", "leave out float(); a 0-d array takes part in arithmetic as it is; for math.sin write cotan.numpy.sin."),
+    "float": (
+        "float() of it is asked for, but it has no value yet",
+        "leave out float(); a 0-d array takes part in arithmetic as it is; for math.sin write cotan.numpy.sin.",
+    ),
     "complex": ("complex() of it is asked for, but it has no value yet", "leave out complex(); write x.astype(complex) or x + 0j."),
     "item": ("its .item() is asked for, but it has no value yet", "leave out .item(); a 0-d array takes part in arithmetic as it is."),
     "tolist": ("its .tolist() is asked for, but it has no value yet", "work with the array, or return it and convert it outside."),
     "array": (
         "it would become a plain NumPy array, but it has no value yet",
-        "call the function of cotan.numpy, or np.<function>(x) directly on it; in a list of arrays use cotan.numpy.stack; "
-        "to fill an array write x = x.at[i].set(v) with x from cotan.numpy.",
+        (
+            "call the function of cotan.numpy, or np.<function>(x) directly on it; in a list of arrays use cotan.numpy.stack; "
+            "to fill an array write x = x.at[i].set(v) with x from cotan.numpy."
+        ),
     ),
 }
 
@@ -280,12 +307,12 @@ def refuse_conversion(tracer: Tracer, conversion: str, why: str = "") -> NoRetur
 
 def refuse_lost_derivative(tracer: Tracer, conversion: str) -> NoReturn:
     """Raise: the number is known, but as a plain Python number it would silently lose its derivative."""
-    call = {"array": "np.asarray(x)", "item": "x.item()", "tolist": "x.tolist()"}.get(conversion, f"{conversion}(x)")
+    call = {"array": "np.asarray({})", "item": "{}.item()", "tolist": "{}.tolist()"}.get(conversion, conversion + "({})")
     raise teach(
         TracerConversionError,
-        f"{tracer!r}: {call} would silently lose the derivative.",
+        f"{tracer!r}: {call.format('x')} would silently lose the derivative.",
         do="keep it as an array (use cotan.numpy or np functions on it instead of math's); "
-        f"if you mean to treat it as a constant, write {call.replace('x', 'cotan.stop_gradient(x)', 1) if conversion not in ('item', 'tolist') else call.replace('x', 'cotan.stop_gradient(x)', 1)}.",
+        f"if you mean to treat it as a constant, write {call.format('cotan.stop_gradient(x)')}.",
     )
 
 
@@ -293,7 +320,7 @@ def refuse_escaped(tracer: Tracer) -> NoReturn:
     """Raise: a tracer is used outside the transformation that it belongs to."""
     raise teach(
         EscapedTracerError,
-        f"a value traced by {tracer.trace.label} is used after that has returned, or outside it: {tracer!r}.",
+        f"a value traced by {tracer.owner.label} is used after that has returned, or outside it: {tracer!r}.",
         do="return the value from the traced function instead of keeping it in a global, an attribute, a list outside or a cache; "
         "auxiliary results go out with has_aux=True.",
     )

@@ -1,8 +1,8 @@
 """The type of an array: shape, dtype, and whether it is weak.
 
 A *weak* type is that of a Python scalar: it takes part in promotion by its kind only, as NEP 50 says
-(``float32_array * 2.0`` stays float32). Types are made by `array_type` only, which interns them: making one costs a cache look-up, and two types
-are equal if they are one object, so they are cheap keys.
+(``float32_array * 2.0`` stays float32). Types are made by `array_type` only, which interns them: making one costs a cache look-up, and
+two types are equal if they are one object, so they are cheap keys.
 """
 
 from __future__ import annotations

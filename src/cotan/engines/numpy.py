@@ -14,8 +14,6 @@ from ..core.program import Literal, Program, Var
 
 __all__ = ["compile_program", "run"]
 
-Step = tuple[Callable[..., Any], bool, tuple[int, ...], tuple[int, ...], tuple[int, ...]]
-
 _compiled: WeakKeyDictionary[Program, Callable[..., list[Any]]] = WeakKeyDictionary()
 
 
@@ -29,39 +27,26 @@ def run(program: Program, arguments: Sequence[Any]) -> list[Any]:
 
 def compile_program(program: Program) -> Callable[[Sequence[Any]], list[Any]]:
     """A function of the flat arguments that runs ``program``."""
-    slots: dict[Var, int] = {v: k for k, v in enumerate(program.inputs)}
-    constants: list[Any] = []
-    for equation in program.equations:
-        for v in equation.outputs:
-            slots[v] = len(slots)
-    total = len(slots)
+    variables = [*program.inputs, *(v for equation in program.equations for v in equation.outputs)]
+    slots: dict[Any, int] = {v: k for k, v in enumerate(variables)}
+    literals: list[Any] = []
 
     def slot(v: Var | Literal) -> int:
-        if type(v) is Var:
+        if isinstance(v, Var):
             return slots[v]
-        constants.append(v.value)
-        return total + len(constants) - 1
+        literals.append(v.value)
+        return len(variables) + len(literals) - 1
 
-    outputs = tuple(slot(v) for v in program.outputs)
-    last: dict[int, int] = {}
-    rows: list[tuple[Any, tuple[int, ...], tuple[int, ...]]] = []
-    for number, equation in enumerate(program.equations):
-        ins = tuple(slot(v) for v in equation.inputs)
-        outs = tuple(slots[v] for v in equation.outputs)
-        last.update((k, number) for k in (*ins, *outs))
-        rows.append((equation.op, ins, outs))
-    kept = set(outputs)
-    dying: dict[int, list[int]] = {}
-    for k, number in last.items():
-        if k not in kept and k < total:
-            dying.setdefault(number, []).append(k)
-    steps: list[Step] = [(op.impl, op.multiple, ins, outs, tuple(dying.get(n, ()))) for n, (op, ins, outs) in enumerate(rows)]
-    width, count, tail = total, len(program.inputs), constants
+    rows = [(e.op, tuple(map(slot, e.inputs)), tuple(map(slot, e.outputs))) for e in program.equations]
+    outputs = tuple(map(slot, program.outputs))
+    dying = last_uses(rows, keep={*outputs, *range(len(variables), len(variables) + len(literals))})
+    steps = [(op.impl, op.multiple, ins, outs, dead) for (op, ins, outs), dead in zip(rows, dying, strict=True)]
+    count, empty = len(program.inputs), [None] * (len(variables) - len(program.inputs))
 
     def execute(arguments: Sequence[Any]) -> list[Any]:
         if len(arguments) != count:
             raise TypeError(f"{program.name} takes {count} arguments, not {len(arguments)}")
-        values: list[Any] = [*arguments, *[None] * (width - count), *tail]
+        values: list[Any] = [*arguments, *empty, *literals]
         for impl, multiple, ins, outs, dead in steps:
             result = impl(*[values[k] for k in ins])
             if multiple:
@@ -74,3 +59,13 @@ def compile_program(program: Program) -> Callable[[Sequence[Any]], list[Any]]:
         return [values[k] for k in outputs]
 
     return execute
+
+
+def last_uses(rows: Sequence[tuple[Any, tuple[int, ...], tuple[int, ...]]], keep: set[int]) -> list[tuple[int, ...]]:
+    """For each row, the slots that no later row reads and that are not to be kept."""
+    last = {k: number for number, (_, ins, outs) in enumerate(rows) for k in (*ins, *outs)}
+    dying: list[list[int]] = [[] for _ in rows]
+    for k, number in last.items():
+        if k not in keep:
+            dying[number].append(k)
+    return [tuple(slots) for slots in dying]

@@ -13,7 +13,8 @@ from ..core.errors import ShapeError, teach
 from ..core.tracing import type_of
 from ..core.types import Shape
 from ..ops.contraction import dot_general
-from ..ops.movement import permute, reshape as reshape_op
+from ..ops.movement import permute
+from ..ops.movement import reshape as reshape_op
 from ..ops.reduction import ReduceOr
 from .elementwise import conjugate, multiply, negative, subtract
 from .indexing import getitem

@@ -16,7 +16,8 @@ import numpy as np
 from ..core.errors import ShapeError, teach
 from ..core.types import Shape
 from ..ops.contraction import dot_general
-from ..ops.movement import permute, reshape as reshape_op
+from ..ops.movement import permute
+from ..ops.movement import reshape as reshape_op
 from .contraction import total
 from .creation import diagonal
 from .promotion import convert_to, eager, operand, result_dtype, shape_of

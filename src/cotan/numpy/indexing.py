@@ -9,7 +9,6 @@ Concrete indices are checked when they are read, traced ones when the program ru
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -19,11 +18,25 @@ from ..core.array import Array, plain
 from ..core.errors import IndexingError, TracerConversionError, UnsupportedFunctionError, teach
 from ..core.tracing import BOOL, Tracer, type_of
 from ..core.types import Shape
-from ..ops.creation import full as full_op, iota
+from ..ops.creation import full as full_op
+from ..ops.creation import iota
 from ..ops.indexing import Gather
 from ..ops.logic import select
-from ..ops.movement import permute, reshape as reshape_op, reverse, slice_
-from .promotion import Numbers, broadcast_shapes, canonical_axis, convert_to, eager, from_nested, operand, result_dtype, shape_of, spread_to, strong
+from ..ops.movement import permute, reverse, slice_
+from ..ops.movement import reshape as reshape_op
+from .promotion import (
+    Numbers,
+    broadcast_shapes,
+    canonical_axis,
+    convert_to,
+    eager,
+    from_nested,
+    operand,
+    result_dtype,
+    shape_of,
+    spread_to,
+    strong,
+)
 from .shape import stack
 
 __all__ = ["choose", "compress", "extract", "getitem", "take", "take_along_axis"]

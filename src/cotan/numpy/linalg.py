@@ -9,11 +9,27 @@ import numpy as np
 
 from ..core.errors import ArgumentError, ShapeError, UnsupportedFunctionError, teach
 from ..core.tracing import BOOL, type_of
-from ..ops import linalg as ops, logic
+from ..ops import linalg as ops
+from ..ops import logic
 from .contraction import cross, matmul, outer, tensordot, vecdot
 from .creation import diagonal, trace
 from .elementwise import abs, conjugate, divide, multiply, power, square
-from .promotion import Numbers, broadcast_shapes, canonical_axis, convert_to, eager, has_tracer, operand, promote, result_dtype, shape_of, size_of, spread_to, strong, wrap
+from .promotion import (
+    Numbers,
+    broadcast_shapes,
+    canonical_axis,
+    convert_to,
+    eager,
+    has_tracer,
+    operand,
+    promote,
+    result_dtype,
+    shape_of,
+    size_of,
+    spread_to,
+    strong,
+    wrap,
+)
 from .reduction import max, min, safe_sqrt, sum
 from .shape import broadcast_to, matrix_transpose, moveaxis, reshape
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import lru_cache, wraps
 from math import prod
-from typing import Any, NoReturn, ParamSpec, cast as as_type
+from typing import Any, NoReturn, ParamSpec
+from typing import cast as as_type
 
 import numpy as np
 
@@ -22,7 +23,8 @@ from ..core.tracing import BOOL, COMPLEX128, FLOAT64, INT64, PYTHON_TYPES, Trace
 from ..core.types import ArrayType, Shape
 from ..ops.casting import ConvertElementType
 from ..ops.families import BroadcastInDim
-from ..ops.movement import concatenate as join, reshape as reshape_op
+from ..ops.movement import concatenate as join
+from ..ops.movement import reshape as reshape_op
 
 __all__ = [
     "Numbers", "broadcast_all", "broadcast_shapes", "can_cast", "canonical_axes", "canonical_axis", "convert_to", "eager", "from_nested", "has_tracer", "operand",
@@ -68,7 +70,7 @@ def eager(
     """
 
     def decorate(definition: Callable[P, Any]) -> Callable[P, Any]:
-        code = as_type(Any, definition).__code__
+        code = as_type("Any", definition).__code__
         known = frozenset(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
         any_keyword = bool(code.co_flags & 8)
 
@@ -158,7 +160,7 @@ def shape_of(x: Any) -> Shape:
     """The shape of an operand or of anything that NumPy takes as an array."""
     kind = type(x)
     if kind is Tracer:
-        return x.trace.type_of(x.payload).shape
+        return x.owner.type_of(x.payload).shape
     shape = getattr(x, "shape", None)
     return shape if shape is not None else () if kind in PYTHON_TYPES else np.shape(x)
 
@@ -190,7 +192,7 @@ def convert_to(x: Any, dtype: np.dtype[Any], weak: bool = False) -> Any:
     """An operand in this dtype. A Python scalar stays one if it can; ``weak``: a tracer becomes weak."""
     kind = type(x)
     if kind is Tracer:
-        t = x.trace.type_of(x.payload)
+        t = x.owner.type_of(x.payload)
         return x if t.dtype == dtype else ConvertElementType(dtype, weak)(x)
     if kind is np.ndarray:
         return x if x.dtype == dtype else real_part(x, dtype).astype(dtype)

@@ -12,7 +12,8 @@ import numpy as np
 from ..core.errors import ArgumentError, TracerConversionError, UnsupportedFunctionError, teach
 from ..core.tracing import Tracer, type_of
 from ..ops.families import BroadcastInDim
-from ..ops.movement import pad as pad_op, reshape as reshape_op
+from ..ops.movement import pad as pad_op
+from ..ops.movement import reshape as reshape_op
 from .indexing import take
 from .promotion import Numbers, canonical_axis, convert_to, eager, operand, shape_of, spread_to, strong
 from .reduction import max, mean, min

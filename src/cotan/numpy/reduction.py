@@ -10,11 +10,13 @@ import numpy as np
 from ..core.errors import ShapeError, teach
 from ..core.tracing import BOOL, Tracer, type_of
 from ..core.types import Shape
-from ..ops import logic, reduction as ops, searching
+from ..ops import logic, searching
+from ..ops import reduction as ops
 from ..ops.arithmetic import constant_of, zero_like
 from ..ops.casting import convert
 from ..ops.families import ReduceSum
-from ..ops.movement import permute, reshape as reshape_op
+from ..ops.movement import permute
+from ..ops.movement import reshape as reshape_op
 from .creation import zeros
 from .elementwise import add, conjugate, divide, equal, maximum, minimum, multiply, sqrt, square, subtract
 from .indexing import take_along_axis

@@ -17,7 +17,22 @@ from ..ops.special import BesselI
 from .contraction import convolve
 from .creation import zeros
 from .elementwise import abs, add, arctan2, equal, isfinite, isnan, less_equal, maximum, minimum, multiply, subtract
-from .promotion import Numbers, as_bool, broadcast_all, convert_to, eager, from_nested, has_tracer, operand, promote, result_dtype, shape_of, spread_to, strong, wrap
+from .promotion import (
+    Numbers,
+    as_bool,
+    broadcast_all,
+    convert_to,
+    eager,
+    from_nested,
+    has_tracer,
+    operand,
+    promote,
+    result_dtype,
+    shape_of,
+    spread_to,
+    strong,
+    wrap,
+)
 from .reduction import all, cumsum, diff
 from .shape import along, concatenate
 from .sorting import nonzero

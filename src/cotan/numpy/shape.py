@@ -13,8 +13,23 @@ from ..core.errors import ShapeError, teach
 from ..core.tracing import Tracer
 from ..core.types import Shape
 from ..ops.families import BroadcastInDim
-from ..ops.movement import concatenate as join, permute, reshape as reshape_op, reverse, slice_
-from .promotion import Numbers, broadcast_shapes, canonical_axes, canonical_axis, convert_to, eager, operand, result_dtype, shape_of, spread_to, strong, wrap
+from ..ops.movement import concatenate as join
+from ..ops.movement import permute, reverse, slice_
+from ..ops.movement import reshape as reshape_op
+from .promotion import (
+    Numbers,
+    broadcast_shapes,
+    canonical_axes,
+    canonical_axis,
+    convert_to,
+    eager,
+    operand,
+    result_dtype,
+    shape_of,
+    spread_to,
+    strong,
+    wrap,
+)
 
 __all__ = [
     "append", "array_split", "atleast_1d", "atleast_2d", "atleast_3d", "block", "broadcast_arrays", "broadcast_shapes_of", "broadcast_to",

@@ -9,8 +9,10 @@ import numpy as np
 
 from ..core.errors import ArgumentError, TracerConversionError, teach
 from ..core.tracing import Tracer, type_of
-from ..ops import logic, searching, sorting as ops
-from ..ops.movement import reshape as reshape_op, reverse
+from ..ops import logic, searching
+from ..ops import sorting as ops
+from ..ops.movement import reshape as reshape_op
+from ..ops.movement import reverse
 from .creation import zeros
 from .elementwise import add, divide, equal, subtract
 from .indexing import take, take_along_axis

@@ -9,7 +9,8 @@ import numpy as np
 from ..core.errors import ArgumentError, ShapeError, UnsupportedFunctionError, teach
 from ..core.tracing import FLOAT64, Tracer, type_of
 from ..core.types import Shape
-from ..ops import logic, sorting as ops
+from ..ops import logic
+from ..ops import sorting as ops
 from ..ops.arithmetic import constant_of
 from .contraction import matmul
 from .creation import diagonal

@@ -79,7 +79,7 @@ def unary(ufunc: Any, rules: Rules, sentence: str = "") -> Callable[..., Any]:
                     return call(x)
             y = ufunc(x)
             return y.view(Array) if type(y) is np.ndarray else asarray(y).view(Array)
-        t = x.trace.type_of(x.payload)
+        t = x.owner.type_of(x.payload)
         plan = plans.get((t.dtype, t.weak))
         if plan is None:
             plan = plans[t.dtype, t.weak] = plan_for(ufunc, rules, (t,))

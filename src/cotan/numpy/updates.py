@@ -19,7 +19,8 @@ from ..ops.arithmetic import neg
 from ..ops.creation import full as full_op
 from ..ops.indexing import Scatter
 from ..ops.logic import select
-from ..ops.movement import inverse_order, permute, reshape as reshape_op
+from ..ops.movement import inverse_order, permute
+from ..ops.movement import reshape as reshape_op
 from .elementwise import add, divide, maximum, minimum, multiply, power, subtract
 from .indexing import Parsed, as_mask, parse, slice_bounds, taken
 from .promotion import EXAMPLES, convert_to, has_tracer, operand, python_kind, shape_of, spread_to, strong

@@ -337,6 +337,8 @@ class Pad(Structural):
         yield cls(((1, 2, 0),)), (rng.normal(size=3), rng.normal())
         yield cls(((0, 0, 2), (-1, 1, 0))), (rng.normal(size=(2, 3)), rng.normal())
         yield cls(((-2, -1, 1),)), (rng.normal(size=4), rng.normal())
+        yield cls(((-3, -2, 1),)), (rng.normal(size=5), rng.normal())
+        yield cls(((-1, -4, 2),)), (rng.normal(size=4), rng.normal())
         yield cls(((-3, 4, 0),)), (rng.normal(size=2), rng.normal())
         yield cls(((1, 1, 1), (1, 0, 0))), (rng.normal(size=(0, 2)), rng.normal())
         yield cls(()), (rng.normal(size=()), rng.normal())

@@ -54,7 +54,9 @@ class RuleReport:
         return not self.findings
 
     def __str__(self) -> str:
-        rows = [f"  {name:<24} {'ok' if margin <= 1 else 'WRONG':<6} error / tolerance = {margin:.2g}" for name, margin in self.checks.items()]
+        rows = [
+            f"  {name:<24} {'ok' if margin <= 1 else 'WRONG':<6} error / tolerance = {margin:.2g}" for name, margin in self.checks.items()
+        ]
         return "\n".join([*rows, *(f"  {f}" for f in self.findings)])
 
 
@@ -83,7 +85,14 @@ def check_grads(
 
 
 def check_order(
-    f: Callable[..., Any], args: tuple[Any, ...], order: int, modes: tuple[str, ...], atol: float | None, rtol: float | None, eps: float | None, rng: Any
+    f: Callable[..., Any],
+    args: tuple[Any, ...],
+    order: int,
+    modes: tuple[str, ...],
+    atol: float | None,
+    rtol: float | None,
+    eps: float | None,
+    rng: Any,
 ) -> None:
     """First derivatives in the given modes, then those of the derivative."""
     function = TreeFunction(f, args)
@@ -100,7 +109,9 @@ def check_order(
         bad = ~(np.abs(found - wanted) <= allowed)
         if bad.any():
             k = int(np.argmax(bad))
-            raise RuleCheckError(f"{what} derivative of order {order}: entry {k} is {found.flat[k]:.9g}, finite differences give {wanted.flat[k]:.9g}.")
+            raise RuleCheckError(
+                f"{what} derivative of order {order}: entry {k} is {found.flat[k]:.9g}, finite differences give {wanted.flat[k]:.9g}."
+            )
 
     if "fwd" in modes:
         compare("forward", function.push(direction), expected, tolerance)
@@ -177,7 +188,9 @@ def check_rule(f: Callable[..., Any], args: Sequence[Any], *, second_order: bool
     error = np.array([e for _, e in numeric]).reshape(len(directions), m)
     allowed = 20 * error + 1e3 * function.flat.precision * (1 + np.abs(expected))
 
-    def record(check: str, found: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any], tolerance: np.ndarray[Any, Any], rows: str = "") -> bool:
+    def record(
+        check: str, found: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any], tolerance: np.ndarray[Any, Any], rows: str = ""
+    ) -> bool:
         with np.errstate(all="ignore"):
             ratio = np.abs(found - wanted) / tolerance
         ratio = np.where(np.isnan(ratio) & ~(np.isnan(found) & np.isnan(wanted)), np.inf, np.nan_to_num(ratio, nan=0.0, posinf=np.inf))
@@ -186,7 +199,13 @@ def check_rule(f: Callable[..., Any], args: Sequence[Any], *, second_order: bool
             return True
         j, i = np.unravel_index(int(ratio.argmax()), ratio.shape)
         entry = f"d out[{i}] / d in[{j}]" if whole else f"output {i} along random direction {j}"
-        findings.append(Finding(check, f"{rows}{entry} is {found[j, i]:.9g}, finite differences give {wanted[j, i]:.9g}", likely_cause(found, wanted, tolerance)))
+        findings.append(
+            Finding(
+                check,
+                f"{rows}{entry} is {found[j, i]:.9g}, finite differences give {wanted[j, i]:.9g}",
+                likely_cause(found, wanted, tolerance),
+            )
+        )
         return False
 
     forward = np.array([function.push(d) for d in directions]).reshape(len(directions), m)
@@ -236,7 +255,7 @@ def check_batching(function: TreeFunction, rng: Any, record: Record) -> None:
 
 
 def check_second_order(function: TreeFunction, rng: Any, record: Record) -> None:
-    """The derivative of bar . J direction along another direction, by the four pairs of modes, against differences of the first derivative."""
+    """The derivative of bar . J d along another direction, by the four pairs of modes, against differences of the first derivative."""
     n = function.flat.point.size
     d, e = rng.standard_normal(n), rng.standard_normal(n)
     bar = rng.standard_normal(function.flat(function.flat.point).size)
@@ -252,7 +271,9 @@ def check_second_order(function: TreeFunction, rng: Any, record: Record) -> None
     first = TreeFunction(pushed, function.args)
     wanted_vector, error = first.flat.along(e)
     wanted = float(bar @ wanted_vector)
-    tolerance = np.array([[20 * float(np.abs(bar) @ error) + 1e5 * function.flat.precision * (1 + float(np.abs(bar) @ np.abs(wanted_vector)))]])
+    tolerance = np.array(
+        [[20 * float(np.abs(bar) @ error) + 1e5 * function.flat.precision * (1 + float(np.abs(bar) @ np.abs(wanted_vector)))]]
+    )
 
     def pair_bars(x_bars: Any, direction: Vector) -> float:
         leaves = [x for x in tree.leaves(x_bars, is_leaf=lambda x: x is None) if x is not None]
@@ -286,7 +307,16 @@ def likely_cause(found: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any], tole
         return "a missing transpose: the Jacobian is the transpose of the right one"
     if matches(np.zeros_like(wanted)):
         return "the derivative is zero: a term is missing, or the value was taken out of the trace (stop_gradient, float, NumPy)"
-    for factor, text in ((2.0, "2"), (0.5, "1/2"), (4.0, "4"), (0.25, "1/4"), (-2.0, "-2"), (-0.5, "-1/2"), (np.pi, "pi"), (1 / np.pi, "1/pi")):
+    for factor, text in (
+        (2.0, "2"),
+        (0.5, "1/2"),
+        (4.0, "4"),
+        (0.25, "1/4"),
+        (-2.0, "-2"),
+        (-0.5, "-1/2"),
+        (np.pi, "pi"),
+        (1 / np.pi, "1/pi"),
+    ):
         if matches(factor * wanted):
             return f"a factor: the derivative is {text} times the right one"
     if all(k % 2 == 0 for k in found.shape):

@@ -18,7 +18,7 @@ Vector = np.ndarray[Any, np.dtype[np.float64]]
 
 def complex_as_real(leaves: Sequence[Any]) -> Vector:
     """All numbers of the inexact leaves as one real vector; a complex number is two of them."""
-    parts = [np.asarray(x) for x in leaves if np.asarray(x).dtype.kind in "fc"]
+    parts: list[Any] = [np.asarray(x) for x in leaves if np.asarray(x).dtype.kind in "fc"]
     flat = [np.stack([p.real, p.imag], -1).ravel() if p.dtype.kind == "c" else p.ravel() for p in parts]
     return np.concatenate(flat).astype(np.float64) if flat else np.zeros(0)
 
@@ -45,7 +45,9 @@ class FlatFunction:
     def __init__(self, function: Callable[..., Sequence[Any]], leaves: Sequence[Any]):
         self.function, self.leaves = function, list(leaves)
         self.point = complex_as_real(leaves)
-        self.precision = min([np.finfo(np.asarray(x).dtype).eps for x in leaves if np.asarray(x).dtype.kind in "fc"] or [2.3e-16], key=lambda e: -e)
+        self.precision = min(
+            [np.finfo(np.asarray(x).dtype).eps for x in leaves if np.asarray(x).dtype.kind in "fc"] or [2.3e-16], key=lambda e: -e
+        )
 
     def __call__(self, vector: Vector) -> Vector:
         return complex_as_real(self.function(*real_as_complex(vector, self.leaves)))
@@ -55,7 +57,9 @@ class FlatFunction:
         return directional(self, self.point, direction, float(self.precision))
 
 
-def directional(function: Callable[[Vector], Vector], point: Vector, direction: Vector, precision: float = 2.3e-16) -> tuple[Vector, Vector]:
+def directional(
+    function: Callable[[Vector], Vector], point: Vector, direction: Vector, precision: float = 2.3e-16
+) -> tuple[Vector, Vector]:
     """d/dt function(point + t direction) at t = 0, entry by entry, with error estimates."""
     scale = float(np.max(np.abs(point), initial=1.0)) / max(float(np.max(np.abs(direction), initial=0.0)), 1e-300)
     step = scale * precision ** (1 / 5) * 2

@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 from ..core.op import Op
-from ..core.staging import stage_flat
 from ..core.program import Program, evaluate
+from ..core.staging import stage_flat
 from ..core.tracing import Trace, Tracer, concrete_zero, current_trace, refuse_conversion, reset_trace, running, set_trace, type_of
 from ..core.types import ArrayType, array_type
 from ..ops.families import spread
@@ -37,12 +37,16 @@ class BatchTrace(Trace):
         return concrete_zero(payload)
 
     def concrete(self, tracer: Tracer, conversion: str) -> Any:
-        why = f"under vmap it stands for {self.size} values at once" if conversion in ("bool", "int", "index") else "under vmap it stands for many values at once"
+        why = (
+            f"under vmap it stands for {self.size} values at once"
+            if conversion in ("bool", "int", "index")
+            else "under vmap it stands for many values at once"
+        )
         refuse_conversion(tracer, conversion, why)
 
     def process(self, op: Op, operands: Sequence[Any]) -> Sequence[Any]:
-        values = [x.payload if type(x) is Tracer and x.trace is self else x for x in operands]
-        batched = [type(x) is Tracer and x.trace is self for x in operands]
+        values = [x.payload if type(x) is Tracer and x.owner is self else x for x in operands]
+        batched = [type(x) is Tracer and x.owner is self for x in operands]
         token = set_trace(self.parent)
         try:
             if True not in batched:
@@ -63,7 +67,7 @@ def batch_flat(
     try:
         with running(trace):
             outs = function(*[Tracer(trace, x) if b else x for x, b in zip(operands, batched, strict=True)])
-        flags = [type(y) is Tracer and y.trace is trace for y in outs]
+        flags = [type(y) is Tracer and y.owner is trace for y in outs]
     finally:
         trace.close()
     return [y.payload if flag else y for y, flag in zip(outs, flags, strict=True)], flags

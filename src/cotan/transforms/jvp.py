@@ -15,7 +15,6 @@ from ..core.tracing import (
     Tracer,
     concrete_zero,
     current_trace,
-    refuse_conversion,
     refuse_lost_derivative,
     reset_trace,
     running,
@@ -45,14 +44,14 @@ class JVPTrace(Trace):
     def concrete(self, tracer: Tracer, conversion: str) -> Any:
         value = tracer.payload[0]
         if type(value) is Tracer:
-            return value.trace.concrete(value, conversion)
-        if conversion in ("bool", "int", "index"):  # locally constant: nothing is lost
-            return value
-        refuse_lost_derivative(tracer, conversion)
+            return value.owner.concrete(value, conversion)
+        if conversion not in ("bool", "int", "index"):  # these are locally constant: nothing is lost
+            refuse_lost_derivative(tracer, conversion)
+        return value
 
     def split(self, value: Any) -> tuple[Any, Any]:
         """(primal, tangent or None) of any value."""
-        return value.payload if type(value) is Tracer and value.trace is self else (value, None)
+        return value.payload if type(value) is Tracer and value.owner is self else (value, None)
 
     def join(self, primal: Any, tangent: Any | None) -> Any:
         return primal if tangent is None else Tracer(self, (primal, tangent))
@@ -62,7 +61,7 @@ class JVPTrace(Trace):
         tangents: list[Any] = []
         active = False
         for x in operands:
-            if type(x) is Tracer and x.trace is self:
+            if type(x) is Tracer and x.owner is self:
                 primal, tangent = x.payload
                 primals.append(primal)
                 tangents.append(tangent)

@@ -41,7 +41,7 @@ class LinearTape(StagingTrace):
         inputs: list[Any] = []
         mask, bit = 0, 1
         for x in operands:
-            if type(x) is Tracer and x.trace is self:
+            if type(x) is Tracer and x.owner is self:
                 mask |= bit
                 inputs.append(x.payload)
             else:
@@ -59,7 +59,7 @@ class LinearTape(StagingTrace):
 
     def takes(self, op: Op, operands: Sequence[Any]) -> bool:
         """Whether ``op`` is declared linear in the operands that are tangents."""
-        mask = sum(1 << k for k, x in enumerate(operands) if type(x) is Tracer and x.trace is self)
+        mask = sum(1 << k for k, x in enumerate(operands) if type(x) is Tracer and x.owner is self)
         return any(mask & ~members == 0 for members in op.linear_sets(len(operands)))
 
     def others_are_zero(self, inputs: Sequence[Any], others: int) -> bool:
@@ -68,7 +68,10 @@ class LinearTape(StagingTrace):
 
     def concrete(self, tracer: Tracer, conversion: str) -> Any:
         asked = {"bool": "branches on", "array": "makes a NumPy array of"}.get(conversion, f"takes {conversion}() of")
-        self.refuse_use(f"{asked} {self.describe(tracer.payload)}", "A tangent has no value in a rule: the rule is run once, on a symbol, for all tangents.")
+        self.refuse_use(
+            f"{asked} {self.describe(tracer.payload)}",
+            "A tangent has no value in a rule: the rule is run once, on a symbol, for all tangents.",
+        )
 
     @property
     def label(self) -> str:
@@ -108,7 +111,9 @@ class LinearTape(StagingTrace):
             advice = "multiply the tangent by a derivative that is computed from the primals alone, as in `2 * x * t`."
         self.refuse_use("\n".join(rows), "", advice)
 
-    def refuse_use(self, detail: str, reason: str, advice: str = "write the tangent output with operations that are linear in the tangents.") -> NoReturn:
+    def refuse_use(
+        self, detail: str, reason: str, advice: str = "write the tangent output with operations that are linear in the tangents."
+    ) -> NoReturn:
         what = f"{self.subject or 'a derivative rule'} is not linear in its tangents."
         origin: Origin | None = current_rule()
         raise teach(NonlinearTangentError, what, detail=detail + (f"\n{reason}" if reason else ""), do=advice, origin=origin)
@@ -129,7 +134,7 @@ class SplitTrace(Trace):
         plain = trace is EVAL
         for x in operands:
             if type(x) is Tracer:
-                if x.trace is tape:
+                if x.owner is tape:
                     if op.expand is not None and not tape.takes(op, operands):
                         return op.expand(*operands)
                     trace, plain = tape, False
@@ -184,7 +189,12 @@ def linearize_flat(
     finally:
         trace.close()
         tape.close()
-    return [y for y, _ in pairs], tape, [t.payload for t in tangents if t is not None], [t.payload if t is not None else None for _, t in pairs]
+    return (
+        [y for y, _ in pairs],
+        tape,
+        [t.payload for t in tangents if t is not None],
+        [t.payload if t is not None else None for _, t in pairs],
+    )
 
 
 def replay(equations: Sequence[Equation], inputs: Sequence[Var], values: Sequence[Any], outputs: Sequence[Var | None]) -> list[Any | None]:
@@ -219,8 +229,9 @@ def linearize_program(program: Program, active: tuple[bool, ...], rule: str = "j
     """Split the derivative of a Program in two Programs.
 
     Returns:
-        the primal program (outputs, then residuals), with the arrays that rules brought in as its constants; the linear program over (residuals, active tangents), with an output for each
-        active output of the original; which outputs are active; the number of residuals.
+        the primal program (outputs, then residuals), with the arrays that rules brought in as its constants;
+        the linear program over (residuals, active tangents), with an output for each active output of the original;
+        which outputs are active; the number of residuals.
     """
     found: dict[str, Any] = {}
 

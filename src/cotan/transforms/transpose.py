@@ -27,7 +27,11 @@ def accumulate(cotangents: dict[Var, Any], v: Any, x_bar: Any) -> None:
 
 
 def backward_pass(
-    equations: Sequence[Equation], cotangents: dict[Var, Any], inputs: Sequence[Var], known: Mapping[Var, Any] | None = None, rule: str | None = None
+    equations: Sequence[Equation],
+    cotangents: dict[Var, Any],
+    inputs: Sequence[Var],
+    known: Mapping[Var, Any] | None = None,
+    rule: str | None = None,
 ) -> list[Any | None]:
     """The cotangents of ``inputs``, given those of the outputs.
 
@@ -56,7 +60,9 @@ def backward_pass(
     return [cotangents.get(v) for v in inputs]
 
 
-def transpose_program_rule(program: Program, linear: Sequence[bool], known: Sequence[Any], y_bars: Sequence[Any | None]) -> list[Any | None]:
+def transpose_program_rule(
+    program: Program, linear: Sequence[bool], known: Sequence[Any], y_bars: Sequence[Any | None]
+) -> list[Any | None]:
     """Transpose a closed Program that is linear in the inputs flagged ``linear``; ``known`` are the values of the others.
 
     Equations that touch no linear input are evaluated first. Returns a cotangent, or None, for each linear input.
