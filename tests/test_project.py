@@ -47,3 +47,7 @@ def test_the_shipped_data_is_the_published_file() -> None:
 def test_an_example_finds_every_answer_right(example: str) -> None:
     process = subprocess.run([sys.executable, ROOT / "examples" / example], capture_output=True, text=True, check=False)
     assert process.returncode == 0, process.stdout + process.stderr
+
+
+def test_the_package_says_that_it_is_typed() -> None:
+    assert (ROOT / "src" / "cotan" / "py.typed").is_file()

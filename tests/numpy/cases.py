@@ -88,12 +88,35 @@ CASES: dict[str, list[Case]] = {
         (lambda xp, x: xp.quantile(x, 0.4), (singles,)),
         *[
             (lambda xp, x, m=m: xp.quantile(x, [0.15, 0.5, 0.8], axis=0, method=m), (rng.normal(size=(7, 2)),))
-            for m in ("lower", "higher", "nearest", "midpoint", "hazen", "weibull", "median_unbiased", "normal_unbiased", "interpolated_inverted_cdf")
+            for m in (
+                "lower",
+                "higher",
+                "nearest",
+                "midpoint",
+                "hazen",
+                "weibull",
+                "median_unbiased",
+                "normal_unbiased",
+                "interpolated_inverted_cdf",
+            )
         ],
         (lambda xp, x: xp.percentile(x, [10, 50.5], axis=1), (table,)),
         *[
             (lambda xp, x, name=name: getattr(xp, name)(x, axis=1), (gaps,))
-            for name in ("nansum", "nanprod", "nanmean", "nanvar", "nanstd", "nanmax", "nanmin", "nancumsum", "nancumprod", "nanmedian", "nanargmax", "nanargmin")
+            for name in (
+                "nansum",
+                "nanprod",
+                "nanmean",
+                "nanvar",
+                "nanstd",
+                "nanmax",
+                "nanmin",
+                "nancumsum",
+                "nancumprod",
+                "nanmedian",
+                "nanargmax",
+                "nanargmin",
+            )
         ],
         (lambda xp, x: xp.nansum(x), (integers,)),
         (lambda xp, x: xp.nanvar(x, ddof=1), (gaps,)),
@@ -113,11 +136,27 @@ CASES: dict[str, list[Case]] = {
         *[
             (lambda xp, x, y, name=name: getattr(xp, name)(x, y), pair)
             for name in ("matmul", "dot")
-            for pair in ((line, other), (table, stacks[0]), (table, line[:4]), (line[:3], table), (integers, small.T), (truth, truth.T), (singles, table.T))
+            for pair in (
+                (line, other),
+                (table, stacks[0]),
+                (table, line[:4]),
+                (line[:3], table),
+                (integers, small.T),
+                (truth, truth.T),
+                (singles, table.T),
+            )
         ],
         *[
             (lambda xp, x, y: xp.matmul(x, y), pair)
-            for pair in ((cube, stacks), (cube, stacks[0]), (table, stacks), (line[:4], stacks), (cube, line[:4]), (cube[:, None], stacks[None]), (complexes, complexes.T))
+            for pair in (
+                (cube, stacks),
+                (cube, stacks[0]),
+                (table, stacks),
+                (line[:4], stacks),
+                (cube, line[:4]),
+                (cube[:, None], stacks[None]),
+                (complexes, complexes.T),
+            )
         ],
         (lambda xp, x, y: x @ y, (cube, stacks)),
         (lambda xp, x, y: xp.dot(x, y), (cube, stacks)),
@@ -140,7 +179,11 @@ CASES: dict[str, list[Case]] = {
         (lambda xp, x, y: xp.convolve(x, y), (line, other[:3])),
         (lambda xp, x, y: xp.convolve(x, y, "same"), (line, other[:4])),
         (lambda xp, x, y: xp.convolve(x, y, "valid"), (line[:2], other)),
-        *[(lambda xp, x, y, m=m: xp.correlate(x, y, m), pair) for m in ("full", "same", "valid") for pair in ((line, other[:3]), (line, other[:2]), (line[:4], other), (line[:3], other[:4]))],
+        *[
+            (lambda xp, x, y, m=m: xp.correlate(x, y, m), pair)
+            for m in ("full", "same", "valid")
+            for pair in ((line, other[:3]), (line, other[:2]), (line[:4], other), (line[:3], other[:4]))
+        ],
         (lambda xp, x, y: xp.correlate(x, y, "full"), (complexes[0], complexes[1])),
         (lambda xp, x: xp.trace(x), (square,)),
         (lambda xp, x: xp.trace(x, offset=1, axis1=1, axis2=2), (cube,)),
@@ -235,7 +278,11 @@ CASES: dict[str, list[Case]] = {
         (lambda xp, x: xp.pad(x, 1), (table,)),
         (lambda xp, x: xp.pad(x, ((1, 2), (0, 3)), constant_values=2.5), (table,)),
         (lambda xp, x: xp.pad(x, (1, 2), constant_values=((1, 2), (3, 4))), (table,)),
-        *[(lambda xp, x, m=m: xp.pad(x, ((2, 1), (0, 2)), mode=m), (x,)) for m in ("edge", "reflect", "symmetric", "wrap", "maximum", "minimum", "mean", "median") for x in (table, integers)],
+        *[
+            (lambda xp, x, m=m: xp.pad(x, ((2, 1), (0, 2)), mode=m), (x,))
+            for m in ("edge", "reflect", "symmetric", "wrap", "maximum", "minimum", "mean", "median")
+            for x in (table, integers)
+        ],
         (lambda xp, x: xp.pad(x, (7, 9), mode="reflect"), (line,)),
         (lambda xp, x: xp.pad(x, {1: (1, 1)}), (table,)),
         (lambda xp, x: xp.repeat(x, 2), (table,)),
@@ -340,8 +387,14 @@ CASES: dict[str, list[Case]] = {
         (lambda xp, x, v: xp.searchsorted(x, v, sorter=np.argsort(line)), (line, 0.1)),
         (lambda xp, x: xp.digitize(x, np.array([-1.0, 0.0, 1.0])), (table,)),
         (lambda xp, x: xp.digitize(x, np.array([1.0, 0.0, -1.0]), right=True), (table,)),
-        (lambda xp, x, a, b: xp.interp(x, a, b), (np.array([-3.0, 0.2, 0.5, 1.0, 1.7, 9.0, NAN]), np.array([0.0, 0.5, 1.0, 2.0]), line[:4])),
-        (lambda xp, x, a, b: xp.interp(x, a, b, left=-1.0, right=7.0), (np.array([-3.0, 0.0, 2.0, 9.0]), np.array([0.0, 0.5, 1.0, 2.0]), line[:4])),
+        (
+            lambda xp, x, a, b: xp.interp(x, a, b),
+            (np.array([-3.0, 0.2, 0.5, 1.0, 1.7, 9.0, NAN]), np.array([0.0, 0.5, 1.0, 2.0]), line[:4]),
+        ),
+        (
+            lambda xp, x, a, b: xp.interp(x, a, b, left=-1.0, right=7.0),
+            (np.array([-3.0, 0.0, 2.0, 9.0]), np.array([0.0, 0.5, 1.0, 2.0]), line[:4]),
+        ),
         (lambda xp, x, a, b: xp.interp(x, a, b, period=3.0), (np.array([-3.2, 0.1, 2.9, 9.0]), np.array([0.0, 2.5, 1.0, 2.0]), line[:4])),
         (lambda xp, x, a, b: xp.interp(x, a, b), (0.3, np.array([0.0, 1.0]), complexes[0, :2])),
         (lambda xp, x: xp.isin(x, [1, 2, -3]), (integers,)),
@@ -361,7 +414,10 @@ CASES: dict[str, list[Case]] = {
         (lambda xp, a: xp.linalg.pinv(a), (table,)),
         *[(lambda xp, x, o=o: xp.linalg.norm(x, o), (line,)) for o in (None, 2, 1, 0, 3, 0.5, INF, -INF)],
         *[(lambda xp, x, o=o: xp.linalg.norm(x, o, axis=0), (table,)) for o in (None, 2, 1, 3, INF)],
-        *[(lambda xp, x, o=o: xp.linalg.norm(x, o, axis=(2, 0), keepdims=True), (cube,)) for o in (None, "fro", "nuc", 1, -1, 2, -2, INF, -INF)],
+        *[
+            (lambda xp, x, o=o: xp.linalg.norm(x, o, axis=(2, 0), keepdims=True), (cube,))
+            for o in (None, "fro", "nuc", 1, -1, 2, -2, INF, -INF)
+        ],
         (lambda xp, x: (xp.linalg.norm(x), xp.linalg.norm(x, keepdims=True)), (complexes,)),
         (lambda xp, x: xp.linalg.norm(x), (integers,)),
         (lambda xp, x: (xp.linalg.vector_norm(x, axis=1), xp.linalg.vector_norm(x, ord=3), xp.linalg.matrix_norm(x)), (table,)),

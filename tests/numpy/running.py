@@ -54,7 +54,9 @@ def assert_jvp(function: Callable[..., Any], *args: Any, rtol: float = 2e-6, see
         above, below = (flat(function(*[x + sign * step * t for x, t in zip(args, tangents, strict=True)])) for sign in (1, -1))
     for g, a, b in zip(got, above, below, strict=True):
         want = (np.asarray(a) - np.asarray(b)) / (2 * step)
-        np.testing.assert_allclose(np.zeros(want.shape) if g is None else np.asarray(g), want, rtol=rtol, atol=1e-7 * (1 + np.abs(want).max(initial=0)))
+        np.testing.assert_allclose(
+            np.zeros(want.shape) if g is None else np.asarray(g), want, rtol=rtol, atol=1e-7 * (1 + np.abs(want).max(initial=0))
+        )
 
 
 def arrays(*shapes: Sequence[int], seed: int = 0) -> list[Any]:

@@ -13,7 +13,9 @@ from cotan.numpy import elementwise
 from .running import arrays, assert_jvp, assert_same, staged
 
 UNARY = sorted(name for name in elementwise.__all__ if isinstance(getattr(np, name), np.ufunc) and getattr(np, name).nin == 1)
-BINARY = sorted(name for name in elementwise.__all__ if isinstance(getattr(np, name), np.ufunc) and getattr(np, name).nin == 2 and name != "divmod")
+BINARY = sorted(
+    name for name in elementwise.__all__ if isinstance(getattr(np, name), np.ufunc) and getattr(np, name).nin == 2 and name != "divmod"
+)
 DTYPES = ["bool", "int8", "int32", "int64", "uint8", "uint64", "float16", "float32", "float64", "complex64", "complex128"]
 KINDS = {"float16": 2e-3, "float32": 3e-6, "complex64": 3e-6}
 
@@ -129,7 +131,9 @@ def test_powers_of_python_scalars() -> None:
     assert staged(lambda x: 2.0**x, 3) == [8.0]
 
 
-@pytest.mark.parametrize("name", ["fmax", "fmin", "maximum", "minimum", "logaddexp2", "hypot", "fmod", "remainder", "heaviside", "copysign"])
+@pytest.mark.parametrize(
+    "name", ["fmax", "fmin", "maximum", "minimum", "logaddexp2", "hypot", "fmod", "remainder", "heaviside", "copysign"]
+)
 def test_derivatives_of_composed_functions(name: str) -> None:
     x, y = arrays((3, 4), (4,))
     assert_jvp(getattr(cnp, name), x, y)

@@ -44,12 +44,21 @@ def test_derivative_is_that_of_finite_differences(name: str) -> None:
 
 
 def test_eager_results_are_arrays_that_numpy_takes() -> None:
-    for y in (cnp.sum(np.ones(3)), cnp.zeros(3), cnp.linspace(0, 1, 3), cnp.where(True, 1.0, 2.0), cnp.concatenate([np.ones(2)]), *cnp.split(np.ones(4), 2)):
+    for y in (
+        cnp.sum(np.ones(3)),
+        cnp.zeros(3),
+        cnp.linspace(0, 1, 3),
+        cnp.where(True, 1.0, 2.0),
+        cnp.concatenate([np.ones(2)]),
+        *cnp.split(np.ones(4), 2),
+    ):
         assert type(y) is Array
         assert isinstance(y, np.ndarray)
 
 
-@pytest.mark.parametrize("function", [cnp.linalg.norm, cnp.std, lambda x: cnp.linalg.norm(x, axis=0), lambda x: cnp.linalg.vector_norm(x - x)])
+@pytest.mark.parametrize(
+    "function", [cnp.linalg.norm, cnp.std, lambda x: cnp.linalg.norm(x, axis=0), lambda x: cnp.linalg.vector_norm(x - x)]
+)
 def test_norms_have_derivative_zero_at_zero(function: Any) -> None:
     _, (dy,) = jvp_flat(lambda x: [function(x)], [np.zeros(3)], [np.ones(3)])
     assert np.asarray(dy) == 0.0

@@ -89,7 +89,17 @@ def test_common_indices_are_one_op(index: Any) -> None:
     assert len(program.equations) == (0 if index is Ellipsis else 1)
 
 
-@pytest.mark.parametrize("build", [lambda i: i, lambda i: (slice(None), i), lambda i: (i, i), lambda i: (slice(1, None), i, 0), lambda i: (0, slice(None), i), lambda i: [i, 0]])
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda i: i,
+        lambda i: (slice(None), i),
+        lambda i: (i, i),
+        lambda i: (slice(1, None), i, 0),
+        lambda i: (0, slice(None), i),
+        lambda i: [i, 0],
+    ],
+)
 @pytest.mark.parametrize("i", [1, -1])
 def test_traced_integers_index(build: Any, i: int) -> None:
     assert_same(staged(lambda x, i: x[build(i)], x3, i)[0], x3[build(i)])
@@ -104,7 +114,14 @@ def test_traced_index_arrays() -> None:
 
 
 def test_bad_indices_say_what_is_wrong() -> None:
-    for index, text in ((3, "out of bounds"), ([0, 7], "7 is out of bounds for axis 0"), ((0, 0, 0, 0), "4 indices"), (1.5, "cannot index"), ("a", "cannot index"), ((..., ...), "ellipsis")):
+    for index, text in (
+        (3, "out of bounds"),
+        ([0, 7], "7 is out of bounds for axis 0"),
+        ((0, 0, 0, 0), "4 indices"),
+        (1.5, "cannot index"),
+        ("a", "cannot index"),
+        ((..., ...), "ellipsis"),
+    ):
         with pytest.raises(IndexingError, match=text):
             staged(lambda x, index=index: x[index], x3)
     with pytest.raises(TracerConversionError, match=r"mask of unknown size"):
@@ -118,7 +135,15 @@ def test_masks_are_concrete_under_differentiation() -> None:
 
 
 # ---- updates -------------------------------------------------------------------------------------------------------------------
-KINDS = {"set": None, "add": np.add, "subtract": np.subtract, "multiply": np.multiply, "divide": np.divide, "min": np.minimum, "max": np.maximum}
+KINDS = {
+    "set": None,
+    "add": np.add,
+    "subtract": np.subtract,
+    "multiply": np.multiply,
+    "divide": np.divide,
+    "min": np.minimum,
+    "max": np.maximum,
+}
 
 
 def updated(kind: str, x: Any, index: Any, values: Any) -> Any:
@@ -192,7 +217,12 @@ def test_modes_out_of_bounds() -> None:
 
 def test_updates_keep_the_dtype_or_refuse() -> None:
     x = np.arange(3)
-    for run in (lambda: cnp.asarray(x).at[0].set(1.5), lambda: staged(lambda x: x.at[0].set(1.5), x), lambda: cnp.asarray(x).at[:2].add(1.5), lambda: staged(lambda x, v: x.at[0].set(v), x, 1.5)):
+    for run in (
+        lambda: cnp.asarray(x).at[0].set(1.5),
+        lambda: staged(lambda x: x.at[0].set(1.5), x),
+        lambda: cnp.asarray(x).at[:2].add(1.5),
+        lambda: staged(lambda x, v: x.at[0].set(v), x, 1.5),
+    ):
         with pytest.raises(DtypeError, match=r"float64 values cannot go into an array of dtype int64"):
             run()
     assert staged(lambda x: x.at[0].set(1), x.astype(np.float32))[0].dtype == np.float32

@@ -29,7 +29,7 @@ from ..transforms.jvp import jvp_flat
 from ..transforms.linearize import linearize_flat, record_linear
 from ..transforms.linearize import replay as replay_tape
 from ..transforms.transpose import accumulate, backward_pass
-from .arguments import Argnums, FlatCall, boundary, check_callable, check_inexact, check_same_structure, check_tangents, leaf, quiet
+from .arguments import LEAF, Argnums, FlatCall, boundary, check_callable, check_inexact, check_same_structure, check_tangents, leaf, quiet
 
 __all__ = [
     "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jvp", "linear_transpose", "linearize", "stop_gradient", "value_and_grad",
@@ -116,7 +116,8 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     check_callable("vjp", fun)
     call = FlatCall("vjp", fun, primals, {}, None, has_aux)
     call.leaves = list(map(private_copy, call.leaves))
-    pulled = Pullback(call, "vjp")
+    with quiet():
+        pulled = Pullback(call, "vjp")
 
     @boundary
     def f_vjp(y_bar: Any) -> Any:
@@ -135,11 +136,9 @@ class Pullback:
     __slots__ = ("active", "inputs", "leaves", "outputs", "outs", "tape")
 
     def __init__(self, call: FlatCall, verb: str):
-        self.leaves = call.leaves
-        self.active = [type_of(x).inexact or type_of(x).weak for x in self.leaves]
-        self.leaves = call.leaves = [float(x) if a and type(x) is int else x for x, a in zip(self.leaves, self.active, strict=True)]
-        with quiet():
-            self.outs, self.tape, self.inputs, self.outputs = linearize_flat(call, self.leaves, self.active, verb=verb, of=call.fun)
+        self.leaves = call.leaves = [float(x) if type(x) is int else x for x in call.leaves]
+        self.active = [type_of(x).inexact for x in self.leaves]
+        self.outs, self.tape, self.inputs, self.outputs = linearize_flat(call, self.leaves, self.active, verb=verb, of=call.fun)
 
     @property
     def types(self) -> list[ArrayType]:
@@ -177,25 +176,19 @@ def grad(
     >>> cotan.grad(lambda x: x**3)(2.0)
     Array(12.)
     """
-    both = value_and_grad(fun, argnums, has_aux, holomorphic, allow_int, _name="grad")
+    check_callable("grad", fun)
 
     @wraps_function(fun, "grad")
     @boundary
     def gradient(*args: Any, **kwargs: Any) -> Any:
-        value, g = both(*args, **kwargs)
-        return (g, value[1]) if has_aux else g
+        call, _, g = value_and_pulled("grad", fun, args, kwargs, argnums, has_aux, holomorphic, allow_int)
+        return (g, strip(call.aux)) if has_aux else g
 
     return gradient
 
 
 def value_and_grad(
-    fun: Callable[..., Any],
-    argnums: Argnums = 0,
-    has_aux: bool = False,
-    holomorphic: bool = False,
-    allow_int: bool = False,
-    *,
-    _name: str = "value_and_grad",
+    fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False, allow_int: bool = False
 ) -> Callable[..., Any]:
     """As `grad`; the result is (value, gradient), or ((value, aux), gradient) with ``has_aux``.
 
@@ -203,55 +196,53 @@ def value_and_grad(
     >>> cotan.value_and_grad(lambda x: x**3)(2.0)
     (Array(8.), Array(12.))
     """
-    check_callable(_name, fun)
+    check_callable("value_and_grad", fun)
 
-    @wraps_function(fun, _name)
+    @wraps_function(fun, "value_and_grad")
     @boundary
     def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
-        call = FlatCall(_name, fun, args, kwargs, argnums, has_aux)
-        check_inexact(call, _name, holomorphic=holomorphic, allow_int=allow_int)
-        pulled = Pullback(call, _name)
-        y = scalar_output(call, pulled.outs, _name, holomorphic)
-        with quiet():
-            x_bars = pulled([type_of(y).dtype.type(1)])
-        value, g = to_array(y), call.rebuild_inputs([x if x is None else to_array(x) for x in x_bars])
+        call, y, g = value_and_pulled("value_and_grad", fun, args, kwargs, argnums, has_aux, holomorphic, allow_int)
+        value = to_array(private_copy(y))
         return ((value, strip(call.aux)), g) if has_aux else (value, g)
 
     return value_and_gradient
 
 
+def value_and_pulled(
+    name: str, fun: Any, args: Any, kwargs: Any, argnums: Argnums, has_aux: bool, holomorphic: bool, allow_int: bool
+) -> tuple[FlatCall, Any, Any]:
+    """The call, its scalar value, and the gradient as the user's tree."""
+    call = FlatCall(name, fun, args, kwargs, argnums, has_aux)
+    check_inexact(call, name, holomorphic=holomorphic, allow_int=allow_int)
+    with quiet():
+        pulled = Pullback(call, name)
+        y = scalar_output(call, pulled.outs, name, holomorphic)
+        x_bars = pulled([type_of(y).dtype.type(1)])
+    return call, y, call.rebuild_inputs([x if x is None else to_array(x) for x in x_bars])
+
+
 def scalar_output(call: FlatCall, outs: Sequence[Any], name: str, holomorphic: bool) -> Any:
     """The one scalar output that `grad` needs; anything else is refused."""
+    t = type_of(outs[0]) if len(outs) == 1 and (call.out_spec is LEAF or call.out_spec == LEAF) else None
+    if t is not None and not t.shape and t.dtype.kind == ("c" if holomorphic else "f"):
+        return outs[0]
     where = describe_function(call.fun)
-    if len(outs) != 1 or call.out_spec != tree.structure(0):
-        raise teach(
-            ArgumentTypeError,
-            f"{name} needs a function with one scalar output; {where} returned a tree: {call.out_spec}.",
-            do="return the scalar alone; further results go out with has_aux=True; for many outputs use jacrev or vjp.",
-            locate=False,
-        )
-    t = type_of(outs[0])
-    if t.shape:
-        raise teach(
-            ArgumentTypeError,
-            f"{name} needs a function with a scalar output; {where} returned {t.long_name()}.",
-            do="sum or average the output; for the derivative of every output use jacrev or jacfwd, for one combination of them vjp.",
-            locate=False,
-        )
-    if holomorphic and t.dtype.kind != "c":
-        raise teach(
-            ArgumentTypeError,
-            f"{name} with holomorphic=True needs a complex output; {where} returned {t.long_name()}.",
-            do="a real function of complex inputs is not holomorphic: leave out holomorphic, and use vjp.",
-            locate=False,
-        )
-    if not holomorphic and t.dtype.kind != "f":
-        if t.dtype.kind == "c":
-            do = "take its real part, imaginary part or magnitude; or pass holomorphic=True if the function is complex-differentiable."
-        else:
-            do = "make it floating point: an integer output is piecewise constant, so its derivative is zero."
-        raise teach(ArgumentTypeError, f"{name} needs a real floating-point output; {where} returned {t.long_name()}.", do=do, locate=False)
-    return outs[0]
+    if t is None:
+        what = f"{name} needs a function with one scalar output; {where} returned a tree: {call.out_spec}."
+        do = "return the scalar alone; further results go out with has_aux=True; for many outputs use jacrev or vjp."
+    elif t.shape:
+        what = f"{name} needs a function with a scalar output; {where} returned {t.long_name()}."
+        do = "sum or average the output; for the derivative of every output use jacrev or jacfwd, for one combination of them vjp."
+    elif holomorphic:
+        what = f"{name} with holomorphic=True needs a complex output; {where} returned {t.long_name()}."
+        do = "a real function of complex inputs is not holomorphic: leave out holomorphic, and use vjp."
+    elif t.dtype.kind == "c":
+        what = f"{name} needs a real output; {where} returned {t.long_name()}."
+        do = "take its real part, imaginary part or magnitude; or pass holomorphic=True if the function is complex-differentiable."
+    else:
+        what = f"{name} needs a floating-point output; {where} returned {t.long_name()}."
+        do = "make it floating point: an integer output is piecewise constant, so its derivative is zero."
+    raise teach(ArgumentTypeError, what, do=do, locate=False)
 
 
 @boundary
@@ -410,12 +401,12 @@ def jacobian_by(
     def jacobian_function(*args: Any, **kwargs: Any) -> Any:
         call = FlatCall(name, fun, args, kwargs, argnums, has_aux)
         check_inexact(call, name, holomorphic=holomorphic, allow_int=allow_int)
-        pulled = Pullback(call, name)
-        check_jacobian_output(call, pulled, name, holomorphic)
         with quiet():
+            pulled = Pullback(call, name)
+            check_jacobian_output(call, pulled, name, holomorphic)
             blocks = blocks_of(pulled)
         rows = [call.rebuild_inputs([b if b is None else to_array(b) for b in row]) for row in blocks]
-        jac = rows[0] if call.out_spec == tree.structure(0) else tree.unflatten(call.out_spec, rows)
+        jac = rows[0] if call.out_spec == LEAF else tree.unflatten(call.out_spec, rows)
         if not value:
             return (jac, strip(call.aux)) if has_aux else jac
         out = call.rebuild_output([to_array(private_copy(y)) for y in pulled.outs])

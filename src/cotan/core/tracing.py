@@ -112,14 +112,18 @@ class running:  # noqa: N801 - a context manager reads as a verb
 class Tracer(ArrayMethods):
     """A value under a transformation, its ``owner``. The ``payload`` is that trace's own: (value, tangent), a batched value, or a Var."""
 
-    __slots__ = ("owner", "payload")
+    __slots__ = ("known_type", "owner", "payload")
 
     def __init__(self, owner: Trace, payload: Any):
-        self.owner, self.payload = owner, payload
+        self.owner, self.payload, self.known_type = owner, payload, None
 
     @property
     def type(self) -> ArrayType:
-        return self.owner.type_of(self.payload)
+        """The type that the user sees, worked out when it is first asked for."""
+        known: ArrayType | None = self.known_type
+        if known is None:
+            known = self.known_type = self.owner.type_of(self.payload)
+        return known
 
     @property
     def shape(self) -> Shape:
@@ -230,7 +234,7 @@ def constantly(type: ArrayType) -> Callable[[Any], ArrayType]:
 
 TYPE_READERS: dict[type, Callable[[Any], ArrayType | None]] = {
     np.ndarray: lambda x: numeric_type(x.shape, x.dtype),
-    Tracer: lambda x: x.owner.type_of(x.payload),
+    Tracer: lambda x: x.known_type or x.type,
     **{python: constantly(t) for python, t in PYTHON_TYPES.items()},
     **{s: constantly(array_type((), np.dtype(s))) for s in (np.float64, np.float32, np.int64, np.bool_, np.complex128)},
 }

@@ -242,7 +242,11 @@ def centred(y: Any, n: int, k: int, mode: str, shift: int = 0) -> Any:
 def check_vectors(name: str, x: Any, y: Any, mode: str) -> None:
     a, b = shape_of(x), shape_of(y)
     if len(a) != 1 or len(b) != 1 or not a[0] or not b[0] or mode not in ("full", "same", "valid"):
-        raise teach(ShapeError, f"{name}: arrays of shapes {a} and {b}, mode {mode!r}.", do="give two nonempty vectors, and mode full, same or valid.")
+        raise teach(
+            ShapeError,
+            f"{name}: arrays of shapes {a} and {b}, mode {mode!r}.",
+            do="give two nonempty vectors, and mode full, same or valid.",
+        )
 
 
 @eager(np.convolve)

@@ -33,10 +33,10 @@ from .promotion import (
 from .shape import broadcast_arrays, expand_dims, stack
 
 __all__ = [
-    "arange", "array", "asanyarray", "asarray", "ascontiguousarray", "astype", "bartlett", "blackman", "copy", "diag", "diagflat", "diagonal",
-    "empty", "empty_like", "eye", "from_dlpack", "frombuffer", "fromfunction", "fromiter", "full", "full_like", "geomspace", "hamming", "hanning",
-    "identity", "indices", "kaiser", "linspace", "logspace", "meshgrid", "ones", "ones_like", "trace", "tri", "tril", "tril_indices", "triu",
-    "triu_indices", "vander", "zeros", "zeros_like",
+    "arange", "array", "asanyarray", "asarray", "ascontiguousarray", "astype", "bartlett", "blackman", "copy", "diag", "diagflat",
+    "diagonal", "empty", "empty_like", "eye", "from_dlpack", "frombuffer", "fromfunction", "fromiter", "full", "full_like", "geomspace",
+    "hamming", "hanning", "identity", "indices", "kaiser", "linspace", "logspace", "meshgrid", "ones", "ones_like", "trace", "tri",
+    "tril", "tril_indices", "triu", "triu_indices", "vander", "zeros", "zeros_like",
 ]  # fmt: skip
 
 LARGE = 256
@@ -184,7 +184,9 @@ def like(make: Callable[..., Any]) -> Any:
 zeros_like, ones_like, empty_like = like(zeros), like(ones), like(empty)
 
 
-def full_like(x: Numbers, /, fill_value: Numbers, dtype: Any = None, order: str = "K", *, shape: Any = None, device: str | None = None) -> Any:
+def full_like(
+    x: Numbers, /, fill_value: Numbers, dtype: Any = None, order: str = "K", *, shape: Any = None, device: str | None = None
+) -> Any:
     """As `full`, of the shape and dtype of ``x`` unless they are given."""
     t = type_of(operand(x))
     return full(t.shape if shape is None else shape, fill_value, t.dtype if dtype is None else dtype)
@@ -197,7 +199,16 @@ def arange(start: Any, /, stop: Any = None, step: Any = 1, dtype: Any = None, *,
 
 
 def linspace(
-    start: Numbers, stop: Numbers, /, num: int = 50, *, endpoint: bool = True, retstep: bool = False, dtype: Any = None, axis: int = 0, device: str | None = None
+    start: Numbers,
+    stop: Numbers,
+    /,
+    num: int = 50,
+    *,
+    endpoint: bool = True,
+    retstep: bool = False,
+    dtype: Any = None,
+    axis: int = 0,
+    device: str | None = None,
 ) -> Any:
     """``num`` evenly spaced numbers from ``start`` to ``stop`` (left out if not ``endpoint``), along a new ``axis``; both may be traced.
 
@@ -215,7 +226,9 @@ def linspace(
     ramp = np.arange(num, dtype=loop).reshape((num,) + (1,) * len(shape_of(first)))
     y = add(multiply(ramp, step) if parts > 0 else multiply(ramp, delta), first)
     if endpoint and num > 1:  # exactly the end, not a rounding away from it
-        y = select(np.broadcast_to(ramp == num - 1, shape_of(y)), spread_to(last, shape_of(y), shape_of(last)) if shape_of(last) else last, y)
+        y = select(
+            np.broadcast_to(ramp == num - 1, shape_of(y)), spread_to(last, shape_of(y), shape_of(last)) if shape_of(last) else last, y
+        )
     k = canonical_axis("linspace", axis, len(shape_of(y)))
     y = convert_to(y if k == 0 else moved(y, k), wide)
     return (y, step) if retstep else y
@@ -227,7 +240,9 @@ def moved(y: Any, axis: int) -> Any:
 
 
 @eager(np.logspace)
-def logspace(start: Numbers, stop: Numbers, num: int = 50, endpoint: bool = True, base: Numbers = 10.0, dtype: Any = None, axis: int = 0) -> Any:
+def logspace(
+    start: Numbers, stop: Numbers, num: int = 50, endpoint: bool = True, base: Numbers = 10.0, dtype: Any = None, axis: int = 0
+) -> Any:
     """``base`` to the power of `linspace`."""
     y = power(base, linspace(start, stop, num, endpoint=endpoint, axis=axis))
     return y if dtype is None else convert_to(y, np.dtype(dtype))

@@ -111,5 +111,9 @@ def refuse_function(full_name: str, name: str) -> NoReturn:
     """Raise: this function has no traced form."""
     names = {function.__name__ for function in table().values()} | set(provided)
     near = [f"cotan.numpy.{other}" for other in difflib.get_close_matches(name, sorted(names), 3, 0.75)]
-    instead = INSTEAD.get(name, (f"use {' or '.join(near)}; or " if near else "") + "compute it on concrete values outside, or give it rules with cotan.custom_jvp.")
+    instead = INSTEAD.get(
+        name,
+        (f"use {' or '.join(near)}; or " if near else "")
+        + "compute it on concrete values outside, or give it rules with cotan.custom_jvp.",
+    )
     raise teach(UnsupportedFunctionError, f"{full_name} cannot be traced.", do=instead)

@@ -74,7 +74,11 @@ def explicit(subscripts: str, shapes: Sequence[Shape]) -> tuple[list[str], str]:
 
 def refuse(subscripts: str, shapes: Sequence[Shape], why: str) -> Any:
     """Raise the error of labels that do not fit."""
-    raise teach(ShapeError, f"einsum {subscripts!r} of shapes {', '.join(map(str, shapes))}: {why}.", do="give one label for each axis; labels are equal where lengths are.")
+    raise teach(
+        ShapeError,
+        f"einsum {subscripts!r} of shapes {', '.join(map(str, shapes))}: {why}.",
+        do="give one label for each axis; labels are equal where lengths are.",
+    )
 
 
 @lru_cache(maxsize=512)
@@ -171,7 +175,10 @@ def pair_of(left: tuple[str, Any], right: tuple[str, Any], needed: set[str]) -> 
     batch = [label for label in a if label in b and label in needed]
     contract = [label for label in a if label in b and label not in needed]
     z = dot_general(
-        x, y, ([a.index(label) for label in contract], [b.index(label) for label in contract]), ([a.index(label) for label in batch], [b.index(label) for label in batch])
+        x,
+        y,
+        ([a.index(label) for label in contract], [b.index(label) for label in contract]),
+        ([a.index(label) for label in batch], [b.index(label) for label in batch]),
     )
     return "".join(batch) + "".join(label for label in a if label not in b) + "".join(label for label in b if label not in a), z
 

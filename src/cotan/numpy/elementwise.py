@@ -20,101 +20,14 @@ from .promotion import convert_to, wrap
 from .ufuncs import binary, unary
 
 __all__ = [
-    "abs",
-    "absolute",
-    "acos",
-    "acosh",
-    "add",
-    "arccos",
-    "arccosh",
-    "arcsin",
-    "arcsinh",
-    "arctan",
-    "arctan2",
-    "arctanh",
-    "asin",
-    "asinh",
-    "atan",
-    "atan2",
-    "atanh",
-    "bitwise_and",
-    "bitwise_count",
-    "bitwise_invert",
-    "bitwise_left_shift",
-    "bitwise_not",
-    "bitwise_or",
-    "bitwise_right_shift",
-    "bitwise_xor",
-    "cbrt",
-    "ceil",
-    "conj",
-    "conjugate",
-    "copysign",
-    "cos",
-    "cosh",
-    "deg2rad",
-    "degrees",
-    "divide",
-    "divmod",
-    "equal",
-    "exp",
-    "exp2",
-    "expm1",
-    "fabs",
-    "float_power",
-    "floor",
-    "floor_divide",
-    "fmax",
-    "fmin",
-    "fmod",
-    "greater",
-    "greater_equal",
-    "heaviside",
-    "hypot",
-    "invert",
-    "isfinite",
-    "isinf",
-    "isnan",
-    "left_shift",
-    "less",
-    "less_equal",
-    "log",
-    "log1p",
-    "log2",
-    "log10",
-    "logaddexp",
-    "logaddexp2",
-    "logical_and",
-    "logical_not",
-    "logical_or",
-    "logical_xor",
-    "maximum",
-    "minimum",
-    "mod",
-    "multiply",
-    "negative",
-    "nextafter",
-    "not_equal",
-    "positive",
-    "pow",
-    "power",
-    "rad2deg",
-    "radians",
-    "reciprocal",
-    "remainder",
-    "right_shift",
-    "rint",
-    "sign",
-    "signbit",
-    "sin",
-    "sinh",
-    "sqrt",
-    "square",
-    "subtract",
-    "tan",
-    "tanh",
-    "true_divide",
-    "trunc",
+    "abs", "absolute", "acos", "acosh", "add", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "asin", "asinh",
+    "atan", "atan2", "atanh", "bitwise_and", "bitwise_count", "bitwise_invert", "bitwise_left_shift", "bitwise_not", "bitwise_or",
+    "bitwise_right_shift", "bitwise_xor", "cbrt", "ceil", "conj", "conjugate", "copysign", "cos", "cosh", "deg2rad", "degrees", "divide",
+    "divmod", "equal", "exp", "exp2", "expm1", "fabs", "float_power", "floor", "floor_divide", "fmax", "fmin", "fmod", "greater",
+    "greater_equal", "heaviside", "hypot", "invert", "isfinite", "isinf", "isnan", "left_shift", "less", "less_equal", "log", "log1p",
+    "log2", "log10", "logaddexp", "logaddexp2", "logical_and", "logical_not", "logical_or", "logical_xor", "maximum", "minimum", "mod",
+    "multiply", "negative", "nextafter", "not_equal", "positive", "pow", "power", "rad2deg", "radians", "reciprocal", "remainder",
+    "right_shift", "rint", "sign", "signbit", "sin", "sinh", "sqrt", "square", "subtract", "tan", "tanh", "true_divide", "trunc",
 ]  # fmt: skip
 
 BOOL = np.dtype(np.bool_)
@@ -196,11 +109,6 @@ def both(op: Callable[..., Any]) -> Callable[..., Any]:
     return lambda x, y: op(not_zero(x), not_zero(y))
 
 
-def cast_first(op: Callable[..., Any]) -> Callable[..., Any]:
-    """float_power: the power of operands that are floating already."""
-    return lambda x, y: op(x, y)
-
-
 def compared(op: Callable[..., Any], negative_left: bool | None, negative_right: bool | None) -> Callable[..., Any]:
     """A comparison; of int64 with uint64 (NumPy has an exact loop for them), exact too.
 
@@ -231,14 +139,18 @@ fmod = binary(np.fmod, {"iuf": fmod_rule}, "The remainder with the sign of the d
 negative = unary(np.negative, arithmetic.neg)
 positive = unary(np.positive, identity, "x as it is.")
 reciprocal = unary(
-    np.reciprocal, {"fc": reciprocal_rule, "iu": lambda x: truncated_divide(one_like(x), x)}, "One over x; of integers, the integer part of that."
+    np.reciprocal,
+    {"fc": reciprocal_rule, "iu": lambda x: truncated_divide(one_like(x), x)},
+    "One over x; of integers, the integer part of that.",
 )
 square = unary(np.square, {"iufc": square_rule, "b": logic.bitwise_not}, "x times x.")
-absolute = abs = unary(np.absolute, {"iufc": ordering.abs_, "b": identity}, "Magnitude; for complex x the result is real. Its derivative at 0 is 0.")
+absolute = abs = unary(
+    np.absolute, {"iufc": ordering.abs_, "b": identity}, "Magnitude; for complex x the result is real. Its derivative at 0 is 0."
+)
 fabs = unary(np.fabs, {"f": ordering.abs_}, "Magnitude of real numbers, floating.")
 sign = unary(np.sign, {"iufc": ordering.sign})
 conjugate = conj = unary(np.conjugate, {"c": casting.conj, "iuf": identity}, "The complex conjugate.")
-float_power = binary(np.float_power, cast_first(transcendental.power), "x to the power y in float64 or complex128.")
+float_power = binary(np.float_power, {"fc": transcendental.power}, "x to the power y in float64 or complex128.")
 
 # ---- exponentials and their inverses -------------------------------------------------------------------------------------
 exp, exp2, expm1 = unary(np.exp, transcendental.exp), unary(np.exp2, transcendental.exp2), unary(np.expm1, transcendental.expm1)
@@ -319,7 +231,11 @@ def power(x: Any, n: Any, /, **refused: Any) -> Any:
             if n < 0 and t.dtype.kind in "iu":
                 if t.weak:
                     return arithmetic.integer_pow(convert_to(x, FLOAT64, True), n)
-                raise teach(ArgumentError, "power: integers to negative integer powers are not allowed.", do="write x ** -2.0, or x.astype(float) ** -2.")
+                raise teach(
+                    ArgumentError,
+                    "power: integers to negative integer powers are not allowed.",
+                    do="write x ** -2.0, or x.astype(float) ** -2.",
+                )
             if t.dtype.kind in "fc" or (n >= 0 and t.dtype.kind in "iu" and (t.weak or n <= np.iinfo(t.dtype).max)):
                 return arithmetic.integer_pow(x, n)
         elif is_inexact(t.dtype):

@@ -114,7 +114,13 @@ def read_item(item: Any, shape: Shape) -> Any:
         return int(item)
     if item is None or item is Ellipsis or type(item) is slice:
         return item
-    array = plain(np.asarray(item, np.intp)) if type(item) is list and not item else from_nested(item) if isinstance(item, list | tuple) else plain(item)
+    array = (
+        plain(np.asarray(item, np.intp))
+        if type(item) is list and not item
+        else from_nested(item)
+        if isinstance(item, list | tuple)
+        else plain(item)
+    )
     known = shape_of(array) if hasattr(array, "dtype") else None
     if known is not None and array.dtype.kind in "iu":
         return int(array) if known == () and type(array) is not Tracer else array
@@ -125,7 +131,8 @@ def read_item(item: Any, shape: Shape) -> Any:
     raise teach(
         IndexingError,
         f"index: {item!r:.60} cannot index an array of shape {shape}.",
-        do="give integers, slices, `...`, None, or arrays of integers or bools" + ("; for a float use i.astype(int)." if known is not None else "."),
+        do="give integers, slices, `...`, None, or arrays of integers or bools"
+        + ("; for a float use i.astype(int)." if known is not None else "."),
     )
 
 
@@ -148,7 +155,11 @@ def bounded(item: Any, axis: int, shape: Shape) -> Any:
         return item
     else:
         item = item.flat[int(np.argmax((item < -n) | (item >= n)))]
-    raise teach(IndexingError, f"index: {item} is out of bounds for axis {axis}, which has length {n} (shape {shape}).", do=f"indices go from {-n} to {n - 1}.")
+    raise teach(
+        IndexingError,
+        f"index: {item} is out of bounds for axis {axis}, which has length {n} (shape {shape}).",
+        do=f"indices go from {-n} to {n - 1}.",
+    )
 
 
 # ---- reading ---------------------------------------------------------------------------------------------------------------
@@ -246,13 +257,23 @@ def slice_bounds(item: slice, n: int) -> tuple[int, int, int]:
 
 
 # ---- functions that read by index ----------------------------------------------------------------------------------------------
-MODES = {None: None, "raise": "raise", "clip": "clip", "wrap": "wrap", "fill": "fill", "drop": "fill", "promise_in_bounds": "promise_in_bounds"}
+MODES = {
+    None: None,
+    "raise": "raise",
+    "clip": "clip",
+    "wrap": "wrap",
+    "fill": "fill",
+    "drop": "fill",
+    "promise_in_bounds": "promise_in_bounds",
+}
 
 
 def gather_mode(mode: str | None) -> str | None:
     """The mode of `Gather` under the name of NumPy or JAX."""
     if mode not in MODES:
-        raise teach(UnsupportedFunctionError, f"index: there is no mode {mode!r}.", do=f"give one of {', '.join(str(m) for m in MODES if m)}.")
+        raise teach(
+            UnsupportedFunctionError, f"index: there is no mode {mode!r}.", do=f"give one of {', '.join(str(m) for m in MODES if m)}."
+        )
     return MODES[mode]
 
 
@@ -313,12 +334,19 @@ def take_along_axis(x: Numbers, indices: Numbers, /, axis: int | None = -1, mode
         x, axis = reshape_op(x, (type_of(x).size,)), 0
     have, want = shape_of(x), shape_of(indices)
     if len(have) != len(want):
-        raise teach(IndexingError, f"take_along_axis: indices of shape {want} for an array of shape {have}.", do="give both the same number of axes.")
+        raise teach(
+            IndexingError,
+            f"take_along_axis: indices of shape {want} for an array of shape {have}.",
+            do="give both the same number of axes.",
+        )
     k = canonical_axis("take_along_axis", axis, len(have))
     common = broadcast_shapes("take_along_axis", [(*have[:k], 1, *have[k + 1 :]), (*want[:k], 1, *want[k + 1 :])])
     full = (*common[:k], want[k], *common[k + 1 :])
     bounded_indices = bounded(indices, k, have)
-    index = [spread_to(bounded_indices, full, want) if j == k else np.zeros(full, np.int64) if n == 1 else iota(full, j) for j, n in enumerate(have)]
+    index = [
+        spread_to(bounded_indices, full, want) if j == k else np.zeros(full, np.int64) if n == 1 else iota(full, j)
+        for j, n in enumerate(have)
+    ]
     chosen = gather_mode(mode) or ("raise" if type(indices) is Tracer else "promise_in_bounds")
     return Gather(chosen)(x, *index)
 

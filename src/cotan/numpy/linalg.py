@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -34,9 +35,9 @@ from .reduction import max, min, safe_sqrt, sum
 from .shape import broadcast_to, matrix_transpose, moveaxis, reshape
 
 __all__ = [
-    "LinAlgError", "cholesky", "cond", "cross", "det", "diagonal", "eig", "eigh", "eigvals", "eigvalsh", "inv", "lstsq", "matmul", "matrix_norm",
-    "matrix_power", "matrix_rank", "matrix_transpose", "multi_dot", "norm", "outer", "pinv", "qr", "slogdet", "solve", "svd", "svdvals",
-    "tensordot", "trace", "vecdot", "vector_norm",
+    "LinAlgError", "cholesky", "cond", "cross", "det", "diagonal", "eig", "eigh", "eigvals", "eigvalsh", "inv", "lstsq", "matmul",
+    "matrix_norm", "matrix_power", "matrix_rank", "matrix_transpose", "multi_dot", "norm", "outer", "pinv", "qr", "slogdet", "solve",
+    "svd", "svdvals", "tensordot", "trace", "vecdot", "vector_norm",
 ]  # fmt: skip
 
 LinAlgError = np.linalg.LinAlgError
@@ -62,7 +63,9 @@ def matrices(name: str, *xs: Any, square: bool = False) -> list[Any]:
     for x in operands:
         shape = shape_of(x)
         if len(shape) < 2 or (square and shape[-1] != shape[-2]):
-            raise teach(ShapeError, f"{name}: an array of shape {shape}.", do=f"give a {'square ' if square else ''}matrix, or a stack of them.")
+            raise teach(
+                ShapeError, f"{name}: an array of shape {shape}.", do=f"give a {'square ' if square else ''}matrix, or a stack of them."
+            )
     dtype = result_dtype(*operands)
     dtype = dtype if dtype.kind in "fc" else np.dtype(np.float64)
     return [convert_to(x, dtype) for x in operands]
@@ -90,7 +93,11 @@ def solve(a: Numbers, b: Numbers, /) -> Any:
     a, b = matrices("solve", a, reshape(b, (-1, 1)) if vector else b)
     matrices("solve", a, square=True)
     if shape_of(a)[-1] != shape_of(b)[-2]:
-        raise teach(ShapeError, f"solve: a of shape {shape_of(a)}, b of shape {shape_of(b)[:-1] if vector else shape_of(b)}.", do="b must have as many rows as a.")
+        raise teach(
+            ShapeError,
+            f"solve: a of shape {shape_of(a)}, b of shape {shape_of(b)[:-1] if vector else shape_of(b)}.",
+            do="b must have as many rows as a.",
+        )
     lead = broadcast_shapes("solve", [shape_of(a)[:-2], shape_of(b)[:-2]])
     a, b = (spread_to(x, (*lead, *shape_of(x)[-2:]), shape_of(x)) for x in (a, b))
     x = ops.solve(a, b)
@@ -115,7 +122,11 @@ def svd(a: Numbers, /, full_matrices: bool = True, compute_uv: bool = True, herm
     (a,) = matrices("svd", a)
     m, n = shape_of(a)[-2:]
     if compute_uv and full_matrices and m != n:
-        raise teach(UnsupportedFunctionError, f"svd: full_matrices=True of a traced array of shape {shape_of(a)}.", do="write svd(a, full_matrices=False).")
+        raise teach(
+            UnsupportedFunctionError,
+            f"svd: full_matrices=True of a traced array of shape {shape_of(a)}.",
+            do="write svd(a, full_matrices=False).",
+        )
     u, s, vh = ops.svd(a)
     return SVDResult(u, s, vh) if compute_uv else s
 
@@ -163,7 +174,9 @@ def of_vectors(x: Any, ord: Any, axis: Any, keepdims: bool) -> Any:
     if ord == 1:
         return sum(size, axis, keepdims=keepdims)
     if isinstance(ord, str):
-        raise teach(ArgumentError, f"norm: order {ord!r} of vectors.", do="give a number; 'fro' and 'nuc' are norms of matrices (two axes).")
+        raise teach(
+            ArgumentError, f"norm: order {ord!r} of vectors.", do="give a number; 'fro' and 'nuc' are norms of matrices (two axes)."
+        )
     return power(sum(power(size, ord), axis, keepdims=keepdims), 1.0 / ord)
 
 
@@ -197,7 +210,11 @@ def norm(x: Numbers, ord: Any = None, axis: int | tuple[int, ...] | None = None,
     if axis is None and ord is None:
         y = safe_sqrt(sum_of_squares(x, None, False))
         return reshape(y, (1,) * len(shape)) if keepdims else y
-    axes = tuple(range(len(shape))) if axis is None else tuple(canonical_axis("norm", k, len(shape)) for k in (axis if isinstance(axis, tuple) else (axis,)))
+    axes = (
+        tuple(range(len(shape)))
+        if axis is None
+        else tuple(canonical_axis("norm", k, len(shape)) for k in (axis if isinstance(axis, tuple) else (axis,)))
+    )
     if len(axes) == 1:
         return of_vectors(x, ord, axes[0], keepdims)
     if len(axes) != 2:
@@ -239,7 +256,7 @@ def matrix_power(a: Numbers, n: int) -> Any:
     if n < 0:
         a, n = inv(a), -n
     result: Any = None
-    for bit in bin(n)[2:]:
+    for bit in f"{n:b}":
         result = a if result is None else matmul(result, result)
         if bit == "1" and result is not a:
             result = matmul(result, a)
@@ -266,7 +283,7 @@ def chain_order(shapes: Sequence[tuple[int, ...]]) -> dict[tuple[int, int], int]
         for i in range(len(shapes) - width):
             j = i + width
             options = [(cost[i, k] + cost[k + 1, j] + size_of((sizes[i], sizes[k + 1], sizes[j + 1])), k) for k in range(i, j)]
-            cost[i, j], split[i, j] = sorted(options)[0]
+            cost[i, j], split[i, j] = builtins.min(options)
     return split
 
 
@@ -312,6 +329,7 @@ def matrix_rank(a: Numbers, tol: Any = None, hermitian: bool = False, *, rtol: A
     (a,) = matrices("matrix_rank", a)
     s = svdvals(a)
     m, n = shape_of(a)[-2:]
-    relative = (m if m > n else n) * float(np.finfo(type_of(s).dtype).eps) if rtol is None else rtol
+    longer = builtins.max(m, n)
+    relative = longer * float(np.finfo(type_of(s).dtype).eps) if rtol is None else rtol
     limit = multiply(max(s, -1, keepdims=True), relative) if tol is None else tol
     return sum(s > limit, -1)

@@ -27,8 +27,8 @@ from ..ops.movement import concatenate as join
 from ..ops.movement import reshape as reshape_op
 
 __all__ = [
-    "Numbers", "broadcast_all", "broadcast_shapes", "can_cast", "canonical_axes", "canonical_axis", "convert_to", "eager", "from_nested", "has_tracer", "operand",
-    "promote", "python_kind", "refuse_arguments", "result_dtype", "result_type", "shape_of", "strong", "wrap",
+    "Numbers", "broadcast_all", "broadcast_shapes", "can_cast", "canonical_axes", "canonical_axis", "convert_to", "eager", "from_nested",
+    "has_tracer", "operand", "promote", "python_kind", "refuse_arguments", "result_dtype", "result_type", "shape_of", "strong", "wrap",
 ]  # fmt: skip
 
 P = ParamSpec("P")
@@ -61,9 +61,7 @@ def has_tracer(x: Any) -> bool:
     return kind is Tracer or ((kind is list or kind is tuple) and any(map(has_tracer, x)))
 
 
-def eager(
-    numpy_function: Callable[..., Any], check: Callable[..., None] | None = None
-) -> Callable[[Callable[P, Any]], Callable[P, Any]]:
+def eager(numpy_function: Callable[..., Any], check: Callable[..., None] | None = None) -> Callable[[Callable[P, Any]], Callable[P, Any]]:
     """Decorate the traced definition of a function: without tracers among its arguments, ``numpy_function`` is called instead.
 
     ``check`` is called after a ValueError of NumPy, with the same arguments, to raise a better one.
@@ -276,7 +274,11 @@ def canonical_axis(name: str, axis: Any, ndim: int) -> int:
     k = int(axis)
     if -ndim <= k < ndim:
         return k % ndim
-    raise teach(IndexingError, f"{name}: axis {k} of an array with {ndim} axes.", do=f"give an axis from {-ndim} to {ndim - 1}." if ndim else "0-d arrays have no axes.")
+    raise teach(
+        IndexingError,
+        f"{name}: axis {k} of an array with {ndim} axes.",
+        do=f"give an axis from {-ndim} to {ndim - 1}." if ndim else "0-d arrays have no axes.",
+    )
 
 
 def canonical_axes(name: str, axis: Any, ndim: int) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import operator
 from collections.abc import Callable, Sequence
 from math import prod
@@ -26,7 +27,11 @@ __all__ = ["apply_along_axis", "apply_over_axes", "delete", "insert", "pad", "re
 def concrete(name: str, what: str, x: Any) -> Any:
     """``x``, on which the shape of the result depends, or the error that it is traced."""
     if type(x) is Tracer:
-        raise teach(TracerConversionError, f"{name}: {what} is traced, but the shape of the result depends on it.", do=f"make {what} a plain number or array.")
+        raise teach(
+            TracerConversionError,
+            f"{name}: {what} is traced, but the shape of the result depends on it.",
+            do=f"make {what} a plain number or array.",
+        )
     return np.asarray(x)
 
 
@@ -43,12 +48,24 @@ def widths(pad_width: Any, ndim: int) -> list[tuple[int, int]]:
         pad_width = [(p, p) if np.ndim(p) == 0 else p for p in pairs]
     array = np.broadcast_to(np.asarray(pad_width), (ndim, 2))
     if array.size and (array.dtype.kind not in "iu" or array.min() < 0):
-        raise teach(ArgumentError, f"pad: widths {pad_width}.", do="give nonnegative integers: one for all, (before, behind), or a pair for each axis.")
+        raise teach(
+            ArgumentError,
+            f"pad: widths {pad_width}.",
+            do="give nonnegative integers: one for all, (before, behind), or a pair for each axis.",
+        )
     return [(int(a), int(b)) for a, b in array]
 
 
 @eager(np.pad)
-def pad(x: Numbers, pad_width: Any, mode: str = "constant", *, constant_values: Numbers = 0, reflect_type: str = "even", stat_length: None = None) -> Any:
+def pad(
+    x: Numbers,
+    pad_width: Any,
+    mode: str = "constant",
+    *,
+    constant_values: Numbers = 0,
+    reflect_type: str = "even",
+    stat_length: None = None,
+) -> Any:
     """``x`` with elements before and behind along each axis: constants, or copies (edge, reflect, symmetric, wrap), or a statistic of the
     axis (maximum, minimum, mean, median).
     """
@@ -69,7 +86,11 @@ def pad(x: Numbers, pad_width: Any, mode: str = "constant", *, constant_values: 
             ends = [spread_to(value, (*have[:k], n, *have[k + 1 :]), have) for n in (before, behind)]
             x = concatenate([ends[0], x, ends[1]], k)
         return x
-    raise teach(UnsupportedFunctionError, f"pad: mode {mode!r} of a traced array.", do=f"use constant, {', '.join(COPYING)} or {', '.join(STATISTICS)}.")
+    raise teach(
+        UnsupportedFunctionError,
+        f"pad: mode {mode!r} of a traced array.",
+        do=f"use constant, {', '.join(COPYING)} or {', '.join(STATISTICS)}.",
+    )
 
 
 def pad_constant(x: Any, pairs: Sequence[tuple[int, int]], values: Any) -> Any:
@@ -108,7 +129,7 @@ def tile(x: Numbers, repetitions: int | Sequence[int], /) -> Any:
     counts = tuple(map(operator.index, repetitions)) if isinstance(repetitions, Sequence) else (operator.index(repetitions),)
     x = strong(operand(x))
     shape = shape_of(x)
-    n = len(shape) if len(shape) > len(counts) else len(counts)
+    n = builtins.max(len(shape), len(counts))
     shape, counts = (1,) * (n - len(shape)) + shape, (1,) * (n - len(counts)) + counts
     wide = [m for pair in zip(counts, shape, strict=True) for m in pair]
     first = [m for length in shape for m in (1, length)]

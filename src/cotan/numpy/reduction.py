@@ -39,12 +39,13 @@ from .promotion import (
 from .shape import along, concatenate, squeeze
 
 __all__ = [
-    "all", "amax", "amin", "any", "argmax", "argmin", "average", "count_nonzero", "cummax", "cummin", "cumprod", "cumsum", "cumulative_prod",
-    "cumulative_sum", "diff", "ediff1d", "gradient", "max", "mean", "min", "prod", "ptp", "safe_sqrt", "std", "sum", "trapezoid", "var",
+    "all", "amax", "amin", "any", "argmax", "argmin", "average", "count_nonzero", "cummax", "cummin", "cumprod", "cumsum",
+    "cumulative_prod", "cumulative_sum", "diff", "ediff1d", "gradient", "max", "mean", "min", "prod", "ptp", "safe_sqrt", "std", "sum",
+    "trapezoid", "var",
 ]  # fmt: skip
 
 Axis = int | tuple[int, ...] | None
-ABSENT: Any = np._NoValue
+ABSENT: Any = object()
 
 
 def keep(y: Any, shape: Shape, axes: tuple[int, ...], keepdims: bool) -> Any:
@@ -67,7 +68,9 @@ def selected(x: Any, where: Any, value: Any) -> Any:
 
 # ---- sums, products, truth -----------------------------------------------------------------------------------------------------
 @eager(np.sum)
-def sum(x: Numbers, axis: Axis = None, dtype: Any = None, *, keepdims: bool = False, initial: Numbers = ABSENT, where: Numbers = True) -> Any:
+def sum(
+    x: Numbers, axis: Axis = None, dtype: Any = None, *, keepdims: bool = False, initial: Numbers = ABSENT, where: Numbers = True
+) -> Any:
     """The sum over ``axis`` (all axes if None), of the elements ``where``, plus ``initial``. Small integers sum in 64 bits."""
     t = type_of(x)
     axes = tuple(range(len(t.shape))) if axis is None else canonical_axes("sum", axis, t.ndim)
@@ -79,7 +82,9 @@ def sum(x: Numbers, axis: Axis = None, dtype: Any = None, *, keepdims: bool = Fa
 
 
 @eager(np.prod)
-def prod(x: Numbers, axis: Axis = None, dtype: Any = None, *, keepdims: bool = False, initial: Numbers = ABSENT, where: Numbers = True) -> Any:
+def prod(
+    x: Numbers, axis: Axis = None, dtype: Any = None, *, keepdims: bool = False, initial: Numbers = ABSENT, where: Numbers = True
+) -> Any:
     """The product over ``axis`` (all axes if None), of the elements ``where``, times ``initial``. Its derivative is exact at zeros."""
     t = type_of(x)
     axes = canonical_axes("prod", axis, t.ndim)
@@ -139,8 +144,12 @@ def flattened(x: Any, axes: tuple[int, ...]) -> Any:
     return reshape_op(permute(x, (*kept, *axes)), (*[shape[k] for k in kept], size_of([shape[k] for k in axes])))
 
 
-max = amax = extremum(np.max, ops.reduce_max, maximum, "The largest element over ``axis``; nan if one is nan. Ties share the derivative equally.")
-min = amin = extremum(np.min, ops.reduce_min, minimum, "The smallest element over ``axis``; nan if one is nan. Ties share the derivative equally.")
+max = amax = extremum(
+    np.max, ops.reduce_max, maximum, "The largest element over ``axis``; nan if one is nan. Ties share the derivative equally."
+)
+min = amin = extremum(
+    np.min, ops.reduce_min, minimum, "The smallest element over ``axis``; nan if one is nan. Ties share the derivative equally."
+)
 
 
 @eager(np.all)
@@ -242,7 +251,11 @@ def var(
         mean = divide(sum(x, axes, keepdims=True, where=where), float(count) if type(count) is int else count)
     deviation = subtract(x, mean)
     squares = multiply(deviation, conjugate(deviation)).real if type_of(x).dtype.kind == "c" else square(deviation)
-    degrees = subtract(count, ddof if correction is None else correction) if type(count) is not int else count - (ddof if correction is None else correction)
+    degrees = (
+        subtract(count, ddof if correction is None else correction)
+        if type(count) is not int
+        else count - (ddof if correction is None else correction)
+    )
     total = sum(squares, axes, keepdims=True, where=where)
     # Not fewer than none: as NumPy, nan or inf where there are too few.
     y = divide(total, float(degrees) if degrees > 0 else 0.0) if type(count) is int else divide(total, maximum(degrees, 0))
@@ -285,7 +298,11 @@ def average(x: Numbers, axis: Axis = None, weights: Numbers | None = None, retur
     weights = operand(weights)
     if shape_of(weights) != shape:
         if shape_of(weights) != tuple(shape[k] for k in axes):
-            raise teach(ShapeError, f"average: weights of shape {shape_of(weights)} for an array of shape {shape} over axes {axes}.", do="give weights of the shape of x.")
+            raise teach(
+                ShapeError,
+                f"average: weights of shape {shape_of(weights)} for an array of shape {shape} over axes {axes}.",
+                do="give weights of the shape of x.",
+            )
         weights = reshape_op(strong(weights), [n if k in axes else 1 for k, n in enumerate(shape)])
         weights = spread_to(weights, shape, shape_of(weights))
     wide = result_dtype(x, weights) if type_of(x).dtype.kind not in "biu" else result_dtype(x, weights, np.float64(1))
@@ -392,7 +409,11 @@ def gradient(f: Numbers, *varargs: Numbers, axis: Axis = None, edge_order: int =
     axes = canonical_axes("gradient", axis, len(shape))
     spacings = list(varargs) * (len(axes) if len(varargs) == 1 else 1) or [1.0] * len(axes)
     if len(spacings) != len(axes) or edge_order != 1:
-        raise teach(ShapeError, f"gradient: {len(varargs)} spacings for {len(axes)} axes, edge_order {edge_order}.", do="give one for all or one for each; edge_order is 1.")
+        raise teach(
+            ShapeError,
+            f"gradient: {len(varargs)} spacings for {len(axes)} axes, edge_order {edge_order}.",
+            do="give one for all or one for each; edge_order is 1.",
+        )
     results = [differences(f, k, operand(h)) for k, h in zip(axes, spacings, strict=True)]
     return results[0] if len(results) == 1 else tuple(results)
 
@@ -410,7 +431,9 @@ def differences(f: Any, axis: int, h: Any) -> Any:
         d = reshape_op(diff(h), [n - 1 if k == axis else 1 for k in range(len(shape_of(f)))])
         slopes = divide(steps, d)
         left, right = along(d, axis, 0, n - 2), along(d, axis, 1, n - 1)
-        inside = divide(add(multiply(along(slopes, axis, 0, n - 2), right), multiply(along(slopes, axis, 1, n - 1), left)), add(left, right))
+        inside = divide(
+            add(multiply(along(slopes, axis, 0, n - 2), right), multiply(along(slopes, axis, 1, n - 1), left)), add(left, right)
+        )
     return concatenate([along(slopes, axis, 0, 1), inside, along(slopes, axis, n - 2, n - 1)], axis)
 
 

@@ -38,9 +38,9 @@ from .shape import along, concatenate
 from .sorting import nonzero
 
 __all__ = [
-    "allclose", "angle", "around", "array_equal", "array_equiv", "clip", "fix", "i0", "imag", "isclose", "iscomplex", "iscomplexobj", "isneginf",
-    "isposinf", "isreal", "isrealobj", "isscalar", "nan_to_num", "piecewise", "polyadd", "polyder", "polyint", "polymul", "polysub", "polyval", "real",
-    "real_if_close", "round", "select", "sinc", "unwrap", "where",
+    "allclose", "angle", "around", "array_equal", "array_equiv", "clip", "fix", "i0", "imag", "isclose", "iscomplex", "iscomplexobj",
+    "isneginf", "isposinf", "isreal", "isrealobj", "isscalar", "nan_to_num", "piecewise", "polyadd", "polyder", "polyint", "polymul",
+    "polysub", "polyval", "real", "real_if_close", "round", "select", "sinc", "unwrap", "where",
 ]  # fmt: skip
 
 MISSING: Any = object()
@@ -67,7 +67,9 @@ def where(condition: Numbers, x: Numbers = MISSING, y: Numbers = MISSING, /) -> 
 def select(condlist: Sequence[Numbers], choicelist: Sequence[Numbers], default: Numbers = 0) -> Any:
     """The choice of the first condition that holds, elementwise; ``default`` where none does. All broadcast."""
     if len(condlist) != len(choicelist) or not condlist:
-        raise teach(ArgumentError, f"select: {len(condlist)} conditions for {len(choicelist)} choices.", do="give one choice for each condition.")
+        raise teach(
+            ArgumentError, f"select: {len(condlist)} conditions for {len(choicelist)} choices.", do="give one choice for each condition."
+        )
     *choices, result = promote(*choicelist, default)
     parts = broadcast_all("select", [*map(as_bool, condlist), *choices, result])
     count = len(condlist)
@@ -225,7 +227,9 @@ def nan_to_num(x: Numbers, copy: bool = True, nan: Numbers = 0.0, posinf: Number
         parts = [nan_to_num(part, nan=nan, posinf=posinf, neginf=neginf) for part in (casting.real(x), casting.imag(x))]
         return casting.complex_(*parts)
     limits = np.finfo(dtype)
-    values = [convert_to(operand(v), dtype) for v in (nan, limits.max if posinf is None else posinf, limits.min if neginf is None else neginf)]
+    values = [
+        convert_to(operand(v), dtype) for v in (nan, limits.max if posinf is None else posinf, limits.min if neginf is None else neginf)
+    ]
     for test, value in zip((logic.isnan(x), logic.equal(x, dtype.type(np.inf)), logic.equal(x, dtype.type(-np.inf))), values, strict=True):
         x = logic.select(test, value if shape_of(value) == () else spread_to(value, shape_of(x), shape_of(value)), x)
     return x

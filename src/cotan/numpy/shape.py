@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -33,9 +34,9 @@ from .promotion import (
 
 __all__ = [
     "append", "array_split", "atleast_1d", "atleast_2d", "atleast_3d", "block", "broadcast_arrays", "broadcast_shapes_of", "broadcast_to",
-    "column_stack", "concat", "concatenate", "dsplit", "dstack", "expand_dims", "flip", "fliplr", "flipud", "hsplit", "hstack", "matrix_transpose",
-    "moveaxis", "ndim", "permute_dims", "ravel", "reshape", "roll", "rollaxis", "rot90", "shape", "size", "split", "squeeze", "stack", "swapaxes",
-    "transpose", "unstack", "vsplit", "vstack",
+    "column_stack", "concat", "concatenate", "dsplit", "dstack", "expand_dims", "flip", "fliplr", "flipud", "hsplit", "hstack",
+    "matrix_transpose", "moveaxis", "ndim", "permute_dims", "ravel", "reshape", "roll", "rollaxis", "rot90", "shape", "size", "split",
+    "squeeze", "stack", "swapaxes", "transpose", "unstack", "vsplit", "vstack",
 ]  # fmt: skip
 
 
@@ -109,7 +110,9 @@ def check_squeeze(x: Numbers, axis: Any = None) -> None:
     have = shape_of(operand(x))
     for k in () if axis is None else canonical_axes("squeeze", axis, len(have)):
         if have[k] != 1:
-            raise teach(ShapeError, f"squeeze: axis {k} of an array of shape {have} has length {have[k]}, not 1.", do="name axes of length 1 only.")
+            raise teach(
+                ShapeError, f"squeeze: axis {k} of an array of shape {have} has length {have[k]}, not 1.", do="name axes of length 1 only."
+            )
 
 
 @eager(np.squeeze, check_squeeze)
@@ -142,7 +145,15 @@ def at_least(count: int) -> Any:
             x = strong(operand(x))
             have = shape_of(x)
             if len(have) < count:
-                have = (1,) * (count - len(have)) + have if count < 3 else (1, *have, 1) if len(have) == 1 else (*have, 1) if have else (1, 1, 1)
+                have = (
+                    (1,) * (count - len(have)) + have
+                    if count < 3
+                    else (1, *have, 1)
+                    if len(have) == 1
+                    else (*have, 1)
+                    if have
+                    else (1, 1, 1)
+                )
             results.append(wrap(np.asarray(x).reshape(have)) if type(x) is not Tracer else reshape_op(x, have))
         return results[0] if len(results) == 1 else tuple(results)
 
@@ -163,7 +174,9 @@ def transpose(x: Numbers, axes: Sequence[int] | None = None) -> Any:
         return permute(x, tuple(range(count))[::-1])
     order = [canonical_axis("transpose", k, count) for k in axes]
     if sorted(order) != list(range(count)):
-        raise teach(ShapeError, f"transpose: {tuple(axes)} does not order the axes of an array of shape {shape_of(x)}.", do="name every axis once.")
+        raise teach(
+            ShapeError, f"transpose: {tuple(axes)} does not order the axes of an array of shape {shape_of(x)}.", do="name every axis once."
+        )
     return permute(x, order)
 
 
@@ -177,7 +190,9 @@ def permute_dims(x: Numbers, /, axes: Sequence[int] | None = None) -> Any:
 def matrix_transpose(x: Numbers, /) -> Any:
     """``x`` with its last two axes exchanged."""
     if len(shape_of(x)) < 2:
-        raise teach(ShapeError, f"matrix_transpose: an array of shape {shape_of(x)} has no matrices.", do="give an array with at least two axes.")
+        raise teach(
+            ShapeError, f"matrix_transpose: an array of shape {shape_of(x)} has no matrices.", do="give an array with at least two axes."
+        )
     return swapaxes(x, -1, -2)
 
 
@@ -197,7 +212,11 @@ def moveaxis(x: Numbers, source: int | Sequence[int], destination: int | Sequenc
     old = [canonical_axis("moveaxis", k, count) for k in (source if isinstance(source, Sequence) else (source,))]
     new = [canonical_axis("moveaxis", k, count) for k in (destination if isinstance(destination, Sequence) else (destination,))]
     if len(old) != len(new) or len(set(old)) < len(old) or len(set(new)) < len(new):
-        raise teach(ShapeError, f"moveaxis: source {source} and destination {destination} do not pair.", do="give as many distinct destinations as sources.")
+        raise teach(
+            ShapeError,
+            f"moveaxis: source {source} and destination {destination} do not pair.",
+            do="give as many distinct destinations as sources.",
+        )
     order = [k for k in range(count) if k not in old]
     for place, k in sorted(zip(new, old, strict=True)):
         order.insert(place, k)
@@ -349,7 +368,11 @@ def check_stack(arrays: Any, axis: int = 0, **_: Any) -> None:
     """Raise ShapeError if the shapes differ."""
     shapes = [shape_of(operand(x)) for x in arrays]
     if len(set(shapes)) > 1:
-        raise teach(ShapeError, f"stack: arrays of shapes {', '.join(map(str, shapes))}.", do="all must have one shape; to join along an axis that they have, use concatenate.")
+        raise teach(
+            ShapeError,
+            f"stack: arrays of shapes {', '.join(map(str, shapes))}.",
+            do="all must have one shape; to join along an axis that they have, use concatenate.",
+        )
 
 
 @eager(np.stack, check_stack)
@@ -436,7 +459,7 @@ def pieces(x: Any, bounds: Sequence[int], axis: int) -> list[Any]:
     """The pieces of ``x`` between these positions along ``axis``."""
     n = shape_of(x)[axis]
     edges = [0, *[slice(None, b).indices(n)[1] for b in bounds], n]
-    return [along(x, axis, a, max(a, b)) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return [along(x, axis, a, max(a, b)) for a, b in pairwise(edges)]
 
 
 @eager(np.array_split)
@@ -455,7 +478,11 @@ def check_split(x: Numbers, indices_or_sections: Any, axis: int = 0) -> None:
     have = shape_of(operand(x))
     n = have[canonical_axis("split", axis, len(have))]
     if np.ndim(indices_or_sections) == 0 and n % operator.index(indices_or_sections):
-        raise teach(ShapeError, f"split: {n} elements do not divide into {indices_or_sections} equal pieces.", do="use array_split, or give the positions of the cuts.")
+        raise teach(
+            ShapeError,
+            f"split: {n} elements do not divide into {indices_or_sections} equal pieces.",
+            do="use array_split, or give the positions of the cuts.",
+        )
 
 
 @eager(np.split, check_split)

@@ -21,9 +21,9 @@ from .reduction import any, sum
 from .shape import concatenate, reshape
 
 __all__ = [
-    "argpartition", "argsort", "argwhere", "bincount", "digitize", "flatnonzero", "histogram", "histogram_bin_edges", "interp", "intersect1d",
-    "isin", "lexsort", "nonzero", "partition", "searchsorted", "setdiff1d", "setxor1d", "sort", "sort_complex", "trim_zeros", "union1d", "unique",
-    "unique_all", "unique_counts", "unique_inverse", "unique_values",
+    "argpartition", "argsort", "argwhere", "bincount", "digitize", "flatnonzero", "histogram", "histogram_bin_edges", "interp",
+    "intersect1d", "isin", "lexsort", "nonzero", "partition", "searchsorted", "setdiff1d", "setxor1d", "sort", "sort_complex",
+    "trim_zeros", "union1d", "unique", "unique_all", "unique_counts", "unique_inverse", "unique_values",
 ]  # fmt: skip
 
 
@@ -113,7 +113,9 @@ def digitize(x: Numbers, bins: Numbers, right: bool = False) -> Any:
 
 
 @eager(np.interp)
-def interp(x: Numbers, xp: Numbers, fp: Numbers, left: Numbers | None = None, right: Numbers | None = None, period: Numbers | None = None) -> Any:
+def interp(
+    x: Numbers, xp: Numbers, fp: Numbers, left: Numbers | None = None, right: Numbers | None = None, period: Numbers | None = None
+) -> Any:
     """Linear interpolation at ``x`` of the points (xp, fp), xp ascending; ``left`` and ``right`` beyond the ends (default fp's ends).
 
     Differentiable in x, xp and fp; the derivative in x is the slope of the piece that starts at or before it, and 0 beyond the ends.

@@ -21,8 +21,8 @@ from .reduction import all, argmax, argmin, average, cumprod, cumsum, flattened,
 from .shape import atleast_2d, concatenate, expand_dims, matrix_transpose, moveaxis
 
 __all__ = [
-    "corrcoef", "cov", "median", "nanargmax", "nanargmin", "nancumprod", "nancumsum", "nanmax", "nanmean", "nanmedian", "nanmin", "nanpercentile",
-    "nanprod", "nanquantile", "nanstd", "nansum", "nanvar", "percentile", "quantile",
+    "corrcoef", "cov", "median", "nanargmax", "nanargmin", "nancumprod", "nancumsum", "nanmax", "nanmean", "nanmedian", "nanmin",
+    "nanpercentile", "nanprod", "nanquantile", "nanstd", "nansum", "nanvar", "percentile", "quantile",
 ]  # fmt: skip
 
 Axis = int | tuple[int, ...] | None
@@ -66,7 +66,13 @@ def nan_if_any(y: Any, ordered: Any) -> Any:
     return logic.select(bad, type_of(y).dtype.type(np.nan), y)
 
 
-PLACES = {"linear": (1.0, 1.0), "hazen": (0.5, 0.5), "weibull": (0.0, 0.0), "median_unbiased": (1 / 3, 1 / 3), "normal_unbiased": (3 / 8, 3 / 8)}
+PLACES = {
+    "linear": (1.0, 1.0),
+    "hazen": (0.5, 0.5),
+    "weibull": (0.0, 0.0),
+    "median_unbiased": (1 / 3, 1 / 3),
+    "normal_unbiased": (3 / 8, 3 / 8),
+}
 """The continuous methods of Hyndman and Fan (1996) by their plotting positions (alpha, beta)."""
 
 
@@ -88,17 +94,25 @@ def virtual_index(method: str, q: Any, n: Any) -> Any:
         return np.rint(place)
     if method == "midpoint":
         return multiply(add(floor(place), multiply(floor(multiply(place, -1.0)), -1.0)), 0.5)
-    raise teach(UnsupportedFunctionError, f"quantile: method {method!r} of a traced array.", do="use linear, lower, higher, nearest, midpoint, hazen or weibull.")
+    raise teach(
+        UnsupportedFunctionError,
+        f"quantile: method {method!r} of a traced array.",
+        do="use linear, lower, higher, nearest, midpoint, hazen or weibull.",
+    )
 
 
 def check_quantiles(q: Any) -> None:
     """Refuse concrete quantiles outside of [0, 1]."""
     if type(q) is not Tracer and np.size(q) and not (np.min(q) >= 0 and np.max(q) <= 1):
-        raise teach(ArgumentError, "quantile: quantiles must be in the range [0, 1] (percentiles in [0, 100]).", do="give numbers from 0 to 1.")
+        raise teach(
+            ArgumentError, "quantile: quantiles must be in the range [0, 1] (percentiles in [0, 100]).", do="give numbers from 0 to 1."
+        )
 
 
 @eager(np.quantile)
-def quantile(x: Numbers, q: Numbers, axis: Axis = None, *, overwrite_input: bool = False, method: str = "linear", keepdims: bool = False) -> Any:
+def quantile(
+    x: Numbers, q: Numbers, axis: Axis = None, *, overwrite_input: bool = False, method: str = "linear", keepdims: bool = False
+) -> Any:
     """The ``q``-th quantile (q from 0 to 1, of any shape, in front in the result) over ``axis``; nan if one element is nan.
 
     Differentiable in x; and in q, for the methods that interpolate.
@@ -136,9 +150,13 @@ def lerp(a: Any, b: Any, t: Any) -> Any:
 
 
 @eager(np.percentile)
-def percentile(x: Numbers, q: Numbers, axis: Axis = None, *, overwrite_input: bool = False, method: str = "linear", keepdims: bool = False) -> Any:
+def percentile(
+    x: Numbers, q: Numbers, axis: Axis = None, *, overwrite_input: bool = False, method: str = "linear", keepdims: bool = False
+) -> Any:
     """The ``q``-th percentile (q from 0 to 100) over ``axis``: `quantile` of q / 100."""
-    return quantile(x, divide(q, 100.0 if type_of(operand(q)).weak else type_of(operand(q)).dtype.type(100)), axis, method=method, keepdims=keepdims)
+    return quantile(
+        x, divide(q, 100.0 if type_of(operand(q)).weak else type_of(operand(q)).dtype.type(100)), axis, method=method, keepdims=keepdims
+    )
 
 
 # ---- over nan --------------------------------------------------------------------------------------------------------------------
@@ -180,7 +198,11 @@ def nancumprod(x: Numbers, axis: int | None = None, dtype: Any = None) -> Any:
 @eager(np.nanmean)
 def nanmean(x: Numbers, axis: Axis = None, dtype: Any = None, *, keepdims: bool = False) -> Any:
     """The mean over ``axis`` of what is not nan."""
-    return mean(x, axis, dtype, keepdims=keepdims, where=present(x)) if type_of(x).dtype.kind in "fc" else mean(x, axis, dtype, keepdims=keepdims)
+    return (
+        mean(x, axis, dtype, keepdims=keepdims, where=present(x))
+        if type_of(x).dtype.kind in "fc"
+        else mean(x, axis, dtype, keepdims=keepdims)
+    )
 
 
 @eager(np.nanvar)
@@ -236,7 +258,9 @@ def nanmedian(x: Numbers, axis: Axis = None, *, overwrite_input: bool = False, k
 
 
 @eager(np.nanquantile)
-def nanquantile(x: Numbers, q: Numbers, axis: Axis = None, *, overwrite_input: bool = False, method: str = "linear", keepdims: bool = False) -> Any:
+def nanquantile(
+    x: Numbers, q: Numbers, axis: Axis = None, *, overwrite_input: bool = False, method: str = "linear", keepdims: bool = False
+) -> Any:
     """The ``q``-th quantile over ``axis`` of what is not nan; nan where all are."""
     x, q = strong(operand(x)), operand(q)
     if type_of(x).dtype.kind not in "fc":
@@ -260,7 +284,9 @@ def nanquantile(x: Numbers, q: Numbers, axis: Axis = None, *, overwrite_input: b
 
 
 @eager(np.nanpercentile)
-def nanpercentile(x: Numbers, q: Numbers, axis: Axis = None, *, overwrite_input: bool = False, method: str = "linear", keepdims: bool = False) -> Any:
+def nanpercentile(
+    x: Numbers, q: Numbers, axis: Axis = None, *, overwrite_input: bool = False, method: str = "linear", keepdims: bool = False
+) -> Any:
     """The ``q``-th percentile over ``axis`` of what is not nan."""
     return nanquantile(x, divide(q, 100.0), axis, method=method, keepdims=keepdims)
 
@@ -295,7 +321,11 @@ def cov(
         weighted = centred
     else:
         total = sum(weights)
-        factor = total if ddof == 0 else subtract(total, ddof if aweights is None else divide(multiply(ddof, sum(multiply(weights, operand(aweights)))), total))
+        factor = (
+            total
+            if ddof == 0
+            else subtract(total, ddof if aweights is None else divide(multiply(ddof, sum(multiply(weights, operand(aweights)))), total))
+        )
         centred = subtract(x, expand_dims(average(x, 1, weights=weights), 1))
         weighted = multiply(centred, weights)
     c = divide(matmul(centred, conjugate(matrix_transpose(weighted))), factor)

@@ -17,7 +17,7 @@ from ..core.tracing import Tracer, type_of
 from ..core.types import ArrayType
 from .promotion import broadcast_shapes, convert_to, operand, python_kind, refuse_arguments, refuse_dtype, shape_of, spread_to
 
-__all__ = ["Rules", "apply_rule", "binary", "unary"]
+__all__ = ["Rules", "binary", "unary"]
 
 Rule = Callable[..., Any]
 Rules = Rule | dict[str, Rule]
@@ -98,48 +98,43 @@ def binary(ufunc: Any, rules: Rules, sentence: str = "") -> Callable[..., Any]:
         if refused:
             refuse_arguments(name, refused)
         kind, other = type(x), type(y)
-        if kind is not Tracer and other is not Tracer:
-            if kind is Array:
-                x = x.view(np.ndarray)
-            if other is Array:
-                y = y.view(np.ndarray)
-            try:
-                z = ufunc(x, y)
-            except (ValueError, TypeError):
-                return eager_failure(x, y)
-            return z.view(Array) if type(z) is np.ndarray else asarray(z).view(Array)
-        if kind is not Tracer and kind is not float:
-            x = operand(x)
-        if other is not Tracer and other is not float:
-            y = operand(y)
-        s, t = type_of(x), type_of(y)
-        plan = plans.get((s.dtype, s.weak, t.dtype, t.weak))
-        if plan is None:
-            plan = plans[s.dtype, s.weak, t.dtype, t.weak] = plan_for(ufunc, rules, (s, t))
-        rule, (dtype, other_dtype), weak = plan
-        if dtype is not None:
-            x = convert_to(x, dtype, weak)
-        if other_dtype is not None:
-            y = convert_to(y, other_dtype, weak)
-        if s.shape != t.shape and s.shape and t.shape:
-            common = broadcast_shapes(name, (s.shape, t.shape))
-            x, y = spread_to(x, common, s.shape), spread_to(y, common, t.shape)
-        return rule(x, y)
-
-    def eager_failure(x: Any, y: Any) -> Any:
-        """The traced way for lists with tracers in them; a better error for shapes; otherwise NumPy's error again."""
-        a, b = operand(x), operand(y)
-        if type(a) is Tracer or type(b) is Tracer:
-            return call(a, b)
-        broadcast_shapes(name, (shape_of(a), shape_of(b)))
-        return ufunc(a, b)
+        if kind is Tracer or other is Tracer:
+            return traced_binary(ufunc, rules, plans, x, y)
+        if kind is Array:
+            x = x.view(np.ndarray)
+        if other is Array:
+            y = y.view(np.ndarray)
+        try:
+            z = ufunc(x, y)
+        except (ValueError, TypeError):
+            # Lists with tracers in them, or shapes that do not broadcast; otherwise NumPy's error again.
+            x, y = operand(x), operand(y)
+            if type(x) is Tracer or type(y) is Tracer:
+                return traced_binary(ufunc, rules, plans, x, y)
+            broadcast_shapes(name, (shape_of(x), shape_of(y)))
+            z = ufunc(x, y)
+        return z.view(Array) if type(z) is np.ndarray else asarray(z).view(Array)
 
     return named(call, ufunc, rules, sentence)
 
 
-def apply_rule(function: Callable[..., Any], *xs: Any) -> Any:
-    """``function`` folded over several operands from the left: ``logical_and(logical_and(a, b), c)``."""
-    total = xs[0]
-    for x in xs[1:]:
-        total = function(total, x)
-    return total
+def traced_binary(ufunc: Any, rules: Rules, plans: dict[Any, Plan], x: Any, y: Any) -> Any:
+    """The rule for operands of which one is traced, after promotion and broadcasting."""
+    kind, other = type(x), type(y)
+    if kind is not Tracer and kind is not float:
+        x = operand(x)
+    if other is not Tracer and other is not float:
+        y = operand(y)
+    s, t = type_of(x), type_of(y)
+    plan = plans.get((s.dtype, s.weak, t.dtype, t.weak))
+    if plan is None:
+        plan = plans[s.dtype, s.weak, t.dtype, t.weak] = plan_for(ufunc, rules, (s, t))
+    rule, (dtype, other_dtype), weak = plan
+    if dtype is not None:
+        x = convert_to(x, dtype, weak)
+    if other_dtype is not None:
+        y = convert_to(y, other_dtype, weak)
+    if s.shape != t.shape and s.shape and t.shape:
+        common = broadcast_shapes(ufunc.__name__, (s.shape, t.shape))
+        x, y = spread_to(x, common, s.shape), spread_to(y, common, t.shape)
+    return rule(x, y)

@@ -128,7 +128,11 @@ class AtIndex:
         if kind == "divide" and t.dtype.kind not in "fc":
             raise teach(DtypeError, f"at: divide in an array of dtype {t.dtype}.", do="convert x with x.astype(float) first.")
         values = storable(values, t.dtype)
-        mask = as_mask(operand(index)) if type(index) is not tuple and type(index) is not slice and index is not None and index is not Ellipsis else None
+        mask = (
+            as_mask(operand(index))
+            if type(index) is not tuple and type(index) is not slice and index is not None and index is not Ellipsis
+            else None
+        )
         if mask is not None and (type(mask) is Tracer or shape_of(values) == ()):
             result = masked(kind, x, mask, values, t.shape, whole)
         else:
@@ -196,7 +200,11 @@ def masked(kind: str, x: Any, mask: Any, values: Any, shape: Shape, whole: bool)
     """The update where ``mask`` is true, as a choice: of values that are the same for every element that the mask takes."""
     have, rest = shape_of(values), shape[len(shape_of(mask)) :]
     if shape_of(mask) != shape[: len(shape_of(mask))]:
-        raise teach(ShapeError, f"at: a mask of shape {shape_of(mask)} for an array of shape {shape}.", do="give a mask of the shape of the first axes of x.")
+        raise teach(
+            ShapeError,
+            f"at: a mask of shape {shape_of(mask)} for an array of shape {shape}.",
+            do="give a mask of the shape of the first axes of x.",
+        )
     if not whole and have != rest[len(rest) - len(have) :]:
         raise teach(
             ShapeError,
@@ -226,8 +234,15 @@ def scattered(kind: str, x: Any, parsed: Parsed, values: Any, shape: Shape, mode
     result = [n for token in tokens for n in ((1,) if token is None else index_shape if token is ... else (bounds[token][1],))]
     check_values(shape_of(values), tuple(result), shape)
     values = spread_to(values, tuple(result), shape_of(values)) if type(values) is Tracer or np.ndim(values) or result else values
-    values = reshape_op(values, [n for token in tokens if token is not None for n in (index_shape if token is ... else (bounds[token][1],))])
-    labels = [label for token in tokens if token is not None for label in ([(..., j) for j in range(len(index_shape))] if token is ... else [token])]
+    values = reshape_op(
+        values, [n for token in tokens if token is not None for n in (index_shape if token is ... else (bounds[token][1],))]
+    )
+    labels = [
+        label
+        for token in tokens
+        if token is not None
+        for label in ([(..., j) for j in range(len(index_shape))] if token is ... else [token])
+    ]
     wanted = [*[(..., j) for j in range(len(index_shape))], *cut, *whole]
     values = permute(values, [labels.index(label) for label in wanted])
     if not advanced and not cut:
@@ -248,7 +263,11 @@ def scattered(kind: str, x: Any, parsed: Parsed, values: Any, shape: Shape, mode
 def check_values(have: Shape, want: Shape, shape: Shape) -> None:
     """Refuse values that do not broadcast to the shape of what they replace."""
     if len(have) > len(want) or any(n not in (1, m) for n, m in zip(have[::-1], want[::-1], strict=False)):
-        raise teach(ShapeError, f"at: values of shape {have} for x[index] of shape {want} (x has shape {shape}).", do="give values that broadcast to it.")
+        raise teach(
+            ShapeError,
+            f"at: values of shape {have} for x[index] of shape {want} (x has shape {shape}).",
+            do="give values that broadcast to it.",
+        )
 
 
 def spread_index(item: Any, count: int, common: Shape) -> Any:

@@ -5,6 +5,8 @@ from . import (
     casting,
     contraction,
     creation,
+    determinant,
+    factorization,
     families,
     indexing,
     linalg,
@@ -21,6 +23,6 @@ from . import (
 )
 
 __all__ = [
-    "arithmetic", "casting", "contraction", "creation", "families", "indexing", "linalg", "logic", "movement", "ordering", "reduction",
+    "arithmetic", "casting", "contraction", "creation", "determinant", "factorization", "families", "indexing", "linalg", "logic", "movement", "ordering", "reduction",
     "routines", "running", "searching", "sorting", "special", "transcendental",
 ]  # fmt: skip

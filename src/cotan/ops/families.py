@@ -420,7 +420,7 @@ def fill_shape(x: Any, y: Any) -> Any:
 
 def sum_to(y_bar: Any, type: ArrayType) -> Any:
     """The adjoint of `fill_shape`: the sum of ``y_bar`` if ``type`` is that of a scalar operand of a larger result."""
-    ndim = type_of(y_bar).ndim
+    ndim = y_bar.ndim if isinstance(y_bar, np.ndarray) else type_of(y_bar).ndim
     return y_bar if ndim == len(type.shape) else ReduceSum(tuple(range(ndim)))(y_bar)
 
 

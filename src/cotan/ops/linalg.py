@@ -1,8 +1,8 @@
-"""Linear algebra: factorizations and solves, on stacks of matrices (any equal leading axes).
+"""Linear algebra: solves and the Cholesky factorization, on stacks of matrices (any equal leading axes).
 
 Derivatives are written with products and solves, so they are differentiable again. A superscript H is the conjugate transpose, T the
 plain one. References: Giles (2008), "Collected matrix derivative results for forward and reverse mode AD"; Murray (2016),
-"Differentiation of the Cholesky decomposition"; Townsend (2016), "Differentiating the singular value decomposition".
+"Differentiation of the Cholesky decomposition". The other factorizations are in `factorization`, determinants in `determinant`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .logic import equal, greater, greater_equal, less, less_equal, select
 from .movement import permute, reshape
 from .routines import lapack
 
-__all__ = ["Cholesky", "Solve", "Svd", "TriangularSolve", "adjoint", "cholesky", "solve", "svd", "transposed", "triangular_solve"]
+__all__ = ["Cholesky", "Solve", "TriangularSolve", "adjoint", "cholesky", "solve", "transposed", "triangular_solve"]
 
 NONE, TRANSPOSED, ADJOINT = 0, 1, 2
 
@@ -96,6 +96,12 @@ def hermitian(x: Any) -> Any:
     return add(x, adjoint(x))
 
 
+def read_lower(da: Any) -> Any:
+    """The tangent of the Hermitian matrix of which a routine reads the lower triangle, and of its diagonal the real part."""
+    half = constant_of(0.5, type_of(da).dtype)
+    return hermitian(add(mask(da, greater), scale(half, mask(da, equal))))
+
+
 def symmetric_examples(n: int, lead: tuple[int, ...] = (), seed: int = 0) -> Any:
     """Positive definite matrices."""
     a = default_rng(seed).normal(size=(*lead, n, n))
@@ -123,10 +129,7 @@ class Cholesky(MatrixOp):
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
         (a,), (da,) = primals, tangents
         factor = self(a)
-        # The matrix that was read: the lower triangle and its mirror image.
-        half = scale(constant_of(0.5, type_of(a).dtype), mask(da, equal))
-        da = hermitian(add(mask(da, greater), half))
-        inner = TriangularSolve(left_side=True, lower=True)(factor, da)
+        inner = TriangularSolve(left_side=True, lower=True)(factor, read_lower(da))
         inner = TriangularSolve(left_side=False, lower=True, transpose_a=ADJOINT)(factor, inner)
         lower = add(mask(inner, greater), scale(constant_of(0.5, type_of(a).dtype), mask(inner, equal)))
         return factor, matmul(factor, lower)
@@ -297,89 +300,7 @@ class TriangularSolve(SolveOp):
         yield cls(), (np.zeros((0, 0)), np.zeros((0, 2)))
 
 
-# ---- the singular value decomposition ------------------------------------------------------------------------------------------
-@op
-class Svd(MatrixOp):
-    """The reduced singular value decomposition A = U diag(s) V^H: (U, s, V^H), s descending and real.
-
-    With P = U^H dA V (Townsend 2016; Giles 2008, 3.2):  ds = Re diag P, and
-
-        dU = U X + (1 - U U^H) dA V S^-1        dV = V Y + (1 - V V^H) dA^H U S^-1
-
-    for the skew X = F * (P S + S P^H) and Y = F * (S P + P^H S), F_ij = 1 / (s_j^2 - s_i^2). Splitting P = H + K in its Hermitian and
-    skew parts, these are
-
-        X_ij = H_ij / (s_j - s_i) + K_ij / (s_j + s_i)        Y_ij = H_ij / (s_j - s_i) - K_ij / (s_j + s_i)
-
-    and the second terms alone on the diagonal, where they choose the phases of complex columns. A quotient by zero is taken as zero:
-    where singular values are equal, functions that do not tell them apart (of s together, or of U V^H) get the right derivative, and
-    others have none.
-    """
-
-    multiple = True
-    library: ClassVar[str] = "svd"
-
-    def type_rule(self, a: ArrayType) -> tuple[ArrayType, ArrayType, ArrayType]:
-        self.check_matrices(a, square=False)
-        *lead, m, n = a.shape
-        k = min(m, n)
-        real_dtype = np.finfo(a.dtype).dtype
-        return array_type((*lead, m, k), a.dtype), array_type((*lead, k), real_dtype), array_type((*lead, k, n), a.dtype)
-
-    def impl(self, a: Any) -> tuple[Any, Any, Any]:
-        u, s, vh = np.linalg.svd(a, full_matrices=False)
-        return u, s, vh
-
-    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any]:
-        (a,), (da,) = primals, tangents
-        u, s, vh = self(a)
-        t = type_of(a)
-        m, n = t.shape[-2:]
-        k = min(m, n)
-        v = adjoint(vh)
-        uh = adjoint(u)
-        p = matmul(matmul(uh, da), v)
-        ds = real(diagonal(p)) if t.dtype.kind == "c" else diagonal(p)
-
-        sj = columns(s, k)
-        si = transposed(sj)
-        half = constant_of(0.5, t.dtype)
-        even = scale(convert(reciprocal_or_zero(sub(sj, si)), t.dtype), scale(half, hermitian(p)))
-        odd = scale(convert(reciprocal_or_zero(add(sj, si)), t.dtype), scale(half, sub(p, adjoint(p))))
-        inverse = convert(reciprocal_or_zero(s), t.dtype)
-        du, dv = matmul(u, add(even, odd)), matmul(v, sub(even, odd))
-        if m > k:
-            du = add(du, scale(columns(inverse, m), off_range(u, uh, matmul(da, v))))
-        if n > k:
-            dv = add(dv, scale(columns(inverse, n), off_range(v, vh, matmul(adjoint(da), u))))
-        return (u, s, vh), (du, ds, adjoint(dv))
-
-    def batch(self, size: int, batched: Sequence[bool], a: Any) -> tuple[tuple[Any, Any, Any], tuple[bool, bool, bool]]:
-        return self(a), (True, True, True)
-
-    @classmethod
-    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
-        rng = default_rng()
-        yield cls(), (rng.normal(size=(3, 2)),)
-        yield cls(), (rng.normal(size=(2, 2, 3)),)
-        yield cls(), (rng.normal(size=(3, 3)),)
-        yield cls(), (rng.normal(size=(3, 2)) + 1j * rng.normal(size=(3, 2)),)
-        yield cls(), (np.zeros((2, 0)),)
-
-
-def reciprocal_or_zero(x: Any) -> Any:
-    """1/x, and 0 where x is 0."""
-    one, zero = constant_of(1, type_of(x).dtype), constant_of(0, type_of(x).dtype)
-    none = equal(x, zero)
-    return select(none, zero, div(one, select(none, one, x)))
-
-
-def off_range(u: Any, uh: Any, x: Any) -> Any:
-    """(1 - U U^H) x."""
-    return sub(x, matmul(u, matmul(uh, x)))
-
-
-cholesky, solve, svd = Cholesky(), Solve(), Svd()
+cholesky, solve = Cholesky(), Solve()
 
 
 def triangular_solve(

@@ -39,21 +39,29 @@ class LinearTape(StagingTrace):
 
     def process(self, op: Op, operands: Sequence[Any]) -> Sequence[Any]:
         inputs: list[Any] = []
+        types: list[Any] = []
         mask, bit = 0, 1
         for x in operands:
             if type(x) is Tracer and x.owner is self:
+                x = x.payload
                 mask |= bit
-                inputs.append(x.payload)
+                types.append(x.type)
             else:
-                inputs.append(self.operand(x))
+                x = self.operand(x)
+                types.append(type_of(x))
+            inputs.append(x)
             bit += bit
         for members in op.linear_sets(len(inputs)):
-            if mask & ~members == 0 and (mask == members or self.others_are_zero(inputs, members & ~mask)):
+            if mask == members or (mask & ~members == 0 and self.others_are_zero(inputs, members & ~mask)):
                 break
         else:
             self.refuse(op, inputs, mask)
-        types = op.type_rule(*map(type_of, inputs))
-        outputs = [Var(t) for t in types] if op.multiple else [Var(types)]
+        result = op.type_rule(*types)
+        if not op.multiple:
+            v = Var(result)
+            self.equations.append(Equation(op, inputs, (v,), current_rule()))
+            return (Tracer(self, v),)
+        outputs = [Var(t) for t in result]
         self.equations.append(Equation(op, inputs, outputs, current_rule()))
         return [Tracer(self, v) for v in outputs]
 

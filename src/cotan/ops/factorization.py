@@ -1,0 +1,218 @@
+"""Factorizations of matrices: singular values, eigenvalues of Hermitian matrices, QR; on stacks of matrices.
+
+Only what a factorization determines has a derivative: columns of eigenvectors and singular vectors are known up to a phase (a sign), and
+the rules choose one; where values are equal, their vectors are known up to a rotation and have no derivative at all, so their tangents
+are infinite, not wrong. References: Giles (2008), "Collected matrix derivative results for forward and reverse mode AD"; Townsend
+(2016), "Differentiating the singular value decomposition"; Walter & Lehmann (2010), "Algorithmic differentiation of linear algebra
+functions".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..core.op import Op, op
+from ..core.tracing import type_of
+from ..core.types import ArrayType, array_type
+from .arithmetic import constant_of, div, sub
+from .casting import convert, imag, complex_, real
+from .contraction import matmul
+from .families import add, default_rng, scale
+from .linalg import MatrixOp, TriangularSolve, adjoint, columns, diagonal, hermitian, mask, read_lower, symmetric_examples, transposed
+from .logic import equal, greater, not_equal, select
+from .movement import concatenate, slice_
+
+__all__ = ["Eigh", "Qr", "Svd", "eigh", "qr", "svd"]
+
+
+@op
+class Svd(MatrixOp):
+    """The reduced singular value decomposition A = U diag(s) V^H: (U, s, V^H), s descending and real.
+
+    With P = U^H dA V (Townsend 2016; Giles 2008, 3.2):  ds = Re diag P, and
+
+        dU = U X + (1 - U U^H) dA V S^-1        dV = V Y + (1 - V V^H) dA^H U S^-1
+
+    for the skew X = F * (P S + S P^H) and Y = F * (S P + P^H S), F_ij = 1 / (s_j^2 - s_i^2). Splitting P = H + K in its Hermitian and
+    skew parts, these are
+
+        X_ij = H_ij / (s_j - s_i) + K_ij / (s_j + s_i)        Y_ij = H_ij / (s_j - s_i) - K_ij / (s_j + s_i)
+
+    and the second terms alone on the diagonal, where they choose the phases of complex columns.
+
+    Where singular values are equal, single vectors have no derivative, and the quotient is infinite: what depends on s alone gets its
+    derivative all the same, and what depends on the vectors gets no finite number that would be wrong.
+    """
+
+    multiple = True
+    library: ClassVar[str] = "svd"
+
+    def type_rule(self, a: ArrayType) -> tuple[ArrayType, ArrayType, ArrayType]:
+        self.check_matrices(a, square=False)
+        *lead, m, n = a.shape
+        k = min(m, n)
+        real_dtype = np.finfo(a.dtype).dtype
+        return array_type((*lead, m, k), a.dtype), array_type((*lead, k), real_dtype), array_type((*lead, k, n), a.dtype)
+
+    def impl(self, a: Any) -> tuple[Any, Any, Any]:
+        u, s, vh = np.linalg.svd(a, full_matrices=False)
+        return u, s, vh
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any]:
+        (a,), (da,) = primals, tangents
+        u, s, vh = self(a)
+        t = type_of(a)
+        m, n = t.shape[-2:]
+        k = min(m, n)
+        v = adjoint(vh)
+        uh = adjoint(u)
+        p = matmul(matmul(uh, da), v)
+        ds = real(diagonal(p)) if t.dtype.kind == "c" else diagonal(p)
+
+        sj = columns(s, k)
+        si = transposed(sj)
+        half = constant_of(0.5, t.dtype)
+        even = scale(convert(reciprocal(sub(sj, si)), t.dtype), mask(scale(half, hermitian(p)), not_equal))
+        odd = scale(convert(reciprocal(add(sj, si)), t.dtype), scale(half, sub(p, adjoint(p))))
+        inverse = convert(reciprocal(s), t.dtype)
+        du, dv = matmul(u, add(even, odd)), matmul(v, sub(even, odd))
+        if m > k:
+            du = add(du, scale(columns(inverse, m), off_range(u, uh, matmul(da, v))))
+        if n > k:
+            dv = add(dv, scale(columns(inverse, n), off_range(v, vh, matmul(adjoint(da), u))))
+        return (u, s, vh), (du, ds, adjoint(dv))
+
+    def batch(self, size: int, batched: Sequence[bool], a: Any) -> tuple[tuple[Any, Any, Any], tuple[bool, bool, bool]]:
+        return self(a), (True, True, True)
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        rng = default_rng()
+        yield cls(), (rng.normal(size=(3, 2)),)
+        yield cls(), (rng.normal(size=(2, 2, 3)),)
+        yield cls(), (rng.normal(size=(3, 3)),)
+        yield cls(), (rng.normal(size=(3, 2)) + 1j * rng.normal(size=(3, 2)),)
+        yield cls(), (np.zeros((2, 0)),)
+
+
+@op
+class Eigh(MatrixOp):
+    """Eigenvalues, ascending, and orthonormal eigenvectors (columns) of a Hermitian A = V diag(w) V^H, of which the lower triangle is read.
+
+    With P = V^H dA V:  dw = Re diag P,  dV = V X,  X_ij = P_ij / (w_j - w_i), zero on the diagonal (Giles 2008, 3.1).
+    """
+
+    multiple = True
+    library: ClassVar[str] = "eigh"
+
+    def type_rule(self, a: ArrayType) -> tuple[ArrayType, ArrayType]:
+        self.check_matrices(a)
+        return array_type(a.shape[:-1], np.finfo(a.dtype).dtype), array_type(a.shape, a.dtype)
+
+    def impl(self, a: Any) -> tuple[Any, Any]:
+        w, v = np.linalg.eigh(a)
+        return w, v
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any]:
+        (a,), (da,) = primals, tangents
+        w, v = self(a)
+        t = type_of(a)
+        p = matmul(matmul(adjoint(v), read_lower(da)), v)
+        dw = real(diagonal(p)) if t.dtype.kind == "c" else diagonal(p)
+        wj = columns(w, t.shape[-1])
+        turn = scale(convert(reciprocal(sub(wj, transposed(wj))), t.dtype), mask(p, not_equal))
+        return (w, v), (dw, matmul(v, turn))
+
+    def batch(self, size: int, batched: Sequence[bool], a: Any) -> tuple[tuple[Any, Any], tuple[bool, bool]]:
+        return self(a), (True, True)
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        yield cls(), (symmetric_examples(3),)
+        yield cls(), (symmetric_examples(2, (2,)) - 3 * np.eye(2),)
+        yield cls(), (np.zeros((0, 0)),)
+        yield cls(), (symmetric_examples(3) + np.array([[0, -1j, 0.5j], [1j, 0, 0], [-0.5j, 0, 0]]),)
+
+
+@op
+class Qr(MatrixOp):
+    """The reduced factorization A = Q R: Q has orthonormal columns, R is upper triangular; of an m x n matrix with k = min(m, n) columns in Q.
+
+    For m >= n, with Z = Q^H dA R^-1 and the skew W that has the strict lower triangle of Z (and the imaginary part of its diagonal):
+    dQ = dA R^-1 + Q (W - Z), dR = (Z - W) R (Walter & Lehmann 2010, section 4). A wide A = [A1 A2] is the factorization of the
+    square A1 and R2 = Q^H A2.
+    """
+
+    multiple = True
+    library: ClassVar[str] = "qr"
+
+    def type_rule(self, a: ArrayType) -> tuple[ArrayType, ArrayType]:
+        self.check_matrices(a, square=False)
+        *lead, m, n = a.shape
+        k = min(m, n)
+        return array_type((*lead, m, k), a.dtype), array_type((*lead, k, n), a.dtype)
+
+    def impl(self, a: Any) -> tuple[Any, Any]:
+        q, r = np.linalg.qr(a)
+        return q, r
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any]:
+        (a,), (da,) = primals, tangents
+        q, r = self(a)
+        *_, m, n = type_of(a).shape
+        k = min(m, n)
+        square = column_range(r, 0, k)
+        quotient = TriangularSolve(left_side=False, lower=False)(square, column_range(da, 0, k))
+        z = matmul(adjoint(q), quotient)
+        below = mask(z, greater)
+        turn = sub(below, adjoint(below))
+        if type_of(a).dtype.kind == "c":
+            turn = add(turn, imaginary(mask(z, equal)))
+        rest = sub(z, turn)
+        dq, dr = sub(quotient, matmul(q, rest)), matmul(rest, square)
+        if n > k:
+            behind, dbehind = column_range(a, k, n), column_range(da, k, n)
+            dr = concatenate([dr, add(matmul(adjoint(dq), behind), matmul(adjoint(q), dbehind))], type_of(a).ndim - 1)
+        return (q, r), (dq, dr)
+
+    def batch(self, size: int, batched: Sequence[bool], a: Any) -> tuple[tuple[Any, Any], tuple[bool, bool]]:
+        return self(a), (True, True)
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        rng = default_rng()
+        yield cls(), (rng.normal(size=(3, 2)),)
+        yield cls(), (rng.normal(size=(2, 2, 3)),)
+        yield cls(), (rng.normal(size=(3, 3)) + 1j * rng.normal(size=(3, 3)),)
+        yield cls(), (rng.normal(size=(2, 4)) + 1j * rng.normal(size=(2, 4)),)
+        yield cls(), (np.zeros((2, 0)),)
+
+
+def reciprocal(x: Any) -> Any:
+    """1/x, infinite at 0 without a warning."""
+    one = constant_of(1, type_of(x).dtype)
+    none = equal(x, constant_of(0, type_of(x).dtype))
+    return select(none, constant_of(np.inf, type_of(x).dtype), div(one, select(none, one, x)))
+
+
+def off_range(u: Any, uh: Any, x: Any) -> Any:
+    """(1 - U U^H) x."""
+    return sub(x, matmul(u, matmul(uh, x)))
+
+
+def column_range(x: Any, start: int, stop: int) -> Any:
+    """The columns from ``start`` to ``stop``."""
+    shape = type_of(x).shape
+    return slice_(x, (*[0] * (len(shape) - 1), start), (*shape[:-1], stop))
+
+
+def imaginary(z: Any) -> Any:
+    """i Im(z)."""
+    part = imag(z)
+    return complex_(scale(constant_of(0, type_of(part).dtype), part), part)
+
+
+svd, eigh, qr = Svd(), Eigh(), Qr()
