@@ -7,6 +7,11 @@ import numpy as np
 import pytest
 
 from cotan.core.tracing import type_of
+from cotan.ops.casting import convert
+from cotan.ops.contraction import matmul
+from cotan.ops.families import scale
+from cotan.ops.linalg import adjoint, columns
+from cotan.ops.transcendental import exp
 from cotan.transforms.linearize import record_linear
 from cotan.transforms.transpose import backward_pass
 
@@ -28,7 +33,7 @@ from .cases import (
 
 SMOOTH = differentiable(REAL_AND_COMPLEX)
 CASES = params(SMOOTH) + params(differentiable(OTHER_PRECISIONS), pytest.mark.exhaustive)
-GAUGE = {"svd": "the phases of the singular vectors of a complex matrix are free"}
+GAUGE = {"svd": "the phases of the vectors of a complex matrix are free", "eigh": "the phases of the vectors of a complex matrix are free"}
 
 
 def comparable(case: Case):
@@ -38,9 +43,10 @@ def comparable(case: Case):
         return f
 
     def invariant(*xs):
-        from cotan.ops.contraction import matmul
-        from cotan.ops.linalg import adjoint
-
+        if case.op.name == "eigh":
+            w, v = f(*xs)
+            weights = columns(convert(exp(scale(type_of(w).dtype.type(0.1), w)), type_of(v).dtype), type_of(v).shape[-1])
+            return [w, matmul(scale(weights, v), adjoint(v))]
         u, s, vh = f(*xs)
         return [matmul(u, vh), s, matmul(u, adjoint(u)), matmul(adjoint(vh), vh)]
 

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from cotan.core.errors import IndexingError
+from cotan.ops.determinant import Cofactors, Det, Slogdet
+from cotan.ops.factorization import Eigh, Qr, Svd
 from cotan.ops.indexing import SCATTER_KINDS, Gather, Scatter
-from cotan.ops.linalg import Cholesky, Solve, Svd, TriangularSolve
+from cotan.ops.linalg import Cholesky, Solve, TriangularSolve
 from cotan.ops.running import Cumlogsumexp, Cummax, Cummin, Cumprod, Cumsum, Recurrence
 from cotan.ops.searching import Argmax, Argmin, Argsort, Searchsorted
 from cotan.ops.sorting import Sort
@@ -168,3 +170,37 @@ def test_svd_is_a_factorization(op, operands):
     assert np.all(np.diff(s) <= 0)
     identity = np.eye(s.shape[-1])
     np.testing.assert_allclose(np.conj(np.swapaxes(u, -1, -2)) @ u, np.broadcast_to(identity, (*s.shape[:-1], *identity.shape)), atol=1e-12)
+
+
+@pytest.mark.parametrize(("op", "operands"), all_examples(Eigh))
+def test_eigh_diagonalizes(op, operands):
+    a = operands[0]
+    w, v = op(a)
+    np.testing.assert_allclose(a @ v, v * w[..., None, :], atol=1e-12)
+    assert np.all(np.diff(w) >= 0)
+    np.testing.assert_array_equal(op(np.tril(a))[0], w)
+
+
+@pytest.mark.parametrize(("op", "operands"), all_examples(Qr))
+def test_qr_is_a_factorization(op, operands):
+    a = operands[0]
+    q, r = op(a)
+    np.testing.assert_allclose(q @ r, a, atol=1e-12)
+    np.testing.assert_array_equal(r, np.triu(r))
+
+
+@pytest.mark.parametrize(("op", "operands"), all_examples(Det, Slogdet))
+def test_determinants_are_products_of_eigenvalues(op, operands):
+    a = operands[0]
+    expected = np.prod(np.linalg.eigvals(a).astype(complex), axis=-1)
+    found = op(a) if isinstance(op, Det) else op(a)[0] * np.exp(op(a)[1])
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "a", [np.diag([3.0, 0.0, 2.0]), np.ones((3, 3)), np.zeros((2, 2)), np.random.default_rng(0).normal(size=(4, 4))], ids=str
+)
+def test_cofactors_are_signed_minors(a):
+    n = len(a)
+    minors = [[(-1) ** (i + j) * np.linalg.det(np.delete(np.delete(a, i, 0), j, 1)) for j in range(n)] for i in range(n)]
+    np.testing.assert_allclose(Cofactors()(a), minors, atol=1e-12)

@@ -6,7 +6,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cotan.ops import contraction, indexing, linalg, logic, ordering, reduction, sorting, special, transcendental
+from cotan.ops import (
+    contraction,
+    determinant,
+    factorization,
+    indexing,
+    linalg,
+    logic,
+    ordering,
+    reduction,
+    sorting,
+    special,
+    transcendental,
+)
 from cotan.ops.arithmetic import IntegerPow, constant_like, div, mul, one_like
 from cotan.ops.families import add, reduce_sum, scale
 
@@ -255,38 +267,59 @@ def test_a_gather_that_fills_has_tangent_zero_there():
     np.testing.assert_array_equal(tangent, [1.0, 0.0])
 
 
-# ---- linear algebra ----------------------------------------------------------------------------------------------------------------
-def test_the_polar_factor_is_differentiable_where_all_singular_values_are_equal():
-    def polar(a):
-        u, _, vh = linalg.svd(a)
-        return [contraction.matmul(u, vh)]
-
-    rng = np.random.default_rng(1)
-    a, da = np.eye(3), rng.normal(size=(3, 3))
-    np.testing.assert_allclose(push(polar, [a], [da])[1][0], (da - da.T) / 2, atol=1e-12)
-
-
-def test_the_nuclear_norm_is_differentiable_where_singular_values_are_equal():
-    f = lambda a: reduce_sum(linalg.svd(a)[1], (0,))  # noqa: E731
+# ---- linear algebra ------------------------------------------------------------------------------------------------------------
+def test_functions_of_the_singular_values_are_differentiable_where_those_are_equal():
+    nuclear = lambda a: reduce_sum(factorization.svd(a)[1], (0,))  # noqa: E731
     q = np.linalg.qr(np.random.default_rng(2).normal(size=(3, 3)))[0]
-    np.testing.assert_allclose(gradient(f, q)[0], q, atol=1e-12)
+    np.testing.assert_allclose(gradient(nuclear, q)[0], q, atol=1e-12)
+    np.testing.assert_allclose(gradient(lambda a: reduce_sum(factorization.eigh(a)[0], (0,)), np.eye(3))[0], np.eye(3), atol=1e-12)
 
 
-def test_the_product_of_the_factors_has_the_tangent_of_the_matrix():
-    """Also of a rank-deficient one, for tangents that keep the rank."""
+def test_vectors_of_equal_values_have_no_derivative_rather_than_a_wrong_one():
+    """d(U S V^H) = dA everywhere; where singular values are equal the rule cannot say so, and must say that it cannot."""
 
     def product(a):
-        u, s, vh = linalg.svd(a)
+        u, s, vh = factorization.svd(a)
         return [contraction.matmul(scale(u, linalg.columns(s, 3)), vh)]
 
     rng = np.random.default_rng(3)
-    left, right = rng.normal(size=(3, 2)), rng.normal(size=(2, 4))
-    a, da = left @ right, left @ rng.normal(size=(2, 4)) + rng.normal(size=(3, 2)) @ right
-    full = rng.normal(size=(3, 4))
-    np.testing.assert_allclose(push(product, [full], [da])[1][0], da, atol=1e-11)
-    u, s, vh = np.linalg.svd(a, full_matrices=False)
-    kept = (u[:, :2] * s[:2]) @ vh[:2]
-    np.testing.assert_allclose(kept, a, atol=1e-12)
+    a, da = rng.normal(size=(3, 4)), rng.normal(size=(3, 4))
+    np.testing.assert_allclose(push(product, [a], [da])[1][0], da, atol=1e-11)
+    with np.errstate(all="ignore"):
+        assert np.all(np.isnan(push(product, [np.eye(3)], [da[:, :3]])[1][0]))
+
+
+DETERMINANTS = {
+    "zero": np.zeros((2, 2)),
+    "rank one": np.outer([1.0, 2.0, -1.0], [0.5, 1.0, 3.0]),
+    "rank two": np.diag([1.0, 2.0, 0.0]),
+    "identity": np.eye(3),
+    "regular": np.random.default_rng(5).normal(size=(3, 3)),
+}
+
+
+@pytest.mark.parametrize("a", DETERMINANTS.values(), ids=list(DETERMINANTS))
+def test_the_determinant_is_differentiated_right_at_singular_matrices_to_third_order(a):
+    """Against the polynomial's own differences, which are exact for each entry: it is of degree one in each."""
+    f = lambda v: determinant.det(v)  # noqa: E731
+    rng = np.random.default_rng(6)
+    e1, e2, e3 = (rng.normal(size=a.shape) for _ in range(3))
+    # det(a + x e1 + y e2 + z e3) is a polynomial of degree n; its mixed coefficients by exact central differences of small integers
+    polynomial = lambda x, y, z: np.linalg.det(a + x * e1 + y * e2 + z * e3)  # noqa: E731
+    g = lambda v: [pull(lambda w: [f(w)], [v], [1.0])[1][0]]  # noqa: E731
+    first = push(lambda v: [f(v)], [a], [e1])[1][0]
+    second = pair([e2], push(g, [a], [e1])[1])
+    third = pair([e3], push(lambda v: push(g, [v], [e1])[1], [a], [e2])[1])
+    backward = pair([e3], pull(lambda v: [pull(g, [v], [e1])[1][0]], [a], [e2])[1])
+    h = 0.05  # the differences are exact up to degree 4 (5-point) and the polynomial has degree at most 3
+
+    def along(function):
+        return (8 * (function(h) - function(-h)) - (function(2 * h) - function(-2 * h))) / (12 * h)
+
+    np.testing.assert_allclose(first, along(lambda x: polynomial(x, 0, 0)), rtol=1e-9, atol=1e-10)
+    np.testing.assert_allclose(second, along(lambda x: along(lambda y: polynomial(x, y, 0))), rtol=1e-8, atol=1e-9)
+    exact = along(lambda x: along(lambda y: along(lambda z: polynomial(x, y, z))))
+    np.testing.assert_allclose([third, backward], [exact, exact], rtol=1e-7, atol=1e-8)
 
 
 # ---- sorting ---------------------------------------------------------------------------------------------------------------------------

@@ -28,15 +28,14 @@ Case = tuple[Callable[..., Any], tuple[Any, ...]]
 REDUCED = (table, cube, complexes, integers, small, bytes_, halves, singles, truth)
 REDUCTIONS: list[Case] = []
 for x in REDUCED:
+    calls: list[tuple[str, dict[str, Any]]] = []
     for name in ("sum", "prod", "mean", "var", "std", "all", "any", "count_nonzero"):
-        REDUCTIONS.append((lambda xp, x, name=name: getattr(xp, name)(x), (x,)))
-        REDUCTIONS.append((lambda xp, x, name=name: getattr(xp, name)(x, axis=-1, keepdims=True), (x,)))
+        calls += [(name, {}), (name, {"axis": -1, "keepdims": True})]
     for name in ("max", "min", "cumsum", "cumprod", "argmax", "argmin", "sort", "argsort"):
-        REDUCTIONS.append((lambda xp, x, name=name: getattr(xp, name)(x, axis=0), (x,)))
-    for name in ("ptp", "median"):
-        if x.dtype.kind not in "bc":
-            REDUCTIONS.append((lambda xp, x, name=name: getattr(xp, name)(x, axis=-1), (x,)))
-            REDUCTIONS.append((lambda xp, x, name=name: getattr(xp, name)(x), (x,)))
+        calls.append((name, {"axis": 0}))
+    for name in ("ptp", "median") if x.dtype.kind not in "bc" else ():
+        calls += [(name, {}), (name, {"axis": -1})]
+    REDUCTIONS += [(lambda xp, x, name=name, kwargs=kwargs: getattr(xp, name)(x, **kwargs), (x,)) for name, kwargs in calls]
 
 CASES: dict[str, list[Case]] = {
     "reductions": [
@@ -425,6 +424,10 @@ CASES: dict[str, list[Case]] = {
         (lambda xp, x: (xp.linalg.matrix_power(x, 5), xp.linalg.matrix_power(x, 0), xp.linalg.matrix_power(x, -2)), (square,)),
         (lambda xp, x, y, z: xp.linalg.multi_dot([x, y, z]), (table, stacks[0], line[:3])),
         (lambda xp, x: xp.linalg.matrix_rank(x), (np.outer(line, other),)),
+        (lambda xp, x: (xp.linalg.det(x), *xp.linalg.slogdet(x)), (np.stack([square, definite]),)),
+        (lambda xp, x: (xp.linalg.eigvalsh(x), xp.linalg.eigh(x, "U").eigenvalues, abs(xp.linalg.eigh(x)[1])), (definite,)),
+        (lambda xp, x: (*xp.linalg.qr(x), xp.linalg.qr(x, "r")), (table.T,)),
+        (lambda xp, x: xp.linalg.det(x), (integers[:, :3],)),
     ],
 }
 
@@ -463,6 +466,10 @@ DIFFERENTIABLE: dict[str, Case] = {
     "inv": (lambda xp, x: xp.linalg.inv(x), (definite,)),
     "solve": (lambda xp, a, b: xp.linalg.solve(a, b), (definite, line[:3])),
     "cholesky": (lambda xp, x: xp.linalg.cholesky(x @ x.T), (square,)),
+    "det": (lambda xp, x: xp.linalg.det(x), (square,)),
+    "slogdet": (lambda xp, x: xp.linalg.slogdet(x)[1], (square,)),
+    "eigh": (lambda xp, x: xp.linalg.eigvalsh(x @ x.T), (square,)),
+    "qr": (lambda xp, x: xp.linalg.qr(x), (table.T,)),
     "pinv": (lambda xp, x: xp.linalg.pinv(x), (table,)),
     "multi_dot": (lambda xp, x, y, z: xp.linalg.multi_dot([x, y, z]), (table, stacks[0], line[:3])),
     "matrix_power": (lambda xp, x: xp.linalg.matrix_power(x, -3), (definite,)),

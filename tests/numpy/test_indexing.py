@@ -22,13 +22,14 @@ from .running import assert_jvp, assert_same, staged
 x3 = np.random.default_rng(0).normal(size=(3, 4, 5))
 MASK = x3[:, :, 0] > 0
 INDICES = [
-    0, -1, (1, 2), (0, -1, 3), (..., 2), (1, ..., -2), slice(1, None), slice(None, None, -1), slice(None, None, 2), slice(-1, None, -2), slice(5, 1),
-    (slice(None), 1), (slice(None), None), (None, 0), (slice(1), slice(None, None, -1), 2), (..., None), (None, ..., None, 1), (), ...,
-    (slice(None), slice(3, 0, -1), slice(1, 4, 2)), [0, 2], np.array([2, 0, -1]), np.array([[0, 1], [2, -3]]), (slice(None), [1, 1, 3]),
-    ([0, 1], [2, 3]), ([0, 1], slice(None), [2, 3]), (slice(None), [0, 1], [2, 3]), (0, slice(None), [1, 2]), (slice(None), 0, [1, 2]),
-    ([[0], [2]], [1, 3]), ([0, 2], None, slice(None), [1, 2]), (None, [0, 2], [1, 2]), (slice(2, None, -1), [0, 1]), ([0, 1], ..., 3),
-    MASK, (MASK, 0), (slice(None), MASK.T[:4, :].any(1)), (np.array([True, False, True]), [1, 2]), x3 > 0, (0, MASK[0]), np.zeros(0, int),
-    np.array(1), (np.int8(2), np.array(1)), (slice(1, 3), slice(None), np.array([[4, 0]])), [], ([1], [2], [3]), (slice(None), 1, None, [0, 1]),
+    0, -1, (1, 2), (0, -1, 3), (..., 2), (1, ..., -2), slice(1, None), slice(None, None, -1), slice(None, None, 2), slice(-1, None, -2),
+    slice(5, 1), (slice(None), 1), (slice(None), None), (None, 0), (slice(1), slice(None, None, -1), 2), (..., None), (None, ..., None,
+    1), (), ..., (slice(None), slice(3, 0, -1), slice(1, 4, 2)), [0, 2], np.array([2, 0, -1]), np.array([[0, 1], [2, -3]]),
+    (slice(None), [1, 1, 3]), ([0, 1], [2, 3]), ([0, 1], slice(None), [2, 3]), (slice(None), [0, 1], [2, 3]), (0, slice(None), [1, 2]),
+    (slice(None), 0, [1, 2]), ([[0], [2]], [1, 3]), ([0, 2], None, slice(None), [1, 2]), (None, [0, 2], [1, 2]), (slice(2, None, -1),
+    [0, 1]), ([0, 1], ..., 3), MASK, (MASK, 0), (slice(None), MASK.T[:4, :].any(1)), (np.array([True, False, True]), [1, 2]), x3 > 0,
+    (0, MASK[0]), np.zeros(0, int), np.array(1), (np.int8(2), np.array(1)), (slice(1, 3), slice(None), np.array([[4, 0]])), [], ([1],
+    [2], [3]), (slice(None), 1, None, [0, 1]),
 ]  # fmt: skip
 
 

@@ -46,6 +46,9 @@ class Op:
     multiple: ClassVar[bool] = False
     linear: ClassVar[LinearIn] = ()
     holds_programs: ClassVar[bool] = False
+    tangent: ClassVar[Literal["rule", "local", "itself"]] = "rule"
+    """How the tangent comes about: by the ``jvp`` rule; by local derivatives (``local_derivative``), which the rule of the family multiplies
+    with the tangents; or by the op itself on the tangents. The last two let `linearize` record the tangent without running the rule."""
     linearize: Callable[..., Any] | None = None
     expand: Callable[..., Any] | None = None
     """The op as a computation of other ops. A linear program that meets an op which is not declared linear looks into it by this."""
@@ -123,6 +126,8 @@ def op(cls: C) -> C:
     ``slots`` are left out on purpose: on Python 3.11 they break ``super()`` inside rules.
     """
     cls = dataclass(frozen=True, eq=cls.__dict__.get("compare_by_value", True))(cls)
+    # How the tangent comes about is said beside the rule for it: a class that states its own rule has the default again.
+    cls.tangent = next(c.__dict__.get("tangent", "rule") for c in cls.__mro__ if "jvp" in c.__dict__)
     if "name" not in cls.__dict__:
         cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
     if not cls.verb or "verb" not in cls.__dict__:

@@ -58,6 +58,7 @@ def apply(op: Callable[..., Any], *operands: Any) -> Any:
 
 def elementwise(name: str, op: Callable[..., Any], arity: int, sentence: str = "") -> Callable[..., Any]:
     """The function ``name`` of an elementwise op."""
+
     def of_one(x: Any) -> Any:
         return apply(op, operand(x))
 

@@ -39,7 +39,7 @@ def check_matmul(x: Numbers, y: Numbers, *_: Any, **__: Any) -> None:
     a, b = shape_of(operand(x)), shape_of(operand(y))
     if not a or not b:
         raise teach(ShapeError, f"a @ b: {a} @ {b}: a scalar has no axis to sum over.", do="write a * b for a product with a scalar.")
-    rows = b[-2] if len(b) > 1 else b[0]
+    rows = b[-min(len(b), 2)]
     if a[-1] != rows:
         place = "last but one" if len(b) > 1 else "only"
         raise teach(
@@ -105,10 +105,11 @@ def vecdot(x: Numbers, y: Numbers, /, *, axis: int = -1) -> Any:
 def check_dot(x: Numbers, y: Numbers) -> None:
     """Raise ShapeError if ``dot(x, y)`` does not fit."""
     a, b = shape_of(operand(x)), shape_of(operand(y))
-    if a and b and a[-1] != b[max(len(b) - 2, 0)]:
+    rows = b[-min(len(b), 2)] if b else 0
+    if a and b and a[-1] != rows:
         raise teach(
             ShapeError,
-            f"dot: shapes {a} and {b}: the last axis of the first has length {a[-1]}, the axis of the second that it sums with {b[max(len(b) - 2, 0)]}.",
+            f"dot: shapes {a} and {b}: the last axis of the first has length {a[-1]}, the axis of the second that it sums with {rows}.",
             do="transpose one of them, or write cotan.numpy.tensordot with the axes named.",
         )
 

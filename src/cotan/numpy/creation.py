@@ -195,7 +195,7 @@ def full_like(
 # ---- ranges ----------------------------------------------------------------------------------------------------------------
 def arange(start: Any, /, stop: Any = None, step: Any = 1, dtype: Any = None, *, device: str | None = None) -> Any:
     """The numbers from ``start`` (0 if only one argument is given) up to ``stop`` in steps. All concrete, as the length must be."""
-    return wrap(np.arange(start, dtype=dtype) if stop is None else np.arange(start, stop, step, dtype))
+    return wrap(np.arange(start, dtype=dtype) if stop is None else np.arange(start, stop, step, dtype))  # type: ignore[call-overload]
 
 
 def linspace(
@@ -215,7 +215,7 @@ def linspace(
     Integers give float64. With ``retstep`` also the step.
     """
     if not has_tracer(start) and not has_tracer(stop):
-        return wrap(np.linspace(start, stop, num, endpoint, retstep, dtype, axis))
+        return wrap(np.linspace(start, stop, num, endpoint, retstep, dtype, axis))  # type: ignore[call-overload]
     first, last = promote(start, stop)
     loop = result_dtype(first, last, 1.0)
     wide = loop if dtype is None else np.dtype(dtype)

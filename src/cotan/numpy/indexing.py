@@ -10,6 +10,7 @@ Concrete indices are checked when they are read, traced ones when the program ru
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +23,7 @@ from ..ops.creation import full as full_op
 from ..ops.creation import iota
 from ..ops.indexing import Gather
 from ..ops.logic import select
-from ..ops.movement import permute, reverse, slice_
+from ..ops.movement import Slice, permute, reverse, slice_
 from ..ops.movement import reshape as reshape_op
 from .promotion import (
     Numbers,
@@ -127,7 +128,7 @@ def read_item(item: Any, shape: Shape) -> Any:
     if known is not None and array.dtype.kind == "b" and known:
         if type(array) is Tracer:
             refuse_mask(array)
-        return array.nonzero()
+        return np.nonzero(array)
     raise teach(
         IndexingError,
         f"index: {item!r:.60} cannot index an array of shape {shape}.",
@@ -141,7 +142,8 @@ def refuse_mask(mask: Tracer) -> Any:
     raise teach(
         TracerConversionError,
         f"index: a boolean mask of unknown size: how many elements x[mask] has depends on the values of {mask!r}.",
-        do="write cotan.numpy.where(mask, x, 0) and keep the shape, cotan.numpy.sum(x, where=mask) to reduce, or x.at[mask].set(v) to replace.",
+        do="write cotan.numpy.where(mask, x, 0) to keep the shape, cotan.numpy.sum(x, where=mask) to reduce, "
+        "or x.at[mask].set(v) to replace.",
     )
 
 
@@ -177,7 +179,21 @@ def getitem(x: Numbers, index: Any) -> Any:
     shape = shape_of(x)
     if type(index) is int and shape and -shape[0] <= index < shape[0]:
         return Gather("promise_in_bounds")(x, index)
+    if type(index) is slice and shape:
+        cut = leading_slice(index.start, index.stop, index.step, shape)
+        if cut is not None:
+            return cut(x)
     return take_parsed(x, shape, parse(index, shape))
+
+
+@lru_cache(maxsize=1024)
+def leading_slice(start: Any, stop: Any, step: Any, shape: Shape) -> Slice | None:
+    """The op of ``x[start:stop:step]`` in the commonest case: plain integers, forwards, and not empty."""
+    if any(type(bound) is not int and bound is not None for bound in (start, stop, step)) or (step is not None and step < 1):
+        return None
+    a, b, s = slice(start, stop, step).indices(shape[0])
+    rest = len(shape) - 1
+    return Slice((a, *[0] * rest), (b, *shape[1:]), (s, *[1] * rest)) if b > a else None
 
 
 def take_parsed(x: Any, shape: Shape, parsed: Parsed, mode: str | None = None) -> Any:

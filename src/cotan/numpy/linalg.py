@@ -10,8 +10,8 @@ import numpy as np
 
 from ..core.errors import ArgumentError, ShapeError, UnsupportedFunctionError, teach
 from ..core.tracing import BOOL, type_of
+from ..ops import determinant, factorization, logic
 from ..ops import linalg as ops
-from ..ops import logic
 from .contraction import cross, matmul, outer, tensordot, vecdot
 from .creation import diagonal, trace
 from .elementwise import abs, conjugate, divide, multiply, power, square
@@ -127,7 +127,7 @@ def svd(a: Numbers, /, full_matrices: bool = True, compute_uv: bool = True, herm
             f"svd: full_matrices=True of a traced array of shape {shape_of(a)}.",
             do="write svd(a, full_matrices=False).",
         )
-    u, s, vh = ops.svd(a)
+    u, s, vh = factorization.svd(a)
     return SVDResult(u, s, vh) if compute_uv else s
 
 
@@ -140,12 +140,74 @@ def svdvals(a: Numbers, /) -> Any:
 def pinv(a: Numbers, /, rcond: Any = None, hermitian: bool = False, *, rtol: Any = None) -> Any:
     """The Moore-Penrose inverse; singular values up to ``rtol`` (default 1e-15) times the largest count as zero."""
     (a,) = matrices("pinv", a)
-    u, s, vh = ops.svd(a)
+    u, s, vh = factorization.svd(a)
     limit = multiply(1e-15 if rcond is None and rtol is None else rtol if rcond is None else rcond, max(s, -1, keepdims=True))
     small = s <= limit
     one = type_of(s).dtype.type(1)
     inverse = logic.select(small, type_of(s).dtype.type(0), divide(one, logic.select(small, one, s)))
     return matmul(multiply(conjugate(matrix_transpose(vh)), inverse[..., None, :]), conjugate(matrix_transpose(u)))
+
+
+class QRResult(NamedTuple):
+    """Q, R of a QR factorization."""
+
+    Q: Any
+    R: Any
+
+
+class EighResult(NamedTuple):
+    """Eigenvalues and eigenvectors of Hermitian matrices."""
+
+    eigenvalues: Any
+    eigenvectors: Any
+
+
+class SlogdetResult(NamedTuple):
+    """The sign and the logarithm of the absolute value of determinants."""
+
+    sign: Any
+    logabsdet: Any
+
+
+def qr(a: Numbers, /, mode: str = "reduced") -> Any:
+    """(Q, R) with a = Q R, Q with orthonormal columns; R alone for mode "r". Traced tall matrices: not "complete"."""
+    if not has_tracer(a):
+        result = np.linalg.qr(a, mode)  # type: ignore[call-overload]
+        return wrap(result) if mode in ("r", "raw") else QRResult(*map(wrap, result))
+    (a,) = matrices("qr", a)
+    m, n = shape_of(a)[-2:]
+    if mode not in ("reduced", "r") and not (mode == "complete" and m <= n):
+        raise teach(
+            UnsupportedFunctionError, f"qr: mode {mode!r} of a traced array of shape {shape_of(a)}.", do='use mode "reduced" or "r".'
+        )
+    q, r = factorization.qr(a)
+    return r if mode == "r" else QRResult(q, r)
+
+
+def eigh(a: Numbers, /, UPLO: str = "L") -> Any:
+    """Eigenvalues, ascending, and orthonormal eigenvectors (as columns) of Hermitian matrices, of which one triangle is read."""
+    if not has_tracer(a):
+        return EighResult(*map(wrap, np.linalg.eigh(a, UPLO)))  # type: ignore[arg-type]
+    (a,) = matrices("eigh", a, square=True)
+    return EighResult(*factorization.eigh(a if UPLO.upper() == "L" else conjugate(matrix_transpose(a))))
+
+
+def eigvalsh(a: Numbers, /, UPLO: str = "L") -> Any:
+    """The eigenvalues, ascending, of Hermitian matrices."""
+    return eigh(a, UPLO).eigenvalues if has_tracer(a) else wrap(np.linalg.eigvalsh(a, UPLO))  # type: ignore[arg-type]
+
+
+@eager(np.linalg.det)
+def det(a: Numbers, /) -> Any:
+    """The determinant of square matrices. Its derivatives are right at singular matrices too."""
+    return determinant.det(*matrices("det", a, square=True))
+
+
+def slogdet(a: Numbers, /) -> Any:
+    """The sign and the logarithm of the absolute value of the determinant of square matrices."""
+    if not has_tracer(a):
+        return SlogdetResult(*map(wrap, np.linalg.slogdet(a)))
+    return SlogdetResult(*determinant.slogdet(*matrices("slogdet", a, square=True)))
 
 
 # ---- norms -----------------------------------------------------------------------------------------------------------------------
@@ -313,13 +375,8 @@ def untraced(numpy_function: Callable[..., Any], sentence: str) -> Callable[...,
     return call
 
 
-det = untraced(np.linalg.det, "The determinant.")
-slogdet = untraced(np.linalg.slogdet, "The sign and the logarithm of the determinant.")
 eig = untraced(np.linalg.eig, "Eigenvalues and eigenvectors.")
-eigh = untraced(np.linalg.eigh, "Eigenvalues and eigenvectors of Hermitian matrices.")
 eigvals = untraced(np.linalg.eigvals, "Eigenvalues.")
-eigvalsh = untraced(np.linalg.eigvalsh, "Eigenvalues of Hermitian matrices.")
-qr = untraced(np.linalg.qr, "The QR factorization.")
 lstsq = untraced(np.linalg.lstsq, "Least squares.")
 
 

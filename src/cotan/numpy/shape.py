@@ -327,7 +327,7 @@ def check_joined(name: str, arrays: Sequence[Any], axis: int) -> None:
         raise teach(
             ShapeError,
             f"{name}: arrays of shapes {', '.join(map(str, shapes))} cannot be joined along axis {axis}.",
-            do="they must have the same number of axes, and equal lengths in all axes but the one joined; for 0-d arrays use cotan.numpy.stack.",
+            do="they must have the same axes, of equal lengths but for the one joined; for 0-d arrays use cotan.numpy.stack.",
         )
 
 

@@ -167,12 +167,12 @@ def isin(x: Numbers, test_elements: Numbers, assume_unique: bool = False, invert
 
 @eager(np.bincount)
 def bincount(x: Numbers, weights: Numbers | None = None, minlength: int = 0, *, length: int | None = None) -> Any:
-    """How often each integer from 0 occurs in ``x`` (or the sum of its ``weights``). Traced x needs ``length``, the length of the result."""
+    """How often each integer from 0 occurs in ``x`` (or the sum of its ``weights``). Traced x needs ``length``, that of the result."""
     x = operand(x)
     if length is None:
         if type(x) is Tracer:
             refuse_unknown("bincount", x, "give length=, the length of the result.")
-        length = max(int(x.max(initial=-1)) + 1, minlength)
+        length = max(int(np.max(x, initial=-1)) + 1, minlength)
     values = np.int64(1) if weights is None else convert_to(operand(weights), np.dtype(np.float64))
     return zeros(length, type_of(values).dtype).at[x].add(values, mode="drop" if type(x) is Tracer else None)
 
@@ -221,11 +221,12 @@ unique_values.__name__ = unique_values.__qualname__ = "unique_values"
 
 @eager(np.histogram)
 def histogram(x: Numbers, bins: Any = 10, range: Any = None, density: bool | None = None, weights: Numbers | None = None) -> Any:
-    """Counts (or sums of ``weights``) in bins, and the edges of the bins. For traced x the edges must be concrete: an array, or ``range``."""
+    """Counts (or sums of ``weights``) in bins, and the edges. For traced x these must be concrete: an array of them, or ``range``."""
     x = operand(x).reshape(-1)
     if np.ndim(bins) == 0 and range is None and type(x) is Tracer:
         refuse_unknown("histogram", x, "give the edges of the bins, or range=(low, high).")
-    edges = operand(bins) if np.ndim(bins) else np.linspace(range[0], range[1], bins + 1)
+    low, high = (np.min(x), np.max(x)) if range is None and not np.ndim(bins) else range or (0.0, 1.0)
+    edges = operand(bins) if np.ndim(bins) else np.linspace(low, high, bins + 1)
     n = len(edges) - 1
     place = searchsorted(edges, x, "right")
     place = subtract(logic.select(equal(x, edges[n]), np.int64(n), place), 1)

@@ -10,7 +10,7 @@ import numpy as np
 from ..core.op import Op, op
 from ..core.program import Var
 from ..core.tracing import type_of
-from .families import PYTHON_SCALARS, Elementwise, Multilinear, Reals, Unary, add, default_rng, fill_shape, scale, sum_tangents, sum_to
+from .families import PYTHON_SCALARS, Elementwise, Multilinear, Reals, Unary, add, default_rng, fill_shape, scale, sum_to
 
 __all__ = [
     "add",
@@ -71,7 +71,7 @@ class Neg(Unary, Multilinear):
 
 
 @op
-class Mul(Elementwise, Multilinear):
+class Mul(Elementwise):
     """Product, elementwise: d(xy) = y dx + x dy, each a strong-zero product (see `Scale`)."""
 
     linear = ((0,), (1,))
@@ -79,13 +79,8 @@ class Mul(Elementwise, Multilinear):
     arity, takes, machine, keeps_weak = 2, "iufc", "mul", True
     numpy = staticmethod(lambda x, y: x * y)
 
-    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
-        x, y = primals
-        dx, dy = tangents
-        out = self(x, y)
-        terms = [] if dx is None else [fill_shape(scale(y, dx), out)]
-        terms += [] if dy is None else [fill_shape(scale(x, dy), out)]
-        return out, sum_tangents(terms)
+    def derivative(self, k: int, y: Any, *operands: Any) -> Any:
+        return operands[1 - k]
 
     def transpose(self, y_bar: Any, a: Any, b: Any) -> Sequence[Any | None]:
         if type(a) is Var:
@@ -103,13 +98,9 @@ class Div(Elementwise):
     numpy = like_python(np.true_divide)
     domain = (Reals(), nonzero)
 
-    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
-        x, y = primals
-        dx, dy = tangents
-        out = self(x, y)
-        terms = [] if dx is None else [fill_shape(scale(div(one_like(y), y), dx), out)]
-        terms += [] if dy is None else [fill_shape(scale(neg(div(out, y)), dy), out)]
-        return out, sum_tangents(terms)
+    def derivative(self, k: int, y: Any, *operands: Any) -> Any:
+        divisor = operands[1]
+        return div(one_like(divisor), divisor) if k == 0 else neg(div(y, divisor))
 
     def transpose(self, y_bar: Any, x: Var, y: Any) -> Sequence[Any | None]:
         return [sum_to(div(y_bar, y), x.type), None]

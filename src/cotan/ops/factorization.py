@@ -18,7 +18,7 @@ from ..core.op import Op, op
 from ..core.tracing import type_of
 from ..core.types import ArrayType, array_type
 from .arithmetic import constant_of, div, sub
-from .casting import convert, imag, complex_, real
+from .casting import complex_, convert, imag, real
 from .contraction import matmul
 from .families import add, default_rng, scale
 from .linalg import MatrixOp, TriangularSolve, adjoint, columns, diagonal, hermitian, mask, read_lower, symmetric_examples, transposed
@@ -75,7 +75,7 @@ class Svd(MatrixOp):
         sj = columns(s, k)
         si = transposed(sj)
         half = constant_of(0.5, t.dtype)
-        even = scale(convert(reciprocal(sub(sj, si)), t.dtype), mask(scale(half, hermitian(p)), not_equal))
+        even = scale(convert(mask(reciprocal(sub(sj, si)), not_equal), t.dtype), scale(half, hermitian(p)))
         odd = scale(convert(reciprocal(add(sj, si)), t.dtype), scale(half, sub(p, adjoint(p))))
         inverse = convert(reciprocal(s), t.dtype)
         du, dv = matmul(u, add(even, odd)), matmul(v, sub(even, odd))
@@ -123,7 +123,7 @@ class Eigh(MatrixOp):
         p = matmul(matmul(adjoint(v), read_lower(da)), v)
         dw = real(diagonal(p)) if t.dtype.kind == "c" else diagonal(p)
         wj = columns(w, t.shape[-1])
-        turn = scale(convert(reciprocal(sub(wj, transposed(wj))), t.dtype), mask(p, not_equal))
+        turn = scale(convert(mask(reciprocal(sub(wj, transposed(wj))), not_equal), t.dtype), p)
         return (w, v), (dw, matmul(v, turn))
 
     def batch(self, size: int, batched: Sequence[bool], a: Any) -> tuple[tuple[Any, Any], tuple[bool, bool]]:
@@ -139,7 +139,7 @@ class Eigh(MatrixOp):
 
 @op
 class Qr(MatrixOp):
-    """The reduced factorization A = Q R: Q has orthonormal columns, R is upper triangular; of an m x n matrix with k = min(m, n) columns in Q.
+    """The reduced factorization A = Q R: Q has k = min(m, n) orthonormal columns, R is upper triangular, for an m x n matrix A.
 
     For m >= n, with Z = Q^H dA R^-1 and the skew W that has the strict lower triangle of Z (and the imaginary part of its diagonal):
     dQ = dA R^-1 + Q (W - Z), dR = (Z - W) R (Walter & Lehmann 2010, section 4). A wide A = [A1 A2] is the factorization of the

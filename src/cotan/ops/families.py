@@ -75,6 +75,7 @@ class Elementwise(Op):
     """One scalar function at every index. ``numpy`` is its meaning, ``machine`` its name to an emitter."""
 
     family = "elementwise"
+    tangent = "local"
     numpy: ClassVar[Callable[..., Any]]
     machine: ClassVar[str] = ""
     takes: ClassVar[str] = "fc"
@@ -128,12 +129,16 @@ class Elementwise(Op):
         """The local derivative in operand ``k`` at these operands, where the value is ``y``; None where it is zero everywhere."""
         raise NotImplementedError
 
+    def local_derivative(self, k: int, y: Any, operands: Sequence[Any]) -> Any | None:
+        """`derivative`, whatever the arity."""
+        return self.derivative(k, y, *operands)
+
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
         y = self(*primals)
         dy = None
         for k, dx in enumerate(tangents):
             if dx is not None:
-                d = self.derivative(k, y, *primals)
+                d = self.local_derivative(k, y, primals)
                 if d is not None:
                     term = fill_shape(scale(d, dx), y)
                     dy = term if dy is None else add(dy, term)
@@ -167,11 +172,8 @@ class Unary(Elementwise):
     def derivative(self, x: Any, y: Any) -> Any | None:  # type: ignore[override]
         raise NotImplementedError
 
-    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
-        (x,), (dx,) = primals, tangents
-        y = self(x)
-        d = self.derivative(x, y)
-        return y, None if d is None else scale(d, dx)
+    def local_derivative(self, k: int, y: Any, operands: Sequence[Any]) -> Any | None:
+        return self.derivative(operands[0], y)
 
 
 class Flat(Elementwise):
@@ -199,6 +201,7 @@ class Structural(Op):
     """Linear in all operands together; the tangent is the op itself on tangents (an absent one is filled with zeros)."""
 
     family = "movement"
+    tangent = "itself"
     linear: ClassVar[LinearIn] = "all"
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:

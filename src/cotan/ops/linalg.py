@@ -16,9 +16,9 @@ from ..core.errors import DtypeError, ShapeError, teach
 from ..core.op import Op, op
 from ..core.program import Var
 from ..core.tracing import type_of
-from ..core.types import ArrayType, array_type
-from .arithmetic import constant_of, div, neg, sub
-from .casting import conj, convert, real
+from ..core.types import ArrayType
+from .arithmetic import constant_of, neg, sub
+from .casting import conj
 from .contraction import matmul
 from .creation import iota
 from .families import BroadcastInDim, ReduceSum, add, default_rng, scale, spread

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from math import prod
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -271,18 +272,26 @@ class Pad(Structural):
 
     def impl(self, x: Any, value: Any) -> Any:
         x = np.asarray(x)
-        y = np.full(self.padded(x.shape), value, x.dtype)
+        shape, source, target = self.placement(x.shape)
+        y = np.full(shape, value, x.dtype) if value else np.zeros(shape, x.dtype)
+        if source is not None:
+            y[target] = x[source]
+        return y
+
+    @lru_cache(maxsize=1024)  # noqa: B019 - an op is a value; the cache keeps few
+    def placement(self, shape: Shape) -> tuple[Shape, tuple[slice, ...] | None, tuple[slice, ...]]:
+        """The shape of the result, which part of x is not cut off (None for none), and where it goes."""
+        padded = self.padded(shape)
         source, target = [], []
-        for n, (low, _, interior), length in zip(x.shape, self.config, y.shape, strict=True):
+        for n, (low, _, interior), length in zip(shape, self.config, padded, strict=True):
             step = interior + 1
             first = max(0, -(low // step))  # the first and one past the last element that are not cut off
             last = min(n, -((low - length) // step))
             if last <= first:
-                return y
+                return padded, None, ()
             source.append(slice(first, last))
             target.append(slice(low + first * step, low + (last - 1) * step + 1, step))
-        y[tuple(target)] = x[tuple(source)]
-        return y
+        return padded, tuple(source), tuple(target)
 
     def element(self, e: Emitter, i: Sequence[Any], x: Reader, value: Reader) -> Any:
         inside: Any = None
@@ -363,16 +372,27 @@ class Slice(Structural):
         return x.with_shape(tuple(-((a - b) // s) for a, b, s in zip(self.start, self.stop, self.step, strict=True)))
 
     def impl(self, x: Any) -> Any:
-        return np.asarray(x)[tuple(map(slice, self.start, self.stop, self.step))]
+        return np.asarray(x)[self.index]
+
+    @cached_property
+    def index(self) -> tuple[slice, ...]:
+        """The same as an index of NumPy."""
+        return tuple(map(slice, self.start, self.stop, self.step))
 
     def element(self, e: Emitter, i: Sequence[Any], x: Reader) -> Any:
         return x(tuple(self.start[k] + i[k] * self.step[k] for k in range(len(i))))
 
     def transpose(self, y_bar: Any, x: Var) -> Sequence[Any]:
+        return [self.padding(x.shape)(y_bar, type_of(y_bar).dtype.type(0))]
+
+    @lru_cache(maxsize=1024)  # noqa: B019 - an op is a value; the cache keeps few
+    def padding(self, shape: Shape) -> Pad:
+        """The adjoint, for an operand of this shape: elements go back to where they were taken, with zeros between."""
         config: list[tuple[int, int, int]] = []
-        for n, m, a, s in zip(x.shape, type_of(y_bar).shape, self.start, self.step, strict=True):
+        for n, a, b, s in zip(shape, self.start, self.stop, self.step, strict=True):
+            m = -((a - b) // s)
             config.append((a, n - (a + (m - 1) * s + 1), s - 1) if m else (n, 0, 0))
-        return [Pad(tuple(config))(y_bar, type_of(y_bar).dtype.type(0))]
+        return Pad(tuple(config))
 
     def batch(self, size: int, batched: Sequence[bool], x: Any) -> tuple[Any, bool]:
         return Slice((0, *self.start), (size, *self.stop), (1, *self.step))(x), True

@@ -75,7 +75,7 @@ class Running(Op):
 
 
 @op
-class Cumsum(Running, Structural):
+class Cumsum(Structural, Running):
     """Running sums along ``axis``."""
 
     axis: int
@@ -83,7 +83,6 @@ class Cumsum(Running, Structural):
     family = "running"
     library: ClassVar[str] = "cumsum"
     numpy = np.add
-    jvp = Structural.jvp
 
     def transpose(self, y_bar: Any, x: Var) -> Sequence[Any]:
         return [Cumsum(self.axis, not self.reverse)(y_bar)]

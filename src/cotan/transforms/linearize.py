@@ -14,12 +14,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn
 
+import numpy as np
+
 from ..core.errors import NonlinearTangentError, teach
 from ..core.op import Op
 from ..core.origin import Origin, current_rule
 from ..core.program import Equation, Program, Var, evaluate
 from ..core.staging import StagingTrace, stage_flat
 from ..core.tracing import EVAL, Trace, Tracer, concrete_zero, current_trace, reset_trace, running, set_trace, type_of
+from ..core.types import ArrayType
+from ..ops.families import add, fill_shape, scale
 from .jvp import JVPTrace
 
 __all__ = ["LinearTape", "LinearizeTrace", "SplitTrace", "linearize_flat", "linearize_program", "record_linear", "replay"]
@@ -58,12 +62,16 @@ class LinearTape(StagingTrace):
             self.refuse(op, inputs, mask)
         result = op.type_rule(*types)
         if not op.multiple:
-            v = Var(result)
-            self.equations.append(Equation(op, inputs, (v,), current_rule()))
-            return (Tracer(self, v),)
+            return (self.record(op, inputs, result),)
         outputs = [Var(t) for t in result]
         self.equations.append(Equation(op, inputs, outputs, current_rule()))
         return [Tracer(self, v) for v in outputs]
+
+    def record(self, op: Op, inputs: Sequence[Any], type: ArrayType) -> Tracer:
+        """Record an equation that is known to be linear and to have a result of this type."""
+        v = Var(type)
+        self.equations.append(Equation(op, inputs, (v,), current_rule()))
+        return Tracer(self, v)
 
     def takes(self, op: Op, operands: Sequence[Any]) -> bool:
         """Whether ``op`` is declared linear in the operands that are tangents."""
@@ -161,22 +169,39 @@ class SplitTrace(Trace):
 class LinearizeTrace(JVPTrace):
     """Forward mode under a `SplitTrace`. The payload's tangent is a tracer of ``tape``."""
 
-    __slots__ = ("tape",)
+    __slots__ = ("known", "tape")
 
     def __init__(self, known: Trace, tape: LinearTape, verb: str = "linearize", function: Any = None):
         super().__init__(SplitTrace(known, tape), verb, function)
-        self.tape = tape
+        self.known, self.tape = known, tape
 
     def is_zero(self, payload: Any) -> bool:
         return concrete_zero(payload[0]) and self.tape.is_zero(payload[1].payload)
 
     def differentiate(self, op: Op, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
-        if op.linearize is None:
-            return op.jvp(primals, tangents)
-        split: SplitTrace = self.parent  # type: ignore[assignment]
-        with running(split.known):
-            outs, push = op.linearize(primals, [t is not None for t in tangents])
-        return outs, push(*[t for t in tangents if t is not None])
+        if op.linearize is not None:
+            with running(self.known):
+                outs, push = op.linearize(primals, [t is not None for t in tangents])
+            return outs, push(*[t for t in tangents if t is not None])
+        if op.tangent == "local":
+            return self.differentiate_locally(op, primals, tangents)
+        if op.tangent == "itself" and len(tangents) == 1:
+            return op(*primals), self.tape.process(op, tangents)[0]
+        return op.jvp(primals, tangents)
+
+    def differentiate_locally(self, op: Any, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        """What the jvp rule of the elementwise family gives, with each product of a local derivative and a tangent recorded at once."""
+        y = op(*primals)
+        shape = np.shape(y) if type(y) is not Tracer else y.shape
+        dy = None
+        for k, dx in enumerate(tangents):
+            if dx is not None:
+                d = op.local_derivative(k, y, primals)
+                if d is not None:
+                    v = dx.payload
+                    term = self.tape.record(scale, (d, v), v.type) if v.type.shape == shape else fill_shape(scale(d, dx), y)
+                    dy = term if dy is None else self.tape.process(add, (dy, term))[0]
+        return y, dy
 
 
 def linearize_flat(

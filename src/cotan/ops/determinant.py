@@ -1,0 +1,198 @@
+"""Determinants of (stacks of) square matrices, with derivatives that are right at singular matrices too, to every order.
+
+The gradient of det A is the matrix of cofactors C(A), a polynomial in A; written det(A) A^-T it would divide by zero where A is singular,
+and there it is not zero in general. `Cofactors` is that matrix and all its derivatives in one op:
+
+    Cofactors(A, E1, ..., Ek) = D^k C(A)[E1, ..., Ek]          D^{k+1} det(A)[E1, ..., Ek, F] = sum(Cofactors(A, E1, ..., Ek) * F)
+
+It is linear in each E. Its derivative in A is the same op with one more operand, and because the form is symmetric in its E's and F, its
+adjoint in E_j is itself with the cotangent in the place of E_j. So one op is closed under every transformation.
+
+To evaluate it, rotate by the singular vectors: A = U S V^H makes A diagonal and E_j into E_j' = U^H E_j V. For a diagonal S,
+
+    D^k C(S)[E'...] = sum over sets I of k+1 indices of  prod_{l not in I} s_l  *  D^k C(0)[E' restricted to I],
+
+in which nothing is divided, and on k+1 indices C is homogeneous of degree k, so its derivative there is the polarization
+sum over subsets T of (-1)^(k-|T|) C(sum_{t in T} E_t').  Order k costs C(n, k+1) small cofactor matrices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..core.errors import ShapeError, teach
+from ..core.op import Op, op
+from ..core.program import Var
+from ..core.tracing import type_of
+from ..core.types import ArrayType, array_type
+from .casting import complex_, imag, real
+from .families import default_rng, reduce_sum, scale, spread, sum_tangents
+from .linalg import MatrixOp, Solve, diagonal
+
+__all__ = ["Cofactors", "Det", "Slogdet", "det", "slogdet"]
+
+
+@op
+class Det(MatrixOp):
+    """The determinant. Its tangent is sum(C(A) * dA), C(A) the cofactors."""
+
+    library: ClassVar[str] = "det"
+
+    def type_rule(self, a: ArrayType) -> ArrayType:
+        self.check_matrices(a)
+        return a.with_shape(a.shape[:-2])
+
+    def impl(self, a: Any) -> Any:
+        return np.linalg.det(a)
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
+        (a,), (da,) = primals, tangents
+        n = type_of(a).ndim
+        return self(a), reduce_sum(scale(Cofactors()(a), da), (n - 2, n - 1))
+
+    def batch(self, size: int, batched: Sequence[bool], a: Any) -> tuple[Any, bool]:
+        return self(a), True
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        return square_examples(cls)
+
+
+@op
+class Cofactors(MatrixOp):
+    """The matrix of cofactors of A, the gradient of its determinant; with further operands, its derivative along those."""
+
+    library: ClassVar[str] = "cofactors"
+
+    def linear_sets(self, count: int) -> tuple[int, ...]:
+        return tuple(1 << k for k in range(1, count))
+
+    def type_rule(self, *types: ArrayType) -> ArrayType:
+        self.check_matrices(*types)
+        if any(t.shape != types[0].shape for t in types):
+            shapes = " and ".join(str(t.shape) for t in types)
+            raise teach(ShapeError, f"cofactors: operands of shapes {shapes}.", do="give directions of the shape of the matrix.")
+        return types[0].with_shape(types[0].shape)
+
+    def impl(self, a: Any, *directions: Any) -> Any:
+        n, k = a.shape[-1], len(directions)
+        if k >= n or a.size == 0:
+            return np.zeros_like(a)
+        u, s, vh = np.linalg.svd(a)
+        uh, v = adjoint_of(u), adjoint_of(vh)
+        turned = [uh @ e @ v for e in directions]
+        inner = np.zeros_like(a)
+        for chosen in combinations(range(n), k + 1):
+            others = np.prod(np.delete(s, chosen, axis=-1), axis=-1).astype(s.dtype)
+            block = np.ix_(chosen, chosen)
+            inner[(..., *block)] += others[..., None, None] * polarized_cofactors([e[(..., *block)] for e in turned], a)
+        sign = np.linalg.det(u) * np.linalg.det(vh)
+        return (sign[..., None, None] * (np.conj(u) @ inner @ np.conj(vh))).astype(a.dtype)
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
+        terms = [] if tangents[0] is None else [self(*primals, tangents[0])]
+        terms += [self(*primals[:k], de, *primals[k + 1 :]) for k, de in enumerate(tangents) if k and de is not None]
+        return self(*primals), sum_tangents(terms)
+
+    def transpose(self, y_bar: Any, *operands: Any) -> Sequence[Any | None]:
+        return [self(*[y_bar if type(y) is Var else y for y in operands]) if type(x) is Var else None for x in operands]
+
+    def batch(self, size: int, batched: Sequence[bool], *operands: Any) -> tuple[Any, bool]:
+        return self(*[x if b else spread(x, size) for x, b in zip(operands, batched, strict=True)]), True
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        rng = default_rng(1)
+        yield from square_examples(cls)
+        yield cls(), (rng.normal(size=(3, 3)), rng.normal(size=(3, 3)))
+        yield cls(), (rng.normal(size=(2, 3, 3)), rng.normal(size=(2, 3, 3)), rng.normal(size=(2, 3, 3)))
+        yield cls(), (rng.normal(size=(4, 4)), *[rng.normal(size=(4, 4)) for _ in range(2)])
+        yield cls(), (rng.normal(size=(2, 2)), *[rng.normal(size=(2, 2)) for _ in range(2)])
+
+
+def square_examples(cls: Any) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+    """Square matrices, regular and singular ones."""
+    rng = default_rng()
+    yield cls(), (rng.normal(size=(3, 3)),)
+    yield cls(), (rng.normal(size=(2, 2, 2)),)
+    yield cls(), (np.outer([1.0, 2.0, 0.5], [1.0, -1.0, 3.0]),)
+    yield cls(), (rng.normal(size=(2, 2)) + 1j * rng.normal(size=(2, 2)),)
+    yield cls(), (rng.normal(size=(1, 1)),)
+    yield cls(), (np.zeros((2, 2)),)
+    yield cls(), (np.zeros((0, 3, 3)),)
+
+
+def adjoint_of(x: Any) -> Any:
+    """The conjugate transpose of concrete matrices."""
+    return np.conj(np.swapaxes(x, -1, -2))
+
+
+def polarized_cofactors(directions: Sequence[Any], like: Any) -> Any:
+    """D^k C(0)[E1, ..., Ek] of (k+1) x (k+1) matrices, by polarization."""
+    k = len(directions)
+    if k == 0:
+        return np.ones((*like.shape[:-2], 1, 1), like.dtype)
+    total: Any = None
+    for count in range(1, k + 1):
+        for members in combinations(directions, count):
+            term = (-1) ** (k - count) * cofactors_by_minors(sum(members[1:], members[0]))
+            total = term if total is None else total + term
+    return total
+
+
+def cofactors_by_minors(m: Any) -> Any:
+    """Cofactors by their definition: signed determinants with a row and a column left out."""
+    n = m.shape[-1]
+    c = np.empty_like(m)
+    for i in range(n):
+        for j in range(n):
+            c[..., i, j] = (-1) ** (i + j) * np.linalg.det(np.delete(np.delete(m, i, -2), j, -1))
+    return c
+
+
+@op
+class Slogdet(MatrixOp):
+    """The sign (of absolute value one, or 0) of the determinant, and the logarithm of its absolute value.
+
+    With t = tr(A^-1 dA): d log|det A| = Re t, d sign = sign i Im t, which is zero for real A. At a singular A there is no derivative.
+    """
+
+    multiple = True
+    library: ClassVar[str] = "slogdet"
+
+    def type_rule(self, a: ArrayType) -> tuple[ArrayType, ArrayType]:
+        self.check_matrices(a)
+        return a.with_shape(a.shape[:-2]), array_type(a.shape[:-2], np.finfo(a.dtype).dtype)
+
+    def impl(self, a: Any) -> tuple[Any, Any]:
+        sign, logarithm = np.linalg.slogdet(a)
+        return sign, logarithm
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any]:
+        (a,), (da,) = primals, tangents
+        sign, logarithm = self(a)
+        t = type_of(a)
+        trace = reduce_sum(diagonal(Solve()(a, da)), (t.ndim - 2,))
+        if t.dtype.kind != "c":
+            return (sign, logarithm), (None, trace)
+        turn = imag(trace)
+        zero = type_of(turn).dtype.type(0)
+        return (sign, logarithm), (scale(sign, complex_(scale(zero, turn), turn)), real(trace))
+
+    def batch(self, size: int, batched: Sequence[bool], a: Any) -> tuple[tuple[Any, Any], tuple[bool, bool]]:
+        return self(a), (True, True)
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        rng = default_rng()
+        yield cls(), (rng.normal(size=(3, 3)),)
+        yield cls(), (rng.normal(size=(2, 2, 2)),)
+        yield cls(), (rng.normal(size=(2, 2)) + 1j * rng.normal(size=(2, 2)),)
+        yield cls(), (np.zeros((0, 3, 3)),)
+
+
+det, slogdet = Det(), Slogdet()
