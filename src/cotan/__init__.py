@@ -1,6 +1,6 @@
 """cotan: derivatives of NumPy programs. The public names and nothing else."""
 
-from . import errors, extend, numpy, testing, tree
+from . import errors, extend, lax, numpy, special, testing, tree
 from .api.compile import ShapeDtypeStruct, closure_convert, eval_shape, jit, stage
 from .api.custom import checkpoint, custom_jvp, custom_linear, custom_rules, custom_vjp
 from .api.differentiate import (
@@ -44,9 +44,11 @@ __all__ = [
     "jacrev",
     "jit",
     "jvp",
+    "lax",
     "linear_transpose",
     "linearize",
     "numpy",
+    "special",
     "stage",
     "stop_gradient",
     "testing",

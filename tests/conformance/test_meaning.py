@@ -98,6 +98,8 @@ def test_indices_out_of_bounds_raise_only_in_mode_raise():
         Gather()(x, np.array([4]))
     with pytest.raises(IndexError):
         Scatter("add")(x, np.ones(1), np.array([-5]))
+    with pytest.raises(IndexError):
+        Scatter("add")(x.reshape(2, 2), np.ones(1), np.array([1]), np.array([2]))
     with pytest.raises(IndexingError, match="length 0"):
         Gather("clip")(np.zeros(0), np.array([0]))
     np.testing.assert_array_equal(Gather("fill")(np.arange(4), np.array([4, -1])), [np.iinfo(np.int64).min, 3])

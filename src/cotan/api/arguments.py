@@ -119,9 +119,8 @@ class FlatCall:
             if not isinstance(out, tuple) or len(out) != 2:  # type: ignore[arg-type]
                 raise teach(
                     ArgumentTypeError,
-                    f"with has_aux=True, {describe_function(self.fun)} must return a pair (output, aux); it returned {type(out).__name__}.",
+                    f"with has_aux=True, {describe_function(self.fun)} must return a pair (output, aux); it returned {type_of(out).long_name() if type(out) is Tracer else type(out).__name__}.",
                     do="return (value, auxiliary), or leave out has_aux.",
-                    locate=False,
                 )
             out, self.aux = out
         if type(out) is Tracer or type(out) in FAST_LEAVES:
@@ -199,7 +198,7 @@ def check_same_structure(what: str, given: Any, wanted: Any, given_name: str, wa
         raise teach(
             ArgumentError,
             f"{what}: {given_name} and {wanted_name} are different trees.",
-            detail=f"{given_name}: {given}\n{wanted_name}: {wanted}",
+            detail=f"{given_name}: {tree.describe(given)}\n{wanted_name}: {tree.describe(wanted)}",
             do=f"give {given_name} the same nesting of tuples, lists and dicts as {wanted_name}.",
         )
 

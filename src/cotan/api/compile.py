@@ -198,7 +198,7 @@ class Jitted:
 
     def differences(self, old: Signature, new: Signature) -> list[str]:
         if old.spec != new.spec:
-            return [f"the arguments form another tree: {new.spec}, where {old.spec} was known"] * 2
+            return [f"the arguments form another tree: {tree.describe(new.spec)}, where {tree.describe(old.spec)} was known"] * 2
         found = [
             f"{name} is {b}, where {a} was known" for name, a, b in zip(self.names(new.spec), old.types, new.types, strict=True) if a != b
         ]

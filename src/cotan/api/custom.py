@@ -209,7 +209,7 @@ class FlatCustom:
             self.out_spec = spec
         elif spec != self.out_spec:
             raise self.wrong(
-                rule, f"{what} has another structure than the function's output.", f"{what}: {spec}\nthe output: {self.out_spec}"
+                rule, f"{what} has another structure than the function's output.", f"{what}: {tree.describe(spec)}\nthe output: {tree.describe(self.out_spec)}"
             )
         return [leaf(y, what) for y in leaves]
 
@@ -244,7 +244,7 @@ class FlatCustom:
         douts, spec = tree.flatten(result[1])
         if spec != self.out_spec:
             raise self.wrong(
-                "jvp", "the tangent output has another structure than the primal output.", f"tangent: {spec}\nprimal:  {self.out_spec}"
+                "jvp", "the tangent output has another structure than the primal output.", f"tangent: {tree.describe(spec)}\nprimal:  {tree.describe(self.out_spec)}"
             )
         names = tree.leaf_names(spec, "tangent_out")
         return outs, [self.fitting("jvp", dy, type_of(y), name) for y, dy, name in zip(outs, douts, names, strict=True)]
@@ -297,7 +297,7 @@ class FlatCustom:
     def derived_transpose(self, hidden: Sequence[Any], bars: Sequence[Any]) -> list[Any | None]:
         """The transpose of the body, which is recorded as linear in its arguments."""
         subject = f"{describe_function(self.custom.fun)}, declared linear,"
-        tape, inputs, outputs = record_linear(lambda *xs: self.body(*hidden, *xs), self.types, self.names, subject)
+        tape, inputs, outputs = record_linear(lambda *xs: self.body(*hidden, *xs), self.types, self.names, subject, "arguments")
         cotangents: dict[Var, Any] = {}
         for v, bar in zip(outputs, bars, strict=True):
             accumulate(cotangents, v, bar)
@@ -332,7 +332,7 @@ class FlatCustom:
         except ValueError:
             below = None
         if below is None or len(below) != len(parts):
-            raise self.wrong(rule, f"{name} has another structure than its argument.", f"{name}: {shown(bar)}\nargument: {spec}")
+            raise self.wrong(rule, f"{name} has another structure than its argument.", f"{name}: {shown(bar)}\nargument: {tree.describe(spec)}")
         return [x for y, part in zip(below, parts, strict=True) for x in self.matched(rule, y, part, name)]
 
     def vmap(self, size: int, batched: Sequence[bool], hidden: Sequence[Any], xs: Sequence[Any]) -> list[Any]:
@@ -356,7 +356,9 @@ SIGNATURES = {
 
 def shown(x: Any) -> str:
     """A short description of a wrong result."""
-    return f"a {type(x).__name__} of length {len(x)}" if isinstance(x, tuple | list) else f"{type(x).__name__}"
+    if isinstance(x, tuple | list):
+        return f"a {type(x).__name__} of length {len(x)}"
+    return type_of(x).long_name() if type(x) is Tracer or isinstance(x, np.ndarray) else f"a {type(x).__name__}"
 
 
 def not_array(x: Any) -> bool:

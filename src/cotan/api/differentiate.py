@@ -228,7 +228,7 @@ def scalar_output(call: FlatCall, outs: Sequence[Any], name: str, holomorphic: b
         return outs[0]
     where = describe_function(call.fun)
     if t is None:
-        what = f"{name} needs a function with one scalar output; {where} returned a tree: {call.out_spec}."
+        what = f"{name} needs a function with one scalar output; {where} returned a tree: {tree.describe(call.out_spec)}."
         do = "return the scalar alone; further results go out with has_aux=True; for many outputs use jacrev or vjp."
     elif t.shape:
         what = f"{name} needs a function with a scalar output; {where} returned {t.long_name()}."
@@ -242,7 +242,7 @@ def scalar_output(call: FlatCall, outs: Sequence[Any], name: str, holomorphic: b
     else:
         what = f"{name} needs a floating-point output; {where} returned {t.long_name()}."
         do = "make it floating point: an integer output is piecewise constant, so its derivative is zero."
-    raise teach(ArgumentTypeError, what, do=do, locate=False)
+    raise teach(ArgumentTypeError, what, do=do)
 
 
 @boundary
@@ -271,14 +271,13 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], 
         return outs
 
     with quiet():
-        tape, inputs, outs = record_linear(flat, types, names, f"{describe_function(fun)}, given to linear_transpose,")
+        tape, inputs, outs = record_linear(flat, types, names, f"{describe_function(fun)}, given to linear_transpose,", "arguments")
     for y in outs:
         if type(y) is not Var and np.any(y):
             raise teach(
                 NonlinearTangentError,
                 f"{describe_function(fun)}, given to linear_transpose, is not linear: it has an output that is a nonzero constant.",
                 do="return only what is linear in the arguments.",
-                locate=False,
             )
     out_types = [type_of(y) for y in outs]
 
@@ -424,7 +423,6 @@ def check_jacobian_output(call: FlatCall, pulled: Pullback, name: str, holomorph
                 f"{name} needs {'complex' if holomorphic else 'real floating-point'} outputs; "
                 f"{describe_function(call.fun)} returned {t.long_name()}.",
                 do="pass holomorphic=True for a complex-differentiable function, else take real and imaginary parts; make integers floats.",
-                locate=False,
             )
 
 

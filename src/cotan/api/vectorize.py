@@ -108,7 +108,7 @@ def spread_axes(what: str, axes: Axes, spec: Any, root: str) -> list[int | None]
         raise teach(
             ArgumentTypeError if spec.is_leaf() else ArgumentError,
             f"vmap: {what} does not match the tree of the {'arguments' if root == 'args' else 'output'}.",
-            detail=f"{what} here: {axes!r}\n{root}: {spec}",
+            detail=f"{what} here: {axes!r}\n{root}: {tree.describe(spec)}",
             do=f"give {what} as an int, None, or a prefix of that tree with ints and None at its leaves.",
         )
     return [a for axis, part in zip(below, parts, strict=True) for a in spread_axes(what, axis, part, root)]

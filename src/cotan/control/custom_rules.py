@@ -139,8 +139,8 @@ class CustomCall(ControlOp):
             return outs, lambda: [None] * len(outs)
         if rules.transpose is not None:
             outs = self(*hidden, *xs)
-            names = [f"the argument {name}" for name in rules.names.arguments]
-            record_linear(lambda *t: rules.body(*hidden, *t), list(map(type_of, xs)), names, f"{rules.names.function}, declared linear,")
+            names = [name.replace("tangents", "args") for name in rules.names.arguments]
+            record_linear(lambda *t: rules.body(*hidden, *t), list(map(type_of, xs)), names, f"{rules.names.function}, declared linear,", "arguments")
 
             def push_linear(*tangents: Any) -> list[Any | None]:
                 it = iter(tangents)
@@ -208,7 +208,6 @@ def record_jvp_rule(
                 NonlinearTangentError,
                 f"{subject} returns a primal output that depends on the tangents.",
                 do="return (primal_out, tangent_out), the first computed from the primals alone.",
-                locate=False,
             )
     results: list[Var | None] = []
     for dy in outputs:
@@ -222,7 +221,6 @@ def record_jvp_rule(
                 f"{subject} is not linear in its tangents.",
                 detail="the tangent output is a nonzero constant: at tangent zero it is not zero",
                 do="compute the tangent output from the tangents; return zeros if the derivative is zero.",
-                locate=False,
             )
     return found["outs"], tape.equations, inputs, results
 
@@ -284,7 +282,7 @@ class CustomTangent(ControlOp):
 
         subject = f"the backward rule {names.bwd} of {names.function}, which forward mode transposes,"
         types = [t for t, f in zip(self.output_types, inexact, strict=True) if f]
-        tape, inputs, outputs = record_linear(pull, types, ["the cotangent"] * len(types), subject)
+        tape, inputs, outputs = record_linear(pull, types, ["the cotangent"] * len(types), subject, "cotangent")
         cotangents: dict[Var, Any] = {}
         for v, dx in zip(outputs, tangents, strict=True):
             if type(v) is not Var and not concrete_zero(v):
@@ -292,8 +290,7 @@ class CustomTangent(ControlOp):
                     NonlinearTangentError,
                     f"{subject} is not linear in its cotangent: it returns a nonzero constant.",
                     do="compute the result from the cotangent; return None for a zero cotangent.",
-                    locate=False,
-                )
+                    )
             accumulate(cotangents, v, dx)
         return filled(backward_pass(tape.equations, cotangents, inputs), inexact)
 

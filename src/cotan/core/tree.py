@@ -10,7 +10,7 @@ from typing import Any
 
 import optree
 
-__all__ = ["PyTreeSpec", "children", "flatten", "leaf_names", "leaves", "map", "register_pytree_node", "structure", "unflatten"]
+__all__ = ["PyTreeSpec", "children", "describe", "flatten", "leaf_names", "leaves", "map", "register_pytree_node", "structure", "unflatten"]
 
 NAMESPACE = "cotan"
 PyTreeSpec = optree.PyTreeSpec
@@ -49,6 +49,11 @@ def register_pytree_node(kind: type, flatten: Callable[[Any], tuple[Iterable[Any
 def leaf_names(spec: PyTreeSpec, root: str) -> list[str]:
     """``root[0]['w']`` for each leaf: how errors name it."""
     return [accessor.codify(root) for accessor in optree.treespec_accessors(spec)]
+
+
+def describe(spec: PyTreeSpec) -> str:
+    """``({'w': *}, *)``: a structure as error messages show it."""
+    return str(spec).removeprefix("PyTreeSpec(").rpartition(")")[0].split(", NoneIsLeaf")[0].split(", namespace=")[0]
 
 
 def children(spec: PyTreeSpec) -> list[PyTreeSpec]:

@@ -17,13 +17,14 @@ import numpy as np
 
 from ..core.array import Array, plain
 from ..core.errors import IndexingError, TracerConversionError, UnsupportedFunctionError, teach
+from ..core.op import Op
 from ..core.tracing import BOOL, Tracer, type_of
-from ..core.types import Shape
+from ..core.types import Shape, array_type
 from ..ops.creation import full as full_op
 from ..ops.creation import iota
 from ..ops.indexing import Gather
 from ..ops.logic import select
-from ..ops.movement import Slice, permute, reverse, slice_
+from ..ops.movement import Reshape, Reverse, Slice, permute, reverse, slice_
 from ..ops.movement import reshape as reshape_op
 from .promotion import (
     Numbers,
@@ -179,36 +180,69 @@ def getitem(x: Numbers, index: Any) -> Any:
     shape = shape_of(x)
     if type(index) is int and shape and -shape[0] <= index < shape[0]:
         return Gather("promise_in_bounds")(x, index)
-    if type(index) is slice and shape:
-        cut = leading_slice(index.start, index.stop, index.step, shape)
-        if cut is not None:
-            return cut(x)
-    return take_parsed(x, shape, parse(index, shape))
+    key = basic_key(index)
+    return take_parsed(x, shape, parse(index, shape)) if key is None else take_basic(x, *basic_steps(key, shape))
 
 
-@lru_cache(maxsize=1024)
-def leading_slice(start: Any, stop: Any, step: Any, shape: Shape) -> Slice | None:
-    """The op of ``x[start:stop:step]`` in the commonest case: plain integers, forwards, and not empty."""
-    if any(type(bound) is not int and bound is not None for bound in (start, stop, step)) or (step is not None and step < 1):
-        return None
-    a, b, s = slice(start, stop, step).indices(shape[0])
-    rest = len(shape) - 1
-    return Slice((a, *[0] * rest), (b, *shape[1:]), (s, *[1] * rest)) if b > a else None
+def basic_key(index: Any) -> tuple[Any, ...] | None:
+    """A basic index of plain integers as a hashable key (a slice as its three bounds); None for any other index."""
+    key: list[Any] = []
+    for item in index if type(index) is tuple else (index,):
+        kind = type(item)
+        if kind is slice:
+            bounds = (item.start, item.stop, item.step)
+            for bound in bounds:
+                if bound is not None and type(bound) is not int:
+                    return None
+            key.append(bounds)
+        elif kind is int or item is None or item is Ellipsis:
+            key.append(item)
+        else:
+            return None
+    return tuple(key)
+
+
+@lru_cache(maxsize=4096)
+def basic_steps(key: tuple[Any, ...], shape: Shape) -> tuple[tuple[int, ...], tuple[Op, ...]]:
+    """What a basic index does to an array of this shape: the ints to gather at in front, then ops one after the other."""
+    return steps_of(parse(tuple([slice(*item) if type(item) is tuple else item for item in key]), shape), shape)
+
+
+def take_basic(x: Any, ints: tuple[int, ...], ops: Sequence[Op]) -> Any:
+    """``x`` indexed by ints in front, then by these ops."""
+    if ints:
+        x = Gather("promise_in_bounds")(x, *ints)
+    for op in ops:
+        x = op(x)
+    return x
+
+
+def steps_of(parsed: Parsed, shape: Shape) -> tuple[tuple[int, ...], tuple[Op, ...]]:
+    """`basic_steps` of an index without arrays: ints in front are gathered at, others are slices of length one, reshaped away."""
+    axes, tokens, _, _ = parsed
+    ints = tuple([item for item in axes if type(item) is int])
+    ops: list[Op] = []
+    if ints and all(type(item) is int for item in axes[: len(ints)]) and all(item == FULL for item in axes[len(ints) :]):
+        have = lengths = shape[len(ints) :]
+    else:
+        cut, back = slice_ops(shape, axes)
+        have = cut.type_rule(array_type(shape, BOOL)).shape
+        lengths = tuple(n for n, item in zip(have, axes, strict=True) if type(item) is slice)
+        ops = [cut] if have != shape else []
+        ops += [Reverse(back)] if back else []
+        ints = ()
+    rest = iter(lengths)
+    final = tuple([1 if token is None else next(rest) for token in tokens])
+    return ints, (*ops, Reshape(final)) if final != have else tuple(ops)
 
 
 def take_parsed(x: Any, shape: Shape, parsed: Parsed, mode: str | None = None) -> Any:
     """What ``parsed`` takes of ``x``."""
     axes, tokens, advanced, index_shape = parsed
     if not advanced:
-        ints = [item for item in axes if type(item) is int]
-        if ints and all(type(item) is int for item in axes[: len(ints)]) and all(item == FULL for item in axes[len(ints) :]):
-            y = Gather("promise_in_bounds")(x, *ints)
-            rest = iter(shape_of(y))
-        else:
-            y = sliced(x, shape, axes)
-            rest = iter([n for n, item in zip(shape_of(y), axes, strict=True) if type(item) is slice])
-        return reshape_op(y, [1 if token is None else next(rest) for token in tokens])
-    x = sliced(x, shape, [FULL if k in advanced else item for k, item in enumerate(axes)])
+        return take_basic(x, *steps_of(parsed, shape))
+    cut, back = slice_ops(shape, [FULL if k in advanced else item for k, item in enumerate(axes)])
+    x = reverse(slice_(x, cut.start, cut.stop, cut.step), back)
     kept = [k for k in range(len(shape)) if k not in advanced]
     x = permute(x, (*advanced, *kept))
     indices = [index_array(axes[k], index_shape) for k in advanced]
@@ -234,8 +268,8 @@ def index_array(item: Any, shape: Shape) -> Any:
     return np.full(shape, item) if type(item) is int else spread_to(item, shape, have)
 
 
-def sliced(x: Any, shape: Shape, axes: Sequence[Any]) -> Any:
-    """``x`` cut by the slices, with an int as a slice of length one."""
+def slice_ops(shape: Shape, axes: Sequence[Any]) -> tuple[Slice, tuple[int, ...]]:
+    """The op that cuts an array by these slices (an int is a slice of length one), and the axes to reverse after it."""
     start: list[int] = []
     stop: list[int] = []
     step: list[int] = []
@@ -246,18 +280,16 @@ def sliced(x: Any, shape: Shape, axes: Sequence[Any]) -> Any:
         elif item == FULL:
             a, b, s = 0, n, 1
         else:
-            a, b, s = slice_bounds(item, n)
+            a, count, s = slice_bounds(item, n)
+            last = a + (count - 1) * s
             if s < 0:
                 back.append(k)
-                a, b, s = a + (b - 1) * s, a + 1, -s
-            else:
-                b = a + (b - 1) * s + 1
-            if b <= a:
-                a, b, s = 0, 0, 1
+                a, last, s = last, a, -s
+            a, b, s = (a, last + 1, s) if count else (0, 0, 1)
         start.append(a)
         stop.append(b)
         step.append(s)
-    return reverse(slice_(x, start, stop, step), back)
+    return Slice(tuple(start), tuple(stop), tuple(step)), tuple(back)
 
 
 def slice_bounds(item: slice, n: int) -> tuple[int, int, int]:

@@ -23,6 +23,6 @@ from . import (
 )
 
 __all__ = [
-    "arithmetic", "casting", "contraction", "creation", "determinant", "factorization", "families", "indexing", "linalg", "logic", "movement",
-    "ordering", "reduction", "routines", "running", "searching", "sorting", "special", "transcendental",
+    "arithmetic", "casting", "contraction", "creation", "determinant", "factorization", "families", "indexing", "linalg", "logic",
+    "movement", "ordering", "reduction", "routines", "running", "searching", "sorting", "special", "transcendental",
 ]  # fmt: skip

@@ -85,11 +85,14 @@ class Cofactors(MatrixOp):
         u, s, vh = np.linalg.svd(a)
         uh, v = adjoint_of(u), adjoint_of(vh)
         turned = [uh @ e @ v for e in directions]
+        chosen = np.array(list(combinations(range(n), k + 1)))
+        left = np.ones((len(chosen), n), bool)
+        np.put_along_axis(left, chosen, False, 1)
+        others = np.prod(np.where(left, s[..., None, :], s.dtype.type(1)), axis=-1)[..., None, None]
+        rows, columns = chosen[:, :, None], chosen[:, None, :]
         inner = np.zeros_like(a)
-        for chosen in combinations(range(n), k + 1):
-            others = np.prod(np.delete(s, chosen, axis=-1), axis=-1).astype(s.dtype)
-            block = np.ix_(chosen, chosen)
-            inner[(..., *block)] += others[..., None, None] * polarized_cofactors([e[(..., *block)] for e in turned], a)
+        where: Any = (..., rows, columns)
+        np.add.at(inner, where, others * polarized_cofactors([e[..., rows, columns] for e in turned], a))
         sign = np.linalg.det(u) * np.linalg.det(vh)
         return (sign[..., None, None] * (np.conj(u) @ inner @ np.conj(vh))).astype(a.dtype)
 
@@ -135,7 +138,7 @@ def polarized_cofactors(directions: Sequence[Any], like: Any) -> Any:
     """D^k C(0)[E1, ..., Ek] of (k+1) x (k+1) matrices, by polarization."""
     k = len(directions)
     if k == 0:
-        return np.ones((*like.shape[:-2], 1, 1), like.dtype)
+        return np.ones((1, 1), like.dtype)
     total: Any = None
     for count in range(1, k + 1):
         for members in combinations(directions, count):

@@ -10,8 +10,8 @@ The lower-case functions skip what would change nothing, so rules call them with
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from math import prod
 from functools import cached_property, lru_cache
+from math import prod
 from typing import Any
 
 import numpy as np

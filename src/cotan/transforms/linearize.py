@@ -32,14 +32,15 @@ __all__ = ["LinearTape", "LinearizeTrace", "SplitTrace", "linearize_flat", "line
 class LinearTape(StagingTrace):
     """Records linear equations; operands that are not its own Vars are known values (residuals).
 
-    ``subject`` says in messages what has to be linear ("the JVP rule f_jvp"); ``names`` names the input Vars (``tangents[0]``).
+    ``subject`` says in messages what has to be linear ("the JVP rule f_jvp") in ``variables``; ``names`` names the input Vars (``tangents[0]``).
     """
 
-    __slots__ = ("names", "subject")
+    __slots__ = ("names", "subject", "variables")
 
-    def __init__(self, subject: str = "", names: dict[Var, str] | None = None):
+    def __init__(self, subject: str = "", variables: str = "tangents"):
         super().__init__("linearize")
-        self.subject, self.names = subject, names or {}
+        self.subject, self.variables = subject, variables
+        self.names: dict[Var, str] = {}
 
     def process(self, op: Op, operands: Sequence[Any]) -> Sequence[Any]:
         inputs: list[Any] = []
@@ -86,7 +87,7 @@ class LinearTape(StagingTrace):
         asked = {"bool": "branches on", "array": "makes a NumPy array of"}.get(conversion, f"takes {conversion}() of")
         self.refuse_use(
             f"{asked} {self.describe(tracer.payload)}",
-            "A tangent has no value in a rule: the rule is run once, on a symbol, for all tangents.",
+            "It has no value here: the function is run once, on symbols, for all values.",
         )
 
     @property
@@ -113,26 +114,31 @@ class LinearTape(StagingTrace):
         rows += [f"operand {k} is {self.describe(inputs[k])}" for k in touched]
         affine = any(mask & ~members == 0 for members in sets)
         if affine:
-            rows.append("the other operand is a nonzero constant, so this is affine, not linear: at tangent zero it is not zero")
-            advice = "drop the constant term from the tangent (it belongs to the primal output)."
+            rows.append("the other operand is a nonzero constant, so this is affine, not linear")
+            advice = f"leave out the constant term: at {self.variables} zero the result must be zero."
         elif len(touched) > 1 and all(any(members >> k & 1 for members in sets) for k in touched):
-            rows.append(f"{op.verb} is linear in each of these operands alone, not in both together: a product of tangents is quadratic")
-            advice = "multiply each tangent by primal values only, and add the products."
+            rows.append(f"{op.verb} is linear in each of these operands alone, not in both together: such a product is quadratic")
+            advice = f"multiply each of the {self.variables} by known values only, and add the products."
         else:
             alone = sorted({k for members in sets for k in range(len(inputs)) if members >> k & 1})
             rows.append(
                 f"{op.verb} is nonlinear in operand {touched[0]}"
                 + (f"; it is linear in operand {', '.join(map(str, alone))} only" if alone else "")
             )
-            advice = "multiply the tangent by a derivative that is computed from the primals alone, as in `2 * x * t`."
+            advice = ""
         self.refuse_use("\n".join(rows), "", advice)
 
-    def refuse_use(
-        self, detail: str, reason: str, advice: str = "write the tangent output with operations that are linear in the tangents."
-    ) -> NoReturn:
-        what = f"{self.subject or 'a derivative rule'} is not linear in its tangents."
-        origin: Origin | None = current_rule()
-        raise teach(NonlinearTangentError, what, detail=detail + (f"\n{reason}" if reason else ""), do=advice, origin=origin)
+    def refuse_use(self, detail: str, reason: str, advice: str = "") -> NoReturn:
+        what = f"{self.subject or 'a derivative rule'} is not linear in its {self.variables}."
+        detail += f"\n{reason}" if reason else ""
+        raise teach(NonlinearTangentError, what, detail=detail, do=advice or ADVICE[self.variables], origin=current_rule())
+
+
+ADVICE = {
+    "tangents": "multiply the tangent by a derivative that is computed from the primals alone, as in `2 * x * t`.",
+    "cotangent": "make the rule linear in the cotangent; one that is not (it clips, say) can be used in reverse mode only.",
+    "arguments": "use the arguments only in sums, in products with constants, and in what moves or adds up elements (reshape, sum, matmul).",
+}
 
 
 class SplitTrace(Trace):
@@ -241,13 +247,13 @@ def replay(equations: Sequence[Equation], inputs: Sequence[Var], values: Sequenc
 
 
 def record_linear(
-    function: Callable[..., Sequence[Any]], inputs: Sequence[Any], names: Sequence[str], subject: str
+    function: Callable[..., Sequence[Any]], inputs: Sequence[Any], names: Sequence[str], subject: str, variables: str = "tangents"
 ) -> tuple[LinearTape, list[Var], list[Any]]:
     """Record ``function``, which must be linear in all its arguments, on a tape: (tape, input Vars, outputs).
 
     ``inputs`` are ArrayTypes. An output is a Var of the tape, or, where it does not depend on the inputs, a value.
     """
-    tape = LinearTape(subject)
+    tape = LinearTape(subject, variables)
     arguments = [tape.new_input(t) for t in inputs]
     tape.names.update(zip([a.payload for a in arguments], names, strict=True))
     try:
