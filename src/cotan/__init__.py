@@ -1,6 +1,9 @@
 """cotan: derivatives of NumPy programs. The public names and nothing else."""
 
-from . import errors, extend, lax, numpy, special, testing, tree
+from importlib import import_module
+from typing import Any
+
+from . import errors, numpy, tree
 from .api.compile import ShapeDtypeStruct, closure_convert, eval_shape, jit, stage
 from .api.custom import checkpoint, custom_jvp, custom_linear, custom_rules, custom_vjp
 from .api.differentiate import (
@@ -22,6 +25,13 @@ from .api.vectorize import vmap
 from .core.array import Array
 
 __version__ = "0.1.0"
+
+def __getattr__(name: str) -> Any:
+    """The submodules that not every program needs, imported when they are first asked for."""
+    if name in ("extend", "lax", "special", "testing"):
+        return import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "Array",

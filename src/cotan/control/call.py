@@ -44,7 +44,6 @@ def derived_program(program: Program, key: Hashable, make: Callable[[], Any]) ->
 class Call(ControlOp):
     """Evaluate a Program. Linear in the operands from ``residuals`` on, if that is given."""
 
-    compare_by_value = False
     program: Program
     residuals: int | None = None
 

@@ -29,7 +29,6 @@ __all__ = ["Checkpoint", "CheckpointTangent"]
 class Checkpoint(ControlOp):
     """Evaluate a Program whose residuals are not kept."""
 
-    compare_by_value = False
     program: Program
 
     def __str__(self) -> str:
@@ -60,7 +59,6 @@ class Checkpoint(ControlOp):
 class CheckpointTangent(ControlOp):
     """The derivative of a Program at a point. Operands: all primals, then the active tangents, in which it is linear."""
 
-    compare_by_value = False
     program: Program
     active: tuple[bool, ...]
 

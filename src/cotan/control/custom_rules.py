@@ -75,7 +75,6 @@ class FlatRules:
 class CustomCall(ControlOp):
     """Call a function that has rules of its own."""
 
-    compare_by_value = False
     rules: FlatRules
     staged: dict[Any, Program] = field(default_factory=dict, repr=False)
 
@@ -233,7 +232,6 @@ class CustomTangent(ControlOp):
     it is the jvp rule, or, where there is none, the transpose of ``bwd``, which must then be linear in the cotangent.
     """
 
-    compare_by_value = False
     rules: FlatRules
     hidden: int
     residuals: int

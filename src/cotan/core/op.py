@@ -24,6 +24,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
+from inspect import get_annotations
 from typing import Any, ClassVar, Literal, TypeVar, dataclass_transform
 
 from .errors import MissingRuleError, teach
@@ -46,9 +47,11 @@ class Op:
     multiple: ClassVar[bool] = False
     linear: ClassVar[LinearIn] = ()
     holds_programs: ClassVar[bool] = False
+    compare_by_value: ClassVar[bool] = True
+    """Whether two ops of the class with equal parameters are equal; False for those that hold programs, which are known by identity."""
     tangent: ClassVar[Literal["rule", "local", "itself"]] = "rule"
-    """How the tangent comes about: by the ``jvp`` rule; by local derivatives (``local_derivative``), which the rule of the family multiplies
-    with the tangents; or by the op itself on the tangents. The last two let `linearize` record the tangent without running the rule."""
+    """How the tangent comes about: by the ``jvp`` rule; by local derivatives (``local_derivative``), which the rule of the family
+    multiplies with the tangents; or by the op itself on the tangents. The last two let `linearize` record it without running the rule."""
     linearize: Callable[..., Any] | None = None
     expand: Callable[..., Any] | None = None
     """The op as a computation of other ops. A linear program that meets an op which is not declared linear looks into it by this."""
@@ -99,7 +102,17 @@ class Op:
 
     def parameters(self) -> dict[str, Any]:
         """The static parameters by name."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.repr} if hasattr(self, "__dataclass_fields__") else {}  # type: ignore[arg-type]
+        declared = fields(self) if hasattr(self, "__dataclass_fields__") else ()  # type: ignore[arg-type]
+        return {f.name: getattr(self, f.name) for f in declared if f.repr}
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other)
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
 
     def __str__(self) -> str:
         parameters = ", ".join(f"{key}={_short(value)}" for key, value in self.parameters().items())
@@ -123,18 +136,26 @@ C = TypeVar("C", bound=type[Op])
 def op(cls: C) -> C:
     """Make ``cls`` an op: a frozen dataclass, named (``ReduceSum`` -> ``reduce_sum``), in the registry.
 
-    ``slots`` are left out on purpose: on Python 3.11 they break ``super()`` inside rules.
+    ``slots`` are left out on purpose: on Python 3.11 they break ``super()`` inside rules. An op without parameters needs none of what a
+    dataclass generates, and generating it for all of them would double the time that importing takes.
     """
-    cls = dataclass(frozen=True, eq=cls.__dict__.get("compare_by_value", True))(cls)
+    if has_parameters(cls):
+        cls = dataclass(frozen=True, eq=cls.compare_by_value)(cls)
+        names, identity = tuple(f.name for f in fields(cls)), hash(cls)  # type: ignore[arg-type]
+        cls.__hash__ = lambda self: hash((identity, *[getattr(self, n) for n in names]))  # type: ignore[assignment]
+    if not cls.compare_by_value:
+        cls.__eq__, cls.__hash__ = object.__eq__, object.__hash__  # type: ignore[assignment]
     # How the tangent comes about is said beside the rule for it: a class that states its own rule has the default again.
     cls.tangent = next(c.__dict__.get("tangent", "rule") for c in cls.__mro__ if "jvp" in c.__dict__)
     if "name" not in cls.__dict__:
         cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
-    if not cls.verb or "verb" not in cls.__dict__:
+    if "verb" not in cls.__dict__:
         cls.verb = cls.name
-    if cls.__dict__.get("compare_by_value", True):
-        names = tuple(f.name for f in fields(cls))  # type: ignore[arg-type]
-        identity = hash(cls)
-        cls.__hash__ = (lambda self: identity) if not names else lambda self: hash((identity, *[getattr(self, n) for n in names]))  # type: ignore[assignment]
     REGISTRY[cls.name] = cls
     return cls
+
+
+def has_parameters(cls: type[Op]) -> bool:
+    """Whether the class or one of its bases declares static parameters (annotated names that are no ClassVar)."""
+    declared = (str(kind) for c in cls.__mro__ if c is not Op for kind in get_annotations(c).values())
+    return any("ClassVar" not in kind for kind in declared)

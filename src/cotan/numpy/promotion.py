@@ -217,7 +217,11 @@ def strong(x: Any) -> Any:
 def promote(*xs: Any) -> list[Any]:
     """Operands (lists allowed) in their common dtype, not broadcast."""
     operands = [operand(x) for x in xs]
-    dtype = result_dtype(*operands)
+    types = [type_of(x) for x in operands]
+    first = types[0]
+    if not first.weak and all(t.dtype is first.dtype and not t.weak for t in types):
+        return operands
+    dtype = promoted(tuple([python_kind(t) for t in types]))
     return [convert_to(x, dtype) for x in operands]
 
 
