@@ -20,6 +20,11 @@ class Array(np.ndarray[Any, np.dtype[Any]]):
 
     __slots__ = ()
 
+    def __getitem__(self, index: Any) -> Any:
+        if type(index) is Tracer or (type(index) is tuple and any(type(i) is Tracer for i in index)):
+            return surface().getitem(self, index)
+        return super().__getitem__(index)
+
     @property
     def at(self) -> Any:
         return surface().at(self)

@@ -284,7 +284,7 @@ CONVERSIONS = {
     ),
     "index": (
         "it is used as a Python integer (by range(), a slice bound or a shape), but it has no value yet",
-        "make it a static argument: jit(f, static_argnums=...); a traced index inside [] works as it is.",
+        "make it a static argument: jit(f, static_argnums=...); to index a NumPy array a with it write cotan.numpy.asarray(a)[i].",
     ),
     "float": (
         "float() of it is asked for, but it has no value yet",
@@ -296,8 +296,8 @@ CONVERSIONS = {
     "array": (
         "it would become a plain NumPy array, but it has no value yet",
         (
-            "call the function of cotan.numpy, or np.<function>(x) directly on it; in a list of arrays use cotan.numpy.stack; "
-            "to fill an array write x = x.at[i].set(v) with x from cotan.numpy."
+            "call the function of cotan.numpy, or np.<function>(x) directly on it; join a list of values with cotan.numpy.stack; "
+            "to fill an array write a = a.at[i].set(v), and to index one with it a[i], with a = cotan.numpy.asarray(a)."
         ),
     ),
 }

@@ -417,7 +417,7 @@ def zeros(type: ArrayType) -> Any:
 
 def fill_shape(x: Any, y: Any) -> Any:
     """A scalar ``x`` copied to the shape of ``y``; ``x`` itself if it has that shape."""
-    have, want = type_of(x).shape, type_of(y).shape
+    have, want = type_of(x).shape, y.shape if type(y) is np.ndarray else type_of(y).shape
     return x if have == want else BroadcastInDim(want, ())(x)
 
 

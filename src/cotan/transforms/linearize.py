@@ -192,7 +192,8 @@ class LinearizeTrace(JVPTrace):
         if op.tangent == "local":
             return self.differentiate_locally(op, primals, tangents)
         if op.tangent == "itself" and len(tangents) == 1:
-            return op(*primals), self.tape.process(op, tangents)[0]
+            y = op(*primals)
+            return y, self.tape.record(op, (tangents[0].payload,), type_of(y))
         return op.jvp(primals, tangents)
 
     def differentiate_locally(self, op: Any, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..core.op import Op
 from ..core.origin import deriving
-from ..core.program import Equation, Literal, Program, Var
+from ..core.program import Equation, Program, Var
 from ..core.tracing import current_trace
 from ..ops.families import add
 
@@ -38,25 +38,27 @@ def backward_pass(
     ``known`` gives the values of Vars that are residuals. A cotangent that is None is zero.
     """
     for equation in reversed(equations):
-        outputs = equation.outputs
-        operands = equation.inputs if known is None else [known.get(v, v) if type(v) is Var else v for v in equation.inputs]
         op: Op = equation.op
         if op.multiple:
-            y_bar: Any = [cotangents.pop(v, None) for v in outputs]
+            y_bar: Any = [cotangents.pop(v, None) for v in equation.outputs]
             if all(c is None for c in y_bar):
                 continue
         else:
-            y_bar = cotangents.pop(outputs[0], None)
+            y_bar = cotangents.pop(equation.outputs[0], None)
             if y_bar is None:
                 continue
-        operands = [v.value if type(v) is Literal else v for v in operands]
+        operands = equation.inputs
+        if known is not None:  # a closed program; the inputs of a tape are Vars and values already
+            operands = [known.get(v, v) if type(v) is Var else v.value for v in operands]
         if rule is not None and equation.origin is not None:
             with deriving(equation, rule):
                 x_bars = op.transpose(y_bar, *operands)
         else:
             x_bars = op.transpose(y_bar, *operands)
         for v, x_bar in zip(operands, x_bars, strict=True):
-            accumulate(cotangents, v, x_bar)
+            if x_bar is not None and type(v) is Var:
+                old = cotangents.get(v)
+                cotangents[v] = x_bar if old is None else add(old, x_bar)
     return [cotangents.get(v) for v in inputs]
 
 
