@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..core import tree
-from ..core.array import plain
+from ..core.array import Array, plain
 from ..core.errors import ArgumentError, ArgumentTypeError, CotanError, hide_internal_frames, teach
 from ..core.origin import describe_function
 from ..core.tracing import Tracer, type_of
@@ -24,7 +24,7 @@ __all__ = ["Argnums", "FlatCall", "boundary", "check_callable", "check_inexact",
 Argnums = int | Sequence[int]
 F = TypeVar("F", bound=Callable[..., Any])
 
-FAST_LEAVES = frozenset({np.ndarray, float, Tracer, np.float64})
+FAST_LEAVES = frozenset({np.ndarray, Array, float, Tracer, np.float64})
 
 
 def check_callable(transformation: str, fun: Any) -> None:
@@ -59,6 +59,8 @@ def quiet() -> np.errstate:
 def leaf(x: Any, name: str) -> Any:
     """A leaf as transformations take it: a plain ndarray, a scalar or a tracer."""
     if type(x) in FAST_LEAVES:
+        if type(x) is Array:
+            x = x.view(np.ndarray)
         if type(x) is not np.ndarray:
             return x
         if x.dtype.kind in "biufc":
@@ -123,9 +125,9 @@ class FlatCall:
                     do="return (value, auxiliary), or leave out has_aux.",
                 )
             out, self.aux = out
-        if type(out) is Tracer or type(out) in FAST_LEAVES:
+        if type(out) in FAST_LEAVES:
             self.out_spec = LEAF
-            return [out]
+            return [leaf(out, "the output")]
         results, self.out_spec = tree.flatten(out)
         return [leaf(y, f"the output of {describe_function(self.fun)}") for y in results]
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .operators import surface
-from .tracing import Tracer
+from .tracing import TYPE_READERS, Tracer
 
 __all__ = ["Array", "plain", "to_array"]
 
@@ -31,6 +31,9 @@ class Array(np.ndarray[Any, np.dtype[Any]]):
 
     def __array_namespace__(self, *, api_version: str | None = None) -> Any:
         return surface()
+
+
+TYPE_READERS[Array] = TYPE_READERS[np.ndarray]
 
 
 def to_array(x: Any) -> Any:

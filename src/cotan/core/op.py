@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import FrozenInstanceError, dataclass, fields
 from inspect import get_annotations
 from typing import Any, ClassVar, Literal, TypeVar, dataclass_transform
 
@@ -47,6 +47,7 @@ class Op:
     multiple: ClassVar[bool] = False
     linear: ClassVar[LinearIn] = ()
     holds_programs: ClassVar[bool] = False
+    parameter_names: ClassVar[tuple[str, ...]] = ()
     compare_by_value: ClassVar[bool] = True
     """Whether two ops of the class with equal parameters are equal; False for those that hold programs, which are known by identity."""
     tangent: ClassVar[Literal["rule", "local", "itself"]] = "rule"
@@ -102,17 +103,22 @@ class Op:
 
     def parameters(self) -> dict[str, Any]:
         """The static parameters by name."""
-        declared = fields(self) if hasattr(self, "__dataclass_fields__") else ()  # type: ignore[arg-type]
-        return {f.name: getattr(self, f.name) for f in declared if f.repr}
+        return {name: getattr(self, name) for name in self.parameter_names}
 
+    # An op is a value. (dataclass could generate these for each class; that would take half of the time of importing cotan.)
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other)
+        return type(self) is type(other) and all(getattr(self, name) == getattr(other, name) for name in self.parameter_names)
 
     def __hash__(self) -> int:
-        return hash(type(self))
+        return hash((type(self), *[getattr(self, name) for name in self.parameter_names]))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.__dict__:
+            raise FrozenInstanceError(f"an op is a value: {name} of {self.name} cannot be changed; use dataclasses.replace")
+        self.__dict__[name] = value
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}()"
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.parameters().items())})"
 
     def __str__(self) -> str:
         parameters = ", ".join(f"{key}={_short(value)}" for key, value in self.parameters().items())
@@ -136,13 +142,11 @@ C = TypeVar("C", bound=type[Op])
 def op(cls: C) -> C:
     """Make ``cls`` an op: a frozen dataclass, named (``ReduceSum`` -> ``reduce_sum``), in the registry.
 
-    ``slots`` are left out on purpose: on Python 3.11 they break ``super()`` inside rules. An op without parameters needs none of what a
-    dataclass generates, and generating it for all of them would double the time that importing takes.
+    ``slots`` are left out on purpose: on Python 3.11 they break ``super()`` inside rules.
     """
     if has_parameters(cls):
-        cls = dataclass(frozen=True, eq=cls.compare_by_value)(cls)
-        names, identity = tuple(f.name for f in fields(cls)), hash(cls)  # type: ignore[arg-type]
-        cls.__hash__ = lambda self: hash((identity, *[getattr(self, n) for n in names]))  # type: ignore[assignment]
+        cls = dataclass(repr=False, eq=False)(cls)
+        cls.parameter_names = tuple(f.name for f in fields(cls) if f.repr)  # type: ignore[arg-type]
     if not cls.compare_by_value:
         cls.__eq__, cls.__hash__ = object.__eq__, object.__hash__  # type: ignore[assignment]
     # How the tangent comes about is said beside the rule for it: a class that states its own rule has the default again.

@@ -12,17 +12,22 @@ from weakref import WeakKeyDictionary
 
 from ..core.program import Literal, Program, Var
 
-__all__ = ["compile_program", "run"]
+__all__ = ["compile_program", "compiled", "run"]
 
 _compiled: WeakKeyDictionary[Program, Callable[..., list[Any]]] = WeakKeyDictionary()
 
 
 def run(program: Program, arguments: Sequence[Any]) -> list[Any]:
     """The outputs of ``program`` on flat arguments."""
-    compiled = _compiled.get(program)
-    if compiled is None:
-        compiled = _compiled[program] = compile_program(program)
-    return compiled(arguments)
+    return compiled(program)(arguments)
+
+
+def compiled(program: Program) -> Callable[[Sequence[Any]], list[Any]]:
+    """`compile_program`, done once for each Program."""
+    run = _compiled.get(program)
+    if run is None:
+        run = _compiled[program] = compile_program(program)
+    return run
 
 
 def compile_program(program: Program) -> Callable[[Sequence[Any]], list[Any]]:
