@@ -7,6 +7,7 @@ include them from there.
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from importlib.metadata import version as installed
@@ -30,6 +31,7 @@ exclude_patterns = ["_build", "generated"]
 html_theme = "pydata_sphinx_theme"
 html_theme_options = {"navigation_with_keys": False, "show_toc_level": 2}
 html_title = "cotan"
+default_role = "py:obj"
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 napoleon_custom_sections = [("Raises (when called)", "Raises")]
@@ -70,7 +72,7 @@ def rule_matrix() -> Iterator[str]:
         yield from ("", f"## {module.removeprefix('cotan.')}", "", summary(sys.modules[module]), "")
         audits = [audit(cls) for cls in classes]
         linear = {a.op: "-" if a.linear_in.startswith("no operand") else a.linear_in for a in audits}
-        rows = ([f"`{a.op}`", a.summary, linear[a.op], *(a[rule].status for rule in RULES)] for a in audits)
+        rows = ([f"`{a.op}`", markdown(a.summary), linear[a.op], *(a[rule].status for rule in RULES)] for a in audits)
         yield from table(["op", "what it computes", "linear in", *RULES], rows)
 
 
@@ -78,12 +80,20 @@ def names(module: ModuleType) -> Iterator[str]:
     """The public functions of a module with what they do, then its other names."""
     public = {name: getattr(module, name) for name in module.__all__}
     functions = {name: x for name, x in public.items() if inspect.isroutine(x)}
-    rows = ([f"`{name}`", summary(f) if f.__name__ == name or f.__name__ not in functions else f"`{f.__name__}`"] for name, f in functions.items())
+    # An alias is named by the function that it stands for.
+    same = {name: f.__name__ for name, f in functions.items() if f.__name__ != name and f.__name__ in functions}
+    rows = ([f"`{name}`", f"`{same[name]}`" if name in same else summary(f)] for name, f in functions.items())
     yield from table(["function", "what it does"], rows)
     if others := [f"`{name}`" for name in public if name not in functions]:
         yield from ("", f"Types, constants and the rest: {', '.join(others)}.")
 
 
 def summary(x: Any) -> str:
-    """The first paragraph of a docstring, without a reST role or double backquotes."""
-    return inspect.cleandoc(x.__doc__ or "").partition("\n\n")[0].replace("``", "`").replace("\n", " ")
+    """The first paragraph of a docstring."""
+    return markdown(inspect.cleandoc(x.__doc__ or "").partition("\n\n")[0].replace("\n", " "))
+
+
+def markdown(text: str) -> str:
+    """Text of a docstring as Markdown: single backquotes round code, and no formulas read as markup."""
+    parts = re.split(r"(`[^`]*`)", text.replace("``", "`"))
+    return "".join(part if part.startswith("`") else re.sub(r"([*_<\[\]])", r"\\\1", part) for part in parts)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 
 import cotan
@@ -65,7 +66,7 @@ def run(page: Path) -> dict[str, Any]:
     report: list[str] = []
     for block in blocks(page):
         if ">>> " not in block.text:
-            exec(compile("\n" * block.above + block.text, str(page), "exec"), namespace)
+            exec(compile("\n" * block.above + block.text, str(page), "exec", dont_inherit=True), namespace)
             continue
         test = doctest.DocTestParser().get_doctest(block.text, {}, name_of(page), str(page), block.above)
         test.globs = namespace
@@ -121,13 +122,10 @@ def test_the_ops_of_the_contributors_guide_obey_the_laws_of_every_op() -> None:
         for law in laws_of({"cls"}):
             obeys(law, cls=cls)
         cases = conformance_cases.examples(cls)
-        cases += conformance_cases.in_dtypes(cases, conformance_cases.DTYPES)
-        assert len(cases) >= 8
-        smooth = conformance_cases.differentiable(cases)
-        for law in laws_of({"case"}):
-            for case in smooth:
+        cases += conformance_cases.in_dtypes(cases, [np.dtype(np.complex128)])
+        for case in cases:
+            for law in laws_of({"case"}):
                 obeys(law, case=case)
-        for case in smooth:
             for members in case.op.linear_sets(len(case.operands)):
                 chosen = [k for k in case.floats if members >> k & 1]
                 obeys(test_derivatives.test_transpose_is_the_adjoint_in_every_declared_operand_set, case=case, chosen=chosen)
@@ -143,9 +141,14 @@ QUOTATION = re.compile(r"^```\{literalinclude\} (\S+)\n((?::.*\n)*)", flags=re.M
 @pytest.mark.parametrize("page", pages([page for page in CHAPTERS if QUOTATION.search(page.read_text())]))
 def test_what_a_page_quotes_exists(page: Path) -> None:
     for path, options in QUOTATION.findall(page.read_text()):
-        tree: ast.AST = ast.parse((page.parent / path).read_text())
+        source = (page.parent / path).read_text()
+        tree: ast.AST = ast.parse(source)
         wanted = re.search(r"^:pyobject: (\S+)$", options, flags=re.MULTILINE)
-        assert wanted, f"{path} is quoted whole"
+        if not wanted:
+            marks = re.findall(r'^:(?:start|end)-at: "(.*)"$', options, flags=re.MULTILINE)
+            assert len(marks) == 2, f"{path} is quoted whole"
+            assert all(mark in source for mark in marks), marks
+            continue
         for part in wanted[1].split("."):
             named = [x for x in getattr(tree, "body", []) if getattr(x, "name", None) == part]
             assert named, f"{path} has no {wanted[1]}"

@@ -1,7 +1,7 @@
 """cotan: derivatives of NumPy programs. The public names and nothing else."""
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import errors, numpy, tree
 from .api.compile import ShapeDtypeStruct, closure_convert, eval_shape, jit, stage
@@ -25,6 +25,10 @@ from .api.vectorize import vmap
 from .core.array import Array
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from . import extend, lax, special, testing
+
 
 def __getattr__(name: str) -> Any:
     """The submodules that not every program needs, imported when they are first asked for."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import pytest
 
 import cotan  # noqa: F401 - defines every op

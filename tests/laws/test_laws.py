@@ -153,6 +153,22 @@ def test_derivatives_equal_those_of_jax(program):
         np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-9)
 
 
+@pytest.mark.peers
+@given(random_programs())
+def test_derivatives_equal_those_of_autograd(program):
+    autograd = pytest.importorskip("autograd")
+    import autograd.numpy as anp
+
+    f, x = program.on(cnp), program.inputs()
+    if any(step.name in ("pad", "hypot") for step in program.steps):
+        return  # autograd has no derivative for hypot, and another signature for pad
+    g = program.on(anp)
+    theirs = [autograd.grad(lambda x, y: anp.sum(g(x, y)), k)(*x) for k in (0, 1)]
+    ours = cotan.grad(lambda x, y: f(x, y).sum(), argnums=(0, 1))(*x)
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-9)
+
+
 @pytest.mark.exhaustive
 @given(random_programs(14))
 def test_long_programs_keep_the_laws(program):

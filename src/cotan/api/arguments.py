@@ -121,7 +121,8 @@ class FlatCall:
             if not isinstance(out, tuple) or len(out) != 2:  # type: ignore[arg-type]
                 raise teach(
                     ArgumentTypeError,
-                    f"with has_aux=True, {describe_function(self.fun)} must return a pair (output, aux); it returned {type_of(out).long_name() if type(out) is Tracer else type(out).__name__}.",
+                    f"with has_aux=True, {describe_function(self.fun)} must return a pair (output, aux); it returned "
+                    f"{type_of(out).long_name() if type(out) is Tracer else type(out).__name__}.",
                     do="return (value, auxiliary), or leave out has_aux.",
                 )
             out, self.aux = out

@@ -72,7 +72,7 @@ def find_op(op: Any) -> type[Op]:
     primitive = getattr(op, "op", None)
     if isinstance(primitive, Op):
         return type(primitive)
-    name = op if isinstance(op, str) else getattr(op, "__name__", repr(op))
+    name = op if isinstance(op, str) else getattr(op, "__name__", repr(op)).replace("<lambda>", "lambda")
     if name in REGISTRY:
         return REGISTRY[name]
     for cls in REGISTRY.values():
@@ -142,6 +142,8 @@ def lowering(cls: type[Op]) -> Rule:
 
 
 def forward(cls: type[Op], linear: str) -> Rule:
+    if cls.family == "creation":
+        return Rule("jvp", "not needed", "it has no operands")
     given = stated(cls, "linearize", "jvp")
     if given is None:
         return Rule("jvp", "missing", "it cannot be differentiated")
@@ -166,7 +168,7 @@ def backward(cls: type[Op], linear: str) -> Rule:
             if given
             else Rule("transpose", "missing", "it is linear and may appear in a linear program")
         )
-    if cls.family == "flat":
+    if cls.family in ("flat", "creation"):
         return Rule("transpose", "not needed", f"{cls.name} has no tangent: no transpose rule")
     if cls.holds_programs and given is None:
         return Rule("transpose", "not needed", "its derivative is another op")
@@ -176,6 +178,8 @@ def backward(cls: type[Op], linear: str) -> Rule:
 
 
 def batching(cls: type[Op]) -> Rule:
+    if cls.family == "creation":
+        return Rule("batch", "not needed", "it has no operands")
     found = stated(cls, "batch")
     return Rule("batch", found.status, found.note) if found else Rule("batch", "missing")
 

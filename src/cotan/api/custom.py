@@ -209,7 +209,9 @@ class FlatCustom:
             self.out_spec = spec
         elif spec != self.out_spec:
             raise self.wrong(
-                rule, f"{what} has another structure than the function's output.", f"{what}: {tree.describe(spec)}\nthe output: {tree.describe(self.out_spec)}"
+                rule,
+                f"{what} has another structure than the function's output.",
+                f"{what}: {tree.describe(spec)}\nthe output: {tree.describe(self.out_spec)}",
             )
         return [leaf(y, what) for y in leaves]
 
@@ -244,7 +246,9 @@ class FlatCustom:
         douts, spec = tree.flatten(result[1])
         if spec != self.out_spec:
             raise self.wrong(
-                "jvp", "the tangent output has another structure than the primal output.", f"tangent: {tree.describe(spec)}\nprimal:  {tree.describe(self.out_spec)}"
+                "jvp",
+                "the tangent output has another structure than the primal output.",
+                f"tangent: {tree.describe(spec)}\nprimal:  {tree.describe(self.out_spec)}",
             )
         names = tree.leaf_names(spec, "tangent_out")
         return outs, [self.fitting("jvp", dy, type_of(y), name) for y, dy, name in zip(outs, douts, names, strict=True)]
@@ -332,7 +336,8 @@ class FlatCustom:
         except ValueError:
             below = None
         if below is None or len(below) != len(parts):
-            raise self.wrong(rule, f"{name} has another structure than its argument.", f"{name}: {shown(bar)}\nargument: {tree.describe(spec)}")
+            detail = f"{name}: {shown(bar)}\nargument: {tree.describe(spec)}"
+            raise self.wrong(rule, f"{name} has another structure than its argument.", detail)
         return [x for y, part in zip(below, parts, strict=True) for x in self.matched(rule, y, part, name)]
 
     def vmap(self, size: int, batched: Sequence[bool], hidden: Sequence[Any], xs: Sequence[Any]) -> list[Any]:

@@ -139,7 +139,8 @@ class CustomCall(ControlOp):
         if rules.transpose is not None:
             outs = self(*hidden, *xs)
             names = [name.replace("tangents", "args") for name in rules.names.arguments]
-            record_linear(lambda *t: rules.body(*hidden, *t), list(map(type_of, xs)), names, f"{rules.names.function}, declared linear,", "arguments")
+            subject = f"{rules.names.function}, declared linear,"
+            record_linear(lambda *t: rules.body(*hidden, *t), list(map(type_of, xs)), names, subject, "arguments")
 
             def push_linear(*tangents: Any) -> list[Any | None]:
                 it = iter(tangents)

@@ -60,7 +60,7 @@ class Op:
 
     def __call__(self, *operands: Value) -> Any:
         results = current_trace().process(self, operands)
-        return results if self.multiple else results[0]
+        return tuple(results) if self.multiple else results[0]
 
     # ---- rules -------------------------------------------------------------------------------------------------
     def type_rule(self, *types: ArrayType) -> Any:

@@ -233,7 +233,6 @@ class Scale(Elementwise, Multilinear):
 
     linear = ((0,), (1,))
     arity, takes, machine, keeps_weak = 2, "fc", "scale", True
-    verb = "multiply"
 
     def impl(self, d: Any, t: Any) -> Any:
         y = d * t

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..core.errors import NonlinearTangentError, teach
 from ..core.op import Op
-from ..core.origin import Origin, current_rule
+from ..core.origin import current_rule
 from ..core.program import Equation, Program, Var, evaluate
 from ..core.staging import StagingTrace, stage_flat
 from ..core.tracing import EVAL, Trace, Tracer, concrete_zero, current_trace, reset_trace, running, set_trace, type_of
@@ -32,7 +32,8 @@ __all__ = ["LinearTape", "LinearizeTrace", "SplitTrace", "linearize_flat", "line
 class LinearTape(StagingTrace):
     """Records linear equations; operands that are not its own Vars are known values (residuals).
 
-    ``subject`` says in messages what has to be linear ("the JVP rule f_jvp") in ``variables``; ``names`` names the input Vars (``tangents[0]``).
+    ``subject`` says in messages what has to be linear ("the JVP rule f_jvp") in its ``variables``; ``names`` names the input Vars
+    (``tangents[0]``).
     """
 
     __slots__ = ("names", "subject", "variables")
@@ -137,7 +138,7 @@ class LinearTape(StagingTrace):
 ADVICE = {
     "tangents": "multiply the tangent by a derivative that is computed from the primals alone, as in `2 * x * t`.",
     "cotangent": "make the rule linear in the cotangent; one that is not (it clips, say) can be used in reverse mode only.",
-    "arguments": "use the arguments only in sums, in products with constants, and in what moves or adds up elements (reshape, sum, matmul).",
+    "arguments": "use the arguments only in sums, products with constants, and in what moves or adds up elements (reshape, sum).",
 }
 
 
