@@ -1,0 +1,321 @@
+"""`Scan`: a loop over the leading axis of its inputs, with a carry.
+
+    body(constants, carry, x[i]) -> (carry, y[i])          for i = 0 .. length-1 (backwards if ``reverse``)
+
+Its tangent is a scan of the body's tangent, its transpose a scan in the other direction: the cotangent of the carry is the carry, the
+cotangents of the constants are summed up on the way. What the tangent needs of each step is stored by the forward scan (see `residuals`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import compress
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..core.op import op
+from ..core.program import Program, evaluate
+from ..core.staging import stage_flat
+from ..core.tracing import type_of
+from ..core.types import ArrayType
+from ..engines import numpy as engine
+from ..ops.families import add, spread, zeros
+from ..ops.movement import concatenate, permute, reshape, slice_
+from ..transforms.batch import batch_flat
+from ..transforms.jvp import jvp_flat
+from ..transforms.linearize import linearize_program
+from ..transforms.transpose import transpose_program_rule
+from .base import ControlOp, filled
+from .call import derived_program
+from .residuals import ResidualPlan, plan_residuals
+
+__all__ = ["Scan"]
+
+
+class Parts(NamedTuple):
+    """A list with an entry for each operand, cut in three."""
+
+    constants: list[Any]
+    carry: list[Any]
+    xs: list[Any]
+
+
+class Derivative(NamedTuple):
+    """The derivative of a body for one pattern of active operands."""
+
+    active: Parts
+    primal: Program
+    forward: Program
+    """The primal program that stores what the plan says, beside its outputs."""
+    tangent: Program
+    out_active: list[bool]
+    plan: ResidualPlan
+
+    def y_active(self) -> list[bool]:
+        """Which of the ys have a tangent."""
+        return self.out_active[len(self.active.carry) :]
+
+
+@op
+class Scan(ControlOp):
+    """Loop over the leading axis; results are the last carry and the stacked ys.
+
+    ``linear_operands`` flags operands in which it is linear together, among them the whole carry, for a loop that is a derivative.
+    """
+
+    body: Program
+    constants: int
+    carry: int
+    length: int
+    backwards: bool = False
+    linear_operands: tuple[bool, ...] = ()
+
+    def __str__(self) -> str:
+        return f"scan[{self.body.name}, length={self.length}{', reverse' if self.backwards else ''}]"
+
+    def cut(self, values: Sequence[Any]) -> Parts:
+        a, b = self.constants, self.constants + self.carry
+        return Parts(list(values[:a]), list(values[a:b]), list(values[b:]))
+
+    def linear_sets(self, count: int) -> tuple[int, ...]:
+        return (sum(1 << k for k, flag in enumerate(self.linear_operands) if flag),) if self.linear_operands else ()
+
+    def type_rule(self, *types: ArrayType) -> tuple[ArrayType, ...]:
+        outs = self.body.output_types
+        return (*outs[: self.carry], *[t.batched(self.length) for t in outs[self.carry :]])
+
+    def steps(self) -> range:
+        """The indices, in the order of the loop."""
+        return range(self.length - 1, -1, -1) if self.backwards else range(self.length)
+
+    def impl(self, *operands: Any) -> Sequence[Any]:
+        constants, carry, xs = self.cut(operands)
+        run = engine.compiled(self.body)
+        ys = [np.empty((self.length, *t.shape), t.dtype) for t in self.body.output_types[self.carry :]]
+        for i in self.steps():
+            outs = run([*constants, *carry, *[x[i] for x in xs]])
+            carry = outs[: self.carry]
+            for y, value in zip(ys, outs[self.carry :], strict=True):
+                y[i] = value
+        return (*carry, *ys)
+
+    def expand(self, *operands: Any) -> Sequence[Any]:
+        """The loop, unrolled."""
+        constants, carry, xs = self.cut(operands)
+        rows: list[list[Any]] = [[] for _ in self.body.outputs[self.carry :]]
+        for i in self.steps():
+            outs = evaluate(self.body, *constants, *carry, *[element(x, i) for x in xs])
+            carry = outs[: self.carry]
+            for row, value in zip(rows, outs[self.carry :], strict=True):
+                row.insert(0, value) if self.backwards else row.append(value)
+        types = self.body.output_types[self.carry :]
+        return [*carry, *[stack(row) if row else zeros(t.batched(0)) for row, t in zip(rows, types, strict=True)]]
+
+    # ---- forward ------------------------------------------------------------------------------------------------------
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any]:
+        """One scan that carries the values and their tangents: nothing is stored."""
+        derivative = self.derivative([t is not None for t in tangents])
+        active = derivative.active
+        body = derived_program(self.body, ("jvp", *map(tuple, active)), lambda: self.jvp_body(derivative))
+        x = self.cut(primals)
+        dx = self.cut([zeros(type_of(p)) if t is None else t for p, t in zip(primals, tangents, strict=True)])
+        moved = [list(compress(d, f)) for d, f in zip(dx, active, strict=True)]
+        count, n_carry, n_y = len(body.constants) + self.constants + len(moved[0]), len(moved[1]), len(self.body.outputs) - self.carry
+        loop = Scan(body, count, self.carry + n_carry, self.length, self.backwards)
+        results = loop(*body.constants, *x.constants, *moved[0], *x.carry, *moved[1], *x.xs, *moved[2])
+        ends, ys = results[: self.carry + n_carry], results[self.carry + n_carry :]
+        outs = [*ends[: self.carry], *ys[:n_y]]
+        return outs, [*filled(ends[self.carry :], active.carry), *filled(ys[n_y:], derivative.y_active())]
+
+    def jvp_body(self, derivative: Derivative) -> Program:
+        """One step of values and tangents: (constants, t_constants; carry, t_carry; x, t_x) -> (carry, t_carry; y, t_y)."""
+        active = derivative.active
+
+        def step(*values: Any) -> list[Any]:
+            it = iter(values)
+            x, dx = [], []
+            for flags in active:
+                x += take(it, len(flags))
+                dx += filled(take(it, sum(flags)), flags)
+            outs, douts = jvp_flat(lambda *v: evaluate(self.body, *v, rule="jvp"), x, dx)
+            wanted = [*active.carry, *derivative.y_active()]
+            douts = [zeros(type_of(y)) if dy is None and w else dy for y, dy, w in zip(outs, douts, wanted, strict=True)]
+            n = self.carry
+            return [*outs[:n], *compress(douts[:n], active.carry), *outs[n:], *compress(douts[n:], wanted[n:])]
+
+        types = [t for part, flags in zip(self.cut(self.body.input_types), active, strict=True) for t in (*part, *compress(part, flags))]
+        program, captured = stage_flat(step, types, name=f"{self.body.name}_jvp")
+        return replace(program, constants=tuple(captured))
+
+    # ---- linearize ------------------------------------------------------------------------------------------------------
+    def derivative(self, active: Sequence[bool]) -> Derivative:
+        """The body's derivative; a carry is active if anything active reaches it in any step."""
+        return derived_program(self.body, ("scan", self.constants, self.carry, tuple(active)), lambda: self.make_derivative(active))
+
+    def make_derivative(self, active: Sequence[bool]) -> Derivative:
+        flags = self.cut(active)
+        while True:
+            primal, tangent, out_active, count = linearize_program(self.body, (*flags.constants, *flags.carry, *flags.xs))
+            reached = [a or b for a, b in zip(flags.carry, out_active, strict=False)]
+            if reached == flags.carry:
+                break
+            flags = flags._replace(carry=reached)
+        inputs = list(primal.inputs)
+        shift = len(primal.constants)
+        constants, xs = inputs[: shift + self.constants], inputs[shift + self.constants + self.carry :]
+        residuals = list(primal.outputs[len(self.body.outputs) :])
+        assert len(residuals) == count
+        plan = plan_residuals(primal, constants, xs, residuals)
+        forward = replace(primal, outputs=[*primal.outputs[: len(self.body.outputs)], *plan.saved])
+        return Derivative(flags, primal, forward, tangent, out_active, plan)
+
+    def linearize(self, primals: Sequence[Any], active: Sequence[bool]) -> tuple[Any, Any]:  # type: ignore[override]
+        derivative = self.derivative(list(active))
+        flags, forward, plan = derivative.active, derivative.forward, derivative.plan
+        constants, carry, xs = self.cut(primals)
+        constants = [*forward.constants, *constants]
+        n_out = len(self.body.outputs)
+        results = Scan(forward, len(constants), self.carry, self.length, self.backwards)(*constants, *carry, *xs)
+        outs, saved = results[:n_out], results[n_out:]
+
+        def push(*tangents: Any) -> list[Any | None]:
+            given = self.cut(filled(tangents, active))
+            start = [zeros(type_of(c)) if t is None else t for c, t, flag in zip(carry, given.carry, flags.carry, strict=True) if flag]
+            t_constants, t_xs = [t for t in given.constants if t is not None], [t for t in given.xs if t is not None]
+            body = derived_program(self.body, ("tangent", *map(tuple, flags)), lambda: self.tangent_body(derivative))
+            known = [*body.constants, *constants, *evaluate(plan.once, *constants)]
+            linear = [*[False] * len(known), *[True] * (len(t_constants) + len(start))]
+            linear += [*[False] * (len(xs) + len(saved)), *[True] * len(t_xs)]
+            count = len(known) + len(t_constants)
+            loop = Scan(body, count, len(start), self.length, self.backwards, tuple(linear))
+            results = loop(*known, *t_constants, *start, *xs, *saved, *t_xs)
+            return [*filled(results[: len(start)], flags.carry), *filled(results[len(start) :], derivative.y_active())]
+
+        return outs, push
+
+    def tangent_body(self, derivative: Derivative) -> Program:
+        """One step of the tangent: (constants, residuals that never change, t_constants; t_carry; x, saved, t_x) -> (t_carry; t_y)."""
+        flags, primal, _, tangent, active_outs, plan = derivative
+        n_const = len(primal.constants) + self.constants
+
+        def step(*values: Any) -> list[Any]:
+            it = iter(values)
+            constants, once = take(it, n_const), take(it, len(plan.once.outputs))
+            t_constants, t_carry = take(it, sum(flags.constants)), take(it, sum(flags.carry))
+            xs, saved, t_xs = take(it, len(flags.xs)), take(it, len(plan.saved)), list(it)
+            fixed, changing = iter(once), iter(evaluate(plan.again, *constants, *xs, *saved))
+            residuals = [next(fixed) if same else next(changing) for same in plan.invariant]
+            douts = filled(evaluate(tangent, *residuals, *t_constants, *t_carry, *t_xs), active_outs)
+            ends = [zeros(t) if d is None else d for d, t in zip(douts, self.body.output_types, strict=True)][: self.carry]
+            return [*compress(ends, flags.carry), *[d for d in douts[self.carry :] if d is not None]]
+
+        const_types, carry_types, x_types = self.cut(self.body.input_types)
+        types = [v.type for v in primal.inputs[:n_const]] + list(plan.once.output_types)
+        types += [*compress(const_types, flags.constants), *compress(carry_types, flags.carry)]
+        types += [*x_types, *[v.type for v in plan.saved], *compress(x_types, flags.xs)]
+        program, captured = stage_flat(step, types, name=f"{self.body.name}_tangent")
+        return replace(program, constants=tuple(captured))
+
+    # ---- transpose ------------------------------------------------------------------------------------------------------
+    def transpose(self, y_bar: Any, *operands: Any) -> Sequence[Any | None]:
+        linear = self.cut(self.linear_operands)
+        constants, _, xs = self.cut(operands)
+        known_constants = [c for c, flag in zip(constants, linear.constants, strict=True) if not flag]
+        known_xs = [x for x, flag in zip(xs, linear.xs, strict=True) if not flag]
+        body = derived_program(self.body, ("transpose", *map(tuple, linear)), lambda: self.backward_body(linear))
+        const_types = self.cut(self.body.input_types).constants
+        bars = [zeros(t) if bar is None else bar for bar, t in zip(y_bar, self.type_rule(), strict=True)]
+        start = [*map(zeros, compress(const_types, linear.constants)), *bars[: self.carry]]
+        known = [*body.constants, *known_constants]
+        flags = [*[False] * len(known), *[True] * (len(start) + len(bars) - self.carry), *[False] * len(known_xs)]
+        loop = Scan(body, len(known), len(start), self.length, not self.backwards, tuple(flags))
+        results = loop(*known, *start, *bars[self.carry :], *known_xs)
+        n = len(start) - self.carry
+        return [*filled(results[:n], linear.constants), *results[n : len(start)], *filled(results[len(start) :], linear.xs)]
+
+    def backward_body(self, linear: Parts) -> Program:
+        """One step back: (known constants; sums of constants' cotangents, carry_bar; y_bar, known xs) -> (sums, carry_bar; x_bar)."""
+        flags = [*linear.constants, *linear.carry, *linear.xs]
+        known_const = linear.constants.count(False)
+
+        def step(*values: Any) -> list[Any]:
+            it = iter(values)
+            constants, sums, carry_bar = take(it, known_const), take(it, sum(linear.constants)), take(it, self.carry)
+            y_bar, known_xs = take(it, len(self.body.outputs) - self.carry), list(it)
+            bars = transpose_program_rule(self.body, flags, [*constants, *known_xs], [*carry_bar, *y_bar])
+            types = list(compress(self.body.input_types, flags))
+            n = len(sums)
+            totals = [s if bar is None else add(s, bar) for s, bar in zip(sums, bars[:n], strict=True)]
+            return [*totals, *[zeros(t) if bar is None else bar for bar, t in zip(bars[n:], types[n:], strict=True)]]
+
+        const_types, _, x_types = self.cut(self.body.input_types)
+        outs = self.body.output_types
+        types = [t for t, flag in zip(const_types, linear.constants, strict=True) if not flag]
+        types += [*compress(const_types, linear.constants), *outs[: self.carry], *outs[self.carry :]]
+        types += [t for t, flag in zip(x_types, linear.xs, strict=True) if not flag]
+        program, captured = stage_flat(step, types, name=f"{self.body.name}_transpose")
+        return replace(program, constants=tuple(captured))
+
+    # ---- batch ----------------------------------------------------------------------------------------------------------
+    def batch(self, size: int, batched: Sequence[bool], *operands: Any) -> tuple[Any, Any]:
+        flags = self.cut(batched)
+        while True:  # a carry is batched if anything batched reaches it in any step
+            body, out_flags = self.batched_body(size, flags)
+            reached = [a or b for a, b in zip(flags.carry, out_flags, strict=False)]
+            if reached == flags.carry:
+                break
+            flags = flags._replace(carry=reached)
+        constants, carry, xs = self.cut(operands)
+        had = self.cut(batched).carry
+        carry = [spread(c, size) if flag and not before else c for c, flag, before in zip(carry, flags.carry, had, strict=True)]
+        xs = [swap_leading(x) if flag else x for x, flag in zip(xs, flags.xs, strict=True)]
+        linear = (*[False] * len(body.constants), *self.linear_operands) if self.linear_operands else ()
+        count = len(body.constants) + self.constants
+        loop = Scan(body, count, self.carry, self.length, self.backwards, linear)
+        results = loop(*body.constants, *constants, *carry, *xs)
+        ys = [swap_leading(y) if flag else y for y, flag in zip(results[self.carry :], out_flags[self.carry :], strict=True)]
+        return [*results[: self.carry], *ys], [*flags.carry, *out_flags[self.carry :]]
+
+    def batched_body(self, size: int, flags: Parts) -> tuple[Program, list[bool]]:
+        """The body on a batch, its carry spread where it is flagged, and which of its outputs are batched."""
+        batched = (*flags.constants, *flags.carry, *flags.xs)
+
+        def make() -> tuple[Program, list[bool]]:
+            found: list[bool] = []
+
+            def step(*values: Any) -> list[Any]:
+                outs, out_flags = batch_flat(lambda *x: evaluate(self.body, *x, rule="batch"), size, batched, values)
+                wanted = [a or b for a, b in zip(out_flags, [*flags.carry, *[False] * len(outs)], strict=False)]
+                found.extend(wanted)
+                return [spread(y, size) if w and not f else y for y, f, w in zip(outs, out_flags, wanted, strict=True)]
+
+            types = [t.batched(size) if b else t for t, b in zip(self.body.input_types, batched, strict=True)]
+            program, captured = stage_flat(step, types, name=self.body.name)
+            return replace(program, constants=tuple(captured)), found
+
+        return derived_program(self.body, ("scan batch", size, self.carry, batched), make)
+
+
+def take(it: Any, count: int) -> list[Any]:
+    """The next ``count`` items."""
+    return [next(it) for _ in range(count)]
+
+
+def element(x: Any, i: int) -> Any:
+    """``x[i]`` along the leading axis."""
+    shape = type_of(x).shape
+    return reshape(slice_(x, (i, *[0] * (len(shape) - 1)), (i + 1, *shape[1:])), shape[1:])
+
+
+def stack(rows: Sequence[Any]) -> Any:
+    """Arrays of one shape along a new leading axis."""
+    return concatenate([spread(y, 1) for y in rows], 0)
+
+
+def swap_leading(x: Any) -> Any:
+    """The first two axes exchanged: (batch, step, ...) to (step, batch, ...) and back."""
+    ndim = type_of(x).ndim
+    return permute(x, (1, 0, *range(2, ndim)))
+
