@@ -1,1 +1,5 @@
-"""Ops whose parameters are programs or functions: calls, custom rules, checkpoints."""
+"""Ops whose parameters are programs or functions: calls, branches, loops, custom rules, checkpoints."""
+
+from . import call, checkpoint, cond, custom_rules, scan, while_loop
+
+__all__ = ["call", "checkpoint", "cond", "custom_rules", "scan", "while_loop"]

@@ -1,4 +1,4 @@
-"""Loops: JAX's names and signatures.
+"""Loops and branches: JAX's names and signatures.
 
 On concrete values a loop is a Python loop. Traced, its body is staged once and the loop is one op.
 """
@@ -11,18 +11,24 @@ from typing import Any
 import numpy as np
 
 from ..api.arguments import boundary, check_callable, leaf, quiet
+from ..control.cond import Cond
 from ..control.scan import Scan
+from ..control.while_loop import While
 from ..core import tree
 from ..core.array import to_array
 from ..core.errors import ArgumentError, ArgumentTypeError, teach
 from ..core.origin import describe_function
-from ..core.program import Program
+from ..core.program import Program, Var
 from ..core.staging import stage_flat
-from ..core.tracing import EVAL, Tracer, current_trace, type_of
+from ..core.tracing import BOOL, EVAL, INT64, Tracer, current_trace, type_of
 from ..core.types import ArrayType, array_type
 from ..ops.casting import convert
+from ..ops.families import add
+from ..ops.logic import less, not_equal
+from ..ops.ordering import maximum, minimum
+from ..transforms.jvp import JVPTrace
 
-__all__ = ["fori_loop", "map", "scan"]
+__all__ = ["cond", "fori_loop", "map", "scan", "switch", "while_loop"]
 
 
 @boundary
@@ -68,7 +74,7 @@ def scan_length(xs: Sequence[Any], spec: Any, length: int | None) -> int:
     names = tree.leaf_names(spec, "xs")
     for x, name in zip(xs, names, strict=True):
         if not type_of(x).shape:
-            raise teach(ArgumentError, f"scan: {name} is a scalar: it has no leading axis to scan over.", do="close over it in f, or carry it.")
+            raise teach(ArgumentError, f"scan: {name} is a scalar: it has no leading axis to scan over.", do="close over it in f.")
     lengths = {name: type_of(x).shape[0] for x, name in zip(xs, names, strict=True)}
     distinct = {*lengths.values(), *([int(length)] if length is not None else [])}
     if len(distinct) > 1:
@@ -163,12 +169,178 @@ def map(f: Callable[[Any], Any], xs: Any, *, batch_size: int | None = None) -> A
 
 
 @boundary
-def fori_loop(lower: int, upper: int, body_fun: Callable[[Any, Any], Any], init_val: Any) -> Any:
-    """``val = body_fun(i, val)`` for i from ``lower`` up to ``upper``, both known when the loop is traced.
+def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init_val: Any) -> Any:
+    """``val = body_fun(i, val)`` for i from ``lower`` up to ``upper``: a scan where both are known, else a while loop.
 
-    Raises: as `scan`; TracerConversionError for traced bounds.
+    Raises: as `scan` and `while_loop`.
     """
     check_callable("fori_loop", body_fun)
-    first, last = int(lower), int(upper)
-    indices = np.arange(first, max(first, last))
-    return scan(lambda carry, i: (body_fun(i, carry), None), init_val, indices)[0]
+    first, last = known_value(lower), known_value(upper)
+    if first is not None and last is not None:
+        indices = np.arange(int(first), max(int(first), int(last)))
+        return scan(lambda carry, i: (body_fun(i, carry), None), init_val, indices)[0]
+    start = (convert(lower, INT64), init_val)
+    return while_loop(lambda s: less(s[0], convert(upper, INT64)), lambda s: (add(s[0], np.int64(1)), body_fun(*s)), start)[1]
+
+
+@boundary
+def cond(pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any], *operands: Any) -> Any:
+    """``true_fun(*operands)`` if ``pred``, else ``false_fun(*operands)``.
+
+    Args:
+        pred: a scalar: a bool, or a number (true if nonzero). Where its value is known, only the branch that is meant is run.
+        true_fun, false_fun: functions of the operands whose results have the same structure, shapes and dtypes.
+
+    Raises:
+        ArgumentTypeError: a predicate that is no scalar, or branches whose results differ.
+
+    >>> import cotan
+    >>> cotan.lax.cond(True, lambda x: x * 2, lambda x: x, 3.0)
+    6.0
+    """
+    check_callable("cond", true_fun)
+    check_callable("cond", false_fun)
+    t = type_of(leaf(pred, "pred"))
+    if t.shape:
+        raise teach(
+            ArgumentTypeError,
+            f"cond: the predicate must be a scalar, not {t.long_name()}.",
+            do="reduce it with cotan.numpy.any or all, choose elementwise with cotan.numpy.where, or use vmap.",
+        )
+    known = known_value(pred)
+    if known is not None:
+        return (true_fun if known else false_fun)(*operands)
+    index = convert(pred if t.dtype == BOOL else not_equal(pred, t.dtype.type(0)), INT64)
+    return branch("cond", index, (false_fun, true_fun), operands)
+
+
+@boundary
+def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:
+    """``branches[index](*operands)``, the index clamped to the branches there are. Raises: as `cond`.
+
+    >>> import cotan
+    >>> cotan.lax.switch(1, [lambda x: x, lambda x: -x], 3.0)
+    -3.0
+    """
+    if not branches:
+        raise teach(ArgumentError, "switch: there are no branches.", do="give at least one.")
+    for f in branches:
+        check_callable("switch", f)
+    t = type_of(leaf(index, "index"))
+    if t.shape or t.dtype.kind not in "iu":
+        what = f"switch: the index must be an integer scalar, not {t.long_name()}."
+        raise teach(ArgumentTypeError, what, do="convert it with .astype(int).")
+    known = known_value(index)
+    if known is not None:
+        return branches[min(max(int(known), 0), len(branches) - 1)](*operands)
+    clamped = minimum(maximum(convert(index, INT64), np.int64(0)), np.int64(len(branches) - 1))
+    return branch("switch", clamped, branches, operands)
+
+
+def known_value(x: Any) -> Any | None:
+    """The number behind a scalar, where it has one: a plain value, or one that is only being differentiated."""
+    while type(x) is Tracer and isinstance(x.owner, JVPTrace):
+        x = x.payload[0]
+    return None if type(x) is Tracer else x
+
+
+def branch(name: str, index: Any, functions: Sequence[Callable[..., Any]], operands: Sequence[Any]) -> Any:
+    """The branches staged, and their `Cond`."""
+    leaves, spec = tree.flatten(tuple(operands))
+    leaves = [leaf(x, n) for x, n in zip(leaves, tree.leaf_names(spec, "operands"), strict=True)]
+    types = [array_type(t.shape, t.dtype) for t in (type_of(x) for x in leaves)]
+    leaves = [convert(x, t.dtype) for x, t in zip(leaves, types, strict=True)]
+    specs: list[Any] = []
+    staged: list[tuple[Program, list[Any]]] = []
+    for f in functions:
+
+        def flat(*values: Any, f: Any = f) -> list[Any]:
+            outs, out_spec = tree.flatten(f(*tree.unflatten(spec, values)))
+            specs.append(out_spec)
+            return [strong(leaf(y, "a result")) for y in outs]
+
+        label = getattr(f, "__name__", "branch").replace("<lambda>", "branch")
+        with quiet():
+            staged.append(stage_flat(flat, types, verb=name, of=f, name=label))
+    check_branches(name, functions, specs, [program for program, _ in staged])
+    programs: list[Program] = []
+    captured = [c for _, constants in staged for c in constants]
+    start = 0
+    for program, constants in staged:
+        inputs: list[Any] = [Var(type_of(c)) for c in captured]
+        inputs[start : start + len(constants)] = program.inputs[: len(constants)]
+        programs.append(Program([*inputs, *program.inputs[len(constants) :]], program.equations, program.outputs, (), program.name))
+        start += len(constants)
+    outs = Cond(tuple(programs))(index, *captured, *leaves)
+    return tree.unflatten(specs[0], [to_array(y) for y in outs])
+
+
+def check_branches(name: str, functions: Sequence[Any], specs: Sequence[Any], programs: Sequence[Program]) -> None:
+    """Refuse branches whose results differ in structure, shape or dtype."""
+    for f, spec, program in zip(functions, specs, programs, strict=True):
+        kinds, wanted = ([(t.shape, t.dtype) for t in p.output_types] for p in (program, programs[0]))
+        if spec != specs[0] or kinds != wanted:
+            rows = [
+                f"{describe_function(g)}: {tree.describe(s)} of {', '.join(t.long_name() for t in p.output_types)}"
+                for g, s, p in ((functions[0], specs[0], programs[0]), (f, spec, program))
+            ]
+            raise teach(
+                ArgumentTypeError,
+                f"{name}: the branches return different types.",
+                detail="\n".join(rows),
+                do="make them alike, by .astype or cotan.numpy.zeros_like.",
+            )
+
+
+@boundary
+def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], init_val: Any) -> Any:
+    """``val = body_fun(val)`` while ``cond_fun(val)``.
+
+    Args:
+        cond_fun: gives a bool scalar.
+        body_fun: keeps the structure, shapes and dtypes of its argument, a tree of arrays.
+        init_val: the first value.
+
+    Reverse mode works where the number of steps is known when the derivative is taken: not inside jit.
+
+    Raises:
+        ArgumentTypeError: a value that changes its type, a condition that is no bool scalar.
+
+    >>> import cotan
+    >>> cotan.lax.while_loop(lambda x: x < 10, lambda x: x * 2, 1.0)
+    Array(16.)
+    """
+    check_callable("while_loop", cond_fun)
+    check_callable("while_loop", body_fun)
+    leaves, spec = tree.flatten(init_val)
+    leaves = [leaf(x, name) for x, name in zip(leaves, tree.leaf_names(spec, "init_val"), strict=True)]
+    types = [array_type(t.shape, t.dtype) for t in (type_of(x) for x in leaves)]
+    leaves = [convert(x, t.dtype) for x, t in zip(leaves, types, strict=True)]
+
+    def going(*values: Any) -> list[Any]:
+        answer = cond_fun(tree.unflatten(spec, values))
+        t = type_of(leaf(answer, "the condition"))
+        if t.shape or t.dtype != BOOL:
+            raise teach(
+                ArgumentTypeError,
+                f"while_loop: the condition {describe_function(cond_fun)} must give a bool scalar, not {t.long_name()}.",
+                do="compare, or reduce with cotan.numpy.any or all.",
+            )
+        return [answer]
+
+    def step(*values: Any) -> list[Any]:
+        new, new_spec = tree.flatten(body_fun(tree.unflatten(spec, values)))
+        new = [leaf(c, "the value") for c in new]
+        check_carry(body_fun, spec, types, new_spec, [type_of(c) for c in new])
+        return [convert(c, t.dtype) for c, t in zip(new, types, strict=True)]
+
+    if current_trace() is EVAL and not any(type(x) is Tracer for x in leaves):
+        while going(*leaves)[0]:
+            leaves = step(*leaves)
+        return tree.unflatten(spec, [to_array(x) for x in leaves])
+    with quiet():
+        condition = stage_flat(going, types, verb="while_loop", of=cond_fun, name="condition")
+        body = stage_flat(step, types, verb="while_loop", of=body_fun, name="body")
+    first, second = While.with_captured(condition, body)
+    outs = While(first, second, len(second.constants))(*second.constants, *leaves)
+    return tree.unflatten(spec, [to_array(x) for x in outs])

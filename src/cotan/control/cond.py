@@ -1,0 +1,200 @@
+"""`Cond`: one of several programs, chosen at run time by an index.
+
+All branches take the same operands and give the same types. The derivative is again a `Cond`: the primal branches give their outputs and
+the residuals of every branch (zeros for those not taken), the tangent branches read their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from ..core.op import op
+from ..core.program import Program, Var, evaluate
+from ..core.staging import stage_flat
+from ..core.tracing import type_of
+from ..core.types import ArrayType
+from ..engines import numpy as engine
+from ..ops.families import broadcast_in_dim, spread, zeros
+from ..ops.logic import select_n
+from ..transforms.batch import batch_flat
+from ..transforms.jvp import jvp_flat
+from ..transforms.linearize import linearize_program
+from ..transforms.transpose import transpose_program_rule
+from .base import ControlOp, filled
+from .call import derived_program
+
+__all__ = ["Cond"]
+
+
+@op
+class Cond(ControlOp):
+    """Evaluate ``branches[index]``. The first operand is the index (an integer from 0); the others go to the branch."""
+
+    branches: tuple[Program, ...]
+    linear_operands: tuple[bool, ...] = ()
+
+    def __str__(self) -> str:
+        return f"cond[{', '.join(b.name for b in self.branches)}]"
+
+    def linear_sets(self, count: int) -> tuple[int, ...]:
+        return (sum(1 << k for k, flag in enumerate(self.linear_operands) if flag),) if self.linear_operands else ()
+
+    def type_rule(self, *types: ArrayType) -> tuple[ArrayType, ...]:
+        return self.branches[0].output_types
+
+    def impl(self, *operands: Any) -> Sequence[Any]:
+        return tuple(engine.run(self.branches[int(operands[0])], operands[1:]))
+
+    def expand(self, *operands: Any) -> Sequence[Any]:
+        """All branches, and the results of the one that is meant."""
+        index, rest = operands[0], operands[1:]
+        results = [evaluate(branch, *rest) for branch in self.branches]
+        return [choose(index, values) for values in zip(*results, strict=True)]
+
+    def derived(self, key: Any, make: Any) -> Any:
+        return derived_program(self.branches[0], (key, self.branches[1:]), make)
+
+    def stage_branches(self, name: str, functions: Sequence[Any], types: Sequence[ArrayType]) -> tuple[tuple[Program, ...], list[Any]]:
+        """One program for each function of the same types; what any of them captured are leading inputs of all."""
+        staged = [stage_flat(f, types, name=f"{b.name}_{name}") for f, b in zip(functions, self.branches, strict=True)]
+        captured = [c for _, constants in staged for c in constants]
+        programs: list[Program] = []
+        start = 0
+        for program, constants in staged:
+            own = list(program.inputs[: len(constants)])
+            others = [Var(type_of(c)) for c in captured]
+            others[start : start + len(own)] = own
+            programs.append(replace(program, inputs=[*others, *program.inputs[len(own) :]]))
+            start += len(own)
+        return tuple(programs), captured
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any]:
+        active = tuple(t is not None for t in tangents[1:])
+        n = len(primals) - 1
+
+        def make() -> Any:
+            def step(branch: Program) -> Any:
+                def run(*values: Any) -> list[Any]:
+                    outs, douts = jvp_flat(lambda *x: evaluate(branch, *x, rule="jvp"), values[:n], filled(values[n:], active))
+                    pairs = [(y, dy) for y, dy in zip(outs, douts, strict=True) if type_of(y).inexact]
+                    return [*outs, *[zeros(type_of(y)) if dy is None else dy for y, dy in pairs]]
+
+                return run
+
+            types = self.branches[0].input_types
+            tangent_types = [t for t, a in zip(types, active, strict=True) if a]
+            return self.stage_branches("jvp", [step(b) for b in self.branches], [*types, *tangent_types])
+
+        branches, captured = self.derived(("jvp", active), make)
+        results = Cond(branches)(primals[0], *captured, *primals[1:], *[t for t in tangents[1:] if t is not None])
+        count = len(self.branches[0].outputs)
+        return results[:count], filled(results[count:], [t.inexact for t in self.type_rule()])
+
+    def linearize(self, primals: Sequence[Any], active: Sequence[bool]) -> tuple[Any, Any]:  # type: ignore[override]
+        flags = tuple(active[1:])
+        forward, captured, backward, counts = self.derived(("linearize", flags), lambda: self.split_branches(flags))
+        results = Cond(forward)(primals[0], *captured, *primals[1:])
+        n_out = len(self.branches[0].outputs)
+        outs, residuals = results[:n_out], results[n_out:]
+        inexact = [t.inexact for t in self.type_rule()]
+
+        def push(*tangents: Any) -> list[Any | None]:
+            branches, extra = backward
+            known = [*extra, *residuals]
+            linear = (False, *[False] * len(known), *[True] * len(tangents))
+            return filled(Cond(branches, linear)(primals[0], *known, *tangents), inexact)
+
+        assert sum(counts) == len(residuals)
+        return outs, push
+
+    def split_branches(self, active: tuple[bool, ...]) -> Any:
+        """Primal branches (outputs, residuals of all branches), tangent branches over (those residuals, active tangents), counts."""
+        parts = [linearize_program(branch, active) for branch in self.branches]
+        counts = [part[3] for part in parts]
+        types = [[v.type for v in part[0].outputs[len(b.outputs) :]] for part, b in zip(parts, self.branches, strict=True)]
+
+        def primal(k: int) -> Any:
+            program = parts[k][0]
+
+            def run(*values: Any) -> list[Any]:
+                results = evaluate(program, *program.constants, *values)
+                count = len(self.branches[k].outputs)
+                rest = [results[count:] if j == k else [zeros(t) for t in types[j]] for j in range(len(parts))]
+                return [*results[:count], *[r for row in rest for r in row]]
+
+            return run
+
+        def tangent(k: int) -> Any:
+            start = sum(counts[:k])
+            out_types = self.branches[k].output_types
+
+            def run(*values: Any) -> list[Any]:
+                residuals, tangents = values[start : start + counts[k]], values[sum(counts) :]
+                douts = filled(evaluate(parts[k][1], *residuals, *tangents), parts[k][2])
+                return [zeros(t) if d is None else d for d, t in zip(douts, out_types, strict=True) if t.inexact]
+
+            return run
+
+        input_types = self.branches[0].input_types
+        forward, captured = self.stage_branches("primal", [primal(k) for k in range(len(parts))], input_types)
+        tangent_types = [*[t for row in types for t in row], *[t for t, a in zip(input_types, active, strict=True) if a]]
+        backward = self.stage_branches("tangent", [tangent(k) for k in range(len(parts))], tangent_types)
+        return forward, captured, backward, counts
+
+    def transpose(self, y_bar: Any, *operands: Any) -> Sequence[Any | None]:
+        flags = self.linear_operands[1:]
+        given = tuple(bar is not None for bar in y_bar)
+
+        def make() -> Any:
+            def step(branch: Program) -> Any:
+                def run(*values: Any) -> list[Any]:
+                    count = flags.count(False)
+                    bars = transpose_program_rule(branch, flags, values[:count], filled(values[count:], given))
+                    linear = [t for t, flag in zip(branch.input_types, flags, strict=True) if flag]
+                    return [zeros(t) if bar is None else bar for bar, t in zip(bars, linear, strict=True)]
+
+                return run
+
+            types = self.branches[0].input_types
+            bar_types = [t for t, g in zip(self.type_rule(), given, strict=True) if g]
+            known = [t for t, flag in zip(types, flags, strict=True) if not flag]
+            return self.stage_branches("transpose", [step(b) for b in self.branches], [*known, *bar_types])
+
+        branches, captured = self.derived(("transpose", flags, given), make)
+        known = [x for x, flag in zip(operands[1:], flags, strict=True) if not flag]
+        bars = [bar for bar in y_bar if bar is not None]
+        linear = (False, *[False] * (len(captured) + len(known)), *[True] * len(bars))
+        results = Cond(branches, linear)(operands[0], *captured, *known, *bars)
+        return [None, *filled(results, flags)]
+
+    def batch(self, size: int, batched: Sequence[bool], *operands: Any) -> tuple[Any, Any]:
+        flags = tuple(batched[1:])
+
+        def make() -> Any:
+            def step(branch: Program) -> Any:
+                def run(*values: Any) -> list[Any]:
+                    outs, out_flags = batch_flat(lambda *x: evaluate(branch, *x, rule="batch"), size, flags, values)
+                    return [y if flag else spread(y, size) for y, flag in zip(outs, out_flags, strict=True)]
+
+                return run
+
+            types = [t.batched(size) if b else t for t, b in zip(self.branches[0].input_types, flags, strict=True)]
+            return self.stage_branches("batch", [step(b) for b in self.branches], types)
+
+        branches, captured = self.derived(("batch", size, flags), make)
+        count = len(branches[0].outputs)
+        if not batched[0]:
+            linear = (False, *[False] * len(captured), *self.linear_operands[1:]) if self.linear_operands else ()
+            return Cond(branches, linear)(operands[0], *captured, *operands[1:]), [True] * count
+        # Each example has an index of its own: every branch runs on the whole batch, and each example takes its results.
+        results = [evaluate(branch, *captured, *operands[1:]) for branch in branches]
+        return [choose(operands[0], values) for values in zip(*results, strict=True)], [True] * count
+
+
+def choose(index: Any, values: Sequence[Any]) -> Any:
+    """``values[index]``, elementwise along the leading axes that ``index`` has."""
+    shape, axes = type_of(values[0]).shape, range(type_of(index).ndim)
+    wide = broadcast_in_dim(index, shape, axes) if axes else index
+    return select_n(wide, *values)

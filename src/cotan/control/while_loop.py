@@ -1,0 +1,220 @@
+"""`While`: a loop that goes on as long as a program of the carry says so.
+
+Forward mode carries the tangent along. Reverse mode needs what happened in each step: the loop is run once to count its steps, and is then
+a `Scan` of that length, of which everything is known. So reverse mode works wherever the number of steps is a number when the derivative
+is taken: eagerly, at any order and under vmap, and not inside jit.
+
+A batched loop goes on while any example does; an example that is done keeps its carry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import compress
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import MissingRuleError, teach
+from ..core.op import op
+from ..core.program import Program, evaluate
+from ..core.staging import StagingTrace, stage_flat
+from ..core.tracing import Tracer, type_of
+from ..core.types import ArrayType, array_type
+from ..engines import numpy as engine
+from ..ops.arithmetic import add
+from ..ops.families import broadcast_in_dim, spread, zeros
+from ..ops.logic import select
+from ..ops.reduction import ReduceOr
+from ..transforms.batch import BatchTrace, batch_flat
+from ..transforms.jvp import jvp_flat
+from ..transforms.linearize import linearize_program
+from .base import ControlOp, filled
+from .call import derived_program
+from .scan import Scan, take
+
+__all__ = ["While"]
+
+
+@op
+class While(ControlOp):
+    """``carry = body(constants, carry)`` while ``condition(constants, carry)``. Operands: constants (of both), carry."""
+
+    condition: Program
+    body: Program
+    constants: int
+
+    def __str__(self) -> str:
+        return f"while[{self.condition.name}, {self.body.name}]"
+
+    def type_rule(self, *types: ArrayType) -> tuple[ArrayType, ...]:
+        return self.body.output_types
+
+    def impl(self, *operands: Any) -> Sequence[Any]:
+        constants, carry = list(operands[: self.constants]), list(operands[self.constants :])
+        going, step = engine.compiled(self.condition), engine.compiled(self.body)
+        while going([*constants, *carry])[0]:
+            carry = step([*constants, *carry])
+        return tuple(carry)
+
+    def derived(self, key: Any, make: Any) -> Any:
+        return derived_program(self.body, (key, self.constants, self.condition), make)
+
+    # ---- forward ------------------------------------------------------------------------------------------------------
+    def reached(self, active: Sequence[bool]) -> tuple[bool, ...]:
+        """The operands that have a tangent in some step."""
+        flags = list(active)
+        while True:
+            out_active = linearize_program(self.body, tuple(flags))[2]
+            carry = [a or b for a, b in zip(flags[self.constants :], out_active, strict=True)]
+            if carry == flags[self.constants :]:
+                return tuple(flags)
+            flags[self.constants :] = carry
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any]:
+        active = tuple(t is not None for t in tangents)
+        flags = self.derived(("reached", active), lambda: self.reached(active))
+        moving = flags[self.constants :]
+        n_constant_tangents = sum(flags[: self.constants])
+
+        def make() -> tuple[Program, Program]:
+            def step(*values: Any) -> list[Any]:
+                it = iter(values)
+                constants, t_constants = take(it, self.constants), take(it, n_constant_tangents)
+                carry, t_carry = take(it, len(moving)), list(it)
+                run = [*constants, *carry]
+                outs, douts = jvp_flat(lambda *x: evaluate(self.body, *x, rule="jvp"), run, filled([*t_constants, *t_carry], flags))
+                return [*outs, *[zeros(type_of(y)) if dy is None else dy for y, dy, m in zip(outs, douts, moving, strict=True) if m]]
+
+            def going(*values: Any) -> list[Any]:
+                start = self.constants + n_constant_tangents
+                return evaluate(self.condition, *values[: self.constants], *values[start : start + len(moving)])
+
+            types = self.body.input_types
+            const_types, carry_types = types[: self.constants], types[self.constants :]
+            both = [*const_types, *compress(const_types, flags), *carry_types, *compress(carry_types, moving)]
+            condition = stage_flat(going, both, name=self.condition.name)
+            return self.with_captured(condition, stage_flat(step, both, name=f"{self.body.name}_jvp"))
+
+        condition, body = self.derived(("jvp", flags), make)
+        dx = [zeros(type_of(x)) if t is None else t for x, t in zip(primals, tangents, strict=True)]
+        loop = While(condition, body, len(body.constants) + self.constants + n_constant_tangents)
+        constants, carry = primals[: self.constants], primals[self.constants :]
+        results = loop(
+            *body.constants, *constants, *compress(dx[: self.constants], flags), *carry, *compress(dx[self.constants :], moving)
+        )
+        return results[: len(moving)], filled(results[len(moving) :], moving)
+
+    @staticmethod
+    def with_captured(condition: tuple[Program, list[Any]], body: tuple[Program, list[Any]]) -> tuple[Program, Program]:
+        """Both programs with the captured values of both as leading inputs (given as ``constants`` of the body)."""
+        (first, first_values), (second, second_values) = condition, body
+        a, b = list(first.inputs), list(second.inputs)
+        n, m = len(first_values), len(second_values)
+        both = (*first_values, *second_values)
+        return (
+            replace(first, inputs=[*a[:n], *b[:m], *a[n:]], constants=both),
+            replace(second, inputs=[*a[:n], *b[:m], *b[m:]], constants=both),
+        )
+
+    # ---- reverse ------------------------------------------------------------------------------------------------------
+    def linearize(self, primals: Sequence[Any], active: Sequence[bool]) -> tuple[Any, Any]:  # type: ignore[override]
+        condition, body = self.derived("counting", self.counting)
+        counter = While(condition, body, self.constants)(*primals, np.int64(0))[-1]
+        steps, masked = largest(counter)
+        scanned = self.derived(("step", masked), lambda: self.masked_body() if masked else self.body)
+        return Scan(scanned, self.constants, len(self.body.outputs), steps).linearize(primals, active)
+
+    def counting(self) -> tuple[Program, Program]:
+        """The loop with one more carry, that counts its steps."""
+        types = [*self.body.input_types, array_type((), np.dtype(np.int64))]
+        condition, _ = stage_flat(lambda *v: evaluate(self.condition, *v[:-1]), types, name=self.condition.name)
+        body, _ = stage_flat(lambda *v: [*evaluate(self.body, *v[:-1]), add(v[-1], np.int64(1))], types, name=self.body.name)
+        return condition, body
+
+    def masked_body(self) -> Program:
+        """A step that changes nothing once the condition is false."""
+
+        def step(*values: Any) -> list[Any]:
+            (going,) = evaluate(self.condition, *values)
+            return keep_if_done(going, evaluate(self.body, *values), values[self.constants :])
+
+        program, captured = stage_flat(step, self.body.input_types, name=self.body.name)
+        assert not captured
+        return program
+
+    # ---- batch ----------------------------------------------------------------------------------------------------------
+    def batch(self, size: int, batched: Sequence[bool], *operands: Any) -> tuple[Any, Any]:
+        flags, many = self.derived(("batched", size, tuple(batched)), lambda: self.batched_flags(size, batched))
+        condition, body = self.derived(("batch", size, flags, many), lambda: self.batched_programs(size, flags, many))
+        moved = [spread(x, size) if flag and not had else x for x, flag, had in zip(operands, flags, batched, strict=True)]
+        count = len(body.constants) + self.constants
+        return While(condition, body, count)(*body.constants, *moved), flags[self.constants :]
+
+    def batched_flags(self, size: int, batched: Sequence[bool]) -> tuple[tuple[bool, ...], bool]:
+        """Which operands are batched in some step, and whether the condition is."""
+        flags = list(batched)
+        while True:
+            many = self.run_batched(self.condition, size, flags)[0]
+            carry = [many or a or b for a, b in zip(flags[self.constants :], self.run_batched(self.body, size, flags), strict=True)]
+            if carry == flags[self.constants :]:
+                return tuple(flags), many
+            flags[self.constants :] = carry
+
+    def run_batched(self, program: Program, size: int, flags: Sequence[bool]) -> list[bool]:
+        """Which outputs of ``program`` are batched if these inputs are."""
+        found: list[bool] = []
+
+        def run(*values: Any) -> list[Any]:
+            outs, out_flags = batch_flat(lambda *x: evaluate(program, *x), size, flags, values)
+            found.extend(out_flags)
+            return outs
+
+        stage_flat(run, [t.batched(size) if b else t for t, b in zip(self.body.input_types, flags, strict=True)])
+        return found
+
+    def batched_programs(self, size: int, flags: tuple[bool, ...], many: bool) -> tuple[Program, Program]:
+        """The condition (any example goes on) and the body on a batch."""
+        types = [t.batched(size) if b else t for t, b in zip(self.body.input_types, flags, strict=True)]
+
+        def run(program: Program, values: Sequence[Any]) -> tuple[list[Any], list[bool]]:
+            return batch_flat(lambda *x: evaluate(program, *x, rule="batch"), size, flags, values)
+
+        def going(*values: Any) -> list[Any]:
+            (answer,), _ = run(self.condition, values)
+            return [ReduceOr((0,))(answer) if many else answer]
+
+        def step(*values: Any) -> list[Any]:
+            outs, out_flags = run(self.body, values)
+            wanted = flags[self.constants :]
+            outs = [spread(y, size) if w and not f else y for y, f, w in zip(outs, out_flags, wanted, strict=True)]
+            return keep_if_done(run(self.condition, values)[0][0], outs, values[self.constants :]) if many else outs
+
+        return self.with_captured(stage_flat(going, types, name=self.condition.name), stage_flat(step, types, name=self.body.name))
+
+
+def keep_if_done(going: Any, new: Sequence[Any], old: Sequence[Any]) -> list[Any]:
+    """The new values where the loop goes on, the old ones where it is done."""
+    kept: list[Any] = []
+    for a, b in zip(new, old, strict=True):
+        shape = type_of(a).shape
+        kept.append(select(broadcast_in_dim(going, shape, range(type_of(going).ndim)) if shape else going, a, b))
+    return kept
+
+
+def largest(counter: Any) -> tuple[int, bool]:
+    """The number of steps behind ``counter``, and whether examples of a batch differ in it."""
+    masked = False
+    while type(counter) is Tracer:
+        if isinstance(counter.owner, StagingTrace):
+            raise teach(
+                MissingRuleError,
+                "reverse mode through a while_loop needs the number of its steps, which is not known inside jit.",
+                do="take the derivative outside jit, use jvp, or a scan or fori_loop with a fixed number of steps.",
+            )
+        if isinstance(counter.owner, BatchTrace):
+            masked, counter = True, counter.payload
+        else:
+            counter = counter.payload[0]
+    return int(np.max(counter, initial=0)), masked
