@@ -24,10 +24,10 @@ from .core.program import Var
 from .core.tracing import type_of
 from .core.types import ArrayType, array_type
 from .ops.arithmetic import mul
-from .ops.families import Elementwise, Multilinear, Unary, fill_shape, reduce_sum, spread, sum_tangents
+from .ops.families import Elementwise, Multilinear, Structural, Unary, fill_shape, reduce_sum, spread, sum_tangents
 from .ops.movement import concatenate, reshape, slice_
 
-__all__ = ["Audit", "Elementwise", "Multilinear", "Op", "Primitive", "Rule", "Unary", "audit", "op", "primitive"]
+__all__ = ["Audit", "Elementwise", "Multilinear", "Op", "Primitive", "Rule", "Structural", "Unary", "audit", "op", "primitive"]
 
 
 class Primitive(Op):

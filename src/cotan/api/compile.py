@@ -91,7 +91,7 @@ class Jitted:
 
     def __init__(self, fun: Callable[..., Any], static_argnums: tuple[int, ...], static_argnames: tuple[str, ...]):
         self.__wrapped__ = fun
-        self.__name__ = getattr(fun, "__name__", "function")
+        self.__name__ = getattr(fun, "__name__", "function").replace("<lambda>", "lambda")
         self.__doc__ = getattr(fun, "__doc__", None)
         self.fun, self.static_argnums, self.static_argnames = fun, static_argnums, static_argnames
         self.cache: dict[Signature, Staged] = {}

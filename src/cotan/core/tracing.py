@@ -276,7 +276,7 @@ def concrete_zero(x: Any) -> bool:
 CONVERSIONS = {
     "bool": (
         "its truth is asked for (by `if`, `while`, `and`, `or`, `not` or `assert`), but it has no value yet",
-        "write cotan.numpy.where(condition, a, b) to choose between values; make what a branch depends on a static argument of jit.",
+        "write cotan.numpy.where(condition, a, b) to choose between values, cotan.lax.cond for a branch, cotan.lax.while_loop for a loop.",
     ),
     "int": (
         "int() of it is asked for, but it has no value yet",
@@ -284,7 +284,7 @@ CONVERSIONS = {
     ),
     "index": (
         "it is used as a Python integer (by range(), a slice bound or a shape), but it has no value yet",
-        "make it a static argument: jit(f, static_argnums=...); to index a NumPy array a with it write cotan.numpy.asarray(a)[i].",
+        "make it a static argument: jit(f, static_argnums=...); loop with cotan.lax.fori_loop; index with it a cotan.numpy array.",
     ),
     "float": (
         "float() of it is asked for, but it has no value yet",

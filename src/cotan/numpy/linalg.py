@@ -365,7 +365,7 @@ def untraced(numpy_function: Callable[..., Any], sentence: str) -> Callable[...,
                 raise teach(
                     UnsupportedFunctionError,
                     f"linalg.{name} cannot be traced.",
-                    do="write it with cholesky, solve or svd; or compute it on concrete values outside.",
+                    do="write it with cholesky, solve, eigh or svd; or compute it on concrete values outside.",
                 )
         return wrap(numpy_function(*args, **kwargs))
 
