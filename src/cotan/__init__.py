@@ -21,6 +21,7 @@ from .api.differentiate import (
     value_and_jacobian,
     vjp,
 )
+from .api.outside import ResidualWarning, external, implicit, pure_callback
 from .api.vectorize import vmap
 from .core.array import Array
 
@@ -39,6 +40,7 @@ def __getattr__(name: str) -> Any:
 
 __all__ = [
     "Array",
+    "ResidualWarning",
     "ShapeDtypeStruct",
     "__version__",
     "checkpoint",
@@ -50,9 +52,11 @@ __all__ = [
     "errors",
     "eval_shape",
     "extend",
+    "external",
     "grad",
     "hessian",
     "hvp",
+    "implicit",
     "jacfwd",
     "jacobian",
     "jacrev",
@@ -62,6 +66,7 @@ __all__ = [
     "linear_transpose",
     "linearize",
     "numpy",
+    "pure_callback",
     "special",
     "stage",
     "stop_gradient",

@@ -133,13 +133,13 @@ class CustomFunction:
         except (TypeError, ValueError):
             return args
         bound = signature.bind(*args, **kwargs)
-        bound.apply_defaults()
         if bound.kwargs:
             raise teach(
                 ArgumentError,
                 f"{describe_function(self.fun)}: a function with custom rules takes no keyword-only arguments ({', '.join(bound.kwargs)}).",
                 do="make them positional, or close over them.",
             )
+        bound.apply_defaults()
         given = bound.args
         count = len(given)
         for k in self.nondiff_argnums:

@@ -9,7 +9,7 @@ A function with a custom rule may close over a traced value: ``c`` below is a tr
 
 The rules of ``f`` run under another trace than its body was written in, so such values cannot be left where they are. `find_tracers` looks
 for them where Python keeps what a function closes over (cells, defaults, partial arguments, bound instances, and containers in these);
-`substitute` makes a copy of the function with other values in their place.
+`substitute` makes a copy of the function with other values in their place: at once, or later, with a `Hole` in each place meanwhile.
 """
 
 from __future__ import annotations
@@ -21,19 +21,25 @@ from typing import Any
 
 from ..core.tracing import Tracer
 
-__all__ = ["find_tracers", "substitute"]
+__all__ = ["Hole", "find_tracers", "substitute"]
 
 CONTAINERS = (tuple, list, dict)
 
 
-def find_tracers(*functions: Any) -> list[Tracer]:
-    """The tracers that these functions (or containers) hold, each once, in order of discovery."""
-    found: dict[int, Tracer] = {}
+class Hole:
+    """A place in a function's closure for a value that comes later."""
+
+    __slots__ = ()
+
+
+def find_tracers(*functions: Any, kind: type = Tracer) -> list[Any]:
+    """The tracers (or holes) that these functions and containers hold, each once, in order of discovery."""
+    found: dict[int, Any] = {}
     seen: set[int] = set()
     todo = list(functions)
     while todo:
         x = todo.pop()
-        if type(x) is Tracer:
+        if type(x) is kind:
             found.setdefault(id(x), x)
             continue
         if id(x) in seen or not holds_values(x):
@@ -71,11 +77,11 @@ def contents(cell: CellType) -> Any:
 
 
 def substitute(x: Any, values: Mapping[int, Any], memo: dict[int, Any] | None = None) -> Any:
-    """A copy of ``x`` with each tracer whose ``id`` is a key of ``values`` replaced; ``x`` itself where it holds none."""
+    """A copy of ``x`` with each tracer or hole whose ``id`` is a key of ``values`` replaced; ``x`` itself where it holds none."""
     memo = {} if memo is None else memo
-    if type(x) is Tracer:
+    if type(x) is Tracer or type(x) is Hole:
         return values.get(id(x), x)
-    if not holds_values(x) or not any(id(t) in values for t in find_tracers(x)):
+    if not holds_values(x) or not any(id(t) in values for kind in (Tracer, Hole) for t in find_tracers(x, kind=kind)):
         return x
     if id(x) in memo:
         return memo[id(x)]

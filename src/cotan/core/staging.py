@@ -52,12 +52,12 @@ class StagingTrace(Trace):
         return [Tracer(self, v) for v in outputs]
 
     def is_zero(self, payload: Var) -> bool:
-        """A Var is known to be zero if it comes from zeros by an op that is linear in all its operands (a broadcast, say)."""
+        """A Var is known to be zero if it comes by an op from operands that are zero, and in which that op is linear (together)."""
         for equation in reversed(self.equations):
             if payload in equation.outputs:
-                count = len(equation.inputs)
-                together = count > 0 and (1 << count) - 1 in equation.op.linear_sets(count)
-                return together and all(self.is_zero(v) if type(v) is Var else concrete_zero(v) for v in equation.inputs)
+                zero = [self.is_zero(v) if type(v) is Var else concrete_zero(v) for v in equation.inputs]
+                mask = sum(1 << k for k, flag in enumerate(zero) if flag)
+                return any(members and members & ~mask == 0 for members in equation.op.linear_sets(len(zero)))
         return False
 
     def finish(self, inputs: Sequence[Var], outputs: Sequence[Any], name: str = "program") -> tuple[Program, list[Any]]:

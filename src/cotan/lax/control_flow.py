@@ -15,7 +15,7 @@ from ..control.cond import Cond
 from ..control.scan import Scan
 from ..control.while_loop import While
 from ..core import tree
-from ..core.array import to_array
+from ..core.array import Array, to_array
 from ..core.errors import ArgumentError, ArgumentTypeError, teach
 from ..core.origin import describe_function
 from ..core.program import Program, Var
@@ -62,7 +62,7 @@ def scan(
     carry, carry_spec = tree.flatten(init)
     carry = [leaf(c, name) for c, name in zip(carry, tree.leaf_names(carry_spec, "init"), strict=True)]
     if current_trace() is EVAL and count and not any(type(v) is Tracer for v in (*carry, *x_leaves)):
-        return python_scan(f, tree.unflatten(carry_spec, carry), x_leaves, x_spec, count, reverse)
+        return python_scan(f, carry, carry_spec, x_leaves, x_spec, count, reverse)
     carry, program, constants, y_spec = stage_body(f, carry, carry_spec, x_leaves, x_spec)
     outs = Scan(program, len(constants), len(carry), count, bool(reverse))(*constants, *carry, *x_leaves)
     outs = [to_array(y) for y in outs]
@@ -85,21 +85,29 @@ def scan_length(xs: Sequence[Any], spec: Any, length: int | None) -> int:
     return distinct.pop()
 
 
-def python_scan(f: Any, carry: Any, xs: list[Any], x_spec: Any, length: int, reverse: bool) -> tuple[Any, Any]:
+def python_scan(f: Any, carry: list[Any], spec: Any, xs: list[Any], x_spec: Any, length: int, reverse: bool) -> tuple[Any, Any]:
     """The loop on concrete values. The first step shows whether the carry keeps its type."""
-    before = tree.flatten(carry)
-    rows: list[list[Any]] = [[]] * length
+    types = [type_of(c) for c in carry]
+    carry = [own(c) for c in carry]
+    rows: list[list[Any]] = []
     y_spec: Any = None
     for i in range(length - 1, -1, -1) if reverse else range(length):
-        carry, y = pair(f, f(carry, tree.unflatten(x_spec, [x[i] for x in xs])))
-        rows[i], y_spec = tree.flatten(y)
-        if before is not None:
-            after, spec = tree.flatten(carry)
-            check_carry(f, before[1], [type_of(leaf(c, "init")) for c in before[0]], spec, [type_of(leaf(c, "the carry")) for c in after])
-            before = None
-    leaves, spec = tree.flatten(carry)
-    ys = [to_array(np.stack([np.asarray(y) for y in column])) for column in zip(*rows, strict=True)]
-    return tree.unflatten(spec, [to_array(c) for c in leaves]), tree.unflatten(y_spec, ys)
+        new, y = pair(f, f(tree.unflatten(spec, carry), tree.unflatten(x_spec, [own(x[i]) for x in xs])))
+        carry, new_spec = tree.flatten(new)
+        if not rows:
+            check_carry("scan", f, spec, types, new_spec, [type_of(leaf(c, "the carry")) for c in carry])
+        y, y_spec = tree.flatten(y)
+        rows.append([np.array(leaf(v, "y")) for v in y])
+        carry = [to_array(c) if type(c) is np.ndarray else c for c in carry]
+    if reverse:
+        rows.reverse()
+    ys = [to_array(np.stack(column)) for column in zip(*rows, strict=True)]
+    return tree.unflatten(spec, [to_array(c) for c in carry]), tree.unflatten(y_spec, ys)
+
+
+def own(x: Any) -> Any:
+    """A value for a loop's body to have: an Array that it may change, as ``c += x`` does, without a trace in the caller's memory."""
+    return np.array(x).view(Array) if isinstance(x, np.ndarray) else x
 
 
 def pair(f: Any, out: Any) -> tuple[Any, Any]:
@@ -113,21 +121,21 @@ def pair(f: Any, out: Any) -> tuple[Any, Any]:
     return out  # type: ignore[return-value]
 
 
-def check_carry(f: Any, spec: Any, types: Sequence[ArrayType], new_spec: Any, new_types: Sequence[ArrayType]) -> None:
+def check_carry(name: str, f: Any, spec: Any, types: Sequence[ArrayType], new_spec: Any, new_types: Sequence[ArrayType]) -> None:
     """Refuse a carry whose structure, shape or dtype changes from step to step; a Python scalar may become an array of its dtype."""
     if spec != new_spec:
         raise teach(
             ArgumentTypeError,
-            f"scan: the carry that {describe_function(f)} returns has another structure than init.",
-            detail=f"init:  {tree.describe(spec)}\ncarry: {tree.describe(new_spec)}",
-            do="return a carry with the nesting of init.",
+            f"{name}: the carry that {describe_function(f)} returns has another structure than the first one.",
+            detail=f"first: {tree.describe(spec)}\nthen:  {tree.describe(new_spec)}",
+            do="return a carry with the nesting of the first.",
         )
-    for name, old, new in zip(tree.leaf_names(spec, "carry"), types, new_types, strict=True):
+    for path, old, new in zip(tree.leaf_names(spec, "carry"), types, new_types, strict=True):
         if (old.shape, old.dtype) != (new.shape, new.dtype):
             raise teach(
                 ArgumentTypeError,
-                f"scan: {name} changes its type from {old.long_name()} to {new.long_name()} in {describe_function(f)}.",
-                do=f"give init the type that the loop has, as in cotan.numpy.zeros({new.shape}, '{new.dtype}'), or convert the new carry.",
+                f"{name}: {path} changes its type from {old.long_name()} to {new.long_name()} in {describe_function(f)}.",
+                do=f"start with the type that the loop has, as in cotan.numpy.zeros({new.shape}, '{new.dtype}'), or convert the new carry.",
             )
 
 
@@ -144,7 +152,7 @@ def stage_body(f: Any, carry: list[Any], carry_spec: Any, xs: list[Any], x_spec:
         leaves, spec = tree.flatten(new)
         ys, found["y"] = tree.flatten(y)
         leaves = [leaf(c, "the carry") for c in leaves]
-        check_carry(f, carry_spec, types, spec, [type_of(c) for c in leaves])
+        check_carry("scan", f, carry_spec, types, spec, [type_of(c) for c in leaves])
         return [convert(c, t.dtype) for c, t in zip(leaves, types, strict=True)] + [strong(leaf(v, "y")) for v in ys]
 
     with quiet():
@@ -331,12 +339,13 @@ def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], i
     def step(*values: Any) -> list[Any]:
         new, new_spec = tree.flatten(body_fun(tree.unflatten(spec, values)))
         new = [leaf(c, "the value") for c in new]
-        check_carry(body_fun, spec, types, new_spec, [type_of(c) for c in new])
+        check_carry("while_loop", body_fun, spec, types, new_spec, [type_of(c) for c in new])
         return [convert(c, t.dtype) for c, t in zip(new, types, strict=True)]
 
     if current_trace() is EVAL and not any(type(x) is Tracer for x in leaves):
+        leaves = [own(x) for x in leaves]
         while going(*leaves)[0]:
-            leaves = step(*leaves)
+            leaves = [to_array(x) if type(x) is np.ndarray else x for x in step(*leaves)]
         return tree.unflatten(spec, [to_array(x) for x in leaves])
     with quiet():
         condition = stage_flat(going, types, verb="while_loop", of=cond_fun, name="condition")

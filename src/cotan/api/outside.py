@@ -1,0 +1,240 @@
+"""Outside code in traced programs: `pure_callback`, `external`, and solvers by the implicit function theorem: `implicit`."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..control.closures import Hole, find_tracers, substitute
+from ..control.external import External
+from ..core import tree
+from ..core.array import to_array
+from ..core.errors import ArgumentError, teach
+from ..core.operators import surface
+from ..core.origin import describe_function
+from ..core.tracing import EVAL, Tracer, current_trace, type_of
+from ..core.types import ArrayType, array_type
+from .arguments import boundary, check_callable, leaf
+from .custom import CustomFunction
+from .differentiate import jacfwd, jvp, wraps_function
+
+__all__ = ["ResidualWarning", "external", "implicit", "pure_callback"]
+
+
+class ResidualWarning(UserWarning):
+    """A solver's result does not solve the equation that it was declared to solve, so its derivative will be wrong."""
+
+
+@boundary
+def pure_callback(callback: Callable[..., Any], result_shape_dtypes: Any, *args: Any, **kwargs: Any) -> Any:
+    """Call a function of NumPy arrays from traced code.
+
+    Args:
+        callback: any function; it must have no effects, as it may be called any number of times.
+        result_shape_dtypes: a tree like its result, of arrays or `ShapeDtypeStruct`.
+        args, kwargs: trees of arrays, handed to it as NumPy arrays. Under vmap it is called once for each example.
+
+    Returns:
+        its result. It has no derivative: see `external`.
+    """
+    check_callable("pure_callback", callback)
+    shapes, spec = tree.flatten(result_shape_dtypes, is_leaf=lambda x: hasattr(x, "shape") and hasattr(x, "dtype"))
+    types = tuple(array_type(tuple(s.shape), np.dtype(s.dtype)) for s in shapes)
+    return call_outside(callback, args, kwargs, types, [spec])
+
+
+def call_outside(
+    function: Any, args: Any, kwargs: dict[str, Any], types: tuple[ArrayType, ...] | None, specs: list[Any], linear: bool = False
+) -> Any:
+    """The `External` op of ``function`` on trees. ``specs`` holds the structure of its result, or receives it."""
+    leaves, spec = tree.flatten((args, kwargs))
+    leaves = [leaf(x, "an argument") for x in leaves]
+
+    def flat(*values: Any) -> list[Any]:
+        inner_args, inner_kwargs = tree.unflatten(spec, [np.asarray(v) for v in values])
+        results, out_spec = tree.flatten(function(*inner_args, **inner_kwargs))
+        if not specs:
+            specs.append(out_spec)
+        elif out_spec != specs[0]:
+            raise teach(
+                ArgumentError,
+                f"{describe_function(function)} returned another structure than it has to.",
+                detail=f"returned: {tree.describe(out_spec)}\nexpected: {tree.describe(specs[0])}",
+                do="return the same nesting every time.",
+            )
+        if types is not None and not is_batch(results, types):
+            have = ", ".join(f"{np.asarray(y).dtype}{list(np.shape(y))}" for y in results)
+            raise teach(
+                ArgumentError,
+                f"{describe_function(function)} returned {have}, not {', '.join(t.long_name() for t in types)}.",
+                do="make result_shape_dtypes say what the function returns.",
+            )
+        return results
+
+    if current_trace() is EVAL and not any(type(x) is Tracer for x in leaves):
+        outs: Any = flat(*leaves)
+    else:
+        outs = External(flat, describe_function(function), types, linear)(*leaves)
+    return tree.unflatten(specs[0], [to_array(y) for y in outs])
+
+
+def is_batch(results: list[Any], types: tuple[ArrayType, ...]) -> bool:
+    """Whether the results have these types."""
+    return len(results) == len(types) and all(
+        np.shape(y) == t.shape and np.asarray(y).dtype == t.dtype for y, t in zip(results, types, strict=True)
+    )
+
+
+def external(
+    function: Callable[..., Any],
+    *,
+    jvp: Callable[..., Any] | None = None,
+    vjp: tuple[Callable[..., Any], Callable[..., Any]] | None = None,
+    transpose: Callable[..., Any] | None = None,
+    vmap: Callable[..., Any] | None = None,
+    result_shape_dtypes: Any = None,
+) -> CustomFunction:
+    """Outside code with derivatives: a function of NumPy arrays, and rules for it.
+
+    Args:
+        function: any function of trees of arrays.
+        jvp, vjp, transpose, vmap: rules, as for `custom_rules`. They are run on traced values; where they are outside code themselves,
+            make them ``external`` too. Without ``vmap``, a batch is a loop.
+        result_shape_dtypes: a tree like the result; without it, under jit, the function is called once on ones to find out.
+
+    Returns:
+        a function that can be traced, differentiated as far as the rules go, batched and jitted.
+
+    >>> import cotan, numpy as np, cotan.numpy as cnp
+    >>> sine = cotan.external(np.sin, jvp=lambda p, t: (sine(*p), cnp.cos(p[0]) * t[0]))
+    >>> cotan.grad(sine)(0.0)
+    Array(1.)
+    """
+    check_callable("external", function)
+    types: tuple[ArrayType, ...] | None = None
+    specs: list[Any] = []
+    if result_shape_dtypes is not None:
+        shapes, spec = tree.flatten(result_shape_dtypes, is_leaf=lambda x: hasattr(x, "shape") and hasattr(x, "dtype"))
+        types, specs = tuple(array_type(tuple(s.shape), np.dtype(s.dtype)) for s in shapes), [spec]
+
+    def outside(*args: Any) -> Any:
+        return call_outside(function, args, {}, types, specs, linear=transpose is not None)
+
+    outside.__name__, outside.__doc__ = getattr(function, "__name__", "function"), getattr(function, "__doc__", None)
+    custom = CustomFunction(outside, kind="external")
+    for name, rule in (("jvp", jvp), ("transpose", transpose), ("vmap", vmap)):
+        if rule is not None:
+            custom.rules[name] = rule
+    if vjp is not None:
+        custom.rules["fwd"], custom.rules["bwd"] = vjp
+    return custom
+
+
+def implicit(residual: Callable[..., Any], *, tolerance: float = 1e-6) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Make any solver differentiable: ``@implicit(residual)`` on ``solver(*params) -> x`` with ``residual(x, *params) = 0``.
+
+    The solver need not be traceable (SciPy's will do), nor is it differentiated: by the implicit function theorem
+
+        A dx = - (d residual / d params) dparams,      A = d residual / dx at the solution,
+
+    to any order, in both modes, under vmap and jit.
+
+    Args:
+        residual: a traceable function of x (a tree) and the params, with as many equations as x has numbers.
+        tolerance: a `ResidualWarning` is given where the residual at the solution exceeds it, relative to 1 + |x|.
+
+    Returns:
+        a decorator for a solver: a function of trees of arrays that returns x.
+
+    Raises (when differentiated):
+        ArgumentError: the residual has not as many numbers as x.
+
+    Source: Krantz & Parks 2003, "The Implicit Function Theorem"; Blondel et al. 2022, "Efficient and modular implicit differentiation".
+
+    >>> import cotan
+    >>> @cotan.implicit(lambda x, a: x**2 - a)
+    ... def root(a): return a**0.5
+    >>> cotan.grad(root)(4.0)
+    Array(0.25)
+    """
+    check_callable("implicit", residual)
+
+    def decorate(solver: Callable[..., Any]) -> Callable[..., Any]:
+        check_callable("implicit", solver)
+
+        @wraps_function(solver, "implicit solver")
+        @boundary
+        def solve(*params: Any) -> Any:
+            # What the two functions close over has a derivative too: it becomes the first parameter.
+            tracers = find_tracers(residual, solver)
+            holes = [Hole() for _ in tracers]
+            emptied = {id(t): hole for t, hole in zip(tracers, holes, strict=True)}
+            return implicit_function(substitute(residual, emptied), substitute(solver, emptied), holes, tolerance)(tracers, *params)
+
+        return solve
+
+    return decorate
+
+
+def implicit_function(residual: Any, solver: Any, holes: list[Hole], tolerance: float) -> CustomFunction:
+    """The solver as a function of (values for the holes, *params), with its derivative."""
+
+    def within(function: Any, values: Any) -> Any:
+        return substitute(function, {id(hole): v for hole, v in zip(holes, values, strict=True)})
+
+    def checked(values: Any, *params: Any) -> Any:
+        x = tree.map(inexact_array, within(solver, values)(*params))
+        size = max([float(np.abs(v).max(initial=0.0)) for v in tree.leaves(x)], default=0.0)
+        error = max([float(np.abs(np.asarray(r)).max(initial=0.0)) for r in tree.leaves(within(residual, values)(x, *params))], default=0.0)
+        if not error <= tolerance * (1 + size):
+            warnings.warn(
+                f"{describe_function(solver)} returned x with a residual of {error:.3g}: its derivative will be off by about as much.",
+                ResidualWarning,
+                stacklevel=2,
+            )
+        return x
+
+    checked.__name__ = getattr(solver, "__name__", "solver")
+    differentiable = external(checked)
+
+    def rule(primals: Any, tangents: Any) -> Any:
+        x = differentiable(*primals)
+        pushed = jvp(lambda values, *p: within(residual, values)(x, *p), primals, tangents)[1]
+        return x, solve_linearized(lambda v: within(residual, primals[0])(v, *primals[1:]), x, pushed)
+
+    differentiable.defjvp(rule)
+    return differentiable
+
+
+def inexact_array(x: Any) -> Any:
+    """``x`` as a floating-point or complex array."""
+    array = np.asarray(x)
+    return array if array.dtype.kind in "fc" else array.astype(np.float64)
+
+
+def solve_linearized(residual: Any, x: Any, pushed: Any) -> Any:
+    """-A^-1 applied to ``pushed``, with A the derivative of the residual in x, as a dense matrix."""
+    cnp = surface()
+    x_leaves, x_spec = tree.flatten(x)
+    sizes = [type_of(v).size for v in x_leaves]
+
+    def vector(values: Any) -> Any:
+        return cnp.concatenate([cnp.reshape(v, (-1,)) for v in values])
+
+    def unravel(v: Any) -> Any:
+        starts = np.cumsum([0, *sizes])
+        pieces = [cnp.reshape(v[a:b], type_of(leaf).shape) for a, b, leaf in zip(starts[:-1], starts[1:], x_leaves, strict=True)]
+        return tree.unflatten(x_spec, pieces)
+
+    right = vector(tree.leaves(pushed))
+    if type_of(right).size != sum(sizes):
+        raise teach(
+            ArgumentError,
+            f"implicit: the residual has {type_of(right).size} numbers, x has {sum(sizes)}.",
+            do="give one equation for each unknown.",
+        )
+    matrix = jacfwd(lambda v: vector(tree.leaves(residual(unravel(v)))))(vector(x_leaves))
+    return unravel(-cnp.linalg.solve(matrix, right))

@@ -1,0 +1,172 @@
+"""Outside code: callbacks, external functions with rules, and solvers by the implicit function theorem."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.optimize
+
+import cotan
+import cotan.numpy as cnp
+from cotan.errors import ArgumentError, MissingRuleError, NonlinearTangentError
+from cotan.testing import check_rule
+
+X = np.array([0.3, -1.2, 2.0])
+M = np.arange(6.0).reshape(2, 3)
+SHAPE = cotan.ShapeDtypeStruct((3,), np.float64)
+
+
+# ---- pure_callback -----------------------------------------------------------------------------------------------------
+def test_a_callback_is_called_with_arrays_wherever_it_stands():
+    seen = []
+
+    def callback(x):
+        seen.append(type(x))
+        return np.cumsum(x)
+
+    f = lambda x: cotan.pure_callback(callback, SHAPE, x * 2)  # noqa: E731
+    np.testing.assert_array_equal(f(X), np.cumsum(2 * X))
+    np.testing.assert_array_equal(cotan.jit(f)(X), np.cumsum(2 * X))
+    np.testing.assert_array_equal(cotan.vmap(f)(np.stack([X, -X])), [np.cumsum(2 * X), np.cumsum(-2 * X)])
+    np.testing.assert_array_equal(cotan.jit(cotan.vmap(f))(np.stack([X, -X])), [np.cumsum(2 * X), np.cumsum(-2 * X)])
+    assert cotan.vmap(f)(np.zeros((0, 3))).shape == (0, 3)
+    assert set(seen) == {np.ndarray}
+
+
+def test_a_callback_may_use_cotan_itself():
+    def callback(x):
+        return cotan.grad(lambda v: (v**3).sum())(x)
+
+    np.testing.assert_allclose(cotan.jit(lambda x: cotan.pure_callback(callback, SHAPE, x))(X), 3 * X**2)
+
+
+def test_a_callback_has_no_derivative_and_says_so():
+    f = lambda x: cotan.pure_callback(np.sin, SHAPE, x).sum()  # noqa: E731
+    with pytest.raises(MissingRuleError, match="outside code"):
+        cotan.grad(f)(X)
+    assert cotan.grad(lambda x: f(cotan.stop_gradient(x)) * x.sum())(X)[0] == pytest.approx(np.sin(X).sum())
+
+
+def test_a_callback_that_returns_something_else_is_refused():
+    with pytest.raises(ArgumentError, match=r"returned float64\[3\], not float64\[2\]"):
+        cotan.pure_callback(np.sin, cotan.ShapeDtypeStruct((2,), np.float64), X)
+
+
+# ---- external ------------------------------------------------------------------------------------------------------------
+def test_an_external_function_with_a_jvp():
+    sine = cotan.external(np.sin, jvp=lambda p, t: (sine(*p), cnp.cos(p[0]) * t[0]))
+    check_rule(sine, (X,))
+    np.testing.assert_allclose(cotan.jit(cotan.vmap(cotan.grad(sine)))(X), np.cos(X))
+    np.testing.assert_allclose(cotan.vmap(cotan.hessian(sine))(X), -np.sin(X))
+
+
+def test_an_external_function_with_a_vjp_and_trees():
+    f = cotan.external(
+        lambda p: {"s": np.sin(p["a"]), "n": p["a"] * p["b"]},
+        vjp=(
+            lambda p: (f(p), p),
+            lambda p, bar: ({"a": cnp.cos(p["a"]) * bar["s"] + p["b"] * bar["n"], "b": (p["a"] * bar["n"]).sum()},),
+        ),
+    )
+    check_rule(f, ({"a": X, "b": 1.5},))
+
+
+def test_an_external_linear_function_with_its_transpose():
+    forward = cotan.external(lambda x: M @ x, transpose=lambda y_bar: backward(y_bar))
+    backward = cotan.external(lambda y: M.T @ y, transpose=lambda x_bar: forward(x_bar))
+    check_rule(forward, (X,))
+    np.testing.assert_array_equal(cotan.jacrev(forward)(X), M)
+    np.testing.assert_array_equal(cotan.linear_transpose(forward, X)(np.ones(2))[0], M.sum(0))
+    np.testing.assert_allclose(cotan.hessian(lambda x: (forward(x) ** 2).sum())(X), 2 * M.T @ M)
+
+
+def test_ten_thousand_nested_calls():
+    add_one = cotan.external(lambda x: x + 1.0, jvp=lambda p, t: (add_one(*p), t[0]))
+
+    def chain(x):
+        for _ in range(10_000):
+            x = add_one(x)
+        return x
+
+    assert cotan.value_and_grad(chain)(0.0) == (10_000.0, 1.0)
+
+
+# ---- implicit --------------------------------------------------------------------------------------------------------------
+@cotan.implicit(lambda x, a, b: x**3 + a * x - b)
+def root(a, b):
+    return scipy.optimize.brentq(lambda x: x**3 + a * x - b, -10, 10, xtol=1e-14)
+
+
+def by_newton(a, b):
+    """The same root as traced arithmetic, differentiated through its steps."""
+    x = 1.0 + 0.0 * a
+    for _ in range(60):
+        x = x - (x**3 + a * x - b) / (3 * x**2 + a)
+    return x
+
+
+def test_a_solver_of_scipys_is_differentiated_to_third_order():
+    for derivative in (cotan.grad, cotan.jacfwd, cotan.hessian, lambda f: cotan.grad(cotan.grad(cotan.grad(f)))):
+        assert derivative(lambda a: root(a, 2.0))(1.3) == pytest.approx(float(derivative(lambda a: by_newton(a, 2.0))(1.3)), rel=1e-8)
+        assert derivative(lambda b: root(1.3, b))(2.0) == pytest.approx(float(derivative(lambda b: by_newton(1.3, b))(2.0)), rel=1e-8)
+    a = np.array([1.0, 2.0])
+    expected = [cotan.grad(by_newton, (0, 1))(v, 2.0) for v in a]
+    np.testing.assert_allclose(np.stack(cotan.vmap(cotan.grad(root, (0, 1)), in_axes=(0, None))(a, 2.0), 1), expected, rtol=1e-8)
+    assert cotan.jit(cotan.grad(root))(1.3, 2.0) == pytest.approx(float(cotan.grad(by_newton)(1.3, 2.0)))
+
+
+def test_systems_trees_and_closed_over_parameters():
+    a, b = np.array([[2.0, 1.0], [1.0, 3.0]]), np.array([1.0, 2.0])
+
+    def outer(scale):
+        @cotan.implicit(lambda x, p: {"r": scale * (p["A"] @ x["x"]) - p["b"]})
+        def solve(p):
+            return {"x": np.linalg.solve(p["A"], p["b"]) / 2.0}
+
+        return solve({"A": a, "b": b})["x"].sum()
+
+    # x = A^-1 b / scale at scale 2
+    assert cotan.grad(outer)(2.0) == pytest.approx(-np.linalg.solve(a, b).sum() / 4)
+
+    @cotan.implicit(lambda x, p: p["A"] @ x - p["b"])
+    def solve(p):
+        return np.linalg.solve(p["A"], p["b"])
+
+    check_rule(solve, ({"A": a, "b": b},))
+
+
+def test_a_minimum_by_its_gradient():
+    def loss(x, w):
+        return ((x - w) ** 2).sum() + 0.1 * (x**4).sum()
+
+    @cotan.implicit(lambda x, w: cotan.grad(loss)(x, w))
+    def minimum(w):
+        return scipy.optimize.minimize(lambda x: loss(x, w), np.zeros(3), jac=lambda x: cotan.grad(loss)(x, w), tol=1e-12).x
+
+    jac = cotan.jacrev(minimum)(X)
+    x = np.asarray(minimum(X))
+    np.testing.assert_allclose(jac, np.diag(2 / (2 + 1.2 * x**2)), rtol=1e-6, atol=1e-8)
+
+
+def test_a_solver_that_does_not_solve_warns():
+    @cotan.implicit(lambda x, a: x**2 - a)
+    def wrong(a):
+        return a
+
+    with pytest.warns(cotan.ResidualWarning, match="residual of"):
+        cotan.grad(wrong)(4.0)
+
+
+def test_as_many_equations_as_unknowns():
+    @cotan.implicit(lambda x, a: (x - a).sum())
+    def too_few(a):
+        return a
+
+    with pytest.raises(ArgumentError, match="the residual has 1 numbers, x has 3"):
+        cotan.jvp(too_few, (X,), (X,))
+
+
+def test_nonlinear_rules_of_external_functions_are_refused():
+    bad = cotan.external(np.sin, jvp=lambda p, t: (bad(*p), t[0] ** 2))
+    with pytest.raises(NonlinearTangentError):
+        cotan.grad(bad)(1.0)

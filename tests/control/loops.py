@@ -1,0 +1,148 @@
+"""The same programs on cotan's loops, on loops written in Python, and on JAX's: what the tests of control flow compare.
+
+A `Kit` is a namespace of loops, one with NumPy's names, and one of transformations. A case is a function of (kit, p): p is a vector of
+six, the result a vector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+import cotan
+import cotan.lax
+import cotan.numpy as cnp
+from cotan import tree
+
+
+@dataclass(frozen=True)
+class Kit:
+    lax: Any
+    np: Any
+    api: Any
+
+
+def python_scan(f, init, xs=None, length=None, reverse=False, unroll=1):
+    leaves, spec = tree.flatten(xs)
+    n = len(leaves[0]) if leaves else length
+    carry, rows = init, [None] * n
+    for i in reversed(range(n)) if reverse else range(n):
+        carry, rows[i] = f(carry, tree.unflatten(spec, [x[i] for x in leaves]))
+    if not rows:
+        _, y = f(init, tree.unflatten(spec, [np.zeros(x.shape[1:]) for x in leaves]))
+        return carry, tree.map(lambda v: np.zeros((0, *np.shape(v))), y)
+    return carry, tree.map(lambda *column: cnp.stack([cnp.asarray(c) for c in column]), *rows)
+
+
+def python_fori_loop(lower, upper, body, value):
+    for i in range(int(lower), int(upper)):
+        value = body(i, value)
+    return value
+
+
+def python_while_loop(going, body, value):
+    while going(value):
+        value = body(value)
+    return value
+
+
+def python_switch(index, branches, *operands):
+    return branches[min(max(int(index), 0), len(branches) - 1)](*operands)
+
+
+PYTHON_LOOPS = SimpleNamespace(
+    scan=python_scan,
+    map=lambda f, xs: python_scan(lambda c, x: (c, f(x)), None, xs)[1],
+    fori_loop=python_fori_loop,
+    while_loop=python_while_loop,
+    cond=lambda pred, yes, no, *operands: (yes if pred else no)(*operands),
+    switch=python_switch,
+)
+COTAN = Kit(cotan.lax, cnp, cotan)
+PYTHON = Kit(PYTHON_LOOPS, cnp, cotan)
+
+
+def jax_kit() -> Kit:
+    import jax
+    import jax.numpy as jnp
+
+    return Kit(jax.lax, jnp, jax)
+
+
+P = np.array([0.3, -0.7, 1.1, 0.45, -0.2, 0.8])
+D = np.array([1.0, -0.5, 0.25, 0.7, 2.0, -1.5])
+BATCH = np.stack([P, 0.6 * P + 0.1, P[::-1]])
+
+
+def jvp(api: Any, f: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda p: api.jvp(f, (p,), (D,))[1]
+
+
+def grad(api: Any, f: Callable[..., Any]) -> Callable[..., Any]:
+    return api.grad(lambda p: (f(p) * f(p)).sum())
+
+
+# name -> (transformation, whether it uses reverse mode)
+TRANSFORMATIONS: dict[str, tuple[Callable[[Any, Any], Any], bool]] = {
+    "value": (lambda api, f: f, False),
+    "jvp": (jvp, False),
+    "grad": (grad, True),
+    "jacfwd": (lambda api, f: api.jacfwd(f), False),
+    "jacrev": (lambda api, f: api.jacrev(f), True),
+    "hessian": (lambda api, f: api.hessian(f), True),
+    "forward_over_forward": (lambda api, f: api.jacfwd(api.jacfwd(f)), False),
+    "reverse_over_forward": (lambda api, f: api.jacrev(api.jacfwd(f)), True),
+    "reverse_over_reverse": (lambda api, f: api.jacrev(api.jacrev(f)), True),
+    "third_along_a_direction": (lambda api, f: jvp(api, api.hessian(f)), True),
+}
+
+
+def close(found: Any, expected: Any, rtol: float = 1e-9, atol: float = 1e-11) -> None:
+    a, b = tree.leaves(found), tree.leaves(expected)
+    assert len(a) == len(b)
+    for x, y in zip(a, b, strict=True):
+        assert np.shape(x) == np.shape(y), (np.shape(x), np.shape(y))
+        np.testing.assert_allclose(np.asarray(x), np.asarray(y), rtol=rtol, atol=atol)
+
+
+def compare_with_python(case: Callable[[Kit, Any], Any], name: str, way: str) -> None:
+    """One transformation of a case, in one of the ways that it may be combined with jit and vmap, against the loop in Python."""
+    transform, _ = TRANSFORMATIONS[name]
+
+    def f(p: Any) -> Any:
+        return case(COTAN, p)
+
+    def reference(p: Any) -> Any:
+        return transform(cotan, lambda q: case(PYTHON, q))(p)
+
+    expected = np.stack([np.asarray(reference(p)) for p in BATCH]) if "vmap" in way else reference(P)
+    found = {
+        "plain": lambda: transform(cotan, f)(P),
+        "jit_of": lambda: cotan.jit(transform(cotan, f))(P),
+        "of_jit": lambda: transform(cotan, cotan.jit(f))(P),
+        "vmap_of": lambda: cotan.vmap(transform(cotan, f))(BATCH),
+        "jit_of_vmap_of": lambda: cotan.jit(cotan.vmap(transform(cotan, f)))(BATCH),
+    }[way]()
+    close(found, expected)
+
+
+def compare_derivative_of_vmap(case: Callable[[Kit, Any], Any], mode: str) -> None:
+    """The Jacobian of a batched case is block diagonal, with the Jacobians of the examples in its blocks."""
+    found = np.asarray(getattr(cotan, mode)(cotan.vmap(lambda p: case(COTAN, p)))(BATCH))
+    n = len(BATCH)
+    for i in range(n):
+        for j in range(n):
+            block = np.asarray(cotan.jacrev(lambda q: case(PYTHON, q))(BATCH[i])) if i == j else np.zeros_like(found[i, :, j])
+            close(found[i, :, j], block)
+
+
+def compare_with_jax(case: Callable[[Kit, Any], Any], reverse: bool) -> None:
+    kit = jax_kit()
+    mine, theirs = (lambda p: case(COTAN, p)), (lambda p: case(kit, p))
+    for name in ("value", "jacfwd", "forward_over_forward", *(["jacrev"] if reverse else [])):
+        transform, _ = TRANSFORMATIONS[name]
+        close(transform(cotan, mine)(P), transform(kit.api, theirs)(P))

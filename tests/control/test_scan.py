@@ -1,0 +1,244 @@
+"""scan, map and fori_loop are the Python loops that they stand for, in value and in every derivative."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import cotan
+import cotan.numpy as cnp
+from cotan.lax import fori_loop, scan
+from cotan.lax import map as lax_map
+from cotan.testing import check_rule
+
+from .loops import TRANSFORMATIONS, close, compare_derivative_of_vmap, compare_with_jax, compare_with_python
+
+W = np.random.default_rng(0).normal(size=(2, 2))
+TABLE = np.array([0.5, -1.5, 2.0])
+
+
+# ---- cases ---------------------------------------------------------------------------------------------------------------
+def sine_recurrence(k, p):
+    c, ys = k.lax.scan(lambda c, x: (k.np.sin(c) * c + x, c * x), p[0], p[1:])
+    return k.np.concatenate([ys, k.np.stack([c])])
+
+
+def carry_is_a_tree(k, p):
+    def f(c, x):
+        return {"a": c["b"][0] * x, "b": (k.np.sin(c["a"]), c["b"][1] + c["a"])}, {"y": (c["a"] * x, None)}
+
+    c, ys = k.lax.scan(f, {"a": p[0], "b": (p[1], p[2:4])}, p)
+    return k.np.concatenate([ys["y"][0], k.np.stack([c["a"], c["b"][0]]), c["b"][1]])
+
+
+def carry_is_none(k, p):
+    c, ys = k.lax.scan(lambda c, x: (None, k.np.exp(x) * p[0]), None, p)
+    assert c is None
+    return ys
+
+
+def nothing_is_collected(k, p):
+    c, ys = k.lax.scan(lambda c, x: (c * x + p[1], None), p[0], p)
+    assert ys is None
+    return k.np.stack([c])
+
+
+def integer_and_bool_carries(k, p):
+    def f(c, x):
+        i, flag, v = c
+        return (i + 1, k.np.logical_not(flag), k.np.where(flag, v * x, v + i * x)), v * i
+
+    (i, flag, v), ys = k.lax.scan(f, (np.int64(2), np.bool_(True), p[0]), p)
+    return k.np.concatenate([ys, k.np.stack([v, i * 1.0, flag * 1.0])])
+
+
+def integers_scanned_beside_floats(k, p):
+    i = np.arange(6)
+    c, ys = k.lax.scan(lambda c, s: (c + s[1] ** (s[0] % 3), (s[0] * c, s[0])), p[0], (i, p))
+    return k.np.concatenate([ys[0], ys[1] * 1.0, k.np.stack([c])])
+
+
+def only_some_carries_are_active(k, p):
+    c, ys = k.lax.scan(lambda c, t: ((c[0] * t, c[1] * 1.1, c[2] + c[1]), c[2] * c[0]), (p[0], 0.7, 0.1), TABLE)
+    return k.np.concatenate([ys, k.np.stack([*c])])
+
+
+def carries_become_active_one_after_another(k, p):
+    def f(c, t):
+        a, b, d, e = c
+        return (a + t * k.np.sin(b), b * k.np.cos(d), d + k.np.sin(e) * t, e * p[0]), a
+
+    c, ys = k.lax.scan(f, (1.0, 0.5, 0.25, 0.3), k.np.array([0.5, 0.4, 0.3, 0.2, 0.1]))
+    return k.np.concatenate([ys, k.np.stack([*c])])
+
+
+def carries_change_places(k, p):
+    c, _ = k.lax.scan(lambda c, x: ((c[1], c[2], c[0] * x), None), (p[0], 2.0, p[1]), TABLE[:2])
+    return k.np.stack([*c])
+
+
+def zero_steps(k, p):
+    c, ys = k.lax.scan(lambda c, x: (c * x + p[1], c * c), p[0], p[:0])
+    return k.np.concatenate([ys, k.np.stack([c])])
+
+
+def length_without_xs(k, p):
+    c, ys = k.lax.scan(lambda c, _: (k.np.sin(c) * p[1:3], k.np.sum(c)), p[:2], None, length=4)
+    return k.np.concatenate([c, ys])
+
+
+def backwards(k, p):
+    c, ys = k.lax.scan(lambda c, x: (k.np.tanh(c) + x, c * x), p[0], p, reverse=True)
+    return k.np.concatenate([ys, k.np.stack([c])])
+
+
+def results_that_depend_on_nothing(k, p):
+    c, ys = k.lax.scan(lambda c, x: (c, (1.5, TABLE, x)), p[0], p[1:3])
+    return k.np.concatenate([ys[0], k.np.ravel(ys[1]), ys[2], k.np.stack([c])])
+
+
+def carry_is_thrown_away(k, p):
+    c, ys = k.lax.scan(lambda c, x: (x * x, c), p[0], p[1:])
+    return k.np.concatenate([ys, k.np.stack([c])])
+
+
+def closes_over_an_array(k, p):
+    c, _ = k.lax.scan(lambda c, x: (k.np.tanh(W @ c) + x, None), p[:2], k.np.reshape(p, (3, 2)))
+    return c
+
+
+def closes_over_what_is_differentiated(k, p):
+    w = k.np.outer(p[:2], p[2:4])
+    c, ys = k.lax.scan(lambda c, x: (k.np.tanh(w @ c) + k.np.cos(p[5]) * x, w @ c), np.ones(2), TABLE)
+    return k.np.concatenate([c, k.np.ravel(ys)])
+
+
+def matrices_are_multiplied(k, p):
+    m = k.np.reshape(p[:4], (2, 2))
+    c, ys = k.lax.scan(lambda c, x: (k.np.sin(c @ m) * x, c @ m), np.eye(2), p[4:])
+    return k.np.concatenate([k.np.ravel(c), k.np.ravel(ys)])
+
+
+def scan_in_scan(k, p):
+    def outer(c, x):
+        inner, ys = k.lax.scan(lambda d, z: (d * z + k.np.sin(x), d * c), c, p[:3])
+        return inner, k.np.sum(ys)
+
+    c, ys = k.lax.scan(outer, p[5], p[3:])
+    return k.np.concatenate([ys, k.np.stack([c])])
+
+
+def map_over_a_tree(k, p):
+    return k.lax.map(lambda v: k.np.sin(v[0]) * v[1][0] + v[1][1], (p[:3], k.np.reshape(p, (3, 2))))
+
+
+def for_loop(k, p):
+    return k.lax.fori_loop(1, 5, lambda i, v: k.np.sin(v * i) + p, p * 2.0)
+
+
+def for_loop_that_does_not_run(k, p):
+    return k.lax.fori_loop(3, 1, lambda i, v: v * i, p * p)
+
+
+def for_loop_that_reads_and_writes_elements(k, p):
+    return k.lax.fori_loop(1, 6, lambda i, v: v.at[i].set(v[i - 1] * v[i] + i), k.np.sin(p))
+
+
+def derivative_inside_the_body(k, p):
+    c, ys = k.lax.scan(lambda c, x: (c + x, k.api.grad(lambda v: k.np.sin(v * x) * c)(c)), p[0], p)
+    return k.np.concatenate([ys, k.np.stack([c])])
+
+
+def vmap_inside_the_body(k, p):
+    c, _ = k.lax.scan(lambda c, x: (k.api.vmap(lambda v: k.np.sin(v) * x)(c), None), p, TABLE)
+    return c
+
+
+def jit_inside_the_body(k, p):
+    g = k.api.jit(lambda c, x: k.np.sin(c) * x + p[0])
+    return k.lax.scan(lambda c, x: (g(c, x), c * c), p[1], p)[1]
+
+
+def checkpoint_inside_the_body(k, p):
+    g = k.api.checkpoint(lambda c, x: k.np.sin(k.np.sin(c) * x))
+    return k.lax.scan(lambda c, x: (g(c, x) + p[0], c), p[1], p)[1]
+
+
+def custom_jvp_inside_the_body(k, p):
+    @k.api.custom_jvp
+    def g(c, x):
+        return k.np.sin(c) * x
+
+    @g.defjvp
+    def rule(primals, tangents):
+        (c, x), (dc, dx) = primals, tangents
+        return k.np.sin(c) * x, k.np.cos(c) * x * dc + k.np.sin(c) * dx
+
+    return k.lax.scan(lambda c, x: (g(c, x) + x, g(c, p[0])), p[1], p)[1]
+
+
+def body_that_gives_back_its_arguments(k, p):
+    c, ys = k.lax.scan(lambda c, x: (c, (c, x, c)), p[:2], p)
+    return k.np.concatenate([c, *map(k.np.ravel, ys)])
+
+
+def sorted_and_cumulated(k, p):
+    return k.lax.scan(lambda c, x: (k.np.cumsum(k.np.sort(c)) * 0.5 + x, k.np.max(c)), p[:3], p)[1]
+
+
+def select_protects_from_infinite_derivatives(k, p):
+    return k.lax.scan(lambda c, x: (k.np.where(x > 0, k.np.sqrt(k.np.where(x > 0, x, 1.0)), c), c), p[0], p)[1]
+
+
+CASES = [
+    sine_recurrence,
+    carry_is_a_tree,
+    carry_is_none,
+    nothing_is_collected,
+    integer_and_bool_carries,
+    integers_scanned_beside_floats,
+    only_some_carries_are_active,
+    carries_become_active_one_after_another,
+    carries_change_places,
+    zero_steps,
+    length_without_xs,
+    backwards,
+    results_that_depend_on_nothing,
+    carry_is_thrown_away,
+    closes_over_an_array,
+    closes_over_what_is_differentiated,
+    matrices_are_multiplied,
+    scan_in_scan,
+    map_over_a_tree,
+    for_loop,
+    for_loop_that_does_not_run,
+    for_loop_that_reads_and_writes_elements,
+    derivative_inside_the_body,
+    vmap_inside_the_body,
+    jit_inside_the_body,
+    checkpoint_inside_the_body,
+    custom_jvp_inside_the_body,
+    body_that_gives_back_its_arguments,
+    sorted_and_cumulated,
+    select_protects_from_infinite_derivatives,
+]
+every_case = pytest.mark.parametrize("case", CASES, ids=lambda f: f.__name__)
+
+
+@every_case
+@pytest.mark.parametrize("way", ["plain", "jit_of", "of_jit", "vmap_of", "jit_of_vmap_of"])
+@pytest.mark.parametrize("name", TRANSFORMATIONS)
+def test_scan_equals_the_loop_in_python(case, name, way):
+    compare_with_python(case, name, way)
+
+
+@every_case
+@pytest.mark.parametrize("mode", ["jacfwd", "jacrev"])
+def test_derivative_of_a_batched_scan_is_block_diagonal(case, mode):
+    compare_derivative_of_vmap(case, mode)
+
+
+@pytest.mark.peers
+@every_case
+def test_scan_equals_jax(case):
+    compare_with_jax(case, reverse=True)
