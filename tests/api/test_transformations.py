@@ -112,6 +112,24 @@ def test_results_are_arrays_that_own_their_memory():
     assert g.at[1].set(7.0)[1] == 7.0
 
 
+def test_results_share_no_memory_with_arguments():
+    x, t = np.ones(3), np.full(3, 2.0)
+    same = lambda v: v  # noqa: E731
+    results = [
+        cotan.jit(same)(x),
+        *cotan.jvp(same, (x,), (t,)),
+        cotan.vmap(same)(x),
+        cotan.vjp(same, x)[0],
+        cotan.vjp(same, x)[1](t)[0],
+        cotan.linearize(same, x)[1](t),
+        *cotan.jit(lambda v: (v, v[::-1]))(x),
+    ]
+    for y in results:
+        y[:] = 7.0
+    np.testing.assert_array_equal(x, np.ones(3))
+    np.testing.assert_array_equal(t, np.full(3, 2.0))
+
+
 def test_a_pullback_does_not_change_when_its_arguments_do():
     x = np.array([1.0, 2.0, 3.0])
     y, pull = cotan.vjp(lambda x: cnp.exp(x) * x, x)

@@ -86,15 +86,16 @@ def grad(api: Any, f: Callable[..., Any]) -> Callable[..., Any]:
     return api.grad(lambda p: (f(p) * f(p)).sum())
 
 
-# name -> (transformation, whether it uses reverse mode)
+# name -> (transformation, whether it linearizes, as all but jvp do)
 TRANSFORMATIONS: dict[str, tuple[Callable[[Any, Any], Any], bool]] = {
     "value": (lambda api, f: f, False),
     "jvp": (jvp, False),
+    "jvp_of_jvp": (lambda api, f: jvp(api, jvp(api, f)), False),
     "grad": (grad, True),
-    "jacfwd": (lambda api, f: api.jacfwd(f), False),
+    "jacfwd": (lambda api, f: api.jacfwd(f), True),
     "jacrev": (lambda api, f: api.jacrev(f), True),
     "hessian": (lambda api, f: api.hessian(f), True),
-    "forward_over_forward": (lambda api, f: api.jacfwd(api.jacfwd(f)), False),
+    "forward_over_forward": (lambda api, f: api.jacfwd(api.jacfwd(f)), True),
     "reverse_over_forward": (lambda api, f: api.jacrev(api.jacfwd(f)), True),
     "reverse_over_reverse": (lambda api, f: api.jacrev(api.jacrev(f)), True),
     "third_along_a_direction": (lambda api, f: jvp(api, api.hessian(f)), True),
@@ -102,7 +103,7 @@ TRANSFORMATIONS: dict[str, tuple[Callable[[Any, Any], Any], bool]] = {
 
 
 def close(found: Any, expected: Any, rtol: float = 1e-9, atol: float = 1e-11) -> None:
-    a, b = tree.leaves(found), tree.leaves(expected)
+    a, b = tree.leaves(found), tree.leaves(np.array(expected) if isinstance(expected, list) else expected)
     assert len(a) == len(b)
     for x, y in zip(a, b, strict=True):
         assert np.shape(x) == np.shape(y), (np.shape(x), np.shape(y))

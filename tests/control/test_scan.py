@@ -242,3 +242,138 @@ def test_derivative_of_a_batched_scan_is_block_diagonal(case, mode):
 @every_case
 def test_scan_equals_jax(case):
     compare_with_jax(case, reverse=True)
+
+
+# ---- types, lengths, memory -------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("dtype", [np.float32, np.complex64, np.complex128])
+def test_dtypes_are_kept(dtype):
+    x = np.array([0.5, 0.25, 2.0], dtype)
+
+    def f(c, xs):
+        return scan(lambda c, x: (c * x + x, c), c, xs)
+
+    for way in (f, cotan.jit(f), lambda c, xs: cotan.jvp(f, (c, xs), (c, xs))[1], lambda c, xs: cotan.vjp(f, c, xs)[1]((c, xs))):
+        assert [v.dtype for v in way(x[0], x)] == [dtype, dtype]
+
+
+def test_a_complex_scan_has_its_holomorphic_derivative():
+    z = 0.3 + 0.4j
+    f = cotan.grad(lambda z: scan(lambda c, _: (c * z, None), z, None, length=3)[0], holomorphic=True)
+    close(f(z), 4 * z**3, rtol=1e-12)
+    close(cotan.jit(f)(z), 4 * z**3, rtol=1e-12)
+
+
+def test_a_complex_scan_passes_every_check_of_its_derivatives():
+    x = np.array([0.3 + 0.2j, -0.5j, 1.0 + 0j])
+    assert check_rule(lambda c, x: scan(lambda c, x: (c * x + x, cnp.abs(c + 1.5)), c, x), (0.4 - 0.7j, x)).ok
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_ys_keep_their_places(reverse):
+    c, ys = scan(lambda c, x: (c + x, c), 0, np.arange(4), reverse=reverse)
+    staged = cotan.jit(lambda x: scan(lambda c, x: (c + x, c), 0, x, reverse=reverse))(np.arange(4))
+    assert int(c) == int(staged[0]) == 6
+    assert ys.tolist() == staged[1].tolist() == ([6, 5, 3, 0] if reverse else [0, 0, 1, 3])
+
+
+def test_zero_steps_leave_the_carry_and_give_empty_ys():
+    for way in (lambda f: f, cotan.jit):
+        c, ys = way(lambda x: scan(lambda c, x: (c * 2, (c * x, 1)), 3.0, x))(np.zeros((0, 2)))
+        assert float(c) == 3.0
+        assert ys[0].shape == (0, 2)
+        assert ys[1].shape == (0,)
+    close(cotan.grad(lambda c: scan(lambda c, x: (c * 2, None), c, np.zeros(0))[0])(3.0), 1.0)
+
+
+@pytest.mark.parametrize("axes", [(0, None), (None, 0), (0, 0)])
+def test_what_is_batched_may_be_the_carry_or_xs_or_both(axes):
+    rng = np.random.default_rng(1)
+    c = rng.normal(size=(3, 2) if axes[0] == 0 else 2)
+    xs = rng.normal(size=(3, 4) if axes[1] == 0 else 4)
+
+    def f(c, xs):
+        (c, n), ys = scan(lambda s, x: ((cnp.sin(s[0]) * x, s[1] + 1), s[0].sum()), (c, 0), xs)
+        return c, n, ys
+
+    found = cotan.vmap(f, in_axes=axes)(c, xs)
+    for i in range(3):
+        expected = f(c[i] if axes[0] == 0 else c, xs[i] if axes[1] == 0 else xs)
+        close(cotan.tree.map(lambda v, i=i: np.asarray(v)[i], found), expected)
+
+
+def test_a_carry_is_batched_if_something_batched_reaches_it_in_a_later_step():
+    def f(w):
+        return scan(lambda s, _: ((s[1], s[2], s[2] * w), s[0]), (1.0, 2.0, 3.0), None, length=4)
+
+    w = np.array([0.5, 2.0])
+    (a, b, d), ys = cotan.vmap(f)(w)
+    for i in range(2):
+        close(((a[i], b[i], d[i]), ys[i]), f(w[i]))
+
+
+@pytest.mark.parametrize("way", [lambda f: f, cotan.jit, cotan.grad, lambda f: lambda x: cotan.vmap(f)(x[None])], ids=["eager", "jit", "grad", "vmap"])
+def test_a_body_that_works_in_place_is_the_same_everywhere(way):
+    def body(c, x):
+        c += x
+        return c, c
+
+    def f(c):
+        return scan(body, c, np.ones((3, 2)))[1].sum()
+
+    start = np.array([1.0, 2.0])
+    found = way(f)(start)
+    assert start.tolist() == [1.0, 2.0]
+    assert np.ravel(found).tolist() == ([3.0, 3.0] if np.shape(found) == (2,) else [21.0])
+
+
+def test_the_body_of_an_eager_loop_has_arrays_with_at():
+    c, _ = scan(lambda c, x: (c.at[0].add(x.at[1].set(0.0).sum()), None), np.zeros(2), np.ones((3, 2)))
+    assert c.tolist() == [3.0, 0.0]
+    assert fori_loop(0, 2, lambda i, v: v.at[i].set(i + 5.0), np.zeros(2)).tolist() == [5.0, 6.0]
+
+
+def test_tracers_of_every_outer_transformation_may_be_closed_over():
+    def f(a):
+        def g(b):
+            return cotan.jit(lambda d: scan(lambda c, x: (c * x * a + b * d, None), a * b, np.array([0.5, 2.0]))[0])(b + 1.0)
+
+        return cotan.vmap(cotan.grad(g))(np.array([0.3, 0.6])).sum()
+
+    def reference(a):
+        return sum(cotan.grad(lambda b: a**3 * b + 2 * a * b * (b + 1) + b * (b + 1))(b) for b in (0.3, 0.6))
+
+    close(cotan.grad(f)(0.7), cotan.grad(reference)(0.7))
+    close(cotan.jit(cotan.hessian(f))(0.7), cotan.hessian(reference)(0.7))
+
+
+def test_linear_transpose_of_a_scan_runs_it_backwards():
+    def f(x):
+        c, ys = scan(lambda c, v: (0.5 * c + v, c - v), x[0], x)
+        return cnp.concatenate([ys, cnp.stack([c])])
+
+    matrix = np.stack([np.asarray(f(e)) for e in np.eye(4)], axis=1)
+    bar = np.arange(5.0) - 1.0
+    close(cotan.linear_transpose(f, np.zeros(4))(bar)[0], matrix.T @ bar)
+    close(cotan.jit(lambda bar: cotan.linear_transpose(f, np.zeros(4))(bar)[0])(bar), matrix.T @ bar)
+
+
+def test_custom_vjp_in_the_body_keeps_its_rule():
+    @cotan.custom_vjp
+    def clipped(x):
+        return x
+
+    clipped.defvjp(lambda x: (x, None), lambda residuals, bar: (cnp.clip(bar, -1.0, 1.0),))
+    df = cotan.grad(lambda x: scan(lambda c, _: (3.0 * clipped(c), None), x, None, length=3)[0])
+    assert float(df(2.0)) == 1.0
+    assert float(cotan.jit(df)(2.0)) == 1.0
+
+
+def test_map_and_unroll_and_keyword_arguments_are_those_of_jax():
+    assert lax_map(lambda x: x * x, np.arange(3)).tolist() == [0, 1, 4]
+    c, ys = scan(f=lambda c, x: (c + x, c), init=0, xs=np.arange(3), length=3, reverse=False, unroll=True)
+    assert (int(c), ys.tolist()) == (3, [0, 0, 1])
+
+
+@pytest.mark.parametrize("function", [lambda x: sum(c for c in scan(lambda s, x: ((s[0] * x, cnp.sin(s[1]) + s[0]), None), (1.0, 0.2), x)[0])])
+def test_scan_passes_every_check_of_its_derivatives(function):
+    assert check_rule(function, (np.array([0.3, 0.7, -0.4]),)).ok

@@ -76,12 +76,14 @@ CASES = [
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda f: f.__name__)
 
 
+WAYS = ["plain", "of_jit", "jit_of", "vmap_of", "jit_of_vmap_of"]
+# Inside jit the number of steps is not known, so that only forward mode works there.
+PAIRS = [(name, way) for name, (_, linearizes) in TRANSFORMATIONS.items() for way in WAYS if not (linearizes and "jit" in way)]
+
+
 @every_case
-@pytest.mark.parametrize("way", ["plain", "of_jit", "jit_of", "vmap_of", "jit_of_vmap_of"])
-@pytest.mark.parametrize("name", TRANSFORMATIONS)
+@pytest.mark.parametrize(("name", "way"), PAIRS)
 def test_while_equals_the_loop_in_python(case, name, way):
-    if TRANSFORMATIONS[name][1] and "jit" in way:
-        pytest.skip("the number of steps is not known inside jit")
     compare_with_python(case, name, way)
 
 
@@ -187,7 +189,7 @@ def test_custom_vjp_in_the_body_keeps_its_rule():
         return x
 
     clipped.defvjp(lambda x: (x, None), lambda residuals, bar: (cnp.clip(bar, -1.0, 1.0),))
-    assert float(cotan.grad(lambda x: while_loop(lambda v: v < 10.0, lambda v: clipped(v) * 3.0, x))(2.0)) == 3.0
+    assert float(cotan.grad(lambda x: while_loop(lambda v: v < 10.0, lambda v: clipped(v) * 3.0, x))(2.0)) == 1.0
 
 
 def test_the_caller_s_array_is_not_changed_by_a_body_that_works_in_place():

@@ -110,7 +110,7 @@ class Jitted:
                 self.hits += 1
                 with quiet():
                     outs: Sequence[Any] = known.run([*known.constants, *args])
-                return to_array(outs[0]) if known.single else tree.unflatten(known.out_spec, map(to_array, outs))
+                return to_array(outs[0], args) if known.single else tree.unflatten(known.out_spec, [to_array(y, args) for y in outs])
         return self.call_tree(args, kwargs)
 
     def call_tree(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -126,7 +126,7 @@ class Jitted:
                 self.flat_cache[tuple(map(type_of, args))] = FlatStaged(run, staged.constants, len(args), single, staged.out_spec)
             with quiet():
                 outs: Sequence[Any] = run(operands)
-            return tree.unflatten(staged.out_spec, map(to_array, outs))
+            return tree.unflatten(staged.out_spec, [to_array(y, operands) for y in outs])
         return tree.unflatten(staged.out_spec, Call(staged.program)(*operands))
 
     def staged(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Staged, list[Any]]:

@@ -67,7 +67,8 @@ def jvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]
     with quiet():
         outs, douts = jvp_flat(call, call.leaves, dx, verb="jvp", of=fun)
     douts = [zeros(tangent_type(y)) if dy is None else dy for y, dy in zip(outs, douts, strict=True)]
-    out, dout = call.rebuild_output(list(map(to_array, outs))), call.rebuild_output(list(map(to_array, douts)))
+    given = [*call.leaves, *dx]
+    out, dout = (call.rebuild_output([to_array(y, given) for y in ys]) for ys in (outs, douts))
     return (out, dout, strip(call.aux)) if has_aux else (out, dout)
 
 
@@ -93,7 +94,7 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> 
         dx = [t for t in tangent_leaves("linearize", call, tangents) if t is not None]
         with quiet():
             douts = replay_tape(tape.equations, inputs, dx, outputs)
-        return call.rebuild_output([to_array(zeros(t) if dy is None else dy) for dy, t in zip(douts, types, strict=True)])
+        return call.rebuild_output([to_array(zeros(t) if dy is None else dy, dx) for dy, t in zip(douts, types, strict=True)])
 
     out = call.rebuild_output([to_array(private_copy(y)) for y in outs])
     return (out, f_jvp, strip(call.aux)) if has_aux else (out, f_jvp)
@@ -121,10 +122,9 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
 
     @boundary
     def f_vjp(y_bar: Any) -> Any:
+        bars = cotangent_leaves("vjp", call, y_bar, pulled.types)
         with quiet():
-            return call.rebuild_inputs(
-                [x if x is None else to_array(x) for x in pulled(cotangent_leaves("vjp", call, y_bar, pulled.types))]
-            )
+            return call.rebuild_inputs([x if x is None else to_array(x, bars) for x in pulled(bars)])
 
     out = call.rebuild_output([to_array(private_copy(y)) for y in pulled.outs])
     return (out, f_vjp, strip(call.aux)) if has_aux else (out, f_vjp)

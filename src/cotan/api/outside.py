@@ -144,7 +144,7 @@ def implicit(residual: Callable[..., Any], *, tolerance: float = 1e-6) -> Callab
 
     Args:
         residual: a traceable function of x (a tree) and the params, with as many equations as x has numbers.
-        tolerance: a `ResidualWarning` is given where the residual at the solution exceeds it, relative to 1 + |x|.
+        tolerance: a `ResidualWarning` is given where the residual at the solution exceeds it, relative to one plus the largest number in x.
 
     Returns:
         a decorator for a solver: a function of trees of arrays that returns x.

@@ -74,7 +74,7 @@ def vmap(fun: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0, *, axis
                 place(y, flag, a, size, name)
                 for y, flag, a, name in zip(outs, flags, wanted, tree.leaf_names(out_spec, "output"), strict=True)
             ]
-        return tree.unflatten(out_spec, [to_array(y) for y in placed])
+        return tree.unflatten(out_spec, [to_array(y, leaves) for y in placed])
 
     return batched_function
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import compress
 from typing import Any, ClassVar
 
 from ..core.op import Op
+from ..core.program import Program, evaluate
+from ..core.staging import stage_flat
+from ..transforms.jvp import jvp_flat
 from ..transforms.linearize import linearize_flat, replay
 
-__all__ = ["ControlOp", "filled", "linearize_function"]
+__all__ = ["ControlOp", "active_outputs", "filled", "linearize_function"]
 
 
 class ControlOp(Op):
@@ -31,6 +35,20 @@ def linearize_function(
     """``linearize`` of an op that is a computation of other ops: its values, and its tangents by replaying what was recorded."""
     outs, tape, inputs, outputs = linearize_flat(function, primals, active)
     return outs, lambda *tangents: replay(tape.equations, inputs, tangents, outputs)
+
+
+def active_outputs(program: Program, active: Sequence[bool]) -> list[bool]:
+    """Which outputs of ``program`` have a tangent in forward mode if these inputs have one."""
+    found: list[bool] = []
+    count = len(program.inputs)
+
+    def run(*values: Any) -> list[Any]:
+        _, douts = jvp_flat(lambda *x: evaluate(program, *x, rule="jvp"), values[:count], filled(values[count:], active))
+        found.extend(dy is not None for dy in douts)
+        return []
+
+    stage_flat(run, [*program.input_types, *compress(program.input_types, active)])
+    return found
 
 
 def filled(values: Sequence[Any], flags: Sequence[bool]) -> list[Any | None]:

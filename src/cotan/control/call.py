@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
+from itertools import compress
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -23,6 +24,7 @@ from ..core.staging import stage_flat
 from ..core.types import ArrayType
 from ..engines import numpy as engine
 from ..transforms.batch import batch_program
+from ..transforms.jvp import jvp_flat
 from ..transforms.linearize import linearize_program
 from ..transforms.transpose import transpose_program_rule
 from .base import ControlOp, filled
@@ -61,6 +63,27 @@ class Call(ControlOp):
 
     def expand(self, *operands: Any) -> Sequence[Any]:
         return evaluate(self.program, *operands)
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any]:
+        active = tuple(t is not None for t in tangents)
+
+        def make() -> tuple[Program, list[bool]]:
+            out_active: list[bool] = []
+            count = len(active)
+
+            def run(*values: Any) -> list[Any]:
+                tangents = filled(values[count:], active)
+                outs, douts = jvp_flat(lambda *x: evaluate(self.program, *x, rule="jvp"), values[:count], tangents)
+                out_active.extend(dy is not None for dy in douts)
+                return [*outs, *[dy for dy in douts if dy is not None]]
+
+            types = [*self.program.input_types, *compress(self.program.input_types, active)]
+            program, constants = stage_flat(run, types, name=f"{self.program.name}_jvp")
+            return replace(program, constants=tuple(constants)), out_active
+
+        program, out_active = derived_program(self.program, ("jvp", active), make)
+        results = Call(program)(*program.constants, *primals, *[t for t in tangents if t is not None])
+        return results[: len(out_active)], filled(results[len(out_active) :], out_active)
 
     def linearize(self, primals: Sequence[Any], active: Sequence[bool]) -> tuple[Any, Any]:  # type: ignore[override]
         flags = tuple(active)

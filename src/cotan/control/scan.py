@@ -27,7 +27,7 @@ from ..transforms.batch import batch_flat
 from ..transforms.jvp import jvp_flat
 from ..transforms.linearize import linearize_program
 from ..transforms.transpose import transpose_program_rule
-from .base import ControlOp, filled
+from .base import ControlOp, active_outputs, filled
 from .call import derived_program
 from .residuals import ResidualPlan, plan_residuals
 
@@ -116,9 +116,9 @@ class Scan(ControlOp):
     # ---- forward ------------------------------------------------------------------------------------------------------
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any]:
         """One scan that carries the values and their tangents: nothing is stored."""
-        derivative = self.derivative([t is not None for t in tangents])
-        active = derivative.active
-        body = derived_program(self.body, ("jvp", *map(tuple, active)), lambda: self.jvp_body(derivative))
+        given = tuple(t is not None for t in tangents)
+        active, y_active = derived_program(self.body, ("reached", self.constants, self.carry, given), lambda: self.reached(given))
+        body = derived_program(self.body, ("jvp", *map(tuple, active)), lambda: self.jvp_body(active, y_active))
         x = self.cut(primals)
         dx = self.cut([zeros(type_of(p)) if t is None else t for p, t in zip(primals, tangents, strict=True)])
         moved = [list(compress(d, f)) for d, f in zip(dx, active, strict=True)]
@@ -127,11 +127,20 @@ class Scan(ControlOp):
         results = loop(*body.constants, *x.constants, *moved[0], *x.carry, *moved[1], *x.xs, *moved[2])
         ends, ys = results[: self.carry + n_carry], results[self.carry + n_carry :]
         outs = [*ends[: self.carry], *ys[:n_y]]
-        return outs, [*filled(ends[self.carry :], active.carry), *filled(ys[n_y:], derivative.y_active())]
+        return outs, [*filled(ends[self.carry :], active.carry), *filled(ys[n_y:], y_active)]
 
-    def jvp_body(self, derivative: Derivative) -> Program:
+    def reached(self, active: Sequence[bool]) -> tuple[Parts, list[bool]]:
+        """The operands that have a tangent in some step, and which ys have one."""
+        flags = self.cut(active)
+        while True:
+            out_active = active_outputs(self.body, [*flags.constants, *flags.carry, *flags.xs])
+            carry = [a or b for a, b in zip(flags.carry, out_active, strict=False)]
+            if carry == flags.carry:
+                return flags, out_active[self.carry :]
+            flags = flags._replace(carry=carry)
+
+    def jvp_body(self, active: Parts, y_active: Sequence[bool]) -> Program:
         """One step of values and tangents: (constants, t_constants; carry, t_carry; x, t_x) -> (carry, t_carry; y, t_y)."""
-        active = derivative.active
 
         def step(*values: Any) -> list[Any]:
             it = iter(values)
@@ -140,7 +149,7 @@ class Scan(ControlOp):
                 x += take(it, len(flags))
                 dx += filled(take(it, sum(flags)), flags)
             outs, douts = jvp_flat(lambda *v: evaluate(self.body, *v, rule="jvp"), x, dx)
-            wanted = [*active.carry, *derivative.y_active()]
+            wanted = [*active.carry, *y_active]
             douts = [zeros(type_of(y)) if dy is None and w else dy for y, dy, w in zip(outs, douts, wanted, strict=True)]
             n = self.carry
             return [*outs[:n], *compress(douts[:n], active.carry), *outs[n:], *compress(douts[n:], wanted[n:])]

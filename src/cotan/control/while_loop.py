@@ -29,8 +29,7 @@ from ..ops.logic import select
 from ..ops.reduction import ReduceOr
 from ..transforms.batch import BatchTrace, batch_flat
 from ..transforms.jvp import jvp_flat
-from ..transforms.linearize import linearize_program
-from .base import ControlOp, filled
+from .base import ControlOp, active_outputs, filled
 from .call import derived_program
 from .scan import Scan, take
 
@@ -66,8 +65,7 @@ class While(ControlOp):
         """The operands that have a tangent in some step."""
         flags = list(active)
         while True:
-            out_active = linearize_program(self.body, tuple(flags))[2]
-            carry = [a or b for a, b in zip(flags[self.constants :], out_active, strict=True)]
+            carry = [a or b for a, b in zip(flags[self.constants :], active_outputs(self.body, flags), strict=True)]
             if carry == flags[self.constants :]:
                 return tuple(flags)
             flags[self.constants :] = carry

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -36,9 +37,15 @@ class Array(np.ndarray[Any, np.dtype[Any]]):
 TYPE_READERS[Array] = TYPE_READERS[np.ndarray]
 
 
-def to_array(x: Any) -> Any:
-    """A result on its way to the user: an Array; a tracer as it is. A result that only views other memory is copied."""
+def to_array(x: Any, given: Sequence[Any] = ()) -> Any:
+    """A result on its way to the user: an Array of its own memory; a tracer as it is.
+
+    What only views other memory is copied, and so is what is one of the arrays ``given`` in.
+    """
     kind = type(x)
+    for other in given:
+        if x is other and kind is np.ndarray:
+            return x.copy().view(Array)
     if kind is np.ndarray:
         return x.view(Array) if x.base is None and x.flags.writeable else x.copy().view(Array)
     return x if kind is Tracer or kind is Array else np.array(x).view(Array)
