@@ -195,7 +195,9 @@ def test_a_linear_function_through_cond_is_transposed(flag):
     matrix = 3 * np.eye(3) if flag else np.tril(np.ones((3, 3)))
     bar = np.array([1.0, -2.0, 0.5])
     close(cotan.linear_transpose(f, np.zeros(3))(bar)[0], matrix.T @ bar)
-    staged = cotan.jit(lambda flag, bar: cotan.linear_transpose(lambda x: cond(flag, lambda v: 3.0 * v, cnp.cumsum, x), np.zeros(3))(bar)[0])
+    staged = cotan.jit(
+        lambda flag, bar: cotan.linear_transpose(lambda x: cond(flag, lambda v: 3.0 * v, cnp.cumsum, x), np.zeros(3))(bar)[0]
+    )
     close(staged(flag, bar), matrix.T @ bar)
 
 
@@ -212,7 +214,10 @@ def test_dtypes_are_kept(dtype):
     x = np.array([1.0, 2.0], dtype)
     out = cotan.jit(lambda flag, v: cond(flag, lambda v: v * v, lambda v: v * 2, v))(True, x)
     assert out.dtype == dtype
-    assert cotan.jit(lambda flag, v: cotan.jvp(lambda v: cond(flag, lambda v: v * v, lambda v: v * 2, v), (v,), (v,))[1])(True, x).dtype == dtype
+    assert (
+        cotan.jit(lambda flag, v: cotan.jvp(lambda v: cond(flag, lambda v: v * v, lambda v: v * 2, v), (v,), (v,))[1])(True, x).dtype
+        == dtype
+    )
 
 
 def test_a_complex_branch_has_its_holomorphic_derivative():

@@ -277,8 +277,11 @@ def test_ys_keep_their_places(reverse):
 
 
 def test_zero_steps_leave_the_carry_and_give_empty_ys():
-    for way in (lambda f: f, cotan.jit):
-        c, ys = way(lambda x: scan(lambda c, x: (c * 2, (c * x, 1)), 3.0, x))(np.zeros((0, 2)))
+    def f(x):
+        return scan(lambda c, x: (c * 2, (c * x, 1)), 3.0, x)
+
+    for way in (f, cotan.jit(f)):
+        c, ys = way(np.zeros((0, 2)))
         assert float(c) == 3.0
         assert ys[0].shape == (0, 2)
         assert ys[1].shape == (0,)
@@ -311,7 +314,10 @@ def test_a_carry_is_batched_if_something_batched_reaches_it_in_a_later_step():
         close(((a[i], b[i], d[i]), ys[i]), f(w[i]))
 
 
-@pytest.mark.parametrize("way", [lambda f: f, cotan.jit, cotan.grad, lambda f: lambda x: cotan.vmap(f)(x[None])], ids=["eager", "jit", "grad", "vmap"])
+WAYS = {"eager": lambda f: f, "jit": cotan.jit, "grad": cotan.grad, "vmap": lambda f: lambda x: cotan.vmap(f)(x[None])}
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 def test_a_body_that_works_in_place_is_the_same_everywhere(way):
     def body(c, x):
         c += x
@@ -374,6 +380,16 @@ def test_map_and_unroll_and_keyword_arguments_are_those_of_jax():
     assert (int(c), ys.tolist()) == (3, [0, 0, 1])
 
 
-@pytest.mark.parametrize("function", [lambda x: sum(c for c in scan(lambda s, x: ((s[0] * x, cnp.sin(s[1]) + s[0]), None), (1.0, 0.2), x)[0])])
-def test_scan_passes_every_check_of_its_derivatives(function):
-    assert check_rule(function, (np.array([0.3, 0.7, -0.4]),)).ok
+def test_scan_passes_every_check_of_its_derivatives():
+    def f(x):
+        return sum(scan(lambda s, x: ((s[0] * x, cnp.sin(s[1]) + s[0]), None), (1.0, 0.2), x)[0])
+
+    assert check_rule(f, (np.array([0.3, 0.7, -0.4]),)).ok
+
+
+def test_a_python_scalar_as_the_first_carry_gives_one_dtype_eagerly_and_traced():
+    def f(x):
+        return scan(lambda c, x: (c + x, c), 0.0, x)
+
+    x = np.ones(3, np.float32)
+    assert [v.dtype for v in f(x)] == [v.dtype for v in cotan.jit(f)(x)] == [np.float64, np.float64]

@@ -30,7 +30,12 @@ def newton_square_root(k, p):
 
 def tree_with_counter_and_flag(k, p):
     def step(s):
-        return {"i": s["i"] + 1, "done": k.np.logical_or(s["i"] > 3, s["v"][0] > 1.5), "v": k.np.exp(0.3 * s["v"]) + p[1], "w": (s["w"][0] * p[2], s["w"][1])}
+        return {
+            "i": s["i"] + 1,
+            "done": k.np.logical_or(s["i"] > 3, s["v"][0] > 1.5),
+            "v": k.np.exp(0.3 * s["v"]) + p[1],
+            "w": (s["w"][0] * p[2], s["w"][1]),
+        }
 
     s = k.lax.while_loop(lambda s: k.np.logical_not(s["done"]), step, {"i": 0, "done": False, "v": p + 1.0, "w": (p[3], 2.0)})
     return k.np.concatenate([s["v"], k.np.stack([s["w"][0], s["w"][1] * 1.0, s["i"] * 1.0])])
@@ -104,7 +109,9 @@ def doubling(x):
     return while_loop(lambda v: v < 10.0, lambda v: v * x, x)
 
 
-@pytest.mark.parametrize("make", [lambda: cotan.jit(cotan.grad(doubling)), lambda: cotan.grad(cotan.jit(doubling))], ids=["jit_of", "of_jit"])
+@pytest.mark.parametrize(
+    "make", [lambda: cotan.jit(cotan.grad(doubling)), lambda: cotan.grad(cotan.jit(doubling))], ids=["jit_of", "of_jit"]
+)
 def test_reverse_mode_inside_jit_is_refused(make):
     with pytest.raises(MissingRuleError, match="number of its steps"):
         make()(2.0)

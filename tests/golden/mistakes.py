@@ -439,3 +439,109 @@ def lax_dtypes():
 @mistake
 def index_out_of_bounds():
     cotan.grad(lambda x: x[5])(np.ones(3))
+
+
+# ---- loops and branches ----------------------------------------------------------------------------------------------------
+def widening(carry, x):
+    return {"total": carry["total"] + x, "count": carry["count"] + 0.5}, None
+
+
+@mistake
+def scan_carry_changes_dtype():
+    lax.scan(widening, {"total": 0.0, "count": 0}, np.ones(3))
+
+
+@mistake
+def scan_carry_changes_dtype_under_grad():
+    cotan.grad(lambda x: lax.scan(widening, {"total": x, "count": 0}, np.ones(3))[0]["total"])(1.0)
+
+
+@mistake
+def scan_carry_changes_shape():
+    cotan.jit(lambda x: lax.scan(lambda c, x: (c + x, None), 0.0, x))(np.ones((3, 2)))
+
+
+@mistake
+def scan_carry_changes_structure():
+    lax.scan(lambda c, x: ((c, x), None), 0.0, np.ones(3))
+
+
+@mistake
+def scan_lengths_disagree():
+    lax.scan(lambda c, x: (c, x["a"]), 0.0, {"a": np.ones(3), "b": (np.ones((4, 2)),)})
+
+
+@mistake
+def scan_length_disagrees_with_xs():
+    lax.scan(lambda c, x: (c, x), 0.0, np.ones(3), length=4)
+
+
+@mistake
+def scan_without_length():
+    lax.scan(lambda c, x: (c, x), 0.0)
+
+
+@mistake
+def scan_of_a_scalar():
+    lax.scan(lambda c, x: (c + x, None), 0.0, 3.0)
+
+
+@mistake
+def scan_body_returns_no_pair():
+    lax.scan(lambda c, x: c + x, 0.0, np.ones(3))
+
+
+def clamped_step(carry, x):
+    if carry > 1.0:
+        return carry, x
+    return carry * x, x
+
+
+@mistake
+def scan_if_on_the_carry():
+    cotan.jit(lambda xs: lax.scan(clamped_step, 0.5, xs)[0])(np.ones(3))
+
+
+@mistake
+def cond_branches_differ_in_dtype():
+    cotan.jit(lambda x: lax.cond(x > 0, lambda x: x, lambda x: 0, x))(1.0)
+
+
+@mistake
+def cond_branches_differ_in_structure():
+    cotan.jit(lambda x: lax.cond(x > 0, lambda x: (x, x), lambda x: {"a": x}, x))(1.0)
+
+
+@mistake
+def cond_predicate_is_an_array():
+    lax.cond(np.ones(3) > 0, lambda: 1.0, lambda: 2.0)
+
+
+@mistake
+def switch_index_is_a_float():
+    lax.switch(1.0, [lambda: 1.0, lambda: 2.0])
+
+
+@mistake
+def switch_without_branches():
+    lax.switch(0, [])
+
+
+@mistake
+def while_condition_is_an_array():
+    lax.while_loop(lambda v: v < 10.0, lambda v: v * 2, np.ones(3))
+
+
+@mistake
+def while_condition_is_a_number():
+    cotan.jit(lambda v: lax.while_loop(lambda v: v - 1, lambda v: v - 1, v))(3)
+
+
+@mistake
+def while_value_changes_dtype():
+    lax.while_loop(lambda s: s[0] < 3, lambda s: (s[0] + 1, s[1] / 2), (0, 8))
+
+
+@mistake
+def while_in_reverse_under_jit():
+    cotan.jit(cotan.grad(lambda x: lax.while_loop(lambda v: v < 10.0, lambda v: v * x, x)))(2.0)

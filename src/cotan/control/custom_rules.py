@@ -289,7 +289,7 @@ class CustomTangent(ControlOp):
                     NonlinearTangentError,
                     f"{subject} is not linear in its cotangent: it returns a nonzero constant.",
                     do="compute the result from the cotangent; return None for a zero cotangent.",
-                    )
+                )
             accumulate(cotangents, v, dx)
         return filled(backward_pass(tape.equations, cotangents, inputs), inexact)
 

@@ -327,4 +327,3 @@ def swap_leading(x: Any) -> Any:
     """The first two axes exchanged: (batch, step, ...) to (step, batch, ...) and back."""
     ndim = type_of(x).ndim
     return permute(x, (1, 0, *range(2, ndim)))
-

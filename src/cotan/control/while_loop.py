@@ -99,9 +99,7 @@ class While(ControlOp):
         dx = [zeros(type_of(x)) if t is None else t for x, t in zip(primals, tangents, strict=True)]
         loop = While(condition, body, len(body.constants) + self.constants + n_constant_tangents)
         constants, carry = primals[: self.constants], primals[self.constants :]
-        results = loop(
-            *body.constants, *constants, *compress(dx[: self.constants], flags), *carry, *compress(dx[self.constants :], moving)
-        )
+        results = loop(*body.constants, *constants, *compress(dx[: self.constants], flags), *carry, *compress(dx[self.constants :], moving))
         return results[: len(moving)], filled(results[len(moving) :], moving)
 
     @staticmethod

@@ -88,7 +88,7 @@ def scan_length(xs: Sequence[Any], spec: Any, length: int | None) -> int:
 def python_scan(f: Any, carry: list[Any], spec: Any, xs: list[Any], x_spec: Any, length: int, reverse: bool) -> tuple[Any, Any]:
     """The loop on concrete values. The first step shows whether the carry keeps its type."""
     types = [type_of(c) for c in carry]
-    carry = [own(c) for c in carry]
+    carry = [own(convert(c, t.dtype)) for c, t in zip(carry, types, strict=True)]
     rows: list[list[Any]] = []
     y_spec: Any = None
     for i in range(length - 1, -1, -1) if reverse else range(length):
@@ -285,12 +285,13 @@ def branch(name: str, index: Any, functions: Sequence[Callable[..., Any]], opera
 
 def check_branches(name: str, functions: Sequence[Any], specs: Sequence[Any], programs: Sequence[Program]) -> None:
     """Refuse branches whose results differ in structure, shape or dtype."""
-    for f, spec, program in zip(functions, specs, programs, strict=True):
+    labels = ["false_fun", "true_fun"] if name == "cond" else [f"branches[{k}]" for k in range(len(functions))]
+    for label, f, spec, program in zip(labels, functions, specs, programs, strict=True):
         kinds, wanted = ([(t.shape, t.dtype) for t in p.output_types] for p in (program, programs[0]))
         if spec != specs[0] or kinds != wanted:
             rows = [
-                f"{describe_function(g)}: {tree.describe(s)} of {', '.join(t.long_name() for t in p.output_types)}"
-                for g, s, p in ((functions[0], specs[0], programs[0]), (f, spec, program))
+                f"{which}, {describe_function(g)}: {tree.describe(s)} of {', '.join(t.long_name() for t in p.output_types)}"
+                for which, g, s, p in ((labels[0], functions[0], specs[0], programs[0]), (label, f, spec, program))
             ]
             raise teach(
                 ArgumentTypeError,
