@@ -206,7 +206,7 @@ def test_derivatives_reach_what_branches_close_over():
         return cotan.jit(lambda flag: cond(flag, lambda: w * b, lambda: w * w))
 
     for flag, expected in ((True, (5.0, 2.0)), (False, (4.0, 0.0))):
-        close(cotan.grad(lambda w, b: f(w, b)(flag), argnums=(0, 1))(2.0, 5.0), expected)
+        close(cotan.grad(lambda w, b, flag=flag: f(w, b)(flag), argnums=(0, 1))(2.0, 5.0), expected)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.complex64, np.complex128])

@@ -176,7 +176,7 @@ def test_nested_programs_are_well_formed():
 
 
 def test_a_loop_in_an_eager_loop_counts_its_own_steps():
-    counts = [int(while_loop(lambda s: s[0] < n, lambda s: (s[0] + 1, s[1] + s[0]), (0, 0))[1]) for n in range(4)]
+    counts = [int(while_loop(lambda s, n=n: s[0] < n, lambda s: (s[0] + 1, s[1] + s[0]), (0, 0))[1]) for n in range(4)]
     assert counts == [0, 0, 1, 3]
 
 

@@ -53,9 +53,7 @@ def associative_scan(fn: Callable[[Any, Any], Any], elems: Any, reverse: bool = 
         raise teach(ArgumentError, "associative_scan: the lengths disagree.", detail=rows, do="give all leaves one length along the axis.")
 
     def combine(a: list[Any], b: list[Any]) -> list[Any]:
-        return tree.leaves(
-            fn(tree.unflatten(spec, b), tree.unflatten(spec, a)) if reverse else fn(tree.unflatten(spec, a), tree.unflatten(spec, b))
-        )
+        return tree.leaves(fn(tree.unflatten(spec, a), tree.unflatten(spec, b)))
 
     front = [cnp.moveaxis(cnp.flip(x, axis) if reverse else x, axis, 0) for x in leaves]
     done = prefixes(lambda a, b: on_axis(combine, a, b, axis), front) if front else front
