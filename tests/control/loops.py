@@ -86,16 +86,17 @@ def grad(api: Any, f: Callable[..., Any]) -> Callable[..., Any]:
     return api.grad(lambda p: (f(p) * f(p)).sum())
 
 
-# name -> (transformation, whether it linearizes, as all but jvp do)
+# name -> (transformation, whether it uses reverse mode)
 TRANSFORMATIONS: dict[str, tuple[Callable[[Any, Any], Any], bool]] = {
     "value": (lambda api, f: f, False),
     "jvp": (jvp, False),
     "jvp_of_jvp": (lambda api, f: jvp(api, jvp(api, f)), False),
+    "linearize": (lambda api, f: lambda p: api.linearize(f, p)[1](D), False),
     "grad": (grad, True),
-    "jacfwd": (lambda api, f: api.jacfwd(f), True),
+    "jacfwd": (lambda api, f: api.jacfwd(f), False),
     "jacrev": (lambda api, f: api.jacrev(f), True),
     "hessian": (lambda api, f: api.hessian(f), True),
-    "forward_over_forward": (lambda api, f: api.jacfwd(api.jacfwd(f)), True),
+    "forward_over_forward": (lambda api, f: api.jacfwd(api.jacfwd(f)), False),
     "reverse_over_forward": (lambda api, f: api.jacrev(api.jacfwd(f)), True),
     "reverse_over_reverse": (lambda api, f: api.jacrev(api.jacrev(f)), True),
     "third_along_a_direction": (lambda api, f: jvp(api, api.hessian(f)), True),

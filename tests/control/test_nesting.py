@@ -9,7 +9,7 @@ from hypothesis import given
 import cotan
 import cotan.numpy as cnp
 from cotan.core.checking import check_program
-from cotan.lax import cond, scan, while_loop
+from cotan.lax import cond, scan, switch, while_loop
 from cotan.testing import check_rule
 
 from .loops import BATCH, COTAN, PYTHON, TRANSFORMATIONS, close, compare_derivative_of_vmap, compare_with_jax, compare_with_python
@@ -116,7 +116,7 @@ def while_in_cond(k, p):
 
 
 FORWARD_CASES = [scan_in_cond_in_while, while_in_scan, while_in_while, while_in_cond]
-FORWARD = [name for name, (_, linearizes) in TRANSFORMATIONS.items() if not linearizes]
+FORWARD = [name for name, (_, reverse) in TRANSFORMATIONS.items() if not reverse]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda f: f.__name__)
@@ -240,3 +240,11 @@ def test_second_derivatives_agree_in_all_four_pairs_of_modes_and_with_python(pro
 @given(loop_programs(most=2))
 def test_every_program_passes_every_check_of_its_derivatives(program):
     assert check_rule(program.on(COTAN), (program.input(),)).ok
+
+
+def test_control_flow_without_operands_results_or_carry():
+    assert cotan.jit(lambda flag: cond(flag, lambda: None, lambda: None))(True) is None
+    assert cotan.vmap(lambda flag: cond(flag, lambda: (), lambda: ()))(np.array([True, False])) == ()
+    assert scan(lambda c, x: (c, None), None, None, length=np.int64(3)) == (None, None)
+    assert cotan.jit(lambda x: scan(lambda c, x: (c, None), (), x))(np.ones(3)) == ((), None)
+    assert float(cotan.jit(lambda i, x: switch(i, [cnp.sin], x))(5, 0.3)) == np.sin(0.3)

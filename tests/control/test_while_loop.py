@@ -8,7 +8,7 @@ import pytest
 import cotan
 import cotan.numpy as cnp
 from cotan.core.errors import MissingRuleError
-from cotan.lax import fori_loop, while_loop
+from cotan.lax import fori_loop, scan, while_loop
 
 from .loops import BATCH, TRANSFORMATIONS, P, close, compare_derivative_of_vmap, compare_with_jax, compare_with_python
 
@@ -83,7 +83,7 @@ every_case = pytest.mark.parametrize("case", CASES, ids=lambda f: f.__name__)
 
 WAYS = ["plain", "of_jit", "jit_of", "vmap_of", "jit_of_vmap_of"]
 # Inside jit the number of steps is not known, so that only forward mode works there.
-PAIRS = [(name, way) for name, (_, linearizes) in TRANSFORMATIONS.items() for way in WAYS if not (linearizes and "jit" in way)]
+PAIRS = [(name, way) for name, (_, reverse) in TRANSFORMATIONS.items() for way in WAYS if not (reverse and "jit" in way)]
 
 
 @every_case
@@ -207,3 +207,14 @@ def test_the_caller_s_array_is_not_changed_by_a_body_that_works_in_place():
     start = np.array(P)
     while_loop(lambda v: cnp.sum(v * v) < 50.0, body, start)
     assert (start == P).all()
+
+
+def test_reverse_mode_through_a_while_in_a_scan_is_refused():
+    with pytest.raises(MissingRuleError, match="number of its steps"):
+        cotan.grad(lambda x: scan(lambda c, _: (doubling(c + 1.1), None), x, None, length=2)[0])(1.3)
+
+
+def test_forward_mode_through_checkpoint_inside_jit():
+    f = cotan.checkpoint(doubling)
+    close(cotan.jit(lambda x: cotan.jvp(f, (x,), (1.0,)))(3.0), (np.float64(27.0), np.float64(27.0)))
+    close(cotan.jit(cotan.jacfwd(cotan.jacfwd(f)))(3.0), 18.0)

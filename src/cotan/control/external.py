@@ -54,6 +54,13 @@ class External(ControlOp):
             "with cotan.stop_gradient.",
         )
 
+    def transpose(self, y_bar: Any, *operands: Any) -> Sequence[Any | None]:
+        raise teach(
+            MissingRuleError,
+            f"{self.label} is outside code, so its transpose is not known.",
+            do="call the function that cotan.external gave, which knows it.",
+        )
+
     def batch(self, size: int, batched: Sequence[bool], *operands: Any) -> tuple[Any, Any]:
         def loop(*arrays: Any) -> list[Any]:
             rows = [self.function(*[x[k] if b else x for x, b in zip(arrays, batched, strict=True)]) for k in range(size)]

@@ -2,7 +2,8 @@
 
 Forward mode carries the tangent along. Reverse mode needs what happened in each step: the loop is run once to count its steps, and is then
 a `Scan` of that length, of which everything is known. So reverse mode works wherever the number of steps is a number when the derivative
-is taken: eagerly, at any order and under vmap, and not inside jit.
+is taken: eagerly, at any order and under vmap. Inside jit, linearize gives a `WhileTangent`, which runs the loop again in forward mode and
+has no transpose.
 
 A batched loop goes on while any example does; an example that is done keeps its carry.
 """
@@ -18,6 +19,7 @@ import numpy as np
 
 from ..core.errors import MissingRuleError, teach
 from ..core.op import op
+from ..core.origin import Origin, here
 from ..core.program import Program, evaluate
 from ..core.staging import StagingTrace, stage_flat
 from ..core.tracing import Tracer, type_of
@@ -29,11 +31,11 @@ from ..ops.logic import select
 from ..ops.reduction import ReduceOr
 from ..transforms.batch import BatchTrace, batch_flat
 from ..transforms.jvp import jvp_flat
-from .base import ControlOp, active_outputs, filled
+from .base import ControlOp, active_outputs, filled, linearize_function
 from .call import derived_program
 from .scan import Scan, take
 
-__all__ = ["While"]
+__all__ = ["While", "WhileTangent"]
 
 
 @op
@@ -119,6 +121,11 @@ class While(ControlOp):
         condition, body = self.derived("counting", self.counting)
         counter = While(condition, body, self.constants)(*primals, np.int64(0))[-1]
         steps, masked = largest(counter)
+        if steps is None:
+            flags = tuple(active)
+            moving = self.derived(("reached", flags), lambda: self.reached(flags))[self.constants :]
+            tangent = WhileTangent(self, flags, moving, here())
+            return self(*primals), lambda *tangents: filled(tangent(*primals, *tangents), moving)
         scanned = self.derived(("step", masked), lambda: self.masked_body() if masked else self.body)
         return Scan(scanned, self.constants, len(self.body.outputs), steps).linearize(primals, active)
 
@@ -190,6 +197,56 @@ class While(ControlOp):
         return self.with_captured(stage_flat(going, types, name=self.condition.name), stage_flat(step, types, name=self.body.name))
 
 
+@op
+class WhileTangent(ControlOp):
+    """The tangents of a loop's ``moving`` carries. Operands: all primals, then the ``active`` tangents, in which it is linear."""
+
+    loop: While
+    active: tuple[bool, ...]
+    moving: tuple[bool, ...]
+    place: Origin
+
+    def __str__(self) -> str:
+        return f"while_tangent[{self.loop.body.name}]"
+
+    def linear_sets(self, count: int) -> tuple[int, ...]:
+        return (((1 << count) - 1) & ~((1 << len(self.active)) - 1),)
+
+    def type_rule(self, *types: ArrayType) -> tuple[ArrayType, ...]:
+        return tuple(compress(self.loop.type_rule(), self.moving))
+
+    def impl(self, *operands: Any) -> Sequence[Any]:
+        return tuple(self.expand(*operands))
+
+    def expand(self, *operands: Any) -> Sequence[Any]:
+        """The loop, in forward mode."""
+        count = len(self.active)
+        return list(compress(self.loop.jvp(operands[:count], filled(operands[count:], self.active))[1], self.moving))
+
+    def linearize(self, primals: Sequence[Any], active: Sequence[bool]) -> tuple[Any, Any]:  # type: ignore[override]
+        count = len(self.active)
+        if any(active[:count]):
+            return linearize_function(self.expand, primals, active)
+
+        def push(*tangents: Any) -> Sequence[Any]:
+            it = iter(tangents)
+            moved = [next(it) if a else zeros(type_of(x)) for x, a in zip(primals[count:], active[count:], strict=True)]
+            return self(*primals[:count], *moved)
+
+        return self(*primals), push
+
+    def transpose(self, y_bar: Any, *operands: Any) -> Sequence[Any | None]:
+        raise teach(
+            MissingRuleError,
+            "reverse mode through a while_loop needs the number of its steps, which is not known inside jit.",
+            do="take the derivative outside jit, use jvp, or a scan or fori_loop with a fixed number of steps.",
+            origin=self.place,
+        )
+
+    def batch(self, size: int, batched: Sequence[bool], *operands: Any) -> tuple[Any, Any]:
+        return batch_flat(self.expand, size, batched, operands)
+
+
 def keep_if_done(going: Any, new: Sequence[Any], old: Sequence[Any]) -> list[Any]:
     """The new values where the loop goes on, the old ones where it is done."""
     kept: list[Any] = []
@@ -199,16 +256,12 @@ def keep_if_done(going: Any, new: Sequence[Any], old: Sequence[Any]) -> list[Any
     return kept
 
 
-def largest(counter: Any) -> tuple[int, bool]:
-    """The number of steps behind ``counter``, and whether examples of a batch differ in it."""
+def largest(counter: Any) -> tuple[int | None, bool]:
+    """The number of steps behind ``counter`` (None if it is not known), and whether examples of a batch differ in it."""
     masked = False
     while type(counter) is Tracer:
         if isinstance(counter.owner, StagingTrace):
-            raise teach(
-                MissingRuleError,
-                "reverse mode through a while_loop needs the number of its steps, which is not known inside jit.",
-                do="take the derivative outside jit, use jvp, or a scan or fori_loop with a fixed number of steps.",
-            )
+            return None, masked
         if isinstance(counter.owner, BatchTrace):
             masked, counter = True, counter.payload
         else:

@@ -46,11 +46,12 @@ def compile_program(program: Program) -> Callable[[Sequence[Any]], list[Any]]:
     outputs = tuple(map(slot, program.outputs))
     dying = last_uses(rows, keep={*outputs, *range(len(variables), len(variables) + len(literals))})
     steps = [(op.impl, op.multiple, ins, outs, dead) for (op, ins, outs), dead in zip(rows, dying, strict=True)]
-    count, empty = len(program.inputs), [None] * (len(variables) - len(program.inputs))
+    # The function must not hold the Program: it is the value of a table whose weak key the Program is.
+    name, count, empty = program.name, len(program.inputs), [None] * (len(variables) - len(program.inputs))
 
     def execute(arguments: Sequence[Any]) -> list[Any]:
         if len(arguments) != count:
-            raise TypeError(f"{program.name} takes {count} arguments, not {len(arguments)}")
+            raise TypeError(f"{name} takes {count} arguments, not {len(arguments)}")
         values: list[Any] = [*arguments, *empty, *literals]
         for impl, multiple, ins, outs, dead in steps:
             result = impl(*[values[k] for k in ins])
