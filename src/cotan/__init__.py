@@ -22,6 +22,7 @@ from .api.differentiate import (
     vjp,
 )
 from .api.outside import ResidualWarning, external, implicit, pure_callback
+from .api.second_order import gauss_newton_vp, hessian_diag, laplacian, make_hvp
 from .api.vectorize import vmap
 from .core.array import Array
 
@@ -53,8 +54,10 @@ __all__ = [
     "eval_shape",
     "extend",
     "external",
+    "gauss_newton_vp",
     "grad",
     "hessian",
+    "hessian_diag",
     "hvp",
     "implicit",
     "jacfwd",
@@ -62,9 +65,11 @@ __all__ = [
     "jacrev",
     "jit",
     "jvp",
+    "laplacian",
     "lax",
     "linear_transpose",
     "linearize",
+    "make_hvp",
     "numpy",
     "pure_callback",
     "special",

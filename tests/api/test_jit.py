@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import gc
+import pickle
+import weakref
+
 import numpy as np
 import pytest
 
@@ -129,3 +134,98 @@ def test_outputs_may_be_any_tree():
     assert out["b"][0] == 2.0
     assert out["b"][1] is None
     np.testing.assert_array_equal(out["b"][2][0], [2.0, 2.0])
+
+
+def test_a_dropped_function_leaves_nothing_behind():
+    weights = np.ones(3)
+    alive = []
+
+    def loss(x):
+        inner = cotan.jit(lambda y: (y * x * weights).sum())
+        alive.append(weakref.ref(inner))
+        return inner(x)
+
+    for _ in range(3):
+        cotan.grad(loss)(np.ones(3))
+        f = cotan.jit(lambda y: y * weights)
+        f(np.ones(3))
+        alive += [weakref.ref(f), *map(weakref.ref, [staged.program for staged in f.cache.values()])]
+    del f
+    gc.collect()
+    assert [ref() for ref in alive] == [None] * len(alive)
+
+
+def test_arrays_closed_over_are_kept_as_they_were():
+    c, scalar = np.ones(3), np.array(2.0)
+
+    def f(x):
+        return x * c * scalar
+
+    jitted, program = cotan.jit(f), cotan.stage(f)(np.ones(3))
+    jitted(np.ones(3))
+    c[:], scalar[()] = 5.0, 7.0
+    np.testing.assert_array_equal(jitted(np.ones(3)), [2.0, 2.0, 2.0])
+    np.testing.assert_array_equal(program(np.ones(3))[0], [2.0, 2.0, 2.0])
+
+
+class Scaled:
+    count = 3.0
+
+    def __init__(self, factor):
+        self.factor = factor
+
+    @cotan.jit
+    def times(self, x):
+        return self.factor * x
+
+    @classmethod
+    @cotan.jit
+    def counted(cls, x):
+        return cls.count * x
+
+
+class ScaledMore(Scaled):
+    count = 4.0
+
+
+class Weights:
+    def __init__(self, w):
+        self.w = w
+
+    @cotan.jit
+    def times(self, x):
+        return self.w * x
+
+
+cotan.tree.register_pytree_node(Weights, lambda x: ((x.w,), None), lambda _, children: Weights(*children))
+
+
+def test_the_method_of_a_copy_is_its_own():
+    first = Scaled(2.0)
+    assert first.times(1.0) == 2.0
+    for duplicate in (copy.copy(first), copy.deepcopy(first), pickle.loads(pickle.dumps(first))):
+        assert duplicate.times(1.0) == 2.0
+        duplicate = copy.copy(duplicate)
+        duplicate.factor = 5.0
+        assert duplicate.times(1.0) == 5.0
+    assert first.times(1.0) == 2.0
+    assert (Scaled.counted(1.0), ScaledMore.counted(1.0), Scaled.counted(1.0)) == (3.0, 4.0, 3.0)
+
+
+def test_an_instance_that_is_a_tree_is_an_argument_of_its_methods():
+    weights = Weights(np.ones(2))
+    np.testing.assert_array_equal(weights.times(2.0), [2.0, 2.0])
+    weights.w = np.full(2, 3.0)
+    np.testing.assert_array_equal(weights.times(2.0), [6.0, 6.0])
+    assert Weights.times.cache_info().misses == 1
+    np.testing.assert_array_equal(cotan.grad(lambda m: m.times(2.0).sum())(weights).w, [2.0, 2.0])
+
+
+def test_arrays_of_foreign_byte_order_are_taken():
+    f = cotan.jit(lambda x: cnp.sin(x) * x + x.T)
+    x = np.arange(3.0)
+    for order in ("=", ">", "<", ">"):
+        y = f(x.astype(x.dtype.newbyteorder(order)))
+        np.testing.assert_array_equal(y, np.sin(x) * x + x)
+        assert y.dtype.isnative
+    np.testing.assert_allclose(cotan.jit(cotan.grad(lambda x: (x**2).sum()))(x.astype(">f8")), 2 * x)

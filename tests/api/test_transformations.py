@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import cotan
 import cotan.numpy as cnp
 from cotan import Array
-from cotan.errors import ArgumentError, ArgumentTypeError, EscapedTracerError
+from cotan.errors import ArgumentError, ArgumentTypeError, EscapedTracerError, TracerConversionError
 
 
 def rosen(x):
@@ -295,3 +296,88 @@ def test_tangents_must_match():
         cotan.jvp(cnp.sin, (np.ones(2),), (np.ones(2, complex),))
     with pytest.raises(ArgumentTypeError):
         cotan.grad(lambda x: x)("text")
+
+
+def test_a_python_int_counts_as_a_float_where_its_tangent_is_given():
+    def cube(x):
+        return x**3
+
+    assert cotan.jvp(cube, (2,), (1.0,)) == (8.0, 12.0)
+    assert cotan.jvp(cube, (2,), (1,)) == (8.0, 12.0)
+    assert cotan.linearize(cube, 2)[1](1.0) == 12.0
+    assert cotan.hvp(cube, 2, 1) == 12.0
+    for zero in (None, 0, 0.0):  # and stays an int, fit for an index, where it does not vary
+        assert cotan.jvp(lambda x, n: x[n] ** 2, (np.array([1.0, 3.0]), 1), (np.ones(2), zero)) == (9.0, 6.0)
+
+
+def test_a_complex_tangent_of_a_real_number_is_refused():
+    with pytest.raises(ArgumentTypeError, match="complex128, not float64"):
+        cotan.jvp(lambda x: x**2, (2.0,), (1j,))
+    with pytest.raises(ArgumentTypeError, match="complex128, not float64"):
+        cotan.vjp(lambda x: x**2, 2.0)[1](1j)
+
+
+def test_auxiliary_results_are_arrays_of_their_own_memory():
+    def f(x):
+        y = cnp.exp(x)
+        return y.sum(), {"y": y, "name": "exp", "none": None}
+
+    x = np.array([0.0, 1.0])
+    _, pull, aux = cotan.vjp(f, x, has_aux=True)
+    _, push, more = cotan.linearize(f, x, has_aux=True)
+    assert isinstance(aux["y"], Array)
+    assert (aux["name"], aux["none"]) == ("exp", None)
+    aux["y"][:] = more["y"][:] = 0.0
+    np.testing.assert_allclose(pull(1.0)[0], np.exp(x))
+    np.testing.assert_allclose(push(np.ones(2)), np.exp(x).sum())
+
+
+def test_jacfwd_takes_complex_outputs_of_real_inputs():
+    x = np.array([0.5, 1.0])
+    np.testing.assert_allclose(cotan.jacfwd(lambda x: cnp.exp(1j * x))(x), np.diag(1j * np.exp(1j * x)))
+    with pytest.raises(ArgumentTypeError, match="jacrev needs real"):
+        cotan.jacrev(lambda x: cnp.exp(1j * x))(x)
+
+
+def test_positions_and_axes_may_be_numpy_integers():
+    assert cotan.grad(lambda x, y: x * y**2, argnums=np.int64(1))(2.0, 3.0) == 12.0
+    assert cotan.grad(lambda x, y: x * y**2, argnums=np.array([1, 0]))(2.0, 3.0) == (12.0, 9.0)
+    np.testing.assert_array_equal(cotan.vmap(lambda x: x.sum(), in_axes=np.int64(1))(np.ones((2, 3))), [2.0, 2.0, 2.0])
+
+
+def test_masked_arrays_are_refused_where_their_mask_would_be_lost():
+    masked = np.ma.masked_array([1.0, 2.0, 3.0], [False, True, False])
+    with pytest.raises(ArgumentTypeError, match=r"args\[0\] is a masked array"):
+        cotan.grad(lambda x: (x**2).sum())(masked)
+    with pytest.raises(ArgumentTypeError, match="masked array"):
+        cotan.grad(lambda x: (x * masked).sum())(np.ones(3))
+
+
+def test_a_traced_value_put_into_a_numpy_array_is_refused_with_the_remedy():
+    def fill(x):
+        a = np.zeros(3)
+        a[0] = x
+        return a.sum()
+
+    for transformed in (cotan.grad(fill), cotan.jit(fill), lambda x: cotan.jit(cotan.grad(fill))(x)):
+        with pytest.raises(TracerConversionError, match=r"(?s)put into a NumPy array.*a\[0\] = x.*\.at\[i\]\.set"):
+            transformed(1.0)
+
+
+def test_a_traced_value_is_its_own_copy():
+    def f(x):
+        return copy.deepcopy({"x": x})["x"] @ copy.copy(x)
+
+    np.testing.assert_array_equal(cotan.grad(f)(np.array([1.0, 2.0])), [2.0, 4.0])
+    assert cotan.jit(f)(np.array([1.0, 2.0])) == 5.0
+
+
+def test_checkpoint_takes_static_arguments():
+    def power(x, n, y=1.0):
+        return x**n * y if n > 1 else x
+
+    f = cotan.checkpoint(power, static_argnums=1)
+    x = np.array([1.0, 2.0])
+    np.testing.assert_allclose(cotan.grad(lambda x: f(x, 3).sum())(x), 3 * x**2)
+    np.testing.assert_allclose(cotan.grad(lambda x: f(x, 3, y=x).sum())(x), 4 * x**3)
+    np.testing.assert_allclose(cotan.jit(cotan.grad(lambda x: cotan.checkpoint(power, static_argnums=(-1,))(x, 1).sum()))(x), 1.0)

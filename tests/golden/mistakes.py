@@ -545,3 +545,28 @@ def while_value_changes_dtype():
 @mistake
 def while_in_reverse_under_jit():
     cotan.jit(cotan.grad(lambda x: lax.while_loop(lambda v: v < 10.0, lambda v: v * x, x)))(2.0)
+
+
+@mistake
+def chunk_is_zero():
+    cotan.jacfwd(lambda x: x**2, chunk=0)
+
+
+@mistake
+def chunk_is_a_float():
+    cotan.vmap(lambda x: x**2, chunk=64 / 2)
+
+
+@mistake
+def hessian_diagonal_of_complex_numbers():
+    cotan.hessian_diag(lambda z: cnp.sum(cnp.real(z) ** 2))(np.ones(2) * 1j)
+
+
+@mistake
+def gauss_newton_loss_returns_a_vector():
+    cotan.gauss_newton_vp(lambda x: 2.0 * x, lambda r: r**2, np.ones(3), np.ones(3))
+
+
+@mistake
+def linearized_product_with_a_vector_that_does_not_fit():
+    cotan.make_hvp(lambda x: cnp.sum(x**3), np.ones(3))(np.ones(2))

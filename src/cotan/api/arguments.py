@@ -14,8 +14,8 @@ import numpy as np
 
 from ..core import tree
 from ..core.array import Array, plain
-from ..core.errors import ArgumentError, ArgumentTypeError, CotanError, hide_internal_frames, teach
-from ..core.origin import describe_function
+from ..core.errors import ArgumentError, ArgumentTypeError, CotanError, TracerConversionError, hide_internal_frames, teach
+from ..core.origin import Origin, describe_function
 from ..core.tracing import Tracer, type_of
 from ..core.types import ArrayType
 
@@ -47,8 +47,25 @@ def boundary(function: F) -> F:
         except CotanError as error:
             hide_internal_frames(error)
             raise
+        except ValueError as error:
+            if isinstance(error.__cause__, TracerConversionError):
+                raise refused_assignment(error) from None
+            raise
 
     return call  # type: ignore[return-value]
+
+
+def refused_assignment(error: ValueError) -> TracerConversionError:
+    """The error of ``array[i] = traced``, where NumPy hides that of the conversion behind one about sequences."""
+    tb = error.__traceback__
+    while tb is not None and tb.tb_next is not None:
+        tb = tb.tb_next
+    return teach(
+        TracerConversionError,
+        "a traced value cannot be put into a NumPy array in place.",
+        do="write a = a.at[i].set(v) with a from cotan.numpy, or collect the values in a list and use cotan.numpy.stack.",
+        origin=Origin(tb.tb_frame.f_code, tb.tb_lasti) if tb is not None else None,
+    )
 
 
 def quiet() -> np.errstate:
@@ -65,9 +82,9 @@ def leaf(x: Any, name: str) -> Any:
             return x
         if x.dtype.kind in "biufc":
             return x if x.dtype.isnative else plain(x)
-    x = plain(x)
     if isinstance(x, np.ma.MaskedArray):
         raise teach(ArgumentTypeError, f"{name} is a masked array.", do="pass its data, and its mask as another argument.")
+    x = plain(x)
     try:
         type_of(x)
     except ArgumentTypeError:
@@ -88,7 +105,7 @@ class FlatCall:
 
     def __init__(self, transformation: str, fun: Any, args: Sequence[Any], kwargs: dict[str, Any], argnums: Argnums | None, has_aux: bool):
         self.fun, self.args, self.kwargs, self.has_aux = fun, list(args), kwargs, has_aux
-        self.one = isinstance(argnums, int)
+        self.one = isinstance(argnums, int | np.integer)
         self.indices = check_argnums(transformation, argnums, len(args))
         chosen = [args[k] for k in self.indices]
         if len(chosen) == 1 and type(chosen[0]) in FAST_LEAVES:
@@ -151,9 +168,9 @@ def check_argnums(transformation: str, argnums: Argnums | None, count: int) -> l
     """The positions that ``argnums`` names, from 0, of ``count`` positional arguments."""
     if argnums is None:
         return list(range(count))
-    indices = [argnums] if isinstance(argnums, int) else list(argnums)
+    indices = list(argnums) if np.iterable(argnums) else [argnums]
     for k in indices:
-        if not isinstance(k, int):  # type: ignore[redundant-expr]
+        if not isinstance(k, int | np.integer):  # type: ignore[redundant-expr]
             raise teach(
                 ArgumentTypeError,
                 f"{transformation}: argnums must be an int or a sequence of ints, not {argnums!r}.",
@@ -165,7 +182,7 @@ def check_argnums(transformation: str, argnums: Argnums | None, count: int) -> l
                 f"{transformation}: argnums={argnums!r}, but the function was called with {count} positional argument{'s' * (count != 1)}.",
                 do="differentiated arguments are positional; pass them so, and count from 0.",
             )
-    return [k % count for k in indices]
+    return [int(k) % count for k in indices]
 
 
 def check_inexact(
@@ -222,7 +239,7 @@ def check_tangents(what: str, kind: str, values: Sequence[Any], types: Sequence[
                 do=f"give each {kind} the shape of its {name}.",
             )
         if have.dtype != t.dtype:
-            if not np.can_cast(have.dtype, t.dtype, "safe") and not have.weak:
+            if not np.can_cast(have.dtype, t.dtype, "safe") and not (have.weak and (have.dtype.kind != "c" or t.dtype.kind == "c")):
                 raise teach(
                     ArgumentTypeError,
                     f"{what}: the {kind} of {name} has dtype {have.dtype}, not {t.dtype}.",

@@ -24,7 +24,7 @@ from ..core.tracing import EVAL, TYPE_READERS, Tracer, current_trace, type_of
 from ..core.types import ArrayType, array_type
 from ..engines import numpy as engine
 from .arguments import boundary, check_callable, leaf, quiet
-from .differentiate import wraps_function
+from .differentiate import private_copy, wraps_function
 
 __all__ = ["CacheInfo", "ShapeDtypeStruct", "closure_convert", "eval_shape", "jit", "stage"]
 
@@ -86,6 +86,11 @@ class FlatStaged(NamedTuple):
 ARRAY_READERS = {kind: TYPE_READERS[kind] for kind in (np.ndarray, Array, float, np.float64)}
 
 
+def flat_argument(x: Any) -> bool:
+    """Whether an argument can go to the engine as it is."""
+    return type(x) in ARRAY_READERS and (not isinstance(x, np.ndarray) or x.dtype.isnative)
+
+
 class Jitted:
     """A function that is staged once per signature. Made by `jit`; called like the function."""
 
@@ -121,7 +126,7 @@ class Jitted:
             if any(type(x) is Tracer for x in operands):
                 EVAL.process(Call(staged.program), operands)  # refuses the escaped tracer
             run = engine.compiled(staged.program)
-            if not kwargs and len(leaves) == len(args) and all(type(x) in ARRAY_READERS for x in args):
+            if not kwargs and len(leaves) == len(args) and all(map(flat_argument, args)):
                 single = staged.out_spec == tree.structure(0)
                 self.flat_cache[tuple(map(type_of, args))] = FlatStaged(run, staged.constants, len(args), single, staged.out_spec)
             with quiet():
@@ -134,12 +139,10 @@ class Jitted:
         dynamic, static = self.split(args, kwargs)
         leaves, spec = tree.flatten(dynamic)
         try:
-            types = tuple(map(type_of, leaves))
+            leaves = [leaf(x, "an argument") for x in leaves]
         except ArgumentTypeError:
             leaves = [leaf(x, name) for x, name in zip(leaves, self.names(spec), strict=True)]
-            types = tuple(map(type_of, leaves))
-        leaves = [leaf(x, "an argument") for x in leaves]
-        signature = Signature(spec, types, static)
+        signature = Signature(spec, tuple(map(type_of, leaves)), static)
         known = self.cache.get(signature)
         if known is not None:
             self.hits += 1
@@ -148,7 +151,7 @@ class Jitted:
         self.last_miss = self.why_missed(signature)
         staged = self.stage(args, kwargs, signature)
         if not any(type(c) is Tracer for c in staged.constants):
-            self.cache[signature] = staged
+            staged = self.cache[signature] = staged._replace(constants=list(map(private_copy, staged.constants)))
         else:
             self.last_miss += "; it closes over a traced value, so this Program serves one call only: pass that value as an argument"
         return staged, leaves
@@ -244,19 +247,46 @@ class Jitted:
         return f"<jitted {describe_function(self.fun)}>"
 
 
+class MethodTable(dict[Jitted, Jitted]):
+    """The jitted methods of one instance, kept among its attributes. They do not go with it when it is copied or pickled."""
+
+    def __init__(self, owner: Any = None):
+        super().__init__()
+        self.owner = owner
+
+    def __reduce__(self) -> Any:
+        return MethodTable, ()
+
+    @classmethod
+    def of(cls, instance: Any) -> MethodTable:
+        attributes = getattr(instance, "__dict__", {})
+        table = attributes.get("_cotan_jitted")
+        if table is None or table.owner is not instance:
+            table = cls(instance)
+            if isinstance(instance, type):
+                setattr(instance, "_cotan_jitted", table)  # noqa: B010 - the attributes of a class are read-only as a dict
+            else:
+                attributes["_cotan_jitted"] = table
+        return table
+
+
 class BoundJitted:
-    """A jitted method of one instance, which is a static argument by identity."""
+    """A jitted method of one instance: an ordinary argument if its class is registered as a tree, else static by identity."""
 
     def __init__(self, jitted: Jitted, instance: Any):
-        table = instance.__dict__.setdefault("_cotan_jitted", {}) if hasattr(instance, "__dict__") else {}
+        self.leading: tuple[Any, ...] = ()
+        if 0 not in jitted.static_argnums and not isinstance(instance, type) and not tree.structure(instance).is_leaf():
+            self.jitted, self.leading = jitted, (instance,)
+            return
+        table = MethodTable.of(instance)
         if jitted not in table:
             table[jitted] = Jitted(
                 jitted.fun.__get__(instance), tuple(k - 1 for k in jitted.static_argnums if k > 0), jitted.static_argnames
             )
-        self.jitted: Jitted = table[jitted]
+        self.jitted = table[jitted]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.jitted(*args, **kwargs)
+        return self.jitted(*self.leading, *args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.jitted, name)
@@ -361,7 +391,7 @@ def stage(fun: Callable[..., Any]) -> Callable[..., Program]:
     @boundary
     def staged(*args: Any, **kwargs: Any) -> Program:
         program, constants, _ = stage_tree(fun, args, kwargs, "stage")
-        return Program(program.inputs, program.equations, program.outputs, tuple(constants), program.name)
+        return Program(program.inputs, program.equations, program.outputs, tuple(map(private_copy, constants)), program.name)
 
     return staged
 

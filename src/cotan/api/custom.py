@@ -448,23 +448,25 @@ def custom_rules(
     return custom
 
 
-def checkpoint(fun: Callable[..., Any]) -> Callable[..., Any]:
+def checkpoint(fun: Callable[..., Any], *, static_argnums: int | Sequence[int] = ()) -> Callable[..., Any]:
     """``fun``, of which reverse mode keeps the inputs only and computes the rest again: less memory for about one more evaluation.
 
-    ``fun`` is traced as under `jit`, so it cannot branch on values.
+    ``fun`` is traced as under `jit`, so it can branch only on the Python values of the arguments at ``static_argnums``.
     """
     check_callable("checkpoint", fun)
+    static = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
 
     @wraps_function(fun, "checkpoint")
     @boundary
     def checkpointed(*args: Any, **kwargs: Any) -> Any:
-        leaves, spec = tree.flatten((args, kwargs))
+        values = {k % len(args): args[k] for k in static if -len(args) <= k < len(args)}
+        leaves, spec = tree.flatten(([None if k in values else x for k, x in enumerate(args)], kwargs))
         leaves = [leaf(x, "an argument") for x in leaves]
         found: dict[str, Any] = {}
 
-        def flat(*values: Any) -> list[Any]:
-            inner_args, inner_kwargs = tree.unflatten(spec, values)
-            outs, found["spec"] = tree.flatten(fun(*inner_args, **inner_kwargs))
+        def flat(*dynamic: Any) -> list[Any]:
+            inner_args, inner_kwargs = tree.unflatten(spec, dynamic)
+            outs, found["spec"] = tree.flatten(fun(*[values.get(k, x) for k, x in enumerate(inner_args)], **inner_kwargs))
             return [leaf(y, f"the output of {describe_function(fun)}") for y in outs]
 
         program, constants = stage_flat(

@@ -8,7 +8,7 @@ Complex numbers follow JAX: for f: C -> R, grad f = df/dx - i df/dy; step along 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
 from typing import Any, Literal
 
@@ -26,10 +26,11 @@ from ..ops.families import spread, zeros
 from ..ops.movement import permute, reshape, slice_
 from ..transforms.batch import batch_flat
 from ..transforms.jvp import jvp_flat
-from ..transforms.linearize import linearize_flat, record_linear
+from ..transforms.linearize import LinearTape, linearize_flat, record_linear
 from ..transforms.linearize import replay as replay_tape
 from ..transforms.transpose import accumulate, backward_pass
 from .arguments import LEAF, Argnums, FlatCall, boundary, check_callable, check_inexact, check_same_structure, check_tangents, leaf, quiet
+from .chunks import Chunk, Rows, bytes_of, check_chunk, chunk_size, pieces
 
 __all__ = [
     "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jvp", "linear_transpose", "linearize", "stop_gradient", "value_and_grad",
@@ -83,7 +84,7 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> 
     """
     check_callable("linearize", fun)
     call = FlatCall("linearize", fun, primals, {}, None, has_aux)
-    call.leaves = list(map(private_copy, call.leaves))
+    call.leaves = [float(x) if type(x) is int else private_copy(x) for x in call.leaves]
     active = [type_of(x).inexact for x in call.leaves]
     with quiet():
         outs, tape, inputs, outputs = linearize_flat(call, call.leaves, active, verb="linearize", of=fun)
@@ -297,23 +298,43 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], 
 
 
 # ---- Jacobians -----------------------------------------------------------------------------------------------------------
-def jacfwd(fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False) -> Callable[..., Any]:
+def jacfwd(
+    fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False, *, chunk: Chunk = None
+) -> Callable[..., Any]:
     """The Jacobian by forward mode: one push per input number, all in one batch. For functions of few inputs.
+
+    Args:
+        fun: a function of trees of arrays; with ``has_aux``, one that returns (output, aux).
+        argnums: the position(s) of the arguments to differentiate by.
+        holomorphic: whether ``fun`` is complex-differentiable; inputs and outputs must then be complex.
+        chunk: the largest number of basis vectors to push at once (None: all), so that the intermediates of no more are in memory. "auto"
+            takes as many as keep the results of the equations of the linearized function within `cotan.api.chunks.CHUNK_BUDGET`, counting
+            one array for each; what loops and calls hold inside is not counted. ``fun`` runs once, whatever the chunk.
 
     Returns:
         a function of the same arguments. For an output of shape S and an input of shape T its result has shape S + T; trees give the
         output's tree of the inputs' trees.
 
-    Raises (when called): ArgumentTypeError for integer inputs, or complex ones without ``holomorphic``.
+    Raises:
+        ArgumentError, ArgumentTypeError: a ``chunk`` that is none; when called, integer inputs, or complex ones without ``holomorphic``.
     """
-    return jacobian_by("jacfwd", forward_columns, fun, argnums, has_aux, holomorphic, False, value=False)
+    return jacobian_by("jacfwd", forward_columns, fun, argnums, has_aux, holomorphic, False, value=False, chunk=chunk)
 
 
 def jacrev(
-    fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False, allow_int: bool = False
+    fun: Callable[..., Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
+    *,
+    chunk: Chunk = None,
 ) -> Callable[..., Any]:
-    """The Jacobian by reverse mode: one pull per output number, all in one batch. For functions of few outputs. See `jacfwd`."""
-    return jacobian_by("jacrev", reverse_rows, fun, argnums, has_aux, holomorphic, allow_int, value=False)
+    """The Jacobian by reverse mode: one pull per output number, all in one batch (or ``chunk`` at once). For functions of few outputs.
+
+    See `jacfwd`.
+    """
+    return jacobian_by("jacrev", reverse_rows, fun, argnums, has_aux, holomorphic, allow_int, value=False, chunk=chunk)
 
 
 def jacobian(
@@ -324,9 +345,10 @@ def jacobian(
     allow_int: bool = False,
     *,
     mode: Literal["auto", "fwd", "rev"] = "auto",
+    chunk: Chunk = None,
 ) -> Callable[..., Any]:
     """The Jacobian by the cheaper mode: forward for no more inputs than outputs, else reverse; ``mode`` forces one. See `jacfwd`."""
-    return jacobian_by("jacobian", jacobian_modes(mode), fun, argnums, has_aux, holomorphic, allow_int, value=False)
+    return jacobian_by("jacobian", jacobian_modes(mode), fun, argnums, has_aux, holomorphic, allow_int, value=False, chunk=chunk)
 
 
 def value_and_jacobian(
@@ -337,13 +359,18 @@ def value_and_jacobian(
     allow_int: bool = False,
     *,
     mode: Literal["auto", "fwd", "rev"] = "auto",
+    chunk: Chunk = None,
 ) -> Callable[..., Any]:
     """(value, Jacobian), or ((value, aux), Jacobian) with ``has_aux``, from one evaluation. See `jacobian`."""
-    return jacobian_by("value_and_jacobian", jacobian_modes(mode), fun, argnums, has_aux, holomorphic, allow_int, value=True)
+    return jacobian_by("value_and_jacobian", jacobian_modes(mode), fun, argnums, has_aux, holomorphic, allow_int, value=True, chunk=chunk)
 
 
-def hessian(fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False) -> Callable[..., Any]:
+def hessian(
+    fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False, *, chunk: Chunk = None
+) -> Callable[..., Any]:
     """The second derivatives: forward mode over reverse mode. For an input of shape T, shape S + T + T for an output of shape S.
+
+    ``chunk`` bounds how many basis vectors are pushed through the linearized gradient at once; see `jacfwd`.
 
     >>> import cotan
     >>> cotan.hessian(lambda x: (x**3).sum())(cotan.numpy.array([1.0, 2.0]))
@@ -351,7 +378,8 @@ def hessian(fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False
            [ 0., 12.]])
     """
     check_callable("hessian", fun)
-    return jacfwd(jacrev(fun, argnums, has_aux, holomorphic), argnums, has_aux, holomorphic)
+    check_chunk("hessian", chunk)
+    return jacfwd(jacrev(fun, argnums, has_aux, holomorphic), argnums, has_aux, holomorphic, chunk=chunk)
 
 
 @boundary
@@ -369,21 +397,21 @@ def hvp(fun: Callable[..., Any], primals: Any, tangents: Any) -> Any:
     return jvp(grad(fun), (primals,), (tangents,))[1]
 
 
-def jacobian_modes(mode: str) -> Callable[[Pullback], list[list[Any]]]:
+def jacobian_modes(mode: str) -> Callable[[Pullback, Chunk], list[list[Any]]]:
     """The way to a Jacobian that ``mode`` names."""
     if mode not in ("auto", "fwd", "rev"):
         raise teach(ArgumentError, f"jacobian: mode={mode!r}.", do='give "auto", "fwd" or "rev".')
 
-    def auto(pulled: Pullback) -> list[list[Any]]:
+    def auto(pulled: Pullback, chunk: Chunk) -> list[list[Any]]:
         inputs = sum(type_of(x).size for x, a in zip(pulled.leaves, pulled.active, strict=True) if a)
-        return forward_columns(pulled) if inputs <= sum(t.size for t in pulled.types) else reverse_rows(pulled)
+        return (forward_columns if inputs <= sum(t.size for t in pulled.types) else reverse_rows)(pulled, chunk)
 
     return {"auto": auto, "fwd": forward_columns, "rev": reverse_rows}[mode]
 
 
 def jacobian_by(
     name: str,
-    blocks_of: Callable[[Pullback], list[list[Any]]],
+    blocks_of: Callable[[Pullback, Chunk], list[list[Any]]],
     fun: Callable[..., Any],
     argnums: Argnums,
     has_aux: bool,
@@ -391,9 +419,11 @@ def jacobian_by(
     allow_int: bool,
     *,
     value: bool,
+    chunk: Chunk,
 ) -> Callable[..., Any]:
     """A Jacobian function: linearize once, get the blocks (one for each output and input leaf) by ``blocks_of``, make the trees."""
     check_callable(name, fun)
+    check_chunk(name, chunk)
 
     @wraps_function(fun, name)
     @boundary
@@ -403,7 +433,7 @@ def jacobian_by(
         with quiet():
             pulled = Pullback(call, name)
             check_jacobian_output(call, pulled, name, holomorphic)
-            blocks = blocks_of(pulled)
+            blocks = blocks_of(pulled, chunk)
         rows = [call.rebuild_inputs([b if b is None else to_array(b) for b in row]) for row in blocks]
         jac = rows[0] if call.out_spec == LEAF else tree.unflatten(call.out_spec, rows)
         if not value:
@@ -417,6 +447,8 @@ def jacobian_by(
 def check_jacobian_output(call: FlatCall, pulled: Pullback, name: str, holomorphic: bool) -> None:
     """Refuse outputs that have no derivative of the kind asked for."""
     for t in pulled.types:
+        if t.dtype.kind == "c" and name == "jacfwd":  # the derivative of a complex output along a real input is well defined
+            continue
         if holomorphic != (t.dtype.kind == "c") or t.dtype.kind not in "fc":
             raise teach(
                 ArgumentTypeError,
@@ -426,25 +458,20 @@ def check_jacobian_output(call: FlatCall, pulled: Pullback, name: str, holomorph
             )
 
 
-def forward_columns(pulled: Pullback) -> list[list[Any]]:
-    """Blocks of the Jacobian by pushing the standard basis of the inputs forward, as one batch."""
+def forward_columns(pulled: Pullback, chunk: Chunk) -> list[list[Any]]:
+    """Blocks of the Jacobian by pushing the standard basis of the inputs forward, in batches of ``chunk``."""
     active = [x for x, a in zip(pulled.leaves, pulled.active, strict=True) if a]
     sizes = [type_of(x).size for x in active]
     total = sum(sizes)
     types = list(map(tangent_type, pulled.outs))
-    pushed: list[Any | None] = [None] * len(types)
-    if total:
-        basis = standard_basis([tangent_type(x) for x in active])
-        outs, flags = batch_flat(
-            lambda *dx: [
-                zeros(t) if y is None else y
-                for y, t in zip(replay_tape(pulled.tape.equations, pulled.inputs, dx, pulled.outputs), types, strict=True)
-            ],
-            total,
-            [True] * len(basis),
-            basis,
-        )
-        pushed = [y if flag else spread(y, total) for y, flag in zip(outs, flags, strict=True)]
+    columns: list[Any] = [Rows(total) for _ in types]
+    for low, high, outs in pushed_basis(pulled.tape, pulled.inputs, pulled.outputs, types, chunk):
+        if high - low == total:
+            columns = outs
+            break
+        for column, y in zip(columns, outs, strict=True):
+            column.append(y, high - low)
+    pushed: list[Any | None] = [(c.result()[0] if type(c) is Rows else c) if total else None for c in columns]
     rows: list[list[Any]] = []
     for y, t in zip(pushed, types, strict=True):
         blocks = iter(split_leading(y, sizes))
@@ -460,8 +487,32 @@ def forward_columns(pulled: Pullback) -> list[list[Any]]:
     return rows
 
 
-def reverse_rows(pulled: Pullback) -> list[list[Any]]:
-    """Blocks of the Jacobian by pulling the standard basis of the outputs back, as one batch."""
+def pushed_basis(
+    tape: LinearTape, inputs: Sequence[Var], outputs: Sequence[Var | None], types: Sequence[ArrayType], chunk: Chunk
+) -> Iterator[tuple[int, int, list[Any]]]:
+    """What a tape makes of the standard basis of its inputs, in pieces: (first, last + 1, a batch for each output).
+
+    ``types`` are those of the outputs. Nothing is yielded where the inputs hold no numbers.
+    """
+    in_types = [v.type for v in inputs]
+    total = sum(t.size for t in in_types)
+
+    def push(*dx: Any) -> list[Any]:
+        found = replay_tape(tape.equations, inputs, dx, outputs)
+        return [zeros(t) if y is None else y for y, t in zip(found, types, strict=True)]
+
+    for low, high in pieces(0, total, chunk_size(chunk, total, bytes_on(tape, [*in_types, *types]))):
+        outs, flags = batch_flat(push, high - low, [True] * len(inputs), standard_basis(in_types, low, high))
+        yield low, high, [y if flag else spread(y, high - low) for y, flag in zip(outs, flags, strict=True)]
+
+
+def bytes_on(tape: LinearTape, ends: Sequence[ArrayType]) -> int:
+    """The bytes of one array for each result on the tape, and for each of its ``ends``: what one basis vector takes on its way."""
+    return bytes_of(v.type for equation in tape.equations for v in equation.outputs) + bytes_of(ends)
+
+
+def reverse_rows(pulled: Pullback, chunk: Chunk) -> list[list[Any]]:
+    """Blocks of the Jacobian by pulling the standard basis of the outputs back, in batches of ``chunk``."""
     types = pulled.types
     sizes = [t.size for t in types]
     total = sum(sizes)
@@ -479,9 +530,19 @@ def reverse_rows(pulled: Pullback) -> list[list[Any]]:
             found = pulled(bars)
             return [found[k] for k in wanted]
 
-        outs, flags = batch_flat(pull, total, [True] * len(types), standard_basis(types))
-        spread_out = iter([y if flag else spread(y, total) for y, flag in zip(outs, flags, strict=True)])
-        columns = [next(spread_out) if a else None for a in pulled.active]
+        step = chunk_size(chunk, total, bytes_on(pulled.tape, [*types, *[v.type for v in pulled.inputs]]))
+        collected = [Rows(total) for _ in wanted]
+        for low, high in pieces(0, total, step):
+            outs, flags = batch_flat(pull, high - low, [True] * len(types), standard_basis(types, low, high))
+            spread_out = [y if flag else spread(y, high - low) for y, flag in zip(outs, flags, strict=True)]
+            if step >= total:
+                found = iter(spread_out)
+                break
+            for rows_of, y in zip(collected, spread_out, strict=True):
+                rows_of.append(y, high - low)
+        else:
+            found = iter([rows_of.result()[0] for rows_of in collected])
+        columns = [next(found) if a else None for a in pulled.active]
     per_input = [[None] * len(types) if c is None else split_leading(c, sizes) for c in columns]
     rows: list[list[Any]] = []
     for j, t in enumerate(types):
@@ -493,14 +554,15 @@ def reverse_rows(pulled: Pullback) -> list[list[Any]]:
     return rows
 
 
-def standard_basis(types: Sequence[ArrayType]) -> list[Any]:
-    """For each leaf, the batch (one entry for each number in all leaves) of basis vectors, as that leaf sees them."""
-    total, start = sum(t.size for t in types), 0
+def standard_basis(types: Sequence[ArrayType], low: int, high: int) -> list[Any]:
+    """For each leaf, the batch of basis vectors ``low`` to ``high`` (of one for each number in all leaves), as that leaf sees them."""
+    start = 0
     basis: list[Any] = []
     for t in types:
-        block = np.zeros((total, t.size), t.dtype)
-        block[start : start + t.size] = np.eye(t.size, dtype=t.dtype)
-        basis.append(block.reshape(total, *t.shape))
+        block = np.zeros((high - low, t.size), t.dtype)
+        own = np.arange(max(low, start), min(high, start + t.size))
+        block[own - low, own - start] = 1
+        basis.append(block.reshape(high - low, *t.shape))
         start += t.size
     return basis
 
@@ -536,9 +598,11 @@ def strip(x: Any) -> Any:
 
 
 def finished_value(y: Any) -> Any:
+    if type(y) is not Tracer:
+        return y
     while type(y) is Tracer and y.owner.closed and isinstance(y.payload, tuple):
         y = y.payload[0]
-    return y
+    return to_array(private_copy(y))
 
 
 def private_copy(x: Any) -> Any:
@@ -554,12 +618,21 @@ def tangent_type(x: Any) -> ArrayType:
 
 def tangent_leaves(what: str, call: FlatCall, tangents: tuple[Any, ...]) -> list[Any]:
     """The leaves of ``tangents``, checked against the arguments of ``call``."""
-    leaves, spec = tree.flatten(tangents, is_leaf=lambda x: x is None)
+    leaves, spec = tree.flatten(tangents)
     names = call.names()
     if spec != call.spec:
+        leaves, spec = tree.flatten(tangents, is_leaf=lambda x: x is None)
         # None may stand for the tangent of an integer, where the primal has a leaf.
         check_same_structure(what, spec, call.spec, "the tangents", "the primals")
+    call.leaves = [float(x) if type(x) is int and varies(dx) else x for x, dx in zip(call.leaves, leaves, strict=True)]
     return check_tangents(what, "tangent", leaves, list(map(type_of, call.leaves)), names)
+
+
+def varies(dx: Any) -> bool:
+    """Whether a tangent given for a Python int is a number other than zero: the int then counts as a float."""
+    if type(dx) is Tracer:
+        return True
+    return isinstance(dx, int | float | np.number | np.ndarray) and np.asarray(dx).dtype.kind != "V" and bool(np.any(dx))
 
 
 def cotangent_leaves(what: str, call: FlatCall, y_bar: Any, types: Sequence[ArrayType]) -> list[Any]:

@@ -5,18 +5,21 @@ Axes are moved to the front on the way in and to where ``out_axes`` says on the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import numpy as np
 
 from ..core import tree
 from ..core.array import to_array
 from ..core.errors import ArgumentError, ArgumentTypeError, teach
 from ..core.origin import describe_function
-from ..core.tracing import type_of
+from ..core.tracing import current_trace, type_of
 from ..ops.families import spread
 from ..ops.movement import permute
-from ..transforms.batch import batch_flat
+from ..transforms.batch import MeasuringTrace, batch_flat
 from .arguments import boundary, check_callable, leaf, quiet
+from .chunks import Chunk, Rows, bytes_of, check_chunk, chunk_size, cut, pieces
 from .differentiate import wraps_function
 
 __all__ = ["vmap"]
@@ -25,7 +28,9 @@ Axes = Any
 """An int, None, or a tree of them that is a prefix of the arguments' tree."""
 
 
-def vmap(fun: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0, *, axis_size: int | None = None) -> Callable[..., Any]:
+def vmap(
+    fun: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0, *, axis_size: int | None = None, chunk: Chunk = None
+) -> Callable[..., Any]:
     """Apply ``fun`` to each example of a batch at once.
 
     Args:
@@ -35,17 +40,22 @@ def vmap(fun: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0, *, axis
             are batched along axis 0.
         out_axes: where the batch axis goes in the results, likewise; None for results that do not depend on the example.
         axis_size: the number of examples, needed only if no argument is batched.
+        chunk: the largest number of examples to process at once; ``fun`` is then called once for each piece, and under `jit` the program
+            has a copy of it for each. "auto" runs the first example alone, adds up the bytes of what its ops make, and takes as many of
+            the others at once as keep such bytes within `cotan.api.chunks.CHUNK_BUDGET`.
 
     Returns:
         a function of batched arguments.
 
-    Raises (when called): ArgumentError for axes that do not fit the arguments or each other.
+    Raises:
+        ArgumentError, ArgumentTypeError: a ``chunk`` that is none; when called, axes that do not fit the arguments or each other.
 
     >>> import cotan, cotan.numpy as cnp
     >>> cotan.vmap(lambda x, y: x @ y, in_axes=(0, None))(cnp.ones((3, 2)), cnp.ones(2))
     Array([2., 2., 2.])
     """
     check_callable("vmap", fun)
+    check_chunk("vmap", chunk)
     if isinstance(in_axes, list):
         in_axes = tuple(in_axes)
 
@@ -67,7 +77,7 @@ def vmap(fun: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0, *, axis
 
         front = [x if a is None else move_axis(x, a, 0) for x, a in zip(leaves, axes, strict=True)]
         with quiet():
-            outs, flags = batch_flat(flat, size, [a is not None for a in axes], front, of=fun)
+            outs, flags = batch_in_pieces(flat, size, [a is not None for a in axes], front, chunk, fun)
             out_spec = found["spec"]
             wanted = spread_axes("out_axes", out_axes, out_spec, "output")
             placed = [
@@ -77,6 +87,34 @@ def vmap(fun: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0, *, axis
         return tree.unflatten(out_spec, [to_array(y, leaves) for y in placed])
 
     return batched_function
+
+
+def batch_in_pieces(
+    flat: Callable[..., Sequence[Any]], size: int, batched: Sequence[bool], operands: Sequence[Any], chunk: Chunk, of: Any
+) -> tuple[list[Any], list[bool]]:
+    """`batch_flat`, on at most ``chunk`` examples at once."""
+    if chunk is None or size <= 1 or (not isinstance(chunk, str) and chunk >= size):
+        return batch_flat(flat, size, batched, operands, of=of)
+    collected: list[Rows] = []
+
+    def run(low: int, high: int, trace: MeasuringTrace | None = None) -> None:
+        part = [cut(x, low, high) if b else x for x, b in zip(operands, batched, strict=True)]
+        outs, flags = batch_flat(flat, high - low, batched, part, of=of, trace=trace)
+        if not collected:
+            collected.extend(Rows(size) for _ in outs)
+        for rows, y, flag in zip(collected, outs, flags, strict=True):
+            rows.append(y, high - low, flag)
+
+    start, each = 0, 0
+    if isinstance(chunk, str):
+        first = MeasuringTrace(current_trace(), 1, of)
+        run(0, 1, first)
+        start = 1
+        each = first.bytes + bytes_of(type_of(x) for x, b in zip(operands, batched, strict=True) if b) // size
+    for low, high in pieces(start, size, chunk_size(chunk, size, each)):
+        run(low, high)
+    results = [rows.result() for rows in collected]
+    return [y for y, _ in results], [flag for _, flag in results]
 
 
 def argument_names(spec: Any) -> list[str]:
@@ -100,8 +138,8 @@ def argument_axes(in_axes: Axes, spec: Any, count: int, keywords: bool) -> list[
 
 def spread_axes(what: str, axes: Axes, spec: Any, root: str) -> list[int | None]:
     """``axes``, a prefix of the tree ``spec``, as one axis for each of its leaves."""
-    if axes is None or isinstance(axes, int):
-        return [axes] * spec.num_leaves
+    if axes is None or isinstance(axes, int | np.integer):
+        return [axes if axes is None else int(axes)] * spec.num_leaves
     parts = tree.children(spec)
     below, outer = tree.flatten(axes, is_leaf=lambda x: x is not axes)
     if spec.is_leaf() or outer.type is not spec.type or len(below) != len(parts):

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .errors import ArgumentTypeError, teach
 from .operators import surface
 from .tracing import TYPE_READERS, Tracer
 
@@ -55,6 +56,9 @@ def plain(x: Any) -> Any:
     """An argument on its way in: a base-class ndarray in native byte order; scalars and tracers as they are."""
     if isinstance(x, np.ndarray):
         if type(x) is not np.ndarray:
+            if type(x) is not Array and isinstance(x, np.ma.MaskedArray):
+                what = "a masked array takes no part in traced code."
+                raise teach(ArgumentTypeError, what, do="use its data, and its mask in cotan.numpy.where.")
             x = x.view(np.ndarray)
         return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
     return x

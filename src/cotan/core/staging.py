@@ -83,7 +83,7 @@ def close(equations: Sequence[Equation], inputs: Sequence[Var], outputs: Sequenc
         if type(value) is Var or type(value) is Literal:
             return value
         if type(value) is not Tracer and np.ndim(value) == 0:
-            return Literal(value)
+            return Literal(value[()] if isinstance(value, np.ndarray) else value)  # not the user's array, which may change
         if id(value) not in captured:
             captured[id(value)] = (value, Var(type_of(value)))
         return captured[id(value)][1]

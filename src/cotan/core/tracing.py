@@ -204,6 +204,13 @@ class Tracer(ArrayMethods):
     def __array_namespace__(self, *, api_version: str | None = None) -> Any:
         return surface()
 
+    # A traced value never changes, so it is its own copy.
+    def __copy__(self) -> Tracer:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Tracer:
+        return self
+
     @property
     def device(self) -> str:
         return "cpu"

@@ -94,8 +94,9 @@ def check_order(
     rtol: float | None,
     eps: float | None,
     rng: Any,
+    reached: int = 1,
 ) -> None:
-    """First derivatives in the given modes, then those of the derivative."""
+    """First derivatives in the given modes, then those of the derivative; ``reached``: of which order they are."""
     function = TreeFunction(f, args)
     direction = rng.standard_normal(function.flat.point.size)
     if eps is None:
@@ -111,21 +112,32 @@ def check_order(
         if bad.any():
             k = int(np.argmax(bad))
             raise RuleCheckError(
-                f"{what} derivative of order {order}: entry {k} is {found.flat[k]:.9g}, finite differences give {wanted.flat[k]:.9g}."
+                f"{what} derivative of order {reached}: entry {k} is {found.flat[k]:.9g}, finite differences give {wanted.flat[k]:.9g}."
             )
 
+    value = function.flat(function.flat.point)
+    close = default * (1 + np.abs(value))
+
+    def compare_values(mode: str, found: Vector, wanted: Vector, allowed: Vector) -> None:
+        bad = ~((np.abs(found - wanted) <= allowed) | (found == wanted) | (np.isnan(found) & np.isnan(wanted)))
+        if bad.any():
+            k = int(np.argmax(bad))
+            raise RuleCheckError(f"the value by {mode} mode: entry {k} is {found[k]:.9g}, but the function gives {wanted[k]:.9g}.")
+
     if "fwd" in modes:
+        compare_values("forward", function.value_by_jvp(), value, close)
         compare("forward", function.push(direction), expected, tolerance)
         if order > 1:
             tangent = function.tangent_trees(direction)
-            check_order(lambda *xs: jvp(f, xs, tangent)[1], args, order - 1, modes, atol, rtol, eps, rng)
+            check_order(lambda *xs: jvp(f, xs, tangent)[1], args, order - 1, modes, atol, rtol, eps, rng, reached + 1)
     if "rev" in modes:
+        compare_values("reverse", function.value_by_vjp(), value, close)
         bar = rng.standard_normal(expected.size)
         pulled = function.pull(bar)
         compare("reverse", np.array([pulled @ direction]), np.array([bar @ expected]), np.array([np.abs(bar) @ tolerance]))
         if order > 1:
             cotangent = function.cotangent_tree(bar)
-            check_order(lambda *xs: vjp(f, *xs)[1](cotangent), args, order - 1, modes, atol, rtol, eps, rng)
+            check_order(lambda *xs: vjp(f, *xs)[1](cotangent), args, order - 1, modes, atol, rtol, eps, rng, reached + 1)
 
 
 # ---- check_rule ----------------------------------------------------------------------------------------------------------
@@ -153,6 +165,14 @@ class TreeFunction:
         """The derivative along a direction, by forward mode."""
         dy = jvp(self.f, self.args, self.tangent_trees(direction))[1]
         return complex_as_real([d for d, y in zip(tree.leaves(dy), self.out_leaves, strict=True) if np.asarray(y).dtype.kind in "fc"])
+
+    def value_by_jvp(self) -> Vector:
+        """The value of the function as forward mode gives it."""
+        return complex_as_real(tree.leaves(jvp(self.f, self.args, self.tangent_trees(np.zeros(self.flat.point.size)))[0]))
+
+    def value_by_vjp(self) -> Vector:
+        """The value of the function as reverse mode gives it."""
+        return complex_as_real(tree.leaves(vjp(self.f, *self.args)[0]))
 
     def pull(self, bar: Vector) -> Vector:
         """The gradient of bar . f, by reverse mode."""
@@ -198,8 +218,17 @@ def examine(f: Callable[..., Any], args: Sequence[Any], second_order: bool, batc
     error = np.array([e for _, e in numeric]).reshape(len(directions), m)
     allowed = 20 * error + 1e3 * function.flat.precision * (1 + np.abs(expected))
 
+    entry_name = "d out[{i}] / d in[{j}]" if whole else "output {i} along random direction {j}"
+    complex_valued = any(np.asarray(x).dtype.kind == "c" for x in (*function.leaves, *function.out_leaves))
+
     def record(
-        check: str, found: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any], tolerance: np.ndarray[Any, Any], rows: str = ""
+        check: str,
+        found: np.ndarray[Any, Any],
+        wanted: np.ndarray[Any, Any],
+        tolerance: np.ndarray[Any, Any],
+        entry: str = entry_name,
+        reference: str = "finite differences give",
+        cause: str | None = None,
     ) -> bool:
         with np.errstate(all="ignore"):
             ratio = np.abs(found - wanted) / tolerance
@@ -208,16 +237,19 @@ def examine(f: Callable[..., Any], args: Sequence[Any], second_order: bool, batc
         if margins[check] <= 1:
             return True
         j, i = np.unravel_index(int(ratio.argmax()), ratio.shape)
-        entry = f"d out[{i}] / d in[{j}]" if whole else f"output {i} along random direction {j}"
         findings.append(
             Finding(
                 check,
-                f"{rows}{entry} is {found[j, i]:.9g}, finite differences give {wanted[j, i]:.9g}",
-                likely_cause(found, wanted, tolerance),
+                f"{entry.format(i=i, j=j)} is {found[j, i]:.9g}, {reference} {wanted[j, i]:.9g}",
+                likely_cause(found, wanted, tolerance, complex_valued, whole) if cause is None else cause,
             )
         )
         return False
 
+    value = function.flat(function.flat.point)[None]
+    close = 1e3 * function.flat.precision * (1 + np.abs(value))
+    for check, found in ("value, forward", function.value_by_jvp()), ("value, reverse", function.value_by_vjp()):
+        record(check, found[None], value, close, "out[{i}]", "the function gives", "the rule gives another value than the function")
     forward = np.array([function.push(d) for d in directions]).reshape(len(directions), m)
     forward_ok = record("forward", forward, expected, allowed)
     backward = np.array([function.pull(b) for b in bars]).reshape(len(bars), n)
@@ -228,7 +260,7 @@ def examine(f: Callable[..., Any], args: Sequence[Any], second_order: bool, batc
     pairing = directions @ backward.T - forward @ bars.T
     scale = 1e3 * function.flat.precision * (1 + np.abs(forward) @ np.abs(bars.T)) * max(n, m, 1)
     if forward_ok != reverse_ok or (not forward_ok and (np.abs(pairing) > scale).any()):
-        record("transpose", directions @ backward.T, forward @ bars.T, scale, "<y_bar, J x'> and <J^T y_bar, x'> differ: ")
+        record("transpose", directions @ backward.T, forward @ bars.T, scale, "<J^T y_bar, x'>[{j}, {i}]", "<y_bar, J x'> is")
     if n:
         a, b = rng.standard_normal(n), rng.standard_normal(n)
         total, parts = function.push(a + 2 * b)[None], (function.push(a) + 2 * function.push(b))[None]
@@ -255,10 +287,17 @@ def check_batching(function: TreeFunction, rng: Any, record: Record) -> None:
         return jvp(function.f, xs, direction)
 
     batched, one_by_one = vmap(along)(*stacked), [along(*t) for t in trees]
+    compare_batches("batching", batched, one_by_one, function, record)
+    compare_batches("batching, value", vmap(function.f)(*stacked), [function.f(*t) for t in trees], function, record)
+
+
+def compare_batches(check: str, batched: Any, one_by_one: Sequence[Any], function: TreeFunction, record: Record) -> None:
+    """Record how well a batch agrees with its examples one by one."""
     wanted = np.array([complex_as_real(tree.leaves(y)) for y in one_by_one])
-    rows = [tree.map(lambda y, k=k: np.asarray(y)[k], batched) for k in range(3)]
+    rows = [tree.map(lambda y, k=k: np.asarray(y)[k], batched) for k in range(len(one_by_one))]
     found = np.array([complex_as_real(tree.leaves(y)) for y in rows])
-    record("batching", found, wanted, 1e4 * function.flat.precision * (1 + np.abs(wanted)))
+    tolerance = 1e4 * function.flat.precision * (1 + np.abs(wanted))
+    record(check, found, wanted, tolerance, "output {i} of example {j}", "alone it is", "a batching rule is wrong")
 
 
 def check_second_order(function: TreeFunction, rng: Any, record: Record) -> None:
@@ -269,8 +308,11 @@ def check_second_order(function: TreeFunction, rng: Any, record: Record) -> None
     d_tree, e_tree, bar_tree = function.tangent_trees(d), function.tangent_trees(e), function.cotangent_tree(bar)
     f = function.f
 
-    def pushed(*xs: Any) -> Any:
-        return jvp(f, xs, d_tree)[1]
+    inexact = [np.asarray(y).dtype.kind in "fc" for y in function.out_leaves]
+    bar_list = [y_bar for y_bar, i in zip(tree.leaves(bar_tree), inexact, strict=True) if i]
+
+    def pushed(*xs: Any) -> list[Any]:
+        return [dy for dy, i in zip(tree.leaves(jvp(f, xs, d_tree)[1]), inexact, strict=True) if i]
 
     def pulled(*xs: Any) -> Any:
         return vjp(f, *xs)[1](bar_tree)
@@ -286,7 +328,7 @@ def check_second_order(function: TreeFunction, rng: Any, record: Record) -> None
         leaves = [x for x in tree.leaves(x_bars, is_leaf=lambda x: x is None) if x is not None]
         return float(complex_as_real([np.conj(x) if np.asarray(x).dtype.kind == "c" else x for x in leaves]) @ direction)
 
-    rev_fwd = vjp(pushed, *function.args)[1](bar_tree)
+    rev_fwd = vjp(pushed, *function.args)[1](bar_list)
     pulled_out, pull_pulled = vjp(pulled, *function.args)
     # <x_bar, d> = Re(sum(x_bar * d)), so the cotangent of ``pulled``'s output that picks its component along d is d itself.
     seed = tree.unflatten(tree.structure(pulled_out), [x for x in tree.leaves(d_tree) if np.asarray(x).dtype.kind in "fc"])
@@ -297,11 +339,16 @@ def check_second_order(function: TreeFunction, rng: Any, record: Record) -> None
         "second order rev-rev": pair_bars(pull_pulled(seed), e),
     }
     for name, value in values.items():
-        record(name, np.array([[value]]), np.array([[wanted]]), tolerance)
+        record(name, np.array([[value]]), np.array([[wanted]]), tolerance, "the derivative along two random directions")
 
 
-def likely_cause(found: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any], tolerance: np.ndarray[Any, Any]) -> str:
-    """The mistake that would turn the right Jacobian into this one, if it is a common one."""
+def likely_cause(
+    found: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any], tolerance: np.ndarray[Any, Any], complex_valued: bool, whole: bool
+) -> str:
+    """The mistake that would turn the right Jacobian into this one, if it is a common one.
+
+    ``complex_valued``: numbers may be pairs (real, imaginary). ``whole``: the rows are inputs, not random directions.
+    """
 
     def matches(candidate: np.ndarray[Any, Any], allowed: np.ndarray[Any, Any] = tolerance) -> bool:
         return candidate.shape == found.shape and bool(np.all(np.abs(found - candidate) <= 4 * allowed))
@@ -310,7 +357,15 @@ def likely_cause(found: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any], tole
         return "the rule gives inf or nan here: a division by zero, perhaps, where a limit exists"
     if matches(-wanted):
         return "a sign: the derivative is minus the right one"
-    if found.shape[0] == found.shape[1] and found.shape[0] > 1 and matches(wanted.T, np.maximum(tolerance, tolerance.T)):
+    if complex_valued and found.shape[1] % 2 == 0 and (not whole or found.shape[0] % 2 == 0):
+        outputs, inputs = wanted.copy(), wanted.copy()
+        outputs[:, 1::2] *= -1
+        inputs[1::2] *= -1
+        both = outputs.copy()
+        both[1::2] *= -1
+        if matches(outputs) or (whole and (matches(inputs) or matches(both))):
+            return "a missing or superfluous complex conjugate"
+    if whole and found.shape[0] == found.shape[1] and found.shape[0] > 1 and matches(wanted.T, np.maximum(tolerance, tolerance.T)):
         return "a missing transpose: the Jacobian is the transpose of the right one"
     if matches(np.zeros_like(wanted)):
         return "the derivative is zero: a term is missing, or the value was taken out of the trace (stop_gradient, float, NumPy)"
@@ -326,16 +381,9 @@ def likely_cause(found: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any], tole
     ):
         if matches(factor * wanted):
             return f"a factor: the derivative is {text} times the right one"
-    if all(k % 2 == 0 for k in found.shape):
-        conjugated = wanted.copy()
-        conjugated[:, 1::2] *= -1
-        other = wanted.copy()
-        other[1::2] *= -1
-        if matches(conjugated) or matches(other):
-            return "a missing or superfluous complex conjugate"
     wrong = np.abs(found - wanted) > tolerance
     rows, columns = np.nonzero(wrong.any(1))[0], np.nonzero(wrong.any(0))[0]
-    if len(rows) < found.shape[0]:
+    if whole and len(rows) < found.shape[0]:
         return f"only derivatives in input{'s' * (len(rows) > 1)} {', '.join(map(str, rows[:6]))} are wrong"
     if len(columns) < found.shape[1]:
         return f"only derivatives of output{'s' * (len(columns) > 1)} {', '.join(map(str, columns[:6]))} are wrong"

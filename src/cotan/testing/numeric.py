@@ -63,7 +63,7 @@ def directional(
     """d/dt function(point + t direction) at t = 0, entry by entry, with error estimates."""
     scale = float(np.max(np.abs(point), initial=1.0)) / max(float(np.max(np.abs(direction), initial=0.0)), 1e-300)
     step = scale * precision ** (1 / 5) * 2
-    best, error = np.zeros(0), np.zeros(0)
+    best, error, used = np.zeros(0), np.zeros(0), np.zeros(0)
     previous: list[Vector] = []
     size = 0.0
     for row in range(6):
@@ -75,13 +75,14 @@ def directional(
             factor = 4.0 ** (k + 1)
             current.append((factor * current[k] - old) / (factor - 1))
         if row == 0:
-            best, error = current[0], np.full(current[0].shape, np.inf)
+            best, error, used = current[0], np.full(current[0].shape, np.inf), np.full(current[0].shape, h)
         else:
             for k in range(1, len(current)):
                 estimate = np.maximum(np.abs(current[k] - current[k - 1]), np.abs(current[k] - previous[k - 1]))
                 better = ~(estimate >= error)
                 best = np.where(better, current[k], best)
                 error = np.where(better, estimate, error)
+                used = np.where(better, h, used)
         previous = current
-    # What rounding alone does to a difference at the largest step.
-    return best, error + precision * size / step
+    # What rounding alone does to a difference at the step used.
+    return best, error + precision * size / used

@@ -17,7 +17,7 @@ from ..core.tracing import Trace, Tracer, concrete_zero, current_trace, refuse_c
 from ..core.types import ArrayType, array_type
 from ..ops.families import spread
 
-__all__ = ["BatchTrace", "batch_flat", "batch_program"]
+__all__ = ["BatchTrace", "MeasuringTrace", "batch_flat", "batch_program"]
 
 
 class BatchTrace(Trace):
@@ -59,11 +59,36 @@ class BatchTrace(Trace):
         return [Tracer(self, y) if flag else y for y, flag in zip(outs, flags, strict=True)]
 
 
+class MeasuringTrace(BatchTrace):
+    """Counts the bytes of the batched results of the ops that it runs."""
+
+    __slots__ = ("bytes",)
+
+    def __init__(self, parent: Trace, size: int, function: Any = None):
+        super().__init__(parent, size, function)
+        self.bytes = 0
+
+    def process(self, op: Op, operands: Sequence[Any]) -> Sequence[Any]:
+        results = super().process(op, operands)
+        for y in results:
+            if type(y) is Tracer and y.owner is self:
+                t = type_of(y.payload)
+                self.bytes += t.size * t.dtype.itemsize
+        return results
+
+
 def batch_flat(
-    function: Callable[..., Sequence[Any]], size: int, batched: Sequence[bool], operands: Sequence[Any], *, of: Any = None
+    function: Callable[..., Sequence[Any]],
+    size: int,
+    batched: Sequence[bool],
+    operands: Sequence[Any],
+    *,
+    of: Any = None,
+    trace: BatchTrace | None = None,
 ) -> tuple[list[Any], list[bool]]:
     """Values of a flat function on operands of which the flagged ones have a leading batch axis, and the flags of the results."""
-    trace = BatchTrace(current_trace(), size, of)
+    if trace is None:
+        trace = BatchTrace(current_trace(), size, of)
     try:
         with running(trace):
             outs = function(*[Tracer(trace, x) if b else x for x, b in zip(operands, batched, strict=True)])
