@@ -33,7 +33,6 @@ __all__ = [
     "Tracer",
     "concrete_zero",
     "current_trace",
-    "is_tracer",
     "reset_trace",
     "running",
     "set_trace",
@@ -214,11 +213,6 @@ class Tracer(ArrayMethods):
     @property
     def device(self) -> str:
         return "cpu"
-
-
-def is_tracer(x: Any) -> bool:
-    """Whether ``x`` is a traced value."""
-    return type(x) is Tracer
 
 
 # ---- types of values ----------------------------------------------------------------------------------------------

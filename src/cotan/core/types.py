@@ -16,14 +16,12 @@ import numpy as np
 
 __all__ = ["ArrayType", "Shape", "array_type", "dtype_name", "is_inexact"]
 
-type_names = {"b": "bool", "i": "i", "u": "u", "f": "f", "c": "c"}
-
 Shape = tuple[int, ...]
 
 
 def dtype_name(dtype: np.dtype[Any]) -> str:
     """The short name used in printed programs: f64, c128, i32, u8, bool."""
-    return "bool" if dtype.kind == "b" else f"{type_names.get(dtype.kind, dtype.kind)}{dtype.itemsize * 8}"
+    return "bool" if dtype.kind == "b" else f"{dtype.kind}{dtype.itemsize * 8}"
 
 
 def is_inexact(dtype: np.dtype[Any]) -> bool:

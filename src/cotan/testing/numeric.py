@@ -45,9 +45,7 @@ class FlatFunction:
     def __init__(self, function: Callable[..., Sequence[Any]], leaves: Sequence[Any]):
         self.function, self.leaves = function, list(leaves)
         self.point = complex_as_real(leaves)
-        self.precision = min(
-            [np.finfo(np.asarray(x).dtype).eps for x in leaves if np.asarray(x).dtype.kind in "fc"] or [2.3e-16], key=lambda e: -e
-        )
+        self.precision = max([np.finfo(np.asarray(x).dtype).eps for x in leaves if np.asarray(x).dtype.kind in "fc"] or [2.3e-16])
 
     def __call__(self, vector: Vector) -> Vector:
         return complex_as_real(self.function(*real_as_complex(vector, self.leaves)))
