@@ -3,6 +3,7 @@
 from .core.errors import (
     ArgumentError,
     ArgumentTypeError,
+    BorrowedArrayError,
     CotanError,
     DtypeError,
     EscapedTracerError,
@@ -19,6 +20,7 @@ from .core.errors import (
 __all__ = [
     "ArgumentError",
     "ArgumentTypeError",
+    "BorrowedArrayError",
     "CotanError",
     "DtypeError",
     "EscapedTracerError",

@@ -14,8 +14,17 @@ import numpy as np
 
 from ..core import tree
 from ..core.array import Array, plain
-from ..core.errors import ArgumentError, ArgumentTypeError, CotanError, TracerConversionError, hide_internal_frames, teach
-from ..core.origin import Origin, describe_function
+from ..core.borrowing import refused_by_borrowing
+from ..core.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    BorrowedArrayError,
+    CotanError,
+    TracerConversionError,
+    hide_internal_frames,
+    teach,
+)
+from ..core.origin import Origin, describe_function, is_users_file
 from ..core.tracing import Tracer, type_of
 from ..core.types import ArrayType
 
@@ -50,6 +59,8 @@ def boundary(function: F) -> F:
         except ValueError as error:
             if isinstance(error.__cause__, TracerConversionError):
                 raise refused_assignment(error) from None
+            if refused_by_borrowing(error):
+                raise refused_change(error) from None
             raise
 
     return call  # type: ignore[return-value]
@@ -57,15 +68,34 @@ def boundary(function: F) -> F:
 
 def refused_assignment(error: ValueError) -> TracerConversionError:
     """The error of ``array[i] = traced``, where NumPy hides that of the conversion behind one about sequences."""
-    tb = error.__traceback__
-    while tb is not None and tb.tb_next is not None:
-        tb = tb.tb_next
     return teach(
         TracerConversionError,
         "a traced value cannot be put into a NumPy array in place.",
         do="write a = a.at[i].set(v) with a from cotan.numpy, or collect the values in a list and use cotan.numpy.stack.",
-        origin=Origin(tb.tb_frame.f_code, tb.tb_lasti) if tb is not None else None,
+        origin=origin_of(error),
     )
+
+
+def refused_change(error: ValueError) -> BorrowedArrayError:
+    """The error of ``array[i] = v`` where the derivative, or a Program, needs what the array held before."""
+    return teach(
+        BorrowedArrayError,
+        "this array is changed in place, but its old contents are needed: it has met a traced value in this function.",
+        detail=f"NumPy says: {error}",
+        do="make a new array in each step (a = a.copy() before the change, or a = a.at[i].set(v) with a from cotan.numpy).",
+        origin=origin_of(error),
+    )
+
+
+def origin_of(error: BaseException) -> Origin | None:
+    """The line that raised ``error``, or the user's line that called NumPy's code there."""
+    found = None
+    tb = error.__traceback__
+    while tb is not None:
+        if is_users_file(tb.tb_frame.f_code.co_filename):
+            found = Origin(tb.tb_frame.f_code, tb.tb_lasti)
+        tb = tb.tb_next
+    return found
 
 
 def quiet() -> np.errstate:

@@ -26,7 +26,7 @@ from ..ops.families import spread, zeros
 from ..ops.movement import permute, reshape, slice_
 from ..transforms.batch import batch_flat
 from ..transforms.jvp import jvp_flat
-from ..transforms.linearize import LinearTape, linearize_flat, record_linear
+from ..transforms.linearize import LinearTape, detach, linearize_flat, record_linear
 from ..transforms.linearize import replay as replay_tape
 from ..transforms.transpose import accumulate, backward_pass
 from .arguments import LEAF, Argnums, FlatCall, boundary, check_callable, check_inexact, check_same_structure, check_tangents, leaf, quiet
@@ -88,6 +88,7 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> 
     active = [type_of(x).inexact for x in call.leaves]
     with quiet():
         outs, tape, inputs, outputs = linearize_flat(call, call.leaves, active, verb="linearize", of=fun)
+    detach(tape)
     types = [tangent_type(y) for y in outs]
 
     @boundary
@@ -120,6 +121,7 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     call.leaves = list(map(private_copy, call.leaves))
     with quiet():
         pulled = Pullback(call, "vjp")
+    detach(pulled.tape)
 
     @boundary
     def f_vjp(y_bar: Any) -> Any:

@@ -25,6 +25,7 @@ from .origin import PACKAGE, Origin, user_frame
 __all__ = [
     "ArgumentError",
     "ArgumentTypeError",
+    "BorrowedArrayError",
     "CotanError",
     "DtypeError",
     "EscapedTracerError",
@@ -71,6 +72,10 @@ class NonlinearTangentError(CotanError, TypeError):
 
 class TracerConversionError(CotanError, TypeError):
     """A traced value was asked for the number it does not have yet (``if x:``, ``float(x)``, ``range(x)``, ``np.asarray(x)``)."""
+
+
+class BorrowedArrayError(CotanError, ValueError):
+    """A NumPy array is changed in place inside a traced function that still needs its old contents."""
 
 
 class EscapedTracerError(CotanError, RuntimeError):

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .borrowing import borrow, give_back
 from .op import Op
 from .origin import here
 from .program import Equation, Literal, Program, Var
@@ -23,11 +24,12 @@ __all__ = ["StagingTrace", "close", "stage_flat"]
 class StagingTrace(Trace):
     """Records each op as an equation. The payload of its tracers is a Var."""
 
-    __slots__ = ("equations",)
+    __slots__ = ("borrowed", "equations")
 
     def __init__(self, verb: str, function: Any = None):
         super().__init__(verb, function)
         self.equations: list[Equation] = []
+        self.borrowed: list[np.ndarray[Any, Any]] = []
 
     def new_input(self, type: ArrayType) -> Tracer:
         return Tracer(self, Var(type))
@@ -36,13 +38,20 @@ class StagingTrace(Trace):
         return payload.type
 
     def operand(self, value: Any) -> Any:
-        """What an equation holds for ``value``: the Var of our own tracer, anything else as it is."""
+        """What an equation holds for ``value``: the Var of our own tracer, anything else as it is; an array is borrowed."""
         if type(value) is Tracer:
             if value.owner is self:
                 return value.payload
             if value.owner.closed:
                 refuse_escaped(value)
+        elif isinstance(value, np.ndarray):
+            borrow(value, self.borrowed)
         return value
+
+    def close(self) -> None:
+        super().close()
+        if self.borrowed:
+            give_back(self.borrowed)
 
     def process(self, op: Op, operands: Sequence[Any]) -> Sequence[Any]:
         inputs = [self.operand(x) for x in operands]

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from ..core.borrowing import copies_of_shared
 from ..core.errors import NonlinearTangentError, teach
 from ..core.op import Op
 from ..core.origin import current_rule
@@ -26,7 +27,7 @@ from ..core.types import ArrayType
 from ..ops.families import add, fill_shape, scale
 from .jvp import JVPTrace
 
-__all__ = ["LinearTape", "LinearizeTrace", "SplitTrace", "linearize_flat", "linearize_program", "record_linear", "replay"]
+__all__ = ["LinearTape", "LinearizeTrace", "SplitTrace", "detach", "linearize_flat", "linearize_program", "record_linear", "replay"]
 
 
 class LinearTape(StagingTrace):
@@ -206,6 +207,8 @@ class LinearizeTrace(JVPTrace):
             if dx is not None:
                 d = op.local_derivative(k, y, primals)
                 if d is not None:
+                    if any(d is x for x in primals):  # not made by the rule: perhaps an array that the user holds
+                        self.tape.operand(d)
                     v = dx.payload
                     term = self.tape.record(scale, (d, v), v.type) if v.type.shape == shape else fill_shape(scale(d, dx), y)
                     dy = term if dy is None else self.tape.process(add, (dy, term))[0]
@@ -236,6 +239,14 @@ def linearize_flat(
         [t.payload for t in tangents if t is not None],
         [t.payload if t is not None else None for _, t in pairs],
     )
+
+
+def detach(tape: LinearTape) -> None:
+    """Replace the arrays on a closed tape that somebody else holds by copies, so that the tape may be kept and they be changed."""
+    copies = copies_of_shared(x for equation in tape.equations for x in equation.inputs)
+    if copies:
+        for equation in tape.equations:
+            equation.inputs = [copies.get(id(x), x) for x in equation.inputs]
 
 
 def replay(equations: Sequence[Equation], inputs: Sequence[Var], values: Sequence[Any], outputs: Sequence[Var | None]) -> list[Any | None]:

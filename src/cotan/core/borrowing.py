@@ -1,0 +1,93 @@
+"""Borrowing: an array that a recording holds must not change before the recording is closed.
+
+A tape or Program under way holds NumPy arrays of the user as they are. Were one changed in place afterwards (``buf[k] = ...`` in a loop),
+the derivative would silently see its last contents. So the recording borrows it: the array, and what it is a view of, is read-only until
+it is given back, and NumPy itself refuses the assignment, on the user's own line.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+__all__ = ["borrow", "copies_of_shared", "give_back", "refused_by_borrowing"]
+
+_lock = Lock()
+_lent: dict[int, list[Any]] = {}
+"""Arrays that are read-only because of a recording, and how many recordings hold each: id -> [array, count]."""
+
+
+def borrow(array: np.ndarray[Any, Any], borrowed: list[np.ndarray[Any, Any]]) -> None:
+    """Make ``array`` and what it views read-only, and add them to ``borrowed``.
+
+    Memory that NumPy does not own is left alone, as its flag might not be set again.
+    """
+    chain: list[Any] = [array]
+    while isinstance(chain[-1].base, np.ndarray):
+        chain.append(chain[-1].base)
+    if not chain[-1].flags.owndata:
+        return
+    with _lock:
+        for x in reversed(chain):
+            entry = _lent.get(id(x))
+            if entry is not None:
+                entry[1] += 1
+            elif x.flags.writeable:
+                x.flags.writeable = False
+                _lent[id(x)] = [x, 1]
+            else:
+                continue
+            borrowed.append(x)
+
+
+def give_back(borrowed: list[np.ndarray[Any, Any]]) -> None:
+    """End what `borrow` began. An error about a read-only array that is on its way out is marked as caused by it."""
+    error = sys.exc_info()[1]
+    if isinstance(error, ValueError) and "read-only" in str(error):
+        error.borrowed = True  # type: ignore[attr-defined]
+    with _lock:
+        for x in borrowed:  # a base stands before its views, as it must be writeable before they can be
+            entry = _lent[id(x)]
+            entry[1] -= 1
+            if not entry[1]:
+                del _lent[id(x)]
+                x.flags.writeable = True
+    borrowed.clear()
+
+
+def refused_by_borrowing(error: ValueError) -> bool:
+    """Whether NumPy raised ``error`` because a recording holds the array."""
+    return getattr(error, "borrowed", False)
+
+
+def copies_of_shared(values: Iterator[Any]) -> dict[int, np.ndarray[Any, Any]]:
+    """Copies, by id, of those arrays that are held by others than where the iterator finds them (once each time).
+
+    Reference counts tell. A view counts as shared if its base is. The count of an array that is certainly not shared says how many
+    references the counting itself makes.
+    """
+    arrays: list[Any] = [x for x in values if isinstance(x, np.ndarray)]
+    arrays.append(np.empty(0))
+    found = [sys.getrefcount(x) for x in arrays]
+    looking = found.pop() - 1
+    arrays.pop()
+    here = Counter(map(id, arrays))
+    counts = {id(x): count - looking - 2 * here[id(x)] for x, count in zip(arrays, found, strict=True)}  # once there, once in ``arrays``
+    views = {id(x): x for x in arrays if x.base is not None}
+    seen_through = Counter(id(x.base) for x in views.values())
+    copies: dict[int, np.ndarray[Any, Any]] = {}
+    for x in arrays:
+        if id(x) in copies:
+            continue
+        shared = counts[id(x)] > 0
+        if not shared and isinstance(x.base, np.ndarray):
+            base = x.base
+            shared = sys.getrefcount(base) - looking > seen_through[id(base)] + 2 * here[id(base)]
+        if shared:
+            copies[id(x)] = x.copy()
+    return copies
