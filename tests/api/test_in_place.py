@@ -67,6 +67,24 @@ def test_a_nested_recording_does_not_give_back_what_an_outer_one_holds():
     assert b.flags.writeable
 
 
+def test_a_view_waits_for_its_base_which_another_recording_holds():
+    whole = np.ones((2, 3))
+    view = whole[0]
+
+    def f(x):
+        y = (whole @ x).sum()
+        cotan.grad(lambda z: (view * z).sum())(np.ones(3))
+        assert not view.flags.writeable
+        return y
+
+    cotan.grad(f)(np.ones(3))
+    assert view.flags.writeable
+    assert whole.flags.writeable
+    whole.flags.writeable = False
+    cotan.grad(lambda x: (view * x).sum())(np.ones(3))  # its base is the user's to lock
+    assert view.flags.writeable
+
+
 def test_a_read_only_array_of_the_user_stays_so_and_its_error_is_numpys():
     b = np.ones(3)
     b.flags.writeable = False

@@ -83,7 +83,7 @@ CASES = [
 ]
 
 
-# In these a while loop is inside a staged body, so that they have forward mode only, as in JAX.
+# In these a while loop is inside a staged body, where the number of its steps is not known: JAX has forward mode only.
 def scan_in_cond_in_while(k, p):
     def run(v):
         return k.lax.scan(lambda c, x: (k.np.tanh(c) + x, None), v, p[:3])[0]
@@ -115,8 +115,41 @@ def while_in_cond(k, p):
     return k.lax.cond(p[0] > 0.3, grow, lambda v: v * v, p)
 
 
-FORWARD_CASES = [scan_in_cond_in_while, while_in_scan, while_in_while, while_in_cond]
-FORWARD = [name for name, (_, reverse) in TRANSFORMATIONS.items() if not reverse]
+def while_in_while_in_scan_in_cond(k, p):
+    def innermost(c, x):
+        return k.lax.while_loop(lambda v: v < 1.2 + x, lambda v: v * 1.5 + k.np.sin(c) * 0.1, 0.4 + c * c)
+
+    def inner(c, x):
+        return k.lax.while_loop(lambda s: s[0] < 3.0, lambda s: (s[0] + 1.0, k.np.tanh(innermost(s[1], x))), (c * c, x))[1], c
+
+    return k.lax.cond(p[0] > 0.3, lambda v: k.lax.scan(inner, v[0], v)[1], lambda v: k.np.sin(v), p)
+
+
+def while_in_vmap_in_while(k, p):
+    def grow(v):
+        return k.lax.while_loop(lambda u: u < 2.0, lambda u: u * u + p[0] * 0.5 + 0.6, v)
+
+    each = k.api.vmap(grow) if k is COTAN else lambda v: k.np.stack([grow(x) for x in v])  # Python's while takes one value
+    return k.lax.while_loop(lambda s: s[0] < 2, lambda s: (s[0] + 1, k.np.sin(each(s[1]))), (0, p))[1]
+
+
+def while_in_checkpoint_in_scan(k, p):
+    def grow(c, x):
+        return k.lax.while_loop(lambda v: v < 1.0, lambda v: v * v + 0.6, c * x)
+
+    g = k.api.checkpoint(grow) if k is COTAN else grow
+    return k.lax.scan(lambda c, x: (g(c, x), c), p[0], p)[1]
+
+
+WHILE_CASES = [
+    scan_in_cond_in_while,
+    while_in_scan,
+    while_in_while,
+    while_in_cond,
+    while_in_while_in_scan_in_cond,
+    while_in_vmap_in_while,
+    while_in_checkpoint_in_scan,
+]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda f: f.__name__)
@@ -132,10 +165,10 @@ def test_derivative_of_batched_control_flow_is_block_diagonal(case, mode):
     compare_derivative_of_vmap(case, mode)
 
 
-@pytest.mark.parametrize("case", FORWARD_CASES, ids=lambda f: f.__name__)
+@pytest.mark.parametrize("case", WHILE_CASES, ids=lambda f: f.__name__)
 @pytest.mark.parametrize("way", ["plain", "jit_of", "of_jit", "vmap_of", "jit_of_vmap_of"])
-@pytest.mark.parametrize("name", FORWARD)
-def test_while_inside_other_control_flow_has_forward_mode(case, name, way):
+@pytest.mark.parametrize("name", TRANSFORMATIONS)
+def test_while_inside_other_control_flow_has_every_derivative(case, name, way):
     compare_with_python(case, name, way)
 
 

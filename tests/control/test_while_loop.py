@@ -1,4 +1,4 @@
-"""while_loop is Python's while, in value and in every derivative; in reverse mode as long as the number of steps is known."""
+"""while_loop is Python's while, in value and in every derivative, eagerly and inside jit."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import pytest
 
 import cotan
 import cotan.numpy as cnp
-from cotan.core.errors import MissingRuleError
 from cotan.lax import fori_loop, scan, while_loop
 
 from .loops import BATCH, TRANSFORMATIONS, P, close, compare_derivative_of_vmap, compare_with_jax, compare_with_python
@@ -82,8 +81,7 @@ every_case = pytest.mark.parametrize("case", CASES, ids=lambda f: f.__name__)
 
 
 WAYS = ["plain", "of_jit", "jit_of", "vmap_of", "jit_of_vmap_of"]
-# Inside jit the number of steps is not known, so that only forward mode works there.
-PAIRS = [(name, way) for name, (_, reverse) in TRANSFORMATIONS.items() for way in WAYS if not (reverse and "jit" in way)]
+PAIRS = [(name, way) for name in TRANSFORMATIONS for way in WAYS]
 
 
 @every_case
@@ -109,12 +107,20 @@ def doubling(x):
     return while_loop(lambda v: v < 10.0, lambda v: v * x, x)
 
 
-@pytest.mark.parametrize(
-    "make", [lambda: cotan.jit(cotan.grad(doubling)), lambda: cotan.grad(cotan.jit(doubling))], ids=["jit_of", "of_jit"]
-)
-def test_reverse_mode_inside_jit_is_refused(make):
-    with pytest.raises(MissingRuleError, match="number of its steps"):
-        make()(2.0)
+@pytest.mark.parametrize("x", [1.3, 2.0, 3.0, 12.0])
+def test_reverse_mode_inside_jit(x):
+    expected = cotan.grad(doubling)(x), cotan.hessian(doubling)(x)
+    close((cotan.jit(cotan.grad(doubling))(x), cotan.jit(cotan.hessian(doubling))(x)), expected)
+    close((cotan.grad(cotan.jit(doubling))(x), cotan.grad(cotan.jit(cotan.grad(cotan.jit(doubling))))(x)), expected)
+    close(cotan.jit(cotan.grad(cotan.grad(cotan.grad(doubling))))(x), cotan.grad(cotan.grad(cotan.grad(doubling)))(x))
+
+
+def test_it_equals_the_scan_of_as_many_steps():
+    p = P
+    n = int(while_loop(lambda s: cnp.sum(s[1] * s[1]) < 50.0, lambda s: (s[0] + 1, s[1] * 1.5), (0, p))[0])
+    by_scan = cotan.jit(cotan.jacrev(lambda p: scan(lambda v, _: (v * 1.5, None), p, None, length=n)[0]))
+    by_while = cotan.jit(cotan.jacrev(lambda p: while_loop(lambda v: cnp.sum(v * v) < 50.0, lambda v: v * 1.5, p)))
+    close(by_while(p), by_scan(p))
 
 
 def test_an_inner_loop_of_known_length_is_differentiated_under_outer_jit_of_a_value():
@@ -209,9 +215,19 @@ def test_the_caller_s_array_is_not_changed_by_a_body_that_works_in_place():
     assert (start == P).all()
 
 
-def test_reverse_mode_through_a_while_in_a_scan_is_refused():
-    with pytest.raises(MissingRuleError, match="number of its steps"):
-        cotan.grad(lambda x: scan(lambda c, _: (doubling(c + 1.1), None), x, None, length=2)[0])(1.3)
+def test_a_jitted_derivative_serves_any_number_of_steps():
+    df = cotan.jit(cotan.grad(lambda x, n: fori_loop(0, n, lambda i, v: v * x + i, x)))
+    for n in (0, 1, 2, 5):
+        close(df(2.0, n), cotan.grad(lambda x, n=n: fori_loop(0, n, lambda i, v: v * x + i, x))(2.0))
+
+
+def test_loops_with_a_number_of_steps_for_each_example_inside_jit():
+    f = cotan.jit(cotan.vmap(cotan.grad(lambda x, n: fori_loop(0, n, lambda i, v: v * x, 1.0)), in_axes=(None, 0)))
+    close(f(2.0, np.arange(4)), [0.0, 1.0, 4.0, 12.0])
+    hess = cotan.jit(cotan.vmap(cotan.grad(cotan.grad(doubling))))
+    xs = np.array([1.3, 2.0, 3.0, 12.0])
+    close(hess(xs), [cotan.hessian(doubling)(x) for x in xs])
+    assert np.shape(cotan.jit(cotan.vmap(cotan.grad(doubling)))(np.zeros(0))) == (0,)
 
 
 def test_forward_mode_through_checkpoint_inside_jit():

@@ -40,7 +40,7 @@ def check_chunk(transformation: str, chunk: Any) -> None:
 
 def bytes_of(types: Iterable[ArrayType]) -> int:
     """The bytes of one array of each type."""
-    return sum(t.size * t.dtype.itemsize for t in types)
+    return sum(t.nbytes for t in types)
 
 
 def chunk_size(chunk: Chunk, total: int, each: int) -> int:

@@ -10,20 +10,26 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from ..core.op import op
 from ..core.program import Program, Var, evaluate
 from ..core.staging import stage_flat
 from ..core.tracing import type_of
-from ..core.types import ArrayType
+from ..core.types import ArrayType, StackType
 from ..engines import numpy as engine
-from ..ops.families import broadcast_in_dim, spread, zeros
-from ..ops.logic import select_n
+from ..ops.casting import convert
+from ..ops.families import broadcast_in_dim
+from ..ops.logic import equal, select_n
+from ..ops.reduction import ReduceOr
 from ..transforms.batch import batch_flat
 from ..transforms.jvp import jvp_flat
 from ..transforms.linearize import linearize_program
 from ..transforms.transpose import transpose_program_rule
 from .base import ControlOp, filled
 from .call import derived_program
+from .scan import copied, with_each
+from .stacks import zeros_of
 
 __all__ = ["Cond"]
 
@@ -79,7 +85,7 @@ class Cond(ControlOp):
                 def run(*values: Any) -> list[Any]:
                     outs, douts = jvp_flat(lambda *x: evaluate(branch, *x, rule="jvp"), values[:n], filled(values[n:], active))
                     pairs = [(y, dy) for y, dy in zip(outs, douts, strict=True) if type_of(y).inexact]
-                    return [*outs, *[zeros(type_of(y)) if dy is None else dy for y, dy in pairs]]
+                    return [*outs, *[zeros_of(type_of(y)) if dy is None else dy for y, dy in pairs]]
 
                 return run
 
@@ -121,7 +127,7 @@ class Cond(ControlOp):
             def run(*values: Any) -> list[Any]:
                 results = evaluate(program, *program.constants, *values)
                 count = len(self.branches[k].outputs)
-                rest = [results[count:] if j == k else [zeros(t) for t in types[j]] for j in range(len(parts))]
+                rest = [results[count:] if j == k else [zeros_of(t) for t in types[j]] for j in range(len(parts))]
                 return [*results[:count], *[r for row in rest for r in row]]
 
             return run
@@ -133,7 +139,7 @@ class Cond(ControlOp):
             def run(*values: Any) -> list[Any]:
                 residuals, tangents = values[start : start + counts[k]], values[sum(counts) :]
                 douts = filled(evaluate(parts[k][1], *residuals, *tangents), parts[k][2])
-                return [zeros(t) if d is None else d for d, t in zip(douts, out_types, strict=True) if t.inexact]
+                return [zeros_of(t) if d is None else d for d, t in zip(douts, out_types, strict=True) if t.inexact]
 
             return run
 
@@ -153,7 +159,7 @@ class Cond(ControlOp):
                     count = flags.count(False)
                     bars = transpose_program_rule(branch, flags, values[:count], filled(values[count:], given))
                     linear = [t for t, flag in zip(branch.input_types, flags, strict=True) if flag]
-                    return [zeros(t) if bar is None else bar for bar, t in zip(bars, linear, strict=True)]
+                    return [zeros_of(t) if bar is None else bar for bar, t in zip(bars, linear, strict=True)]
 
                 return run
 
@@ -176,7 +182,7 @@ class Cond(ControlOp):
             def step(branch: Program) -> Any:
                 def run(*values: Any) -> list[Any]:
                     outs, out_flags = batch_flat(lambda *x: evaluate(branch, *x, rule="batch"), size, flags, values)
-                    return [y if flag else spread(y, size) for y, flag in zip(outs, out_flags, strict=True)]
+                    return [y if flag else copied(y, size) for y, flag in zip(outs, out_flags, strict=True)]
 
                 return run
 
@@ -185,16 +191,23 @@ class Cond(ControlOp):
 
         branches, captured = self.derived(("batch", size, flags), make)
         count = len(branches[0].outputs)
+        linear = (False, *[False] * len(captured), *self.linear_operands[1:]) if self.linear_operands else ()
         if not batched[0]:
-            linear = (False, *[False] * len(captured), *self.linear_operands[1:]) if self.linear_operands else ()
             return Cond(branches, linear)(operands[0], *captured, *operands[1:]), [True] * count
-        # Each example has an index of its own: every branch runs on the whole batch, and each example takes its results.
-        results = [evaluate(branch, *captured, *operands[1:]) for branch in branches]
+        # Each example has an index of its own. A branch that some example takes runs on the whole batch; one that none takes does not run.
+        types = branches[0].output_types
+        results: list[Any] = []
+        for k, branch in enumerate(branches):
+            idle, _ = stage_flat(lambda *_: list(map(zeros_of, types)), branch.input_types, name="idle")
+            taken = convert(ReduceOr((0,))(equal(operands[0], np.int64(k))), np.dtype(np.int64))
+            results.append(Cond((idle, branch), linear)(taken, *captured, *operands[1:]))
         return [choose(operands[0], values) for values in zip(*results, strict=True)], [True] * count
 
 
 def choose(index: Any, values: Sequence[Any]) -> Any:
     """``values[index]``, elementwise along the leading axes that ``index`` has."""
+    if isinstance(type_of(values[0]), StackType):
+        return with_each(lambda k, *entries: choose(k, entries), (index,), values, linear=True)
     shape, axes = type_of(values[0]).shape, range(type_of(index).ndim)
     wide = broadcast_in_dim(index, shape, axes) if axes else index
     return select_n(wide, *values)

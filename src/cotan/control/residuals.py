@@ -15,9 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from ..core.program import Equation, Program, Var
+from ..core.types import ArrayType
 
 __all__ = ["ResidualPlan", "extract", "plan_residuals"]
 
@@ -97,6 +99,6 @@ def unique(variables: Any) -> list[Var]:
     return list(dict.fromkeys(variables))
 
 
-def size_of(variables: Sequence[Var]) -> int:
-    """Bytes that these variables take."""
-    return sum(v.type.size * v.type.dtype.itemsize for v in variables)
+def size_of(variables: Sequence[Var]) -> float:
+    """Bytes that these variables take; a stack, of which the length is not known, is taken for long."""
+    return sum(v.type.nbytes if isinstance(v.type, ArrayType) else inf for v in variables)

@@ -2,6 +2,8 @@
 
     body(constants, carry, x[i]) -> (carry, y[i])          for i = 0 .. length-1 (backwards if ``reverse``)
 
+Where the number of steps is not known when the loop is traced, it is the first operand, and the xs and ys are stacks (`StackType`).
+
 Its tangent is a scan of the body's tangent, its transpose a scan in the other direction: the cotangent of the carry is the carry, the
 cotangents of the constants are summed up on the way. What the tangent needs of each step is stored by the forward scan (see `residuals`).
 """
@@ -17,21 +19,26 @@ import numpy as np
 
 from ..core.op import op
 from ..core.program import Program, evaluate
+from ..core.stack import Stack
 from ..core.staging import stage_flat
 from ..core.tracing import type_of
-from ..core.types import ArrayType
+from ..core.types import ArrayType, StackType, Type, stack_type
 from ..engines import numpy as engine
-from ..ops.families import add, spread, zeros
+from ..ops.families import add, broadcast_in_dim, spread, zeros
+from ..ops.logic import less, select
 from ..ops.movement import concatenate, permute, reshape, slice_
+from ..ops.ordering import maximum
+from ..ops.reduction import ReduceMax
 from ..transforms.batch import batch_flat
 from ..transforms.jvp import jvp_flat
 from ..transforms.linearize import linearize_program
-from ..transforms.transpose import transpose_program_rule
+from ..transforms.transpose import TOTALS, transpose_program_rule
 from .base import ControlOp, active_outputs, filled
 from .call import derived_program
 from .residuals import ResidualPlan, plan_residuals
+from .stacks import INT, Count, StackLength, zeros_of
 
-__all__ = ["Scan"]
+__all__ = ["Scan", "choose", "copied", "take", "with_each"]
 
 
 class Parts(NamedTuple):
@@ -62,20 +69,33 @@ class Derivative(NamedTuple):
 class Scan(ControlOp):
     """Loop over the leading axis; results are the last carry and the stacked ys.
 
-    ``linear_operands`` flags operands in which it is linear together, among them the whole carry, for a loop that is a derivative.
+    Operands: the number of steps, if ``length`` is None; constants, carry, xs. ``linear_operands`` flags operands in which it is linear
+    together, among them the whole carry, for a loop that is a derivative.
     """
 
     body: Program
     constants: int
     carry: int
-    length: int
+    length: int | None
     backwards: bool = False
     linear_operands: tuple[bool, ...] = ()
 
     def __str__(self) -> str:
-        return f"scan[{self.body.name}, length={self.length}{', reverse' if self.backwards else ''}]"
+        length = "" if self.length is None else f", length={self.length}"
+        return f"scan[{self.body.name}{length}{', reverse' if self.backwards else ''}]"
+
+    def count(self, values: Sequence[Any]) -> list[Any]:
+        """What stands for the number of steps in a list with an entry for each operand: the first entry, or nothing."""
+        return list(values[:1]) if self.length is None else []
 
     def cut(self, values: Sequence[Any]) -> Parts:
+        """The other entries."""
+        start = 1 if self.length is None else 0
+        a, b = start + self.constants, start + self.constants + self.carry
+        return Parts(list(values[start:a]), list(values[a:b]), list(values[b:]))
+
+    def cut_inputs(self, values: Sequence[Any]) -> Parts:
+        """A list with an entry for each input of the body, cut in three."""
         a, b = self.constants, self.constants + self.carry
         return Parts(list(values[:a]), list(values[a:b]), list(values[b:]))
 
@@ -84,28 +104,36 @@ class Scan(ControlOp):
 
     def type_rule(self, *types: ArrayType) -> tuple[ArrayType, ...]:
         outs = self.body.output_types
-        return (*outs[: self.carry], *[t.batched(self.length) for t in outs[self.carry :]])
+        return (*outs[: self.carry], *map(self.stacked, outs[self.carry :]))
 
-    def steps(self) -> range:
+    def stacked(self, t: Type) -> Type:
+        """The type of all the ys (or xs) of which each has this type."""
+        return stack_type(t) if self.length is None or isinstance(t, StackType) else t.batched(self.length)
+
+    def steps(self, operands: Sequence[Any]) -> range:
         """The indices, in the order of the loop."""
-        return range(self.length - 1, -1, -1) if self.backwards else range(self.length)
+        length = int(operands[0]) if self.length is None else self.length
+        return range(length - 1, -1, -1) if self.backwards else range(length)
 
     def impl(self, *operands: Any) -> Sequence[Any]:
         constants, carry, xs = self.cut(operands)
         run = engine.compiled(self.body)
-        ys = [np.empty((self.length, *t.shape), t.dtype) for t in self.body.output_types[self.carry :]]
-        for i in self.steps():
-            outs = run([*constants, *carry, *[x[i] for x in xs]])
+        steps = self.steps(operands)
+        types = list(map(self.stacked, self.body.output_types[self.carry :]))
+        ys: list[Any] = [np.empty(t.shape, t.dtype) if isinstance(t, ArrayType) else [None] * len(steps) for t in types]
+        rows = [x.rows(len(steps)) if type(x) is Stack else x for x in xs]
+        for i in steps:
+            outs = run([*constants, *carry, *[x[i] for x in rows]])
             carry = outs[: self.carry]
             for y, value in zip(ys, outs[self.carry :], strict=True):
                 y[i] = value
-        return (*carry, *ys)
+        return (*carry, *[Stack(t, y) if isinstance(t, StackType) else y for y, t in zip(ys, types, strict=True)])
 
     def expand(self, *operands: Any) -> Sequence[Any]:
         """The loop, unrolled."""
         constants, carry, xs = self.cut(operands)
         rows: list[list[Any]] = [[] for _ in self.body.outputs[self.carry :]]
-        for i in self.steps():
+        for i in self.steps(operands):
             outs = evaluate(self.body, *constants, *carry, *[element(x, i) for x in xs])
             carry = outs[: self.carry]
             for row, value in zip(rows, outs[self.carry :], strict=True):
@@ -120,11 +148,11 @@ class Scan(ControlOp):
         active, y_active = derived_program(self.body, ("reached", self.constants, self.carry, given), lambda: self.reached(given))
         body = derived_program(self.body, ("jvp", *map(tuple, active)), lambda: self.jvp_body(active, y_active))
         x = self.cut(primals)
-        dx = self.cut([zeros(type_of(p)) if t is None else t for p, t in zip(primals, tangents, strict=True)])
+        dx = self.cut([zeros_of(type_of(p)) if t is None else t for p, t in zip(primals, tangents, strict=True)])
         moved = [list(compress(d, f)) for d, f in zip(dx, active, strict=True)]
         count, n_carry, n_y = len(body.constants) + self.constants + len(moved[0]), len(moved[1]), len(self.body.outputs) - self.carry
         loop = Scan(body, count, self.carry + n_carry, self.length, self.backwards)
-        results = loop(*body.constants, *x.constants, *moved[0], *x.carry, *moved[1], *x.xs, *moved[2])
+        results = loop(*self.count(primals), *body.constants, *x.constants, *moved[0], *x.carry, *moved[1], *x.xs, *moved[2])
         ends, ys = results[: self.carry + n_carry], results[self.carry + n_carry :]
         outs = [*ends[: self.carry], *ys[:n_y]]
         return outs, [*filled(ends[self.carry :], active.carry), *filled(ys[n_y:], y_active)]
@@ -150,11 +178,13 @@ class Scan(ControlOp):
                 dx += filled(take(it, sum(flags)), flags)
             outs, douts = jvp_flat(lambda *v: evaluate(self.body, *v, rule="jvp"), x, dx)
             wanted = [*active.carry, *y_active]
-            douts = [zeros(type_of(y)) if dy is None and w else dy for y, dy, w in zip(outs, douts, wanted, strict=True)]
+            douts = [zeros_of(type_of(y)) if dy is None and w else dy for y, dy, w in zip(outs, douts, wanted, strict=True)]
             n = self.carry
             return [*outs[:n], *compress(douts[:n], active.carry), *outs[n:], *compress(douts[n:], wanted[n:])]
 
-        types = [t for part, flags in zip(self.cut(self.body.input_types), active, strict=True) for t in (*part, *compress(part, flags))]
+        types = [
+            t for part, flags in zip(self.cut_inputs(self.body.input_types), active, strict=True) for t in (*part, *compress(part, flags))
+        ]
         program, captured = stage_flat(step, types, name=f"{self.body.name}_jvp")
         return replace(program, constants=tuple(captured))
 
@@ -186,20 +216,21 @@ class Scan(ControlOp):
         constants, carry, xs = self.cut(primals)
         constants = [*forward.constants, *constants]
         n_out = len(self.body.outputs)
-        results = Scan(forward, len(constants), self.carry, self.length, self.backwards)(*constants, *carry, *xs)
+        results = Scan(forward, len(constants), self.carry, self.length, self.backwards)(*self.count(primals), *constants, *carry, *xs)
         outs, saved = results[:n_out], results[n_out:]
 
         def push(*tangents: Any) -> list[Any | None]:
             given = self.cut(filled(tangents, active))
-            start = [zeros(type_of(c)) if t is None else t for c, t, flag in zip(carry, given.carry, flags.carry, strict=True) if flag]
+            pairs = compress(zip(carry, given.carry, strict=True), flags.carry)
+            start = [zeros_of(type_of(c)) if t is None else t for c, t in pairs]
             t_constants, t_xs = [t for t in given.constants if t is not None], [t for t in given.xs if t is not None]
             body = derived_program(self.body, ("tangent", *map(tuple, flags)), lambda: self.tangent_body(derivative))
             known = [*body.constants, *constants, *evaluate(plan.once, *constants)]
-            linear = [*[False] * len(known), *[True] * (len(t_constants) + len(start))]
+            count = self.count(primals)
+            linear = [*[False] * (len(count) + len(known)), *[True] * (len(t_constants) + len(start))]
             linear += [*[False] * (len(xs) + len(saved)), *[True] * len(t_xs)]
-            count = len(known) + len(t_constants)
-            loop = Scan(body, count, len(start), self.length, self.backwards, tuple(linear))
-            results = loop(*known, *t_constants, *start, *xs, *saved, *t_xs)
+            loop = Scan(body, len(known) + len(t_constants), len(start), self.length, self.backwards, tuple(linear))
+            results = loop(*count, *known, *t_constants, *start, *xs, *saved, *t_xs)
             return [*filled(results[: len(start)], flags.carry), *filled(results[len(start) :], derivative.y_active())]
 
         return outs, push
@@ -217,10 +248,10 @@ class Scan(ControlOp):
             fixed, changing = iter(once), iter(evaluate(plan.again, *constants, *xs, *saved))
             residuals = [next(fixed) if same else next(changing) for same in plan.invariant]
             douts = filled(evaluate(tangent, *residuals, *t_constants, *t_carry, *t_xs), active_outs)
-            ends = [zeros(t) if d is None else d for d, t in zip(douts, self.body.output_types, strict=True)][: self.carry]
+            ends = [zeros_of(t) if d is None else d for d, t in zip(douts, self.body.output_types, strict=True)][: self.carry]
             return [*compress(ends, flags.carry), *[d for d in douts[self.carry :] if d is not None]]
 
-        const_types, carry_types, x_types = self.cut(self.body.input_types)
+        const_types, carry_types, x_types = self.cut_inputs(self.body.input_types)
         types = [v.type for v in primal.inputs[:n_const]] + list(plan.once.output_types)
         types += [*compress(const_types, flags.constants), *compress(carry_types, flags.carry)]
         types += [*x_types, *[v.type for v in plan.saved], *compress(x_types, flags.xs)]
@@ -234,15 +265,21 @@ class Scan(ControlOp):
         known_constants = [c for c, flag in zip(constants, linear.constants, strict=True) if not flag]
         known_xs = [x for x, flag in zip(xs, linear.xs, strict=True) if not flag]
         body = derived_program(self.body, ("transpose", *map(tuple, linear)), lambda: self.backward_body(linear))
-        const_types = self.cut(self.body.input_types).constants
-        bars = [zeros(t) if bar is None else bar for bar, t in zip(y_bar, self.type_rule(), strict=True)]
-        start = [*map(zeros, compress(const_types, linear.constants)), *bars[: self.carry]]
+        const_types = self.cut_inputs(self.body.input_types).constants
+        bars = [zeros_of(t) if bar is None else bar for bar, t in zip(y_bar, self.type_rule(), strict=True)]
+        start = [*map(zeros_of, compress(const_types, linear.constants)), *bars[: self.carry]]
         known = [*body.constants, *known_constants]
-        flags = [*[False] * len(known), *[True] * (len(start) + len(bars) - self.carry), *[False] * len(known_xs)]
+        count = self.count(operands)
+        flags = [*[False] * (len(count) + len(known)), *[True] * (len(start) + len(bars) - self.carry), *[False] * len(known_xs)]
         loop = Scan(body, len(known), len(start), self.length, not self.backwards, tuple(flags))
-        results = loop(*known, *start, *bars[self.carry :], *known_xs)
+        results = loop(*count, *known, *start, *bars[self.carry :], *known_xs)
         n = len(start) - self.carry
-        return [*filled(results[:n], linear.constants), *results[n : len(start)], *filled(results[len(start) :], linear.xs)]
+        return [
+            *[None] * len(count),
+            *filled(results[:n], linear.constants),
+            *results[n : len(start)],
+            *filled(results[len(start) :], linear.xs),
+        ]
 
     def backward_body(self, linear: Parts) -> Program:
         """One step back: (known constants; sums of constants' cotangents, carry_bar; y_bar, known xs) -> (sums, carry_bar; x_bar)."""
@@ -256,10 +293,10 @@ class Scan(ControlOp):
             bars = transpose_program_rule(self.body, flags, [*constants, *known_xs], [*carry_bar, *y_bar])
             types = list(compress(self.body.input_types, flags))
             n = len(sums)
-            totals = [s if bar is None else add(s, bar) for s, bar in zip(sums, bars[:n], strict=True)]
-            return [*totals, *[zeros(t) if bar is None else bar for bar, t in zip(bars[n:], types[n:], strict=True)]]
+            totals = [s if bar is None else total(s, bar) for s, bar in zip(sums, bars[:n], strict=True)]
+            return [*totals, *[zeros_of(t) if bar is None else bar for bar, t in zip(bars[n:], types[n:], strict=True)]]
 
-        const_types, _, x_types = self.cut(self.body.input_types)
+        const_types, _, x_types = self.cut_inputs(self.body.input_types)
         outs = self.body.output_types
         types = [t for t, flag in zip(const_types, linear.constants, strict=True) if not flag]
         types += [*compress(const_types, linear.constants), *outs[: self.carry], *outs[self.carry :]]
@@ -269,6 +306,8 @@ class Scan(ControlOp):
 
     # ---- batch ----------------------------------------------------------------------------------------------------------
     def batch(self, size: int, batched: Sequence[bool], *operands: Any) -> tuple[Any, Any]:
+        if self.length is None and batched[0]:
+            return self.masked(size, batched, operands)
         flags = self.cut(batched)
         while True:  # a carry is batched if anything batched reaches it in any step
             body, out_flags = self.batched_body(size, flags)
@@ -278,12 +317,12 @@ class Scan(ControlOp):
             flags = flags._replace(carry=reached)
         constants, carry, xs = self.cut(operands)
         had = self.cut(batched).carry
-        carry = [spread(c, size) if flag and not before else c for c, flag, before in zip(carry, flags.carry, had, strict=True)]
+        carry = [copied(c, size) if flag and not before else c for c, flag, before in zip(carry, flags.carry, had, strict=True)]
         xs = [swap_leading(x) if flag else x for x, flag in zip(xs, flags.xs, strict=True)]
+        count = self.count(operands)
         linear = (*[False] * len(body.constants), *self.linear_operands) if self.linear_operands else ()
-        count = len(body.constants) + self.constants
-        loop = Scan(body, count, self.carry, self.length, self.backwards, linear)
-        results = loop(*body.constants, *constants, *carry, *xs)
+        loop = Scan(body, len(body.constants) + self.constants, self.carry, self.length, self.backwards, linear)
+        results = loop(*count, *body.constants, *constants, *carry, *xs)
         ys = [swap_leading(y) if flag else y for y, flag in zip(results[self.carry :], out_flags[self.carry :], strict=True)]
         return [*results[: self.carry], *ys], [*flags.carry, *out_flags[self.carry :]]
 
@@ -298,13 +337,79 @@ class Scan(ControlOp):
                 outs, out_flags = batch_flat(lambda *x: evaluate(self.body, *x, rule="batch"), size, batched, values)
                 wanted = [a or b for a, b in zip(out_flags, [*flags.carry, *[False] * len(outs)], strict=False)]
                 found.extend(wanted)
-                return [spread(y, size) if w and not f else y for y, f, w in zip(outs, out_flags, wanted, strict=True)]
+                return [copied(y, size) if w and not f else y for y, f, w in zip(outs, out_flags, wanted, strict=True)]
 
             types = [t.batched(size) if b else t for t, b in zip(self.body.input_types, batched, strict=True)]
             program, captured = stage_flat(step, types, name=self.body.name)
             return replace(program, constants=tuple(captured)), found
 
         return derived_program(self.body, ("scan batch", size, self.carry, batched), make)
+
+    def masked(self, size: int, batched: Sequence[bool], operands: Sequence[Any]) -> tuple[Any, Any]:
+        """Each example has a number of steps of its own: the longest is taken, and a step too many changes nothing."""
+        each, (constants, carry, xs) = operands[0], self.cut(operands)
+        longest = ReduceMax((0,))(each) if size else np.int64(0)
+        body = derived_program(self.body, ("masked", self.constants, self.carry), self.masked_body)
+        linear = self.cut(self.linear_operands) if self.linear_operands else None
+        flags = (False, False, *linear.constants, *linear.carry, False, *linear.xs) if linear else ()
+        loop = Scan(body, self.constants + 1, self.carry, None, self.backwards, flags)
+        of = self.cut(batched)
+        return loop.batch(
+            size,
+            [False, True, *of.constants, *of.carry, False, *of.xs],
+            longest,
+            *[each, *constants, *carry, Count()(longest), *xs],
+        )
+
+    def masked_body(self) -> Program:
+        """A step that is taken only if its index is less than the number of steps: (n, constants; carry; index, x) -> (carry; y)."""
+
+        def step(n: Any, *values: Any) -> list[Any]:
+            constants, rest = values[: self.constants], values[self.constants :]
+            carry, index, xs = rest[: self.carry], rest[self.carry], rest[self.carry + 1 :]
+            outs = evaluate(self.body, *constants, *carry, *xs)
+            going = less(index, n)
+            unchanged = [*carry, *map(zeros_of, self.body.output_types[self.carry :])]
+            return [choose(going, y, old) for y, old in zip(outs, unchanged, strict=True)]
+
+        const_types, carry_types, x_types = self.cut_inputs(self.body.input_types)
+        program, captured = stage_flat(step, [INT, *const_types, *carry_types, INT, *x_types], name=self.body.name)
+        assert not captured
+        return program
+
+
+def choose(condition: Any, yes: Any, no: Any) -> Any:
+    """One of two values of one type, by a scalar."""
+    if isinstance(type_of(yes), StackType):
+        return with_each(choose, (condition,), (yes, no), linear=True)
+    return select(condition, yes, no) if not (shape := type_of(yes).shape) else select(broadcast_in_dim(condition, shape, ()), yes, no)
+
+
+def copied(x: Any, size: int) -> Any:
+    """A value of any type on a batch, the same for each example."""
+    if isinstance(type_of(x), StackType):
+        return with_each(lambda entry: copied(entry, size), (), (x,), linear=True)
+    return spread(x, size)
+
+
+def with_each(function: Any, constants: Sequence[Any], stacks: Sequence[Any], *, linear: bool = False) -> Any:
+    """The stack of ``function(*constants, *entries)``; ``linear`` if it is so in the entries."""
+    types = [*map(type_of, constants), *[type_of(s).element for s in stacks]]
+    body, captured = stage_flat(lambda *values: [function(*values)], types, name="each")
+    assert not captured
+    n = StackLength()(stacks[0])
+    for other in stacks[1:]:
+        n = maximum(n, StackLength()(other))
+    flags = (False, *[False] * len(constants), *[True] * len(stacks)) if linear else ()
+    return Scan(body, len(constants), 0, None, False, flags)(n, *constants, *stacks)[0]
+
+
+def total(x: Any, y: Any) -> Any:
+    """The sum of two values of one type."""
+    return with_each(total, (), (x, y), linear=True) if isinstance(type_of(x), StackType) else add(x, y)
+
+
+TOTALS[StackType] = total
 
 
 def take(it: Any, count: int) -> list[Any]:
@@ -324,6 +429,8 @@ def stack(rows: Sequence[Any]) -> Any:
 
 
 def swap_leading(x: Any) -> Any:
-    """The first two axes exchanged: (batch, step, ...) to (step, batch, ...) and back."""
+    """The first two axes exchanged: (batch, step, ...) to (step, batch, ...) and back. The entries of a stack are batched already."""
+    if isinstance(type_of(x), StackType):
+        return x
     ndim = type_of(x).ndim
     return permute(x, (1, 0, *range(2, ndim)))

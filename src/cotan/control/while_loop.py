@@ -1,9 +1,8 @@
 """`While`: a loop that goes on as long as a program of the carry says so.
 
 Forward mode carries the tangent along. Reverse mode needs what happened in each step: the loop is run once to count its steps, and is then
-a `Scan` of that length, of which everything is known. So reverse mode works wherever the number of steps is a number when the derivative
-is taken: eagerly, at any order and under vmap. Inside jit, linearize gives a `WhileTangent`, which runs the loop again in forward mode and
-has no transpose.
+a `Scan` of that length, of which everything is known. Inside jit, where that length is not a number yet, it is an operand of the scan,
+whose residuals are stacks.
 
 A batched loop goes on while any example does; an example that is done keeps its carry.
 """
@@ -17,9 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import MissingRuleError, teach
 from ..core.op import op
-from ..core.origin import Origin, here
 from ..core.program import Program, evaluate
 from ..core.staging import StagingTrace, stage_flat
 from ..core.tracing import Tracer, type_of
@@ -31,11 +28,11 @@ from ..ops.logic import select
 from ..ops.reduction import ReduceOr
 from ..transforms.batch import BatchTrace, batch_flat
 from ..transforms.jvp import jvp_flat
-from .base import ControlOp, active_outputs, filled, linearize_function
+from .base import ControlOp, active_outputs, filled
 from .call import derived_program
 from .scan import Scan, take
 
-__all__ = ["While", "WhileTangent"]
+__all__ = ["While"]
 
 
 @op
@@ -122,10 +119,7 @@ class While(ControlOp):
         counter = While(condition, body, self.constants)(*primals, np.int64(0))[-1]
         steps, masked = largest(counter)
         if steps is None:
-            flags = tuple(active)
-            moving = self.derived(("reached", flags), lambda: self.reached(flags))[self.constants :]
-            tangent = WhileTangent(self, flags, moving, here())
-            return self(*primals), lambda *tangents: filled(tangent(*primals, *tangents), moving)
+            return Scan(self.body, self.constants, len(self.body.outputs), None).linearize([counter, *primals], [False, *active])
         scanned = self.derived(("step", masked), lambda: self.masked_body() if masked else self.body)
         return Scan(scanned, self.constants, len(self.body.outputs), steps).linearize(primals, active)
 
@@ -195,56 +189,6 @@ class While(ControlOp):
             return keep_if_done(run(self.condition, values)[0][0], outs, values[self.constants :]) if many else outs
 
         return self.with_captured(stage_flat(going, types, name=self.condition.name), stage_flat(step, types, name=self.body.name))
-
-
-@op
-class WhileTangent(ControlOp):
-    """The tangents of a loop's ``moving`` carries. Operands: all primals, then the ``active`` tangents, in which it is linear."""
-
-    loop: While
-    active: tuple[bool, ...]
-    moving: tuple[bool, ...]
-    place: Origin
-
-    def __str__(self) -> str:
-        return f"while_tangent[{self.loop.body.name}]"
-
-    def linear_sets(self, count: int) -> tuple[int, ...]:
-        return (((1 << count) - 1) & ~((1 << len(self.active)) - 1),)
-
-    def type_rule(self, *types: ArrayType) -> tuple[ArrayType, ...]:
-        return tuple(compress(self.loop.type_rule(), self.moving))
-
-    def impl(self, *operands: Any) -> Sequence[Any]:
-        return tuple(self.expand(*operands))
-
-    def expand(self, *operands: Any) -> Sequence[Any]:
-        """The loop, in forward mode."""
-        count = len(self.active)
-        return list(compress(self.loop.jvp(operands[:count], filled(operands[count:], self.active))[1], self.moving))
-
-    def linearize(self, primals: Sequence[Any], active: Sequence[bool]) -> tuple[Any, Any]:  # type: ignore[override]
-        count = len(self.active)
-        if any(active[:count]):
-            return linearize_function(self.expand, primals, active)
-
-        def push(*tangents: Any) -> Sequence[Any]:
-            it = iter(tangents)
-            moved = [next(it) if a else zeros(type_of(x)) for x, a in zip(primals[count:], active[count:], strict=True)]
-            return self(*primals[:count], *moved)
-
-        return self(*primals), push
-
-    def transpose(self, y_bar: Any, *operands: Any) -> Sequence[Any | None]:
-        raise teach(
-            MissingRuleError,
-            "reverse mode through a while_loop needs the number of its steps, which is not known inside jit.",
-            do="take the derivative outside jit, use jvp, or a scan or fori_loop with a fixed number of steps.",
-            origin=self.place,
-        )
-
-    def batch(self, size: int, batched: Sequence[bool], *operands: Any) -> tuple[Any, Any]:
-        return batch_flat(self.expand, size, batched, operands)
 
 
 def keep_if_done(going: Any, new: Sequence[Any], old: Sequence[Any]) -> list[Any]:

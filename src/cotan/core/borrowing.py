@@ -17,31 +17,41 @@ import numpy as np
 
 __all__ = ["borrow", "copies_of_shared", "give_back", "refused_by_borrowing"]
 
+class Loan:
+    """An array that is read-only because of recordings: how many hold it, and views of it that wait to be writable again."""
+
+    __slots__ = ("array", "count", "waiting")
+
+    def __init__(self, array: np.ndarray[Any, Any]):
+        self.array, self.count, self.waiting = array, 0, []
+
+
 _lock = Lock()
-_lent: dict[int, list[Any]] = {}
-"""Arrays that are read-only because of a recording, and how many recordings hold each: id -> [array, count]."""
+_loans: dict[int, Loan] = {}
 
 
 def borrow(array: np.ndarray[Any, Any], borrowed: list[np.ndarray[Any, Any]]) -> None:
     """Make ``array`` and what it views read-only, and add them to ``borrowed``.
 
-    Memory that NumPy does not own is left alone, as its flag might not be set again.
+    Memory that is not NumPy's own, or that the user made read-only, is left alone: its flag might not be set again.
     """
     chain: list[Any] = [array]
     while isinstance(chain[-1].base, np.ndarray):
         chain.append(chain[-1].base)
-    if not chain[-1].flags.owndata:
+    root = chain[-1]
+    if not root.flags.owndata:
         return
     with _lock:
+        if id(root) not in _loans and not root.flags.writeable:
+            return
         for x in reversed(chain):
-            entry = _lent.get(id(x))
-            if entry is not None:
-                entry[1] += 1
-            elif x.flags.writeable:
+            loan = _loans.get(id(x))
+            if loan is None:
+                if not x.flags.writeable:
+                    continue
                 x.flags.writeable = False
-                _lent[id(x)] = [x, 1]
-            else:
-                continue
+                loan = _loans[id(x)] = Loan(x)
+            loan.count += 1
             borrowed.append(x)
 
 
@@ -51,13 +61,26 @@ def give_back(borrowed: list[np.ndarray[Any, Any]]) -> None:
     if isinstance(error, ValueError) and "read-only" in str(error):
         error.borrowed = True  # type: ignore[attr-defined]
     with _lock:
-        for x in borrowed:  # a base stands before its views, as it must be writeable before they can be
-            entry = _lent[id(x)]
-            entry[1] -= 1
-            if not entry[1]:
-                del _lent[id(x)]
-                x.flags.writeable = True
+        for x in borrowed:
+            loan = _loans[id(x)]
+            loan.count -= 1
+            if not loan.count:
+                del _loans[id(x)]
+                release(loan)
     borrowed.clear()
+
+
+def release(loan: Loan) -> None:
+    """Make an array writable again, now or, if what it views is lent still, together with that."""
+    base = loan.array.base
+    lender = _loans.get(id(base)) if base is not None else None
+    if lender is not None:
+        lender.waiting.append(loan)
+        return
+    loan.array.flags.writeable = True
+    for view in loan.waiting:
+        if id(view.array) not in _loans:
+            release(view)
 
 
 def refused_by_borrowing(error: ValueError) -> bool:

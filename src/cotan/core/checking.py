@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from .errors import ProgramError, teach
 from .program import Equation, Literal, Program, Var
+from .types import ArrayType, Type
 
 __all__ = ["check_linear", "check_program"]
 
@@ -22,7 +23,7 @@ def check_program(program: Program) -> None:
         types = equation.op.type_rule(*[v.type for v in equation.inputs])
         types = tuple(types) if equation.op.multiple else (types,)
         actual = tuple(v.type for v in equation.outputs)
-        same = len(types) == len(actual) and all((a.shape, a.dtype) == (b.shape, b.dtype) for a, b in zip(types, actual, strict=True))
+        same = len(types) == len(actual) and all(map(_alike, types, actual))
         _require(same, f"{equation.op} gives {', '.join(map(str, types))}, not {', '.join(map(str, actual))}", equation)
         for v in equation.outputs:
             _require(v not in defined, f"an output of {equation.op} is defined twice", equation)
@@ -40,6 +41,11 @@ def check_linear(program: Program, inputs: Collection[int]) -> None:
             sets = equation.op.linear_sets(len(equation.inputs))
             _require(any(mask & ~members == 0 for members in sets), f"{equation.op} is not linear in its tangent operands", equation)
             linear.update(equation.outputs)
+
+
+def _alike(a: Type, b: Type) -> bool:
+    """Whether two types are the same but for weakness."""
+    return a is b or (isinstance(a, ArrayType) and isinstance(b, ArrayType) and (a.shape, a.dtype) == (b.shape, b.dtype))
 
 
 def _require(condition: bool, what: str, equation: Equation | None) -> None:

@@ -15,6 +15,7 @@ from .borrowing import borrow, give_back
 from .op import Op
 from .origin import here
 from .program import Equation, Literal, Program, Var
+from .stack import Stack
 from .tracing import Trace, Tracer, concrete_zero, refuse_escaped, running, type_of
 from .types import ArrayType
 
@@ -91,7 +92,7 @@ def close(equations: Sequence[Equation], inputs: Sequence[Var], outputs: Sequenc
     def closed(value: Any) -> Var | Literal:
         if type(value) is Var or type(value) is Literal:
             return value
-        if type(value) is not Tracer and np.ndim(value) == 0:
+        if type(value) is not Tracer and type(value) is not Stack and np.ndim(value) == 0:
             return Literal(value[()] if isinstance(value, np.ndarray) else value)  # not the user's array, which may change
         if id(value) not in captured:
             captured[id(value)] = (value, Var(type_of(value)))

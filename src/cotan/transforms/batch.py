@@ -14,7 +14,7 @@ from ..core.op import Op
 from ..core.program import Program, evaluate
 from ..core.staging import stage_flat
 from ..core.tracing import Trace, Tracer, concrete_zero, current_trace, refuse_conversion, reset_trace, running, set_trace, type_of
-from ..core.types import ArrayType, array_type
+from ..core.types import ArrayType
 from ..ops.families import spread
 
 __all__ = ["BatchTrace", "MeasuringTrace", "batch_flat", "batch_program"]
@@ -30,8 +30,7 @@ class BatchTrace(Trace):
         self.parent, self.size = parent, size
 
     def type_of(self, payload: Any) -> ArrayType:
-        type = type_of(payload)
-        return array_type(type.shape[1:], type.dtype)
+        return type_of(payload).unbatched
 
     def is_zero(self, payload: Any) -> bool:
         return concrete_zero(payload)
@@ -72,8 +71,7 @@ class MeasuringTrace(BatchTrace):
         results = super().process(op, operands)
         for y in results:
             if type(y) is Tracer and y.owner is self:
-                t = type_of(y.payload)
-                self.bytes += t.size * t.dtype.itemsize
+                self.bytes += type_of(y.payload).nbytes
         return results
 
 

@@ -7,23 +7,28 @@ of `linearize` holds them as they are, and a closed Program gets them from an en
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..core.op import Op
 from ..core.origin import deriving
 from ..core.program import Equation, Program, Var
 from ..core.tracing import current_trace
+from ..core.types import ArrayType
 from ..ops.families import add
 
-__all__ = ["accumulate", "backward_pass", "transpose_program_rule"]
+__all__ = ["TOTALS", "accumulate", "backward_pass", "transpose_program_rule"]
+
+
+TOTALS: dict[type, Callable[[Any, Any], Any]] = {ArrayType: add}
+"""How two cotangents are added, by the class of their type; `control.scan` adds stacks."""
 
 
 def accumulate(cotangents: dict[Var, Any], v: Any, x_bar: Any) -> None:
     """Add ``x_bar`` to the cotangent of ``v``."""
     if x_bar is not None and type(v) is Var:
         old = cotangents.get(v)
-        cotangents[v] = x_bar if old is None else add(old, x_bar)
+        cotangents[v] = x_bar if old is None else TOTALS[type(v.type)](old, x_bar)
 
 
 def backward_pass(
@@ -58,7 +63,7 @@ def backward_pass(
         for v, x_bar in zip(operands, x_bars, strict=True):
             if x_bar is not None and type(v) is Var:
                 old = cotangents.get(v)
-                cotangents[v] = x_bar if old is None else add(old, x_bar)
+                cotangents[v] = x_bar if old is None else TOTALS[type(v.type)](old, x_bar)
     return [cotangents.get(v) for v in inputs]
 
 
