@@ -392,4 +392,4 @@ def test_a_python_scalar_as_the_first_carry_gives_one_dtype_eagerly_and_traced()
         return scan(lambda c, x: (c + x, c), 0.0, x)
 
     x = np.ones(3, np.float32)
-    assert [v.dtype for v in f(x)] == [v.dtype for v in cotan.jit(f)(x)] == [np.float64, np.float64]
+    assert [v.dtype for v in f(x)] == [v.dtype for v in cotan.jit(f)(x)] == [np.float32, np.float32]

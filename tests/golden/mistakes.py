@@ -448,12 +448,12 @@ def widening(carry, x):
 
 @mistake
 def scan_carry_changes_dtype():
-    lax.scan(widening, {"total": 0.0, "count": 0}, np.ones(3))
+    lax.scan(widening, {"total": 0.0, "count": np.int64(0)}, np.ones(3))
 
 
 @mistake
 def scan_carry_changes_dtype_under_grad():
-    cotan.grad(lambda x: lax.scan(widening, {"total": x, "count": 0}, np.ones(3))[0]["total"])(1.0)
+    cotan.grad(lambda x: lax.scan(widening, {"total": x, "count": np.int64(0)}, np.ones(3))[0]["total"])(1.0)
 
 
 @mistake
@@ -539,12 +539,36 @@ def while_condition_is_a_number():
 
 @mistake
 def while_value_changes_dtype():
-    lax.while_loop(lambda s: s[0] < 3, lambda s: (s[0] + 1, s[1] / 2), (0, 8))
+    lax.while_loop(lambda s: s[0] < 3, lambda s: (s[0] + 1, s[1] / 2), (0, np.int64(8)))
 
 
 @mistake
-def while_in_reverse_under_jit():
-    cotan.jit(cotan.grad(lambda x: lax.while_loop(lambda v: v < 10.0, lambda v: v * x, x)))(2.0)
+def checkpoint_of_a_loop_is_zero():
+    lax.while_loop(lambda v: v < 10.0, lambda v: v * 2.0, 1.0, checkpoint=0)
+
+
+@mistake
+def batch_size_of_map_is_zero():
+    lax.map(lambda x: x * 2.0, np.ones(3), batch_size=0)
+
+
+@mistake
+def y_of_a_scan_changes_its_dtype():
+    lax.scan(lambda c, x: (c, x if x > 1.5 else 1), 0.0, np.array([1.0, 2.0]))
+
+
+@mistake
+def buffer_that_is_needed_is_filled_again():
+    buffer = np.zeros(3)
+
+    def f(x):
+        total = 0.0
+        for k in range(3):
+            buffer[k] = k
+            total = total + (buffer * x).sum()
+        return total
+
+    cotan.grad(f)(np.ones(3))
 
 
 @mistake

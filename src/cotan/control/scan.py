@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import compress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -102,8 +102,8 @@ class Scan(ControlOp):
     def linear_sets(self, count: int) -> tuple[int, ...]:
         return (sum(1 << k for k, flag in enumerate(self.linear_operands) if flag),) if self.linear_operands else ()
 
-    def type_rule(self, *types: ArrayType) -> tuple[ArrayType, ...]:
-        outs = self.body.output_types
+    def type_rule(self, *types: Type) -> tuple[Type, ...]:
+        outs: tuple[Any, ...] = self.body.output_types
         return (*outs[: self.carry], *map(self.stacked, outs[self.carry :]))
 
     def stacked(self, t: Type) -> Type:
@@ -151,7 +151,7 @@ class Scan(ControlOp):
         dx = self.cut([zeros_of(type_of(p)) if t is None else t for p, t in zip(primals, tangents, strict=True)])
         moved = [list(compress(d, f)) for d, f in zip(dx, active, strict=True)]
         count, n_carry, n_y = len(body.constants) + self.constants + len(moved[0]), len(moved[1]), len(self.body.outputs) - self.carry
-        loop = Scan(body, count, self.carry + n_carry, self.length, self.backwards)
+        loop = replace(self, body=body, constants=count, carry=self.carry + n_carry, linear_operands=())
         results = loop(*self.count(primals), *body.constants, *x.constants, *moved[0], *x.carry, *moved[1], *x.xs, *moved[2])
         ends, ys = results[: self.carry + n_carry], results[self.carry + n_carry :]
         outs = [*ends[: self.carry], *ys[:n_y]]
@@ -321,13 +321,18 @@ class Scan(ControlOp):
         xs = [swap_leading(x) if flag else x for x, flag in zip(xs, flags.xs, strict=True)]
         count = self.count(operands)
         linear = (*[False] * len(body.constants), *self.linear_operands) if self.linear_operands else ()
-        loop = Scan(body, len(body.constants) + self.constants, self.carry, self.length, self.backwards, linear)
+        loop = replace(self, body=body, constants=len(body.constants) + self.constants, linear_operands=linear)
         results = loop(*count, *body.constants, *constants, *carry, *xs)
         ys = [swap_leading(y) if flag else y for y, flag in zip(results[self.carry :], out_flags[self.carry :], strict=True)]
         return [*results[: self.carry], *ys], [*flags.carry, *out_flags[self.carry :]]
 
-    def batched_body(self, size: int, flags: Parts) -> tuple[Program, list[bool]]:
-        """The body on a batch, its carry spread where it is flagged, and which of its outputs are batched."""
+    def batched_whole(self, size: int) -> tuple[Self, list[Any]]:
+        """The loop on a batch in which all operands and results are batched, and what its body captured."""
+        body, _ = self.batched_body(size, self.cut_inputs([True] * len(self.body.inputs)), whole=True)
+        return replace(self, body=body, constants=len(body.constants) + self.constants), list(body.constants)
+
+    def batched_body(self, size: int, flags: Parts, whole: bool = False) -> tuple[Program, list[bool]]:
+        """The body on a batch, its carry spread where it is flagged (or all is), and which of its outputs are batched."""
         batched = (*flags.constants, *flags.carry, *flags.xs)
 
         def make() -> tuple[Program, list[bool]]:
@@ -335,7 +340,7 @@ class Scan(ControlOp):
 
             def step(*values: Any) -> list[Any]:
                 outs, out_flags = batch_flat(lambda *x: evaluate(self.body, *x, rule="batch"), size, batched, values)
-                wanted = [a or b for a, b in zip(out_flags, [*flags.carry, *[False] * len(outs)], strict=False)]
+                wanted = [a or b for a, b in zip(out_flags, [*flags.carry, *[whole] * len(outs)], strict=False)]
                 found.extend(wanted)
                 return [copied(y, size) if w and not f else y for y, f, w in zip(outs, out_flags, wanted, strict=True)]
 
@@ -343,7 +348,7 @@ class Scan(ControlOp):
             program, captured = stage_flat(step, types, name=self.body.name)
             return replace(program, constants=tuple(captured)), found
 
-        return derived_program(self.body, ("scan batch", size, self.carry, batched), make)
+        return derived_program(self.body, ("scan batch", size, self.carry, batched, whole), make)
 
     def masked(self, size: int, batched: Sequence[bool], operands: Sequence[Any]) -> tuple[Any, Any]:
         """Each example has a number of steps of its own: the longest is taken, and a step too many changes nothing."""
@@ -352,7 +357,7 @@ class Scan(ControlOp):
         body = derived_program(self.body, ("masked", self.constants, self.carry), self.masked_body)
         linear = self.cut(self.linear_operands) if self.linear_operands else None
         flags = (False, False, *linear.constants, *linear.carry, False, *linear.xs) if linear else ()
-        loop = Scan(body, self.constants + 1, self.carry, None, self.backwards, flags)
+        loop = replace(self, body=body, constants=self.constants + 1, linear_operands=flags)
         of = self.cut(batched)
         return loop.batch(
             size,
@@ -392,9 +397,15 @@ def copied(x: Any, size: int) -> Any:
     return spread(x, size)
 
 
+def element_type(stack: Any) -> Type:
+    """The type of its entries."""
+    t: Any = type_of(stack)
+    return t.element
+
+
 def with_each(function: Any, constants: Sequence[Any], stacks: Sequence[Any], *, linear: bool = False) -> Any:
     """The stack of ``function(*constants, *entries)``; ``linear`` if it is so in the entries."""
-    types = [*map(type_of, constants), *[type_of(s).element for s in stacks]]
+    types = [*map(type_of, constants), *[element_type(s) for s in stacks]]
     body, captured = stage_flat(lambda *values: [function(*values)], types, name="each")
     assert not captured
     n = StackLength()(stacks[0])

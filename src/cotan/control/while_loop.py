@@ -31,6 +31,7 @@ from ..transforms.jvp import jvp_flat
 from .base import ControlOp, active_outputs, filled
 from .call import derived_program
 from .scan import Scan, take
+from .sweep import BoundedScan
 
 __all__ = ["While"]
 
@@ -42,6 +43,8 @@ class While(ControlOp):
     condition: Program
     body: Program
     constants: int
+    snapshots: int | None = None
+    """If given, reverse mode keeps so many states at most (see `Sweep`)."""
 
     def __str__(self) -> str:
         return f"while[{self.condition.name}, {self.body.name}]"
@@ -96,7 +99,7 @@ class While(ControlOp):
 
         condition, body = self.derived(("jvp", flags), make)
         dx = [zeros(type_of(x)) if t is None else t for x, t in zip(primals, tangents, strict=True)]
-        loop = While(condition, body, len(body.constants) + self.constants + n_constant_tangents)
+        loop = While(condition, body, len(body.constants) + self.constants + n_constant_tangents, self.snapshots)
         constants, carry = primals[: self.constants], primals[self.constants :]
         results = loop(*body.constants, *constants, *compress(dx[: self.constants], flags), *carry, *compress(dx[self.constants :], moving))
         return results[: len(moving)], filled(results[len(moving) :], moving)
@@ -119,9 +122,16 @@ class While(ControlOp):
         counter = While(condition, body, self.constants)(*primals, np.int64(0))[-1]
         steps, masked = largest(counter)
         if steps is None:
-            return Scan(self.body, self.constants, len(self.body.outputs), None).linearize([counter, *primals], [False, *active])
+            return self.as_scan(self.body, None).linearize([counter, *primals], [False, *active])
         scanned = self.derived(("step", masked), lambda: self.masked_body() if masked else self.body)
-        return Scan(scanned, self.constants, len(self.body.outputs), steps).linearize(primals, active)
+        return self.as_scan(scanned, steps).linearize(primals, active)
+
+    def as_scan(self, body: Program, length: int | None) -> Scan:
+        """As many steps of ``body``."""
+        n = len(self.body.outputs)
+        if self.snapshots is None:
+            return Scan(body, self.constants, n, length)
+        return BoundedScan(body, self.constants, n, length, snapshots=self.snapshots)
 
     def counting(self) -> tuple[Program, Program]:
         """The loop with one more carry, that counts its steps."""
@@ -147,7 +157,7 @@ class While(ControlOp):
         condition, body = self.derived(("batch", size, flags, many), lambda: self.batched_programs(size, flags, many))
         moved = [spread(x, size) if flag and not had else x for x, flag, had in zip(operands, flags, batched, strict=True)]
         count = len(body.constants) + self.constants
-        return While(condition, body, count)(*body.constants, *moved), flags[self.constants :]
+        return While(condition, body, count, self.snapshots)(*body.constants, *moved), flags[self.constants :]
 
     def batched_flags(self, size: int, batched: Sequence[bool]) -> tuple[tuple[bool, ...], bool]:
         """Which operands are batched in some step, and whether the condition is."""

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 from .associative import associative_scan
-from .control_flow import cond, fori_loop, map, scan, switch, while_loop
+from .branches import cond, switch
+from .loops import fori_loop, map, scan, while_loop
 from .elementwise import (
     abs, acos, acosh, add, asin, asinh, atan, atan2, atanh, bessel_i0e, bessel_i1e, bitwise_and, bitwise_not, bitwise_or, bitwise_xor,
     cbrt, ceil, clamp, complex, conj, convert_element_type, cos, cosh, digamma, div, eq, erf, erf_inv, erfc, exp, exp2, expm1, floor,

@@ -35,8 +35,10 @@ def plan_for(ufunc: Any, rules: Rules, types: tuple[ArrayType, ...]) -> Plan:
     Raises:
         DtypeError: NumPy has no loop, or cotan no rule, for them.
     """
+    # Where all are Python scalars, NumPy (in comparisons) would take Python's objects; their dtypes are meant.
+    given = [t.dtype for t in types] if all(t.weak for t in types) else list(map(python_kind, types))
     try:
-        resolved = ufunc.resolve_dtypes((*map(python_kind, types), *[None] * ufunc.nout))
+        resolved = ufunc.resolve_dtypes((*given, *[None] * ufunc.nout))
     except TypeError:
         refuse_dtype(ufunc.__name__, *types)
     kind = resolved[0].kind

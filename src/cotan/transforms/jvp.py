@@ -23,7 +23,7 @@ from ..core.tracing import (
 )
 from ..core.types import ArrayType
 
-__all__ = ["JVPTrace", "jvp_flat"]
+__all__ = ["JVPTrace", "conversions", "jvp_flat"]
 
 
 class JVPTrace(Trace):
@@ -47,6 +47,7 @@ class JVPTrace(Trace):
             return value.owner.concrete(value, conversion)
         if conversion not in ("bool", "int", "index"):  # these are locally constant: nothing is lost
             refuse_lost_derivative(tracer, conversion)
+        COUNTER[0] += 1
         return value
 
     def split(self, value: Any) -> tuple[Any, Any]:
@@ -83,6 +84,14 @@ class JVPTrace(Trace):
     def differentiate(self, op: Op, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         """The value(s) of ``op`` and their tangent(s)."""
         return op.jvp(primals, tangents)
+
+
+COUNTER = [0]
+
+
+def conversions() -> int:
+    """How often a traced value has been asked for its number: what was staged meanwhile may depend on that number."""
+    return COUNTER[0]
 
 
 def jvp_flat(

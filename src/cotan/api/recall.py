@@ -1,0 +1,148 @@
+"""Recall: what was staged for a function before serves a new function object with the same code and the same closure.
+
+A loop's body is mostly a lambda, and a new object each time the code around it runs. `Recall` tells two such functions to be the same by
+what they are made of: code, closure, defaults and the globals they name, down to numbers and small arrays by value. Traced values are
+told by their place, and put in that place again. Whatever else a function refers to (an instance of some class, a large array, a
+generator of random numbers) might have changed unseen, so that such a function is staged anew each time; so is one whose body asked a
+traced value for its number.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from functools import partial
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+import numpy as np
+
+from ..core.array import Array
+from ..core.tracing import Tracer, type_of
+from ..transforms.jvp import conversions
+
+__all__ = ["Recall"]
+
+KNOWN_PACKAGES = frozenset({"cotan", "functools", "itertools", "math", "numpy", "operator", "scipy"})
+IMPURE_NAMES = frozenset({"random", "time", "input", "open", "next", "perf_counter", "global_state"})
+LARGEST = 1 << 16
+
+
+class Unknowable(Exception):  # noqa: N818 - no error
+    """The function refers to something that may change unseen."""
+
+
+class Recall:
+    """Results of staging, by fingerprint; the least recently used of more than ``limit`` are dropped."""
+
+    def __init__(self, limit: int = 512):
+        self.limit = limit
+        self.known: OrderedDict[Hashable, tuple[Any, list[Any], Any, Any]] = OrderedDict()
+
+    def recall(self, key: Hashable, functions: Sequence[Any], make: Callable[[], tuple[Any, tuple[Any, list[Any], Any]]]) -> Any:
+        """What ``make()`` gives, (first, (program, captured values, rest)), from memory if the functions are known."""
+        tracers: list[Any] = []
+        try:
+            fingerprint = (key, tuple(Fingerprint(tracers).of(f) for f in functions))
+        except (Unknowable, RecursionError):
+            return make()
+        entry = self.known.get(fingerprint)
+        if entry is not None:
+            self.known.move_to_end(fingerprint)
+            first, places, program, rest = entry
+            return first, (program, [tracers[k] if k is not None else value for k, value in places], rest)
+        before = conversions()
+        first, (program, captured, rest) = make()
+        index = {id(t): k for k, t in enumerate(tracers)}
+        places = [(index.get(id(v)), None if type(v) is Tracer else private(v)) for v in captured]
+        if conversions() == before and all(k is not None or type(v) is not Tracer for v, (k, _) in zip(captured, places, strict=True)):
+            self.known[fingerprint] = (first, places, program, rest)
+            if len(self.known) > self.limit:
+                self.known.popitem(last=False)
+        return first, (program, captured, rest)
+
+
+def private(x: Any) -> Any:
+    """A copy of an array, which its owner may change."""
+    return x.copy() if isinstance(x, np.ndarray) else x
+
+
+class Fingerprint:
+    """What a value is made of, as a hashable key. ``tracers`` collects the traced values, in order."""
+
+    def __init__(self, tracers: list[Any]):
+        self.tracers = tracers
+        self.inside: dict[int, int] = {}
+
+    def of(self, x: Any) -> Hashable:
+        kind = type(x)
+        reader = READERS.get(kind)
+        if reader is not None:
+            return kind, reader(self, x)
+        if isinstance(x, np.generic):
+            return kind, x.tobytes()
+        if isinstance(x, np.dtype | type) or (kind.__module__.partition(".")[0] == "cotan" and hasattr(x, "parameter_names")):
+            return kind, x  # these, and ops, are values
+        raise Unknowable
+
+    def of_tracer(self, x: Tracer) -> Hashable:
+        known = next((k for k, t in enumerate(self.tracers) if t is x), None)
+        if known is None:
+            known = len(self.tracers)
+            self.tracers.append(x)
+        return known, type_of(x)
+
+    def of_array(self, x: np.ndarray[Any, Any]) -> Hashable:
+        if x.nbytes > LARGEST or x.dtype.hasobject:
+            raise Unknowable
+        return x.shape, x.dtype.str, x.tobytes()
+
+    def of_module(self, x: ModuleType) -> Hashable:
+        if x.__name__.partition(".")[0] not in KNOWN_PACKAGES:
+            raise Unknowable
+        return x.__name__
+
+    def of_all(self, *values: Any) -> Hashable:
+        return tuple([self.of(v) for v in values])
+
+    def of_function(self, f: FunctionType) -> Hashable:
+        if (f.__module__ or "").partition(".")[0] in KNOWN_PACKAGES and not f.__closure__:
+            return f
+        if id(f) in self.inside:  # a function that refers to itself
+            return self.inside[id(f)]
+        self.inside[id(f)] = len(self.inside)
+        cells = tuple(self.of(c.cell_contents) for c in f.__closure__ or ())
+        defaults = (self.of(f.__defaults__), self.of(f.__kwdefaults__), self.of(dict(f.__dict__)))
+        named = tuple((name, self.of(f.__globals__[name])) for name in global_names(f.__code__) if name in f.__globals__)
+        return f.__code__, cells, defaults, named
+
+
+def same(_: Fingerprint, x: Any) -> Any:
+    return x
+
+
+READERS: dict[type, Callable[[Fingerprint, Any], Hashable]] = {
+    **dict.fromkeys((type(None), bool, int, str, bytes, type(Ellipsis), BuiltinFunctionType, np.ufunc), same),
+    **dict.fromkeys((float, complex), lambda _, x: repr(x)),  # tells 0.0 from -0.0
+    **dict.fromkeys((tuple, list), lambda self, x: self.of_all(*x)),
+    **dict.fromkeys((np.ndarray, Array), Fingerprint.of_array),
+    dict: lambda self, x: tuple([(self.of(k), self.of(v)) for k, v in x.items()]),
+    slice: lambda self, x: self.of_all(x.start, x.stop, x.step),
+    partial: lambda self, x: self.of_all(x.func, x.args, x.keywords),
+    MethodType: lambda self, x: self.of_all(x.__func__, x.__self__),
+    Tracer: Fingerprint.of_tracer,
+    ModuleType: Fingerprint.of_module,
+    FunctionType: Fingerprint.of_function,
+}
+"""How each kind of value is known. What is of another class is not."""
+
+
+def global_names(code: CodeType) -> list[str]:
+    """The names that the code and the functions inside it may look up in the globals (or as attributes)."""
+    names = list(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            names += global_names(constant)
+    if not IMPURE_NAMES.isdisjoint(names):
+        raise Unknowable
+    return names

@@ -1,0 +1,131 @@
+"""Branches: `cond` and `switch`, with JAX's names and signatures.
+
+Where the index is a number, only the branch that is meant is run, as Python would. Traced, all are staged, and the choice is one op.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..api.arguments import boundary, check_callable, leaf, quiet
+from ..control.cond import Cond
+from ..core import tree
+from ..core.array import to_array
+from ..core.errors import ArgumentError, ArgumentTypeError, teach
+from ..core.origin import describe_function
+from ..core.program import Program, Var
+from ..core.staging import stage_flat
+from ..core.tracing import BOOL, INT64, type_of
+from ..core.types import array_type
+from ..ops.casting import convert
+from ..ops.logic import not_equal
+from ..ops.ordering import maximum, minimum
+from .loops import known_value, strong
+
+__all__ = ["cond", "switch"]
+
+
+@boundary
+def cond(pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any], *operands: Any) -> Any:
+    """``true_fun(*operands)`` if ``pred``, else ``false_fun(*operands)``.
+
+    Args:
+        pred: a scalar: a bool, or a number (true if nonzero). Where its value is known, only the branch that is meant is run.
+        true_fun, false_fun: functions of the operands whose results have the same structure, shapes and dtypes.
+
+    Raises:
+        ArgumentTypeError: a predicate that is no scalar, or branches whose results differ.
+
+    >>> import cotan
+    >>> cotan.lax.cond(True, lambda x: x * 2, lambda x: x, 3.0)
+    6.0
+    """
+    check_callable("cond", true_fun)
+    check_callable("cond", false_fun)
+    t = type_of(leaf(pred, "pred"))
+    if t.shape:
+        raise teach(
+            ArgumentTypeError,
+            f"cond: the predicate must be a scalar, not {t.long_name()}.",
+            do="reduce it with cotan.numpy.any or all, choose elementwise with cotan.numpy.where, or use vmap.",
+        )
+    known = known_value(pred)
+    if known is not None:
+        return (true_fun if known else false_fun)(*operands)
+    index = convert(pred if t.dtype == BOOL else not_equal(pred, t.dtype.type(0)), INT64)
+    return branch("cond", index, (false_fun, true_fun), operands)
+
+
+@boundary
+def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:
+    """``branches[index](*operands)``, the index clamped to the branches there are. Raises: as `cond`.
+
+    >>> import cotan
+    >>> cotan.lax.switch(1, [lambda x: x, lambda x: -x], 3.0)
+    -3.0
+    """
+    if not branches:
+        raise teach(ArgumentError, "switch: there are no branches.", do="give at least one.")
+    for f in branches:
+        check_callable("switch", f)
+    t = type_of(leaf(index, "index"))
+    if t.shape or t.dtype.kind not in "iu":
+        what = f"switch: the index must be an integer scalar, not {t.long_name()}."
+        raise teach(ArgumentTypeError, what, do="convert it with .astype(int).")
+    known = known_value(index)
+    if known is not None:
+        return branches[min(max(int(known), 0), len(branches) - 1)](*operands)
+    clamped = minimum(maximum(convert(index, INT64), np.int64(0)), np.int64(len(branches) - 1))
+    return branch("switch", clamped, branches, operands)
+
+
+def branch(name: str, index: Any, functions: Sequence[Callable[..., Any]], operands: Sequence[Any]) -> Any:
+    """The branches staged, and their `Cond`."""
+    leaves, spec = tree.flatten(tuple(operands))
+    leaves = [leaf(x, n) for x, n in zip(leaves, tree.leaf_names(spec, "operands"), strict=True)]
+    types = [array_type(t.shape, t.dtype) for t in (type_of(x) for x in leaves)]
+    leaves = [convert(x, t.dtype) for x, t in zip(leaves, types, strict=True)]
+    specs: list[Any] = []
+    staged: list[tuple[Program, list[Any]]] = []
+    for f in functions:
+
+        def flat(*values: Any, f: Any = f) -> list[Any]:
+            outs, out_spec = tree.flatten(f(*tree.unflatten(spec, values)))
+            specs.append(out_spec)
+            return [strong(leaf(y, "a result")) for y in outs]
+
+        label = getattr(f, "__name__", "branch").replace("<lambda>", "branch")
+        with quiet():
+            staged.append(stage_flat(flat, types, verb=name, of=f, name=label))
+    check_branches(name, functions, specs, [program for program, _ in staged])
+    programs: list[Program] = []
+    captured = [c for _, constants in staged for c in constants]
+    start = 0
+    for program, constants in staged:
+        inputs: list[Any] = [Var(type_of(c)) for c in captured]
+        inputs[start : start + len(constants)] = program.inputs[: len(constants)]
+        programs.append(Program([*inputs, *program.inputs[len(constants) :]], program.equations, program.outputs, (), program.name))
+        start += len(constants)
+    outs = Cond(tuple(programs))(index, *captured, *leaves)
+    return tree.unflatten(specs[0], [to_array(y) for y in outs])
+
+
+def check_branches(name: str, functions: Sequence[Any], specs: Sequence[Any], programs: Sequence[Program]) -> None:
+    """Refuse branches whose results differ in structure, shape or dtype."""
+    labels = ["false_fun", "true_fun"] if name == "cond" else [f"branches[{k}]" for k in range(len(functions))]
+    for label, f, spec, program in zip(labels, functions, specs, programs, strict=True):
+        kinds, wanted = ([(t.shape, t.dtype) for t in p.output_types] for p in (program, programs[0]))
+        if spec != specs[0] or kinds != wanted:
+            rows = [
+                f"{which}, {describe_function(g)}: {tree.describe(s)} of {', '.join(t.long_name() for t in p.output_types)}"
+                for which, g, s, p in ((labels[0], functions[0], specs[0], programs[0]), (label, f, spec, program))
+            ]
+            raise teach(
+                ArgumentTypeError,
+                f"{name}: the branches return different types.",
+                detail="\n".join(rows),
+                do="make them alike, by .astype or cotan.numpy.zeros_like.",
+            )
