@@ -405,7 +405,7 @@ def element_type(stack: Any) -> Type:
 
 def with_each(function: Any, constants: Sequence[Any], stacks: Sequence[Any], *, linear: bool = False) -> Any:
     """The stack of ``function(*constants, *entries)``; ``linear`` if it is so in the entries."""
-    types = [*map(type_of, constants), *[element_type(s) for s in stacks]]
+    types: list[Any] = [*map(type_of, constants), *[element_type(s) for s in stacks]]
     body, captured = stage_flat(lambda *values: [function(*values)], types, name="each")
     assert not captured
     n = StackLength()(stacks[0])
