@@ -130,7 +130,7 @@ class Jitted:
                 single = staged.out_spec == tree.structure(0)
                 self.flat_cache[tuple(map(type_of, args))] = FlatStaged(run, staged.constants, len(args), single, staged.out_spec)
             with quiet():
-                outs: Sequence[Any] = run(operands)
+                outs: Sequence[Any] = run(list(operands))
             return tree.unflatten(staged.out_spec, [to_array(y, operands) for y in outs])
         return tree.unflatten(staged.out_spec, Call(staged.program)(*operands))
 

@@ -122,11 +122,14 @@ class Scan(ControlOp):
         types = list(map(self.stacked, self.body.output_types[self.carry :]))
         ys: list[Any] = [np.empty(t.shape, t.dtype) if isinstance(t, ArrayType) else [None] * len(steps) for t in types]
         rows = [x.rows(len(steps)) if type(x) is Stack else x for x in xs]
+        n = self.carry
         for i in steps:
-            outs = run([*constants, *carry, *[x[i] for x in rows]])
-            carry = outs[: self.carry]
-            for y, value in zip(ys, outs[self.carry :], strict=True):
-                y[i] = value
+            arguments = [*constants, *carry, *[x[i] for x in rows]]
+            carry = outs = None  # so that the body may change the carry in place
+            outs = run(arguments)
+            carry = outs[:n]
+            for k, y in enumerate(ys, n):
+                y[i] = outs[k]
         return (*carry, *[Stack(t, y) if isinstance(t, StackType) else y for y, t in zip(ys, types, strict=True)])
 
     def expand(self, *operands: Any) -> Sequence[Any]:
@@ -290,11 +293,9 @@ class Scan(ControlOp):
             it = iter(values)
             constants, sums, carry_bar = take(it, known_const), take(it, sum(linear.constants)), take(it, self.carry)
             y_bar, known_xs = take(it, len(self.body.outputs) - self.carry), list(it)
-            bars = transpose_program_rule(self.body, flags, [*constants, *known_xs], [*carry_bar, *y_bar])
-            types = list(compress(self.body.input_types, flags))
-            n = len(sums)
-            totals = [s if bar is None else total(s, bar) for s, bar in zip(sums, bars[:n], strict=True)]
-            return [*totals, *[zeros_of(t) if bar is None else bar for bar, t in zip(bars[n:], types[n:], strict=True)]]
+            bars = transpose_program_rule(self.body, flags, [*constants, *known_xs], [*carry_bar, *y_bar], sums)
+            types = compress(self.body.input_types, flags)
+            return [zeros_of(t) if bar is None else bar for bar, t in zip(bars, types, strict=True)]
 
         const_types, _, x_types = self.cut_inputs(self.body.input_types)
         outs = self.body.output_types

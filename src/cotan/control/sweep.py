@@ -38,7 +38,7 @@ from ..transforms.transpose import accumulate, backward_pass
 from .base import ControlOp, active_outputs, filled, linearize_function
 from .call import derived_program
 from .residuals import extract
-from .scan import Scan, choose, copied, swap_leading, take, total
+from .scan import Scan, choose, copied, swap_leading, take
 from .stacks import INT, Count, zeros_of
 
 __all__ = ["BoundedScan", "LoopTangent", "Sweep", "reversal"]
@@ -106,7 +106,9 @@ class Sweep(ControlOp):
         def reverse(state: list[Any], k: int) -> None:
             nonlocal sums
             i = place(k)
-            outs = back([*constants, *state, *[x[i] for x in xs], *sums, *[w[i] for w in ws]])
+            arguments = [*constants, *state, *[x[i] for x in xs], *sums, *[w[i] for w in ws]]
+            sums = []  # so that they may be added to in place
+            outs = back(arguments)
             sums = outs[:n]
             for result, value in zip(results, outs[n:], strict=True):
                 result[i] = value
@@ -420,11 +422,11 @@ class LoopTangent(ControlOp):
             cotangents: dict[Var, Any] = {}
             for v, bar in zip(outputs, [*carry_bars, *y_bars], strict=True):
                 accumulate(cotangents, v, bar)
+            for v, bar in zip(inputs, sums, strict=False):
+                accumulate(cotangents, v, bar)
             bars = backward_pass(tape.equations, cotangents, inputs)
-            n = len(sums)
-            sums = [s if bar is None else total(s, bar) for s, bar in zip(sums, bars[:n], strict=True)]
-            types = list(compress(body.input_types, every))
-            return [*sums, *[zeros_of(t) if bar is None else bar for bar, t in zip(bars[n:], types[n:], strict=True)]]
+            types = compress(body.input_types, every)
+            return [zeros_of(t) if bar is None else bar for bar, t in zip(bars, types, strict=True)]
 
         types = body.input_types
         out_types = [*compress(body.output_types[loop.carry :], y_moving)]

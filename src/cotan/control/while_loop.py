@@ -56,7 +56,9 @@ class While(ControlOp):
         constants, carry = list(operands[: self.constants]), list(operands[self.constants :])
         going, step = engine.compiled(self.condition), engine.compiled(self.body)
         while going([*constants, *carry])[0]:
-            carry = step([*constants, *carry])
+            arguments = [*constants, *carry]
+            carry = []  # so that the body may change the carry in place
+            carry = step(arguments)
         return tuple(carry)
 
     def derived(self, key: Any, make: Any) -> Any:

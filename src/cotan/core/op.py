@@ -56,6 +56,11 @@ class Op:
     linearize: Callable[..., Any] | None = None
     expand: Callable[..., Any] | None = None
     """The op as a computation of other ops. A linear program that meets an op which is not declared linear looks into it by this."""
+    transpose_update: Callable[..., tuple[Op, Sequence[Any]]] | None = None
+    """``(y_bar, *operands) -> (op, rest)`` of an op that reads part of its first operand: ``op(total, *rest)`` adds the transpose to a
+    total, touching that part alone."""
+    update: Callable[..., Any] | None = None
+    """``impl`` of an op that returns a changed copy of its first operand, changing that operand itself instead."""
     family: ClassVar[str] = ""
 
     def __call__(self, *operands: Value) -> Any:

@@ -167,8 +167,11 @@ class Gather(Indexed):
 
     def transpose(self, y_bar: Any, x: Var, *indices: Any) -> Sequence[Any | None]:
         zeros = full(x.shape, x.dtype.type(0))
-        x_bar = Scatter("add", "drop" if self.mode == "zero" else self.mode)(zeros, y_bar, *indices)
-        return [x_bar, *[None] * len(indices)]
+        adding, rest = self.transpose_update(y_bar, x, *indices)
+        return [adding(zeros, *rest), *[None] * len(indices)]
+
+    def transpose_update(self, y_bar: Any, x: Var, *indices: Any) -> tuple[Op, Sequence[Any]]:
+        return Scatter("add", "drop" if self.mode == "zero" else self.mode), (y_bar, *indices)
 
     def batch(self, size: int, batched: Sequence[bool], x: Any, *indices: Any) -> tuple[Any, bool]:
         if True not in batched[1:]:
@@ -228,7 +231,9 @@ class Scatter(Indexed):
         return x.with_shape(x.shape)
 
     def impl(self, x: Any, updates: Any, *indices: Any) -> Any:
-        y = np.array(x)
+        return self.update(np.array(x), updates, *indices)
+
+    def update(self, y: Any, updates: Any, *indices: Any) -> Any:
         index, inside = self.resolve(indices, y.shape)
         if inside is not None:
             index, updates = tuple(np.asarray(j)[inside] for j in index), np.asarray(updates)[inside]
@@ -285,17 +290,17 @@ class Scatter(Indexed):
 
     def transpose(self, y_bar: Any, x: Any, updates: Any, *indices: Any) -> Sequence[Any | None]:
         x_bar = u_bar = None
-        if self.kind == "add":
-            x_bar = y_bar
-        elif type(x) is Var:
-            x_bar = self(y_bar, full(indices_shape(x, indices), x.dtype.type(0)) if self.kind == "set" else updates, *indices)
-        if type(updates) is Var:
+        if type(updates) is Var:  # first, so that y_bar is free to be changed in place below
             u_bar = Gather(self.reading)(y_bar, *indices)
             if self.kind == "set" and type_of(indices[0]).ndim:
                 won = self.last_writer(type_of(y_bar).shape, indices)
                 shape = type_of(u_bar).shape
                 won = BroadcastInDim(shape, tuple(range(type_of(won).ndim)))(won)
                 u_bar = select(won, u_bar, constant_of(0, type_of(u_bar).dtype))
+        if self.kind == "add":
+            x_bar = y_bar
+        elif type(x) is Var:
+            x_bar = self(y_bar, full(indices_shape(x, indices), x.dtype.type(0)) if self.kind == "set" else updates, *indices)
         return [x_bar if type(x) is Var else None, u_bar, *[None] * len(indices)]
 
     def last_writer(self, shape: Sequence[int], indices: Sequence[Any]) -> Any:

@@ -385,6 +385,9 @@ class Slice(Structural):
     def transpose(self, y_bar: Any, x: Var) -> Sequence[Any]:
         return [self.padding(x.shape)(y_bar, type_of(y_bar).dtype.type(0))]
 
+    def transpose_update(self, y_bar: Any, x: Var) -> tuple[Op, Sequence[Any]]:
+        return AddSlice(self.start, self.stop, self.step), (y_bar,)
+
     @lru_cache(maxsize=1024)  # noqa: B019 - an op is a value; the cache keeps few
     def padding(self, shape: Shape) -> Pad:
         """The adjoint, for an operand of this shape: elements go back to where they were taken, with zeros between."""
@@ -405,6 +408,61 @@ class Slice(Structural):
         yield cls((1,), (1,), (2,)), (rng.normal(size=3),)
         yield cls((), (), ()), (rng.normal(size=()),)
         yield cls((0, 0), (0, 2), (3, 1)), (rng.normal(size=(0, 2)),)
+
+
+@op
+class AddSlice(Structural):
+    """A copy of x with ``part`` added to what `Slice` of the same parameters takes: how cotangents of slices of one array meet."""
+
+    start: tuple[int, ...]
+    stop: tuple[int, ...]
+    step: tuple[int, ...]
+
+    @property
+    def slice(self) -> Slice:
+        return Slice(self.start, self.stop, self.step)
+
+    def type_rule(self, x: ArrayType, part: ArrayType) -> ArrayType:
+        taken = self.slice.type_rule(x)
+        if (taken.shape, taken.dtype) != (part.shape, part.dtype):
+            raise teach(
+                ShapeError,
+                f"add_slice: {part.long_name()} for a part that is {taken.long_name()}.",
+                do="give a part of the shape and dtype of the slice.",
+            )
+        return x.with_shape(x.shape)
+
+    def impl(self, x: Any, part: Any) -> Any:
+        return self.update(np.array(x), part)
+
+    def update(self, y: Any, part: Any) -> Any:
+        y[self.slice.index] += part
+        return y
+
+    def element(self, e: Emitter, i: Sequence[Any], x: Reader, part: Reader) -> Any:
+        inside: Any = None
+        for j, a, b, s in zip(i, self.start, self.stop, self.step, strict=True):
+            here = (j >= a) & (j < b) & ((j - a) % s == 0)
+            inside = here if inside is None else inside & here
+        at = [(j - a) // s for j, a, s in zip(i, self.start, self.step, strict=True)]
+        if inside is None:
+            return e.math("add", x(i), part(i))
+        return e.choose(inside, lambda: e.math("add", x(i), part(at)), lambda: x(i))
+
+    def transpose(self, y_bar: Any, x: Any, part: Any) -> Sequence[Any]:
+        return [y_bar if type(x) is Var else None, self.slice(y_bar) if type(part) is Var else None]
+
+    def batch(self, size: int, batched: Sequence[bool], x: Any, part: Any) -> tuple[Any, bool]:
+        x, part = (v if b else spread(v, size) for v, b in zip((x, part), batched, strict=True))
+        return AddSlice((0, *self.start), (size, *self.stop), (1, *self.step))(x, part), True
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        rng = default_rng()
+        yield cls((1,), (3,), (1,)), (rng.normal(size=4), rng.normal(size=2))
+        yield cls((0, 1), (2, 6), (1, 2)), (rng.normal(size=(2, 7)), rng.normal(size=(2, 3)))
+        yield cls((1,), (1,), (2,)), (rng.normal(size=3), np.zeros(0))
+        yield cls((), (), ()), (rng.normal(size=()), rng.normal(size=()))
 
 
 # ---- the same, skipping what changes nothing ---------------------------------------------------------------------------

@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from ..core.op import Op
 from ..core.origin import deriving
 from ..core.program import Equation, Program, Var
-from ..core.tracing import current_trace
+from ..core.tracing import EVAL, Tracer, current_trace
 from ..core.types import ArrayType
 from ..ops.families import add
 
@@ -42,6 +44,7 @@ def backward_pass(
 
     ``known`` gives the values of Vars that are residuals. A cotangent that is None is zero.
     """
+    own: set[Var] = set()  # whose cotangent is an array that is ours alone, to be changed in place
     for equation in reversed(equations):
         op: Op = equation.op
         if op.multiple:
@@ -57,8 +60,12 @@ def backward_pass(
             operands = [known.get(v, v) if type(v) is Var else v.value for v in operands]
         if rule is not None and equation.origin is not None:
             with deriving(equation, rule):
+                if op.transpose_update is not None and update_total(op, y_bar, operands, cotangents, own):
+                    continue
                 x_bars = op.transpose(y_bar, *operands)
         else:
+            if op.transpose_update is not None and update_total(op, y_bar, operands, cotangents, own):
+                continue
             x_bars = op.transpose(y_bar, *operands)
         for v, x_bar in zip(operands, x_bars, strict=True):
             if x_bar is not None and type(v) is Var:
@@ -67,12 +74,36 @@ def backward_pass(
     return [cotangents.get(v) for v in inputs]
 
 
+def update_total(op: Op, y_bar: Any, operands: Sequence[Any], cotangents: dict[Var, Any], own: set[Var]) -> bool:
+    """Add the transpose of an op that reads part of an array to the cotangent of that array, touching that part alone.
+
+    On values it is done in place, in an array of our own, so that reading n elements one by one costs n steps and not n arrays. While
+    tracing it is an op on the total so far, if there is one; else the answer is False, and nothing is done.
+    """
+    v = operands[0]
+    assert op.transpose_update is not None
+    total = cotangents.get(v)
+    adding, rest = op.transpose_update(y_bar, *operands)
+    if current_trace() is EVAL and not any(type(x) is Tracer for x in (total, *rest)):
+        if v not in own:
+            total = np.zeros(v.type.shape, v.type.dtype) if total is None else np.array(total)
+            own.add(v)
+        assert adding.update is not None
+        cotangents[v] = adding.update(total, *rest)
+    elif total is None:
+        return False
+    else:
+        cotangents[v] = adding(total, *rest)
+    return True
+
+
 def transpose_program_rule(
-    program: Program, linear: Sequence[bool], known: Sequence[Any], y_bars: Sequence[Any | None]
+    program: Program, linear: Sequence[bool], known: Sequence[Any], y_bars: Sequence[Any | None], totals: Sequence[Any | None] = ()
 ) -> list[Any | None]:
     """Transpose a closed Program that is linear in the inputs flagged ``linear``; ``known`` are the values of the others.
 
-    Equations that touch no linear input are evaluated first. Returns a cotangent, or None, for each linear input.
+    Equations that touch no linear input are evaluated first. Returns a cotangent, or None, for each linear input; the first ones are
+    added to ``totals``.
     """
     values = iter(known)
     environment: dict[Var, Any] = {v: next(values) for v, is_linear in zip(program.inputs, linear, strict=True) if not is_linear}
@@ -92,4 +123,6 @@ def transpose_program_rule(
         if v in tangent:
             accumulate(cotangents, v, y_bar)
     inputs = [v for v, is_linear in zip(program.inputs, linear, strict=True) if is_linear]
+    for v, total in zip(inputs, totals, strict=False):
+        accumulate(cotangents, v, total)
     return backward_pass(todo, cotangents, inputs, environment, "transpose")
