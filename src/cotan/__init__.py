@@ -4,8 +4,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from . import errors, numpy, tree
+from .api.checkpoint import checkpoint, checkpoint_name, checkpoint_policies
 from .api.compile import ShapeDtypeStruct, closure_convert, eval_shape, jit, stage
-from .api.custom import checkpoint, custom_jvp, custom_linear, custom_rules, custom_vjp
+from .api.custom import custom_jvp, custom_linear, custom_rules, custom_vjp
 from .api.differentiate import (
     grad,
     hessian,
@@ -21,6 +22,7 @@ from .api.differentiate import (
     value_and_jacobian,
     vjp,
 )
+from .api.memory import memory_plan
 from .api.outside import ResidualWarning, external, implicit, pure_callback
 from .api.second_order import gauss_newton_vp, hessian_diag, laplacian, make_hvp
 from .api.vectorize import vmap
@@ -45,6 +47,8 @@ __all__ = [
     "ShapeDtypeStruct",
     "__version__",
     "checkpoint",
+    "checkpoint_name",
+    "checkpoint_policies",
     "closure_convert",
     "custom_jvp",
     "custom_linear",
@@ -70,6 +74,7 @@ __all__ = [
     "linear_transpose",
     "linearize",
     "make_hvp",
+    "memory_plan",
     "numpy",
     "pure_callback",
     "special",

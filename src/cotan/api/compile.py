@@ -76,7 +76,7 @@ class Staged(NamedTuple):
 class FlatStaged(NamedTuple):
     """What a call of arrays alone needs: the commonest calls skip trees, checks and signatures."""
 
-    run: Callable[[Sequence[Any]], list[Any]]
+    run: Callable[[list[Any]], list[Any]]
     constants: list[Any]
     count: int
     single: bool

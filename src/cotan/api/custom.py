@@ -15,23 +15,19 @@ from typing import Any
 import numpy as np
 import optree
 
-from ..control.checkpoint import Checkpoint
 from ..control.closures import find_tracers, substitute
 from ..control.custom_rules import CustomCall, FlatRules, Names
 from ..core import tree
-from ..core.array import to_array
 from ..core.errors import ArgumentError, MissingRuleError, RuleError, teach
 from ..core.origin import Origin, describe_function
 from ..core.program import Var
-from ..core.staging import stage_flat
 from ..core.tracing import EVAL, Tracer, current_trace, type_of
 from ..core.types import ArrayType
 from ..transforms.linearize import record_linear
 from ..transforms.transpose import accumulate, backward_pass
 from .arguments import boundary, check_callable, leaf
-from .differentiate import wraps_function
 
-__all__ = ["CustomFunction", "checkpoint", "custom_jvp", "custom_linear", "custom_rules", "custom_vjp"]
+__all__ = ["CustomFunction", "custom_jvp", "custom_linear", "custom_rules", "custom_vjp"]
 
 
 class CustomFunction:
@@ -446,33 +442,3 @@ def custom_rules(
     if vmap is not None:
         custom.defvmap(vmap)
     return custom
-
-
-def checkpoint(fun: Callable[..., Any], *, static_argnums: int | Sequence[int] = ()) -> Callable[..., Any]:
-    """``fun``, of which reverse mode keeps the inputs only and computes the rest again: less memory for about one more evaluation.
-
-    ``fun`` is traced as under `jit`, so it can branch only on the Python values of the arguments at ``static_argnums``.
-    """
-    check_callable("checkpoint", fun)
-    static = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
-
-    @wraps_function(fun, "checkpoint")
-    @boundary
-    def checkpointed(*args: Any, **kwargs: Any) -> Any:
-        values = {k % len(args): args[k] for k in static if -len(args) <= k < len(args)}
-        leaves, spec = tree.flatten(([None if k in values else x for k, x in enumerate(args)], kwargs))
-        leaves = [leaf(x, "an argument") for x in leaves]
-        found: dict[str, Any] = {}
-
-        def flat(*dynamic: Any) -> list[Any]:
-            inner_args, inner_kwargs = tree.unflatten(spec, dynamic)
-            outs, found["spec"] = tree.flatten(fun(*[values.get(k, x) for k, x in enumerate(inner_args)], **inner_kwargs))
-            return [leaf(y, f"the output of {describe_function(fun)}") for y in outs]
-
-        program, constants = stage_flat(
-            flat, list(map(type_of, leaves)), verb="checkpoint", of=fun, name=getattr(fun, "__name__", "function")
-        )
-        outs = Checkpoint(program)(*constants, *leaves)
-        return tree.unflatten(found["spec"], [to_array(y) for y in outs])
-
-    return checkpointed

@@ -1,40 +1,76 @@
-"""Checkpoint: keep a function's inputs instead of its residuals, and compute it again when its derivative is pulled back.
+"""Checkpoint: keep a function's inputs, and what a policy allows, instead of its residuals, and compute those again when they are needed.
 
-    linearize    y = f(x), now;   y' = CheckpointTangent(x, x')
-    transpose    f is linearized again at x, and its tape run backwards
+    linearize    y, s = f(x), now (s: values that the policy lets be saved)      y' = CheckpointTangent(x, s, x')
+    transpose    the residuals are computed again from x and s, and the tangent program is run backwards
 
-Reference: Griewank & Walther 2008, "Evaluating Derivatives", chapter 12.
+Reference: Griewank & Walther 2008, "Evaluating Derivatives", chapter 12. Policies and names are JAX's (jax.checkpoint_policies).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
-from ..core.op import op
-from ..core.program import Program, Var, evaluate
-from ..core.tracing import type_of
-from ..core.types import ArrayType
-from ..ops.families import spread, zeros
+from ..core.emitting import Reader
+from ..core.op import Op, op
+from ..core.origin import deriving
+from ..core.program import Equation, Program, Var, evaluate
+from ..core.staging import stage_flat
+from ..core.tracing import current_trace
+from ..core.types import ArrayType, Type
+from ..ops.families import Structural, default_rng
 from ..transforms.batch import batch_program
-from ..transforms.linearize import linearize_flat, replay
-from ..transforms.transpose import accumulate, backward_pass
+from ..transforms.linearize import linearize_program
+from ..transforms.transpose import transpose_program_rule
 from .base import ControlOp, filled, linearize_function
-from .call import derived_program
+from .call import Call, derived_program
+from .residuals import extract
+from .stacks import zeros_of
 
-__all__ = ["Checkpoint", "CheckpointTangent"]
+__all__ = ["Checkpoint", "CheckpointName", "CheckpointTangent", "Policy"]
+
+Policy = Callable[..., bool]
+"""``policy(op, *operand_types)``: whether the results of an op may be kept for the derivative."""
+
+
+@op
+class CheckpointName(Structural):
+    """The identity, which gives a value a name for policies of `checkpoint` to go by."""
+
+    label: str
+
+    def type_rule(self, x: ArrayType) -> ArrayType:
+        return x.with_shape(x.shape)
+
+    def impl(self, x: Any) -> Any:
+        return x
+
+    def element(self, e: Any, i: Sequence[Any], x: Reader) -> Any:
+        return x(i)
+
+    def transpose(self, y_bar: Any, x: Var) -> Sequence[Any]:
+        return [y_bar]
+
+    def batch(self, size: int, batched: Sequence[bool], x: Any) -> tuple[Any, bool]:
+        return self(x), True
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        yield cls("hidden"), (default_rng().normal(size=(2, 3)),)
 
 
 @op
 class Checkpoint(ControlOp):
-    """Evaluate a Program whose residuals are not kept."""
+    """Evaluate a Program of whose residuals only those are kept that ``policy`` allows; without one, none."""
 
     program: Program
+    policy: Policy | None = None
 
     def __str__(self) -> str:
         return f"checkpoint[{self.program.name}]"
 
-    def type_rule(self, *types: ArrayType) -> tuple[ArrayType, ...]:
+    def type_rule(self, *types: Type) -> tuple[Type, ...]:
         return self.program.output_types
 
     def impl(self, *operands: Any) -> Sequence[Any]:
@@ -44,74 +80,138 @@ class Checkpoint(ControlOp):
         return evaluate(self.program, *operands)
 
     def linearize(self, primals: Sequence[Any], active: Sequence[bool]) -> tuple[Any, Any]:  # type: ignore[override]
-        tangent = CheckpointTangent(self.program, tuple(active))
-        return self(*primals), lambda *tangents: [
-            dy if t.inexact else None for dy, t in zip(tangent(*primals, *tangents), self.program.output_types, strict=True)
-        ]
+        flags = tuple(active)
+        forward, again, tangent, out_active = derived_program(self.program, ("checkpoint", flags, self.policy), lambda: self.split(flags))
+        known = [*forward.constants, *primals]
+        results = Checkpoint(forward, self.policy)(*known)
+        count = len(self.program.outputs)
+        known += results[count:]
+
+        def push(*tangents: Any) -> list[Any | None]:
+            return filled(CheckpointTangent(again, tangent, len(known))(*known, *tangents), out_active)
+
+        return list(results[:count]), push if any(out_active) else lambda *_: [None] * count
+
+    def split(self, active: tuple[bool, ...]) -> tuple[Program, Program, Program, list[bool]]:
+        """The primal program with what is saved as further outputs; the program from its inputs and those to the residuals; the tangent
+        program; which outputs have a tangent.
+        """
+        whole, captured = stage_flat(lambda *x: flat_evaluate(self.program, x), self.program.input_types, name=self.program.name)
+        assert not captured
+        primal, tangent, out_active, _ = linearize_program(whole, active)
+        outputs, residuals = primal.outputs[: len(whole.outputs)], primal.outputs[len(whole.outputs) :]
+        saved = allowed(self.policy, primal, residuals) if self.policy is not None else []
+        again = extract(primal, [*primal.inputs, *saved], residuals)
+        return replace(primal, outputs=[*outputs, *saved]), again, tangent, out_active
 
     def batch(self, size: int, batched: Sequence[bool], *operands: Any) -> tuple[Any, Any]:
         flags = tuple(batched)
         program, out_flags = derived_program(self.program, ("batch", size, flags), lambda: batch_program(self.program, size, flags))
-        return Checkpoint(program)(*program.constants, *operands), out_flags
+        return Checkpoint(program, self.policy)(*program.constants, *operands), out_flags
+
+
+def flat_evaluate(program: Program, operands: Sequence[Any]) -> list[Any]:
+    """Evaluate a Program with the Programs that it calls written out, so that a policy sees their ops."""
+    environment: dict[Any, Any] = dict(zip(program.inputs, operands, strict=True))
+    trace = current_trace()
+    for equation in program.equations:
+        values = [environment[v] if isinstance(v, Var) else v.value for v in equation.inputs]
+        if type(equation.op) is Call:
+            results: Sequence[Any] = flat_evaluate(equation.op.program, values)
+        else:
+            with deriving(equation, None):
+                results = trace.process(equation.op, values)
+        environment.update(zip(equation.outputs, results, strict=True))
+    return [environment[v] if isinstance(v, Var) else v.value for v in program.outputs]
+
+
+def allowed(policy: Policy, program: Program, residuals: Sequence[Any]) -> list[Var]:
+    """The variables nearest to the residuals that the policy lets be saved, and that those depend on."""
+    maker: dict[Var, Equation] = {v: equation for equation in program.equations for v in equation.outputs}
+    may: dict[int, bool] = {}
+    # A name stands for the value that it was given to, which rules may have used without the name.
+    named = {e.inputs[0] for e in program.equations if isinstance(e.op, CheckpointName) and policy(e.op, e.inputs[0].type)}
+    found: list[Var] = []
+    seen: set[Var] = set()
+    todo = [v for v in residuals if type(v) is Var]
+    while todo:
+        v = todo.pop()
+        if v in seen or v not in maker:
+            continue
+        seen.add(v)
+        equation = maker[v]
+        key = id(equation)
+        if key not in may:
+            may[key] = bool(policy(equation.op, *[x.type for x in equation.inputs]))
+        if may[key] or v in named:
+            found.append(v)
+        else:
+            todo.extend(x for x in equation.inputs if type(x) is Var)
+    return found
 
 
 @op
 class CheckpointTangent(ControlOp):
-    """The derivative of a Program at a point. Operands: all primals, then the active tangents, in which it is linear."""
+    """The derivative of a Program at a point. Operands: ``known`` values, from which ``again`` computes the residuals; then the tangents,
+    in which it is linear, as ``derivative`` is.
+    """
 
-    program: Program
-    active: tuple[bool, ...]
+    again: Program
+    derivative: Program
+    known: int
 
     def __str__(self) -> str:
-        return f"checkpoint_tangent[{self.program.name}]"
+        return f"checkpoint_tangent[{self.derivative.name}]"
 
     def linear_sets(self, count: int) -> tuple[int, ...]:
-        return (((1 << count) - 1) & ~((1 << len(self.active)) - 1),)
+        return (((1 << count) - 1) & ~((1 << self.known) - 1),)
 
-    def type_rule(self, *types: ArrayType) -> tuple[ArrayType, ...]:
-        return self.program.output_types
+    def type_rule(self, *types: Type) -> tuple[Type, ...]:
+        return self.derivative.output_types
 
     def impl(self, *operands: Any) -> Sequence[Any]:
         return tuple(self.expand(*operands))
 
     def expand(self, *operands: Any) -> Sequence[Any]:
-        primals, tangents = operands[: len(self.active)], operands[len(self.active) :]
-        _, tape, inputs, outputs = self.again(primals)
-        dys = replay(tape.equations, inputs, tangents, outputs)
-        return [zeros(t) if dy is None else dy for dy, t in zip(dys, self.program.output_types, strict=True)]
+        return evaluate(self.derivative, *self.residuals(operands), *operands[self.known :])
 
-    def again(self, primals: Sequence[Any]) -> Any:
-        """Linearize the program at ``primals``, once more."""
-        return linearize_flat(lambda *xs: evaluate(self.program, *xs), primals, self.active)
+    def residuals(self, operands: Sequence[Any]) -> Sequence[Any]:
+        """The residuals, computed again: by one op, in which nobody looks for what has been computed before."""
+        return Call(self.again)(*operands[: self.known])
 
     def linearize(self, primals: Sequence[Any], active: Sequence[bool]) -> tuple[Any, Any]:  # type: ignore[override]
-        count = len(self.active)
-        if any(active[:count]):
+        if any(active[: self.known]):
             return linearize_function(self.expand, primals, active)
 
         def push(*tangents: Any) -> Sequence[Any]:
             it = iter(tangents)
-            moved = [next(it) if a else zeros(type_of(x)) for x, a in zip(primals[count:], active[count:], strict=True)]
-            return self(*primals[:count], *moved)
+            types = self.derivative.input_types[len(self.again.outputs) :]
+            moved = [next(it) if a else zeros_of(t) for t, a in zip(types, active[self.known :], strict=True)]
+            return self(*primals[: self.known], *moved)
 
         return self(*primals), push
 
     def transpose(self, y_bar: Any, *operands: Any) -> Sequence[Any | None]:
-        count = len(self.active)
-        _, tape, inputs, outputs = self.again(operands[:count])
-        cotangents: dict[Var, Any] = {}
-        for v, bar in zip(outputs, y_bar, strict=True):
-            accumulate(cotangents, v, bar)
-        return [None] * count + backward_pass(tape.equations, cotangents, inputs)
+        count = len(self.again.outputs)
+        linear = [k >= count for k in range(len(self.derivative.inputs))]
+        bars = transpose_program_rule(self.derivative, linear, self.residuals(operands), y_bar)
+        return [None] * self.known + bars
 
     def batch(self, size: int, batched: Sequence[bool], *operands: Any) -> tuple[Any, Any]:
-        count = len(self.active)
-        moving = filled(batched[count:], self.active)
-        flags = tuple(bool(b or m) for b, m in zip(batched[:count], moving, strict=True))
-        wanted = [*flags, *[f for f, a in zip(flags, self.active, strict=True) if a]]
-        program, _ = derived_program(
-            self.program, ("batch all", size, flags), lambda: batch_program(self.program, size, flags, all_outputs=True)
+        flags = tuple(batched)
+        again, tangent, out_flags = derived_program(self.again, ("batch", self.derivative, size, flags), lambda: self.batched(size, flags))
+        return CheckpointTangent(again, tangent, len(again.inputs))(*again.constants, *operands), out_flags
+
+    def batched(self, size: int, flags: tuple[bool, ...]) -> tuple[Program, Program, list[bool]]:
+        """Both programs on a batch; what the tangent captured goes through ``again``."""
+        again, residual_flags = batch_program(self.again, size, flags[: self.known])
+        tangent, out_flags = batch_program(self.derivative, size, (*residual_flags, *flags[self.known :]))
+        extra = list(tangent.inputs)[: len(tangent.constants)]
+        through = [Var(v.type) for v in extra]
+        again = replace(
+            again,
+            inputs=[*through, *again.inputs],
+            outputs=[*through, *again.outputs],
+            constants=(*tangent.constants, *again.constants),
         )
-        spread_out = [x if b or not w else spread(x, size) for x, b, w in zip(operands, batched, wanted, strict=True)]
-        outs = CheckpointTangent(program, (False,) * len(program.constants) + self.active)(*program.constants, *spread_out)
-        return outs, [True] * len(outs)
+        return again, replace(tangent, constants=()), out_flags

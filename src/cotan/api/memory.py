@@ -1,0 +1,149 @@
+"""`memory_plan`: what reverse mode keeps of a function, with sizes and source lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..control.call import Call
+from ..control.checkpoint import Checkpoint
+from ..control.scan import Scan
+from ..core import tree
+from ..core.origin import Origin, describe_function
+from ..core.program import Equation, Program, Var
+from ..core.staging import StagingTrace
+from ..core.tracing import Tracer, running, type_of
+from ..core.types import ArrayType, Type, array_type
+from ..transforms.linearize import linearize_flat
+from .arguments import Argnums, FlatCall, boundary, check_callable, quiet
+from .differentiate import wraps_function
+
+__all__ = ["MemoryPlan", "Residual", "memory_plan"]
+
+
+@dataclass(frozen=True)
+class Residual:
+    """A value that reverse mode keeps from the forward pass.
+
+    Attributes:
+        dtype, shape, nbytes: of the value; for a stack that grows with a loop of unknown length, those of one step.
+        kind: "computed"; "argument" or "constant" for one that is there anyway; "stack" for one entry per step of such a loop.
+        op: the name of the op that made it ("" if none did).
+        source: the user's line, as ``model.py:12``.
+        code: the text of that line.
+    """
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    nbytes: int
+    kind: str
+    op: str
+    source: str
+    code: str
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """All residuals of a function, the largest first; ``str`` shows them as a table."""
+
+    function: str
+    residuals: tuple[Residual, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes that reverse mode adds: of the residuals that are computed."""
+        return sum(r.nbytes for r in self.residuals if r.kind not in ("argument", "constant"))
+
+    def __str__(self) -> str:
+        rows = [("bytes", "value", "kind", "op", "source")]
+        for r in self.residuals:
+            value = f"{r.dtype}[{','.join(map(str, r.shape))}]"
+            size = f"{r.nbytes:,}" + (" a step" if r.kind == "stack" else "")
+            rows.append((size, value, r.kind, r.op, f"{r.source}  {r.code}".strip()))
+        widths = [max(len(row[k]) for row in rows) for k in range(4)]
+        lines = ["  ".join([size.rjust(widths[0]), *map(str.ljust, rest, widths[1:]), source]).rstrip() for size, *rest, source in rows]
+        return "\n".join([f"{self.function}: reverse mode keeps {self.nbytes:,} bytes", *lines])
+
+
+def memory_plan(fun: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., MemoryPlan]:
+    """What reverse mode of ``fun`` keeps between the forward and the backward pass.
+
+    Args:
+        fun: a function of arrays (trees) with any output; it is traced, as under `jit`, and not run.
+        argnums: the positions of the arguments to differentiate by.
+
+    Returns:
+        a function of the same arguments that gives a `MemoryPlan`.
+
+    >>> import cotan, cotan.numpy as cnp, numpy as np
+    >>> plan = cotan.memory_plan(lambda x: cnp.sum(cnp.sin(x) ** 2))(np.ones(1000))
+    >>> [(r.op, r.nbytes) for r in plan.residuals if r.kind == "computed"]
+    [('cos', 8000), ('mul', 8000)]
+    """
+    check_callable("memory_plan", fun)
+
+    @wraps_function(fun, "memory_plan")
+    @boundary
+    def plan(*args: Any, **kwargs: Any) -> MemoryPlan:
+        every = FlatCall("memory_plan", fun, args, kwargs, None, False)
+        chosen = FlatCall("memory_plan", fun, args, kwargs, argnums, False)
+        by_position = [[k] * len(tree.leaves(a)) for k, a in enumerate(args)]
+        moving = [k in chosen.indices for row in by_position for k in row]
+        types = [type_of(x) for x in every.leaves]
+        active = [m and t.inexact for m, t in zip(moving, types, strict=True)]
+        trace = StagingTrace("memory_plan", fun)
+        arguments = [trace.new_input(array_type(t.shape, t.dtype)) for t in types]
+        try:
+            with quiet(), running(trace):
+                _, tape, inputs, outputs = linearize_flat(every, arguments, active, verb="memory_plan", of=fun)
+            _, captured = tape.finish(inputs, [Tracer(tape, v) for v in outputs if v is not None])
+            given = {a.payload for a in arguments}
+            makers = {v: (e, k) for e in trace.equations for k, v in enumerate(e.outputs)}
+            found = {id(v.payload if type(v) is Tracer else v): residual(v, given, makers) for v in captured}
+        finally:
+            trace.close()
+        return MemoryPlan(describe_function(fun), tuple(sorted(found.values(), key=lambda r: -r.nbytes)))
+
+    return plan
+
+
+def residual(value: Any, arguments: set[Var], makers: dict[Var, tuple[Equation, int]]) -> Residual:
+    """The row of a captured value."""
+    t: Type = type_of(value)
+    op, origin, kind = "", None, "constant"
+    if type(value) is Tracer:
+        v = value.payload
+        if v in arguments:
+            kind = "argument"
+        elif v in makers:
+            kind, (op, origin) = "computed", source_of(*makers[v])
+    shape: tuple[int, ...]
+    if isinstance(t, ArrayType):
+        shape = t.shape
+    else:
+        shape, kind = innermost(t).shape, "stack"
+    known = origin is not None and origin.code is not None
+    return Residual(t.dtype, shape, t.nbytes, kind, op, str(origin) if known else "", origin.source if known and origin else "")
+
+
+def innermost(t: Any) -> ArrayType:
+    """The type of the arrays that a stack holds, however deep."""
+    while not isinstance(t, ArrayType):
+        t = t.element
+    return t
+
+
+def source_of(equation: Equation, output: int) -> tuple[str, Origin | None]:
+    """The op and the line that made output number ``output``: inside the loop or the called program, if it came from there."""
+    op = equation.op
+    program: Program | None = op.body if isinstance(op, Scan) else op.program if isinstance(op, Call | Checkpoint) else None
+    if program is None:
+        return op.name, equation.origin
+    made: Sequence[Any] = program.outputs
+    for inner in program.equations:
+        if made[output] in inner.outputs:
+            return source_of(inner, list(inner.outputs).index(made[output]))
+    return op.name, equation.origin
