@@ -594,3 +594,23 @@ def gauss_newton_loss_returns_a_vector():
 @mistake
 def linearized_product_with_a_vector_that_does_not_fit():
     cotan.make_hvp(lambda x: cnp.sum(x**3), np.ones(3))(np.ones(2))
+
+
+@mistake
+def nonlinear_matvec():
+    lax.custom_linear_solve(lambda x: x * x, np.ones(2), lambda matvec, b: b)
+
+
+@mistake
+def reverse_mode_of_a_linear_solve_without_transpose():
+    cotan.grad(lambda b: lax.custom_linear_solve(lambda x: 2.0 * x, b, lambda matvec, b: b / 2.0))(1.0)
+
+
+@mistake
+def solution_that_is_not_like_b():
+    lax.custom_linear_solve(lambda x: 2.0 * x, np.ones(2), lambda matvec, b: cnp.sum(b))
+
+
+@mistake
+def checkpoint_policy_is_a_name():
+    cotan.checkpoint(lambda x: x, policy="dots_saveable")
