@@ -170,3 +170,89 @@ def test_nonlinear_rules_of_external_functions_are_refused():
     bad = cotan.external(np.sin, jvp=lambda p, t: (bad(*p), t[0] ** 2))
     with pytest.raises(NonlinearTangentError):
         cotan.grad(bad)(1.0)
+
+
+# ---- linear in some arguments, ways of batching, memory of its own ---------------------------------------------------------
+def partly_linear(**options):
+    return cotan.external(lambda a, x: np.sin(a) @ x, linear=1, transpose=lambda a, y_bar: cnp.sin(a).T @ y_bar, **options)
+
+
+A = np.array([[0.3, -0.4, 1.0], [0.2, 0.9, -0.6]])
+V = np.array([1.0, 2.0, -1.0])
+
+
+@pytest.mark.parametrize("way", [lambda f: f, cotan.jit], ids=["plain", "jit"])
+@pytest.mark.parametrize("method", ["sequential", "expand_dims", "broadcast_all"])
+def test_external_that_is_linear_in_one_argument(way, method):
+    if method != "sequential":
+        f = cotan.external(
+            lambda a, x: np.einsum("...ij,...j->...i", np.sin(a), x),
+            linear=(1,),
+            transpose=lambda a, y_bar: cnp.sin(a).T @ y_bar,
+            vmap=method,
+            result_shape_dtypes=cotan.ShapeDtypeStruct((2,), np.float64),
+        )
+    else:
+        f = partly_linear()
+    expected = np.sin(A)
+    np.testing.assert_allclose(way(cotan.jacrev(lambda x: f(A, x)))(V), expected)
+    np.testing.assert_allclose(way(cotan.jacfwd(lambda x: f(A, x)))(V), expected)
+    np.testing.assert_allclose(way(cotan.jvp)(lambda x: f(A, x), (V,), (V,))[1] if way is not cotan.jit else expected @ V, expected @ V)
+    g = lambda x: cnp.sum(f(A, x) ** 3)  # noqa: E731
+    exact = lambda x: cnp.sum((expected @ x) ** 3)  # noqa: E731
+    for d in (cotan.hessian, lambda f: cotan.jacrev(cotan.jacrev(f)), lambda f: cotan.jacfwd(cotan.jacfwd(f))):
+        np.testing.assert_allclose(way(d(g))(V), d(exact)(V), atol=1e-12)
+    batch = np.stack([V, 2 * V, -V])
+    np.testing.assert_allclose(way(cotan.vmap(lambda x: f(A, x)))(batch), batch @ expected.T)
+    np.testing.assert_allclose(way(cotan.vmap(lambda a: f(a, V)))(np.stack([A, A + 1])), np.stack([np.sin(A) @ V, np.sin(A + 1) @ V]))
+    np.testing.assert_allclose(way(cotan.vmap(cotan.grad(g)))(batch), np.stack([cotan.grad(exact)(v) for v in batch]))
+
+
+def test_external_has_no_derivative_in_the_other_arguments():
+    with pytest.raises(cotan.errors.MissingRuleError, match="outside code"):
+        cotan.jacrev(lambda a: partly_linear()(a, V))(A)
+    with pytest.raises(cotan.errors.MissingRuleError, match="transpose"):
+        cotan.jacrev(cotan.external(lambda x: 2 * x, linear=True))(V)
+    np.testing.assert_allclose(cotan.jacfwd(cotan.external(lambda x: 2 * x, linear=True))(V), 2 * np.eye(3))
+    with pytest.raises(cotan.errors.ArgumentError, match="positions"):
+        cotan.jacfwd(cotan.external(lambda x: 2 * x, linear=1))(V)
+    for wrong in ("parallel", None):
+        with pytest.raises(cotan.errors.ArgumentError, match="sequential"):
+            cotan.pure_callback(np.sin, V, V, vmap_method=wrong)
+
+
+@pytest.mark.parametrize("method", ["sequential", "expand_dims", "broadcast_all"])
+def test_how_a_batch_is_handed_over(method):
+    shapes = []
+
+    def f(x, y):
+        shapes.append((x.shape, y.shape))
+        return x + y
+
+    g = cotan.vmap(lambda x: cotan.pure_callback(f, cotan.ShapeDtypeStruct((3,), np.float64), x, V, vmap_method=method))
+    batch = np.arange(6.0).reshape(2, 3)
+    np.testing.assert_allclose(g(batch), batch + V)
+    np.testing.assert_allclose(cotan.jit(g)(batch), batch + V)
+    expected = {"sequential": ((3,), (3,)), "expand_dims": ((2, 3), (1, 3)), "broadcast_all": ((2, 3), (2, 3))}[method]
+    assert set(shapes) == {expected}
+
+
+def test_outside_code_may_change_its_arguments():
+    def f(x):
+        x *= 2.0
+        return x
+
+    x = np.ones(3)
+    for way in (lambda f: f, cotan.jit, lambda f: cotan.vmap(f, in_axes=0)):
+        g = way(lambda x: cotan.pure_callback(f, cotan.ShapeDtypeStruct(np.shape(x), np.float64), x) + x)
+        np.testing.assert_allclose(g(x), 3.0)
+    assert (x == 1).all()
+
+
+def test_outside_code_may_call_cotan():
+    inner = cotan.external(
+        lambda x: np.asarray(cotan.grad(lambda v: cnp.sum(cnp.sin(v)))(x)), jvp=lambda p, t: (inner(*p), -cnp.sin(p[0]) * t[0])
+    )
+    for way in (cotan.grad, lambda f: cotan.jit(cotan.grad(f)), lambda f: cotan.grad(cotan.jit(f))):
+        np.testing.assert_allclose(way(lambda x: cnp.sum(inner(x) ** 2))(V), -2 * np.cos(V) * np.sin(V))
+    np.testing.assert_allclose(cotan.hessian(lambda x: cnp.sum(inner(x)))(V), np.diag(-np.cos(V)), atol=1e-15)

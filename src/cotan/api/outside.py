@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..control.closures import Hole, find_tracers, substitute
-from ..control.external import External
+from ..control.external import METHODS, External
 from ..core import tree
 from ..core.array import to_array
 from ..core.errors import ArgumentError, teach
@@ -29,32 +29,56 @@ class ResidualWarning(UserWarning):
 
 
 @boundary
-def pure_callback(callback: Callable[..., Any], result_shape_dtypes: Any, *args: Any, **kwargs: Any) -> Any:
+def pure_callback(
+    callback: Callable[..., Any], result_shape_dtypes: Any, *args: Any, vmap_method: str = "sequential", **kwargs: Any
+) -> Any:
     """Call a function of NumPy arrays from traced code.
 
     Args:
-        callback: any function; it must have no effects, as it may be called any number of times.
+        callback: any function; it must have no effects, as it may be called any number of times. It may call cotan.
         result_shape_dtypes: a tree like its result, of arrays or `ShapeDtypeStruct`.
-        args, kwargs: trees of arrays, handed to it as NumPy arrays. Under vmap it is called once for each example.
+        args, kwargs: trees of arrays, handed to it as NumPy arrays of its own, which it may change.
+        vmap_method: what vmap does: "sequential" calls it once for each example; "expand_dims" once with leading batch axes (of length 1
+            for arguments that are not batched); "broadcast_all" once with all arguments copied along the batch.
 
     Returns:
         its result. It has no derivative: see `external`.
     """
     check_callable("pure_callback", callback)
+    check_method("pure_callback: vmap_method", vmap_method)
+    types, spec = types_of_results(result_shape_dtypes)
+    return call_outside(callback, args, kwargs, types, [spec], method=vmap_method)
+
+
+def types_of_results(result_shape_dtypes: Any) -> tuple[tuple[ArrayType, ...], Any]:
+    """The types and the structure that a tree of examples stands for."""
     shapes, spec = tree.flatten(result_shape_dtypes, is_leaf=lambda x: hasattr(x, "shape") and hasattr(x, "dtype"))
-    types = tuple(array_type(tuple(s.shape), np.dtype(s.dtype)) for s in shapes)
-    return call_outside(callback, args, kwargs, types, [spec])
+    return tuple(array_type(tuple(s.shape), np.dtype(s.dtype)) for s in shapes), spec
+
+
+def check_method(what: str, method: Any) -> None:
+    if method not in METHODS:
+        raise teach(ArgumentError, f"{what} must be one of {', '.join(METHODS)}, not {method!r}.", do='leave it out for "sequential".')
 
 
 def call_outside(
-    function: Any, args: Any, kwargs: dict[str, Any], types: tuple[ArrayType, ...] | None, specs: list[Any], linear: bool = False
+    function: Any,
+    args: Any,
+    kwargs: dict[str, Any],
+    types: tuple[ArrayType, ...] | None,
+    specs: list[Any],
+    *,
+    linear: Sequence[int] | None = None,
+    transpose: Any = None,
+    method: str = "sequential",
 ) -> Any:
     """The `External` op of ``function`` on trees. ``specs`` holds the structure of its result, or receives it."""
     leaves, spec = tree.flatten((args, kwargs))
     leaves = [leaf(x, "an argument") for x in leaves]
+    flags = tuple(k in linear for k, arg in enumerate(args) for _ in tree.leaves(arg)) if linear is not None else ()
 
     def flat(*values: Any) -> list[Any]:
-        inner_args, inner_kwargs = tree.unflatten(spec, [np.asarray(v) for v in values])
+        inner_args, inner_kwargs = tree.unflatten(spec, values)
         results, out_spec = tree.flatten(function(*inner_args, **inner_kwargs))
         if not specs:
             specs.append(out_spec)
@@ -65,27 +89,21 @@ def call_outside(
                 detail=f"returned: {tree.describe(out_spec)}\nexpected: {tree.describe(specs[0])}",
                 do="return the same nesting every time.",
             )
-        if types is not None and not is_batch(results, types):
-            have = ", ".join(f"{np.asarray(y).dtype}{list(np.shape(y))}" for y in results)
-            raise teach(
-                ArgumentError,
-                f"{describe_function(function)} returned {have}, not {', '.join(t.long_name() for t in types)}.",
-                do="make result_shape_dtypes say what the function returns.",
-            )
         return results
 
+    def adjoint(*values: Any) -> list[Any]:
+        assert linear is not None
+        known_spec = tree.structure(tuple(a for k, a in enumerate(args) if k not in linear))
+        count = flags.count(False)
+        found = transpose(*tree.unflatten(known_spec, values[:count]), tree.unflatten(specs[0], values[count:]))
+        return tree.leaves(found)
+
+    call = External(flat, describe_function(function), types, flags, adjoint if transpose is not None else None, method)
     if current_trace() is EVAL and not any(type(x) is Tracer for x in leaves):
-        outs: Any = flat(*leaves)
+        outs: Any = call.impl(*leaves)
     else:
-        outs = External(flat, describe_function(function), types, linear)(*leaves)
+        outs = call(*leaves)
     return tree.unflatten(specs[0], [to_array(y) for y in outs])
-
-
-def is_batch(results: list[Any], types: tuple[ArrayType, ...]) -> bool:
-    """Whether the results have these types."""
-    return len(results) == len(types) and all(
-        np.shape(y) == t.shape and np.asarray(y).dtype == t.dtype for y, t in zip(results, types, strict=True)
-    )
 
 
 def external(
@@ -94,40 +112,63 @@ def external(
     jvp: Callable[..., Any] | None = None,
     vjp: tuple[Callable[..., Any], Callable[..., Any]] | None = None,
     transpose: Callable[..., Any] | None = None,
-    vmap: Callable[..., Any] | None = None,
+    linear: bool | int | Sequence[int] | None = None,
+    vmap: Callable[..., Any] | str = "sequential",
     result_shape_dtypes: Any = None,
 ) -> CustomFunction:
     """Outside code with derivatives: a function of NumPy arrays, and rules for it.
 
     Args:
-        function: any function of trees of arrays.
-        jvp, vjp, transpose, vmap: rules, as for `custom_rules`. They are run on traced values; where they are outside code themselves,
-            make them ``external`` too. Without ``vmap``, a batch is a loop.
+        function: any function of trees of arrays. It is handed NumPy arrays of its own, which it may change, and may call cotan.
+        jvp, vjp: rules, as for `custom_rules`. They are run on traced values; where they are outside code themselves, make them
+            ``external`` too. A second derivative is that of the rule.
+        linear: the positions of arguments in which the function is linear, all together (True: all). Its tangent is then the function
+            itself, with the tangents in place of these arguments.
+        transpose: for a linear function, ``(*other arguments, y_bar) -> cotangents of the linear arguments`` (one, or a tuple); given
+            alone, the function is linear in all its arguments. Traceable, as the other rules are.
+        vmap: what vmap does: a rule as for `custom_rules`, or "sequential", "expand_dims" or "broadcast_all" as for `pure_callback`.
         result_shape_dtypes: a tree like the result; without it, under jit, the function is called once on ones to find out.
 
     Returns:
         a function that can be traced, differentiated as far as the rules go, batched and jitted.
 
+    Raises:
+        ArgumentError: an unknown way of batching, positions that are none. MissingRuleError (when differentiated): no rule for that.
+
     >>> import cotan, numpy as np, cotan.numpy as cnp
     >>> sine = cotan.external(np.sin, jvp=lambda p, t: (sine(*p), cnp.cos(p[0]) * t[0]))
     >>> cotan.grad(sine)(0.0)
     Array(1.)
+    >>> product = cotan.external(lambda a, x: a @ x, linear=1, transpose=lambda a, y_bar: a.T @ y_bar)
+    >>> cotan.jacrev(lambda x: product(np.array([[1.0, 2.0]]), x))(np.ones(2))
+    Array([[1., 2.]])
     """
     check_callable("external", function)
+    if isinstance(vmap, str):
+        check_method("external: vmap", vmap)
+    method = vmap if isinstance(vmap, str) else "sequential"
     types: tuple[ArrayType, ...] | None = None
     specs: list[Any] = []
     if result_shape_dtypes is not None:
-        shapes, spec = tree.flatten(result_shape_dtypes, is_leaf=lambda x: hasattr(x, "shape") and hasattr(x, "dtype"))
-        types, specs = tuple(array_type(tuple(s.shape), np.dtype(s.dtype)) for s in shapes), [spec]
+        types, spec = types_of_results(result_shape_dtypes)
+        specs = [spec]
+    whole = linear is True or (linear is None and transpose is not None)
+    some = None if linear is None or isinstance(linear, bool) else (linear,) if isinstance(linear, int) else tuple(linear)
 
     def outside(*args: Any) -> Any:
-        return call_outside(function, args, {}, types, specs, linear=transpose is not None)
+        if some is not None and not all(0 <= k < len(args) for k in some):
+            raise teach(
+                ArgumentError,
+                f"external: linear={linear!r}, but {describe_function(function)} was called with {len(args)} arguments.",
+                do="count positions from 0.",
+            )
+        positions, rule = (tuple(range(len(args))), None) if whole else (some, transpose)
+        return call_outside(function, args, {}, types, specs, linear=positions, transpose=rule, method=method)
 
     outside.__name__, outside.__doc__ = getattr(function, "__name__", "function"), getattr(function, "__doc__", None)
     custom = CustomFunction(outside, kind="external")
-    for name, rule in (("jvp", jvp), ("transpose", transpose), ("vmap", vmap)):
-        if rule is not None:
-            custom.rules[name] = rule
+    rules = {"jvp": jvp, "transpose": transpose if whole else None, "vmap": None if isinstance(vmap, str) else vmap}
+    custom.rules.update({name: rule for name, rule in rules.items() if rule is not None})
     if vjp is not None:
         custom.rules["fwd"], custom.rules["bwd"] = vjp
     return custom

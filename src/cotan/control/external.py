@@ -1,23 +1,29 @@
 """`External`: a call of code that cannot be traced: another library, compiled code, a simulator.
 
-Its implementation is handed NumPy arrays and runs whenever its results are wanted. It has no derivative of its own; `api.outside` gives it
-rules. A batch is a loop inside one op.
+Its implementation is handed NumPy arrays of its own and runs whenever its results are wanted. It has no derivative but in operands in
+which it is said to be linear; `api.outside` gives it rules. A batch is a loop inside one op, or one call, as ``method`` says.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from ..core.errors import MissingRuleError, teach
+from ..core.errors import ArgumentError, MissingRuleError, teach
 from ..core.op import op
-from ..core.tracing import EVAL, running
+from ..core.tracing import EVAL, running, type_of
 from ..core.types import ArrayType, array_type
+from ..ops.families import zeros
 from .base import ControlOp
 
-__all__ = ["External"]
+__all__ = ["METHODS", "External"]
+
+METHODS = ("sequential", "expand_dims", "broadcast_all")
+"""How a batch is handed over: an example at a time; at once, where an operand that is not batched has a leading axis of length 1; at once,
+where all are copied along the batch."""
 
 
 @op
@@ -27,11 +33,14 @@ class External(ControlOp):
     function: Callable[..., Sequence[Any]]
     label: str
     results: tuple[ArrayType, ...] | None = None
-    is_linear: bool = False
-    """Whether the user said so, by giving a transpose; nothing here can look into it."""
+    linear_operands: tuple[bool, ...] = ()
+    """In which operands it is linear, together: the user says so, and nothing here can look into it."""
+    adjoint: Callable[..., Sequence[Any]] | None = None
+    """(the other operands, y_bar) -> the cotangents of the linear ones; traceable."""
+    method: str = "sequential"
 
     def linear_sets(self, count: int) -> tuple[int, ...]:
-        return ((1 << count) - 1,) if self.is_linear else ()
+        return (sum(1 << k for k, flag in enumerate(self.linear_operands) if flag),) if any(self.linear_operands) else ()
 
     def __str__(self) -> str:
         return f"external[{self.label}]"
@@ -44,24 +53,62 @@ class External(ControlOp):
 
     def impl(self, *operands: Any) -> Sequence[Any]:
         with running(EVAL):  # the code may call cotan itself
-            return tuple(np.asarray(y) for y in self.function(*operands))
+            values = tuple(np.asarray(y) for y in self.function(*map(np.array, operands)))
+        if self.results is not None and [(y.shape, y.dtype) for y in values] != [(t.shape, t.dtype) for t in self.results]:
+            have = ", ".join(f"{y.dtype}{list(y.shape)}" for y in values)
+            raise teach(
+                ArgumentError,
+                f"{self.label} returned {have}, not {', '.join(t.long_name() for t in self.results)}.",
+                do="make result_shape_dtypes say what the function returns"
+                + (" (for a whole batch: see vmap_method)." if self.method != "sequential" else "."),
+            )
+        return values
 
     def linearize(self, primals: Sequence[Any], active: Sequence[bool]) -> Any:  # type: ignore[override]
-        raise teach(
-            MissingRuleError,
-            f"{self.label} is outside code, so its derivative is not known.",
-            do="give cotan.external a jvp, a vjp or (for a linear function) a transpose, or keep it from being differentiated "
-            "with cotan.stop_gradient.",
-        )
+        if not any(self.linear_operands) or any(a and not flag for a, flag in zip(active, self.linear_operands, strict=True)):
+            raise teach(
+                MissingRuleError,
+                f"{self.label} is outside code, so its derivative is not known.",
+                do="give cotan.external a jvp, a vjp or (for a linear function) linear= and a transpose, or keep it from being "
+                "differentiated with cotan.stop_gradient.",
+            )
+        results = self(*primals)
+
+        def push(*tangents: Any) -> Any:
+            it = iter(tangents)
+            moved = [
+                next(it) if a else zeros(type_of(x)) if flag else x
+                for x, a, flag in zip(primals, active, self.linear_operands, strict=True)
+            ]
+            return self(*moved)
+
+        return results, push
 
     def transpose(self, y_bar: Any, *operands: Any) -> Sequence[Any | None]:
-        raise teach(
-            MissingRuleError,
-            f"{self.label} is outside code, so its transpose is not known.",
-            do="call the function that cotan.external gave, which knows it.",
-        )
+        if self.adjoint is None:
+            raise teach(
+                MissingRuleError,
+                f"{self.label} is outside code, so its transpose is not known.",
+                do="give cotan.external a transpose, or call the function that it gave, which knows it.",
+            )
+        types = self.type_rule(*map(type_of, operands))
+        bars = [zeros(t) if bar is None else bar for bar, t in zip(y_bar, types, strict=True)]
+        known = [x for x, flag in zip(operands, self.linear_operands, strict=True) if not flag]
+        found = iter(self.adjoint(*known, *bars))
+        return [next(found) if flag else None for flag in self.linear_operands]
 
     def batch(self, size: int, batched: Sequence[bool], *operands: Any) -> tuple[Any, Any]:
+        results = None if self.results is None else tuple(t.batched(size) for t in self.results)
+        if self.method == "sequential":
+            whole: Any = self.in_a_loop(size, tuple(batched))
+        else:
+            whole = self.at_once(size, tuple(batched))
+        outs = replace(self, function=whole, results=results, adjoint=None)(*operands)
+        return outs, [True] * len(outs)
+
+    def in_a_loop(self, size: int, batched: tuple[bool, ...]) -> Callable[..., list[Any]]:
+        """The function called on one example after the other."""
+
         def loop(*arrays: Any) -> list[Any]:
             rows = [self.function(*[x[k] if b else x for x, b in zip(arrays, batched, strict=True)]) for k in range(size)]
             if rows:
@@ -69,6 +116,14 @@ class External(ControlOp):
             types = self.type_rule(*[array_type(x.shape[1:] if b else x.shape, x.dtype) for x, b in zip(arrays, batched, strict=True)])
             return [np.zeros((0, *t.shape), t.dtype) for t in types]
 
-        results = None if self.results is None else tuple(t.batched(size) for t in self.results)
-        outs = External(loop, self.label, results, self.is_linear)(*operands)
-        return outs, [True] * len(outs)
+        return loop
+
+    def at_once(self, size: int, batched: tuple[bool, ...]) -> Callable[..., Sequence[Any]]:
+        """The function called once on the batch."""
+        length = 1 if self.method == "expand_dims" else size
+
+        def call(*arrays: Any) -> Sequence[Any]:
+            whole = [x if b else np.broadcast_to(x, (length, *x.shape)).copy() for x, b in zip(arrays, batched, strict=True)]
+            return self.function(*whole)
+
+        return call

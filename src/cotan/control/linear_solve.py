@@ -29,6 +29,7 @@ from ..transforms.transpose import transpose_program_rule
 from .base import ControlOp, filled
 from .call import Call, derived_program
 from .scan import copied
+from .stacks import zeros_of
 
 __all__ = ["LinearSolve", "Solver"]
 
@@ -119,7 +120,7 @@ class LinearSolve(ControlOp):
         a, s, at, st, _ = self.cut(operands)
         flipped = LinearSolve(self.backward, self.forward)
         n = self.unknowns
-        bars = [zeros(t) if bar is None else bar for bar, t in zip(y_bar[:n], self.type_rule()[:n], strict=True)]
+        bars = [zeros_of(t) if bar is None else bar for bar, t in zip(y_bar[:n], self.type_rule()[:n], strict=True)]
         b_bar = flipped(*at, *st, *a, *s, *bars)[:n]
         return [*[None] * sum(self.sizes), *b_bar]
 
