@@ -10,22 +10,18 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import IndexingError, ShapeError, teach
-from ..core.tracing import INT64, type_of
+from ..core.tracing import type_of
 from ..core.types import Shape
 from ..numpy.creation import filled
 from ..numpy.promotion import broadcast_shapes as common_shape
 from ..numpy.promotion import convert_to, operand, strong
 from ..ops import contraction, creation, movement
-from ..ops.arithmetic import add
 from ..ops.families import BroadcastInDim
-from ..ops.indexing import Gather, Scatter
-from ..ops.ordering import maximum, minimum
 from .strictness import agree, apply, finish
 
 __all__ = [
     "batch_matmul", "broadcast", "broadcast_in_dim", "broadcast_shapes", "broadcast_to_rank", "broadcasted_iota", "collapse",
-    "concatenate", "dot", "dot_general", "dynamic_index_in_dim", "dynamic_slice", "dynamic_slice_in_dim", "dynamic_update_slice",
-    "dynamic_update_slice_in_dim", "expand_dims", "full", "full_like", "index_in_dim", "iota", "pad", "reshape", "rev", "slice",
+    "concatenate", "dot", "dot_general", "expand_dims", "full", "full_like", "index_in_dim", "iota", "pad", "reshape", "rev", "slice",
     "slice_in_dim", "squeeze", "transpose",
 ]  # fmt: skip
 
@@ -180,69 +176,6 @@ def index_in_dim(operand: Any, index: int, axis: int = 0, keepdims: bool = True)
     index = axis_of("index_in_dim", operator.index(index), shape[k])
     y = slice_in_dim(operand, index, index + 1, 1, k)
     return y if keepdims else squeeze(y, (k,))
-
-
-def clamped_starts(x: Any, starts: Sequence[Any], sizes: Dimensions) -> list[Any]:
-    """Start indices moved so that a window of ``sizes`` lies within ``x``."""
-    shape = type_of(x).shape
-    if len(starts) != len(shape) or len(sizes) != len(shape) or any(n > m for n, m in zip(sizes, shape, strict=True)):
-        raise teach(
-            ShapeError,
-            f"dynamic_slice: {len(starts)} starts and sizes {tuple(sizes)} for an array of shape {shape}.",
-            do="give one for each axis; sizes up to the lengths.",
-        )
-    places = [convert_to(operand(s), INT64) for s in starts]
-    return [minimum(maximum(strong(s), np.int64(0)), np.int64(m - n)) for s, m, n in zip(places, shape, sizes, strict=True)]
-
-
-def window(starts: Sequence[Any], sizes: Dimensions) -> list[Any]:
-    """The index arrays of a window."""
-    return [add(creation.iota(tuple(sizes), k), start) for k, start in enumerate(starts)]
-
-
-def dynamic_slice(operand: Any, start_indices: Sequence[Any], slice_sizes: Dimensions) -> Any:
-    """A window of static ``slice_sizes`` from ``start_indices``, which may be traced; it is moved to lie within the array."""
-    x = value(operand)
-    if not type_of(x).shape:
-        return finish(x)
-    starts = clamped_starts(x, list(start_indices), slice_sizes)
-    return finish(Gather("promise_in_bounds")(x, *window(starts, slice_sizes)))
-
-
-def dynamic_slice_in_dim(operand: Any, start_index: Any, slice_size: int, axis: int = 0) -> Any:
-    """`dynamic_slice` along one axis."""
-    x = value(operand)
-    shape = type_of(x).shape
-    k = axis_of("dynamic_slice_in_dim", axis, len(shape))
-    start = clamped_starts(
-        x, [start_index if j == k else 0 for j in range(len(shape))], [slice_size if j == k else n for j, n in enumerate(shape)]
-    )[k]
-    front = movement.permute(x, (k, *[j for j in range(len(shape)) if j != k]))
-    y = Gather("promise_in_bounds")(front, add(creation.iota((slice_size,)), start))
-    return finish(movement.permute(y, (*range(1, k + 1), 0, *range(k + 1, len(shape)))))
-
-
-def dynamic_index_in_dim(operand: Any, index: Any, axis: int = 0, keepdims: bool = True) -> Any:
-    """The element at ``index``, which may be traced, along ``axis``; an index out of bounds takes the nearest end."""
-    y = dynamic_slice_in_dim(operand, index, 1, axis)
-    return y if keepdims else squeeze(y, (axis_of("dynamic_index_in_dim", axis, len(type_of(value(y)).shape)),))
-
-
-def dynamic_update_slice(operand: Any, update: Any, start_indices: Sequence[Any]) -> Any:
-    """``operand`` with the window at ``start_indices`` replaced by ``update``; the window is moved to lie within the array."""
-    x, update = agree("dynamic_update_slice", (value(operand), value(update)))
-    sizes = type_of(update).shape
-    if not sizes:
-        return finish(update)
-    starts = clamped_starts(x, list(start_indices), sizes)
-    return finish(Scatter("set", "promise_in_bounds")(x, update, *window(starts, sizes)))
-
-
-def dynamic_update_slice_in_dim(operand: Any, update: Any, start_index: Any, axis: int) -> Any:
-    """`dynamic_update_slice` along one axis."""
-    shape = type_of(value(operand)).shape
-    k = axis_of("dynamic_update_slice_in_dim", axis, len(shape))
-    return dynamic_update_slice(operand, update, [start_index if j == k else 0 for j in range(len(shape))])
 
 
 # ---- contraction ---------------------------------------------------------------------------------------------------------------
