@@ -17,6 +17,7 @@ from ..core.types import is_inexact
 from ..ops import arithmetic, casting, families, logic, ordering, transcendental
 from ..ops.arithmetic import constant_like, one_like, zero_like
 from .promotion import convert_to, wrap
+from .roots import even_power, magnitude, product, square_root, two_norm
 from .ufuncs import binary, unary
 
 __all__ = [
@@ -48,7 +49,8 @@ def constant_bool(value: bool) -> Callable[[Any], Any]:
 
 
 def square_rule(x: Any) -> Any:
-    return arithmetic.integer_pow(x, 2)
+    known = even_power(x, 2)
+    return arithmetic.integer_pow(x, 2) if known is None else known
 
 
 def reciprocal_rule(x: Any) -> Any:
@@ -131,7 +133,7 @@ def compared(op: Callable[..., Any], negative_left: bool | None, negative_right:
 # ---- arithmetic --------------------------------------------------------------------------------------------------------
 add = binary(np.add, {"iufc": arithmetic.add, "b": logic.bitwise_or})
 subtract = binary(np.subtract, arithmetic.sub)
-multiply = binary(np.multiply, {"iufc": arithmetic.mul, "b": logic.bitwise_and})
+multiply = binary(np.multiply, {"iufc": product, "b": logic.bitwise_and})
 divide = true_divide = binary(np.divide, arithmetic.div)
 floor_divide = binary(np.floor_divide, ordering.floor_divide)
 remainder = mod = binary(np.remainder, ordering.rem)
@@ -145,7 +147,9 @@ reciprocal = unary(
 )
 square = unary(np.square, {"iufc": square_rule, "b": logic.bitwise_not}, "x times x.")
 absolute = abs = unary(
-    np.absolute, {"iufc": ordering.abs_, "b": identity}, "Magnitude; for complex x the result is real. Its derivative at 0 is 0."
+    np.absolute,
+    {"iu": ordering.abs_, "fc": magnitude, "b": identity},
+    "Magnitude; for complex x the result is real. Its derivative at 0 is 0.",
 )
 fabs = unary(np.fabs, {"f": ordering.abs_}, "Magnitude of real numbers, floating.")
 sign = unary(np.sign, {"iufc": ordering.sign})
@@ -158,7 +162,8 @@ log, log2 = unary(np.log, transcendental.log), unary(np.log2, transcendental.log
 log10, log1p = unary(np.log10, transcendental.log10), unary(np.log1p, transcendental.log1p)
 logaddexp = binary(np.logaddexp, transcendental.logaddexp)
 logaddexp2 = binary(np.logaddexp2, {"f": logaddexp2_rule}, "log2(2^x + 2^y) without overflow.")
-sqrt, cbrt = unary(np.sqrt, transcendental.sqrt), unary(np.cbrt, transcendental.cbrt)
+sqrt = unary(np.sqrt, {"fc": square_root}, "The square root; nan for a negative real x.")
+cbrt = unary(np.cbrt, transcendental.cbrt)
 
 # ---- trigonometry ------------------------------------------------------------------------------------------------------
 sin, cos, tan = unary(np.sin, transcendental.sin), unary(np.cos, transcendental.cos), unary(np.tan, transcendental.tan)
@@ -170,7 +175,7 @@ sinh, cosh, tanh = unary(np.sinh, transcendental.sinh), unary(np.cosh, transcend
 arcsinh = asinh = unary(np.arcsinh, transcendental.arcsinh)
 arccosh = acosh = unary(np.arccosh, transcendental.arccosh)
 arctanh = atanh = unary(np.arctanh, transcendental.arctanh)
-hypot = binary(np.hypot, transcendental.hypot)
+hypot = binary(np.hypot, {"f": two_norm}, "sqrt(x^2 + y^2) without overflow. Its derivative at 0 is 0.")
 deg2rad = unary(np.deg2rad, {"f": times(math.pi / 180)}, "Degrees to radians.")
 rad2deg = unary(np.rad2deg, {"f": times(180 / math.pi)}, "Radians to degrees.")
 radians = unary(np.radians, {"f": times(math.pi / 180)}, "Degrees to radians.")
@@ -212,6 +217,7 @@ bitwise_count = unary(np.bitwise_count, logic.bitwise_count)
 # ---- powers ----------------------------------------------------------------------------------------------------------------
 general_power = binary(np.power, transcendental.power)
 LARGEST_INTEGRAL_POWER = 64
+EVEN_POWERS = frozenset(range(2, LARGEST_INTEGRAL_POWER + 1, 2))
 
 
 def power(x: Any, n: Any, /, **refused: Any) -> Any:
@@ -226,6 +232,9 @@ def power(x: Any, n: Any, /, **refused: Any) -> Any:
     """
     kind = type(n)
     if type(x) is Tracer and not refused and (kind is int or kind is float):
+        known = even_power(x, int(n)) if n in EVEN_POWERS else None
+        if known is not None:
+            return known
         t = x.owner.type_of(x.payload)
         if kind is int:
             if n < 0 and t.dtype.kind in "iu":
@@ -242,7 +251,7 @@ def power(x: Any, n: Any, /, **refused: Any) -> Any:
             if n.is_integer() and -LARGEST_INTEGRAL_POWER <= n <= LARGEST_INTEGRAL_POWER:
                 return arithmetic.integer_pow(x, int(n))
             if n == 0.5 and not t.weak:
-                return transcendental.sqrt(x)
+                return square_root(x)
     return general_power(x, n, **refused)
 
 

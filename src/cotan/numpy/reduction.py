@@ -36,6 +36,7 @@ from .promotion import (
     spread_to,
     strong,
 )
+from .roots import rooted
 from .shape import along, concatenate, squeeze
 
 __all__ = [
@@ -267,7 +268,7 @@ def safe_sqrt(x: Any) -> Any:
     """The square root of x >= 0 with derivative 0 at 0: of a sum of squares, so a norm or a deviation."""
     zero = zero_like(x)
     at_zero = logic.equal(x, zero)
-    return logic.select(at_zero, zero, sqrt(logic.select(at_zero, constant_of(1, type_of(x).dtype), x)))
+    return rooted(logic.select(at_zero, zero, sqrt(logic.select(at_zero, constant_of(1, type_of(x).dtype), x))), lambda: x)
 
 
 @eager(np.std)

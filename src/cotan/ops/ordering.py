@@ -53,12 +53,13 @@ class Sign(Unary):
         y = self(x)
         if type_of(x).dtype.kind != "c":
             return y, None
-        # d(x/|x|) = (dx - s Re(conj(s) dx)) / |x| with s = x/|x|
+        # d(x/|x|) = (dx - s Re(conj(s) dx)) / |x| with s = x/|x|; zero at 0, as for hypot
         s, r = y, abs_(x)
-        safe = select(equal(r, zero_like(r)), one_like(r), r)
+        at_zero = equal(r, zero_like(r))
+        inverse = select(at_zero, zero_like(r), div(one_like(r), select(at_zero, one_like(r), r)))
         radial = real(scale(conj(s), dx))
         dtype = type_of(x).dtype
-        return y, scale(convert(div(one_like(safe), safe), dtype), sub(dx, scale(s, convert(radial, dtype))))
+        return y, scale(convert(inverse, dtype), sub(dx, scale(s, convert(radial, dtype))))
 
 
 class Choice(Elementwise):

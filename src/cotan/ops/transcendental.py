@@ -360,7 +360,7 @@ class Power(Elementwise):
         none = equal(x, zero_like(x))
         if k == 0:
             constant = bitwise_and(none, equal(n, zero_like(n)))  # where x^(n-1) is infinite, to be multiplied by n = 0
-            return scale(n, power(select(constant, one_like(x), x), sub(n, one_like(n))))
+            return scale(select(constant, zero_like(n), n), power(select(constant, one_like(x), x), sub(n, one_like(n))))
         return scale(log(select(none, one_like(x), x)), y)
 
 

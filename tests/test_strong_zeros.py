@@ -1,0 +1,236 @@
+"""Masked singularities: `where`, `cond` and `select` hide them, and the derivatives of what is left are right, without the double where.
+
+Each idiom is (f, x, g, kept): f hides what is singular at some elements of x; g is the same on the elements ``kept`` alone, where it is
+smooth. So the gradient of f is that of g there and zero (or ``elsewhere``) at the others, to first and second order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+
+import cotan
+import cotan.numpy as cnp
+from cotan import lax, special
+
+INF = np.inf
+
+
+@dataclass
+class Idiom:
+    f: Any
+    x: Any
+    g: Any
+    elsewhere: float = 0.0
+    """The gradient at the elements that are hidden (of the other branch)."""
+    kept: Any = field(default=None)
+
+
+X = np.array([0.0, 0.5, 2.0, 0.0])
+S = np.array([-1.0, 0.25, 0.5, 1.0, -0.5])
+positive = lambda x: x > 0  # noqa: E731
+
+
+def where(f, mask=positive, other=0.0):
+    return lambda x: cnp.sum(cnp.where(mask(x), f(x), other))
+
+
+def total(f):
+    return lambda x: cnp.sum(f(x))
+
+
+def idiom(f, x=X, mask=positive, other=0.0, elsewhere=0.0):
+    """f where the mask holds, else a constant."""
+    return Idiom(where(f, mask, other), x, total(f), elsewhere, mask(x))
+
+
+def entropy(x):
+    return -x * cnp.log(x)
+
+
+def rows(f):
+    """A mask of rows: f of those that are not all zero."""
+    return lambda x: cnp.sum(cnp.where(cnp.any(x != 0, axis=1), f(x), 0.0))
+
+
+ROWS = np.array([[0.0, 0.0], [3.0, 4.0], [0.0, 0.0], [1.0, 0.0]])
+ROW_MASK = np.array([[False], [True], [False], [True]]) & np.ones((4, 2), bool)
+
+
+def by_select(f):
+    return lambda x: cnp.sum(lax.select(x > 0, f(x), cnp.zeros_like(x)))
+
+
+def by_select_n(f):
+    return lambda x: cnp.sum(lax.select_n(x > 0, cnp.zeros_like(x), f(x)))
+
+
+def by_cond(f):
+    return lambda x: cnp.sum(cotan.vmap(lambda v: lax.cond(v > 0, f, lambda v: 0.0 * v, v))(x))
+
+
+def by_cond_in_a_loop(f):
+    def loop(x):
+        return lax.fori_loop(0, x.shape[0], lambda i, s: s + lax.cond(x[i] > 0, f, lambda v: 0.0 * v, x[i]), 0.0)
+
+    return lambda x: loop(cnp.asarray(x))
+
+
+def by_scan(f):
+    return lambda x: lax.scan(lambda c, v: (c + cnp.where(v > 0, f(v), 0.0), None), 0.0, cnp.asarray(x))[0]
+
+
+def by_switch(f):
+    pick = lambda v: lax.switch(cnp.where(v > 0, 1, 0), [lambda v: 0.0 * v, f], v)  # noqa: E731
+    return lambda x: cnp.sum(cotan.vmap(pick)(x))
+
+
+def by_piecewise(f):
+    return lambda x: cnp.sum(cnp.select([x > 0], [f(x)], 0.0))
+
+
+def by_update(f):
+    return lambda x: cnp.sum(cnp.asarray(f(x)).at[x <= 0].set(0.0))
+
+
+def by_segment(f):
+    return lambda x: cnp.sum(lax.segment_sum(cnp.where(x > 0, f(x), 0.0), np.arange(x.shape[0]) % 2, 2))
+
+
+def by_cumsum(f):
+    return lambda x: cnp.cumsum(cnp.where(x > 0, f(x), 0.0))[-1]
+
+
+def by_max(f):
+    return lambda x: cnp.sum(cnp.where(x > 0, cnp.maximum(f(x), -50.0), 0.0))
+
+
+IDIOMS = {
+    "log": idiom(cnp.log),
+    "log2": idiom(cnp.log2),
+    "log10": idiom(cnp.log10),
+    "log1p": idiom(cnp.log1p, S, lambda x: x > -1),
+    "log of an affine function": idiom(lambda x: cnp.log(2 * x), X),
+    "sqrt": idiom(cnp.sqrt),
+    "sqrt of a product": idiom(lambda x: cnp.sqrt(x * x * x)),
+    "cbrt": idiom(cnp.cbrt),
+    "1 / x": idiom(lambda x: 1 / x, mask=lambda x: x != 0),
+    "x / x": idiom(lambda x: cnp.sin(x) / x, mask=lambda x: x != 0, other=1.0),
+    "(1 - cos x) / x**2": idiom(lambda x: (1 - cnp.cos(x)) / x**2, mask=lambda x: x != 0, other=0.5),
+    "expm1(x) / x": idiom(lambda x: cnp.expm1(x) / x, mask=lambda x: x != 0, other=1.0),
+    "log1p(x) / x": idiom(lambda x: cnp.log1p(x) / x, mask=lambda x: x != 0, other=1.0),
+    "x ** -0.5": idiom(lambda x: x**-0.5),
+    "x ** 0.3": idiom(lambda x: x**0.3),
+    "x ** x": idiom(lambda x: x**x),
+    "x ** -2": idiom(lambda x: x**-2, mask=lambda x: x != 0),
+    "reciprocal": idiom(cnp.reciprocal, mask=lambda x: x != 0),
+    "x log x": idiom(lambda x: x * cnp.log(x)),
+    "entropy": idiom(entropy),
+    "arccos": idiom(cnp.arccos, S, lambda x: cnp.abs(x) < 1),
+    "arcsin": idiom(cnp.arcsin, S, lambda x: cnp.abs(x) < 1),
+    "arctanh": idiom(cnp.arctanh, S, lambda x: cnp.abs(x) < 1),
+    "arccosh": idiom(cnp.arccosh, np.array([1.0, 2.0, 0.5]), lambda x: x > 1),
+    "sqrt(1 - x**2)": idiom(lambda x: cnp.sqrt(1 - x * x), S, lambda x: cnp.abs(x) < 1),
+    "gammaln": idiom(special.gammaln, np.array([0.0, 0.5, 2.5])),
+    "digamma": idiom(special.digamma, np.array([0.0, 0.5, 2.5])),
+    "erfinv": idiom(special.erfinv, S, lambda x: cnp.abs(x) < 1),
+    "logit": idiom(special.logit, np.array([0.0, 0.3, 1.0]), lambda x: (x > 0) & (x < 1)),
+    "erfcinv by erfinv": idiom(lambda x: special.erfinv(1 - x), np.array([0.0, 0.3, 2.0]), lambda x: (x > 0) & (x < 2)),
+    "exp of large numbers": idiom(cnp.exp, np.array([800.0, 1.0]), lambda x: x < 700),
+    "tan": idiom(lambda x: cnp.sin(x) / cnp.cos(x), np.array([0.3, 1.2]), lambda x: x < 2),
+    "arctan2": idiom(lambda x: cnp.arctan2(x, x * x)),
+    "hypot over x": idiom(lambda x: cnp.hypot(x, 2 * x) / x),
+    "division by a masked denominator": Idiom(
+        lambda x: cnp.sum(cnp.where(x > 0, 1.0 / cnp.where(x > 0, x, 1.0), 0.0)), X, total(lambda x: 1 / x)
+    ),
+    "nan in the branch not taken": idiom(lambda x: cnp.log(x - 0.25) + 0 * cnp.sqrt(x), mask=lambda x: x > 0.25),
+    "infinity times zero": idiom(lambda x: cnp.log(x) * cnp.sqrt(x)),
+    "rows, norm": Idiom(
+        rows(lambda x: cnp.linalg.norm(x, axis=1)), ROWS, lambda x: cnp.linalg.norm(x.reshape(-1, 2), axis=1).sum(), 0.0, ROW_MASK
+    ),
+    "rows, sqrt of a sum of squares": Idiom(
+        rows(lambda x: cnp.sqrt(cnp.sum(x * x, axis=1))),
+        ROWS,
+        lambda x: cnp.sqrt(cnp.sum(x.reshape(-1, 2) ** 2, axis=1)).sum(),
+        0.0,
+        ROW_MASK,
+    ),
+    "rows, normalized": Idiom(
+        rows(lambda x: cnp.sum(x / cnp.linalg.norm(x, axis=1, keepdims=True), axis=1)),
+        ROWS,
+        lambda x: cnp.sum(x.reshape(-1, 2) / cnp.linalg.norm(x.reshape(-1, 2), axis=1, keepdims=True)),
+        0.0,
+        ROW_MASK,
+    ),
+    "rows, std": Idiom(rows(lambda x: cnp.std(x, axis=1)), ROWS, lambda x: cnp.std(x.reshape(-1, 2), axis=1).sum(), 0.0, ROW_MASK),
+    "nested where": idiom(lambda x: cnp.where(x > 1, cnp.sqrt(x - 1), cnp.log(x))),
+    "select": Idiom(by_select(cnp.log), X, total(cnp.log)),
+    "select_n": Idiom(by_select_n(cnp.sqrt), X, total(cnp.sqrt)),
+    "cond under vmap": Idiom(by_cond(cnp.log), X, total(cnp.log)),
+    "cond in a loop": Idiom(by_cond_in_a_loop(cnp.sqrt), X, total(cnp.sqrt)),
+    "scan": Idiom(by_scan(cnp.log), X, total(cnp.log)),
+    "switch under vmap": Idiom(by_switch(lambda x: 1 / x), X, total(lambda x: 1 / x)),
+    "numpy.select": Idiom(by_piecewise(cnp.log), X, total(cnp.log)),
+    "at[mask].set": Idiom(by_update(cnp.log), X, total(cnp.log)),
+    "segment_sum": Idiom(by_segment(cnp.log), X, total(cnp.log)),
+    "cumsum": Idiom(by_cumsum(cnp.sqrt), X, total(cnp.sqrt)),
+    "maximum with a floor": Idiom(by_max(cnp.log), X, total(cnp.log)),
+    "xlogy": Idiom(lambda x: cnp.sum(cnp.where(x > 0, special.xlogy(x, x), 0.0)), X, total(lambda x: x * cnp.log(x))),
+    "relu of log": Idiom(lambda x: cnp.sum(cnp.where(x > 1, cnp.maximum(cnp.log(x), 0.0), 0.0)), X, total(cnp.log), 0.0, X > 1),
+    "where on both sides": Idiom(lambda x: cnp.sum(cnp.where(x > 0, cnp.sqrt(cnp.abs(x)), -cnp.sqrt(cnp.abs(x)) * 0)), X, total(cnp.sqrt)),
+    "logsumexp with a mask": Idiom(lambda x: special.logsumexp(cnp.where(x > 0, x, -INF)), X, special.logsumexp),
+    "softmax with a mask": Idiom(
+        lambda x: cnp.sum(special.softmax(cnp.where(x > 0, x, -INF)) ** 2), X, lambda x: cnp.sum(special.softmax(x) ** 2)
+    ),
+    "log of a masked softmax": Idiom(
+        lambda x: cnp.sum(cnp.where(x > 0, special.log_softmax(cnp.where(x > 0, x, -INF)), 0.0)), X, total(special.log_softmax)
+    ),
+    "mean of masked logs": Idiom(lambda x: cnp.sum(cnp.where(x > 0, cnp.log(x), 0.0)) / cnp.sum(x > 0), X, lambda x: cnp.mean(cnp.log(x))),
+    "nansum": Idiom(lambda x: cnp.nansum(cnp.where(x > 0, cnp.log(x), np.nan)), X, total(cnp.log)),
+    "inverse of a masked matrix": Idiom(
+        lambda x: cnp.sum(cotan.vmap(lambda v: cnp.where(v > 0, cnp.linalg.inv(v * np.eye(2))[0, 0], 0.0))(x)),
+        np.array([1.0, 2.0]),
+        total(lambda x: 1 / x),
+    ),
+}
+
+
+def modes(f):
+    return {
+        "grad": cotan.grad(f),
+        "jit of grad": cotan.jit(cotan.grad(f)),
+        "grad of jit": cotan.grad(cotan.jit(f)),
+    }
+
+
+def second_modes(f):
+    return {
+        "reverse over reverse": cotan.jacrev(cotan.grad(f)),
+        "forward over reverse": cotan.jacfwd(cotan.grad(f)),
+        "jit of reverse over reverse": cotan.jit(cotan.jacrev(cotan.grad(f))),
+        "jit of forward over reverse": cotan.jit(cotan.jacfwd(cotan.grad(f))),
+    }
+
+
+@pytest.mark.parametrize("name", IDIOMS)
+def test_gradient_and_hessian_are_those_of_what_is_kept(name):
+    case = IDIOMS[name]
+    kept = np.asarray(case.x > 0 if case.kept is None else case.kept).ravel()
+    with np.errstate(all="ignore"):
+        inner = np.ravel(case.x)[kept]
+        gradient, hessian = np.full(case.x.size, case.elsewhere), np.zeros((case.x.size, case.x.size))
+        gradient[kept] = cotan.grad(case.g)(inner)
+        hessian[np.ix_(kept, kept)] = cotan.hessian(case.g)(inner)
+        assert np.isfinite(gradient).all()
+        assert np.isfinite(hessian).all()
+        for mode, g in modes(case.f).items():
+            np.testing.assert_allclose(np.ravel(g(case.x)), gradient, rtol=1e-9, atol=1e-12, err_msg=mode)
+        for mode, h in second_modes(case.f).items():
+            np.testing.assert_allclose(np.reshape(h(case.x), hessian.shape), hessian, rtol=1e-8, atol=1e-10, err_msg=mode)
+
+
+def test_there_are_enough():
+    assert len(IDIOMS) >= 36
