@@ -13,6 +13,7 @@ from .core.errors import (
     ProgramError,
     RuleError,
     ShapeError,
+    SingularPointError,
     TracerConversionError,
     UnsupportedFunctionError,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "ProgramError",
     "RuleError",
     "ShapeError",
+    "SingularPointError",
     "TracerConversionError",
     "UnsupportedFunctionError",
 ]

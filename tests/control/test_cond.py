@@ -7,6 +7,7 @@ import pytest
 
 import cotan
 import cotan.numpy as cnp
+from cotan import lax
 from cotan.lax import cond, switch
 
 from .loops import BATCH, TRANSFORMATIONS, P, close, compare_derivative_of_vmap, compare_with_jax, compare_with_python
@@ -235,3 +236,63 @@ def test_custom_vjp_in_a_branch_keeps_its_rule():
     clipped.defvjp(lambda x: (x, None), lambda residuals, bar: (cnp.clip(bar, -1.0, 1.0),))
     df = cotan.jit(lambda flag, x: cotan.grad(lambda v: 5.0 * cond(flag, clipped, lambda v: v, v))(x))
     assert [float(df(True, 1.0)), float(df(False, 1.0))] == [1.0, 5.0]
+
+
+# ---- a batch with an index for each example ------------------------------------------------------------------------------
+def test_a_branch_that_no_example_takes_is_not_run():
+    ran: list[str] = []
+
+    def branch(name, f):
+        def run(x):
+            ran.append(name)
+            return f(x)
+
+        return lambda x: cotan.pure_callback(run, cotan.ShapeDtypeStruct((), np.float64), x)
+
+    branches = [branch("a", lambda x: x + 1), branch("b", lambda x: x * 2), branch("c", lambda x: x - 1)]
+    f = cotan.vmap(lambda i, x: lax.switch(i, branches, x))
+    for way in (f, cotan.jit(f)):
+        way(np.array([0, 2]), np.array([1.0, 5.0]))
+        ran.clear()
+        np.testing.assert_array_equal(way(np.array([0, 2, 0]), np.array([1.0, 5.0, 7.0])), [2.0, 4.0, 8.0])
+        assert set(ran) == {"a", "c"}
+        ran.clear()
+        np.testing.assert_array_equal(way(np.array([1, 1]), np.array([1.0, 5.0])), [2.0, 10.0])
+        assert set(ran) == {"b"}
+
+
+def test_a_branch_that_no_example_takes_is_not_differentiated():
+    ran: list[str] = []
+
+    @cotan.custom_vjp
+    def watched(x):
+        return x * x
+
+    def bwd(x, bar):
+        return (cotan.pure_callback(lambda b: ran.append("bwd") or b, cotan.ShapeDtypeStruct((), np.float64), bar) * 2 * x,)
+
+    watched.defvjp(lambda x: (x * x, x), bwd)
+    f = cotan.jit(cotan.vmap(cotan.grad(lambda x: lax.cond(x > 0, watched, lambda x: 3 * x, x))))
+    np.testing.assert_array_equal(f(np.array([-1.0, -2.0])), [3.0, 3.0])
+    assert not ran
+    np.testing.assert_array_equal(f(np.array([-1.0, 2.0])), [3.0, 4.0])
+    assert ran
+
+
+def test_a_loop_in_a_branch_does_not_run_for_examples_of_another_branch():
+    """The program of jax#2947, where it does not end: the first loop ends for positive numbers only, the second for negative ones."""
+
+    def positive(x):
+        return lax.while_loop(lambda y: (y <= 0) | (y > 1e-6), lambda y: y * 0.1, x)
+
+    def negative(x):
+        return lax.while_loop(lambda y: y < -1e-6, lambda y: y * 0.1, x)
+
+    f = lambda x: lax.cond(x >= 0, positive, negative, x)  # noqa: E731
+    xs = np.array([0.3, -0.7, 1.5, -2.0, 1e-7])
+    for g in (f, cotan.grad(f), lambda x: cotan.jvp(f, (x,), (1.0,))[1], cotan.grad(cotan.grad(lambda x: f(x) * x))):
+        expected = [float(g(x)) for x in xs]
+        close(cotan.vmap(g)(xs), expected)
+        close(cotan.jit(cotan.vmap(g))(xs), expected)
+        close(cotan.vmap(cotan.jit(g))(xs), expected)
+    close(cotan.grad(lambda x: cnp.sum(cotan.vmap(f)(x)))(xs), [float(cotan.grad(f)(x)) for x in xs])

@@ -614,3 +614,23 @@ def solution_that_is_not_like_b():
 @mistake
 def checkpoint_policy_is_a_name():
     cotan.checkpoint(lambda x: x, policy="dots_saveable")
+
+
+@mistake
+def strict_derivative_at_a_kink():
+    cotan.grad(lambda x: cnp.sum(cnp.abs(x)), strict=True)(np.array([1.0, 0.0]))
+
+
+@mistake
+def strict_derivative_inside_jit():
+    cotan.jit(cotan.grad(lambda x: cnp.abs(x), strict=True))(1.0)
+
+
+@mistake
+def window_that_does_not_fit():
+    lax.gather(np.ones((4, 5)), np.zeros((2, 1), int), lax.GatherDimensionNumbers((1,), (0,), (0,)), (1, 6))
+
+
+@mistake
+def segments_by_floats():
+    lax.segment_sum(np.ones(3), np.ones(3))

@@ -131,10 +131,19 @@ def leaf(x: Any, name: str) -> Any:
 class FlatCall:
     """``fun(*args, **kwargs)`` as a function of the leaves of the arguments at ``argnums`` (of all, if None)."""
 
-    __slots__ = ("args", "aux", "fun", "has_aux", "indices", "kwargs", "leaves", "one", "out_spec", "spec")
+    __slots__ = ("args", "aux", "fun", "has_aux", "indices", "kwargs", "leaves", "one", "out_spec", "spec", "strict")
 
-    def __init__(self, transformation: str, fun: Any, args: Sequence[Any], kwargs: dict[str, Any], argnums: Argnums | None, has_aux: bool):
-        self.fun, self.args, self.kwargs, self.has_aux = fun, list(args), kwargs, has_aux
+    def __init__(
+        self,
+        transformation: str,
+        fun: Any,
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+        argnums: Argnums | None,
+        has_aux: bool,
+        strict: bool = False,
+    ):
+        self.fun, self.args, self.kwargs, self.has_aux, self.strict = fun, list(args), kwargs, has_aux, strict
         self.one = isinstance(argnums, int | np.integer)
         self.indices = check_argnums(transformation, argnums, len(args))
         chosen = [args[k] for k in self.indices]

@@ -25,9 +25,10 @@ from ..ops.casting import stop_gradient as stop_gradient_op
 from ..ops.families import spread, zeros
 from ..ops.movement import permute, reshape, slice_
 from ..transforms.batch import batch_flat
-from ..transforms.jvp import jvp_flat
-from ..transforms.linearize import LinearTape, detach, linearize_flat, record_linear
+from ..transforms.jvp import JVPTrace, jvp_flat
+from ..transforms.linearize import LinearizeTrace, LinearTape, detach, linearize_flat, record_linear
 from ..transforms.linearize import replay as replay_tape
+from ..transforms.strict import StrictJVPTrace, StrictLinearizeTrace
 from ..transforms.transpose import accumulate, backward_pass
 from .arguments import LEAF, Argnums, FlatCall, boundary, check_callable, check_inexact, check_same_structure, check_tangents, leaf, quiet
 from .chunks import Chunk, Rows, bytes_of, check_chunk, chunk_size, pieces
@@ -40,7 +41,7 @@ __all__ = [
 
 # ---- forward -----------------------------------------------------------------------------------------------------------
 @boundary
-def jvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], has_aux: bool = False) -> Any:
+def jvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], has_aux: bool = False, *, strict: bool = False) -> Any:
     """The value of ``fun`` and its derivative along ``tangents`` (forward mode).
 
     Args:
@@ -63,10 +64,10 @@ def jvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]
     check_callable("jvp", fun)
     if not isinstance(primals, tuple | list) or not isinstance(tangents, tuple | list):  # type: ignore[redundant-expr]
         raise teach(ArgumentTypeError, "jvp takes its primals and tangents as tuples.", do="write jvp(f, (x,), (dx,)).")
-    call = FlatCall("jvp", fun, primals, {}, None, has_aux)
+    call = FlatCall("jvp", fun, primals, {}, None, has_aux, strict)
     dx = tangent_leaves("jvp", call, tuple(tangents))
     with quiet():
-        outs, douts = jvp_flat(call, call.leaves, dx, verb="jvp", of=fun)
+        outs, douts = jvp_flat(call, call.leaves, dx, verb="jvp", of=fun, by=StrictJVPTrace if strict else JVPTrace)
     douts = [zeros(tangent_type(y)) if dy is None else dy for y, dy in zip(outs, douts, strict=True)]
     given = [*call.leaves, *dx]
     out, dout = (call.rebuild_output([to_array(y, given) for y in ys]) for ys in (outs, douts))
@@ -74,7 +75,7 @@ def jvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]
 
 
 @boundary
-def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
+def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False, strict: bool = False) -> Any:
     """The value of ``fun``, and its derivative there as a linear function of tangents, to be called many times.
 
     Returns:
@@ -83,11 +84,11 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> 
     Raises: as `jvp`.
     """
     check_callable("linearize", fun)
-    call = FlatCall("linearize", fun, primals, {}, None, has_aux)
+    call = FlatCall("linearize", fun, primals, {}, None, has_aux, strict)
     call.leaves = [float(x) if type(x) is int else private_copy(x) for x in call.leaves]
     active = [type_of(x).inexact for x in call.leaves]
     with quiet():
-        outs, tape, inputs, outputs = linearize_flat(call, call.leaves, active, verb="linearize", of=fun)
+        outs, tape, inputs, outputs = linearize_flat(call, call.leaves, active, verb="linearize", of=fun, by=trace_of(call))
     detach(tape)
     types = [tangent_type(y) for y in outs]
 
@@ -104,7 +105,7 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> 
 
 # ---- reverse -----------------------------------------------------------------------------------------------------------
 @boundary
-def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
+def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False, strict: bool = False) -> Any:
     """The value of ``fun``, and the function that pulls a cotangent of its output back to cotangents of its arguments.
 
     Returns:
@@ -117,7 +118,7 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     (Array(12.),)
     """
     check_callable("vjp", fun)
-    call = FlatCall("vjp", fun, primals, {}, None, has_aux)
+    call = FlatCall("vjp", fun, primals, {}, None, has_aux, strict)
     call.leaves = list(map(private_copy, call.leaves))
     with quiet():
         pulled = Pullback(call, "vjp")
@@ -133,6 +134,11 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     return (out, f_vjp, strip(call.aux)) if has_aux else (out, f_vjp)
 
 
+def trace_of(call: FlatCall) -> type[LinearizeTrace]:
+    """The trace that linearizes a call."""
+    return StrictLinearizeTrace if call.strict else LinearizeTrace
+
+
 class Pullback:
     """A linearized call, run backwards: cotangents of the outputs in, of the inputs out (None for inputs without derivative)."""
 
@@ -141,7 +147,9 @@ class Pullback:
     def __init__(self, call: FlatCall, verb: str):
         self.leaves = call.leaves = [float(x) if type(x) is int else x for x in call.leaves]
         self.active = [type_of(x).inexact for x in self.leaves]
-        self.outs, self.tape, self.inputs, self.outputs = linearize_flat(call, self.leaves, self.active, verb=verb, of=call.fun)
+        self.outs, self.tape, self.inputs, self.outputs = linearize_flat(
+            call, self.leaves, self.active, verb=verb, of=call.fun, by=trace_of(call)
+        )
 
     @property
     def types(self) -> list[ArrayType]:
@@ -159,7 +167,13 @@ class Pullback:
 
 
 def grad(
-    fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False, allow_int: bool = False
+    fun: Callable[..., Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
+    *,
+    strict: bool = False,
 ) -> Callable[..., Any]:
     """The gradient of a scalar function, by reverse mode.
 
@@ -168,12 +182,16 @@ def grad(
         argnums: the position(s) of the arguments to differentiate by.
         holomorphic: whether ``fun`` is complex-differentiable; inputs and output must then be complex.
         allow_int: whether inputs may be integers; their gradient is None.
+        strict: whether to raise, where the derivative is one of the conventions of docs/conventions.md or infinite, instead of giving it.
+            The function is then differentiated op by op, jitted functions and loops too, on values: not inside jit. A point that is masked
+            afterwards (by ``where``) counts as well.
 
     Returns:
         a function of the same arguments; its result is like the argument at ``argnums`` (a tuple for several), with aux if ``has_aux``.
 
     Raises (when called):
         ArgumentTypeError: integer or complex inputs, an output that is not a real scalar.
+        SingularPointError: with ``strict``, at a point where there is no derivative.
 
     >>> import cotan
     >>> cotan.grad(lambda x: x**3)(2.0)
@@ -184,14 +202,20 @@ def grad(
     @wraps_function(fun, "grad")
     @boundary
     def gradient(*args: Any, **kwargs: Any) -> Any:
-        call, _, g = value_and_pulled("grad", fun, args, kwargs, argnums, has_aux, holomorphic, allow_int)
+        call, _, g = value_and_pulled("grad", fun, args, kwargs, argnums, has_aux, holomorphic, allow_int, strict)
         return (g, strip(call.aux)) if has_aux else g
 
     return gradient
 
 
 def value_and_grad(
-    fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False, allow_int: bool = False
+    fun: Callable[..., Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
+    *,
+    strict: bool = False,
 ) -> Callable[..., Any]:
     """As `grad`; the result is (value, gradient), or ((value, aux), gradient) with ``has_aux``.
 
@@ -204,7 +228,7 @@ def value_and_grad(
     @wraps_function(fun, "value_and_grad")
     @boundary
     def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
-        call, y, g = value_and_pulled("value_and_grad", fun, args, kwargs, argnums, has_aux, holomorphic, allow_int)
+        call, y, g = value_and_pulled("value_and_grad", fun, args, kwargs, argnums, has_aux, holomorphic, allow_int, strict)
         value = to_array(private_copy(y))
         return ((value, strip(call.aux)), g) if has_aux else (value, g)
 
@@ -212,10 +236,10 @@ def value_and_grad(
 
 
 def value_and_pulled(
-    name: str, fun: Any, args: Any, kwargs: Any, argnums: Argnums, has_aux: bool, holomorphic: bool, allow_int: bool
+    name: str, fun: Any, args: Any, kwargs: Any, argnums: Argnums, has_aux: bool, holomorphic: bool, allow_int: bool, strict: bool
 ) -> tuple[FlatCall, Any, Any]:
     """The call, its scalar value, and the gradient as the user's tree."""
-    call = FlatCall(name, fun, args, kwargs, argnums, has_aux)
+    call = FlatCall(name, fun, args, kwargs, argnums, has_aux, strict)
     check_inexact(call, name, holomorphic=holomorphic, allow_int=allow_int)
     with quiet():
         pulled = Pullback(call, name)
@@ -301,7 +325,13 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], 
 
 # ---- Jacobians -----------------------------------------------------------------------------------------------------------
 def jacfwd(
-    fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False, *, chunk: Chunk = None
+    fun: Callable[..., Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    *,
+    chunk: Chunk = None,
+    strict: bool = False,
 ) -> Callable[..., Any]:
     """The Jacobian by forward mode: one push per input number, all in one batch. For functions of few inputs.
 
@@ -320,7 +350,7 @@ def jacfwd(
     Raises:
         ArgumentError, ArgumentTypeError: a ``chunk`` that is none; when called, integer inputs, or complex ones without ``holomorphic``.
     """
-    return jacobian_by("jacfwd", forward_columns, fun, argnums, has_aux, holomorphic, False, value=False, chunk=chunk)
+    return jacobian_by("jacfwd", forward_columns, fun, argnums, has_aux, holomorphic, False, value=False, chunk=chunk, strict=strict)
 
 
 def jacrev(
@@ -331,12 +361,13 @@ def jacrev(
     allow_int: bool = False,
     *,
     chunk: Chunk = None,
+    strict: bool = False,
 ) -> Callable[..., Any]:
     """The Jacobian by reverse mode: one pull per output number, all in one batch (or ``chunk`` at once). For functions of few outputs.
 
     See `jacfwd`.
     """
-    return jacobian_by("jacrev", reverse_rows, fun, argnums, has_aux, holomorphic, allow_int, value=False, chunk=chunk)
+    return jacobian_by("jacrev", reverse_rows, fun, argnums, has_aux, holomorphic, allow_int, value=False, chunk=chunk, strict=strict)
 
 
 def jacobian(
@@ -348,9 +379,12 @@ def jacobian(
     *,
     mode: Literal["auto", "fwd", "rev"] = "auto",
     chunk: Chunk = None,
+    strict: bool = False,
 ) -> Callable[..., Any]:
     """The Jacobian by the cheaper mode: forward for no more inputs than outputs, else reverse; ``mode`` forces one. See `jacfwd`."""
-    return jacobian_by("jacobian", jacobian_modes(mode), fun, argnums, has_aux, holomorphic, allow_int, value=False, chunk=chunk)
+    return jacobian_by(
+        "jacobian", jacobian_modes(mode), fun, argnums, has_aux, holomorphic, allow_int, value=False, chunk=chunk, strict=strict
+    )
 
 
 def value_and_jacobian(
@@ -362,13 +396,22 @@ def value_and_jacobian(
     *,
     mode: Literal["auto", "fwd", "rev"] = "auto",
     chunk: Chunk = None,
+    strict: bool = False,
 ) -> Callable[..., Any]:
     """(value, Jacobian), or ((value, aux), Jacobian) with ``has_aux``, from one evaluation. See `jacobian`."""
-    return jacobian_by("value_and_jacobian", jacobian_modes(mode), fun, argnums, has_aux, holomorphic, allow_int, value=True, chunk=chunk)
+    return jacobian_by(
+        "value_and_jacobian", jacobian_modes(mode), fun, argnums, has_aux, holomorphic, allow_int, value=True, chunk=chunk, strict=strict
+    )
 
 
 def hessian(
-    fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False, *, chunk: Chunk = None
+    fun: Callable[..., Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    *,
+    chunk: Chunk = None,
+    strict: bool = False,
 ) -> Callable[..., Any]:
     """The second derivatives: forward mode over reverse mode. For an input of shape T, shape S + T + T for an output of shape S.
 
@@ -381,11 +424,12 @@ def hessian(
     """
     check_callable("hessian", fun)
     check_chunk("hessian", chunk)
-    return jacfwd(jacrev(fun, argnums, has_aux, holomorphic), argnums, has_aux, holomorphic, chunk=chunk)
+    inner = jacrev(fun, argnums, has_aux, holomorphic, strict=strict)
+    return jacfwd(inner, argnums, has_aux, holomorphic, chunk=chunk, strict=strict)
 
 
 @boundary
-def hvp(fun: Callable[..., Any], primals: Any, tangents: Any) -> Any:
+def hvp(fun: Callable[..., Any], primals: Any, tangents: Any, *, strict: bool = False) -> Any:
     """The Hessian of a scalar function times a vector: forward over reverse, about four evaluations of ``fun``.
 
     Args:
@@ -396,7 +440,7 @@ def hvp(fun: Callable[..., Any], primals: Any, tangents: Any) -> Any:
     Returns:
         the product, a tree like ``primals``.
     """
-    return jvp(grad(fun), (primals,), (tangents,))[1]
+    return jvp(grad(fun, strict=strict), (primals,), (tangents,), strict=strict)[1]
 
 
 def jacobian_modes(mode: str) -> Callable[[Pullback, Chunk], list[list[Any]]]:
@@ -422,6 +466,7 @@ def jacobian_by(
     *,
     value: bool,
     chunk: Chunk,
+    strict: bool,
 ) -> Callable[..., Any]:
     """A Jacobian function: linearize once, get the blocks (one for each output and input leaf) by ``blocks_of``, make the trees."""
     check_callable(name, fun)
@@ -430,7 +475,7 @@ def jacobian_by(
     @wraps_function(fun, name)
     @boundary
     def jacobian_function(*args: Any, **kwargs: Any) -> Any:
-        call = FlatCall(name, fun, args, kwargs, argnums, has_aux)
+        call = FlatCall(name, fun, args, kwargs, argnums, has_aux, strict)
         check_inexact(call, name, holomorphic=holomorphic, allow_int=allow_int)
         with quiet():
             pulled = Pullback(call, name)

@@ -20,8 +20,10 @@ from ..core.types import ArrayType, StackType
 from ..engines import numpy as engine
 from ..ops.casting import convert
 from ..ops.families import broadcast_in_dim
-from ..ops.logic import equal, select_n
+from ..ops.indexing import Gather
+from ..ops.logic import equal, select, select_n
 from ..ops.reduction import ReduceOr
+from ..ops.searching import Argmax
 from ..transforms.batch import batch_flat
 from ..transforms.jvp import jvp_flat
 from ..transforms.linearize import linearize_program
@@ -58,6 +60,10 @@ class Cond(ControlOp):
         index, rest = operands[0], operands[1:]
         results = [evaluate(branch, *rest) for branch in self.branches]
         return [choose(index, values) for values in zip(*results, strict=True)]
+
+    def chosen(self, values: Sequence[Any]) -> Any:
+        """The branch that is taken."""
+        return lambda index, *rest: evaluate(self.branches[int(values[0])], *rest) if np.ndim(values[0]) == 0 else self.expand(index, *rest)
 
     def derived(self, key: Any, make: Any) -> Any:
         return derived_program(self.branches[0], (key, self.branches[1:]), make)
@@ -199,9 +205,35 @@ class Cond(ControlOp):
         results: list[Any] = []
         for k, branch in enumerate(branches):
             idle, _ = stage_flat(lambda *_: list(map(zeros_of, types)), branch.input_types, name="idle")
-            taken = convert(ReduceOr((0,))(equal(operands[0], np.int64(k))), np.dtype(np.int64))
-            results.append(Cond((idle, branch), linear)(taken, *captured, *operands[1:]))
+            takes = equal(operands[0], np.int64(k))
+            rest = operands[1:]
+            if size and has_while(branch):  # which might not end for an example that is not meant to run it
+                first = Argmax(0)(convert(takes, np.dtype(np.int64)))
+                rest = [for_takers(x, takes, first, size) if b else x for x, b in zip(rest, flags, strict=True)]
+            results.append(Cond((idle, branch), linear)(convert(ReduceOr((0,))(takes), np.dtype(np.int64)), *captured, *rest))
         return [choose(operands[0], values) for values in zip(*results, strict=True)], [True] * count
+
+
+def has_while(program: Program) -> bool:
+    """Whether there is a loop of unknown length in the program, or in a program of its ops."""
+    return any(e.op.name == "while" or any(map(has_while, programs_of(e.op))) for e in program.equations)
+
+
+def programs_of(op: Any) -> list[Program]:
+    """The programs that an op holds."""
+    found: list[Program] = []
+    for name in op.parameter_names:
+        value = getattr(op, name)
+        found += [p for p in (value if isinstance(value, tuple) else (value,)) if isinstance(p, Program)]
+    return found
+
+
+def for_takers(x: Any, takes: Any, first: Any, size: int) -> Any:
+    """A batch in which the examples that do not take a branch are replaced by the first that does."""
+    if isinstance(type_of(x), StackType):
+        return with_each(lambda t, k, entry: for_takers(entry, t, k, size), (takes, first), (x,), linear=True)
+    shape = type_of(x).shape
+    return select(broadcast_in_dim(takes, shape, (0,)) if len(shape) > 1 else takes, x, copied(Gather("promise_in_bounds")(x, first), size))
 
 
 def choose(index: Any, values: Sequence[Any]) -> Any:

@@ -14,6 +14,7 @@ from ..core.op import op
 from ..core.stack import Stack
 from ..core.types import ArrayType, StackType, Type, array_type, stack_type
 from ..ops.families import zeros
+from ..ops.reduction import ReduceMax
 from .base import ControlOp
 
 __all__ = ["Count", "StackLength", "ZeroStack", "zeros_of"]
@@ -43,6 +44,9 @@ class ZeroStack(Plain):
     def impl(self) -> Any:
         return Stack(stack_type(self.element))
 
+    def batch(self, size: int, batched: Sequence[bool]) -> tuple[Any, bool]:
+        return self(), False
+
 
 @op
 class StackLength(Plain):
@@ -67,6 +71,9 @@ class Count(Plain):
 
     def impl(self, n: Any) -> Any:
         return Stack(stack_type(INT), list(np.arange(int(n))))
+
+    def batch(self, size: int, batched: Sequence[bool], n: Any) -> tuple[Any, bool]:
+        return self(ReduceMax((0,))(n) if size else np.int64(0)), False
 
 
 def zeros_of(type: Type) -> Any:

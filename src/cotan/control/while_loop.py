@@ -61,6 +61,13 @@ class While(ControlOp):
             carry = step(arguments)
         return tuple(carry)
 
+    def expand(self, *operands: Any) -> Sequence[Any]:
+        """The loop in Python, on values under differentiation."""
+        constants, carry = list(operands[: self.constants]), list(operands[self.constants :])
+        while bool(evaluate(self.condition, *constants, *carry)[0]):
+            carry = evaluate(self.body, *constants, *carry)
+        return carry
+
     def derived(self, key: Any, make: Any) -> Any:
         return derived_program(self.body, (key, self.constants, self.condition), make)
 

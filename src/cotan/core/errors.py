@@ -35,6 +35,7 @@ __all__ = [
     "ProgramError",
     "RuleError",
     "ShapeError",
+    "SingularPointError",
     "TracerConversionError",
     "UnsupportedFunctionError",
     "hide_internal_frames",
@@ -88,6 +89,10 @@ class MissingRuleError(CotanError, NotImplementedError):
 
 class RuleError(CotanError, TypeError):
     """A custom derivative rule returned something of the wrong structure, shape or dtype."""
+
+
+class SingularPointError(CotanError, ArithmeticError):
+    """Under ``strict=True``, a derivative was asked for at a point where there is none."""
 
 
 class UnsupportedFunctionError(CotanError, TypeError):

@@ -61,6 +61,10 @@ class Op:
     total, touching that part alone."""
     update: Callable[..., Any] | None = None
     """``impl`` of an op that returns a changed copy of its first operand, changing that operand itself instead."""
+    singular: Callable[..., Any] | None = None
+    """``singular(*primals)``: a mask, by NumPy, of where the derivative is not a fact but a convention, or infinite."""
+    chosen: Callable[..., Any] | None = None
+    """Of an op whose course depends on values: ``chosen(values of the operands)`` gives the function that it is for these."""
     family: ClassVar[str] = ""
 
     def __call__(self, *operands: Value) -> Any:

@@ -23,7 +23,7 @@ from ..core.types import array_type
 from ..ops.casting import convert
 from ..ops.logic import not_equal
 from ..ops.ordering import maximum, minimum
-from .loops import known_value, strong
+from .loops import bodies, known_value, strong
 
 __all__ = ["cond", "switch"]
 
@@ -92,14 +92,21 @@ def branch(name: str, index: Any, functions: Sequence[Callable[..., Any]], opera
     staged: list[tuple[Program, list[Any]]] = []
     for f in functions:
 
-        def flat(*values: Any, f: Any = f) -> list[Any]:
-            outs, out_spec = tree.flatten(f(*tree.unflatten(spec, values)))
-            specs.append(out_spec)
-            return [strong(leaf(y, "a result")) for y in outs]
+        def stage(f: Any = f) -> Any:
+            found: dict[str, Any] = {}
 
-        label = getattr(f, "__name__", "branch").replace("<lambda>", "branch")
+            def flat(*values: Any) -> list[Any]:
+                outs, found["spec"] = tree.flatten(f(*tree.unflatten(spec, values)))
+                return [strong(leaf(y, "a result")) for y in outs]
+
+            label = getattr(f, "__name__", "branch").replace("<lambda>", "branch")
+            program, captured = stage_flat(flat, types, verb=name, of=f, name=label)
+            return None, (program, captured, found["spec"])
+
         with quiet():
-            staged.append(stage_flat(flat, types, verb=name, of=f, name=label))
+            _, (program, captured, out_spec) = bodies.recall((name, spec, *types), (f,), stage)
+        specs.append(out_spec)
+        staged.append((program, captured))
     check_branches(name, functions, specs, [program for program, _ in staged])
     programs: list[Program] = []
     captured = [c for _, constants in staged for c in constants]

@@ -12,13 +12,13 @@ from ..core.tracing import BOOL, Tracer, type_of
 from ..core.types import Shape
 from ..ops import logic, searching
 from ..ops import reduction as ops
-from ..ops.arithmetic import constant_of, zero_like
 from ..ops.casting import convert
 from ..ops.families import ReduceSum
 from ..ops.movement import permute
 from ..ops.movement import reshape as reshape_op
+from ..ops.transcendental import norm_sqrt
 from .creation import zeros
-from .elementwise import add, conjugate, divide, equal, maximum, minimum, multiply, sqrt, square, subtract
+from .elementwise import add, conjugate, divide, equal, maximum, minimum, multiply, square, subtract
 from .indexing import take_along_axis
 from .promotion import (
     Numbers,
@@ -266,9 +266,7 @@ def var(
 
 def safe_sqrt(x: Any) -> Any:
     """The square root of x >= 0 with derivative 0 at 0: of a sum of squares, so a norm or a deviation."""
-    zero = zero_like(x)
-    at_zero = logic.equal(x, zero)
-    return rooted(logic.select(at_zero, zero, sqrt(logic.select(at_zero, constant_of(1, type_of(x).dtype), x))), lambda: x)
+    return rooted(norm_sqrt(x), lambda: x)
 
 
 @eager(np.std)

@@ -98,6 +98,9 @@ class Div(Elementwise):
     numpy = like_python(np.true_divide)
     domain = (Reals(), nonzero)
 
+    def singular(self, x: Any, y: Any) -> Any:
+        return (y == 0) & (x == x)
+
     def derivative(self, k: int, y: Any, *operands: Any) -> Any:
         divisor = operands[1]
         return div(one_like(divisor), divisor) if k == 0 else neg(div(y, divisor))
@@ -113,6 +116,9 @@ class IntegerPow(Unary):
     exponent: int
     verb: ClassVar[str] = "power"
     keeps_weak = True
+
+    def singular(self, x: Any) -> Any:
+        return (x == 0) & (self.exponent < 0)
 
     @property
     def takes(self) -> str:  # type: ignore[override]

@@ -29,6 +29,9 @@ class Abs(Unary):
     takes, machine, keeps_weak = "iufc", "abs", True
     numpy = staticmethod(abs)
 
+    def singular(self, x: Any) -> Any:
+        return x == 0
+
     def result_dtype(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
         return np.finfo(dtype).dtype if dtype.kind == "c" else dtype
 
@@ -48,6 +51,9 @@ class Sign(Unary):
     takes, machine = "iufc", "sign"
     numpy = np.sign
 
+    def singular(self, x: Any) -> Any:
+        return x == 0
+
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
         (x,), (dx,) = primals, tangents
         y = self(x)
@@ -66,6 +72,9 @@ class Choice(Elementwise):
     """maximum or minimum: the tangent of the operand that is taken; at a tie, half of each."""
 
     arity, takes = 2, "biuf"
+
+    def singular(self, x: Any, y: Any) -> Any:
+        return x == y
 
     def derivative(self, k: int, y: Any, *operands: Any) -> Any:
         dtype = type_of(y).dtype
@@ -99,6 +108,9 @@ class Rem(Elementwise):
     numpy = like_python(np.remainder)
     domain = (Reals(-5, 5), Reals(0.5, 2.0))
 
+    def singular(self, x: Any, y: Any) -> Any:
+        return np.remainder(x, y) == 0
+
     def derivative(self, k: int, y: Any, *operands: Any) -> Any:
         x, n = operands
         return one_like(y) if k == 0 else neg(fill_shape(floor_divide(x, n), y))
@@ -119,6 +131,9 @@ class Copysign(Elementwise):
 
     arity, takes, machine = 2, "f", "copysign"
     numpy = np.copysign
+
+    def singular(self, x: Any, y: Any) -> Any:
+        return (x == 0) | (y == 0)
 
     def derivative(self, k: int, y: Any, *operands: Any) -> Any | None:
         x, s = operands
@@ -143,6 +158,9 @@ class Floor(Flat):
     takes, machine = "biuf", "floor"
     numpy = np.floor
 
+    def singular(self, x: Any) -> Any:
+        return np.floor(x) == x
+
 
 @op
 class Ceil(Flat):
@@ -150,6 +168,9 @@ class Ceil(Flat):
 
     takes, machine = "biuf", "ceil"
     numpy = np.ceil
+
+    def singular(self, x: Any) -> Any:
+        return np.ceil(x) == x
 
 
 @op
@@ -159,6 +180,9 @@ class Rint(Flat):
     takes, machine = "fc", "rint"
     numpy = np.rint
 
+    def singular(self, x: Any) -> Any:
+        return (np.abs(np.real(x) - np.trunc(np.real(x))) == 0.5) | (np.abs(np.imag(x) - np.trunc(np.imag(x))) == 0.5)
+
 
 @op
 class Trunc(Flat):
@@ -166,6 +190,9 @@ class Trunc(Flat):
 
     takes, machine = "biuf", "trunc"
     numpy = np.trunc
+
+    def singular(self, x: Any) -> Any:
+        return np.trunc(x) == x
 
 
 abs_, sign, maximum, minimum, rem, floor_divide = Abs(), Sign(), Maximum(), Minimum(), Rem(), FloorDivide()

@@ -106,6 +106,9 @@ class Extremum(Reduction):
 
     has_identity = False
 
+    def singular(self, x: Any) -> Any:
+        return np.sum(x == np.expand_dims(self.impl(x), self.axes), self.axes) > 1
+
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
         (x,), (dx,) = primals, tangents
         y = self(x)

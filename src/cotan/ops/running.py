@@ -109,6 +109,10 @@ class RunningExtremum(Running):
 
     takes = "biuf"
 
+    def singular(self, x: Any) -> Any:
+        x, y = (np.moveaxis(v, self.axis, 0)[:: -1 if self.reverse else 1] for v in (x, self.impl(x)))
+        return x[1:] == y[:-1]
+
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
         (x,), (dx,) = primals, tangents
         y = self(x)

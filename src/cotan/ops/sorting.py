@@ -26,6 +26,9 @@ class Sort(Ordering):
     def impl(self, x: Any) -> Any:
         return np.sort(x, self.axis, kind="stable")
 
+    def singular(self, x: Any) -> Any:
+        return np.diff(self.impl(x), axis=self.axis) == 0
+
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
         (x,), (dx,) = primals, tangents
         order = Argsort(self.axis)(x)

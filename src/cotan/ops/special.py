@@ -63,6 +63,9 @@ class Erfinv(Unary):
     machine, takes, domain = "erfinv", "f", Reals(-0.9, 0.9)
     numpy = special_function("erfinv")
 
+    def singular(self, x: Any) -> Any:
+        return np.abs(x) == 1
+
     def derivative(self, x: Any, y: Any) -> Any:
         return mul(constant_like(math.sqrt(math.pi) / 2, y), exp(mul(y, y)))
 
@@ -134,6 +137,9 @@ class Xlogy(Elementwise):
     arity, machine, takes, domain = 2, "xlogy", "fc", (Reals(), POSITIVE)
     numpy = special_function("xlogy")
 
+    def singular(self, x: Any, y: Any) -> Any:
+        return y + 0 * x == 0
+
     def derivative(self, k: int, y: Any, *operands: Any) -> Any:
         x, z = operands
         return log(z) if k == 0 else quotient(x, z, y)
@@ -145,6 +151,9 @@ class Xlog1py(Elementwise):
 
     arity, machine, takes, domain = 2, "xlog1py", "fc", (Reals(), Reals(-0.7, 2.0))
     numpy = special_function("xlog1py")
+
+    def singular(self, x: Any, y: Any) -> Any:
+        return y + 0 * x == -1
 
     def derivative(self, k: int, y: Any, *operands: Any) -> Any:
         x, z = operands
@@ -164,6 +173,9 @@ class Entr(Unary):
 
     machine, takes, domain = "entr", "f", POSITIVE
     numpy = special_function("entr")
+
+    def singular(self, x: Any) -> Any:
+        return x == 0
 
     def derivative(self, x: Any, y: Any) -> Any:
         return neg(add(log(x), one_like(x)))

@@ -38,6 +38,7 @@ __all__ = [
     "log10",
     "logaddexp",
     "logistic",
+    "norm_sqrt",
     "power",
     "rsqrt",
     "sin",
@@ -87,6 +88,9 @@ class Log(Unary):
 
     numpy, machine, domain = np.log, "log", POSITIVE
 
+    def singular(self, x: Any) -> Any:
+        return x == 0
+
     def derivative(self, x: Any, y: Any) -> Any:
         return div(one_like(x), x)
 
@@ -96,6 +100,9 @@ class Log2(Unary):
     """The logarithm to base 2."""
 
     numpy, machine, domain = np.log2, "log2", POSITIVE
+
+    def singular(self, x: Any) -> Any:
+        return x == 0
 
     def derivative(self, x: Any, y: Any) -> Any:
         return div(constant_like(1 / math.log(2), x), x)
@@ -107,6 +114,9 @@ class Log10(Unary):
 
     numpy, machine, domain = np.log10, "log10", POSITIVE
 
+    def singular(self, x: Any) -> Any:
+        return x == 0
+
     def derivative(self, x: Any, y: Any) -> Any:
         return div(constant_like(1 / math.log(10), x), x)
 
@@ -116,6 +126,9 @@ class Log1p(Unary):
     """log(1 + x), exact for small x."""
 
     numpy, machine, domain = np.log1p, "log1p", Reals(-0.7, 2.0)
+
+    def singular(self, x: Any) -> Any:
+        return x == -1
 
     def derivative(self, x: Any, y: Any) -> Any:
         return div(one_like(x), add(one_like(x), x))
@@ -127,8 +140,28 @@ class Sqrt(Unary):
 
     numpy, machine, domain = np.sqrt, "sqrt", POSITIVE
 
+    def singular(self, x: Any) -> Any:
+        return x == 0
+
     def derivative(self, x: Any, y: Any) -> Any:
         return div(constant_like(0.5, y), y)
+
+
+@op
+class NormSqrt(Unary):
+    """The square root of a sum of squares, which is a norm: its derivative at 0 is 0."""
+
+    verb = "norm"
+    takes, machine = "f", "sqrt"
+    numpy = np.sqrt
+    domain = (Reals(0.1, 4.0),)
+
+    def singular(self, x: Any) -> Any:
+        return x == 0
+
+    def derivative(self, x: Any, y: Any) -> Any:
+        at_zero = equal(y, zero_like(y))
+        return select(at_zero, zero_like(y), div(constant_like(0.5, y), select(at_zero, one_like(y), y)))
 
 
 @op
@@ -137,6 +170,9 @@ class Rsqrt(Unary):
 
     machine, domain = "rsqrt", POSITIVE
     numpy = staticmethod(lambda x: 1 / np.sqrt(x))
+
+    def singular(self, x: Any) -> Any:
+        return x == 0
 
     def derivative(self, x: Any, y: Any) -> Any:
         return div(mul(constant_like(-0.5, x), y), x)
@@ -147,6 +183,9 @@ class Cbrt(Unary):
     """The real cube root."""
 
     numpy, machine, domain, takes = np.cbrt, "cbrt", POSITIVE, "f"
+
+    def singular(self, x: Any) -> Any:
+        return x == 0
 
     def derivative(self, x: Any, y: Any) -> Any:
         return div(constant_like(1 / 3, x), mul(y, y))
@@ -188,6 +227,9 @@ class Arcsin(Unary):
 
     numpy, machine, domain = np.arcsin, "asin", UNIT
 
+    def singular(self, x: Any) -> Any:
+        return np.abs(x) == 1
+
     def derivative(self, x: Any, y: Any) -> Any:
         return rsqrt(one_minus_square(x))
 
@@ -197,6 +239,9 @@ class Arccos(Unary):
     """The angle in [0, pi] with this cosine."""
 
     numpy, machine, domain = np.arccos, "acos", UNIT
+
+    def singular(self, x: Any) -> Any:
+        return np.abs(x) == 1
 
     def derivative(self, x: Any, y: Any) -> Any:
         return neg(rsqrt(one_minus_square(x)))
@@ -258,6 +303,9 @@ class Arccosh(Unary):
 
     numpy, machine, domain = np.arccosh, "acosh", ABOVE_ONE
 
+    def singular(self, x: Any) -> Any:
+        return x == 1
+
     def derivative(self, x: Any, y: Any) -> Any:
         # sqrt(x-1) sqrt(x+1), not sqrt(x^2-1): the same branch for complex x
         return mul(rsqrt(sub(x, one_like(x))), rsqrt(add(x, one_like(x))))
@@ -268,6 +316,9 @@ class Arctanh(Unary):
     """Inverse hyperbolic tangent, for -1 < x < 1."""
 
     numpy, machine, domain = np.arctanh, "atanh", UNIT
+
+    def singular(self, x: Any) -> Any:
+        return np.abs(x) == 1
 
     def derivative(self, x: Any, y: Any) -> Any:
         return div(one_like(x), one_minus_square(x))
@@ -355,6 +406,9 @@ class Power(Elementwise):
     numpy = like_python(np.power)
     domain = (Reals(0.3, 3.0), Reals())
 
+    def singular(self, x: Any, y: Any) -> Any:
+        return (x == 0) & ((y < 1) | (y != np.round(y)))
+
     def derivative(self, k: int, y: Any, *operands: Any) -> Any:
         x, n = (fill_shape(v, y) for v in operands)
         none = equal(x, zero_like(x))
@@ -372,6 +426,9 @@ class Arctan2(Elementwise):
     numpy = np.arctan2
     domain = (Reals(0.3, 3.0), Reals(-2.0, 2.0))
 
+    def singular(self, y: Any, x: Any) -> Any:
+        return (x == 0) & (y == 0)
+
     def derivative(self, k: int, y: Any, *operands: Any) -> Any:
         r = hypot(*operands)  # x / r / r: r^2 may overflow, or vanish, where the derivative does not
         d = div(unless_zero(r, operands[1 - k], zero_like(r)), unless_zero(r, r, one_like(r)))
@@ -387,6 +444,9 @@ class Hypot(Elementwise):
     numpy = np.hypot
     domain = (Reals(0.3, 3.0), Reals(-2.0, 2.0))
 
+    def singular(self, x: Any, y: Any) -> Any:
+        return (x == 0) & (y == 0)
+
     def derivative(self, k: int, y: Any, *operands: Any) -> Any:
         return div(unless_zero(y, operands[k], zero_like(y)), unless_zero(y, y, one_like(y)))
 
@@ -397,6 +457,9 @@ class Logaddexp(Elementwise):
 
     arity, takes, machine = 2, "f", "logaddexp"
     numpy = np.logaddexp
+
+    def singular(self, x: Any, y: Any) -> Any:
+        return np.isinf(x) & (x == y)
 
     def derivative(self, k: int, y: Any, *operands: Any) -> Any:
         return logistic(gap(fill_shape(operands[k], y), fill_shape(operands[1 - k], y)))
@@ -419,7 +482,7 @@ def one_minus_square(x: Any) -> Any:
 
 
 exp, exp2, expm1, log, log2, log10, log1p = Exp(), Exp2(), Expm1(), Log(), Log2(), Log10(), Log1p()
-sqrt, rsqrt, cbrt, power = Sqrt(), Rsqrt(), Cbrt(), Power()
+sqrt, norm_sqrt, rsqrt, cbrt, power = Sqrt(), NormSqrt(), Rsqrt(), Cbrt(), Power()
 sin, cos, tan, arcsin, arccos, arctan, arctan2 = Sin(), Cos(), Tan(), Arcsin(), Arccos(), Arctan(), Arctan2()
 sinh, cosh, tanh, arcsinh, arccosh, arctanh = Sinh(), Cosh(), Tanh(), Arcsinh(), Arccosh(), Arctanh()
 logistic, sinc, hypot, logaddexp = Logistic(), Sinc(), Hypot(), Logaddexp()

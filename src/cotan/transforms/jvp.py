@@ -95,10 +95,16 @@ def conversions() -> int:
 
 
 def jvp_flat(
-    function: Callable[..., Sequence[Any]], primals: Sequence[Any], tangents: Sequence[Any | None], *, verb: str = "jvp", of: Any = None
+    function: Callable[..., Sequence[Any]],
+    primals: Sequence[Any],
+    tangents: Sequence[Any | None],
+    *,
+    verb: str = "jvp",
+    of: Any = None,
+    by: type[JVPTrace] = JVPTrace,
 ) -> tuple[list[Any], list[Any | None]]:
     """Values and tangents of a flat function; a tangent that is None is absent (zero)."""
-    trace = JVPTrace(current_trace(), verb, of)
+    trace = by(current_trace(), verb, of)
     try:
         with running(trace):
             outs = function(*[trace.join(x, dx) for x, dx in zip(primals, tangents, strict=True)])

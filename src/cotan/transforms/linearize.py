@@ -216,7 +216,13 @@ class LinearizeTrace(JVPTrace):
 
 
 def linearize_flat(
-    function: Callable[..., Sequence[Any]], primals: Sequence[Any], active: Sequence[bool], *, verb: str = "linearize", of: Any = None
+    function: Callable[..., Sequence[Any]],
+    primals: Sequence[Any],
+    active: Sequence[bool],
+    *,
+    verb: str = "linearize",
+    of: Any = None,
+    by: type[LinearizeTrace] = LinearizeTrace,
 ) -> tuple[list[Any], LinearTape, list[Var], list[Var | None]]:
     """Run a flat function at ``primals`` and record its derivative in the active ones.
 
@@ -225,7 +231,7 @@ def linearize_flat(
     """
     tape = LinearTape()
     tangents = [tape.new_input(type_of(x)) if a else None for x, a in zip(primals, active, strict=True)]
-    trace = LinearizeTrace(current_trace(), tape, verb, of)
+    trace = by(current_trace(), tape, verb, of)
     try:
         with running(trace):
             outs = function(*[trace.join(x, t) for x, t in zip(primals, tangents, strict=True)])
