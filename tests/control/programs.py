@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from .loops import Kit
+from .loops import COTAN, Kit
 
 SMOOTH: dict[str, Callable[[Kit, Any, Any], Any]] = {
     "sin": lambda k, v, p: k.np.sin(v),
@@ -54,11 +54,20 @@ class Block:
             new = self.body(k, value * x, p)
             return (new, i + 1, late * 0.5 + k.np.sum(value)), k.np.sin(new) + i + late
 
-        (value, _, late), ys = k.lax.scan(step, (v, 0, 0.0), p[: self.number % 4], reverse=self.number > 3)
+        (value, _, late), ys = k.lax.scan(step, (v, 0, 0.0), p[: self.number % 4], reverse=self.number > 3, **self.options(k))
         return k.np.tanh(value + late + k.np.sum(ys, axis=0))
 
     def run_fori(self, k: Kit, v: Any, p: Any) -> Any:
-        return k.lax.fori_loop(0, self.number % 4, lambda i, v: self.body(k, v + 0.1 * i, p), v)
+        return k.lax.fori_loop(0, self.number % 4, lambda i, v: self.body(k, v + 0.1 * i, p), v, **self.options(k))
+
+    def run_while(self, k: Kit, v: Any, p: Any) -> Any:
+        """The number of steps depends on the data."""
+        bound = self.number % 4 + 1.3 * k.np.sin(k.np.sum(v) + 0.14142)
+        return k.lax.while_loop(lambda s: s[0] < bound, lambda s: (s[0] + 1.0, self.body(k, s[1], p)), (0.0, v), **self.options(k))[1]
+
+    def options(self, k: Kit) -> dict[str, Any]:
+        """Some loops of cotan's are to keep few states."""
+        return {"checkpoint": self.number % 3 or True} if k is COTAN and self.number % 2 else {}
 
     def run_map(self, k: Kit, v: Any, p: Any) -> Any:
         return k.np.sum(k.lax.map(lambda x: self.body(k, x * v, p), p), axis=0) / 3
@@ -100,7 +109,7 @@ def blocks(depth: int, most: int) -> st.SearchStrategy[tuple[Block, ...]]:
         return st.lists(smooth, min_size=1, max_size=2).map(tuple)
     inside = blocks(depth - 1, 2)
     number = st.integers(0, 7)
-    loop = st.builds(lambda kind, body, n: Block(kind, (body,), n), st.sampled_from(["scan", "fori", "map"]), inside, number)
+    loop = st.builds(lambda kind, body, n: Block(kind, (body,), n), st.sampled_from(["scan", "fori", "map", "while"]), inside, number)
     cond = st.builds(lambda a, b, n: Block("cond", (a, b), n), inside, inside, number)
     switch = st.builds(lambda a, b, c, n: Block("switch", (a, b, c), n), inside, inside, inside, number)
     return st.lists(st.one_of(loop, cond, switch, smooth), min_size=1, max_size=most).map(tuple)
