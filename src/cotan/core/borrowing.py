@@ -17,6 +17,7 @@ import numpy as np
 
 __all__ = ["borrow", "copies_of_shared", "give_back", "refused_by_borrowing"]
 
+
 class Loan:
     """An array that is read-only because of recordings: how many hold it, and views of it that wait to be writable again."""
 
