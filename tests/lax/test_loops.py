@@ -177,3 +177,10 @@ def test_a_body_may_change_its_arguments_in_place():
     assert (init == 0).all()
     assert (xs == 1).all()
     np.testing.assert_array_equal(c, [3.0, 3.0])
+
+
+@pytest.mark.parametrize("bounds", [(0, 2.5), (0.0, 2), (0, np.array([1, 2]))])
+def test_bounds_that_are_no_integers_are_refused(bounds):
+    for way in (lambda f: f, cotan.jit):
+        with pytest.raises(ArgumentTypeError, match="integer"):
+            way(lambda x: lax.fori_loop(*bounds, lambda i, v: v * x, 1.0))(2.0)
