@@ -326,7 +326,9 @@ def fori_loop(
 ) -> Any:
     """``val = body_fun(i, val)`` for i from ``lower`` up to ``upper``: a scan where both are known, else a while loop.
 
-    ``unroll`` is accepted as in JAX; ``checkpoint`` is as in `scan`. Raises: as `scan` and `while_loop`; ArgumentTypeError for bounds that are no integers.
+    ``unroll`` is accepted as in JAX; ``checkpoint`` is as in `scan`.
+
+    Raises: as `scan` and `while_loop`; ArgumentTypeError for bounds that are no integers.
 
     >>> import cotan
     >>> cotan.grad(lambda x: cotan.lax.fori_loop(0, 3, lambda i, v: v * x, 1.0))(2.0)
@@ -336,11 +338,8 @@ def fori_loop(
     for name, bound in (("lower", lower), ("upper", upper)):
         t = type_of(leaf(bound, name))
         if t.shape or t.dtype.kind not in "iu":
-            raise teach(
-                ArgumentTypeError,
-                f"fori_loop: {name} must be an integer, not {t.long_name()}.",
-                do="convert it, with int(...) or .astype(int).",
-            )
+            what = f"fori_loop: {name} must be an integer, not {t.long_name()}."
+            raise teach(ArgumentTypeError, what, do="convert it, with int(...) or .astype(int).")
     first, last = known_value(lower), known_value(upper)
     if first is not None and last is not None:
         indices = np.arange(int(first), max(int(first), int(last)))
