@@ -116,7 +116,13 @@ ROWS = {
         (lambda x: (x**0.5) ** 4, 0.0, 0, 2),
     ],
     ("`norm(x, p)`, p = 1, 3, inf, -inf", "0", "0"): [
-        (lambda x, p=p: cnp.linalg.norm(x, p), Z(3), Z(3), Z((3, 3))) for p in (1, 1.5, 3, INF, -INF, 0)
+        (lambda x, p=p: cnp.linalg.norm(x, p), Z(3), Z(3), Z((3, 3))) for p in (1, 1.5, 2, 3, INF, -INF, 0)
+    ],
+    ("`norm(x, p)` of a matrix, p = 1, 2, -2, inf, -inf, fro, nuc", "0", "0"): [
+        (lambda x, p=p: cnp.linalg.norm(x, p), Z((2, 3)), Z((2, 3)), Z((2, 3, 2, 3))) for p in (1, -1, 2, -2, INF, -INF, "fro", "nuc")
+    ],
+    ("`norm(x, 'nuc')`", "singular values that are 0", "0 in their directions"): [
+        (lambda x: cnp.linalg.norm(x, "nuc"), np.diag([2.0, 0.0]), np.diag([1.0, 0.0]), None),
     ],
     ("`std(x)`", "x constant", "0"): [
         (cnp.std, ALL_TIED, Z(3), Z((3, 3))),
@@ -154,7 +160,9 @@ ROWS = {
         (cnp.log, 0.0, INF, -INF),
         (lambda x: 1 / x, 0.0, -INF, INF),
         (cnp.arccos, 1.0, -INF, -INF),
+        (both(cnp.divide), np.array([1.0, 0.0]), [INF, -INF], None),
     ],
+    ("`x / abs(x)`", "0", "inf (the value is nan)"): [(lambda x: x / cnp.abs(x), 0.0, INF, None)],
 }
 CASES = [pytest.param(*case, id=f"{row[0]} at {row[1]} {k}") for row, cases in ROWS.items() for k, case in enumerate(cases)]
 MODES = [cotan.jacfwd, cotan.jacrev]
@@ -171,6 +179,7 @@ def test_every_mode_agrees_with_the_table(f, x, gradient, hessian, jit):
         for outer_mode in MODES:
             for inner in MODES:
                 np.testing.assert_allclose(jit(outer_mode(inner(f)))(x), np.reshape(hessian, 2 * x.shape), rtol=1e-12, atol=1e-14)
+                np.testing.assert_allclose(outer_mode(inner(jit(f)))(x), np.reshape(hessian, 2 * x.shape), rtol=1e-12, atol=1e-14)
 
 
 def test_the_table_in_the_docs_is_this_one():
@@ -178,6 +187,31 @@ def test_the_table_in_the_docs_is_this_one():
     table = text.split("| function | where | derivative |\n|---|---|---|\n")[1].split("\n\n")[0]
     rows = [tuple(cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]) for line in table.splitlines()]
     assert rows == list(ROWS)
+
+
+SMOOTH = {
+    "softplus at 0": (lambda x: cnp.logaddexp(x, 0.0), 0.0, 0.25, 0.0),
+    "sinc at 0": (cnp.sinc, 0.0, -(PI**2) / 3, 0.0),
+    "x ** 3 at 0": (lambda x: x**3, 0.0, 0.0, 6.0),
+    "x ** 3.0 at 0": (lambda x: cnp.power(x, 3.0), 0.0, 0.0, 6.0),
+    "abs(x) ** 4 at 0": (lambda x: cnp.abs(x) ** 4, 0.0, 0.0, 0.0),
+    "norm ** 4 along an axis, of one number": (lambda x: cnp.linalg.norm(x[None, None], axis=1)[0] ** 4, 0.0, 0.0, 0.0),
+    "hypot(x, 1) at 0": (lambda x: cnp.hypot(x, 1.0), 0.0, 1.0, 0.0),
+    "logaddexp(-inf, x)": (lambda x: cnp.logaddexp(-INF, x), 1.0, 0.0, 0.0),
+    "logaddexp of three": (lambda x: cnp.logaddexp(cnp.logaddexp(x, x), x), 0.5, 0.0, 0.0),
+    "x ** 0 at 0": (lambda x: cnp.power(x, np.zeros(2))[0], 0.0, 0.0, 0.0),
+}
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_what_is_smooth_is_right_to_third_order(name):
+    f, x, second, third = SMOOTH[name]
+    for a in MODES:
+        for b in MODES:
+            np.testing.assert_allclose(a(b(f))(x), second, rtol=1e-12, atol=1e-14)
+            np.testing.assert_allclose(cotan.jit(a(b(f)))(x), second, rtol=1e-12, atol=1e-14)
+            for c in MODES:
+                np.testing.assert_allclose(a(b(c(f)))(x), third, rtol=1e-12, atol=1e-13)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.complex64, np.complex128])

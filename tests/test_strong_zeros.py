@@ -190,10 +190,50 @@ IDIOMS = {
     ),
     "mean of masked logs": Idiom(lambda x: cnp.sum(cnp.where(x > 0, cnp.log(x), 0.0)) / cnp.sum(x > 0), X, lambda x: cnp.mean(cnp.log(x))),
     "nansum": Idiom(lambda x: cnp.nansum(cnp.where(x > 0, cnp.log(x), np.nan)), X, total(cnp.log)),
-    "inverse of a masked matrix": Idiom(
-        lambda x: cnp.sum(cotan.vmap(lambda v: cnp.where(v > 0, cnp.linalg.inv(v * np.eye(2))[0, 0], 0.0))(x)),
-        np.array([1.0, 2.0]),
+    "inverse of a matrix in a branch": Idiom(
+        lambda x: cnp.sum(lax.map(lambda v: lax.cond(v > 0, lambda v: cnp.linalg.inv(v * np.eye(2))[0, 0], lambda v: 0.0 * v, v), x)),
+        X,
         total(lambda x: 1 / x),
+    ),
+    "one over a determinant": Idiom(
+        lambda x: cnp.sum(cotan.vmap(lambda v: cnp.where(v > 0, 1 / cnp.linalg.det(v * np.eye(2)), 0.0))(x)), X, total(lambda x: x**-2)
+    ),
+    "boolean times": Idiom(lambda x: cnp.sum((x > 0) * cnp.sqrt(x)), X, total(cnp.sqrt)),
+    "boolean times, an infinite value": Idiom(lambda x: cnp.sum(cnp.nan_to_num((x > 0) * cnp.log(x))), X, total(cnp.log)),
+    "mask in a matrix product": Idiom(lambda x: cnp.where(x > 0, 1.0, 0.0) @ cnp.sqrt(x), X, total(cnp.sqrt)),
+    "mask in einsum": Idiom(lambda x: cnp.einsum("i,i->", cnp.where(x > 0, 1.0, 0.0), cnp.sqrt(x)), X, total(cnp.sqrt)),
+    "log of clip": Idiom(lambda x: cnp.sum(cnp.log(cnp.clip(x, 0.1, 10.0))), X, total(cnp.log)),
+    "log of maximum": Idiom(lambda x: cnp.sum(cnp.log(cnp.maximum(x, 1e-3))), X, total(cnp.log)),
+    "sum, where=": Idiom(lambda x: cnp.sum(cnp.log(x), where=x > 0), X, total(cnp.log)),
+    "mean, where=": Idiom(lambda x: cnp.mean(cnp.sqrt(x), where=x > 0), X, lambda x: cnp.mean(cnp.sqrt(x))),
+    "nanmean": Idiom(lambda x: cnp.nanmean(cnp.where(x > 0, cnp.log(x), np.nan)), X, lambda x: cnp.mean(cnp.log(x))),
+    "prod": Idiom(lambda x: cnp.prod(cnp.where(x > 0, cnp.sqrt(x), 1.0)), X, lambda x: cnp.prod(cnp.sqrt(x))),
+    "cumprod": Idiom(lambda x: cnp.cumprod(cnp.where(x > 0, cnp.sqrt(x), 1.0))[-1], X, lambda x: cnp.prod(cnp.sqrt(x))),
+    "dot of two masked": Idiom(
+        lambda x: cnp.dot(cnp.where(x > 0, cnp.sqrt(x), 0.0), cnp.where(x > 0, cnp.log(x), 0.0)),
+        X,
+        total(lambda x: cnp.sqrt(x) * cnp.log(x)),
+    ),
+    "std of masked": Idiom(
+        lambda x: cnp.std(cnp.where(x > 0, cnp.sqrt(x), 0.0)), X, lambda x: cnp.std(cnp.concatenate([cnp.sqrt(x), np.zeros(2)]))
+    ),
+    "sort": Idiom(
+        lambda x: cnp.sum(cnp.sort(cnp.where(x > 0, cnp.sqrt(x), 0.0)) * np.arange(4.0)),
+        X,
+        lambda x: cnp.sum(cnp.sqrt(x) * np.array([2.0, 3.0])),
+    ),
+    "max": Idiom(lambda x: cnp.max(cnp.where(x > 0, cnp.log(x), -INF)), X, lambda x: cnp.max(cnp.log(x))),
+    "segment_max": Idiom(
+        lambda x: cnp.sum(lax.segment_max(cnp.where(x > 0, cnp.log(x), -INF), np.array([0, 0, 1, 1]), 2)), X, total(cnp.log)
+    ),
+    "segment_prod": Idiom(
+        lambda x: cnp.sum(lax.segment_prod(cnp.where(x > 0, cnp.sqrt(x), 1.0), np.array([0, 0, 1, 1]), 2)), X, total(cnp.sqrt)
+    ),
+    "a slice of the singular": Idiom(lambda x: cnp.sum(cnp.log(x)[1:3]), X, total(cnp.log)),
+    "a row of logsumexp that is all masked": Idiom(
+        lambda x: cnp.sum(cnp.where(x > 0, special.logsumexp(cnp.where(x > 0, cnp.log(x), -INF)[:, None] * np.ones(2), axis=1), 0.0)),
+        X,
+        total(cnp.log),
     ),
 }
 
@@ -234,3 +274,19 @@ def test_gradient_and_hessian_are_those_of_what_is_kept(name):
 
 def test_there_are_enough():
     assert len(IDIOMS) >= 36
+
+
+def test_a_sum_of_products_has_no_strong_zero_forward():
+    """What docs/limits.md says: 0 times an infinite tangent inside a product of matrices is nan, forward; backward it is right."""
+    f = lambda x: cnp.where(x > 0, 1.0, 0.0) @ cnp.sqrt(x)  # noqa: E731
+    expected = [0.0, 0.5 / np.sqrt(0.5), 0.5 / np.sqrt(2.0), 0.0]
+    np.testing.assert_allclose(cotan.grad(f)(X), expected)
+    np.testing.assert_allclose(cotan.jacfwd(f)(X), np.where(X > 0, expected, np.nan))
+    elementwise = lambda x: cnp.sum((x > 0) * cnp.sqrt(x))  # noqa: E731
+    np.testing.assert_allclose(cotan.jacfwd(elementwise)(X), expected)
+
+
+def test_zero_times_infinity_is_zero_also_where_a_limit_is_not():
+    """log(exp(log(x)) + exp(log(y))) at x = 0: the derivative in x is 1 / y as a limit, and 0 by the chain rule with strong zeros."""
+    g = cotan.grad(lambda x: special.logsumexp(cnp.log(x)))(np.array([0.0, 2.0]))
+    np.testing.assert_allclose(g, [0.0, 0.5])

@@ -21,7 +21,7 @@ from .numpy.shape import squeeze
 from .numpy.ufuncs import Rules, binary, unary
 from .ops import arithmetic, logic, ordering, transcendental
 from .ops import special as ops
-from .ops.arithmetic import constant_like, constant_of, one_like, zero_like
+from .ops.arithmetic import constant_like, one_like, zero_like
 from .ops.casting import stop_gradient
 from .ops.routines import special as scipy_special
 
@@ -220,9 +220,10 @@ def floating(x: Any) -> Any:
 
 def offset(x: Any, axis: Any) -> Any:
     """The largest element over ``axis`` (0 where it is infinite or nan), without derivative: subtracted, it prevents overflow."""
+    x = stop_gradient(x)
     top = reduction.max(x.real if type_of(x).dtype.kind == "c" else x, axis, keepdims=True)
     finite = operand(elementwise.isfinite(top))
-    return stop_gradient(operand(where(finite, top, type_of(operand(top)).dtype.type(0))))
+    return operand(where(finite, top, type_of(operand(top)).dtype.type(0)))
 
 
 def result(x: Any) -> Any:
@@ -247,10 +248,8 @@ def logsumexp(
     total = operand(reduction.sum(terms if b is None else elementwise.multiply(b, terms), axes, keepdims=True))
     sign = elementwise.sign(total) if return_sign else None
     total = operand(elementwise.abs(total)) if return_sign else total
-    zero = logic.equal(total, constant_of(0, type_of(total).dtype))
-    with np.errstate(invalid="ignore"):
-        y = elementwise.add(elementwise.log(where(zero, type_of(total).dtype.type(1), total)), top)
-    y = where(zero, type_of(operand(y)).dtype.type(-np.inf), y)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        y = elementwise.add(elementwise.log(total), top)  # of a sum of 0: the terms' derivatives are zero, and log' is infinite
     y, sign = (part if keepdims or part is None else squeeze(part, axes) for part in (y, sign))
     return (result(y), result(sign)) if return_sign else result(y)
 

@@ -39,6 +39,17 @@ SINGULAR = {
     "xlogy": (lambda x: special.xlogy(x[0], x[1]), Z),
     "cummax": (lambda x: cnp.sum(lax.cummax(x)), TIE),
     "norm, squared afterwards": (lambda x: cnp.linalg.norm(x) ** 2, Z),
+    "floor division": (lambda x: cnp.sum(x * (x // 1.0)), TIE),
+    "power in the exponent": (lambda x: cnp.sum(0.0**x), Z),
+    "copysign in the sign": (lambda x: cnp.sum(cnp.copysign(2.0, x)), Z),
+    "poles of gammaln": (lambda x: cnp.sum(special.gammaln(x)), np.array([0.5, -1.0])),
+    "poles of digamma": (lambda x: cnp.sum(special.digamma(x)), np.zeros(1)),
+    "logsumexp": (special.logsumexp, np.full(3, -np.inf)),
+    "cumlogsumexp": (lambda x: cnp.sum(lax.cumlogsumexp(x)), np.full(3, -np.inf)),
+    "segment_max": (lambda x: cnp.sum(lax.segment_max(x, np.zeros(3, int), 1)), TIE),
+    "at[...].min": (lambda x: cnp.sum(cnp.zeros(3).at[1].min(x[1])), Z),
+    "nuclear norm": (lambda x: cnp.linalg.norm(x, "nuc"), Z.reshape(1, 3)),
+    "eigenvalues": (lambda x: cnp.linalg.eigvalsh(x)[0], np.eye(2)),
     "behind a mask": (lambda x: cnp.sum(cnp.where(x > 0, cnp.sqrt(x), 0.0)), Z),
     "in jit": (cotan.jit(lambda x: cnp.sum(cnp.abs(x))), Z),
     "in scan": (lambda x: lax.scan(lambda c, v: (c + cnp.abs(v), None), 0.0, x)[0], Z),
@@ -59,6 +70,13 @@ SMOOTH = {
     "scan": (lambda x: lax.scan(lambda c, v: (cnp.sin(c) + cnp.abs(v), None), 0.0, x)[0], TIE),
     "the other branch": (lambda x: cotan.jit(lambda x: lax.cond(x[0] > 0, cnp.sum, lambda x: cnp.sum(cnp.sqrt(x - x)), x))(x), TIE),
     "while": (lambda x: lax.while_loop(lambda v: v < 10.0, lambda v: v * v + 1.0, x[0]), TIE),
+    "logsumexp at a tie": (special.logsumexp, np.zeros(3)),
+    "softmax at a tie": (lambda x: special.softmax(x)[0], np.zeros(3)),
+    "power at 0, of exponents 0 and 2": (lambda x: cnp.sum(cnp.power(x, np.array([0.0, 2.0, 3.0]))), Z),
+    "zero to a power": (lambda x: cnp.sum(0.0**x), TIE),
+    "copysign by a zero": (lambda x: cnp.sum(cnp.copysign(x, np.zeros(3))), TIE),
+    "xlogy in y, x = 0": (lambda x: cnp.sum(special.xlogy(np.zeros(3), x)), Z),
+    "at[...].max": (lambda x: cnp.sum(cnp.zeros(3).at[1].max(x[1])), TIE),
     "stopped": (lambda x: cnp.sum(x * cnp.sign(cotan.stop_gradient(x))), Z),
 }
 
@@ -128,3 +146,33 @@ def test_values_that_are_not_known_are_refused():
     np.testing.assert_array_equal(cotan.vmap(cotan.grad(lambda x: cnp.abs(x), strict=True))(np.array([1.0, -1.0])), [1.0, -1.0])
     with pytest.raises(SingularPointError, match="1 of 2"):
         cotan.vmap(cotan.grad(lambda x: cnp.abs(x), strict=True))(np.array([1.0, 0.0]))
+
+
+def test_a_rule_of_the_users_is_taken_as_it_stands():
+    """It says what the derivative is, at a kink too: straight through a rounding, say."""
+
+    @cotan.custom_jvp
+    def straight(x):
+        return cnp.round(x)
+
+    straight.defjvp(lambda primals, tangents: (straight(*primals), tangents[0]))
+
+    @cotan.custom_vjp
+    def clipped(x):
+        return cnp.abs(x)
+
+    clipped.defvjp(lambda x: (cnp.abs(x), None), lambda _, y_bar: (3.0 * y_bar,))
+    for f, expected in ((straight, 1.0), (clipped, 3.0)):
+        for g in (f, cotan.jit(f)):
+            assert cotan.grad(g, strict=True)(0.5) == expected
+            assert cotan.jvp(g, (0.5,), (1.0,), strict=True)[1] == expected
+    assert cotan.grad(clipped, strict=True)(0.0) == 3.0
+    np.testing.assert_allclose(cotan.hessian(lambda x: straight(x) ** 2, strict=True)(0.3), 2.0)
+
+
+def test_a_batched_while_loop_is_refused():
+    f = lambda x: lax.while_loop(lambda v: v < 10.0, lambda v: v * v + 1.0, x)  # noqa: E731
+    x = np.array([1.0, 2.0])
+    with pytest.raises(ArgumentError, match="its own number"):
+        cotan.vmap(cotan.grad(f, strict=True))(x)
+    np.testing.assert_allclose(cotan.grad(lambda x: cnp.sum(cotan.vmap(f)(x)), strict=True)(x), [cotan.grad(f)(v) for v in x])

@@ -634,3 +634,44 @@ def window_that_does_not_fit():
 @mistake
 def segments_by_floats():
     lax.segment_sum(np.ones(3), np.ones(3))
+
+
+@mistake
+def strict_derivative_of_a_batched_while_loop():
+    f = lambda x: lax.while_loop(lambda v: v < 10.0, lambda v: v * v + 1.0, x)  # noqa: E731
+    cotan.vmap(cotan.grad(f, strict=True))(np.ones(2))
+
+
+@mistake
+def number_printed_under_jit():
+    cotan.jit(lambda x: f"{x:.2f}")(1.0)
+
+
+@mistake
+def floor_of_math_under_jit():
+    cotan.jit(lambda x: math.floor(x) * x)(1.5)
+
+
+@mistake
+def pow_with_a_modulus():
+    cotan.grad(lambda x: pow(x, 2, 3))(2.0)
+
+
+@mistake
+def sort_in_place():
+    cotan.grad(lambda x: x.sort())(np.ones(3))
+
+
+@mistake
+def put_in_place():
+    cotan.grad(lambda x: x.put(0, 1.0))(np.ones(3))
+
+
+@mistake
+def grad_by_the_same_argument_twice():
+    cotan.grad(lambda x: x**2, argnums=(0, -1))(2.0)
+
+
+@mistake
+def jvp_tangent_of_an_integer_array():
+    cotan.jvp(lambda n: n * 2.0, (np.arange(3),), (np.ones(3),))

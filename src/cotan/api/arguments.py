@@ -221,7 +221,10 @@ def check_argnums(transformation: str, argnums: Argnums | None, count: int) -> l
                 f"{transformation}: argnums={argnums!r}, but the function was called with {count} positional argument{'s' * (count != 1)}.",
                 do="differentiated arguments are positional; pass them so, and count from 0.",
             )
-    return [int(k) % count for k in indices]
+    positions = [int(k) % count for k in indices]
+    if len(set(positions)) < len(positions):
+        raise teach(ArgumentError, f"{transformation}: argnums={argnums!r} names a position twice.", do="name each position once.")
+    return positions
 
 
 def check_inexact(
@@ -262,11 +265,25 @@ def check_same_structure(what: str, given: Any, wanted: Any, given_name: str, wa
         )
 
 
+def is_nonzero(x: Any) -> bool:
+    """Whether a tangent given for an integer is more than a placeholder (None, zeros, JAX's float0)."""
+    return x is not None and np.asarray(x).dtype.kind != "V" and bool(np.any(x))
+
+
 def check_tangents(what: str, kind: str, values: Sequence[Any], types: Sequence[ArrayType], names: Sequence[str]) -> list[Any]:
-    """Tangents or cotangents as values: of the shape and dtype of ``types``; those of integers become None (they have none)."""
+    """Tangents or cotangents as values: of the shape and dtype of ``types``; those of integers become None (they have none).
+
+    The tangent of an integer may be None, zeros, or anything traced; no other number.
+    """
     checked: list[Any] = []
     for x, t, name in zip(values, types, names, strict=True):
         if not t.inexact:
+            if kind == "tangent" and type(x) is not Tracer and is_nonzero(x):
+                raise teach(
+                    ArgumentTypeError,
+                    f"{what}: the tangent of {name} is not zero, but {name} has dtype {t.dtype}: it cannot vary.",
+                    do=f"give None or zeros as the tangent of {name}, or convert {name} with .astype(float).",
+                )
             checked.append(None)
             continue
         x = leaf(x, f"the {kind} of {name}")

@@ -7,8 +7,10 @@ Program, and runs it on the engine; under another transformation it is one `Call
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +24,7 @@ from ..core.program import Program, evaluate
 from ..core.staging import stage_flat
 from ..core.tracing import EVAL, TYPE_READERS, Tracer, current_trace, type_of
 from ..core.types import ArrayType, array_type
-from ..engines import numpy as engine
+from ..engines import numpy as numpy_engine
 from .arguments import boundary, check_callable, leaf, quiet
 from .differentiate import private_copy, wraps_function
 
@@ -94,11 +96,17 @@ def flat_argument(x: Any) -> bool:
 class Jitted:
     """A function that is staged once per signature. Made by `jit`; called like the function."""
 
-    def __init__(self, fun: Callable[..., Any], static_argnums: tuple[int, ...], static_argnames: tuple[str, ...]):
+    def __init__(
+        self,
+        fun: Callable[..., Any],
+        static_argnums: tuple[int, ...],
+        static_argnames: tuple[str, ...],
+        engine: str | None = None,
+    ):
         self.__wrapped__ = fun
         self.__name__ = getattr(fun, "__name__", "function").replace("<lambda>", "lambda")
         self.__doc__ = getattr(fun, "__doc__", None)
-        self.fun, self.static_argnums, self.static_argnames = fun, static_argnums, static_argnames
+        self.fun, self.static_argnums, self.static_argnames, self.engine = fun, static_argnums, static_argnames, engine
         self.cache: dict[Signature, Staged] = {}
         self.flat_cache: dict[tuple[ArrayType | None, ...], FlatStaged] = {}
         self.hits = self.misses = 0
@@ -125,7 +133,7 @@ class Jitted:
         if current_trace() is EVAL:
             if any(type(x) is Tracer for x in operands):
                 EVAL.process(Call(staged.program), operands)  # refuses the escaped tracer
-            run = engine.compiled(staged.program)
+            run = compiled_by(self.engine)(staged.program)
             if not kwargs and len(leaves) == len(args) and all(map(flat_argument, args)):
                 single = staged.out_spec == tree.structure(0)
                 self.flat_cache[tuple(map(type_of, args))] = FlatStaged(run, staged.constants, len(args), single, staged.out_spec)
@@ -281,7 +289,10 @@ class BoundJitted:
         table = MethodTable.of(instance)
         if jitted not in table:
             table[jitted] = Jitted(
-                jitted.fun.__get__(instance), tuple(k - 1 for k in jitted.static_argnums if k > 0), jitted.static_argnames
+                jitted.fun.__get__(instance),
+                tuple(k - 1 for k in jitted.static_argnums if k > 0),
+                jitted.static_argnames,
+                jitted.engine,
             )
         self.jitted = table[jitted]
 
@@ -293,7 +304,11 @@ class BoundJitted:
 
 
 def jit(
-    fun: Callable[..., Any] | None = None, *, static_argnums: int | Sequence[int] = (), static_argnames: str | Iterable[str] = ()
+    fun: Callable[..., Any] | None = None,
+    *,
+    static_argnums: int | Sequence[int] = (),
+    static_argnames: str | Iterable[str] = (),
+    engine: str | None = None,
 ) -> Any:
     """Stage ``fun`` once for each signature of its arguments, and run the staged Program from then on.
 
@@ -301,6 +316,9 @@ def jit(
         fun: a pure function of trees of arrays; without it, a decorator is returned (``@jit(static_argnames="n")``).
         static_argnums: positions of arguments that are Python values (hashable); for each value the function is staged anew.
         static_argnames: names of such arguments. Either is derived from the other where the signature of ``fun`` is known.
+        engine: what runs the Program: "numpy" op by op, or "native", which makes machine code of elementwise operations and total sums, a
+            loop for each group, and leaves the rest to NumPy (the first part of the compiler; its first call of each signature costs some
+            20 ms). None is the environment variable COTAN_ENGINE, or "numpy".
 
     Returns:
         a function like ``fun``, with ``cache_info()``, ``cache_clear()`` and ``explain_miss()``.
@@ -308,18 +326,36 @@ def jit(
     Raises (when called):
         TracerConversionError: ``fun`` needs the number behind an argument (``if x > 0``).
         ArgumentTypeError: an argument is neither an array nor static, or a static one cannot be hashed.
+        ArgumentError: an unknown engine.
 
     >>> import cotan
     >>> cotan.jit(lambda x: x * 2)(3.0)
     Array(6.)
     """
     if fun is None:
-        return lambda f: jit(f, static_argnums=static_argnums, static_argnames=static_argnames)
+        return lambda f: jit(f, static_argnums=static_argnums, static_argnames=static_argnames, engine=engine)
     check_callable("jit", fun)
     numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
     names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
     numbers, names = complete_static(fun, numbers, names)
-    return Jitted(fun, numbers, names)
+    if engine is not None:
+        check_engine(engine)
+    return Jitted(fun, numbers, names, engine)
+
+
+ENGINES = ("numpy", "native")
+
+
+def check_engine(engine: str) -> None:
+    if engine not in ENGINES:
+        raise teach(ArgumentError, f"jit: there is no engine {engine!r}.", do=f"give {' or '.join(map(repr, ENGINES))}.")
+
+
+def compiled_by(engine: str | None) -> Callable[[Program], Callable[[list[Any]], list[Any]]]:
+    """What makes a Program run on the engine of this name. The native one is imported when it is first asked for."""
+    name = engine or os.environ.get("COTAN_ENGINE") or "numpy"
+    check_engine(name)
+    return import_module("cotan.engines.native.engine").compiled if name == "native" else numpy_engine.compiled
 
 
 def complete_static(fun: Any, numbers: tuple[int, ...], names: tuple[str, ...]) -> tuple[tuple[int, ...], tuple[str, ...]]:

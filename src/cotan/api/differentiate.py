@@ -47,7 +47,7 @@ def jvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]
     Args:
         fun: a function of trees of arrays.
         primals: a tuple or list of its arguments.
-        tangents: as ``primals``: same trees, shapes and dtypes. The tangent of an integer or bool is ignored (None, 0, anything).
+        tangents: as ``primals``: same trees, shapes and dtypes. That of an integer or bool is None or zeros.
         has_aux: whether ``fun`` returns (output, aux).
 
     Returns:

@@ -151,6 +151,11 @@ def allowed(policy: Policy, program: Program, residuals: Sequence[Any]) -> list[
 
 
 @op
+class Again(Call):
+    """A call that is not written out in the program around it: what it computes is not to be merged with what was computed before."""
+
+
+@op
 class CheckpointTangent(ControlOp):
     """The derivative of a Program at a point. Operands: ``known`` values, from which ``again`` computes the residuals; then the tangents,
     in which it is linear, as ``derivative`` is.
@@ -177,7 +182,7 @@ class CheckpointTangent(ControlOp):
 
     def residuals(self, operands: Sequence[Any]) -> Sequence[Any]:
         """The residuals, computed again: by one op, in which nobody looks for what has been computed before."""
-        return Call(self.again)(*operands[: self.known])
+        return Again(self.again)(*operands[: self.known])
 
     def linearize(self, primals: Sequence[Any], active: Sequence[bool]) -> tuple[Any, Any]:  # type: ignore[override]
         if any(active[: self.known]):

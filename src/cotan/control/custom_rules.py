@@ -102,6 +102,11 @@ class CustomCall(ControlOp):
     def expand(self, *operands: Any) -> Sequence[Any]:
         return self.rules.body(*operands)
 
+    def chosen(self, values: Sequence[Any]) -> Any:
+        """The body, unless there is a rule."""
+        rules = self.rules
+        return self.expand if rules.jvp is None and rules.fwd is None and rules.transpose is None else None
+
     def split(self, operands: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         return list(operands[: self.rules.hidden]), list(operands[self.rules.hidden :])
 
@@ -267,6 +272,9 @@ class CustomTangent(ControlOp):
         else:
             dys = self.transposed_bwd(hidden, residuals, tangents)
         return [zeros(t) if dy is None else dy for dy, t in zip(dys, self.output_types, strict=True)]
+
+    def chosen(self, values: Sequence[Any]) -> None:
+        """It is a rule itself."""
 
     def transposed_bwd(self, hidden: list[Any], residuals: list[Any], tangents: Sequence[Any]) -> list[Any | None]:
         """y' such that <y_bar, y'> = <bwd(y_bar), x'> for every cotangent y_bar: bwd, recorded as linear in y_bar and run backwards."""

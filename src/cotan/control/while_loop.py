@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.errors import ArgumentError, teach
 from ..core.op import op
 from ..core.program import Program, evaluate
 from ..core.staging import StagingTrace, stage_flat
@@ -67,6 +68,16 @@ class While(ControlOp):
         while bool(evaluate(self.condition, *constants, *carry)[0]):
             carry = evaluate(self.body, *constants, *carry)
         return carry
+
+    def chosen(self, values: Sequence[Any]) -> Any:
+        """The steps, of which every example of a batch would take another number."""
+        if any(np.ndim(x) > t.ndim for x, t in zip(values, self.body.input_types, strict=True)):
+            raise teach(
+                ArgumentError,
+                "strict=True takes the steps of a while_loop one by one, and under vmap each example has its own number of them.",
+                do="put vmap inside of the derivative, or differentiate one example after the other.",
+            )
+        return self.expand
 
     def derived(self, key: Any, make: Any) -> Any:
         return derived_program(self.body, (key, self.constants, self.condition), make)

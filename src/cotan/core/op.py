@@ -62,9 +62,11 @@ class Op:
     update: Callable[..., Any] | None = None
     """``impl`` of an op that returns a changed copy of its first operand, changing that operand itself instead."""
     singular: Callable[..., Any] | None = None
-    """``singular(*primals)``: a mask, by NumPy, of where the derivative is not a fact but a convention, or infinite."""
+    """``singular(*primals)``: a mask, by NumPy, of where the derivative is not a fact but a convention, or infinite; or a tuple of masks,
+    one for the derivative in each operand."""
     chosen: Callable[..., Any] | None = None
-    """Of an op whose course depends on values: ``chosen(values of the operands)`` gives the function that it is for these."""
+    """Of an op whose course depends on values: ``chosen(values of the operands)`` gives the function that it is for these; None where the
+    user has stated its derivative, which is then not looked into."""
     family: ClassVar[str] = ""
 
     def __call__(self, *operands: Value) -> Any:

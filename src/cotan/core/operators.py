@@ -6,7 +6,9 @@ imported. That is the only way from the core up.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
+
+from .errors import ArgumentTypeError, TracerConversionError, teach
 
 __all__ = ["ArrayMethods", "install", "surface"]
 
@@ -46,7 +48,10 @@ class ArrayMethods:
     def __rmod__(self, other: Any) -> Any: return _surface.remainder(other, self)
     def __divmod__(self, other: Any) -> Any: return _surface.divmod(self, other)
     def __rdivmod__(self, other: Any) -> Any: return _surface.divmod(other, self)
-    def __pow__(self, other: Any) -> Any: return _surface.power(self, other)
+    def __pow__(self, other: Any, modulus: None = None) -> Any:
+        if modulus is not None:
+            raise teach(ArgumentTypeError, f"pow(x, n, m) is for Python's integers; x is {self!r}.", do="write x**n % m.")
+        return _surface.power(self, other)
     def __rpow__(self, other: Any) -> Any: return _surface.power(other, self)
     def __matmul__(self, other: Any) -> Any: return _surface.matmul(self, other)
     def __rmatmul__(self, other: Any) -> Any: return _surface.matmul(other, self)
@@ -129,6 +134,11 @@ class ArrayMethods:
     def argmax(self, axis: int | None = None) -> Any: return _surface.argmax(self, axis)
     def argmin(self, axis: int | None = None) -> Any: return _surface.argmin(self, axis)
     def argsort(self, axis: int = -1) -> Any: return _surface.argsort(self, axis)
+    def argpartition(self, kth: int, axis: int | None = -1) -> Any: return _surface.argpartition(self, kth, axis)
+    def searchsorted(self, v: Any, side: str = "left", sorter: Any = None) -> Any: return _surface.searchsorted(self, v, side, sorter)
+    def nonzero(self) -> Any: return _surface.nonzero(self)
+    def choose(self, choices: Any, out: None = None, mode: str = "raise") -> Any: return _surface.choose(self, choices, mode)
+    def compress(self, condition: Any, axis: int | None = None) -> Any: return _surface.compress(condition, self, axis)
     def cumsum(self, axis: int | None = None, dtype: Any = None) -> Any: return _surface.cumsum(self, axis, dtype)
     def cumprod(self, axis: int | None = None, dtype: Any = None) -> Any: return _surface.cumprod(self, axis, dtype)
     def clip(self, min: Any = None, max: Any = None) -> Any: return _surface.clip(self, min, max)
@@ -136,3 +146,19 @@ class ArrayMethods:
     def dot(self, other: Any) -> Any: return _surface.dot(self, other)
     def conj(self) -> Any: return _surface.conj(self)
     def conjugate(self) -> Any: return _surface.conj(self)
+
+    # what changes an ndarray in place
+    def sort(self, *_: Any, **__: Any) -> NoReturn: refuse_change(self, "sort()", "cotan.numpy.sort(x)")
+    def partition(self, *_: Any, **__: Any) -> NoReturn: refuse_change(self, "partition(k)", "cotan.numpy.partition(x, k)")
+    def fill(self, *_: Any) -> NoReturn: refuse_change(self, "fill(v)", "cotan.numpy.full_like(x, v)")
+    def put(self, *_: Any, **__: Any) -> NoReturn: refuse_change(self, "put(i, v)", "x.ravel().at[i].set(v).reshape(x.shape)")
+    def resize(self, *_: Any, **__: Any) -> NoReturn: refuse_change(self, "resize(shape)", "cotan.numpy.resize(x, shape)")
+
+
+def refuse_change(x: Any, call: str, instead: str) -> NoReturn:
+    """Raise: a method of ndarray that changes it in place is called on a traced array."""
+    raise teach(
+        TracerConversionError,
+        f"a traced array cannot be changed in place (x is {x!r}), as x.{call} does.",
+        do=f"write `x = {instead}`.",
+    )

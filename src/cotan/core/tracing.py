@@ -10,6 +10,7 @@ perturbations. When a transformation returns, its trace is closed; a tracer of a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar, Token
 from functools import lru_cache
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EVAL",
+    "LOCALLY_CONSTANT",
     "TYPE_READERS",
     "EvalTrace",
     "Trace",
@@ -179,6 +181,18 @@ class Tracer(ArrayMethods):
     def __complex__(self) -> complex:
         return complex(self.owner.concrete(self, "complex"))
 
+    def __floor__(self) -> int:
+        return math.floor(np.asarray(self.owner.concrete(self, "floor")).item())
+
+    def __ceil__(self) -> int:
+        return math.ceil(np.asarray(self.owner.concrete(self, "ceil")).item())
+
+    def __trunc__(self) -> int:
+        return math.trunc(np.asarray(self.owner.concrete(self, "trunc")).item())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.owner.concrete(self, "format"), spec) if spec else repr(self)
+
     def item(self, *index: int) -> Any:
         return self.owner.concrete(self[index] if index else self, "item").item()
 
@@ -276,6 +290,8 @@ def concrete_zero(x: Any) -> bool:
 
 
 # ---- the errors of this gate ----------------------------------------------------------------------------------------
+LOCALLY_CONSTANT = frozenset({"bool", "int", "index", "floor", "ceil", "trunc", "format"})
+"""Conversions of a number under differentiation by which nothing is lost."""
 CONVERSIONS = {
     "bool": (
         "its truth is asked for (by `if`, `while`, `and`, `or`, `not` or `assert`), but it has no value yet",
@@ -292,6 +308,17 @@ CONVERSIONS = {
     "float": (
         "float() of it is asked for, but it has no value yet",
         "leave out float(); a 0-d array takes part in arithmetic as it is; for math.sin write cotan.numpy.sin.",
+    ),
+    **{
+        name: (
+            f"math.{name}() of it is asked for, but it has no value yet",
+            f"call cotan.numpy.{name}(x), whose result is an array of floats; for a Python int make x a static argument.",
+        )
+        for name in ("floor", "ceil", "trunc")
+    },
+    "format": (
+        "it is to be printed as a number (f'{x:.2f}'), but it has no value yet",
+        "print its type with f'{x}', or return the value and print it outside.",
     ),
     "complex": ("complex() of it is asked for, but it has no value yet", "leave out complex(); write x.astype(complex) or x + 0j."),
     "item": ("its .item() is asked for, but it has no value yet", "leave out .item(); a 0-d array takes part in arithmetic as it is."),

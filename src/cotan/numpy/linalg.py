@@ -14,7 +14,7 @@ from ..ops import determinant, factorization, logic
 from ..ops import linalg as ops
 from .contraction import cross, matmul, outer, tensordot, vecdot
 from .creation import diagonal, trace
-from .elementwise import abs, conjugate, divide, multiply, power, square
+from .elementwise import abs, conjugate, divide, multiply, not_equal, power, square
 from .promotion import (
     Numbers,
     broadcast_shapes,
@@ -31,7 +31,8 @@ from .promotion import (
     strong,
     wrap,
 )
-from .reduction import max, min, safe_sqrt, sum
+from .reduction import any, max, min, safe_sqrt, sum
+from .selection import where
 from .shape import broadcast_to, matrix_transpose, moveaxis, reshape
 
 __all__ = [
@@ -252,7 +253,9 @@ def of_matrices(x: Any, ord: Any, axes: tuple[int, int], keepdims: bool) -> Any:
         sizes = sum(abs(x), summed, keepdims=True)
         y = (max if ord > 0 else min)(sizes, kept, keepdims=True)
     elif ord in (2, -2, "nuc"):
-        s = svdvals(moveaxis(x, axes, (-2, -1)))
+        # The least subgradient: 0 in the direction of a singular value that is 0, and at a matrix of zeros.
+        x = where(any(not_equal(x, 0), axes, keepdims=True), x, 0)
+        s = abs(svdvals(moveaxis(x, axes, (-2, -1))))
         y = sum(s, -1) if ord == "nuc" else s[..., 0] if ord == 2 else s[..., -1]
         shape = shape_of(x)
         return reshape(y, [1 if k in axes else n for k, n in enumerate(shape)]) if keepdims else y
@@ -265,7 +268,7 @@ def of_matrices(x: Any, ord: Any, axes: tuple[int, int], keepdims: bool) -> Any:
 def norm(x: Numbers, ord: Any = None, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Any:
     """The norm ``ord`` of vectors (one axis) or matrices (two); of the flat array for ord None and axis None.
 
-    The derivative of the 2-norm (and of the Frobenius norm) at 0 is 0.
+    The derivative of a norm at 0 is 0.
     """
     x = floating(x)
     shape = shape_of(x)

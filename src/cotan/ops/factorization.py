@@ -61,6 +61,10 @@ class Svd(MatrixOp):
         u, s, vh = np.linalg.svd(a, full_matrices=False)
         return u, s, vh
 
+    def singular(self, a: Any) -> Any:
+        s = np.linalg.svd(a, compute_uv=False)
+        return np.any(np.diff(s, axis=-1, append=0) == 0, axis=-1)
+
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any]:
         (a,), (da,) = primals, tangents
         u, s, vh = self(a)
@@ -115,6 +119,9 @@ class Eigh(MatrixOp):
     def impl(self, a: Any) -> tuple[Any, Any]:
         w, v = np.linalg.eigh(a)
         return w, v
+
+    def singular(self, a: Any) -> Any:
+        return np.any(np.diff(np.linalg.eigvalsh(a), axis=-1) == 0, axis=-1)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any]:
         (a,), (da,) = primals, tangents

@@ -246,6 +246,13 @@ class Scatter(Indexed):
             UFUNCS[self.kind].at(y, index, updates)
         return y
 
+    def singular(self, x: Any, updates: Any, *indices: Any) -> Any:
+        if self.kind not in ("min", "max"):
+            return np.False_
+        y = self.impl(x, updates, *indices)
+        from_x, from_u = np.equal(x, y).astype(int), np.equal(updates, Gather(self.reading).impl(y, *indices)).astype(int)
+        return Scatter("add", self.mode).impl(from_x, from_u, *indices) > 1
+
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
         x, updates, *indices = primals
         dx, du = tangents[:2]

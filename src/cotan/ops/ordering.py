@@ -124,6 +124,9 @@ class FloorDivide(Flat):
     numpy = like_python(np.floor_divide)
     domain = (Reals(-5, 5), Reals(0.5, 2.0))
 
+    def singular(self, x: Any, y: Any) -> Any:
+        return np.remainder(x, y) == 0
+
 
 @op
 class Copysign(Elementwise):
@@ -133,7 +136,7 @@ class Copysign(Elementwise):
     numpy = np.copysign
 
     def singular(self, x: Any, y: Any) -> Any:
-        return (x == 0) | (y == 0)
+        return x == 0, y == 0
 
     def derivative(self, k: int, y: Any, *operands: Any) -> Any | None:
         x, s = operands

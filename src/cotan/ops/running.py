@@ -156,6 +156,10 @@ class Cumlogsumexp(Running):
     library: ClassVar[str] = "cumlogsumexp"
     numpy, takes = np.logaddexp, "f"
 
+    def singular(self, x: Any) -> Any:
+        x, y = (np.moveaxis(v, self.axis, 0)[:: -1 if self.reverse else 1] for v in (x, self.impl(x)))
+        return np.isinf(x[1:]) & (x[1:] == y[:-1])
+
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
         (x,), (dx,) = primals, tangents
         y = self(x)

@@ -70,12 +70,20 @@ class Erfinv(Unary):
         return mul(constant_like(math.sqrt(math.pi) / 2, y), exp(mul(y, y)))
 
 
+def is_pole(x: Any) -> Any:
+    """Where the gamma function has its poles: 0, -1, -2, ..."""
+    return (x <= 0) & (x == np.floor(x))
+
+
 @op
 class Lgamma(Unary):
     """log |gamma(x)|; its derivative is the digamma function (DLMF 5.2.2)."""
 
     machine, takes, domain = "lgamma", "f", POSITIVE
     numpy = special_function("gammaln")
+
+    def singular(self, x: Any) -> Any:
+        return is_pole(x)
 
     def derivative(self, x: Any, y: Any) -> Any:
         return digamma(x)
@@ -88,6 +96,9 @@ class Digamma(Unary):
     machine, takes, domain = "digamma", "f", POSITIVE
     numpy = special_function("psi")
 
+    def singular(self, x: Any) -> Any:
+        return is_pole(x)
+
     def derivative(self, x: Any, y: Any) -> Any:
         return Polygamma(1)(x)
 
@@ -98,6 +109,9 @@ class Polygamma(Unary):
 
     order: int
     machine, takes, domain = "polygamma", "f", POSITIVE
+
+    def singular(self, x: Any) -> Any:
+        return is_pole(x)
 
     def impl(self, x: Any) -> Any:
         n = self.order
@@ -138,7 +152,7 @@ class Xlogy(Elementwise):
     numpy = special_function("xlogy")
 
     def singular(self, x: Any, y: Any) -> Any:
-        return y + 0 * x == 0
+        return y == 0, (y == 0) & (x != 0)
 
     def derivative(self, k: int, y: Any, *operands: Any) -> Any:
         x, z = operands
@@ -153,7 +167,7 @@ class Xlog1py(Elementwise):
     numpy = special_function("xlog1py")
 
     def singular(self, x: Any, y: Any) -> Any:
-        return y + 0 * x == -1
+        return y == -1, (y == -1) & (x != 0)
 
     def derivative(self, k: int, y: Any, *operands: Any) -> Any:
         x, z = operands

@@ -407,7 +407,8 @@ class Power(Elementwise):
     domain = (Reals(0.3, 3.0), Reals())
 
     def singular(self, x: Any, y: Any) -> Any:
-        return (x == 0) & ((y < 1) | (y != np.round(y)))
+        # In x: infinite, for 0 < y < 1 and y < 0; x^1.5 has a derivative from the one side that there is. In y: 0^y jumps at y = 0.
+        return (x == 0) & (np.real(y) < 1) & (y != 0), (x == 0) & (np.real(y) <= 0)
 
     def derivative(self, k: int, y: Any, *operands: Any) -> Any:
         x, n = (fill_shape(v, y) for v in operands)

@@ -154,7 +154,9 @@ class TreeFunction:
         self.flat = FlatFunction(lambda *xs: tree.leaves(f(*tree.unflatten(self.spec, xs))), self.leaves)
 
     def tangent_trees(self, direction: Vector) -> Any:
-        return tree.unflatten(self.spec, real_as_complex(direction, self.leaves))
+        # What has no derivative stays as it is: its tangent is zero.
+        leaves = [x if x.dtype.kind in "fc" else np.zeros_like(x) for x in real_as_complex(direction, self.leaves)]
+        return tree.unflatten(self.spec, leaves)
 
     def cotangent_tree(self, bar: Vector) -> Any:
         # The pairing is Re(sum(y_bar * y')): for the real pair (a, b) of a complex output, y_bar = a - ib.

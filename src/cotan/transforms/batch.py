@@ -13,7 +13,18 @@ from typing import Any
 from ..core.op import Op
 from ..core.program import Program, evaluate
 from ..core.staging import stage_flat
-from ..core.tracing import Trace, Tracer, concrete_zero, current_trace, refuse_conversion, reset_trace, running, set_trace, type_of
+from ..core.tracing import (
+    LOCALLY_CONSTANT,
+    Trace,
+    Tracer,
+    concrete_zero,
+    current_trace,
+    refuse_conversion,
+    reset_trace,
+    running,
+    set_trace,
+    type_of,
+)
 from ..core.types import ArrayType
 from ..ops.families import spread
 
@@ -38,7 +49,7 @@ class BatchTrace(Trace):
     def concrete(self, tracer: Tracer, conversion: str) -> Any:
         why = (
             f"under vmap it stands for {self.size} values at once"
-            if conversion in ("bool", "int", "index")
+            if conversion in LOCALLY_CONSTANT
             else "under vmap it stands for many values at once"
         )
         refuse_conversion(tracer, conversion, why)

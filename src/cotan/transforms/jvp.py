@@ -11,6 +11,7 @@ from typing import Any
 
 from ..core.op import Op
 from ..core.tracing import (
+    LOCALLY_CONSTANT,
     Trace,
     Tracer,
     concrete_zero,
@@ -45,7 +46,7 @@ class JVPTrace(Trace):
         value = tracer.payload[0]
         if type(value) is Tracer:
             return value.owner.concrete(value, conversion)
-        if conversion not in ("bool", "int", "index"):  # these are locally constant: nothing is lost
+        if conversion not in LOCALLY_CONSTANT:
             refuse_lost_derivative(tracer, conversion)
         COUNTER[0] += 1
         return value

@@ -1,12 +1,15 @@
 """Strict differentiation: where a derivative is a convention, not a fact, an error is raised instead.
 
 An op says where by its method ``singular(*primals)``, a mask. The traces here ask it, on the values behind the primals, before each op
-is differentiated; ops that hold programs are written out, so that the ops inside are asked too.
+is differentiated; ops that hold programs are written out, so that the ops inside are asked too. A custom rule is the user's statement of
+what the derivative is, and is taken as it stands.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
+from itertools import compress
 from typing import Any, NoReturn
 
 import numpy as np
@@ -37,24 +40,25 @@ def value_of(x: Any, op: Op) -> Any:
     return x
 
 
-def check(op: Op, primals: Sequence[Any]) -> None:
-    """Refuse an op at a point where its derivative is a convention."""
+def check(op: Op, primals: Sequence[Any], active: Sequence[bool]) -> None:
+    """Refuse an op at a point where its derivative in an active operand is a convention."""
     if op.singular is None:
         return
     with np.errstate(all="ignore"):
-        mask = mask_of(op, [value_of(x, op) for x in primals], [type_of(x).ndim for x in primals])
+        mask = mask_of(op, [value_of(x, op) for x in primals], [type_of(x).ndim for x in primals], active)
     if mask.any():
         refuse(op, primals, mask)
 
 
-def mask_of(op: Op, values: Sequence[Any], ndims: Sequence[int]) -> np.ndarray[Any, Any]:
+def mask_of(op: Op, values: Sequence[Any], ndims: Sequence[int], active: Sequence[bool]) -> np.ndarray[Any, Any]:
     """Where ``op`` is singular; values with more axes than ``ndims`` have batch axes in front, and are looked at one by one."""
     assert op.singular is not None
     size = max((len(v) for v, ndim in zip(values, ndims, strict=True) if np.ndim(v) > ndim), default=None)
     if size is None:
-        return np.asarray(op.singular(*values))
+        found = op.singular(*values)
+        return np.asarray(reduce(np.logical_or, compress(found, active)) if isinstance(found, tuple) else found)
     rows = [[v[k] if np.ndim(v) > ndim else v for v, ndim in zip(values, ndims, strict=True)] for k in range(size)]
-    return np.asarray([mask_of(op, row, ndims) for row in rows])
+    return np.asarray([mask_of(op, row, ndims, active) for row in rows])
 
 
 def refuse(op: Op, primals: Sequence[Any], mask: np.ndarray[Any, Any]) -> NoReturn:
@@ -77,12 +81,13 @@ class Strict(JVPTrace):
 
     def differentiate(self, op: Op, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         if op.holds_programs and op.expand is not None:
-            with running(self):
-                chosen = op.chosen([value_of(x, op) for x in primals]) if op.chosen is not None else op.expand
-                outs = chosen(*[self.join(x, t) for x, t in zip(primals, tangents, strict=True)])
-            pairs = [self.split(y) for y in outs]
-            return [y for y, _ in pairs], [t for _, t in pairs]
-        check(op, primals)
+            chosen = op.chosen([value_of(x, op) for x in primals]) if op.chosen is not None else op.expand
+            if chosen is not None:
+                with running(self):
+                    outs = chosen(*[self.join(x, t) for x, t in zip(primals, tangents, strict=True)])
+                pairs = [self.split(y) for y in outs]
+                return [y for y, _ in pairs], [t for _, t in pairs]
+        check(op, primals, [t is not None for t in tangents])
         return super().differentiate(op, primals, tangents)
 
 

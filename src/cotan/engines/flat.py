@@ -1,0 +1,106 @@
+"""Running a flat list of steps: what the engines share.
+
+Variables are resolved to slots once, so that running is a loop over tuples; a slot is emptied after its last use, so that an intermediate
+array lives no longer than it is needed. A step that returns a changed copy of an operand (`Op.update`) changes the operand itself where
+nobody else has it, which its reference count tells: a loop that fills an array, or adds up the cotangent of one, copies it once and not
+at each step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from sys import getrefcount
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..core.program import Literal, Program, Var
+
+__all__ = ["Step", "flat_runner"]
+
+
+class Step(NamedTuple):
+    """``run(*inputs)`` gives the outputs, a sequence if ``multiple``; ``update`` is `Op.update`, or None."""
+
+    run: Callable[..., Any]
+    update: Callable[..., Any] | None
+    multiple: bool
+    inputs: Sequence[Var | Literal]
+    outputs: Sequence[Var]
+
+
+def flat_runner(program: Program, steps: Sequence[Step]) -> Callable[[list[Any]], list[Any]]:
+    """A function of the flat arguments that runs ``steps``, which compute ``program``. It takes over the list that it is given."""
+    variables = [*program.inputs, *(v for step in steps for v in step.outputs)]
+    slots: dict[Any, int] = {v: k for k, v in enumerate(variables)}
+    literals: list[Any] = []
+
+    def slot(v: Var | Literal) -> int:
+        if isinstance(v, Var):
+            return slots[v]
+        literals.append(v.value)
+        return len(variables) + len(literals) - 1
+
+    rows = [(tuple(map(slot, step.inputs)), tuple(map(slot, step.outputs))) for step in steps]
+    outputs = tuple(map(slot, program.outputs))
+    dying = last_uses(rows, keep={*outputs, *range(len(variables), len(variables) + len(literals))})
+    unused = set(range(len(program.inputs))) - {k for ins, _ in rows for k in ins} - set(outputs)
+    code = [
+        (step.run, step.update if may_update(step, ins, dead) else None, step.multiple, ins, outs, dead)
+        for step, (ins, outs), dead in zip(steps, rows, dying, strict=True)
+    ]
+    # The function must not hold the Program: it is the value of a table whose weak key the Program is.
+    name, count, rest = program.name, len(program.inputs), [None] * (len(variables) - len(program.inputs)) + literals
+
+    def execute(values: list[Any]) -> list[Any]:
+        if len(values) != count:
+            raise TypeError(f"{name} takes {count} arguments, not {len(values)}")
+        values += rest
+        for k in unused:
+            values[k] = None
+        for run, update, multiple, ins, outs, dead in code:
+            if update is not None:
+                x = values[ins[0]]
+                values[ins[0]] = None
+                if type(x) is np.ndarray and getrefcount(x) == UNSHARED and x.base is None and x.flags.writeable:
+                    result = update(x, *[values[k] for k in ins[1:]])
+                else:
+                    result = run(x, *[values[k] for k in ins[1:]])
+                x = None
+            else:
+                result = run(*[values[k] for k in ins])
+            if multiple:
+                for k, y in zip(outs, result, strict=True):
+                    values[k] = y
+            else:
+                values[outs[0]] = result
+            result = None
+            for k in dead:
+                values[k] = None
+        return [values[k] for k in outputs]
+
+    return execute
+
+
+def unshared_count() -> int:
+    """What `getrefcount` says of an array that one local variable holds and nothing else."""
+    x = np.empty(1)
+    return getrefcount(x)
+
+
+UNSHARED = unshared_count()
+
+
+def may_update(step: Step, ins: tuple[int, ...], dead: tuple[int, ...]) -> bool:
+    """Whether a step may change its first operand in place if nobody else has it: this is the operand's last use."""
+    return step.update is not None and ins[0] in dead and ins[0] not in ins[1:]
+
+
+def last_uses(rows: Sequence[tuple[tuple[int, ...], tuple[int, ...]]], keep: set[int]) -> list[tuple[int, ...]]:
+    """For each row, the slots that no later row reads and that are not to be kept."""
+    last = {k: number for number, (ins, outs) in enumerate(rows) for k in (*ins, *outs)}
+    dying: list[list[int]] = [[] for _ in rows]
+    for k, number in last.items():
+        if k not in keep:
+            dying[number].append(k)
+    return [tuple(slots) for slots in dying]

@@ -1,0 +1,1 @@
+"""The native engine: Programs as machine code, through LLVM. Nothing here is imported before it is asked for."""

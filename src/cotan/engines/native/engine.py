@@ -1,0 +1,71 @@
+"""Running Programs: kernels as machine code, and everything else by NumPy.
+
+The interface is that of `engines.numpy`: a function that takes over the flat list of its arguments.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from ...core.program import Program
+from ..flat import Step, flat_runner
+from .kernels import Kernel, group, module_of
+from .machine import machine
+from .simplify import simplified
+
+__all__ = ["compile_program", "compiled"]
+
+_compiled: WeakKeyDictionary[Program, Callable[[list[Any]], list[Any]]] = WeakKeyDictionary()
+
+
+def compiled(program: Program) -> Callable[[list[Any]], list[Any]]:
+    """`compile_program`, done once for each Program."""
+    run = _compiled.get(program)
+    if run is None:
+        run = _compiled[program] = compile_program(program)
+    return run
+
+
+def compile_program(program: Program) -> Callable[[list[Any]], list[Any]]:
+    """A function of the flat arguments that runs ``program``. It takes over the list that it is given."""
+    program = simplified(program)
+    plan = group(program)
+    kernels = [step for step in plan if isinstance(step, Kernel)]
+    addresses: dict[str, int] = {}
+    names: list[str] = []
+    if kernels:
+        text, names = module_of(kernels)
+        addresses = machine().compile(text, names)
+    code = iter(names)
+    steps = [
+        Step(launcher(step, addresses[next(code)]), None, True, step.inputs, step.outputs)
+        if isinstance(step, Kernel)
+        else Step(step.op.impl, step.op.update, step.op.multiple, step.inputs, step.outputs)
+        for step in plan
+    ]
+    return flat_runner(program, steps)
+
+
+def launcher(kernel: Kernel, address: int) -> Callable[..., list[Any]]:
+    """Calls the code of a kernel on arrays, and gives its results as new arrays."""
+    native = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * (len(kernel.inputs) + len(kernel.outputs)))(address)
+    wanted = [v.type.dtype for v in kernel.inputs]
+    made = [(v.type.shape, v.type.dtype) for v in kernel.outputs]
+    scalars = [not shape for shape, _ in made]
+    any_scalar = any(scalars)
+
+    def run(*operands: Any) -> list[Any]:
+        arrays = [
+            x if type(x) is np.ndarray and x.dtype is dtype and x.flags.c_contiguous and x.flags.aligned else np.ascontiguousarray(x, dtype)
+            for x, dtype in zip(operands, wanted, strict=True)
+        ]
+        results: list[Any] = [np.empty(shape, dtype) for shape, dtype in made]
+        native(*map(id, arrays), *map(id, results))
+        return [y[()] if scalar else y for y, scalar in zip(results, scalars, strict=True)] if any_scalar else results
+
+    return run

@@ -1,0 +1,92 @@
+"""LLVM on this machine: a module's text in, the addresses of its functions out.
+
+Scalar calls of mathematical functions become calls of glibc's vector variants (libmvec) where these are there: LLVM's loop vectoriser maps
+them by the attribute ``vector-function-abi-variant``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from typing import Any
+
+import llvmlite.binding as llvm
+
+__all__ = ["VECTOR_FUNCTIONS", "Machine", "Variant", "machine"]
+
+ONE_ARGUMENT = (
+    *("acos", "acosh", "asin", "asinh", "atan", "atanh", "cbrt", "cos", "cosh", "erf", "erfc", "exp"),
+    *("exp2", "expm1", "log", "log10", "log1p", "log2", "sin", "sinh", "tan", "tanh"),
+)
+VECTOR_FUNCTIONS = dict.fromkeys(ONE_ARGUMENT, 1) | dict.fromkeys(("atan2", "hypot", "pow"), 2)
+"""The functions of libmvec, and how many arguments they take."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A vector variant of a function: its symbol, its number of lanes, and the attribute that leads to it."""
+
+    symbol: str
+    lanes: int
+    attribute: str
+
+
+class Machine:
+    """The host: compiles modules and keeps the code for the life of the process."""
+
+    def __init__(self) -> None:
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
+        self.features = llvm.get_host_cpu_features()
+        self.cpu = llvm.get_host_cpu_name()
+        self.kept: list[Any] = []
+        for library in ("libm.so.6", "libmvec.so.1"):
+            try:
+                llvm.load_library_permanently(library)
+            except RuntimeError:
+                continue
+
+    @property
+    def width(self) -> int:
+        """The bits of a vector register that code is made for."""
+        return 512 if self.features.get("avx512f") else 256 if self.features.get("avx2") else 128
+
+    @cache  # noqa: B019 - there is one machine
+    def variant(self, name: str, bits: int) -> Variant | None:
+        """The widest vector variant of a libm function for numbers of so many bits."""
+        if name not in VECTOR_FUNCTIONS:
+            return None
+        letter = {512: "e", 256: "d", 128: "b"}[self.width]
+        lanes, scalar = self.width // bits, name if bits == 64 else f"{name}f"
+        arguments = "v" * VECTOR_FUNCTIONS[name]
+        symbol = f"_ZGV{letter}N{lanes}{arguments}_{scalar}"
+        if not llvm.address_of_symbol(symbol):
+            return None
+        return Variant(symbol, lanes, f"_ZGV_LLVM_N{lanes}{arguments}_{scalar}({symbol})")
+
+    def compile(self, text: str, names: list[str]) -> dict[str, int]:
+        """The addresses of the functions ``names`` of the module ``text``, optimised for this host.
+
+        The target machine is made anew: the execution engine takes it over.
+        """
+        target = llvm.Target.from_default_triple().create_target_machine(cpu=self.cpu, features=self.features.flatten(), opt=3)
+        module = llvm.parse_assembly(text)
+        module.verify()
+        options = llvm.create_pipeline_tuning_options(speed_level=3)
+        options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = True
+        builder = llvm.create_pass_builder(target, options)
+        builder.getModulePassManager().run(module, builder)
+        engine = llvm.create_mcjit_compiler(module, target)
+        engine.finalize_object()
+        self.kept.append((engine, target))
+        return {name: engine.get_function_address(name) for name in names}
+
+    def has_symbol(self, name: str) -> bool:
+        """Whether the process has this function; a module that needs one it has not must never be linked."""
+        return bool(llvm.address_of_symbol(name))
+
+
+@lru_cache(maxsize=1)
+def machine() -> Machine:
+    """The machine, set up when it is first asked for."""
+    return Machine()

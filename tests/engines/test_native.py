@@ -1,0 +1,240 @@
+"""The native engine computes what NumPy computes: every op that it has instructions for, on examples and hard numbers; and programs."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given
+
+import cotan
+import cotan.numpy as cnp
+from cotan.core.program import Equation, Program, Var
+from cotan.core.tracing import type_of
+from cotan.core.types import array_type
+from cotan.engines import numpy as numpy_engine
+from cotan.engines.native import engine
+from cotan.engines.native.kernels import Kernel, fusable, group
+from cotan.engines.native.simplify import simplified
+from cotan.errors import ArgumentError, CotanError
+
+from ..conformance.cases import ALL_CASES, DTYPES, in_dtypes, label
+from ..laws.programs import random_programs
+
+INF, NAN = np.inf, np.nan
+HARD = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.5, 1e-310, 5e-324, 1e300, -1e300, 1e-5, 20.0, -20.0, 710.0, -745.2, 1e6, INF, -INF, NAN]
+# How far a function of libmvec may be from NumPy's, in units of the last place (libmvec states 4, and NumPy's own are not exact either).
+ULPS = 6
+
+
+def program_of(op, operands):
+    """The Program of one op on arrays."""
+    types = [array_type(type_of(x).shape, type_of(x).dtype) for x in operands]
+    inputs = [Var(t) for t in types]
+    output = Var(op.type_rule(*types))
+    return Program(inputs, [Equation(op, inputs, [output], None)], [output])
+
+
+def native_cases(cases):
+    seen = []
+    for case in cases:
+        try:
+            program = program_of(case.op, case.operands) if not case.op.multiple else None
+        except CotanError:  # no such dtype
+            continue
+        if program is not None and fusable(program.equations[0]):
+            seen.append(case)
+    return seen
+
+
+CASES = native_cases([*ALL_CASES, *in_dtypes(ALL_CASES, DTYPES)])
+
+
+def agree(found, expected, ulps=ULPS):
+    found, expected = np.asarray(found), np.asarray(expected)
+    assert found.dtype == expected.dtype
+    assert found.shape == expected.shape
+    if expected.dtype.kind != "f":
+        np.testing.assert_array_equal(found, expected)
+        return
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(expected))
+    np.testing.assert_array_equal(np.isinf(found), np.isinf(expected))
+    fine = np.isfinite(expected)
+    tiny = np.finfo(expected.dtype).tiny
+    error = np.abs(found[fine].astype(np.float64) - expected[fine]) / np.maximum(np.spacing(np.abs(expected[fine])), tiny)
+    assert error.max(initial=0) <= ulps, (error.max(), found, expected)
+
+
+def test_most_elementwise_ops_have_instructions():
+    names = {case.op.name for case in CASES}
+    assert len(names) >= 50
+    assert {"add", "mul", "scale", "sin", "exp", "tanh", "power", "select_n", "maximum", "less", "convert_element_type"} <= names
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=label(case)) for case in CASES])
+def test_an_op_is_what_it_is_in_numpy(case):
+    operands = [np.asarray(x) for x in case.operands]
+    program = program_of(case.op, operands)
+    (step,) = group(program)
+    assert isinstance(step, Kernel) or case.op.name == "broadcast_in_dim", "a broadcast alone is a view"
+    with np.errstate(all="ignore"):
+        agree(engine.compile_program(program)(list(operands))[0], case.op.impl(*operands))
+
+
+ELEMENTWISE = {
+    case.op.name: case.op for case in CASES if all(np.asarray(x).dtype == np.float64 for x in case.operands) and hasattr(case.op, "arity")
+}
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_hard_numbers(name, dtype):
+    op = ELEMENTWISE[name]
+    if dtype is np.float32 and "f" not in getattr(op, "takes", "f"):
+        pytest.skip("of float64 alone")
+    with np.errstate(all="ignore"):
+        numbers = np.array(HARD, np.float64).astype(dtype)
+        many = np.resize(numbers, 37)  # a vector loop and what is left over
+        grids = [many] if op.arity == 1 else [a.ravel() for a in np.meshgrid(*[numbers] * op.arity)] if op.arity == 2 else None
+        if grids is None:
+            pytest.skip("three operands")
+        program = program_of(op, grids)
+        found, expected = engine.compile_program(program)(list(grids))[0], op.impl(*grids)
+        if name in ("power", "hypot", "arctan2") and dtype is np.float32:
+            agree(found, expected, 16)
+        else:
+            agree(found, expected)
+
+
+def test_denormals_signs_and_zeros_are_kept():
+    x = np.array([5e-324, -0.0, 0.0, -5e-324])
+    for f in (lambda x: x * 1.0, lambda x: -x, cnp.abs, cnp.floor, lambda x: cnp.sign(x) * 1.0, lambda x: cnp.copysign(1.0, x)):
+        found, expected = cotan.jit(f, engine="native")(x), np.asarray(f(x))
+        np.testing.assert_array_equal(np.signbit(found), np.signbit(expected))
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (1,), (3, 0), (7,), (1025,), (3, 5), (4, 1, 6)])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64, np.int8, np.uint32, bool])
+def test_shapes_and_dtypes(shape, dtype):
+    x = (np.random.default_rng(0).uniform(-3, 3, shape) * 10).astype(dtype)
+
+    def f(x):
+        y = cnp.where(x > 1, x + x, x)
+        return y, cnp.equal(x, y), cnp.sum(y.astype(float) * 0.5), cnp.broadcast_to(x, (2, *x.shape)).astype(float) * 2.0
+
+    for found, expected in zip(cotan.jit(f, engine="native")(x), f(x), strict=True):
+        np.testing.assert_allclose(np.asarray(found), np.asarray(expected), rtol=1e-14)
+        assert found.dtype == np.asarray(expected).dtype
+        assert np.shape(found) == np.shape(expected)
+
+
+def test_any_memory_layout():
+    base = np.random.default_rng(1).normal(size=(6, 8))
+    f = cotan.jit(lambda x: cnp.sin(x) * 2.0 + x, engine="native")
+    unaligned = np.frombuffer(b"\0" + base.tobytes(), np.uint8)[1:].view(np.float64).reshape(base.shape)
+    assert not unaligned.flags.aligned
+    for x in (
+        base,
+        base.T,
+        base[::2],
+        base[:, ::-1],
+        base.astype(">f8"),
+        np.asfortranarray(base),
+        np.broadcast_to(base[0], (6, 8)),
+        unaligned,
+    ):
+        np.testing.assert_allclose(f(x), np.sin(x) * 2.0 + x, rtol=1e-14)
+    read_only = base.copy()
+    read_only.flags.writeable = False
+    np.testing.assert_allclose(f(read_only), np.sin(base) * 2.0 + base, rtol=1e-14)
+    structured = np.zeros(5, [("a", np.int8), ("x", np.float64)])
+    structured["x"] = np.arange(5)
+    np.testing.assert_allclose(f(structured["x"]), np.sin(np.arange(5.0)) * 2.0 + np.arange(5.0), rtol=1e-14)
+
+
+def test_arguments_are_not_changed_and_results_are_new():
+    x = np.ones(10)
+    f = cotan.jit(lambda x: (x, x * 1.0, x + 0.0), engine="native")
+    a, b, c = f(x)
+    for y in (a, b, c):
+        y[0] = 7.0
+    assert (x == 1).all()
+
+
+def test_long_sums_are_accurate():
+    x = np.random.default_rng(2).uniform(0, 1, 1_000_003).astype(np.float32)
+    found = cotan.jit(cnp.sum, engine="native")(x * 1)
+    f = cotan.jit(lambda x: cnp.sum(x * 1.0), engine="native")
+    exact = x.astype(np.float64).sum()
+    assert abs(float(f(x)) - exact) <= 1e-6 * exact
+    assert abs(float(found) - exact) <= 1e-6 * exact
+
+
+@given(random_programs())
+def test_programs_agree_with_the_numpy_engine(program):
+    f, inputs = program.on(cnp), program.inputs()
+    for g in (f, lambda *x: cotan.jvp(f, x, x), lambda *x: cotan.vjp(f, *x)[1](cnp.ones_like(f(*x)))):
+        staged = cotan.stage(g)(*inputs)
+        arguments = [*staged.constants, *inputs]
+        for a, b in zip(engine.compile_program(staged)(list(arguments)), numpy_engine.run(staged, arguments), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12)
+
+
+def test_equal_equations_are_computed_once_and_calls_are_written_out():
+    inner = cotan.jit(lambda x: cnp.sin(x) + cnp.exp(x))
+    program = simplified(cotan.stage(lambda x: inner(x) * inner(x) + cnp.sin(x))(np.ones(3)))
+    names = [e.op.name for e in program.equations]
+    assert names.count("sin") == names.count("exp") == 1
+    assert "call" not in names
+
+
+def test_what_checkpoint_computes_again_is_not_merged():
+    f = cotan.checkpoint(lambda x: cnp.sum(cnp.sin(cnp.exp(x))))
+    program = simplified(cotan.stage(cotan.value_and_grad(f))(np.ones(3)))
+    assert "again" in [e.op.name for e in program.equations]
+
+
+def test_a_gradient_is_one_loop():
+    f = lambda x: cnp.sum(cnp.sin(x) * cnp.exp(-(x**2)) + cnp.tanh(x))  # noqa: E731
+    plan = group(simplified(cotan.stage(cotan.value_and_grad(f))(np.ones(1000))))
+    assert len([step for step in plan if isinstance(step, Kernel) and step.shape == (1000,)]) == 1
+
+
+def test_a_long_program_is_cut_in_pieces():
+    def f(x):
+        for k in range(1500):
+            x = cnp.sin(x) * 0.5 + k
+        return x
+
+    x = np.linspace(0, 1, 5)
+    np.testing.assert_allclose(cotan.jit(f, engine="native")(x), f(x), rtol=1e-12)
+
+
+def test_many_threads_at_once():
+    f = cotan.jit(lambda x: cnp.sum(cnp.sin(x) * x), engine="native")
+    xs = [np.full(20_000, float(k)) for k in range(8)]
+    expected = [float(np.sum(np.sin(x) * x)) for x in xs]
+    wrong = []
+
+    def work(x, y):
+        wrong.extend(y for _ in range(50) if not np.isclose(float(f(x)), y, rtol=1e-12))
+
+    threads = [threading.Thread(target=work, args=pair) for pair in zip(xs, expected, strict=True)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not wrong
+
+
+def test_the_choice_of_an_engine(monkeypatch):
+    with pytest.raises(ArgumentError, match="engine"):
+        cotan.jit(lambda x: x, engine="fast")
+    monkeypatch.setenv("COTAN_ENGINE", "native")
+    np.testing.assert_allclose(cotan.jit(lambda x: cnp.sin(x) * 2)(np.ones(3)), np.sin(1.0) * 2)
+    monkeypatch.setenv("COTAN_ENGINE", "none")
+    with pytest.raises(ArgumentError, match="engine"):
+        cotan.jit(lambda x: x)(1.0)
+    np.testing.assert_allclose(cotan.jit(lambda x: cnp.sin(x) * 2, engine="numpy")(np.ones(3)), np.sin(1.0) * 2)
