@@ -238,3 +238,50 @@ def test_the_choice_of_an_engine(monkeypatch):
     with pytest.raises(ArgumentError, match="engine"):
         cotan.jit(lambda x: x)(1.0)
     np.testing.assert_allclose(cotan.jit(lambda x: cnp.sin(x) * 2, engine="numpy")(np.ones(3)), np.sin(1.0) * 2)
+
+
+# ---- reductions over the last axes ---------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("shape", [(7,), (1,), (3, 5), (2, 3, 4), (4, 3000), (2, 2048), (5, 1), (1, 6), (3, 0), (0, 3)])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_reductions_join_the_loop_of_their_operand(shape, dtype):
+    x = np.random.default_rng(3).normal(size=shape).astype(dtype)
+    for first in range(len(shape)):
+        axes = tuple(range(first, len(shape)))
+
+        def f(x, axes=axes):
+            y = cnp.sin(x) * x.dtype.type(2)
+            wide = y + cnp.sum(x, axis=-1, keepdims=True) * x.dtype.type(0.1)  # a broadcast: axis by axis
+            found = [cnp.sum(y, axis=axes), cnp.sum(y * y, axis=axes), y, cnp.sum(wide, axis=axes)]
+            return [*found, cnp.max(y, axis=axes), cnp.min(y, axis=axes), cnp.max(wide, axis=axes)] if x.size else found
+
+        staged = cotan.stage(f)(x)
+        plan = group(simplified(staged))
+        assert [step for step in plan if isinstance(step, Kernel) and step.reductions]
+        for a, b in zip(
+            engine.compile_program(staged)([*staged.constants, x]), numpy_engine.run(staged, [*staged.constants, x]), strict=True
+        ):
+            np.testing.assert_allclose(a, b, rtol=2e-5 if dtype is np.float32 else 1e-12, atol=2e-4 if dtype is np.float32 else 1e-12)
+            assert np.asarray(a).dtype == np.asarray(b).dtype
+            assert np.shape(a) == np.shape(b)
+
+
+def test_extrema_of_nan_and_infinity():
+    x = np.array([[1.0, NAN, 2.0], [INF, 1.0, -INF], [-INF, -INF, -INF]])
+    for f in (lambda x: cnp.max(x * 1.0, axis=1), lambda x: cnp.min(x * 1.0, axis=1), lambda x: cnp.sum(x * 1.0, axis=1)):
+        with np.errstate(invalid="ignore"):
+            np.testing.assert_array_equal(cotan.jit(f, engine="native")(x), f(x))
+
+
+@pytest.mark.parametrize("name", ["softmax", "layernorm", "logsumexp"])
+def test_rows(name):
+    def normalized(x):
+        centred = x - cnp.mean(x, axis=1, keepdims=True)
+        return cnp.sum((centred / cnp.sqrt(cnp.mean(centred**2, axis=1, keepdims=True) + 1e-5)) ** 3)
+
+    f = {
+        "softmax": lambda x: cnp.sum(cotan.special.softmax(x, axis=1) ** 2),
+        "layernorm": normalized,
+        "logsumexp": lambda x: cnp.sum(cotan.special.logsumexp(x, axis=1)),
+    }[name]
+    x = np.random.default_rng(4).normal(size=(33, 70))
+    np.testing.assert_allclose(cotan.jit(cotan.grad(f), engine="native")(x), cotan.grad(f)(x), rtol=1e-9, atol=1e-12)

@@ -15,8 +15,8 @@ import numpy as np
 from ..core.errors import MissingRuleError, teach
 from ..core.op import Op, op
 from .arithmetic import constant_like, div, mul, neg, one_like, sub
-from .families import Elementwise, Reals, Unary, add, default_rng, fill_shape
-from .logic import bitwise_and, equal, select
+from .families import Elementwise, Reals, Unary, add, default_rng, fill_shape, scale
+from .logic import equal, select
 from .ordering import sign
 from .routines import special, special_function
 from .transcendental import exp, log, log1p
@@ -175,10 +175,10 @@ class Xlog1py(Elementwise):
 
 
 def quotient(x: Any, z: Any, y: Any) -> Any:
-    """The quotient x / z, 0 where both are zero; in the shape of ``y``."""
+    """The quotient x / z, 0 where both are zero; in the shape of ``y``. Its derivative in x is 1 / z, also where that is infinite."""
     x, z = fill_shape(x, y), fill_shape(z, y)
-    both = bitwise_and(equal(x, constant_like(0, x)), equal(z, constant_like(0, z)))
-    return div(x, select(both, one_like(z), z))
+    none = equal(z, constant_like(0, z))
+    return select(none, scale(div(one_like(z), z), x), div(x, select(none, one_like(z), z)))
 
 
 @op

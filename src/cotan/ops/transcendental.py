@@ -14,7 +14,7 @@ import numpy as np
 from ..core.op import op
 from .arithmetic import constant_like, div, like_python, mul, neg, one_like, sub, zero_like
 from .families import Elementwise, Reals, Unary, add, fill_shape, scale
-from .logic import bitwise_and, equal, isinf, select
+from .logic import bitwise_and, bitwise_or, equal, isinf, select
 from .routines import special_function
 
 __all__ = [
@@ -421,7 +421,7 @@ class Power(Elementwise):
 
 @op
 class Arctan2(Elementwise):
-    """The angle of the point (x, y), operands in the order y, x: d = (x dy - y dx) / (x^2 + y^2); zero at the origin."""
+    """The angle of the point (x, y), operands in the order y, x: d = (x dy - y dx) / (x^2 + y^2); zero at the origin and at infinity."""
 
     arity, takes, machine = 2, "f", "atan2"
     numpy = np.arctan2
@@ -432,8 +432,9 @@ class Arctan2(Elementwise):
 
     def derivative(self, k: int, y: Any, *operands: Any) -> Any:
         r = hypot(*operands)  # x / r / r: r^2 may overflow, or vanish, where the derivative does not
-        d = div(unless_zero(r, operands[1 - k], zero_like(r)), unless_zero(r, r, one_like(r)))
-        d = div(d, unless_zero(r, r, one_like(r)))
+        none = bitwise_or(equal(r, zero_like(r)), isinf(r))
+        safe = select(none, one_like(r), r)
+        d = div(div(select(none, zero_like(r), fill_shape(operands[1 - k], r)), safe), safe)
         return d if k == 0 else neg(d)
 
 

@@ -18,7 +18,7 @@ from .machine import VECTOR_FUNCTIONS, Variant, machine
 
 __all__ = ["Index", "LlvmEmitter", "NativeModule", "NoInstructionError", "Scalar", "memory_type", "register_type"]
 
-I64, POINTER, BIT, BYTE = ir.IntType(64), ir.PointerType(), ir.IntType(1), ir.IntType(8)
+I64, I32, POINTER, BIT, BYTE = ir.IntType(64), ir.IntType(32), ir.PointerType(), ir.IntType(1), ir.IntType(8)
 
 
 class NativeModule(ir.Module):

@@ -20,6 +20,7 @@ from .simplify import simplified
 
 __all__ = ["compile_program", "compiled"]
 
+LAYOUT = ("C_CONTIGUOUS", "ALIGNED")
 _compiled: WeakKeyDictionary[Program, Callable[[list[Any]], list[Any]]] = WeakKeyDictionary()
 
 
@@ -52,20 +53,25 @@ def compile_program(program: Program) -> Callable[[list[Any]], list[Any]]:
 
 
 def launcher(kernel: Kernel, address: int) -> Callable[..., list[Any]]:
-    """Calls the code of a kernel on arrays, and gives its results as new arrays."""
-    native = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * (len(kernel.inputs) + len(kernel.outputs)))(address)
+    """Calls the code of a kernel on arrays, and gives its results as new arrays. Other threads run meanwhile."""
+    native = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.py_object] * (len(kernel.inputs) + len(kernel.outputs)))(address)
     wanted = [v.type.dtype for v in kernel.inputs]
     made = [(v.type.shape, v.type.dtype) for v in kernel.outputs]
     scalars = [not shape for shape, _ in made]
     any_scalar = any(scalars)
+    empty, ndarray = np.empty, np.ndarray
 
     def run(*operands: Any) -> list[Any]:
-        arrays = [
-            x if type(x) is np.ndarray and x.dtype is dtype and x.flags.c_contiguous and x.flags.aligned else np.ascontiguousarray(x, dtype)
-            for x, dtype in zip(operands, wanted, strict=True)
-        ]
-        results: list[Any] = [np.empty(shape, dtype) for shape, dtype in made]
-        native(*map(id, arrays), *map(id, results))
+        results: list[Any] = [empty(shape, dtype) for shape, dtype in made]
+        for x in operands:
+            if type(x) is not ndarray:
+                refused = 1
+                break
+        else:
+            refused = native(*operands, *results)
+        if refused:  # a scalar, or an array in another layout
+            refused = native(*[np.require(x, dtype, LAYOUT) for x, dtype in zip(operands, wanted, strict=True)], *results)
+            assert not refused
         return [y[()] if scalar else y for y, scalar in zip(results, scalars, strict=True)] if any_scalar else results
 
     return run

@@ -2,8 +2,8 @@
 
 Equations are grouped by their iteration space (the shape) and their depth: how many values that are not elementwise, or of another shape,
 lie between them and the inputs. Two equations of one group cannot depend on each other through anything outside of it, so a group is one
-loop. In it each value is computed once for each element and stored only if somebody outside reads it. A sum over all elements
-joins the loop that makes its operand.
+loop. In it each value is computed once for each element and stored only if somebody outside reads it. A sum, maximum or minimum
+over the last axes (or all) joins the loop that makes its operand.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from ...core.op import Op
 from ...core.program import Equation, Literal, Program, Var
 from ...core.types import ArrayType
 from ...ops.families import BroadcastInDim, ReduceSum
-from .emit import BYTE, I64, POINTER, Index, LlvmEmitter, NativeModule, NoInstructionError, Scalar, memory_type, register_type
+from ...ops.reduction import ReduceMax, ReduceMin
+from .emit import BYTE, I32, I64, POINTER, Index, LlvmEmitter, NativeModule, NoInstructionError, Scalar, memory_type, register_type
 from .machine import machine
 
 __all__ = ["Kernel", "group", "module_of"]
@@ -29,17 +30,18 @@ __all__ = ["Kernel", "group", "module_of"]
 BLOCK = 1024
 """How many elements are summed before their sum is added to the total: the error of a long sum stays small."""
 LARGEST_KERNEL = 400
-DATA_OFFSET = 16
-"""Where an ndarray object holds the pointer to its data."""
+DATA_OFFSET, FLAGS_OFFSET, C_CONTIGUOUS_AND_ALIGNED = 16, 64, 0x0101
+"""Where an ndarray object holds the pointer to its data, and its flags (the layout of PyArrayObject, which NumPy keeps stable)."""
 
 
 @dataclass
 class Kernel:
-    """Equations that share one loop over ``shape``; ``sums`` are those that reduce one of their values to a scalar."""
+    """Equations that share one loop over ``shape``; ``reductions`` are those that fold one of their values over the axes from ``split``."""
 
     shape: tuple[int, ...]
     equations: list[Equation] = field(default_factory=list)
-    sums: list[Equation] = field(default_factory=list)
+    reductions: list[Equation] = field(default_factory=list)
+    split: int = 0
     inputs: list[Var] = field(default_factory=list)
     outputs: list[Var] = field(default_factory=list)
 
@@ -84,13 +86,15 @@ def fusable(equation: Equation) -> bool:
     return all(isinstance(t, ArrayType) for t in types) and has_instructions(op, types)
 
 
-def is_total(equation: Equation) -> bool:
-    """Whether the equation sums all elements of a floating array."""
-    op = equation.op
-    if not isinstance(op, ReduceSum):
-        return False
-    t = equation.inputs[0].type
-    return type(equation.inputs[0]) is Var and t.dtype.kind == "f" and t.dtype.itemsize in (4, 8) and len(op.axes) == t.ndim > 0
+def last_axes(equation: Equation) -> int | None:
+    """Of a reduction of floats over the last axes, the first of them; else None."""
+    op, operand = equation.op, equation.inputs[0] if equation.inputs else None
+    if not isinstance(op, ReduceSum | ReduceMax | ReduceMin) or not isinstance(operand, Var):
+        return None
+    t = operand.type
+    split = t.ndim - len(op.axes)
+    right = t.dtype.kind == "f" and t.dtype.itemsize in (4, 8) and op.axes == tuple(range(split, t.ndim)) and op.axes
+    return split if right and (isinstance(op, ReduceSum) or t.size) else None
 
 
 def group(program: Program) -> list[Kernel | Equation]:
@@ -101,9 +105,11 @@ def group(program: Program) -> list[Kernel | Equation]:
     steps: list[tuple[int, int, Kernel | Equation]] = []
     for number, equation in enumerate(program.equations):
         sources = [v for v in equation.inputs if isinstance(v, Var)]
-        if is_total(equation) and sources[0] in home:
-            kernel = kernels[home[sources[0]]]
-            kernel.sums.append(equation)
+        split = last_axes(equation)
+        host = kernels[home[sources[0]]] if split is not None and sources[0] in home else None
+        if host is not None and split is not None and (not host.reductions or host.split == split):
+            host.reductions.append(equation)
+            host.split = split
             depth[equation.outputs[0]] = home[sources[0]][1] + 1
         elif fusable(equation):
             shape = equation.outputs[0].type.shape
@@ -126,8 +132,8 @@ def group(program: Program) -> list[Kernel | Equation]:
     whole: list[tuple[int, int, Kernel | Equation]] = []
     for at, number, step in steps:
         if isinstance(step, Kernel) and not any(is_elementwise(e.op) for e in step.equations):
-            # broadcasts alone: NumPy makes views of them; a sum of one comes after it
-            whole += [(at, number, e) for e in step.equations] + [(at + 1, -1, e) for e in step.sums]
+            # broadcasts alone: NumPy makes views of them; what reduces one comes after it
+            whole += [(at, number, e) for e in step.equations] + [(at + 1, -1, e) for e in step.reductions]
         else:
             whole.append((at, number, step))
             if isinstance(step, Kernel):
@@ -140,17 +146,17 @@ def group(program: Program) -> list[Kernel | Equation]:
 def complete(kernel: Kernel, program: Program) -> None:
     """Find what a kernel reads and what others read of it."""
     made = {e.outputs[0] for e in kernel.equations}
-    mine = {id(e) for e in [*kernel.equations, *kernel.sums]}
+    mine = {id(e) for e in [*kernel.equations, *kernel.reductions]}
     wanted = {v for e in program.equations if id(e) not in mine for v in e.inputs if isinstance(v, Var)} | {
         v for v in program.outputs if isinstance(v, Var)
     }
     kernel.inputs = list(dict.fromkeys(v for e in kernel.equations for v in e.inputs if isinstance(v, Var) and v not in made))
-    kernel.outputs = [v for v in made if v in wanted] + [e.outputs[0] for e in kernel.sums]
+    kernel.outputs = [v for v in made if v in wanted] + [e.outputs[0] for e in kernel.reductions]
 
 
 # ---- code ---------------------------------------------------------------------------------------------------------------------
 def module_of(kernels: Sequence[Kernel]) -> tuple[str, list[str]]:
-    """The text of a module with a function for each kernel, which takes the addresses of array objects, inputs first."""
+    """The text of a module with a function for each kernel, which takes array objects, inputs first."""
     module = NativeModule()
     names = []
     for number, kernel in enumerate(kernels):
@@ -160,58 +166,109 @@ def module_of(kernels: Sequence[Kernel]) -> tuple[str, list[str]]:
 
 
 def write_kernel(module: Any, kernel: Kernel, name: str) -> None:
-    """Two functions: one that fetches the data pointers of the array objects, and the loop, whose pointers are known not to overlap."""
+    """Two functions: one that takes array objects, and the loop, whose pointers are known not to overlap.
+
+    The first gives 1 and does nothing if an input is not C-contiguous and aligned.
+    """
     operands = [*kernel.inputs, *kernel.outputs]
     inner = ir.Function(module, ir.FunctionType(ir.VoidType(), [POINTER] * len(operands)), f"{name}_loop")
     inner.linkage = "internal"
     for argument in inner.args:
         argument.add_attribute("noalias")
-    outer = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * len(operands)), name)
+    outer = ir.Function(module, ir.FunctionType(I32, [POINTER] * len(operands)), name)
     b = ir.IRBuilder(outer.append_basic_block("entry"))
-    b.call(inner, [b.load(b.inttoptr(b.add(a, I64(DATA_OFFSET)), POINTER), typ=POINTER) for a in outer.args])
-    b.ret_void()
+    fine: Any = I32(C_CONTIGUOUS_AND_ALIGNED)
+    for array in outer.args[: len(kernel.inputs)]:
+        fine = b.and_(fine, b.load(b.gep(array, [I64(FLAGS_OFFSET)], source_etype=BYTE), typ=I32))
+    with b.if_then(b.icmp_unsigned("!=", fine, I32(C_CONTIGUOUS_AND_ALIGNED)), likely=False):
+        b.ret(I32(1))
+    b.call(inner, [b.load(b.gep(array, [I64(DATA_OFFSET)], source_etype=BYTE), typ=POINTER) for array in outer.args])
+    b.ret(I32(0))
     b = ir.IRBuilder(inner.append_basic_block("entry"))
     LoopWriter(module, b, kernel, dict(zip(operands, inner.args, strict=True))).write()
     b.ret_void()
 
 
 class LoopWriter:
-    """Writes the loop of a kernel: over all elements at once where each operand has its shape or is a scalar, else axis by axis."""
+    """Writes the loop of a kernel: over all elements at once where each operand has its shape or is a scalar, else axis by axis.
+
+    A reduction has two cells: what the block at hand gives, and the total so far; the last axis is cut in blocks for that.
+    """
 
     def __init__(self, module: Any, b: Any, kernel: Kernel, pointers: dict[Var, Any]):
         self.b, self.kernel, self.pointers = b, kernel, pointers
         self.emitter = LlvmEmitter(module, b)
-        self.sums: list[tuple[Equation, Any, Any]] = []
-        for equation in kernel.sums:
+        self.cells: list[tuple[Equation, Any, Any]] = []
+        for equation in kernel.reductions:
             kind = register_type(equation.outputs[0].type.dtype)
-            slots = b.alloca(kind), b.alloca(kind)
-            for slot in slots:
-                b.store(ir.Constant(kind, 0.0), slot)
-            self.sums.append((equation, *slots))
+            self.cells.append((equation, b.alloca(kind), b.alloca(kind)))
 
     def write(self) -> None:
-        b, shape = self.b, self.kernel.shape
-        size = int(np.prod(shape, dtype=np.int64))
-        if any(isinstance(e.op, BroadcastInDim) and e.inputs[0].type.shape for e in self.kernel.equations):
-            nest(b, shape, self.body)
+        """The whole loop."""
+        shape, split = self.kernel.shape, self.kernel.split if self.cells else 0
+        flat = not any(isinstance(e.op, BroadcastInDim) and e.inputs[0].type.shape for e in self.kernel.equations)
+        if flat:  # elements are found by their offset, and scalars need no index
+            outer, inner = (int(np.prod(part, dtype=np.int64)) for part in (shape[:split], shape[split:]))
+            nowhere = tuple(Index(self.b, I64(0)) for _ in shape)
+            loop(self.b, outer, lambda k: self.row(k, lambda: self.strip(inner, lambda j: self.body(nowhere, self.at(k, inner, j)))))
         else:
-            nowhere = tuple(Index(b, I64(0)) for _ in shape)  # elements are found by their offset, and scalars need no index
-            blocks = size // BLOCK if self.sums else 0
+            self.nest(shape, split, (), I64(0))
 
-            def one_block(k: Any) -> None:
-                start = b.mul(k, I64(BLOCK))
-                loop(b, BLOCK, lambda j: self.body(nowhere, b.add(start, j)))
-                self.flush()
+    def at(self, k: Any, size: int, j: Any) -> Any:
+        return self.b.add(self.b.mul(k, I64(size)), j)
 
-            loop(b, blocks, one_block)
-            loop(b, size - blocks * BLOCK, lambda j: self.body(nowhere, b.add(j, I64(blocks * BLOCK))))
+    def nest(self, shape: tuple[int, ...], split: int, index: tuple[Index, ...], offset: Any) -> None:
+        """A loop for each axis that is left; where ``split`` of them are left to go, the reductions begin."""
+        if len(index) == split and self.cells:
+            rows = int(np.prod(self.kernel.shape[split:], dtype=np.int64))
+            self.row(self.b.udiv(offset, I64(max(rows, 1))), lambda: self.axes(shape, index, offset))
+        elif len(index) < split:
+            size = int(np.prod(shape[1:], dtype=np.int64))
+            loop(
+                self.b,
+                shape[0],
+                lambda k: self.nest(shape[1:], split, (*index, Index(self.b, k)), self.b.add(offset, self.b.mul(k, I64(size)))),
+            )
+        else:
+            self.axes(shape, index, offset)
+
+    def axes(self, shape: tuple[int, ...], index: tuple[Index, ...], offset: Any) -> None:
+        """Loops over the axes of ``shape``, the last one in blocks if something is reduced."""
+        if not shape:
+            self.body(index, offset)
+        elif len(shape) == 1:
+            self.strip(shape[0], lambda j: self.body((*index, Index(self.b, j)), self.b.add(offset, j)))
+        else:
+            size = int(np.prod(shape[1:], dtype=np.int64))
+            loop(self.b, shape[0], lambda k: self.axes(shape[1:], (*index, Index(self.b, k)), self.b.add(offset, self.b.mul(k, I64(size)))))
+
+    def row(self, number: Any, write: Any) -> None:
+        """What ``write`` writes, between clearing the cells and storing the totals as element ``number`` of the reductions."""
+        b = self.b
+        for equation, part, total in self.cells:
+            for cell in (part, total):
+                b.store(self.neutral(equation), cell)
+        write()
         self.flush()
-        for equation, _, total in self.sums:
+        for equation, _, total in self.cells:
             t = equation.outputs[0].type
-            store(b, self.pointers[equation.outputs[0]], Scalar(b.load(total, typ=register_type(t.dtype)), t.dtype), I64(0))
+            store(b, self.pointers[equation.outputs[0]], Scalar(b.load(total, typ=register_type(t.dtype)), t.dtype), number)
+
+    def strip(self, count: int, body: Any) -> None:
+        """``body(j)`` for j below ``count``, in blocks if something is reduced."""
+        blocks = count // BLOCK if self.cells and count >= 2 * BLOCK else 0
+
+        def one_block(k: Any) -> None:
+            start = self.b.mul(k, I64(BLOCK))
+            loop(self.b, BLOCK, lambda j: body(self.b.add(start, j)))
+            self.flush()
+
+        loop(self.b, blocks, one_block)
+        done = blocks * BLOCK
+        loop(self.b, count - done, lambda j: body(self.b.add(j, I64(done)) if done else j))
 
     def body(self, index: tuple[Index, ...], offset: Any) -> None:
-        """One element: each equation once, in order; results that others read are stored, those that are summed are added up."""
+        """One element: each equation once, in order; results that others read are stored, those that are reduced are folded in."""
         environment: dict[Var, Scalar] = {}
         for equation in self.kernel.equations:
             v = equation.outputs[0]
@@ -219,9 +276,8 @@ class LoopWriter:
             environment[v] = equation.op.element(self.emitter, index, *readers)  # type: ignore[attr-defined]
             if v in self.pointers:
                 store(self.b, self.pointers[v], environment[v], offset)
-        for equation, subtotal, _ in self.sums:
-            x = environment[equation.inputs[0]]
-            self.b.store(self.b.fadd(self.b.load(subtotal, typ=x.value.type), x.value, flags=("reassoc",)), subtotal)
+        for equation, part, _ in self.cells:
+            self.fold(equation, part, environment[equation.inputs[0]].value)
 
     def element_of(self, v: Any, environment: dict[Var, Scalar], offset: Any, at: tuple[Any, ...]) -> Scalar:
         """An element of an operand: a number, a value of this turn of the loop, or one from memory."""
@@ -231,13 +287,29 @@ class LoopWriter:
             return environment[v]
         return load(self.b, self.pointers[v], v.type, offset if v.type.shape == self.kernel.shape else address(self.b, v.type.shape, at))
 
-    def flush(self) -> None:
-        """Add the sums of a block to the totals."""
+    # ---- reductions -------------------------------------------------------------------------------------------------------
+    def neutral(self, equation: Equation) -> Any:
+        """What a fold begins with."""
+        op = equation.op
+        value = 0.0 if isinstance(op, ReduceSum) else -np.inf if isinstance(op, ReduceMax) else np.inf
+        return ir.Constant(register_type(equation.outputs[0].type.dtype), value)
+
+    def fold(self, equation: Equation, cell: Any, x: Any) -> None:
+        """Fold a value into a cell. A sum may be reordered; a maximum with a nan is nan."""
         b = self.b
-        for equation, subtotal, total in self.sums:
-            kind = register_type(equation.outputs[0].type.dtype)
-            b.store(b.fadd(b.load(total, typ=kind), b.load(subtotal, typ=kind)), total)
-            b.store(ir.Constant(kind, 0.0), subtotal)
+        old = b.load(cell, typ=x.type)
+        if isinstance(equation.op, ReduceSum):
+            new = b.fadd(old, x, flags=("reassoc",))
+        else:
+            new = self.emitter.intrinsic("maximum" if isinstance(equation.op, ReduceMax) else "minimum", x.type, [old, x])
+        b.store(new, cell)
+
+    def flush(self) -> None:
+        """Fold what the block gave into the totals."""
+        b = self.b
+        for equation, part, total in self.cells:
+            self.fold(equation, total, b.load(part, typ=register_type(equation.outputs[0].type.dtype)))
+            b.store(self.neutral(equation), part)
 
 
 def loop(b: Any, count: int, body: Any) -> None:
@@ -258,16 +330,6 @@ def loop(b: Any, count: int, body: Any) -> None:
     k.add_incoming(following, b.block)
     b.cbranch(b.icmp_unsigned("<", following, I64(count)), head, after)
     b.position_at_end(after)
-
-
-def nest(b: Any, shape: tuple[int, ...], body: Any, index: tuple[Index, ...] = (), offset: Any = None) -> None:
-    """A loop for each axis, the last one innermost."""
-    offset = I64(0) if offset is None else offset
-    if not shape:
-        body(index, offset)
-        return
-    size = int(np.prod(shape[1:], dtype=np.int64))
-    loop(b, shape[0], lambda k: nest(b, shape[1:], body, (*index, Index(b, k)), b.add(offset, b.mul(k, I64(size)))))
 
 
 def address(b: Any, shape: tuple[int, ...], at: tuple[Any, ...]) -> Any:
