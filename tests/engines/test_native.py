@@ -208,8 +208,17 @@ def test_a_long_program_is_cut_in_pieces():
             x = cnp.sin(x) * 0.5 + k
         return x
 
-    x = np.linspace(0, 1, 5)
-    np.testing.assert_allclose(cotan.jit(f, engine="native")(x), f(x), rtol=1e-12)
+    for n in (5, 40):
+        x = np.linspace(0, 1, n)
+        np.testing.assert_allclose(cotan.jit(f, engine="native")(x), f(x), rtol=1e-12)
+
+
+@pytest.mark.parametrize("count", [90, 120, 1500])
+def test_kernels_of_many_operands(count):
+    f = cotan.jit(lambda *xs: [x * 2.0 + xs[0] for x in xs], engine="native")
+    xs = [np.full(3, float(k)) for k in range(count)]
+    for x, y in zip(xs, f(*xs), strict=True):
+        np.testing.assert_array_equal(y, 2 * x)
 
 
 def test_many_threads_at_once():

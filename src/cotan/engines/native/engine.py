@@ -36,15 +36,15 @@ def compile_program(program: Program) -> Callable[[list[Any]], list[Any]]:
     """A function of the flat arguments that runs ``program``. It takes over the list that it is given."""
     program = simplified(program)
     plan = group(program)
-    kernels = [step for step in plan if isinstance(step, Kernel)]
-    addresses: dict[str, int] = {}
-    names: list[str] = []
-    if kernels:
-        text, names = module_of(kernels)
-        addresses = machine().compile(text, names)
-    code = iter(names)
+    code: dict[int, int] = {}
+    for small, level in ((False, 3), (True, 1)):
+        kernels = [step for step in plan if isinstance(step, Kernel) and step.small == small]
+        if kernels:
+            text, names = module_of(kernels)
+            addresses = machine().compile(text, names, level)
+            code.update((id(kernel), addresses[name]) for kernel, name in zip(kernels, names, strict=True))
     steps = [
-        Step(launcher(step, addresses[next(code)]), None, True, step.inputs, step.outputs)
+        Step(launcher(step, code[id(step)]), None, True, step.inputs, step.outputs)
         if isinstance(step, Kernel)
         else Step(step.op.impl, step.op.update, step.op.multiple, step.inputs, step.outputs)
         for step in plan
@@ -54,7 +54,15 @@ def compile_program(program: Program) -> Callable[[list[Any]], list[Any]]:
 
 def launcher(kernel: Kernel, address: int) -> Callable[..., list[Any]]:
     """Calls the code of a kernel on arrays, and gives its results as new arrays. Other threads run meanwhile."""
-    native = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.py_object] * (len(kernel.inputs) + len(kernel.outputs)))(address)
+    count = len(kernel.inputs) + len(kernel.outputs)
+    if kernel.packed:
+        together, taking_all = ctypes.py_object * count, ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p)(address)
+
+        def native(*arrays: Any) -> int:
+            pointers = together(*arrays)
+            return taking_all(ctypes.addressof(pointers))
+    else:
+        native = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.py_object] * count)(address)
     wanted = [v.type.dtype for v in kernel.inputs]
     made = [(v.type.shape, v.type.dtype) for v in kernel.outputs]
     scalars = [not shape for shape, _ in made]

@@ -29,7 +29,9 @@ __all__ = ["Kernel", "group", "module_of"]
 
 BLOCK = 1024
 """How many elements are summed before their sum is added to the total: the error of a long sum stays small."""
-LARGEST_KERNEL = 400
+LARGEST_KERNEL, LARGEST_SMALL_KERNEL = 400, 20_000
+"""How many equations a kernel may have: one of few elements is mostly straight code, and cutting it makes many small results."""
+FEW_ELEMENTS, MOST_ARGUMENTS = 16, 100
 DATA_OFFSET, FLAGS_OFFSET, C_CONTIGUOUS_AND_ALIGNED = 16, 64, 0x0101
 """Where an ndarray object holds the pointer to its data, and its flags (the layout of PyArrayObject, which NumPy keeps stable)."""
 
@@ -42,6 +44,22 @@ class Kernel:
     equations: list[Equation] = field(default_factory=list)
     reductions: list[Equation] = field(default_factory=list)
     split: int = 0
+
+    @property
+    def small(self) -> bool:
+        """Whether it has too few elements for vectors to be worth their compilation."""
+        return int(np.prod(self.shape, dtype=np.int64)) <= FEW_ELEMENTS
+
+    @property
+    def packed(self) -> bool:
+        """Whether its operands are handed over as one array of pointers: a call takes so many at most."""
+        return len(self.inputs) + len(self.outputs) > MOST_ARGUMENTS
+
+    @property
+    def full(self) -> bool:
+        """Whether it is to take no more equations."""
+        return len(self.equations) >= (LARGEST_SMALL_KERNEL if self.small else LARGEST_KERNEL)
+
     inputs: list[Var] = field(default_factory=list)
     outputs: list[Var] = field(default_factory=list)
 
@@ -115,7 +133,7 @@ def group(program: Program) -> list[Kernel | Equation]:
             shape = equation.outputs[0].type.shape
             joins = is_elementwise(equation.op)  # reads its operands at its own index; a broadcast reads them elsewhere
             at = max([depth[v] + (v in home and not (joins and home[v][0] == shape)) for v in sources], default=0)
-            while (shape, at) in kernels and len(kernels[shape, at].equations) >= LARGEST_KERNEL:
+            while (shape, at) in kernels and kernels[shape, at].full:
                 at += 1
             key = (shape, at)
             if key not in kernels:
@@ -175,14 +193,17 @@ def write_kernel(module: Any, kernel: Kernel, name: str) -> None:
     inner.linkage = "internal"
     for argument in inner.args:
         argument.add_attribute("noalias")
-    outer = ir.Function(module, ir.FunctionType(I32, [POINTER] * len(operands)), name)
+    outer = ir.Function(module, ir.FunctionType(I32, [POINTER] * (1 if kernel.packed else len(operands))), name)
     b = ir.IRBuilder(outer.append_basic_block("entry"))
+    arrays = list(outer.args)
+    if kernel.packed:
+        arrays = [b.load(b.gep(outer.args[0], [I64(k)], source_etype=POINTER), typ=POINTER) for k in range(len(operands))]
     fine: Any = I32(C_CONTIGUOUS_AND_ALIGNED)
-    for array in outer.args[: len(kernel.inputs)]:
+    for array in arrays[: len(kernel.inputs)]:
         fine = b.and_(fine, b.load(b.gep(array, [I64(FLAGS_OFFSET)], source_etype=BYTE), typ=I32))
     with b.if_then(b.icmp_unsigned("!=", fine, I32(C_CONTIGUOUS_AND_ALIGNED)), likely=False):
         b.ret(I32(1))
-    b.call(inner, [b.load(b.gep(array, [I64(DATA_OFFSET)], source_etype=BYTE), typ=POINTER) for array in outer.args])
+    b.call(inner, [b.load(b.gep(array, [I64(DATA_OFFSET)], source_etype=BYTE), typ=POINTER) for array in arrays])
     b.ret(I32(0))
     b = ir.IRBuilder(inner.append_basic_block("entry"))
     LoopWriter(module, b, kernel, dict(zip(operands, inner.args, strict=True))).write()

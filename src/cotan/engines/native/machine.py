@@ -64,16 +64,16 @@ class Machine:
             return None
         return Variant(symbol, lanes, f"_ZGV_LLVM_N{lanes}{arguments}_{scalar}({symbol})")
 
-    def compile(self, text: str, names: list[str]) -> dict[str, int]:
-        """The addresses of the functions ``names`` of the module ``text``, optimised for this host.
+    def compile(self, text: str, names: list[str], level: int = 3) -> dict[str, int]:
+        """The addresses of the functions ``names`` of the module ``text``, optimised for this host: at level 3 with vectors, at 1 quickly.
 
         The target machine is made anew: the execution engine takes it over.
         """
-        target = llvm.Target.from_default_triple().create_target_machine(cpu=self.cpu, features=self.features.flatten(), opt=3)
+        target = llvm.Target.from_default_triple().create_target_machine(cpu=self.cpu, features=self.features.flatten(), opt=level)
         module = llvm.parse_assembly(text)
         module.verify()
-        options = llvm.create_pipeline_tuning_options(speed_level=3)
-        options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = True
+        options = llvm.create_pipeline_tuning_options(speed_level=level)
+        options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = level == 3
         builder = llvm.create_pass_builder(target, options)
         builder.getModulePassManager().run(module, builder)
         engine = llvm.create_mcjit_compiler(module, target)
