@@ -19,7 +19,7 @@ mpl.use("Agg")
 
 import matplotlib.pyplot as plt
 
-from benchmarks import eager, importing, jitted, staging
+from benchmarks import eager, fusion, importing, jitted, staging
 from benchmarks.harness import SECONDS_PER_UNIT, Table, is_ours, render
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -28,6 +28,7 @@ TABLES: dict[str, Callable[[], Table]] = {
     "eager": eager.table,
     "jitted": jitted.table,
     "staging": staging.table,
+    "fusion": fusion.table,
 }
 
 
