@@ -675,3 +675,10 @@ def grad_by_the_same_argument_twice():
 @mistake
 def jvp_tangent_of_an_integer_array():
     cotan.jvp(lambda n: n * 2.0, (np.arange(3),), (np.ones(3),))
+
+
+@mistake
+def loop_body_that_closes_over_a_finished_trace():
+    kept = []
+    cotan.grad(lambda x: kept.append(x) or x * 2.0)(1.0)
+    cotan.jit(lambda y: lax.scan(lambda c, _: (c * kept[0], None), y, None, length=2)[0])(1.0)
