@@ -113,6 +113,16 @@ def test_globals_are_part_of_the_body(staged, monkeypatch):
     assert len(staged) == 2
 
 
+def test_dtypes_and_classes_of_numpy_are_known(staged):
+    def loss(x):
+        kind, dtype = np.float32, np.dtype(np.float64)
+        return lax.scan(lambda c, _: (c * kind(2.0).astype(dtype), None), x, None, length=2)[0]
+
+    for _ in range(3):
+        assert float(cotan.grad(loss)(1.0)) == 4.0
+    assert len(staged) == 1
+
+
 def test_traced_values_in_the_closure_are_put_in_their_places_again(staged):
     def f(a, b):
         return lax.scan(lambda c, _: (c * a + b * a, None), b, None, length=3)[0]
@@ -142,6 +152,12 @@ def test_what_may_change_unseen_is_staged_each_time(staged):
     assert float(cotan.grad(lambda x: lax.scan(by_attribute, x, None, length=2)[0])(1.0)) == 4.0
     model.scale = 3.0
     assert float(cotan.grad(lambda x: lax.scan(by_attribute, x, None, length=2)[0])(1.0)) == 9.0
+
+    def by_class(c, _):
+        return c * Model.scale, None
+
+    for Model.scale in (2.0, 5.0):
+        assert float(cotan.grad(lambda x: lax.scan(by_class, x, None, length=1)[0])(1.0)) == Model.scale
 
     def by_effect(c, _):
         counter[0] += 1

@@ -81,8 +81,11 @@ class Fingerprint:
             return kind, reader(self, x)
         if isinstance(x, np.generic):
             return kind, x.tobytes()
-        if isinstance(x, np.dtype | type) or (kind.__module__.partition(".")[0] == "cotan" and hasattr(x, "parameter_names")):
-            return kind, x  # these, and ops, are values
+        package = (x if isinstance(x, type) else kind).__module__.partition(".")[0]
+        if isinstance(x, type) and package in (*KNOWN_PACKAGES, "builtins"):  # a class of the user may change its attributes
+            return kind, x
+        if isinstance(x, np.dtype) or (package == "cotan" and hasattr(x, "parameter_names")):
+            return kind, x  # dtypes and ops are values
         raise Unknowable
 
     def of_tracer(self, x: Tracer) -> Hashable:
