@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import errors, numpy, tree
 from .api.checkpoint import checkpoint, checkpoint_name, checkpoint_policies
-from .api.compile import ShapeDtypeStruct, closure_convert, eval_shape, jit, stage
+from .api.compile import ShapeDtypeStruct, closure_convert, compile_report, eval_shape, jit, stage
 from .api.custom import custom_jvp, custom_linear, custom_rules, custom_vjp
 from .api.differentiate import (
     grad,
@@ -50,6 +50,7 @@ __all__ = [
     "checkpoint_name",
     "checkpoint_policies",
     "closure_convert",
+    "compile_report",
     "custom_jvp",
     "custom_linear",
     "custom_rules",

@@ -28,7 +28,7 @@ from ..engines import numpy as numpy_engine
 from .arguments import boundary, check_callable, leaf, quiet
 from .differentiate import private_copy, wraps_function
 
-__all__ = ["CacheInfo", "ShapeDtypeStruct", "closure_convert", "eval_shape", "jit", "stage"]
+__all__ = ["CacheInfo", "ShapeDtypeStruct", "closure_convert", "compile_report", "eval_shape", "jit", "stage"]
 
 
 class CacheInfo(NamedTuple):
@@ -121,8 +121,7 @@ class Jitted:
             known = self.flat_cache.get(tuple([reader(x) for x in args if (reader := ARRAY_READERS.get(type(x)))]))
             if known is not None and known.count == len(args):
                 self.hits += 1
-                with quiet():
-                    outs: Sequence[Any] = known.run([*known.constants, *args])
+                outs: Sequence[Any] = known.run([*known.constants, *args])
                 return to_array(outs[0], args) if known.single else tree.unflatten(known.out_spec, [to_array(y, args) for y in outs])
         return self.call_tree(args, kwargs)
 
@@ -137,8 +136,7 @@ class Jitted:
             if not kwargs and len(leaves) == len(args) and all(map(flat_argument, args)):
                 single = staged.out_spec == tree.structure(0)
                 self.flat_cache[tuple(map(type_of, args))] = FlatStaged(run, staged.constants, len(args), single, staged.out_spec)
-            with quiet():
-                outs: Sequence[Any] = run(list(operands))
+            outs: Sequence[Any] = run(list(operands))
             return tree.unflatten(staged.out_spec, [to_array(y, operands) for y in outs])
         return tree.unflatten(staged.out_spec, Call(staged.program)(*operands))
 
@@ -355,7 +353,35 @@ def compiled_by(engine: str | None) -> Callable[[Program], Callable[[list[Any]],
     """What makes a Program run on the engine of this name. The native one is imported when it is first asked for."""
     name = engine or os.environ.get("COTAN_ENGINE") or "numpy"
     check_engine(name)
-    return import_module("cotan.engines.native.engine").compiled if name == "native" else numpy_engine.compiled
+    return import_module("cotan.engines.native.engine").compiled if name == "native" else quietly
+
+
+def compile_report(fun: Callable[..., Any]) -> Callable[..., Any]:
+    """How ``fun`` is compiled by the native engine: ``print(compile_report(f)(*args))``.
+
+    The report says which loops there are and which equations share them, what is left to NumPy or is a call back into Python
+    (``outside``), the bytes of workspace, and the seconds that each stage took; ``llvm`` is the text given to LLVM.
+
+    ``fun`` may be jitted; it is staged at the types of the arguments, compiled, and not run.
+    """
+    check_callable("compile_report", fun)
+
+    def report(*args: Any, **kwargs: Any) -> Any:
+        program = stage(fun)(*args, **kwargs)
+        return import_module("cotan.engines.native.engine").made(program)[1]
+
+    return report
+
+
+def quietly(program: Program) -> Callable[[list[Any]], list[Any]]:
+    """A Program on the NumPy engine, without floating-point warnings."""
+    execute = numpy_engine.compiled(program)
+
+    def run(values: list[Any]) -> list[Any]:
+        with quiet():
+            return execute(values)
+
+    return run
 
 
 def complete_static(fun: Any, numbers: tuple[int, ...], names: tuple[str, ...]) -> tuple[tuple[int, ...], tuple[str, ...]]:

@@ -64,6 +64,8 @@ class Call(ControlOp):
     def expand(self, *operands: Any) -> Sequence[Any]:
         return evaluate(self.program, *operands)
 
+    written_out = expand
+
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any]:
         active = tuple(t is not None for t in tangents)
 

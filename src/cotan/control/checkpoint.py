@@ -79,6 +79,8 @@ class Checkpoint(ControlOp):
     def expand(self, *operands: Any) -> Sequence[Any]:
         return evaluate(self.program, *operands)
 
+    written_out = expand
+
     def linearize(self, primals: Sequence[Any], active: Sequence[bool]) -> tuple[Any, Any]:  # type: ignore[override]
         flags = tuple(active)
         forward, again, tangent, out_active = derived_program(self.program, ("checkpoint", flags, self.policy), lambda: self.split(flags))
@@ -154,6 +156,8 @@ def allowed(policy: Policy, program: Program, residuals: Sequence[Any]) -> list[
 class Again(Call):
     """A call that is not written out in the program around it: what it computes is not to be merged with what was computed before."""
 
+    written_out = None
+
 
 @op
 class CheckpointTangent(ControlOp):
@@ -179,6 +183,8 @@ class CheckpointTangent(ControlOp):
 
     def expand(self, *operands: Any) -> Sequence[Any]:
         return evaluate(self.derivative, *self.residuals(operands), *operands[self.known :])
+
+    written_out = expand
 
     def residuals(self, operands: Sequence[Any]) -> Sequence[Any]:
         """The residuals, computed again: by one op, in which nobody looks for what has been computed before."""

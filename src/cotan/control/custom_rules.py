@@ -102,6 +102,8 @@ class CustomCall(ControlOp):
     def expand(self, *operands: Any) -> Sequence[Any]:
         return self.rules.body(*operands)
 
+    written_out = expand
+
     def chosen(self, values: Sequence[Any]) -> Any:
         """The body, unless there is a rule."""
         rules = self.rules
@@ -272,6 +274,8 @@ class CustomTangent(ControlOp):
         else:
             dys = self.transposed_bwd(hidden, residuals, tangents)
         return [zeros(t) if dy is None else dy for dy, t in zip(dys, self.output_types, strict=True)]
+
+    written_out = expand
 
     def chosen(self, values: Sequence[Any]) -> None:
         """It is a rule itself."""

@@ -17,7 +17,7 @@ from typing import Any
 
 from ..core.errors import MissingRuleError, teach
 from ..core.op import op
-from ..core.program import Program
+from ..core.program import Program, evaluate
 from ..core.staging import stage_flat
 from ..core.tracing import type_of
 from ..core.types import Type
@@ -89,6 +89,10 @@ class LinearSolve(ControlOp):
     def impl(self, *operands: Any) -> Sequence[Any]:
         _, constants, _, _, b = self.cut(operands)
         return engine.run(self.solver(), [*constants, *b])
+
+    def written_out(self, *operands: Any) -> Sequence[Any]:  # type: ignore[override]
+        _, constants, _, _, b = self.cut(operands)
+        return evaluate(self.solver(), *constants, *b)
 
     def linearize(self, primals: Sequence[Any], active: Sequence[bool]) -> tuple[Any, Any]:  # type: ignore[override]
         constants, _, _, _, b = self.cut(primals)

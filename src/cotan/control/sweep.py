@@ -372,6 +372,8 @@ class LoopTangent(ControlOp):
         count = len(self.active)
         return list(compress(self.loop.jvp(operands[:count], filled(operands[count:], self.active))[1], self.moving))
 
+    written_out = expand
+
     def linearize(self, primals: Sequence[Any], active: Sequence[bool]) -> tuple[Any, Any]:  # type: ignore[override]
         count = len(self.active)
         if any(active[:count]):

@@ -4,8 +4,8 @@
 ``reader(index)``. The same few lines become a native loop, a printed formula, or (in the tests) a slow scalar interpretation that is
 compared with ``impl``.
 
-An index supports ``+ - * // %`` and comparisons, which give conditions that support ``& |``. A scalar is opaque: only the emitter's
-methods touch it.
+An index supports ``+ - * // %`` and the comparisons ``< <= > >=``, which give conditions that support ``& |``. A scalar is opaque: only
+the emitter's methods touch it.
 """
 
 from __future__ import annotations

@@ -56,11 +56,16 @@ class Op:
     linearize: Callable[..., Any] | None = None
     expand: Callable[..., Any] | None = None
     """The op as a computation of other ops. A linear program that meets an op which is not declared linear looks into it by this."""
+    written_out: Callable[..., Sequence[Any]] | None = None
+    """What running the op runs, as other ops: an engine may write that in its place."""
     transpose_update: Callable[..., tuple[Op, Sequence[Any]]] | None = None
     """``(y_bar, *operands) -> (op, rest)`` of an op that reads part of its first operand: ``op(total, *rest)`` adds the transpose to a
     total, touching that part alone."""
     update: Callable[..., Any] | None = None
     """``impl`` of an op that returns a changed copy of its first operand, changing that operand itself instead."""
+    destination: Callable[..., tuple[Any, tuple[Any, ...]]] | None = None
+    """``destination(e, i, *readers)`` of such an op, beside ``kind`` (add, set, mul, min, max): whether element ``i`` of its second operand
+    goes anywhere in the first, and where; the elements are taken in order."""
     singular: Callable[..., Any] | None = None
     """``singular(*primals)``: a mask, by NumPy, of where the derivative is not a fact but a convention, or infinite; or a tuple of masks,
     one for the derivative in each operand."""

@@ -102,7 +102,7 @@ class Indexed(Op):
         return tuple(arrays), inside
 
     def read_index(self, e: Emitter, i: Sequence[Any], reader: Reader, n: int) -> Any:
-        """Index ``i`` of an index array as a scalar int64 by mode; only for fill and zero it may lie outside."""
+        """Index ``i`` of an index array as a scalar int64 by mode; only for fill, zero and drop it may lie outside."""
         j = e.cast(reader(i), INT64)
         zero, last, length = (e.constant(v, INT64) for v in (0, n - 1, n))
         if self.mode == "clip":
@@ -112,7 +112,7 @@ class Indexed(Op):
         if reader.dtype.kind == "i":
             j = e.math("select", e.math("lt", j, zero), j, e.math("add", j, length))
         # A program cannot raise midway: the nearest element is read instead, and never memory that is not the array's.
-        return j if self.mode in ("fill", "zero") else e.math("maximum", zero, e.math("minimum", j, last))
+        return j if self.mode in ("fill", "zero", "drop") else e.math("maximum", zero, e.math("minimum", j, last))
 
 
 @op
@@ -232,6 +232,16 @@ class Scatter(Indexed):
 
     def impl(self, x: Any, updates: Any, *indices: Any) -> Any:
         return self.update(np.array(x), updates, *indices)
+
+    def destination(self, e: Emitter, i: Sequence[Any], x: Reader, updates: Reader, *indices: Reader) -> tuple[Any, tuple[Any, ...]]:
+        """Whether update ``i`` goes anywhere, and where."""
+        ndim = len(indices[0].shape)
+        at = [e.as_index(self.read_index(e, tuple(i[:ndim]), reader, n)) for reader, n in zip(indices, x.shape, strict=False)]
+        inside: Any = True
+        if self.mode == "drop":
+            for j, n in zip(at, x.shape, strict=False):
+                inside = inside & ((j >= 0) & (j < n))
+        return inside, (*at, *i[ndim:])
 
     def update(self, y: Any, updates: Any, *indices: Any) -> Any:
         index, inside = self.resolve(indices, y.shape)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import cached_property, lru_cache
 from math import prod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -208,7 +208,7 @@ class Concatenate(Structural):
 
     def element(self, e: Emitter, i: Sequence[Any], *readers: Reader) -> Any:
         axis = self.axis
-        present = [x for x in readers if x.shape[axis]]
+        present = [x for x in readers if x.shape[axis]] or readers[:1]
 
         def pick(k: int, start: int) -> Any:
             x = present[k]
@@ -300,7 +300,7 @@ class Pad(Structural):
             j = k - low if low else k
             conditions = [j >= 0] if low > 0 else []
             if interior:
-                conditions.append(j % (interior + 1) == 0)
+                conditions.append(j % (interior + 1) < 1)
                 j = j // (interior + 1)
             conditions += [j < n] if high > 0 else []
             for condition in conditions:
@@ -439,10 +439,16 @@ class AddSlice(Structural):
         y[self.slice.index] += part
         return y
 
+    kind: ClassVar[str] = "add"
+
+    def destination(self, e: Emitter, i: Sequence[Any], x: Reader, part: Reader) -> tuple[bool, tuple[Any, ...]]:
+        """Whether element ``i`` of ``part`` goes anywhere, and where."""
+        return True, tuple(a + k * s for k, a, s in zip(i, self.start, self.step, strict=True))
+
     def element(self, e: Emitter, i: Sequence[Any], x: Reader, part: Reader) -> Any:
         inside: Any = None
         for j, a, b, s in zip(i, self.start, self.stop, self.step, strict=True):
-            here = (j >= a) & (j < b) & ((j - a) % s == 0)
+            here = (j >= a) & (j < b) & ((j - a) % s < 1)
             inside = here if inside is None else inside & here
         at = [(j - a) // s for j, a, s in zip(i, self.start, self.step, strict=True)]
         if inside is None:

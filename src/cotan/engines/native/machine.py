@@ -73,13 +73,19 @@ class Machine:
         module = llvm.parse_assembly(text)
         module.verify()
         options = llvm.create_pipeline_tuning_options(speed_level=level)
-        options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = level == 3
+        # Vectors out of straight code are left alone: LLVM 22 has aborted on what became of them.
+        options.loop_vectorization = options.loop_unrolling = level == 3
+        options.slp_vectorization = False
         builder = llvm.create_pass_builder(target, options)
         builder.getModulePassManager().run(module, builder)
         engine = llvm.create_mcjit_compiler(module, target)
         engine.finalize_object()
         self.kept.append((engine, target))
         return {name: engine.get_function_address(name) for name in names}
+
+    def add_symbol(self, name: str, address: int) -> None:
+        """Make a function known under a name that compiled code may call."""
+        llvm.add_symbol(name, address)
 
     def has_symbol(self, name: str) -> bool:
         """Whether the process has this function; a module that needs one it has not must never be linked."""

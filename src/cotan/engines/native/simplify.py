@@ -6,46 +6,64 @@ from collections.abc import Hashable, Sequence
 from typing import Any
 
 from ...core.program import Equation, Literal, Program, Var
+from ...core.staging import stage_flat
+from ...core.tracing import type_of
 
 __all__ = ["simplified"]
 
 
-def simplified(program: Program) -> Program:
-    """The same Program in fewer equations."""
-    equations: list[Equation] = []
-    known: dict[Hashable, Sequence[Var]] = {}
-    outputs = written_out(program, list(program.inputs), equations, known)
+class Simplifier:
+    """Equations that are kept, in order, with equal ones known; and the arrays that written-out ops brought in."""
+
+    def __init__(self) -> None:
+        self.equations: list[Equation] = []
+        self.known: dict[Hashable, Sequence[Var]] = {}
+        self.captured: dict[int, tuple[Var, Any]] = {}
+
+    def write(self, program: Program, inputs: Sequence[Any]) -> list[Any]:
+        """The outputs of ``program`` on these inputs, as variables or literals of the whole."""
+        environment: dict[Var, Any] = dict(zip(program.inputs, inputs, strict=True))
+
+        def value(v: Any) -> Any:
+            return environment[v] if isinstance(v, Var) else v
+
+        for equation in program.equations:
+            operands = [value(v) for v in equation.inputs]
+            if equation.op.written_out is not None:
+                inner, constants = stage_flat(equation.op.written_out, [v.type for v in operands], name=equation.op.name)
+                outs = self.write(inner, [*map(self.constant, constants), *operands])
+                environment.update(zip(equation.outputs, outs, strict=True))
+                continue
+            key = (equation.op, *map(key_of, operands)) if equation.op.compare_by_value else None
+            found = self.known.get(key) if key is not None else None
+            if found is None:
+                found = [Var(v.type) for v in equation.outputs]
+                self.equations.append(Equation(equation.op, operands, found, equation.origin))
+                if key is not None:
+                    self.known[key] = found
+            environment.update(zip(equation.outputs, found, strict=True))
+        return [value(v) for v in program.outputs]
+
+    def constant(self, array: Any) -> Var:
+        """A variable for an array that a written-out op brought in."""
+        if id(array) not in self.captured:
+            self.captured[id(array)] = Var(type_of(array)), array
+        return self.captured[id(array)][0]
+
+
+def simplified(program: Program) -> tuple[Program, list[Any]]:
+    """The same Program in fewer equations, and the values of inputs that it has before the others."""
+    simplifier = Simplifier()
+    outputs = simplifier.write(program, list(program.inputs))
     needed = {v for v in outputs if isinstance(v, Var)}
     kept: list[Equation] = []
-    for equation in reversed(equations):
+    for equation in reversed(simplifier.equations):
         if not needed.isdisjoint(equation.outputs):
             kept.append(equation)
             needed.update(v for v in equation.inputs if isinstance(v, Var))
-    return Program(program.inputs, kept[::-1], outputs, program.constants, program.name)
-
-
-def written_out(program: Program, inputs: Sequence[Any], equations: list[Equation], known: dict[Hashable, Sequence[Var]]) -> list[Any]:
-    """Append the equations of ``program`` on these inputs; its outputs, as variables or literals of the whole."""
-    environment: dict[Var, Any] = dict(zip(program.inputs, inputs, strict=True))
-
-    def value(v: Any) -> Any:
-        return environment[v] if isinstance(v, Var) else v
-
-    for equation in program.equations:
-        operands = [value(v) for v in equation.inputs]
-        if equation.op.name == "call":
-            called: Program = equation.op.program  # type: ignore[attr-defined]
-            environment.update(zip(equation.outputs, written_out(called, operands, equations, known), strict=True))
-            continue
-        key = (equation.op, *map(key_of, operands)) if equation.op.compare_by_value else None
-        found = known.get(key) if key is not None else None
-        if found is None:
-            found = [Var(v.type) for v in equation.outputs]
-            equations.append(Equation(equation.op, operands, found, equation.origin))
-            if key is not None:
-                known[key] = found
-        environment.update(zip(equation.outputs, found, strict=True))
-    return [value(v) for v in program.outputs]
+    captured = list(simplifier.captured.values())
+    inputs = [*[v for v, _ in captured], *program.inputs]
+    return Program(inputs, kept[::-1], outputs, (), program.name), [x for _, x in captured]
 
 
 def key_of(v: Var | Literal) -> Hashable:

@@ -1,0 +1,139 @@
+"""Forms: what an op's defining equation reads, found out by running it on symbols.
+
+The engine knows ops by their ``element`` only. Running that once on symbolic indices tells which elements of the operands one element of
+the result takes, whether it folds over further axes, and whether it computes anything or only moves elements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...core.op import Op
+from ...core.types import ArrayType
+from .emit import LlvmEmitter, NoInstructionError, Scalar, supported
+from .index import Atom, Condition, Index
+from .writer import Function, Module
+
+__all__ = ["FOLDED", "Form", "Probe", "Reader", "axis", "form_of"]
+
+
+class Reader:
+    """An operand of a defining equation: its type, and its element at an index."""
+
+    __slots__ = ("at", "dtype", "shape")
+
+    def __init__(self, type: ArrayType, at: Callable[[tuple[Any, ...]], Any]):
+        self.shape, self.dtype, self.at = type.shape, type.dtype, at
+
+    def __call__(self, index: Sequence[Any]) -> Any:
+        return self.at(tuple(index))
+
+
+class Form(NamedTuple):
+    """What a defining equation does: the fold it is, if any, and the axes of that; whether it moves elements and no more."""
+
+    monoid: str
+    extents: tuple[int, ...]
+    moves: bool
+    conditional: bool
+
+
+@lru_cache(maxsize=100_000)
+def axis(number: int, extent: int, folded: bool = False) -> Any:
+    """The symbol of an axis of the result, or of an axis that is folded."""
+    return Index({Atom(("r" if folded else "o", number), 0, extent - 1): 1}, 0)
+
+
+FOLDED = object()
+
+
+class Probe:
+    """An emitter that computes nothing: it counts, and calls the readers."""
+
+    def __init__(self) -> None:
+        self.operations = 0
+        self.conditions: list[Condition] = []
+        self.monoid, self.extents = "", ()
+
+    def constant(self, value: Any, dtype: Any) -> Any:
+        return None
+
+    def cast(self, operand: Any, dtype: Any) -> Any:
+        self.operations += 1
+
+    def math(self, name: str, *operands: Any) -> Any:
+        self.operations += name != "copy"
+
+    def choose(self, condition: Any, yes: Any, no: Any) -> Any:
+        if isinstance(condition, Condition):
+            self.conditions.append(condition)
+            yes()
+            no()
+        else:
+            (yes if condition else no)()
+
+    def fold(self, monoid: str, extents: Sequence[int], at: Any, dtype: Any) -> Any:
+        self.monoid, self.extents = monoid, tuple(extents)
+        at(tuple(axis(k, n, True) for k, n in enumerate(extents)))
+        self.operations += 1
+        return FOLDED
+
+    def as_index(self, operand: Any) -> Any:
+        self.operations += 1
+        return Index({Atom(("read", self.operations)): 1}, 0)
+
+    def as_scalar(self, index: Any, dtype: Any) -> Any:
+        return None
+
+
+class Trial(LlvmEmitter):
+    """The emitter on nothing, to see whether it has the instructions."""
+
+    folded: Any = None
+
+    def fold(self, monoid: str, extents: Sequence[int], at: Any, dtype: np.dtype[Any]) -> Any:
+        x = at(tuple(axis(k, n, True) for k, n in enumerate(extents)))
+        self.combined(monoid, dtype, x.value, self.neutral(monoid, dtype).value)
+        self.folded = x
+        return x
+
+
+class Anywhere(Function):
+    """A function whose indices need no values."""
+
+    def atom(self, atom: Any) -> str:
+        return "0"
+
+
+@lru_cache(maxsize=100_000)
+def form_of(op: Op, types: tuple[Any, ...]) -> Form | None:
+    """The form of an op on operands of these types; None where the engine has no code for it."""
+    element: Any = getattr(op, "element", None)
+    if element is None or not all(type(t) is ArrayType and supported(t.dtype) for t in types):
+        return None
+    result = op.type_rule(*types)
+    if type(result) is not ArrayType or not supported(result.dtype):
+        return None
+    at = tuple(axis(k, n) for k, n in enumerate(result.shape))
+    module = Module()
+    module.stack.append(Anywhere(module, []))
+    trial = Trial(module)
+
+    def anything(t: ArrayType) -> Scalar:
+        return Scalar(("%x", "%y"), t.dtype) if t.dtype.kind == "c" else Scalar("%x", t.dtype)
+
+    probe = Probe()
+    try:
+        made = element(trial, at, *[Reader(t, lambda _, t=t: anything(t)) for t in types])
+    except NoInstructionError:
+        return None
+    if made.dtype != result.dtype:
+        return None
+    found = element(probe, at, *[Reader(t, lambda _: None) for t in types])
+    if probe.monoid and (found is not FOLDED or made is not trial.folded):
+        return None
+    return Form(probe.monoid, probe.extents, probe.operations == 0, bool(probe.conditions))

@@ -1,0 +1,499 @@
+"""Code of a Program: its plan, written as LLVM text.
+
+`Generator.run` writes a Program on given values, wherever the writer stands: at the top, or as the body of a loop. The nests of its plan
+become functions of their own; the rest is written in line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from math import prod
+from typing import Any
+
+from ...core.program import Equation, Literal, Program, Var
+from ...core.types import ArrayType
+from .emit import LlvmEmitter, Scalar
+from .forms import Reader
+from .index import variable
+from .plan import MOST_PIECES, TINY, Loop, Opaque, Plan, Statement
+from .values import Memory, Moved, Number, Value, memory_type
+from .writer import Module
+
+__all__ = ["OUT_OF_MEMORY", "RAISED", "WRONG_LAYOUT", "Generator", "Run"]
+
+BLOCK = 1024
+"""How many elements are folded before the result is added to the total: the error of a long sum stays small."""
+LARGEST_ON_STACK = 1 << 14
+ALIGNMENT = 64
+OUT_OF_MEMORY, RAISED, WRONG_LAYOUT = 1, 2, 3
+"""What a call returns instead of 0."""
+
+
+class Cell:
+    """A variable of the function at hand that holds a scalar."""
+
+    def __init__(self, e: LlvmEmitter, type: ArrayType):
+        self.memory = Memory(e.module.code.alloca(memory_type(type.dtype)), type.with_shape(()))
+
+    def get(self, e: LlvmEmitter) -> Scalar:
+        return Memory(self.memory.at, self.memory.type).read(e, ())
+
+    def set(self, e: LlvmEmitter, x: Scalar) -> None:
+        self.memory.write(e, (), x)
+
+
+class Frame:
+    """The buffers of one run of a Program, in the workspace above those of the run around it."""
+
+    def __init__(self, around: Frame | None):
+        self.base = self.top = around.top if around is not None else 0
+        self.taken: list[list[int]] = []
+
+    def take(self, nbytes: int, now: int, last: int) -> list[int]:
+        """A new buffer that is needed from the node ``now`` to the node ``last``: its offset, size and last node."""
+        nbytes = -(-nbytes // ALIGNMENT) * ALIGNMENT
+        self.taken = sorted(t for t in self.taken if t[2] >= now)
+        offset = self.base
+        for start, size, _ in self.taken:
+            if start - offset >= nbytes:
+                break
+            offset = max(offset, start + size)
+        self.taken.append([offset, nbytes, last])
+        self.top = max(self.top, offset + nbytes)
+        return self.taken[-1]
+
+
+class Generator:
+    """Writes a module. ``opaque`` writes an equation that is run as a whole."""
+
+    def __init__(self, opaque: Callable[[Run, Opaque, list[Value], list[Any]], None]):
+        self.module = Module()
+        self.e = LlvmEmitter(self.module)
+        self.frames: list[Frame] = []
+        self.workspace_bytes = 0
+        self.workspace = self.module.name("ptr")
+        self.opaque = opaque
+        self.nests = 0
+        self.heap = ""
+        self.beginning: list[str] = []
+        self.endings: list[Any] = []
+        self.freed: list[str] = []
+        self.plans: dict[Program, Plan] = {}
+
+    def plan(self, program: Program) -> Plan:
+        """The plan of a Program, made once."""
+        plan = self.plans.get(program)
+        if plan is None:
+            plan = self.plans[program] = Plan(program)
+        return plan
+
+    def run(self, program: Program, values: Sequence[Value], targets: Sequence[Memory | None]) -> list[Value]:
+        """Write ``program`` on ``values``; an output that has a target is written there."""
+        run = Run(self, self.plan(program), values)
+        self.frames.append(run.frame)
+        outputs = run.write(targets)
+        self.frames.pop()
+        self.workspace_bytes = max(self.workspace_bytes, run.frame.top)
+        return outputs
+
+    # ---- memory -------------------------------------------------------------------------------------------------------------
+    def on_stack(self, type: ArrayType) -> Memory:
+        """Memory of the function at hand."""
+        return Memory(self.module.code.alloca(f"[{max(type.size, 1)} x {memory_type(type.dtype)}]"), type)
+
+    def in_workspace(self, type: ArrayType, taken: list[int]) -> Memory:
+        memory = Memory(self.module.code.address(self.workspace, "i8", taken[0]), type)
+        memory.taken = taken
+        return memory
+
+    def every(self, shape: Sequence[int], body: Callable[[tuple[Any, ...]], None]) -> None:
+        """``body(index)`` for every index below ``shape``."""
+        code = self.module.code
+
+        def level(rest: tuple[int, ...], index: tuple[Any, ...], tiny: bool) -> None:
+            if not rest:
+                body(index)
+            elif tiny:
+                for k in range(rest[0]):
+                    level(rest[1:], (*index, k), tiny)
+            else:
+                code.loop(str(rest[0]), lambda k: level(rest[1:], (*index, variable(k, rest[0])), False))
+
+        if 0 not in shape:
+            level(tuple(shape), (), prod(shape) <= TINY)
+
+    def copy(self, source: Value, target: Memory) -> None:
+        """Write all elements of a value to memory."""
+        shape, at = source.type.shape, source.pointer(self.e)
+        if at is not None and source.type.size > TINY:
+            self.module.declare("llvm.memcpy.p0.p0.i64", "void", "ptr", "ptr", "i64", "i1")
+            self.module.code.line(f"call void @llvm.memcpy.p0.p0.i64(ptr {target.at}, ptr {at}, i64 {source.type.nbytes}, i1 false)")
+        elif source.type.size > TINY:
+            self.outlined(lambda: self.every(shape, lambda index: target.write(self.e, index, source.read(self.e, index))))
+        else:
+            self.every(shape, lambda index: target.write(self.e, index, source.read(self.e, index)))
+
+    def steady(self, run: Run, value: Value) -> Value:
+        """A value that a loop reads in each turn: what moves elements under conditions is done before."""
+        if isinstance(value, Moved) and value.type.size > TINY:
+            memory = run.buffer(value.type)
+            self.copy(value, memory)
+            return memory
+        return value
+
+    def allocate(self, nbytes: str) -> str:
+        """Memory from the heap, until the call ends: a list of all such blocks begins at ``heap``."""
+        code = self.module.code
+        if not self.heap:
+            self.heap = code.alloca("ptr")
+            self.beginning.append(f"  store ptr null, ptr {self.heap}")
+            self.module.declare("malloc", "ptr", "i64")
+            self.module.declare("free", "void", "ptr")
+        block = code.value("ptr", f"call ptr @malloc(i64 {code.value('i64', f'add i64 {nbytes}, 64')})")
+        missing, fine = code.label(), code.label()
+        code.branch(code.value("i1", f"icmp eq ptr {block}, null"), missing, fine)
+        code.start(missing)
+        self.leave(OUT_OF_MEMORY)
+        code.start(fine)
+        code.line(f"store ptr {code.value('ptr', f'load ptr, ptr {self.heap}')}, ptr {block}")
+        code.line(f"store ptr {block}, ptr {self.heap}")
+        return code.value("ptr", f"getelementptr i8, ptr {block}, i64 64")
+
+    def empty_stack(self) -> str:
+        """Memory that says: no entries."""
+        self.module.constants["empty"] = "@empty = internal constant [2 x i64] zeroinitializer"
+        return "@empty"
+
+    def leave(self, result: int) -> None:
+        """Return from the call, which frees what it took from the heap."""
+        code = self.module.code
+        places = code.later()
+        code.line(f"ret i32 {result}")
+        self.endings.append((code, places))
+
+    def free_all(self) -> None:
+        """Write the freeing at each end, once it is known whether there is anything to free."""
+        for code, places in self.endings:
+            if self.heap:
+                with code.at(places):
+                    head, turn, after = (f"free{len(self.freed)}{word}" for word in ("head", "turn", "after"))
+                    self.freed.append(head)
+                    first = code.value("ptr", f"load ptr, ptr {self.heap}")
+                    before = f"free{len(self.freed)}before"
+                    code.jump(before)
+                    code.start(before)
+                    code.jump(head)
+                    code.start(head)
+                    block, following = self.module.name("ptr"), self.module.name("ptr")
+                    code.line(f"{block} = phi ptr [{first}, %{before}], [{following}, %{turn}]")
+                    code.branch(code.value("i1", f"icmp eq ptr {block}, null"), after, turn)
+                    code.start(turn)
+                    code.line(f"{following} = load ptr, ptr {block}")
+                    code.line(f"call void @free(ptr {block})")
+                    code.jump(head)
+                    code.start(after)
+
+    def outlined(self, write: Callable[[], None]) -> None:
+        self.nests += 1
+        self.module.outlined(f"nest{self.nests}", write)
+
+
+class Run:
+    """One Program being written on values."""
+
+    def __init__(self, generator: Generator, plan: Plan, values: Sequence[Value]):
+        self.g, self.e, self.plan = generator, generator.e, plan
+        self.values: dict[Var, Value] = dict(zip(plan.program.inputs, values, strict=True))
+        self.frame = Frame(generator.frames[-1] if generator.frames else None)
+        self.now = 0
+        self.cells: dict[Statement, tuple[Cell, Cell]] = {}
+        self.places: dict[Var, Memory] = {}
+
+    @property
+    def code(self) -> Any:
+        return self.g.module.code
+
+    def write(self, targets: Sequence[Memory | None]) -> list[Value]:
+        """The whole Program; its outputs."""
+        outputs = self.plan.program.outputs
+        for v, target in zip(outputs, targets, strict=True):
+            if isinstance(v, Var) and target is not None and v not in self.places and (v in self.plan.statement or v in self.plan.opaque):
+                self.places[v] = target
+        for k, node in enumerate(self.plan.root.body):
+            self.now = k
+            if type(node) is Opaque:
+                operands = [self.value(v) for v in node.equation.inputs]
+                self.update_in_place(node)
+                results = [self.place(v) if type(v.type) is ArrayType else None for v in node.equation.outputs]
+                self.g.opaque(self, node, operands, results)
+            elif type(node) is Statement:
+                self.statement(node, ())
+            else:
+                self.nest(node)
+        self.now = len(self.plan.root.body)
+        found = []
+        for v, target in zip(outputs, targets, strict=True):
+            value = self.value(v)
+            if target is not None and value is not target:
+                self.g.copy(value, target)
+                value = target
+            found.append(value)
+        return found
+
+    # ---- values ---------------------------------------------------------------------------------------------------------------
+    def value(self, v: Var | Literal) -> Value:
+        """What a variable stands for."""
+        if isinstance(v, Literal):
+            return Number(v.value, v.type)
+        found = self.values.get(v)
+        if found is None:
+            equation = self.plan.moved.get(v)
+            if equation is not None:
+                found = Moved(v.type, lambda index: self.read(v, index))
+            elif v in self.places:
+                found = self.places[v]
+            else:
+                found = Moved(v.type, lambda index: self.read(v, index))
+            self.values[v] = found
+        return found
+
+    def read(self, v: Var | Literal, index: tuple[Any, ...]) -> Scalar:
+        """An element of a variable."""
+        if isinstance(v, Literal):
+            return self.e.constant(v.value, v.type.dtype)
+        found = self.code.known((self, v, index))
+        if found is not None:
+            return found
+        equation = self.plan.moved.get(v)
+        if equation is not None:
+            return self.element(equation, index)
+        place = self.places.get(v)
+        return place.read(self.e, index) if place is not None else self.values[v].read(self.e, index)
+
+    def element(self, equation: Equation, index: tuple[Any, ...]) -> Scalar:
+        """An element of a result, by the defining equation."""
+        readers = [Reader(v.type, lambda at, v=v: self.read(v, at)) for v in equation.inputs]
+        return equation.op.element(self.e, index, *readers)  # type: ignore[attr-defined]
+
+    def place(self, v: Var) -> Memory:
+        """Memory for the whole of a value, as long as it is read."""
+        found = self.places.get(v)
+        if found is None:
+            found = self.places[v] = self.buffer(v.type, max(self.plan.last_use(v), self.now))
+        return found
+
+    def update_in_place(self, node: Opaque) -> None:
+        """An op that returns a changed copy of its operand may change the operand itself if it is read nowhere else."""
+        equation = node.equation
+        source, result = equation.inputs[0] if equation.inputs else None, equation.outputs[0]
+        if not isinstance(source, Var) or result in self.places or not self.plan.changes(equation, source):
+            return
+        memory = self.places.get(source)
+        if memory is not None and memory.taken is not None and self.plan.last_use(source) <= node.position:
+            self.places[result] = memory
+            memory.taken[2] = max(self.plan.last_use(result), node.position)
+
+    def buffer(self, type: ArrayType, last: int | None = None) -> Memory:
+        """Memory until the node ``last``: on the stack if it is small."""
+        if type.size <= TINY:
+            return self.g.on_stack(type)
+        return self.g.in_workspace(type, self.frame.take(type.nbytes, self.now, self.now if last is None else last))
+
+    def contiguous(self, value: Value) -> str:
+        """The pointer to a value, which is put into memory if it is not there."""
+        at = value.pointer(self.e)
+        if at is None:
+            memory = self.buffer(value.type)
+            self.g.copy(value, memory)
+            at = memory.at
+        return at
+
+    # ---- loops -------------------------------------------------------------------------------------------------------------------
+    def nest(self, loop: Loop) -> None:
+        """A loop at the root: turn by turn if it is tiny, else as a function of its own."""
+        for statement in loop.statements:
+            v = statement.var
+            kept = self.plan.kept_axes(v)
+            outside = any(not s.path() or s.path()[0] is not loop for s, _ in self.plan.readers.get(v, []))
+            if kept is None or (kept == 0 and v.type.shape) or (outside and not (loop.tiny and kept == len(v.type.shape))):
+                self.place(v)
+        if loop.tiny:
+            self.loop(loop, ())
+        else:
+            self.g.outlined(lambda: self.rows_and_loop(loop))
+
+    def rows_and_loop(self, loop: Loop) -> None:
+        """A loop, after the memory that its turns use again and again has been set aside."""
+        for statement in loop.statements:
+            if statement.var not in self.places:
+                self.row(statement)
+        self.loop(loop, ())
+
+    def loop(self, loop: Loop, turn: tuple[Any, ...]) -> None:
+        """A loop inside of the turns of others."""
+        level = len(turn)
+        starting = [s for s in loop.statements if s.monoid and s.ready == level]
+        for statement in starting:
+            self.start_fold(statement, turn)
+        flat = None if loop.tiny or turn or not self.linear(loop) else flat_size(loop)
+        if flat is not None:
+            inner, size = flat
+            depth = len(inner.statements[0].order)
+            self.turns(inner, size, (), lambda k: self.nodes(inner, (*[0] * (depth - 1), k)))
+        elif loop.tiny:
+            for k in range(loop.extent):
+                self.nodes(loop, (*turn, k))
+            self.flush([s for s in loop.statements if s in self.cells and s.loop is loop])
+        else:
+            self.turns(loop, loop.extent, loop.cuts, lambda k: self.nodes(loop, (*turn, k)))
+        for statement in starting:
+            self.end_fold(statement, turn)
+
+    def linear(self, loop: Loop) -> bool:
+        """Whether the arrays from outside that are read in a loop lie in order."""
+        given = {v for s in loop.statements for v, index in s.reads if index and v in self.values}
+        return all(self.values[v].linear for v in given if v not in self.plan.statement)
+
+    def turns(self, loop: Loop, size: int, cuts: Any, body: Callable[[Any], None]) -> None:
+        """The turns of a loop: in pieces where conditions change, in blocks where something is folded."""
+        folds = [s for s in loop.statements if s in self.cells and s.loop is loop]
+        at = sorted({0, size, *[c for c in cuts if 0 < c < size]})
+        if len(at) > MOST_PIECES:
+            at = [0, size]
+        for first, end in pairwise(at):
+            count = end - first
+            if count == 1:
+                body(first)
+            elif count:
+                blocks = count // BLOCK if folds and count >= 2 * BLOCK else 0
+                if blocks:
+                    self.code.loop(str(blocks), lambda b: self.block(b, first, blocks, body, folds))  # noqa: B023 - used at once
+                done = blocks * BLOCK
+                if count - done:
+                    self.code.loop(str(count - done), lambda k: body(variable(k, count - done) + (first + done)))  # noqa: B023
+            self.flush(folds)
+
+    def block(self, number: Any, first: int, blocks: int, body: Callable[[Any], None], folds: list[Statement]) -> None:
+        start = variable(number, blocks) * BLOCK + first
+        self.code.loop(str(BLOCK), lambda k: body(variable(k, BLOCK) + start))
+        self.flush(folds)
+
+    def nodes(self, loop: Loop, turn: tuple[Any, ...]) -> None:
+        """What is in a loop, at one turn."""
+        for node in loop.body:
+            if type(node) is Statement:
+                self.statement(node, turn)
+            else:
+                self.loop(node, turn)
+
+    # ---- statements -------------------------------------------------------------------------------------------------------------
+    def statement(self, s: Statement, turn: tuple[Any, ...]) -> None:
+        """One element of a statement."""
+        if s.monoid:
+            self.fold(s, turn)
+        else:
+            index = tuple(turn)
+            self.define(s, index, self.element_of(s, index))
+
+    def element_of(self, s: Statement, index: tuple[Any, ...]) -> Scalar:
+        """An element of a statement that folds nothing, or has nothing to fold over."""
+        outer, self.e.fold = self.e.fold, lambda monoid, extents, at, dtype: at(())  # type: ignore[method-assign]
+        try:
+            return self.element(s.equation, index)
+        finally:
+            self.e.fold = outer  # type: ignore[method-assign]
+
+    def define(self, s: Statement, index: tuple[Any, ...], x: Scalar) -> None:
+        """An element of a result is known, and is stored if it is read elsewhere."""
+        self.code.remember((self, s.var, index), x)
+        place = self.places.get(s.var)
+        if place is None and s.loop is not None and s.loop.tiny:
+            place = self.row(s)
+        if place is not None:
+            place.write(self.e, index, x)
+
+    def row(self, s: Statement) -> Memory | None:
+        """Memory for the part of a value that one turn of the shared loops makes; None if its readers are at the same element."""
+        t = s.var.type
+        kept = self.plan.kept_axes(s.var)
+        if kept is None or kept == len(t.shape):
+            return None
+        rest = t.with_shape(t.shape[kept:])
+        if rest.nbytes <= LARGEST_ON_STACK:
+            at = self.g.on_stack(rest).at
+        else:
+            at = self.g.in_workspace(rest, self.frame.take(rest.nbytes, self.now, self.now)).at
+        place = self.places[s.var] = Memory(at, t, kept)
+        return place
+
+    # ---- folds --------------------------------------------------------------------------------------------------------------------
+    def in_register(self, s: Statement) -> bool:
+        """Whether all the loops inside are folded over."""
+        return s.ready == len(s.var.type.shape)
+
+    def neutral(self, s: Statement) -> Scalar:
+        return self.e.neutral(s.monoid, s.var.type.dtype)
+
+    def start_fold(self, s: Statement, turn: tuple[Any, ...]) -> None:
+        """Before the loops that are folded over."""
+        if self.in_register(s):
+            total = Cell(self.e, s.var.type)
+            self.cells[s] = (total if s.loop is not None and s.loop.tiny else Cell(self.e, s.var.type)), total
+            for cell in dict.fromkeys(self.cells[s]):
+                cell.set(self.e, self.neutral(s))
+        else:
+            place = self.places.get(s.var) or self.row(s)
+            assert place is not None
+            self.g.every(s.var.type.shape[s.ready :], lambda index: place.write(self.e, (*turn, *index), self.neutral(s)))
+
+    def fold(self, s: Statement, turn: tuple[Any, ...]) -> None:
+        """Fold one element in."""
+        dtype = s.var.type.dtype
+        place: dict[Any, Any] = {next(iter(symbol.terms)).value: k for symbol, k in zip(s.order, turn, strict=True)}
+        out = tuple(place["o", k] for k in range(len(s.var.type.shape)))
+        found: list[Scalar] = []
+
+        def fold(monoid: str, extents: Sequence[int], at: Callable[[Any], Scalar], dtype: Any) -> Scalar:
+            found.append(at(tuple(place["r", k] for k in range(len(extents)))))
+            return found[0]
+
+        outer, self.e.fold = self.e.fold, fold  # type: ignore[method-assign]
+        try:
+            self.element(s.equation, out)
+        finally:
+            self.e.fold = outer  # type: ignore[method-assign]
+        if s in self.cells:
+            part = self.cells[s][0]
+            old = part.get(self.e)
+            part.set(self.e, Scalar(self.e.combined(s.monoid, dtype, old.value, found[0].value), dtype))
+        else:
+            memory = Memory(self.places[s.var].at, s.var.type, self.places[s.var].dropped)
+            old = memory.read(self.e, out)
+            memory.write(self.e, out, Scalar(self.e.combined(s.monoid, dtype, old.value, found[0].value), dtype))
+
+    def flush(self, folds: list[Statement]) -> None:
+        """Fold what the innermost loop gave into the totals."""
+        for s in folds:
+            part, total = self.cells[s]
+            if part is total:
+                continue
+            dtype = s.var.type.dtype
+            total.set(self.e, Scalar(self.e.combined(s.monoid, dtype, total.get(self.e).value, part.get(self.e).value), dtype))
+            part.set(self.e, self.neutral(s))
+
+    def end_fold(self, s: Statement, turn: tuple[Any, ...]) -> None:
+        """After the loops that are folded over."""
+        if s in self.cells:
+            self.define(s, turn, self.cells.pop(s)[1].get(self.e))
+
+
+def flat_size(loop: Loop) -> tuple[Loop, int] | None:
+    """Of loops in which every element is read where it is needed, the innermost and the number of all turns."""
+    if not all(s.flat for s in loop.statements):
+        return None
+    size, inner = loop.extent, loop
+    while len(inner.body) == 1 and type(inner.body[0]) is Loop:
+        inner = inner.body[0]
+        size *= inner.extent
+    return (inner, size) if all(type(node) is Statement for node in inner.body) and inner is not loop else None

@@ -1,0 +1,164 @@
+"""A whole Program as one machine-code function, and the equations that it cannot hold: those are calls back into Python."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...core.program import Equation, Program
+from ...core.types import ArrayType
+from .blas import product
+from .control import CONTROL, UnsupportedError
+from .generate import RAISED, WRONG_LAYOUT, Generator, Run
+from .library import update
+from .plan import Opaque, Plan
+from .values import Memory, Value
+from .writer import Function
+
+__all__ = ["Callback", "Code", "lowered"]
+
+DATA_OFFSET, FLAGS_OFFSET, C_CONTIGUOUS_AND_ALIGNED = 16, 64, 0x0101
+"""Where an ndarray object holds the pointer to its data, and its flags (the layout of PyArrayObject, which NumPy keeps stable)."""
+MOST_ARGUMENTS = 60
+PYTHON = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p)
+
+
+class Callback(NamedTuple):
+    """An equation that is run by NumPy, on arrays in memory."""
+
+    equation: Equation
+    in_place: bool
+
+
+class Code(NamedTuple):
+    """The text of a Program's module, what it calls back, the bytes of workspace that a call needs."""
+
+    text: str
+    callbacks: list[Callback]
+    workspace: int
+    lines: int
+    """Of the longest function, the one that is not loops."""
+    packed: bool
+    """Whether its arguments are two tables."""
+    plans: list[Plan]
+    """Of the Program, and of the programs that its control ops hold."""
+
+
+def lowered(program: Program) -> Code:
+    """``i32 main(arguments, results, ptr workspace, ptr functions)``, on pointers to array objects: each one by itself, or, where they are
+    many, in two tables. It returns 0, or what went wrong.
+    """
+    callbacks: list[Callback] = []
+    functions = ""
+
+    def opaque(run: Run, node: Opaque, operands: list[Value], results: list[Any]) -> None:
+        op = node.equation.op
+        write = CONTROL.get(op.name) or (update if op.update is not None else product if op.name == "dot_general" else None)
+        if write is not None and write(run, node, operands, results) is not NotImplemented:
+            return
+        in_place = op.update is not None and len(results) == 1
+        if any(not isinstance(v.type, ArrayType) for v in [*node.equation.inputs, *node.equation.outputs]):
+            raise UnsupportedError(f"{op.name} of stacks")
+        if any(t.dtype.kind not in "biufc" for t in [v.type for v in node.equation.outputs]):
+            raise UnsupportedError(op.name)
+        callbacks.append(Callback(node.equation, in_place))
+        call_back(run, operands, results, len(callbacks) - 1, in_place)
+
+    def call_back(run: Run, operands: Sequence[Value], results: Sequence[Memory], number: int, in_place: bool) -> None:
+        g, code = run.g, run.code
+        if in_place:
+            if operands[0].pointer(run.e) != results[0].at:
+                g.copy(operands[0], results[0])
+            pointers = [results[0].at, *[run.contiguous(x) for x in operands[1:]]]
+        else:
+            pointers = [*[run.contiguous(x) for x in operands], *[y.at for y in results]]
+        table = code.alloca(f"[{max(len(pointers), 1)} x ptr]")
+        for k, pointer in enumerate(pointers):
+            code.line(f"store ptr {pointer}, ptr {code.address(table, 'ptr', k)}")
+        function = code.value("ptr", f"load ptr, ptr {code.address(functions, 'ptr', number)}")
+        failed = code.value("i1", f"icmp ne i32 {code.value('i32', f'call i32 {function}(ptr {table})')}, 0")
+        stop, on = code.label(), code.label()
+        code.branch(failed, stop, on)
+        code.start(stop)
+        g.leave(RAISED)
+        code.start(on)
+
+    g = Generator(opaque)
+    module = g.module
+    n_in, n_out = len(program.inputs), len(program.outputs)
+    packed = n_in + n_out > MOST_ARGUMENTS
+    arguments, results = ([module.name("ptr") for _ in range(1 if packed else n)] for n in (n_in, n_out))
+    functions = module.name("ptr")
+    with module.function("main", "i32", [("ptr", v) for v in (*arguments, *results, g.workspace, functions)]) as code:
+        code.lines.append(g.beginning)
+        arrays = array_pointers(code, arguments, n_in, packed)
+        check_layouts(code, arrays)
+        inputs = [Memory(data_of(code, array), v.type) for array, v in zip(arrays, program.inputs, strict=True)]
+        targets = [
+            Memory(data_of(code, y), v.type) for y, v in zip(array_pointers(code, results, n_out, packed), program.outputs, strict=True)
+        ]
+        g.run(program, inputs, targets)
+        g.leave(0)
+        g.free_all()
+    return Code(str(module), callbacks, g.workspace_bytes, len(code.lines), packed, list(g.plans.values()))
+
+
+def array_pointers(code: Function, given: list[str], count: int, packed: bool) -> list[str]:
+    """The pointers to array objects: as they are given, or from a table."""
+    return [code.value("ptr", f"load ptr, ptr {code.address(given[0], 'ptr', k)}") for k in range(count)] if packed else given
+
+
+def check_layouts(code: Function, arrays: list[str]) -> None:
+    """Return at once if an array is not C-contiguous and aligned."""
+    wrong = ""
+    for array in arrays:
+        flags = code.value("i32", f"load i32, ptr {code.address(array, 'i8', FLAGS_OFFSET)}")
+        right = code.value("i32", f"and i32 {flags}, {C_CONTIGUOUS_AND_ALIGNED}")
+        bit = code.value("i1", f"icmp ne i32 {right}, {C_CONTIGUOUS_AND_ALIGNED}")
+        wrong = code.value("i1", f"or i1 {wrong}, {bit}") if wrong else bit
+    if wrong:
+        stop, on = code.label(), code.label()
+        code.branch(wrong, stop, on)
+        code.start(stop)
+        code.line(f"ret i32 {WRONG_LAYOUT}")
+        code.start(on)
+
+
+def data_of(code: Function, array: str) -> str:
+    """The pointer to the data of an array object."""
+    return code.value("ptr", f"load ptr, ptr {code.address(array, 'i8', DATA_OFFSET)}")
+
+
+def python_function(callback: Callback, failed: Callable[[BaseException], None]) -> Any:
+    """The callback as a C function of a table of pointers."""
+    op, multiple = callback.equation.op, callback.equation.op.multiple
+    operands = [v.type for v in callback.equation.inputs]
+    results = [v.type for v in callback.equation.outputs]
+    types = operands if callback.in_place else [*operands, *results]
+    count = len(operands)
+    buffers: list[tuple[Any, Any]] = [(t, ctypes.c_char * max(t.nbytes, 1)) for t in types]
+    table_type = ctypes.c_void_p * max(len(types), 1)
+
+    def call(table: int) -> int:
+        try:
+            pointers = table_type.from_address(table)
+            arrays = [np.ndarray(t.shape, t.dtype, buffer.from_address(at)) for (t, buffer), at in zip(buffers, pointers, strict=False)]
+            with np.errstate(all="ignore"):
+                if callback.in_place:
+                    assert op.update is not None
+                    op.update(arrays[0], *[x if x.ndim else x[()] for x in arrays[1:]])
+                    return 0
+                for x in arrays[:count]:
+                    x.flags.writeable = False
+                found = op.impl(*[x if x.ndim else x[()] for x in arrays[:count]])
+            for target, y in zip(arrays[count:], found if multiple else (found,), strict=True):
+                target[...] = y
+            return 0
+        except BaseException as error:
+            failed(error)
+            return 1
+
+    return PYTHON(call)

@@ -1,0 +1,303 @@
+"""The plan of a Program: which equations share which loops, and what has to be stored.
+
+A plan is a tree of loops. An equation that has a defining equation becomes a `Statement`, with one axis for each axis of its result and one
+for each axis that it folds over. Statements are put into the tree one after the other, each as far inside of an existing loop as its reads
+allow: a loop may be entered beside the statement that makes a value only where each turn reads what the same turn has made. So elementwise
+chains share their innermost loop, and what needs the sum of a row comes later in the turn of that row, while it is in the cache.
+
+What only moves elements (a transpose, a slice, a broadcast) is no statement: whoever reads it reads through it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+from ...core.program import Equation, Literal, Program, Var
+from .blas import worth_a_call
+from .forms import Probe, Reader, axis, form_of
+from .index import Condition, Index
+
+__all__ = ["TINY", "Loop", "Opaque", "Plan", "Statement"]
+
+TINY = 32
+"""Up to so many turns, a nest is written out turn by turn and its values stay in registers."""
+MOST_STATEMENTS, MOST_PIECES = 150, 64
+
+
+class Loop:
+    """A loop over ``extent`` turns of the nodes in ``body``. A tiny one is written out."""
+
+    def __init__(self, extent: int, level: int, tiny: bool, parent: Loop | None, position: int):
+        self.extent, self.level, self.tiny, self.parent, self.position = extent, level, tiny, parent, position
+        self.body: list[Any] = []
+        self.loops: dict[tuple[int, bool], list[int]] = {}
+        self.statements: list[Statement] = []
+        self.cuts: set[int] = set()
+
+
+class Opaque:
+    """An equation that is run as a whole: a loop, a branch, a routine, NumPy."""
+
+    def __init__(self, equation: Equation, position: int):
+        self.equation, self.position = equation, position
+
+
+class Statement:
+    """An equation in loops: its axes in the order of the loops, and which elements it reads."""
+
+    def __init__(self, equation: Equation, order: Sequence[Any], monoid: str, reads: list[tuple[Var, tuple[Any, ...]]], cuts: list[Any]):
+        self.equation, self.order, self.monoid, self.reads, self.cuts = equation, order, monoid, reads, cuts
+        out = [axis(k, n) for k, n in enumerate(self.var.type.shape)]
+        self.ready = next((k for k, (a, b) in enumerate(zip(order, out, strict=False)) if a != b), len(out))
+        """How many of the outer loops are the leading axes of the result: where the others are done, a part of it is."""
+        self.flat = all(index in ((), tuple(order)) for _, index in reads) and (not monoid or not out)
+        """Whether every element is read at the place where it is needed, so that all axes may be one."""
+        self.loop: Loop | None = None
+        self.positions: list[int] = []
+        """Of the nodes around it and of itself, each in the body that it is in."""
+
+    @property
+    def position(self) -> int:
+        return self.positions[0]
+
+    @property
+    def var(self) -> Var:
+        return self.equation.outputs[0]
+
+    def path(self) -> list[Loop]:
+        """The loops around it, outermost first."""
+        found: list[Loop] = []
+        loop = self.loop
+        while loop is not None and loop.parent is not None:
+            found.append(loop)
+            loop = loop.parent
+        return found[::-1]
+
+
+def extent(symbol: Index) -> int:
+    """The length of an axis."""
+    (atom,) = symbol.terms
+    return atom.high + 1
+
+
+class Plan:
+    """The tree of a Program, what reads what, and how each value is kept."""
+
+    def __init__(self, program: Program):
+        self.program = program
+        self.root = Loop(1, -1, False, None, 0)
+        self.moved: dict[Var, Equation] = {}
+        self.statement: dict[Var, Statement] = {}
+        self.opaque: dict[Var, Opaque] = {}
+        self.uses = count_uses(program)
+        self.readers: dict[Var, list[tuple[Statement, tuple[Any, ...]]]] = {}
+        self.whole: dict[Var, list[int]] = {}
+        """Values that are needed as whole arrays, and the positions of the nodes that need them."""
+        for equation in program.equations:
+            self.add(equation)
+        for v in program.outputs:
+            if isinstance(v, Var):
+                for root in self.roots_of(v):
+                    self.whole.setdefault(root, []).append(len(self.root.body))
+
+    # ---- equations -------------------------------------------------------------------------------------------------------
+    def add(self, equation: Equation) -> None:
+        types = tuple(v.type for v in equation.inputs)
+        form = None if equation.op.multiple else form_of(equation.op, types)
+        if form is not None and equation.op.update is not None and equation.outputs[0].type.size > TINY:
+            form = None  # changes a part of an array, which is less than to write it anew
+        if form is not None and worth_a_call(equation.op, types):
+            form = None
+        if form is None:
+            node = Opaque(equation, len(self.root.body))
+            self.root.body.append(node)
+            for v in equation.outputs:
+                self.opaque[v] = node
+            for v in equation.inputs:
+                if isinstance(v, Var):
+                    for root in self.roots_of(v):
+                        self.whole.setdefault(root, []).append(node.position)
+        elif form.moves and (not form.conditional or self.uses[equation.outputs[0]] == 1):
+            self.moved[equation.outputs[0]] = equation
+        else:
+            self.place(self.statement_of(equation, form))
+
+    def roots_of(self, v: Var) -> list[Var]:
+        """The values through whose movement ``v`` comes about."""
+        equation = self.moved.get(v)
+        return [v] if equation is None else [r for x in equation.inputs if isinstance(x, Var) for r in self.roots_of(x)]
+
+    def statement_of(self, equation: Equation, form: Any) -> Statement:
+        shape = equation.outputs[0].type.shape
+        if not shape and not form.monoid and not any(x.type.shape or x in self.moved for x in equation.inputs):
+            return Statement(equation, (), "", [(x, ()) for x in equation.inputs if type(x) is Var], [])
+        out = [axis(k, n) for k, n in enumerate(shape)]
+        red = [axis(k, n, True) for k, n in enumerate(form.extents)]
+        reads: list[tuple[Var, tuple[Any, ...]]] = []
+        direct: list[tuple[Any, ...]] = []
+        probe = Probe()
+
+        def resolve(v: Any, index: tuple[Any, ...]) -> None:
+            if isinstance(v, Literal):
+                return
+            source = self.moved.get(v)
+            if source is None:
+                reads.append((v, index))
+            else:
+                source.op.element(probe, index, *[reader(x) for x in source.inputs])  # type: ignore[attr-defined]
+
+        def reader(v: Any) -> Reader:
+            return Reader(v.type, lambda index: resolve(v, index))
+
+        def first(v: Any) -> Reader:
+            def read(index: tuple[Any, ...]) -> None:
+                direct.append(index)
+                resolve(v, index)
+
+            return Reader(v.type, read)
+
+        equation.op.element(probe, tuple(out), *[first(v) for v in equation.inputs])  # type: ignore[attr-defined]
+        cuts = [cut for condition in probe.conditions for cut in cuts_of(condition)]
+        return Statement(equation, loop_order(out, red, direct, reads), form.monoid if red else "", reads, cuts)
+
+    # ---- loops -----------------------------------------------------------------------------------------------------------------
+    def place(self, statement: Statement) -> None:
+        """Put a statement into the tree."""
+        self.statement[statement.var] = statement
+        order = statement.order
+        sizes = [extent(a) for a in order]
+        sources = {}
+        for v, index in statement.reads:
+            if v in self.statement:
+                sources.setdefault(v, []).append(index)
+            self.readers.setdefault(v, []).append((statement, index))
+        after = max((self.opaque[v].position + 1 for v, _ in statement.reads if v in self.opaque), default=0)
+        body, inside = self.root, sources
+        tiny = False
+        for level in range(len(order)):
+            tiny = tiny or prod(sizes[level:]) <= TINY
+            low, held = after if level == 0 else 0, None
+            for v, indices in inside.items():
+                path = self.statement[v].path()
+                if len(path) <= level:
+                    at = self.statement[v].positions[level]
+                    low = max(low, at + 1)
+                else:
+                    at = path[level].position
+                    if self.aligned(v, indices, level, order[level]) and path[level].extent == sizes[level]:
+                        if at >= low:
+                            low, held = at, at
+                    else:
+                        low = max(low, at + 1)
+            if held is not None and held != low:
+                held = None
+            loop = self.entered(body, sizes[level], tiny, low, held)
+            if loop is None:
+                loop = Loop(sizes[level], level, tiny, body, len(body.body))
+                body.body.append(loop)
+                body.loops.setdefault((sizes[level], tiny), []).append(loop.position)
+            inside = {v: i for v, i in inside.items() if len(p := self.statement[v].path()) > level and p[level] is loop}
+            for a, cut in statement.cuts:
+                if order[level] == Index({a: 1}, 0):
+                    loop.cuts.add(cut)
+            loop.statements.append(statement)
+            body = loop
+        statement.loop = body
+        body.body.append(statement)
+        statement.positions = [*[p.position for p in statement.path()], len(body.body) - 1]
+
+    def aligned(self, v: Var, indices: list[tuple[Any, ...]], level: int, symbol: Any) -> bool:
+        """Whether a statement with this axis reads of ``v``, in each turn of a loop, what that turn has made."""
+        return self.statement[v].ready > level and all(len(i) > level and i[level] == symbol for i in indices)
+
+    def entered(self, body: Loop, size: int, tiny: bool, low: int, held: int | None) -> Loop | None:
+        """A loop to enter: the one that makes what is read, or another one after that."""
+        loop = body.body[held] if held is not None else None
+        if loop is not None and (tiny or not loop.tiny) and len(loop.statements) < MOST_STATEMENTS:
+            return loop
+        candidates = body.loops.get((size, tiny), [])
+        for position in candidates[-4:]:
+            if position >= low and position != held and len(body.body[position].statements) < MOST_STATEMENTS:
+                return body.body[position]
+        return None
+
+    # ---- storage ------------------------------------------------------------------------------------------------------------
+    def last_use(self, v: Var) -> int:
+        """The position of the last node that reads a value."""
+        return max([*self.whole.get(v, []), *[s.position for s, _ in self.readers.get(v, [])]], default=-1)
+
+    def may_replace(self, old: Var, new: Var) -> bool:
+        """Whether ``new`` may be written over the input ``old``: what reads ``old`` is done, or reads the element that is written next."""
+        if old.type is not new.type or old.type.size <= TINY:
+            return False
+        node = self.opaque.get(new)
+        if node is not None:
+            return self.changes(node.equation, old) and self.last_use(old) <= node.position
+        s = self.statement.get(new)
+        if s is None or s.monoid or max(self.whole.get(old, []), default=-1) >= s.position:
+            return False
+        index = tuple(s.order)
+        late = [(r, i) for r, i in self.readers.get(old, []) if r.position >= s.position]
+        return all(r.loop is s.loop and i == index for r, i in late) and (not late or any(r is s for r, _ in late))
+
+    def changes(self, equation: Equation, v: Var) -> bool:
+        """Whether an equation returns a changed copy of ``v``, and reads nothing else of it."""
+        first, *rest = equation.inputs or [None]
+        others = [root for x in rest if isinstance(x, Var) for root in self.roots_of(x)]
+        return equation.op.update is not None and first is v and v not in others
+
+    def kept_axes(self, v: Var) -> int | None:
+        """How many leading axes of ``v`` are those of loops that all its readers share with it; None if it is needed whole."""
+        if v in self.whole:
+            return None
+        statement = self.statement[v]
+        path, ndim = statement.path(), len(v.type.shape)
+        shared = ndim
+        for reader, index in self.readers.get(v, []):
+            other = reader.path()
+            k = 0
+            while k < min(len(path), len(other), statement.ready) and path[k] is other[k] and index[k] == reader.order[k]:
+                k += 1
+            shared = min(shared, k)
+        return shared
+
+
+def count_uses(program: Program) -> dict[Var, int]:
+    """How often each value is read."""
+    uses: dict[Var, int] = {v: 0 for e in program.equations for v in e.outputs}
+    for v in [*[v for e in program.equations for v in e.inputs], *program.outputs]:
+        if isinstance(v, Var):
+            uses[v] = uses.get(v, 0) + 1
+    return uses
+
+
+def loop_order(out: list[Any], red: list[Any], direct: list[tuple[Any, ...]], reads: list[tuple[Var, tuple[Any, ...]]]) -> list[Any]:
+    """The axes of a statement from the outermost loop to the innermost: elements are read in the order in which they lie."""
+    if not red:
+        return out
+    if len(direct) == 1:
+        (index,) = direct
+        if len(index) == len(out) + len(red) and all(i in (*out, *red) for i in index):
+            return list(index)
+    last = [index[-1] for _, index in reads if index]
+    if out and out[-1] in last and not all(i in red for i in last):
+        return [*out[:-1], *red, out[-1]]
+    return [*out, *red]
+
+
+def cuts_of(condition: Any) -> list[tuple[Any, int]]:
+    """Where along an axis a condition changes: the axis and the first index of the other side."""
+    if not isinstance(condition, Condition):
+        return []
+    if condition.sign in ("and", "or"):
+        return [cut for part in condition.parts for cut in cuts_of(part)]
+    (difference,) = condition.parts
+    if len(difference.terms) != 1:
+        return []
+    ((atom, factor),) = difference.terms.items()
+    if factor not in (1, -1) or type(atom.value) is not tuple or atom.of is not None:
+        return []
+    # a + c < 0 changes at a = -c;  c - a < 0 changes at a = c + 1
+    return [(atom, -difference.constant if factor == 1 else difference.constant + 1)]

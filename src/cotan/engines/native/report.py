@@ -1,0 +1,58 @@
+"""What was compiled: the loops and what is in them, what is left to NumPy, and what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from .plan import Loop, Opaque, Plan, Statement
+
+__all__ = ["Report", "describe"]
+
+
+@dataclass(frozen=True)
+class Report:
+    """How a Program became machine code.
+
+    ``programs``: for each Program (the function, then the bodies of its loops and branches) its loops and the equations in them, as text;
+    ``outside``: the equations that are not machine code but calls back into Python; ``workspace``: the bytes of memory of a call beside its
+    results; ``llvm``: the text that was given to LLVM; ``seconds``: what each stage of compiling took.
+    """
+
+    name: str
+    programs: tuple[str, ...]
+    outside: tuple[str, ...]
+    workspace: int
+    llvm: str = field(repr=False)
+    seconds: dict[str, float]
+
+    def __str__(self) -> str:
+        times = ", ".join(f"{name} {1000 * t:.1f} ms" for name, t in self.seconds.items())
+        outside = (
+            ["outside of compiled code:", *[f"  {line}" for line in self.outside]]
+            if self.outside
+            else ["nothing is outside of compiled code"]
+        )
+        return "\n".join([*self.programs, *outside, f"workspace: {self.workspace} bytes", f"compiled in: {times}"])
+
+
+def describe(plan: Plan) -> str:
+    """The loops of a plan and the equations in them."""
+    return "\n".join([f"{plan.program.name}:", *lines(plan.root, "  ")])
+
+
+def lines(loop: Loop, indent: str) -> Iterator[str]:
+    """The nodes in a loop, one in a line; statements that follow each other are one."""
+    statements: list[str] = []
+    for node in [*loop.body, None]:
+        if type(node) is Statement:
+            statements.append(node.equation.op.name + (f" -> {node.var.type}" if node.monoid else ""))
+            continue
+        if statements:
+            yield f"{indent}{', '.join(statements)}"
+            statements = []
+        if type(node) is Loop:
+            yield f"{indent}for {node.extent}{' (written out)' if node.tiny else ''}:"
+            yield from lines(node, indent + "  ")
+        elif type(node) is Opaque:
+            yield f"{indent}{node.equation.op}"
