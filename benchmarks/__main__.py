@@ -19,7 +19,7 @@ mpl.use("Agg")
 
 import matplotlib.pyplot as plt
 
-from benchmarks import eager, fusion, importing, jitted, staging
+from benchmarks import adbench, compiling, eager, fusion, importing, jitted, learning, loops, staging
 from benchmarks.harness import SECONDS_PER_UNIT, Table, is_ours, render
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -29,6 +29,10 @@ TABLES: dict[str, Callable[[], Table]] = {
     "jitted": jitted.table,
     "staging": staging.table,
     "fusion": fusion.table,
+    "loops": loops.table,
+    "adbench": adbench.table,
+    "learning": learning.table,
+    "compiling": compiling.table,
 }
 
 

@@ -15,7 +15,9 @@ from cotan.core.tracing import type_of
 from cotan.core.types import array_type
 from cotan.engines import numpy as numpy_engine
 from cotan.engines.native import engine
-from cotan.engines.native.kernels import Kernel, fusable, group
+from cotan.engines.native.forms import form_of
+from cotan.engines.native.lower import lowered
+from cotan.engines.native.plan import Loop, Plan, Statement
 from cotan.engines.native.simplify import simplified
 from cotan.errors import ArgumentError, CotanError
 
@@ -25,7 +27,7 @@ from ..laws.programs import random_programs
 INF, NAN = np.inf, np.nan
 HARD = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.5, 1e-310, 5e-324, 1e300, -1e300, 1e-5, 20.0, -20.0, 710.0, -745.2, 1e6, INF, -INF, NAN]
 # How far a function of libmvec may be from NumPy's, in units of the last place (libmvec states 4, and NumPy's own are not exact either).
-ULPS = 6
+ULPS = 8
 
 
 def program_of(op, operands):
@@ -43,7 +45,7 @@ def native_cases(cases):
             program = program_of(case.op, case.operands) if not case.op.multiple else None
         except CotanError:  # no such dtype
             continue
-        if program is not None and fusable(program.equations[0]):
+        if program is not None and form_of(case.op, program.input_types) is not None:
             seen.append(case)
     return seen
 
@@ -55,6 +57,12 @@ def agree(found, expected, ulps=ULPS):
     found, expected = np.asarray(found), np.asarray(expected)
     assert found.dtype == expected.dtype
     assert found.shape == expected.shape
+    if expected.dtype.kind == "c":  # next to the size of the number: a part may cancel
+        np.testing.assert_array_equal(np.isfinite(found), np.isfinite(expected))
+        fine = np.isfinite(expected)
+        error = np.abs(found - expected)[fine] / np.maximum(np.spacing(np.abs(expected[fine])), np.finfo(expected.dtype).tiny)
+        assert error.max(initial=0) <= ulps, (error.max(), found, expected)
+        return
     if expected.dtype.kind != "f":
         np.testing.assert_array_equal(found, expected)
         return
@@ -76,10 +84,16 @@ def test_most_elementwise_ops_have_instructions():
 def test_an_op_is_what_it_is_in_numpy(case):
     operands = [np.asarray(x) for x in case.operands]
     program = program_of(case.op, operands)
-    (step,) = group(program)
-    assert isinstance(step, Kernel) or case.op.name == "broadcast_in_dim", "a broadcast alone is a view"
+    assert lowered(program).callbacks == [] or case.op.update is not None
     with np.errstate(all="ignore"):
-        agree(engine.compile_program(program)(list(operands))[0], case.op.impl(*operands))
+        found, expected = engine.compile_program(program)(list(operands))[0], case.op.impl(*operands)
+        form = form_of(case.op, program.input_types)
+        if form.monoid in ("add", "mul") and expected.dtype.kind in "fc":  # next to the terms: they may cancel, in any order
+            size = np.maximum(case.op.impl(*map(np.abs, operands)), np.finfo(expected.dtype).tiny)
+            assert found.dtype == expected.dtype
+            assert (np.abs(found - expected) <= ULPS * np.spacing(size)).all()
+        else:
+            agree(found, expected)
 
 
 ELEMENTWISE = {
@@ -184,7 +198,7 @@ def test_programs_agree_with_the_numpy_engine(program):
 
 def test_equal_equations_are_computed_once_and_calls_are_written_out():
     inner = cotan.jit(lambda x: cnp.sin(x) + cnp.exp(x))
-    program = simplified(cotan.stage(lambda x: inner(x) * inner(x) + cnp.sin(x))(np.ones(3)))
+    program, _ = simplified(cotan.stage(lambda x: inner(x) * inner(x) + cnp.sin(x))(np.ones(3)))
     names = [e.op.name for e in program.equations]
     assert names.count("sin") == names.count("exp") == 1
     assert "call" not in names
@@ -192,14 +206,15 @@ def test_equal_equations_are_computed_once_and_calls_are_written_out():
 
 def test_what_checkpoint_computes_again_is_not_merged():
     f = cotan.checkpoint(lambda x: cnp.sum(cnp.sin(cnp.exp(x))))
-    program = simplified(cotan.stage(cotan.value_and_grad(f))(np.ones(3)))
+    program, _ = simplified(cotan.stage(cotan.value_and_grad(f))(np.ones(3)))
     assert "again" in [e.op.name for e in program.equations]
 
 
 def test_a_gradient_is_one_loop():
     f = lambda x: cnp.sum(cnp.sin(x) * cnp.exp(-(x**2)) + cnp.tanh(x))  # noqa: E731
-    plan = group(simplified(cotan.stage(cotan.value_and_grad(f))(np.ones(1000))))
-    assert len([step for step in plan if isinstance(step, Kernel) and step.shape == (1000,)]) == 1
+    plan = Plan(simplified(cotan.stage(cotan.value_and_grad(f))(np.ones(1000)))[0])
+    (loop,) = [node for node in plan.root.body if isinstance(node, Loop)]
+    assert all(isinstance(node, Statement) for node in loop.body)
 
 
 def test_a_long_program_is_cut_in_pieces():
@@ -264,8 +279,7 @@ def test_reductions_join_the_loop_of_their_operand(shape, dtype):
             return [*found, cnp.max(y, axis=axes), cnp.min(y, axis=axes), cnp.max(wide, axis=axes)] if x.size else found
 
         staged = cotan.stage(f)(x)
-        plan = group(simplified(staged))
-        assert [step for step in plan if isinstance(step, Kernel) and step.reductions]
+        assert not lowered(simplified(staged)[0]).callbacks
         for a, b in zip(
             engine.compile_program(staged)([*staged.constants, x]), numpy_engine.run(staged, [*staged.constants, x]), strict=True
         ):

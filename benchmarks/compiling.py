@@ -1,0 +1,136 @@
+"""First calls of compiled gradients: tracing, differentiating, compiling, one run; in a fresh process that has warmed up on another."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import cotan
+from benchmarks.adbench import determinant
+from benchmarks.harness import NOT_INSTALLED, Cell, Row, Table, optional
+from benchmarks.learning import block, mlp, network, transformer
+from benchmarks.loops import ENGINES, TOLERANCES, cotan_names, jax_names, leaves, lorenz
+
+JAX = "jax.jit"
+ROUNDS = 3
+# A library that took this long in the first round is not asked again.
+LONG_SECONDS = 5.0
+TOO_SLOW = "too slow"
+FIRST_CALL = "from benchmarks.compiling import report; report({program!r}, {library!r})"
+
+
+def rosenbrock(_: Any, x: Any) -> Any:
+    """The Rosenbrock function."""
+    return (100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2).sum()
+
+
+def steps(length: int, xp: Any, x: Any) -> Any:
+    """So many steps of three operations, unrolled."""
+    for k in range(length):
+        x = xp.sin(x) * x + 0.001 * k
+    return xp.sum(x)
+
+
+def updates(xp: Any, x: Any) -> Any:
+    """Each of 600 numbers in turn replaced by a function of the one before."""
+    for i in range(600):
+        x = x.at[i].set(xp.sin(x[i - 1]) + x[i])
+    return xp.sum(x**2)
+
+
+def operations(xp: Any, x: Any) -> Any:
+    """Two hundred operations."""
+    for _ in range(100):
+        x = xp.sin(x) * 1.01
+    return xp.sum(x)
+
+
+class Program(NamedTuple):
+    """What is compiled: the gradient of ``f`` by its first arguments; how long it may take, in words; whether JAX is patient enough."""
+
+    f: Callable[..., Any]
+    arguments: Callable[[np.random.Generator], Sequence[np.ndarray]]
+    active: int
+    target: str
+    jax: bool = True
+
+
+def numbers(n: int) -> Callable[[np.random.Generator], list[np.ndarray]]:
+    """One array of so many numbers."""
+    return lambda rng: [rng.uniform(0.1, 0.9, size=n)]
+
+
+A_THIRD = "a third of JAX's, then a tenth"
+PROGRAMS = {
+    "Rosenbrock(5)": Program(rosenbrock, numbers(5), 1, A_THIRD),
+    "MLP": Program(mlp, network, 6, A_THIRD),
+    "200 operations": Program(operations, numbers(10), 1, A_THIRD),
+    "Lorenz RK4 in a scan": Program(lorenz, numbers(3), 1, A_THIRD),
+    "transformer block": Program(transformer, block, 4, A_THIRD),
+    "1,000 steps, unrolled": Program(partial(steps, 1_000), numbers(10), 1, "1 s"),
+    "3,000 steps, unrolled": Program(partial(steps, 3_000), numbers(10), 1, "3 s", jax=False),
+    "600 indexed updates": Program(updates, numbers(600), 1, "0.5 s", jax=False),
+    "determinant by minors, 6 x 6": Program(determinant, lambda rng: [rng.normal(size=(6, 6))], 1, "1 s"),
+}
+
+
+def gradient(library: str, f: Callable[..., Any], active: int) -> Callable[..., Any]:
+    """The gradient as the library compiles it at its first call."""
+    by = tuple(range(active))
+    if library != JAX:
+        return cotan.jit(cotan.grad(partial(f, cotan_names()), argnums=by), engine=ENGINES[library])
+    jax: Any = optional("jax")
+    function = jax.jit(jax.grad(partial(f, jax_names(jax)), argnums=by))
+    return lambda *arguments: jax.block_until_ready(function(*arguments))
+
+
+def report(program: str, library: str) -> None:
+    """Print the seconds of the first call, and of each leaf of the answer its norm and its product with a fixed vector."""
+    f, arguments, active, *_ = PROGRAMS[program]
+    gradient(library, lambda xp, x: xp.sum(xp.tanh(x @ x)), 1)(np.eye(2))
+    function, given = gradient(library, f, active), arguments(np.random.default_rng(0))
+    started = time.perf_counter()
+    answer = function(*given)
+    seconds = time.perf_counter() - started
+    marks = [(float(np.linalg.norm(leaf)), float(np.cos(np.arange(leaf.size)) @ leaf.ravel())) for leaf in leaves(answer)]
+    print(json.dumps({"seconds": seconds, "marks": marks, "tolerance": max(TOLERANCES[leaf.dtype] for leaf in leaves(answer))}))
+
+
+def measured(program: str, library: str) -> dict[str, Any]:
+    """What `report` prints in a fresh process."""
+    command = [sys.executable, "-c", FIRST_CALL.format(program=program, library=library)]
+    process = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).resolve().parents[1])
+    if process.returncode:
+        raise RuntimeError(f"{program}, {library}: {process.stderr}")
+    return json.loads(process.stdout.splitlines()[-1])
+
+
+def row(program: str) -> Row:
+    """Medians over rounds in which every library is started in turn, once their answers agree."""
+    libraries = [*ENGINES, *([JAX] if PROGRAMS[program].jax and optional("jax") else [])]
+    rounds = {library: [measured(program, library)] for library in libraries}
+    reference = rounds[libraries[-1]][0]
+    for library in libraries:
+        first = rounds[library][0]
+        for (norm, product), mark in zip(reference["marks"], first["marks"], strict=True):
+            if not max(abs(norm - mark[0]), abs(product - mark[1])) <= reference["tolerance"] * norm:
+                raise RuntimeError(f"{program}: {library} and {libraries[-1]} disagree: {mark} and {(norm, product)}")
+        if first["seconds"] < LONG_SECONDS:
+            rounds[library] += [measured(program, library) for _ in range(ROUNDS - 1)]
+    cells: dict[str, Cell] = {library: statistics.median(one["seconds"] for one in rounds[library]) for library in libraries}
+    missing = NOT_INSTALLED if PROGRAMS[program].jax else TOO_SLOW
+    return Row(program, {JAX: missing, **cells} if JAX not in cells else cells, PROGRAMS[program].target)
+
+
+def table() -> Table:
+    """The programs; PyTorch, which compiles with another compiler's help, is left out."""
+    return Table("compiling", "first call of a compiled gradient", "ms", [row(program) for program in PROGRAMS])
