@@ -36,7 +36,7 @@ def rosenbrock(_: Any, x: Any) -> Any:
 def steps(length: int, xp: Any, x: Any) -> Any:
     """So many steps of three operations, unrolled."""
     for k in range(length):
-        x = xp.sin(x) * x + 0.001 * k
+        x = xp.sin(x) * x + (0.3 + 1e-5 * k)
     return xp.sum(x)
 
 
@@ -101,8 +101,15 @@ def report(program: str, library: str) -> None:
     started = time.perf_counter()
     answer = function(*given)
     seconds = time.perf_counter() - started
-    marks = [(float(np.linalg.norm(leaf)), float(np.cos(np.arange(leaf.size)) @ leaf.ravel())) for leaf in leaves(answer)]
+    marks = [marked(leaf) for leaf in leaves(answer)]
     print(json.dumps({"seconds": seconds, "marks": marks, "tolerance": max(TOLERANCES[leaf.dtype] for leaf in leaves(answer))}))
+
+
+def marked(leaf: np.ndarray) -> tuple[float, float]:
+    """The norm of an array and its product with a fixed vector; the squares of small numbers must not vanish."""
+    size = float(np.max(np.abs(leaf))) or 1.0
+    numbers = leaf.ravel() / size
+    return size * float(np.linalg.norm(numbers)), size * float(np.cos(np.arange(leaf.size)) @ numbers)
 
 
 def measured(program: str, library: str) -> dict[str, Any]:

@@ -7,6 +7,8 @@ is left to NumPy.
 from __future__ import annotations
 
 import math
+import operator
+import struct
 from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import Any, NamedTuple
@@ -38,6 +40,8 @@ def supported(dtype: np.dtype[Any]) -> bool:
     return dtype.isnative and (dtype.kind in "biu" or (dtype.kind == "f" and dtype.itemsize in (4, 8)) or dtype in COMPLEX)
 
 
+TRUTH = ("true", "false")
+EXACT: dict[str, Callable[[int, int], int]] = {"add": operator.add, "sub": operator.sub, "mul": operator.mul}
 COMPLEX = {np.dtype(np.complex64): np.dtype(np.float32), np.dtype(np.complex128): np.dtype(np.float64)}
 COMPARISONS = {"eq": "oeq eq eq", "ne": "une ne ne", "lt": "olt slt ult", "le": "ole sle ule", "gt": "ogt sgt ugt", "ge": "oge sge uge"}
 INTRINSICS = dict.fromkeys(("floor", "ceil", "rint", "trunc", "sqrt", "copysign"))
@@ -160,6 +164,8 @@ class LlvmEmitter:
 
     def bit(self, condition: str, yes: Any, no: Any, kind: str) -> Any:
         """``yes`` where ``condition`` is set, else ``no``."""
+        if condition in ("true", "false"):
+            return yes if condition == "true" else no
         return self.pure(kind, f"select i1 {condition}, {kind} {yes}, {kind} {no}")
 
     def combined(self, monoid: str, dtype: np.dtype[Any], x: Any, y: Any) -> Any:
@@ -219,6 +225,9 @@ class LlvmEmitter:
                 raise NoInstructionError(f"{name} of complex numbers")
             halves = [self.compare(name, a, b).value for a, b in zip(self.parts(x), self.parts(y), strict=True)]
             return Scalar(self.pure("i1", f"{'and' if name == 'eq' else 'or'} i1 {halves[0]}, {halves[1]}"), BOOL)
+        known = compared_constants(name, x, y)
+        if known is not None:
+            return Scalar("true" if known else "false", BOOL)
         signs, kind = COMPARISONS[name].split(), x.dtype.kind
         sign = signs[0] if kind == "f" else signs[1] if kind == "i" else signs[2]
         word = "fcmp" if kind == "f" else "icmp"
@@ -227,6 +236,9 @@ class LlvmEmitter:
     # ---- bools and integers ------------------------------------------------------------
     def bool_math(self, name: str, dtype: np.dtype[Any], *xs: str) -> Any:
         name = {"maximum": "or", "minimum": "and", "mul": "and", "add": "or"}.get(name, name)
+        if name in ("and", "or") and (xs[0] in TRUTH or xs[1] in TRUTH):
+            known, other = xs if xs[0] in TRUTH else xs[::-1]
+            return known if (known == "true") == (name == "or") else other
         if name in ("and", "or", "xor"):
             return self.pure("i1", f"{name} i1 {xs[0]}, {xs[1]}")
         if name == "not":
@@ -235,6 +247,8 @@ class LlvmEmitter:
 
     def integer_math(self, name: str, dtype: np.dtype[Any], *xs: str) -> Any:
         kind = register_type(dtype)
+        if name in ("add", "sub", "mul") and not any(x.startswith("%") for x in xs):
+            return self.module.code.number(EXACT[name](*map(int, xs)), dtype)
         if name in ("and", "or", "xor", "add", "sub", "mul"):
             return self.pure(kind, f"{name} {kind} {xs[0]}, {xs[1]}")
         raise NoInstructionError(f"{name} of integers")
@@ -246,9 +260,7 @@ class LlvmEmitter:
         return self.pure(register_type(dtype), f"sub {register_type(dtype)} 0, {x}")
 
     def integer_extremum(self, dtype: np.dtype[Any], sign: str, x: str, y: str) -> str:
-        kind = register_type(dtype)
-        which = self.pure("i1", f"icmp {'s' if dtype.kind == 'i' else 'u'}{sign} {kind} {x}, {y}")
-        return self.bit(which, x, y, kind)
+        return self.bit(self.compare(sign, Scalar(x, dtype), Scalar(y, dtype)).value, x, y, register_type(dtype))
 
     def integer_maximum(self, dtype: np.dtype[Any], x: str, y: str) -> str:
         return self.integer_extremum(dtype, "gt", x, y)
@@ -335,10 +347,8 @@ class LlvmEmitter:
     def float_scale(self, dtype: np.dtype[Any], d: str, t: str) -> str:
         """The strong zero: zero where either factor is."""
         kind, zero = register_type(dtype), self.module.code.number(0.0, dtype)
-        either = self.pure(
-            "i1", f"or i1 {self.pure('i1', f'fcmp oeq {kind} {d}, {zero}')}, {self.pure('i1', f'fcmp oeq {kind} {t}, {zero}')}"
-        )
-        return self.bit(either, zero, self.pure(kind, f"fmul {kind} {d}, {t}"), kind)
+        none = [self.compare("eq", Scalar(x, dtype), Scalar(zero, dtype)).value for x in (d, t)]
+        return self.bit(self.bool_math("or", BOOL, *none), zero, self.pure(kind, f"fmul {kind} {d}, {t}"), kind)
 
     def float_sign(self, dtype: np.dtype[Any], x: str) -> str:
         kind, zero = register_type(dtype), self.module.code.number(0.0, dtype)
@@ -450,3 +460,20 @@ class LlvmEmitter:
         code = self.module.code
         bits = [self.bool_math("not", BOOL, code.condition(g[1])) if isinstance(g, tuple) else code.condition(g) for g in self.guards]
         return reduce(lambda a, b: self.pure("i1", f"and i1 {a}, {b}"), bits) if bits else None
+
+
+def compared_constants(name: str, x: Scalar, y: Scalar) -> bool | None:
+    """The outcome of a comparison of two constants; None if one is not."""
+    if x.value.startswith("%") or y.value.startswith("%"):
+        return None
+    return bool(getattr(operator, name)(*[number_of(v) for v in (x, y)]))
+
+
+def number_of(constant: Scalar) -> float:
+    """The number that a constant's text stands for."""
+    text, dtype = constant.value, constant.dtype
+    if dtype.kind == "f":
+        return struct.unpack("<d", int(text, 16).to_bytes(8, "little"))[0]
+    if dtype.kind == "b":
+        return text == "true"
+    return int(text) % (1 << 8 * dtype.itemsize) if dtype.kind == "u" else int(text)

@@ -25,8 +25,8 @@ from .simplify import simplified
 
 __all__ = ["compile_program", "compiled", "made"]
 
-MOST_LINES = 3000
-"""Beyond so much straight code, which LLVM takes far more than linear time for, it is compiled quickly and not at its best."""
+MOST_LINES = 15_000
+"""Longer text is compiled quickly and not at its best."""
 LAYOUT = ("C_CONTIGUOUS", "ALIGNED")
 _compiled: WeakKeyDictionary[Program, Callable[[list[Any]], list[Any]]] = WeakKeyDictionary()
 
@@ -54,7 +54,7 @@ def made(program: Program) -> tuple[Callable[[list[Any]], list[Any]], Report]:
     except UnsupportedError as reason:
         return quiet(numpy_engine.compile_program(program)), Report(program.name, (), (f"the whole program: {reason}",), 0, "", {})
     clock.append(perf_counter())
-    address = machine().compile(code.text, ["main"], 1 if code.lines > MOST_LINES else 3)["main"]
+    address = machine().compile(code.text, ["main"], 1 if code.text.count("\n") > MOST_LINES else 3)["main"]
     clock.append(perf_counter())
     seconds = {name: b - a for name, a, b in zip(("simplify", "plan and write", "LLVM"), clock, clock[1:], strict=False)}
     outside = tuple(f"{c.equation.op}{f'   # {c.equation.origin}' if c.equation.origin else ''}" for c in code.callbacks)

@@ -7,6 +7,7 @@ become functions of their own; the rest is written in line.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from itertools import pairwise
 from math import prod
 from typing import Any
@@ -17,7 +18,7 @@ from .emit import LlvmEmitter, Scalar
 from .forms import Reader
 from .index import variable
 from .plan import MOST_PIECES, TINY, Loop, Opaque, Plan, Statement
-from .values import Memory, Moved, Number, Value, memory_type
+from .values import Kept, Memory, Moved, Number, Value, memory_type
 from .writer import Module
 
 __all__ = ["OUT_OF_MEMORY", "RAISED", "WRONG_LAYOUT", "Generator", "Run"]
@@ -25,6 +26,7 @@ __all__ = ["OUT_OF_MEMORY", "RAISED", "WRONG_LAYOUT", "Generator", "Run"]
 BLOCK = 1024
 """How many elements are folded before the result is added to the total: the error of a long sum stays small."""
 LARGEST_ON_STACK = 1 << 14
+SMALL_BUFFERS, MANY_NODES = 1 << 12, 1 << 60
 ALIGNMENT = 64
 OUT_OF_MEMORY, RAISED, WRONG_LAYOUT = 1, 2, 3
 """What a call returns instead of 0."""
@@ -49,6 +51,7 @@ class Frame:
     def __init__(self, around: Frame | None):
         self.base = self.top = around.top if around is not None else 0
         self.taken: list[list[int]] = []
+        self.begin = self.room = 0
 
     def take(self, nbytes: int, now: int, last: int) -> list[int]:
         """A new buffer that is needed from the node ``now`` to the node ``last``: its offset, size and last node."""
@@ -62,6 +65,15 @@ class Frame:
         self.taken.append([offset, nbytes, last])
         self.top = max(self.top, offset + nbytes)
         return self.taken[-1]
+
+    def keep(self, nbytes: int) -> list[int]:
+        """A new small buffer that is needed to the end."""
+        if self.room < nbytes:
+            self.begin, self.room = self.take(SMALL_BUFFERS, 0, MANY_NODES)[0], SMALL_BUFFERS
+        size = -(-nbytes // 16) * 16
+        found = [self.begin, size, MANY_NODES]
+        self.begin, self.room = self.begin + size, self.room - size
+        return found
 
 
 class Generator:
@@ -103,9 +115,7 @@ class Generator:
         return Memory(self.module.code.alloca(f"[{max(type.size, 1)} x {memory_type(type.dtype)}]"), type)
 
     def in_workspace(self, type: ArrayType, taken: list[int]) -> Memory:
-        memory = Memory(self.module.code.address(self.workspace, "i8", taken[0]), type)
-        memory.taken = taken
-        return memory
+        return Kept(self.module, self.workspace, taken, type)
 
     def every(self, shape: Sequence[int], body: Callable[[tuple[Any, ...]], None]) -> None:
         """``body(index)`` for every index below ``shape``."""
@@ -194,9 +204,9 @@ class Generator:
                     code.jump(head)
                     code.start(after)
 
-    def outlined(self, write: Callable[[], None]) -> None:
+    def outlined(self, write: Callable[[], None], *, nest: bool = True) -> None:
         self.nests += 1
-        self.module.outlined(f"nest{self.nests}", write)
+        self.module.outlined(f"{'nest' if nest else 'part'}{self.nests}", write, nest=nest)
 
 
 class Run:
@@ -220,17 +230,14 @@ class Run:
         for v, target in zip(outputs, targets, strict=True):
             if isinstance(v, Var) and target is not None and v not in self.places and (v in self.plan.statement or v in self.plan.opaque):
                 self.places[v] = target
-        for k, node in enumerate(self.plan.root.body):
-            self.now = k
-            if type(node) is Opaque:
-                operands = [self.value(v) for v in node.equation.inputs]
-                self.update_in_place(node)
-                results = [self.place(v) if type(v.type) is ArrayType else None for v in node.equation.outputs]
-                self.g.opaque(self, node, operands, results)
-            elif type(node) is Statement:
-                self.statement(node, ())
+        for first, end, apart in self.plan.parts():
+            if apart:
+                for v in self.plan.handed_on(first, end):
+                    if v not in self.places:
+                        self.places[v] = self.g.in_workspace(v.type, self.frame.keep(v.type.nbytes))
+                self.g.outlined(lambda: self.nodes_at_root(first, end), nest=False)  # noqa: B023 - used at once
             else:
-                self.nest(node)
+                self.nodes_at_root(first, end)
         self.now = len(self.plan.root.body)
         found = []
         for v, target in zip(outputs, targets, strict=True):
@@ -240,6 +247,20 @@ class Run:
                 value = target
             found.append(value)
         return found
+
+    def nodes_at_root(self, first: int, end: int) -> None:
+        """The nodes of the root in this range."""
+        for k in range(first, end):
+            node, self.now = self.plan.root.body[k], k
+            if type(node) is Opaque:
+                operands = [self.value(v) for v in node.equation.inputs]
+                self.update_in_place(node)
+                results = [self.place(v) if type(v.type) is ArrayType else None for v in node.equation.outputs]
+                self.g.opaque(self, node, operands, results)
+            elif type(node) is Statement:
+                self.statement(node, ())
+            else:
+                self.nest(node)
 
     # ---- values ---------------------------------------------------------------------------------------------------------------
     def value(self, v: Var | Literal) -> Value:
@@ -291,7 +312,7 @@ class Run:
             return
         memory = self.places.get(source)
         if memory is not None and memory.taken is not None and self.plan.last_use(source) <= node.position:
-            self.places[result] = memory
+            self.places[result] = copy(memory)  # another value in the same place: what is known of the elements of one is not of the other
             memory.taken[2] = max(self.plan.last_use(result), node.position)
 
     def buffer(self, type: ArrayType, last: int | None = None) -> Memory:

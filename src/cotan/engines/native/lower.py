@@ -39,8 +39,6 @@ class Code(NamedTuple):
     text: str
     callbacks: list[Callback]
     workspace: int
-    lines: int
-    """Of the longest function, the one that is not loops."""
     packed: bool
     """Whether its arguments are two tables."""
     plans: list[Plan]
@@ -103,7 +101,7 @@ def lowered(program: Program) -> Code:
         g.run(program, inputs, targets)
         g.leave(0)
         g.free_all()
-    return Code(str(module), callbacks, g.workspace_bytes, len(code.lines), packed, list(g.plans.values()))
+    return Code(str(module), callbacks, g.workspace_bytes, packed, list(g.plans.values()))
 
 
 def array_pointers(code: Function, given: list[str], count: int, packed: bool) -> list[str]:

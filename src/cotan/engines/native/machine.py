@@ -74,7 +74,9 @@ class Machine:
         module.verify()
         options = llvm.create_pipeline_tuning_options(speed_level=level)
         # Vectors out of straight code are left alone: LLVM 22 has aborted on what became of them.
-        options.loop_vectorization = options.loop_unrolling = level == 3
+        options.loop_vectorization = options.loop_interleaving = level == 3
+        # What should be written out is written out before; unrolled vector loops took LLVM ten times as long and were no faster.
+        options.loop_unrolling = False
         options.slp_vectorization = False
         builder = llvm.create_pass_builder(target, options)
         builder.getModulePassManager().run(module, builder)

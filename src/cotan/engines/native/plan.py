@@ -11,7 +11,9 @@ What only moves elements (a transpose, a slice, a broadcast) is no statement: wh
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from math import prod
+from operator import mul
 from typing import Any
 
 from ...core.program import Equation, Literal, Program, Var
@@ -22,8 +24,12 @@ from .index import Condition, Index
 __all__ = ["TINY", "Loop", "Opaque", "Plan", "Statement"]
 
 TINY = 32
-"""Up to so many turns, a nest is written out turn by turn and its values stay in registers."""
-MOST_STATEMENTS, MOST_PIECES = 150, 64
+"""Arrays of up to so many elements are kept in registers or on the stack; a nest of up to so many turns may be written out."""
+MOST_WRITTEN_OUT = 2500
+"""How many elements of a Program may be written out, one by one: the time that LLVM takes grows with them."""
+LONGEST, PART = 800, 200
+"""Straight code beyond the first length is cut into parts of the second."""
+MOST_STATEMENTS, MOST_PIECES = 60, 64
 
 
 class Loop:
@@ -87,6 +93,8 @@ class Plan:
 
     def __init__(self, program: Program):
         self.program = program
+        self.tiny = turns_written_out(program)
+        """Up to so many turns, a nest is written out turn by turn and its values stay in registers."""
         self.root = Loop(1, -1, False, None, 0)
         self.moved: dict[Var, Equation] = {}
         self.statement: dict[Var, Statement] = {}
@@ -177,7 +185,7 @@ class Plan:
         body, inside = self.root, sources
         tiny = False
         for level in range(len(order)):
-            tiny = tiny or prod(sizes[level:]) <= TINY
+            tiny = tiny or prod(sizes[level:]) <= self.tiny
             low, held = after if level == 0 else 0, None
             for v, indices in inside.items():
                 path = self.statement[v].path()
@@ -222,6 +230,48 @@ class Plan:
             if position >= low and position != held and len(body.body[position].statements) < MOST_STATEMENTS:
                 return body.body[position]
         return None
+
+    # ---- parts --------------------------------------------------------------------------------------------------------------
+    def parts(self) -> list[tuple[int, int, bool]]:
+        """The nodes of the root in ranges, and whether each is a function of its own: long straight code is cut, since the time that LLVM
+        takes for a function is more than linear in its length."""
+        lengths = [self.length(node) for node in self.root.body]
+        if sum(n or 0 for n in lengths) <= LONGEST:
+            return [(0, len(lengths), False)]
+        found: list[tuple[int, int, bool]] = []
+        first, size = 0, 0
+        for k, n in enumerate([*lengths, None]):
+            if n is None or size + n > PART:
+                if k > first:
+                    found.append((first, k, True))
+                first, size = k, 0
+            if n is None:
+                if k < len(lengths):
+                    found.append((k, k + 1, False))
+                first = k + 1
+            else:
+                size += n
+        return found
+
+    def length(self, node: Loop | Statement | Opaque) -> int | None:
+        """About how many operations are written for a node of the root; None for one that must stand in the function of the Program."""
+        if type(node) is Opaque:
+            return 8 if node.equation.op.destination is not None else None
+        if type(node) is Statement:
+            return 1
+        assert type(node) is Loop
+        return sum(prod(map(extent, s.order)) for s in node.statements) if node.tiny else 8
+
+    def handed_on(self, first: int, end: int) -> list[Var]:
+        """Small values that are made by the nodes of a range and read after it."""
+        found: list[Var] = []
+        for node in self.root.body[first:end]:
+            if type(node) is Opaque:
+                made = node.equation.outputs
+            else:
+                made = [s.var for s in (node.statements if type(node) is Loop else [node])]
+            found += [v for v in made if v.type.size <= TINY and self.last_use(v) >= end]
+        return found
 
     # ---- storage ------------------------------------------------------------------------------------------------------------
     def last_use(self, v: Var) -> int:
@@ -271,6 +321,19 @@ def count_uses(program: Program) -> dict[Var, int]:
         if isinstance(v, Var):
             uses[v] = uses.get(v, 0) + 1
     return uses
+
+
+def turns_written_out(program: Program) -> int:
+    """The longest nests that are written out: as long as there is not too much of them."""
+    sizes: list[list[int]] = []
+    for equation in program.equations:
+        form = None if equation.op.multiple else form_of(equation.op, tuple(v.type for v in equation.inputs))
+        if form is not None and not form.moves:
+            sizes.append([*accumulate(reversed((*equation.outputs[0].type.shape, *form.extents)), mul, initial=1)])
+    limit = TINY
+    while limit > 1 and sum(max(n for n in suffixes if n <= limit) for suffixes in sizes if 0 not in suffixes) > MOST_WRITTEN_OUT:
+        limit //= 2
+    return limit
 
 
 def loop_order(out: list[Any], red: list[Any], direct: list[tuple[Any, ...]], reads: list[tuple[Var, tuple[Any, ...]]]) -> list[Any]:

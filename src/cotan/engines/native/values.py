@@ -13,9 +13,9 @@ import numpy as np
 from ...core.types import ArrayType
 from .emit import BOOL, LlvmEmitter, Scalar
 from .index import bounds, linear
-from .writer import register_type
+from .writer import Module, register_type
 
-__all__ = ["Memory", "Moved", "Number", "Part", "Value", "load", "offset_of", "store"]
+__all__ = ["Kept", "Memory", "Moved", "Number", "Part", "Value", "load", "offset_of", "store"]
 
 
 class Value:
@@ -69,6 +69,18 @@ class Memory(Value):
 
     def pointer(self, e: LlvmEmitter) -> str | None:
         return None if self.dropped else self.at
+
+
+class Kept(Memory):
+    """An array in the workspace, addressed anew in each function that uses it."""
+
+    def __init__(self, module: Module, workspace: str, taken: list[int], type: ArrayType):
+        self.module, self.workspace, self.type, self.dropped = module, workspace, type, 0
+        self.taken = taken
+
+    @property
+    def at(self) -> str:  # type: ignore[override]
+        return self.module.home.address(self.workspace, "i8", self.taken[0])
 
 
 class Number(Value):

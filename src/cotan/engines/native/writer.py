@@ -48,6 +48,11 @@ class Module:
         """The function at hand."""
         return self.stack[-1]
 
+    @property
+    def home(self) -> Function:
+        """The innermost function that is no nest of loops: what a nest takes is addressed there."""
+        return next(code for code in reversed(self.stack) if not code.nest)
+
     def name(self, type: str) -> str:
         """A new value of this type."""
         self.count += 1
@@ -75,9 +80,9 @@ class Module:
         )
         self.done.append(text + "\n" + "\n".join(body) + "\n}")
 
-    def outlined(self, name: str, write: Callable[[], None]) -> None:
-        """What ``write`` writes, as a function of its own and a call of it."""
-        code = Function(self, self.code.scopes)
+    def outlined(self, name: str, write: Callable[[], None], *, nest: bool = True) -> None:
+        """What ``write`` writes, as a function of its own and a call of it. The pointers that a nest of loops uses do not overlap."""
+        code = Function(self, self.code.scopes, nest)
         self.stack.append(code)
         write()
         code.line("ret void")
@@ -91,9 +96,9 @@ class Module:
                 made.add(names.pop(0))
             used.update(dict.fromkeys(names))
         free = [v for v in used if v not in made]
-        parameters = ", ".join(f"{self.types[v]}{' noalias' if self.types[v] == 'ptr' else ''} {v}" for v in free)
+        parameters = ", ".join(f"{self.types[v]}{' noalias' if nest and self.types[v] == 'ptr' else ''} {v}" for v in free)
         code.lines = body
-        self.finish(code, f"define internal void @{name}({parameters})")
+        self.finish(code, f"define internal void @{name}({parameters}) noinline")
         self.code.line(f"call void @{name}({', '.join(f'{self.types[v]} {v}' for v in free)})")
 
     def __str__(self) -> str:
@@ -107,8 +112,8 @@ class Module:
 class Function:
     """The text of a function. ``scopes`` hold what is known where the writer stands: instructions, and elements of arrays."""
 
-    def __init__(self, module: Module, around: list[dict[Any, Any]]):
-        self.module = module
+    def __init__(self, module: Module, around: list[dict[Any, Any]], nest: bool = False):
+        self.module, self.nest = module, nest
         self.lines: list[Any] = []
         self.allocas: list[tuple[str, str]] = []
         self.scopes: list[dict[Any, Any]] = [*around, {}]
