@@ -234,7 +234,8 @@ class Plan:
     # ---- parts --------------------------------------------------------------------------------------------------------------
     def parts(self) -> list[tuple[int, int, bool]]:
         """The nodes of the root in ranges, and whether each is a function of its own: long straight code is cut, since the time that LLVM
-        takes for a function is more than linear in its length."""
+        takes for a function is more than linear in its length.
+        """
         lengths = [self.length(node) for node in self.root.body]
         if sum(n or 0 for n in lengths) <= LONGEST:
             return [(0, len(lengths), False)]
