@@ -16,6 +16,7 @@ import numpy as np
 
 from ...core.program import Program
 from .. import numpy as numpy_engine
+from . import threads
 from .control import UnsupportedError
 from .generate import OUT_OF_MEMORY, RAISED, WRONG_LAYOUT
 from .lower import Code, lowered, python_function
@@ -54,6 +55,8 @@ def made(program: Program) -> tuple[Callable[[list[Any]], list[Any]], Report]:
     except UnsupportedError as reason:
         return quiet(numpy_engine.compile_program(program)), Report(program.name, (), (f"the whole program: {reason}",), 0, "", {})
     clock.append(perf_counter())
+    if "@cotan_parallel" in code.text:
+        threads.start()
     address = machine().compile(code.text, ["main"], 1 if code.text.count("\n") > MOST_LINES else 3)["main"]
     clock.append(perf_counter())
     seconds = {name: b - a for name, a, b in zip(("simplify", "plan and write", "LLVM"), clock, clock[1:], strict=False)}

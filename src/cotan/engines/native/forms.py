@@ -16,6 +16,7 @@ from ...core.op import Op
 from ...core.types import ArrayType
 from .emit import LlvmEmitter, NoInstructionError, Scalar, supported
 from .index import Atom, Condition, Index
+from .machine import VECTOR_FUNCTIONS
 from .writer import Function, Module
 
 __all__ = ["FOLDED", "Form", "Probe", "Reader", "axis", "form_of"]
@@ -40,6 +41,8 @@ class Form(NamedTuple):
     extents: tuple[int, ...]
     moves: bool
     conditional: bool
+    work: int
+    """About what an element costs, next to an addition."""
 
 
 @lru_cache(maxsize=100_000)
@@ -49,13 +52,15 @@ def axis(number: int, extent: int, folded: bool = False) -> Any:
 
 
 FOLDED = object()
+WORK = dict.fromkeys(VECTOR_FUNCTIONS, 10) | dict.fromkeys(("div", "sqrt", "rsqrt", "rem", "floor_divide"), 4) | {"logistic": 14}
+"""What scalar functions cost, next to an addition, where that is more."""
 
 
 class Probe:
     """An emitter that computes nothing: it counts, and calls the readers."""
 
     def __init__(self) -> None:
-        self.operations = 0
+        self.operations = self.work = 0
         self.conditions: list[Condition] = []
         self.monoid, self.extents = "", ()
 
@@ -67,6 +72,7 @@ class Probe:
 
     def math(self, name: str, *operands: Any) -> Any:
         self.operations += name != "copy"
+        self.work += WORK.get(name, 1)
 
     def choose(self, condition: Any, yes: Any, no: Any) -> Any:
         if isinstance(condition, Condition):
@@ -136,4 +142,4 @@ def form_of(op: Op, types: tuple[Any, ...]) -> Form | None:
     found = element(probe, at, *[Reader(t, lambda _: None) for t in types])
     if probe.monoid and (found is not FOLDED or made is not trial.folded):
         return None
-    return Form(probe.monoid, probe.extents, probe.operations == 0, bool(probe.conditions))
+    return Form(probe.monoid, probe.extents, probe.operations == 0, bool(probe.conditions), probe.work + len(types) + 1)

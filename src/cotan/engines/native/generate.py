@@ -13,12 +13,13 @@ from math import prod
 from typing import Any
 
 from ...core.program import Equation, Literal, Program, Var
-from ...core.types import ArrayType
+from ...core.types import ArrayType, array_type
 from .emit import LlvmEmitter, Scalar
 from .forms import Reader
 from .index import variable
 from .plan import MOST_PIECES, TINY, Loop, Opaque, Plan, Statement
-from .values import Kept, Memory, Moved, Number, Value, memory_type
+from .threads import MOST_CHUNKS
+from .values import Kept, Memory, Moved, Number, Value, memory_type, offset_of
 from .writer import Module
 
 __all__ = ["OUT_OF_MEMORY", "RAISED", "WRONG_LAYOUT", "Generator", "Run"]
@@ -28,6 +29,10 @@ BLOCK = 1024
 LARGEST_ON_STACK = 1 << 14
 SMALL_BUFFERS, MANY_NODES = 1 << 12, 1 << 60
 ALIGNMENT = 64
+LEAST_WORK = 150_000
+"""What a chunk should cost at least, next to an addition: some 20 microseconds."""
+Span = tuple[Any, Any]
+"""The turns of a loop that a chunk has: the first, and the one after the last."""
 OUT_OF_MEMORY, RAISED, WRONG_LAYOUT = 1, 2, 3
 """What a call returns instead of 0."""
 
@@ -341,64 +346,149 @@ class Run:
                 self.place(v)
         if loop.tiny:
             self.loop(loop, ())
+        elif self.worth_dividing(loop):
+            self.divided(loop)
         else:
             self.g.outlined(lambda: self.rows_and_loop(loop))
 
-    def rows_and_loop(self, loop: Loop) -> None:
+    def rows_and_loop(self, loop: Loop, span: Span | None = None) -> None:
         """A loop, after the memory that its turns use again and again has been set aside."""
         for statement in loop.statements:
             if statement.var not in self.places:
                 self.row(statement)
-        self.loop(loop, ())
+        self.loop(loop, (), span)
 
-    def loop(self, loop: Loop, turn: tuple[Any, ...]) -> None:
-        """A loop inside of the turns of others."""
-        level = len(turn)
-        starting = [s for s in loop.statements if s.monoid and s.ready == level]
+    def loop(self, loop: Loop, turn: tuple[Any, ...], span: Span | None = None) -> None:
+        """A loop inside of the turns of others; with ``span``, those of its turns."""
+        starting = [s for s in loop.statements if s.monoid and s.ready == len(turn)]
         for statement in starting:
             self.start_fold(statement, turn)
-        flat = None if loop.tiny or turn or not self.linear(loop) else flat_size(loop)
+        flat = None if turn else self.flat(loop)
         if flat is not None:
             inner, size = flat
             depth = len(inner.statements[0].order)
-            self.turns(inner, size, (), lambda k: self.nodes(inner, (*[0] * (depth - 1), k)))
+            self.turns(inner, size, (), lambda k: self.nodes(inner, (*[0] * (depth - 1), k)), span)
         elif loop.tiny:
             for k in range(loop.extent):
                 self.nodes(loop, (*turn, k))
             self.flush([s for s in loop.statements if s in self.cells and s.loop is loop])
         else:
-            self.turns(loop, loop.extent, loop.cuts, lambda k: self.nodes(loop, (*turn, k)))
+            self.turns(loop, loop.extent, loop.cuts, lambda k: self.nodes(loop, (*turn, k)), span)
         for statement in starting:
             self.end_fold(statement, turn)
+
+    def flat(self, loop: Loop) -> tuple[Loop, int] | None:
+        """Of loops that may be one, the innermost and the number of all turns."""
+        return None if loop.tiny or not self.linear(loop) else flat_size(loop)
 
     def linear(self, loop: Loop) -> bool:
         """Whether the arrays from outside that are read in a loop lie in order."""
         given = {v for s in loop.statements for v, index in s.reads if index and v in self.values}
         return all(self.values[v].linear for v in given if v not in self.plan.statement)
 
-    def turns(self, loop: Loop, size: int, cuts: Any, body: Callable[[Any], None]) -> None:
-        """The turns of a loop: in pieces where conditions change, in blocks where something is folded."""
+    def turns(self, loop: Loop, size: int, cuts: Any, body: Callable[[Any], None], span: Span | None = None) -> None:
+        """The turns of a loop: in pieces where conditions change."""
         folds = [s for s in loop.statements if s in self.cells and s.loop is loop]
         at = sorted({0, size, *[c for c in cuts if 0 < c < size]})
         if len(at) > MOST_PIECES:
             at = [0, size]
         for first, end in pairwise(at):
-            count = end - first
-            if count == 1:
+            if span is not None:
+                self.stretch(*self.within(span, first, end, size), size, body, folds)
+            elif end - first == 1:
                 body(first)
-            elif count:
-                blocks = count // BLOCK if folds and count >= 2 * BLOCK else 0
-                if blocks:
-                    self.code.loop(str(blocks), lambda b: self.block(b, first, blocks, body, folds))  # noqa: B023 - used at once
-                done = blocks * BLOCK
-                if count - done:
-                    self.code.loop(str(count - done), lambda k: body(variable(k, count - done) + (first + done)))  # noqa: B023
+            elif end > first:
+                self.stretch(first, end, size, body, folds)
             self.flush(folds)
 
-    def block(self, number: Any, first: int, blocks: int, body: Callable[[Any], None], folds: list[Statement]) -> None:
-        start = variable(number, blocks) * BLOCK + first
-        self.code.loop(str(BLOCK), lambda k: body(variable(k, BLOCK) + start))
-        self.flush(folds)
+    def within(self, span: Span, first: int, end: int, size: int) -> Span:
+        """The part of a span between two turns."""
+        low, high = span
+        for symbol in ("smax", "smin"):
+            self.g.module.declare(f"llvm.{symbol}.i64", "i64", "i64", "i64")
+        if first > 0:
+            low = self.code.value("i64", f"call i64 @llvm.smax.i64(i64 {low}, i64 {first})")
+        if end < size:
+            high = self.code.value("i64", f"call i64 @llvm.smin.i64(i64 {high}, i64 {end})")
+        return low, high
+
+    def stretch(self, first: Any, end: Any, size: int, body: Callable[[Any], None], folds: list[Statement]) -> None:
+        """Turns one after the other, numbers or values; in blocks where something is folded."""
+        code, known = self.code, type(first) is int and type(end) is int
+
+        def loop(first: Any, end: Any, at_least_once: bool) -> None:
+            code.loop(end, lambda k: body(variable(k, size)), start=first, at_least_once=at_least_once)
+
+        if not folds or (known and end - first < 2 * BLOCK):
+            return loop(first, end, known)
+        if known:
+            whole: Any = first + (end - first) // BLOCK * BLOCK
+        else:
+            whole = code.value("i64", f"and i64 {code.value('i64', f'sub i64 {end}, {first}')}, {-BLOCK}")
+            whole = code.value("i64", f"add i64 {first}, {whole}")
+
+        def block(start: str) -> None:
+            loop(start, code.value("i64", f"add nuw nsw i64 {start}, {BLOCK}"), True)
+            self.flush(folds)
+
+        code.loop(whole, block, start=first, step=BLOCK, at_least_once=known)
+        if not known or end > whole:
+            loop(whole, end, known)
+        return None
+
+    # ---- threads ----------------------------------------------------------------------------------------------------------------
+    def worth_dividing(self, loop: Loop) -> bool:
+        """Whether the turns of a loop at the root go to several threads."""
+        totals = [s for s in loop.statements if s.monoid and s.ready == 0]
+        rows = [s.var.type for s in loop.statements if s.var not in self.places]
+        kept = [self.plan.kept_axes(s.var) or 0 for s in loop.statements if s.var not in self.places]
+        sizes = [prod(t.shape[k:]) * t.dtype.itemsize for t, k in zip(rows, kept, strict=True)]
+        return (
+            work_of(loop) >= 2 * LEAST_WORK
+            and all(s.var.type.nbytes <= LARGEST_ON_STACK for s in totals)
+            and all(n <= LARGEST_ON_STACK for n in sizes)
+        )
+
+    def divided(self, loop: Loop) -> None:
+        """A loop at the root in chunks. What is folded over all turns has a total for each chunk; these are folded in order."""
+        flat = self.flat(loop)
+        most = min(MOST_CHUNKS, work_of(loop) // LEAST_WORK)
+        totals = [s for s in loop.statements if s.monoid and s.ready == 0]
+        parts = {s: self.g.in_workspace(array_type((most, padded(s.var.type)), s.var.type.dtype), []) for s in totals}
+        for s, part in parts.items():
+            part.taken = self.frame.take(part.type.nbytes, self.now, self.now)
+        kept = {s: self.places.pop(s.var, None) for s in totals}
+
+        def write(first: str, end: str, chunk: str) -> None:
+            for s, part in parts.items():
+                at = self.code.address(part.at, memory_type(s.var.type.dtype), variable(chunk, most) * padded(s.var.type))
+                self.places[s.var] = Memory(at, s.var.type)
+            self.rows_and_loop(loop, (first, end))
+
+        self.g.nests += 1
+        count = self.g.module.divided(f"nest{self.g.nests}", loop.extent if flat is None else flat[1], most, write)
+        for s, part in parts.items():
+            self.places.pop(s.var)
+            place = kept[s]
+            if place is None:
+                place = self.place(s.var)
+            self.places[s.var] = place
+            self.g.outlined(lambda: self.together(s, part, count, place))  # noqa: B023 - used at once
+
+    def together(self, s: Statement, parts: Memory, count: str, place: Memory) -> None:
+        """Fold the totals of all chunks."""
+        dtype = s.var.type.dtype
+        self.g.every(s.var.type.shape, lambda index: place.write(self.e, index, self.neutral(s)))
+
+        def one(chunk: str) -> None:
+            def element(index: tuple[Any, ...]) -> None:
+                x = parts.read(self.e, (variable(chunk, parts.type.shape[0]), offset_of(s.var.type.shape, index)))
+                old = Memory(place.at, place.type).read(self.e, index)
+                place.write(self.e, index, Scalar(self.e.combined(s.monoid, dtype, old.value, x.value), dtype))
+
+            self.g.every(s.var.type.shape, element)
+
+        self.code.loop(count, one)
 
     def nodes(self, loop: Loop, turn: tuple[Any, ...]) -> None:
         """What is in a loop, at one turn."""
@@ -507,6 +597,16 @@ class Run:
         """After the loops that are folded over."""
         if s in self.cells:
             self.define(s, turn, self.cells.pop(s)[1].get(self.e))
+
+
+def work_of(loop: Loop) -> int:
+    """About what all turns of a loop cost, next to an addition."""
+    return sum(s.work for s in loop.statements)
+
+
+def padded(type: ArrayType) -> int:
+    """The elements between the totals of two chunks, which should not share a line of the cache."""
+    return -(-max(type.size, 1) * type.dtype.itemsize // ALIGNMENT) * ALIGNMENT // type.dtype.itemsize
 
 
 def flat_size(loop: Loop) -> tuple[Loop, int] | None:

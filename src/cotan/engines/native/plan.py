@@ -53,8 +53,18 @@ class Opaque:
 class Statement:
     """An equation in loops: its axes in the order of the loops, and which elements it reads."""
 
-    def __init__(self, equation: Equation, order: Sequence[Any], monoid: str, reads: list[tuple[Var, tuple[Any, ...]]], cuts: list[Any]):
+    def __init__(
+        self,
+        equation: Equation,
+        order: Sequence[Any],
+        monoid: str,
+        reads: list[tuple[Var, tuple[Any, ...]]],
+        cuts: list[Any],
+        work: int = 1,
+    ):
         self.equation, self.order, self.monoid, self.reads, self.cuts = equation, order, monoid, reads, cuts
+        self.work = work * prod(map(extent, order))
+        """About what all its elements cost, next to an addition."""
         out = [axis(k, n) for k, n in enumerate(self.var.type.shape)]
         self.ready = next((k for k, (a, b) in enumerate(zip(order, out, strict=False)) if a != b), len(out))
         """How many of the outer loops are the leading axes of the result: where the others are done, a part of it is."""
@@ -168,7 +178,7 @@ class Plan:
 
         equation.op.element(probe, tuple(out), *[first(v) for v in equation.inputs])  # type: ignore[attr-defined]
         cuts = [cut for condition in probe.conditions for cut in cuts_of(condition)]
-        return Statement(equation, loop_order(out, red, direct, reads), form.monoid if red else "", reads, cuts)
+        return Statement(equation, loop_order(out, red, direct, reads), form.monoid if red else "", reads, cuts, form.work)
 
     # ---- loops -----------------------------------------------------------------------------------------------------------------
     def place(self, statement: Statement) -> None:

@@ -21,6 +21,8 @@ from .machine import Variant, machine
 __all__ = ["Function", "Module", "register_type"]
 
 VALUE = re.compile(r"%v\d+")
+CHUNKS_EACH, MANY_TURNS = 4, 4096
+"""How many chunks there are for each thread: one that is held up leaves them to the others."""
 PURE = "nounwind willreturn memory(none)"
 
 
@@ -82,13 +84,18 @@ class Module:
 
     def outlined(self, name: str, write: Callable[[], None], *, nest: bool = True) -> None:
         """What ``write`` writes, as a function of its own and a call of it. The pointers that a nest of loops uses do not overlap."""
+        free = self.apart(name, [], write, nest)
+        self.code.line(f"call void @{name}({', '.join(f'{self.types[v]} {v}' for v in free)})")
+
+    def apart(self, name: str, own: list[str], write: Callable[[], None], nest: bool) -> list[str]:
+        """What ``write`` writes as a function of the values ``own``, and then of those outside that it uses: these."""
         code = Function(self, self.code.scopes, nest)
         self.stack.append(code)
         write()
         code.line("ret void")
         self.stack.pop()
         body = code.flat()
-        made = {name for name, _ in code.allocas}
+        made = {*own, *(name for name, _ in code.allocas)}
         used: dict[str, None] = {}
         for row in body:
             names = VALUE.findall(row)
@@ -96,10 +103,30 @@ class Module:
                 made.add(names.pop(0))
             used.update(dict.fromkeys(names))
         free = [v for v in used if v not in made]
-        parameters = ", ".join(f"{self.types[v]}{' noalias' if nest and self.types[v] == 'ptr' else ''} {v}" for v in free)
+        parameters = ", ".join(f"{self.types[v]}{' noalias' if nest and self.types[v] == 'ptr' else ''} {v}" for v in [*own, *free])
         code.lines = body
         self.finish(code, f"define internal void @{name}({parameters}) noinline")
-        self.code.line(f"call void @{name}({', '.join(f'{self.types[v]} {v}' for v in free)})")
+        return free
+
+    def divided(self, name: str, size: int, most: int, write: Callable[[str, str, str], None]) -> str:
+        """``write(first, end, chunk)`` on chunks of the range below ``size``, by the threads that there are; the number of chunks."""
+        first, end, chunk = (self.name("i64") for _ in range(3))
+        free = self.apart(name, [first, end, chunk], lambda: write(first, end, chunk), nest=True)
+        self.done.append(chunk_function(name, [self.types[v] for v in free], size))
+        self.declare("cotan_parallel", "void", "ptr", "ptr", "i32", "i32")
+        self.constants["threads"] = "@cotan_threads = external global i32"
+        code = self.code
+        context = code.alloca(f"[{max(len(free), 1)} x i64]")
+        for k, v in enumerate(free):
+            code.line(f"store {self.types[v]} {v}, ptr {code.address(context, 'i64', k)}")
+        threads = code.value("i32", "load i32, ptr @cotan_threads")
+        wanted = code.value("i32", f"mul i32 {threads}, {CHUNKS_EACH}")
+        few = code.value("i1", f"icmp slt i32 {wanted}, {most}")
+        several = code.value("i32", f"select i1 {few}, i32 {wanted}, i32 {most}")
+        one = code.value("i1", f"icmp sle i32 {threads}, 1")
+        chunks = code.value("i32", f"select i1 {one}, i32 1, i32 {several}")
+        code.line(f"call void @cotan_parallel(ptr @{name}_chunk, ptr {context}, i32 {chunks}, i32 {threads})")
+        return code.value("i64", f"zext i32 {chunks} to i64")
 
     def __str__(self) -> str:
         text = [*self.constants.values(), *self.declared.values(), *self.done]
@@ -107,6 +134,21 @@ class Module:
             used = ", ".join(f"ptr @{v.symbol}" for v in self.variants.values())
             text.append(f'@llvm.compiler.used = appending global [{len(self.variants)} x ptr] [{used}], section "llvm.metadata"')
         return "\n".join(text) + "\n"
+
+
+def chunk_function(name: str, types: list[str], size: int) -> str:
+    """One chunk of ``name``, whose other arguments are in a table; chunks begin at multiples of 64 where there are many turns."""
+    rows = [f"define internal void @{name}_chunk(ptr %table, i32 %k, i32 %n) {{", "  %k0 = zext i32 %k to i64", "  %n0 = zext i32 %n to i64"]
+    for word, number in (("first", "%k0"), ("end", "%k1")):
+        if word == "end":
+            rows.append("  %k1 = add i64 %k0, 1")
+        rows += [f"  %{word}a = mul i64 {number}, {size}", f"  %{word}b = udiv i64 %{word}a, %n0"]
+        rows.append(f"  %{word}c = and i64 %{word}b, {-64 if size >= MANY_TURNS else -1}")
+    rows += ["  %last = icmp eq i64 %k1, %n0", f"  %endd = select i1 %last, i64 {size}, i64 %endc"]
+    for k, type in enumerate(types):
+        rows += [f"  %at{k} = getelementptr i64, ptr %table, i64 {k}", f"  %x{k} = load {type}, ptr %at{k}"]
+    arguments = ["i64 %firstc", "i64 %endd", "i64 %k0", *[f"{type} %x{k}" for k, type in enumerate(types)]]
+    return "\n".join([*rows, f"  call void @{name}({', '.join(arguments)})", "  ret void", "}"])
 
 
 class Function:
@@ -240,24 +282,24 @@ class Function:
         return self.pure("i1", f"icmp {sign} i64 {self.index(condition.parts[0])}, 0")
 
     # ---- loops ----------------------------------------------------------------------------------------------------------------
-    def loop(self, count: str, body: Callable[[str], None], *, at_least_once: bool = True, note: str = "") -> None:
-        """``body(k)`` for k from 0 below ``count``, an i64 value."""
+    def loop(self, end: Any, body: Callable[[str], None], *, start: Any = 0, step: int = 1, at_least_once: bool = True) -> None:
+        """``body(k)`` for k from ``start`` below ``end``, numbers or i64 values."""
         head, after = self.label(), self.label()
         before = self.block
         if at_least_once:
             self.jump(head)
         else:
-            self.branch(self.value("i1", f"icmp sgt i64 {count}, 0"), head, after)
+            self.branch(self.value("i1", f"icmp slt i64 {start}, {end}"), head, after)
         self.start(head)
         k = self.module.name("i64")
         phi = self.later()
         following = self.module.name("i64")
         with self.scope():
             body(k)
-        self.lines.append(f"  {following} = add nuw nsw i64 {k}, 1")
-        phi.append(f"  {k} = phi i64 [0, %{before}], [{following}, %{self.block}]")
-        more = self.value("i1", f"icmp slt i64 {following}, {count}")
-        self.line(f"br i1 {more}, label %{head}, label %{after}{note}")
+        self.lines.append(f"  {following} = add nuw nsw i64 {k}, {step}")
+        phi.append(f"  {k} = phi i64 [{start}, %{before}], [{following}, %{self.block}]")
+        more = self.value("i1", f"icmp slt i64 {following}, {end}")
+        self.line(f"br i1 {more}, label %{head}, label %{after}")
         self.start(after)
 
     def number(self, value: float, dtype: np.dtype[Any]) -> str:

@@ -1,0 +1,346 @@
+"""Threads of compiled code: a pool of workers parked in a compiled loop.
+
+Compiled code hands over ``chunks`` calls of a function by ``cotan_parallel(function, context, chunks, threads)``, which returns when all
+are done. The caller takes chunks too, so it never waits for a worker to wake up; a worker looks for the next job for some microseconds
+before it sleeps. Which thread runs a chunk is open, which elements are in it is not: results depend on the number of threads alone.
+
+The pool serves one caller at a time. Whoever finds it taken (another Python thread, a chunk that is itself parallel) runs its chunks alone.
+
+One 64-bit word says what there is to do: the number of the job (32 bits), its chunks (16) and the next one (16). A chunk is taken by
+exchanging that word for the one with the next chunk, so a worker that is late cannot take a chunk of a later job for one of its own. Workers
+are made when they are first needed; a child process after a fork has none and makes its own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache, reduce
+
+from .machine import machine
+
+__all__ = ["MOST_CHUNKS", "count", "limited", "set_count", "start"]
+
+MOST_CHUNKS = 64
+"""The most chunks that a job has."""
+POOL_BYTES = 1024
+SPINS = 3000
+"""How often a worker looks for a job before it sleeps."""
+
+
+def available() -> int:
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def configured() -> int:
+    """The number of threads by the environment: COTAN_NUM_THREADS, else OMP_NUM_THREADS, else the number of processors."""
+    for name in ("COTAN_NUM_THREADS", "OMP_NUM_THREADS"):
+        text = os.environ.get(name, "").split(",")[0].strip()
+        if text.isdecimal() and int(text) > 0:
+            return int(text)
+    return available()
+
+
+class Pool:
+    """The memory that the workers and their callers share, and the setting. Compiled code knows both by their symbols."""
+
+    def __init__(self) -> None:
+        self.block = ctypes.create_string_buffer(POOL_BYTES + 64)
+        self.address = ctypes.addressof(self.block) + -ctypes.addressof(self.block) % 64
+        self.setting = ctypes.c_int32(configured())
+        machine().add_symbol("cotan_pool", self.address)
+        machine().add_symbol("cotan_threads", ctypes.addressof(self.setting))
+        for name, address in machine().compile(text(), ["cotan_parallel", "cotan_reset_pool"]).items():
+            if name == "cotan_parallel":
+                machine().add_symbol(name, address)
+            else:
+                self.reset = ctypes.CFUNCTYPE(None)(address)
+        self.reset()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self.reset)
+
+
+@cache
+def start() -> Pool:
+    """The pool, made known to compiled code."""
+    return Pool()
+
+
+def count() -> int:
+    """How many threads compiled code uses."""
+    return int(start().setting.value)
+
+
+def set_count(threads: int) -> None:
+    """Let compiled code use so many threads from now on, in the whole process."""
+    start().setting.value = threads
+
+
+@contextmanager
+def limited(threads: int) -> Iterator[None]:
+    """So many threads within, in the whole process."""
+    before = count()
+    set_count(threads)
+    try:
+        yield
+    finally:
+        set_count(before)
+
+
+def text() -> str:
+    """The pool as LLVM text."""
+    if os.name != "posix":
+        return NO_THREADS + ALONE
+    declaration, call = PAUSES.get(platform.machine(), ("", ""))
+    names = {"SETMASK": "3" if sys.platform == "darwin" else "2", "PAUSE": call, "SPINS": str(SPINS)}
+    return declaration + reduce(lambda text, name: text.replace(name, names[name]), names, POSIX_THREADS) + ALONE
+
+
+X86, ARM = (
+    ("declare void @llvm.x86.sse2.pause()\n", "call void @llvm.x86.sse2.pause()"),
+    ("declare void @llvm.aarch64.hint(i32)\n", "call void @llvm.aarch64.hint(i32 1)"),
+)
+PAUSES = {"x86_64": X86, "AMD64": X86, "aarch64": ARM, "arm64": ARM}
+"""What a processor does between two looks at the same memory."""
+# Offsets in the pool: 0 the word, 64 the function, 72 its context, 80 the threads that may take part, 128 the chunks that are not done, 192
+# whether it is taken, 256 how many workers sleep, 320 a mutex, 448 a condition, 576 how many workers there are.
+ALONE = """
+define internal void @alone(ptr %function, ptr %context, i32 %chunks) {
+entry:
+  br label %turn
+turn:
+  %k = phi i32 [0, %entry], [%next, %turn]
+  call void %function(ptr %context, i32 %k, i32 %chunks)
+  %next = add i32 %k, 1
+  %more = icmp slt i32 %next, %chunks
+  br i1 %more, label %turn, label %done
+done:
+  ret void
+}
+"""
+NO_THREADS = """
+define void @cotan_parallel(ptr %function, ptr %context, i32 %chunks, i32 %threads) {
+  call void @alone(ptr %function, ptr %context, i32 %chunks)
+  ret void
+}
+define void @cotan_reset_pool() {
+  ret void
+}
+"""
+POSIX_THREADS = """
+@cotan_pool = external global i8
+declare i32 @pthread_mutex_init(ptr, ptr)
+declare i32 @pthread_mutex_lock(ptr)
+declare i32 @pthread_mutex_unlock(ptr)
+declare i32 @pthread_cond_init(ptr, ptr)
+declare i32 @pthread_cond_wait(ptr, ptr)
+declare i32 @pthread_cond_broadcast(ptr)
+declare i32 @pthread_create(ptr, ptr, ptr, ptr)
+declare i32 @pthread_detach(i64)
+declare i32 @pthread_sigmask(i32, ptr, ptr)
+declare i32 @sched_yield()
+declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
+
+define void @cotan_reset_pool() {
+  call void @llvm.memset.p0.i64(ptr @cotan_pool, i8 0, i64 1024, i1 false)
+  %mutex = getelementptr i8, ptr @cotan_pool, i64 320
+  %condition = getelementptr i8, ptr @cotan_pool, i64 448
+  %a = call i32 @pthread_mutex_init(ptr %mutex, ptr null)
+  %b = call i32 @pthread_cond_init(ptr %condition, ptr null)
+  ret void
+}
+
+; Take chunks of the job of this number until there are none.
+define internal void @work(i64 %job) noinline {
+entry:
+  %function.at = getelementptr i8, ptr @cotan_pool, i64 64
+  %context.at = getelementptr i8, ptr @cotan_pool, i64 72
+  %pending.at = getelementptr i8, ptr @cotan_pool, i64 128
+  br label %look
+look:
+  %word = load atomic i64, ptr @cotan_pool acquire, align 64
+  %number = lshr i64 %word, 32
+  %same = icmp eq i64 %number, %job
+  %k = and i64 %word, 65535
+  %shifted = lshr i64 %word, 16
+  %n = and i64 %shifted, 65535
+  %left = icmp ult i64 %k, %n
+  %go = and i1 %same, %left
+  br i1 %go, label %take, label %done
+take:
+  %after = add i64 %word, 1
+  %pair = cmpxchg ptr @cotan_pool, i64 %word, i64 %after acq_rel monotonic, align 64
+  %taken = extractvalue { i64, i1 } %pair, 1
+  br i1 %taken, label %run, label %look
+run:
+  %function = load ptr, ptr %function.at
+  %context = load ptr, ptr %context.at
+  %chunk = trunc i64 %k to i32
+  %chunks = trunc i64 %n to i32
+  call void %function(ptr %context, i32 %chunk, i32 %chunks)
+  %before = atomicrmw sub ptr %pending.at, i32 1 acq_rel
+  br label %look
+done:
+  ret void
+}
+
+define internal ptr @worker(ptr %argument) {
+entry:
+  %index = ptrtoint ptr %argument to i64
+  %limit.at = getelementptr i8, ptr @cotan_pool, i64 80
+  %sleepers = getelementptr i8, ptr @cotan_pool, i64 256
+  %mutex = getelementptr i8, ptr @cotan_pool, i64 320
+  %condition = getelementptr i8, ptr @cotan_pool, i64 448
+  br label %again
+again:
+  %last = phi i64 [0, %entry], [%number, %skip]
+  br label %spin
+spin:
+  %turns = phi i32 [0, %again], [%more, %pause]
+  %word = load atomic i64, ptr @cotan_pool acquire, align 64
+  %seen = lshr i64 %word, 32
+  %new = icmp ne i64 %seen, %last
+  br i1 %new, label %found, label %pause
+pause:
+  PAUSE
+  %more = add i32 %turns, 1
+  %enough = icmp sgt i32 %more, SPINS
+  br i1 %enough, label %sleep, label %spin
+sleep:
+  %a = call i32 @pthread_mutex_lock(ptr %mutex)
+  %b = atomicrmw add ptr %sleepers, i32 1 seq_cst
+  br label %check
+check:
+  %word2 = load atomic i64, ptr @cotan_pool seq_cst, align 64
+  %seen2 = lshr i64 %word2, 32
+  %new2 = icmp ne i64 %seen2, %last
+  br i1 %new2, label %awake, label %wait
+wait:
+  %c = call i32 @pthread_cond_wait(ptr %condition, ptr %mutex)
+  br label %check
+awake:
+  %d = atomicrmw sub ptr %sleepers, i32 1 seq_cst
+  %e = call i32 @pthread_mutex_unlock(ptr %mutex)
+  br label %found
+found:
+  %number = phi i64 [%seen, %spin], [%seen2, %awake]
+  %limit = load atomic i64, ptr %limit.at monotonic, align 8
+  %mine = icmp slt i64 %index, %limit
+  br i1 %mine, label %help, label %skip
+help:
+  call void @work(i64 %number)
+  br label %skip
+skip:
+  br label %again
+}
+
+; Workers 1 ... threads - 1, with all signals blocked: those are for the threads of Python.
+define internal void @grow(i64 %threads) noinline {
+entry:
+  %count.at = getelementptr i8, ptr @cotan_pool, i64 576
+  %signals = alloca [128 x i8], align 16
+  %kept = alloca [128 x i8], align 16
+  %thread = alloca i64
+  call void @llvm.memset.p0.i64(ptr %signals, i8 255, i64 128, i1 false)
+  %a = call i32 @pthread_sigmask(i32 SETMASK, ptr %signals, ptr %kept)
+  %first = load i64, ptr %count.at
+  br label %turn
+turn:
+  %k = phi i64 [%first, %entry], [%next, %made]
+  %next = add i64 %k, 1
+  %more = icmp slt i64 %next, %threads
+  br i1 %more, label %make, label %done
+make:
+  %index = inttoptr i64 %next to ptr
+  %failed = call i32 @pthread_create(ptr %thread, ptr null, ptr @worker, ptr %index)
+  %bad = icmp ne i32 %failed, 0
+  br i1 %bad, label %done, label %made
+made:
+  %id = load i64, ptr %thread
+  %b = call i32 @pthread_detach(i64 %id)
+  store i64 %next, ptr %count.at
+  br label %turn
+done:
+  %c = call i32 @pthread_sigmask(i32 SETMASK, ptr %kept, ptr null)
+  ret void
+}
+
+define void @cotan_parallel(ptr %function, ptr %context, i32 %chunks, i32 %threads) {
+entry:
+  %taken.at = getelementptr i8, ptr @cotan_pool, i64 192
+  %count.at = getelementptr i8, ptr @cotan_pool, i64 576
+  %many = icmp sgt i32 %chunks, 1
+  br i1 %many, label %ask, label %alone
+ask:
+  %pair = cmpxchg ptr %taken.at, i32 0, i32 1 acquire monotonic
+  %free = extractvalue { i32, i1 } %pair, 1
+  br i1 %free, label %have, label %alone
+have:
+  %wanted = sext i32 %threads to i64
+  %count = load i64, ptr %count.at
+  %with.me = add i64 %count, 1
+  %few = icmp slt i64 %with.me, %wanted
+  br i1 %few, label %grow, label %publish
+grow:
+  call void @grow(i64 %wanted)
+  br label %publish
+publish:
+  %function.at = getelementptr i8, ptr @cotan_pool, i64 64
+  %context.at = getelementptr i8, ptr @cotan_pool, i64 72
+  %limit.at = getelementptr i8, ptr @cotan_pool, i64 80
+  %pending.at = getelementptr i8, ptr @cotan_pool, i64 128
+  %sleepers = getelementptr i8, ptr @cotan_pool, i64 256
+  %mutex = getelementptr i8, ptr @cotan_pool, i64 320
+  %condition = getelementptr i8, ptr @cotan_pool, i64 448
+  store ptr %function, ptr %function.at
+  store ptr %context, ptr %context.at
+  store atomic i64 %wanted, ptr %limit.at monotonic, align 8
+  store atomic i32 %chunks, ptr %pending.at monotonic, align 4
+  %old = load atomic i64, ptr @cotan_pool monotonic, align 64
+  %number = lshr i64 %old, 32
+  %number1 = add i64 %number, 1
+  %high = shl i64 %number1, 32
+  %job = lshr i64 %high, 32
+  %n = zext i32 %chunks to i64
+  %middle = shl i64 %n, 16
+  %word = or i64 %high, %middle
+  store atomic i64 %word, ptr @cotan_pool seq_cst, align 64
+  %asleep = load atomic i32, ptr %sleepers seq_cst, align 4
+  %wake = icmp sgt i32 %asleep, 0
+  br i1 %wake, label %call, label %work
+call:
+  %a = call i32 @pthread_mutex_lock(ptr %mutex)
+  %b = call i32 @pthread_cond_broadcast(ptr %condition)
+  %c = call i32 @pthread_mutex_unlock(ptr %mutex)
+  br label %work
+work:
+  call void @work(i64 %job)
+  br label %wait
+wait:
+  %turns = phi i32 [0, %work], [%turns1, %pause]
+  %pending = load atomic i32, ptr %pending.at acquire, align 4
+  %done = icmp eq i32 %pending, 0
+  br i1 %done, label %release, label %pause.or.yield
+pause.or.yield:
+  %turns1 = add i32 %turns, 1
+  %long = icmp sgt i32 %turns1, SPINS
+  br i1 %long, label %yield, label %pause
+yield:
+  %d = call i32 @sched_yield()
+  br label %pause
+pause:
+  PAUSE
+  br label %wait
+release:
+  store atomic i32 0, ptr %taken.at release, align 4
+  ret void
+alone:
+  call void @alone(ptr %function, ptr %context, i32 %chunks)
+  ret void
+}
+"""
