@@ -133,7 +133,7 @@ class Generator:
                 for k in range(rest[0]):
                     level(rest[1:], (*index, k), tiny)
             else:
-                code.loop(str(rest[0]), lambda k: level(rest[1:], (*index, variable(k, rest[0])), False))
+                code.loop(rest[0], lambda k: level(rest[1:], (*index, variable(k, rest[0])), False))
 
         if 0 not in shape:
             level(tuple(shape), (), prod(shape) <= TINY)
@@ -455,9 +455,9 @@ class Run:
         most = min(MOST_CHUNKS, work_of(loop) // LEAST_WORK)
         totals = [s for s in loop.statements if s.monoid and s.ready == 0]
         parts = {s: self.g.in_workspace(array_type((most, padded(s.var.type)), s.var.type.dtype), []) for s in totals}
-        for s, part in parts.items():
+        for part in parts.values():
             part.taken = self.frame.take(part.type.nbytes, self.now, self.now)
-        kept = {s: self.places.pop(s.var, None) for s in totals}
+        kept = {s: self.place(s.var) for s in totals}
 
         def write(first: str, end: str, chunk: str) -> None:
             for s, part in parts.items():
@@ -468,11 +468,7 @@ class Run:
         self.g.nests += 1
         count = self.g.module.divided(f"nest{self.g.nests}", loop.extent if flat is None else flat[1], most, write)
         for s, part in parts.items():
-            self.places.pop(s.var)
-            place = kept[s]
-            if place is None:
-                place = self.place(s.var)
-            self.places[s.var] = place
+            place = self.places[s.var] = kept[s]
             self.g.outlined(lambda: self.together(s, part, count, place))  # noqa: B023 - used at once
 
     def together(self, s: Statement, parts: Memory, count: str, place: Memory) -> None:

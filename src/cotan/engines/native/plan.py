@@ -23,8 +23,8 @@ from .index import Condition, Index
 
 __all__ = ["TINY", "Loop", "Opaque", "Plan", "Statement"]
 
-TINY = 32
-"""Arrays of up to so many elements are kept in registers or on the stack; a nest of up to so many turns may be written out."""
+TINY, MOST_TURNS = 32, 8
+"""Arrays of up to so many elements lie on the stack; a nest of up to so many turns, which is no more than one vector, may be written out."""
 MOST_WRITTEN_OUT = 2500
 """How many elements of a Program may be written out, one by one: the time that LLVM takes grows with them."""
 LONGEST, PART = 800, 200
@@ -341,7 +341,7 @@ def turns_written_out(program: Program) -> int:
         form = None if equation.op.multiple else form_of(equation.op, tuple(v.type for v in equation.inputs))
         if form is not None and not form.moves:
             sizes.append([*accumulate(reversed((*equation.outputs[0].type.shape, *form.extents)), mul, initial=1)])
-    limit = TINY
+    limit = MOST_TURNS
     while limit > 1 and sum(max(n for n in suffixes if n <= limit) for suffixes in sizes if 0 not in suffixes) > MOST_WRITTEN_OUT:
         limit //= 2
     return limit

@@ -7,8 +7,8 @@ before it sleeps. Which thread runs a chunk is open, which elements are in it is
 The pool serves one caller at a time. Whoever finds it taken (another Python thread, a chunk that is itself parallel) runs its chunks alone.
 
 One 64-bit word says what there is to do: the number of the job (32 bits), its chunks (16) and the next one (16). A chunk is taken by
-exchanging that word for the one with the next chunk, so a worker that is late cannot take a chunk of a later job for one of its own. Workers
-are made when they are first needed; a child process after a fork has none and makes its own.
+exchanging that word for the one with the next chunk, so a worker that is late cannot take a chunk of a later job for one of its own.
+Workers are made when they are first needed; a child process after a fork has none and makes its own.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import ctypes
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from functools import cache, reduce
 
@@ -82,7 +82,7 @@ def set_count(threads: int) -> None:
 
 
 @contextmanager
-def limited(threads: int) -> Iterator[None]:
+def limited(threads: int) -> Generator[None]:
     """So many threads within, in the whole process."""
     before = count()
     set_count(threads)

@@ -76,7 +76,7 @@ class Kept(Memory):
 
     def __init__(self, module: Module, workspace: str, taken: list[int], type: ArrayType):
         self.module, self.workspace, self.type, self.dropped = module, workspace, type, 0
-        self.taken = taken
+        self.taken: list[int] = taken
 
     @property
     def at(self) -> str:  # type: ignore[override]

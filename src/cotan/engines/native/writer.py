@@ -23,6 +23,8 @@ __all__ = ["Function", "Module", "register_type"]
 VALUE = re.compile(r"%v\d+")
 CHUNKS_EACH, MANY_TURNS = 4, 4096
 """How many chunks there are for each thread: one that is held up leaves them to the others."""
+SHORT = [n for n in range(9, 64) if n % 8]
+"""Loops of so many turns are masked: a rest of single turns would take longer than the vectors."""
 PURE = "nounwind willreturn memory(none)"
 
 
@@ -44,6 +46,7 @@ class Module:
         self.count = 0
         self.stack: list[Function] = []
         self.constants: dict[str, str] = {}
+        self.metadata: list[str] = []
 
     @property
     def code(self) -> Function:
@@ -61,6 +64,11 @@ class Module:
         name = f"%v{self.count}"
         self.types[name] = type
         return name
+
+    def masked(self) -> str:
+        """What is noted at a loop whose vectors are to be masked, so that nothing is left over for a loop of single elements."""
+        self.metadata.append(f"!{len(self.metadata) + 1} = distinct !{{!{len(self.metadata) + 1}, !0}}")
+        return f"!{len(self.metadata)}"
 
     def declare(self, symbol: str, result: str, *parameters: str) -> None:
         self.declared.setdefault(symbol, f"declare {result} @{symbol}({', '.join(parameters)})")
@@ -129,7 +137,9 @@ class Module:
         return code.value("i64", f"zext i32 {chunks} to i64")
 
     def __str__(self) -> str:
-        text = [*self.constants.values(), *self.declared.values(), *self.done]
+        text = [*self.constants.values(), *self.declared.values(), *self.done, *self.metadata]
+        if self.metadata:
+            text.append('!0 = !{!"llvm.loop.vectorize.predicate.enable", i1 true}')
         if self.variants:
             used = ", ".join(f"ptr @{v.symbol}" for v in self.variants.values())
             text.append(f'@llvm.compiler.used = appending global [{len(self.variants)} x ptr] [{used}], section "llvm.metadata"')
@@ -138,7 +148,8 @@ class Module:
 
 def chunk_function(name: str, types: list[str], size: int) -> str:
     """One chunk of ``name``, whose other arguments are in a table; chunks begin at multiples of 64 where there are many turns."""
-    rows = [f"define internal void @{name}_chunk(ptr %table, i32 %k, i32 %n) {{", "  %k0 = zext i32 %k to i64", "  %n0 = zext i32 %n to i64"]
+    rows = [f"define internal void @{name}_chunk(ptr %table, i32 %k, i32 %n) {{"]
+    rows += ["  %k0 = zext i32 %k to i64", "  %n0 = zext i32 %n to i64"]
     for word, number in (("first", "%k0"), ("end", "%k1")):
         if word == "end":
             rows.append("  %k1 = add i64 %k0, 1")
@@ -283,7 +294,7 @@ class Function:
 
     # ---- loops ----------------------------------------------------------------------------------------------------------------
     def loop(self, end: Any, body: Callable[[str], None], *, start: Any = 0, step: int = 1, at_least_once: bool = True) -> None:
-        """``body(k)`` for k from ``start`` below ``end``, numbers or i64 values."""
+        """``body(k)`` for k from ``start`` below ``end``, numbers or i64 values. A short loop is one of masked vectors, without a rest."""
         head, after = self.label(), self.label()
         before = self.block
         if at_least_once:
@@ -299,7 +310,8 @@ class Function:
         self.lines.append(f"  {following} = add nuw nsw i64 {k}, {step}")
         phi.append(f"  {k} = phi i64 [{start}, %{before}], [{following}, %{self.block}]")
         more = self.value("i1", f"icmp slt i64 {following}, {end}")
-        self.line(f"br i1 {more}, label %{head}, label %{after}")
+        note = ", !llvm.loop " + self.module.masked() if type(start) is type(end) is int and end - start in SHORT else ""
+        self.line(f"br i1 {more}, label %{head}, label %{after}{note}")
         self.start(after)
 
     def number(self, value: float, dtype: np.dtype[Any]) -> str:
