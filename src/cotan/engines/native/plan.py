@@ -24,7 +24,7 @@ from .index import Condition, Index
 __all__ = ["TINY", "Loop", "Opaque", "Plan", "Statement"]
 
 TINY, MOST_TURNS = 32, 8
-"""Arrays of up to so many elements lie on the stack; a nest of up to so many turns, which is no more than one vector, may be written out."""
+"""Arrays of up to so many elements lie on the stack; a nest of up to so many turns, which is no more than a vector, may be written out."""
 MOST_WRITTEN_OUT = 2500
 """How many elements of a Program may be written out, one by one: the time that LLVM takes grows with them."""
 LONGEST, PART = 800, 200

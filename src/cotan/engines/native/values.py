@@ -76,11 +76,11 @@ class Kept(Memory):
 
     def __init__(self, module: Module, workspace: str, taken: list[int], type: ArrayType):
         self.module, self.workspace, self.type, self.dropped = module, workspace, type, 0
-        self.taken: list[int] = taken
+        self.taken: list[int] | None = taken
 
     @property
     def at(self) -> str:  # type: ignore[override]
-        return self.module.home.address(self.workspace, "i8", self.taken[0])
+        return self.module.home.address(self.workspace, "i8", self.taken[0] if self.taken else 0)
 
 
 class Number(Value):
