@@ -308,3 +308,32 @@ def test_rows(name):
     }[name]
     x = np.random.default_rng(4).normal(size=(33, 70))
     np.testing.assert_allclose(cotan.jit(cotan.grad(f), engine="native")(x), cotan.grad(f)(x), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: x[:, :10] * 2.0,
+        lambda x: cnp.sin(x[:5, :10]),
+        lambda x: cnp.pad(x, [(0, 0), (0, 2)]) * 1.0,
+        lambda x: cnp.pad(x, [(0, 2), (0, 2)]).sum(),
+        lambda x: cnp.where(cnp.arange(13) < 4, x, 0.0),
+        lambda x: cnp.tril(x) * 2.0,
+        lambda x: x + cnp.arange(13.0) + cnp.arange(9.0)[:, None],
+    ],
+)
+def test_loops_are_one_only_where_nothing_depends_on_the_place(f):
+    x = np.random.default_rng(0).normal(size=(9, 13))
+    np.testing.assert_allclose(cotan.jit(f, engine="native")(x), f(cnp.asarray(x)), rtol=1e-14)
+
+
+def test_an_array_that_is_updated_in_place_is_read_anew():
+    def f(x):
+        for i in range(60):
+            x = x.at[i].set(cnp.sin(x[i - 1]) + x[i])
+        return x
+
+    x = np.random.default_rng(0).uniform(0.1, 0.9, 60)
+    np.testing.assert_allclose(cotan.jit(f, engine="native")(x), f(cnp.asarray(x)), rtol=1e-13)
+    g = cotan.grad(lambda x: cnp.sum(f(x) ** 2))
+    np.testing.assert_allclose(cotan.jit(g, engine="native")(x), g(x), rtol=1e-12)

@@ -74,10 +74,12 @@ def give_back(borrowed: list[np.ndarray[Any, Any]]) -> None:
 def release(loan: Loan) -> None:
     """Make an array writable again, now or, if what it views is lent still, together with that."""
     base = loan.array.base
-    lender = _loans.get(id(base)) if base is not None else None
-    if lender is not None:
-        lender.waiting.append(loan)
-        return
+    while isinstance(base, np.ndarray):
+        lender = _loans.get(id(base))
+        if lender is not None:
+            lender.waiting.append(loan)
+            return
+        base = base.base
     loan.array.flags.writeable = True
     for view in loan.waiting:
         if id(view.array) not in _loans:

@@ -51,6 +51,8 @@ class Reshape(Structural):
     def element(self, e: Emitter, i: Sequence[Any], x: Reader) -> Any:
         # Runs of axes with equal products are reshaped by themselves, so an axis that stays keeps its plain index.
         read: list[Any] = []
+        if 0 in x.shape:
+            return x((0,) * len(x.shape))  # there is no element
         for outer, inner in matching_axes(self.shape, x.shape):
             flat: Any = 0
             for k in outer:

@@ -63,6 +63,8 @@ class Probe:
         self.operations = self.work = 0
         self.conditions: list[Condition] = []
         self.monoid, self.extents = "", ()
+        self.placed = False
+        """Whether what is computed depends on the place of the element."""
 
     def constant(self, value: Any, dtype: Any) -> Any:
         return None
@@ -77,6 +79,7 @@ class Probe:
     def choose(self, condition: Any, yes: Any, no: Any) -> Any:
         if isinstance(condition, Condition):
             self.conditions.append(condition)
+            self.placed = True
             yes()
             no()
         else:
@@ -93,7 +96,7 @@ class Probe:
         return Index({Atom(("read", self.operations)): 1}, 0)
 
     def as_scalar(self, index: Any, dtype: Any) -> Any:
-        return None
+        self.placed = True
 
 
 class Trial(LlvmEmitter):

@@ -61,6 +61,7 @@ class Statement:
         reads: list[tuple[Var, tuple[Any, ...]]],
         cuts: list[Any],
         work: int = 1,
+        placed: bool = False,
     ):
         self.equation, self.order, self.monoid, self.reads, self.cuts = equation, order, monoid, reads, cuts
         self.work = work * prod(map(extent, order))
@@ -68,8 +69,14 @@ class Statement:
         out = [axis(k, n) for k, n in enumerate(self.var.type.shape)]
         self.ready = next((k for k, (a, b) in enumerate(zip(order, out, strict=False)) if a != b), len(out))
         """How many of the outer loops are the leading axes of the result: where the others are done, a part of it is."""
-        self.flat = all(index in ((), tuple(order)) for _, index in reads) and (not monoid or not out)
-        """Whether every element is read at the place where it is needed, so that all axes may be one."""
+        shape = tuple(map(extent, order))
+        self.flat = (
+            not placed
+            and (not monoid or not out)
+            and all(index == () or (index == tuple(order) and v.type.shape == shape) for v, index in reads)
+        )
+        """Whether every element is read at the place where it is needed, and nothing depends on what place it is, so that all axes may be
+        one."""
         self.loop: Loop | None = None
         self.positions: list[int] = []
         """Of the nodes around it and of itself, each in the body that it is in."""
@@ -178,7 +185,7 @@ class Plan:
 
         equation.op.element(probe, tuple(out), *[first(v) for v in equation.inputs])  # type: ignore[attr-defined]
         cuts = [cut for condition in probe.conditions for cut in cuts_of(condition)]
-        return Statement(equation, loop_order(out, red, direct, reads), form.monoid if red else "", reads, cuts, form.work)
+        return Statement(equation, loop_order(out, red, direct, reads), form.monoid if red else "", reads, cuts, form.work, probe.placed)
 
     # ---- loops -----------------------------------------------------------------------------------------------------------------
     def place(self, statement: Statement) -> None:
