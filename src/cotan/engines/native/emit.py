@@ -9,36 +9,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import reduce
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from . import words_complex, words_real, words_special
 from .index import Atom, Condition, Index
 from .machine import VECTOR_FUNCTIONS, machine
-from .writer import PURE, Module, register_type
+from .scalars import BOOL, COMPLEX, WORDS, NoInstructionError, Scalar, Term, supported
+from .writer import PURE, Function, Module, register_type
 
 __all__ = ["BOOL", "LlvmEmitter", "NoInstructionError", "Scalar", "supported"]
 
-BOOL = np.dtype(np.bool_)
-
-
-class NoInstructionError(NotImplementedError):
-    """A scalar function that the emitter does not have for this dtype."""
-
-
-class Scalar(NamedTuple):
-    """A value and its dtype; the value of a complex one is the pair of its parts."""
-
-    value: Any
-    dtype: np.dtype[Any]
-
-
-def supported(dtype: np.dtype[Any]) -> bool:
-    """Whether there are scalars of this dtype."""
-    return dtype.isnative and (dtype.kind in "biu" or (dtype.kind == "f" and dtype.itemsize in (4, 8)) or dtype in COMPLEX)
-
-
-COMPLEX = {np.dtype(np.complex64): np.dtype(np.float32), np.dtype(np.complex128): np.dtype(np.float64)}
+MODULES_OF_WORDS = (words_complex, words_real, words_special)
+"""Importing these fills `WORDS`."""
 COMPARISONS = {"eq": "oeq eq eq", "ne": "une ne ne", "lt": "olt slt ult", "le": "ole sle ule", "gt": "ogt sgt ugt", "ge": "oge sge uge"}
 INTRINSICS = dict.fromkeys(("floor", "ceil", "rint", "trunc", "sqrt", "copysign"))
 FOLDS = {"add": "fadd reassoc", "mul": "fmul reassoc"}
@@ -51,6 +35,8 @@ class LlvmEmitter:
         self.module = module
         self.guards: list[Any] = []
         """The conditions under which what is being written will be used: elsewhere it must be harmless."""
+        self.functions: dict[str, np.dtype[Any]] = {}
+        """The functions that words have written into the module, and what they give."""
 
     # ---- the protocol ------------------------------------------------------------
     def constant(self, value: Any, dtype: np.dtype[Any]) -> Scalar:
@@ -77,7 +63,9 @@ class LlvmEmitter:
         if want.kind == "f":
             return Scalar(self.pure(b, f"{'sitofp' if have.kind == 'i' else 'uitofp'} {a} {x} to {b}"), want)
         if have.kind == "f":
-            raise NoInstructionError("floats to integers, of which some do not fit")
+            if not machine().casts_as_x86:
+                raise NoInstructionError("floats to integers, which NumPy does in another way on this processor")
+            return words_real.float_to_integer(Term(self, operand), want).scalar
         if a == b:
             return Scalar(x, want)
         if have.kind == "b" or want.itemsize > have.itemsize:
@@ -96,16 +84,21 @@ class LlvmEmitter:
         return Scalar((self.cast(operand, part).value, self.constant(0, part).value), want)
 
     def math(self, name: str, *operands: Any) -> Scalar:
-        if not operands or not all(type(x) is Scalar for x in operands):
+        if not operands or type(operands[0]) is not Scalar:
             raise NoInstructionError(name)
         if name == "select":
             return self.select(*operands)
         if name == "copy":
             return operands[0]
-        if name in COMPARISONS:
-            return self.compare(name, *operands)
         dtype = operands[0].dtype
         kind = {"f": "float", "b": "bool", "c": "complex"}.get(dtype.kind, "integer")
+        formula = WORDS.get((kind, name))
+        if formula is not None:
+            return formula(*[Term(self, x) if type(x) is Scalar else x for x in operands]).scalar
+        if not all(type(x) is Scalar for x in operands):
+            raise NoInstructionError(name)
+        if name in COMPARISONS:
+            return self.compare(name, *operands)
         method = getattr(self, f"{kind}_{name}", None)
         if method is not None:
             found = method(dtype, *[x.value for x in operands])
@@ -146,6 +139,22 @@ class LlvmEmitter:
     # ---- tools ------------------------------------------------------------
     def pure(self, type: str, text: str) -> str:
         return self.module.code.pure(type, text)
+
+    def value(self, dtype: np.dtype[Any], text: str) -> Scalar:
+        """The scalar that a pure instruction gives."""
+        return Scalar(self.pure(register_type(dtype), text), dtype)
+
+    def bits(self, x: Scalar, dtype: np.dtype[Any]) -> Scalar:
+        """The same bits as another dtype."""
+        a, b = register_type(x.dtype), register_type(dtype)
+        return Scalar(x.value, dtype) if a == b else self.value(dtype, f"bitcast {a} {x.value} to {b}")
+
+    def fused(self, x: Scalar, y: Scalar, z: Scalar) -> Scalar:
+        return Scalar(self.intrinsic("fmuladd", register_type(x.dtype), x.value, y.value, z.value), x.dtype)
+
+    def remainder(self, x: Scalar, y: Scalar) -> Scalar:
+        kind = register_type(x.dtype)
+        return self.value(x.dtype, f"frem {kind} {x.value}, {y.value}")
 
     def part(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
         return COMPLEX[dtype]
@@ -357,15 +366,6 @@ class LlvmEmitter:
         better = self.bit(self.pure("i1", f"fcmp {sign} {kind} {x}, {y}"), x, y, kind)
         return self.bit(self.is_nan(kind, x), x, self.bit(self.is_nan(kind, y), y, better, kind), kind)
 
-    def float_rsqrt(self, dtype: np.dtype[Any], x: str) -> str:
-        kind = register_type(dtype)
-        return self.pure(kind, f"fdiv {kind} {self.module.code.number(1.0, dtype)}, {self.intrinsic('sqrt', kind, x)}")
-
-    def float_logistic(self, dtype: np.dtype[Any], x: str) -> str:
-        kind, one = register_type(dtype), self.module.code.number(1.0, dtype)
-        below = self.call_libm("exp", kind, self.float_neg(dtype, x))
-        return self.pure(kind, f"fdiv {kind} {one}, {self.pure(kind, f'fadd {kind} {one}, {below}')}")
-
     def float_isnan(self, dtype: np.dtype[Any], x: str) -> Scalar:
         return Scalar(self.is_nan(register_type(dtype), x), BOOL)
 
@@ -381,16 +381,7 @@ class LlvmEmitter:
 
     # ---- complex numbers ------------------------------------------------------------
     def complex_math(self, name: str, dtype: np.dtype[Any], *xs: Any) -> Any:
-        part = self.part(dtype)
-        if name in ("add", "sub"):
-            return tuple(self.float_math(name, part, a, b) for a, b in zip(*xs, strict=True))
         raise NoInstructionError(f"{name} of complex numbers")
-
-    def complex_neg(self, dtype: np.dtype[Any], x: Any) -> Any:
-        return tuple(self.float_neg(self.part(dtype), a) for a in x)
-
-    def complex_conj(self, dtype: np.dtype[Any], x: Any) -> Any:
-        return x[0], self.float_neg(self.part(dtype), x[1])
 
     def complex_real(self, dtype: np.dtype[Any], x: Any) -> Scalar:
         return Scalar(x[0], self.part(dtype))
@@ -409,19 +400,6 @@ class LlvmEmitter:
 
     def float_complex(self, dtype: np.dtype[Any], re: str, im: str) -> Scalar:
         return Scalar((re, im), next(c for c, part in COMPLEX.items() if part == dtype))
-
-    def complex_mul(self, dtype: np.dtype[Any], x: Any, y: Any) -> Any:
-        part = self.part(dtype)
-
-        def f(name: str, a: str, b: str) -> str:
-            return self.float_math(name, part, a, b)
-
-        return f("sub", f("mul", x[0], y[0]), f("mul", x[1], y[1])), f("add", f("mul", x[0], y[1]), f("mul", x[1], y[0]))
-
-    def complex_scale(self, dtype: np.dtype[Any], d: Any, t: Any) -> Any:
-        zero = self.constant(0, dtype)
-        either = self.bool_math("or", BOOL, *[self.compare("eq", Scalar(v, dtype), zero).value for v in (d, t)])
-        return self.select(Scalar(either, BOOL), Scalar(self.complex_mul(dtype, d, t), dtype), zero).value
 
     # ---- calls ------------------------------------------------------------
     def intrinsic(self, name: str, kind: str, *xs: str) -> str:
@@ -444,6 +422,52 @@ class LlvmEmitter:
             self.module.variants[symbol] = variant
             note = f' "vector-function-abi-variant"="{variant.attribute}"'
         return self.pure(kind, f"call {kind} @{symbol}({', '.join(f'{kind} {x}' for x in xs)}) {PURE}{note}")
+
+    def call_complex(self, name: str, *operands: Scalar, further: Sequence[tuple[str, str]] = ()) -> Scalar:
+        """A call of a C function of complex numbers: how these are passed is up to the processor and the system."""
+        dtype = operands[0].dtype
+        part = register_type(self.part(dtype))
+        symbol = name if part == "double" else f"{name}f"
+        convention = machine().complex_numbers
+        if convention is None or not machine().has_symbol(symbol):
+            raise NoInstructionError(f"{symbol}: no call of such a function here")
+        if part == "float" and convention == "packed":
+            kind, arguments = "<2 x float>", [self.packed(x.value) for x in operands]
+            found = self.pure(kind, self.declared(symbol, kind, [(kind, x) for x in arguments]))
+            return Scalar(tuple(self.pure(part, f"extractelement {kind} {found}, i32 {k}") for k in (0, 1)), dtype)
+        kind = f"{{ {part}, {part} }}"
+        arguments = [(part, half) for x in operands for half in x.value]
+        found = self.pure(kind, self.declared(symbol, kind, [*arguments, *further]))
+        return Scalar(tuple(self.pure(part, f"extractvalue {kind} {found}, {k}") for k in (0, 1)), dtype)
+
+    def packed(self, parts: Any) -> str:
+        half = self.pure("<2 x float>", f"insertelement <2 x float> poison, float {parts[0]}, i32 0")
+        return self.pure("<2 x float>", f"insertelement <2 x float> {half}, float {parts[1]}, i32 1")
+
+    def declared(self, symbol: str, result: str, arguments: Sequence[tuple[str, str]]) -> str:
+        """The text of a call of a pure function, which is declared."""
+        self.module.declare(symbol, result, *[kind for kind, _ in arguments])
+        return f"call {result} @{symbol}({', '.join(f'{kind} {x}' for kind, x in arguments)}) {PURE}"
+
+    def function(self, name: str, operands: Sequence[np.dtype[Any]], body: Callable[..., Scalar]) -> np.dtype[Any]:
+        """A function of its own that computes ``body``, written once; the dtype of its result."""
+        if name not in self.functions:
+            code = Function(self.module, [])
+            xs = [Scalar(self.module.name(register_type(t)), t) for t in operands]
+            self.module.stack.append(code)
+            result = body(*xs)
+            kind = register_type(result.dtype)
+            code.line(f"ret {kind} {result.value}")
+            self.module.stack.pop()
+            parameters = ", ".join(f"{register_type(x.dtype)} {x.value}" for x in xs)
+            self.module.finish(code, f"define internal {kind} @{name}({parameters}) willreturn memory(none)")
+            self.functions[name] = result.dtype
+        return self.functions[name]
+
+    def call(self, name: str, dtype: np.dtype[Any], *operands: Scalar) -> Scalar:
+        """A call of a pure function of real numbers."""
+        arguments = ", ".join(f"{register_type(x.dtype)} {x.value}" for x in operands)
+        return self.value(dtype, f"call {register_type(dtype)} @{name}({arguments}) {PURE}")
 
     def guard(self) -> str | None:
         """The condition, as one bit, under which what is written now is used; None if always."""
