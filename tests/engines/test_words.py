@@ -142,13 +142,53 @@ def test_functions_of_complex_numbers(name, dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.complex128, np.complex64])
-@pytest.mark.parametrize("name", ["add", "sub", "div", "power", "equal", "not_equal", "less", "less_equal", "greater", "greater_equal"])
+@pytest.mark.parametrize("name", ["add", "sub", "div", "equal", "not_equal", "less", "less_equal", "greater", "greater_equal"])
 def test_functions_of_two_complex_numbers(name, dtype):
     op = REGISTRY[name]()
     left, right = complex_grid(PARTS, dtype), complex_grid([0.0, -0.0, 1.0, -1.0, 2.0, 3.0, -3.0, 0.5, INF, NAN, 99.0, 101.0], dtype)
     x, y = np.repeat(left, right.size), np.tile(right, left.size)
     with np.errstate(all="ignore"):
-        assert_same(native(op, x, y), op.impl(x, y), (x, y), 8 if name == "power" else 0)
+        assert_same(native(op, x, y), op.impl(x, y), (x, y))
+
+
+@pytest.mark.parametrize("dtype", [np.complex128, np.complex64])
+def test_powers_of_complex_numbers(dtype):
+    power, rng = REGISTRY["power"](), np.random.default_rng(0)
+    parts, size = [v for v in PARTS if abs(v) < 1e3], 2000
+    left, right = complex_grid(parts, dtype), complex_grid([0.0, -0.0, 1.0, -1.0, 2.0, 3.0, -3.0, 0.5, 99.0, -99.0, 101.0], dtype)
+    generic = ((rng.normal(size=2 * size) + 1j * rng.normal(size=2 * size)) * 10 ** rng.uniform(-2, 1, 2 * size)).astype(dtype)
+    x = np.concatenate([np.repeat(left, right.size), generic[:size]])
+    y = np.concatenate([np.tile(right, left.size), generic[size:]])
+    with np.errstate(all="ignore"):
+        found, expected = native(power, x, y), power.impl(x, y)
+        # An error in log(x) by one unit is an error of |y log(x)| units in the power.
+        units = 8 * (1 + np.abs(y) * np.where(x == 0, 0, np.abs(np.log(np.where(x == 0, 1, x)))))
+        whole = (y.imag == 0) & (y.real == np.round(y.real)) & (np.abs(y.real) < 100)
+        assert_same(found[whole], expected[whole], (x[whole], y[whole]), 8)
+        np.testing.assert_array_equal(np.isfinite(found), np.isfinite(expected))
+        fine = np.isfinite(expected)
+        least = np.finfo(dtype).tiny
+        assert (np.abs(found - expected)[fine] <= (units * np.spacing(np.maximum(np.abs(expected), least)))[fine]).all()
+
+
+@pytest.mark.parametrize("dtype", [np.complex128, np.complex64])
+@pytest.mark.parametrize("name", ["log", "sqrt", "exp", "sin", "cos", "tan", "sinh", "cosh", "tanh"])
+def test_each_part_of_a_complex_function_is_accurate(name, dtype):
+    rng, op, n = np.random.default_rng(1), REGISTRY[name](), 1000
+    tiny, huge = np.log10(float(np.finfo(dtype).tiny)), np.log10(float(np.finfo(dtype).max))
+    z = [
+        np.exp(1j * rng.uniform(-np.pi, np.pi, n)) * (1 + rng.normal(size=n) * 1e-3),
+        (rng.normal(size=n) + 1j * rng.normal(size=n)) * 10 ** rng.uniform(tiny, huge - 1, n),
+        rng.uniform(-800, 800, n) + 1j * rng.uniform(-10, 10, n),
+        rng.choice([-1, 1], n) * 10 ** rng.uniform(tiny - 3, 3, n) + 1j * 10 ** rng.uniform(tiny - 3, 3, n),
+    ]
+    z = np.concatenate(z).astype(dtype)
+    with np.errstate(all="ignore"):
+        found, expected = native(op, z), op.impl(z)
+    for a, b in ((found.real, expected.real), (found.imag, expected.imag)):
+        np.testing.assert_array_equal(np.isfinite(a), np.isfinite(b))
+        fine = np.isfinite(b)
+        assert (np.abs(a - b)[fine] <= 12 * np.spacing(np.abs(b[fine]))).all()
 
 
 def test_a_complex_number_times_its_conjugate_is_real():

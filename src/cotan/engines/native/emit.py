@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from . import words_complex, words_real, words_special
+from . import words_analytic, words_complex, words_real, words_special
 from .index import Atom, Condition, Index
 from .machine import VECTOR_FUNCTIONS, machine
 from .scalars import BOOL, COMPLEX, WORDS, NoInstructionError, Scalar, Term, supported
@@ -21,7 +21,7 @@ from .writer import PURE, Function, Module, register_type
 
 __all__ = ["BOOL", "LlvmEmitter", "NoInstructionError", "Scalar", "supported"]
 
-MODULES_OF_WORDS = (words_complex, words_real, words_special)
+MODULES_OF_WORDS = (words_analytic, words_complex, words_real, words_special)
 """Importing these fills `WORDS`."""
 COMPARISONS = {"eq": "oeq eq eq", "ne": "une ne ne", "lt": "olt slt ult", "le": "ole sle ule", "gt": "ogt sgt ugt", "ge": "oge sge uge"}
 INTRINSICS = dict.fromkeys(("floor", "ceil", "rint", "trunc", "sqrt", "copysign"))
@@ -149,8 +149,9 @@ class LlvmEmitter:
         a, b = register_type(x.dtype), register_type(dtype)
         return Scalar(x.value, dtype) if a == b else self.value(dtype, f"bitcast {a} {x.value} to {b}")
 
-    def fused(self, x: Scalar, y: Scalar, z: Scalar) -> Scalar:
-        return Scalar(self.intrinsic("fmuladd", register_type(x.dtype), x.value, y.value, z.value), x.dtype)
+    def fused(self, x: Scalar, y: Scalar, z: Scalar, exactly: bool = False) -> Scalar:
+        """The sum ``x * y + z``: rounded once where the processor can, or, slowly where it cannot, ``exactly`` so."""
+        return Scalar(self.intrinsic("fma" if exactly else "fmuladd", register_type(x.dtype), x.value, y.value, z.value), x.dtype)
 
     def remainder(self, x: Scalar, y: Scalar) -> Scalar:
         kind = register_type(x.dtype)

@@ -67,6 +67,11 @@ class Term:
         """``self * factor + term``, rounded once where the processor can, else twice."""
         return Term(self.e, self.e.fused(self.scalar, self.like(factor).scalar, self.like(term).scalar))
 
+    def product_and_error(self, other: Term) -> tuple[Term, Term]:
+        """The rounded product, and what was rounded off, exactly."""
+        product = self * other
+        return product, Term(self.e, self.e.fused(self.scalar, other.scalar, (-product).scalar, exactly=True))
+
     def __add__(self, other: Any) -> Term:
         return self.math("add", other)
 
