@@ -61,6 +61,11 @@ class Machine:
         return {"x86_64": "packed", "amd64": "packed", "aarch64": "parts", "arm64": "parts"}.get(platform.machine().lower())
 
     @property
+    def fuses(self) -> bool:
+        """Whether the processor has an instruction that multiplies and adds with one rounding."""
+        return bool(self.features.get("fma")) or platform.machine().lower() in ("aarch64", "arm64")
+
+    @property
     def width(self) -> int:
         """The bits of a vector register that code is made for."""
         return 512 if self.features.get("avx512f") else 256 if self.features.get("avx2") else 128

@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 
+from .guarded import guarded
+from .machine import machine
 from .scalars import NoInstructionError, Term, helper, where, word
 
 __all__ = ["float_to_integer"]
@@ -64,8 +66,28 @@ def float_to_integer(x: Term, dtype: np.dtype) -> Term:
 
 # ---- division with a remainder ----------------------------------------------------------------------------------------------
 def remainder_of(x: Term, y: Term) -> Term:
-    """The exact remainder of the quotient rounded to zero, as C's fmod."""
+    """The exact remainder of the quotient rounded to zero, as C's fmod.
+
+    The quotient of the sizes is computed to within one, if it is a number of so many digits as floats have; one fused step then gives
+    the remainder, or that less the divisor, without an error, since either is a multiple of the last place of the divisor, and smaller.
+    """
+    if not machine().fuses:
+        return division(x, y)
+    return guarded("remainder", remainder_by_quotient, division, x, y)
+
+
+def division(x: Term, y: Term) -> Term:
+    """By long division."""
     return Term(x.e, x.e.remainder(x.scalar, y.scalar))
+
+
+def remainder_by_quotient(x: Term, y: Term) -> tuple[Term, Term]:
+    size, divisor = abs(x), abs(y)
+    quotient = (size / divisor).math("trunc")
+    rest = (-quotient).fused(divisor, size)
+    rest = where(rest < 0.0, rest + divisor, rest)
+    rest = where(size < divisor, size, rest)  # also if the divisor is infinite
+    return rest.math("copysign", x), quotient < 2.0 ** (np.finfo(x.dtype).nmant + 1)
 
 
 def signed_as(x: Term, y: Term) -> Term:
