@@ -6,12 +6,18 @@ normal number they are the spacing of the denormal ones, which must not be flush
 
 from __future__ import annotations
 
+import platform
+
 import mpmath
 import numpy as np
 import pytest
 
 from cotan.core.op import REGISTRY
-from cotan.engines.native import engine
+from cotan.engines.native import emit, engine, variants, words_real, writer
+from cotan.engines.native import machine as machine_module
+from cotan.engines.native.lower import lowered
+from cotan.engines.native.machine import Machine
+from cotan.engines.native.polynomials import POLYNOMIALS
 
 from .test_native import program_of
 
@@ -146,13 +152,79 @@ def worst(name, dtype, count):
 @pytest.mark.parametrize("name", EXACT)
 @pytest.mark.parametrize("count", [60, pytest.param(3000, marks=pytest.mark.exhaustive)])
 def test_functions_are_within_four_units_of_the_last_place(name, dtype, count):
+    assert_accurate(name, dtype, count)
+
+
+@pytest.fixture
+def without_vector_functions(monkeypatch):
+    """As on a system whose C library has no functions of vectors."""
+    monkeypatch.setattr(Machine, "variant", lambda self, name, bits: None)
+
+
+@pytest.fixture(params=[256, 128])
+def narrower(request, monkeypatch):
+    """As on a processor with registers of so many bits; with 128, it cannot fuse a product and a sum either."""
+    machine = Machine()
+    if machine.width <= request.param or platform.machine().lower() not in ("x86_64", "amd64"):
+        pytest.skip("no narrower than this processor, or of another kind")
+    for feature in machine.features:
+        if feature.startswith("avx512") or (request.param == 128 and feature.startswith(("avx", "fma", "f16c", "vaes", "vpclmul"))):
+            machine.features[feature] = False
+    machine.cpu = "x86-64"
+    assert machine.width == request.param
+    for module in (emit, machine_module, words_real, writer, variants):
+        monkeypatch.setattr(module, "machine", lambda: machine)
+    monkeypatch.setattr(engine, "machine", lambda: machine)
+
+
+def assert_accurate(name, dtype, count, bound=BOUND):
     for errors, at, found in worst(name, dtype, count):
-        assert errors <= BOUND, (at, found)
+        assert errors <= bound, (at, found)
+
+
+WRITTEN = [name for name in EXACT if REGISTRY[name].machine in POLYNOMIALS]
+
+
+@pytest.mark.usefixtures("without_vector_functions")
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("name", [*WRITTEN, "logistic"])
+@pytest.mark.parametrize("count", [60, pytest.param(3000, marks=pytest.mark.exhaustive)])
+def test_polynomials_are_within_two_units_of_the_last_place(name, dtype, count):
+    program = program_of(REGISTRY[name](), operands(name, dtype, count))
+    assert "_on_vectors" in lowered(program).text
+    assert_accurate(name, dtype, count, 2.5 if name == "logistic" else 2.0)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.usefixtures("narrower")
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("name", EXACT)
+def test_narrower_vectors_are_as_accurate(name, dtype):
+    assert_accurate(name, dtype, 1000)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.usefixtures("narrower", "without_vector_functions")
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("name", [*WRITTEN, "logistic"])
+def test_polynomials_on_narrower_vectors(name, dtype):
+    assert_accurate(name, dtype, 1000, 2.5)
+
+
+@pytest.mark.usefixtures("without_vector_functions")
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("name", WRITTEN)
+def test_infinities_nans_and_signs_of_zeros_in_polynomials(name, dtype):
+    check_special(name, dtype)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("name", EXACT)
 def test_infinities_nans_and_signs_of_zeros(name, dtype):
+    check_special(name, dtype)
+
+
+def check_special(name, dtype):
     op = REGISTRY[name]()
     grids = np.meshgrid(*[np.array(SPECIAL, dtype)] * op.arity)
     xs = [np.resize(g.ravel(), max(g.size, 37)) for g in grids]

@@ -77,6 +77,24 @@ def test_powers_of_unsigned_integers_are_modulo_their_size(dtype):
     assert_same(native(power, x, n), power.impl(x, n), (x, n))
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32, np.uint32, np.int64, np.uint64])
+@pytest.mark.parametrize("name", ["rem", "floor_divide", "left_shift", "right_shift"])
+def test_integer_division_and_shifts(name, dtype):
+    limits, rng = np.iinfo(dtype), np.random.default_rng(0)
+    if limits.bits == 8:
+        some = np.arange(limits.min, limits.max + 1).astype(dtype)
+    else:
+        some = np.concatenate(
+            [np.arange(limits.max - 20, limits.max), np.arange(limits.min, limits.min + 90), rng.integers(0, 99, 50)]
+        ).astype(dtype)
+    x, y = np.repeat(some, some.size), np.tile(some, some.size)
+    multiples = rng.integers(limits.min, limits.max, (2, 2000), dtype, endpoint=True)
+    x, y = np.concatenate([x, multiples[0] * (multiples[1] >> 3), multiples[0]]), np.concatenate([y, *multiples])
+    op = REGISTRY[name]()
+    with np.errstate(all="ignore"):
+        assert_same(native(op, x, y), op.impl(x, y), (x, y))
+
+
 @pytest.mark.skipif(not machine().casts_as_x86, reason="these casts are NumPy's on x86 processors")
 @pytest.mark.parametrize("have", [np.float64, np.float32])
 @pytest.mark.parametrize("want", ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"])

@@ -13,15 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from . import words_analytic, words_complex, words_real, words_special
+from . import words_analytic, words_complex, words_integer, words_real, words_special
 from .index import Atom, Condition, Index
-from .machine import VECTOR_FUNCTIONS, machine
+from .machine import VECTOR_FUNCTIONS, Variant, machine
+from .polynomials import POLYNOMIALS
 from .scalars import BOOL, COMPLEX, WORDS, NoInstructionError, Scalar, Term, supported
+from .variants import on_vectors
 from .writer import PURE, Function, Module, register_type
 
 __all__ = ["BOOL", "LlvmEmitter", "NoInstructionError", "Scalar", "supported"]
 
-MODULES_OF_WORDS = (words_analytic, words_complex, words_real, words_special)
+MODULES_OF_WORDS = (words_analytic, words_complex, words_integer, words_real, words_special)
 """Importing these fills `WORDS`."""
 COMPARISONS = {"eq": "oeq eq eq", "ne": "une ne ne", "lt": "olt slt ult", "le": "ole sle ule", "gt": "ogt sgt ugt", "ge": "oge sge uge"}
 INTRINSICS = dict.fromkeys(("floor", "ceil", "rint", "trunc", "sqrt", "copysign"))
@@ -275,52 +277,6 @@ class LlvmEmitter:
         positive, negative = self.compare("gt", Scalar(x, dtype), zero).value, self.compare("lt", Scalar(x, dtype), zero).value
         return self.bit(positive, "1", self.bit(negative, "-1", "0", kind), kind)
 
-    def quotient(self, dtype: np.dtype[Any], x: str, y: str) -> tuple[str, str]:
-        """Quotient and remainder, rounded down as NumPy's; both 0 for a divisor of 0, and the least number by -1 is itself."""
-        kind = register_type(dtype)
-        zero = self.pure("i1", f"icmp eq {kind} {y}, 0")
-        if dtype.kind == "u":
-            safe = self.bit(zero, "1", y, kind)
-            q, r = self.pure(kind, f"udiv {kind} {x}, {safe}"), self.pure(kind, f"urem {kind} {x}, {safe}")
-            return self.bit(zero, "0", q, kind), self.bit(zero, "0", r, kind)
-        minus_one = self.pure("i1", f"icmp eq {kind} {y}, -1")
-        safe = self.bit(self.pure("i1", f"or i1 {zero}, {minus_one}"), "1", y, kind)
-        q, r = self.pure(kind, f"sdiv {kind} {x}, {safe}"), self.pure(kind, f"srem {kind} {x}, {safe}")
-        opposite = self.pure("i1", f"icmp slt {kind} {self.pure(kind, f'xor {kind} {r}, {safe}')}, 0")
-        down = self.pure("i1", f"and i1 {opposite}, {self.pure('i1', f'icmp ne {kind} {r}, 0')}")
-        q = self.bit(down, self.pure(kind, f"sub {kind} {q}, 1"), q, kind)
-        r = self.bit(down, self.pure(kind, f"add {kind} {r}, {safe}"), r, kind)
-        q = self.bit(minus_one, self.pure(kind, f"sub {kind} 0, {x}"), q, kind)
-        return self.bit(zero, "0", q, kind), self.bit(zero, "0", r, kind)
-
-    def integer_rem(self, dtype: np.dtype[Any], x: str, y: str) -> str:
-        return self.quotient(dtype, x, y)[1]
-
-    def integer_floor_divide(self, dtype: np.dtype[Any], x: str, y: str) -> str:
-        return self.quotient(dtype, x, y)[0]
-
-    def shifted(self, dtype: np.dtype[Any], word: str, x: str, y: str, beyond: str) -> str:
-        """A shift by any number of bits: as NumPy, all bits are gone where that is too many."""
-        kind = register_type(dtype)
-        fits = self.pure("i1", f"icmp ult {kind} {y}, {8 * dtype.itemsize}")
-        return self.bit(fits, self.pure(kind, f"{word} {kind} {x}, {self.bit(fits, y, '0', kind)}"), beyond, kind)
-
-    def integer_shl(self, dtype: np.dtype[Any], x: str, y: str) -> str:
-        return self.shifted(dtype, "shl", x, y, "0")
-
-    def integer_shr(self, dtype: np.dtype[Any], x: str, y: str) -> str:
-        if dtype.kind == "u":
-            return self.shifted(dtype, "lshr", x, y, "0")
-        kind = register_type(dtype)
-        return self.shifted(dtype, "ashr", x, y, self.pure(kind, f"ashr {kind} {x}, {8 * dtype.itemsize - 1}"))
-
-    def integer_popcount(self, dtype: np.dtype[Any], x: str) -> Scalar:
-        magnitude, byte = self.integer_abs(dtype, x), np.dtype(np.uint8)
-        kind = register_type(dtype)
-        self.module.declare(f"llvm.ctpop.{kind}", kind, kind)
-        count = self.pure(kind, f"call {kind} @llvm.ctpop.{kind}({kind} {magnitude})")
-        return self.cast(Scalar(count, np.dtype(f"u{dtype.itemsize}")), byte)
-
     # ---- floats ------------------------------------------------------------
     def float_math(self, name: str, dtype: np.dtype[Any], *xs: str) -> Any:
         kind = register_type(dtype)
@@ -357,15 +313,15 @@ class LlvmEmitter:
         return self.bit(self.pure("i1", f"fcmp ueq {kind} {x}, {zero}"), other, one, kind)
 
     def float_maximum(self, dtype: np.dtype[Any], x: str, y: str) -> str:
-        return self.extremum("oge", register_type(dtype), x, y)
+        return self.extremum("uge", register_type(dtype), x, y)
 
     def float_minimum(self, dtype: np.dtype[Any], x: str, y: str) -> str:
-        return self.extremum("ole", register_type(dtype), x, y)
+        return self.extremum("ule", register_type(dtype), x, y)
 
     def extremum(self, sign: str, kind: str, x: str, y: str) -> str:
-        """As NumPy: nan if either is."""
+        """As NumPy: nan if either is. The comparison holds if one is nan."""
         better = self.bit(self.pure("i1", f"fcmp {sign} {kind} {x}, {y}"), x, y, kind)
-        return self.bit(self.is_nan(kind, x), x, self.bit(self.is_nan(kind, y), y, better, kind), kind)
+        return self.bit(self.is_nan(kind, y), y, better, kind)
 
     def float_isnan(self, dtype: np.dtype[Any], x: str) -> Scalar:
         return Scalar(self.is_nan(register_type(dtype), x), BOOL)
@@ -415,14 +371,22 @@ class LlvmEmitter:
         if not machine().has_symbol(symbol):
             raise NoInstructionError(f"{symbol}: there is no such function here")
         self.module.declare(symbol, kind, *[kind] * len(xs))
-        variant = machine().variant(name, bits)
+        variant = self.variant(name, symbol, bits)
         note = ""
         if variant is not None:
             vector = f"<{variant.lanes} x {kind}>"
-            self.module.declare(variant.symbol, vector, *[vector] * len(xs))
-            self.module.variants[symbol] = variant
+            if symbol not in self.module.variants:
+                self.module.declare(variant.symbol, vector, *[vector] * len(xs))
+                self.module.variants[symbol] = variant
             note = f' "vector-function-abi-variant"="{variant.attribute}"'
         return self.pure(kind, f"call {kind} @{symbol}({', '.join(f'{kind} {x}' for x in xs)}) {PURE}{note}")
+
+    def variant(self, name: str, symbol: str, bits: int) -> Variant | None:
+        """The variant on vectors of a function of libm: the C library's, or where it has none, one that is written here."""
+        variant, formula = machine().variant(name, bits), POLYNOMIALS.get(name)
+        if variant is not None or formula is None:
+            return variant
+        return on_vectors(self, symbol, formula, np.dtype(f"f{bits // 8}"), VECTOR_FUNCTIONS[name])
 
     def call_complex(self, name: str, *operands: Scalar, further: Sequence[tuple[str, str]] = ()) -> Scalar:
         """A call of a C function of complex numbers: how these are passed is up to the processor and the system."""

@@ -1,4 +1,4 @@
-"""Words of real numbers that are formulas of others. Where NumPy has the function, this is its algorithm, so the numbers are the same."""
+"""Words of floats that are formulas of others. Where NumPy has the function, this is its algorithm, so the numbers are the same."""
 
 from __future__ import annotations
 
@@ -6,40 +6,13 @@ import math
 
 import numpy as np
 
-from .guarded import guarded
 from .machine import machine
-from .scalars import NoInstructionError, Term, helper, where, word
+from .scalars import Term, where, word
+from .variants import guarded
 
 __all__ = ["float_to_integer"]
 
 LOG2 = math.log(2.0)
-
-
-# ---- integers ---------------------------------------------------------------------------------------------------------------
-@word("bool", "integer")
-def floor(x: Term) -> Term:
-    """The number itself."""
-    return x
-
-
-word("bool", "integer", name="ceil")(floor)
-word("bool", "integer", name="trunc")(floor)
-
-
-@word("integer", name="pow")
-def integer_power(x: Term, n: Term) -> Term:
-    """By squaring, modulo the size of the dtype. NumPy raises for a negative exponent, which native code cannot."""
-    if n.dtype.kind != "u":
-        raise NoInstructionError("powers of signed integers, which raise for a negative exponent")
-
-    def power(x: Term, n: Term) -> Term:
-        result = x.like(1)
-        for k in range(8 * n.dtype.itemsize):
-            result = where((n & (1 << k)).differs(0), result * x, result)
-            x = x * x
-        return result
-
-    return helper(f"cotan_power_{x.dtype}", power, x, n)
 
 
 def float_to_integer(x: Term, dtype: np.dtype) -> Term:
