@@ -384,7 +384,7 @@ class LlvmEmitter:
     def variant(self, name: str, symbol: str, bits: int) -> Variant | None:
         """The variant on vectors of a function of libm: the C library's, or where it has none, one that is written here."""
         variant, formula = machine().variant(name, bits), POLYNOMIALS.get(name)
-        if variant is not None or formula is None:
+        if variant is not None or formula is None or (name == "pow" and not machine().fuses):
             return variant
         return on_vectors(self, symbol, formula, np.dtype(f"f{bits // 8}"), VECTOR_FUNCTIONS[name])
 

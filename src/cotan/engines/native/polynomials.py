@@ -103,6 +103,47 @@ def log(x: Term) -> Term:
     return log_at_limits(x, k * LOG2_HIGH - ((half - correction) - f))
 
 
+# ---- power --------------------------------------------------------------------------------------------------------------------
+LOG_FIFTH = (
+    *(0.4000000000000003, 0.28571428571332935, 0.22222222273617623, 0.18181807839015793),
+    *(0.15385604411768514, 0.13284977969619904, 0.12925663575110274),
+)
+"""(LOG - 2/3) / s^2 as a function of s^2, in the same place, to 3e-16."""
+TWO_THIRDS = 0.6666666666666666, 3.700743415417188e-17
+
+
+def log_in_two_parts(x: Term) -> tuple[Term, Term]:
+    """The logarithm of a positive finite number as a sum of two doubles, to some 70 bits.
+
+    As `log`, as k log(2) + s (2 + s^2 LOG(s^2)); but s, s^2, the first term of LOG and all products with these are in two parts.
+    """
+    f, k = mantissa_and_exponent(x)
+    divisor = 2.0 + f
+    s = f / divisor
+    back, back_rest = s.product_and_error(divisor)
+    s_rest = ((f - back) - back_rest - s * (f - (divisor - 2.0))) / divisor
+    z, z_rest = s.product_and_error(s)
+    z_rest = z_rest + 2.0 * (s * s_rest)
+    above = z * polynomial(z, LOG_FIFTH)
+    cubic = TWO_THIRDS[0] + above
+    cubic_rest = (TWO_THIRDS[0] - cubic) + above + TWO_THIRDS[1]
+    u, u_rest = z.product_and_error(cubic)
+    v, v_rest = two_sum(u.like(2.0), u)
+    v_rest = v_rest + (u_rest + z * cubic_rest + z_rest * cubic)
+    w, w_rest = s.product_and_error(v)
+    w_rest = w_rest + (s * v_rest + s_rest * v)
+    high, rest = two_sum(k * LOG2_HIGH, w)
+    return two_sum(high, rest + (w_rest + k * LOG2_LOW))
+
+
+def power(x: Term, y: Term) -> tuple[Term, Term]:
+    """|x|^y = e^(y log |x|), and whether it is that: for finite positive x, and a finite y with a result that is a normal number."""
+    high, rest = log_in_two_parts(x)
+    product, product_rest = y.product_and_error(high)
+    fine = (x > 0.0) & (x < math.inf) & (abs(product) < 708.0)
+    return exp_of(product, product_rest + y * rest), fine
+
+
 # ---- sine and cosine ----------------------------------------------------------------------------------------------------------
 SIN = (
     *(-0.16666666666666666, 0.008333333333330925, -0.00019841269836722437),
@@ -184,9 +225,9 @@ def always(function: Callable[[Term], Term]) -> Formula:
 def in_double(function: Formula) -> Formula:
     """The function of doubles as one of either precision."""
 
-    def formula(x: Term) -> tuple[Term, Term | None]:
-        y, fine = function(x.cast(DOUBLE))
-        return y.cast(x.dtype), fine
+    def formula(*operands: Term) -> tuple[Term, Term | None]:
+        y, fine = function(*[x.cast(DOUBLE) for x in operands])
+        return y.cast(operands[0].dtype), fine
 
     return formula
 
@@ -198,5 +239,6 @@ POLYNOMIALS: dict[str, Formula] = {
     "cos": in_double(sine(1)),
     "tanh": in_double(always(tanh)),
     "erf": in_double(always(erf)),
+    "pow": in_double(power),
 }
 """The formulas, by libm's names."""
