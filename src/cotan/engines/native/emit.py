@@ -16,7 +16,7 @@ import numpy as np
 from . import words_analytic, words_complex, words_integer, words_real, words_special
 from .index import Atom, Condition, Index
 from .machine import VECTOR_FUNCTIONS, Variant, machine
-from .polynomials import POLYNOMIALS
+from .polynomials import FASTER, POLYNOMIALS
 from .scalars import BOOL, COMPLEX, WORDS, NoInstructionError, Scalar, Term, supported
 from .variants import on_vectors
 from .writer import PURE, Function, Module, register_type
@@ -382,10 +382,12 @@ class LlvmEmitter:
         return self.pure(kind, f"call {kind} @{symbol}({', '.join(f'{kind} {x}' for x in xs)}) {PURE}{note}")
 
     def variant(self, name: str, symbol: str, bits: int) -> Variant | None:
-        """The variant on vectors of a function of libm: the C library's, or where it has none, one that is written here."""
+        """The variant on vectors of a function of libm: the C library's; where it has none or a slower one, one written here."""
         variant, formula = machine().variant(name, bits), POLYNOMIALS.get(name)
-        if variant is not None or formula is None or (name == "pow" and not machine().fuses):
+        if formula is None or (variant is not None and (name, bits) not in FASTER):
             return variant
+        if name == "pow" and not machine().fuses:  # nor is it then fast to find what a product was rounded by
+            return None
         return on_vectors(self, symbol, formula, np.dtype(f"f{bits // 8}"), VECTOR_FUNCTIONS[name])
 
     def call_complex(self, name: str, *operands: Scalar, further: Sequence[tuple[str, str]] = ()) -> Scalar:
