@@ -11,38 +11,24 @@ import operator
 import struct
 from collections.abc import Callable, Sequence
 from functools import reduce
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from . import words_analytic, words_complex, words_integer, words_real, words_special
 from .index import Atom, Condition, Index
-from .machine import VECTOR_FUNCTIONS, machine
-from .writer import PURE, Module, register_type
+from .machine import VECTOR_FUNCTIONS, Variant, machine
+from .polynomials import FASTER, POLYNOMIALS
+from .scalars import BOOL, COMPLEX, WORDS, NoInstructionError, Scalar, Term, supported
+from .variants import on_vectors
+from .writer import PURE, Function, Module, register_type
 
 __all__ = ["BOOL", "LlvmEmitter", "NoInstructionError", "Scalar", "supported"]
 
-BOOL = np.dtype(np.bool_)
-
-
-class NoInstructionError(NotImplementedError):
-    """A scalar function that the emitter does not have for this dtype."""
-
-
-class Scalar(NamedTuple):
-    """A value and its dtype; the value of a complex one is the pair of its parts."""
-
-    value: Any
-    dtype: np.dtype[Any]
-
-
-def supported(dtype: np.dtype[Any]) -> bool:
-    """Whether there are scalars of this dtype."""
-    return dtype.isnative and (dtype.kind in "biu" or (dtype.kind == "f" and dtype.itemsize in (4, 8)) or dtype in COMPLEX)
-
-
 TRUTH = ("true", "false")
 EXACT: dict[str, Callable[[int, int], int]] = {"add": operator.add, "sub": operator.sub, "mul": operator.mul}
-COMPLEX = {np.dtype(np.complex64): np.dtype(np.float32), np.dtype(np.complex128): np.dtype(np.float64)}
+MODULES_OF_WORDS = (words_analytic, words_complex, words_integer, words_real, words_special)
+"""Importing these fills `WORDS`."""
 COMPARISONS = {"eq": "oeq eq eq", "ne": "une ne ne", "lt": "olt slt ult", "le": "ole sle ule", "gt": "ogt sgt ugt", "ge": "oge sge uge"}
 INTRINSICS = dict.fromkeys(("floor", "ceil", "rint", "trunc", "sqrt", "copysign"))
 FOLDS = {"add": "fadd reassoc", "mul": "fmul reassoc"}
@@ -55,6 +41,8 @@ class LlvmEmitter:
         self.module = module
         self.guards: list[Any] = []
         """The conditions under which what is being written will be used: elsewhere it must be harmless."""
+        self.functions: dict[str, np.dtype[Any]] = {}
+        """The functions that words have written into the module, and what they give."""
 
     # ---- the protocol ------------------------------------------------------------
     def constant(self, value: Any, dtype: np.dtype[Any]) -> Scalar:
@@ -81,7 +69,9 @@ class LlvmEmitter:
         if want.kind == "f":
             return Scalar(self.pure(b, f"{'sitofp' if have.kind == 'i' else 'uitofp'} {a} {x} to {b}"), want)
         if have.kind == "f":
-            raise NoInstructionError("floats to integers, of which some do not fit")
+            if not machine().casts_as_x86:
+                raise NoInstructionError("floats to integers, which NumPy does in another way on this processor")
+            return words_real.float_to_integer(Term(self, operand), want).scalar
         if a == b:
             return Scalar(x, want)
         if have.kind == "b" or want.itemsize > have.itemsize:
@@ -100,16 +90,21 @@ class LlvmEmitter:
         return Scalar((self.cast(operand, part).value, self.constant(0, part).value), want)
 
     def math(self, name: str, *operands: Any) -> Scalar:
-        if not operands or not all(type(x) is Scalar for x in operands):
+        if not operands or type(operands[0]) is not Scalar:
             raise NoInstructionError(name)
         if name == "select":
             return self.select(*operands)
         if name == "copy":
             return operands[0]
-        if name in COMPARISONS:
-            return self.compare(name, *operands)
         dtype = operands[0].dtype
         kind = {"f": "float", "b": "bool", "c": "complex"}.get(dtype.kind, "integer")
+        formula = WORDS.get((kind, name))
+        if formula is not None:
+            return formula(*[Term(self, x) if type(x) is Scalar else x for x in operands]).scalar
+        if not all(type(x) is Scalar for x in operands):
+            raise NoInstructionError(name)
+        if name in COMPARISONS:
+            return self.compare(name, *operands)
         method = getattr(self, f"{kind}_{name}", None)
         if method is not None:
             found = method(dtype, *[x.value for x in operands])
@@ -150,6 +145,23 @@ class LlvmEmitter:
     # ---- tools ------------------------------------------------------------
     def pure(self, type: str, text: str) -> str:
         return self.module.code.pure(type, text)
+
+    def value(self, dtype: np.dtype[Any], text: str) -> Scalar:
+        """The scalar that a pure instruction gives."""
+        return Scalar(self.pure(register_type(dtype), text), dtype)
+
+    def bits(self, x: Scalar, dtype: np.dtype[Any]) -> Scalar:
+        """The same bits as another dtype."""
+        a, b = register_type(x.dtype), register_type(dtype)
+        return Scalar(x.value, dtype) if a == b else self.value(dtype, f"bitcast {a} {x.value} to {b}")
+
+    def fused(self, x: Scalar, y: Scalar, z: Scalar, exactly: bool = False) -> Scalar:
+        """The sum ``x * y + z``: rounded once where the processor can, or, slowly where it cannot, ``exactly`` so."""
+        return Scalar(self.intrinsic("fma" if exactly else "fmuladd", register_type(x.dtype), x.value, y.value, z.value), x.dtype)
+
+    def remainder(self, x: Scalar, y: Scalar) -> Scalar:
+        kind = register_type(x.dtype)
+        return self.value(x.dtype, f"frem {kind} {x.value}, {y.value}")
 
     def part(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
         return COMPLEX[dtype]
@@ -277,52 +289,6 @@ class LlvmEmitter:
         positive, negative = self.compare("gt", Scalar(x, dtype), zero).value, self.compare("lt", Scalar(x, dtype), zero).value
         return self.bit(positive, "1", self.bit(negative, "-1", "0", kind), kind)
 
-    def quotient(self, dtype: np.dtype[Any], x: str, y: str) -> tuple[str, str]:
-        """Quotient and remainder, rounded down as NumPy's; both 0 for a divisor of 0, and the least number by -1 is itself."""
-        kind = register_type(dtype)
-        zero = self.pure("i1", f"icmp eq {kind} {y}, 0")
-        if dtype.kind == "u":
-            safe = self.bit(zero, "1", y, kind)
-            q, r = self.pure(kind, f"udiv {kind} {x}, {safe}"), self.pure(kind, f"urem {kind} {x}, {safe}")
-            return self.bit(zero, "0", q, kind), self.bit(zero, "0", r, kind)
-        minus_one = self.pure("i1", f"icmp eq {kind} {y}, -1")
-        safe = self.bit(self.pure("i1", f"or i1 {zero}, {minus_one}"), "1", y, kind)
-        q, r = self.pure(kind, f"sdiv {kind} {x}, {safe}"), self.pure(kind, f"srem {kind} {x}, {safe}")
-        opposite = self.pure("i1", f"icmp slt {kind} {self.pure(kind, f'xor {kind} {r}, {safe}')}, 0")
-        down = self.pure("i1", f"and i1 {opposite}, {self.pure('i1', f'icmp ne {kind} {r}, 0')}")
-        q = self.bit(down, self.pure(kind, f"sub {kind} {q}, 1"), q, kind)
-        r = self.bit(down, self.pure(kind, f"add {kind} {r}, {safe}"), r, kind)
-        q = self.bit(minus_one, self.pure(kind, f"sub {kind} 0, {x}"), q, kind)
-        return self.bit(zero, "0", q, kind), self.bit(zero, "0", r, kind)
-
-    def integer_rem(self, dtype: np.dtype[Any], x: str, y: str) -> str:
-        return self.quotient(dtype, x, y)[1]
-
-    def integer_floor_divide(self, dtype: np.dtype[Any], x: str, y: str) -> str:
-        return self.quotient(dtype, x, y)[0]
-
-    def shifted(self, dtype: np.dtype[Any], word: str, x: str, y: str, beyond: str) -> str:
-        """A shift by any number of bits: as NumPy, all bits are gone where that is too many."""
-        kind = register_type(dtype)
-        fits = self.pure("i1", f"icmp ult {kind} {y}, {8 * dtype.itemsize}")
-        return self.bit(fits, self.pure(kind, f"{word} {kind} {x}, {self.bit(fits, y, '0', kind)}"), beyond, kind)
-
-    def integer_shl(self, dtype: np.dtype[Any], x: str, y: str) -> str:
-        return self.shifted(dtype, "shl", x, y, "0")
-
-    def integer_shr(self, dtype: np.dtype[Any], x: str, y: str) -> str:
-        if dtype.kind == "u":
-            return self.shifted(dtype, "lshr", x, y, "0")
-        kind = register_type(dtype)
-        return self.shifted(dtype, "ashr", x, y, self.pure(kind, f"ashr {kind} {x}, {8 * dtype.itemsize - 1}"))
-
-    def integer_popcount(self, dtype: np.dtype[Any], x: str) -> Scalar:
-        magnitude, byte = self.integer_abs(dtype, x), np.dtype(np.uint8)
-        kind = register_type(dtype)
-        self.module.declare(f"llvm.ctpop.{kind}", kind, kind)
-        count = self.pure(kind, f"call {kind} @llvm.ctpop.{kind}({kind} {magnitude})")
-        return self.cast(Scalar(count, np.dtype(f"u{dtype.itemsize}")), byte)
-
     # ---- floats ------------------------------------------------------------
     def float_math(self, name: str, dtype: np.dtype[Any], *xs: str) -> Any:
         kind = register_type(dtype)
@@ -357,24 +323,15 @@ class LlvmEmitter:
         return self.bit(self.pure("i1", f"fcmp ueq {kind} {x}, {zero}"), other, one, kind)
 
     def float_maximum(self, dtype: np.dtype[Any], x: str, y: str) -> str:
-        return self.extremum("oge", register_type(dtype), x, y)
+        return self.extremum("uge", register_type(dtype), x, y)
 
     def float_minimum(self, dtype: np.dtype[Any], x: str, y: str) -> str:
-        return self.extremum("ole", register_type(dtype), x, y)
+        return self.extremum("ule", register_type(dtype), x, y)
 
     def extremum(self, sign: str, kind: str, x: str, y: str) -> str:
-        """As NumPy: nan if either is."""
+        """As NumPy: nan if either is. The comparison holds if one is nan."""
         better = self.bit(self.pure("i1", f"fcmp {sign} {kind} {x}, {y}"), x, y, kind)
-        return self.bit(self.is_nan(kind, x), x, self.bit(self.is_nan(kind, y), y, better, kind), kind)
-
-    def float_rsqrt(self, dtype: np.dtype[Any], x: str) -> str:
-        kind = register_type(dtype)
-        return self.pure(kind, f"fdiv {kind} {self.module.code.number(1.0, dtype)}, {self.intrinsic('sqrt', kind, x)}")
-
-    def float_logistic(self, dtype: np.dtype[Any], x: str) -> str:
-        kind, one = register_type(dtype), self.module.code.number(1.0, dtype)
-        below = self.call_libm("exp", kind, self.float_neg(dtype, x))
-        return self.pure(kind, f"fdiv {kind} {one}, {self.pure(kind, f'fadd {kind} {one}, {below}')}")
+        return self.bit(self.is_nan(kind, y), y, better, kind)
 
     def float_isnan(self, dtype: np.dtype[Any], x: str) -> Scalar:
         return Scalar(self.is_nan(register_type(dtype), x), BOOL)
@@ -391,16 +348,7 @@ class LlvmEmitter:
 
     # ---- complex numbers ------------------------------------------------------------
     def complex_math(self, name: str, dtype: np.dtype[Any], *xs: Any) -> Any:
-        part = self.part(dtype)
-        if name in ("add", "sub"):
-            return tuple(self.float_math(name, part, a, b) for a, b in zip(*xs, strict=True))
         raise NoInstructionError(f"{name} of complex numbers")
-
-    def complex_neg(self, dtype: np.dtype[Any], x: Any) -> Any:
-        return tuple(self.float_neg(self.part(dtype), a) for a in x)
-
-    def complex_conj(self, dtype: np.dtype[Any], x: Any) -> Any:
-        return x[0], self.float_neg(self.part(dtype), x[1])
 
     def complex_real(self, dtype: np.dtype[Any], x: Any) -> Scalar:
         return Scalar(x[0], self.part(dtype))
@@ -420,19 +368,6 @@ class LlvmEmitter:
     def float_complex(self, dtype: np.dtype[Any], re: str, im: str) -> Scalar:
         return Scalar((re, im), next(c for c, part in COMPLEX.items() if part == dtype))
 
-    def complex_mul(self, dtype: np.dtype[Any], x: Any, y: Any) -> Any:
-        part = self.part(dtype)
-
-        def f(name: str, a: str, b: str) -> str:
-            return self.float_math(name, part, a, b)
-
-        return f("sub", f("mul", x[0], y[0]), f("mul", x[1], y[1])), f("add", f("mul", x[0], y[1]), f("mul", x[1], y[0]))
-
-    def complex_scale(self, dtype: np.dtype[Any], d: Any, t: Any) -> Any:
-        zero = self.constant(0, dtype)
-        either = self.bool_math("or", BOOL, *[self.compare("eq", Scalar(v, dtype), zero).value for v in (d, t)])
-        return self.select(Scalar(either, BOOL), Scalar(self.complex_mul(dtype, d, t), dtype), zero).value
-
     # ---- calls ------------------------------------------------------------
     def intrinsic(self, name: str, kind: str, *xs: str) -> str:
         symbol = f"llvm.{name}.{'f64' if kind == 'double' else 'f32'}"
@@ -446,14 +381,70 @@ class LlvmEmitter:
         if not machine().has_symbol(symbol):
             raise NoInstructionError(f"{symbol}: there is no such function here")
         self.module.declare(symbol, kind, *[kind] * len(xs))
-        variant = machine().variant(name, bits)
+        variant = self.variant(name, symbol, bits)
         note = ""
         if variant is not None:
             vector = f"<{variant.lanes} x {kind}>"
-            self.module.declare(variant.symbol, vector, *[vector] * len(xs))
-            self.module.variants[symbol] = variant
+            if symbol not in self.module.variants:
+                self.module.declare(variant.symbol, vector, *[vector] * len(xs))
+                self.module.variants[symbol] = variant
             note = f' "vector-function-abi-variant"="{variant.attribute}"'
         return self.pure(kind, f"call {kind} @{symbol}({', '.join(f'{kind} {x}' for x in xs)}) {PURE}{note}")
+
+    def variant(self, name: str, symbol: str, bits: int) -> Variant | None:
+        """The variant on vectors of a function of libm: the C library's; where it has none or a slower one, one written here."""
+        variant, formula = machine().variant(name, bits), POLYNOMIALS.get(name)
+        if formula is None or (variant is not None and (name, bits) not in FASTER):
+            return variant
+        if name == "pow" and not machine().fuses:  # nor is it then fast to find what a product was rounded by
+            return None
+        return on_vectors(self, symbol, formula, np.dtype(f"f{bits // 8}"), VECTOR_FUNCTIONS[name])
+
+    def call_complex(self, name: str, *operands: Scalar, further: Sequence[tuple[str, str]] = ()) -> Scalar:
+        """A call of a C function of complex numbers: how these are passed is up to the processor and the system."""
+        dtype = operands[0].dtype
+        part = register_type(self.part(dtype))
+        symbol = name if part == "double" else f"{name}f"
+        convention = machine().complex_numbers
+        if convention is None or not machine().has_symbol(symbol):
+            raise NoInstructionError(f"{symbol}: no call of such a function here")
+        if part == "float" and convention == "packed":
+            kind, arguments = "<2 x float>", [self.packed(x.value) for x in operands]
+            found = self.pure(kind, self.declared(symbol, kind, [(kind, x) for x in arguments]))
+            return Scalar(tuple(self.pure(part, f"extractelement {kind} {found}, i32 {k}") for k in (0, 1)), dtype)
+        kind = f"{{ {part}, {part} }}"
+        arguments = [(part, half) for x in operands for half in x.value]
+        found = self.pure(kind, self.declared(symbol, kind, [*arguments, *further]))
+        return Scalar(tuple(self.pure(part, f"extractvalue {kind} {found}, {k}") for k in (0, 1)), dtype)
+
+    def packed(self, parts: Any) -> str:
+        half = self.pure("<2 x float>", f"insertelement <2 x float> poison, float {parts[0]}, i32 0")
+        return self.pure("<2 x float>", f"insertelement <2 x float> {half}, float {parts[1]}, i32 1")
+
+    def declared(self, symbol: str, result: str, arguments: Sequence[tuple[str, str]]) -> str:
+        """The text of a call of a pure function, which is declared."""
+        self.module.declare(symbol, result, *[kind for kind, _ in arguments])
+        return f"call {result} @{symbol}({', '.join(f'{kind} {x}' for kind, x in arguments)}) {PURE}"
+
+    def function(self, name: str, operands: Sequence[np.dtype[Any]], body: Callable[..., Scalar]) -> np.dtype[Any]:
+        """A function of its own that computes ``body``, written once; the dtype of its result."""
+        if name not in self.functions:
+            code = Function(self.module, [])
+            xs = [Scalar(self.module.name(register_type(t)), t) for t in operands]
+            self.module.stack.append(code)
+            result = body(*xs)
+            kind = register_type(result.dtype)
+            code.line(f"ret {kind} {result.value}")
+            self.module.stack.pop()
+            parameters = ", ".join(f"{register_type(x.dtype)} {x.value}" for x in xs)
+            self.module.finish(code, f"define internal {kind} @{name}({parameters}) willreturn memory(none)")
+            self.functions[name] = result.dtype
+        return self.functions[name]
+
+    def call(self, name: str, dtype: np.dtype[Any], *operands: Scalar) -> Scalar:
+        """A call of a pure function of real numbers."""
+        arguments = ", ".join(f"{register_type(x.dtype)} {x.value}" for x in operands)
+        return self.value(dtype, f"call {register_type(dtype)} @{name}({arguments}) {PURE}")
 
     def guard(self) -> str | None:
         """The condition, as one bit, under which what is written now is used; None if always."""

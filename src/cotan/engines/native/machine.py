@@ -6,8 +6,10 @@ them by the attribute ``vector-function-abi-variant``.
 
 from __future__ import annotations
 
+import os
+import platform
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -45,6 +47,23 @@ class Machine:
                 llvm.load_library_permanently(library)
             except RuntimeError:
                 continue
+
+    @cached_property
+    def casts_as_x86(self) -> bool:
+        """Whether NumPy's conversions of floats to integers are those of an x86 processor, also of numbers that do not fit."""
+        return platform.machine().lower() in ("x86_64", "amd64")
+
+    @cached_property
+    def complex_numbers(self) -> str | None:
+        """How C functions take complex numbers: by parts; ``packed`` if two floats are one vector; None if it is not known."""
+        if os.name != "posix":
+            return None
+        return {"x86_64": "packed", "amd64": "packed", "aarch64": "parts", "arm64": "parts"}.get(platform.machine().lower())
+
+    @property
+    def fuses(self) -> bool:
+        """Whether the processor has an instruction that multiplies and adds with one rounding."""
+        return bool(self.features.get("fma")) or platform.machine().lower() in ("aarch64", "arm64")
 
     @property
     def width(self) -> int:
