@@ -29,6 +29,8 @@ TRUTH = ("true", "false")
 EXACT: dict[str, Callable[[int, int], int]] = {"add": operator.add, "sub": operator.sub, "mul": operator.mul}
 MODULES_OF_WORDS = (words_analytic, words_complex, words_integer, words_real, words_special)
 """Importing these fills `WORDS`."""
+HALF = np.dtype(np.float16)
+"""Numbers of this dtype are carried from place to place; what computes with them is left to NumPy."""
 COMPARISONS = {"eq": "oeq eq eq", "ne": "une ne ne", "lt": "olt slt ult", "le": "ole sle ule", "gt": "ogt sgt ugt", "ge": "oge sge uge"}
 INTRINSICS = dict.fromkeys(("floor", "ceil", "rint", "trunc", "sqrt", "copysign"))
 FOLDS = {"add": "fadd reassoc", "mul": "fmul reassoc"}
@@ -49,7 +51,7 @@ class LlvmEmitter:
         if dtype.kind == "c":
             value, part = complex(value), self.part(dtype)
             return Scalar((self.module.code.number(value.real, part), self.module.code.number(value.imag, part)), dtype)
-        if not supported(dtype):
+        if not (supported(dtype) or dtype == HALF):
             raise NoInstructionError(f"scalars of dtype {dtype}")
         return Scalar(self.module.code.number(value, dtype), dtype)
 

@@ -11,18 +11,15 @@ Numbers that have had one value in all texts so far stay constants; numbers that
 from __future__ import annotations
 
 import re
-import struct
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
-__all__ = ["Template", "Text", "split"]
+__all__ = ["Text", "split"]
 
 TEXTS_BEFORE = 3
 """So many texts that differ in numbers alone are worth a template."""
 NUMBER = re.compile(r"(?<![\w.%@\"$-])(?:0x[0-9A-F]{16}|-?\d+)(?![\w.\"$])")
 TYPE = re.compile(r"(?<![\w.%@])(i\d+|double|float|half|ptr)(?![\w.])")
-FIXED = re.compile(r"^\s*(?:%v\d+ = alloca|declare|define|@|!|switch|attributes)|asm |^[\w.]+:|\"vector|= (?:extractvalue|insertvalue|shufflevector)")
+FIXED = re.compile(r"^\s*(?:%v\d+ = alloca|declare|define|@|!|switch)|^[\w.]+:|= (?:extractvalue|insertvalue|shufflevector)")
 """Lines whose numbers belong to what the text is, and are not values."""
 REPLACED = {"i64": "i64", "i32": "i32", "double": "double", "float": "float"}
 
@@ -62,7 +59,5 @@ def split(text: str) -> Text:
 
 def type_before(row: str, at: int) -> str:
     """The type that a number in a line has: the last one that is named before it."""
-    found = None
-    for found in TYPE.finditer(row, 0, at):
-        pass
-    return found.group(1) if found is not None else ""
+    named = TYPE.findall(row, 0, at)
+    return named[-1] if named else ""

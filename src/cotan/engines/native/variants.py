@@ -23,10 +23,7 @@ __all__ = ["Formula", "guarded", "on_vectors"]
 
 Formula = Callable[..., tuple[Term, Term | None]]
 """Gives the result, and a condition under which it is right; None if it always is."""
-LOOP = "loop of lanes"
-METADATA = """\
-!0 = distinct !{!0, !1}
-!1 = !{!"llvm.loop.unroll.disable"}"""
+NOT_WRITTEN_OUT = '!{!"llvm.loop.unroll.disable"}'
 """Loops of so few turns are written out before they would become vectors."""
 
 
@@ -100,8 +97,7 @@ def on_vectors(e: LlvmEmitter, symbol: str, formula: Formula, dtype: np.dtype[An
         code.line(f"store {kind} {y}, ptr {lane(results, k)}")
 
     guards: list[Term] = []
-    module.constants[LOOP] = METADATA
-    code.loop(str(lanes), fast, note=", !llvm.loop !0")
+    code.loop(str(lanes), fast, note=module.loop_note(NOT_WRITTEN_OUT))
     if guards:
         module.declare(f"llvm.vector.reduce.or.v{lanes}i8", "i8", flags)
         found = code.value(flags, f"load {flags}, ptr {wrong}")

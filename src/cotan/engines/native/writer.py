@@ -23,6 +23,7 @@ __all__ = ["Function", "Module", "register_type"]
 VALUE = re.compile(r"%v\d+")
 CHUNKS_EACH, MANY_TURNS = 4, 4096
 """How many chunks there are for each thread: one that is held up leaves them to the others."""
+MASKED = '!{!"llvm.loop.vectorize.predicate.enable", i1 true}'
 SHORT = [n for n in range(9, 64) if n % 8]
 """Loops of so many turns are masked: a rest of single turns would take longer than the vectors."""
 PURE = "nounwind willreturn memory(none)"
@@ -31,7 +32,7 @@ PURE = "nounwind willreturn memory(none)"
 def register_type(dtype: np.dtype[Any]) -> str:
     """The LLVM type of a real scalar of this dtype in a register; bool is one bit (and one byte in memory)."""
     if dtype.kind == "f":
-        return "double" if dtype.itemsize == 8 else "float"
+        return {8: "double", 4: "float", 2: "half"}[dtype.itemsize]
     return "i1" if dtype.kind == "b" else f"i{8 * dtype.itemsize}"
 
 
@@ -65,10 +66,16 @@ class Module:
         self.types[name] = type
         return name
 
-    def masked(self) -> str:
-        """What is noted at a loop whose vectors are to be masked, so that nothing is left over for a loop of single elements."""
-        self.metadata.append(f"!{len(self.metadata) + 1} = distinct !{{!{len(self.metadata) + 1}, !0}}")
-        return f"!{len(self.metadata)}"
+    def loop_note(self, *properties: str) -> str:
+        """A note at the branch that closes a loop: what LLVM's vectoriser is to know of it."""
+        numbers = []
+        for text in properties:
+            if text not in self.metadata:
+                self.metadata.append(text)
+            numbers.append(f"!{self.metadata.index(text)}")
+        own = f"!{len(self.metadata)}"
+        self.metadata.append(f"distinct !{{{', '.join([own, *numbers])}}}")
+        return f", !llvm.loop {own}"
 
     def declare(self, symbol: str, result: str, *parameters: str) -> None:
         self.declared.setdefault(symbol, f"declare {result} @{symbol}({', '.join(parameters)})")
@@ -137,9 +144,8 @@ class Module:
         return code.value("i64", f"zext i32 {chunks} to i64")
 
     def __str__(self) -> str:
-        text = [*self.constants.values(), *self.declared.values(), *self.done, *self.metadata]
-        if self.metadata:
-            text.append('!0 = !{!"llvm.loop.vectorize.predicate.enable", i1 true}')
+        text = [*self.constants.values(), *self.declared.values(), *self.done]
+        text += [f"!{k} = {content}" for k, content in enumerate(self.metadata)]
         if self.variants:
             used = ", ".join(f"ptr @{v.symbol}" for v in self.variants.values())
             text.append(f'@llvm.compiler.used = appending global [{len(self.variants)} x ptr] [{used}], section "llvm.metadata"')
@@ -293,7 +299,9 @@ class Function:
         return self.pure("i1", f"icmp {sign} i64 {self.index(condition.parts[0])}, 0")
 
     # ---- loops ----------------------------------------------------------------------------------------------------------------
-    def loop(self, end: Any, body: Callable[[str], None], *, start: Any = 0, step: int = 1, at_least_once: bool = True) -> None:
+    def loop(
+        self, end: Any, body: Callable[[str], None], *, start: Any = 0, step: int = 1, at_least_once: bool = True, note: str = ""
+    ) -> None:
         """``body(k)`` for k from ``start`` below ``end``, numbers or i64 values. A short loop is one of masked vectors, without a rest."""
         head, after = self.label(), self.label()
         before = self.block
@@ -310,7 +318,8 @@ class Function:
         self.lines.append(f"  {following} = add nuw nsw i64 {k}, {step}")
         phi.append(f"  {k} = phi i64 [{start}, %{before}], [{following}, %{self.block}]")
         more = self.value("i1", f"icmp slt i64 {following}, {end}")
-        note = ", !llvm.loop " + self.module.masked() if type(start) is type(end) is int and end - start in SHORT else ""
+        if type(start) is type(end) is int and end - start in SHORT:
+            note = self.module.loop_note(MASKED)
         self.line(f"br i1 {more}, label %{head}, label %{after}{note}")
         self.start(after)
 
@@ -318,6 +327,8 @@ class Function:
         """A real constant of this dtype."""
         if dtype.kind == "f":
             with np.errstate(over="ignore"):
+                if dtype.itemsize == 2:
+                    return f"0xH{int(dtype.type(value).view(np.uint16)):04X}"
                 exact = float(dtype.type(value))
             return f"0x{struct.unpack('<Q', struct.pack('<d', exact))[0]:016X}"
         if dtype.kind == "b":
