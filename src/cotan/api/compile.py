@@ -25,6 +25,7 @@ from ..core.tracing import EVAL, Tracer, current_trace, type_of
 from ..core.types import ArrayType, array_type
 from ..engines import numpy as numpy_engine
 from .arguments import boundary, check_callable, leaf, present, quiet
+from .compiled import Lowered
 from .differentiate import private_copy, wraps_function
 from .dispatch import Entry, never, numpy_entry, taking_apart
 
@@ -220,6 +221,29 @@ class Jitted:
             program, constants = stage_flat(flat, signature.types, verb="jit", of=self.fun, name=self.__name__)
         return Staged(program, constants, found["spec"])
 
+    # ---- ahead of time -------------------------------------------------------------------------------------------------
+    @boundary
+    def lower(self, *args: Any, **kwargs: Any) -> Lowered:
+        """The function staged at the types of these arguments (arrays or `ShapeDtypeStruct`), for compiling ahead of time.
+
+        >>> import cotan
+        >>> compiled = cotan.jit(lambda x: x * 2.0).lower(cotan.ShapeDtypeStruct((), float)).compile()
+        >>> compiled(3.0)
+        Array(6.)
+        """
+        dynamic, static = self.split(args, kwargs)
+        leaves, spec = tree.flatten(dynamic)
+        names = self.names(spec)
+        signature = Signature(spec, tuple(map(abstract, leaves, names)), static)
+        staged = self.cache.get(signature) or self.stage(args, kwargs, signature)
+        if any(type(c) is Tracer for c in staged.constants):
+            raise teach(
+                ArgumentTypeError,
+                f"lower: {describe_function(self.fun)} closes over a traced value, so it has no code of its own.",
+                do="pass that value as an argument.",
+            )
+        return Lowered(staged._replace(constants=list(map(private_copy, staged.constants))), signature, names)
+
     def names(self, spec: Any) -> list[str]:
         positional, keyword = tree.children(spec)
         return tree.leaf_names(positional, "args") + tree.leaf_names(keyword, "kwargs")
@@ -334,7 +358,8 @@ def jit(
             20 ms). None is the environment variable COTAN_ENGINE, or "numpy".
 
     Returns:
-        a function like ``fun``, with ``cache_info()``, ``cache_clear()`` and ``explain_miss()``.
+        a function like ``fun``, with ``cache_info()``, ``cache_clear()`` and ``explain_miss()``; ``lower(*args)`` stages it at the types of
+        ``args`` for compiling ahead of time (see `Lowered`).
 
     Raises (when called):
         TracerConversionError: ``fun`` needs the number behind an argument (``if x > 0``).

@@ -21,7 +21,7 @@ from .machine import machine
 from .report import Report, describe
 from .simplify import simplified
 
-__all__ = ["compile_program", "compiled", "made"]
+__all__ = ["Written", "compile_program", "compiled", "made"]
 
 MOST_LINES = 3000
 """Beyond so much straight code, which LLVM takes far more than linear time for, it is compiled quickly and not at its best."""
@@ -43,20 +43,40 @@ def compile_program(program: Program) -> Callable[[list[Any]], list[Any]]:
 
 def made(program: Program) -> tuple[Callable[[list[Any]], list[Any]], Report]:
     """A function that runs ``program``, and the report of how it was made."""
-    clock = [perf_counter()]
-    simple, constants = simplified(program)
-    clock.append(perf_counter())
     try:
-        code = lowered(simple)
+        written = Written(program)
     except UnsupportedError as reason:
         return quiet(numpy_engine.compile_program(program)), Report(program.name, (), (f"the whole program: {reason}",), 0, "", {})
-    clock.append(perf_counter())
-    address = machine().compile(code.text, ["main"], 1 if code.lines > MOST_LINES else 3)["main"]
-    clock.append(perf_counter())
-    seconds = {name: b - a for name, a, b in zip(("simplify", "plan and write", "LLVM"), clock, clock[1:], strict=False)}
-    outside = tuple(f"{c.equation.op}{f'   # {c.equation.origin}' if c.equation.origin else ''}" for c in code.callbacks)
-    report = Report(program.name, tuple(map(describe, code.plans)), outside, code.workspace, code.text, seconds)
-    return Caller(simple, constants, code, address), report
+    start = perf_counter()
+    address = machine().compile(written.code.text, ["main"], written.level)["main"]
+    return Caller(written.program, written.constants, written.code, address), written.report(perf_counter() - start)
+
+
+class Written:
+    """A Program as LLVM text: the simplified Program, the values of its leading inputs that are constants, and the code.
+
+    Raises:
+        UnsupportedError: the engine cannot write it.
+    """
+
+    def __init__(self, program: Program):
+        start = perf_counter()
+        self.program, self.constants = simplified(program)
+        middle = perf_counter()
+        self.code = lowered(self.program)
+        self.seconds = {"simplify": middle - start, "plan and write": perf_counter() - middle}
+
+    @property
+    def level(self) -> int:
+        """How well LLVM is to optimise it."""
+        return 1 if self.code.lines > MOST_LINES else 3
+
+    def report(self, seconds: float) -> Report:
+        """The report, after LLVM took so many seconds."""
+        code = self.code
+        outside = tuple(f"{c.equation.op}{f'   # {c.equation.origin}' if c.equation.origin else ''}" for c in code.callbacks)
+        times = {**self.seconds, "LLVM": seconds}
+        return Report(self.program.name, tuple(map(describe, code.plans)), outside, code.workspace, code.text, times)
 
 
 def quiet(execute: Callable[[list[Any]], list[Any]]) -> Callable[[list[Any]], list[Any]]:
