@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import os
 import signal
@@ -141,8 +142,8 @@ def test_results_share_no_memory():
     copies = [y.copy() for y in kept]
     for _ in range(5):
         f(x + 1.0, x)
-    for y, copy in zip(kept, copies, strict=True):
-        np.testing.assert_array_equal(y, copy)
+    for y, before in zip(kept, copies, strict=True):
+        np.testing.assert_array_equal(y, before)
 
 
 def test_reference_counts_are_kept():
@@ -279,6 +280,12 @@ def test_partial_and_methods():
     for _ in range(3):
         np.testing.assert_array_equal(f(np.ones(3)), np.arange(3.0))
         assert (one(2.0), two(2.0)) == (4.0, 6.0)
+
+
+def test_a_deep_copy_of_what_holds_a_jitted_function_calls_it():
+    table = {"f": jit(lambda x: x * 2.0)}
+    table["f"](1.0)
+    assert copy.deepcopy(table)["f"](2.0) == 4.0
 
 
 def test_arrays_closed_over_are_constants():

@@ -18,6 +18,7 @@ import numpy as np
 
 from ...core.array import Array
 from ...core.program import Program
+from .control import CONTROL
 from .generate import OUT_OF_MEMORY, RAISED
 from .launch import INPUT_WORDS, OUTPUT_WORDS, SYMBOLS, TEXT, Word
 from .lower import Code, python_function
@@ -52,11 +53,15 @@ class Table(np.ndarray[Any, np.dtype[Any]]):
     """The words of a call; frees its spare workspace."""
 
     kept: Any = ()
+    """What its words point to."""
+    free: Any = None
+    """Frees a workspace. A view of a table has none."""
 
     def __del__(self) -> None:
-        spare = int(np.ndarray.__getitem__(self, Word.SPARE))
-        if spare:
-            free(spare)
+        if self.free is not None:
+            spare = int(np.ndarray.__getitem__(self, Word.SPARE))
+            if spare:
+                self.free(spare)
 
 
 class MethodDef(ctypes.Structure):
@@ -65,26 +70,32 @@ class MethodDef(ctypes.Structure):
     _fields_ = (("name", ctypes.c_char_p), ("function", ctypes.c_void_p), ("flags", ctypes.c_int), ("doc", ctypes.c_char_p))
 
 
-free = ctypes.CDLL(None).free
-free.argtypes, free.restype = [ctypes.c_void_p], None
+FREE = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 new_function = ctypes.pythonapi.PyCFunction_NewEx
 new_function.argtypes, new_function.restype = [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p], ctypes.py_object
 
 
 @lru_cache(maxsize=1)
-def method() -> Any:
-    """The PyMethodDef of `launch`, compiled when it is first asked for; it is kept, since functions point to it."""
+def method() -> tuple[Any, Any]:
+    """The PyMethodDef of `launch`, which is kept since functions point to it; and the function that frees a workspace.
+
+    Made when it is first asked for. To optimise the few loops of `launch` takes LLVM seven times as long, and makes no call shorter.
+    """
     for name in SYMBOLS:
         machine().add_symbol(f"cotan_{name}", address_of(getattr(ctypes.pythonapi, name)))
-    return MethodDef(b"launch", machine().compile(TEXT, ["launch"], 2)["launch"], METH_FASTCALL, None)
+    addresses = machine().compile(TEXT, ["launch", "give_back"], 0)
+    return MethodDef(b"launch", addresses["launch"], METH_FASTCALL, None), FREE(addresses["give_back"])
 
 
 @lru_cache(maxsize=1)
 def new_array() -> int:
-    """The address of PyArray_NewFromDescr."""
+    """The address of PyArray_NewFromDescr; 0 if it is not where NumPy 2 has it."""
     pointer_of = ctypes.pythonapi.PyCapsule_GetPointer
     pointer_of.restype, pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    table = pointer_of(vars(import_module("numpy._core._multiarray_umath"))["_ARRAY_API"], None)
+    try:
+        table = pointer_of(vars(import_module("numpy._core._multiarray_umath"))["_ARRAY_API"], None)
+    except (ImportError, KeyError):
+        return 0
     return int((ctypes.c_void_p * (NEW_FROM_DESCR + 1)).from_address(table)[NEW_FROM_DESCR] or 0)
 
 
@@ -126,7 +137,8 @@ def c_function(
     }.items():  # fmt: skip
         table[word] = value
     table.kept = (ins, outs, shapes, list(inputs), list(outputs), list(constants), kept)
-    return new_function(ctypes.addressof(method()), table, None)
+    definition, table.free = method()
+    return new_function(ctypes.addressof(definition), table, None)
 
 
 @lru_cache(maxsize=1)
@@ -179,6 +191,9 @@ class Caller:
         else:
             self.kept = functions
             self.launch = self.by_ctypes
+
+    def __deepcopy__(self, memo: Any) -> Caller:
+        return self  # it never changes
 
     def bound(self, constants: Sequence[Any], single: bool) -> Caller:
         """The same code on further constants; ``single`` if it gives its one result as it is, not in a tuple."""
@@ -236,7 +251,7 @@ def little(program: Program) -> bool:
     """Whether a Program surely takes microseconds only."""
     work = 0
     for e in program.equations:
-        if e.op.multiple or any(not hasattr(v.type, "size") for v in (*e.inputs, *e.outputs)):
+        if e.op.multiple or e.op.name in CONTROL or any(not hasattr(v.type, "size") for v in (*e.inputs, *e.outputs)):
             return False
         work += sum(v.type.size for v in (*e.inputs, *e.outputs))
         if e.op.name == "dot_general":

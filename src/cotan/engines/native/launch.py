@@ -298,6 +298,11 @@ whole:
   ret ptr %tuple
 }}
 
+define void @give_back(ptr %block) nounwind {{
+  call void @free(ptr %block)
+  ret void
+}}
+
 define internal void @drop(ptr %results, i64 %count) nounwind {{
 entry:
   br label %head
