@@ -28,7 +28,18 @@ from ..core.origin import Origin, describe_function, is_users_file
 from ..core.tracing import Tracer, type_of
 from ..core.types import ArrayType
 
-__all__ = ["Argnums", "FlatCall", "boundary", "check_callable", "check_inexact", "check_same_structure", "check_tangents", "leaf", "quiet"]
+__all__ = [
+    "Argnums",
+    "FlatCall",
+    "boundary",
+    "check_callable",
+    "check_inexact",
+    "check_same_structure",
+    "check_tangents",
+    "leaf",
+    "present",
+    "quiet",
+]
 
 Argnums = int | Sequence[int]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -53,17 +64,22 @@ def boundary(function: F) -> F:
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
-        except CotanError as error:
-            hide_internal_frames(error)
-            raise
-        except ValueError as error:
-            if isinstance(error.__cause__, TracerConversionError):
-                raise refused_assignment(error) from None
-            if refused_by_borrowing(error):
-                raise refused_change(error) from None
+        except Exception as error:
+            present(error)
             raise
 
     return call  # type: ignore[return-value]
+
+
+def present(error: Exception) -> None:
+    """Make an error what the user is to see of it, or raise the one that he is to see instead. The caller raises it on."""
+    if isinstance(error, CotanError):
+        hide_internal_frames(error)
+    elif isinstance(error, ValueError):
+        if isinstance(error.__cause__, TracerConversionError):
+            raise refused_assignment(error) from None
+        if refused_by_borrowing(error):
+            raise refused_change(error) from None
 
 
 def refused_assignment(error: ValueError) -> TracerConversionError:

@@ -17,16 +17,17 @@ import numpy as np
 
 from ..control.call import Call
 from ..core import tree
-from ..core.array import Array, to_array
 from ..core.errors import ArgumentError, ArgumentTypeError, teach
 from ..core.origin import describe_function
 from ..core.program import Program, evaluate
 from ..core.staging import stage_flat
-from ..core.tracing import EVAL, TYPE_READERS, Tracer, current_trace, type_of
+from ..core.tracing import EVAL, Tracer, current_trace, type_of
 from ..core.types import ArrayType, array_type
 from ..engines import numpy as numpy_engine
-from .arguments import boundary, check_callable, leaf, quiet
+from .arguments import boundary, check_callable, leaf, present, quiet
+from .compiled import Lowered
 from .differentiate import private_copy, wraps_function
+from .dispatch import Entry, never, numpy_entry, taking_apart
 
 __all__ = ["CacheInfo", "ShapeDtypeStruct", "closure_convert", "compile_report", "eval_shape", "jit", "stage"]
 
@@ -75,22 +76,8 @@ class Staged(NamedTuple):
     out_spec: Any
 
 
-class FlatStaged(NamedTuple):
-    """What a call of arrays alone needs: the commonest calls skip trees, checks and signatures."""
-
-    run: Callable[[list[Any]], list[Any]]
-    constants: list[Any]
-    count: int
-    single: bool
-    out_spec: Any
-
-
-ARRAY_READERS = {kind: TYPE_READERS[kind] for kind in (np.ndarray, Array, float, np.float64)}
-
-
-def flat_argument(x: Any) -> bool:
-    """Whether an argument can go to the engine as it is."""
-    return type(x) in ARRAY_READERS and (not isinstance(x, np.ndarray) or x.dtype.isnative)
+MOST_ENTRIES = 8
+"""So many signatures are tried one after the other before the one of a call is looked up."""
 
 
 class Jitted:
@@ -108,40 +95,68 @@ class Jitted:
         self.__doc__ = getattr(fun, "__doc__", None)
         self.fun, self.static_argnums, self.static_argnames, self.engine = fun, static_argnums, static_argnames, engine
         self.cache: dict[Signature, Staged] = {}
-        self.flat_cache: dict[tuple[ArrayType | None, ...], FlatStaged] = {}
+        self.entries: dict[Signature, Entry] = {}
+        self.recent: list[Entry] = []
         self.hits = self.misses = 0
         self.last_miss = "it has not been called yet"
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else BoundJitted(self, instance)
 
-    @boundary
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if not kwargs and current_trace() is EVAL:
-            known = self.flat_cache.get(tuple([reader(x) for x in args if (reader := ARRAY_READERS.get(type(x)))]))
-            if known is not None and known.count == len(args):
-                self.hits += 1
-                outs: Sequence[Any] = known.run([*known.constants, *args])
-                return to_array(outs[0], args) if known.single else tree.unflatten(known.out_spec, [to_array(y, args) for y in outs])
-        return self.call_tree(args, kwargs)
+        try:
+            if current_trace() is EVAL:
+                for launch, _, fail, apart, spec in self.recent:
+                    if apart is None:
+                        if kwargs:
+                            continue
+                        found = launch(*args)
+                    else:
+                        leaves = apart(args, kwargs)
+                        if leaves is None:
+                            continue
+                        found = launch(*leaves)
+                    if found is not NotImplemented:
+                        self.hits += 1
+                        if type(found) is int:
+                            fail(found)
+                        return found if spec is None else tree.unflatten(spec, found)
+            return self.call_tree(args, kwargs)
+        except Exception as error:
+            present(error)
+            raise
 
     def call_tree(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The call of any arguments under any trace."""
-        staged, leaves = self.staged(args, kwargs)
+        staged, leaves, signature = self.staged(args, kwargs)
         operands = [*staged.constants, *leaves]
-        if current_trace() is EVAL:
-            if any(type(x) is Tracer for x in operands):
-                EVAL.process(Call(staged.program), operands)  # refuses the escaped tracer
-            run = compiled_by(self.engine)(staged.program)
-            if not kwargs and len(leaves) == len(args) and all(map(flat_argument, args)):
-                single = staged.out_spec == tree.structure(0)
-                self.flat_cache[tuple(map(type_of, args))] = FlatStaged(run, staged.constants, len(args), single, staged.out_spec)
-            outs: Sequence[Any] = run(list(operands))
-            return tree.unflatten(staged.out_spec, [to_array(y, operands) for y in outs])
-        return tree.unflatten(staged.out_spec, Call(staged.program)(*operands))
+        if current_trace() is not EVAL:
+            return tree.unflatten(staged.out_spec, Call(staged.program)(*operands))
+        if any(type(x) is Tracer for x in operands):
+            EVAL.process(Call(staged.program), operands)  # refuses the escaped tracer
+        entry = self.entry(staged, signature)
+        found = entry.call(leaves)
+        return found if entry.spec is None else tree.unflatten(entry.spec, found)
 
-    def staged(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Staged, list[Any]]:
-        """The Program for these arguments, from the cache or newly staged, and their leaves."""
+    def entry(self, staged: Staged, signature: Signature) -> Entry:
+        """What further calls of this signature need. It is among the next that are tried, unless the tree has classes of the user."""
+        entry = self.entries.get(signature)
+        if entry is None:
+            run: Any = compiled_by(self.engine)(staged.program)
+            spec = None if staged.out_spec == tree.structure(0) else staged.out_spec
+            apart = taking_apart(signature.spec, signature.static)
+            if hasattr(run, "bound"):
+                code = run.bound(staged.constants, spec is None)
+                entry = Entry(code.launch, code.call, code.fail, apart, spec)
+            else:
+                entry = numpy_entry(run, staged.constants, signature.types, apart, spec)
+            self.entries[signature] = entry
+        if entry.apart is not never and all(known is not entry for known in self.recent):
+            self.recent = [entry, *self.recent[: MOST_ENTRIES - 1]]
+        return entry
+
+    def staged(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Staged, list[Any], Signature]:
+        """The Program for these arguments, from the cache or newly staged, their leaves, their signature."""
         dynamic, static = self.split(args, kwargs)
         leaves, spec = tree.flatten(dynamic)
         try:
@@ -152,7 +167,7 @@ class Jitted:
         known = self.cache.get(signature)
         if known is not None:
             self.hits += 1
-            return known, leaves
+            return known, leaves, signature
         self.misses += 1
         self.last_miss = self.why_missed(signature)
         staged = self.stage(args, kwargs, signature)
@@ -160,7 +175,7 @@ class Jitted:
             staged = self.cache[signature] = staged._replace(constants=list(map(private_copy, staged.constants)))
         else:
             self.last_miss += "; it closes over a traced value, so this Program serves one call only: pass that value as an argument"
-        return staged, leaves
+        return staged, leaves, signature
 
     def split(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, tuple[Any, ...]]:
         """The dynamic arguments as a tree, and the static ones as a hashable tuple."""
@@ -206,6 +221,29 @@ class Jitted:
             program, constants = stage_flat(flat, signature.types, verb="jit", of=self.fun, name=self.__name__)
         return Staged(program, constants, found["spec"])
 
+    # ---- ahead of time -------------------------------------------------------------------------------------------------
+    @boundary
+    def lower(self, *args: Any, **kwargs: Any) -> Lowered:
+        """The function staged at the types of these arguments (arrays or `ShapeDtypeStruct`), for compiling ahead of time.
+
+        >>> import cotan
+        >>> compiled = cotan.jit(lambda x: x * 2.0).lower(cotan.ShapeDtypeStruct((), float)).compile()
+        >>> compiled(3.0)
+        Array(6.)
+        """
+        dynamic, static = self.split(args, kwargs)
+        leaves, spec = tree.flatten(dynamic)
+        names = self.names(spec)
+        signature = Signature(spec, tuple(map(abstract, leaves, names)), static)
+        staged = self.cache.get(signature) or self.stage(args, kwargs, signature)
+        if any(type(c) is Tracer for c in staged.constants):
+            raise teach(
+                ArgumentTypeError,
+                f"lower: {describe_function(self.fun)} closes over a traced value, so it has no code of its own.",
+                do="pass that value as an argument.",
+            )
+        return Lowered(staged._replace(constants=list(map(private_copy, staged.constants))), signature, names)
+
     def names(self, spec: Any) -> list[str]:
         positional, keyword = tree.children(spec)
         return tree.leaf_names(positional, "args") + tree.leaf_names(keyword, "kwargs")
@@ -218,7 +256,8 @@ class Jitted:
     def cache_clear(self) -> None:
         """Forget all staged Programs."""
         self.cache.clear()
-        self.flat_cache.clear()
+        self.entries.clear()
+        self.recent = []
         self.hits = self.misses = 0
 
     def explain_miss(self) -> str:
@@ -319,7 +358,8 @@ def jit(
             20 ms). None is the environment variable COTAN_ENGINE, or "numpy".
 
     Returns:
-        a function like ``fun``, with ``cache_info()``, ``cache_clear()`` and ``explain_miss()``.
+        a function like ``fun``, with ``cache_info()``, ``cache_clear()`` and ``explain_miss()``; ``lower(*args)`` stages it at the types of
+        ``args`` for compiling ahead of time (see `Lowered`).
 
     Raises (when called):
         TracerConversionError: ``fun`` needs the number behind an argument (``if x > 0``).

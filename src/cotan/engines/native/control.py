@@ -15,6 +15,7 @@ from ...core.program import Program, Var
 from ...core.types import StackType
 from .emit import Scalar
 from .index import variable
+from .interrupts import check_after, turns_counted, work_of
 from .plan import TINY, Opaque
 from .values import Memory, Part, Value
 
@@ -199,6 +200,7 @@ def scan(run: Run, node: Opaque, operands: list[Any], results: list[Any]) -> Non
     constants = [g.steady(run, x) for x in constants]
 
     def turn(k: str) -> None:
+        check_after(run, k, work_of(op.body), op.length)
         k = code.value("i64", f"sub i64 {last}, {k}") if op.backwards else k
         i = variable(k, op.length if op.length is not None else MANY)
         rows = [entry(run, x, zero, i) if isinstance(x, StackValue) else Part(x, (i,)) for x, zero in sources]
@@ -261,6 +263,7 @@ def while_(run: Run, node: Opaque, operands: list[Any], results: list[Any]) -> N
     constants = [g.steady(run, x) for x in operands[: op.constants]]
     state = carries(run, op.body, op.constants, operands[op.constants :])
     head, inside, after = code.label(), code.label(), code.label()
+    turns = turns_counted(run)
     code.jump(head)
     code.start(head)
     with code.scope():
@@ -268,6 +271,7 @@ def while_(run: Run, node: Opaque, operands: list[Any], results: list[Any]) -> N
         code.branch(going.read(run.e, ()).value, inside, after)
     code.start(inside)
     with code.scope():
+        check_after(run, turns, work_of(op.body))
         advance(g, op.body, constants, state, [], [])
     code.jump(head)
     code.start(after)

@@ -14,11 +14,11 @@ from typing import Any
 
 from ...core.program import Equation, Literal, Program, Var
 from ...core.types import ArrayType, array_type
+from . import threads
 from .emit import LlvmEmitter, Scalar
 from .forms import Reader
 from .index import variable
 from .plan import MOST_PIECES, TINY, Loop, Opaque, Plan, Statement
-from .threads import MOST_CHUNKS
 from .values import Kept, Memory, Moved, Number, Value, memory_type, offset_of
 from .writer import Module
 
@@ -451,8 +451,9 @@ class Run:
 
     def divided(self, loop: Loop) -> None:
         """A loop at the root in chunks. What is folded over all turns has a total for each chunk; these are folded in order."""
+        threads.start()
         flat = self.flat(loop)
-        most = min(MOST_CHUNKS, work_of(loop) // LEAST_WORK)
+        most = min(threads.MOST_CHUNKS, work_of(loop) // LEAST_WORK)
         totals = [s for s in loop.statements if s.monoid and s.ready == 0]
         parts = {s: self.g.in_workspace(array_type((most, padded(s.var.type)), s.var.type.dtype), []) for s in totals}
         for part in parts.values():

@@ -12,7 +12,7 @@ from ...core.program import Equation, Program
 from ...core.types import ArrayType
 from .blas import product
 from .control import CONTROL, UnsupportedError
-from .generate import RAISED, WRONG_LAYOUT, Generator, Run
+from .generate import RAISED, Generator, Run
 from .library import update
 from .plan import Opaque, Plan
 from .values import Memory, Value
@@ -20,9 +20,6 @@ from .writer import Function
 
 __all__ = ["Callback", "Code", "lowered"]
 
-DATA_OFFSET, FLAGS_OFFSET, C_CONTIGUOUS_AND_ALIGNED = 16, 64, 0x0101
-"""Where an ndarray object holds the pointer to its data, and its flags (the layout of PyArrayObject, which NumPy keeps stable)."""
-MOST_ARGUMENTS = 60
 PYTHON = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p)
 
 
@@ -39,15 +36,13 @@ class Code(NamedTuple):
     text: str
     callbacks: list[Callback]
     workspace: int
-    packed: bool
-    """Whether its arguments are two tables."""
     plans: list[Plan]
     """Of the Program, and of the programs that its control ops hold."""
 
 
 def lowered(program: Program) -> Code:
-    """``i32 main(arguments, results, ptr workspace, ptr functions)``, on pointers to array objects: each one by itself, or, where they are
-    many, in two tables. It returns 0, or what went wrong.
+    """``i32 main(ptr arguments, ptr results, ptr workspace, ptr functions)``, on two tables of pointers to the data of arrays that are
+    C-contiguous and aligned. It returns 0, or what went wrong.
     """
     callbacks: list[Callback] = []
     functions = ""
@@ -86,48 +81,20 @@ def lowered(program: Program) -> Code:
 
     g = Generator(opaque)
     module = g.module
-    n_in, n_out = len(program.inputs), len(program.outputs)
-    packed = n_in + n_out > MOST_ARGUMENTS
-    arguments, results = ([module.name("ptr") for _ in range(1 if packed else n)] for n in (n_in, n_out))
-    functions = module.name("ptr")
-    with module.function("main", "i32", [("ptr", v) for v in (*arguments, *results, g.workspace, functions)]) as code:
+    arguments, results, functions = (module.name("ptr") for _ in range(3))
+    with module.function("main", "i32", [("ptr", v) for v in (arguments, results, g.workspace, functions)]) as code:
         code.lines.append(g.beginning)
-        arrays = array_pointers(code, arguments, n_in, packed)
-        check_layouts(code, arrays)
-        inputs = [Memory(data_of(code, array), v.type) for array, v in zip(arrays, program.inputs, strict=True)]
-        targets = [
-            Memory(data_of(code, y), v.type) for y, v in zip(array_pointers(code, results, n_out, packed), program.outputs, strict=True)
-        ]
+        inputs = [Memory(entry(code, arguments, k), v.type) for k, v in enumerate(program.inputs)]
+        targets = [Memory(entry(code, results, k), v.type) for k, v in enumerate(program.outputs)]
         g.run(program, inputs, targets)
         g.leave(0)
         g.free_all()
-    return Code(str(module), callbacks, g.workspace_bytes, packed, list(g.plans.values()))
+    return Code(str(module), callbacks, g.workspace_bytes, list(g.plans.values()))
 
 
-def array_pointers(code: Function, given: list[str], count: int, packed: bool) -> list[str]:
-    """The pointers to array objects: as they are given, or from a table."""
-    return [code.value("ptr", f"load ptr, ptr {code.address(given[0], 'ptr', k)}") for k in range(count)] if packed else given
-
-
-def check_layouts(code: Function, arrays: list[str]) -> None:
-    """Return at once if an array is not C-contiguous and aligned."""
-    wrong = ""
-    for array in arrays:
-        flags = code.value("i32", f"load i32, ptr {code.address(array, 'i8', FLAGS_OFFSET)}")
-        right = code.value("i32", f"and i32 {flags}, {C_CONTIGUOUS_AND_ALIGNED}")
-        bit = code.value("i1", f"icmp ne i32 {right}, {C_CONTIGUOUS_AND_ALIGNED}")
-        wrong = code.value("i1", f"or i1 {wrong}, {bit}") if wrong else bit
-    if wrong:
-        stop, on = code.label(), code.label()
-        code.branch(wrong, stop, on)
-        code.start(stop)
-        code.line(f"ret i32 {WRONG_LAYOUT}")
-        code.start(on)
-
-
-def data_of(code: Function, array: str) -> str:
-    """The pointer to the data of an array object."""
-    return code.value("ptr", f"load ptr, ptr {code.address(array, 'i8', DATA_OFFSET)}")
+def entry(code: Function, table: str, k: int) -> str:
+    """A pointer out of a table."""
+    return code.value("ptr", f"load ptr, ptr {code.address(table, 'ptr', k)}")
 
 
 def python_function(callback: Callback, failed: Callable[[BaseException], None]) -> Any:

@@ -83,12 +83,11 @@ class Machine:
             return None
         return Variant(symbol, lanes, f"_ZGV_LLVM_N{lanes}{arguments}_{scalar}({symbol})")
 
-    def compile(self, text: str, names: list[str], level: int = 3) -> dict[str, int]:
-        """The addresses of the functions ``names`` of the module ``text``, optimised for this host: at level 3 with vectors, at 1 quickly.
-
-        The target machine is made anew: the execution engine takes it over.
-        """
-        target = llvm.Target.from_default_triple().create_target_machine(cpu=self.cpu, features=self.features.flatten(), opt=level)
+    def optimised(self, text: str, level: int = 3, reloc: str = "default", codemodel: str = "jitdefault") -> tuple[Any, Any]:
+        """The module ``text`` optimised for this host: at level 3 with vectors, at 1 quickly; and the target machine, made anew."""
+        host = llvm.Target.from_default_triple().create_target_machine(
+            cpu=self.cpu, features=self.features.flatten(), opt=level, reloc=reloc, codemodel=codemodel
+        )
         module = llvm.parse_assembly(text)
         module.verify()
         options = llvm.create_pipeline_tuning_options(speed_level=level)
@@ -97,11 +96,16 @@ class Machine:
         # What should be written out is written out before; unrolled vector loops took LLVM ten times as long and were no faster.
         options.loop_unrolling = False
         options.slp_vectorization = False
-        builder = llvm.create_pass_builder(target, options)
+        builder = llvm.create_pass_builder(host, options)
         builder.getModulePassManager().run(module, builder)
-        engine = llvm.create_mcjit_compiler(module, target)
+        return module, host
+
+    def compile(self, text: str, names: list[str], level: int = 3) -> dict[str, int]:
+        """The addresses of the functions ``names`` of the module ``text``. The execution engine takes the target machine over."""
+        module, host = self.optimised(text, level)
+        engine = llvm.create_mcjit_compiler(module, host)
         engine.finalize_object()
-        self.kept.append((engine, target))
+        self.kept.append((engine, host))
         return {name: engine.get_function_address(name) for name in names}
 
     def add_symbol(self, name: str, address: int) -> None:

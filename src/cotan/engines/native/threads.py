@@ -23,8 +23,9 @@ from functools import cache, reduce
 
 from .machine import machine
 
-__all__ = ["MOST_CHUNKS", "count", "limited", "set_count", "start"]
+__all__ = ["DECLARED", "MOST_CHUNKS", "count", "limited", "one_thread", "set_count", "start"]
 
+DECLARED = "declare void @cotan_parallel(ptr, ptr, i32, i32)"
 MOST_CHUNKS = 64
 """The most chunks that a job has."""
 POOL_BYTES = 1024
@@ -90,6 +91,14 @@ def limited(threads: int) -> Generator[None]:
         yield
     finally:
         set_count(before)
+
+
+def one_thread(text: str) -> str:
+    """The text of code that has no pool to go to."""
+    if DECLARED not in text:
+        return text
+    alone = "define internal void @cotan_parallel(ptr %function, ptr %context, i32 %chunks, i32 %threads) {" + ALONE.split("{", 1)[1]
+    return text.replace(DECLARED, alone).replace("@cotan_threads = external global i32", "@cotan_threads = internal global i32 1")
 
 
 def text() -> str:

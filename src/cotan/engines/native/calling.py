@@ -1,0 +1,259 @@
+"""Calls of compiled code on array objects: `Caller`, which makes of a Program's code a function that Python calls directly.
+
+`launch.py` has the C function; here its tables are filled. A `Caller` holds everything that its table points to, and the C function holds
+the `Table`, so code, constants and callbacks live as long as somebody can call them. Arguments that the C function refuses (another layout,
+byte order or class) are copied into what it takes. Arguments are never modified; results are new arrays.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from importlib import import_module
+from typing import Any, NoReturn
+
+import numpy as np
+
+from ...core.array import Array
+from ...core.program import Program
+from .control import CONTROL
+from .generate import OUT_OF_MEMORY, RAISED
+from .launch import INPUT_WORDS, OUTPUT_WORDS, SYMBOLS, TEXT, Word
+from .lower import Code, python_function
+from .machine import machine
+
+__all__ = ["Caller", "c_function"]
+
+LITTLE_WORK = 1 << 14
+"""So many elementary operations take about a microsecond or two: too little to let other threads run meanwhile."""
+LARGEST_TABLE = 1 << 12
+"""More arguments and results than these are not put on the stack."""
+NEW_FROM_DESCR = 94
+"""The place of PyArray_NewFromDescr in the table of NumPy's C interface."""
+METH_FASTCALL = 0x0080
+SCALARS: dict[tuple[np.dtype[Any], bool], type] = {
+    (np.dtype(float), True): float,
+    (np.dtype(np.int64), True): int,
+    (np.dtype(complex), True): complex,
+    **{(np.dtype(t), False): t for t in (np.float64, np.float32, np.int64, np.int32, np.bool_, np.complex128)},
+}
+"""The class of a scalar that may stand for an argument of a dtype, weak or not: its number lies 16 bytes into the object (an int has to be
+converted)."""
+
+
+@lru_cache(maxsize=64)
+def plain_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The one dtype object that arrays of this kind have, as a rule (a pickled array, or one of C's other integers, may have another)."""
+    return np.dtype(dtype.str)
+
+
+class Table(np.ndarray[Any, np.dtype[Any]]):
+    """The words of a call; frees its spare workspace."""
+
+    kept: Any = ()
+    """What its words point to."""
+    free: Any = None
+    """Frees a workspace. A view of a table has none."""
+
+    def __del__(self) -> None:
+        if self.free is not None:
+            spare = int(np.ndarray.__getitem__(self, Word.SPARE))
+            if spare:
+                self.free(spare)
+
+
+class MethodDef(ctypes.Structure):
+    """PyMethodDef."""
+
+    _fields_ = (("name", ctypes.c_char_p), ("function", ctypes.c_void_p), ("flags", ctypes.c_int), ("doc", ctypes.c_char_p))
+
+
+FREE = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+new_function = ctypes.pythonapi.PyCFunction_NewEx
+new_function.argtypes, new_function.restype = [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p], ctypes.py_object
+
+
+@lru_cache(maxsize=1)
+def method() -> tuple[Any, Any]:
+    """The PyMethodDef of `launch`, which is kept since functions point to it; and the function that frees a workspace.
+
+    Made when it is first asked for. To optimise the few loops of `launch` takes LLVM seven times as long, and makes no call shorter.
+    """
+    for name in SYMBOLS:
+        machine().add_symbol(f"cotan_{name}", address_of(getattr(ctypes.pythonapi, name)))
+    addresses = machine().compile(TEXT, ["launch", "give_back"], 0)
+    return MethodDef(b"launch", addresses["launch"], METH_FASTCALL, None), FREE(addresses["give_back"])
+
+
+@lru_cache(maxsize=1)
+def new_array() -> int:
+    """The address of PyArray_NewFromDescr; 0 if it is not where NumPy 2 has it."""
+    pointer_of = ctypes.pythonapi.PyCapsule_GetPointer
+    pointer_of.restype, pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    try:
+        table = pointer_of(vars(import_module("numpy._core._multiarray_umath"))["_ARRAY_API"], None)
+    except (ImportError, KeyError):
+        return 0
+    return int((ctypes.c_void_p * (NEW_FROM_DESCR + 1)).from_address(table)[NEW_FROM_DESCR] or 0)
+
+
+def address_of(function: Any) -> int:
+    """The address of a function of ctypes."""
+    return ctypes.cast(function, ctypes.c_void_p).value or 0
+
+
+def words(values: Iterable[int]) -> np.ndarray[Any, Any]:
+    return np.array(list(values), np.int64)
+
+
+def c_function(
+    main: int, inputs: Sequence[Any], constants: Sequence[Any], outputs: Sequence[Any], *,
+    workspace: int = 0, functions: int = 0, release: bool = True, single: bool = False, kept: Any = (),
+) -> Callable[..., Any]:  # fmt: skip
+    """The C function that calls ``main`` on arrays of the types ``inputs``, of which the first are ``constants``."""
+    shapes: list[Any] = []
+
+    def shape_at(shape: tuple[int, ...]) -> int:
+        shapes.append(words(shape or (0,)))
+        return shapes[-1].ctypes.data
+
+    records: list[int] = []
+    for k, t in enumerate(inputs):
+        scalar = None if t.shape else SCALARS.get((t.dtype, t.weak))
+        data = constants[k].ctypes.data if k < len(constants) else 0
+        records += [data, id(plain_dtype(t.dtype)), len(t.shape), shape_at(t.shape), id(scalar) if scalar is not None else 0, scalar is int]
+    ins = words(records)
+    outs = words(w for t in outputs for w in (id(plain_dtype(t.dtype)), len(t.shape), shape_at(t.shape)))
+    assert len(ins) == INPUT_WORDS * len(inputs)
+    assert len(outs) == OUTPUT_WORDS * len(outputs)
+    table = np.zeros(len(Word), np.int64).view(Table)
+    for word, value in {
+        Word.MAIN: main, Word.FUNCTIONS: functions, Word.WORKSPACE_BYTES: workspace, Word.CONSTANTS: len(constants),
+        Word.COUNT_IN: len(inputs), Word.COUNT_OUT: len(outputs), Word.INPUTS: ins.ctypes.data, Word.OUTPUTS: outs.ctypes.data,
+        Word.RELEASE: release, Word.SINGLE: single, Word.NDARRAY: id(np.ndarray), Word.ARRAY: id(Array),
+        Word.NOT_IMPLEMENTED: id(NotImplemented), Word.NEW_ARRAY: new_array(),
+    }.items():  # fmt: skip
+        table[word] = value
+    table.kept = (ins, outs, shapes, list(inputs), list(outputs), list(constants), kept)
+    definition, table.free = method()
+    return new_function(ctypes.addressof(definition), table, None)
+
+
+@lru_cache(maxsize=1)
+def layouts_are_known() -> bool:
+    """Whether objects of this Python and NumPy lie as `launch` reads them, tried on arrays and scalars of known contents."""
+    if ctypes.sizeof(ctypes.c_void_p) != 8:
+        return False
+
+    def word(x: Any, offset: int) -> int:
+        return ctypes.c_int64.from_address(id(x) + offset).value
+
+    for x in (np.arange(6.0).reshape(2, 3), np.arange(4, dtype=np.int32)[::2], np.asarray(np.float32(2.0)), np.zeros((3, 4), order="F")):
+        flags = int(x.flags.c_contiguous) + 256 * int(x.flags.aligned)
+        shape = (ctypes.c_int64 * x.ndim).from_address(word(x, 32)) if x.ndim else ()
+        here = (
+            word(x, 8) == id(np.ndarray) and word(x, 16) == x.ctypes.data and word(x, 24) & 0xFFFFFFFF == x.ndim
+            and tuple(shape) == x.shape and word(x, 56) == id(x.dtype) and word(x, 64) & 257 == flags
+        )  # fmt: skip
+        if not here:
+            return False
+    for (dtype, _), kind in SCALARS.items():
+        x = kind(1)
+        if kind is not int and ctypes.string_at(id(x) + 16, dtype.itemsize) != np.ones((), dtype).tobytes():
+            return False
+    return new_array() != 0
+
+
+class Caller:
+    """A Program's code as a function: ``launch(*arguments)`` takes exactly what the code reads, else NotImplemented; ``call`` takes all.
+
+    ``constants`` are the first inputs of the Program, which are the same in each call.
+    """
+
+    def __init__(self, program: Program, constants: Sequence[Any], code: Code, address: int, single: bool = False):
+        self.program, self.code, self.address, self.single = program, code, address, single
+        self.inputs, self.outputs = [v.type for v in program.inputs], [v.type for v in program.outputs]
+        self.constants = [np.array(x, plain_dtype(t.dtype), order="C") for x, t in zip(constants, self.inputs, strict=False)]
+        self.given = self.inputs[len(constants) :]
+        errors: dict[int, BaseException] = {}
+        self.errors = errors
+        functions = [python_function(c, lambda error: errors.__setitem__(threading.get_ident(), error)) for c in code.callbacks]
+        self.functions = (ctypes.c_void_p * max(len(functions), 1))(*map(address_of, functions))
+        release = bool(code.callbacks) or not little(program)
+        self.release = release
+        if layouts_are_known() and len(self.inputs) + len(self.outputs) <= LARGEST_TABLE:
+            self.launch: Callable[..., Any] = c_function(
+                address, self.inputs, self.constants, self.outputs, workspace=code.workspace, functions=ctypes.addressof(self.functions),
+                release=release, single=single, kept=(functions, self.functions),
+            )  # fmt: skip
+        else:
+            self.kept = functions
+            self.launch = self.by_ctypes
+
+    def __deepcopy__(self, memo: Any) -> Caller:
+        return self  # it never changes
+
+    def bound(self, constants: Sequence[Any], single: bool) -> Caller:
+        """The same code on further constants; ``single`` if it gives its one result as it is, not in a tuple."""
+        return Caller(self.program, [*self.constants, *constants], self.code, self.address, single)
+
+    def __call__(self, values: Sequence[Any]) -> list[Any]:
+        """The results for a list of arguments of any layout, as a list."""
+        found = self.call(values)
+        return [found] if self.single else list(found)
+
+    def call(self, values: Sequence[Any]) -> Any:
+        """The result, or the tuple of results, for arguments of any layout."""
+        if len(values) != len(self.given):
+            raise TypeError(f"{self.program.name} takes {len(self.given)} arguments, not {len(values)}")
+        found = self.launch(*values)
+        if found is NotImplemented:
+            found = self.launch(*map(exactly, values, self.given))
+        if type(found) is int:
+            self.fail(found)
+        assert found is not NotImplemented, self.program.name
+        return found
+
+    def fail(self, status: int) -> NoReturn:
+        """Raise what a status means."""
+        if status == RAISED:
+            raise self.errors.pop(threading.get_ident())
+        assert status == OUT_OF_MEMORY, status
+        raise MemoryError(f"{self.program.name}: there is no memory for what a loop keeps")
+
+    def by_ctypes(self, *values: Any) -> Any:
+        """What `launch` does, in Python: for very many arguments, or where objects lie otherwise."""
+        operands = [*self.constants, *map(exactly, values, self.given)]
+        results = [np.empty(t.shape, plain_dtype(t.dtype)).view(Array) for t in self.outputs]
+        block = np.empty(self.code.workspace + 64, np.uint8)
+        tables = [(ctypes.c_void_p * max(len(xs), 1))(*[x.ctypes.data for x in xs]) for xs in (operands, results)]
+        main = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 4)(self.address)
+        start = block.ctypes.data
+        status = main(*map(ctypes.addressof, tables), start + -start % 64, ctypes.addressof(self.functions))
+        return status or (results[0] if self.single else tuple(results))
+
+
+def exactly(x: Any, t: Any) -> np.ndarray[Any, Any]:
+    """An argument as the code reads it: itself if it lies so, else a copy."""
+    dtype = plain_dtype(t.dtype)
+    if type(x) in (np.ndarray, Array) and x.dtype is dtype and x.flags.c_contiguous and x.flags.aligned:
+        return x
+    if np.shape(x) != t.shape:
+        raise TypeError(f"an argument has shape {np.shape(x)}, where the code was made for {t}")
+    copy = np.empty(t.shape, dtype)
+    copy[...] = x
+    return copy
+
+
+def little(program: Program) -> bool:
+    """Whether a Program surely takes microseconds only."""
+    work = 0
+    for e in program.equations:
+        if e.op.multiple or e.op.name in CONTROL or any(not hasattr(v.type, "size") for v in (*e.inputs, *e.outputs)):
+            return False
+        work += sum(v.type.size for v in (*e.inputs, *e.outputs))
+        if e.op.name == "dot_general":
+            return False
+    return work < LITTLE_WORK
