@@ -7,7 +7,6 @@ Program, and runs it on the engine; under another transformation it is one `Call
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -23,6 +22,7 @@ from ..core.program import Program, evaluate
 from ..core.staging import stage_flat
 from ..core.tracing import EVAL, Tracer, current_trace, type_of
 from ..core.types import ArrayType, array_type
+from ..engines import ENGINES, chosen_engine, runner
 from ..engines import numpy as numpy_engine
 from .arguments import boundary, check_callable, leaf, present, quiet
 from .compiled import Lowered
@@ -131,18 +131,23 @@ class Jitted:
         staged, leaves, signature = self.staged(args, kwargs)
         operands = [*staged.constants, *leaves]
         if current_trace() is not EVAL:
-            return tree.unflatten(staged.out_spec, Call(staged.program)(*operands))
+            return tree.unflatten(staged.out_spec, Call(staged.program, None, chosen_engine(self.engine))(*operands))
         if any(type(x) is Tracer for x in operands):
             EVAL.process(Call(staged.program), operands)  # refuses the escaped tracer
         entry = self.entry(staged, signature)
         found = entry.call(leaves)
         return found if entry.spec is None else tree.unflatten(entry.spec, found)
 
+    def runner(self) -> Callable[[Program], Any]:
+        """What makes a Program run on the engine."""
+        name = check_engine(chosen_engine(self.engine))
+        return quietly if name == "numpy" else runner(name)
+
     def entry(self, staged: Staged, signature: Signature) -> Entry:
         """What further calls of this signature need. It is among the next that are tried, unless the tree has classes of the user."""
         entry = self.entries.get(signature)
         if entry is None:
-            run: Any = compiled_by(self.engine)(staged.program)
+            run: Any = self.runner()(staged.program)
             spec = None if staged.out_spec == tree.structure(0) else staged.out_spec
             apart = taking_apart(signature.spec, signature.static)
             if hasattr(run, "bound"):
@@ -353,9 +358,8 @@ def jit(
         fun: a pure function of trees of arrays; without it, a decorator is returned (``@jit(static_argnames="n")``).
         static_argnums: positions of arguments that are Python values (hashable); for each value the function is staged anew.
         static_argnames: names of such arguments. Either is derived from the other where the signature of ``fun`` is known.
-        engine: what runs the Program: "numpy" op by op, or "native", which makes machine code of elementwise operations and total sums, a
-            loop for each group, and leaves the rest to NumPy (the first part of the compiler; its first call of each signature costs some
-            20 ms). None is the environment variable COTAN_ENGINE, or "numpy".
+        engine: what runs the Program: "native", machine code made of the whole Program (see `compile_report`), or "numpy", op by op. None
+            is the environment variable COTAN_ENGINE, or "native".
 
     Returns:
         a function like ``fun``, with ``cache_info()``, ``cache_clear()`` and ``explain_miss()``; ``lower(*args)`` stages it at the types of
@@ -381,19 +385,11 @@ def jit(
     return Jitted(fun, numbers, names, engine)
 
 
-ENGINES = ("numpy", "native")
-
-
-def check_engine(engine: str) -> None:
+def check_engine(engine: str) -> str:
+    """The engine, if there is one of this name."""
     if engine not in ENGINES:
         raise teach(ArgumentError, f"jit: there is no engine {engine!r}.", do=f"give {' or '.join(map(repr, ENGINES))}.")
-
-
-def compiled_by(engine: str | None) -> Callable[[Program], Callable[[list[Any]], list[Any]]]:
-    """What makes a Program run on the engine of this name. The native one is imported when it is first asked for."""
-    name = engine or os.environ.get("COTAN_ENGINE") or "numpy"
-    check_engine(name)
-    return import_module("cotan.engines.native.engine").compiled if name == "native" else quietly
+    return engine
 
 
 def compile_report(fun: Callable[..., Any]) -> Callable[..., Any]:

@@ -18,11 +18,14 @@ from itertools import compress
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import numpy as np
+
 from ..core.op import op
 from ..core.program import Program, Var, evaluate
 from ..core.staging import stage_flat
 from ..core.types import ArrayType
-from ..engines import numpy as engine
+from ..engines import numpy as numpy_engine
+from ..engines import runner
 from ..transforms.batch import batch_program
 from ..transforms.jvp import jvp_flat
 from ..transforms.linearize import linearize_program
@@ -48,6 +51,8 @@ class Call(ControlOp):
 
     program: Program
     residuals: int | None = None
+    engine: str = "numpy"
+    """What runs it on values; the Programs that derive from it are run by the same."""
 
     def __str__(self) -> str:
         return f"call[{self.program.name}]"
@@ -59,7 +64,9 @@ class Call(ControlOp):
         return self.program.output_types
 
     def impl(self, *operands: Any) -> Sequence[Any]:
-        return engine.run(self.program, operands)
+        if self.engine == "numpy":
+            return numpy_engine.run(self.program, operands)
+        return [np.asarray(y) if y.ndim else y[()] for y in runner(self.engine)(self.program)(list(operands))]
 
     def expand(self, *operands: Any) -> Sequence[Any]:
         return evaluate(self.program, *operands)
@@ -84,7 +91,7 @@ class Call(ControlOp):
             return replace(program, constants=tuple(constants)), out_active
 
         program, out_active = derived_program(self.program, ("jvp", active), make)
-        results = Call(program)(*program.constants, *primals, *[t for t in tangents if t is not None])
+        results = Call(program, None, self.engine)(*program.constants, *primals, *[t for t in tangents if t is not None])
         return results[: len(out_active)], filled(results[len(out_active) :], out_active)
 
     def linearize(self, primals: Sequence[Any], active: Sequence[bool]) -> tuple[Any, Any]:  # type: ignore[override]
@@ -92,13 +99,13 @@ class Call(ControlOp):
         primal, tangent, out_active, count = derived_program(
             self.program, ("linearize", flags), lambda: linearize_program(self.program, flags)
         )
-        results = Call(primal)(*primal.constants, *primals)
+        results = Call(primal, None, self.engine)(*primal.constants, *primals)
         outs, residuals = results[: len(out_active)], results[len(out_active) :]
 
         def push(*tangents: Any) -> list[Any | None]:
             if not any(out_active):
                 return [None] * len(out_active)
-            return filled(Call(tangent, count)(*residuals, *tangents), out_active)
+            return filled(Call(tangent, count, self.engine)(*residuals, *tangents), out_active)
 
         return outs, push
 
@@ -122,11 +129,11 @@ class Call(ControlOp):
 
         program, nonzero = derived_program(self.program, ("transpose", linear, given), make)
         known = [*program.constants, *[x for x in operands if type(x) is not Var]]
-        results = filled(Call(program, len(known))(*known, *[c for c in y_bar if c is not None]), nonzero)
+        results = filled(Call(program, len(known), self.engine)(*known, *[c for c in y_bar if c is not None]), nonzero)
         return filled(results, linear)
 
     def batch(self, size: int, batched: Sequence[bool], *operands: Any) -> tuple[Any, Any]:
         flags = tuple(batched)
         program, out_flags = derived_program(self.program, ("batch", size, flags), lambda: batch_program(self.program, size, flags))
         residuals = None if self.residuals is None else self.residuals + len(program.constants)
-        return Call(program, residuals)(*program.constants, *operands), out_flags
+        return Call(program, residuals, self.engine)(*program.constants, *operands), out_flags

@@ -61,7 +61,7 @@ class Ahead:
             functions = f"inttoptr (i64 {ctypes.addressof(caller.functions)} to ptr)"
             main = f"inttoptr (i64 {caller.address} to ptr)"
             text = entry_text(ENTRY, main, constants, len(self.given), len(self.outputs), caller.code.workspace, functions)
-            self.entry = machine().compile(text, [ENTRY], 1)[ENTRY]
+            self.entry = machine().compile(text, [ENTRY], 1, keep=False)[ENTRY]
         return self.entry
 
     def routine(self, signature: str) -> Any:
@@ -75,7 +75,7 @@ class Ahead:
         count = self.given[0].size if self.given[0].shape else len(self.given)
         entry = f"inttoptr (i64 {self.address} to ptr)"
         text = text.format(entry=entry, arguments=arguments, lines=lines, count=count, rank=self.outputs[0].size)
-        address = machine().compile(text, ["routine"], 2)["routine"]
+        address = machine().compile(text, ["routine"], 2, keep=False)["routine"]
         name = signature.encode()
         _kept.append((self, name))
         new_capsule = ctypes.pythonapi.PyCapsule_New

@@ -6,13 +6,18 @@ them by the attribute ``vector-function-abi-variant``.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
+import re
 from dataclasses import dataclass
-from functools import cache, cached_property, lru_cache
+from functools import cached_property, lru_cache
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import llvmlite.binding as llvm
+
+from . import cache
 
 __all__ = ["VECTOR_FUNCTIONS", "Machine", "Variant", "machine"]
 
@@ -22,6 +27,7 @@ ONE_ARGUMENT = (
 )
 VECTOR_FUNCTIONS = dict.fromkeys(ONE_ARGUMENT, 1) | dict.fromkeys(("atan2", "hypot", "pow"), 2)
 """The functions of libmvec, and how many arguments they take."""
+DECLARED = re.compile(r"^declare [^@]*@([\w.]+)\(", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,8 @@ class Machine:
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
         self.features = llvm.get_host_cpu_features()
+        self.flags = self.features.flatten()
+        self.triple = llvm.get_process_triple()
         self.cpu = llvm.get_host_cpu_name()
         self.kept: list[Any] = []
         for library in ("libm.so.6", "libmvec.so.1"):
@@ -70,7 +78,7 @@ class Machine:
         """The bits of a vector register that code is made for."""
         return 512 if self.features.get("avx512f") else 256 if self.features.get("avx2") else 128
 
-    @cache  # noqa: B019 - there is one machine
+    @lru_cache(maxsize=None)  # noqa: B019, UP033 - there is one machine
     def variant(self, name: str, bits: int) -> Variant | None:
         """The widest vector variant of a libm function for numbers of so many bits."""
         if name not in VECTOR_FUNCTIONS:
@@ -85,8 +93,8 @@ class Machine:
 
     def optimised(self, text: str, level: int = 3, reloc: str = "default", codemodel: str = "jitdefault") -> tuple[Any, Any]:
         """The module ``text`` optimised for this host: at level 3 with vectors, at 1 quickly; and the target machine, made anew."""
-        host = llvm.Target.from_default_triple().create_target_machine(
-            cpu=self.cpu, features=self.features.flatten(), opt=level, reloc=reloc, codemodel=codemodel
+        host = llvm.Target.from_triple(self.triple).create_target_machine(
+            cpu=self.cpu, features=self.flags, opt=level, reloc=reloc, codemodel=codemodel, jit=reloc == "default"
         )
         module = llvm.parse_assembly(text)
         module.verify()
@@ -100,10 +108,34 @@ class Machine:
         builder.getModulePassManager().run(module, builder)
         return module, host
 
-    def compile(self, text: str, names: list[str], level: int = 3) -> dict[str, int]:
-        """The addresses of the functions ``names`` of the module ``text``. The execution engine takes the target machine over."""
-        module, host = self.optimised(text, level)
-        engine = llvm.create_mcjit_compiler(module, host)
+    def compile(self, text: str, names: list[str], level: int = 3, *, keep: bool = True) -> dict[str, int]:
+        """The addresses of the functions ``names`` of the module ``text``. Its object is kept on disk, or found there, with ``keep``.
+
+        Raises:
+            LookupError: the module calls a function that the process does not have; to link it would end the process.
+        """
+        missing = [name for name in DECLARED.findall(text) if not name.startswith("llvm.") and not self.has_symbol(name)]
+        if missing:
+            raise LookupError(f"there is no function {missing[0]} in this process")
+        key = self.key(text, level) if keep else ""
+        code = cache.load(key) if keep else None
+        if code is None:
+            module, host = self.optimised(text, level)
+            code = host.emit_object(module)
+            if keep:
+                cache.store(key, code)
+        return self.linked(code, names)
+
+    def key(self, text: str, level: int) -> str:
+        """What the code of a text depends on, as a hash."""
+        parts = (text, str(level), self.triple, self.cpu, self.flags, str(llvm.llvm_version_info), cotan_version())
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+    def linked(self, code: bytes, names: list[str]) -> dict[str, int]:
+        """The addresses of functions of an object file, which stays for the life of the process."""
+        host = llvm.Target.from_triple(self.triple).create_target_machine(cpu=self.cpu, features=self.flags, codemodel="jitdefault", jit=True)
+        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), host)
+        engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         engine.finalize_object()
         self.kept.append((engine, host))
         return {name: engine.get_function_address(name) for name in names}
@@ -115,6 +147,15 @@ class Machine:
     def has_symbol(self, name: str) -> bool:
         """Whether the process has this function; a module that needs one it has not must never be linked."""
         return bool(llvm.address_of_symbol(name))
+
+
+@lru_cache(maxsize=1)
+def cotan_version() -> str:
+    """The version of this package."""
+    try:
+        return version("cotan")
+    except PackageNotFoundError:
+        return "unknown"
 
 
 @lru_cache(maxsize=1)

@@ -1,0 +1,171 @@
+"""Compiled code on disk: a folder of object files, which any later process may load instead of compiling again.
+
+An entry is known by a hash of all that its code depends on: the text, the level of optimisation, the processor and its features, the
+versions of LLVM and of this format. It holds that key and a hash of its content, so an entry that was damaged, or put there under another
+name, is not loaded but compiled anew. Code of others is never run: the folder and the entry have to belong to the user, and nobody else may
+be able to write to them. Entries are written under another name and then renamed, so a reader sees a whole entry or none.
+
+COTAN_CACHE_DIR is the folder (else ``cotan`` in the user's folder for caches); COTAN_CACHE=0 turns the cache off; COTAN_CACHE_BYTES is the
+most that all entries take (1 GB), beyond which those that were not used for longest go. An error of the file system is no error here: then
+the code is compiled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+__all__ = ["Contents", "clear", "contents", "folder", "load", "store"]
+
+MAGIC = b"cotan object 1\n"
+DEFAULT_BYTES = 1 << 30
+STORES_BETWEEN = 32
+"""How many entries a process writes before it looks at the size of the folder."""
+_stores = 0
+
+
+class Contents(NamedTuple):
+    """What is in the cache."""
+
+    folder: Path | None
+    entries: int
+    bytes: int
+
+
+def folder() -> Path | None:
+    """Where the entries are; None if the cache is turned off."""
+    if os.environ.get("COTAN_CACHE", "").strip().lower() in ("0", "off", "false", "no"):
+        return None
+    named = os.environ.get("COTAN_CACHE_DIR")
+    if named:
+        return Path(named)
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA")
+        return Path(base) / "cotan" / "cache" if base else None
+    try:
+        home = Path.home()
+    except RuntimeError:
+        return None
+    if sys.platform == "darwin":
+        return home / "Library" / "Caches" / "cotan"
+    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "cotan"
+
+
+def most_bytes() -> int:
+    """The most that all entries take."""
+    text = os.environ.get("COTAN_CACHE_BYTES", "")
+    return int(text) if text.isdecimal() else DEFAULT_BYTES
+
+
+def ours(status: os.stat_result) -> bool:
+    """Whether a file belongs to this user and nobody else can write to it."""
+    if not hasattr(os, "geteuid"):
+        return True
+    return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def private_folder(make: bool = False) -> Path | None:
+    """The folder, if it is there and private."""
+    path = folder()
+    if path is None:
+        return None
+    try:
+        if make:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = path.stat()
+    except OSError:
+        return None
+    return path if stat.S_ISDIR(status.st_mode) and ours(status) else None
+
+
+def signed(key: str, content: bytes) -> bytes:
+    """The hash that an entry carries."""
+    return hashlib.sha256(key.encode() + content).hexdigest().encode()
+
+
+def load(key: str) -> bytes | None:
+    """The object of this key, if it is there and whole."""
+    path = private_folder()
+    if path is None:
+        return None
+    try:
+        with open(path / f"{key}.o", "rb") as file:
+            if not ours(os.fstat(file.fileno())):
+                return None
+            data = file.read()
+        os.utime(path / f"{key}.o")
+    except OSError:
+        return None
+    head = len(MAGIC) + 65
+    content = data[head:]
+    return content if data[:head] == MAGIC + signed(key, content) + b"\n" else None
+
+
+def store(key: str, content: bytes) -> None:
+    """Keep an object under its key."""
+    global _stores
+    path = private_folder(make=True)
+    if path is None or len(content) > most_bytes() // 4:
+        return
+    name = ""
+    try:
+        handle, name = tempfile.mkstemp(dir=path, prefix="new-")
+        with open(handle, "wb") as file:
+            file.write(MAGIC + signed(key, content) + b"\n" + content)
+        os.replace(name, path / f"{key}.o")
+    except OSError:
+        discard(Path(name))
+    _stores += 1
+    if _stores % STORES_BETWEEN == 1:
+        shrink(path)
+
+
+def discard(path: Path) -> None:
+    """Remove a file that may be gone already."""
+    try:
+        path.unlink()
+    except OSError:
+        return
+
+
+def entries(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """The files of the cache."""
+    for pattern in ("*.o", "new-*"):
+        for file in path.glob(pattern):
+            try:
+                yield file, file.stat()
+            except OSError:
+                continue
+
+
+def shrink(path: Path) -> None:
+    """Remove what was not used for longest, where there is too much."""
+    found = sorted(entries(path), key=lambda entry: entry[1].st_mtime)
+    total = sum(status.st_size for _, status in found)
+    for file, status in found:
+        if total <= most_bytes():
+            break
+        discard(file)
+        total -= status.st_size
+
+
+def contents() -> Contents:
+    """How much is in the cache."""
+    path = private_folder()
+    sizes = [status.st_size for _, status in entries(path)] if path is not None else []
+    return Contents(folder(), len(sizes), sum(sizes))
+
+
+def clear() -> Contents:
+    """Remove all entries; what there was."""
+    path, before = private_folder(), contents()
+    if path is not None:
+        for file, _ in list(entries(path)):
+            discard(file)
+    return before
