@@ -37,8 +37,6 @@ class LlvmEmitter:
         self.module = module
         self.guards: list[Any] = []
         """The conditions under which what is being written will be used: elsewhere it must be harmless."""
-        self.functions: dict[str, np.dtype[Any]] = {}
-        """The functions that words have written into the module, and what they give."""
 
     # ---- the protocol ------------------------------------------------------------
     def constant(self, value: Any, dtype: np.dtype[Any]) -> Scalar:
@@ -418,7 +416,7 @@ class LlvmEmitter:
 
     def function(self, name: str, operands: Sequence[np.dtype[Any]], body: Callable[..., Scalar]) -> np.dtype[Any]:
         """A function of its own that computes ``body``, written once; the dtype of its result."""
-        if name not in self.functions:
+        if name not in self.module.functions:
             code = Function(self.module, [])
             xs = [Scalar(self.module.name(register_type(t)), t) for t in operands]
             self.module.stack.append(code)
@@ -428,8 +426,8 @@ class LlvmEmitter:
             self.module.stack.pop()
             parameters = ", ".join(f"{register_type(x.dtype)} {x.value}" for x in xs)
             self.module.finish(code, f"define internal {kind} @{name}({parameters}) willreturn memory(none)")
-            self.functions[name] = result.dtype
-        return self.functions[name]
+            self.module.functions[name] = result.dtype
+        return self.module.functions[name]
 
     def call(self, name: str, dtype: np.dtype[Any], *operands: Scalar) -> Scalar:
         """A call of a pure function of real numbers."""

@@ -42,6 +42,8 @@ class Module:
         self.count = 0
         self.stack: list[Function] = []
         self.constants: dict[str, str] = {}
+        self.functions: dict[str, np.dtype[Any]] = {}
+        """The scalar functions that words have written, and what they give."""
 
     @property
     def code(self) -> Function:
