@@ -151,11 +151,21 @@ class LlvmEmitter:
 
     def fused(self, x: Scalar, y: Scalar, z: Scalar, exactly: bool = False) -> Scalar:
         """The sum ``x * y + z``: rounded once where the processor can, or, slowly where it cannot, ``exactly`` so."""
+        if exactly and not machine().fuses:
+            self.needs("fma", x.dtype)
         return Scalar(self.intrinsic("fma" if exactly else "fmuladd", register_type(x.dtype), x.value, y.value, z.value), x.dtype)
 
     def remainder(self, x: Scalar, y: Scalar) -> Scalar:
-        kind = register_type(x.dtype)
-        return self.value(x.dtype, f"frem {kind} {x.value}, {y.value}")
+        """The remainder of a division rounded to zero, by long division: an instruction to LLVM, a call of libm to the processor."""
+        self.needs("fmod", x.dtype)
+        return self.value(x.dtype, f"frem {register_type(x.dtype)} {x.value}, {y.value}")
+
+    def needs(self, name: str, dtype: np.dtype[Any]) -> str:
+        """The symbol of a function of libm, if it is here."""
+        symbol = name if dtype.itemsize == 8 else f"{name}f"
+        if not machine().has_symbol(symbol):
+            raise NoInstructionError(f"{symbol}: there is no such function here")
+        return symbol
 
     def part(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
         return COMPLEX[dtype]
@@ -365,9 +375,7 @@ class LlvmEmitter:
     def call_libm(self, name: str, kind: str, *xs: str) -> str:
         """A call of libm, with its vector variant if there is one."""
         bits = 64 if kind == "double" else 32
-        symbol = name if bits == 64 else f"{name}f"
-        if not machine().has_symbol(symbol):
-            raise NoInstructionError(f"{symbol}: there is no such function here")
+        symbol = self.needs(name, np.dtype(f"f{bits // 8}"))
         self.module.declare(symbol, kind, *[kind] * len(xs))
         variant = self.variant(name, symbol, bits)
         note = ""
