@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from . import words_analytic, words_complex, words_integer, words_real, words_special
+from . import words_analytic, words_complex, words_integer, words_inverse, words_real, words_special
 from .index import Atom, Condition, Index
 from .machine import VECTOR_FUNCTIONS, Variant, machine
 from .polynomials import FASTER, POLYNOMIALS
@@ -23,7 +23,7 @@ from .writer import PURE, Function, Module, register_type
 
 __all__ = ["BOOL", "LlvmEmitter", "NoInstructionError", "Scalar", "supported"]
 
-MODULES_OF_WORDS = (words_analytic, words_complex, words_integer, words_real, words_special)
+MODULES_OF_WORDS = (words_analytic, words_complex, words_integer, words_inverse, words_real, words_special)
 """Importing these fills `WORDS`."""
 COMPARISONS = {"eq": "oeq eq eq", "ne": "une ne ne", "lt": "olt slt ult", "le": "ole sle ule", "gt": "ogt sgt ugt", "ge": "oge sge uge"}
 INTRINSICS = dict.fromkeys(("floor", "ceil", "rint", "trunc", "sqrt", "copysign"))
