@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from . import words_analytic, words_complex, words_integer, words_real, words_special
+from . import words_analytic, words_complex, words_integer, words_inverse, words_real, words_special
 from .index import Atom, Condition, Index
 from .machine import VECTOR_FUNCTIONS, Variant, machine
 from .polynomials import FASTER, POLYNOMIALS
@@ -27,7 +27,7 @@ __all__ = ["BOOL", "LlvmEmitter", "NoInstructionError", "Scalar", "supported"]
 
 TRUTH = ("true", "false")
 EXACT: dict[str, Callable[[int, int], int]] = {"add": operator.add, "sub": operator.sub, "mul": operator.mul}
-MODULES_OF_WORDS = (words_analytic, words_complex, words_integer, words_real, words_special)
+MODULES_OF_WORDS = (words_analytic, words_complex, words_integer, words_inverse, words_real, words_special)
 """Importing these fills `WORDS`."""
 HALF = np.dtype(np.float16)
 """Numbers of this dtype are carried from place to place; what computes with them is left to NumPy."""
@@ -43,8 +43,6 @@ class LlvmEmitter:
         self.module = module
         self.guards: list[Any] = []
         """The conditions under which what is being written will be used: elsewhere it must be harmless."""
-        self.functions: dict[str, np.dtype[Any]] = {}
-        """The functions that words have written into the module, and what they give."""
 
     # ---- the protocol ------------------------------------------------------------
     def constant(self, value: Any, dtype: np.dtype[Any]) -> Scalar:
@@ -159,11 +157,21 @@ class LlvmEmitter:
 
     def fused(self, x: Scalar, y: Scalar, z: Scalar, exactly: bool = False) -> Scalar:
         """The sum ``x * y + z``: rounded once where the processor can, or, slowly where it cannot, ``exactly`` so."""
+        if exactly and not machine().fuses:
+            self.needs("fma", x.dtype)
         return Scalar(self.intrinsic("fma" if exactly else "fmuladd", register_type(x.dtype), x.value, y.value, z.value), x.dtype)
 
     def remainder(self, x: Scalar, y: Scalar) -> Scalar:
-        kind = register_type(x.dtype)
-        return self.value(x.dtype, f"frem {kind} {x.value}, {y.value}")
+        """The remainder of a division rounded to zero, by long division: an instruction to LLVM, a call of libm to the processor."""
+        self.needs("fmod", x.dtype)
+        return self.value(x.dtype, f"frem {register_type(x.dtype)} {x.value}, {y.value}")
+
+    def needs(self, name: str, dtype: np.dtype[Any]) -> str:
+        """The symbol of a function of libm, if it is here."""
+        symbol = name if dtype.itemsize == 8 else f"{name}f"
+        if not machine().has_symbol(symbol):
+            raise NoInstructionError(f"{symbol}: there is no such function here")
+        return symbol
 
     def part(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
         return COMPLEX[dtype]
@@ -379,9 +387,7 @@ class LlvmEmitter:
     def call_libm(self, name: str, kind: str, *xs: str) -> str:
         """A call of libm, with its vector variant if there is one."""
         bits = 64 if kind == "double" else 32
-        symbol = name if bits == 64 else f"{name}f"
-        if not machine().has_symbol(symbol):
-            raise NoInstructionError(f"{symbol}: there is no such function here")
+        symbol = self.needs(name, np.dtype(f"f{bits // 8}"))
         self.module.declare(symbol, kind, *[kind] * len(xs))
         variant = self.variant(name, symbol, bits)
         note = ""
@@ -430,7 +436,7 @@ class LlvmEmitter:
 
     def function(self, name: str, operands: Sequence[np.dtype[Any]], body: Callable[..., Scalar]) -> np.dtype[Any]:
         """A function of its own that computes ``body``, written once; the dtype of its result."""
-        if name not in self.functions:
+        if name not in self.module.functions:
             code = Function(self.module, [])
             xs = [Scalar(self.module.name(register_type(t)), t) for t in operands]
             self.module.stack.append(code)
@@ -440,8 +446,8 @@ class LlvmEmitter:
             self.module.stack.pop()
             parameters = ", ".join(f"{register_type(x.dtype)} {x.value}" for x in xs)
             self.module.finish(code, f"define internal {kind} @{name}({parameters}) willreturn memory(none)")
-            self.functions[name] = result.dtype
-        return self.functions[name]
+            self.module.functions[name] = result.dtype
+        return self.module.functions[name]
 
     def call(self, name: str, dtype: np.dtype[Any], *operands: Scalar) -> Scalar:
         """A call of a pure function of real numbers."""

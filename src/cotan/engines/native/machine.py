@@ -133,7 +133,8 @@ class Machine:
 
     def linked(self, code: bytes, names: list[str]) -> dict[str, int]:
         """The addresses of functions of an object file, which stays for the life of the process."""
-        host = llvm.Target.from_triple(self.triple).create_target_machine(cpu=self.cpu, features=self.flags, codemodel="jitdefault", jit=True)
+        target = llvm.Target.from_triple(self.triple)
+        host = target.create_target_machine(cpu=self.cpu, features=self.flags, codemodel="jitdefault", jit=True)
         engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), host)
         engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         engine.finalize_object()

@@ -1,6 +1,6 @@
 """Scalars of native code, and formulas of them: a `Term` is written like a number, and emits what it says.
 
-A module of words (`words_real`, `words_complex`, `words_special`) defines each of its functions once, as a formula of terms, under the kind
+A module of words (`words_*.py`) defines each of its functions once, as a formula of terms, under the kind
 of the operands and the name by which defining equations call it. The emitter looks them up in `WORDS`.
 """
 

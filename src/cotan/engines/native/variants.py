@@ -31,8 +31,8 @@ def guarded(name: str, formula: Formula, slow: Callable[..., Term], *operands: T
     """The formula where it holds, and ``slow`` where not. All operands and the result have one dtype of floats."""
     e, dtype = operands[0].e, operands[0].dtype
     symbol = f"cotan_{name}_{dtype.name}"
-    if symbol not in e.functions:
-        e.functions[symbol] = dtype
+    if symbol not in e.module.functions:
+        e.module.functions[symbol] = dtype
         on_scalars(symbol, formula, slow, operands)
     return Term(e, call(e, symbol, on_vectors(e, symbol, formula, dtype, len(operands)), [x.scalar for x in operands]))
 
@@ -105,7 +105,7 @@ def on_vectors(e: LlvmEmitter, symbol: str, formula: Formula, dtype: np.dtype[An
         again, end = code.label(), code.label()
         code.branch(code.value("i1", f"icmp ne i8 {any_wrong}, 0"), again, end)
         code.start(again)
-        code.loop(str(lanes), each)
+        code.loop(str(lanes), each, note=", !llvm.loop !0")
         code.jump(end)
         code.start(end)
     code.line(f"ret {vector} {code.value(vector, f'load {vector}, ptr {results}')}")

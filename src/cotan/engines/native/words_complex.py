@@ -1,4 +1,4 @@
-"""Words of complex numbers: NumPy's algorithms, and, as in NumPy, the C library's functions of complex numbers."""
+"""Words of complex numbers: arithmetic, comparisons, and what is made of other functions, by NumPy's algorithms."""
 
 from __future__ import annotations
 
@@ -129,23 +129,7 @@ def power(x: Term, y: Term) -> Term:
     return where(y.equals(0), 1, found)
 
 
-# ---- in units, and from the library ----------------------------------------------------------------------------------------
-def call(name: str, *operands: Term) -> Term:
-    """The function of complex numbers of the C library."""
-    e = operands[0].e
-    return Term(e, e.call_complex(f"c{name}", *[x.scalar for x in operands]))
-
-
-def from_library(name: str) -> None:
-    @word("complex", name=name)
-    def function(x: Term) -> Term:
-        return call(name, x)
-
-
-for _name in ("asin", "acos", "atan", "asinh", "acosh", "atanh"):
-    from_library(_name)
-
-
+# ---- by other functions ----------------------------------------------------------------------------------------
 def in_units(x: Term, unit: float) -> Term:
     """Both parts times a real number."""
     return (x.re * unit).i(x.im * unit)

@@ -48,6 +48,8 @@ class Module:
         self.stack: list[Function] = []
         self.constants: dict[str, str] = {}
         self.metadata: list[str] = []
+        self.functions: dict[str, np.dtype[Any]] = {}
+        """The scalar functions that words have written, and what they give."""
 
     @property
     def code(self) -> Function:
