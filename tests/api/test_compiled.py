@@ -259,3 +259,20 @@ def test_what_cannot_be_exported_is_refused(tmp_path):
 def test_a_compiled_function_in_partial_and_threads():
     compiled = functools.partial(cotan.jit(lambda a, x: a * x).lower(1.0, np.ones(3)).compile(), 2.0)
     np.testing.assert_array_equal(compiled(np.arange(3.0)), [0, 2, 4])
+
+
+def test_methods_are_lowered_with_their_instance():
+    class Model:
+        @cotan.jit
+        def __call__(self, x):
+            return x * self.w
+
+        w = 3.0
+
+    model = Model()
+    assert Model.__call__.__get__(model).lower(1.0).compile()(2.0) == 6.0
+
+
+def test_a_function_of_a_traced_value_has_no_code_of_its_own():
+    with pytest.raises(ArgumentTypeError, match="closes over a traced value"):
+        cotan.grad(lambda a: cotan.jit(lambda x: a * x).lower(1.0) and a)(1.0)

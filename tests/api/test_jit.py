@@ -229,3 +229,19 @@ def test_arrays_of_foreign_byte_order_are_taken():
         np.testing.assert_array_equal(y, np.sin(x) * x + x)
         assert y.dtype.isnative
     np.testing.assert_allclose(cotan.jit(cotan.grad(lambda x: (x**2).sum()))(x.astype(">f8")), 2 * x)
+
+
+@pytest.mark.parametrize("engine", ["numpy", "native"])
+def test_a_result_is_never_an_argument_or_a_constant(engine):
+    a = np.arange(3.0)
+    f = cotan.jit(lambda x: x, engine=engine)
+    g = cotan.jit(lambda x: [x, a, a, *[x * 2.0] * 2], engine=engine)
+    h = cotan.jit(lambda x: a, engine=engine)
+    for x in (np.ones(3), cnp.asarray(np.ones(3))):
+        for _ in range(3):
+            results = [f(x), h(x), *g(x)]
+            assert not any(np.shares_memory(y, z) for k, y in enumerate(results) for z in (x, *results[:k]))
+            for y in results:
+                y[...] = 7.0
+            np.testing.assert_array_equal(h(x), [0.0, 1.0, 2.0])
+            np.testing.assert_array_equal(x, np.ones(3))

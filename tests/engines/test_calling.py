@@ -393,3 +393,14 @@ def test_a_signal_whose_handler_returns_does_not_end_a_loop():
         signal.signal(signal.SIGALRM, old)
     assert count == 2e8
     assert seen == [1]
+
+
+def test_a_long_loop_runs_on_other_threads_too():
+    f = jit(lambda n: lax.while_loop(lambda c: c[0] < n, lambda c: (c[0] + 1.0, c[1] * 0.5 + 1.0), (0.0, 0.0)))
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(f(1e7))) for _ in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert [tuple(map(float, pair)) for pair in found] == [(1e7, 2.0)] * 4

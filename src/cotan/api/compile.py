@@ -240,14 +240,17 @@ class Jitted:
         leaves, spec = tree.flatten(dynamic)
         names = self.names(spec)
         signature = Signature(spec, tuple(map(abstract, leaves, names)), static)
-        staged = self.cache.get(signature) or self.stage(args, kwargs, signature)
+        staged = self.cache.get(signature)
+        if staged is None:
+            staged = self.stage(args, kwargs, signature)
+            staged = staged._replace(constants=list(map(private_copy, staged.constants)))
         if any(type(c) is Tracer for c in staged.constants):
             raise teach(
                 ArgumentTypeError,
                 f"lower: {describe_function(self.fun)} closes over a traced value, so it has no code of its own.",
                 do="pass that value as an argument.",
             )
-        return Lowered(staged._replace(constants=list(map(private_copy, staged.constants))), signature, names)
+        return Lowered(staged, signature, names)
 
     def names(self, spec: Any) -> list[str]:
         positional, keyword = tree.children(spec)
@@ -340,6 +343,10 @@ class BoundJitted:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.jitted(*self.leading, *args, **kwargs)
+
+    def lower(self, *args: Any, **kwargs: Any) -> Lowered:
+        """`Jitted.lower`; an instance that is a tree is the first argument of what is compiled."""
+        return self.jitted.lower(*self.leading, *args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.jitted, name)

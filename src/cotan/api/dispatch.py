@@ -40,30 +40,48 @@ class Entry(NamedTuple):
 
 
 # ---- the NumPy engine ---------------------------------------------------------------------------------------------------------
-READERS = {kind: TYPE_READERS[kind] for kind in (np.ndarray, Array, float, np.float64)}
+SCALARS = {kind: TYPE_READERS[kind](kind(0)) for kind in (float, np.float64)}
 
 
 def numpy_entry(run: Callable[[list[Any]], list[Any]], constants: list[Any], types: tuple[ArrayType, ...], apart: Any, spec: Any) -> Entry:
     """An entry for what the NumPy engine runs."""
+    wanted = [(t, t.dtype, t.shape) for t in types]
+    kept = frozenset(map(id, constants))
+    array, ours = np.ndarray, Array
 
     def launch(*leaves: Any) -> Any:
-        try:
-            if tuple([READERS[type(x)](x) for x in leaves]) != types:
-                return NotImplemented
-        except KeyError:
+        if len(leaves) != len(wanted):
             return NotImplemented
-        native = all(type(x) in (float, np.float64) or x.dtype.isnative for x in leaves)
-        return call(leaves) if native else NotImplemented
+        for x, (t, dtype, shape) in zip(leaves, wanted, strict=True):
+            kind = type(x)
+            if kind is array or kind is ours:
+                if x.shape != shape or (x.dtype is not dtype and x.dtype != dtype):
+                    return NotImplemented
+            elif SCALARS.get(kind) is not t:
+                return NotImplemented
+        return call(leaves)
 
     def call(leaves: Leaves) -> Any:
-        given = set(map(id, leaves)).union(map(id, constants))
-        found = [to_array(y.copy() if id(y) in given and isinstance(y, np.ndarray) else y) for y in run([*constants, *leaves])]
-        return found[0] if spec is None else found
+        found = run([*constants, *leaves])
+        if spec is None and type(found[0]) is array and id(found[0]) not in kept:
+            return to_array(found[0], leaves)
+        taken = {*kept, *map(id, leaves)}
+        results = [owned(y, taken) for y in found]
+        return results[0] if spec is None else results
 
     def fail(status: int) -> NoReturn:
         raise AssertionError(status)
 
     return Entry(launch, call, fail, apart, spec)
+
+
+def owned(y: Any, taken: set[int]) -> Any:
+    """A result as an Array of its own memory: a copy if ``taken`` has its id, as that of an argument, a constant or another result."""
+    if isinstance(y, np.ndarray):
+        if id(y) in taken:
+            y = y.copy()
+        taken.add(id(y))
+    return to_array(y)
 
 
 # ---- trees --------------------------------------------------------------------------------------------------------------------

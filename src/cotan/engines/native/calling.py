@@ -169,13 +169,13 @@ def layouts_are_known() -> bool:
 class Caller:
     """A Program's code as a function: ``launch(*arguments)`` takes exactly what the code reads, else NotImplemented; ``call`` takes all.
 
-    ``constants`` are the first inputs of the Program, which are the same in each call.
+    ``constants`` are the first inputs of the Program, which are the same in each call; nobody changes them.
     """
 
     def __init__(self, program: Program, constants: Sequence[Any], code: Code, address: int, single: bool = False):
         self.program, self.code, self.address, self.single = program, code, address, single
         self.inputs, self.outputs = [v.type for v in program.inputs], [v.type for v in program.outputs]
-        self.constants = [np.array(x, plain_dtype(t.dtype), order="C") for x, t in zip(constants, self.inputs, strict=False)]
+        self.constants = [exactly(x, t) for x, t in zip(constants, self.inputs, strict=False)]
         self.given = self.inputs[len(constants) :]
         errors: dict[int, BaseException] = {}
         self.errors = errors
@@ -229,7 +229,7 @@ class Caller:
         results = [np.empty(t.shape, plain_dtype(t.dtype)).view(Array) for t in self.outputs]
         block = np.empty(self.code.workspace + 64, np.uint8)
         tables = [(ctypes.c_void_p * max(len(xs), 1))(*[x.ctypes.data for x in xs]) for xs in (operands, results)]
-        main = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 4)(self.address)
+        main = ctypes.PYFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 4)(self.address)  # raises what a signal's handler has raised
         start = block.ctypes.data
         status = main(*map(ctypes.addressof, tables), start + -start % 64, ctypes.addressof(self.functions))
         return status or (results[0] if self.single else tuple(results))
