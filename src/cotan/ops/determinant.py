@@ -24,13 +24,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..core.emitting import Block, Reader, Routines
 from ..core.errors import ShapeError, teach
 from ..core.op import Op, op
 from ..core.program import Var
 from ..core.tracing import type_of
 from ..core.types import ArrayType, array_type
+from . import small
 from .casting import complex_, imag, real
 from .families import default_rng, reduce_sum, scale, spread, sum_tangents
+from .lapack import by_columns, factorized, not_zero
 from .linalg import MatrixOp, Solve, diagonal
 
 __all__ = ["Cofactors", "Det", "Slogdet", "det", "slogdet"]
@@ -48,6 +51,9 @@ class Det(MatrixOp):
 
     def impl(self, a: Any) -> Any:
         return np.linalg.det(a)
+
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[Block]) -> None:
+        determinants(w, operands[0], results, lambda e, sign, logarithm: [scaled_by_exp(e, sign, logarithm)])
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
         (a,), (da,) = primals, tangents
@@ -175,6 +181,9 @@ class Slogdet(MatrixOp):
         sign, logarithm = np.linalg.slogdet(a)
         return sign, logarithm
 
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[Block]) -> None:
+        determinants(w, operands[0], results, lambda e, sign, logarithm: [sign, logarithm])
+
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any]:
         (a,), (da,) = primals, tangents
         sign, logarithm = self(a)
@@ -196,6 +205,54 @@ class Slogdet(MatrixOp):
         yield cls(), (rng.normal(size=(2, 2, 2)),)
         yield cls(), (rng.normal(size=(2, 2)) + 1j * rng.normal(size=(2, 2)),)
         yield cls(), (np.zeros((0, 3, 3)),)
+
+
+# ---- routines --------------------------------------------------------------------------------------------------------------
+def scaled_by_exp(e: Any, sign: Any, logarithm: Any) -> Any:
+    """sign exp(logarithm), as NumPy makes a determinant: nothing overflows on the way."""
+    size = e.math("exp", logarithm)
+    return e.math("mul", sign, e.cast(size, sign.dtype))
+
+
+def determinants(w: Routines, a: Reader, results: Sequence[Block], finish: Any) -> None:
+    """The sign and the logarithm of the size, of which ``finish`` makes the results: from the diagonal of the factor U, row by row."""
+    *lead, n, _ = a.shape
+    e, part = w.emitter, np.finfo(a.dtype).dtype
+    if small.is_small(lead, a.dtype, n):
+        small.sign_and_logarithm(w, a, results, finish)
+        return
+    lu, pivots, info = by_columns(w, n, n, a.dtype), w.scratch((n,), w.integer), w.scratch((), w.integer)
+
+    def one(k: tuple[Any, ...]) -> None:
+        factorized(w, a, k, lu, pivots, info)
+        sign, total = w.variable(e.constant(1, a.dtype)), w.variable(e.constant(0, part))
+
+        def row(i: tuple[Any, ...]) -> None:
+            d = lu[i * 2]
+            turned, size = direction(e, d)
+            exchanged = e.math("ne", pivots[i], e.as_scalar(i[0] + 1, w.integer))
+            turned = e.math("select", exchanged, turned, e.math("neg", turned))
+            sign[()] = e.math("mul", sign[()], turned)
+            total[()] = e.math("add", total[()], e.math("log", size))
+
+        def nothing() -> None:
+            sign[()], total[()] = e.constant(0, a.dtype), e.constant(-np.inf, part)
+
+        w.every((n,), row)
+        w.when(not_zero(w, info), nothing)
+        for y, value in zip(results, finish(e, sign[()], total[()]), strict=True):
+            y[k] = value
+
+    w.every(lead, one)
+
+
+def direction(e: Any, d: Any) -> tuple[Any, Any]:
+    """A number as d / |d| and |d|."""
+    if d.dtype.kind != "c":
+        return e.math("sign", d), e.math("abs", d)
+    re, im = e.math("real", d), e.math("imag", d)
+    size = e.math("hypot", re, im)
+    return e.math("complex", e.math("div", re, size), e.math("div", im, size)), size
 
 
 det, slogdet = Det(), Slogdet()

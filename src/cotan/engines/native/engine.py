@@ -107,6 +107,9 @@ def launcher(program: Program, constants: Sequence[Any], code: Code, address: in
         if refused:
             if refused == RAISED:
                 raise errors.pop(threading.get_ident())
+            failure = code.failures.raised(refused)
+            if failure is not None:
+                raise failure
             assert refused == OUT_OF_MEMORY, kept
             raise MemoryError(f"{name}: there is no memory for what a loop keeps")
         return [y[()] if scalar else y for y, scalar in zip(results, scalars, strict=True)] if any_scalar else results

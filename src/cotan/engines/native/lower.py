@@ -10,11 +10,12 @@ import numpy as np
 
 from ...core.program import Equation, Program
 from ...core.types import ArrayType
-from .blas import product
 from .control import CONTROL, UnsupportedError
+from .emit import supported
 from .generate import RAISED, WRONG_LAYOUT, Generator, Run
 from .library import update
 from .plan import Opaque, Plan
+from .routines import Failures, Operand, Writer
 from .values import Memory, Value
 from .writer import Function
 
@@ -45,6 +46,7 @@ class Code(NamedTuple):
     """Whether its arguments are two tables."""
     plans: list[Plan]
     """Of the Program, and of the programs that its control ops hold."""
+    failures: Failures
 
 
 def lowered(program: Program) -> Code:
@@ -52,11 +54,12 @@ def lowered(program: Program) -> Code:
     many, in two tables. It returns 0, or what went wrong.
     """
     callbacks: list[Callback] = []
+    failures = Failures()
     functions = ""
 
     def opaque(run: Run, node: Opaque, operands: list[Value], results: list[Any]) -> None:
         op = node.equation.op
-        write = CONTROL.get(op.name) or (update if op.update is not None else product if op.name == "dot_general" else None)
+        write = CONTROL.get(op.name) or (update if op.update is not None else call_routine if op.routine is not None else None)
         if write is not None and write(run, node, operands, results) is not NotImplemented:
             return
         in_place = op.update is not None and len(results) == 1
@@ -66,6 +69,14 @@ def lowered(program: Program) -> Code:
             raise UnsupportedError(op.name)
         callbacks.append(Callback(node.equation, in_place))
         call_back(run, operands, results, len(callbacks) - 1, in_place)
+
+    def call_routine(run: Run, node: Opaque, operands: list[Value], results: list[Memory]) -> Any:
+        if not all(supported(x.type.dtype) for x in (*operands, *results)):
+            return NotImplemented
+        w = Writer(run, failures)
+        given = [Operand(run, v, value) for v, value in zip(node.equation.inputs, operands, strict=True)]
+        assert node.equation.op.routine is not None
+        return node.equation.op.routine(w, given, [w.result(y) for y in results])
 
     def call_back(run: Run, operands: Sequence[Value], results: Sequence[Memory], number: int, in_place: bool) -> None:
         g, code = run.g, run.code
@@ -103,7 +114,7 @@ def lowered(program: Program) -> Code:
         g.run(program, inputs, targets)
         g.leave(0)
         g.free_all()
-    return Code(str(module), callbacks, g.workspace_bytes, len(code.lines), packed, list(g.plans.values()))
+    return Code(str(module), callbacks, g.workspace_bytes, len(code.lines), packed, list(g.plans.values()), failures)
 
 
 def array_pointers(code: Function, given: list[str], count: int, packed: bool) -> list[str]:

@@ -1,0 +1,136 @@
+"""Routines of libraries that compiled code calls: where they are, and how they take their arguments.
+
+A routine is named ``"library name"``. BLAS and LAPACK are SciPy's, by the capsules of ``cython_blas`` and ``cython_lapack``, whose names
+are the signatures; the width of their integers is read from these. NumPy's functions that sort and search are found in the table of
+functions of a dtype, and are tried out before they are trusted.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from functools import lru_cache
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .machine import machine
+
+__all__ = ["Foreign", "foreign", "fortran_integer"]
+
+
+class Foreign(NamedTuple):
+    """A routine that is there: its symbol, whether it takes numbers by address, and the LLVM type of its integers."""
+
+    symbol: str
+    by_address: bool
+    integer: str
+
+
+@lru_cache(maxsize=1024)
+def foreign(name: str) -> Foreign | None:
+    """A routine by its library and name, made known to LLVM; None if there is no such routine here, or not as it is known."""
+    library, _, routine = name.partition(" ")
+    found = LIBRARIES[library](routine)
+    if found is None:
+        return None
+    address, by_address, integer = found
+    symbol = f"cotan_{name.replace(' ', '_')}"
+    machine().add_symbol(symbol, address)
+    return Foreign(symbol, by_address, integer)
+
+
+@lru_cache(maxsize=1)
+def fortran_integer() -> np.dtype[Any]:
+    """The integers of BLAS and LAPACK."""
+    found = foreign("lapack dgetrf")
+    return np.dtype(np.int64 if found is not None and found.integer == "i64" else np.int32)
+
+
+# ---- SciPy's capsules ------------------------------------------------------------------------------------------------------
+def capsule_of(module: str) -> Callable[[str], tuple[int, bool, str] | None]:
+    """Looks up routines among the capsules of a Cython module."""
+
+    def look_up(routine: str) -> tuple[int, bool, str] | None:
+        try:
+            capsule = import_module(module).__pyx_capi__[routine]
+        except (ImportError, KeyError):
+            return None
+        name_of, pointer_of = ctypes.pythonapi.PyCapsule_GetName, ctypes.pythonapi.PyCapsule_GetPointer
+        name_of.restype, name_of.argtypes = ctypes.c_char_p, [ctypes.py_object]
+        pointer_of.restype, pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+        signature: bytes = name_of(capsule)
+        return pointer_of(capsule, signature), True, integer_of(signature.decode())
+
+    return look_up
+
+
+def integer_of(signature: str) -> str:
+    """The LLVM type of the integers of a signature; they are the only arguments whose C type ends in int or long or names a width."""
+    kinds = {kind.strip(" *)") for kind in signature[signature.index("(") + 1 :].split(",")}
+    wide = {"long", "long long", "int64_t", "npy_int64", "blas_int64"}
+    if kinds & wide or any("int64" in kind for kind in kinds):
+        return "i64" if ctypes.sizeof(ctypes.c_long) == 8 or not kinds & {"long"} else "i32"
+    return "i32"
+
+
+# ---- NumPy's functions of a dtype -----------------------------------------------------------------------------------------
+FUNCTIONS_OF, SLOTS = 365, {"argmax": 26, "sort": 33, "stable_sort": 35, "stable_argsort": 38, "argmin": 46}
+"""Where NumPy's table of its C API has ``_PyDataType_GetArrFuncs``, and where a ``PyArray_ArrFuncs`` has the functions (both are part of
+the binary interface of NumPy 2)."""
+SORTING = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_void_p)
+ORDERING = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_void_p)
+FINDING = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_void_p, ctypes.c_void_p)
+
+
+def function_of_dtype(routine: str) -> tuple[int, bool, str] | None:
+    """``"sort float64"`` and its like, if it does on trial what NumPy says."""
+    kind, _, name = routine.partition(" ")
+    dtype = np.dtype(name)
+    functions = functions_of(dtype)
+    address = functions[SLOTS[kind]] if functions is not None else None
+    return (address, False, "i64") if address and right(kind, dtype, address) else None
+
+
+def functions_of(dtype: np.dtype[Any]) -> Any:
+    """The table of a dtype's functions."""
+    if np.lib.NumpyVersion(np.__version__) < "2.0.0" or ctypes.sizeof(ctypes.c_void_p) != 8:
+        return None
+    pointer_of = ctypes.pythonapi.PyCapsule_GetPointer
+    pointer_of.restype, pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    api = getattr(import_module("numpy._core._multiarray_umath"), "_ARRAY_API", None)
+    if api is None:
+        return None
+    table = (ctypes.c_void_p * (FUNCTIONS_OF + 1)).from_address(pointer_of(api, None))
+    look_up = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object)(table[FUNCTIONS_OF])
+    where = look_up(dtype)
+    return (ctypes.c_void_p * (max(SLOTS.values()) + 1)).from_address(where) if where else None
+
+
+def right(kind: str, dtype: np.dtype[Any], address: int) -> bool:
+    """Whether a function gives what NumPy's own call of it gives, on numbers with ties and nans."""
+    for n in (1, 2, 7, 40, 300, 3000):
+        x = (np.random.default_rng(n).normal(size=n) * 5).round().astype(dtype)
+        if dtype.kind in "fc":
+            x[n // 2 :: 7] = np.nan
+        y, order = x.copy(), np.arange(n)
+        if kind in ("sort", "stable_sort"):
+            failed = SORTING(address)(y.ctypes.data, n, None)
+            good = np.array_equal(y, np.sort(x, kind="stable"), equal_nan=dtype.kind in "fc")
+        elif kind == "stable_argsort":
+            failed = ORDERING(address)(y.ctypes.data, order.ctypes.data, n, None)
+            good = np.array_equal(order, np.argsort(x, kind="stable"))
+        else:
+            failed = FINDING(address)(y.ctypes.data, n, order.ctypes.data, None)
+            good = order[0] == getattr(np, kind)(x)
+        if failed or not good:
+            return False
+    return True
+
+
+LIBRARIES: dict[str, Callable[[str], tuple[int, bool, str] | None]] = {
+    "blas": capsule_of("scipy.linalg.cython_blas"),
+    "lapack": capsule_of("scipy.linalg.cython_lapack"),
+    "numpy": function_of_dtype,
+}

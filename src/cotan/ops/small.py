@@ -1,0 +1,246 @@
+"""Linear algebra of small real matrices as straight code: eliminations written out, in which choices are selects.
+
+For up to `LARGEST` rows a call of LAPACK costs more than the arithmetic. Written out, many matrices are done side by side, each in a lane of
+a vector (`Routines.together`). Pivots are those of LAPACK: the first of the largest in its column, whose row changes places with the row
+at hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from ..core.emitting import Block, Emitter, Reader, Routines
+
+__all__ = ["cholesky", "is_small", "multiply", "sign_and_logarithm", "solve", "triangular_solve"]
+
+LARGEST, FEWEST = 8, 4
+
+
+class Real:
+    """A real scalar with operators."""
+
+    __slots__ = ("e", "x")
+
+    def __init__(self, e: Emitter, x: Any):
+        self.e, self.x = e, x
+
+    def made(self, name: str, *others: Real) -> Real:
+        return Real(self.e, self.e.math(name, self.x, *[y.x for y in others]))
+
+    def __add__(self, y: Real) -> Real:
+        return self.made("add", y)
+
+    def __sub__(self, y: Real) -> Real:
+        return self.made("sub", y)
+
+    def __mul__(self, y: Real) -> Real:
+        return self.made("mul", y)
+
+    def __truediv__(self, y: Real) -> Real:
+        return self.made("div", y)
+
+
+def is_small(lead: Sequence[int], dtype: np.dtype[Any], n: int, m: int = 1) -> bool:
+    """Whether straight code is better than a call for each of a stack of n x n matrices (and n x m right-hand sides)."""
+    return dtype.kind == "f" and 0 < n <= LARGEST and 0 < m <= LARGEST and (prod(lead) >= FEWEST or n <= 3)
+
+
+def numbers(e: Emitter, x: Any, rows: int, columns: int) -> list[list[Real]]:
+    """The elements of a matrix."""
+    return [[Real(e, x[i, j]) for j in range(columns)] for i in range(rows)]
+
+
+def less_products(x: Real, pairs: Sequence[tuple[Real, Real]]) -> Real:
+    """x minus the sum of products."""
+    for a, b in pairs:
+        x = x - a * b
+    return x
+
+
+def raised_if_any(w: Routines, lead: Sequence[int], failed: Block, message: str) -> None:
+    """Raise NumPy's error if a matrix of the stack failed."""
+    e = w.emitter
+    none = e.constant(0, failed.dtype)
+    total = w.variable(none)
+    w.every(lead, lambda k: total.__setitem__((), e.math("maximum", total[()], failed[k])))
+    w.fail(e.math("ne", total[()], none), np.linalg.LinAlgError, message)
+
+
+# ---- Cholesky ------------------------------------------------------------------------------------------------------------
+def cholesky(w: Routines, a: Reader, factor: Block) -> None:
+    """L by rows: l_ij = (a_ij - sum_k l_ik l_jk) / l_jj."""
+    lead, n, e = a.shape[:-2], a.shape[-1], w.emitter
+    failed = w.scratch(lead, a.dtype)
+    zero, one = e.constant(0, a.dtype), e.constant(1, a.dtype)
+
+    def body(a: Any, factor: Any, failed: Any) -> None:
+        rows: list[list[Real]] = []
+        inverses: list[Real] = []
+        wrong: Any = None
+        for i in range(n):
+            row: list[Real] = []
+            for j in range(i):
+                rest = less_products(Real(e, a[i, j]), list(zip(row, rows[j], strict=False)))
+                row.append(rest * inverses[j])
+                factor[i, j] = row[j].x
+            square = less_products(Real(e, a[i, i]), [(x, x) for x in row])
+            bad = e.math("not", e.math("gt", square.x, zero))
+            wrong = bad if wrong is None else e.math("or", wrong, bad)
+            root = square.made("sqrt")
+            factor[i, i] = root.x
+            row.append(root)
+            rows.append(row)
+            inverses.append(Real(e, one) / root)
+            for j in range(i + 1, n):
+                factor[i, j] = zero
+        failed[()] = e.math("select", wrong, zero, one)
+
+    w.together(lead, [a], [factor, failed], body)
+    raised_if_any(w, lead, failed, "Matrix is not positive definite")
+
+
+# ---- triangular systems ------------------------------------------------------------------------------------------------------
+def triangular_solve(
+    w: Routines, a: Reader, b: Reader, x: Block, *, left_side: bool, lower: bool, transposed: bool, unit: bool, message: str
+) -> None:
+    """Forward (or back) substitution; on the right, of the transposed system."""
+    lead, n, e = a.shape[:-2], a.shape[-1], w.emitter
+    m = b.shape[-1] if left_side else b.shape[-2]
+    turned = transposed if left_side else not transposed
+    order = list(range(n)) if lower != turned else list(range(n))[::-1]
+    failed = w.scratch(lead, a.dtype)
+    zero, one = e.constant(0, a.dtype), e.constant(1, a.dtype)
+
+    def place(i: int, j: int, flipped: bool) -> tuple[int, int]:
+        return (j, i) if flipped else (i, j)
+
+    def body(a: Any, b: Any, x: Any, failed: Any) -> None:
+        def factor(i: int, j: int) -> Real:
+            return Real(e, a[place(i, j, turned)])
+
+        inverses = {} if unit else {i: Real(e, one) / factor(i, i) for i in order}
+        wrong: Any = None
+        for i in [] if unit else order:
+            bad = e.math("eq", factor(i, i).x, zero)
+            wrong = bad if wrong is None else e.math("or", wrong, bad)
+        failed[()] = zero if wrong is None else e.math("select", wrong, zero, one)
+        for j in range(m):
+            found: dict[int, Real] = {}
+            for i in order:
+                rest = less_products(Real(e, b[place(i, j, not left_side)]), [(factor(i, k), y) for k, y in found.items()])
+                found[i] = rest if unit else rest * inverses[i]
+                x[place(i, j, not left_side)] = found[i].x
+
+    w.together(lead, [a, b], [x, failed], body)
+    if not unit:
+        raised_if_any(w, lead, failed, message)
+
+
+# ---- elimination ---------------------------------------------------------------------------------------------------------------
+class Elimination:
+    """Gaussian elimination of ``rows`` (with right-hand sides as further columns), by partial pivoting."""
+
+    def __init__(self, e: Emitter, rows: list[list[Real]], dtype: np.dtype[Any]):
+        self.e, self.rows, self.n = e, rows, len(rows)
+        self.zero, self.one = Real(e, e.constant(0, dtype)), Real(e, e.constant(1, dtype))
+        self.sign, self.inverses = self.one, []
+        self.singular: Any = None
+        for k in range(self.n):
+            self.pivot(k)
+            bad = e.math("eq", rows[k][k].x, self.zero.x)
+            self.singular = bad if self.singular is None else e.math("or", self.singular, bad)
+            self.inverses.append(self.one / rows[k][k])
+            for i in range(k + 1, self.n):
+                factor = rows[i][k] * self.inverses[k]
+                for j in range(k + 1, len(rows[i])):
+                    rows[i][j] = rows[i][j] - factor * rows[k][j]
+
+    def pivot(self, k: int) -> None:
+        """Exchange row k and the first row from k on with the largest number in column k."""
+        e, rows = self.e, self.rows
+        best, larger = rows[k][k].made("abs"), []
+        for i in range(k + 1, self.n):
+            size = rows[i][k].made("abs")
+            larger.append(e.math("gt", size.x, best.x))
+            best = self.chosen(larger[-1], size, best)
+        later: Any = None
+        top = rows[k]
+        for i in range(self.n - 1, k, -1):  # the last that was larger is the largest
+            taken = larger[i - k - 1] if later is None else e.math("and", larger[i - k - 1], e.math("not", later))
+            later = larger[i - k - 1] if later is None else e.math("or", later, larger[i - k - 1])
+            old = self.rows[i]
+            rows[i] = [y if j < k else self.chosen(taken, x, y) for j, (x, y) in enumerate(zip(top, old, strict=True))]
+            rows[k] = [y if j < k else self.chosen(taken, x, y) for j, (x, y) in enumerate(zip(old, rows[k], strict=True))]
+        if later is not None:
+            self.sign = self.chosen(later, self.sign.made("neg"), self.sign)
+
+    def chosen(self, condition: Any, yes: Real, no: Real) -> Real:
+        return Real(self.e, self.e.math("select", condition, no.x, yes.x))
+
+    def solution(self, column: int) -> list[Real]:
+        """The solution for a right-hand side, from below."""
+        found: list[Real] = []
+        for i in range(self.n - 1, -1, -1):
+            row = self.rows[i]
+            rest = less_products(row[column], list(zip(row[i + 1 : self.n], reversed(found), strict=True)))
+            found.append(rest * self.inverses[i])
+        return found[::-1]
+
+
+def solve(w: Routines, a: Reader, b: Reader, x: Block) -> None:
+    """A x = b."""
+    lead, (n, m), e = a.shape[:-2], b.shape[-2:], w.emitter
+    failed = w.scratch(lead, a.dtype)
+
+    def body(a: Any, b: Any, x: Any, failed: Any) -> None:
+        rows = [[*p, *q] for p, q in zip(numbers(e, a, n, n), numbers(e, b, n, m), strict=True)]
+        done = Elimination(e, rows, a.dtype)
+        for j in range(m):
+            for i, y in enumerate(done.solution(n + j)):
+                x[i, j] = y.x
+        failed[()] = done.chosen(done.singular, done.one, done.zero).x
+
+    w.together(lead, [a, b], [x, failed], body)
+    raised_if_any(w, lead, failed, "Singular matrix")
+
+
+def sign_and_logarithm(
+    w: Routines, a: Reader, results: Sequence[Block], finish: Callable[[Emitter, Any, Any], Sequence[Any]]
+) -> None:
+    """The determinant as its sign and the logarithm of its size, of which ``finish(e, sign, logarithm)`` makes the results."""
+    lead, n, e = a.shape[:-2], a.shape[-1], w.emitter
+
+    def body(a: Any, *results: Any) -> None:
+        done = Elimination(e, numbers(e, a, n, n), a.dtype)
+        sign, total = done.sign, done.zero
+        for i in range(n):
+            size = done.rows[i][i]
+            sign = sign * size.made("sign")
+            total = total + size.made("abs").made("log")
+        least = Real(e, e.constant(-np.inf, a.dtype))
+        sign, total = done.chosen(done.singular, done.zero, sign), done.chosen(done.singular, least, total)
+        for y, value in zip(results, finish(e, sign.x, total.x), strict=True):
+            y[()] = value
+
+    w.together(lead, [a], results, body)
+
+
+# ---- products ------------------------------------------------------------------------------------------------------------------
+def multiply(w: Routines, x: Reader, y: Reader, z: Block) -> None:
+    """Products of stacks of matrices."""
+    lead, (n, k), m, e = x.shape[:-2], x.shape[-2:], y.shape[-1], w.emitter
+
+    def body(x: Any, y: Any, z: Any) -> None:
+        left, right = numbers(e, x, n, k), numbers(e, y, k, m)
+        for i in range(n):
+            for j in range(m):
+                total = left[i][0] * right[0][j]
+                for r in range(1, k):
+                    total = total + left[i][r] * right[r][j]
+                z[i, j] = total.x
+
+    w.together(lead, [x, y], [z], body)
