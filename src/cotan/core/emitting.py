@@ -72,6 +72,15 @@ class Block(Protocol):
     def dtype(self) -> np.dtype[Any]: ...
 
     @property
+    def steps(self) -> tuple[int, ...]:
+        """How many elements further the next one along each axis is."""
+        ...
+
+    def moved(self, order: Sequence[int]) -> Block:
+        """The same memory with its axes in another order."""
+        ...
+
+    @property
     def turned(self) -> Block:
         """The same memory with the last two axes exchanged: a matrix that lies by columns."""
         ...
