@@ -110,8 +110,9 @@ class Routines(Protocol):
         """Whether there is such a routine here; to be asked before anything is written of what needs it."""
         ...
 
-    def call(self, name: str, *arguments: Any) -> None:
-        """Call a routine: blocks are passed as pointers, letters and numbers as the library takes them."""
+    def call(self, name: str, *arguments: Any, work: int = 0) -> None:
+        """Call a routine: blocks are passed as pointers, letters and numbers as the library takes them. ``work``: about how many
+        multiplications that is; one thread is enough for few."""
         ...
 
     def scratch(self, shape: Sequence[int], dtype: np.dtype[Any]) -> Block:
@@ -124,6 +125,10 @@ class Routines(Protocol):
 
     def dense(self, operand: Reader) -> Block:
         """An operand in memory, row by row; not to be written to."""
+        ...
+
+    def copy(self, source: Block, target: Block) -> None:
+        """The numbers of a matrix, or of its upper left part, into another, whichever way each of them lies."""
         ...
 
     def lying(self, operand: Reader) -> Block:
@@ -147,6 +152,10 @@ class Routines(Protocol):
 
         The body is straight code on numbers: no calls, loops or branches.
         """
+        ...
+
+    def side_by_side(self, count: int, body: Callable[[Index], None]) -> None:
+        """``body(k)`` for every k below ``count``, in the lanes of vectors: straight code on numbers."""
         ...
 
     def when(self, condition: Scalar, body: Callable[[], None]) -> None:

@@ -135,7 +135,16 @@ class DotGeneral(Multilinear):
         if x.dtype.char not in "fdFD":
             return False
         m, n, k = self.sizes(x, y)
-        return m > 1 and n > 1 and m * n * k >= FEWEST_PRODUCTS
+        return m > 1 and n > 1 and (m * n * k >= FEWEST_PRODUCTS or self.many_small(x, y))
+
+    def many_small(self, x: ArrayType, y: ArrayType) -> bool:
+        """Whether these are stacks of many small matrices."""
+        plan = plan_of(self.contract, self.batch_axes, x.ndim, y.ndim)
+        if len(plan.x_free) != 1 or len(plan.y_free) != 1 or len(self.contract[0]) != 1 or x.dtype.kind != "f":
+            return False
+        m, n, k = self.sizes(x, y)
+        lead = prod(x.shape[j] for j in self.batch_axes[0])
+        return min(m, n, k) > 2 and max(m, n, k) <= small.LONGEST_ROW and lead * m * n * k >= FEWEST_PRODUCTS
 
     def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[Block]) -> None:
         (x, y), (z,) = operands, results
@@ -143,6 +152,9 @@ class DotGeneral(Multilinear):
         plan = plan_of(self.contract, self.batch_axes, len(x.shape), len(y.shape))
         m, n, k = self.sizes(x, y)
         lead = [x.shape[j] for j in xb]
+        if m * n * k < FEWEST_PRODUCTS:
+            small.multiply(w, w.lying(x).moved(plan.x_order), w.lying(y).moved(plan.y_order), z)
+            return
         one, zero = x.dtype.type(1), x.dtype.type(0)
         # gemm counts along columns, so it makes z^T = y^T x^T; a matrix whose columns lie together is read the other way.
         right, left = as_matrices(w, y, yb, yc, plan.y_free), as_matrices(w, x, xb, plan.x_free, xc)
@@ -151,7 +163,7 @@ class DotGeneral(Multilinear):
             out = z.part(*i)
             letters, steps = ([v.letter for v in (right, left)], [v.step for v in (right, left)])
             at = [v.block.part(*i) for v in (right, left)]
-            w.call(named(x.dtype, "gemm", library="blas"), *letters, n, m, k, one, at[0], steps[0], at[1], steps[1], zero, out, n)
+            w.call(named(x.dtype, "gemm", library="blas"), *letters, n, m, k, one, at[0], steps[0], at[1], steps[1], zero, out, n, work=m * n * k)
 
         w.every(lead, multiply)
 

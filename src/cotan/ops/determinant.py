@@ -222,9 +222,10 @@ def determinants(w: Routines, a: Reader, results: Sequence[Block], finish: Any) 
         small.sign_and_logarithm(w, a, results, finish)
         return
     lu, pivots, info = by_columns(w, n, n, a.dtype), w.scratch((n,), w.integer), w.scratch((), w.integer)
+    given = w.lying(a)
 
     def one(k: tuple[Any, ...]) -> None:
-        factorized(w, a, k, lu, pivots, info)
+        factorized(w, given.part(*k), lu, pivots, info)
         sign, total = w.variable(e.constant(1, a.dtype)), w.variable(e.constant(0, part))
 
         def row(i: tuple[Any, ...]) -> None:

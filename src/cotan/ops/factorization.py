@@ -22,7 +22,7 @@ from .arithmetic import constant_of, div, sub
 from .casting import complex_, convert, imag, real
 from .contraction import matmul
 from .families import add, default_rng, scale
-from .lapack import by_columns, copied, fail_if_not_done, named
+from .lapack import by_columns, fail_if_not_done, named
 from .linalg import MatrixOp, TriangularSolve, adjoint, columns, diagonal, hermitian, mask, read_lower, symmetric_examples, transposed
 from .logic import equal, greater, not_equal, select
 from .movement import concatenate, slice_
@@ -78,12 +78,14 @@ class Svd(MatrixOp):
         work, integers, info = w.scratch((size,), a.dtype), w.scratch((8 * k,), w.integer), w.scratch((), w.integer)
         more = [w.scratch((max(5 * k * k + 5 * k, 2 * most * k + 2 * k * k + k),), s.dtype)] if a.dtype.kind == "c" else []
 
+        given = w.lying(a)
+
         def one(i: tuple[Any, ...]) -> None:
-            copied(w, a, i, matrix)
-            w.call(named(a.dtype, "gesdd"), "S", m, n, matrix, m, s.part(*i), left, m, right, k, work, size, *more, integers, info)
+            w.copy(given.part(*i), matrix)
+            w.call(named(a.dtype, "gesdd"), "S", m, n, matrix, m, s.part(*i), left, m, right, k, work, size, *more, integers, info, work=m * n * k)
             fail_if_not_done(w, info, "SVD did not converge")
-            w.fill(u.part(*i), lambda j: left[j])
-            w.fill(vh.part(*i), lambda j: right[j])
+            w.copy(left, u.part(*i))
+            w.copy(right, vh.part(*i))
 
         w.every(lead, one)
 
@@ -157,12 +159,14 @@ class Eigh(MatrixOp):
         more = [w.scratch((real_size,), values.dtype), real_size] if a.dtype.kind == "c" else []
         work, places, info = w.scratch((size,), a.dtype), w.scratch((integers,), w.integer), w.scratch((), w.integer)
 
+        given = w.lying(a)
+
         def one(i: tuple[Any, ...]) -> None:
-            copied(w, a, i, matrix)
+            w.copy(given.part(*i), matrix)
             name = named(a.dtype, "syevd", "heevd")
-            w.call(name, "V", "L", n, matrix, n, values.part(*i), work, size, *more, places, integers, info)
+            w.call(name, "V", "L", n, matrix, n, values.part(*i), work, size, *more, places, integers, info, work=n**3)
             fail_if_not_done(w, info, "Eigenvalues did not converge")
-            w.fill(vectors.part(*i), lambda j: matrix[j])
+            w.copy(matrix, vectors.part(*i))
 
         w.every(lead, one)
 
@@ -222,14 +226,16 @@ class Qr(MatrixOp):
         factors, work, info = w.scratch((k,), a.dtype), w.scratch((size,), a.dtype), w.scratch((), w.integer)
         zero = e.constant(0, a.dtype)
 
+        given = w.lying(a)
+
         def one(i: tuple[Any, ...]) -> None:
-            copied(w, a, i, matrix)
-            w.call(named(a.dtype, "geqrf"), m, n, matrix, m, factors, work, size, info)
+            w.copy(given.part(*i), matrix)
+            w.call(named(a.dtype, "geqrf"), m, n, matrix, m, factors, work, size, info, work=m * n * k)
             fail_if_not_done(w, info, WRONG_QR)
             w.fill(r.part(*i), lambda j: e.choose(j[0] <= j[1], lambda: matrix[j], lambda: zero))
-            w.call(named(a.dtype, "orgqr", "ungqr"), m, k, k, matrix, m, factors, work, size, info)
+            w.call(named(a.dtype, "orgqr", "ungqr"), m, k, k, matrix, m, factors, work, size, info, work=m * k * k)
             fail_if_not_done(w, info, WRONG_QR)
-            w.fill(q.part(*i), lambda j: matrix[j])
+            w.copy(matrix, q.part(*i))
 
         w.every(lead, one)
 

@@ -6,14 +6,13 @@ that the routine sees the same matrix as NumPy's call of it does, and gives the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..core.emitting import Block, Reader, Routines
+from ..core.emitting import Block, Routines
 
-__all__ = ["by_columns", "copied", "factorized", "fail_if_not_done", "named", "not_zero"]
+__all__ = ["by_columns", "factorized", "fail_if_not_done", "named", "not_zero"]
 
 LETTERS = {"f": "s", "d": "d", "F": "c", "D": "z"}
 
@@ -28,11 +27,6 @@ def by_columns(w: Routines, rows: int, columns: int, dtype: np.dtype[Any]) -> Bl
     return w.scratch((columns, rows), dtype).turned
 
 
-def copied(w: Routines, x: Reader, k: Sequence[Any], target: Block) -> None:
-    """The matrix of ``x`` under leading indices, copied."""
-    w.fill(target, lambda i: x((*k, *i)))
-
-
 def not_zero(w: Routines, x: Block, index: Any = ()) -> Any:
     """Whether a number is not zero."""
     e = w.emitter
@@ -44,8 +38,8 @@ def fail_if_not_done(w: Routines, info: Block, message: str) -> None:
     w.fail(not_zero(w, info), np.linalg.LinAlgError, message)
 
 
-def factorized(w: Routines, a: Reader, k: Sequence[Any], lu: Block, pivots: Block, info: Block) -> None:
+def factorized(w: Routines, a: Block, lu: Block, pivots: Block, info: Block) -> None:
     """P L U of one matrix, rows exchanged."""
     n = a.shape[-1]
-    copied(w, a, k, lu)
-    w.call(named(a.dtype, "getrf"), n, n, lu, max(n, 1), pivots, info)
+    w.copy(a, lu)
+    w.call(named(a.dtype, "getrf"), n, n, lu, max(n, 1), pivots, info, work=n**3)

@@ -24,7 +24,7 @@ from .casting import conj
 from .contraction import matmul
 from .creation import iota
 from .families import BroadcastInDim, ReduceSum, add, default_rng, scale, spread
-from .lapack import by_columns, copied, fail_if_not_done, named
+from .lapack import by_columns, fail_if_not_done, named
 from .logic import equal, greater, greater_equal, less, less_equal, select
 from .movement import permute, reshape
 from .routines import lapack
@@ -143,7 +143,7 @@ class Cholesky(MatrixOp):
             # By rows, the lower triangle of A is the upper one of A^T = conj(A), and U^H U = conj(A) is L L^H = A for L = U^T.
             target = factor.part(*k)
             w.fill(target, lambda i: w.emitter.choose(i[0] >= i[1], lambda: a((*k, *i)), lambda: zero))
-            w.call(named(a.dtype, "potrf"), "U", n, target, max(n, 1), info)
+            w.call(named(a.dtype, "potrf"), "U", n, target, max(n, 1), info, work=n**3)
             fail_if_not_done(w, info, "Matrix is not positive definite")
 
         w.every(lead, one)
@@ -217,15 +217,16 @@ class Solve(SolveOp):
             return
         lu, pivots, info = by_columns(w, n, n, a.dtype), w.scratch((n,), w.integer), w.scratch((), w.integer)
         right = by_columns(w, n, m, a.dtype)
+        matrices, sides = w.lying(a), w.lying(b)
 
         def one(k: tuple[Any, ...]) -> None:
             y = x.part(*k) if m == 1 else right
-            copied(w, a, k, lu)
-            copied(w, b, k, y)
-            w.call(named(a.dtype, "gesv"), n, m, lu, max(n, 1), pivots, y, max(n, 1), info)
+            w.copy(matrices.part(*k), lu)
+            w.copy(sides.part(*k), y)
+            w.call(named(a.dtype, "gesv"), n, m, lu, max(n, 1), pivots, y, max(n, 1), info, work=n**3 + n * n * m)
             fail_if_not_done(w, info, "Singular matrix")
             if m > 1:
-                w.fill(x.part(*k), lambda i: right[i])
+                w.copy(right, x.part(*k))
 
         w.every(lead, one)
 
@@ -306,17 +307,17 @@ class TriangularSolve(SolveOp):
             )  # fmt: skip
             return
         # By rows, A and x are A^T and x^T: op(A) x = b becomes x^T op(A)^T = b^T, on the other side and turned as it was.
-        factor, e = w.dense(a), w.emitter
+        factor, sides, e = w.dense(a), w.lying(b), w.emitter
         triangle, unit = "U" if self.lower else "L", "U" if self.unit_diagonal else "N"
 
         def one(k: tuple[Any, ...]) -> None:
             matrix = factor.part(*k)
             if not self.unit_diagonal:
                 w.every((n,), lambda i: w.fail(e.math("eq", matrix[i * 2], zero), np.linalg.LinAlgError, SINGULAR, e.as_scalar(i[0], INT64)))
-            copied(w, b, k, x.part(*k))
+            w.copy(sides.part(*k), x.part(*k))
             w.call(
                 named(a.dtype, "trsm", library="blas"), "R" if self.left_side else "L", triangle, "NTC"[self.transpose_a], unit,
-                columns, rows, a.dtype.type(1), matrix, n, x.part(*k), columns,
+                columns, rows, a.dtype.type(1), matrix, n, x.part(*k), columns, work=n * n * m,
             )  # fmt: skip
 
         zero = e.constant(0, a.dtype)

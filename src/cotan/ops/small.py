@@ -17,7 +17,7 @@ from ..core.emitting import Block, Emitter, Reader, Routines
 
 __all__ = ["cholesky", "is_small", "multiply", "sign_and_logarithm", "solve", "triangular_solve"]
 
-LARGEST, FEWEST = 8, 4
+LARGEST, FEWEST, LONGEST_ROW = 8, 4, 16
 
 
 class Real:
@@ -57,7 +57,7 @@ def numbers(e: Emitter, x: Any, rows: int, columns: int) -> list[list[Real]]:
 def less_products(x: Real, pairs: Sequence[tuple[Real, Real]]) -> Real:
     """x minus the sum of products."""
     for a, b in pairs:
-        x = x - a * b
+        x = a.made("neg").made("fmuladd", b, x)
     return x
 
 
@@ -157,7 +157,7 @@ class Elimination:
             for i in range(k + 1, self.n):
                 factor = rows[i][k] * self.inverses[k]
                 for j in range(k + 1, len(rows[i])):
-                    rows[i][j] = rows[i][j] - factor * rows[k][j]
+                    rows[i][j] = less_products(rows[i][j], [(factor, rows[k][j])])
 
     def pivot(self, k: int) -> None:
         """Exchange row k and the first row from k on with the largest number in column k."""
@@ -230,17 +230,25 @@ def sign_and_logarithm(
 
 
 # ---- products ------------------------------------------------------------------------------------------------------------------
-def multiply(w: Routines, x: Reader, y: Reader, z: Block) -> None:
-    """Products of stacks of matrices."""
+def multiply(w: Routines, x: Block, y: Block, z: Block) -> None:
+    """Products of stacks of matrices: the numbers of a row of the result side by side."""
     lead, (n, k), m, e = x.shape[:-2], x.shape[-2:], y.shape[-1], w.emitter
+    copy = w.scratch((k, m), y.dtype) if y.steps[-1] != 1 else None
 
-    def body(x: Any, y: Any, z: Any) -> None:
-        left, right = numbers(e, x, n, k), numbers(e, y, k, m)
-        for i in range(n):
-            for j in range(m):
-                total = left[i][0] * right[0][j]
+    def one(b: tuple[Any, ...]) -> None:
+        right = copy or y.part(*b)
+        if copy is not None:
+            w.copy(y.part(*b), copy)
+
+        def row(i: tuple[Any, ...]) -> None:
+            def number(j: Any) -> None:
+                total = e.math("mul", x[(*b, *i, 0)], right[0, j])
                 for r in range(1, k):
-                    total = total + left[i][r] * right[r][j]
-                z[i, j] = total.x
+                    total = e.math("fmuladd", x[(*b, *i, r)], right[r, j], total)
+                z[(*b, *i, j)] = total
 
-    w.together(lead, [x, y], [z], body)
+            w.side_by_side(m, number)
+
+        w.every((n,), row)
+
+    w.apart(lambda: w.every(lead, one))

@@ -17,7 +17,7 @@ import numpy as np
 
 from .machine import machine
 
-__all__ = ["Foreign", "foreign", "fortran_integer"]
+__all__ = ["Foreign", "foreign", "fortran_integer", "one_thread"]
 
 
 class Foreign(NamedTuple):
@@ -46,6 +46,69 @@ def fortran_integer() -> np.dtype[Any]:
     """The integers of BLAS and LAPACK."""
     found = foreign("lapack dgetrf")
     return np.dtype(np.int64 if found is not None and found.integer == "i64" else np.int32)
+
+
+# ---- threads of BLAS --------------------------------------------------------------------------------------------------------
+_threads = (ctypes.c_int64 * 3)()
+"""A lock; how many calls want one thread at the moment; how many threads there were before the first of them."""
+COUNTING = """
+@cotan_blas_threads = external global [3 x i64]
+define internal void @one_thread(i1 %begin) nounwind {
+entry:
+  br label %wait
+wait:
+  %got = cmpxchg ptr @cotan_blas_threads, i64 0, i64 1 acquire monotonic
+  %mine = extractvalue { i64, i1 } %got, 1
+  br i1 %mine, label %locked, label %wait
+locked:
+  %count_at = getelementptr i64, ptr @cotan_blas_threads, i64 1
+  %before_at = getelementptr i64, ptr @cotan_blas_threads, i64 2
+  %old = load i64, ptr %count_at
+  %step = select i1 %begin, i64 1, i64 -1
+  %new = add i64 %old, %step
+  store i64 %new, ptr %count_at
+  %limit = select i1 %begin, i64 %old, i64 %new
+  %outermost = icmp eq i64 %limit, 0
+  br i1 %outermost, label %change, label %done
+change:
+  br i1 %begin, label %first, label %last
+first:
+  %threads = call i32 @cotan_blas_get_threads()
+  %wide = zext i32 %threads to i64
+  store i64 %wide, ptr %before_at
+  call void @cotan_blas_set_threads(i32 1)
+  br label %done
+last:
+  %kept = load i64, ptr %before_at
+  %narrow = trunc i64 %kept to i32
+  call void @cotan_blas_set_threads(i32 %narrow)
+  br label %done
+done:
+  store atomic i64 0, ptr @cotan_blas_threads release, align 8
+  ret void
+}"""
+
+
+@lru_cache(maxsize=1)
+def one_thread() -> str | None:
+    """A function ``void one_thread(i1)`` as text: with true, BLAS uses one thread until it is called with false; None if it is not OpenBLAS.
+
+    OpenBLAS has one number of threads for the whole process. The first call that wants one thread sets it, the last puts it back.
+    """
+    try:
+        library = ctypes.CDLL(import_module("scipy.linalg.cython_blas").__file__)
+    except (ImportError, OSError):
+        return None
+    for pattern in ("scipy_openblas_{}_num_threads", "openblas_{}_num_threads", "scipy_openblas_{}_num_threads64_"):
+        found = [getattr(library, pattern.format(word), None) for word in ("get", "set")]
+        if all(found):
+            for word, function in zip(("get", "set"), found, strict=True):
+                address = ctypes.cast(function, ctypes.c_void_p).value
+                assert address is not None
+                machine().add_symbol(f"cotan_blas_{word}_threads", address)
+            machine().add_symbol("cotan_blas_threads", ctypes.addressof(_threads))
+            return COUNTING
+    return None
 
 
 # ---- SciPy's capsules ------------------------------------------------------------------------------------------------------

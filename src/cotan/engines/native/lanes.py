@@ -1,7 +1,7 @@
 """The same straight code on many small arrays at once: each lane of a vector is another of them.
 
-Blocks of as many as a vector has lanes are copied so that element ``i`` of all of them lies together; there the code is a loop over the
-lanes, which LLVM makes vectors of. The last block overlaps the one before, so that every block is a full one.
+Blocks of as many arrays as a vector has lanes are copied so that element ``i`` of all of them lies together; there the code is a loop over
+the lanes, which LLVM makes one vector of. The last block overlaps the one before, so that every block is a full one.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ from collections.abc import Callable, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from .blocks import Block
-from .index import linear, variable
+from .blocks import Block, row_major
+from .index import variable
 from .machine import machine
+from .turning import copy_matrix
 from .values import memory_type
 
 if TYPE_CHECKING:
     from .routines import Writer
 
-__all__ = ["together"]
+__all__ = ["side_by_side", "together"]
 
 
 def together(w: Writer, lead: tuple[int, ...], operands: Sequence[Any], results: Sequence[Any], body: Callable[..., None]) -> None:
@@ -26,12 +27,26 @@ def together(w: Writer, lead: tuple[int, ...], operands: Sequence[Any], results:
     count = prod(lead)
     if not count:
         return
-    widest = max(x.dtype.itemsize for x in (*operands, *results))
-    lanes = max(machine().width // (8 * widest), 1)
+    lanes = lanes_of([x.dtype for x in (*operands, *results)])
     if count < lanes:
         w.every(lead, lambda k: body(*[Shifted(x, k) for x in operands], *[y.part(*k) for y in results]))
         return
-    w.apart(lambda: blocks(w, lead, count, lanes, operands, results, body))
+    stacks = [as_stack(w.lying(x), len(lead)) or as_stack(w.dense(x), len(lead)) for x in operands]
+    w.apart(lambda: Blocks(w, count, lanes, [*stacks, *[as_stack(y, len(lead)) for y in results]], len(stacks)).write(body))
+
+
+def side_by_side(w: Writer, count: int, body: Callable[[Any], None]) -> None:
+    """``body(k)`` for every k below ``count``, in the lanes of vectors."""
+    if count <= 2:
+        for k in range(count):
+            body(k)
+    else:
+        w.code.loop(str(count), lambda k: body(variable(k, count)), note=not_unrolled(w))
+
+
+def lanes_of(dtypes: Sequence[Any]) -> int:
+    """How many of the widest of these a vector holds."""
+    return max(machine().width // (8 * max(dtype.itemsize for dtype in dtypes)), 1)
 
 
 class Shifted:
@@ -45,75 +60,81 @@ class Shifted:
 
 
 class Lane:
-    """One of the arrays that lie side by side."""
+    """One of the arrays that lie side by side: the lanes are the first axis of the block."""
 
     def __init__(self, block: Block, lane: Any):
-        self.block, self.lane, self.dtype, self.shape = block, lane, block.dtype, block.shape[:-1]
+        self.block, self.lane, self.dtype, self.shape = block, lane, block.dtype, block.shape[1:]
 
     def __getitem__(self, index: Any) -> Any:
-        return self.block[(*(index if isinstance(index, tuple) else (index,)), self.lane)]
+        return self.block[(self.lane, *(index if isinstance(index, tuple) else (index,)))]
 
     def __setitem__(self, index: Any, x: Any) -> None:
-        self.block[(*(index if isinstance(index, tuple) else (index,)), self.lane)] = x
+        self.block[(self.lane, *(index if isinstance(index, tuple) else (index,)))] = x
 
 
-def blocks(
-    w: Writer, lead: tuple[int, ...], count: int, lanes: int, operands: Sequence[Any], results: Sequence[Any], body: Callable[..., None]
-) -> None:
-    """The loop over blocks of ``lanes`` arrays."""
-    code = w.code
-    rests = [x.shape[len(lead) :] for x in (*operands, *results)]
-    sides = [side_by_side(w, (*rest, lanes), x.dtype) for rest, x in zip(rests, (*operands, *results), strict=True)]
-    inputs, outputs = sides[: len(operands)], sides[len(operands) :]
+class Stack:
+    """Arrays without gaps, one after the other; their axes in the order in which they lie, and where each of them is in that."""
 
-    def one(number: Any) -> None:
-        first = variable(number, -(-count // lanes)) * lanes
-        if count % lanes:
-            wanted = code.index(first)
-            late = code.value("i1", f"icmp sgt i64 {wanted}, {count - lanes}")
-            first = variable(code.value("i64", f"select i1 {late}, i64 {count - lanes}, i64 {wanted}"), count - lanes + 1)
-        for x, side, rest in zip(operands, inputs, rests, strict=False):
-            scalar_loops(w, (lanes, *rest), lambda i, x=x, side=side: side.__setitem__((*i[1:], i[0]), x((*at(first, i[0], lead), *i[1:]))))
-        code.loop(str(lanes), lambda k: body(*[Lane(side, variable(k, lanes)) for side in sides]), note=vectorized(w))
-        for y, side, rest in zip(results, outputs, rests[len(operands) :], strict=True):
-            scalar_loops(w, (lanes, *rest), lambda i, y=y, side=side: y.__setitem__((*at(first, i[0], lead), *i[1:]), side[(*i[1:], i[0])]))
-
-    code.loop(str(-(-count // lanes)), one)
+    def __init__(self, flat: Block, shape: tuple[int, ...], order: tuple[int, ...]):
+        self.flat, self.shape, self.order, self.size = flat, shape, order, prod(shape)
 
 
-def at(first: Any, lane: Any, lead: tuple[int, ...]) -> tuple[Any, ...]:
-    """The leading indices of the array in a lane."""
-    number, found = linear([(first, 1), (lane, 1)]), []
-    for n in reversed(lead[1:]):
-        found.append(number % n)
-        number = number // n
-    return (number, *reversed(found)) if lead else ()
+def as_stack(block: Block, depth: int) -> Stack | None:
+    """A block as a stack, the first ``depth`` axes as one; None if there are gaps in it, or its arrays overlap."""
+    rest, steps = block.shape[depth:], block.steps[depth:]
+    order = tuple(sorted(range(len(rest)), key=lambda k: (-steps[k], -rest[k])))
+    lying = tuple(rest[k] for k in order)
+    whole = (*block.shape[:depth], *lying)
+    have = (*block.steps[:depth], *[steps[k] for k in order])
+    if any(n != 1 and a != b for n, a, b in zip(whole, have, row_major(whole), strict=True)):
+        return None
+    count = prod(block.shape[:depth])
+    flat = Block(block.e, block.at, block.dtype, (count, prod(rest)), None, block.start)
+    return Stack(flat, lying, tuple(order.index(k) for k in range(len(rest))))
 
 
-def side_by_side(w: Writer, shape: tuple[int, ...], dtype: Any) -> Block:
-    """Memory of the function at hand."""
-    return Block(w.emitter, w.code.alloca(f"[{max(prod(shape), 1)} x {memory_type(dtype)}]"), dtype, shape)
+class Blocks:
+    """The loop over blocks of ``lanes`` arrays, the first ``inputs`` of the stacks being read, the others written."""
+
+    def __init__(self, w: Writer, count: int, lanes: int, stacks: Sequence[Any], inputs: int):
+        self.w, self.code, self.count, self.lanes, self.stacks, self.inputs = w, w.code, count, lanes, stacks, inputs
+
+    def write(self, body: Callable[..., None]) -> None:
+        code, lanes, number = self.code, self.lanes, -(-self.count // self.lanes)
+        sides = [self.side(s) for s in self.stacks]
+
+        def one(k: Any) -> None:
+            first = variable(k, number) * lanes
+            if self.count % lanes:
+                wanted = code.index(first)
+                late = code.value("i1", f"icmp sgt i64 {wanted}, {self.count - lanes}")
+                value = code.value("i64", f"select i1 {late}, i64 {self.count - lanes}, i64 {wanted}")
+                first = variable(value, self.count - lanes + 1)
+            parts = [Block(self.w.emitter, s.flat.at, s.flat.dtype, (lanes, s.size), None, s.flat.offset((first, 0))) for s in self.stacks]
+            for part, side in zip(parts[: self.inputs], sides, strict=False):
+                copy_matrix(self.w, part, side)
+            views = [self.view(side, s) for side, s in zip(sides, self.stacks, strict=True)]
+            side_by_side(self.w, lanes, lambda k: body(*[Lane(view, k) for view in views]))
+            for part, side in zip(parts[self.inputs :], sides[self.inputs :], strict=True):
+                copy_matrix(self.w, side, part)
+
+        code.loop(str(number), one)
+
+    def side(self, s: Stack) -> Block:
+        """Memory in which the lanes lie together: ``[lane, element]``."""
+        kind = memory_type(s.flat.dtype)
+        at = self.code.alloca(f"[{max(s.size * self.lanes, 1)} x {kind}]")
+        return Block(self.w.emitter, at, s.flat.dtype, (self.lanes, s.size), (1, self.lanes))
+
+    def view(self, side: Block, s: Stack) -> Block:
+        """The arrays in it, by their own indices."""
+        steps = [self.lanes * step for step in row_major(s.shape)]
+        return Block(
+            self.w.emitter, side.at, side.dtype, (self.lanes, *[s.shape[k] for k in s.order]), (1, *[steps[k] for k in s.order])
+        )
 
 
-def scalar_loops(w: Writer, shape: tuple[int, ...], body: Callable[[tuple[Any, ...]], None]) -> None:
-    """Loops that LLVM is not to make vectors of."""
-    code, constants = w.code, w.g.module.constants
-    constants.setdefault("scalar", '!90 = distinct !{!90, !91}\n!91 = !{!"llvm.loop.vectorize.enable", i1 false}')
-
-    def level(rest: tuple[int, ...], index: tuple[Any, ...]) -> None:
-        if rest:
-            code.loop(str(rest[0]), lambda k: level(rest[1:], (*index, variable(k, rest[0]))), note=", !llvm.loop !90")
-        else:
-            body(index)
-
-    if 0 not in shape:
-        level(shape, ())
-
-
-def vectorized(w: Writer) -> str:
-    """The note of a loop that LLVM is to make vectors of, before it may unroll it."""
-    w.g.module.constants.setdefault(
-        "vectors",
-        '!92 = distinct !{!92, !93, !94}\n!93 = !{!"llvm.loop.vectorize.enable", i1 true}\n!94 = !{!"llvm.loop.unroll.disable"}',
-    )
-    return ", !llvm.loop !92"
+def not_unrolled(w: Writer) -> str:
+    """The note of a loop that LLVM is not to unroll before it may make vectors of it."""
+    w.g.module.constants.setdefault("not_unrolled", '!90 = distinct !{!90, !91}\n!91 = !{!"llvm.loop.unroll.disable"}')
+    return ", !llvm.loop !90"

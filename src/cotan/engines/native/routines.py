@@ -16,11 +16,12 @@ from ...core.program import Literal
 from ...core.types import array_type
 from .blocks import Block, row_major
 from .emit import Scalar
-from .foreign import foreign, fortran_integer
+from .foreign import foreign, fortran_integer, one_thread
 from .forms import Probe, Reader
 from .index import Index, linear, variable
-from .lanes import together
+from .lanes import side_by_side, together
 from .plan import TINY
+from .turning import copy_matrix
 from .values import Memory, Value, memory_type
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Failures", "Operand", "Writer"]
 
+FEWEST_FOR_THREADS = 1 << 23
+"""From so many multiplications on, several threads of BLAS are worth their meeting."""
 FAILED = 16
 """What a call returns for its first failure; the next 239 are the others, and what is above the lowest byte is the number in the message."""
 
@@ -79,7 +82,7 @@ class Writer:
     def has(self, name: str) -> bool:
         return foreign(name) is not None
 
-    def call(self, name: str, *arguments: Any) -> None:
+    def call(self, name: str, *arguments: Any, work: int = 0) -> None:
         routine = foreign(name)
         if routine is None:
             raise LookupError(f"{name}: there is no such routine here")
@@ -89,7 +92,15 @@ class Writer:
             passed = [f"ptr {self.by_address(x, '')}" if not isinstance(x, int) else f"{routine.integer} {x}" for x in arguments]
         result = "void" if routine.by_address else "i32"
         self.g.module.declare(routine.symbol, result, *[p.split(" ", 1)[0] for p in passed])
+        limit = one_thread() if 0 < work < FEWEST_FOR_THREADS else None
+        if limit is not None:
+            self.g.module.constants["one_thread"] = limit
+            self.g.module.declare("cotan_blas_get_threads", "i32")
+            self.g.module.declare("cotan_blas_set_threads", "void", "i32")
+            self.code.line("call void @one_thread(i1 true)")
         self.code.line(f"call {result} @{routine.symbol}({', '.join(passed)})")
+        if limit is not None:
+            self.code.line("call void @one_thread(i1 false)")
 
     def by_address(self, x: Any, integer: str) -> str:
         """The pointer to a block, or to a constant."""
@@ -185,11 +196,17 @@ class Writer:
         else:
             write()
 
+    def copy(self, source: Block, target: Block) -> None:
+        self.apart(lambda: copy_matrix(self, source, target))
+
     def apart(self, write: Callable[[], None]) -> None:
         self.g.outlined(write)
 
     def together(self, lead: Sequence[int], operands: Sequence[Any], results: Sequence[Any], body: Callable[..., None]) -> None:
         together(self, tuple(lead), operands, results, body)
+
+    def side_by_side(self, count: int, body: Callable[[Any], None]) -> None:
+        side_by_side(self, count, body)
 
     # ---- branches -------------------------------------------------------------------------------------------------------------
     def when(self, condition: Scalar, body: Callable[[], None]) -> None:
