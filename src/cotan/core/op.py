@@ -58,7 +58,8 @@ class Op:
     expand: Callable[..., Any] | None = None
     """The op as a computation of other ops. A linear program that meets an op which is not declared linear looks into it by this."""
     written_out: Callable[..., Sequence[Any]] | None = None
-    """What running the op runs, as other ops: an engine may write that in its place."""
+    """What running the op runs, as other ops: an engine may write that in its place. It raises NotImplementedError where it has no such
+    form."""
     transpose_update: Callable[..., tuple[Op, Sequence[Any]]] | None = None
     """``(y_bar, *operands) -> (op, rest)`` of an op that reads part of its first operand: ``op(total, *rest)`` adds the transpose to a
     total, touching that part alone."""

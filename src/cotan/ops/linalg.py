@@ -282,6 +282,9 @@ class TriangularSolve(SolveOp):
         if a.ndim == 2:
             return self.solve_one(a, b)
         stack = int(np.prod(a.shape[:-2]))
+        zeros = [] if self.unit_diagonal else np.argwhere(np.diagonal(a, axis1=-2, axis2=-1) == 0)
+        if len(zeros):
+            raise np.linalg.LinAlgError(SINGULAR.format(zeros[0][-1]))
         if stack > 4 and a.shape[-1] < 48:  # many small ones: one call for all costs less than one call each
             return np.linalg.solve(self.full(a), b)
         flat_a, flat_b = a.reshape(stack, *a.shape[-2:]), b.reshape(stack, *b.shape[-2:])
@@ -300,27 +303,29 @@ class TriangularSolve(SolveOp):
         n, m = a.shape[-1], columns if self.left_side else rows
         if 0 in b.shape:
             return
+        factor, sides, e = w.dense(a), w.lying(b), w.emitter
+        zero = e.constant(0, a.dtype)
+
+        def check(k: tuple[Any, ...]) -> None:
+            matrix = factor.part(*k)
+            w.every((n,), lambda i: w.fail(e.math("eq", matrix[i[0], i[0]], zero), np.linalg.LinAlgError, SINGULAR, e.as_scalar(i[0], INT64)))
+
         if small.is_small(lead, a.dtype, n, m):
-            small.triangular_solve(
-                w, a, b, x, left_side=self.left_side, lower=self.lower, transposed=self.transpose_a != NONE,
-                unit=self.unit_diagonal, message=SINGULAR,
-            )  # fmt: skip
+            triangle = small.Triangle(self.left_side, self.lower, self.transpose_a != NONE, self.unit_diagonal)
+            small.triangular_solve(w, a, b, x, triangle, lambda: w.every(lead, check))
             return
         # By rows, A and x are A^T and x^T: op(A) x = b becomes x^T op(A)^T = b^T, on the other side and turned as it was.
-        factor, sides, e = w.dense(a), w.lying(b), w.emitter
         triangle, unit = "U" if self.lower else "L", "U" if self.unit_diagonal else "N"
 
         def one(k: tuple[Any, ...]) -> None:
-            matrix = factor.part(*k)
             if not self.unit_diagonal:
-                w.every((n,), lambda i: w.fail(e.math("eq", matrix[i * 2], zero), np.linalg.LinAlgError, SINGULAR, e.as_scalar(i[0], INT64)))
+                check(k)
             w.copy(sides.part(*k), x.part(*k))
             w.call(
                 named(a.dtype, "trsm", library="blas"), "R" if self.left_side else "L", triangle, "NTC"[self.transpose_a], unit,
-                columns, rows, a.dtype.type(1), matrix, n, x.part(*k), columns, work=n * n * m,
+                columns, rows, a.dtype.type(1), factor.part(*k), n, x.part(*k), columns, work=n * n * m,
             )  # fmt: skip
 
-        zero = e.constant(0, a.dtype)
         w.every(lead, one)
 
     def full(self, a: Any) -> Any:

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..core.emitting import Block, Emitter, Reader, Routines
 
-__all__ = ["cholesky", "is_small", "multiply", "sign_and_logarithm", "solve", "triangular_solve"]
+__all__ = ["LONGEST_ROW", "Triangle", "cholesky", "is_small", "multiply", "sign_and_logarithm", "solve", "triangular_solve"]
 
-LARGEST, FEWEST, LONGEST_ROW = 8, 4, 16
+LARGEST, FEWEST, FEWEST_COLUMNS, LONGEST_ROW = 8, 4, 4, 16
+LITTLE_WORK, MANY = 600, 64
+"""More than so much takes long to compile, and is so only for many matrices."""
 
 
 class Real:
@@ -46,7 +48,8 @@ class Real:
 
 def is_small(lead: Sequence[int], dtype: np.dtype[Any], n: int, m: int = 1) -> bool:
     """Whether straight code is better than a call for each of a stack of n x n matrices (and n x m right-hand sides)."""
-    return dtype.kind == "f" and 0 < n <= LARGEST and 0 < m <= LARGEST and (prod(lead) >= FEWEST or n <= 3)
+    fewest = 1 if n <= 3 else FEWEST if n * n * (n + m) <= LITTLE_WORK else MANY
+    return dtype.kind == "f" and 0 < n <= LARGEST and 0 < m <= LARGEST and prod(lead) >= fewest
 
 
 def numbers(e: Emitter, x: Any, rows: int, columns: int) -> list[list[Real]]:
@@ -61,13 +64,13 @@ def less_products(x: Real, pairs: Sequence[tuple[Real, Real]]) -> Real:
     return x
 
 
-def raised_if_any(w: Routines, lead: Sequence[int], failed: Block, message: str) -> None:
-    """Raise NumPy's error if a matrix of the stack failed."""
+def any_failed(w: Routines, lead: Sequence[int], failed: Block) -> Any:
+    """Whether a matrix of the stack failed."""
     e = w.emitter
     none = e.constant(0, failed.dtype)
     total = w.variable(none)
-    w.every(lead, lambda k: total.__setitem__((), e.math("maximum", total[()], failed[k])))
-    w.fail(e.math("ne", total[()], none), np.linalg.LinAlgError, message)
+    w.apart(lambda: w.every(lead, lambda k: total.__setitem__((), e.math("add", total[()], failed[k]))))
+    return e.math("ne", total[()], none)
 
 
 # ---- Cholesky ------------------------------------------------------------------------------------------------------------
@@ -100,44 +103,92 @@ def cholesky(w: Routines, a: Reader, factor: Block) -> None:
         failed[()] = e.math("select", wrong, zero, one)
 
     w.together(lead, [a], [factor, failed], body)
-    raised_if_any(w, lead, failed, "Matrix is not positive definite")
+    w.fail(any_failed(w, lead, failed), np.linalg.LinAlgError, "Matrix is not positive definite")
 
 
 # ---- triangular systems ------------------------------------------------------------------------------------------------------
-def triangular_solve(
-    w: Routines, a: Reader, b: Reader, x: Block, *, left_side: bool, lower: bool, transposed: bool, unit: bool, message: str
-) -> None:
-    """Forward (or back) substitution; on the right, of the transposed system."""
-    lead, n, e = a.shape[:-2], a.shape[-1], w.emitter
-    m = b.shape[-1] if left_side else b.shape[-2]
-    turned = transposed if left_side else not transposed
-    order = list(range(n)) if lower != turned else list(range(n))[::-1]
-    failed = w.scratch(lead, a.dtype)
-    zero, one = e.constant(0, a.dtype), e.constant(1, a.dtype)
+class Triangle(NamedTuple):
+    """A triangular system: op(A) X = B, or X op(A) = B, which is the transposed one on the left."""
 
-    def place(i: int, j: int, flipped: bool) -> tuple[int, int]:
-        return (j, i) if flipped else (i, j)
+    left_side: bool
+    lower: bool
+    transposed: bool
+    unit: bool
 
-    def body(a: Any, b: Any, x: Any, failed: Any) -> None:
-        def factor(i: int, j: int) -> Real:
-            return Real(e, a[place(i, j, turned)])
+    @property
+    def turned(self) -> bool:
+        return self.transposed if self.left_side else not self.transposed
 
-        inverses = {} if unit else {i: Real(e, one) / factor(i, i) for i in order}
-        wrong: Any = None
-        for i in [] if unit else order:
-            bad = e.math("eq", factor(i, i).x, zero)
+    def order(self, n: int) -> list[int]:
+        """The rows in the order in which they are solved for."""
+        return list(range(n)) if self.lower != self.turned else list(range(n))[::-1]
+
+    def column(self, e: Emitter, a: Any, inverses: Any, b: Callable[[int], Any]) -> dict[int, Real]:
+        """The solution for one right-hand side, by rows."""
+        found: dict[int, Real] = {}
+        for i in self.order(a.shape[-1]):
+            products = [(Real(e, a[(k, i) if self.turned else (i, k)]), y) for k, y in found.items()]
+            rest = less_products(Real(e, b(i)), products)
+            found[i] = rest if self.unit else rest * Real(e, inverses[i])
+        return found
+
+    def inverses(self, e: Emitter, a: Any) -> tuple[list[Any], Any]:
+        """One over each number of the diagonal, and whether one of these is zero."""
+        zero, one = e.constant(0, a.dtype), e.constant(1, a.dtype)
+        found, wrong = [], None
+        for i in [] if self.unit else range(a.shape[-1]):
+            bad = e.math("eq", a[i, i], zero)
             wrong = bad if wrong is None else e.math("or", wrong, bad)
-        failed[()] = zero if wrong is None else e.math("select", wrong, zero, one)
-        for j in range(m):
-            found: dict[int, Real] = {}
-            for i in order:
-                rest = less_products(Real(e, b[place(i, j, not left_side)]), [(factor(i, k), y) for k, y in found.items()])
-                found[i] = rest if unit else rest * inverses[i]
-                x[place(i, j, not left_side)] = found[i].x
+            found.append(e.math("div", one, a[i, i]))
+        return found, zero if wrong is None else e.math("select", wrong, zero, one)
 
-    w.together(lead, [a, b], [x, failed], body)
-    if not unit:
-        raised_if_any(w, lead, failed, message)
+
+def triangular_solve(w: Routines, a: Reader, b: Reader, x: Block, triangle: Triangle, find: Callable[[], None]) -> None:
+    """Forward or back substitution: the right-hand sides side by side if there are several, else the matrices. ``find`` is for when there is
+    a zero on a diagonal."""
+    lead, n, e = a.shape[:-2], a.shape[-1], w.emitter
+    m = b.shape[-1] if triangle.left_side else b.shape[-2]
+    failed = w.scratch(lead, a.dtype)
+    if m < FEWEST_COLUMNS:
+
+        def body(a: Any, b: Any, x: Any, failed: Any) -> None:
+            inverses, failed[()] = triangle.inverses(e, a)
+            for j in range(m):
+                at = (lambda i, j=j: (i, j)) if triangle.left_side else (lambda i, j=j: (j, i))
+                for i, y in triangle.column(e, a, inverses, lambda i, at=at: b[at(i)]).items():
+                    x[at(i)] = y.x
+
+        w.together(lead, [a, b], [x, failed], body)
+    else:
+        factors, sides, diagonal = w.dense(a), w.lying(b), w.scratch((*lead, n), a.dtype)
+
+        def reciprocals(a: Any, diagonal: Any, failed: Any) -> None:
+            inverses, failed[()] = triangle.inverses(e, a)
+            for i, y in enumerate(inverses):
+                diagonal[i] = y
+
+        w.together(lead, [a], [diagonal, failed], reciprocals)
+        direct = triangle.left_side and sides.steps[-1] == 1
+        copy = None if direct else w.scratch((n, m), a.dtype)
+
+        def one(k: tuple[Any, ...]) -> None:
+            matrix, inverses = factors.part(*k), diagonal.part(*k)
+            given, into = (sides.part(*k), x.part(*k)) if triangle.left_side else (sides.part(*k).turned, x.part(*k).turned)
+            if copy is not None:
+                w.copy(given, copy)
+            source, target = copy or given, into if triangle.left_side else copy or into
+
+            def column(j: Any) -> None:
+                for i, y in triangle.column(e, matrix, inverses, lambda i: source[i, j]).items():
+                    target[i, j] = y.x
+
+            w.side_by_side(m, column)
+            if target is copy:
+                w.copy(copy, into)
+
+        w.apart(lambda: w.every(lead, one))
+    if not triangle.unit:
+        w.when(any_failed(w, lead, failed), find)
 
 
 # ---- elimination ---------------------------------------------------------------------------------------------------------------
@@ -205,7 +256,7 @@ def solve(w: Routines, a: Reader, b: Reader, x: Block) -> None:
         failed[()] = done.chosen(done.singular, done.one, done.zero).x
 
     w.together(lead, [a, b], [x, failed], body)
-    raised_if_any(w, lead, failed, "Singular matrix")
+    w.fail(any_failed(w, lead, failed), np.linalg.LinAlgError, "Singular matrix")
 
 
 def sign_and_logarithm(
