@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
+import scipy.linalg
 
 import cotan
 import cotan.numpy as cnp
@@ -135,17 +136,26 @@ def test_no_op_with_a_routine_by_name_calls_back_into_python():
     assert len({case.op.name for case in CASES}) >= 18
 
 
-@pytest.mark.parametrize("case", [pytest.param(case, id=label(case)) for case in CASES])
+USUAL = [
+    pytest.param(case, id=label(case), marks=[] if str(type_of(case.operands[0]).dtype) in ("float64", "int64") else pytest.mark.exhaustive)
+    for case in CASES
+]
+
+
+@pytest.mark.parametrize("case", USUAL)
 def test_an_op_is_what_it_is_in_numpy(case):
     close(case.op, *case.operands)
 
 
 # ---- sizes, stacks, dtypes ------------------------------------------------------------------------------------------------------
 SIZES = [1, 2, 3, 4, 5, 6, 7, 8, 9, 17, 33]
+OFTEN = {(1, np.float64), (2, np.complex128), (3, np.float32), (5, np.float64), (9, np.float64), (17, np.complex64)}
+SIZES_AND_DTYPES = [
+    pytest.param(n, dtype, marks=[] if (n, dtype) in OFTEN else pytest.mark.exhaustive) for n in [*SIZES, 70] for dtype in FLOATS
+]
 
 
-@pytest.mark.parametrize("n", SIZES)
-@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize(("n", "dtype"), SIZES_AND_DTYPES)
 def test_matrices_of_odd_sizes(n, dtype):
     for lead in LEADS if n < 10 and dtype is np.float64 else LEADS[:2]:
         close(Cholesky(), positive((*lead, n, n), dtype))
@@ -156,8 +166,7 @@ def test_matrices_of_odd_sizes(n, dtype):
         close(Slogdet(), a)
 
 
-@pytest.mark.parametrize("n", SIZES)
-@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize(("n", "dtype"), SIZES_AND_DTYPES)
 def test_triangles_of_odd_sizes(n, dtype):
     for lead in LEADS if n in (2, 5) and dtype is np.float64 else LEADS[1:2]:
         a = normal((*lead, n, n), dtype) / n + 2 * np.eye(n, dtype=dtype)
@@ -169,8 +178,7 @@ def test_triangles_of_odd_sizes(n, dtype):
                 close(TriangularSolve(left, True, 2, False), a, b)
 
 
-@pytest.mark.parametrize("n", SIZES)
-@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize(("n", "dtype"), SIZES_AND_DTYPES)
 def test_factorizations_of_odd_sizes(n, dtype):
     for lead in LEADS[:2]:
         for m in {n, max(n - 3, 1), n + 4}:
@@ -179,14 +187,42 @@ def test_factorizations_of_odd_sizes(n, dtype):
             gap = np.concatenate([np.arange(1.0, min(n, m) + 1), np.zeros(max(n, m))])[: min(n, m)]
             (u, _, vh), _ = both(Svd(), a)
             spread = (u * gap.astype(u.dtype)) @ vh  # singular values far from each other, so that their vectors are well determined
-            close(Svd(), spread, ulps=2000)
+            check_singular_vectors(spread)
         q = np.linalg.qr(normal((*lead, n, n), dtype))[0]
         a = (q * np.arange(n).astype(dtype)) @ np.conj(np.swapaxes(q, -1, -2))
-        close(Eigh(), np.tril(a) + np.triu(normal((*lead, n, n), dtype), 1), ulps=5000)
+        check_eigenvectors(np.tril(a) + np.triu(normal((*lead, n, n), dtype), 1))
 
 
-@pytest.mark.parametrize("n", [*SIZES, 70])
-@pytest.mark.parametrize("dtype", FLOATS)
+def check_eigenvectors(a):
+    """Likewise eigenvectors."""
+    (w, v), (other_w, other_v) = both(Eigh(), a)
+    small = np.finfo(a.dtype).eps * 5000
+    np.testing.assert_allclose(w, other_w, rtol=0, atol=small * max(w.max(), 1))
+    phase = np.sum(np.conj(other_v) * v, axis=-2)
+    np.testing.assert_allclose(v, other_v * phase[..., None, :], rtol=0, atol=small)
+    if w.dtype == np.float64:
+        np.testing.assert_allclose(phase, 1, atol=small)
+    for k in np.ndindex(a.shape[:-2]):
+        for found, expected in zip((w[k], v[k]), scipy.linalg.eigh(a[k], lower=True, driver="evd"), strict=True):
+            np.testing.assert_allclose(found, expected, rtol=0, atol=small * max(w.max(), 1))
+
+
+def check_singular_vectors(a):
+    """Singular vectors are those of SciPy's LAPACK; NumPy's has other roundings, so in single precision a column may have another phase."""
+    (u, s, vh), (other_u, other_s, other_vh) = both(Svd(), a)
+    small = np.finfo(a.dtype).eps * 2000
+    np.testing.assert_allclose(s, other_s, rtol=0, atol=small * s.max())
+    phase = np.sum(np.conj(other_u) * u, axis=-2)
+    np.testing.assert_allclose(u, other_u * phase[..., None, :], rtol=0, atol=small)
+    np.testing.assert_allclose(vh, np.conj(phase)[..., None] * other_vh, rtol=0, atol=small)
+    if s.dtype == np.float64:
+        np.testing.assert_allclose(phase, 1, atol=small)
+    for k in np.ndindex(a.shape[:-2]):
+        for found, expected in zip((u[k], s[k], vh[k]), scipy.linalg.svd(a[k], full_matrices=False, lapack_driver="gesdd"), strict=True):
+            np.testing.assert_allclose(found, expected, rtol=0, atol=small * s.max())
+
+
+@pytest.mark.parametrize(("n", "dtype"), SIZES_AND_DTYPES)
 def test_products_of_odd_sizes(n, dtype):
     for lead in ((), (3,), (200,))[: 3 if n < 10 else 2]:
         x, y = normal((*lead, n, n + 1), dtype), normal((*lead, n + 1, n), dtype)
@@ -217,7 +253,7 @@ def test_lanes_are_full_at_every_number_of_matrices(lead):
 
 def test_pivots_are_those_of_lapack():
     """Of equal numbers the first is taken: exchanged rows give these results and no others, to the last bit."""
-    for n in (2, 3, 4, 5, 6, 7, 8):
+    for n in (2, 3, 5):
         a = rng.integers(-2, 3, size=(500, n, n)).astype(float)
         a = a[np.abs(np.linalg.det(a)) > 0.5]
         (sign, _), (expected, _) = both(Slogdet(), a)
@@ -238,9 +274,15 @@ def fails_alike(op, *operands):
     return run
 
 
-@pytest.mark.parametrize("lead", [(), (2,), (30,)])
-@pytest.mark.parametrize("n", [1, 2, 3, 5, 8, 12])
-@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.complex128])
+FAILURES = [
+    pytest.param(lead, n, dtype, marks=[] if n in (3, 12) and dtype is np.float64 else pytest.mark.exhaustive)
+    for lead in ((), (2,), (30,), (70,))
+    for n in (1, 2, 3, 5, 8, 12)
+    for dtype in (np.float64, np.float32, np.complex128)
+]
+
+
+@pytest.mark.parametrize(("lead", "n", "dtype"), FAILURES)
 def test_errors_are_those_of_numpy(lead, n, dtype):
     eye = np.broadcast_to(np.eye(n, dtype=dtype), (*lead, n, n)).copy()
     bad = eye.copy()
@@ -252,16 +294,13 @@ def test_errors_are_those_of_numpy(lead, n, dtype):
     close(TriangularSolve(unit_diagonal=True), bad, eye)
     bad[(*[m - 1 for m in lead], n - 1, n - 1)] = -1
     fails_alike(Cholesky(), bad)
-    nan = bad.copy()
-    nan[..., n - 1, n - 1] = np.nan
-    fails_alike(Cholesky(), nan)
 
 
 @pytest.mark.parametrize("n", [1, 3, 12])
 def test_nan_goes_where_it_goes_in_numpy(n):
     nan = np.full((n, n), np.nan)
     fails_alike(Svd(), nan)
-    for op in (Det(), Slogdet(), Qr()):
+    for op in (Det(), Slogdet(), Qr(), Cholesky()):
         for x, y in zip(*both(op, nan), strict=True):
             np.testing.assert_array_equal(np.isnan(x), np.isnan(y))
     x, y = both(Solve(), nan, np.ones((n, 1)))
@@ -283,7 +322,7 @@ def test_determinants_do_not_overflow_on_the_way():
 
 def test_an_error_in_a_loop_frees_what_the_loop_kept():
     def f(a):
-        return cotan.lax.scan(lambda c, _: (cnp.linalg.cholesky(c - 0.4 * cnp.eye(10)), None), a, None, length=4)[0]
+        return cotan.lax.scan(lambda c, _: (cnp.linalg.cholesky(c - 0.4 * cnp.eye(10)), None), a, None, length=8)[0]
 
     with pytest.raises(np.linalg.LinAlgError, match="positive definite"):
         cotan.jit(f, engine="native")(np.eye(10))
@@ -303,7 +342,7 @@ def with_ties(shape, dtype):
     return y
 
 
-@pytest.mark.parametrize("dtype", NUMBERS)
+@pytest.mark.parametrize("dtype", [np.float64, *[pytest.param(d, marks=pytest.mark.exhaustive) for d in NUMBERS[1:]]])
 @pytest.mark.parametrize(("shape", "axis"), [((1,), 0), ((300,), 0), ((7, 33), 1), ((33, 7), 0), ((3, 20, 4), 1), ((2, 0, 3), 1), ((0, 4), 1)])
 def test_sorting_is_stable_with_nan_last(dtype, shape, axis):
     x = with_ties(shape, dtype)
@@ -345,7 +384,9 @@ def test_without_numpys_functions_python_is_called(monkeypatch):
 
 
 # ---- running reductions ---------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64, np.int8, np.uint16, np.complex128])
+@pytest.mark.parametrize(
+    "dtype", [np.float64, np.int64, *[pytest.param(d, marks=pytest.mark.exhaustive) for d in (np.float32, np.int8, np.uint16, np.complex128)]]
+)
 @pytest.mark.parametrize(("shape", "axis"), [((1,), 0), ((33,), 0), ((5, 17), 1), ((17, 5), 0), ((2, 9, 3), 1), ((9, 1), 0)])
 @pytest.mark.parametrize("back", [False, True])
 def test_running_reductions_are_numpys_to_the_last_bit(dtype, shape, axis, back):
@@ -397,7 +438,7 @@ FUNCTIONS = {
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-@pytest.mark.parametrize("n", [3, 6, 20])
+@pytest.mark.parametrize("n", [pytest.param(3, marks=pytest.mark.exhaustive), 6, pytest.param(20, marks=pytest.mark.exhaustive)])
 def test_gradients_inside_and_outside_of_compiled_code_agree(name, n):
     f = FUNCTIONS[name]
     a, b = rng.normal(size=(n, n)) + np.diag(np.arange(1.0, n + 1)), rng.normal(size=n)

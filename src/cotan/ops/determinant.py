@@ -287,7 +287,8 @@ def determinants(w: Routines, a: Reader, results: Sequence[Block], finish: Any) 
 def direction(e: Any, d: Any) -> tuple[Any, Any]:
     """A number as d / |d| and |d|."""
     if d.dtype.kind != "c":
-        return e.math("sign", d), e.math("abs", d)
+        one, negative = e.constant(1, d.dtype), e.math("lt", d, e.constant(0, d.dtype))
+        return e.math("select", negative, one, e.math("neg", one)), e.math("abs", d)
     re, im = e.math("real", d), e.math("imag", d)
     size = e.math("hypot", re, im)
     return e.math("complex", e.math("div", re, size), e.math("div", im, size)), size

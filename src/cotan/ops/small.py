@@ -91,7 +91,7 @@ def cholesky(w: Routines, a: Reader, factor: Block) -> None:
                 row.append(rest * inverses[j])
                 factor[i, j] = row[j].x
             square = less_products(Real(e, a[i, i]), [(x, x) for x in row])
-            bad = e.math("not", e.math("gt", square.x, zero))
+            bad = e.math("le", square.x, zero)
             wrong = bad if wrong is None else e.math("or", wrong, bad)
             root = square.made("sqrt")
             factor[i, i] = root.x
@@ -270,7 +270,7 @@ def sign_and_logarithm(
         sign, total = done.sign, done.zero
         for i in range(n):
             size = done.rows[i][i]
-            sign = sign * size.made("sign")
+            sign = done.chosen(e.math("lt", size.x, done.zero.x), sign.made("neg"), sign)
             total = total + size.made("abs").made("log")
         least = Real(e, e.constant(-np.inf, a.dtype))
         sign, total = done.chosen(done.singular, done.zero, sign), done.chosen(done.singular, least, total)
