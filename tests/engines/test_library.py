@@ -343,7 +343,9 @@ def with_ties(shape, dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float64, *[pytest.param(d, marks=pytest.mark.exhaustive) for d in NUMBERS[1:]]])
-@pytest.mark.parametrize(("shape", "axis"), [((1,), 0), ((300,), 0), ((7, 33), 1), ((33, 7), 0), ((3, 20, 4), 1), ((2, 0, 3), 1), ((0, 4), 1)])
+@pytest.mark.parametrize(
+    ("shape", "axis"), [((1,), 0), ((300,), 0), ((7, 33), 1), ((33, 7), 0), ((3, 20, 4), 1), ((2, 0, 3), 1), ((0, 4), 1)]
+)
 def test_sorting_is_stable_with_nan_last(dtype, shape, axis):
     x = with_ties(shape, dtype)
     (found,), (expected,) = both(Sort(axis), x)
@@ -385,7 +387,8 @@ def test_without_numpys_functions_python_is_called(monkeypatch):
 
 # ---- running reductions ---------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
-    "dtype", [np.float64, np.int64, *[pytest.param(d, marks=pytest.mark.exhaustive) for d in (np.float32, np.int8, np.uint16, np.complex128)]]
+    "dtype",
+    [np.float64, np.int64, *[pytest.param(d, marks=pytest.mark.exhaustive) for d in (np.float32, np.int8, np.uint16, np.complex128)]],
 )
 @pytest.mark.parametrize(("shape", "axis"), [((1,), 0), ((33,), 0), ((5, 17), 1), ((17, 5), 0), ((2, 9, 3), 1), ((9, 1), 0)])
 @pytest.mark.parametrize("back", [False, True])
@@ -461,9 +464,7 @@ def test_threads_share_no_memory_and_leave_the_threads_of_blas_as_they_were():
     wrong = []
 
     def work(a):
-        for _ in range(100):
-            if not np.isclose(f(a), a.sum()):
-                wrong.append(a)
+        wrong.extend(a for _ in range(100) if not np.isclose(f(a), a.sum()))
 
     threads = [threading.Thread(target=work, args=(a,)) for a in matrices]
     for t in threads:

@@ -112,7 +112,8 @@ class Routines(Protocol):
 
     def call(self, name: str, *arguments: Any, work: int = 0) -> None:
         """Call a routine: blocks are passed as pointers, letters and numbers as the library takes them. ``work``: about how many
-        multiplications that is; one thread is enough for few."""
+        multiplications that is; one thread is enough for few.
+        """
         ...
 
     def scratch(self, shape: Sequence[int], dtype: np.dtype[Any]) -> Block:
@@ -148,7 +149,7 @@ class Routines(Protocol):
         ...
 
     def together(self, lead: Sequence[int], operands: Sequence[Reader], results: Sequence[Block], body: Callable[..., None]) -> None:
-        """``body(*operands, *results)`` on blocks for every index of the leading axes ``lead``, several side by side in the lanes of vectors.
+        """``body(*operands, *results)`` on blocks for every index below ``lead``, several side by side in the lanes of vectors.
 
         The body is straight code on numbers: no calls, loops or branches.
         """

@@ -69,8 +69,8 @@ class Op:
     """``destination(e, i, *readers)`` of such an op, beside ``kind`` (add, set, mul, min, max): whether element ``i`` of its second operand
     goes anywhere in the first, and where; the elements are taken in order."""
     routine: Callable[..., Any] | None = None
-    """``routine(w, operands, results)``, in the words of `core.emitting.Routines`; it returns NotImplemented, before it has written anything,
-    where it has no code for these types."""
+    """``routine(w, operands, results)``, in the words of `core.emitting.Routines`; where it has no code for these types it returns
+    NotImplemented, before it has written anything."""
     prefers_routine: Callable[..., bool] | None = None
     """``prefers_routine(*types)`` of an op that has both: whether its routine is faster than loops of its defining equation."""
     singular: Callable[..., Any] | None = None

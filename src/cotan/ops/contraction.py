@@ -163,7 +163,22 @@ class DotGeneral(Multilinear):
             out = z.part(*i)
             letters, steps = ([v.letter for v in (right, left)], [v.step for v in (right, left)])
             at = [v.block.part(*i) for v in (right, left)]
-            w.call(named(x.dtype, "gemm", library="blas"), *letters, n, m, k, one, at[0], steps[0], at[1], steps[1], zero, out, n, work=m * n * k)
+            w.call(
+                named(x.dtype, "gemm", library="blas"),
+                *letters,
+                n,
+                m,
+                k,
+                one,
+                at[0],
+                steps[0],
+                at[1],
+                steps[1],
+                zero,
+                out,
+                n,
+                work=m * n * k,
+            )
 
         w.every(lead, multiply)
 

@@ -109,7 +109,8 @@ class Cofactors(MatrixOp):
 
     def written_out(self, a: Any, *directions: Any) -> Sequence[Any]:  # type: ignore[override]
         """Of order 0 and 1. Where S is diagonal and w_ij the product of its numbers but for two, the derivative along E has -w_ij E_ji
-        beside the diagonal, and on it the sums over j != i of w_ij E_jj."""
+        beside the diagonal, and on it the sums over j != i of w_ij E_jj.
+        """
         t = type_of(a)
         n, order = t.shape[-1], len(directions)
         if order > 1 or order >= n or t.size == 0:
@@ -122,9 +123,9 @@ class Cofactors(MatrixOp):
             e = matmul(matmul(adjoint(u), directions[0]), adjoint(vh))
             straight = reduce_sum(mask(scale(others, columns(diagonal(e), n)), not_equal), (t.ndim - 1,))
             inner = add(mask(neg(scale(others, transposed(e))), not_equal), mask(columns(straight, n), equal))
-        plain = (lambda x: conj(x)) if t.dtype.kind == "c" else (lambda x: x)
         sign = broadcast_in_dim(mul(Det()(u), Det()(vh)), t.shape, tuple(range(t.ndim - 2)))
-        return [mul(sign, matmul(matmul(plain(u), inner), plain(vh)))]
+        u, vh = (conj(u), conj(vh)) if t.dtype.kind == "c" else (u, vh)
+        return [mul(sign, matmul(matmul(u, inner), vh))]
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
         terms = [] if tangents[0] is None else [self(*primals, tangents[0])]

@@ -82,7 +82,25 @@ class Svd(MatrixOp):
 
         def one(i: tuple[Any, ...]) -> None:
             w.copy(given.part(*i), matrix)
-            w.call(named(a.dtype, "gesdd"), "S", m, n, matrix, m, s.part(*i), left, m, right, k, work, size, *more, integers, info, work=m * n * k)
+            w.call(
+                named(a.dtype, "gesdd"),
+                "S",
+                m,
+                n,
+                matrix,
+                m,
+                s.part(*i),
+                left,
+                m,
+                right,
+                k,
+                work,
+                size,
+                *more,
+                integers,
+                info,
+                work=m * n * k,
+            )
             fail_if_not_done(w, info, "SVD did not converge")
             w.copy(left, u.part(*i))
             w.copy(right, vh.part(*i))

@@ -308,7 +308,9 @@ class TriangularSolve(SolveOp):
 
         def check(k: tuple[Any, ...]) -> None:
             matrix = factor.part(*k)
-            w.every((n,), lambda i: w.fail(e.math("eq", matrix[i[0], i[0]], zero), np.linalg.LinAlgError, SINGULAR, e.as_scalar(i[0], INT64)))
+            w.every(
+                (n,), lambda i: w.fail(e.math("eq", matrix[i[0], i[0]], zero), np.linalg.LinAlgError, SINGULAR, e.as_scalar(i[0], INT64))
+            )
 
         if small.is_small(lead, a.dtype, n, m):
             triangle = small.Triangle(self.left_side, self.lower, self.transpose_a != NONE, self.unit_diagonal)

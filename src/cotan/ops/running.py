@@ -296,7 +296,8 @@ def steps(c: Any, u: Any, carry: Any = None) -> Any:
 # ---- routines ----
 def along(w: Routines, y: Block, axis: int, reverse_: bool, first: Reader, step: Any) -> None:
     """y_i = step(y_{i-1}, index of i) along ``axis``, from ``first`` at its beginning: element by element, or, where there are axes
-    inside of it, row by row."""
+    inside of it, row by row.
+    """
     lead, n, inner = y.shape[:axis], y.shape[axis], y.shape[axis + 1 :]
     if 0 in y.shape:
         return

@@ -25,6 +25,7 @@ class Position(Op):
 
     family = "flat"
     axis: int
+    library: ClassVar[str] = ""
     takes: ClassVar[str] = "biuf"
 
     def type_rule(self, x: ArrayType) -> ArrayType:
@@ -56,8 +57,11 @@ class Position(Op):
         def one(k: tuple[Any, ...]) -> None:
             best = w.scratch(inner, x.dtype)
 
+            def begin(j: tuple[Any, ...]) -> None:
+                best[j], y[(*k, *j)] = x((*k, 0, *j)), e.constant(0, INT64)
+
             def write() -> None:
-                w.every(inner, lambda j: (best.__setitem__(j, x((*k, 0, *j))), y.__setitem__((*k, *j), e.constant(0, INT64))))
+                w.every(inner, begin)
                 w.every((n - 1,), lambda i: w.every(inner, lambda j: step(k, i[0] + 1, best, j)))
 
             w.apart(write)
@@ -251,7 +255,8 @@ class Searchsorted(Op):
 
 def each_line(w: Routines, x: Reader, y: Block, axis: int, body: Callable[..., None]) -> None:
     """``body(line, place, copy, into)`` for every line along ``axis``: ``line(i)`` an element, ``place(i)`` its index, ``into`` where the
-    line of the result is to be made: in the result itself if it lies together there, else in ``copy``."""
+    line of the result is to be made: in the result itself if it lies together there, else in ``copy``.
+    """
     lead, n, inner = x.shape[:axis], x.shape[axis], x.shape[axis + 1 :]
     copy = w.scratch((n,), y.dtype)
     if not n:

@@ -1,8 +1,8 @@
 """Linear algebra of small real matrices as straight code: eliminations written out, in which choices are selects.
 
-For up to `LARGEST` rows a call of LAPACK costs more than the arithmetic. Written out, many matrices are done side by side, each in a lane of
-a vector (`Routines.together`). Pivots are those of LAPACK: the first of the largest in its column, whose row changes places with the row
-at hand.
+For up to `LARGEST` rows a call of LAPACK costs more than the arithmetic. Written out, many matrices are done side by side, each in a lane
+of a vector (`Routines.together`). Pivots are those of LAPACK: the first of the largest in its column, whose row changes places with the
+row at hand.
 """
 
 from __future__ import annotations
@@ -144,51 +144,60 @@ class Triangle(NamedTuple):
 
 
 def triangular_solve(w: Routines, a: Reader, b: Reader, x: Block, triangle: Triangle, find: Callable[[], None]) -> None:
-    """Forward or back substitution: the right-hand sides side by side if there are several, else the matrices. ``find`` is for when there is
-    a zero on a diagonal."""
-    lead, n, e = a.shape[:-2], a.shape[-1], w.emitter
-    m = b.shape[-1] if triangle.left_side else b.shape[-2]
+    """Forward or back substitution: several right-hand sides side by side, or else the matrices; ``find`` is for a zero on a diagonal."""
+    lead = a.shape[:-2]
     failed = w.scratch(lead, a.dtype)
-    if m < FEWEST_COLUMNS:
-
-        def body(a: Any, b: Any, x: Any, failed: Any) -> None:
-            inverses, failed[()] = triangle.inverses(e, a)
-            for j in range(m):
-                at = (lambda i, j=j: (i, j)) if triangle.left_side else (lambda i, j=j: (j, i))
-                for i, y in triangle.column(e, a, inverses, lambda i, at=at: b[at(i)]).items():
-                    x[at(i)] = y.x
-
-        w.together(lead, [a, b], [x, failed], body)
-    else:
-        factors, sides, diagonal = w.dense(a), w.lying(b), w.scratch((*lead, n), a.dtype)
-
-        def reciprocals(a: Any, diagonal: Any, failed: Any) -> None:
-            inverses, failed[()] = triangle.inverses(e, a)
-            for i, y in enumerate(inverses):
-                diagonal[i] = y
-
-        w.together(lead, [a], [diagonal, failed], reciprocals)
-        direct = triangle.left_side and sides.steps[-1] == 1
-        copy = None if direct else w.scratch((n, m), a.dtype)
-
-        def one(k: tuple[Any, ...]) -> None:
-            matrix, inverses = factors.part(*k), diagonal.part(*k)
-            given, into = (sides.part(*k), x.part(*k)) if triangle.left_side else (sides.part(*k).turned, x.part(*k).turned)
-            if copy is not None:
-                w.copy(given, copy)
-            source, target = copy or given, into if triangle.left_side else copy or into
-
-            def column(j: Any) -> None:
-                for i, y in triangle.column(e, matrix, inverses, lambda i: source[i, j]).items():
-                    target[i, j] = y.x
-
-            w.side_by_side(m, column)
-            if target is copy:
-                w.copy(copy, into)
-
-        w.apart(lambda: w.every(lead, one))
+    m = b.shape[-1] if triangle.left_side else b.shape[-2]
+    (matrices_in_lanes if m < FEWEST_COLUMNS else columns_in_lanes)(w, a, b, x, triangle, failed)
     if not triangle.unit:
         w.when(any_failed(w, lead, failed), find)
+
+
+def matrices_in_lanes(w: Routines, a: Reader, b: Reader, x: Block, triangle: Triangle, failed: Block) -> None:
+    """Systems with few right-hand sides."""
+    e, m = w.emitter, b.shape[-1] if triangle.left_side else b.shape[-2]
+
+    def body(a: Any, b: Any, x: Any, failed: Any) -> None:
+        inverses, failed[()] = triangle.inverses(e, a)
+        for j in range(m):
+            at = (lambda i, j=j: (i, j)) if triangle.left_side else (lambda i, j=j: (j, i))
+            for i, y in triangle.column(e, a, inverses, lambda i, at=at: b[at(i)]).items():
+                x[at(i)] = y.x
+
+    w.together(a.shape[:-2], [a, b], [x, failed], body)
+
+
+def columns_in_lanes(w: Routines, a: Reader, b: Reader, x: Block, triangle: Triangle, failed: Block) -> None:
+    """Systems with several right-hand sides, one system after the other; where they are rows, they are turned before and after."""
+    *lead, n, _ = a.shape
+    e, left = w.emitter, triangle.left_side
+    m = b.shape[-1] if left else b.shape[-2]
+    factors, sides, diagonal = w.dense(a), w.lying(b), w.scratch((*lead, n), a.dtype)
+
+    def reciprocals(a: Any, diagonal: Any, failed: Any) -> None:
+        inverses, failed[()] = triangle.inverses(e, a)
+        for i, y in enumerate(inverses):
+            diagonal[i] = y
+
+    w.together(lead, [a], [diagonal, failed], reciprocals)
+    copy = w.scratch((n, m), a.dtype)
+
+    def one(k: tuple[Any, ...]) -> None:
+        matrix, inverses = factors.part(*k), diagonal.part(*k)
+        given, target = (sides.part(*k), x.part(*k)) if left else (sides.part(*k).turned, copy)
+        source = given if given.steps[-1] == 1 else copy
+        if source is copy:
+            w.copy(given, copy)
+
+        def column(j: Any) -> None:
+            for i, y in triangle.column(e, matrix, inverses, lambda i: source[i, j]).items():
+                target[i, j] = y.x
+
+        w.side_by_side(m, column)
+        if not left:
+            w.copy(copy, x.part(*k).turned)
+
+    w.apart(lambda: w.every(lead, one))
 
 
 # ---- elimination ---------------------------------------------------------------------------------------------------------------
@@ -259,9 +268,7 @@ def solve(w: Routines, a: Reader, b: Reader, x: Block) -> None:
     w.fail(any_failed(w, lead, failed), np.linalg.LinAlgError, "Singular matrix")
 
 
-def sign_and_logarithm(
-    w: Routines, a: Reader, results: Sequence[Block], finish: Callable[[Emitter, Any, Any], Sequence[Any]]
-) -> None:
+def sign_and_logarithm(w: Routines, a: Reader, results: Sequence[Block], finish: Callable[[Emitter, Any, Any], Sequence[Any]]) -> None:
     """The determinant as its sign and the logarithm of its size, of which ``finish(e, sign, logarithm)`` makes the results."""
     lead, n, e = a.shape[:-2], a.shape[-1], w.emitter
 

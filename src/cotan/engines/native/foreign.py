@@ -91,7 +91,7 @@ done:
 
 @lru_cache(maxsize=1)
 def one_thread() -> str | None:
-    """A function ``void one_thread(i1)`` as text: with true, BLAS uses one thread until it is called with false; None if it is not OpenBLAS.
+    """A function ``void one_thread(i1)`` as text: from true to false BLAS uses one thread; None if it is not OpenBLAS.
 
     OpenBLAS has one number of threads for the whole process. The first call that wants one thread sets it, the last puts it back.
     """
@@ -100,10 +100,10 @@ def one_thread() -> str | None:
     except (ImportError, OSError):
         return None
     for pattern in ("scipy_openblas_{}_num_threads", "openblas_{}_num_threads", "scipy_openblas_{}_num_threads64_"):
-        found = [getattr(library, pattern.format(word), None) for word in ("get", "set")]
-        if all(found):
-            for word, function in zip(("get", "set"), found, strict=True):
-                address = ctypes.cast(function, ctypes.c_void_p).value
+        names = {word: pattern.format(word) for word in ("get", "set")}
+        if all(hasattr(library, name) for name in names.values()):
+            for word, name in names.items():
+                address = ctypes.cast(getattr(library, name), ctypes.c_void_p).value
                 assert address is not None
                 machine().add_symbol(f"cotan_blas_{word}_threads", address)
             machine().add_symbol("cotan_blas_threads", ctypes.addressof(_threads))

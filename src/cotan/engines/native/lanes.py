@@ -129,9 +129,7 @@ class Blocks:
     def view(self, side: Block, s: Stack) -> Block:
         """The arrays in it, by their own indices."""
         steps = [self.lanes * step for step in row_major(s.shape)]
-        return Block(
-            self.w.emitter, side.at, side.dtype, (self.lanes, *[s.shape[k] for k in s.order]), (1, *[steps[k] for k in s.order])
-        )
+        return Block(self.w.emitter, side.at, side.dtype, (self.lanes, *[s.shape[k] for k in s.order]), (1, *[steps[k] for k in s.order]))
 
 
 def not_unrolled(w: Writer) -> str:

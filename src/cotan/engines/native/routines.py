@@ -32,7 +32,7 @@ __all__ = ["Failures", "Operand", "Writer"]
 FEWEST_FOR_THREADS = 1 << 23
 """From so many multiplications on, several threads of BLAS are worth their meeting."""
 FAILED = 16
-"""What a call returns for its first failure; the next 239 are the others, and what is above the lowest byte is the number in the message."""
+"""What a call returns for its first failure; the others follow. Above the lowest byte is the number in the message."""
 
 
 class Failures:
