@@ -18,6 +18,7 @@ from cotan.core.types import array_type
 from cotan.engines.native import engine, foreign, routines
 from cotan.engines.native.lower import lowered
 from cotan.errors import CotanError
+from cotan.ops import radix
 from cotan.ops.contraction import DotGeneral
 from cotan.ops.determinant import Det, Slogdet
 from cotan.ops.factorization import Eigh, Qr, Svd
@@ -359,6 +360,24 @@ def test_sorting_is_stable_with_nan_last(dtype, shape, axis):
         for op in (Argmax(axis), Argmin(axis)):
             (found,), (expected,) = both(op, x)
             np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64, np.int32, np.uint32, np.uint64])
+@pytest.mark.parametrize("n", [radix.FEWEST, radix.FEWEST + 1001])
+def test_long_lines_are_sorted_by_digits(dtype, n):
+    limits = np.iinfo(dtype) if np.dtype(dtype).kind in "iu" else np.finfo(dtype)
+    x = with_ties((n,), dtype)
+    x[7::100], x[9::100] = limits.min, limits.max
+    if np.dtype(dtype).kind == "f":
+        x[11::100], x[13::100], x[15::100], x[17::100] = np.inf, -np.inf, -np.nan, limits.smallest_subnormal
+    for line in (x, np.sort(x), np.sort(x)[::-1].copy(), np.zeros(n, dtype)):
+        (found,), (expected,) = both(Sort(0), line)
+        np.testing.assert_array_equal(found, expected)
+        if np.dtype(dtype).kind == "f":
+            zero = expected == 0
+            np.testing.assert_array_equal(np.signbit(found[zero]), np.signbit(expected[zero]))
+        (found,), (expected,) = both(Argsort(0), line)
+        np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("dtype", [d for d in NUMBERS if d is not np.complex128])

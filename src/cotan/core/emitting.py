@@ -80,6 +80,10 @@ class Block(Protocol):
         """The same memory with its axes in another order."""
         ...
 
+    def viewed(self, dtype: np.dtype[Any]) -> Block:
+        """The same memory as numbers of another dtype of the same size."""
+        ...
+
     @property
     def turned(self) -> Block:
         """The same memory with the last two axes exchanged: a matrix that lies by columns."""

@@ -12,6 +12,7 @@ from ..core.errors import DtypeError, ShapeError, teach
 from ..core.op import Op, op
 from ..core.tracing import type_of
 from ..core.types import ArrayType
+from . import radix
 from .families import default_rng, spread
 from .running import check_axis
 
@@ -144,21 +145,19 @@ class Argsort(Ordering):
     def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[Block]) -> Any:
         (x,), (y,) = operands, results
         name = f"numpy stable_argsort {x.dtype.name}"
-        if not w.has(name):
-            return NotImplemented
         e, n = w.emitter, x.shape[self.axis]
-        lines = w.dense(x) if self.axis == len(x.shape) - 1 else w.scratch((n,), x.dtype)
+        digits = radix.has_digits(x.dtype, n)
+        if not digits and not w.has(name):
+            return NotImplemented
+        numbers = w.scratch((n,), x.dtype)
 
-        def one(line: Any, place: Any, copy: Block, into: Block) -> None:
-            numbers = lines
-            if into is copy:
-                w.fill(lines, lambda i: line(i[0]))
+        def one(line: Any, into: Block) -> None:
+            w.fill(numbers, lambda i: line(i[0]))
+            if digits:
+                radix.argsorted(w, numbers, into)
             else:
-                numbers = lines.part(*place(0)[:-1])
-            w.fill(into, lambda i: e.as_scalar(i[0], INT64))
-            w.call(name, numbers, into, n, None)
-            if into is copy:
-                w.apart(lambda: w.every((n,), lambda i: y.__setitem__(place(i[0]), copy[i])))
+                w.fill(into, lambda i: e.as_scalar(i[0], INT64))
+                w.call(name, numbers, into, n, None)
 
         each_line(w, x, y, self.axis, one)
         return None
@@ -254,20 +253,19 @@ class Searchsorted(Op):
 
 
 def each_line(w: Routines, x: Reader, y: Block, axis: int, body: Callable[..., None]) -> None:
-    """``body(line, place, copy, into)`` for every line along ``axis``: ``line(i)`` an element, ``place(i)`` its index, ``into`` where the
-    line of the result is to be made: in the result itself if it lies together there, else in ``copy``.
-    """
-    lead, n, inner = x.shape[:axis], x.shape[axis], x.shape[axis + 1 :]
-    copy = w.scratch((n,), y.dtype)
-    if not n:
-        return
+    """``body(line, into)`` for every line along ``axis``: ``line(i)`` is an element, ``into`` where the line of the result is to be made."""
+    n, inner = x.shape[axis], x.shape[axis + 1 :]
+    copy = w.scratch((n,), y.dtype) if inner else None
 
     def one(k: tuple[Any, ...]) -> None:
         before, behind = k[:axis], k[axis:]
-        into = copy if inner else y.part(*before)
-        body(lambda i: x((*before, i, *behind)), lambda i: (*before, i, *behind), copy, into)
+        into = copy or y.part(*before)
+        body(lambda i: x((*before, i, *behind)), into)
+        if into is copy:
+            w.apart(lambda: w.every((n,), lambda i: y.__setitem__((*before, *i, *behind), into[i])))
 
-    w.every((*lead, *inner), one)
+    if n:
+        w.every((*x.shape[:axis], *inner), one)
 
 
 def argmax(x: Any, axis: int) -> Any:

@@ -53,6 +53,10 @@ class Block:
         """The axes in another order."""
         return Block(self.e, self.at, self.dtype, [self.shape[k] for k in order], [self.steps[k] for k in order], self.start)
 
+    def viewed(self, dtype: np.dtype[Any]) -> Block:
+        assert dtype.itemsize == self.dtype.itemsize, (dtype, self.dtype)
+        return Block(self.e, self.at, dtype, self.shape, self.steps, self.start)
+
     @property
     def turned(self) -> Block:
         n = len(self.shape)
