@@ -253,7 +253,7 @@ class Searchsorted(Op):
 
 
 def each_line(w: Routines, x: Reader, y: Block, axis: int, body: Callable[..., None]) -> None:
-    """``body(line, into)`` for every line along ``axis``: ``line(i)`` is an element, ``into`` where the line of the result is to be made."""
+    """``body(line, into)`` for every line along ``axis``: ``line(i)`` is an element, ``into`` where its result is to be made."""
     n, inner = x.shape[axis], x.shape[axis + 1 :]
     copy = w.scratch((n,), y.dtype) if inner else None
 
