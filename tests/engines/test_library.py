@@ -501,6 +501,12 @@ def test_integers_are_as_wide_as_the_signature_says():
     assert foreign.foreign("lapack no_such_routine") is None
 
 
+def test_code_knows_which_routines_it_calls():
+    program = program_of(Solve(), [np.eye(20), np.ones((20, 1))])
+    assert list(lowered(program).failures.routines) == ["lapack dgesv"]
+    assert not lowered(program_of(Solve(), [np.eye(2), np.ones((2, 1))])).failures.routines
+
+
 def test_a_failure_carries_its_number():
     failures = routines.Failures()
     code = failures.code(ValueError, "at {}")

@@ -36,10 +36,11 @@ FAILED = 16
 
 
 class Failures:
-    """The exceptions that a call can raise, by what it returns."""
+    """The exceptions that a call can raise, by what it returns; and the routines of libraries that it calls, by name."""
 
     def __init__(self) -> None:
         self.known: list[tuple[type[Exception], str]] = []
+        self.routines: dict[str, None] = {}
 
     def code(self, error: type[Exception], message: str) -> int:
         """What a call returns for this exception."""
@@ -86,6 +87,7 @@ class Writer:
         routine = foreign(name)
         if routine is None:
             raise LookupError(f"{name}: there is no such routine here")
+        self.failures.routines[name] = None
         if routine.by_address:
             passed = [f"ptr {self.by_address(x, routine.integer)}" for x in arguments]
         else:
