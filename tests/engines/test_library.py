@@ -290,6 +290,7 @@ def test_errors_are_those_of_numpy(lead, n, dtype):
     bad[(*[m - 1 for m in lead], n - 1, n - 1)] = 0
     run = fails_alike(Solve(), bad, eye)
     np.testing.assert_array_equal(run([eye, eye])[0], eye)  # and it goes on working
+    fails_alike(Solve(), bad, eye[..., :0])
     fails_alike(TriangularSolve(), bad, eye)
     fails_alike(TriangularSolve(left_side=False), bad, eye[..., :1, :])
     close(TriangularSolve(unit_diagonal=True), bad, eye)
@@ -319,6 +320,19 @@ def test_determinants_do_not_overflow_on_the_way():
     a = np.diag([1e200, 1e200, 1e-200, 1e-200])
     for x in (a, np.tile(a, (20, 1, 1)), np.kron(np.eye(3), a)):
         close(Det(), x, ulps=1000)
+
+
+@pytest.mark.parametrize("lead", [(), (0,), (3, 0), (5,)])
+@pytest.mark.parametrize("n", [0, 1, 2, 9])
+def test_empty_matrices_and_stacks(lead, n):
+    a = np.broadcast_to(np.eye(n), (*lead, n, n)).copy()
+    for op in (Cholesky(), Det(), Slogdet(), Svd(), Eigh(), Qr()):
+        close(op, a)
+    for columns in (0, 1):
+        for op, shape in ((Solve(), (n, columns)), (TriangularSolve(), (n, columns)), (TriangularSolve(left_side=False), (columns, n))):
+            close(op, a, np.ones((*lead, *shape)))
+    close(Svd(), np.ones((*lead, n, 0)))
+    close(Qr(), np.ones((*lead, 0, n)))
 
 
 def test_an_error_in_a_loop_frees_what_the_loop_kept():
@@ -503,7 +517,7 @@ def test_integers_are_as_wide_as_the_signature_says():
 
 def test_code_knows_which_routines_it_calls():
     program = program_of(Solve(), [np.eye(20), np.ones((20, 1))])
-    assert list(lowered(program).failures.routines) == ["lapack dgesv"]
+    assert list(lowered(program).failures.routines) == ["lapack dgetrf", "lapack dgetrs"]
     assert not lowered(program_of(Solve(), [np.eye(2), np.ones((2, 1))])).failures.routines
 
 

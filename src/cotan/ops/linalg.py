@@ -24,7 +24,7 @@ from .casting import conj
 from .contraction import matmul
 from .creation import iota
 from .families import BroadcastInDim, ReduceSum, add, default_rng, scale, spread
-from .lapack import by_columns, fail_if_not_done, named
+from .lapack import by_columns, factorized, fail_if_not_done, named
 from .logic import equal, greater, greater_equal, less, less_equal, select
 from .movement import permute, reshape
 from .routines import lapack
@@ -221,10 +221,12 @@ class Solve(SolveOp):
 
         def one(k: tuple[Any, ...]) -> None:
             y = x.part(*k) if m == 1 else right
-            w.copy(matrices.part(*k), lu)
-            w.copy(sides.part(*k), y)
-            w.call(named(a.dtype, "gesv"), n, m, lu, max(n, 1), pivots, y, max(n, 1), info, work=n**3 + n * n * m)
+            factorized(w, matrices.part(*k), lu, pivots, info)
             fail_if_not_done(w, info, "Singular matrix")
+            if m == 0:
+                return
+            w.copy(sides.part(*k), y)
+            w.call(named(a.dtype, "getrs"), "N", n, m, lu, max(n, 1), pivots, y, max(n, 1), info, work=n * n * m)
             if m > 1:
                 w.copy(right, x.part(*k))
 
