@@ -45,6 +45,11 @@ def derived_program(program: Program, key: Hashable, make: Callable[[], Any]) ->
     return table[key]
 
 
+def plain(y: Any) -> Any:
+    """A result as rules compute with it: an array that is nothing more, or a number."""
+    return y if not isinstance(y, np.ndarray) else np.asarray(y) if y.ndim else y[()]
+
+
 @op
 class Call(ControlOp):
     """Evaluate a Program. Linear in the operands from ``residuals`` on, if that is given."""
@@ -66,7 +71,7 @@ class Call(ControlOp):
     def impl(self, *operands: Any) -> Sequence[Any]:
         if self.engine == "numpy":
             return numpy_engine.run(self.program, operands)
-        return [np.asarray(y) if y.ndim else y[()] for y in runner(self.engine)(self.program)(list(operands))]
+        return [plain(y) for y in runner(self.engine)(self.program)(list(operands))]
 
     def expand(self, *operands: Any) -> Sequence[Any]:
         return evaluate(self.program, *operands)

@@ -6,6 +6,9 @@ compared with ``impl``.
 
 An index supports ``+ - * // %`` and the comparisons ``< <= > >=``, which give conditions that support ``& |``. A scalar is opaque: only
 the emitter's methods touch it.
+
+An op whose results are made as a whole (a factorization, a sorted array, a running sum) has ``routine(w, operands, results)`` instead,
+written in the words of `Routines`.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-__all__ = ["Emitter", "Reader"]
+__all__ = ["Block", "Emitter", "Reader", "Routines"]
 
 Index = Any
 Scalar = Any
@@ -56,4 +59,114 @@ class Emitter(Protocol):
 
     def as_scalar(self, index: Index, dtype: np.dtype[Any]) -> Scalar:
         """An index as an element (``iota``)."""
+        ...
+
+
+class Block(Protocol):
+    """An array in memory: its elements are read and written, ``x[i, j]``."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """How many elements further the next one along each axis is."""
+        ...
+
+    def moved(self, order: Sequence[int]) -> Block:
+        """The same memory with its axes in another order."""
+        ...
+
+    def viewed(self, dtype: np.dtype[Any]) -> Block:
+        """The same memory as numbers of another dtype of the same size."""
+        ...
+
+    @property
+    def turned(self) -> Block:
+        """The same memory with the last two axes exchanged: a matrix that lies by columns."""
+        ...
+
+    def __getitem__(self, index: Any) -> Scalar: ...
+
+    def __setitem__(self, index: Any, x: Scalar) -> None: ...
+
+    def part(self, *leading: Index) -> Block:
+        """The elements under leading indices."""
+        ...
+
+
+class Routines(Protocol):
+    """The vocabulary of ``routine(w, operands, results)``: what an op that has no defining equation does on memory, and whom it calls.
+
+    Operands are readers, and are never written to; results are blocks. Loops are over numbers that are known; branches only write.
+    A routine of a library is named by the library and its name there, ``"lapack dpotrf"``. Fortran's get numbers and letters by address,
+    C's by value.
+    """
+
+    emitter: Emitter
+    integer: np.dtype[Any]
+    """The integers of BLAS and LAPACK."""
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a routine here; to be asked before anything is written of what needs it."""
+        ...
+
+    def call(self, name: str, *arguments: Any, work: int = 0) -> None:
+        """Call a routine: blocks are passed as pointers, letters and numbers as the library takes them. ``work``: about how many
+        multiplications that is; one thread is enough for few.
+        """
+        ...
+
+    def scratch(self, shape: Sequence[int], dtype: np.dtype[Any]) -> Block:
+        """Memory until the op is done; without axes, a variable."""
+        ...
+
+    def variable(self, start: Scalar) -> Block:
+        """A variable that begins with this value."""
+        ...
+
+    def dense(self, operand: Reader) -> Block:
+        """An operand in memory, row by row; not to be written to."""
+        ...
+
+    def copy(self, source: Block, target: Block) -> None:
+        """The numbers of a matrix, or of its upper left part, into another, whichever way each of them lies."""
+        ...
+
+    def lying(self, operand: Reader) -> Block:
+        """An operand in memory, as it lies: the steps of its axes may be any if it is a moved part of another array."""
+        ...
+
+    def every(self, shape: Sequence[int], body: Callable[[tuple[Index, ...]], None]) -> None:
+        """``body(index)`` for every index below ``shape``, in order."""
+        ...
+
+    def apart(self, write: Callable[[], None]) -> None:
+        """What ``write`` writes, as loops that call nothing and do not fail: they are compiled by themselves, and may become vectors."""
+        ...
+
+    def fill(self, target: Block, element: Callable[[tuple[Index, ...]], Scalar]) -> None:
+        """``target[index] = element(index)`` for every index, in any order."""
+        ...
+
+    def together(self, lead: Sequence[int], operands: Sequence[Reader], results: Sequence[Block], body: Callable[..., None]) -> None:
+        """``body(*operands, *results)`` on blocks for every index below ``lead``, several side by side in the lanes of vectors.
+
+        The body is straight code on numbers: no calls, loops or branches.
+        """
+        ...
+
+    def side_by_side(self, count: int, body: Callable[[Index], None]) -> None:
+        """``body(k)`` for every k below ``count``, in the lanes of vectors: straight code on numbers."""
+        ...
+
+    def when(self, condition: Scalar, body: Callable[[], None]) -> None:
+        """``body()`` where the condition holds."""
+        ...
+
+    def fail(self, condition: Scalar, error: type[Exception], message: str, number: Scalar | None = None) -> None:
+        """Where the condition holds, the whole call raises ``error(message)``; ``{}`` in the message is the number."""
         ...

@@ -5,6 +5,7 @@ An op is a frozen dataclass whose fields are its static parameters. Its rules ar
     type_rule(*types)               the result's type; raises ShapeError or DtypeError
     impl(*arrays)                   the meaning, in NumPy; the oracle of every other rule
     element(e, i, *readers)         the defining equation: output element i as a scalar of input elements
+    routine(w, operands, results)   beside or in place of that: what is done on memory, and which routines of libraries do it
     jvp(primals, tangents)          the value and its tangent, in terms of other ops; a tangent may be None (absent, that is zero)
     linearize(primals, active)      beside jvp, for ops that hold programs: the values and a function of the active tangents
     transpose(y_bar, *operands)     a cotangent or None for each operand; linear operands come as `Var`s, known ones as values
@@ -57,7 +58,8 @@ class Op:
     expand: Callable[..., Any] | None = None
     """The op as a computation of other ops. A linear program that meets an op which is not declared linear looks into it by this."""
     written_out: Callable[..., Sequence[Any]] | None = None
-    """What running the op runs, as other ops: an engine may write that in its place."""
+    """What running the op runs, as other ops: an engine may write that in its place. It raises NotImplementedError where it has no such
+    form."""
     transpose_update: Callable[..., tuple[Op, Sequence[Any]]] | None = None
     """``(y_bar, *operands) -> (op, rest)`` of an op that reads part of its first operand: ``op(total, *rest)`` adds the transpose to a
     total, touching that part alone."""
@@ -66,6 +68,11 @@ class Op:
     destination: Callable[..., tuple[Any, tuple[Any, ...]]] | None = None
     """``destination(e, i, *readers)`` of such an op, beside ``kind`` (add, set, mul, min, max): whether element ``i`` of its second operand
     goes anywhere in the first, and where; the elements are taken in order."""
+    routine: Callable[..., Any] | None = None
+    """``routine(w, operands, results)``, in the words of `core.emitting.Routines`; where it has no code for these types it returns
+    NotImplemented, before it has written anything."""
+    prefers_routine: Callable[..., bool] | None = None
+    """``prefers_routine(*types)`` of an op that has both: whether its routine is faster than loops of its defining equation."""
     singular: Callable[..., Any] | None = None
     """``singular(*primals)``: a mask, by NumPy, of where the derivative is not a fact but a convention, or infinite; or a tuple of masks,
     one for the derivative in each operand."""

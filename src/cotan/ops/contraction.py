@@ -16,14 +16,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core.emitting import Emitter, Reader
+from ..core.emitting import Block, Emitter, Reader, Routines
 from ..core.errors import DtypeError, ShapeError, teach
 from ..core.op import Op, op
 from ..core.program import Var
 from ..core.tracing import type_of
 from ..core.types import ArrayType, array_type
+from . import small
 from .families import Multilinear, default_rng
+from .lapack import named
 from .movement import inverse_order, permute
+
+FEWEST_PRODUCTS = 1 << 12
+"""From so many multiplications of two matrices on, a call of BLAS is faster than loops."""
+MOST_WRITTEN_OUT = 1 << 9
 
 __all__ = ["DotGeneral", "dot_general", "matmul"]
 
@@ -118,6 +124,64 @@ class DotGeneral(Multilinear):
 
         return e.fold(plus, [x.shape[k] for k in self.contract[0]], at, x.dtype)
 
+    def sizes(self, x: Any, y: Any) -> tuple[int, int, int]:
+        """Rows, columns and inner length of the matrices that are multiplied."""
+        plan = plan_of(self.contract, self.batch_axes, len(x.shape), len(y.shape))
+        groups = ((x, plan.x_free), (y, plan.y_free), (x, self.contract[0]))
+        rows, columns, inner = (prod(t.shape[k] for k in axes) for t, axes in groups)
+        return rows, columns, inner
+
+    def prefers_routine(self, x: ArrayType, y: ArrayType) -> bool:
+        if x.dtype.char not in "fdFD":
+            return False
+        m, n, k = self.sizes(x, y)
+        return m > 1 and n > 1 and (m * n * k >= FEWEST_PRODUCTS or self.many_small(x, y))
+
+    def many_small(self, x: ArrayType, y: ArrayType) -> bool:
+        """Whether these are stacks of many small matrices."""
+        plan = plan_of(self.contract, self.batch_axes, x.ndim, y.ndim)
+        if len(plan.x_free) != 1 or len(plan.y_free) != 1 or len(self.contract[0]) != 1 or x.dtype.kind != "f":
+            return False
+        m, n, k = self.sizes(x, y)
+        lead = prod(x.shape[j] for j in self.batch_axes[0])
+        return min(m, n, k) > 2 and max(m, n, k) <= small.LONGEST_ROW and lead * m * n * k >= FEWEST_PRODUCTS
+
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[Block]) -> None:
+        (x, y), (z,) = operands, results
+        (xc, yc), (xb, yb) = self.contract, self.batch_axes
+        plan = plan_of(self.contract, self.batch_axes, len(x.shape), len(y.shape))
+        m, n, k = self.sizes(x, y)
+        lead = [x.shape[j] for j in xb]
+        if m * n * k < FEWEST_PRODUCTS:
+            small.multiply(w, w.lying(x).moved(plan.x_order), w.lying(y).moved(plan.y_order), z)
+            return
+        one, zero = x.dtype.type(1), x.dtype.type(0)
+        # gemm counts along columns, so it makes z^T = y^T x^T; a matrix whose columns lie together is read the other way.
+        right, left = as_matrices(w, y, yb, yc, plan.y_free), as_matrices(w, x, xb, plan.x_free, xc)
+
+        def multiply(i: tuple[Any, ...]) -> None:
+            out = z.part(*i)
+            letters, steps = ([v.letter for v in (right, left)], [v.step for v in (right, left)])
+            at = [v.block.part(*i) for v in (right, left)]
+            w.call(
+                named(x.dtype, "gemm", library="blas"),
+                *letters,
+                n,
+                m,
+                k,
+                one,
+                at[0],
+                steps[0],
+                at[1],
+                steps[1],
+                zero,
+                out,
+                n,
+                work=m * n * k,
+            )
+
+        w.every(lead, multiply)
+
     def transpose(self, y_bar: Any, x: Any, y: Any) -> Sequence[Any | None]:
         # x_bar[b, p, c] = sum_q out_bar[b, p, q] y[b, c, q]; its axes come out as b, p, then c in the order of y's axes.
         (xc, yc), (xb, yb) = self.contract, self.batch_axes
@@ -162,6 +226,43 @@ class DotGeneral(Multilinear):
         yield cls(((), ()), ((0,), (1,))), (rng.normal(size=2), rng.normal(size=(3, 2)))
         yield cls(((), ())), (rng.normal(size=()), rng.normal(size=()))
         yield cls(((1,), (0,))), (rng.normal(size=(2, 0)), rng.normal(size=(0, 3)))
+
+
+# ---- BLAS --------------------------------------------------------------------------------------------------------------------
+class Matrices(NamedTuple):
+    """A stack of matrices as gemm takes them: its leading axes first, the letter for rows or columns, the step from one to the next."""
+
+    block: Block
+    letter: str
+    step: int
+
+
+def as_matrices(w: Routines, x: Reader, batch: Sequence[int], rows: Sequence[int], columns: Sequence[int]) -> Matrices:
+    """An operand as matrices: as it lies if that can be, else as a copy in that order."""
+    m, n = (prod(x.shape[j] for j in axes) for axes in (rows, columns))
+    block = w.lying(x)
+    order = (*batch, *rows, *columns)
+    row, column = (step_along(block, axes) for axes in (rows, columns))
+    row, column = (n if m == 1 else row), (column if n > 1 else m if row == 1 else 1)
+    if column == 1 and row >= n:
+        return Matrices(block.moved(order), "N", row)
+    if row == 1 and column >= m:
+        return Matrices(block.moved(order), "T", column)
+    copy, places = w.scratch([x.shape[j] for j in order], x.dtype), inverse_order(order)
+    w.fill(copy, lambda i: x(tuple(i[k] for k in places)))
+    return Matrices(copy, "N", n)
+
+
+def step_along(block: Block, axes: Sequence[int]) -> int:
+    """The step along several axes taken as one; 0 if there is none."""
+    size, step = 1, 0
+    for j in reversed(axes):
+        if block.shape[j] != 1:
+            step = step or block.steps[j]
+            if block.steps[j] != step * size:
+                return 0
+            size *= block.shape[j]
+    return step
 
 
 def dot_general(x: Any, y: Any, contract: Sequence[Sequence[int]], batch: Sequence[Sequence[int]] = ((), ())) -> Any:

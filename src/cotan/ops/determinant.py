@@ -24,14 +24,22 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..core.emitting import Block, Reader, Routines
 from ..core.errors import ShapeError, teach
 from ..core.op import Op, op
 from ..core.program import Var
 from ..core.tracing import type_of
 from ..core.types import ArrayType, array_type
-from .casting import complex_, imag, real
-from .families import default_rng, reduce_sum, scale, spread, sum_tangents
-from .linalg import MatrixOp, Solve, diagonal
+from . import small
+from .arithmetic import constant_of, mul, neg
+from .casting import complex_, conj, convert, imag, real
+from .contraction import matmul
+from .factorization import Svd
+from .families import add, broadcast_in_dim, default_rng, reduce_sum, scale, spread, sum_tangents
+from .lapack import by_columns, factorized, not_zero
+from .linalg import MatrixOp, Solve, adjoint, columns, diagonal, mask, transposed
+from .logic import equal, not_equal, select
+from .reduction import reduce_prod
 
 __all__ = ["Cofactors", "Det", "Slogdet", "det", "slogdet"]
 
@@ -48,6 +56,9 @@ class Det(MatrixOp):
 
     def impl(self, a: Any) -> Any:
         return np.linalg.det(a)
+
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[Block]) -> None:
+        determinants(w, operands[0], results, lambda e, sign, logarithm: [scaled_by_exp(e, sign, logarithm)])
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
         (a,), (da,) = primals, tangents
@@ -96,6 +107,26 @@ class Cofactors(MatrixOp):
         sign = np.linalg.det(u) * np.linalg.det(vh)
         return (sign[..., None, None] * (np.conj(u) @ inner @ np.conj(vh))).astype(a.dtype)
 
+    def written_out(self, a: Any, *directions: Any) -> Sequence[Any]:  # type: ignore[override]
+        """Of order 0 and 1. Where S is diagonal and w_ij the product of its numbers but for two, the derivative along E has -w_ij E_ji
+        beside the diagonal, and on it the sums over j != i of w_ij E_jj.
+        """
+        t = type_of(a)
+        n, order = t.shape[-1], len(directions)
+        if order > 1 or order >= n or t.size == 0:
+            raise NotImplementedError
+        u, s, vh = Svd()(a)
+        others = convert(products_of_others(s, order + 1), t.dtype)
+        if order == 0:
+            inner = mask(columns(others, n), equal)
+        else:
+            e = matmul(matmul(adjoint(u), directions[0]), adjoint(vh))
+            straight = reduce_sum(mask(scale(others, columns(diagonal(e), n)), not_equal), (t.ndim - 1,))
+            inner = add(mask(neg(scale(others, transposed(e))), not_equal), mask(columns(straight, n), equal))
+        sign = broadcast_in_dim(mul(Det()(u), Det()(vh)), t.shape, tuple(range(t.ndim - 2)))
+        u, vh = (conj(u), conj(vh)) if t.dtype.kind == "c" else (u, vh)
+        return [mul(sign, matmul(matmul(u, inner), vh))]
+
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
         terms = [] if tangents[0] is None else [self(*primals, tangents[0])]
         terms += [self(*primals[:k], de, *primals[k + 1 :]) for k, de in enumerate(tangents) if k and de is not None]
@@ -115,6 +146,19 @@ class Cofactors(MatrixOp):
         yield cls(), (rng.normal(size=(2, 3, 3)), rng.normal(size=(2, 3, 3)), rng.normal(size=(2, 3, 3)))
         yield cls(), (rng.normal(size=(4, 4)), *[rng.normal(size=(4, 4)) for _ in range(2)])
         yield cls(), (rng.normal(size=(2, 2)), *[rng.normal(size=(2, 2)) for _ in range(2)])
+
+
+def products_of_others(s: Any, count: int) -> Any:
+    """At each tuple of ``count`` indices, the product of the other numbers along the last axis."""
+    t = type_of(s)
+    n, lead = t.shape[-1], t.ndim - 1
+    left_out = np.zeros((n,) * (count + 1), bool)
+    for k in range(count):
+        left_out |= np.moveaxis(np.broadcast_to(np.eye(n, dtype=bool), left_out.shape), -2, k)
+    shape = (*t.shape[:-1], *left_out.shape)
+    which = broadcast_in_dim(left_out, shape, tuple(range(lead, len(shape))))
+    numbers = broadcast_in_dim(s, shape, (*range(lead), len(shape) - 1))
+    return reduce_prod(select(which, constant_of(1, t.dtype), numbers), (len(shape) - 1,))
 
 
 def square_examples(cls: Any) -> Iterable[tuple[Op, tuple[Any, ...]]]:
@@ -175,6 +219,9 @@ class Slogdet(MatrixOp):
         sign, logarithm = np.linalg.slogdet(a)
         return sign, logarithm
 
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[Block]) -> None:
+        determinants(w, operands[0], results, lambda e, sign, logarithm: [sign, logarithm])
+
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any]:
         (a,), (da,) = primals, tangents
         sign, logarithm = self(a)
@@ -196,6 +243,56 @@ class Slogdet(MatrixOp):
         yield cls(), (rng.normal(size=(2, 2, 2)),)
         yield cls(), (rng.normal(size=(2, 2)) + 1j * rng.normal(size=(2, 2)),)
         yield cls(), (np.zeros((0, 3, 3)),)
+
+
+# ---- routines --------------------------------------------------------------------------------------------------------------
+def scaled_by_exp(e: Any, sign: Any, logarithm: Any) -> Any:
+    """sign exp(logarithm), as NumPy makes a determinant: nothing overflows on the way."""
+    size = e.math("exp", logarithm)
+    return e.math("mul", sign, e.cast(size, sign.dtype))
+
+
+def determinants(w: Routines, a: Reader, results: Sequence[Block], finish: Any) -> None:
+    """The sign and the logarithm of the size, of which ``finish`` makes the results: from the diagonal of the factor U, row by row."""
+    *lead, n, _ = a.shape
+    e, part = w.emitter, np.finfo(a.dtype).dtype
+    if small.is_small(lead, a.dtype, n):
+        small.sign_and_logarithm(w, a, results, finish)
+        return
+    lu, pivots, info = by_columns(w, n, n, a.dtype), w.scratch((n,), w.integer), w.scratch((), w.integer)
+    given = w.lying(a)
+
+    def one(k: tuple[Any, ...]) -> None:
+        factorized(w, given.part(*k), lu, pivots, info)
+        sign, total = w.variable(e.constant(1, a.dtype)), w.variable(e.constant(0, part))
+
+        def row(i: tuple[Any, ...]) -> None:
+            d = lu[i[0], i[0]]
+            turned, size = direction(e, d)
+            exchanged = e.math("ne", pivots[i], e.as_scalar(i[0] + 1, w.integer))
+            turned = e.math("select", exchanged, turned, e.math("neg", turned))
+            sign[()] = e.math("mul", sign[()], turned)
+            total[()] = e.math("add", total[()], e.math("log", size))
+
+        def nothing() -> None:
+            sign[()], total[()] = e.constant(0, a.dtype), e.constant(-np.inf, part)
+
+        w.every((n,), row)
+        w.when(not_zero(w, info), nothing)
+        for y, value in zip(results, finish(e, sign[()], total[()]), strict=True):
+            y[k] = value
+
+    w.every(lead, one)
+
+
+def direction(e: Any, d: Any) -> tuple[Any, Any]:
+    """A number as d / |d| and |d|."""
+    if d.dtype.kind != "c":
+        one, negative = e.constant(1, d.dtype), e.math("lt", d, e.constant(0, d.dtype))
+        return e.math("select", negative, one, e.math("neg", one)), e.math("abs", d)
+    re, im = e.math("real", d), e.math("imag", d)
+    size = e.math("hypot", re, im)
+    return e.math("complex", e.math("div", re, size), e.math("div", im, size)), size
 
 
 det, slogdet = Det(), Slogdet()

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..core.emitting import Block, Reader, Routines
 from ..core.op import Op, op
 from ..core.tracing import type_of
 from ..core.types import ArrayType, array_type
@@ -21,11 +22,16 @@ from .arithmetic import constant_of, div, sub
 from .casting import complex_, convert, imag, real
 from .contraction import matmul
 from .families import add, default_rng, scale
+from .lapack import by_columns, fail_if_not_done, named
 from .linalg import MatrixOp, TriangularSolve, adjoint, columns, diagonal, hermitian, mask, read_lower, symmetric_examples, transposed
 from .logic import equal, greater, not_equal, select
 from .movement import concatenate, slice_
 
 __all__ = ["Eigh", "Qr", "Svd", "eigh", "qr", "svd"]
+
+BLOCK = 64
+"""Rows of memory that a routine works in are for so many columns at once."""
+WRONG_QR = "Incorrect argument found while performing QR factorization"
 
 
 @op
@@ -60,6 +66,46 @@ class Svd(MatrixOp):
     def impl(self, a: Any) -> tuple[Any, Any, Any]:
         u, s, vh = np.linalg.svd(a, full_matrices=False)
         return u, s, vh
+
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[Block]) -> None:
+        (a,), (u, s, vh) = operands, results
+        *lead, m, n = a.shape
+        k, most = min(m, n), max(m, n)
+        if k == 0:
+            return
+        matrix, left, right = (by_columns(w, *shape, a.dtype) for shape in ((m, n), (m, k), (k, n)))
+        size = 4 * k * k + 7 * k + most + BLOCK * (m + n)
+        work, integers, info = w.scratch((size,), a.dtype), w.scratch((8 * k,), w.integer), w.scratch((), w.integer)
+        more = [w.scratch((max(5 * k * k + 5 * k, 2 * most * k + 2 * k * k + k),), s.dtype)] if a.dtype.kind == "c" else []
+
+        given = w.lying(a)
+
+        def one(i: tuple[Any, ...]) -> None:
+            w.copy(given.part(*i), matrix)
+            w.call(
+                named(a.dtype, "gesdd"),
+                "S",
+                m,
+                n,
+                matrix,
+                m,
+                s.part(*i),
+                left,
+                m,
+                right,
+                k,
+                work,
+                size,
+                *more,
+                integers,
+                info,
+                work=m * n * k,
+            )
+            fail_if_not_done(w, info, "SVD did not converge")
+            w.copy(left, u.part(*i))
+            w.copy(right, vh.part(*i))
+
+        w.every(lead, one)
 
     def singular(self, a: Any) -> Any:
         s = np.linalg.svd(a, compute_uv=False)
@@ -120,6 +166,28 @@ class Eigh(MatrixOp):
         w, v = np.linalg.eigh(a)
         return w, v
 
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[Block]) -> None:
+        (a,), (values, vectors) = operands, results
+        *lead, n, _ = a.shape
+        if n == 0:
+            return
+        matrix = by_columns(w, n, n, a.dtype)
+        size = (2 * n + n * n if a.dtype.kind == "c" else 1 + 6 * n + 2 * n * n) + BLOCK * n
+        real_size, integers = 1 + 5 * n + 2 * n * n, 3 + 5 * n
+        more = [w.scratch((real_size,), values.dtype), real_size] if a.dtype.kind == "c" else []
+        work, places, info = w.scratch((size,), a.dtype), w.scratch((integers,), w.integer), w.scratch((), w.integer)
+
+        given = w.lying(a)
+
+        def one(i: tuple[Any, ...]) -> None:
+            w.copy(given.part(*i), matrix)
+            name = named(a.dtype, "syevd", "heevd")
+            w.call(name, "V", "L", n, matrix, n, values.part(*i), work, size, *more, places, integers, info, work=n**3)
+            fail_if_not_done(w, info, "Eigenvalues did not converge")
+            w.copy(matrix, vectors.part(*i))
+
+        w.every(lead, one)
+
     def singular(self, a: Any) -> Any:
         return np.any(np.diff(np.linalg.eigvalsh(a), axis=-1) == 0, axis=-1)
 
@@ -165,6 +233,29 @@ class Qr(MatrixOp):
     def impl(self, a: Any) -> tuple[Any, Any]:
         q, r = np.linalg.qr(a)
         return q, r
+
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[Block]) -> None:
+        (a,), (q, r) = operands, results
+        *lead, m, n = a.shape
+        k, e = min(m, n), w.emitter
+        if k == 0:
+            return
+        matrix, size = by_columns(w, m, n, a.dtype), BLOCK * max(m, n)
+        factors, work, info = w.scratch((k,), a.dtype), w.scratch((size,), a.dtype), w.scratch((), w.integer)
+        zero = e.constant(0, a.dtype)
+
+        given = w.lying(a)
+
+        def one(i: tuple[Any, ...]) -> None:
+            w.copy(given.part(*i), matrix)
+            w.call(named(a.dtype, "geqrf"), m, n, matrix, m, factors, work, size, info, work=m * n * k)
+            fail_if_not_done(w, info, WRONG_QR)
+            w.fill(r.part(*i), lambda j: e.choose(j[0] <= j[1], lambda: matrix[j], lambda: zero))
+            w.call(named(a.dtype, "orgqr", "ungqr"), m, k, k, matrix, m, factors, work, size, info, work=m * k * k)
+            fail_if_not_done(w, info, WRONG_QR)
+            w.copy(matrix, q.part(*i))
+
+        w.every(lead, one)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any]:
         (a,), (da,) = primals, tangents

@@ -12,16 +12,19 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..core.emitting import Block, Reader, Routines
 from ..core.errors import DtypeError, ShapeError, teach
 from ..core.op import Op, op
 from ..core.program import Var
 from ..core.tracing import type_of
 from ..core.types import ArrayType
+from . import small
 from .arithmetic import constant_of, neg, sub
 from .casting import conj
 from .contraction import matmul
 from .creation import iota
 from .families import BroadcastInDim, ReduceSum, add, default_rng, scale, spread
+from .lapack import by_columns, factorized, fail_if_not_done, named
 from .logic import equal, greater, greater_equal, less, less_equal, select
 from .movement import permute, reshape
 from .routines import lapack
@@ -29,6 +32,8 @@ from .routines import lapack
 __all__ = ["Cholesky", "Solve", "TriangularSolve", "adjoint", "cholesky", "solve", "transposed", "triangular_solve"]
 
 NONE, TRANSPOSED, ADJOINT = 0, 1, 2
+INT64 = np.dtype(np.int64)
+SINGULAR = "triangular_solve: the matrix is singular (its diagonal is zero at {})"
 
 
 class MatrixOp(Op):
@@ -126,6 +131,23 @@ class Cholesky(MatrixOp):
     def impl(self, a: Any) -> Any:
         return np.linalg.cholesky(a)
 
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[Block]) -> None:
+        (a,), (factor,) = operands, results
+        *lead, n, _ = a.shape
+        if small.is_small(lead, a.dtype, n):
+            small.cholesky(w, a, factor)
+            return
+        info, zero = w.scratch((), w.integer), w.emitter.constant(0, a.dtype)
+
+        def one(k: tuple[Any, ...]) -> None:
+            # By rows, the lower triangle of A is the upper one of A^T = conj(A), and U^H U = conj(A) is L L^H = A for L = U^T.
+            target = factor.part(*k)
+            w.fill(target, lambda i: w.emitter.choose(i[0] >= i[1], lambda: a((*k, *i)), lambda: zero))
+            w.call(named(a.dtype, "potrf"), "U", n, target, max(n, 1), info, work=n**3)
+            fail_if_not_done(w, info, "Matrix is not positive definite")
+
+        w.every(lead, one)
+
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
         (a,), (da,) = primals, tangents
         factor = self(a)
@@ -187,6 +209,29 @@ class Solve(SolveOp):
     def impl(self, a: Any, b: Any) -> Any:
         return np.linalg.solve(a, b)
 
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[Block]) -> None:
+        (a, b), (x,) = operands, results
+        *lead, n, m = b.shape
+        if small.is_small(lead, a.dtype, n, m):
+            small.solve(w, a, b, x)
+            return
+        lu, pivots, info = by_columns(w, n, n, a.dtype), w.scratch((n,), w.integer), w.scratch((), w.integer)
+        right = by_columns(w, n, m, a.dtype)
+        matrices, sides = w.lying(a), w.lying(b)
+
+        def one(k: tuple[Any, ...]) -> None:
+            y = x.part(*k) if m == 1 else right
+            factorized(w, matrices.part(*k), lu, pivots, info)
+            fail_if_not_done(w, info, "Singular matrix")
+            if m == 0:
+                return
+            w.copy(sides.part(*k), y)
+            w.call(named(a.dtype, "getrs"), "N", n, m, lu, max(n, 1), pivots, y, max(n, 1), info, work=n * n * m)
+            if m > 1:
+                w.copy(right, x.part(*k))
+
+        w.every(lead, one)
+
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
         (a, b), (da, db) = primals, tangents
         x = self(a, b)
@@ -239,6 +284,9 @@ class TriangularSolve(SolveOp):
         if a.ndim == 2:
             return self.solve_one(a, b)
         stack = int(np.prod(a.shape[:-2]))
+        zeros = [] if self.unit_diagonal else np.argwhere(np.diagonal(a, axis1=-2, axis2=-1) == 0)
+        if len(zeros):
+            raise np.linalg.LinAlgError(SINGULAR.format(zeros[0][-1]))
         if stack > 4 and a.shape[-1] < 48:  # many small ones: one call for all costs less than one call each
             return np.linalg.solve(self.full(a), b)
         flat_a, flat_b = a.reshape(stack, *a.shape[-2:]), b.reshape(stack, *b.shape[-2:])
@@ -248,8 +296,41 @@ class TriangularSolve(SolveOp):
         routine = getattr(lapack, {"f": "s", "d": "d", "F": "c", "D": "z"}[a.dtype.char] + "trtrs")
         x, info = routine(a, b, lower=self.lower, trans=self.transpose_a, unitdiag=self.unit_diagonal)
         if info > 0:
-            raise np.linalg.LinAlgError(f"triangular_solve: the matrix is singular (its diagonal is zero at {info - 1})")
+            raise np.linalg.LinAlgError(SINGULAR.format(info - 1))
         return x
+
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[Block]) -> None:
+        (a, b), (x,) = operands, results
+        *lead, rows, columns = b.shape
+        n, m = a.shape[-1], columns if self.left_side else rows
+        if 0 in b.shape:
+            return
+        factor, sides, e = w.dense(a), w.lying(b), w.emitter
+        zero = e.constant(0, a.dtype)
+
+        def check(k: tuple[Any, ...]) -> None:
+            matrix = factor.part(*k)
+            w.every(
+                (n,), lambda i: w.fail(e.math("eq", matrix[i[0], i[0]], zero), np.linalg.LinAlgError, SINGULAR, e.as_scalar(i[0], INT64))
+            )
+
+        if small.is_small(lead, a.dtype, n, m):
+            triangle = small.Triangle(self.left_side, self.lower, self.transpose_a != NONE, self.unit_diagonal)
+            small.triangular_solve(w, a, b, x, triangle, lambda: w.every(lead, check))
+            return
+        # By rows, A and x are A^T and x^T: op(A) x = b becomes x^T op(A)^T = b^T, on the other side and turned as it was.
+        triangle, unit = "U" if self.lower else "L", "U" if self.unit_diagonal else "N"
+
+        def one(k: tuple[Any, ...]) -> None:
+            if not self.unit_diagonal:
+                check(k)
+            w.copy(sides.part(*k), x.part(*k))
+            w.call(
+                named(a.dtype, "trsm", library="blas"), "R" if self.left_side else "L", triangle, "NTC"[self.transpose_a], unit,
+                columns, rows, a.dtype.type(1), factor.part(*k), n, x.part(*k), columns, work=n * n * m,
+            )  # fmt: skip
+
+        w.every(lead, one)
 
     def full(self, a: Any) -> Any:
         """op(A) with what is not read made explicit."""

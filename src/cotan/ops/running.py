@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..core.emitting import Block, Reader, Routines
 from ..core.errors import DtypeError, ShapeError, teach
 from ..core.op import Op, op
 from ..core.program import Var
@@ -60,6 +61,14 @@ class Running(Op):
         if not self.reverse:
             return self.numpy.accumulate(x, self.axis, x.dtype)
         return np.flip(self.numpy.accumulate(np.flip(x, self.axis), self.axis, x.dtype), self.axis)
+
+    def step(self, e: Any, y: Any, x: Any) -> Any:
+        """The next result from the one before and an element."""
+        return e.math({"add": "add", "multiply": "mul"}.get(self.numpy.__name__, self.numpy.__name__), y, x)
+
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[Block]) -> None:
+        (x,), (y,) = operands, results
+        along(w, y, self.axis, self.reverse, x, lambda before, k: self.step(w.emitter, before, x(k)))
 
     def batch(self, size: int, batched: Sequence[bool], x: Any) -> tuple[Any, bool]:
         return type(self)(self.axis + 1, self.reverse)(x), True  # type: ignore[call-arg]
@@ -156,6 +165,12 @@ class Cumlogsumexp(Running):
     library: ClassVar[str] = "cumlogsumexp"
     numpy, takes = np.logaddexp, "f"
 
+    def step(self, e: Any, y: Any, x: Any) -> Any:
+        # max + log(1 + e^-|difference|); where the two are equal, infinite ones too, the difference is none.
+        high, gap = e.math("maximum", x, y), e.math("abs", e.math("sub", x, y))
+        gap = e.math("select", e.math("eq", x, y), gap, e.constant(0, x.dtype))
+        return e.math("add", high, e.math("log1p", e.math("exp", e.math("neg", gap))))
+
     def singular(self, x: Any) -> Any:
         x, y = (np.moveaxis(v, self.axis, 0)[:: -1 if self.reverse else 1] for v in (x, self.impl(x)))
         return np.isinf(x[1:]) & (x[1:] == y[:-1])
@@ -203,6 +218,10 @@ class Recurrence(Op):
 
     def impl(self, c: Any, u: Any) -> Any:
         return run_recurrence(c, u, self.axis, self.reverse)
+
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[Block]) -> None:
+        (c, u), (t,), e = operands, results, w.emitter
+        along(w, t, self.axis, self.reverse, u, lambda before, k: e.math("add", e.math("mul", c(k), before), u(k)))
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
         (c, u), (dc, du) = primals, tangents
@@ -272,6 +291,43 @@ def steps(c: Any, u: Any, carry: Any = None) -> Any:
     for k in range(1, len(t)):
         t[k] += c[k] * t[k - 1]
     return t
+
+
+# ---- routines ----
+def along(w: Routines, y: Block, axis: int, reverse_: bool, first: Reader, step: Any) -> None:
+    """y_i = step(y_{i-1}, index of i) along ``axis``, from ``first`` at its beginning: element by element, or, where there are axes
+    inside of it, row by row.
+    """
+    lead, n, inner = y.shape[:axis], y.shape[axis], y.shape[axis + 1 :]
+    if 0 in y.shape:
+        return
+
+    def place(i: Any) -> Any:
+        return n - 1 - i if reverse_ else i
+
+    def one(k: tuple[Any, ...]) -> None:
+        start = place(0)
+        if all(m == 1 for m in inner):
+            rest = (0,) * len(inner)
+            carry = w.variable(first((*k, start, *rest)))
+            y[(*k, start, *rest)] = carry[()]
+
+            def turn(i: tuple[Any, ...]) -> None:
+                at = (*k, place(i[0] + 1), *rest)
+                carry[()] = step(carry[()], at)
+                y[at] = carry[()]
+
+            w.every((n - 1,), turn)
+            return
+        w.every(inner, lambda j: y.__setitem__((*k, start, *j), first((*k, start, *j))))
+
+        def row(i: tuple[Any, ...]) -> None:
+            now, before = place(i[0] + 1), place(i[0])
+            w.every(inner, lambda j: y.__setitem__((*k, now, *j), step(y[(*k, before, *j)], (*k, now, *j))))
+
+        w.every((n - 1,), row)
+
+    w.apart(lambda: w.every(lead, one))
 
 
 # ---- pieces of rules ----

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from ..core.emitting import Block, Reader, Routines
 from ..core.errors import DtypeError, ShapeError, teach
 from ..core.op import Op, op
 from ..core.tracing import type_of
 from ..core.types import ArrayType
+from . import radix
 from .families import default_rng, spread
 from .running import check_axis
 
-__all__ = ["Argmax", "Argmin", "Argsort", "Ordering", "Searchsorted", "argmax", "argmin", "argsort", "searchsorted"]
+__all__ = ["Argmax", "Argmin", "Argsort", "Ordering", "Searchsorted", "argmax", "argmin", "argsort", "each_line", "searchsorted"]
 
 INT64 = np.dtype(np.int64)
 
@@ -24,6 +26,7 @@ class Position(Op):
 
     family = "flat"
     axis: int
+    library: ClassVar[str] = ""
     takes: ClassVar[str] = "biuf"
 
     def type_rule(self, x: ArrayType) -> ArrayType:
@@ -33,6 +36,38 @@ class Position(Op):
                 ShapeError, f"{self.name} of no elements: axis {self.axis} of an array of shape {x.shape}.", do="test the size first."
             )
         return x.with_shape(tuple(n for k, n in enumerate(x.shape) if k != self.axis)).with_dtype(INT64)
+
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[Block]) -> Any:
+        (x,), (y,) = operands, results
+        lead, n, inner = x.shape[: self.axis], x.shape[self.axis], x.shape[self.axis + 1 :]
+        name = f"numpy {self.library} {x.dtype.name}"
+        if not inner and w.has(name):
+            lines = w.dense(x)
+            w.every(lead, lambda k: w.call(name, lines.part(*k), n, y.part(*k), None))
+            return
+        e, better = w.emitter, "gt" if self.library == "argmax" else "lt"
+
+        def step(k: tuple[Any, ...], i: Any, best: Block, j: tuple[Any, ...]) -> None:
+            new, old = x((*k, i, *j)), best[j]
+            taken = e.math(better, new, old)
+            if x.dtype.kind == "f":
+                taken = e.math("or", taken, e.math("and", e.math("isnan", new), e.math("not", e.math("isnan", old))))
+            best[j] = e.math("select", taken, old, new)
+            y[(*k, *j)] = e.math("select", taken, y[(*k, *j)], e.as_scalar(i, INT64))
+
+        def one(k: tuple[Any, ...]) -> None:
+            best = w.scratch(inner, x.dtype)
+
+            def begin(j: tuple[Any, ...]) -> None:
+                best[j], y[(*k, *j)] = x((*k, 0, *j)), e.constant(0, INT64)
+
+            def write() -> None:
+                w.every(inner, begin)
+                w.every((n - 1,), lambda i: w.every(inner, lambda j: step(k, i[0] + 1, best, j)))
+
+            w.apart(write)
+
+        w.every(lead, one)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, None]:
         return self(*primals), None
@@ -107,6 +142,26 @@ class Argsort(Ordering):
     def impl(self, x: Any) -> Any:
         return np.argsort(x, self.axis, kind="stable")
 
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[Block]) -> Any:
+        (x,), (y,) = operands, results
+        name = f"numpy stable_argsort {x.dtype.name}"
+        e, n = w.emitter, x.shape[self.axis]
+        digits = radix.has_digits(x.dtype, n)
+        if not digits and not w.has(name):
+            return NotImplemented
+        numbers = w.scratch((n,), x.dtype)
+
+        def one(line: Any, into: Block) -> None:
+            w.fill(numbers, lambda i: line(i[0]))
+            if digits:
+                radix.argsorted(w, numbers, into)
+            else:
+                w.fill(into, lambda i: e.as_scalar(i[0], INT64))
+                w.call(name, numbers, into, n, None)
+
+        each_line(w, x, y, self.axis, one)
+        return None
+
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, None]:
         return self(*primals), None
 
@@ -152,6 +207,32 @@ class Searchsorted(Op):
             y[k] = np.searchsorted(x[k], values[k], self.side)
         return y
 
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[Block]) -> None:
+        (x, values), (y,) = operands, results
+        numbers, depth, n, e = w.dense(x), len(x.shape) - 1, x.shape[-1], w.emitter
+
+        def before(a: Any, b: Any) -> Any:
+            """Whether a comes before b: nan is last."""
+            less = e.math("lt", a, b)
+            return less if a.dtype.kind != "f" else e.math("or", less, e.math("and", e.math("isnan", b), e.math("not", e.math("isnan", a))))
+
+        def passed(row: Block, at: Any, v: Any) -> Any:
+            """Whether the place for v is behind an element."""
+            a = row[e.as_index(at)]
+            return before(a, v) if self.side == "left" else e.math("not", before(v, a))
+
+        def one(k: tuple[Any, ...]) -> None:
+            # The place is at or behind `first`, and at most `rest` further; both halves of that take the same steps.
+            row, v, first, rest = numbers.part(*k[:depth]), values(k), e.constant(0, INT64), n
+            while rest > 1:
+                half = rest // 2
+                middle = e.math("add", first, e.constant(half - 1, INT64))
+                first = e.math("select", passed(row, middle, v), first, e.math("add", first, e.constant(half, INT64)))
+                rest -= half
+            y[k] = e.math("add", first, e.cast(passed(row, first, v), INT64)) if n else first
+
+        w.apart(lambda: w.every(values.shape, one))
+
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, None]:
         return self(*primals), None
 
@@ -169,6 +250,22 @@ class Searchsorted(Op):
             yield cls(side), (x, np.array(0.0))
         yield cls("left"), (np.sort(rng.normal(size=(2, 4)), 1), rng.normal(size=(2, 3)))
         yield cls("left"), (np.zeros(0), np.zeros(2))
+
+
+def each_line(w: Routines, x: Reader, y: Block, axis: int, body: Callable[..., None]) -> None:
+    """``body(line, into)`` for every line along ``axis``: ``line(i)`` is an element, ``into`` where its result is to be made."""
+    n, inner = x.shape[axis], x.shape[axis + 1 :]
+    copy = w.scratch((n,), y.dtype) if inner else None
+
+    def one(k: tuple[Any, ...]) -> None:
+        before, behind = k[:axis], k[axis:]
+        into = copy or y.part(*before)
+        body(lambda i: x((*before, i, *behind)), into)
+        if into is copy:
+            w.apart(lambda: w.every((n,), lambda i: y.__setitem__((*before, *i, *behind), into[i])))
+
+    if n:
+        w.every((*x.shape[:axis], *inner), one)
 
 
 def argmax(x: Any, axis: int) -> Any:

@@ -7,13 +7,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..core.emitting import Block, Reader, Routines
 from ..core.op import op
 from ..core.tracing import type_of
+from . import radix
 from .creation import iota
 from .indexing import Gather
-from .searching import Argsort, Ordering, argsort, searchsorted
+from .searching import Argsort, Ordering, argsort, each_line, searchsorted
 
 __all__ = ["Sort", "argsort", "searchsorted", "sort", "take_along"]
+
+INT64 = np.dtype(np.int64)
 
 
 @op
@@ -26,6 +30,27 @@ class Sort(Ordering):
     def impl(self, x: Any) -> Any:
         return np.sort(x, self.axis, kind="stable")
 
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[Block]) -> Any:
+        (x,), (y,) = operands, results
+        # Equal numbers are the same number, but for the sign of a zero; complex ones have two of those.
+        name = f"numpy {'stable_sort' if x.dtype.kind == 'c' else 'sort'} {x.dtype.name}"
+        n = x.shape[self.axis]
+        digits = radix.has_digits(x.dtype, n)
+        if not digits and not w.has(name):
+            return NotImplemented
+
+        def one(line: Any, into: Block) -> None:
+            w.fill(into, lambda i: line(i[0]))
+            if digits:
+                radix.sorted_(w, into, into)
+            else:
+                w.call(name, into, n, None)
+            if x.dtype.kind == "f":
+                zeros_in_order(w, line, n, into)
+
+        each_line(w, x, y, self.axis, one)
+        return None
+
     def singular(self, x: Any) -> Any:
         return np.diff(self.impl(x), axis=self.axis) == 0
 
@@ -33,6 +58,37 @@ class Sort(Ordering):
         (x,), (dx,) = primals, tangents
         order = Argsort(self.axis)(x)
         return take_along(x, order, self.axis), take_along(dx, order, self.axis)
+
+
+def zeros_in_order(w: Routines, line: Any, n: int, y: Block) -> None:
+    """Put the zeros of a sorted line in the order in which they came: a sort that is not stable may have mixed up their signs."""
+    e = w.emitter
+    zero, none, one = e.constant(0, y.dtype), e.constant(0, INT64), e.constant(1, INT64)
+    below, negative = w.variable(none), w.variable(none)
+
+    def count() -> None:
+        def step(i: tuple[Any, ...]) -> None:
+            x = line(i[0])
+            below[()] = e.math("add", below[()], e.cast(e.math("lt", x, zero), INT64))
+            signed = e.math("and", e.math("eq", x, zero), e.math("signbit", x))
+            negative[()] = e.math("add", negative[()], e.cast(signed, INT64))
+
+        w.every((n,), step)
+
+    def again() -> None:
+        def step(i: tuple[Any, ...]) -> None:
+            x = line(i[0])
+
+            def put() -> None:
+                y[e.as_index(below[()])] = x
+                below[()] = e.math("add", below[()], one)
+
+            w.when(e.math("eq", x, zero), put)
+
+        w.every((n,), step)
+
+    w.apart(count)
+    w.when(e.math("gt", negative[()], none), lambda: w.apart(again))
 
 
 def take_along(x: Any, order: Any, axis: int) -> Any:

@@ -57,11 +57,9 @@ class Table(np.ndarray[Any, np.dtype[Any]]):
     free: Any = None
     """Frees a workspace. A view of a table has none."""
 
-    def __del__(self) -> None:
-        if self.free is not None:
-            spare = int(np.ndarray.__getitem__(self, Word.SPARE))
-            if spare:
-                self.free(spare)
+    def __del__(self, read: Any = np.ndarray.__getitem__, place: int = Word.SPARE) -> None:  # at exit there are no globals
+        if self.free is not None and read(self, place):
+            self.free(int(read(self, place)))
 
 
 class MethodDef(ctypes.Structure):
@@ -220,6 +218,9 @@ class Caller:
         """Raise what a status means."""
         if status == RAISED:
             raise self.errors.pop(threading.get_ident())
+        failure = self.code.failures.raised(status)
+        if failure is not None:
+            raise failure
         assert status == OUT_OF_MEMORY, status
         raise MemoryError(f"{self.program.name}: there is no memory for what a loop keeps")
 
@@ -227,12 +228,19 @@ class Caller:
         """What `launch` does, in Python: for very many arguments, or where objects lie otherwise."""
         operands = [*self.constants, *map(exactly, values, self.given)]
         results = [np.empty(t.shape, plain_dtype(t.dtype)).view(Array) for t in self.outputs]
-        block = np.empty(self.code.workspace + 64, np.uint8)
+        block, start = workspace(self.code.workspace)
         tables = [(ctypes.c_void_p * max(len(xs), 1))(*[x.ctypes.data for x in xs]) for xs in (operands, results)]
         main = ctypes.PYFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 4)(self.address)  # raises what a signal's handler has raised
-        start = block.ctypes.data
-        status = main(*map(ctypes.addressof, tables), start + -start % 64, ctypes.addressof(self.functions))
+        status = main(*map(ctypes.addressof, tables), start, ctypes.addressof(self.functions))
+        del block
         return status or (results[0] if self.single else tuple(results))
+
+
+def workspace(nbytes: int) -> tuple[Any, int]:
+    """New memory, and the first address in it that is a multiple of 64."""
+    block = np.empty(nbytes + 64, np.uint8)
+    address = block.ctypes.data
+    return block, address + -address % 64
 
 
 def exactly(x: Any, t: Any) -> np.ndarray[Any, Any]:

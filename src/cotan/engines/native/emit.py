@@ -32,7 +32,7 @@ MODULES_OF_WORDS = (words_analytic, words_complex, words_integer, words_inverse,
 HALF = np.dtype(np.float16)
 """Numbers of this dtype are carried from place to place; what computes with them is left to NumPy."""
 COMPARISONS = {"eq": "oeq eq eq", "ne": "une ne ne", "lt": "olt slt ult", "le": "ole sle ule", "gt": "ogt sgt ugt", "ge": "oge sge uge"}
-INTRINSICS = dict.fromkeys(("floor", "ceil", "rint", "trunc", "sqrt", "copysign"))
+INTRINSICS = dict.fromkeys(("floor", "ceil", "rint", "trunc", "sqrt", "copysign", "fmuladd"))
 FOLDS = {"add": "fadd reassoc", "mul": "fmul reassoc"}
 
 

@@ -10,14 +10,13 @@ from __future__ import annotations
 import ctypes
 import re
 from collections.abc import Sequence
-from functools import lru_cache
-from importlib import import_module
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...core.types import ArrayType
 from .ahead import Ahead, entry_text
+from .foreign import any_threads, fortran_integer
 from .generate import OUT_OF_MEMORY
 from .interrupts import NEVER, SYMBOL
 from .machine import machine
@@ -70,27 +69,17 @@ def constant(name: str, x: np.ndarray[Any, Any]) -> str:
     return f'@{name} = internal constant [{max(x.nbytes, 1)} x i8] c"{data}", align 64'
 
 
-@lru_cache(maxsize=2)
-def routines(module: str) -> frozenset[str]:
-    """The routines of SciPy's BLAS or LAPACK."""
-    return frozenset(import_module(f"scipy.linalg.{module}").__pyx_capi__)
-
-
 def linked(text: str) -> tuple[str, tuple[str, ...]]:
     """The text with routines of BLAS and LAPACK under their own names, and the libraries that it needs, in the order of a linker."""
     libraries: dict[str, None] = {}
+    text = any_threads(text)
     for symbol in DECLARED.findall(text):
-        short = symbol.removeprefix("cotan_")
+        library, _, routine = symbol.removeprefix("cotan_").partition("_")
         if symbol.startswith("llvm."):
             continue
-        if short != symbol:
-            library = next(
-                (lib for lib, module in (("lapack", "cython_lapack"), ("blas", "cython_blas")) if short in routines(module)), None
-            )
-            if library is None:
-                raise NotExportableError(f"{short} is a routine of this process")
+        if symbol.startswith("cotan_") and library in ("blas", "lapack") and fortran_integer().itemsize == 4:
             libraries[library] = None
-            text = re.sub(rf"@{symbol}\b", f"@{short}_", text)
+            text = re.sub(rf"@{symbol}\b", f"@{routine}_", text)
         elif symbol.startswith("_ZGV"):
             libraries["mvec"] = None
         elif not in_c_library(symbol):
@@ -124,11 +113,13 @@ def header(ahead: Ahead, name: str, arguments: Sequence[str], results: Sequence[
         f" *   {x}: {t.long_name()}{' (pairs of real and imaginary part)' * (t.dtype.kind == 'c')}"
         for x, t in zip((*arguments, *results), (*ahead.given, *ahead.outputs), strict=True)
     ]
+    failures = [f" * It returns {status} where: {text}" for status, text in ahead.caller.code.failures.statuses()]
     return "\n".join(
         [
             f"/* {name}, compiled by cotan for {machine().cpu}.",
             " *",
             *notes,
+            *failures,
             " *",
             " * Arrays are row-major without gaps and aligned as C aligns their elements. Results do not overlap arguments or each other.",
             f" * It may be called from several threads at once. Link with {' '.join(f'-l{x}' for x in libraries)}.",

@@ -10,11 +10,12 @@ import numpy as np
 
 from ...core.program import Equation, Program
 from ...core.types import ArrayType
-from .blas import product
 from .control import CONTROL, UnsupportedError
+from .emit import supported
 from .generate import RAISED, Generator, Run
 from .library import update
 from .plan import Opaque, Plan
+from .routines import Failures, Operand, Writer
 from .values import Memory, Value
 from .writer import Function
 
@@ -38,18 +39,22 @@ class Code(NamedTuple):
     workspace: int
     plans: list[Plan]
     """Of the Program, and of the programs that its control ops hold."""
+    failures: Failures
 
 
 def lowered(program: Program) -> Code:
     """``i32 main(ptr arguments, ptr results, ptr workspace, ptr functions)``, on two tables of pointers to the data of arrays that are
     C-contiguous and aligned. It returns 0, or what went wrong.
     """
+    if any(not isinstance(v.type, ArrayType) for v in (*program.inputs, *program.outputs)):
+        raise UnsupportedError("its arguments or results are stacks")
     callbacks: list[Callback] = []
+    failures = Failures()
     functions = ""
 
     def opaque(run: Run, node: Opaque, operands: list[Value], results: list[Any]) -> None:
         op = node.equation.op
-        write = CONTROL.get(op.name) or (update if op.update is not None else product if op.name == "dot_general" else None)
+        write = CONTROL.get(op.name) or (update if op.update is not None else call_routine if op.routine is not None else None)
         if write is not None and write(run, node, operands, results) is not NotImplemented:
             return
         in_place = op.update is not None and len(results) == 1
@@ -59,6 +64,14 @@ def lowered(program: Program) -> Code:
             raise UnsupportedError(op.name)
         callbacks.append(Callback(node.equation, in_place))
         call_back(run, operands, results, len(callbacks) - 1, in_place)
+
+    def call_routine(run: Run, node: Opaque, operands: list[Value], results: list[Memory]) -> Any:
+        if not all(supported(x.type.dtype) for x in (*operands, *results)):
+            return NotImplemented
+        w = Writer(run, failures)
+        given = [Operand(run, v, value) for v, value in zip(node.equation.inputs, operands, strict=True)]
+        assert node.equation.op.routine is not None
+        return node.equation.op.routine(w, given, [w.result(y) for y in results])
 
     def call_back(run: Run, operands: Sequence[Value], results: Sequence[Memory], number: int, in_place: bool) -> None:
         g, code = run.g, run.code
@@ -89,7 +102,7 @@ def lowered(program: Program) -> Code:
         g.run(program, inputs, targets)
         g.leave(0)
         g.free_all()
-    return Code(str(module), callbacks, g.workspace_bytes, list(g.plans.values()))
+    return Code(str(module), callbacks, g.workspace_bytes, list(g.plans.values()), failures)
 
 
 def entry(code: Function, table: str, k: int) -> str:

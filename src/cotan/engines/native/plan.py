@@ -17,7 +17,6 @@ from operator import mul
 from typing import Any
 
 from ...core.program import Equation, Literal, Program, Var
-from .blas import worth_a_call
 from .forms import Probe, Reader, axis, form_of
 from .index import Condition, Index
 
@@ -133,7 +132,7 @@ class Plan:
         form = None if equation.op.multiple else form_of(equation.op, types)
         if form is not None and equation.op.update is not None and equation.outputs[0].type.size > TINY:
             form = None  # changes a part of an array, which is less than to write it anew
-        if form is not None and worth_a_call(equation.op, types):
+        if form is not None and equation.op.prefers_routine is not None and equation.op.prefers_routine(*types):
             form = None
         if form is None:
             node = Opaque(equation, len(self.root.body))

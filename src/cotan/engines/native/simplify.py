@@ -29,8 +29,9 @@ class Simplifier:
 
         for equation in program.equations:
             operands = [value(v) for v in equation.inputs]
-            if equation.op.written_out is not None:
-                inner, constants = stage_flat(equation.op.written_out, [v.type for v in operands], name=equation.op.name)
+            written = written_out(equation, operands)
+            if written is not None:
+                inner, constants = written
                 outs = self.write(inner, [*map(self.constant, constants), *operands])
                 environment.update(zip(equation.outputs, outs, strict=True))
                 continue
@@ -49,6 +50,16 @@ class Simplifier:
         if id(array) not in self.captured:
             self.captured[id(array)] = Var(type_of(array)), array
         return self.captured[id(array)][0]
+
+
+def written_out(equation: Equation, operands: Sequence[Any]) -> tuple[Program, list[Any]] | None:
+    """What running an equation runs, as a Program, and the arrays that this brings in; None where it is run as it is."""
+    if equation.op.written_out is None:
+        return None
+    try:
+        return stage_flat(equation.op.written_out, [v.type for v in operands], name=equation.op.name)
+    except NotImplementedError:
+        return None
 
 
 def simplified(program: Program) -> tuple[Program, list[Any]]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from .machine import Variant, machine
 from .scalars import Scalar, Term
-from .writer import PURE, Function, register_type
+from .writer import NOT_UNROLLED, PURE, Function, register_type
 
 if TYPE_CHECKING:
     from .emit import LlvmEmitter
@@ -23,8 +23,6 @@ __all__ = ["Formula", "guarded", "on_vectors"]
 
 Formula = Callable[..., tuple[Term, Term | None]]
 """Gives the result, and a condition under which it is right; None if it always is."""
-NOT_WRITTEN_OUT = '!{!"llvm.loop.unroll.disable"}'
-"""Loops of so few turns are written out before they would become vectors."""
 
 
 def guarded(name: str, formula: Formula, slow: Callable[..., Term], *operands: Term) -> Term:
@@ -97,7 +95,7 @@ def on_vectors(e: LlvmEmitter, symbol: str, formula: Formula, dtype: np.dtype[An
         code.line(f"store {kind} {y}, ptr {lane(results, k)}")
 
     guards: list[Term] = []
-    code.loop(str(lanes), fast, note=module.loop_note(NOT_WRITTEN_OUT))
+    code.loop(str(lanes), fast, note=module.loop_note(NOT_UNROLLED))
     if guards:
         module.declare(f"llvm.vector.reduce.or.v{lanes}i8", "i8", flags)
         found = code.value(flags, f"load {flags}, ptr {wrong}")
@@ -105,7 +103,7 @@ def on_vectors(e: LlvmEmitter, symbol: str, formula: Formula, dtype: np.dtype[An
         again, end = code.label(), code.label()
         code.branch(code.value("i1", f"icmp ne i8 {any_wrong}, 0"), again, end)
         code.start(again)
-        code.loop(str(lanes), each, note=", !llvm.loop !0")
+        code.loop(str(lanes), each, note=module.loop_note(NOT_UNROLLED))
         code.jump(end)
         code.start(end)
     code.line(f"ret {vector} {code.value(vector, f'load {vector}, ptr {results}')}")

@@ -18,11 +18,13 @@ import numpy as np
 from .index import Condition, Index, bounds
 from .machine import Variant, machine
 
-__all__ = ["Function", "Module", "register_type"]
+__all__ = ["NOT_UNROLLED", "Function", "Module", "register_type"]
 
 VALUE = re.compile(r"%v\d+")
 CHUNKS_EACH, MANY_TURNS = 4, 4096
 """How many chunks there are for each thread: one that is held up leaves them to the others."""
+NOT_UNROLLED = '!{!"llvm.loop.unroll.disable"}'
+"""What is noted at a loop that is to become vectors before it is written out."""
 MASKED = '!{!"llvm.loop.vectorize.predicate.enable", i1 true}'
 SHORT = [n for n in range(9, 64) if n % 8]
 """Loops of so many turns are masked: a rest of single turns would take longer than the vectors."""

@@ -1,0 +1,244 @@
+"""The writer of routines: the vocabulary of an op's ``routine`` (`core.emitting.Routines`) as native code.
+
+What it writes stands in line, so that a failure can leave the whole call; long loops without calls are functions of their own, in which
+pointers are known not to overlap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...core.program import Literal
+from ...core.types import array_type
+from .blocks import Block, row_major
+from .emit import Scalar
+from .foreign import foreign, fortran_integer, one_thread
+from .forms import Probe, Reader
+from .index import Index, linear, variable
+from .lanes import side_by_side, together
+from .plan import TINY
+from .turning import copy_matrix
+from .values import Memory, Value, memory_type
+
+if TYPE_CHECKING:
+    from .generate import Run
+
+__all__ = ["Failures", "Operand", "Writer"]
+
+FEWEST_FOR_THREADS = 1 << 23
+"""From so many multiplications on, several threads of BLAS are worth their meeting."""
+FAILED = 16
+"""What a call returns for its first failure; the others follow. Above the lowest byte is the number in the message."""
+
+
+class Failures:
+    """The exceptions that a call can raise, by what it returns; and the routines of libraries that it calls, by name."""
+
+    def __init__(self) -> None:
+        self.known: list[tuple[type[Exception], str]] = []
+        self.routines: dict[str, None] = {}
+
+    def code(self, error: type[Exception], message: str) -> int:
+        """What a call returns for this exception."""
+        if (error, message) not in self.known:
+            self.known.append((error, message))
+        return FAILED + min(self.known.index((error, message)), 255 - FAILED)
+
+    def statuses(self) -> list[tuple[int, str]]:
+        """What a call may return, in its lowest byte, and what it says."""
+        return [(FAILED + k, message.format("<the number above the lowest byte>")) for k, (_, message) in enumerate(self.known)]
+
+    def raised(self, returned: int) -> Exception | None:
+        """The exception for what a call returned; None if that is none of them."""
+        which, number = returned & 255, returned >> 8
+        if not 0 <= which - FAILED < len(self.known):
+            return None
+        error, message = self.known[which - FAILED]
+        return error(message.format(number))
+
+
+class Operand(Reader):
+    """An operand of a routine: what it is in the Program, and its value there."""
+
+    __slots__ = ("value", "variable")
+
+    def __init__(self, run: Run, v: Any, value: Value):
+        super().__init__(v.type, lambda index: value.read(run.e, index))
+        self.variable, self.value = v, value
+
+
+class Writer:
+    """Writes the routine of one equation."""
+
+    def __init__(self, run: Run, failures: Failures):
+        self.run, self.failures = run, failures
+        self.emitter, self.g = run.e, run.g
+        self.integer = fortran_integer()
+
+    @property
+    def code(self) -> Any:
+        return self.run.code
+
+    # ---- libraries -----------------------------------------------------------------------------------------------------------
+    def has(self, name: str) -> bool:
+        return foreign(name) is not None
+
+    def call(self, name: str, *arguments: Any, work: int = 0) -> None:
+        routine = foreign(name)
+        if routine is None:
+            raise LookupError(f"{name}: there is no such routine here")
+        self.failures.routines[name] = None
+        if routine.by_address:
+            passed = [f"ptr {self.by_address(x, routine.integer)}" for x in arguments]
+        else:
+            passed = [f"ptr {self.by_address(x, '')}" if not isinstance(x, int) else f"{routine.integer} {x}" for x in arguments]
+        result = "void" if routine.by_address else "i32"
+        self.g.module.declare(routine.symbol, result, *[p.split(" ", 1)[0] for p in passed])
+        limit = one_thread() if 0 < work < FEWEST_FOR_THREADS else None
+        if limit is not None:
+            self.g.module.constants["one_thread"] = limit
+            self.g.module.declare("cotan_blas_get_threads", "i32")
+            self.g.module.declare("cotan_blas_set_threads", "void", "i32")
+            self.code.line("call void @one_thread(i1 true)")
+        self.code.line(f"call {result} @{routine.symbol}({', '.join(passed)})")
+        if limit is not None:
+            self.code.line("call void @one_thread(i1 false)")
+
+    def by_address(self, x: Any, integer: str) -> str:
+        """The pointer to a block, or to a constant."""
+        if x is None:
+            return "null"
+        if isinstance(x, Block):
+            return x.pointer
+        if isinstance(x, str):
+            return self.constant("i8", str(ord(x)))
+        if isinstance(x, int):
+            return self.constant(integer, str(x))
+        assert isinstance(x, np.generic), x
+        parts = self.emitter.constant(x, x.dtype).value
+        if x.dtype.kind != "c":
+            return self.constant(memory_type(x.dtype), parts)
+        kind = memory_type(x.dtype).split()[-1][:-1]
+        return self.constant(memory_type(x.dtype), f"[{kind} {parts[0]}, {kind} {parts[1]}]")
+
+    def constant(self, kind: str, text: str) -> str:
+        """A constant in memory."""
+        constants = self.g.module.constants
+        key = f"{kind} {text}"
+        if key not in constants:
+            constants[key] = f"@constant{len(constants)} = private constant {key}"
+        return constants[key].split(" ", 1)[0]
+
+    # ---- memory --------------------------------------------------------------------------------------------------------------
+    def scratch(self, shape: Sequence[int], dtype: np.dtype[Any]) -> Block:
+        t = array_type(tuple(shape), np.dtype(dtype))
+        return Block(self.emitter, self.run.buffer(t).at, t.dtype, t.shape)
+
+    def variable(self, start: Scalar) -> Block:
+        cell = Block(self.emitter, self.g.on_stack(array_type((), start.dtype)).at, start.dtype, ())
+        cell[()] = start
+        return cell
+
+    def result(self, memory: Memory) -> Block:
+        """A result as a block."""
+        return Block(self.emitter, memory.at, memory.type.dtype, memory.type.shape)
+
+    def dense(self, operand: Operand) -> Block:
+        return Block(self.emitter, self.run.contiguous(operand.value), operand.dtype, operand.shape)
+
+    def lying(self, operand: Operand) -> Block:
+        source, index = self.source(operand.variable)
+        at = source.pointer(self.emitter) if source is not None else None
+        if source is None or at is None:
+            return self.dense(operand)
+        shape = source.type.shape
+        found = linear(list(zip(index, row_major(shape), strict=True)))
+        steps = [0] * len(operand.shape)
+        if type(found) is Index:
+            for atom, factor in found.terms.items():
+                if type(atom.value) is not tuple or atom.of is not None:
+                    return self.dense(operand)
+                steps[atom.value[1]] = factor
+        return Block(self.emitter, at, operand.dtype, operand.shape, steps, found.constant if type(found) is Index else found)
+
+    def source(self, v: Any) -> tuple[Value | None, tuple[Any, ...]]:
+        """The value of which ``v`` is a moved part, and the element of it at each index; None where it is not so."""
+        index = tuple(axis_of(k, n) for k, n in enumerate(v.type.shape))
+        while v in self.run.plan.moved:
+            equation, read = self.run.plan.moved[v], []
+            probe = Probe()
+            readers = [Reader(x.type, lambda at, x=x: read.append((x, at))) for x in equation.inputs]  # noqa: B023 - used at once
+            equation.op.element(probe, index, *readers)  # type: ignore[attr-defined]
+            if probe.conditions or len(read) != 1:
+                return None, ()
+            v, index = read[0]
+        return (None, ()) if isinstance(v, Literal) else (self.run.value(v), index)
+
+    # ---- loops ----------------------------------------------------------------------------------------------------------------
+    def every(self, shape: Sequence[int], body: Callable[[tuple[Any, ...]], None]) -> None:
+        code = self.code
+
+        def level(rest: tuple[int, ...], index: tuple[Any, ...]) -> None:
+            if not rest:
+                body(index)
+            elif rest[0] == 1:
+                level(rest[1:], (*index, 0))
+            else:
+                code.loop(rest[0], lambda k: level(rest[1:], (*index, variable(k, rest[0]))))
+
+        if 0 not in shape:
+            level(tuple(shape), ())
+
+    def fill(self, target: Any, element: Callable[[tuple[Any, ...]], Scalar]) -> None:
+        def write() -> None:
+            self.g.every(target.shape, lambda index: target.__setitem__(index, element(index)))
+
+        if prod(target.shape) > TINY:
+            self.g.outlined(write)
+        else:
+            write()
+
+    def copy(self, source: Block, target: Block) -> None:
+        self.apart(lambda: copy_matrix(self, source, target))
+
+    def apart(self, write: Callable[[], None]) -> None:
+        self.g.outlined(write)
+
+    def together(self, lead: Sequence[int], operands: Sequence[Any], results: Sequence[Any], body: Callable[..., None]) -> None:
+        together(self, tuple(lead), operands, results, body)
+
+    def side_by_side(self, count: int, body: Callable[[Any], None]) -> None:
+        side_by_side(self, count, body)
+
+    # ---- branches -------------------------------------------------------------------------------------------------------------
+    def when(self, condition: Scalar, body: Callable[[], None]) -> None:
+        code = self.code
+        yes, on = code.label(), code.label()
+        code.branch(condition.value, yes, on)
+        code.start(yes)
+        with code.scope():
+            body()
+        code.jump(on)
+        code.start(on)
+
+    def fail(self, condition: Scalar, error: type[Exception], message: str, number: Scalar | None = None) -> None:
+        code, returned = self.code, self.failures.code(error, message)
+        stop, on = code.label(), code.label()
+        code.branch(condition.value, stop, on)
+        code.start(stop)
+        with code.scope():
+            if number is None:
+                self.g.leave(returned)
+            else:
+                wide = self.emitter.cast(number, np.dtype(np.int32)).value
+                self.g.leave(code.value("i32", f"or i32 {code.value('i32', f'shl i32 {wide}, 8')}, {returned}"))
+        code.start(on)
+
+
+def axis_of(number: int, extent: int) -> Any:
+    """The symbol of an axis."""
+    return 0 if extent == 1 else variable(("axis", number), extent)

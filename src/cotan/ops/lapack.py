@@ -1,0 +1,45 @@
+"""LAPACK in the routines of ops: names by dtype, matrices by columns, and what is the same in all of them.
+
+LAPACK reads matrices by columns and writes over what it reads, so a matrix is copied into memory of its own; it goes there by columns, so
+that the routine sees the same matrix as NumPy's call of it does, and gives the same signs, pivots and failures.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..core.emitting import Block, Routines
+
+__all__ = ["by_columns", "factorized", "fail_if_not_done", "named", "not_zero"]
+
+LETTERS = {"f": "s", "d": "d", "F": "c", "D": "z"}
+
+
+def named(dtype: np.dtype[Any], real: str, unitary: str = "", library: str = "lapack") -> str:
+    """The routine for a dtype: ``real``, or the one that has another name for complex matrices."""
+    return f"{library} {LETTERS[dtype.char]}{unitary if unitary and dtype.kind == 'c' else real}"
+
+
+def by_columns(w: Routines, rows: int, columns: int, dtype: np.dtype[Any]) -> Block:
+    """Memory for a matrix by columns."""
+    return w.scratch((columns, rows), dtype).turned
+
+
+def not_zero(w: Routines, x: Block, index: Any = ()) -> Any:
+    """Whether a number is not zero."""
+    e = w.emitter
+    return e.math("ne", x[index], e.constant(0, x.dtype))
+
+
+def fail_if_not_done(w: Routines, info: Block, message: str) -> None:
+    """Raise NumPy's error where a routine reports that it failed."""
+    w.fail(not_zero(w, info), np.linalg.LinAlgError, message)
+
+
+def factorized(w: Routines, a: Block, lu: Block, pivots: Block, info: Block) -> None:
+    """P L U of one matrix, rows exchanged."""
+    n = a.shape[-1]
+    w.copy(a, lu)
+    w.call(named(a.dtype, "getrf"), n, n, lu, max(n, 1), pivots, info, work=n**3)
