@@ -25,6 +25,7 @@ from .api.differentiate import (
 from .api.memory import memory_plan
 from .api.outside import ResidualWarning, external, implicit, pure_callback
 from .api.second_order import gauss_newton_vp, hessian_diag, laplacian, make_hvp
+from .api.threads import num_threads, threads
 from .api.vectorize import vmap
 from .core.array import Array
 
@@ -76,12 +77,14 @@ __all__ = [
     "linearize",
     "make_hvp",
     "memory_plan",
+    "num_threads",
     "numpy",
     "pure_callback",
     "special",
     "stage",
     "stop_gradient",
     "testing",
+    "threads",
     "tree",
     "value_and_grad",
     "value_and_jacobian",

@@ -1,8 +1,9 @@
-"""The command line: ``cotan info`` and ``cotan rules``."""
+"""The command line: ``cotan info``, ``cotan rules`` and ``cotan cache``."""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.metadata
 import importlib.util
 import os
@@ -22,8 +23,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.add_parser("info", help="versions, processor, threads, engines")
     rules = commands.add_parser("rules", help="the rule matrix: every op and which rules it has, needs, lacks")
     rules.add_argument("op", nargs="*", help="ops to show in full")
+    cache = commands.add_parser("cache", help="compiled code on disk: where it is and how much, or remove it")
+    cache.add_argument("what", choices=("info", "clear"))
     chosen = parser.parse_args(arguments)
+    if chosen.command == "cache":
+        return show_cache(chosen.what)
     return info() if chosen.command == "info" else show_rules(chosen.op)
+
+
+def show_cache(what: str) -> int:
+    """Print what is in the cache of compiled code, or what was and is removed."""
+    module = importlib.import_module("cotan.engines.native.cache")
+    found = module.clear() if what == "clear" else module.contents()
+    if found.folder is None:
+        print("the cache is turned off")
+        return 0
+    print(f"{found.folder}: {found.entries} entries, {found.bytes / 1e6:.1f} MB{', removed' if what == 'clear' else ''}")
+    return 0
 
 
 def info() -> int:
@@ -39,7 +55,7 @@ def info() -> int:
             "threads",
             ", ".join(f"{k}={os.environ[k]}" for k in ("COTAN_NUM_THREADS", "OMP_NUM_THREADS") if k in os.environ) or "not limited",
         ),
-        ("engines", "numpy"),
+        ("engines", "native, numpy"),
         ("peers", ", ".join(n for n in ("jax", "torch", "autograd") if importlib.util.find_spec(n)) or "none installed"),
         ("ops", str(sum(1 for _ in rule_matrix()))),
     ]

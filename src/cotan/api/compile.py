@@ -22,7 +22,7 @@ from ..core.program import Program, evaluate
 from ..core.staging import stage_flat
 from ..core.tracing import EVAL, Tracer, current_trace, type_of
 from ..core.types import ArrayType, array_type
-from ..engines import ENGINES, chosen_engine, runner
+from ..engines import ENGINES, Engine, runner
 from ..engines import numpy as numpy_engine
 from .arguments import boundary, check_callable, leaf, present, quiet
 from .compiled import Lowered
@@ -76,6 +76,8 @@ class Staged(NamedTuple):
     out_spec: Any
 
 
+DEFAULT = Engine("")
+"""The engine of functions that name none: what it is may change until they are called."""
 MOST_ENTRIES = 8
 """So many signatures are tried one after the other before the one of a call is looked up."""
 
@@ -88,7 +90,7 @@ class Jitted:
         fun: Callable[..., Any],
         static_argnums: tuple[int, ...],
         static_argnames: tuple[str, ...],
-        engine: str | None = None,
+        engine: Engine = DEFAULT,
     ):
         self.__wrapped__ = fun
         self.__name__ = getattr(fun, "__name__", "function").replace("<lambda>", "lambda")
@@ -131,23 +133,23 @@ class Jitted:
         staged, leaves, signature = self.staged(args, kwargs)
         operands = [*staged.constants, *leaves]
         if current_trace() is not EVAL:
-            return tree.unflatten(staged.out_spec, Call(staged.program, None, chosen_engine(self.engine))(*operands))
+            return tree.unflatten(staged.out_spec, Call(staged.program, None, self.running())(*operands))
         if any(type(x) is Tracer for x in operands):
             EVAL.process(Call(staged.program), operands)  # refuses the escaped tracer
         entry = self.entry(staged, signature)
         found = entry.call(leaves)
         return found if entry.spec is None else tree.unflatten(entry.spec, found)
 
-    def runner(self) -> Callable[[Program], Any]:
-        """What makes a Program run on the engine."""
-        name = check_engine(chosen_engine(self.engine))
-        return quietly if name == "numpy" else runner(name)
+    def running(self) -> Engine:
+        """The engine, by name."""
+        return self.engine if self.engine.name else self.engine._replace(name=check_engine(Engine.default()))
 
     def entry(self, staged: Staged, signature: Signature) -> Entry:
         """What further calls of this signature need. It is among the next that are tried, unless the tree has classes of the user."""
         entry = self.entries.get(signature)
         if entry is None:
-            run: Any = self.runner()(staged.program)
+            engine = self.running()
+            run: Any = (quietly if engine.name == "numpy" else runner(engine))(staged.program)
             spec = None if staged.out_spec == tree.structure(0) else staged.out_spec
             apart = taking_apart(signature.spec, signature.static)
             if hasattr(run, "bound"):
@@ -358,6 +360,8 @@ def jit(
     static_argnums: int | Sequence[int] = (),
     static_argnames: str | Iterable[str] = (),
     engine: str | None = None,
+    threads: int | None = None,
+    dynamic_sizes: bool | None = None,
 ) -> Any:
     """Stage ``fun`` once for each signature of its arguments, and run the staged Program from then on.
 
@@ -367,6 +371,10 @@ def jit(
         static_argnames: names of such arguments. Either is derived from the other where the signature of ``fun`` is known.
         engine: what runs the Program: "native", machine code made of the whole Program (see `compile_report`), or "numpy", op by op. None
             is the environment variable COTAN_ENGINE, or "native".
+        threads: the most threads that its loops use; None is the setting of the process (see `cotan.threads`).
+        dynamic_sizes: whether the compiled code may read the sizes of arrays when it is called. A function that is called with many sizes
+            is then compiled a few times only, and is a little slower. None: code is made for exact sizes, until a third call differs from
+            others in sizes alone. The function is staged for each size all the same.
 
     Returns:
         a function like ``fun``, with ``cache_info()``, ``cache_clear()`` and ``explain_miss()``; ``lower(*args)`` stages it at the types of
@@ -382,14 +390,16 @@ def jit(
     Array(6.)
     """
     if fun is None:
-        return lambda f: jit(f, static_argnums=static_argnums, static_argnames=static_argnames, engine=engine)
+        options: Any = {"engine": engine, "threads": threads, "dynamic_sizes": dynamic_sizes}
+        return lambda f: jit(f, static_argnums=static_argnums, static_argnames=static_argnames, **options)
     check_callable("jit", fun)
     numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
     names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
     numbers, names = complete_static(fun, numbers, names)
-    if engine is not None:
-        check_engine(engine)
-    return Jitted(fun, numbers, names, engine)
+    if threads is not None:
+        check_threads("jit", threads)
+    chosen = Engine(check_engine(engine) if engine is not None else "", threads, dynamic_sizes)
+    return Jitted(fun, numbers, names, chosen)
 
 
 def check_engine(engine: str) -> str:
@@ -397,6 +407,13 @@ def check_engine(engine: str) -> str:
     if engine not in ENGINES:
         raise teach(ArgumentError, f"jit: there is no engine {engine!r}.", do=f"give {' or '.join(map(repr, ENGINES))}.")
     return engine
+
+
+def check_threads(verb: str, threads: Any) -> int:
+    """A number of threads."""
+    if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
+        raise teach(ArgumentError, f"{verb}: {threads!r} is no number of threads.", do="give a whole number from 1.")
+    return threads
 
 
 def compile_report(fun: Callable[..., Any]) -> Callable[..., Any]:

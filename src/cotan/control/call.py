@@ -24,8 +24,8 @@ from ..core.op import op
 from ..core.program import Program, Var, evaluate
 from ..core.staging import stage_flat
 from ..core.types import ArrayType
+from ..engines import NUMPY, Engine, runner
 from ..engines import numpy as numpy_engine
-from ..engines import runner
 from ..transforms.batch import batch_program
 from ..transforms.jvp import jvp_flat
 from ..transforms.linearize import linearize_program
@@ -56,7 +56,7 @@ class Call(ControlOp):
 
     program: Program
     residuals: int | None = None
-    engine: str = "numpy"
+    engine: Engine = NUMPY
     """What runs it on values; the Programs that derive from it are run by the same."""
 
     def __str__(self) -> str:
@@ -69,7 +69,7 @@ class Call(ControlOp):
         return self.program.output_types
 
     def impl(self, *operands: Any) -> Sequence[Any]:
-        if self.engine == "numpy":
+        if self.engine.name == "numpy":
             return numpy_engine.run(self.program, operands)
         return [plain(y) for y in runner(self.engine)(self.program)(list(operands))]
 

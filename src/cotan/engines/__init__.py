@@ -5,23 +5,40 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from ..core.program import Program
 
-__all__ = ["ENGINES", "chosen_engine", "runner"]
+__all__ = ["ENGINES", "NATIVE", "NUMPY", "Engine", "runner"]
 
-ENGINES = {"native": "cotan.engines.native.engine", "numpy": "cotan.engines.numpy"}
-"""The engines, and the module of each, which has a function ``compiled``."""
-DEFAULT = "native"
-
-
-def chosen_engine(name: str | None) -> str:
-    """The engine of this name; for None that of the environment variable COTAN_ENGINE, or the native one."""
-    return name or os.environ.get("COTAN_ENGINE") or DEFAULT
+ENGINES = ("native", "numpy")
+Run = Callable[[list[Any]], list[Any]]
 
 
-def runner(engine: str) -> Callable[[Program], Callable[[list[Any]], list[Any]]]:
+class Engine(NamedTuple):
+    """An engine by name, and how it is to run Programs.
+
+    ``threads``: the most threads, None for the setting of the process; ``dynamic_sizes``: whether code serves several sizes, None if that
+    is found out.
+    """
+
+    name: str
+    threads: int | None = None
+    dynamic_sizes: bool | None = None
+
+    @classmethod
+    def default(cls) -> str:
+        """The name of the engine that runs what names none: by the environment variable COTAN_ENGINE, else the native one."""
+        return os.environ.get("COTAN_ENGINE") or "native"
+
+
+NATIVE, NUMPY = Engine("native"), Engine("numpy")
+
+
+def runner(engine: Engine) -> Callable[[Program], Run]:
     """What makes a function of flat arguments of a Program."""
-    return import_module(ENGINES[engine]).compiled
+    if engine.name == "numpy":
+        return import_module("cotan.engines.numpy").compiled
+    compiled = import_module("cotan.engines.native.engine").compiled
+    return lambda program: compiled(program, engine)

@@ -21,6 +21,7 @@ from .engine import Written
 from .generate import OUT_OF_MEMORY
 from .launch import ALIGNMENT
 from .machine import machine
+from .templates import Placed
 
 __all__ = ["ROUTINES", "Ahead", "entry_text", "suits"]
 
@@ -32,13 +33,13 @@ _kept: list[Any] = []
 class Ahead:
     """A Program, compiled. ``constants`` are values that it captured, its first inputs."""
 
-    def __init__(self, program: Program, constants: Sequence[Any]):
+    def __init__(self, program: Program, constants: Sequence[Any], threads: int = 0):
         self.written = written = Written(program)
         self.captured = constants
         start = perf_counter()
         address = machine().compile(written.code.text, ["main"], written.level)["main"]
         self.report = written.report(perf_counter() - start)
-        self.caller = Caller(written.program, [*written.constants, *constants], written.code, address)
+        self.caller = Caller(written.program, [*written.constants, *constants], written.code, Placed(address, ()), threads=threads)
         self.given, self.outputs = self.caller.given, self.caller.outputs
         self.entry = 0
 
@@ -58,7 +59,7 @@ class Ahead:
             caller = self.caller
             fixed = [str(x.ctypes.data) for x in caller.constants]
             constants = [f"inttoptr (i64 {x} to ptr)" for x in fixed]
-            functions = f"inttoptr (i64 {ctypes.addressof(caller.functions)} to ptr)"
+            functions = f"inttoptr (i64 {caller.functions} to ptr)"
             main = f"inttoptr (i64 {caller.address} to ptr)"
             text = entry_text(ENTRY, main, constants, len(self.given), len(self.outputs), caller.code.workspace, functions)
             self.entry = machine().compile(text, [ENTRY], 1, keep=False)[ENTRY]

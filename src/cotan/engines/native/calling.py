@@ -23,6 +23,7 @@ from .generate import OUT_OF_MEMORY, RAISED
 from .launch import INPUT_WORDS, OUTPUT_WORDS, SYMBOLS, TEXT, Word
 from .lower import Code, python_function
 from .machine import machine
+from .templates import Placed
 
 __all__ = ["Caller", "c_function"]
 
@@ -170,7 +171,8 @@ class Caller:
     ``constants`` are the first inputs of the Program, which are the same in each call; nobody changes them.
     """
 
-    def __init__(self, program: Program, constants: Sequence[Any], code: Code, address: int, single: bool = False):
+    def __init__(self, program: Program, constants: Sequence[Any], code: Code, placed: Placed, *, threads: int = 0, single: bool = False):
+        address, words = placed
         self.program, self.code, self.address, self.single = program, code, address, single
         self.inputs, self.outputs = [v.type for v in program.inputs], [v.type for v in program.outputs]
         self.constants = [exactly(x, t) for x, t in zip(constants, self.inputs, strict=False)]
@@ -178,13 +180,14 @@ class Caller:
         errors: dict[int, BaseException] = {}
         self.errors = errors
         functions = [python_function(c, lambda error: errors.__setitem__(threading.get_ident(), error)) for c in code.callbacks]
-        self.functions = (ctypes.c_void_p * max(len(functions), 1))(*map(address_of, functions))
+        self.table = (ctypes.c_int64 * (1 + len(functions) + len(words)))(threads, *map(address_of, functions), *words)
+        self.words, self.threads = words, threads
         release = bool(code.callbacks) or not little(program)
         self.release = release
         if layouts_are_known() and len(self.inputs) + len(self.outputs) <= LARGEST_TABLE:
             self.launch: Callable[..., Any] = c_function(
-                address, self.inputs, self.constants, self.outputs, workspace=code.workspace, functions=ctypes.addressof(self.functions),
-                release=release, single=single, kept=(functions, self.functions),
+                address, self.inputs, self.constants, self.outputs, workspace=code.workspace, functions=self.functions,
+                release=release, single=single, kept=(functions, self.table),
             )  # fmt: skip
         else:
             self.kept = functions
@@ -195,7 +198,13 @@ class Caller:
 
     def bound(self, constants: Sequence[Any], single: bool) -> Caller:
         """The same code on further constants; ``single`` if it gives its one result as it is, not in a tuple."""
-        return Caller(self.program, [*self.constants, *constants], self.code, self.address, single)
+        given = [*self.constants, *constants]
+        return Caller(self.program, given, self.code, Placed(self.address, self.words), threads=self.threads, single=single)
+
+    @property
+    def functions(self) -> int:
+        """Where the functions of its table begin."""
+        return ctypes.addressof(self.table) + 8
 
     def __call__(self, values: Sequence[Any]) -> list[Any]:
         """The results for a list of arguments of any layout, as a list."""
@@ -231,7 +240,7 @@ class Caller:
         block, start = workspace(self.code.workspace)
         tables = [(ctypes.c_void_p * max(len(xs), 1))(*[x.ctypes.data for x in xs]) for xs in (operands, results)]
         main = ctypes.PYFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 4)(self.address)  # raises what a signal's handler has raised
-        status = main(*map(ctypes.addressof, tables), start, ctypes.addressof(self.functions))
+        status = main(*map(ctypes.addressof, tables), start, self.functions)
         del block
         return status or (results[0] if self.single else tuple(results))
 

@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from ...core.program import Program
+from .. import NATIVE, Engine
 from .. import numpy as numpy_engine
 from .calling import Caller
 from .control import UnsupportedError
@@ -20,36 +21,43 @@ from .lower import lowered
 from .machine import machine
 from .report import Report, describe
 from .simplify import simplified
+from .templates import templates
 
 __all__ = ["Written", "compile_program", "compiled", "made"]
 
 MOST_LINES = 15_000
 """Longer text is compiled quickly and not at its best."""
-_compiled: WeakKeyDictionary[Program, Callable[[list[Any]], list[Any]]] = WeakKeyDictionary()
+_compiled: WeakKeyDictionary[Program, dict[Engine, Callable[[list[Any]], list[Any]]]] = WeakKeyDictionary()
 
 
-def compiled(program: Program) -> Callable[[list[Any]], list[Any]]:
-    """`compile_program`, done once for each Program."""
-    run = _compiled.get(program)
+def compiled(program: Program, engine: Engine = NATIVE) -> Callable[[list[Any]], list[Any]]:
+    """`compile_program`, done once for each Program and setting."""
+    runs = _compiled.setdefault(program, {})
+    run = runs.get(engine)
     if run is None:
-        run = _compiled[program] = compile_program(program)
+        run = runs[engine] = compile_program(program, engine)
     return run
 
 
-def compile_program(program: Program) -> Callable[[list[Any]], list[Any]]:
+def compile_program(program: Program, engine: Engine = NATIVE) -> Callable[[list[Any]], list[Any]]:
     """A function of the flat arguments that runs ``program``. It takes over the list that it is given."""
-    return made(program)[0]
+    return made(program, engine)[0]
 
 
-def made(program: Program) -> tuple[Callable[[list[Any]], list[Any]], Report]:
+def made(program: Program, engine: Engine = NATIVE) -> tuple[Callable[[list[Any]], list[Any]], Report]:
     """A function that runs ``program``, and the report of how it was made."""
     try:
         written = Written(program)
     except UnsupportedError as reason:
         return quiet(numpy_engine.compile_program(program)), Report(program.name, (), (f"the whole program: {reason}",), 0, "", {})
-    start = perf_counter()
-    address = machine().compile(written.code.text, ["main"], written.level)["main"]
-    return Caller(written.program, written.constants, written.code, address), written.report(perf_counter() - start)
+    code, start = written.code, perf_counter()
+
+    def compile(text: str) -> int:
+        return machine().compile(text, ["main"], written.level)["main"]
+
+    placed = templates.place(code.text, code.table, len(code.callbacks), compile, engine.dynamic_sizes)
+    caller = Caller(written.program, written.constants, code, placed, threads=engine.threads or 0)
+    return caller, written.report(perf_counter() - start)
 
 
 class Written:

@@ -29,6 +29,7 @@ LARGEST_CONSTANT = 1 << 24
 C_TYPES = {"f8": "double", "f4": "float", "c16": "double", "c8": "float", "b1": "uint8_t"} | {
     f"{kind}{size}": f"{'u' * (kind == 'u')}int{8 * size}_t" for kind in "iu" for size in (1, 2, 4, 8)
 }
+EMPTY_TABLE, NO_TABLE = "@nothing = internal constant [2 x i64] zeroinitializer", "getelementptr (i64, ptr @nothing, i64 1)"
 DECLARED = re.compile(r"^declare [^@]*@([\w.]+)\(", re.MULTILINE)
 
 
@@ -54,10 +55,12 @@ def exported(ahead: Ahead, name: str, arguments: Sequence[str], results: Sequenc
     text, libraries = linked(text)
     constants = [constant(f"{name}_constant{k}", x) for k, x in enumerate(ahead.caller.constants)]
     pointers = [f"@{name}_constant{k}" for k in range(len(constants))]
-    entry = entry_text(name, f"@{name}_code", pointers, len(ahead.given), len(ahead.outputs), code.workspace)
+    entry = entry_text(name, f"@{name}_code", pointers, len(ahead.given), len(ahead.outputs), code.workspace, NO_TABLE)
     known = set(DECLARED.findall(text))
     entry = "\n".join(line for line in entry.splitlines() if not (found := DECLARED.match(line)) or found[1] not in known)
-    module, host = machine().optimised("\n".join([*constants, text, entry]), ahead.written.level, reloc="pic", codemodel="default")
+    module, host = machine().optimised(
+        "\n".join([*constants, EMPTY_TABLE, text, entry]), ahead.written.level, reloc="pic", codemodel="default"
+    )
     return Exported(host.emit_object(module), header(ahead, name, arguments, results, libraries), libraries)
 
 

@@ -117,7 +117,11 @@ class Generator:
     # ---- memory -------------------------------------------------------------------------------------------------------------
     def on_stack(self, type: ArrayType) -> Memory:
         """Memory of the function at hand."""
-        return Memory(self.module.code.alloca(f"[{max(type.size, 1)} x {memory_type(type.dtype)}]"), type)
+        size = max(type.size, 1)
+        if size > TINY:  # rounded up, so that code for a few elements more has the same text
+            step = 1 << (size.bit_length() - 3)
+            size = -(-size // step) * step
+        return Memory(self.module.code.alloca(f"[{size} x {memory_type(type.dtype)}]"), type)
 
     def in_workspace(self, type: ArrayType, taken: list[int]) -> Memory:
         return Kept(self.module, self.workspace, taken, type)
@@ -394,11 +398,11 @@ class Run:
             at = [0, size]
         for first, end in pairwise(at):
             if span is not None:
-                self.stretch(*self.within(span, first, end, size), size, body, folds)
+                self.stretch(*self.within(span, first, end, size), (first, end), body, folds)
             elif end - first == 1:
                 body(first)
             elif end > first:
-                self.stretch(first, end, size, body, folds)
+                self.stretch(first, end, (first, end), body, folds)
             self.flush(folds)
 
     def within(self, span: Span, first: int, end: int, size: int) -> Span:
@@ -412,12 +416,12 @@ class Run:
             high = self.code.value("i64", f"call i64 @llvm.smin.i64(i64 {high}, i64 {end})")
         return low, high
 
-    def stretch(self, first: Any, end: Any, size: int, body: Callable[[Any], None], folds: list[Statement]) -> None:
-        """Turns one after the other, numbers or values; in blocks where something is folded."""
+    def stretch(self, first: Any, end: Any, range: tuple[int, int], body: Callable[[Any], None], folds: list[Statement]) -> None:
+        """Turns one after the other, numbers or values within a range; in blocks where something is folded."""
         code, known = self.code, type(first) is int and type(end) is int
 
         def loop(first: Any, end: Any, at_least_once: bool) -> None:
-            code.loop(end, lambda k: body(variable(k, size)), start=first, at_least_once=at_least_once)
+            code.loop(end, lambda k: body(variable(k, range[1], range[0])), start=first, at_least_once=at_least_once)
 
         if not folds or (known and end - first < 2 * BLOCK):
             return loop(first, end, known)

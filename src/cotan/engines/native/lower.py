@@ -40,17 +40,19 @@ class Code(NamedTuple):
     plans: list[Plan]
     """Of the Program, and of the programs that its control ops hold."""
     failures: Failures
+    table: str
+    """The name of the pointer to the table."""
 
 
 def lowered(program: Program) -> Code:
-    """``i32 main(ptr arguments, ptr results, ptr workspace, ptr functions)``, on two tables of pointers to the data of arrays that are
-    C-contiguous and aligned. It returns 0, or what went wrong.
+    """``i32 main(ptr arguments, ptr results, ptr workspace, ptr table)``, on two tables of pointers to the data of arrays that are
+    C-contiguous and aligned. It returns 0, or what went wrong. The last table has the functions that are called back, then the numbers of a
+    template; before it stands the number of threads, or 0.
     """
     if any(not isinstance(v.type, ArrayType) for v in (*program.inputs, *program.outputs)):
         raise UnsupportedError("its arguments or results are stacks")
     callbacks: list[Callback] = []
     failures = Failures()
-    functions = ""
 
     def opaque(run: Run, node: Opaque, operands: list[Value], results: list[Any]) -> None:
         op = node.equation.op
@@ -84,7 +86,7 @@ def lowered(program: Program) -> Code:
         table = code.alloca(f"[{max(len(pointers), 1)} x ptr]")
         for k, pointer in enumerate(pointers):
             code.line(f"store ptr {pointer}, ptr {code.address(table, 'ptr', k)}")
-        function = code.value("ptr", f"load ptr, ptr {code.address(functions, 'ptr', number)}")
+        function = code.value("ptr", f"load ptr, ptr {code.address(module.table, 'ptr', number)}")
         failed = code.value("i1", f"icmp ne i32 {code.value('i32', f'call i32 {function}(ptr {table})')}, 0")
         stop, on = code.label(), code.label()
         code.branch(failed, stop, on)
@@ -94,15 +96,15 @@ def lowered(program: Program) -> Code:
 
     g = Generator(opaque)
     module = g.module
-    arguments, results, functions = (module.name("ptr") for _ in range(3))
-    with module.function("main", "i32", [("ptr", v) for v in (arguments, results, g.workspace, functions)]) as code:
+    arguments, results, module.table = (module.name("ptr") for _ in range(3))
+    with module.function("main", "i32", [("ptr", v) for v in (arguments, results, g.workspace, module.table)]) as code:
         code.lines.append(g.beginning)
         inputs = [Memory(entry(code, arguments, k), v.type) for k, v in enumerate(program.inputs)]
         targets = [Memory(entry(code, results, k), v.type) for k, v in enumerate(program.outputs)]
         g.run(program, inputs, targets)
         g.leave(0)
         g.free_all()
-    return Code(str(module), callbacks, g.workspace_bytes, list(g.plans.values()), failures)
+    return Code(str(module), callbacks, g.workspace_bytes, list(g.plans.values()), failures, module.table)
 
 
 def entry(code: Function, table: str, k: int) -> str:

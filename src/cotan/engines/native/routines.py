@@ -117,13 +117,23 @@ class Writer:
         if isinstance(x, str):
             return self.constant("i8", str(ord(x)))
         if isinstance(x, int):
-            return self.constant(integer, str(x))
+            return self.cell(integer, x)
         assert isinstance(x, np.generic), x
         parts = self.emitter.constant(x, x.dtype).value
         if x.dtype.kind != "c":
             return self.constant(memory_type(x.dtype), parts)
         kind = memory_type(x.dtype).split()[-1][:-1]
         return self.constant(memory_type(x.dtype), f"[{kind} {parts[0]}, {kind} {parts[1]}]")
+
+    def cell(self, kind: str, number: int) -> str:
+        """A number in memory. It is written by the code, so that code for other sizes differs in it alone."""
+        key = ("cell", kind, number)
+        found = self.code.known(key)
+        if found is None:
+            found = self.code.alloca(kind)
+            self.code.line(f"store {kind} {number}, ptr {found}")
+            self.code.remember(key, found)
+        return found
 
     def constant(self, kind: str, text: str) -> str:
         """A constant in memory."""

@@ -6,14 +6,19 @@ those numbers are read from a table that each call brings along. A text may use 
 template, which is compared number by number: so it is the text's own code that runs, whatever the sizes mean.
 
 Numbers that have had one value in all texts so far stay constants; numbers that have always been equal to each other share an entry.
+The table lies behind the functions that code calls back, at the pointer that is the last argument of ``main``.
 """
 
 from __future__ import annotations
 
 import re
+import struct
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from threading import Lock
 from typing import NamedTuple
 
-__all__ = ["Text", "split"]
+__all__ = ["Placed", "Template", "Text", "split", "templates"]
 
 TEXTS_BEFORE = 3
 """So many texts that differ in numbers alone are worth a template."""
@@ -61,3 +66,132 @@ def type_before(row: str, at: int) -> str:
     """The type that a number in a line has: the last one that is named before it."""
     named = TYPE.findall(row, 0, at)
     return named[-1] if named else ""
+
+
+class Template:
+    """Code for all texts of a skeleton that differ from those given in certain numbers only.
+
+    ``table`` is the name of the pointer to the table in every function of the text, and ``first`` the entry with which the numbers begin.
+    """
+
+    def __init__(self, texts: Sequence[Text], table: str, first: int):
+        self.model, self.table, self.first = texts[0], table, first
+        entries: dict[tuple[str, ...], int] = {}
+        self.entry_of: list[int | None] = []
+        """The entry of each number, None for a constant."""
+        for type, values in zip(self.model.types, zip(*[t.numbers for t in texts], strict=True), strict=True):
+            varies = any(value != values[0] for value in values)
+            self.entry_of.append(entries.setdefault((type, *values), len(entries)) if varies else None)
+        self.count = len(entries)
+
+    def words(self, text: Text) -> list[int] | None:
+        """The table of a text of this skeleton, as 64-bit words; None if the template is not its code."""
+        found: list[tuple[str, str] | None] = [None] * self.count
+        for number, type, entry, known in zip(text.numbers, text.types, self.entry_of, self.model.numbers, strict=True):
+            if entry is None:
+                if number != known:
+                    return None
+            elif found[entry] is None:
+                found[entry] = (number, type)
+            elif found[entry] != (number, type):
+                return None
+        return [word(*pair) for pair in found if pair is not None]
+
+    def text(self) -> str:
+        """The text with its numbers read from the table."""
+        rows: list[str] = []
+        entries = iter(self.entry_of)
+        numbers = iter(self.model.numbers)
+        types = iter(self.model.types)
+        for function in FUNCTION.split(self.model.skeleton):
+            used: dict[int, str] = {}
+            body: list[str] = []
+            for row in function.split("\n"):
+                parts = row.split("\0")
+                filled = parts[0]
+                for part in parts[1:]:
+                    entry, number, type = next(entries), next(numbers), next(types)
+                    if entry is not None:
+                        used[entry] = type
+                    filled += (number if entry is None else f"%number{entry}") + part
+                body.append(filled)
+            rows += self.with_loads(body, used) if used else body
+        return "\n".join(rows)
+
+    def with_loads(self, body: list[str], used: dict[int, str]) -> list[str]:
+        """A function that begins with reading its numbers: where it has the table."""
+        given = self.table in body[0].split("(", 1)[1] if body[0].startswith("define") else False
+        start = next(k for k, row in enumerate(body) if (row == "start:" if given else row.startswith(f"  {self.table} = load")))
+        loads: list[str] = []
+        for entry, type in used.items():
+            loads.append(f"  %place{entry} = getelementptr i64, ptr {self.table}, i64 {self.first + entry}")
+            loads.append(f"  %number{entry} = load {type}, ptr %place{entry}")
+        return [*body[: start + 1], *loads, *body[start + 1 :]]
+
+
+FUNCTION = re.compile(r"\n(?=define )")
+
+
+def word(number: str, type: str) -> int:
+    """A number as the word that is read as it."""
+    if type in ("double", "float"):
+        (exact,) = struct.unpack("<d", int(number, 16).to_bytes(8, "little"))
+        form = "<d" if type == "double" else "<f4x"
+        return int.from_bytes(struct.pack(form, exact), "little", signed=True)
+    return int(number)
+
+
+class Placed(NamedTuple):
+    """Where code is, and the numbers that it reads from its table."""
+
+    address: int
+    words: tuple[int, ...]
+
+
+class Family:
+    """The texts of one skeleton: those that were compiled as they are, and the template, once there is one."""
+
+    def __init__(self) -> None:
+        self.exact: dict[tuple[str, ...], int] = {}
+        self.texts: list[Text] = []
+        self.template: Template | None = None
+        self.address = 0
+        self.made = 0
+
+
+MOST_FAMILIES, MOST_TEMPLATES, MOST_TEXTS = 2000, 6, 8
+
+
+class Templates:
+    """The code of the process by skeleton. The same text is compiled once."""
+
+    def __init__(self) -> None:
+        self.families: OrderedDict[str, Family] = OrderedDict()
+        self.lock = Lock()
+
+    def place(self, text: str, table: str, first: int, compile: Callable[[str], int], dynamic: bool | None = None) -> Placed:
+        """The code for a text: a template with ``dynamic``, or if that is None after a few texts that differ in numbers alone."""
+        cut = split(text)
+        with self.lock:
+            family = self.families.setdefault(cut.skeleton, Family())
+            self.families.move_to_end(cut.skeleton)
+            if len(self.families) > MOST_FAMILIES:
+                self.families.popitem(last=False)
+        if cut.numbers in family.exact:
+            return Placed(family.exact[cut.numbers], ())
+        if dynamic is not False:
+            if family.template is not None and (words := family.template.words(cut)) is not None:
+                return Placed(family.address, tuple(words))
+            family.texts = [*family.texts[-MOST_TEXTS:], cut]
+            if len(family.texts) >= (2 if dynamic else TEXTS_BEFORE) and family.made < MOST_TEMPLATES:
+                template = Template(family.texts, table, first)
+                address = compile(template.text())
+                words = template.words(cut)
+                assert words is not None
+                family.template, family.address, family.made = template, address, family.made + 1
+                return Placed(address, tuple(words))
+        address = family.exact[cut.numbers] = compile(text)
+        return Placed(address, ())
+
+
+templates = Templates()

@@ -49,6 +49,8 @@ class Module:
         self.count = 0
         self.stack: list[Function] = []
         self.constants: dict[str, str] = {}
+        self.table = ""
+        """The pointer to what a call brings along beside its arrays: every function has it."""
         self.metadata: list[str] = []
         self.functions: dict[str, np.dtype[Any]] = {}
         """The scalar functions that words have written, and what they give."""
@@ -122,6 +124,8 @@ class Module:
                 made.add(names.pop(0))
             used.update(dict.fromkeys(names))
         free = [v for v in used if v not in made]
+        if self.table and self.table not in free:
+            free.append(self.table)
         parameters = ", ".join(f"{self.types[v]}{' noalias' if nest and self.types[v] == 'ptr' else ''} {v}" for v in [*own, *free])
         code.lines = body
         self.finish(code, f"define internal void @{name}({parameters}) noinline")
@@ -131,14 +135,14 @@ class Module:
         """``write(first, end, chunk)`` on chunks of the range below ``size``, by the threads that there are; the number of chunks."""
         first, end, chunk = (self.name("i64") for _ in range(3))
         free = self.apart(name, [first, end, chunk], lambda: write(first, end, chunk), nest=True)
-        self.done.append(chunk_function(name, [self.types[v] for v in free], size))
+        self.done.append(chunk_function(name, {v: self.types[v] for v in free}, size))
         self.declare("cotan_parallel", "void", "ptr", "ptr", "i32", "i32")
         self.constants["threads"] = "@cotan_threads = external global i32"
         code = self.code
         context = code.alloca(f"[{max(len(free), 1)} x i64]")
         for k, v in enumerate(free):
             code.line(f"store {self.types[v]} {v}, ptr {code.address(context, 'i64', k)}")
-        threads = code.value("i32", "load i32, ptr @cotan_threads")
+        threads = self.threads()
         wanted = code.value("i32", f"mul i32 {threads}, {CHUNKS_EACH}")
         few = code.value("i1", f"icmp slt i32 {wanted}, {most}")
         several = code.value("i32", f"select i1 {few}, i32 {wanted}, i32 {most}")
@@ -146,6 +150,15 @@ class Module:
         chunks = code.value("i32", f"select i1 {one}, i32 1, i32 {several}")
         code.line(f"call void @cotan_parallel(ptr @{name}_chunk, ptr {context}, i32 {chunks}, i32 {threads})")
         return code.value("i64", f"zext i32 {chunks} to i64")
+
+    def threads(self) -> str:
+        """How many threads a loop may have: what the call says, before its table; or what the process does, if that is 0."""
+        code = self.code
+        everywhere = code.value("i32", "load i32, ptr @cotan_threads")
+        if not self.table:
+            return everywhere
+        here = code.value("i32", f"load i32, ptr {code.address(self.table, 'i64', -1)}")
+        return code.value("i32", f"select i1 {code.value('i1', f'icmp eq i32 {here}, 0')}, i32 {everywhere}, i32 {here}")
 
     def __str__(self) -> str:
         text = [*self.constants.values(), *self.declared.values(), *self.done]
@@ -156,19 +169,17 @@ class Module:
         return "\n".join(text) + "\n"
 
 
-def chunk_function(name: str, types: list[str], size: int) -> str:
+def chunk_function(name: str, types: dict[str, str], size: int) -> str:
     """One chunk of ``name``, whose other arguments are in a table; chunks begin at multiples of 64 where there are many turns."""
-    rows = [f"define internal void @{name}_chunk(ptr %table, i32 %k, i32 %n) {{"]
-    rows += ["  %k0 = zext i32 %k to i64", "  %n0 = zext i32 %n to i64"]
+    rows = [f"define internal void @{name}_chunk(ptr %context, i32 %k, i32 %n) {{"]
+    for k, (v, type) in enumerate(types.items()):
+        rows += [f"  %at{k} = getelementptr i64, ptr %context, i64 {k}", f"  {v} = load {type}, ptr %at{k}"]
+    rows += ["  %k0 = zext i32 %k to i64", "  %n0 = zext i32 %n to i64", "  %k1 = add i64 %k0, 1"]
     for word, number in (("first", "%k0"), ("end", "%k1")):
-        if word == "end":
-            rows.append("  %k1 = add i64 %k0, 1")
-        rows += [f"  %{word}a = mul i64 {number}, {size}", f"  %{word}b = udiv i64 %{word}a, %n0"]
-        rows.append(f"  %{word}c = and i64 %{word}b, {-64 if size >= MANY_TURNS else -1}")
-    rows += ["  %last = icmp eq i64 %k1, %n0", f"  %endd = select i1 %last, i64 {size}, i64 %endc"]
-    for k, type in enumerate(types):
-        rows += [f"  %at{k} = getelementptr i64, ptr %table, i64 {k}", f"  %x{k} = load {type}, ptr %at{k}"]
-    arguments = ["i64 %firstc", "i64 %endd", "i64 %k0", *[f"{type} %x{k}" for k, type in enumerate(types)]]
+        rows += [f"  %{word}.a = mul i64 {number}, {size}", f"  %{word}.b = udiv i64 %{word}.a, %n0"]
+        rows.append(f"  %{word} = and i64 %{word}.b, {-64 if size >= MANY_TURNS else -1}")
+    rows += ["  %last = icmp eq i64 %k1, %n0", f"  %until = select i1 %last, i64 {size}, i64 %end"]
+    arguments = ["i64 %first", "i64 %until", "i64 %k0", *[f"{type} {v}" for v, type in types.items()]]
     return "\n".join([*rows, f"  call void @{name}({', '.join(arguments)})", "  ret void", "}"])
 
 

@@ -1,0 +1,48 @@
+"""How many threads compiled code uses."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+
+from .compile import check_threads
+
+__all__ = ["num_threads", "threads"]
+
+
+def pool() -> Any:
+    """The pool of the native engine, which is imported when it is first asked for."""
+    return import_module("cotan.engines.native.threads")
+
+
+@contextmanager
+def threads(count: int) -> Generator[None]:
+    """At most so many threads in compiled code, BLAS included, within a ``with`` block.
+
+    The setting is that of the process, as with NumPy's libraries: other Python threads see it too. ``jit(threads=n)`` sets it for a single
+    function. At the start it is the environment variable COTAN_NUM_THREADS, else OMP_NUM_THREADS, else the number of processors that the
+    process may use. Results are the same from run to run for a given number of threads; sums of many numbers may differ in their last
+    places for another one.
+
+    Raises:
+        ArgumentError: ``count`` is no whole number from 1.
+
+    >>> import cotan
+    >>> with cotan.threads(1):
+    ...     cotan.num_threads()
+    1
+    """
+    check_threads("threads", count)
+    before = num_threads()
+    pool().set_count(count)
+    try:
+        yield
+    finally:
+        pool().set_count(before)
+
+
+def num_threads() -> int:
+    """The most threads that compiled code uses, unless a function has a number of its own."""
+    return int(pool().count())

@@ -1,0 +1,135 @@
+"""Compiled code on disk: found by a later process, private, and never run if it is not what was stored."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+from cotan.cli import main
+from cotan.engines.native import cache
+from cotan.engines.native.machine import machine
+
+PROGRAM = """
+import numpy as np, cotan, cotan.numpy as cnp
+from cotan.engines.native.machine import Machine
+optimised = Machine.optimised
+made = []
+Machine.optimised = lambda self, *a, **k: made.append(1) or optimised(self, *a, **k)
+f = cotan.jit(cotan.grad(lambda x: cnp.sum(cnp.sin(x) * x)))
+assert np.allclose(f(np.ones(100)), np.sin(1.0) + np.cos(1.0))
+print(len(made))
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    path = tmp_path / "cache"
+    monkeypatch.setenv("COTAN_CACHE_DIR", str(path))
+    monkeypatch.delenv("COTAN_CACHE", raising=False)
+    return path
+
+
+def compilations(**variables):
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, env={**os.environ, **variables})
+    return int(done.stdout)
+
+
+def test_a_new_process_compiles_nothing_again(folder):
+    assert compilations() > 0
+    assert compilations() == 0
+    assert compilations(COTAN_CACHE="0") > 0
+
+
+def test_a_damaged_or_foreign_entry_is_compiled_again(folder):
+    assert compilations() > 0
+    files = sorted(folder.glob("*.o"))
+    for file in files:  # one bit of the code is wrong
+        data = bytearray(file.read_bytes())
+        data[-100] ^= 1
+        file.write_bytes(data)
+    assert compilations() == len(files)
+    assert compilations() == 0, "the entries were mended"
+    contents = [file.read_bytes() for file in files]
+    for file, other in zip(files, [*contents[1:], contents[0]], strict=True):  # whole, but the code of another text
+        file.write_bytes(other)
+    assert compilations() == len(files)
+    files[0].write_bytes(b"")
+    assert compilations() == 1
+
+
+def test_entries_are_private(folder):
+    cache.store("a" * 64, b"code")
+    (file,) = folder.glob("*.o")
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert cache.load("a" * 64) == b"code"
+    file.chmod(0o666)
+    assert cache.load("a" * 64) is None, "others may have written to it"
+    file.chmod(0o600)
+    folder.chmod(0o777)
+    assert cache.load("a" * 64) is None
+    cache.store("b" * 64, b"more")
+    assert len(list(folder.glob("*.o"))) == 1
+
+
+def test_what_was_not_used_for_longest_goes(folder, monkeypatch):
+    monkeypatch.setenv("COTAN_CACHE_BYTES", "10000")
+    for k in range(20):
+        cache.store(f"{k:064}", bytes(1000))
+        os.utime(folder / f"{k:064}.o", (k, k))
+    assert cache.load(f"{0:064}") is not None  # has been used just now
+    cache.shrink(folder)
+    kept = {file.stem for file in folder.glob("*.o")}
+    assert f"{0:064}" in kept
+    assert f"{19:064}" in kept
+    assert f"{1:064}" not in kept
+    assert sum(file.stat().st_size for file in folder.glob("*.o")) <= 10_000
+
+
+def test_many_writers_leave_whole_entries(folder):
+    def write(k):
+        for _ in range(50):
+            cache.store("c" * 64, bytes([k]) * 5000)
+            found = cache.load("c" * 64)
+            assert found is None or (len(found) == 5000 and len(set(found)) == 1)
+
+    threads = [threading.Thread(target=write, args=(k,)) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [file.name for file in folder.iterdir()] == ["c" * 64 + ".o"]
+
+
+def test_a_folder_that_cannot_be_written_is_no_error(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("COTAN_CACHE_DIR", str(tmp_path / "file" / "below"))
+    cache.store("d" * 64, b"code")
+    assert cache.load("d" * 64) is None
+    assert cache.contents().entries == 0
+
+
+def test_the_key_depends_on_text_level_and_machine(monkeypatch):
+    key = machine().key("text", 3)
+    assert key != machine().key("text ", 3)
+    assert key != machine().key("text", 1)
+    monkeypatch.setattr(machine(), "flags", machine().flags + ",+more")
+    assert key != machine().key("text", 3)
+
+
+def test_the_command_line_shows_and_clears_it(folder, capsys):
+    cache.store("e" * 64, bytes(500))
+    assert main(["cache", "info"]) == 0
+    assert "1 entries" in capsys.readouterr().out
+    assert main(["cache", "clear"]) == 0
+    assert cache.contents() == (folder, 0, 0)
+
+
+def test_code_that_calls_what_is_not_there_is_refused():
+    text = "declare void @no_such_function()\ndefine void @f() {\n  call void @no_such_function()\n  ret void\n}\n"
+    with pytest.raises(LookupError, match="no_such_function"):
+        machine().compile(text, ["f"])
+    assert np.sum(np.ones(3)) == 3
