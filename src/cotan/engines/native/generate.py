@@ -118,9 +118,8 @@ class Generator:
     def on_stack(self, type: ArrayType) -> Memory:
         """Memory of the function at hand."""
         size = max(type.size, 1)
-        if size > TINY:  # rounded up, so that code for a few elements more has the same text
-            step = 1 << (size.bit_length() - 3)
-            size = -(-size // step) * step
+        if size > TINY:  # so that code for some elements more has the same text
+            size = 1 << (size - 1).bit_length()
         return Memory(self.module.code.alloca(f"[{size} x {memory_type(type.dtype)}]"), type)
 
     def in_workspace(self, type: ArrayType, taken: list[int]) -> Memory:
