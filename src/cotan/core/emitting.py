@@ -84,6 +84,10 @@ class Block(Protocol):
         """The same memory as numbers of another dtype of the same size."""
         ...
 
+    def ahead(self, elements: Index) -> Block:
+        """The same so many elements further in memory."""
+        ...
+
     @property
     def turned(self) -> Block:
         """The same memory with the last two axes exchanged: a matrix that lies by columns."""
@@ -142,6 +146,18 @@ class Routines(Protocol):
 
     def every(self, shape: Sequence[int], body: Callable[[tuple[Index, ...]], None]) -> None:
         """``body(index)`` for every index below ``shape``, in order."""
+        ...
+
+    def spread(self, shape: Sequence[int], body: Callable[[tuple[Index, ...]], None], work: int) -> None:
+        """``body(index)`` for every index below ``shape``, by several threads if all of it is much: ``work`` multiplications each. The
+        body does not fail.
+        """
+        ...
+
+    def shared(self, count: int, body: Callable[[Index, Any], None], work: int) -> None:
+        """``body(first, number)`` on parts of the range below ``count``, one for each thread, if ``work`` multiplications in all are worth
+        it, else on the whole range. The number is an argument for `call`. The body does not fail.
+        """
         ...
 
     def apart(self, write: Callable[[], None]) -> None:

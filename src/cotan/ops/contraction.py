@@ -159,28 +159,24 @@ class DotGeneral(Multilinear):
         # gemm counts along columns, so it makes z^T = y^T x^T; a matrix whose columns lie together is read the other way.
         right, left = as_matrices(w, y, yb, yc, plan.y_free), as_matrices(w, x, xb, plan.x_free, xc)
 
-        def multiply(i: tuple[Any, ...]) -> None:
-            out = z.part(*i)
-            letters, steps = ([v.letter for v in (right, left)], [v.step for v in (right, left)])
-            at = [v.block.part(*i) for v in (right, left)]
-            w.call(
-                named(x.dtype, "gemm", library="blas"),
-                *letters,
-                n,
-                m,
-                k,
-                one,
-                at[0],
-                steps[0],
-                at[1],
-                steps[1],
-                zero,
-                out,
-                n,
-                work=m * n * k,
-            )
+        gemm, letters = named(x.dtype, "gemm", library="blas"), (right.letter, left.letter)
+        by_rows = m >= n
 
-        w.every(lead, multiply)
+        def multiply(i: tuple[Any, ...]) -> None:
+            a, b, out = right.block.part(*i), left.block.part(*i), z.part(*i)
+
+            def part(first: Any, number: Any) -> None:
+                if by_rows:
+                    rows, columns = number, n
+                    at = a, b.ahead(first * (left.step if left.letter == "N" else 1)), out.ahead(first * n)
+                else:
+                    rows, columns = m, number
+                    at = a.ahead(first * (1 if right.letter == "N" else right.step)), b, out.ahead(first)
+                w.call(gemm, *letters, columns, rows, k, one, at[0], right.step, at[1], left.step, zero, at[2], n, work=m * n * k)
+
+            w.shared(m if by_rows else n, part, m * n * k)
+
+        w.spread(lead, multiply, m * n * k)
 
     def transpose(self, y_bar: Any, x: Any, y: Any) -> Sequence[Any | None]:
         # x_bar[b, p, c] = sum_q out_bar[b, p, q] y[b, c, q]; its axes come out as b, p, then c in the order of y's axes.

@@ -49,6 +49,9 @@ class Block:
         start = linear([(self.start, 1), *zip(leading, self.steps[:n], strict=True)])
         return Block(self.e, self.at, self.dtype, self.shape[n:], self.steps[n:], start)
 
+    def ahead(self, elements: Any) -> Block:
+        return Block(self.e, self.at, self.dtype, self.shape, self.steps, linear([(self.start, 1), (elements, 1)]))
+
     def moved(self, order: Sequence[int]) -> Block:
         """The axes in another order."""
         return Block(self.e, self.at, self.dtype, [self.shape[k] for k in order], [self.steps[k] for k in order], self.start)

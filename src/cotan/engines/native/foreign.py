@@ -17,7 +17,7 @@ import numpy as np
 
 from .machine import machine
 
-__all__ = ["Foreign", "any_threads", "foreign", "fortran_integer", "one_thread"]
+__all__ = ["Foreign", "any_threads", "foreign", "fortran_integer", "limit_blas"]
 
 
 class Foreign(NamedTuple):
@@ -50,10 +50,10 @@ def fortran_integer() -> np.dtype[Any]:
 
 # ---- threads of BLAS --------------------------------------------------------------------------------------------------------
 _threads = (ctypes.c_int64 * 3)()
-"""A lock; how many calls want one thread at the moment; how many threads there were before the first of them."""
+"""A lock; how many calls want a limit at the moment; how many threads there were before the first of them."""
 COUNTING = """
 @cotan_blas_threads = external global [3 x i64]
-define internal void @one_thread(i1 %begin) nounwind {
+define internal void @limit_blas(i1 %begin, i32 %wanted) nounwind {
 entry:
   br label %wait
 wait:
@@ -76,7 +76,9 @@ first:
   %threads = call i32 @cotan_blas_get_threads()
   %wide = zext i32 %threads to i64
   store i64 %wide, ptr %before_at
-  call void @cotan_blas_set_threads(i32 1)
+  %fewer = icmp slt i32 %wanted, %threads
+  %now = select i1 %fewer, i32 %wanted, i32 %threads
+  call void @cotan_blas_set_threads(i32 %now)
   br label %done
 last:
   %kept = load i64, ptr %before_at
@@ -90,10 +92,10 @@ done:
 
 
 @lru_cache(maxsize=1)
-def one_thread() -> str | None:
-    """A function ``void one_thread(i1)`` as text: from true to false BLAS uses one thread; None if it is not OpenBLAS.
+def limit_blas() -> str | None:
+    """A function ``void limit_blas(i1, i32)`` as text: from true to false BLAS uses so many threads; None if it is not OpenBLAS.
 
-    OpenBLAS has one number of threads for the whole process. The first call that wants one thread sets it, the last puts it back.
+    OpenBLAS has one number of threads for the whole process. The first call that wants a limit sets it, the last puts it back.
     """
     try:
         library = ctypes.CDLL(import_module("scipy.linalg.cython_blas").__file__)
@@ -113,7 +115,7 @@ def one_thread() -> str | None:
 
 def any_threads(text: str) -> str:
     """The text of code that leaves the threads of BLAS alone."""
-    rows = text.replace(COUNTING, "define internal void @one_thread(i1 %begin) {\n  ret void\n}").split("\n")
+    rows = text.replace(COUNTING, "define internal void @limit_blas(i1 %begin, i32 %wanted) {\n  ret void\n}").split("\n")
     return "\n".join(row for row in rows if not (row.startswith("declare") and "_threads(" in row and "@cotan_blas_" in row))
 
 

@@ -6,7 +6,8 @@ pointers are known not to overlap.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,10 @@ import numpy as np
 
 from ...core.program import Literal
 from ...core.types import array_type
+from . import threads
 from .blocks import Block, row_major
 from .emit import Scalar
-from .foreign import foreign, fortran_integer, one_thread
+from .foreign import foreign, fortran_integer, limit_blas
 from .forms import Probe, Reader
 from .index import Index, linear, variable
 from .lanes import side_by_side, together
@@ -31,6 +33,8 @@ __all__ = ["Failures", "Operand", "Writer"]
 
 FEWEST_FOR_THREADS = 1 << 23
 """From so many multiplications on, several threads of BLAS are worth their meeting."""
+FEWEST_FOR_POOL = 1 << 20
+"""From so many multiplications on, a product of matrices is worth the threads of the pool."""
 FAILED = 16
 """What a call returns for its first failure; the others follow. Above the lowest byte is the number in the message."""
 
@@ -78,6 +82,8 @@ class Writer:
         self.run, self.failures = run, failures
         self.emitter, self.g = run.e, run.g
         self.integer = fortran_integer()
+        self.divided = False
+        """Whether what is written now is run by several threads, each with one thread of BLAS."""
 
     @property
     def code(self) -> Any:
@@ -98,15 +104,25 @@ class Writer:
             passed = [f"ptr {self.by_address(x, '')}" if not isinstance(x, int) else f"{routine.integer} {x}" for x in arguments]
         result = "void" if routine.by_address else "i32"
         self.g.module.declare(routine.symbol, result, *[p.split(" ", 1)[0] for p in passed])
-        limit = one_thread() if 0 < work < FEWEST_FOR_THREADS else None
-        if limit is not None:
-            self.g.module.constants["one_thread"] = limit
-            self.g.module.declare("cotan_blas_get_threads", "i32")
-            self.g.module.declare("cotan_blas_set_threads", "void", "i32")
-            self.code.line("call void @one_thread(i1 true)")
-        self.code.line(f"call {result} @{routine.symbol}({', '.join(passed)})")
-        if limit is not None:
-            self.code.line("call void @one_thread(i1 false)")
+        with self.limited(work < FEWEST_FOR_THREADS, asked=work > 0 and not self.divided):
+            self.code.line(f"call {result} @{routine.symbol}({', '.join(passed)})")
+
+    @contextmanager
+    def limited(self, to_one: bool, asked: bool = True) -> Generator[None]:
+        """Calls of BLAS with one thread, or as many as the call of the Program has."""
+        text = limit_blas() if asked else None
+        if text is None:
+            yield
+            return
+        module, code = self.g.module, self.code
+        module.constants["limit_blas"] = text
+        module.declare("cotan_blas_get_threads", "i32")
+        module.declare("cotan_blas_set_threads", "void", "i32")
+        threads.start()
+        number = "1" if to_one else module.threads()
+        code.line(f"call void @limit_blas(i1 true, i32 {number})")
+        yield
+        code.line("call void @limit_blas(i1 false, i32 0)")
 
     def by_address(self, x: Any, integer: str) -> str:
         """The pointer to a block, or to a constant."""
@@ -114,6 +130,8 @@ class Writer:
             return "null"
         if isinstance(x, Block):
             return x.pointer
+        if type(x) is Scalar:
+            return self.variable(self.emitter.cast(x, self.integer)).pointer
         if isinstance(x, str):
             return self.constant("i8", str(ord(x)))
         if isinstance(x, int):
@@ -203,6 +221,37 @@ class Writer:
         if 0 not in shape:
             level(tuple(shape), ())
 
+    def spread(self, shape: Sequence[int], body: Callable[[tuple[Any, ...]], None], work: int) -> None:
+        count = prod(shape)
+        if count < 2:
+            return self.every(shape, body)
+
+        def some(first: Any, number: Any) -> None:
+            if type(number) is int:
+                return self.every(shape, body)
+            end = self.code.value("i64", f"add i64 {self.code.index(first)}, {number.value}")
+            return self.code.loop(
+                end, lambda k: body(unravelled(variable(k, count), shape)), start=self.code.index(first), at_least_once=False
+            )
+
+        return self.shared(count, some, work * count)
+
+    def shared(self, count: int, body: Callable[[Any, Any], None], work: int) -> None:
+        if work < FEWEST_FOR_POOL or count < 2 or self.divided:
+            return body(0, count)
+        threads.start()
+
+        def chunk(first: str, end: str, number: str) -> None:
+            size = self.code.value("i64", f"sub i64 {end}, {first}")
+            body(variable(first, count), Scalar(size, np.dtype(np.int64)))
+
+        with self.limited(True):
+            self.divided = True
+            self.g.nests += 1
+            self.g.module.divided(f"share{self.g.nests}", count, min(count, threads.MOST_CHUNKS), chunk, each=1)
+            self.divided = False
+        return None
+
     def fill(self, target: Any, element: Callable[[tuple[Any, ...]], Scalar]) -> None:
         def write() -> None:
             self.g.every(target.shape, lambda index: target.__setitem__(index, element(index)))
@@ -252,3 +301,12 @@ class Writer:
 def axis_of(number: int, extent: int) -> Any:
     """The symbol of an axis."""
     return 0 if extent == 1 else variable(("axis", number), extent)
+
+
+def unravelled(k: Any, shape: Sequence[int]) -> tuple[Any, ...]:
+    """The index of an element from its number in row-major order."""
+    index: list[Any] = []
+    for n in reversed(shape):
+        index.append(k % n)
+        k = k // n
+    return tuple(reversed(index))

@@ -131,8 +131,8 @@ class Module:
         self.finish(code, f"define internal void @{name}({parameters}) noinline")
         return free
 
-    def divided(self, name: str, size: int, most: int, write: Callable[[str, str, str], None]) -> str:
-        """``write(first, end, chunk)`` on chunks of the range below ``size``, by the threads that there are; the number of chunks."""
+    def divided(self, name: str, size: int, most: int, write: Callable[[str, str, str], None], *, each: int = CHUNKS_EACH) -> str:
+        """``write(first, end, chunk)`` on chunks of the range below ``size``, so many for each thread; the number of chunks."""
         first, end, chunk = (self.name("i64") for _ in range(3))
         free = self.apart(name, [first, end, chunk], lambda: write(first, end, chunk), nest=True)
         self.done.append(chunk_function(name, {v: self.types[v] for v in free}, size))
@@ -143,7 +143,7 @@ class Module:
         for k, v in enumerate(free):
             code.line(f"store {self.types[v]} {v}, ptr {code.address(context, 'i64', k)}")
         threads = self.threads()
-        wanted = code.value("i32", f"mul i32 {threads}, {CHUNKS_EACH}")
+        wanted = code.value("i32", f"mul i32 {threads}, {each}")
         few = code.value("i1", f"icmp slt i32 {wanted}, {most}")
         several = code.value("i32", f"select i1 {few}, i32 {wanted}, i32 {most}")
         one = code.value("i1", f"icmp sle i32 {threads}, 1")
