@@ -501,8 +501,9 @@ def differences(x: np.ndarray, y: np.ndarray) -> str:
     if not x.size:
         return "empty"
     with np.errstate(all="ignore"):
+        x, y = np.atleast_1d(x), np.atleast_1d(y)
         error = np.abs(np.asarray(x, complex) - np.asarray(y, complex))
-        error[~np.isfinite(error)] = np.inf * (np.asarray(x)[~np.isfinite(error)] != np.asarray(y)[~np.isfinite(error)])
+        error[~np.isfinite(error)] = np.inf * (x[~np.isfinite(error)] != y[~np.isfinite(error)])
     at = np.unravel_index(np.nanargmax(np.where(np.isnan(error), -1, error)), error.shape)
     return f"{x[at]} instead of {y[at]} at {tuple(map(int, at))}"
 

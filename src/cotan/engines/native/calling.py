@@ -17,7 +17,9 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ...core.array import Array
+from ...core.errors import EngineError, teach
 from ...core.program import Program
+from .checking import OUTSIDE
 from .control import CONTROL
 from .generate import OUT_OF_MEMORY, RAISED
 from .launch import INPUT_WORDS, OUTPUT_WORDS, SYMBOLS, TEXT, Word
@@ -218,6 +220,9 @@ class Caller:
 
     def fail(self, status: int) -> NoReturn:
         """Raise what a status means."""
+        if status >= OUTSIDE:
+            self.errors.pop(threading.get_ident(), None)
+            raise outside(self.program.name, self.code.places[status - OUTSIDE])
         if status == RAISED:
             raise self.errors.pop(threading.get_ident())
         assert status == OUT_OF_MEMORY, status
@@ -245,6 +250,12 @@ def exactly(x: Any, t: Any) -> np.ndarray[Any, Any]:
     copy = np.empty(t.shape, dtype)
     copy[...] = x
     return copy
+
+
+def outside(name: str, place: str) -> EngineError:
+    """What a checked build says of an access outside of an array."""
+    what = f"{name}: compiled code was about to leave the memory of an array, at {place}."
+    return teach(EngineError, what, do="this is a defect of cotan, or of the `element` of an op from elsewhere: please report it.")
 
 
 def little(program: Program) -> bool:

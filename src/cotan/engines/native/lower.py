@@ -38,6 +38,8 @@ class Code(NamedTuple):
     workspace: int
     plans: list[Plan]
     """Of the Program, and of the programs that its control ops hold."""
+    places: list[str]
+    """In a checked build, what is written at each place that is tested."""
 
 
 def lowered(program: Program) -> Code:
@@ -89,7 +91,8 @@ def lowered(program: Program) -> Code:
         g.run(program, inputs, targets)
         g.leave(0)
         g.free_all()
-    return Code(str(module), callbacks, g.workspace_bytes, list(g.plans.values()))
+    places = module.checks.places if module.checks is not None else []
+    return Code(str(module), callbacks, g.workspace_bytes, list(g.plans.values()), places)
 
 
 def entry(code: Function, table: str, k: int) -> str:
