@@ -8,6 +8,7 @@ byte order or class) are copied into what it takes. Arguments are never modified
 from __future__ import annotations
 
 import ctypes
+import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
@@ -59,8 +60,8 @@ class Table(np.ndarray[Any, np.dtype[Any]]):
     free: Any = None
     """Frees a workspace. A view of a table has none."""
 
-    def __del__(self) -> None:
-        if self.free is not None:
+    def __del__(self, ending: Callable[[], bool] = sys.is_finalizing) -> None:
+        if self.free is not None and not ending():  # at the end of the process, modules are empty and the code may be gone
             spare = int(np.ndarray.__getitem__(self, Word.SPARE))
             if spare:
                 self.free(spare)
