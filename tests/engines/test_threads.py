@@ -154,12 +154,12 @@ def test_a_loop_that_keeps_more_than_there_is_memory_for_raises_memory_error():
     assert run(program, COTAN_NUM_THREADS="1") == ["True", "True", "True"]
 
 
-class Refusal(Exception):
+class RefusalError(Exception):
     """What a callback raises here."""
 
 
 def test_what_a_callback_raises_in_a_compiled_loop_arrives_unharmed():
-    refusal = Refusal("at five")
+    refusal = RefusalError("at five")
 
     def careful(k):
         if k == 5:
@@ -175,7 +175,7 @@ def test_what_a_callback_raises_in_a_compiled_loop_arrives_unharmed():
 
     x = np.linspace(0.0, 1.0, 100)
     for _ in range(3):
-        with pytest.raises(Refusal) as caught:
+        with pytest.raises(RefusalError) as caught:
             f(x, 10)
         assert caught.value is refusal
         np.testing.assert_allclose(f(x, 5), 10 * np.sum(np.sin(x)), rtol=1e-12)
@@ -184,7 +184,7 @@ def test_what_a_callback_raises_in_a_compiled_loop_arrives_unharmed():
 def test_each_thread_gets_the_exception_of_its_own_call():
     def careful(k):
         if k >= 0:
-            raise Refusal(int(k))
+            raise RefusalError(int(k))
         return np.asarray(k, float)
 
     f = cotan.jit(
@@ -197,7 +197,7 @@ def test_each_thread_gets_the_exception_of_its_own_call():
         for _ in range(20):
             try:
                 found.setdefault(k, set()).add(float(f(k)))
-            except Refusal as error:
+            except RefusalError as error:
                 found.setdefault(k, set()).add(error.args[0])
 
     threads = [threading.Thread(target=call, args=(k,)) for k in (-2, -1, 1, 2)]
