@@ -357,3 +357,18 @@ def test_a_sum_over_pieces_counts_each_element_once_on_any_number_of_threads(mov
     expected = np.asarray(moved(cnp.asarray(x)))
     np.testing.assert_array_equal(each, expected + 1.0)
     np.testing.assert_allclose(total, np.sum(expected**2), rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.complex128, np.complex64, np.float64, np.int16, np.float16])
+def test_long_straight_code_updates_arrays_of_any_dtype(dtype):
+    def f(x):
+        for i in range(60):
+            x = x.at[i].add(x[i - 1] + x[i])
+        for i in range(60):
+            x = x.at[i, 0].set(x[i, 1] * 2)
+        return x
+
+    x = np.random.default_rng(0).integers(0, 2, (60, 3)).astype(dtype) / (1 if dtype is np.int16 else 1024)
+    with np.errstate(over="ignore"):
+        x = x.astype(dtype)
+        np.testing.assert_allclose(cotan.jit(f, engine="native")(x), f(cnp.asarray(x)), rtol=1e-6)
