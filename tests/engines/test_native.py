@@ -19,6 +19,7 @@ from cotan.engines.native.forms import form_of
 from cotan.engines.native.lower import lowered
 from cotan.engines.native.plan import Loop, Plan, Statement
 from cotan.engines.native.simplify import simplified
+from cotan.engines.native.threads import limited
 from cotan.errors import ArgumentError, CotanError
 
 from ..conformance.cases import ALL_CASES, DTYPES, in_dtypes, label
@@ -337,3 +338,37 @@ def test_an_array_that_is_updated_in_place_is_read_anew():
     np.testing.assert_allclose(cotan.jit(f, engine="native")(x), f(cnp.asarray(x)), rtol=1e-13)
     g = cotan.grad(lambda x: cnp.sum(f(x) ** 2))
     np.testing.assert_allclose(cotan.jit(g, engine="native")(x), g(x), rtol=1e-12)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(
+    "moved",
+    [
+        lambda x: cnp.pad(x, (1, 0)),
+        lambda x: cnp.pad(x, (0, 3)),
+        lambda x: cnp.concatenate([x[3:], x[:3]]),
+        lambda x: cnp.concatenate([x[:100], x[50:], x[:90_000]]),
+    ],
+)
+def test_a_sum_over_pieces_counts_each_element_once_on_any_number_of_threads(moved, threads):
+    x = np.arange(140_000.0)
+    with limited(threads):
+        total, each = cotan.jit(lambda x: (lambda d: (cnp.sum(d * d), d + 1.0))(moved(x)), engine="native")(x)
+    expected = np.asarray(moved(cnp.asarray(x)))
+    np.testing.assert_array_equal(each, expected + 1.0)
+    np.testing.assert_allclose(total, np.sum(expected**2), rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.complex128, np.complex64, np.float64, np.int16, np.float16])
+def test_long_straight_code_updates_arrays_of_any_dtype(dtype):
+    def f(x):
+        for i in range(60):
+            x = x.at[i].add(x[i - 1] + x[i])
+        for i in range(60):
+            x = x.at[i, 0].set(x[i, 1] * 2)
+        return x
+
+    x = np.random.default_rng(0).integers(0, 2, (60, 3)).astype(dtype) / (1 if dtype is np.int16 else 1024)
+    with np.errstate(over="ignore"):
+        x = x.astype(dtype)
+        np.testing.assert_allclose(cotan.jit(f, engine="native")(x), f(cnp.asarray(x)), rtol=1e-6)

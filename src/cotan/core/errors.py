@@ -28,6 +28,7 @@ __all__ = [
     "BorrowedArrayError",
     "CotanError",
     "DtypeError",
+    "EngineError",
     "EscapedTracerError",
     "IndexingError",
     "MissingRuleError",
@@ -101,6 +102,10 @@ class UnsupportedFunctionError(CotanError, TypeError):
 
 class ProgramError(CotanError, ValueError):
     """A Program breaks one of the invariants of the IR. Seeing this is a defect of cotan or of an op defined outside it."""
+
+
+class EngineError(CotanError, RuntimeError):
+    """Compiled code was about to leave the memory of an array (``COTAN_CHECK=1`` looks). A defect of cotan, or of an op outside it."""
 
 
 E = TypeVar("E", bound=CotanError)

@@ -86,7 +86,8 @@ class Indexed(Op):
         """NumPy index arrays with every index in bounds or left to NumPy's check, and (fill, zero, drop) which were in bounds."""
         if self.mode in ("raise", "promise_in_bounds"):
             return tuple(indices), None
-        arrays = [np.asarray(j) for j in indices]
+        # A small integer may not hold the length of the axis. The largest unsigned ones are no signed ones; they are compared as they are.
+        arrays = [np.asarray(j) if np.asarray(j).dtype == np.uint64 else np.asarray(j, np.int64) for j in indices]
         if self.mode in ("clip", "wrap"):
             if any(n == 0 and j.size for j, n in zip(arrays, shape, strict=False)):
                 raise teach(
@@ -103,7 +104,11 @@ class Indexed(Op):
 
     def read_index(self, e: Emitter, i: Sequence[Any], reader: Reader, n: int) -> Any:
         """Index ``i`` of an index array as a scalar int64 by mode; only for fill, zero and drop it may lie outside."""
-        j = e.cast(reader(i), INT64)
+        j = reader(i)
+        if reader.dtype == np.uint64:  # those beyond the largest signed integer are as far outside as that one
+            wrapped, largest = self.mode == "wrap", np.iinfo(np.int64).max
+            j = e.math("rem", j, e.constant(n, reader.dtype)) if wrapped else e.math("minimum", j, e.constant(largest, reader.dtype))
+        j = e.cast(j, INT64)
         zero, last, length = (e.constant(v, INT64) for v in (0, n - 1, n))
         if self.mode == "clip":
             return e.math("maximum", zero, e.math("minimum", j, last))

@@ -8,6 +8,7 @@ byte order or class) are copied into what it takes. Arguments are never modified
 from __future__ import annotations
 
 import ctypes
+import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
@@ -17,7 +18,9 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ...core.array import Array
+from ...core.errors import EngineError, teach
 from ...core.program import Program
+from .checking import OUTSIDE
 from .control import CONTROL
 from .generate import OUT_OF_MEMORY, RAISED
 from .launch import INPUT_WORDS, OUTPUT_WORDS, SYMBOLS, TEXT, Word
@@ -58,9 +61,11 @@ class Table(np.ndarray[Any, np.dtype[Any]]):
     free: Any = None
     """Frees a workspace. A view of a table has none."""
 
-    def __del__(self, read: Any = np.ndarray.__getitem__, place: int = Word.SPARE) -> None:  # at exit there are no globals
-        if self.free is not None and read(self, place):
-            self.free(int(read(self, place)))
+    def __del__(self, ending: Callable[[], bool] = sys.is_finalizing) -> None:
+        if self.free is not None and not ending():  # at the end of the process, modules are empty and the code may be gone
+            spare = int(np.ndarray.__getitem__(self, Word.SPARE))
+            if spare:
+                self.free(spare)
 
 
 class MethodDef(ctypes.Structure):
@@ -225,6 +230,9 @@ class Caller:
 
     def fail(self, status: int) -> NoReturn:
         """Raise what a status means."""
+        if status >= OUTSIDE:
+            self.errors.pop(threading.get_ident(), None)
+            raise outside(self.program.name, self.code.places[status - OUTSIDE])
         if status == RAISED:
             raise self.errors.pop(threading.get_ident())
         failure = self.code.failures.raised(status)
@@ -262,6 +270,12 @@ def exactly(x: Any, t: Any) -> np.ndarray[Any, Any]:
     copy = np.empty(t.shape, dtype)
     copy[...] = x
     return copy
+
+
+def outside(name: str, place: str) -> EngineError:
+    """What a checked build says of an access outside of an array."""
+    what = f"{name}: compiled code was about to leave the memory of an array, at {place}."
+    return teach(EngineError, what, do="this is a defect of cotan, or of the `element` of an op from elsewhere: please report it.")
 
 
 def little(program: Program) -> bool:

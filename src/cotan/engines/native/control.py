@@ -190,7 +190,7 @@ def scan(run: Run, node: Opaque, operands: list[Any], results: list[Any]) -> Non
     for v, target in zip(node.equation.outputs[op.carry :], results[op.carry :], strict=True):
         if target is None:
             kind: Any = v.type
-            at = g.allocate(code.value("i64", f"mul i64 {length}, {entry_bytes(kind.element)}"))
+            at = g.allocate(length, entry_bytes(kind.element))
             target = run.values[v] = StackValue(v.type, at, length)
         ys.append(target)
     if op.length == 0:
@@ -208,7 +208,7 @@ def scan(run: Run, node: Opaque, operands: list[Any], results: list[Any]) -> Non
         outs = advance(g, op.body, constants, state, rows, slots)
         for y, out in zip(ys, outs, strict=True):
             if isinstance(out, StackValue):
-                at = code.address(y.at, f"[{STACK_BYTES} x i8]", i)
+                at = code.address(y.at, f"[{STACK_BYTES} x i8]", g.module.within(i, y.count))
                 code.line(f"store ptr {out.at}, ptr {at}")
                 code.line(f"store i64 {out.count}, ptr {code.value('ptr', f'getelementptr i8, ptr {at}, i64 8')}")
 
@@ -235,6 +235,10 @@ def entry(run: Run, x: Any, zero: str, i: Any) -> Value:
     """An entry of a stack, zero beyond its end."""
     code, element = run.code, x.element
     inside = code.value("i1", f"icmp slt i64 {code.index(i)}, {x.count}")
+    if run.g.module.checks is not None:
+        read = code.value("i64", f"select i1 {inside}, i64 {code.index(i)}, i64 0")
+        room = code.value("i64", f"select i1 {inside}, i64 {x.count}, i64 1")
+        i = run.g.module.within(variable(read, MANY), room)
     at = code.address(x.at, f"[{entry_bytes(element)} x i8]", i)
     if not isinstance(element, StackType):
         return Memory(code.value("ptr", f"select i1 {inside}, ptr {at}, ptr {zero}"), element)
@@ -248,7 +252,9 @@ def slot(run: Run, y: Any, i: Any) -> Memory | None:
     """Where the body may write its part of a result."""
     if isinstance(y, StackValue):
         element = y.element
-        return None if isinstance(element, StackType) else Memory(run.code.address(y.at, f"[{entry_bytes(element)} x i8]", i), element)
+        if isinstance(element, StackType):
+            return None
+        return Memory(run.code.address(y.at, f"[{entry_bytes(element)} x i8]", run.g.module.within(i, y.count)), element)
     part = Part(y, (i,))
     at = part.pointer(run.e)
     assert at is not None
@@ -330,7 +336,7 @@ def count(run: Run, node: Opaque, operands: list[Any], results: list[Any]) -> No
     """The stack 0, 1, ..., n-1."""
     code, v = run.code, node.equation.outputs[0]
     n = number(run, operands[0])
-    at = run.g.allocate(code.value("i64", f"mul i64 {n}, 8"))
+    at = run.g.allocate(n, 8)
     code.loop(n, lambda k: code.line(f"store i64 {k}, ptr {code.address(at, 'i64', variable(k, MANY))}"), at_least_once=False)
     run.values[v] = StackValue(v.type, at, n)
 

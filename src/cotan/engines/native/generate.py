@@ -7,6 +7,8 @@ become functions of their own; the rest is written in line.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from collections.abc import Generator as Generating
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import copy
 from itertools import pairwise
 from math import prod
@@ -15,6 +17,7 @@ from typing import Any
 from ...core.program import Equation, Literal, Program, Var
 from ...core.types import ArrayType, array_type
 from . import threads
+from .checking import Checks
 from .emit import LlvmEmitter, Scalar
 from .forms import Reader
 from .index import variable
@@ -27,6 +30,8 @@ __all__ = ["OUT_OF_MEMORY", "RAISED", "WRONG_LAYOUT", "Generator", "Run"]
 BLOCK = 1024
 """How many elements are folded before the result is added to the total: the error of a long sum stays small."""
 LARGEST_ON_STACK = 1 << 14
+MOST_BYTES = 1 << 62
+NOT_CHECKED = nullcontext()
 SMALL_BUFFERS, MANY_NODES = 1 << 12, 1 << 60
 ALIGNMENT = 64
 LEAST_WORK = 150_000
@@ -152,6 +157,19 @@ class Generator:
         else:
             self.every(shape, lambda index: target.write(self.e, index, source.read(self.e, index)))
 
+    def written_for(self, equation: Equation) -> AbstractContextManager[None]:
+        """What is written here belongs to an equation: a checked build says so where it fails."""
+        checks = self.module.checks
+        return NOT_CHECKED if checks is None else self.noted(checks, equation)
+
+    @contextmanager
+    def noted(self, checks: Checks, equation: Equation) -> Generating[None]:
+        outer, checks.equation = checks.equation, equation
+        try:
+            yield
+        finally:
+            checks.equation = outer
+
     def steady(self, run: Run, value: Value) -> Value:
         """A value that a loop reads in each turn: what moves elements under conditions is done before."""
         if isinstance(value, Moved) and value.type.size > TINY:
@@ -160,17 +178,25 @@ class Generator:
             return memory
         return value
 
-    def allocate(self, nbytes: str) -> str:
-        """Memory from the heap, until the call ends: a list of all such blocks begins at ``heap``."""
+    def allocate(self, count: str, size: int) -> str:
+        """Memory from the heap for so many entries of so many bytes, until the call ends: a list of all such blocks begins at ``heap``.
+        More than an address can tell apart is more than there is, and fewer than no entries are none.
+        """
         code = self.module.code
         if not self.heap:
             self.heap = code.alloca("ptr")
             self.beginning.append(f"  store ptr null, ptr {self.heap}")
             self.module.declare("malloc", "ptr", "i64")
             self.module.declare("free", "void", "ptr")
-        block = code.value("ptr", f"call ptr @malloc(i64 {code.value('i64', f'add i64 {nbytes}, 64')})")
+        for symbol in ("llvm.smax.i64", "llvm.smin.i64"):
+            self.module.declare(symbol, "i64", "i64", "i64")
+        some = code.value("i64", f"call i64 @llvm.smax.i64(i64 {count}, i64 0)")
+        entries = code.value("i64", f"call i64 @llvm.smin.i64(i64 {some}, i64 {MOST_BYTES // size})")
+        nbytes = code.value("i64", f"add i64 {code.value('i64', f'mul i64 {entries}, {size}')}, 64")
+        block = code.value("ptr", f"call ptr @malloc(i64 {nbytes})")
         missing, fine = code.label(), code.label()
-        code.branch(code.value("i1", f"icmp eq ptr {block}, null"), missing, fine)
+        none, many = code.value("i1", f"icmp eq ptr {block}, null"), code.value("i1", f"icmp sgt i64 {count}, {MOST_BYTES // size}")
+        code.branch(code.value("i1", f"or i1 {none}, {many}"), missing, fine)
         code.start(missing)
         self.leave(OUT_OF_MEMORY)
         code.start(fine)
@@ -187,7 +213,10 @@ class Generator:
         """Return from the call, which frees what it took from the heap."""
         code = self.module.code
         places = code.later()
-        code.line(f"ret i32 {result}")
+        status: Any = result
+        if self.module.checks is not None:
+            status = code.value("i32", f"call i32 @cotan_judged(i32 {result})")
+        code.line(f"ret i32 {status}")
         self.endings.append((code, places))
 
     def free_all(self) -> None:
@@ -264,7 +293,8 @@ class Run:
                 operands = [self.value(v) for v in node.equation.inputs]
                 self.update_in_place(node)
                 results = [self.place(v) if type(v.type) is ArrayType else None for v in node.equation.outputs]
-                self.g.opaque(self, node, operands, results)
+                with self.g.written_for(node.equation):
+                    self.g.opaque(self, node, operands, results)
             elif type(node) is Statement:
                 self.statement(node, ())
             else:
@@ -303,7 +333,8 @@ class Run:
     def element(self, equation: Equation, index: tuple[Any, ...]) -> Scalar:
         """An element of a result, by the defining equation."""
         readers = [Reader(v.type, lambda at, v=v: self.read(v, at)) for v in equation.inputs]
-        return equation.op.element(self.e, index, *readers)  # type: ignore[attr-defined]
+        with self.g.written_for(equation):
+            return equation.op.element(self.e, index, *readers)  # type: ignore[attr-defined]
 
     def place(self, v: Var) -> Memory:
         """Memory for the whole of a value, as long as it is read."""
@@ -405,7 +436,7 @@ class Run:
             self.flush(folds)
 
     def within(self, span: Span, first: int, end: int, size: int) -> Span:
-        """The part of a span between two turns."""
+        """The part of a span between two turns. It never ends before it begins: blocks are counted from the difference."""
         low, high = span
         for symbol in ("smax", "smin"):
             self.g.module.declare(f"llvm.{symbol}.i64", "i64", "i64", "i64")
@@ -413,6 +444,8 @@ class Run:
             low = self.code.value("i64", f"call i64 @llvm.smax.i64(i64 {low}, i64 {first})")
         if end < size:
             high = self.code.value("i64", f"call i64 @llvm.smin.i64(i64 {high}, i64 {end})")
+        if first > 0 or end < size:
+            high = self.code.value("i64", f"call i64 @llvm.smax.i64(i64 {high}, i64 {low})")
         return low, high
 
     def stretch(self, first: Any, end: Any, range: tuple[int, int], body: Callable[[Any], None], folds: list[Statement]) -> None:
@@ -465,7 +498,8 @@ class Run:
 
         def write(first: str, end: str, chunk: str) -> None:
             for s, part in parts.items():
-                at = self.code.address(part.at, memory_type(s.var.type.dtype), variable(chunk, most) * padded(s.var.type))
+                start = self.g.module.within(variable(chunk, most) * padded(s.var.type), part.type.size - s.var.type.size + 1)
+                at = self.code.address(part.at, memory_type(s.var.type.dtype), start)
                 self.places[s.var] = Memory(at, s.var.type)
             self.rows_and_loop(loop, (first, end))
 
@@ -501,11 +535,12 @@ class Run:
     # ---- statements -------------------------------------------------------------------------------------------------------------
     def statement(self, s: Statement, turn: tuple[Any, ...]) -> None:
         """One element of a statement."""
-        if s.monoid:
-            self.fold(s, turn)
-        else:
-            index = tuple(turn)
-            self.define(s, index, self.element_of(s, index))
+        with self.g.written_for(s.equation):
+            if s.monoid:
+                self.fold(s, turn)
+            else:
+                index = tuple(turn)
+                self.define(s, index, self.element_of(s, index))
 
     def element_of(self, s: Statement, index: tuple[Any, ...]) -> Scalar:
         """An element of a statement that folds nothing, or has nothing to fold over."""

@@ -42,6 +42,8 @@ class Code(NamedTuple):
     failures: Failures
     table: str
     """The name of the pointer to the table."""
+    places: list[str]
+    """In a checked build, what is written at each place that is tested."""
 
 
 def lowered(program: Program) -> Code:
@@ -104,7 +106,8 @@ def lowered(program: Program) -> Code:
         g.run(program, inputs, targets)
         g.leave(0)
         g.free_all()
-    return Code(str(module), callbacks, g.workspace_bytes, list(g.plans.values()), failures, module.table)
+    places = module.checks.places if module.checks is not None else []
+    return Code(str(module), callbacks, g.workspace_bytes, list(g.plans.values()), failures, module.table, places)
 
 
 def entry(code: Function, table: str, k: int) -> str:

@@ -27,6 +27,8 @@ ONE_ARGUMENT = (
 )
 VECTOR_FUNCTIONS = dict.fromkeys(ONE_ARGUMENT, 1) | dict.fromkeys(("atan2", "hypot", "pow"), 2)
 """The functions of libmvec, and how many arguments they take."""
+LEVELS = {"x86-64-v2": ("sse4.2",), "x86-64-v3": ("sse4.2", "avx2", "fma"), "x86-64-v4": ("sse4.2", "avx2", "fma", "avx512f")}
+"""What COTAN_CPU may ask for, to debug code for another processor than this one: levels of x86-64, and which features they have."""
 DECLARED = re.compile(r"^declare [^@]*@([\w.]+)\(", re.MULTILINE)
 
 
@@ -45,10 +47,13 @@ class Machine:
     def __init__(self) -> None:
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
-        self.features = llvm.get_host_cpu_features()
-        self.flags = self.features.flatten()
+        self.features: dict[str, bool] = llvm.get_host_cpu_features()
+        self.flags: str = llvm.get_host_cpu_features().flatten()
         self.triple = llvm.get_process_triple()
-        self.cpu = llvm.get_host_cpu_name()
+        self.cpu: str = llvm.get_host_cpu_name()
+        level = os.environ.get("COTAN_CPU")
+        if level:
+            self.cpu, self.flags, self.features = level, "", features_of(level, self.features)
         self.kept: list[Any] = []
         for library in ("libm.so.6", "libmvec.so.1"):
             try:
@@ -148,6 +153,20 @@ class Machine:
     def has_symbol(self, name: str) -> bool:
         """Whether the process has this function; a module that needs one it has not must never be linked."""
         return bool(llvm.address_of_symbol(name))
+
+
+def features_of(level: str, host: dict[str, bool]) -> dict[str, bool]:
+    """The features that decide what code is written, at a level of x86-64.
+
+    Raises:
+        ValueError: there is no such level, or the processor is below it.
+    """
+    if level not in LEVELS:
+        raise ValueError(f"COTAN_CPU={level}: give one of {', '.join(LEVELS)}")
+    missing = [name for name in LEVELS[level] if not host.get(name)]
+    if missing:
+        raise ValueError(f"COTAN_CPU={level}: this processor has no {missing[0]}")
+    return dict.fromkeys(LEVELS[level], True)
 
 
 @lru_cache(maxsize=1)

@@ -273,7 +273,8 @@ class Plan:
     def length(self, node: Loop | Statement | Opaque) -> int | None:
         """About how many operations are written for a node of the root; None for one that must stand in the function of the Program."""
         if type(node) is Opaque:
-            return 8 if node.equation.op.destination is not None else None
+            loops = node.equation.op.destination is not None and node.equation.outputs[0].type.dtype.kind != "c"
+            return 8 if loops else None  # else it is a call back into Python, which may have to return from the Program
         if type(node) is Statement:
             return 1
         assert type(node) is Loop

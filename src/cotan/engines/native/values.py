@@ -6,6 +6,7 @@ A value gives its elements (``read``) and, where it lies in memory in row-major 
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -59,13 +60,16 @@ class Memory(Value):
             guard = None if safe else e.guard()
             if guard is not None:
                 offset = e.as_index(Scalar(e.bit(guard, code.index(offset), "0", "i64"), np.dtype(np.int64)))
-            found = e.constant(0, self.type.dtype) if 0 in shape else load(e, self.at, self.type.dtype, offset)
+            found = (
+                e.constant(0, self.type.dtype) if 0 in shape else load(e, self.at, self.type.dtype, e.module.within(offset, prod(shape)))
+            )
             if not e.guards:
                 code.remember(key, found)
         return found
 
     def write(self, e: LlvmEmitter, index: tuple[Any, ...], x: Scalar) -> None:
-        store(e, self.at, x, offset_of(self.type.shape[self.dropped :], index[self.dropped :]))
+        shape = self.type.shape[self.dropped :]
+        store(e, self.at, x, e.module.within(offset_of(shape, index[self.dropped :]), prod(shape)))
 
     def pointer(self, e: LlvmEmitter) -> str | None:
         return None if self.dropped else self.at
@@ -112,7 +116,9 @@ class Part(Value):
         if whole is None:
             return None
         shape = self.whole.type.shape
-        return e.module.code.address(whole, memory_type(self.type.dtype), offset_of(shape, (*self.leading, *[0] * len(self.type.shape))))
+        offset = offset_of(shape, (*self.leading, *[0] * len(self.type.shape)))
+        offset = e.module.within(offset, self.whole.type.size - self.type.size + 1)
+        return e.module.code.address(whole, memory_type(self.type.dtype), offset)
 
 
 class Moved(Value):

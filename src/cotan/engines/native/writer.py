@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from .index import Condition, Index, bounds
+from . import checking
+from .index import Condition, Index, bounds, variable
 from .machine import Variant, machine
 
 __all__ = ["NOT_UNROLLED", "Function", "Module", "register_type"]
@@ -28,6 +29,8 @@ NOT_UNROLLED = '!{!"llvm.loop.unroll.disable"}'
 MASKED = '!{!"llvm.loop.vectorize.predicate.enable", i1 true}'
 SHORT = [n for n in range(9, 64) if n % 8]
 """Loops of so many turns are masked: a rest of single turns would take longer than the vectors."""
+UNKNOWN = 1 << 60
+"""More than the elements of any array."""
 PURE = "nounwind willreturn memory(none)"
 
 
@@ -54,6 +57,9 @@ class Module:
         self.metadata: list[str] = []
         self.functions: dict[str, np.dtype[Any]] = {}
         """The scalar functions that words have written, and what they give."""
+        self.checks = checking.Checks() if checking.wanted() else None
+        if self.checks is not None:
+            self.constants["checks"] = checking.TEXT
 
     @property
     def code(self) -> Function:
@@ -71,6 +77,14 @@ class Module:
         name = f"%v{self.count}"
         self.types[name] = type
         return name
+
+    def within(self, offset: Any, count: Any) -> Any:
+        """An offset that should be below ``count``, a number or an i64 value: in a checked build, tested."""
+        if self.checks is None or (type(offset) is type(count) is int and 0 <= offset < count):
+            return offset
+        code = self.code
+        at = code.value("i64", f"freeze i64 {code.index(offset)}")
+        return variable(code.value("i64", f"call i64 @cotan_within(i64 {at}, i64 {count}, i32 {self.checks.place()})"), UNKNOWN)
 
     def loop_note(self, *properties: str) -> str:
         """A note at the branch that closes a loop: what LLVM's vectoriser is to know of it."""
