@@ -179,21 +179,26 @@ class DotGeneral(Multilinear):
         w.spread(lead, multiply, m * n * k)
 
     def transpose(self, y_bar: Any, x: Any, y: Any) -> Sequence[Any | None]:
-        # x_bar[b, p, c] = sum_q out_bar[b, p, q] y[b, c, q]; its axes come out as b, p, then c in the order of y's axes.
+        # x_bar[b, p, c] = sum_q out_bar[b, p, q] y[b, c, q]; its axes come out as b, p, then c in the order of y's axes. With the operands
+        # the other way round they come out as b, c, p: that is taken where it is x's own order, and nothing has to be moved.
         (xc, yc), (xb, yb) = self.contract, self.batch_axes
         nb, wanted = len(xb), type(x) is Var
         plan = plan_of(self.contract, self.batch_axes, len(x.shape) if wanted else type_of(x).ndim, type_of(y).ndim)
         nx, ny = len(plan.x_free), len(plan.y_free)
         batch = tuple(range(nb))
         if wanted:
-            axes = tuple(range(nb + nx, nb + nx + ny))
-            x_bar = DotGeneral((axes, plan.y_free), (batch, yb))(y_bar, y)
-            order = (*xb, *plan.x_free, *[xc[k] for k in sorted(range(len(yc)), key=yc.__getitem__)])
-            return [permute(x_bar, inverse_order(order)), None]
-        axes = tuple(range(nb, nb + nx))
-        other = DotGeneral((axes, plan.x_free), (batch, xb))(y_bar, x)
-        order = (*yb, *plan.y_free, *[yc[k] for k in sorted(range(len(xc)), key=xc.__getitem__)])
-        return [None, permute(other, inverse_order(order))]
+            axes, other, other_free, other_batch = tuple(range(nb + nx, nb + nx + ny)), y, plan.y_free, yb
+            own = xb, plan.x_free, tuple(xc[k] for k in sorted(range(len(yc)), key=yc.__getitem__))
+        else:
+            axes, other, other_free, other_batch = tuple(range(nb, nb + nx)), x, plan.x_free, xb
+            own = yb, plan.y_free, tuple(yc[k] for k in sorted(range(len(xc)), key=xc.__getitem__))
+        lead, kept, summed = own
+        if (*lead, *summed, *kept) == tuple(range(nb + len(kept) + len(summed))) and kept and summed:
+            bar = DotGeneral((other_free, axes), (other_batch, batch))(other, y_bar)
+        else:
+            bar = DotGeneral((axes, other_free), (batch, other_batch))(y_bar, other)
+            bar = permute(bar, inverse_order((*lead, *kept, *summed)))
+        return [bar, None] if wanted else [None, bar]
 
     def batch(self, size: int, batched: Sequence[bool], x: Any, y: Any) -> tuple[Any, bool]:
         (xc, yc), (xb, yb) = self.contract, self.batch_axes

@@ -83,8 +83,9 @@ class Written:
         """The report, after LLVM took so many seconds."""
         code = self.code
         outside = tuple(f"{c.equation.op}{f'   # {c.equation.origin}' if c.equation.origin else ''}" for c in code.callbacks)
+        buffers = {str(t): count for t, count in code.buffers.items()}
         times = {**self.seconds, "LLVM": seconds}
-        return Report(self.program.name, tuple(map(describe, code.plans)), outside, code.workspace, code.text, times)
+        return Report(self.program.name, tuple(map(describe, code.plans)), outside, code.workspace, code.text, times, buffers)
 
 
 def quiet(execute: Callable[[list[Any]], list[Any]]) -> Callable[[list[Any]], list[Any]]:

@@ -6,6 +6,7 @@ become functions of their own; the rest is written in line.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from collections.abc import Generator as Generating
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -102,6 +103,8 @@ class Generator:
         self.endings: list[Any] = []
         self.freed: list[str] = []
         self.plans: dict[Program, Plan] = {}
+        self.buffers: Counter[ArrayType] = Counter()
+        """The arrays that are set aside for values in between, by type."""
 
     def plan(self, program: Program) -> Plan:
         """The plan of a Program, made once."""
@@ -128,6 +131,7 @@ class Generator:
         return Memory(self.module.code.alloca(f"[{size} x {memory_type(type.dtype)}]"), type)
 
     def in_workspace(self, type: ArrayType, taken: list[int]) -> Memory:
+        self.buffers[type] += 1
         return Kept(self.module, self.workspace, taken, type)
 
     def every(self, shape: Sequence[int], body: Callable[[tuple[Any, ...]], None]) -> None:

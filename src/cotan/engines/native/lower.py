@@ -44,6 +44,8 @@ class Code(NamedTuple):
     """The name of the pointer to the table."""
     places: list[str]
     """In a checked build, what is written at each place that is tested."""
+    buffers: dict[ArrayType, int]
+    """The arrays in the workspace by type, how many of each; they share its memory where they do not live at the same time."""
 
 
 def lowered(program: Program) -> Code:
@@ -107,7 +109,7 @@ def lowered(program: Program) -> Code:
         g.leave(0)
         g.free_all()
     places = module.checks.places if module.checks is not None else []
-    return Code(str(module), callbacks, g.workspace_bytes, list(g.plans.values()), failures, module.table, places)
+    return Code(str(module), callbacks, g.workspace_bytes, list(g.plans.values()), failures, module.table, places, dict(g.buffers))
 
 
 def entry(code: Function, table: str, k: int) -> str:

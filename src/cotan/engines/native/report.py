@@ -16,7 +16,8 @@ class Report:
 
     ``programs``: for each Program (the function, then the bodies of its loops and branches) its loops and the equations in them, as text;
     ``outside``: the equations that are not machine code but calls back into Python; ``workspace``: the bytes of memory of a call beside its
-    results; ``llvm``: the text that was given to LLVM; ``seconds``: what each stage of compiling took.
+    results; ``buffers``: the arrays that are in it, by type, with how many there are of each (they share its memory where they do not live
+    at the same time); ``llvm``: the text that was given to LLVM; ``seconds``: what each stage of compiling took.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Report:
     workspace: int
     llvm: str = field(repr=False)
     seconds: dict[str, float]
+    buffers: dict[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         times = ", ".join(f"{name} {1000 * t:.1f} ms" for name, t in self.seconds.items())
@@ -33,7 +35,9 @@ class Report:
             if self.outside
             else ["nothing is outside of compiled code"]
         )
-        return "\n".join([*self.programs, *outside, f"workspace: {self.workspace} bytes", f"compiled in: {times}"])
+        buffers = ", ".join(f"{name}{f' x {count}' if count > 1 else ''}" for name, count in self.buffers.items())
+        workspace = f"workspace: {self.workspace} bytes{f' for {buffers}' if buffers else ''}"
+        return "\n".join([*self.programs, *outside, workspace, f"compiled in: {times}"])
 
 
 def describe(plan: Plan) -> str:
