@@ -17,7 +17,7 @@ from operator import mul
 from typing import Any
 
 from ...core.program import Equation, Literal, Program, Var
-from .forms import Probe, Reader, axis, form_of
+from .forms import Form, Probe, Reader, axis, form_of
 from .index import Condition, Index
 
 __all__ = ["TINY", "Loop", "Opaque", "Plan", "Statement"]
@@ -119,21 +119,29 @@ class Plan:
         self.readers: dict[Var, list[tuple[Statement, tuple[Any, ...]]]] = {}
         self.whole: dict[Var, list[int]] = {}
         """Values that are needed as whole arrays, and the positions of the nodes that need them."""
-        for equation in program.equations:
-            self.add(equation)
+        forms = [self.form_in_loops(equation) for equation in program.equations]
+        opaque = [v for equation, form in zip(program.equations, forms, strict=True) if form is None for v in equation.inputs]
+        self.stored = {v for v in (*opaque, *program.outputs) if isinstance(v, Var)}
+        """What has to be in memory: where conditions decide which element moves there, that is a loop, which may be cut."""
+        for equation, form in zip(program.equations, forms, strict=True):
+            self.add(equation, form)
         for v in program.outputs:
             if isinstance(v, Var):
                 for root in self.roots_of(v):
                     self.whole.setdefault(root, []).append(len(self.root.body))
 
     # ---- equations -------------------------------------------------------------------------------------------------------
-    def add(self, equation: Equation) -> None:
+    def form_in_loops(self, equation: Equation) -> Form | None:
+        """The form of an equation that becomes loops; None for one that is run as a whole."""
         types = tuple(v.type for v in equation.inputs)
         form = None if equation.op.multiple else form_of(equation.op, types)
         if form is not None and equation.op.update is not None and equation.outputs[0].type.size > TINY:
-            form = None  # changes a part of an array, which is less than to write it anew
+            return None  # changes a part of an array, which is less than to write it anew
         if form is not None and equation.op.prefers_routine is not None and equation.op.prefers_routine(*types):
-            form = None
+            return None
+        return form
+
+    def add(self, equation: Equation, form: Form | None) -> None:
         if form is None:
             node = Opaque(equation, len(self.root.body))
             self.root.body.append(node)
@@ -143,10 +151,14 @@ class Plan:
                 if isinstance(v, Var):
                     for root in self.roots_of(v):
                         self.whole.setdefault(root, []).append(node.position)
-        elif form.moves and (not form.conditional or self.uses[equation.outputs[0]] == 1):
+        elif form.moves and (not form.conditional or self.read_once(equation.outputs[0])):
             self.moved[equation.outputs[0]] = equation
         else:
             self.place(self.statement_of(equation, form))
+
+    def read_once(self, v: Var) -> bool:
+        """Whether a value is read by one equation in loops, and nowhere else."""
+        return self.uses[v] == 1 and v not in self.stored
 
     def roots_of(self, v: Var) -> list[Var]:
         """The values through whose movement ``v`` comes about."""
