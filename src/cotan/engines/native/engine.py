@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from ...core.collecting import no_collection
 from ...core.program import Program
 from .. import numpy as numpy_engine
 from .calling import Caller
@@ -20,6 +21,7 @@ from .lower import lowered
 from .machine import machine
 from .report import Report, describe
 from .simplify import simplified
+from .tiers import compiled_in_tiers
 
 __all__ = ["Written", "compile_program", "compiled", "made"]
 
@@ -48,7 +50,9 @@ def made(program: Program) -> tuple[Callable[[list[Any]], list[Any]], Report]:
     except UnsupportedError as reason:
         return quiet(numpy_engine.compile_program(program)), Report(program.name, (), (f"the whole program: {reason}",), 0, "", {})
     start = perf_counter()
-    address = machine().compile(written.code.text, ["main"], written.level)["main"]
+    address = compiled_in_tiers(written.code.text, program)
+    if address is None:
+        address = machine().compile(written.code.text, ["main"], written.level)["main"]
     return Caller(written.program, written.constants, written.code, address), written.report(perf_counter() - start)
 
 
@@ -61,9 +65,10 @@ class Written:
 
     def __init__(self, program: Program):
         start = perf_counter()
-        self.program, self.constants = simplified(program)
-        middle = perf_counter()
-        self.code = lowered(self.program)
+        with no_collection():
+            self.program, self.constants = simplified(program)
+            middle = perf_counter()
+            self.code = lowered(self.program)
         self.seconds = {"simplify": middle - start, "plan and write": perf_counter() - middle}
 
     @property
