@@ -2,9 +2,9 @@
 
 What LLVM does for code that is to be fast takes five times as long as code that is right. So the code of a long Program whose calls are
 short is made quickly (`quick`), and what its calls take is added up by the code itself. When that is about what compiling it well takes,
-the call at hand compiles it well, and goes on with the new code from the next call on. All in all this takes at most twice the time that
-the better choice would have taken, and there is no thread beside those of the user. Results of the two tiers differ by rounding only: vectors have
-other functions, and sums another order.
+the call at hand compiles it well, and goes on with the new code from the next call on. All in all this takes at most about twice the time
+that the better choice would have taken, and there is no thread beside those of the user. Results of the two tiers differ by rounding
+only: vectors have other functions, and sums another order.
 
 Code of the second tier that a former process has left in the cache is used at once.
 """

@@ -20,7 +20,7 @@ from .machine import Variant, machine
 
 __all__ = ["NOT_UNROLLED", "Function", "Module", "register_type"]
 
-VALUE = re.compile(r"%v\d+")
+VALUE, MADE = re.compile(r"%v\d+"), re.compile(r"^  (%v\d+) =", re.MULTILINE)
 CHUNKS_EACH, MANY_TURNS = 4, 4096
 """How many chunks there are for each thread: one that is held up leaves them to the others."""
 NOT_UNROLLED = '!{!"llvm.loop.unroll.disable"}'
@@ -114,14 +114,9 @@ class Module:
         code.line("ret void")
         self.stack.pop()
         body = code.flat()
-        made = {*own, *(name for name, _ in code.allocas)}
-        used: dict[str, None] = {}
-        for row in body:
-            names = VALUE.findall(row)
-            if names and row.lstrip().startswith(names[0] + " ="):
-                made.add(names.pop(0))
-            used.update(dict.fromkeys(names))
-        free = [v for v in used if v not in made]
+        text = "\n".join(body)
+        made = {*own, *(name for name, _ in code.allocas), *MADE.findall(text)}
+        free = [v for v in dict.fromkeys(VALUE.findall(text)) if v not in made]
         parameters = ", ".join(f"{self.types[v]}{' noalias' if nest and self.types[v] == 'ptr' else ''} {v}" for v in [*own, *free])
         code.lines = body
         self.finish(code, f"define internal void @{name}({parameters}) noinline")
