@@ -50,6 +50,8 @@ class Machine:
         self.triple = llvm.get_process_triple()
         self.cpu = llvm.get_host_cpu_name()
         self.kept: list[Any] = []
+        self.symbols: set[str] = set()
+        """Functions that were found in the process, which stay there."""
         for library in ("libm.so.6", "libmvec.so.1"):
             try:
                 llvm.load_library_permanently(library)
@@ -166,7 +168,9 @@ class Machine:
 
     def has_symbol(self, name: str) -> bool:
         """Whether the process has this function; a module that needs one it has not must never be linked."""
-        return bool(llvm.address_of_symbol(name))
+        if name not in self.symbols and llvm.address_of_symbol(name):
+            self.symbols.add(name)
+        return name in self.symbols
 
 
 @lru_cache(maxsize=1)

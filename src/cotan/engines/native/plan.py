@@ -201,13 +201,15 @@ class Plan:
         """Put a statement into the tree."""
         self.statement[statement.var] = statement
         order, sizes = statement.order, statement.sizes
-        sources = {}
+        inside: dict[Var, list[tuple[Any, ...]]] = {}
+        after = 0
         for v, index in statement.reads:
             if v in self.statement:
-                sources.setdefault(v, []).append(index)
+                inside.setdefault(v, []).append(index)
+            elif v in self.opaque:
+                after = max(after, self.opaque[v].position + 1)
             self.readers.setdefault(v, []).append((statement, index))
-        after = max((self.opaque[v].position + 1 for v, _ in statement.reads if v in self.opaque), default=0)
-        body, inside = self.root, sources
+        body = self.root
         tiny = False
         for level in range(len(order)):
             tiny = tiny or prod(sizes[level:]) <= self.tiny
@@ -231,7 +233,8 @@ class Plan:
                 loop = Loop(sizes[level], level, tiny, body, len(body.body))
                 body.body.append(loop)
                 body.loops.setdefault((sizes[level], tiny), []).append(loop.position)
-            inside = {v: i for v, i in inside.items() if len(p := self.statement[v].path) > level and p[level] is loop}
+            if level + 1 < len(order):
+                inside = {v: i for v, i in inside.items() if len(p := self.statement[v].path) > level and p[level] is loop}
             for a, cut in statement.cuts:
                 if order[level] == Index({a: 1}, 0):
                     loop.cuts.add(cut)

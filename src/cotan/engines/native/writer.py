@@ -235,11 +235,17 @@ class Function:
 
     def pure(self, type: str, text: str) -> str:
         """The value of an instruction that depends on its operands alone, written once."""
-        found = self.known(text)
-        if found is None:
-            found = self.value(type, text)
-            self.remember(text, found)
-        return found
+        for scope in reversed(self.scopes):
+            found = scope.get(text)
+            if found is not None:
+                return found
+        module = self.module  # what follows is `value`, which is called most often from here
+        module.count += 1
+        name = f"%v{module.count}"
+        module.types[name] = type
+        self.lines.append(f"  {name} = {text}")
+        self.scopes[-1][text] = name
+        return name
 
     def alloca(self, type: str) -> str:
         name = self.module.name("ptr")
