@@ -12,7 +12,6 @@ import platform
 import re
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -27,6 +26,8 @@ ONE_ARGUMENT = (
 )
 VECTOR_FUNCTIONS = dict.fromkeys(ONE_ARGUMENT, 1) | dict.fromkeys(("atan2", "hypot", "pow"), 2)
 """The functions of libmvec, and how many arguments they take."""
+PASSES = 2
+"""The version of what `Machine.optimised` does: with another one, code in the cache is not what it would make."""
 DECLARED = re.compile(r"^declare [^@]*@([\w.]+)\(", re.MULTILINE)
 
 
@@ -149,7 +150,7 @@ class Machine:
 
     def key(self, text: str, level: int) -> str:
         """What the code of a text depends on, as a hash."""
-        parts = (text, str(level), self.triple, self.cpu, self.flags, str(llvm.llvm_version_info), cotan_version())
+        parts = (text, str(level), self.triple, self.cpu, self.flags, str(llvm.llvm_version_info), str(PASSES))
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     def linked(self, code: bytes, names: list[str]) -> dict[str, int]:
@@ -171,15 +172,6 @@ class Machine:
         if name not in self.symbols and llvm.address_of_symbol(name):
             self.symbols.add(name)
         return name in self.symbols
-
-
-@lru_cache(maxsize=1)
-def cotan_version() -> str:
-    """The version of this package."""
-    try:
-        return version("cotan")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 @lru_cache(maxsize=1)
