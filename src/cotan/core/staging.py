@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .borrowing import borrow, give_back
+from .collecting import no_collection
 from .op import Op
 from .origin import here
 from .program import Equation, Literal, Program, Var
@@ -111,8 +112,9 @@ def stage_flat(
     trace = StagingTrace(verb, of)
     arguments = [trace.new_input(t) for t in types]
     try:
-        with running(trace):
-            results = function(*arguments)
-        return trace.finish([a.payload for a in arguments], results, name)
+        with no_collection():
+            with running(trace):
+                results = function(*arguments)
+            return trace.finish([a.payload for a in arguments], results, name)
     finally:
         trace.close()

@@ -31,6 +31,7 @@ MODULES_OF_WORDS = (words_analytic, words_complex, words_integer, words_inverse,
 """Importing these fills `WORDS`."""
 HALF = np.dtype(np.float16)
 """Numbers of this dtype are carried from place to place; what computes with them is left to NumPy."""
+KINDS = {"f": "float", "b": "bool", "c": "complex"}
 COMPARISONS = {"eq": "oeq eq eq", "ne": "une ne ne", "lt": "olt slt ult", "le": "ole sle ule", "gt": "ogt sgt ugt", "ge": "oge sge uge"}
 INTRINSICS = dict.fromkeys(("floor", "ceil", "rint", "trunc", "sqrt", "copysign", "fmuladd"))
 FOLDS = {"add": "fadd reassoc", "mul": "fmul reassoc"}
@@ -97,19 +98,19 @@ class LlvmEmitter:
         if name == "copy":
             return operands[0]
         dtype = operands[0].dtype
-        kind = {"f": "float", "b": "bool", "c": "complex"}.get(dtype.kind, "integer")
+        kind = KINDS.get(dtype.kind, "integer")
         formula = WORDS.get((kind, name))
         if formula is not None:
             return formula(*[Term(self, x) if type(x) is Scalar else x for x in operands]).scalar
-        if not all(type(x) is Scalar for x in operands):
-            raise NoInstructionError(name)
+        values: list[Any] = []
+        for x in operands:
+            if type(x) is not Scalar:
+                raise NoInstructionError(name)
+            values.append(x.value)
         if name in COMPARISONS:
             return self.compare(name, *operands)
         method = getattr(self, f"{kind}_{name}", None)
-        if method is not None:
-            found = method(dtype, *[x.value for x in operands])
-        else:
-            found = getattr(self, f"{kind}_math")(name, dtype, *[x.value for x in operands])
+        found = method(dtype, *values) if method is not None else getattr(self, f"{kind}_math")(name, dtype, *values)
         return found if type(found) is Scalar else Scalar(found, dtype)
 
     def choose(self, condition: Any, yes: Callable[[], Scalar], no: Callable[[], Scalar]) -> Scalar:

@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from ...core.collecting import no_collection
 from ...core.program import Program
 from .. import NATIVE, Engine
 from .. import numpy as numpy_engine
@@ -22,6 +23,7 @@ from .machine import machine
 from .report import Report, describe
 from .simplify import simplified
 from .templates import templates
+from .tiers import compiled_in_tiers
 
 __all__ = ["Written", "compile_program", "compiled", "made"]
 
@@ -53,7 +55,8 @@ def made(program: Program, engine: Engine = NATIVE) -> tuple[Callable[[list[Any]
     code, start = written.code, perf_counter()
 
     def compile(text: str) -> int:
-        return machine().compile(text, ["main"], written.level)["main"]
+        address = compiled_in_tiers(text, program)
+        return machine().compile(text, ["main"], written.level)["main"] if address is None else address
 
     placed = templates.place(code.text, code.table, len(code.callbacks), compile, engine.dynamic_sizes)
     caller = Caller(written.program, written.constants, code, placed, threads=engine.threads or 0)
@@ -69,9 +72,10 @@ class Written:
 
     def __init__(self, program: Program):
         start = perf_counter()
-        self.program, self.constants = simplified(program)
-        middle = perf_counter()
-        self.code = lowered(self.program)
+        with no_collection():
+            self.program, self.constants = simplified(program)
+            middle = perf_counter()
+            self.code = lowered(self.program)
         self.seconds = {"simplify": middle - start, "plan and write": perf_counter() - middle}
 
     @property

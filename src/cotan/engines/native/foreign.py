@@ -8,9 +8,13 @@ functions of a dtype, and are tried out before they are trusted.
 from __future__ import annotations
 
 import ctypes
+import sys
 from collections.abc import Callable
 from functools import lru_cache
 from importlib import import_module
+from importlib.machinery import ExtensionFileLoader, PathFinder
+from importlib.util import module_from_spec
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -98,7 +102,7 @@ def limit_blas() -> str | None:
     OpenBLAS has one number of threads for the whole process. The first call that wants a limit sets it, the last puts it back.
     """
     try:
-        library = ctypes.CDLL(import_module("scipy.linalg.cython_blas").__file__)
+        library = ctypes.CDLL(scipy_module("cython_blas").__file__)
     except (ImportError, OSError):
         return None
     for pattern in ("scipy_openblas_{}_num_threads", "openblas_{}_num_threads", "scipy_openblas_{}_num_threads64_"):
@@ -120,12 +124,34 @@ def any_threads(text: str) -> str:
 
 
 # ---- SciPy's capsules ------------------------------------------------------------------------------------------------------
+@lru_cache(maxsize=2)
+def scipy_module(name: str) -> Any:
+    """A Cython module of ``scipy.linalg``. It needs nothing of that package, whose import takes a hundred times as long: so it is loaded
+    alone, and then forgotten by the import system, which finds the same module when somebody imports the package.
+    """
+    whole = f"scipy.linalg.{name}"
+    if "scipy.linalg" in sys.modules:
+        return import_module(whole)
+    folder = Path(import_module("scipy").__file__ or "").parent / "linalg"
+    spec = PathFinder.find_spec(whole, [str(folder)])
+    if spec is None or not isinstance(spec.loader, ExtensionFileLoader):
+        return import_module(whole)
+    try:
+        module = module_from_spec(spec)
+        spec.loader.exec_module(module)
+    except ImportError:
+        return import_module(whole)
+    if "scipy.linalg" not in sys.modules:
+        sys.modules.pop(whole, None)
+    return module
+
+
 def capsule_of(module: str) -> Callable[[str], tuple[int, bool, str] | None]:
     """Looks up routines among the capsules of a Cython module."""
 
     def look_up(routine: str) -> tuple[int, bool, str] | None:
         try:
-            capsule = import_module(module).__pyx_capi__[routine]
+            capsule = scipy_module(module).__pyx_capi__[routine]
         except (ImportError, KeyError):
             return None
         name_of, pointer_of = ctypes.pythonapi.PyCapsule_GetName, ctypes.pythonapi.PyCapsule_GetPointer
@@ -201,7 +227,7 @@ def right(kind: str, dtype: np.dtype[Any], address: int) -> bool:
 
 
 LIBRARIES: dict[str, Callable[[str], tuple[int, bool, str] | None]] = {
-    "blas": capsule_of("scipy.linalg.cython_blas"),
-    "lapack": capsule_of("scipy.linalg.cython_lapack"),
+    "blas": capsule_of("cython_blas"),
+    "lapack": capsule_of("cython_lapack"),
     "numpy": function_of_dtype,
 }

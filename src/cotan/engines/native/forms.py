@@ -43,6 +43,11 @@ class Form(NamedTuple):
     conditional: bool
     work: int
     """About what an element costs, next to an addition."""
+    reads: tuple[tuple[int, tuple[Any, ...]], ...]
+    """The operands and the elements of them that are read for the element at the symbols of the axes."""
+    conditions: tuple[Condition, ...]
+    placed: bool
+    """Whether what is computed depends on the place of the element."""
 
 
 @lru_cache(maxsize=100_000)
@@ -142,7 +147,9 @@ def form_of(op: Op, types: tuple[Any, ...]) -> Form | None:
         return None
     if made.dtype != result.dtype:
         return None
-    found = element(probe, at, *[Reader(t, lambda _: None) for t in types])
+    reads: list[tuple[int, tuple[Any, ...]]] = []
+    found = element(probe, at, *[Reader(t, lambda index, k=k: reads.append((k, index))) for k, t in enumerate(types)])
     if probe.monoid and (found is not FOLDED or made is not trial.folded):
         return None
-    return Form(probe.monoid, probe.extents, probe.operations == 0, bool(probe.conditions), probe.work + len(types) + 1)
+    work, moves = probe.work + len(types) + 1, probe.operations == 0
+    return Form(probe.monoid, probe.extents, moves, bool(probe.conditions), work, tuple(reads), tuple(probe.conditions), probe.placed)

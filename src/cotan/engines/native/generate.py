@@ -379,7 +379,7 @@ class Run:
         for statement in loop.statements:
             v = statement.var
             kept = self.plan.kept_axes(v)
-            outside = any(not s.path() or s.path()[0] is not loop for s, _ in self.plan.readers.get(v, []))
+            outside = any(not s.path or s.path[0] is not loop for s, _ in self.plan.readers.get(v, []))
             if kept is None or (kept == 0 and v.type.shape) or (outside and not (loop.tiny and kept == len(v.type.shape))):
                 self.place(v)
         if loop.tiny:

@@ -27,7 +27,7 @@ from .machine import machine
 if TYPE_CHECKING:
     from .generate import Run
 
-__all__ = ["INTERRUPTED", "NEVER", "SYMBOL", "check_after", "make_known", "turns_counted", "work_of"]
+__all__ = ["INTERRUPTED", "NEVER", "SYMBOL", "check_after", "clock", "make_known", "turns_counted", "work_of"]
 
 INTERRUPTED = 4
 """What a call returns when the handler of a signal has raised."""
@@ -99,14 +99,18 @@ define internal i64 @now() nounwind {
 """Where there is no such clock: each call of the check counts as a microsecond."""
 
 
+def clock() -> str | None:
+    """A function ``i64 now()`` of nanoseconds, as text; None where there is no clock that is known."""
+    return CLOCK if hasattr(os, "uname") and os.uname().sysname == "Linux" else None
+
+
 @lru_cache(maxsize=1)
 def make_known() -> None:
     """Compile the check and make it known to code that is compiled afterwards."""
     for name in ("PyThread_get_thread_ident", "PyGILState_Ensure", "PyGILState_Release", "PyErr_CheckSignals"):
         machine().add_symbol(f"cotan_{name}", ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value or 0)
-    monotonic = os.uname().sysname == "Linux" if hasattr(os, "uname") else False
     addresses = machine().compile(
-        TEXT.replace("CLOCK", CLOCK if monotonic else COUNTING) + "define ptr @place() {\n  ret ptr @cotan_main_thread\n}\n",
+        TEXT.replace("CLOCK", clock() or COUNTING) + "define ptr @place() {\n  ret ptr @cotan_main_thread\n}\n",
         [SYMBOL, "place"], 1,
     )  # fmt: skip
     machine().add_symbol(SYMBOL, addresses[SYMBOL])

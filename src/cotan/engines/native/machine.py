@@ -12,7 +12,6 @@ import platform
 import re
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -29,6 +28,8 @@ VECTOR_FUNCTIONS = dict.fromkeys(ONE_ARGUMENT, 1) | dict.fromkeys(("atan2", "hyp
 """The functions of libmvec, and how many arguments they take."""
 LEVELS = {"x86-64-v2": ("sse4.2",), "x86-64-v3": ("sse4.2", "avx2", "fma"), "x86-64-v4": ("sse4.2", "avx2", "fma", "avx512f")}
 """What COTAN_CPU may ask for, to debug code for another processor than this one: levels of x86-64, and which features they have."""
+PASSES = 2
+"""The version of what `Machine.optimised` does: with another one, code in the cache is not what it would make."""
 DECLARED = re.compile(r"^declare [^@]*@([\w.]+)\(", re.MULTILINE)
 
 
@@ -55,6 +56,8 @@ class Machine:
         if level:
             self.cpu, self.flags, self.features = level, "", features_of(level, self.features)
         self.kept: list[Any] = []
+        self.symbols: set[str] = set()
+        """Functions that were found in the process, which stay there."""
         for library in ("libm.so.6", "libmvec.so.1"):
             try:
                 llvm.load_library_permanently(library)
@@ -97,7 +100,9 @@ class Machine:
         return Variant(symbol, lanes, f"_ZGV_LLVM_N{lanes}{arguments}_{scalar}({symbol})")
 
     def optimised(self, text: str, level: int = 3, reloc: str = "default", codemodel: str = "jitdefault") -> tuple[Any, Any]:
-        """The module ``text`` optimised for this host: at level 3 with vectors, at 1 quickly; and the target machine, made anew."""
+        """The module ``text`` optimised for this host: at level 3 with vectors, at 1 quickly, at 0 hardly at all; and the target machine,
+        made anew.
+        """
         host = llvm.Target.from_triple(self.triple).create_target_machine(
             cpu=self.cpu, features=self.flags, opt=level, reloc=reloc, codemodel=codemodel, jit=reloc == "default"
         )
@@ -110,7 +115,14 @@ class Machine:
         options.loop_unrolling = False
         options.slp_vectorization = False
         builder = llvm.create_pass_builder(host, options)
-        builder.getModulePassManager().run(module, builder)
+        if level > 1:
+            passes = builder.getModulePassManager()
+        else:  # LLVM's own choice for level 1 takes four times as long, and its code is no faster
+            passes = llvm.create_new_module_pass_manager()
+            passes.add_sroa_pass()
+            if level:
+                passes.add_instruction_combine_pass()
+        passes.run(module, builder)
         return module, host
 
     def compile(self, text: str, names: list[str], level: int = 3, *, keep: bool = True) -> dict[str, int]:
@@ -119,9 +131,7 @@ class Machine:
         Raises:
             LookupError: the module calls a function that the process does not have; to link it would end the process.
         """
-        missing = [name for name in DECLARED.findall(text) if not name.startswith("llvm.") and not self.has_symbol(name)]
-        if missing:
-            raise LookupError(f"there is no function {missing[0]} in this process")
+        self.check_declared(text)
         key = self.key(text, level) if keep else ""
         code = cache.load(key) if keep else None
         if code is None:
@@ -131,9 +141,21 @@ class Machine:
                 cache.store(key, code)
         return self.linked(code, names)
 
+    def check_declared(self, text: str) -> None:
+        """The functions that a text calls must be there."""
+        missing = [name for name in DECLARED.findall(text) if not name.startswith("llvm.") and not self.has_symbol(name)]
+        if missing:
+            raise LookupError(f"there is no function {missing[0]} in this process")
+
+    def found(self, text: str, names: list[str], level: int) -> dict[str, int] | None:
+        """What `compile` gives, if its object is on disk."""
+        self.check_declared(text)
+        code = cache.load(self.key(text, level))
+        return None if code is None else self.linked(code, names)
+
     def key(self, text: str, level: int) -> str:
         """What the code of a text depends on, as a hash."""
-        parts = (text, str(level), self.triple, self.cpu, self.flags, str(llvm.llvm_version_info), cotan_version())
+        parts = (text, str(level), self.triple, self.cpu, self.flags, str(llvm.llvm_version_info), str(PASSES))
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     def linked(self, code: bytes, names: list[str]) -> dict[str, int]:
@@ -152,7 +174,9 @@ class Machine:
 
     def has_symbol(self, name: str) -> bool:
         """Whether the process has this function; a module that needs one it has not must never be linked."""
-        return bool(llvm.address_of_symbol(name))
+        if name not in self.symbols and llvm.address_of_symbol(name):
+            self.symbols.add(name)
+        return name in self.symbols
 
 
 def features_of(level: str, host: dict[str, bool]) -> dict[str, bool]:
@@ -167,15 +191,6 @@ def features_of(level: str, host: dict[str, bool]) -> dict[str, bool]:
     if missing:
         raise ValueError(f"COTAN_CPU={level}: this processor has no {missing[0]}")
     return dict.fromkeys(LEVELS[level], True)
-
-
-@lru_cache(maxsize=1)
-def cotan_version() -> str:
-    """The version of this package."""
-    try:
-        return version("cotan")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 @lru_cache(maxsize=1)

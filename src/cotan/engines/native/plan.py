@@ -10,11 +10,11 @@ What only moves elements (a transpose, a slice, a broadcast) is no statement: wh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
 from itertools import accumulate
 from math import prod
 from operator import mul
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...core.program import Equation, Literal, Program, Var
 from .forms import Form, Probe, Reader, axis, form_of
@@ -49,53 +49,57 @@ class Opaque:
         self.equation, self.position = equation, position
 
 
+class Layout(NamedTuple):
+    """The axes of a statement in the order of the loops, and what follows from how it reads."""
+
+    order: list[Any]
+    sizes: tuple[int, ...]
+    ready: int
+    """How many of the outer loops are the leading axes of the result: where the others are done, a part of it is."""
+    flat: bool
+    """Whether every element is read at the place where it is needed, and nothing depends on what place it is, so that all axes may be
+    one."""
+    cuts: list[tuple[Any, int]]
+
+
+SCALAR = Layout([], (), 0, True, [])
+
+
+def layout_of(shape: tuple[int, ...], form: Form, reads: list[tuple[Any, tuple[Any, ...]]], conditions: Any, placed: bool) -> Layout:
+    """The layout of a statement whose result has this shape. ``reads`` are the types and indices of what it reads in the end."""
+    direct = [index for _, index in form.reads]
+    out = [axis(k, n) for k, n in enumerate(shape)]
+    red = [axis(k, n, True) for k, n in enumerate(form.extents)]
+    order = loop_order(out, red, direct, reads)
+    sizes = tuple(map(extent, order))
+    ready = next((k for k, (a, b) in enumerate(zip(order, out, strict=False)) if a != b), len(out))
+    whole = tuple(order)
+    flat = (
+        not placed
+        and (not (form.monoid and red) or not out)
+        and all(index == () or (index == whole and type.shape == sizes) for type, index in reads)
+    )
+    return Layout(order, sizes, ready, flat, [cut for condition in conditions for cut in cuts_of(condition)])
+
+
 class Statement:
     """An equation in loops: its axes in the order of the loops, and which elements it reads."""
 
-    def __init__(
-        self,
-        equation: Equation,
-        order: Sequence[Any],
-        monoid: str,
-        reads: list[tuple[Var, tuple[Any, ...]]],
-        cuts: list[Any],
-        work: int = 1,
-        placed: bool = False,
-    ):
-        self.equation, self.order, self.monoid, self.reads, self.cuts = equation, order, monoid, reads, cuts
-        self.work = work * prod(map(extent, order))
+    def __init__(self, equation: Equation, reads: list[tuple[Var, tuple[Any, ...]]], layout: Layout, monoid: str = "", work: int = 1):
+        self.equation, self.reads, self.monoid = equation, reads, monoid
+        self.order, self.sizes, self.ready, self.flat, self.cuts = layout
+        self.work = work * prod(self.sizes)
         """About what all its elements cost, next to an addition."""
-        out = [axis(k, n) for k, n in enumerate(self.var.type.shape)]
-        self.ready = next((k for k, (a, b) in enumerate(zip(order, out, strict=False)) if a != b), len(out))
-        """How many of the outer loops are the leading axes of the result: where the others are done, a part of it is."""
-        shape = tuple(map(extent, order))
-        self.flat = (
-            not placed
-            and (not monoid or not out)
-            and all(index == () or (index == tuple(order) and v.type.shape == shape) for v, index in reads)
-        )
-        """Whether every element is read at the place where it is needed, and nothing depends on what place it is, so that all axes may be
-        one."""
+        self.var = equation.outputs[0]
         self.loop: Loop | None = None
+        self.path: list[Loop] = []
+        """The loops around it, outermost first."""
         self.positions: list[int] = []
         """Of the nodes around it and of itself, each in the body that it is in."""
 
     @property
     def position(self) -> int:
         return self.positions[0]
-
-    @property
-    def var(self) -> Var:
-        return self.equation.outputs[0]
-
-    def path(self) -> list[Loop]:
-        """The loops around it, outermost first."""
-        found: list[Loop] = []
-        loop = self.loop
-        while loop is not None and loop.parent is not None:
-            found.append(loop)
-            loop = loop.parent
-        return found[::-1]
 
 
 def extent(symbol: Index) -> int:
@@ -109,7 +113,13 @@ class Plan:
 
     def __init__(self, program: Program):
         self.program = program
-        self.tiny = turns_written_out(program)
+        self.forms: dict[Var, Form | None] = {}
+        for e in program.equations:
+            if not e.op.multiple:
+                self.forms[e.outputs[0]] = form_of(e.op, tuple([v.type for v in e.inputs]))
+        self.layouts: dict[int, Layout] = {}
+        """Those of the forms whose operands are not moved, by the number of the form."""
+        self.tiny = turns_written_out(program, self.forms)
         """Up to so many turns, a nest is written out turn by turn and its values stay in registers."""
         self.root = Loop(1, -1, False, None, 0)
         self.moved: dict[Var, Equation] = {}
@@ -119,6 +129,8 @@ class Plan:
         self.readers: dict[Var, list[tuple[Statement, tuple[Any, ...]]]] = {}
         self.whole: dict[Var, list[int]] = {}
         """Values that are needed as whole arrays, and the positions of the nodes that need them."""
+        self.kept: dict[Var, int | None] = {}
+        """What is known of `kept_axes`, once the plan is made."""
         forms = [self.form_in_loops(equation) for equation in program.equations]
         opaque = [v for equation, form in zip(program.equations, forms, strict=True) if form is None for v in equation.inputs]
         self.stored = {v for v in (*opaque, *program.outputs) if isinstance(v, Var)}
@@ -133,11 +145,10 @@ class Plan:
     # ---- equations -------------------------------------------------------------------------------------------------------
     def form_in_loops(self, equation: Equation) -> Form | None:
         """The form of an equation that becomes loops; None for one that is run as a whole."""
-        types = tuple(v.type for v in equation.inputs)
-        form = None if equation.op.multiple else form_of(equation.op, types)
+        form = self.forms.get(equation.outputs[0]) if equation.outputs else None
         if form is not None and equation.op.update is not None and equation.outputs[0].type.size > TINY:
             return None  # changes a part of an array, which is less than to write it anew
-        if form is not None and equation.op.prefers_routine is not None and equation.op.prefers_routine(*types):
+        if form is not None and equation.op.prefers_routine is not None and equation.op.prefers_routine(*[v.type for v in equation.inputs]):
             return None
         return form
 
@@ -166,57 +177,57 @@ class Plan:
         return [v] if equation is None else [r for x in equation.inputs if isinstance(x, Var) for r in self.roots_of(x)]
 
     def statement_of(self, equation: Equation, form: Any) -> Statement:
-        shape = equation.outputs[0].type.shape
-        if not shape and not form.monoid and not any(x.type.shape or x in self.moved for x in equation.inputs):
-            return Statement(equation, (), "", [(x, ()) for x in equation.inputs if type(x) is Var], [])
-        out = [axis(k, n) for k, n in enumerate(shape)]
-        red = [axis(k, n, True) for k, n in enumerate(form.extents)]
+        inputs, shape = equation.inputs, equation.outputs[0].type.shape
+        monoid = form.monoid if form.extents else ""
+        if not any(x in self.moved for x in inputs if type(x) is Var):
+            if not shape and not form.monoid and not any(x.type.shape for x in inputs):
+                return Statement(equation, [(x, ()) for x in inputs if type(x) is Var], SCALAR)
+            layout = self.layouts.get(id(form))
+            if layout is None:
+                types = [(inputs[k].type, index) for k, index in form.reads]
+                layout = layout_of(shape, form, types, form.conditions, form.placed)
+                self.layouts[id(form)] = layout
+            return Statement(equation, [(x, i) for k, i in form.reads if type(x := inputs[k]) is Var], layout, monoid, form.work)
         reads: list[tuple[Var, tuple[Any, ...]]] = []
-        direct: list[tuple[Any, ...]] = []
         probe = Probe()
+        for k, index in form.reads:
+            self.resolve(inputs[k], index, probe, reads)
+        probe.conditions += form.conditions
+        types = [(v.type, index) for v, index in reads]
+        layout = layout_of(shape, form, types, probe.conditions, form.placed or probe.placed)
+        return Statement(equation, reads, layout, monoid, form.work)
 
-        def resolve(v: Any, index: tuple[Any, ...]) -> None:
-            if isinstance(v, Literal):
-                return
-            source = self.moved.get(v)
-            if source is None:
-                reads.append((v, index))
-            else:
-                source.op.element(probe, index, *[reader(x) for x in source.inputs])  # type: ignore[attr-defined]
-
-        def reader(v: Any) -> Reader:
-            return Reader(v.type, lambda index: resolve(v, index))
-
-        def first(v: Any) -> Reader:
-            def read(index: tuple[Any, ...]) -> None:
-                direct.append(index)
-                resolve(v, index)
-
-            return Reader(v.type, read)
-
-        equation.op.element(probe, tuple(out), *[first(v) for v in equation.inputs])  # type: ignore[attr-defined]
-        cuts = [cut for condition in probe.conditions for cut in cuts_of(condition)]
-        return Statement(equation, loop_order(out, red, direct, reads), form.monoid if red else "", reads, cuts, form.work, probe.placed)
+    def resolve(self, v: Any, index: tuple[Any, ...], probe: Probe, reads: list[tuple[Var, tuple[Any, ...]]]) -> None:
+        """What is read where an element of ``v`` is: through movement, elements of other values."""
+        if isinstance(v, Literal):
+            return
+        source = self.moved.get(v)
+        if source is None:
+            reads.append((v, index))
+        else:
+            readers = [Reader(x.type, lambda at, x=x: self.resolve(x, at, probe, reads)) for x in source.inputs]
+            source.op.element(probe, index, *readers)  # type: ignore[attr-defined]
 
     # ---- loops -----------------------------------------------------------------------------------------------------------------
     def place(self, statement: Statement) -> None:
         """Put a statement into the tree."""
         self.statement[statement.var] = statement
-        order = statement.order
-        sizes = [extent(a) for a in order]
-        sources = {}
+        order, sizes = statement.order, statement.sizes
+        inside: dict[Var, list[tuple[Any, ...]]] = {}
+        after = 0
         for v, index in statement.reads:
             if v in self.statement:
-                sources.setdefault(v, []).append(index)
+                inside.setdefault(v, []).append(index)
+            elif v in self.opaque:
+                after = max(after, self.opaque[v].position + 1)
             self.readers.setdefault(v, []).append((statement, index))
-        after = max((self.opaque[v].position + 1 for v, _ in statement.reads if v in self.opaque), default=0)
-        body, inside = self.root, sources
+        body = self.root
         tiny = False
         for level in range(len(order)):
             tiny = tiny or prod(sizes[level:]) <= self.tiny
             low, held = after if level == 0 else 0, None
             for v, indices in inside.items():
-                path = self.statement[v].path()
+                path = self.statement[v].path
                 if len(path) <= level:
                     at = self.statement[v].positions[level]
                     low = max(low, at + 1)
@@ -234,15 +245,17 @@ class Plan:
                 loop = Loop(sizes[level], level, tiny, body, len(body.body))
                 body.body.append(loop)
                 body.loops.setdefault((sizes[level], tiny), []).append(loop.position)
-            inside = {v: i for v, i in inside.items() if len(p := self.statement[v].path()) > level and p[level] is loop}
+            if level + 1 < len(order):
+                inside = {v: i for v, i in inside.items() if len(p := self.statement[v].path) > level and p[level] is loop}
             for a, cut in statement.cuts:
                 if order[level] == Index({a: 1}, 0):
                     loop.cuts.add(cut)
             loop.statements.append(statement)
             body = loop
+            statement.path.append(body)
         statement.loop = body
         body.body.append(statement)
-        statement.positions = [*[p.position for p in statement.path()], len(body.body) - 1]
+        statement.positions = [*[p.position for p in statement.path], len(body.body) - 1]
 
     def aligned(self, v: Var, indices: list[tuple[Any, ...]], level: int, symbol: Any) -> bool:
         """Whether a statement with this axis reads of ``v``, in each turn of a loop, what that turn has made."""
@@ -330,13 +343,20 @@ class Plan:
 
     def kept_axes(self, v: Var) -> int | None:
         """How many leading axes of ``v`` are those of loops that all its readers share with it; None if it is needed whole."""
+        found = self.kept.get(v, -1)
+        if found == -1:
+            found = self.kept[v] = self.axes_shared(v)
+        return found
+
+    def axes_shared(self, v: Var) -> int | None:
+        """The same, found out."""
         if v in self.whole:
             return None
         statement = self.statement[v]
-        path, ndim = statement.path(), len(v.type.shape)
+        path, ndim = statement.path, len(v.type.shape)
         shared = ndim
         for reader, index in self.readers.get(v, []):
-            other = reader.path()
+            other = reader.path
             k = 0
             while k < min(len(path), len(other), statement.ready) and path[k] is other[k] and index[k] == reader.order[k]:
                 k += 1
@@ -353,15 +373,14 @@ def count_uses(program: Program) -> dict[Var, int]:
     return uses
 
 
-def turns_written_out(program: Program) -> int:
+def turns_written_out(program: Program, forms: dict[Var, Form | None]) -> int:
     """The longest nests that are written out: as long as there is not too much of them."""
-    sizes: list[list[int]] = []
-    for equation in program.equations:
-        form = None if equation.op.multiple else form_of(equation.op, tuple(v.type for v in equation.inputs))
-        if form is not None and not form.moves:
-            sizes.append([*accumulate(reversed((*equation.outputs[0].type.shape, *form.extents)), mul, initial=1)])
+    sizes: Counter[tuple[int, ...]] = Counter(
+        (*v.type.shape, *form.extents) for v, form in forms.items() if form is not None and not form.moves
+    )
+    written = [([*accumulate(reversed(shape), mul, initial=1)], count) for shape, count in sizes.items() if 0 not in shape]
     limit = MOST_TURNS
-    while limit > 1 and sum(max(n for n in suffixes if n <= limit) for suffixes in sizes if 0 not in suffixes) > MOST_WRITTEN_OUT:
+    while limit > 1 and sum(count * max(n for n in suffixes if n <= limit) for suffixes, count in written) > MOST_WRITTEN_OUT:
         limit //= 2
     return limit
 

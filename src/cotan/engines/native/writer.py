@@ -21,7 +21,7 @@ from .machine import Variant, machine
 
 __all__ = ["NOT_UNROLLED", "Function", "Module", "register_type"]
 
-VALUE = re.compile(r"%v\d+")
+VALUE, MADE = re.compile(r"%v\d+"), re.compile(r"^  (%v\d+) =", re.MULTILINE)
 CHUNKS_EACH, MANY_TURNS = 4, 4096
 """How many chunks there are for each thread: one that is held up leaves them to the others."""
 NOT_UNROLLED = '!{!"llvm.loop.unroll.disable"}'
@@ -130,14 +130,9 @@ class Module:
         code.line("ret void")
         self.stack.pop()
         body = code.flat()
-        made = {*own, *(name for name, _ in code.allocas)}
-        used: dict[str, None] = {}
-        for row in body:
-            names = VALUE.findall(row)
-            if names and row.lstrip().startswith(names[0] + " ="):
-                made.add(names.pop(0))
-            used.update(dict.fromkeys(names))
-        free = [v for v in used if v not in made]
+        text = "\n".join(body)
+        made = {*own, *(name for name, _ in code.allocas), *MADE.findall(text)}
+        free = [v for v in dict.fromkeys(VALUE.findall(text)) if v not in made]
         if self.table and self.table not in free:
             free.append(self.table)
         parameters = ", ".join(f"{self.types[v]}{' noalias' if nest and self.types[v] == 'ptr' else ''} {v}" for v in [*own, *free])
@@ -265,11 +260,17 @@ class Function:
 
     def pure(self, type: str, text: str) -> str:
         """The value of an instruction that depends on its operands alone, written once."""
-        found = self.known(text)
-        if found is None:
-            found = self.value(type, text)
-            self.remember(text, found)
-        return found
+        for scope in reversed(self.scopes):
+            found = scope.get(text)
+            if found is not None:
+                return found
+        module = self.module  # what follows is `value`, which is called most often from here
+        module.count += 1
+        name = f"%v{module.count}"
+        module.types[name] = type
+        self.lines.append(f"  {name} = {text}")
+        self.scopes[-1][text] = name
+        return name
 
     def alloca(self, type: str) -> str:
         name = self.module.name("ptr")
