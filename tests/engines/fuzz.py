@@ -174,10 +174,12 @@ def main() -> int:
             result = outcome(seed)
         except Exception as error:  # what the engine must not do is what is looked for
             result = Outcome("different", f"{type(error).__name__}: {error}")
+        except KeyboardInterrupt:
+            break
         counts[result.verdict] += 1
         if result.verdict == "different":
             print(f"seed {seed}: {result.note}", flush=True)
-    print(f"{options.programs} programs in {time.monotonic() - started:.0f} s: {counts}")
+    print(f"{sum(counts.values())} programs in {time.monotonic() - started:.0f} s: {counts}")
     return 1 if counts["different"] else 0
 
 
