@@ -22,6 +22,7 @@ import numpy as np
 
 from ..core.op import op
 from ..core.program import Program, Var, evaluate
+from ..core.stack import Stack
 from ..core.staging import stage_flat
 from ..core.types import ArrayType
 from ..engines import numpy as numpy_engine
@@ -66,7 +67,8 @@ class Call(ControlOp):
     def impl(self, *operands: Any) -> Sequence[Any]:
         if self.engine == "numpy":
             return numpy_engine.run(self.program, operands)
-        return [np.asarray(y) if y.ndim else y[()] for y in runner(self.engine)(self.program)(list(operands))]
+        results = runner(self.engine)(self.program)(list(operands))
+        return [y if type(y) is Stack else np.asarray(y) if y.ndim else y[()] for y in results]
 
     def expand(self, *operands: Any) -> Sequence[Any]:
         return evaluate(self.program, *operands)

@@ -45,7 +45,12 @@ class Code(NamedTuple):
 def lowered(program: Program) -> Code:
     """``i32 main(ptr arguments, ptr results, ptr workspace, ptr functions)``, on two tables of pointers to the data of arrays that are
     C-contiguous and aligned. It returns 0, or what went wrong.
+
+    Raises:
+        UnsupportedError: there is something in it that the engine cannot write.
     """
+    if any(type(t) is not ArrayType for t in (*program.input_types, *program.output_types)):
+        raise UnsupportedError("stacks that go in or out")  # the halves of a linearized loop, which are called apart
     callbacks: list[Callback] = []
     functions = ""
 
