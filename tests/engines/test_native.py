@@ -383,3 +383,9 @@ def test_a_jitted_loop_of_unknown_length_is_linearized_from_outside():
     jitted = cotan.jit(f, engine="native")
     np.testing.assert_allclose(cotan.linearize(jitted, x)[1](np.ones(3)), cotan.linearize(f, x)[1](np.ones(3)), rtol=1e-13)
     np.testing.assert_allclose(cotan.grad(lambda x: cnp.sum(jitted(x)))(x), cotan.grad(lambda x: cnp.sum(f(x)))(x), rtol=1e-13)
+
+
+def test_derivatives_of_associative_scans_of_empty_rows():
+    x = np.zeros((7, 0), np.float32)
+    found = cotan.jit(cotan.grad(lambda v: cnp.sum(lax.associative_scan(cnp.multiply, v, reverse=True) ** 2)), engine="native")(x)
+    assert (found.shape, found.dtype) == ((7, 0), np.float32)
