@@ -44,6 +44,25 @@ def special_function(s: Step, values: Sequence[Any]) -> Any:
     return s.choose(SPECIAL_OF_TWO)(*together(s, x, y.astype(x.dtype)))
 
 
+def slope(s: Step, values: Sequence[Any]) -> Any:
+    """The derivative of a special function, or its second."""
+    x = pick(s, values, "f")
+    if x is None or x.size > 3000:
+        return None
+    f = s.choose(SPECIAL)
+    first = cotan.grad(lambda v: cnp.sum(cnp.sin(f(v))))
+    return first(x) if s.chance(0.7) else cotan.jvp(first, (x,), (cnp.cos(x),))[1]
+
+
+def outside(s: Step, values: Sequence[Any]) -> Any:
+    """A call back into Python, also within a loop."""
+    x = pick(s, values, "f")
+    if x is None or x.size > 3000:
+        return None
+    call = lambda v: cotan.pure_callback(np.cos, cotan.ShapeDtypeStruct(x.shape, x.dtype), v)  # noqa: E731
+    return lax.fori_loop(0, 3, lambda _, v: call(v) * 0.5 + v, x) if s.chance(0.5) else call(x)
+
+
 def bits(s: Step, values: Sequence[Any]) -> Any:
     x, y = pick(s, values, "iu"), pick(s, values, "iu")
     if x is None:
@@ -153,7 +172,7 @@ def custom(s: Step, values: Sequence[Any]) -> Any:
         return cnp.cos(v) * v
 
     with_vjp.defvjp(lambda v: (with_vjp(v), v), lambda v, y_bar: (0.25 * cnp.sin(v) * y_bar,))
-    g = s.choose([with_jvp, with_vjp])
+    g = s.choose([with_jvp, with_vjp, cotan.checkpoint(lambda v: cnp.exp(-cotan.checkpoint_name(cnp.sin(v), "kept")))])
     loss = lambda v: cnp.sum(g(f(v)) * v)  # noqa: E731
     return s.choose(
         [
@@ -214,5 +233,15 @@ def differentiated_loop(s: Step, values: Sequence[Any]) -> Any:
     return s.choose(ways)()
 
 
-ADDED = [(special_function, 3), (bits, 1), (forms, 4), (factors, 1), (associative, 1), (custom, 2), (differentiated_loop, 2)]
+ADDED = [
+    (special_function, 3),
+    (slope, 1),
+    (outside, 1),
+    (bits, 1),
+    (forms, 4),
+    (factors, 1),
+    (associative, 1),
+    (custom, 2),
+    (differentiated_loop, 2),
+]
 STEPS += ADDED

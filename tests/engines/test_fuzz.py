@@ -4,12 +4,23 @@ import pytest
 
 from .fuzz import outcome
 
-EACH = 25
+EACH, MANY = 8, 200
+
+
+def check(first, count):
+    results = {seed: outcome(seed) for seed in range(first, first + count)}
+    assert not {seed: found.note for seed, found in results.items() if found.verdict == "different"}
+    assert sum(found.verdict == "same" for found in results.values()) > count // 2
 
 
 @pytest.mark.parametrize("block", range(12))
 @pytest.mark.filterwarnings("ignore")
 def test_random_programs_run_the_same_on_both_engines(block):
-    results = {seed: outcome(seed) for seed in range(block * EACH, (block + 1) * EACH)}
-    assert not {seed: found.note for seed, found in results.items() if found.verdict == "different"}
-    assert sum(found.verdict == "same" for found in results.values()) > EACH // 2
+    check(block * EACH, EACH)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("block", range(12))
+@pytest.mark.filterwarnings("ignore")
+def test_many_random_programs_run_the_same_on_both_engines(block):
+    check(10_000 + block * MANY, MANY)

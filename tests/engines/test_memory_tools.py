@@ -61,7 +61,8 @@ def export(name, f, *arguments):
             print(f"  static const {kind} c{k}[] = {{{numbers}}}; {kind} *p{k} = malloc(sizeof c{k});", file=file)
             if k < n_in:
                 print(f"  memcpy(p{k}, c{k}, sizeof c{k});", file=file)
-        print(f"  for (int t = 0; t < 2; t++) if ({name}({', '.join(f'p{k}' for k in range(len(arrays)))}) != COTAN_OK) exit(2);", file=file)
+        pointers = ", ".join(f"p{k}" for k in range(len(arrays)))
+        print(f"  for (int t = 0; t < 2; t++) if ({name}({pointers}) != COTAN_OK) exit(2);", file=file)
         for k, a in enumerate(arrays):
             if k >= n_in:
                 print(f"  for (int j = 0; j < {a.size}; j++) if (!(fabs((double)p{k}[j] - (double)c{k}[j]) <= 1e-9)) {{", file=file)

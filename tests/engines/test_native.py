@@ -10,6 +10,7 @@ from hypothesis import given
 
 import cotan
 import cotan.numpy as cnp
+from cotan import lax
 from cotan.core.program import Equation, Program, Var
 from cotan.core.tracing import type_of
 from cotan.core.types import array_type
@@ -372,3 +373,19 @@ def test_long_straight_code_updates_arrays_of_any_dtype(dtype):
     with np.errstate(over="ignore"):
         x = x.astype(dtype)
         np.testing.assert_allclose(cotan.jit(f, engine="native")(x), f(cnp.asarray(x)), rtol=1e-6)
+
+
+def test_a_jitted_loop_of_unknown_length_is_linearized_from_outside():
+    def f(x):
+        return lax.while_loop(lambda c: c[0] < 5.0, lambda c: (c[0] * 1.5, cnp.sin(c[1]) * c[1]), (1.0, x))[1]
+
+    x = np.array([0.5, 1.0, 2.0])
+    jitted = cotan.jit(f, engine="native")
+    np.testing.assert_allclose(cotan.linearize(jitted, x)[1](np.ones(3)), cotan.linearize(f, x)[1](np.ones(3)), rtol=1e-13)
+    np.testing.assert_allclose(cotan.grad(lambda x: cnp.sum(jitted(x)))(x), cotan.grad(lambda x: cnp.sum(f(x)))(x), rtol=1e-13)
+
+
+def test_derivatives_of_associative_scans_of_empty_rows():
+    x = np.zeros((7, 0), np.float32)
+    found = cotan.jit(cotan.grad(lambda v: cnp.sum(lax.associative_scan(cnp.multiply, v, reverse=True) ** 2)), engine="native")(x)
+    assert (found.shape, found.dtype) == ((7, 0), np.float32)

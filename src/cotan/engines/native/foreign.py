@@ -15,6 +15,7 @@ from importlib import import_module
 from importlib.machinery import ExtensionFileLoader, PathFinder
 from importlib.util import module_from_spec
 from pathlib import Path
+from threading import RLock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -124,8 +125,17 @@ def any_threads(text: str) -> str:
 
 
 # ---- SciPy's capsules ------------------------------------------------------------------------------------------------------
-@lru_cache(maxsize=2)
+_loading = RLock()
+
+
 def scipy_module(name: str) -> Any:
+    """A Cython module of ``scipy.linalg``, loaded once: a module that another thread is loading is not whole yet."""
+    with _loading:
+        return load_alone(name)
+
+
+@lru_cache(maxsize=2)
+def load_alone(name: str) -> Any:
     """A Cython module of ``scipy.linalg``. It needs nothing of that package, whose import takes a hundred times as long: so it is loaded
     alone, and then forgotten by the import system, which finds the same module when somebody imports the package.
     """

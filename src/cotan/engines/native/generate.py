@@ -577,6 +577,16 @@ class Run:
         place = self.places[s.var] = Memory(at, t, kept)
         return place
 
+    def partial(self, s: Statement) -> Memory:
+        """Memory for totals that are unfinished side by side, where no reader needs a row: what one turn of the outer loops makes."""
+        rest = s.var.type.with_shape(s.var.type.shape[s.ready :])
+        if rest.nbytes <= LARGEST_ON_STACK:
+            at = self.g.on_stack(rest).at
+        else:
+            at = self.g.in_workspace(rest, self.frame.take(rest.nbytes, self.now, self.now)).at
+        place = self.places[s.var] = Memory(at, s.var.type, s.ready)
+        return place
+
     # ---- folds --------------------------------------------------------------------------------------------------------------------
     def in_register(self, s: Statement) -> bool:
         """Whether all the loops inside are folded over."""
@@ -593,8 +603,7 @@ class Run:
             for cell in dict.fromkeys(self.cells[s]):
                 cell.set(self.e, self.neutral(s))
         else:
-            place = self.places.get(s.var) or self.row(s)
-            assert place is not None
+            place = self.places.get(s.var) or self.row(s) or self.partial(s)
             self.g.every(s.var.type.shape[s.ready :], lambda index: place.write(self.e, (*turn, *index), self.neutral(s)))
 
     def fold(self, s: Statement, turn: tuple[Any, ...]) -> None:

@@ -52,9 +52,12 @@ def lowered(program: Program) -> Code:
     """``i32 main(ptr arguments, ptr results, ptr workspace, ptr table)``, on two tables of pointers to the data of arrays that are
     C-contiguous and aligned. It returns 0, or what went wrong. The last table has the functions that are called back, then the numbers of a
     template; before it stands the number of threads, or 0.
+
+    Raises:
+        UnsupportedError: there is something in it that the engine cannot write.
     """
-    if any(not isinstance(v.type, ArrayType) for v in (*program.inputs, *program.outputs)):
-        raise UnsupportedError("its arguments or results are stacks")
+    if any(type(t) is not ArrayType for t in (*program.input_types, *program.output_types)):
+        raise UnsupportedError("stacks that go in or out")  # the halves of a linearized loop, which are called apart
     callbacks: list[Callback] = []
     failures = Failures()
 
