@@ -190,8 +190,9 @@ class Table:
 
     @property
     def columns(self) -> list[str]:
-        """The contestants, in the order in which they first appear."""
-        return list(dict.fromkeys(name for row in self.rows for name in row.cells))
+        """The contestants: cotan, its peers, the limits; each kind in the order in which they first appear."""
+        names = dict.fromkeys(name for row in self.rows for name in row.cells)
+        return sorted(names, key=lambda name: (not is_ours(name), name in LIMITS))
 
 
 UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "MB": 1e6}
