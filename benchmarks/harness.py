@@ -35,7 +35,7 @@ os.environ.setdefault("COTAN_CACHE", "0")
 NOT_INSTALLED = "not installed"
 NOT_APPLICABLE = "-"
 TOO_SLOW = "too slow"
-DISAGREES = "disagrees"
+DISAGREES, FAILS = "disagrees", "fails"
 
 # The columns of most tables.
 OURS, OURS_ALONE = "cotan.jit", "cotan.jit, 1 thread"
@@ -140,7 +140,7 @@ def checked(contestants: dict[str, Contestant]) -> dict[str, Contestant]:
         try:
             answers[name] = leaves(function())
         except Exception as error:  # whatever goes wrong in one library, the others still have their times
-            kept[name] = f"fails: {type(error).__name__}"
+            kept[name] = f"{FAILS}: {type(error).__name__}"
     for name, answer in answers.items():
         friends = sum(agree(answer, other) for other in answers.values())
         if 2 * friends <= len(answers):
