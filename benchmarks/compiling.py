@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,7 @@ import numpy as np
 
 import cotan
 from benchmarks.adbench import determinant
-from benchmarks.harness import JAX, NOT_INSTALLED, OURS, TOLERANCES, TOO_SLOW, Cell, Row, Table, leaves, optional
+from benchmarks.harness import JAX, NOT_INSTALLED, OURS, TOLERANCES, TOO_SLOW, Budget, Cell, Row, Table, leaves, optional
 from benchmarks.learning import block, mlp, network, transformer
 from benchmarks.loops import cotan_names, jax_names, lorenz
 
@@ -133,7 +132,7 @@ def measured(program: str, library: str, variables: dict[str, str]) -> dict[str,
 
 
 def row(program: str, label: str, variables: dict[str, str], target: str) -> Row:
-    """Medians over rounds in which every library is started in turn, once their answers agree."""
+    """Rounds in which every library is started in turn, once their answers agree."""
     libraries = [OURS, *([JAX] if PROGRAMS[program].jax and optional("jax") else [])]
     rounds = {library: [measured(program, library, variables)] for library in libraries}
     reference = rounds[libraries[-1]][0]
@@ -144,7 +143,7 @@ def row(program: str, label: str, variables: dict[str, str], target: str) -> Row
                 raise RuntimeError(f"{program}: {library} and {libraries[-1]} disagree: {mark} and {(norm, product)}")
         if first["seconds"] < LONG_SECONDS:
             rounds[library] += [measured(program, library, variables) for _ in range(ROUNDS - 1)]
-    cells: dict[str, Cell] = {library: statistics.median(one["seconds"] for one in rounds[library]) for library in libraries}
+    cells: dict[str, Cell] = {library: Budget.counts([one["seconds"] for one in rounds[library]]) for library in libraries}
     missing = NOT_INSTALLED if PROGRAMS[program].jax else TOO_SLOW
     return Row(label, {**cells, JAX: missing} if JAX not in cells else cells, target)
 
