@@ -3,7 +3,7 @@
 
 The tools live in `.venv`, which this file makes from the locked requirements (every package pinned by its hash) and makes again only
 when a lock or the Python changes; a stamp inside it remembers what it was made from. The peers that cotan is
-compared with (JAX, autograd, PyTorch) join the same environment the first time that `--peers` or `bench` asks for them.
+compared with (JAX, autograd, PyTorch, Numba) join the same environment the first time that `--peers` or `bench` asks for them.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def check(_: argparse.Namespace) -> None:
 
 
 def bench(arguments: argparse.Namespace) -> None:
-    """Time cotan beside its peers; name tables to run only those."""
+    """Time cotan beside its peers; name tables to run only those, or say quick."""
     prepare(peers=True)
     run(PYTHON, "-m", "benchmarks", *arguments.rest)
 

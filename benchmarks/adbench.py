@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import Table
-from benchmarks.loops import AHEAD, compiled, gradients, timed
+from benchmarks import handwritten
+from benchmarks.harness import C, Table, timed
+from benchmarks.loops import Program, by_hand, compiled
 
 
 def logsumexp(xp: Any, x: Any) -> Any:
@@ -150,27 +151,44 @@ def scene(rng: np.random.Generator, cameras: int, points: int, sightings: int) -
     return [camera, rng.normal(size=(points, 3)) + [0.0, 0.0, 10.0], *which, rng.normal(size=(sightings, 2))]
 
 
-def table() -> Table:
-    """The programs, all in float64."""
+def programs() -> list[Program]:
+    """The programs whose gradients are timed, all in float64."""
     rng = np.random.default_rng(0)
 
     def normal(*shapes: tuple[int, ...]) -> list[np.ndarray]:
         return [rng.normal(size=shape) for shape in shapes]
 
-    text = np.eye(14)[rng.integers(14, size=1024)]
+    def of_mixture(d: int, k: int, n: int) -> Program:
+        given = mixture(rng, d, k, n)
+        in_c = by_hand("gmm.gmm", [d, k, n], [*given[:4], given[5]], 4)  # without `places`, which only programs of arrays need
+        return Program(f"GMM, {d} dimensions, {k} parts, {n:,} points", gmm, given, 4, "1.5x of C", in_c)
+
+    mixtures = [of_mixture(10, 25, 1_000), of_mixture(20, 50, 10_000)]
     places = np.linspace(-1.0, 1.0, 1024)
     polynomial = [rng.normal(size=128), places, np.arange(128.0), np.sign(places)]
-    rows = [
-        timed("GMM, 10 dimensions, 25 parts, 1,000 points", gradients(gmm, mixture(rng, 10, 25, 1_000), 4), "0.34 ms in C"),
-        timed("GMM, 20 dimensions, 50 parts, 10,000 points", gradients(gmm, mixture(rng, 20, 50, 10_000), 4), "29 ms in C"),
-        timed("bundle adjustment, 31,843 sightings", gradients(bundle_adjustment, scene(rng, 49, 7_776, 31_843), 2), AHEAD),
-        timed("hand, 500 points", gradients(hand, normal((5, 4, 3), (5, 4, 3), (5, 4, 25, 3), (5, 4, 25, 3))), AHEAD),
-        timed(
-            "LSTM of 2 layers, 1,024 signs", gradients(recurrent, [*normal((2, 2, 4, 14), (3, 14), (2, 2, 14)), text], 2), "0.71 ms in C"
-        ),
-        timed("k-means, 20,000 points, Newton's step", compiled(newton_step, normal((25, 10), (20_000, 10))), AHEAD),
-        timed("logsumexp of 1,280,000", gradients(logsumexp, normal((1_280_000,))), "2.0 ms in C"),
-        timed("least squares, 128 powers at 1,024 places", gradients(least_squares, polynomial), AHEAD),
-        timed("determinant by minors, 6 x 6", gradients(determinant, normal((6, 6))), "0.035 ms in C"),
+    sightings = scene(rng, 49, 7_776, 31_843)
+    bones = normal((5, 4, 3), (5, 4, 3), (5, 4, 25, 3), (5, 4, 25, 3))
+    text = [*normal((2, 2, 4, 14), (3, 14), (2, 2, 14)), np.eye(14)[rng.integers(14, size=1024)]]
+    numbers, matrix = normal((1_280_000,)), normal((6, 6))
+    rows: list[tuple[str, Callable[..., Any], list[np.ndarray], int, str, list[int]]] = [
+        ("bundle adjustment, 31,843 sightings", bundle_adjustment, sightings, 2, "bundle.bundle", [49, 7_776, 31_843]),
+        ("hand, 500 points", hand, bones, 2, "hand.hand", [5, 4, 25]),
+        ("LSTM of 2 layers, 1,024 signs", recurrent, text, 2, "lstm.lstm", [1024]),
+        ("logsumexp of 1,280,000", logsumexp, numbers, 1, "elementwise.logsumexp", [1_280_000]),
+        ("least squares, 128 powers at 1,024 places", least_squares, polynomial, 1, "small.least_squares", [128, 1024]),
+        ("determinant by minors, 6 x 6", determinant, matrix, 1, "small.determinant", [6]),
     ]
-    return Table("adbench", "compiled gradients of programs", "us", rows)
+    others = [
+        Program(label, f, given, active, "1.5x of C", by_hand(place, sizes, given, active))
+        for label, f, given, active, place, sizes in rows
+    ]
+    return mixtures + others
+
+
+def table() -> Table:
+    """The gradients, and one step of Newton's."""
+    rng = np.random.default_rng(0)
+    clusters = [rng.normal(size=shape) for shape in ((25, 10), (20_000, 10))]
+    in_c = {C: handwritten.in_c("kmeans.kmeans", [25, 10, 20_000], clusters, clusters[:1])}
+    step = timed("k-means, 20,000 points, Newton's step", {**compiled(newton_step, clusters), **in_c}, "1.5x of C")
+    return Table("adbench", "compiled gradients of programs", "us", [*(program.row() for program in programs()), step])

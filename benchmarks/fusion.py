@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 import cotan
-from benchmarks.harness import Contestant, Row, Table, compare, contestant, optional
+from benchmarks import handwritten
+from benchmarks.harness import AUTOGRAD, JAX, NUMBA, OURS, TORCH, C, Contestant, Table, contestant, optional, timed
 
 SIZES = (1_000, 100_000, 10_000_000)
 ROWS = (4096, 1024)
@@ -47,11 +48,7 @@ def layernorm(xp: Any, x: Any) -> Any:
 
 def contestants(f: Callable[[Any, Any], Any], x: np.ndarray) -> dict[str, Contestant]:
     """The compiled gradient of ``f`` in each library."""
-    jax, torch = optional("jax"), optional("torch")
-
-    def ours(engine: str) -> Callable[[], Any]:
-        gradient = cotan.jit(cotan.grad(lambda v: f(cotan.numpy, v)), engine=engine)
-        return lambda: gradient(x)
+    gradient = cotan.jit(cotan.grad(lambda v: f(cotan.numpy, v)))
 
     def in_jax(jax: Any) -> Callable[[], Any]:
         gradient, argument = jax.jit(jax.grad(lambda v: f(jax.numpy, v))), jax.numpy.asarray(x)
@@ -65,11 +62,15 @@ def contestants(f: Callable[[Any, Any], Any], x: np.ndarray) -> dict[str, Contes
 
         return gradient
 
+    def in_autograd(autograd: Any, autograd_numpy: Any) -> Callable[[], Any]:
+        gradient = autograd.grad(lambda v: f(autograd_numpy, v))
+        return lambda: gradient(x)
+
     return {
-        "cotan.jit, native": ours("native"),
-        "cotan.jit, NumPy engine": ours("numpy"),
-        "jax.jit": contestant(in_jax, jax),
-        "torch, eager": contestant(in_torch, torch),
+        OURS: lambda: gradient(x),
+        JAX: contestant(in_jax, optional("jax")),
+        TORCH: contestant(in_torch, optional("torch")),
+        AUTOGRAD: contestant(in_autograd, optional("autograd"), optional("autograd.numpy")),
     }
 
 
@@ -93,10 +94,18 @@ class TorchNames:
 def table() -> Table:
     """Gradients of elementwise functions (float64) and of functions of rows (float32)."""
     rng = np.random.default_rng(0)
-    targets = {1_000: "5 us in C", 100_000: "0.4 ms in C", 10_000_000: "50 ms in C"}
-    rows = [Row(f"sin, exp, tanh of {n:,}", compare(contestants(waves, rng.normal(size=n))), target=targets[n]) for n in SIZES]
-    rows.append(Row("axpy chain of 10,000,000", compare(contestants(axpy_chain, rng.normal(size=SIZES[-1]))), target="17 ms in C"))
+    rows = []
+
+    def elementwise(label: str, f: Callable[[Any, Any], Any], by_hand: Callable[[Any], Callable[..., Any]], n: int) -> None:
+        x = rng.normal(size=n)
+        others = {NUMBA: handwritten.in_numba(by_hand, [x]), C: handwritten.in_c(f"elementwise.{f.__name__}", [n], [x], [x])}
+        rows.append(timed(label, {**contestants(f, x), **others}, "1.2x of C"))
+
+    for n in SIZES:
+        elementwise(f"sin, exp, tanh of {n:,}", waves, handwritten.waves, n)
+    elementwise(f"axpy chain of {SIZES[-1]:,}", axpy_chain, handwritten.axpy_chain, SIZES[-1])
     image = rng.normal(size=ROWS).astype(np.float32)
-    for f, target in ((softmax, "4.6 ms in C"), (logsumexp, "4.0 ms in C"), (layernorm, "5.1 ms in C")):
-        rows.append(Row(f"{f.__name__} {ROWS[0]} x {ROWS[1]}", compare(contestants(f, image)), target=target))
+    for f, name in ((softmax, "softmax"), (logsumexp, "logsumexp_rows"), (layernorm, "layernorm")):
+        by_hand = {C: handwritten.in_c(f"rows.{name}", ROWS, [image], [image])}
+        rows.append(timed(f"{f.__name__} {ROWS[0]} x {ROWS[1]}", {**contestants(f, image), **by_hand}, "1.2x of C"))
     return Table("fusion", "compiled gradients, elementwise and by rows", "us", rows)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import statistics
 import subprocess
 import sys
 
-from benchmarks.harness import NOT_INSTALLED, Cell, Row, Table
+from benchmarks.harness import NOT_INSTALLED, Budget, Cell, Row, Table
 
 MODULES = {"cotan": "cotan", "NumPy": "numpy", "JAX": "jax", "autograd": "autograd", "torch": "torch"}
 ROUNDS = 7
@@ -22,7 +21,7 @@ def import_seconds(module: str) -> float | None:
 
 
 def table() -> Table:
-    """Medians over rounds in which every module is imported in turn; the first round only warms the disk cache."""
+    """Rounds in which every module is imported in turn; the first round only warms the disk cache."""
     samples: dict[str, list[float | None]] = {name: [] for name in MODULES}
     for _ in range(ROUNDS + 1):
         for name, module in MODULES.items():
@@ -31,5 +30,5 @@ def table() -> Table:
     cells: dict[str, Cell] = {}
     for name, times in samples.items():
         known = [seconds for seconds in times[1:] if seconds is not None]
-        cells[name] = statistics.median(known) if known else NOT_INSTALLED
+        cells[name] = Budget.counts(known) if known else NOT_INSTALLED
     return Table("importing", "import", "ms", [Row("import", cells, target="under 250 ms")])

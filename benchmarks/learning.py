@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import Table
-from benchmarks.loops import AHEAD, compiled, gradients, timed
+from benchmarks import handwritten
+from benchmarks.harness import C, Contestant, Table, timed
+from benchmarks.loops import AHEAD, Program, by_hand, compiled, products
 
 HEADS = 4
 # The coefficients of the Padé approximant of degree 13 (Higham 2005), and its halvings, enough for the norm of the matrix here.
@@ -122,24 +123,53 @@ def block(rng: np.random.Generator) -> list[np.ndarray]:
     return [array.astype(np.float32) for array in (*weights, rng.normal(size=(4, 128, 256)))]
 
 
-def table() -> Table:
-    """Networks in float32, everything else in float64."""
+def network_products() -> dict[str, Contestant]:
+    """The products of the network's step: forward, by the weights, and by the hidden layers."""
+    forward = [(1, 128, 784, 512), (1, 128, 512, 512), (1, 128, 512, 10)]
+    weights = [(1, k, n, m) for _, n, k, m in forward]
+    return products(np.float32, *forward, *weights, (1, 128, 10, 512), (1, 128, 512, 512))
+
+
+def block_products() -> dict[str, Contestant]:
+    """The products of the transformer's block; nothing needs the derivative by its argument."""
+    forward = [(1, 512, 256, 768), (16, 128, 64, 128), (16, 128, 128, 64), (1, 512, 256, 256), (1, 512, 256, 1024), (1, 512, 1024, 256)]
+    left = [(times, k, n, m) for times, n, k, m in forward]
+    right = [(times, n, m, k) for times, n, k, m in forward[1:]]
+    return products(np.float32, *forward, *left, *right)
+
+
+def programs() -> list[Program]:
+    """What has a gradient: networks in float32, everything else in float64."""
     rng = np.random.default_rng(0)
 
     def normal(*shapes: tuple[int, ...], scale: float = 1.0) -> list[np.ndarray]:
         return [scale * rng.normal(size=shape) for shape in shapes]
 
-    numbers = normal((50,))
+    stack = normal((1000, 8, 8), (1000, 8))
+    stacked = by_hand("gaussians.gaussians", [1000], stack, 2)
+    return [
+        Program("MLP 784-512-512-10, batch 128", mlp, network(rng), 6, "1.2x of its products", network_products()),
+        Program("transformer block, 4 x 128 x 256", transformer, block(rng), 4, "1.2x of its products", block_products()),
+        Program("1,000 Gaussians of 8 x 8", gaussians, stack, 2, "2x of C", stacked),
+        Program("solve, n = 100", solve, normal((100, 100), (100,)), 2, AHEAD),
+        Program("eigh, n = 100", eigh, normal((100, 100)), 1, AHEAD),
+        Program("svd, n = 100", svd, normal((100, 100)), 1, AHEAD),
+        Program("expm, n = 100", expm, normal((100, 100), scale=0.2), 1, AHEAD),
+    ]
+
+
+def table() -> Table:
+    """The gradients, then whole Jacobians and a Hessian."""
+    numbers = np.random.default_rng(0).normal(size=50)
+
+    def in_c(place: str) -> dict[str, Contestant]:
+        return {C: handwritten.in_c(place, [50], [numbers], [np.empty((50, 50))])}
+
+    total = derivatives("hessian", lambda xp, x: xp.sum(chain(xp, x)))
     rows = [
-        timed("MLP 784-512-512-10, batch 128", gradients(mlp, network(rng), 6), "2.7 ms at the rate of its products"),
-        timed("transformer block, 4 x 128 x 256", gradients(transformer, block(rng), 4), "34 ms at the rate of its products"),
-        timed("1,000 Gaussians of 8 x 8", gradients(gaussians, normal((1000, 8, 8), (1000, 8)), 2), "0.16 ms in C"),
-        timed("solve, n = 100", gradients(solve, normal((100, 100), (100,)), 2), AHEAD),
-        timed("eigh, n = 100", gradients(eigh, normal((100, 100))), AHEAD),
-        timed("svd, n = 100", gradients(svd, normal((100, 100))), AHEAD),
-        timed("expm, n = 100", gradients(expm, normal((100, 100), scale=0.2)), AHEAD),
-        timed("jacfwd, 50 to 50", compiled(derivatives("jacfwd", chain), numbers), "3.2 us in C"),
-        timed("jacrev, 50 to 50", compiled(derivatives("jacrev", chain), numbers), "3.3 us in C"),
-        timed("Hessian by 50", compiled(derivatives("hessian", lambda xp, x: xp.sum(chain(xp, x))), numbers), AHEAD),
+        *(program.row() for program in programs()),
+        timed("jacfwd, 50 to 50", {**compiled(derivatives("jacfwd", chain), [numbers]), **in_c("small.jacobian_forward")}, "2x of C"),
+        timed("jacrev, 50 to 50", {**compiled(derivatives("jacrev", chain), [numbers]), **in_c("small.jacobian_reverse")}, "2x of C"),
+        timed("Hessian by 50", compiled(total, [numbers]), AHEAD),
     ]
     return Table("learning", "compiled derivatives for learning and linear algebra", "us", rows)

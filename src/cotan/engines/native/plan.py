@@ -244,7 +244,7 @@ class Plan:
         statement.positions = [*[p.position for p in statement.path], len(body.body) - 1]
 
     def where(self, inside: dict[Var, list[tuple[Any, ...]]], level: int, symbol: Any, size: int, low: int) -> tuple[int, int | None]:
-        """The first position at which a loop may be entered that reads these values, and that of the loop which makes them, if it may be."""
+        """The first position at which a loop may be entered that reads these values, and that of the one that makes them, if it may be."""
         held = None
         for v, indices in inside.items():
             source = self.statement[v]
