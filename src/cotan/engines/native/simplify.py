@@ -1,13 +1,16 @@
-"""Simplification: calls written out, equal equations merged, unused ones dropped."""
+"""Simplification: calls written out, functions of numbers computed, equal equations merged, unused ones dropped."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from typing import Any
 
+import numpy as np
+
 from ...core.program import Equation, Literal, Program, Var
 from ...core.staging import stage_flat
 from ...core.tracing import type_of
+from ...core.types import ArrayType
 
 __all__ = ["simplified"]
 
@@ -35,6 +38,10 @@ class Simplifier:
                 outs = self.write(inner, [*map(self.constant, constants), *operands])
                 environment.update(zip(equation.outputs, outs, strict=True))
                 continue
+            number = known_number(equation, operands)
+            if number is not None:
+                environment[equation.outputs[0]] = number
+                continue
             key = (equation.op, *map(key_of, operands)) if equation.op.compare_by_value else None
             found = self.known.get(key) if key is not None else None
             if found is None:
@@ -50,6 +57,19 @@ class Simplifier:
         if id(array) not in self.captured:
             self.captured[id(array)] = Var(type_of(array)), array
         return self.captured[id(array)][0]
+
+
+def known_number(equation: Equation, operands: Sequence[Any]) -> Literal | None:
+    """The number that a function of numbers is; None for other equations."""
+    op, t = equation.op, equation.outputs[0].type if len(equation.outputs) == 1 else None
+    if type(t) is not ArrayType or t.shape or op.multiple or not operands or not hasattr(op, "element"):
+        return None
+    if not all(type(x) is Literal for x in operands):
+        return None
+    with np.errstate(all="ignore"):
+        y = np.asarray(op.impl(*[x.value for x in operands]))
+    found = Literal(y.item() if t.weak else y[()])
+    return found if found.type is t else None
 
 
 def written_out(equation: Equation, operands: Sequence[Any]) -> tuple[Program, list[Any]] | None:
