@@ -18,15 +18,12 @@ from .. import numpy as numpy_engine
 from .calling import Caller
 from .control import UnsupportedError
 from .lower import lowered
-from .machine import machine
 from .report import Report, describe
 from .simplify import simplified
-from .tiers import compiled_in_tiers
+from .tiers import compiled_in_tiers, level_of
 
 __all__ = ["Written", "compile_program", "compiled", "made"]
 
-MOST_LINES = 15_000
-"""Longer text is compiled quickly and not at its best."""
 _compiled: WeakKeyDictionary[Program, Callable[[list[Any]], list[Any]]] = WeakKeyDictionary()
 
 
@@ -51,8 +48,6 @@ def made(program: Program) -> tuple[Callable[[list[Any]], list[Any]], Report]:
         return quiet(numpy_engine.compile_program(program)), Report(program.name, (), (f"the whole program: {reason}",), 0, "", {})
     start = perf_counter()
     address = compiled_in_tiers(written.code.text, program)
-    if address is None:
-        address = machine().compile(written.code.text, ["main"], written.level)["main"]
     return Caller(written.program, written.constants, written.code, address), written.report(perf_counter() - start)
 
 
@@ -74,7 +69,7 @@ class Written:
     @property
     def level(self) -> int:
         """How well LLVM is to optimise it."""
-        return 1 if self.code.text.count("\n") > MOST_LINES else 3
+        return level_of(self.code.text)
 
     def report(self, seconds: float) -> Report:
         """The report, after LLVM took so many seconds."""

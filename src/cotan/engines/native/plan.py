@@ -213,21 +213,7 @@ class Plan:
         tiny = False
         for level in range(len(order)):
             tiny = tiny or prod(sizes[level:]) <= self.tiny
-            low, held = after if level == 0 else 0, None
-            for v, indices in inside.items():
-                path = self.statement[v].path
-                if len(path) <= level:
-                    at = self.statement[v].positions[level]
-                    low = max(low, at + 1)
-                else:
-                    at = path[level].position
-                    if self.aligned(v, indices, level, order[level]) and path[level].extent == sizes[level]:
-                        if at >= low:
-                            low, held = at, at
-                    else:
-                        low = max(low, at + 1)
-            if held is not None and held != low:
-                held = None
+            low, held = self.earliest(inside, order[level], sizes[level], level, after if level == 0 else 0)
             loop = self.entered(body, sizes[level], tiny, low, held)
             if loop is None:
                 loop = Loop(sizes[level], level, tiny, body, len(body.body))
@@ -244,6 +230,24 @@ class Plan:
         statement.loop = body
         body.body.append(statement)
         statement.positions = [*[p.position for p in statement.path], len(body.body) - 1]
+
+    def earliest(self, inside: dict[Var, list[tuple[Any, ...]]], symbol: Any, size: int, level: int, low: int) -> tuple[int, int | None]:
+        """The first position in a body at which all that a statement reads ``inside`` of it is made; and that of the loop which it may
+        enter since each of its turns reads what the turn has made.
+        """
+        held: int | None = None
+        for v, indices in inside.items():
+            path = self.statement[v].path
+            if len(path) <= level:
+                low = max(low, self.statement[v].positions[level] + 1)
+                continue
+            at = path[level].position
+            if self.aligned(v, indices, level, symbol) and path[level].extent == size:
+                if at >= low:
+                    low, held = at, at
+            else:
+                low = max(low, at + 1)
+        return low, held if held == low else None
 
     def aligned(self, v: Var, indices: list[tuple[Any, ...]], level: int, symbol: Any) -> bool:
         """Whether a statement with this axis reads of ``v``, in each turn of a loop, what that turn has made."""
