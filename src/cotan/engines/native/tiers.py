@@ -28,8 +28,8 @@ NANOSECONDS_OF_WORK = 4
 """What an elementary operation takes in quick code."""
 NANOSECONDS_OF_LINE, NANOSECONDS_IN_LOOPS, LINES_OF_A_LOOP = 20_000, 100_000, 200
 """What a line takes to be compiled well, and one of the lines, about so many, around the head of a loop."""
-MOST_OF_THE_LIMIT = 4
-"""A call of quick code takes at most this part of the time after which it is compiled well."""
+CALLS, CALLS_IN_LOOPS = 4, 200
+"""So many calls of quick code, at least, take less time than to compile it well: more where that makes vectors of loops."""
 FIRST = "first_tier"
 LOOP, FUNCTION = " = phi i64 ", re.compile(r"^define internal (?!void)", re.MULTILINE)
 """What the head of a loop begins with; and a scalar function, which has to become part of what calls it."""
@@ -88,20 +88,21 @@ def level_of(text: str) -> int:
     return 3 if LOOP in text or FUNCTION.search(text) else 1
 
 
-def nanoseconds(text: str) -> int:
-    """About what it takes to compile a text well."""
+def nanoseconds(text: str) -> tuple[int, int]:
+    """About what it takes to compile a text well; and the calls of quick code that should fit into that time."""
     lines = text.count("\n")
     in_loops = min(text.count(LOOP) * LINES_OF_A_LOOP, lines)
-    return (lines - in_loops) * NANOSECONDS_OF_LINE + in_loops * NANOSECONDS_IN_LOOPS
+    spent = (lines - in_loops) * NANOSECONDS_OF_LINE + in_loops * NANOSECONDS_IN_LOOPS
+    return spent, CALLS_IN_LOOPS if 2 * in_loops > lines else CALLS
 
 
 def compiled_in_tiers(text: str, program: Program) -> int:
     """The address of ``main`` of a text: made quickly at first if that is better, else well at once."""
-    level, limit = level_of(text), nanoseconds(text)
+    level, (limit, calls) = level_of(text), nanoseconds(text)
     if (
         text.count("\n") < FEWEST_LINES
         or clock() is None
-        or work_of(program) * NANOSECONDS_OF_WORK * MOST_OF_THE_LIMIT > limit
+        or work_of(program) * NANOSECONDS_OF_WORK * calls > limit
         or machine().is_kept(text, level)
     ):
         return machine().compile(text, ["main"], level)["main"]
