@@ -42,6 +42,8 @@ class LlvmEmitter:
 
     def __init__(self, module: Module):
         self.module = module
+        self.folded: dict[Any, Scalar] = {}
+        """What words give on integers that are known."""
         self.guards: list[Any] = []
         """The conditions under which what is being written will be used: elsewhere it must be harmless."""
 
@@ -99,6 +101,17 @@ class LlvmEmitter:
             return operands[0]
         dtype = operands[0].dtype
         kind = KINDS.get(dtype.kind, "integer")
+        if kind == "integer" and is_known(operands[-1]):
+            found = self.folded.get((name, *operands))
+            if found is None:
+                found = self.worded(kind, name, dtype, operands)
+                if is_known(found) and all(map(is_known, operands)):
+                    self.folded[name, *operands] = found
+            return found
+        return self.worded(kind, name, dtype, operands)
+
+    def worded(self, kind: str, name: str, dtype: np.dtype[Any], operands: Sequence[Any]) -> Scalar:
+        """What a word gives on operands of a kind."""
         formula = WORDS.get((kind, name))
         if formula is not None:
             return formula(*[Term(self, x) if type(x) is Scalar else x for x in operands]).scalar
@@ -460,6 +473,11 @@ class LlvmEmitter:
         code = self.module.code
         bits = [self.bool_math("not", BOOL, code.condition(g[1])) if isinstance(g, tuple) else code.condition(g) for g in self.guards]
         return reduce(lambda a, b: self.pure("i1", f"and i1 {a}, {b}"), bits) if bits else None
+
+
+def is_known(x: Any) -> bool:
+    """Whether a scalar is a real constant."""
+    return type(x) is Scalar and type(x.value) is str and not x.value.startswith("%")
 
 
 def compared_constants(name: str, x: Scalar, y: Scalar) -> bool | None:

@@ -6,6 +6,7 @@ The interface is that of `engines.numpy`: a function that takes over the flat li
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from time import perf_counter
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -19,16 +20,13 @@ from .. import numpy as numpy_engine
 from .calling import Caller
 from .control import UnsupportedError
 from .lower import lowered
-from .machine import machine
 from .report import Report, describe
 from .simplify import simplified
 from .templates import templates
-from .tiers import compiled_in_tiers
+from .tiers import compiled_in_tiers, level_of
 
 __all__ = ["Written", "compile_program", "compiled", "made"]
 
-MOST_LINES = 15_000
-"""Longer text is compiled quickly and not at its best."""
 _compiled: WeakKeyDictionary[Program, dict[Engine, Callable[[list[Any]], list[Any]]]] = WeakKeyDictionary()
 
 
@@ -53,12 +51,8 @@ def made(program: Program, engine: Engine = NATIVE) -> tuple[Callable[[list[Any]
     except UnsupportedError as reason:
         return quiet(numpy_engine.compile_program(program)), Report(program.name, (), (f"the whole program: {reason}",), 0, "", {})
     code, start = written.code, perf_counter()
-
-    def compile(text: str) -> int:
-        address = compiled_in_tiers(text, program)
-        return machine().compile(text, ["main"], written.level)["main"] if address is None else address
-
-    placed = templates.place(code.text, code.table, len(code.callbacks), compile, engine.dynamic_sizes)
+    finish = partial(compiled_in_tiers, program=program)
+    placed = templates.place(code.text, code.table, len(code.callbacks), finish, engine.dynamic_sizes)
     caller = Caller(written.program, written.constants, code, placed, threads=engine.threads or 0)
     return caller, written.report(perf_counter() - start)
 
@@ -81,7 +75,7 @@ class Written:
     @property
     def level(self) -> int:
         """How well LLVM is to optimise it."""
-        return 1 if self.code.text.count("\n") > MOST_LINES else 3
+        return level_of(self.code.text)
 
     def report(self, seconds: float) -> Report:
         """The report, after LLVM took so many seconds."""

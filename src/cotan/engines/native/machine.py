@@ -131,7 +131,9 @@ class Machine:
         Raises:
             LookupError: the module calls a function that the process does not have; to link it would end the process.
         """
-        self.check_declared(text)
+        missing = [name for name in DECLARED.findall(text) if not name.startswith("llvm.") and not self.has_symbol(name)]
+        if missing:
+            raise LookupError(f"there is no function {missing[0]} in this process")
         key = self.key(text, level) if keep else ""
         code = cache.load(key) if keep else None
         if code is None:
@@ -141,17 +143,9 @@ class Machine:
                 cache.store(key, code)
         return self.linked(code, names)
 
-    def check_declared(self, text: str) -> None:
-        """The functions that a text calls must be there."""
-        missing = [name for name in DECLARED.findall(text) if not name.startswith("llvm.") and not self.has_symbol(name)]
-        if missing:
-            raise LookupError(f"there is no function {missing[0]} in this process")
-
-    def found(self, text: str, names: list[str], level: int) -> dict[str, int] | None:
-        """What `compile` gives, if its object is on disk."""
-        self.check_declared(text)
-        code = cache.load(self.key(text, level))
-        return None if code is None else self.linked(code, names)
+    def is_kept(self, text: str, level: int) -> bool:
+        """Whether the object of a text is on disk."""
+        return cache.load(self.key(text, level)) is not None
 
     def key(self, text: str, level: int) -> str:
         """What the code of a text depends on, as a hash."""

@@ -12,6 +12,7 @@ Code of the second tier that a former process has left in the cache is used at o
 from __future__ import annotations
 
 import ctypes
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -19,19 +20,19 @@ from ...core.program import Program
 from .interrupts import clock, work_of
 from .machine import machine
 
-__all__ = ["FEWEST_LINES", "compiled_in_tiers"]
+__all__ = ["compiled_in_tiers", "level_of"]
 
 FEWEST_LINES = 4000
 """Shorter text is compiled well at once."""
 NANOSECONDS_OF_WORK = 4
 """What an elementary operation takes in quick code."""
-NANOSECONDS_OF_LINE = {1: 20_000, 3: 100_000}
-"""What a line takes to be compiled at a level."""
-LINES_OF_A_LOOP = 200
-"""Text with fewer loops gains nothing from vectors."""
-MOST_OF_THE_LIMIT = 4
-"""A call of quick code takes at most this part of the time after which it is compiled well."""
-FIRST, SECOND = "first_tier", "main"
+NANOSECONDS_OF_LINE, NANOSECONDS_IN_LOOPS, LINES_OF_A_LOOP = 20_000, 100_000, 200
+"""What a line takes to be compiled well, and one of the lines, about so many, around the head of a loop."""
+CALLS, CALLS_IN_LOOPS = 4, 200
+"""So many calls of quick code, at least, take less time than to compile it well: more where that makes vectors of loops."""
+FIRST = "first_tier"
+LOOP, FUNCTION = " = phi i64 ", re.compile(r"^define internal (?!void)", re.MULTILINE)
+"""What the head of a loop begins with; and a scalar function, which has to become part of what calls it."""
 _kept: list[Any] = []
 """The functions that code calls back; the code stays for the life of the process, too."""
 IMPROVE = ctypes.CFUNCTYPE(ctypes.c_int32)
@@ -82,23 +83,29 @@ done:
 better code, that of the function which makes it, and the nanoseconds until then."""
 
 
-def better_level(text: str) -> int:
-    """How well it pays to compile a text."""
-    return 3 if text.count("= phi i64") * LINES_OF_A_LOOP > text.count("\n") else 1
+def level_of(text: str) -> int:
+    """How well it pays to compile a text: straight code, in which equal instructions are one already, gains nothing from LLVM's best."""
+    return 3 if LOOP in text or FUNCTION.search(text) else 1
 
 
-def compiled_in_tiers(text: str, program: Program) -> int | None:
-    """The address of ``main`` of a text, made quickly, if that is better; None if it is to be compiled well at once."""
+def nanoseconds(text: str) -> tuple[int, int]:
+    """About what it takes to compile a text well; and the calls of quick code that should fit into that time."""
     lines = text.count("\n")
-    if lines < FEWEST_LINES or clock() is None:
-        return None
-    level = better_level(text)
-    limit = lines * NANOSECONDS_OF_LINE[level]
-    if work_of(program) * NANOSECONDS_OF_WORK * MOST_OF_THE_LIMIT > limit:
-        return None
-    found = machine().found(text, ["main"], level)
-    if found is not None:
-        return found["main"]
+    in_loops = min(text.count(LOOP) * LINES_OF_A_LOOP, lines)
+    spent = (lines - in_loops) * NANOSECONDS_OF_LINE + in_loops * NANOSECONDS_IN_LOOPS
+    return spent, CALLS_IN_LOOPS if 2 * in_loops > lines else CALLS
+
+
+def compiled_in_tiers(text: str, program: Program) -> int:
+    """The address of ``main`` of a text: made quickly at first if that is better, else well at once."""
+    level, (limit, calls) = level_of(text), nanoseconds(text)
+    if (
+        text.count("\n") < FEWEST_LINES
+        or clock() is None
+        or work_of(program) * NANOSECONDS_OF_WORK * calls > limit
+        or machine().is_kept(text, level)
+    ):
+        return machine().compile(text, ["main"], level)["main"]
     return quick(text, level, limit)
 
 
