@@ -20,7 +20,8 @@ from .plan import TINY, Opaque
 from .values import Memory, Part, Value
 
 if TYPE_CHECKING:
-    from .generate import Generator, Run
+    from .generate import Generator
+    from .run import Run
 
 __all__ = ["CONTROL", "StackValue", "UnsupportedError"]
 

@@ -25,7 +25,7 @@ from ...core.program import Program
 from .machine import machine
 
 if TYPE_CHECKING:
-    from .generate import Run
+    from .run import Run
 
 __all__ = ["INTERRUPTED", "NEVER", "SYMBOL", "check_after", "clock", "make_known", "turns_counted", "work_of"]
 

@@ -11,7 +11,7 @@ from .plan import TINY, Opaque
 from .values import Memory, Value
 
 if TYPE_CHECKING:
-    from .generate import Run
+    from .run import Run
 
 __all__ = ["update"]
 

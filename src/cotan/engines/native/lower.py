@@ -12,10 +12,11 @@ from ...core.program import Equation, Program
 from ...core.types import ArrayType
 from .control import CONTROL, UnsupportedError
 from .emit import supported
-from .generate import RAISED, Generator, Run
+from .generate import RAISED, Generator
 from .library import update
 from .plan import Opaque, Plan
 from .routines import Failures, Operand, Writer
+from .run import Run
 from .values import Memory, Value
 from .writer import Function
 

@@ -27,7 +27,7 @@ from .turning import copy_matrix
 from .values import Memory, Value, memory_type
 
 if TYPE_CHECKING:
-    from .generate import Run
+    from .run import Run
 
 __all__ = ["Failures", "Operand", "Writer"]
 
