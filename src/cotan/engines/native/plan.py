@@ -132,7 +132,8 @@ class Plan:
         self.kept: dict[Var, int | None] = {}
         """What is known of `kept_axes`, once the plan is made."""
         forms = [self.form_in_loops(equation) for equation in program.equations]
-        opaque = [v for equation, form in zip(program.equations, forms, strict=True) if form is None for v in equation.inputs]
+        whole = [e for e, form in zip(program.equations, forms, strict=True) if form is None and e.op.destination is None]
+        opaque = [v for equation in whole for v in equation.inputs]
         self.stored = {v for v in (*opaque, *program.outputs) if isinstance(v, Var)}
         """What has to be in memory: where conditions decide which element moves there, that is a loop, which may be cut."""
         for equation, form in zip(program.equations, forms, strict=True):
