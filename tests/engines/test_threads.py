@@ -89,7 +89,7 @@ def test_threads_may_compile_at_once():
 # ---- processes ------------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("method", [m for m in ("fork", "spawn") if m in multiprocessing.get_all_start_methods()])
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-@pytest.mark.filterwarnings("ignore:.*fork.. was called:RuntimeWarning")  # by JAX, if a test has imported it: its threads are not asked here
+@pytest.mark.filterwarnings("ignore:.*fork.. was called:RuntimeWarning")  # by JAX, if another test has imported it
 def test_worker_processes_compute_the_same(method):
     with limited(2):
         loss(MANY)  # the pool is at work
