@@ -76,10 +76,10 @@ def test_entries_are_private(folder):
 
 
 def test_what_was_not_used_for_longest_goes(folder, monkeypatch):
-    monkeypatch.setenv("COTAN_CACHE_BYTES", "10000")
     for k in range(20):
         cache.store(f"{k:064}", bytes(1000))
         os.utime(folder / f"{k:064}.o", (k, k))
+    monkeypatch.setenv("COTAN_CACHE_BYTES", "10000")
     assert cache.load(f"{0:064}") is not None  # has been used just now
     cache.shrink(folder)
     kept = {file.stem for file in folder.glob("*.o")}
