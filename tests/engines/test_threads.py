@@ -207,3 +207,13 @@ def test_each_thread_gets_the_exception_of_its_own_call():
     for t in threads:
         t.join()
     assert found == {-2: {-6.0}, -1: {-3.0}, 1: {1}, 2: {2}}
+
+
+@pytest.mark.parametrize("count", [0, -1, 2.0, True, "2"])
+def test_what_is_no_number_of_threads_is_refused(count):
+    with pytest.raises(cotan.errors.ArgumentError, match="is no number of threads"):
+        cotan.jit(lambda x: x, threads=count)
+    before = cotan.num_threads()
+    with pytest.raises(cotan.errors.ArgumentError, match="is no number of threads"), cotan.threads(count):
+        pass
+    assert cotan.num_threads() == before

@@ -35,12 +35,8 @@ def threads(count: int) -> Generator[None]:
     1
     """
     check_threads("threads", count)
-    before = num_threads()
-    pool().set_count(count)
-    try:
+    with pool().limited(count):
         yield
-    finally:
-        pool().set_count(before)
 
 
 def num_threads() -> int:
