@@ -2,7 +2,8 @@
 
 A program is its seed. It runs on the NumPy engine and on the native one, and the results must be the same up to rounding. How much rounding
 may do to a program is measured: the NumPy engine runs it again on inputs that are changed in their last places, and where that changes the
-result a lot (a comparison turns, a pole is near) the program proves nothing and is passed over.
+result a lot (a comparison turns, a pole is near) the program proves nothing and is passed over. Before two engines are said to differ, the
+steps of the program are rounded in other ways as well (`rounding.noisy`): whole numbers as inputs cannot be changed a little.
 
 Then some run again: on one thread, which may round differently; twice on two, with equal bits; from four Python threads at once.
 
@@ -29,6 +30,7 @@ from cotan.errors import CotanError
 
 from . import further_steps
 from .random_programs import made
+from .rounding import noisy
 
 __all__ = ["Outcome", "made", "outcome"]
 
@@ -74,6 +76,9 @@ def outcome(seed: int) -> Outcome:
         result = judged(found, expected, others, single)
         if result.verdict == "different":
             others = [numpy(*[nudged(x, k, 10.0) for x in inputs]) for k in range(3, 3 + CLOSER_LOOKS)]
+            for k in range(CLOSER_LOOKS):
+                with noisy(k, single):
+                    others.append(cotan.jit(f, engine="numpy")(*inputs))
             result = judged(found, expected, others, single)
         if result.verdict == "same" and seed % AGAIN == 0:
             result = again(native, inputs, found, expected, others, single)

@@ -1,0 +1,89 @@
+"""The NumPy engine with noise: every result that is rounded is changed in its last places, whatever the inputs of the program are.
+
+What changes much of a program's result here is decided by rounding, and proves nothing about another engine. Results that are exact stay
+as they are: whole numbers, and elements that are those of an operand, maybe with the other sign (a maximum, a choice, a transpose), so that
+what compares them still finds them equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from cotan.core.program import Program
+from cotan.engines import numpy as engine
+from cotan.engines.flat import Step, flat_runner
+
+__all__ = ["noisy"]
+
+PLACES = 4.0
+"""How much of a unit in the last place a number is changed by, at most."""
+
+
+@contextmanager
+def noisy(seed: int, single: bool) -> Generator[None]:
+    """Run what the NumPy engine runs in the meantime with noise: of float32 if ``single``, since compiled code may round any step to it."""
+    random = np.random.default_rng(seed)
+
+    def compile_program(program: Program) -> Callable[[list[Any]], list[Any]]:
+        steps = [Step(with_noise(e.op.impl, random, single), None, e.op.multiple, e.inputs, e.outputs) for e in program.equations]
+        return flat_runner(program, steps)
+
+    with mock.patch.object(engine, "_compiled", WeakKeyDictionary()), mock.patch.object(engine, "compile_program", compile_program):
+        yield
+
+
+def with_noise(impl: Callable[..., Any], random: np.random.Generator, single: bool) -> Callable[..., Any]:
+    """``impl`` on operands that are a little off, where its result is rounded."""
+
+    def run(*operands: Any) -> Any:
+        result = impl(*operands)
+        results = result if isinstance(result, list | tuple) else [result]
+        rounded = [rounded_at(y, operands) for y in results]
+        if not any(at is not None and at.any() for at in rounded):
+            return result
+        again = impl(*[off(x, random, single) for x in operands])
+        found = [
+            y if at is None else np.where(at, off(z, random, single), y).astype(np.asarray(y).dtype)
+            for y, z, at in zip(results, again if isinstance(again, list | tuple) else [again], rounded, strict=True)
+        ]
+        return found if isinstance(result, list | tuple) else found[0]
+
+    return run
+
+
+def is_float(x: Any) -> bool:
+    return isinstance(x, np.ndarray | np.generic | float | complex) and np.asarray(x).dtype.kind in "fc"
+
+
+def rounded_at(y: Any, operands: Sequence[Any]) -> np.ndarray[Any, Any] | None:
+    """Where a result is no exact number; None if it has none that is rounded."""
+    if not is_float(y):
+        return None
+    given = [np.abs(parts(x)).ravel() for x in operands if is_float(x)]
+    size = np.abs(parts(y))
+    exact = np.isin(size, np.concatenate(given)) if given else np.zeros(size.shape, bool)
+    exact |= ~np.isfinite(size) | (size == np.rint(size))
+    return ~exact if not np.iscomplexobj(y) else ~exact.all(0)
+
+
+def parts(x: Any) -> np.ndarray[Any, Any]:
+    """Of complex numbers both parts."""
+    x = np.asarray(x)
+    return np.stack([x.real, x.imag]) if x.dtype.kind == "c" else x
+
+
+def off(x: Any, random: np.random.Generator, single: bool) -> Any:
+    """Floats, each changed in its last places."""
+    if not is_float(x):
+        return x
+    x = np.asarray(x)
+    eps = PLACES * (np.finfo(x.dtype).eps if not single else max(np.finfo(x.dtype).eps, np.finfo(np.float32).eps))
+    noise = random.uniform(-eps, eps, x.shape) + (1j * random.uniform(-eps, eps, x.shape) if x.dtype.kind == "c" else 0)
+    with np.errstate(all="ignore"):
+        return np.where(np.isfinite(x), x + np.abs(x) * noise, x).astype(x.dtype)
