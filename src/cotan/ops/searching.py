@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from math import prod
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -19,6 +20,8 @@ from .running import check_axis
 __all__ = ["Argmax", "Argmin", "Argsort", "Ordering", "Searchsorted", "argmax", "argmin", "argsort", "each_line", "searchsorted"]
 
 INT64 = np.dtype(np.int64)
+PIECES, FEWEST_IN_PIECE = 16, 4096
+"""Into so many pieces a long line is divided, for the threads there may be."""
 
 
 class Position(Op):
@@ -43,15 +46,16 @@ class Position(Op):
         name = f"numpy {self.library} {x.dtype.name}"
         if not inner and w.has(name):
             lines = w.dense(x)
-            w.every(lead, lambda k: w.call(name, lines.part(*k), n, y.part(*k), None))
+            if prod(lead) < PIECES <= n // FEWEST_IN_PIECE:
+                w.every(lead, lambda k: self.in_pieces(w, name, lines.part(*k), y.part(*k)))
+            else:
+                w.spread(lead, lambda k: w.call(name, lines.part(*k), n, y.part(*k), None), n * x.dtype.itemsize // 2)
             return
         e, better = w.emitter, "gt" if self.library == "argmax" else "lt"
 
         def step(k: tuple[Any, ...], i: Any, best: Block, j: tuple[Any, ...]) -> None:
             new, old = x((*k, i, *j)), best[j]
-            taken = e.math(better, new, old)
-            if x.dtype.kind == "f":
-                taken = e.math("or", taken, e.math("and", e.math("isnan", new), e.math("not", e.math("isnan", old))))
+            taken = self.is_better(e, better, new, old)
             best[j] = e.math("select", taken, old, new)
             y[(*k, *j)] = e.math("select", taken, y[(*k, *j)], e.as_scalar(i, INT64))
 
@@ -68,6 +72,35 @@ class Position(Op):
             w.apart(write)
 
         w.every(lead, one)
+
+    def in_pieces(self, w: Routines, name: str, line: Block, y: Block) -> None:
+        """The position in a long line: those in pieces of it, of which the first best is taken."""
+        e, n, better = w.emitter, line.shape[0], "gt" if self.library == "argmax" else "lt"
+        found = w.scratch((PIECES,), INT64)
+
+        def one(k: tuple[Any, ...]) -> None:
+            # All are of the same length: the last ones may share elements, of which the first best is still the first.
+            w.call(name, line.ahead(k[0] * (n // PIECES)), n // PIECES + n % PIECES, found.part(*k), None)
+
+        def place(k: Any) -> Any:
+            return e.math("add", found[k], e.as_scalar(k * (n // PIECES), INT64))
+
+        def compare(k: tuple[Any, ...]) -> None:
+            at = place(k[0] + 1)
+            new, old = line[e.as_index(at)], line[e.as_index(y[()])]
+            y[()] = e.math("select", self.is_better(e, better, new, old), y[()], at)
+
+        w.spread((PIECES,), one, n // PIECES * line.dtype.itemsize // 2)
+        y[()] = found[0]
+        w.every((PIECES - 1,), compare)
+
+    @staticmethod
+    def is_better(e: Any, better: str, new: Any, old: Any) -> Any:
+        """Whether a later element takes the place of an earlier one: a nan does, of anything but a nan."""
+        taken = e.math(better, new, old)
+        if new.dtype.kind != "f":
+            return taken
+        return e.math("or", taken, e.math("and", e.math("isnan", new), e.math("not", e.math("isnan", old))))
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, None]:
         return self(*primals), None
