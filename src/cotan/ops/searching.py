@@ -22,6 +22,8 @@ __all__ = ["Argmax", "Argmin", "Argsort", "Ordering", "Searchsorted", "argmax", 
 INT64 = np.dtype(np.int64)
 PIECES, FEWEST_IN_PIECE = 16, 4096
 """Into so many pieces a long line is divided, for the threads there may be."""
+LINES_AT_ONCE = 16
+"""So many threads may take lines, each with memory of its own."""
 
 
 class Position(Op):
@@ -179,20 +181,18 @@ class Argsort(Ordering):
         (x,), (y,) = operands, results
         name = f"numpy stable_argsort {x.dtype.name}"
         e, n = w.emitter, x.shape[self.axis]
-        digits = radix.has_digits(x.dtype, n)
+        digits = radix.has_digits(x.dtype, n, radix.FEWEST_NUMBERED)
         if not digits and not w.has(name):
             return NotImplemented
-        numbers = w.scratch((n,), x.dtype)
 
-        def one(line: Any, into: Block) -> None:
-            w.fill(numbers, lambda i: line(i[0]))
+        def one(line: Block, into: Block) -> None:
             if digits:
-                radix.argsorted(w, numbers, into)
+                radix.argsorted(w, line, into)
             else:
                 w.fill(into, lambda i: e.as_scalar(i[0], INT64))
-                w.call(name, numbers, into, n, None)
+                w.call(name, line, into, n, None)
 
-        each_line(w, x, y, self.axis, one)
+        each_line(w, x, y, self.axis, one, radix.work(n), alone=digits and n >= radix.FEWEST_IN_PARTS)
         return None
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, None]:
@@ -285,20 +285,39 @@ class Searchsorted(Op):
         yield cls("left"), (np.zeros(0), np.zeros(2))
 
 
-def each_line(w: Routines, x: Reader, y: Block, axis: int, body: Callable[..., None]) -> None:
-    """``body(line, into)`` for every line along ``axis``: ``line(i)`` is an element, ``into`` where its result is to be made."""
-    n, inner = x.shape[axis], x.shape[axis + 1 :]
-    copy = w.scratch((n,), y.dtype) if inner else None
+def each_line(w: Routines, x: Reader, y: Block, axis: int, body: Callable[[Block, Block], None], work: int, *, alone: bool) -> None:
+    """``body(line, into)`` for every line along ``axis``: it, and where its result is to be made, which have no gaps. Lines are divided
+    among threads, unless the body takes several itself: ``alone``.
+    """
+    order = (*[k for k in range(len(x.shape)) if k != axis], axis)
+    lines, target = without_gaps(w, w.lying(x).moved(order)), y.moved(order)
+    made = target if target.steps[-1] == 1 else w.scratch(target.shape, y.dtype)
+    lead = lines.shape[:-1]
+    if 0 in lines.shape:
+        return
+    if alone:
+        w.every(lead, lambda k: body(lines.part(*k), made.part(*k)))
+    else:
+        w.spread(lead, lambda k: body(lines.part(*k), made.part(*k)), work, most=LINES_AT_ONCE)
+    if made is not target:
+        copy_matrices(w, made, target)
 
-    def one(k: tuple[Any, ...]) -> None:
-        before, behind = k[:axis], k[axis:]
-        into = copy or y.part(*before)
-        body(lambda i: x((*before, i, *behind)), into)
-        if into is copy:
-            w.apart(lambda: w.every((n,), lambda i: y.__setitem__((*before, *i, *behind), into[i])))
 
-    if n:
-        w.every((*x.shape[:axis], *inner), one)
+def without_gaps(w: Routines, block: Block) -> Block:
+    """A block whose last axis has no gaps: it, or a copy."""
+    if block.steps[-1] == 1 or block.shape[-1] < 2:
+        return block
+    copy = w.scratch(block.shape, block.dtype)
+    copy_matrices(w, block, copy)
+    return copy
+
+
+def copy_matrices(w: Routines, source: Block, target: Block) -> None:
+    """All numbers of a block, by its last two axes."""
+    if len(source.shape) == 1:
+        w.fill(target, lambda i: source[i])
+    else:
+        w.every(source.shape[:-2], lambda k: w.copy(source.part(*k), target.part(*k)))
 
 
 def argmax(x: Any, axis: int) -> Any:

@@ -23,6 +23,7 @@ from .forms import Probe, Reader
 from .index import Index, linear, variable
 from .lanes import side_by_side, together
 from .plan import TINY
+from .run import padded
 from .turning import copy_matrix
 from .values import Memory, Value, memory_type
 
@@ -84,6 +85,8 @@ class Writer:
         self.integer = fortran_integer()
         self.divided = False
         """Whether what is written now is run by several threads, each with one thread of BLAS."""
+        self.chunk: tuple[Any, int] = (0, 1)
+        """Where it is: the number of the chunk at hand, and how many there are at most. Each has its own memory."""
 
     @property
     def code(self) -> Any:
@@ -164,7 +167,11 @@ class Writer:
     # ---- memory --------------------------------------------------------------------------------------------------------------
     def scratch(self, shape: Sequence[int], dtype: np.dtype[Any]) -> Block:
         t = array_type(tuple(shape), np.dtype(dtype))
-        return Block(self.emitter, self.run.buffer(t).at, t.dtype, t.shape)
+        if not self.divided or t.size <= TINY:
+            return Block(self.emitter, self.run.buffer(t).at, t.dtype, t.shape)
+        chunk, most = self.chunk
+        every = self.run.buffer(array_type((most, padded(t)), t.dtype))
+        return Block(self.emitter, every.at, t.dtype, t.shape, None, chunk * padded(t))
 
     def variable(self, start: Scalar) -> Block:
         cell = Block(self.emitter, self.g.on_stack(array_type((), start.dtype)).at, start.dtype, ())
@@ -221,7 +228,11 @@ class Writer:
         if 0 not in shape:
             level(tuple(shape), ())
 
-    def spread(self, shape: Sequence[int], body: Callable[[tuple[Any, ...]], None], work: int) -> None:
+    def upto(self, count: Scalar, most: int, body: Callable[[Any], None]) -> None:
+        number = self.emitter.cast(count, np.dtype(np.int64)).value
+        self.code.loop(number, lambda k: body(variable(k, most)), at_least_once=False)
+
+    def spread(self, shape: Sequence[int], body: Callable[[tuple[Any, ...]], None], work: int, *, most: int = threads.MOST_CHUNKS) -> None:
         count = prod(shape)
         if count < 2:
             return self.every(shape, body)
@@ -234,21 +245,23 @@ class Writer:
                 end, lambda k: body(unravelled(variable(k, count), shape)), start=self.code.index(first), at_least_once=False
             )
 
-        return self.shared(count, some, work * count)
+        return self.shared(count, some, work * count, most=most)
 
-    def shared(self, count: int, body: Callable[[Any, Any], None], work: int) -> None:
-        if work < FEWEST_FOR_POOL or count < 2 or self.divided:
+    def shared(self, count: int, body: Callable[[Any, Any], None], work: int, *, most: int = threads.MOST_CHUNKS) -> None:
+        most = min(count, most)
+        if work < FEWEST_FOR_POOL or most < 2 or self.divided:
             return body(0, count)
         threads.start()
 
         def chunk(first: str, end: str, number: str) -> None:
+            self.chunk = variable(number, most), most
             size = self.code.value("i64", f"sub i64 {end}, {first}")
             body(variable(first, count), Scalar(size, np.dtype(np.int64)))
 
         with self.limited(True):
             self.divided = True
             self.g.nests += 1
-            self.g.module.divided(f"share{self.g.nests}", count, min(count, threads.MOST_CHUNKS), chunk, each=1)
+            self.g.module.divided(f"share{self.g.nests}", count, most, chunk, each=1)
             self.divided = False
         return None
 

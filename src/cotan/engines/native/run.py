@@ -25,7 +25,7 @@ from .values import Memory, Moved, Number, Value, memory_type, offset_of
 if TYPE_CHECKING:
     from .generate import Generator
 
-__all__ = ["Run"]
+__all__ = ["Run", "padded"]
 
 BLOCK = 1024
 """How many elements are folded before the result is added to the total: the error of a long sum stays small."""
@@ -452,7 +452,7 @@ def work_of(loop: Loop) -> int:
 
 
 def padded(type: ArrayType) -> int:
-    """The elements between the totals of two chunks, which should not share a line of the cache."""
+    """The elements between what two chunks have, who should not share a line of the cache."""
     return -(-max(type.size, 1) * type.dtype.itemsize // ALIGNMENT) * ALIGNMENT // type.dtype.itemsize
 
 
