@@ -2,7 +2,7 @@
 
 A number becomes an unsigned key in the same order: of integers the sign is turned round, of negative floats every bit, and nan is the
 largest key. A pass counts the digits of all keys, and moves every key to the next place of its digit. What is in order already is left as
-it is, and a digit that all keys share costs no more than to be counted. Each pass is linear in the number of keys: this is for many.
+it is, and digits that all keys share are passed over. Each pass is linear in the number of keys, so that this is for many.
 
 A long line has parts, which threads take: a pass counts the digits of each part, and the keys of a part go behind those of the parts before
 it that have the same digit. So the order is the same for any number of threads.
@@ -58,7 +58,9 @@ def key_of(e: Emitter, x: Any, bits: Any) -> Any:
     if dtype.kind == "i":
         return e.math("xor", bits, sign)
     bits = e.math("select", e.math("eq", bits, sign), bits, none)  # the two zeros are equal
-    key = e.math("xor", bits, e.math("select", e.math("ge", bits, sign), sign, ones))
+    signed = np.dtype(f"i{t.itemsize}")  # no choice by the sign, which is not foreseen
+    negative = e.cast(e.math("shr", e.cast(bits, signed), e.constant(8 * t.itemsize - 1, signed)), t)
+    key = e.math("xor", bits, e.math("or", negative, sign))
     return e.math("select", e.math("isnan", x), key, ones)
 
 
@@ -87,8 +89,8 @@ class Radix:
         self.keys = w.scratch((2, self.n), t)
         self.numbers = w.scratch((2, self.n), INT32) if numbered else None
         self.counts = w.scratch((self.parts, self.digits), INT64)
-        self.falls = w.scratch((self.parts,), INT64)
-        self.place, self.common = w.variable(w.emitter.constant(0, INT64)), w.variable(w.emitter.constant(0, INT64))
+        self.falls, self.unlike = w.scratch((self.parts,), INT64), w.scratch((self.parts,), t)
+        self.place = w.variable(w.emitter.constant(0, INT64))
 
     @property
     def where(self) -> Any:
@@ -121,6 +123,7 @@ class Radix:
             start = e.math("maximum", e.math("sub", e.as_scalar(first, INT64), one), none)
             start = e.as_index(start) if self.parts > 1 else 0
             before, falls = w.variable(key_of(e, self.line[start], self.bits[start])), w.variable(none)
+            first_key, unlike = key_of(e, self.line[0], self.bits[0]), w.variable(e.constant(0, self.keys.dtype))
 
             def make(i: Any) -> None:
                 key = key_of(e, self.line[i], self.bits[i])
@@ -129,21 +132,28 @@ class Radix:
                     self.numbers[0, i] = e.as_scalar(i, INT32)
                 falls[()] = e.math("add", falls[()], e.cast(e.math("lt", key, before[()]), INT64))
                 before[()] = key
+                unlike[()] = e.math("or", unlike[()], e.math("xor", key, first_key))
 
             every(make)
-            self.falls[part] = falls[()]
+            self.falls[part], self.unlike[part] = falls[()], unlike[()]
 
         self.in_parts(begin)
         self.place[()] = none
-        falls = none
-        for k in range(self.parts):
-            falls = e.math("add", falls, self.falls[k])
-        w.when(e.math("gt", falls, none), lambda: w.every((self.passes,), lambda p: self.one_pass(p[0])))
+        falls, unlike = self.falls[0], self.unlike[0]
+        for k in range(1, self.parts):
+            falls, unlike = e.math("add", falls, self.falls[k]), e.math("or", unlike, self.unlike[k])
 
-    def one_pass(self, p: Any) -> None:
+        def step(p: tuple[Any, ...]) -> None:
+            shift = e.as_scalar(p[0] * self.width, self.keys.dtype)
+            differs = e.math("and", e.math("shr", unlike, shift), e.constant(self.digits - 1, unlike.dtype))
+            w.when(e.math("gt", differs, e.constant(0, unlike.dtype)), lambda: self.one_pass(shift))
+
+        w.when(e.math("gt", falls, none), lambda: w.every((self.passes,), step))
+
+    def one_pass(self, shift: Any) -> None:
+        """Move the keys to the places of their digits."""
         w, e = self.w, self.w.emitter
-        none, one = e.constant(0, INT64), e.constant(1, INT64)
-        shift, source = e.as_scalar(p * self.width, self.keys.dtype), self.where
+        none, one, source = e.constant(0, INT64), e.constant(1, INT64), self.where
 
         def count(part: Any, first: Any, every: Any) -> None:
             w.every((self.digits,), lambda d: self.counts.__setitem__((part, *d), none))
@@ -155,23 +165,15 @@ class Radix:
             every(add)
 
         def begin() -> None:
-            total, most = w.variable(none), w.variable(none)
+            total = w.variable(none)
 
             def step(d: tuple[Any, ...]) -> None:
-                start = total[()]
                 for part in range(self.parts):
                     many = self.counts[part, d[0]]
                     self.counts[part, d[0]] = total[()]
                     total[()] = e.math("add", total[()], many)
-                most[()] = e.math("maximum", most[()], e.math("sub", total[()], start))
 
             w.every((self.digits,), step)
-            self.common[()] = most[()]
-
-        def move() -> None:
-            target = e.as_index(e.math("sub", one, self.place[()]))
-            self.in_parts(lambda part, first, every: every(lambda i: place(part, i, target)))
-            self.place[()] = e.math("sub", one, self.place[()])
 
         def place(part: Any, i: Any, target: Any) -> None:
             key = self.keys[source, i]
@@ -184,7 +186,10 @@ class Radix:
 
         self.in_parts(count)
         w.apart(begin)
-        w.when(e.math("lt", self.common[()], e.constant(self.n, INT64)), move)
+        other = e.math("sub", one, self.place[()])
+        target = e.as_index(other)
+        self.in_parts(lambda part, first, every: every(lambda i: place(part, i, target)))
+        self.place[()] = other
 
     def digit(self, key: Any, shift: Any) -> Any:
         e = self.w.emitter

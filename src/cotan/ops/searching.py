@@ -13,11 +13,13 @@ from ..core.errors import DtypeError, ShapeError, teach
 from ..core.op import Op, op
 from ..core.tracing import type_of
 from ..core.types import ArrayType
-from . import radix
+from . import radix, selecting
 from .families import default_rng, spread
 from .running import check_axis
 
-__all__ = ["Argmax", "Argmin", "Argsort", "Ordering", "Searchsorted", "argmax", "argmin", "argsort", "each_line", "searchsorted"]
+__all__ = [
+    "Argmax", "Argmin", "Argselect", "Argsort", "Ordering", "Searchsorted", "argmax", "argmin", "argsort", "each_line", "searchsorted",
+]  # fmt: skip
 
 INT64 = np.dtype(np.int64)
 PIECES, FEWEST_IN_PIECE = 16, 4096
@@ -202,6 +204,62 @@ class Argsort(Ordering):
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
         yield from super().examples()
         yield cls(0), (np.array([2.0, 1.0, 2.0, -1.0, 1.0]),)
+
+
+@op
+class Argselect(Op):
+    """The indices (int64) of the elements along ``axis`` that have these ``ranks``: what `Argsort` has at these places."""
+
+    ranks: tuple[int, ...]
+    axis: int
+    family = "sorting"
+    library: ClassVar[str] = "argselect"
+    takes: ClassVar[str] = "biufc"
+
+    def type_rule(self, x: ArrayType) -> ArrayType:
+        check_axis(self, x, self.takes)
+        n = x.shape[self.axis]
+        if not all(0 <= rank < n for rank in self.ranks):
+            raise teach(ShapeError, f"{self.name}: ranks {self.ranks} of {n} elements.", do="count ranks from 0.")
+        return x.with_shape((*x.shape[: self.axis], len(self.ranks), *x.shape[self.axis + 1 :])).with_dtype(INT64)
+
+    def impl(self, x: Any) -> Any:
+        return np.take(np.argsort(x, self.axis, kind="stable"), self.ranks, self.axis)
+
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[Block]) -> Any:
+        (x,), (y,) = operands, results
+        name = f"numpy stable_argsort {x.dtype.name}"
+        e, n = w.emitter, x.shape[self.axis]
+        few = selecting.is_way(x.dtype, n, self.ranks)
+        if not few and not w.has(name):
+            return NotImplemented
+
+        def one(line: Block, into: Block) -> None:
+            if few:
+                selecting.selected(w, line, into, self.ranks)
+                return
+            order = w.scratch((n,), INT64)
+            w.fill(order, lambda i: e.as_scalar(i[0], INT64))
+            w.call(name, line, order, n, None)
+            for k, rank in enumerate(self.ranks):
+                into[k] = order[rank]
+
+        each_line(w, x, y, self.axis, one, selecting.work(n, self.ranks) if few else radix.work(n), alone=False)
+        return None
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, None]:
+        return self(*primals), None
+
+    def batch(self, size: int, batched: Sequence[bool], x: Any) -> tuple[Any, bool]:
+        return Argselect(self.ranks, self.axis + 1)(x), True
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        rng = default_rng()
+        yield cls((2, 0, 4), 0), (np.array([2.0, 1.0, 2.0, np.nan, 1.0]),)
+        yield cls((1,), 1), (rng.normal(size=(2, 4, 2)),)
+        yield cls((69, 70, 3), 0), (np.round(rng.normal(size=140), 1),)
+        yield cls((0,), 1), (np.zeros((0, 3)),)
 
 
 @op

@@ -13,9 +13,9 @@ from ..core.tracing import type_of
 from . import radix
 from .creation import iota
 from .indexing import Gather
-from .searching import Argsort, Ordering, argsort, each_line, searchsorted
+from .searching import Argselect, Argsort, Ordering, argsort, each_line, searchsorted
 
-__all__ = ["Sort", "argsort", "searchsorted", "sort", "take_along"]
+__all__ = ["Sort", "argsort", "searchsorted", "select", "sort", "take_along"]
 
 INT64 = np.dtype(np.int64)
 
@@ -95,6 +95,11 @@ def take_along(x: Any, order: Any, axis: int) -> Any:
     """The elements of x at the indices ``order`` (of the shape of x) along ``axis``."""
     shape = type_of(order).shape
     return Gather("promise_in_bounds")(x, *[order if k == axis else iota(shape, k) for k in range(len(shape))])
+
+
+def select(x: Any, ranks: Sequence[int], axis: int) -> Any:
+    """What `Sort` has at these places along ``axis``."""
+    return take_along(x, Argselect(tuple(ranks), axis)(x), axis)
 
 
 def sort(x: Any, axis: int) -> Any:
