@@ -15,9 +15,10 @@ from ...core.types import array_type
 from . import threads
 from .emit import Scalar
 from .forms import Probe, Reader, axis
+from .frames import padded
 from .index import Condition, variable
 from .plan import TINY, Opaque
-from .run import LEAST_WORK, padded
+from .run import LEAST_WORK
 from .values import Memory, Value, memory_type, offset_of
 
 if TYPE_CHECKING:

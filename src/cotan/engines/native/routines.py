@@ -20,10 +20,10 @@ from .blocks import Block, row_major
 from .emit import Scalar
 from .foreign import foreign, fortran_integer, limit_blas
 from .forms import Probe, Reader
+from .frames import padded
 from .index import Index, linear, variable
 from .lanes import side_by_side, together
 from .plan import TINY
-from .run import padded
 from .turning import copy_matrix
 from .values import Memory, Value, memory_type
 
@@ -186,19 +186,22 @@ class Writer:
         return Block(self.emitter, self.run.contiguous(operand.value), operand.dtype, operand.shape)
 
     def lying(self, operand: Operand) -> Block:
-        source, index = self.source(operand.variable)
+        return self.as_it_lies(operand.variable) or self.dense(operand)
+
+    def as_it_lies(self, v: Any) -> Block | None:
+        """A value that is a moved part of an array in memory, there."""
+        source, index = self.source(v)
         at = source.pointer(self.emitter) if source is not None else None
         if source is None or at is None:
-            return self.dense(operand)
-        shape = source.type.shape
-        found = linear(list(zip(index, row_major(shape), strict=True)))
-        steps = [0] * len(operand.shape)
+            return None
+        found = linear(list(zip(index, row_major(source.type.shape), strict=True)))
+        steps = [0] * len(v.type.shape)
         if type(found) is Index:
             for atom, factor in found.terms.items():
                 if type(atom.value) is not tuple or atom.of is not None:
-                    return self.dense(operand)
+                    return None
                 steps[atom.value[1]] = factor
-        return Block(self.emitter, at, operand.dtype, operand.shape, steps, found.constant if type(found) is Index else found)
+        return Block(self.emitter, at, v.type.dtype, v.type.shape, steps, found.constant if type(found) is Index else found)
 
     def source(self, v: Any) -> tuple[Value | None, tuple[Any, ...]]:
         """The value of which ``v`` is a moved part, and the element of it at each index; None where it is not so."""

@@ -17,15 +17,16 @@ from ...core.types import ArrayType, array_type
 from . import threads
 from .emit import LlvmEmitter, Scalar
 from .forms import Reader
-from .frames import ALIGNMENT, Frame
+from .frames import Frame, padded
 from .index import variable
+from .moving import copied_in_squares
 from .plan import MOST_PIECES, TINY, Loop, Opaque, Plan, Statement
 from .values import Memory, Moved, Number, Value, memory_type, offset_of
 
 if TYPE_CHECKING:
     from .generate import Generator
 
-__all__ = ["Run", "padded"]
+__all__ = ["LEAST_WORK", "Run"]
 
 BLOCK = 1024
 """How many elements are folded before the result is added to the total: the error of a long sum stays small."""
@@ -83,7 +84,8 @@ class Run:
         for v, target in zip(outputs, targets, strict=True):
             value = self.value(v)
             if target is not None and value is not target:
-                self.g.copy(value, target)
+                if not copied_in_squares(self, v, target):
+                    self.g.copy(value, target)
                 value = target
             found.append(value)
         return found
@@ -449,11 +451,6 @@ class Run:
 def work_of(loop: Loop) -> int:
     """About what all turns of a loop cost, next to an addition."""
     return sum(s.work for s in loop.statements)
-
-
-def padded(type: ArrayType) -> int:
-    """The elements between what two chunks have, who should not share a line of the cache."""
-    return -(-max(type.size, 1) * type.dtype.itemsize // ALIGNMENT) * ALIGNMENT // type.dtype.itemsize
 
 
 def flat_size(loop: Loop) -> tuple[Loop, int] | None:
