@@ -19,7 +19,7 @@ from .emit import LlvmEmitter, Scalar
 from .forms import Reader
 from .frames import Frame, padded
 from .index import variable
-from .moving import copied_in_squares
+from .moving import copied_in_squares, looped_in_tiles
 from .plan import MOST_PIECES, TINY, Loop, Opaque, Plan, Statement
 from .values import Memory, Moved, Number, Value, memory_type, offset_of
 
@@ -185,6 +185,8 @@ class Run:
                 self.place(v)
         if loop.tiny:
             self.loop(loop, ())
+        elif looped_in_tiles(self, loop):
+            pass
         elif self.worth_dividing(loop):
             self.divided(loop)
         else:
