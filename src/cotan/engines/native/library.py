@@ -18,7 +18,7 @@ from .forms import Probe, Reader, axis
 from .frames import padded
 from .index import Condition, variable
 from .plan import TINY, Opaque
-from .run import LEAST_WORK
+from .run import LEAST_WORK, SMALL_WORK
 from .values import Memory, Value, memory_type, offset_of
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ class Update:
         """``write(first, end, chunk)`` on a chunk of the range below ``size`` for each thread; how many chunks there are."""
         threads.start()
         self.g.nests += 1
-        return self.g.module.divided(f"update{self.g.nests}", size, most, write, each=1)
+        return self.g.module.divided(f"update{self.g.nests}", size, most, write, small=self.work() < SMALL_WORK, each=1)
 
 
 def unravelled(k: Any, shape: Sequence[int]) -> tuple[Any, ...]:

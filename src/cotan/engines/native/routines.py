@@ -36,6 +36,8 @@ FEWEST_FOR_THREADS = 1 << 23
 """From so many multiplications on, several threads of BLAS are worth their meeting."""
 FEWEST_FOR_POOL = 1 << 20
 """From so many multiplications on, a product of matrices is worth the threads of the pool."""
+SMALL = 3 << 20
+"""Below it a job is small: no thread is woken for it alone."""
 FAILED = 16
 """What a call returns for its first failure; the others follow. Above the lowest byte is the number in the message."""
 
@@ -264,7 +266,7 @@ class Writer:
         with self.limited(True):
             self.divided = True
             self.g.nests += 1
-            self.g.module.divided(f"share{self.g.nests}", count, most, chunk, each=1)
+            self.g.module.divided(f"share{self.g.nests}", count, most, chunk, small=work < SMALL, each=1)
             self.divided = False
         return None
 

@@ -26,13 +26,15 @@ from .values import Memory, Moved, Number, Value, memory_type, offset_of
 if TYPE_CHECKING:
     from .generate import Generator
 
-__all__ = ["LEAST_WORK", "Run"]
+__all__ = ["LEAST_WORK", "SMALL_WORK", "Run"]
 
 BLOCK = 1024
 """How many elements are folded before the result is added to the total: the error of a long sum stays small."""
 LARGEST_ON_STACK = 1 << 14
 LEAST_WORK = 150_000
 """What a chunk should cost at least, next to an addition: some 20 microseconds."""
+SMALL_WORK = 1_500_000
+"""Below it a job is small: it is not worth to wake a thread, but a thread that is awake may help."""
 Span = tuple[Any, Any]
 """The turns of a loop that a chunk has: the first, and the one after the last."""
 
@@ -311,7 +313,8 @@ class Run:
             self.rows_and_loop(loop, (first, end))
 
         self.g.nests += 1
-        count = self.g.module.divided(f"nest{self.g.nests}", loop.extent if flat is None else flat[1], most, write)
+        size, small = loop.extent if flat is None else flat[1], work_of(loop) < SMALL_WORK
+        count = self.g.module.divided(f"nest{self.g.nests}", size, most, write, small=small)
         for s, part in parts.items():
             place = self.places[s.var] = kept[s]
             self.g.outlined(lambda: self.together(s, part, count, place))  # noqa: B023 - used at once
