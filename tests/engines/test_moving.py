@@ -78,3 +78,13 @@ def test_a_matrix_plus_its_transpose_and_the_gradient_of_that():
     same(lambda xp, x: xp.sum(x + 2.0 * x.T, axis=1) > 0, x)
     found = cotan.jit(cotan.grad(lambda x: cnp.sum((x.T * x) ** 2)), engine="native")(x)
     np.testing.assert_allclose(np.asarray(found), 4 * (x.T * x) * x.T, rtol=1e-13)
+
+
+def test_elements_that_are_read_where_others_say_or_under_conditions_are_not_copied_ahead():
+    x, i = rng.normal(size=(80, 70)), rng.integers(0, 70, (70, 80))
+    same(lambda xp, x, i: xp.take_along_axis(x.T, i, axis=0) * 2.0, x, i)
+    same(lambda xp, x, i: x.T[i[:, 0]] + x.T, x, i)
+    same(lambda xp, x: xp.pad(x, 5).T[3:70, 4:60] + 1.0, x)
+    same(lambda xp, x: xp.tril(x.T[:, :60]) + xp.triu(x.T[:, 20:]), x)
+    same(lambda xp, x: xp.concatenate([x, x[:9]], 0).T * 2.0, x)
+    same(lambda xp, x: xp.roll(x, 7, 1).T + x.T, x)

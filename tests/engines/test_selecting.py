@@ -10,7 +10,7 @@ import cotan.numpy as cnp
 from cotan.core.op import REGISTRY
 from cotan.engines.native.threads import limited
 from cotan.ops import selecting, sorting
-from cotan.ops.searching import Argselect
+from cotan.ops.searching import Argpartition, Argselect
 
 rng = np.random.default_rng(23)
 FURTHER = [pytest.param(d, marks=pytest.mark.exhaustive) for d in (np.float32, np.int32, np.uint64, np.int16, np.bool_, np.complex128)]
@@ -64,6 +64,38 @@ def test_lines_are_divided_among_threads(threads):
         for shape, axis in (((70, 400), 1), ((400, 70), 0), ((5, 300, 30), 1), ((2, 3, 5000), 2), ((0, 200), 1)):
             x = (rng.normal(size=shape) * 10).round()
             selects_as_a_stable_sort(x, (7, 8, shape[axis] // 2), axis)
+
+
+# ---- partitions ---------------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("dtype", [np.float64, np.int32, *[pytest.param(d, marks=pytest.mark.exhaustive) for d in (np.float32, np.uint64)]])
+@pytest.mark.parametrize("n", [selecting.FEWEST, selecting.FEWEST_FOR_WIDE + 1])
+def test_a_partition_has_what_is_less_before_and_what_is_greater_behind(n, dtype):
+    for x in hard(n, dtype):
+        for rank in (0, n // 3, n - 1):
+            order = np.asarray(cotan.jit(Argpartition(rank, 0), engine="native")(x))
+            np.testing.assert_array_equal(order, Argpartition(rank, 0).impl(x))
+            np.testing.assert_array_equal(np.sort(order), np.arange(n))
+            y, value = x[order], np.sort(x)[rank]
+            np.testing.assert_array_equal(y[rank], value)
+            np.testing.assert_array_equal(np.sort(y[:rank]), np.sort(x)[:rank])
+            np.testing.assert_array_equal(np.sort(y[rank:]), np.sort(x)[rank:])
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1, None])
+@pytest.mark.parametrize("kth", [3, -2, (1, 5)])
+def test_partitions_along_an_axis_are_differentiated_as_what_they_move(axis, kth):
+    x = (rng.normal(size=(150, 140)) * 30).round()
+    y = np.asarray(cotan.jit(lambda x: cnp.partition(x, kth, axis), engine="native")(x))
+    order = np.asarray(cotan.jit(lambda x: cnp.argpartition(x, kth, axis), engine="native")(x))
+    flat, along = (x.ravel(), 0) if axis is None else (x, axis)
+    np.testing.assert_array_equal(y, np.take_along_axis(flat, order, along))
+    places = list(kth) if isinstance(kth, tuple) else [kth]
+    np.testing.assert_array_equal(np.take(y, places, along), np.take(np.sort(x, axis), places, along))
+    w = rng.normal(size=y.shape)
+    found = cotan.jit(cotan.grad(lambda x: cnp.sum(w * cnp.partition(x, kth, axis))), engine="native")(x)
+    expected = np.zeros_like(flat)
+    np.put_along_axis(expected, order, w, along)
+    np.testing.assert_array_equal(np.asarray(found), expected.reshape(x.shape))
 
 
 # ---- medians and quantiles ----------------------------------------------------------------------------------------------------------
@@ -131,4 +163,6 @@ def test_the_derivative_in_the_place_of_a_quantile_is_the_slope_between_elements
 def test_selection_is_refused_where_there_is_no_such_rank():
     with pytest.raises(cotan.errors.ShapeError, match="ranks"):
         cotan.jit(Argselect((5,), 0))(np.zeros(5))
+    with pytest.raises(cotan.errors.ShapeError, match="rank"):
+        cotan.jit(Argpartition(5, 0))(np.zeros(5))
     assert REGISTRY["argselect"] is Argselect

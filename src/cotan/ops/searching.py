@@ -18,7 +18,8 @@ from .families import default_rng, spread
 from .running import check_axis
 
 __all__ = [
-    "Argmax", "Argmin", "Argselect", "Argsort", "Ordering", "Searchsorted", "argmax", "argmin", "argsort", "each_line", "searchsorted",
+    "Argmax", "Argmin", "Argpartition", "Argselect", "Argsort", "Ordering", "Searchsorted", "argmax", "argmin", "argsort", "each_line",
+    "searchsorted",
 ]  # fmt: skip
 
 INT64 = np.dtype(np.int64)
@@ -260,6 +261,53 @@ class Argselect(Op):
         yield cls((1,), 1), (rng.normal(size=(2, 4, 2)),)
         yield cls((69, 70, 3), 0), (np.round(rng.normal(size=140), 1),)
         yield cls((0,), 1), (np.zeros((0, 3)),)
+
+
+@op
+class Argpartition(Ordering):
+    """The indices (int64) along ``axis`` of the elements that are less than that of a rank, equal to it, and greater: each in order."""
+
+    rank: int
+    axis: int
+    library: ClassVar[str] = "argpartition"
+    takes: ClassVar[str] = "biuf"
+
+    def type_rule(self, x: ArrayType) -> ArrayType:
+        t = super().type_rule(x).with_dtype(INT64)
+        if not 0 <= self.rank < x.shape[self.axis]:
+            raise teach(ShapeError, f"{self.name}: rank {self.rank} of {x.shape[self.axis]} elements.", do="count ranks from 0.")
+        return t
+
+    def impl(self, x: Any) -> Any:
+        x = np.asarray(x)
+        value = np.take(np.sort(x, self.axis), [self.rank], self.axis)
+        nan = np.isnan(x) if x.dtype.kind == "f" else np.zeros(x.shape, bool)
+        last = np.isnan(value) if x.dtype.kind == "f" else np.False_
+        sides = np.where((x < value) | (last & ~nan), 0, np.where((x == value) | (last & nan), 1, 2))
+        return np.argsort(sides, self.axis, kind="stable")
+
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[Block]) -> Any:
+        (x,), (y,) = operands, results
+        n, ranks = x.shape[self.axis], (self.rank,)
+        if not selecting.is_way(x.dtype, n, ranks):
+            return NotImplemented
+        work = 2 * selecting.work(n, ranks)
+        each_line(w, x, y, self.axis, lambda line, into: selecting.parted(w, line, into, self.rank), work, alone=False)
+        return None
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, None]:
+        return self(*primals), None
+
+    def batch(self, size: int, batched: Sequence[bool], x: Any) -> tuple[Any, bool]:
+        return Argpartition(self.rank, self.axis + 1)(x), True
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        rng = default_rng()
+        yield cls(2, 0), (np.array([2.0, 1.0, 2.0, np.nan, 1.0]),)
+        yield cls(0, 1), (rng.normal(size=(2, 4, 2)),)
+        yield cls(70, 0), (np.round(rng.normal(size=140), 1),)
+        yield cls(1, 1), (np.zeros((0, 3)),)
 
 
 @op

@@ -18,7 +18,7 @@ import numpy as np
 from ..core.emitting import Block, Routines
 from . import radix
 
-__all__ = ["FEWEST", "is_way", "selected", "work"]
+__all__ = ["FEWEST", "FEWEST_FOR_WIDE", "is_way", "parted", "selected", "work"]
 
 FEWEST, FEWEST_FOR_WIDE = 128, 3000
 """From so many elements on, it takes less to select one than to sort them; and wide digits less than narrow ones."""
@@ -64,6 +64,43 @@ def selected(w: Routines, line: Block, target: Block, ranks: Sequence[int]) -> N
     for k, rank in enumerate(ranks):
         run = next(j for j, run in enumerate(runs) if rank in run)
         target[k] = found[run, runs[run].index(rank)]
+
+
+def parted(w: Routines, line: Block, target: Block, rank: int) -> None:
+    """``target`` becomes the indices of the elements before that of a rank, of those equal to it, and of those behind, each in order."""
+    e, selection = w.emitter, Selection(w, line)
+    none = e.constant(0, INT64)
+
+    def bit(condition: Any) -> Any:
+        return e.cast(condition, INT64)
+
+    def write() -> None:
+        selection.find(e.constant(rank, INT64), False)
+        value = selection.keys[e.as_index(selection.rest[()])]
+        before, until = w.variable(none), w.variable(none)
+
+        def count(i: tuple[Any, ...]) -> None:
+            key = selection.key(i[0])
+            before[()] = e.math("add", before[()], bit(e.math("lt", key, value)))
+            until[()] = e.math("add", until[()], bit(e.math("le", key, value)))
+
+        w.every((selection.n,), count)
+        less, equal, greater = w.variable(none), w.variable(before[()]), w.variable(until[()])
+
+        def place(i: tuple[Any, ...]) -> None:
+            key, behind = selection.key(i[0]), greater[()]
+            is_less, is_greater = bit(e.math("lt", key, value)), bit(e.math("gt", key, value))
+            is_equal = e.math("sub", e.constant(1, INT64), e.math("or", is_less, is_greater))
+            at = behind  # by products: a choice would be a branch that is not foreseen
+            for cursor, here in ((less, is_less), (equal, is_equal)):
+                at = e.math("add", at, e.math("mul", here, e.math("sub", cursor[()], behind)))
+            target[e.as_index(at)] = e.as_scalar(i[0], INT64)
+            for cursor, here in ((less, is_less), (equal, is_equal), (greater, is_greater)):
+                cursor[()] = e.math("add", cursor[()], here)
+
+        w.every((selection.n,), place)
+
+    w.apart(write)
 
 
 class Selection:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.program import Var
 from .blocks import Block, row_major
-from .index import Index, linear, variable
+from .index import Index, bounds, linear, variable
 from .plan import TINY, Loop, Statement
 from .routines import Failures, Writer
 from .turning import begin, copy_matrix
@@ -110,11 +110,13 @@ def is_across(run: Run, read: tuple[Var, tuple[Any, ...]], depth: int) -> bool:
 
 
 def steps_of(v: Var, index: tuple[Any, ...], depth: int) -> list[int] | None:
-    """How far elements are apart along the axes of a nest; None if that depends on where they are."""
+    """How far elements are apart along the axes of a nest; None if that depends on where they are, or if not all are there."""
+    if any(low < 0 or high >= n for n, (low, high) in zip(v.type.shape, map(bounds, index), strict=True)):
+        return None
     found = linear(list(zip(index, row_major(v.type.shape), strict=True)))
     steps = [0] * depth
     for atom, factor in found.terms.items() if type(found) is Index else ():
-        if type(atom.value) is not tuple or atom.of is not None:
+        if atom.of is not None or type(atom.value) is not tuple or atom.value[0] != "o":
             return None
         steps[atom.value[1]] = factor
     return steps

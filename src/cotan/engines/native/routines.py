@@ -200,7 +200,7 @@ class Writer:
         steps = [0] * len(v.type.shape)
         if type(found) is Index:
             for atom, factor in found.terms.items():
-                if type(atom.value) is not tuple or atom.of is not None:
+                if atom.of is not None or type(atom.value) is not tuple or atom.value[0] != "axis":
                     return None
                 steps[atom.value[1]] = factor
         return Block(self.emitter, at, v.type.dtype, v.type.shape, steps, found.constant if type(found) is Index else found)
