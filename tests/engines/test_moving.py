@@ -9,8 +9,13 @@ import pytest
 
 import cotan
 import cotan.numpy as cnp
+from cotan.core.tracing import type_of
+from cotan.core.types import array_type
+from cotan.engines.native.forms import form_of
 from cotan.engines.native.moving import TILE
 from cotan.engines.native.threads import limited
+
+from ..conformance.cases import ALL_CASES, label
 
 rng = np.random.default_rng(41)
 DTYPES = [
@@ -88,3 +93,33 @@ def test_elements_that_are_read_where_others_say_or_under_conditions_are_not_cop
     same(lambda xp, x: xp.tril(x.T[:, :60]) + xp.triu(x.T[:, 20:]), x)
     same(lambda xp, x: xp.concatenate([x, x[:9]], 0).T * 2.0, x)
     same(lambda xp, x: xp.roll(x, 7, 1).T + x.T, x)
+
+
+# ---- what moves, and what computes ----------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("case", ALL_CASES, ids=label)
+def test_an_op_that_is_said_to_move_elements_computes_none(case):
+    """Routines read through such ops, to the memory of what they move."""
+    form = form_of(case.op, tuple(array_type(type_of(x).shape, type_of(x).dtype) for x in case.operands))
+    if form is None or not form.moves or not form.reads:
+        return
+    with np.errstate(all="ignore"):
+        found = np.ravel(case.op.impl(*case.operands))
+    known = np.concatenate([np.ravel(case.operands[k]) for k in {k for k, _ in form.reads}])
+    filled = form.conditional  # the filling of a pad, or of what is cut off
+    assert all(filled or np.any((known == x) | ((known != known) & (x != x))) for x in found)
+
+
+@pytest.mark.parametrize("exponent", [0, 1, 2, 3, 5, -1])
+def test_powers_are_computed_before_what_is_made_as_a_whole(exponent):
+    x, y = rng.normal(size=(2, 30, 30))
+    for f in (
+        lambda xp, x, y: (x**exponent) @ y,
+        lambda xp, x, y: y @ (x**exponent).T,
+        lambda xp, x, y: xp.linalg.solve(x**exponent + 30 * xp.eye(30), y**exponent),
+        lambda xp, x, y: xp.sort(x**exponent, 1),
+        lambda xp, x, y: xp.cumsum(x**exponent, 0),
+        lambda xp, x, y: xp.argmax(x**exponent, 1),
+        lambda xp, x, y: (x**exponent).T,
+    ):
+        found, expected = np.asarray(cotan.jit(lambda x, y, f=f: f(cnp, x, y), engine="native")(x, y)), f(np, x, y)
+        np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-11 * np.abs(expected).max())

@@ -288,12 +288,16 @@ class Argpartition(Ordering):
 
     def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[Block]) -> Any:
         (x,), (y,) = operands, results
-        n, ranks = x.shape[self.axis], (self.rank,)
-        if not selecting.is_way(x.dtype, n, ranks):
-            return NotImplemented
-        work = 2 * selecting.work(n, ranks)
-        each_line(w, x, y, self.axis, lambda line, into: selecting.parted(w, line, into, self.rank), work, alone=False)
-        return None
+        n, small = x.shape[self.axis], x.dtype.itemsize < 4
+
+        def one(line: Block, into: Block) -> None:
+            if small:
+                numbers = w.scratch((n,), np.dtype(np.int32))
+                w.fill(numbers, lambda i: w.emitter.cast(line[i], numbers.dtype))
+                line = numbers
+            selecting.parted(w, line, into, self.rank)
+
+        each_line(w, x, y, self.axis, one, 2 * selecting.work(n, (self.rank,)), alone=False)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, None]:
         return self(*primals), None

@@ -211,11 +211,11 @@ class Writer:
         while v in self.run.plan.moved:
             equation, read = self.run.plan.moved[v], []
             probe = Probe()
-            readers = [Reader(x.type, lambda at, x=x: read.append((x, at))) for x in equation.inputs]  # noqa: B023 - used at once
-            equation.op.element(probe, index, *readers)  # type: ignore[attr-defined]
-            if probe.conditions or len(read) != 1:
+            readers = [Reader(x.type, lambda at, x=x: read.append((x, at)) or read[-1]) for x in equation.inputs]  # noqa: B023 - used at once
+            found = equation.op.element(probe, index, *readers)  # type: ignore[attr-defined]
+            if probe.conditions or len(read) != 1 or found is not read[0]:
                 return None, ()
-            v, index = read[0]
+            v, index = found
         return (None, ()) if isinstance(v, Literal) else (self.run.value(v), index)
 
     # ---- loops ----------------------------------------------------------------------------------------------------------------
