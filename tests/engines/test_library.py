@@ -17,6 +17,7 @@ from cotan.core.tracing import type_of
 from cotan.core.types import array_type
 from cotan.engines.native import calling, engine, foreign, routines
 from cotan.engines.native.lower import lowered
+from cotan.engines.native.threads import limited
 from cotan.errors import CotanError
 from cotan.ops import radix
 from cotan.ops.contraction import DotGeneral
@@ -393,6 +394,52 @@ def test_long_lines_are_sorted_by_digits(dtype, n):
             np.testing.assert_array_equal(np.signbit(found[zero]), np.signbit(expected[zero]))
         (found,), (expected,) = both(Argsort(0), line)
         np.testing.assert_array_equal(found, expected)
+
+
+def sorted_as_in_numpy(axis, x):
+    for op in (Sort(axis), Argsort(axis)):
+        (found,), (expected,) = both(op, x)
+        np.testing.assert_array_equal(found, expected)
+        if expected.dtype.kind == "f":
+            zero = expected == 0
+            np.testing.assert_array_equal(np.signbit(found[zero]), np.signbit(expected[zero]))
+
+
+@pytest.mark.parametrize("threads", [2, *[pytest.param(n, marks=pytest.mark.exhaustive) for n in (1, 3)]])
+@pytest.mark.parametrize("dtype", [np.float64, np.int32, *[pytest.param(d, marks=pytest.mark.exhaustive) for d in (np.float32, np.uint64)]])
+def test_a_long_line_is_sorted_in_parts_and_stably(dtype, threads):
+    with limited(threads):
+        for n in (radix.FEWEST_IN_PARTS, radix.FEWEST_IN_PARTS + 3):
+            x = with_ties((n,), dtype)
+            wide = (rng.integers(0, 1 << 62, n) * 2 + 1).view(np.float64 if dtype is np.float64 else np.int64).astype(dtype)
+            few = x.copy()
+            few[n // 3 :: 17] = 77  # so that most digits are those of all
+            for line in (x, wide, few, np.sort(x), np.sort(x)[::-1].copy(), np.full(n, 3, dtype)):
+                sorted_as_in_numpy(0, line)
+            almost = np.sort(x)
+            almost[n // 8], almost[n // 8 - 1] = -5 if np.dtype(dtype).kind != "u" else 0, 9  # a fall where two parts meet
+            sorted_as_in_numpy(0, almost)
+
+
+@pytest.mark.parametrize("threads", [2, *[pytest.param(n, marks=pytest.mark.exhaustive) for n in (1, 3, 40)]])
+@pytest.mark.parametrize(
+    "dtype", [np.float64, *[pytest.param(d, marks=pytest.mark.exhaustive) for d in (np.int16, np.float32, np.complex128)]]
+)
+def test_lines_are_sorted_by_threads_each_in_its_own_memory(dtype, threads):
+    with limited(threads):
+        for shape, axis in (((37, 600), 1), ((600, 37), 0), ((5, 2100, 3), 1), ((3, 11, 500), 2), ((2, radix.FEWEST_IN_PARTS), 1)):
+            sorted_as_in_numpy(axis, with_ties(shape, dtype))
+
+
+def test_moved_arrays_are_sorted_as_their_copies():
+    x = rng.normal(size=(30, 50))
+    for f in (
+        lambda x: cnp.sort(x.T, 1),
+        lambda x: cnp.argsort(x[::-1, ::2], 0),
+        lambda x: cnp.sort(x[3, ::7]),
+        lambda x: cnp.sort(x, None),
+    ):
+        np.testing.assert_array_equal(np.asarray(cotan.jit(f, engine="native")(x)), np.asarray(f(x)))
 
 
 @pytest.mark.parametrize("dtype", [d for d in NUMBERS if d is not np.complex128])

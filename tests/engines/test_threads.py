@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -54,6 +55,19 @@ def test_a_result_depends_on_the_number_of_threads_alone(threads):
     assert set(others) == {first}
     assert len(gradients) == 1
     np.testing.assert_allclose(np.frombuffer(first)[0], np.sum(np.sin(MANY) * np.exp(-MANY)), rtol=1e-13)
+
+
+@pytest.mark.parametrize("many", [MANY, MANY[:100_000], np.tile(MANY, 4)], ids=["large", "small", "larger"])
+def test_a_result_is_the_same_whether_workers_sleep_or_are_awake(many):
+    """A small job that finds all asleep is run by its caller alone, in the chunks in which workers would have it."""
+    with limited(2):
+        awake = {np.asarray(loss(many)).tobytes() for _ in range(30)}
+        asleep = set()
+        for _ in range(10):
+            time.sleep(0.003)
+            asleep |= {np.asarray(loss(many)).tobytes() for _ in range(2)}
+    assert awake == asleep
+    assert len(awake) == 1
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="no list of threads here")

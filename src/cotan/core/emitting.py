@@ -105,7 +105,7 @@ class Block(Protocol):
 class Routines(Protocol):
     """The vocabulary of ``routine(w, operands, results)``: what an op that has no defining equation does on memory, and whom it calls.
 
-    Operands are readers, and are never written to; results are blocks. Loops are over numbers that are known; branches only write.
+    Operands are readers, and are never written to; results are blocks. Branches only write.
     A routine of a library is named by the library and its name there, ``"lapack dpotrf"``. Fortran's get numbers and letters by address,
     C's by value.
     """
@@ -125,7 +125,7 @@ class Routines(Protocol):
         ...
 
     def scratch(self, shape: Sequence[int], dtype: np.dtype[Any]) -> Block:
-        """Memory until the op is done; without axes, a variable."""
+        """Memory until the op is done; without axes, a variable. In what several threads run, each part has its own."""
         ...
 
     def variable(self, start: Scalar) -> Block:
@@ -148,9 +148,13 @@ class Routines(Protocol):
         """``body(index)`` for every index below ``shape``, in order."""
         ...
 
-    def spread(self, shape: Sequence[int], body: Callable[[tuple[Index, ...]], None], work: int) -> None:
+    def upto(self, count: Scalar, most: int, body: Callable[[Index], None]) -> None:
+        """``body(k)`` for every k below an integer that is computed, which is ``most`` at most, in order."""
+        ...
+
+    def spread(self, shape: Sequence[int], body: Callable[[tuple[Index, ...]], None], work: int, *, most: int = 64) -> None:
         """``body(index)`` for every index below ``shape``, by several threads if all of it is much: ``work`` multiplications each. The
-        body does not fail.
+        body does not fail; it is run in ``most`` parts at most, each with its own memory.
         """
         ...
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..core.errors import ArgumentError, TracerConversionError, teach
 from ..core.tracing import Tracer, type_of
-from ..ops import logic, searching
+from ..ops import logic, searching, selecting
 from ..ops import sorting as ops
 from ..ops.movement import reshape as reshape_op
 from ..ops.movement import reverse
@@ -61,14 +61,27 @@ def argsort(x: Numbers, axis: int | None = -1, kind: str | None = None, *, stabl
 
 @eager(np.partition)
 def partition(x: Numbers, kth: int, axis: int | None = -1) -> Any:
-    """``x`` with its ``kth`` element in its sorted place, smaller ones before: the whole axis is sorted."""
-    return sort(x, axis)
+    """``x`` with its ``kth`` element in its sorted place, smaller ones before and greater ones behind."""
+    y, k = flat_or_axis("partition", operand(x), axis)
+    order = parted(y, kth, k)
+    return ops.sort(y, k) if order is None else ops.take_along(y, order, k)
 
 
 @eager(np.argpartition)
 def argpartition(x: Numbers, kth: int, axis: int | None = -1) -> Any:
-    """The indices that partition ``x``: those that sort it."""
-    return argsort(x, axis)
+    """The indices that partition ``x``."""
+    y, k = flat_or_axis("argpartition", operand(x), axis)
+    order = parted(y, kth, k)
+    return searching.argsort(y, k) if order is None else order
+
+
+def parted(x: Any, kth: Any, axis: int) -> Any | None:
+    """The indices that partition ``x``; None if it is to be sorted, for short lines or several places."""
+    t = type_of(x)
+    if type(kth) is not int or not -t.shape[axis] <= kth < t.shape[axis]:
+        return None
+    rank = kth % t.shape[axis]
+    return searching.Argpartition(rank, axis)(x) if selecting.is_way(t.dtype, t.shape[axis], (rank,)) else None
 
 
 @eager(np.sort_complex)

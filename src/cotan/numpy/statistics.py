@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from ..core.errors import ArgumentError, ShapeError, UnsupportedFunctionError, teach
 from ..core.tracing import FLOAT64, Tracer, type_of
 from ..core.types import Shape
-from ..ops import logic
+from ..ops import logic, selecting
 from ..ops import sorting as ops
 from ..ops.arithmetic import constant_of
 from .contraction import matmul
@@ -17,7 +18,7 @@ from .creation import diagonal
 from .elementwise import add, conjugate, divide, floor, isnan, maximum, minimum, multiply, sqrt, subtract
 from .indexing import take, take_along_axis
 from .promotion import Numbers, canonical_axes, convert_to, eager, inexact_dtype, operand, result_dtype, shape_of, strong
-from .reduction import all, argmax, argmin, average, cumprod, cumsum, flattened, keep, max, mean, min, prod, safe_sqrt, sum, var
+from .reduction import all, any, argmax, argmin, average, cumprod, cumsum, flattened, keep, max, mean, min, prod, safe_sqrt, sum, var
 from .shape import atleast_2d, concatenate, expand_dims, matrix_transpose, moveaxis
 
 __all__ = [
@@ -38,14 +39,26 @@ def median(x: Numbers, axis: Axis = None, *, overwrite_input: bool = False, keep
     x = strong(operand(x))
     shape = shape_of(x)
     axes = canonical_axes("median", axis, len(shape))
-    ordered = ops.sort(flattened(x, axes), len(shape) - len(axes))
-    n = shape_of(ordered)[-1]
+    lines = flattened(x, axes)
+    n = shape_of(lines)[-1]
     if n == 0:
         raise teach(ShapeError, f"median: of no elements (shape {shape}).", do="test the size first.")
     dtype = inexact_dtype(x)
-    low, high = ordered[..., (n - 1) // 2], ordered[..., n // 2]
+    middle, bad = of_ranks(lines, sorted({(n - 1) // 2, n // 2}))
+    low, high = middle[..., 0], middle[..., -1]
     y = mean_of_two(low, high, dtype) if n % 2 == 0 else convert_to(low, dtype)
-    return keep(nan_if_any(y, ordered), shape, axes, keepdims)
+    return keep(nan_where(y, bad), shape, axes, keepdims)
+
+
+def of_ranks(lines: Any, ranks: Sequence[int] | None) -> tuple[Any, Any]:
+    """The elements along the last axis that have these ranks, or all if None, in order; and which lines have a nan (None: none can)."""
+    t = type_of(lines)
+    axis, may = t.ndim - 1, t.dtype.kind in "fc"
+    if ranks is not None and selecting.is_way(t.dtype, t.shape[-1], ranks):
+        return ops.select(lines, ranks, axis), any(isnan(lines), -1) if may else None
+    ordered = ops.sort(lines, axis)
+    bad = logic.isnan(ordered[..., -1]) if may else None  # nan is last
+    return ordered if ranks is None else take(ordered, np.array(ranks, np.int64), axis=-1), bad
 
 
 def mean_of_two(low: Any, high: Any, dtype: np.dtype[Any]) -> Any:
@@ -54,12 +67,10 @@ def mean_of_two(low: Any, high: Any, dtype: np.dtype[Any]) -> Any:
     return convert_to(divide(add(convert_to(low, wide), convert_to(high, wide)), constant_of(2.0, wide)), dtype)
 
 
-def nan_if_any(y: Any, ordered: Any) -> Any:
-    """``y``, but nan where the last (so any) of the sorted elements is nan."""
-    if type_of(ordered).dtype.kind not in "fc":
+def nan_where(y: Any, bad: Any | None) -> Any:
+    """``y``, but nan where ``bad``, which has its last axes."""
+    if bad is None:
         return y
-    last = ordered[..., -1]
-    bad = logic.isnan(last)
     extra = len(shape_of(y)) - len(shape_of(bad))
     if extra:
         bad = np.broadcast_to(bad, shape_of(y)) if type(bad) is not Tracer else bad[(None,) * extra] * np.ones(shape_of(y), bool)
@@ -121,23 +132,27 @@ def quantile(
     check_quantiles(q)
     shape = shape_of(x)
     axes = canonical_axes("quantile", axis, len(shape))
-    ordered = ops.sort(flattened(x, axes), len(shape) - len(axes))
-    n = shape_of(ordered)[-1]
+    lines = flattened(x, axes)
+    n = shape_of(lines)[-1]
     if n == 0:
         raise teach(ShapeError, f"quantile: of no elements (shape {shape}).", do="test the size first.")
     dtype = result_dtype(x, 1.0) if type_of(q).weak or type_of(x).dtype.kind in "biu" else result_dtype(x, q)
-    ordered = convert_to(ordered, dtype)
     place = virtual_index(method, convert_to(q, np.dtype(np.finfo(dtype).dtype)), float(n))
     place = minimum(maximum(place, 0.0), float(n - 1))
     below = np.asarray(np.floor(place)) if type(place) is not Tracer else floor(place)
     index = convert_to(below, np.dtype(np.int64))
     index = index.reshape(-1)
+    following = minimum(add(index, 1), n - 1)
     weight = subtract(place, below).reshape(-1)
-    left = moveaxis(take(ordered, index, axis=-1), -1, 0)
-    right = moveaxis(take(ordered, minimum(add(index, 1), n - 1), axis=-1), -1, 0)
+    ranks = None if type(index) is Tracer else np.unique([index, following])
+    ordered, bad = of_ranks(lines, None if ranks is None else ranks.tolist())
+    if ranks is not None:
+        index, following = np.searchsorted(ranks, index), np.searchsorted(ranks, following)
+    ordered = convert_to(ordered, dtype)
+    left, right = (moveaxis(take(ordered, k, axis=-1), -1, 0) for k in (index, following))
     weight = weight.reshape((-1,) + (1,) * (len(shape_of(left)) - 1))
     y = lerp(left, right, convert_to(operand(weight), np.dtype(np.finfo(dtype).dtype)))
-    y = nan_if_any(y, ordered).reshape((*shape_of(q), *shape_of(left)[1:]))
+    y = nan_where(y, bad).reshape((*shape_of(q), *shape_of(left)[1:]))
     return y.reshape((*shape_of(q), *[1 if k in axes else m for k, m in enumerate(shape)])) if keepdims else y
 
 

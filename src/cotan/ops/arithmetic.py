@@ -136,13 +136,12 @@ class IntegerPow(Unary):
 
     def element(self, e: Any, i: Sequence[Any], *readers: Any) -> Any:
         x = readers[0]
-        value = x(i)
         if self.exponent == 0:
             return e.constant(1, x.dtype)
-        result = None
-        for bit in f"{abs(self.exponent):b}":
-            result = value if result is None else e.math("mul", result, result)
-            if bit == "1" and result is not value:
+        result = value = x(i)
+        for bit in f"{abs(self.exponent):b}"[1:]:
+            result = e.math("mul", result, result)
+            if bit == "1":
                 result = e.math("mul", result, value)
         return result if self.exponent > 0 else e.math("div", e.constant(1, x.dtype), result)
 

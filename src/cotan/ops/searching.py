@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from math import prod
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -12,13 +13,20 @@ from ..core.errors import DtypeError, ShapeError, teach
 from ..core.op import Op, op
 from ..core.tracing import type_of
 from ..core.types import ArrayType
-from . import radix
+from . import radix, selecting
 from .families import default_rng, spread
 from .running import check_axis
 
-__all__ = ["Argmax", "Argmin", "Argsort", "Ordering", "Searchsorted", "argmax", "argmin", "argsort", "each_line", "searchsorted"]
+__all__ = [
+    "Argmax", "Argmin", "Argpartition", "Argselect", "Argsort", "Ordering", "Searchsorted", "argmax", "argmin", "argsort", "each_line",
+    "searchsorted",
+]  # fmt: skip
 
 INT64 = np.dtype(np.int64)
+PIECES, FEWEST_IN_PIECE = 16, 4096
+"""Into so many pieces a long line is divided, for the threads there may be."""
+LINES_AT_ONCE = 16
+"""So many threads may take lines, each with memory of its own."""
 
 
 class Position(Op):
@@ -43,15 +51,16 @@ class Position(Op):
         name = f"numpy {self.library} {x.dtype.name}"
         if not inner and w.has(name):
             lines = w.dense(x)
-            w.every(lead, lambda k: w.call(name, lines.part(*k), n, y.part(*k), None))
+            if prod(lead) < PIECES <= n // FEWEST_IN_PIECE:
+                w.every(lead, lambda k: self.in_pieces(w, name, lines.part(*k), y.part(*k)))
+            else:
+                w.spread(lead, lambda k: w.call(name, lines.part(*k), n, y.part(*k), None), n * x.dtype.itemsize // 2)
             return
         e, better = w.emitter, "gt" if self.library == "argmax" else "lt"
 
         def step(k: tuple[Any, ...], i: Any, best: Block, j: tuple[Any, ...]) -> None:
             new, old = x((*k, i, *j)), best[j]
-            taken = e.math(better, new, old)
-            if x.dtype.kind == "f":
-                taken = e.math("or", taken, e.math("and", e.math("isnan", new), e.math("not", e.math("isnan", old))))
+            taken = self.is_better(e, better, new, old)
             best[j] = e.math("select", taken, old, new)
             y[(*k, *j)] = e.math("select", taken, y[(*k, *j)], e.as_scalar(i, INT64))
 
@@ -68,6 +77,35 @@ class Position(Op):
             w.apart(write)
 
         w.every(lead, one)
+
+    def in_pieces(self, w: Routines, name: str, line: Block, y: Block) -> None:
+        """The position in a long line: those in pieces of it, of which the first best is taken."""
+        e, n, better = w.emitter, line.shape[0], "gt" if self.library == "argmax" else "lt"
+        found = w.scratch((PIECES,), INT64)
+
+        def one(k: tuple[Any, ...]) -> None:
+            # All are of the same length: the last ones may share elements, of which the first best is still the first.
+            w.call(name, line.ahead(k[0] * (n // PIECES)), n // PIECES + n % PIECES, found.part(*k), None)
+
+        def place(k: Any) -> Any:
+            return e.math("add", found[k], e.as_scalar(k * (n // PIECES), INT64))
+
+        def compare(k: tuple[Any, ...]) -> None:
+            at = place(k[0] + 1)
+            new, old = line[e.as_index(at)], line[e.as_index(y[()])]
+            y[()] = e.math("select", self.is_better(e, better, new, old), y[()], at)
+
+        w.spread((PIECES,), one, n // PIECES * line.dtype.itemsize // 2)
+        y[()] = found[0]
+        w.every((PIECES - 1,), compare)
+
+    @staticmethod
+    def is_better(e: Any, better: str, new: Any, old: Any) -> Any:
+        """Whether a later element takes the place of an earlier one: a nan does, of anything but a nan."""
+        taken = e.math(better, new, old)
+        if new.dtype.kind != "f":
+            return taken
+        return e.math("or", taken, e.math("and", e.math("isnan", new), e.math("not", e.math("isnan", old))))
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, None]:
         return self(*primals), None
@@ -146,20 +184,18 @@ class Argsort(Ordering):
         (x,), (y,) = operands, results
         name = f"numpy stable_argsort {x.dtype.name}"
         e, n = w.emitter, x.shape[self.axis]
-        digits = radix.has_digits(x.dtype, n)
+        digits = radix.has_digits(x.dtype, n, radix.FEWEST_NUMBERED)
         if not digits and not w.has(name):
             return NotImplemented
-        numbers = w.scratch((n,), x.dtype)
 
-        def one(line: Any, into: Block) -> None:
-            w.fill(numbers, lambda i: line(i[0]))
+        def one(line: Block, into: Block) -> None:
             if digits:
-                radix.argsorted(w, numbers, into)
+                radix.argsorted(w, line, into)
             else:
                 w.fill(into, lambda i: e.as_scalar(i[0], INT64))
-                w.call(name, numbers, into, n, None)
+                w.call(name, line, into, n, None)
 
-        each_line(w, x, y, self.axis, one)
+        each_line(w, x, y, self.axis, one, radix.work(n), alone=digits and n >= radix.FEWEST_IN_PARTS)
         return None
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, None]:
@@ -169,6 +205,113 @@ class Argsort(Ordering):
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
         yield from super().examples()
         yield cls(0), (np.array([2.0, 1.0, 2.0, -1.0, 1.0]),)
+
+
+@op
+class Argselect(Op):
+    """The indices (int64) of the elements along ``axis`` that have these ``ranks``: what `Argsort` has at these places."""
+
+    ranks: tuple[int, ...]
+    axis: int
+    family = "sorting"
+    library: ClassVar[str] = "argselect"
+    takes: ClassVar[str] = "biufc"
+
+    def type_rule(self, x: ArrayType) -> ArrayType:
+        check_axis(self, x, self.takes)
+        n = x.shape[self.axis]
+        if not all(0 <= rank < n for rank in self.ranks):
+            raise teach(ShapeError, f"{self.name}: ranks {self.ranks} of {n} elements.", do="count ranks from 0.")
+        return x.with_shape((*x.shape[: self.axis], len(self.ranks), *x.shape[self.axis + 1 :])).with_dtype(INT64)
+
+    def impl(self, x: Any) -> Any:
+        return np.take(np.argsort(x, self.axis, kind="stable"), self.ranks, self.axis)
+
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[Block]) -> Any:
+        (x,), (y,) = operands, results
+        name = f"numpy stable_argsort {x.dtype.name}"
+        e, n = w.emitter, x.shape[self.axis]
+        few = selecting.is_way(x.dtype, n, self.ranks)
+        if not few and not w.has(name):
+            return NotImplemented
+
+        def one(line: Block, into: Block) -> None:
+            if few:
+                selecting.selected(w, line, into, self.ranks)
+                return
+            order = w.scratch((n,), INT64)
+            w.fill(order, lambda i: e.as_scalar(i[0], INT64))
+            w.call(name, line, order, n, None)
+            for k, rank in enumerate(self.ranks):
+                into[k] = order[rank]
+
+        each_line(w, x, y, self.axis, one, selecting.work(n, self.ranks) if few else radix.work(n), alone=False)
+        return None
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, None]:
+        return self(*primals), None
+
+    def batch(self, size: int, batched: Sequence[bool], x: Any) -> tuple[Any, bool]:
+        return Argselect(self.ranks, self.axis + 1)(x), True
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        rng = default_rng()
+        yield cls((2, 0, 4), 0), (np.array([2.0, 1.0, 2.0, np.nan, 1.0]),)
+        yield cls((1,), 1), (rng.normal(size=(2, 4, 2)),)
+        yield cls((69, 70, 3), 0), (np.round(rng.normal(size=140), 1),)
+        yield cls((0,), 1), (np.zeros((0, 3)),)
+
+
+@op
+class Argpartition(Ordering):
+    """The indices (int64) along ``axis`` of the elements that are less than that of a rank, equal to it, and greater: each in order."""
+
+    rank: int
+    axis: int
+    library: ClassVar[str] = "argpartition"
+    takes: ClassVar[str] = "biuf"
+
+    def type_rule(self, x: ArrayType) -> ArrayType:
+        t = super().type_rule(x).with_dtype(INT64)
+        if not 0 <= self.rank < x.shape[self.axis]:
+            raise teach(ShapeError, f"{self.name}: rank {self.rank} of {x.shape[self.axis]} elements.", do="count ranks from 0.")
+        return t
+
+    def impl(self, x: Any) -> Any:
+        x = np.asarray(x)
+        value = np.take(np.sort(x, self.axis), [self.rank], self.axis)
+        nan = np.isnan(x) if x.dtype.kind == "f" else np.zeros(x.shape, bool)
+        last = np.isnan(value) if x.dtype.kind == "f" else np.False_
+        sides = np.where((x < value) | (last & ~nan), 0, np.where((x == value) | (last & nan), 1, 2))
+        return np.argsort(sides, self.axis, kind="stable")
+
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[Block]) -> Any:
+        (x,), (y,) = operands, results
+        n, small = x.shape[self.axis], x.dtype.itemsize < 4
+
+        def one(line: Block, into: Block) -> None:
+            if small:
+                numbers = w.scratch((n,), np.dtype(np.int32))
+                w.fill(numbers, lambda i: w.emitter.cast(line[i], numbers.dtype))
+                line = numbers
+            selecting.parted(w, line, into, self.rank)
+
+        each_line(w, x, y, self.axis, one, 2 * selecting.work(n, (self.rank,)), alone=False)
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, None]:
+        return self(*primals), None
+
+    def batch(self, size: int, batched: Sequence[bool], x: Any) -> tuple[Any, bool]:
+        return Argpartition(self.rank, self.axis + 1)(x), True
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        rng = default_rng()
+        yield cls(2, 0), (np.array([2.0, 1.0, 2.0, np.nan, 1.0]),)
+        yield cls(0, 1), (rng.normal(size=(2, 4, 2)),)
+        yield cls(70, 0), (np.round(rng.normal(size=140), 1),)
+        yield cls(1, 1), (np.zeros((0, 3)),)
 
 
 @op
@@ -252,20 +395,39 @@ class Searchsorted(Op):
         yield cls("left"), (np.zeros(0), np.zeros(2))
 
 
-def each_line(w: Routines, x: Reader, y: Block, axis: int, body: Callable[..., None]) -> None:
-    """``body(line, into)`` for every line along ``axis``: ``line(i)`` is an element, ``into`` where its result is to be made."""
-    n, inner = x.shape[axis], x.shape[axis + 1 :]
-    copy = w.scratch((n,), y.dtype) if inner else None
+def each_line(w: Routines, x: Reader, y: Block, axis: int, body: Callable[[Block, Block], None], work: int, *, alone: bool) -> None:
+    """``body(line, into)`` for every line along ``axis``: it, and where its result is to be made, which have no gaps. Lines are divided
+    among threads, unless the body takes several itself: ``alone``.
+    """
+    order = (*[k for k in range(len(x.shape)) if k != axis], axis)
+    lines, target = without_gaps(w, w.lying(x).moved(order)), y.moved(order)
+    made = target if target.steps[-1] == 1 else w.scratch(target.shape, y.dtype)
+    lead = lines.shape[:-1]
+    if 0 in lines.shape:
+        return
+    if alone:
+        w.every(lead, lambda k: body(lines.part(*k), made.part(*k)))
+    else:
+        w.spread(lead, lambda k: body(lines.part(*k), made.part(*k)), work, most=LINES_AT_ONCE)
+    if made is not target:
+        copy_matrices(w, made, target)
 
-    def one(k: tuple[Any, ...]) -> None:
-        before, behind = k[:axis], k[axis:]
-        into = copy or y.part(*before)
-        body(lambda i: x((*before, i, *behind)), into)
-        if into is copy:
-            w.apart(lambda: w.every((n,), lambda i: y.__setitem__((*before, *i, *behind), into[i])))
 
-    if n:
-        w.every((*x.shape[:axis], *inner), one)
+def without_gaps(w: Routines, block: Block) -> Block:
+    """A block whose last axis has no gaps: it, or a copy."""
+    if block.steps[-1] == 1 or block.shape[-1] < 2:
+        return block
+    copy = w.scratch(block.shape, block.dtype)
+    copy_matrices(w, block, copy)
+    return copy
+
+
+def copy_matrices(w: Routines, source: Block, target: Block) -> None:
+    """All numbers of a block, by its last two axes."""
+    if len(source.shape) == 1:
+        w.fill(target, lambda i: source[i])
+    else:
+        w.every(source.shape[:-2], lambda k: w.copy(source.part(*k), target.part(*k)))
 
 
 def argmax(x: Any, axis: int) -> Any:

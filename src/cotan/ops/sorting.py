@@ -13,9 +13,9 @@ from ..core.tracing import type_of
 from . import radix
 from .creation import iota
 from .indexing import Gather
-from .searching import Argsort, Ordering, argsort, each_line, searchsorted
+from .searching import Argselect, Argsort, Ordering, argsort, each_line, searchsorted
 
-__all__ = ["Sort", "argsort", "searchsorted", "sort", "take_along"]
+__all__ = ["Sort", "argsort", "searchsorted", "select", "sort", "take_along"]
 
 INT64 = np.dtype(np.int64)
 
@@ -39,16 +39,16 @@ class Sort(Ordering):
         if not digits and not w.has(name):
             return NotImplemented
 
-        def one(line: Any, into: Block) -> None:
-            w.fill(into, lambda i: line(i[0]))
+        def one(line: Block, into: Block) -> None:
             if digits:
-                radix.sorted_(w, into, into)
+                radix.sorted_(w, line, into)
             else:
+                w.fill(into, lambda i: line[i])
                 w.call(name, into, n, None)
             if x.dtype.kind == "f":
                 zeros_in_order(w, line, n, into)
 
-        each_line(w, x, y, self.axis, one)
+        each_line(w, x, y, self.axis, one, radix.work(n), alone=digits and n >= radix.FEWEST_IN_PARTS)
         return None
 
     def singular(self, x: Any) -> Any:
@@ -60,7 +60,7 @@ class Sort(Ordering):
         return take_along(x, order, self.axis), take_along(dx, order, self.axis)
 
 
-def zeros_in_order(w: Routines, line: Any, n: int, y: Block) -> None:
+def zeros_in_order(w: Routines, line: Block, n: int, y: Block) -> None:
     """Put the zeros of a sorted line in the order in which they came: a sort that is not stable may have mixed up their signs."""
     e = w.emitter
     zero, none, one = e.constant(0, y.dtype), e.constant(0, INT64), e.constant(1, INT64)
@@ -68,7 +68,7 @@ def zeros_in_order(w: Routines, line: Any, n: int, y: Block) -> None:
 
     def count() -> None:
         def step(i: tuple[Any, ...]) -> None:
-            x = line(i[0])
+            x = line[i]
             below[()] = e.math("add", below[()], e.cast(e.math("lt", x, zero), INT64))
             signed = e.math("and", e.math("eq", x, zero), e.math("signbit", x))
             negative[()] = e.math("add", negative[()], e.cast(signed, INT64))
@@ -77,7 +77,7 @@ def zeros_in_order(w: Routines, line: Any, n: int, y: Block) -> None:
 
     def again() -> None:
         def step(i: tuple[Any, ...]) -> None:
-            x = line(i[0])
+            x = line[i]
 
             def put() -> None:
                 y[e.as_index(below[()])] = x
@@ -95,6 +95,11 @@ def take_along(x: Any, order: Any, axis: int) -> Any:
     """The elements of x at the indices ``order`` (of the shape of x) along ``axis``."""
     shape = type_of(order).shape
     return Gather("promise_in_bounds")(x, *[order if k == axis else iota(shape, k) for k in range(len(shape))])
+
+
+def select(x: Any, ranks: Sequence[int], axis: int) -> Any:
+    """What `Sort` has at these places along ``axis``."""
+    return take_along(x, Argselect(tuple(ranks), axis)(x), axis)
 
 
 def sort(x: Any, axis: int) -> Any:

@@ -205,7 +205,9 @@ class LlvmEmitter:
         return self.pure(kind, f"select i1 {condition}, {kind} {yes}, {kind} {no}")
 
     def combined(self, monoid: str, dtype: np.dtype[Any], x: Any, y: Any) -> Any:
-        """One step of a fold. A sum of floats may be reordered; a maximum with a nan is nan."""
+        """One step of a fold. A sum of floats may be reordered; a maximum with a nan is nan. Of zeros it is one of them, as in NumPy: to
+        tell their signs apart would take twice as long.
+        """
         if dtype.kind == "c":
             if monoid == "add":
                 part = self.part(dtype)
@@ -215,7 +217,7 @@ class LlvmEmitter:
             kind = register_type(dtype)
             if monoid in FOLDS:
                 return self.module.code.value(kind, f"{FOLDS[monoid]} {kind} {x}, {y}")
-            return self.intrinsic("maximum" if monoid == "max" else "minimum", kind, x, y)
+            return self.intrinsic("maximum" if monoid == "max" else "minimum", kind, x, y, flags="nsz ")
         name = {"max": "maximum", "min": "minimum"}.get(monoid, monoid)
         if dtype.kind == "b":
             name = {"add": "or", "mul": "and", "maximum": "or", "minimum": "and"}.get(name, name)
@@ -393,10 +395,10 @@ class LlvmEmitter:
         return Scalar((re, im), next(c for c, part in COMPLEX.items() if part == dtype))
 
     # ---- calls ------------------------------------------------------------
-    def intrinsic(self, name: str, kind: str, *xs: str) -> str:
+    def intrinsic(self, name: str, kind: str, *xs: str, flags: str = "") -> str:
         symbol = f"llvm.{name}.{'f64' if kind == 'double' else 'f32'}"
         self.module.declare(symbol, kind, *[kind] * len(xs))
-        return self.pure(kind, f"call {kind} @{symbol}({', '.join(f'{kind} {x}' for x in xs)})")
+        return self.pure(kind, f"call {flags}{kind} @{symbol}({', '.join(f'{kind} {x}' for x in xs)})")
 
     def call_libm(self, name: str, kind: str, *xs: str) -> str:
         """A call of libm, with its vector variant if there is one."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["ALIGNMENT", "Frame"]
+from ...core.types import ArrayType
+
+__all__ = ["ALIGNMENT", "Frame", "padded"]
 
 ALIGNMENT = 64
 SMALL_BUFFERS, MANY_NODES = 1 << 12, 1 << 60
@@ -37,3 +39,8 @@ class Frame:
         found = [self.begin, size, MANY_NODES]
         self.begin, self.room = self.begin + size, self.room - size
         return found
+
+
+def padded(type: ArrayType) -> int:
+    """The elements between what two chunks have, who should not share a line of the cache."""
+    return -(-max(type.size, 1) * type.dtype.itemsize // ALIGNMENT) * ALIGNMENT // type.dtype.itemsize

@@ -1,19 +1,37 @@
-"""Equations that are run as a whole by native code: loops over the updates of an array, and routines of libraries."""
+"""Updates of a part of an array, run as loops: each element goes to its destination, and what meets there is taken in order.
+
+If the target is small next to the updates, threads divide these: each has a target of its own that begins with what changes nothing, and in
+the end they are put together in order. So sums depend on the number of threads, as all sums do. Updates of a large target, and those that
+replace what was there, are done by one thread: to find out which are whose takes as long as to do them.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from math import prod
 from typing import TYPE_CHECKING, Any
 
+from ...core.types import array_type
+from . import threads
 from .emit import Scalar
-from .forms import Reader
-from .index import Condition
+from .forms import Probe, Reader, axis
+from .frames import padded
+from .index import Condition, variable
 from .plan import TINY, Opaque
-from .values import Memory, Value
+from .run import LEAST_WORK, SMALL_WORK
+from .values import Memory, Value, memory_type, offset_of
 
 if TYPE_CHECKING:
     from .run import Run
 
 __all__ = ["update"]
+
+WORK = 8
+"""What it costs to find the place of an update, next to an addition."""
+MOST_UNLIKE = 16
+"""So many turns of the loop that is divided there are for each thread, if there can be: their parts should be about the same."""
+TARGET_WORK, MOST_BYTES = 32, 1 << 25
+"""What an element of a thread's own target costs, and how large all these targets may be together."""
 
 
 def update(run: Run, node: Opaque, operands: list[Value], results: list[Memory]) -> Any:
@@ -21,35 +39,121 @@ def update(run: Run, node: Opaque, operands: list[Value], results: list[Memory])
     op: Any = node.equation.op
     if op.destination is None or results[0].type.dtype.kind == "c":
         return NotImplemented
-    g, e, target = run.g, run.e, results[0]
-    if operands[0].pointer(e) != target.at:
-        g.copy(operands[0], target)
-    readers = [Reader(x.type, lambda index, x=x: x.read(e, index)) for x in operands]
-    kind: str = {"min": "minimum", "max": "maximum"}.get(op.kind) or op.kind
+    if operands[0].pointer(run.e) != results[0].at:
+        run.g.copy(operands[0], results[0])
+    Update(run, op, operands, results[0]).write()
+    return None
 
-    def one(i: tuple[Any, ...]) -> None:
-        code = run.code
-        inside, at = op.destination(e, i, *readers)
-        x = operands[1].read(e, i)
+
+class Update:
+    """The updates of one equation."""
+
+    def __init__(self, run: Run, op: Any, operands: list[Value], target: Memory):
+        self.run, self.op, self.operands, self.target = run, op, operands, target
+        self.g, self.e, self.type = run.g, run.e, operands[1].type
+        self.readers = [Reader(x.type, lambda index, x=x: x.read(self.e, index)) for x in operands]
+        self.kind: str = {"min": "minimum", "max": "maximum"}.get(op.kind) or op.kind
+
+    @property
+    def code(self) -> Any:
+        return self.run.code
+
+    def write(self) -> None:
+        """All of them."""
+        shape = self.type.shape
+        if self.type.size <= TINY:
+            return self.g.every(shape, lambda i: self.one(i, self.target))
+        target, work = self.target.type, self.work()
+        room = padded(target) * target.dtype.itemsize
+        most = min(threads.MOST_CHUNKS, work // LEAST_WORK, work // (TARGET_WORK * max(target.size, 1)), MOST_BYTES // room)
+        if most > 1 and self.kind != "set":
+            return self.apart(most)
+        return self.g.outlined(lambda: self.g.every(shape, lambda i: self.one(i, self.target)))
+
+    def one(self, i: tuple[Any, ...], target: Memory) -> None:
+        """An element."""
+        code = self.code
+        inside, at = self.op.destination(self.e, i, *self.readers)
+        x = self.operands[1].read(self.e, i)
         if isinstance(inside, Condition):
             yes, on = code.label(), code.label()
             code.branch(code.condition(inside), yes, on)
             code.start(yes)
             with code.scope():
-                change(at, x)
+                self.change(target, at, x)
             code.jump(on)
             code.start(on)
         elif inside:
-            change(at, x)
+            self.change(target, at, x)
 
-    def change(at: tuple[Any, ...], x: Scalar) -> None:
-        if kind != "set":
-            x = e.math(kind, Memory(target.at, target.type).read(e, at), x)
-        target.write(e, at, x)
+    def change(self, target: Memory, at: tuple[Any, ...], x: Scalar) -> None:
+        if self.kind != "set":
+            x = self.e.math(self.kind, Memory(target.at, target.type).read(self.e, at), x)
+        target.write(self.e, at, x)
 
-    shape = operands[1].type.shape
-    if operands[1].type.size > TINY:
-        g.outlined(lambda: g.every(shape, one))
-    else:
-        g.every(shape, one)
-    return None
+    def work(self) -> int:
+        """About what all updates cost: in a row, whose elements lie together in the target, there is one place to find."""
+        shape = self.type.shape
+        index = tuple(axis(k, n) for k, n in enumerate(shape))
+        _, at = self.op.destination(Probe(), index, *[Reader(x.type, lambda _: None) for x in self.operands])
+        row = shape[-1] if shape[-1] > 1 and at[-1] == index[-1] else 1
+        return self.type.size + self.type.size // row * (WORK - 1)
+
+    # ---- threads ---------------------------------------------------------------------------------------------------------------
+    def apart(self, most: int) -> None:
+        """Each thread has a target of its own."""
+        t, lead = self.target.type, self.type.shape
+        depth = next(k for k in range(1, len(lead) + 1) if prod(lead[:k]) >= MOST_UNLIKE * most or k == len(lead))
+        count = prod(lead[:depth])
+        parts = self.run.buffer(array_type((most, padded(t)), t.dtype))
+
+        def write(first: str, end: str, chunk: str) -> None:
+            own = Memory(self.code.address(parts.at, memory_type(t.dtype), variable(chunk, most) * padded(t)), t)
+            self.g.every(t.shape, lambda i: own.write(self.e, i, self.neutral()))
+            self.code.loop(end, lambda i: rest(unravelled(variable(i, count), lead[:depth]), own), start=first, at_least_once=False)
+
+        def rest(index: tuple[Any, ...], own: Memory) -> None:
+            self.g.every(lead[depth:], lambda i: self.one((*index, *i), own))
+
+        def together(chunks: str) -> None:
+            def add(chunk: str, i: tuple[Any, ...]) -> None:
+                self.change(self.target, i, parts.read(self.e, (variable(chunk, most), offset_of(t.shape, i))))
+
+            self.code.loop(chunks, lambda chunk: self.g.every(t.shape, lambda i: add(chunk, i)))
+
+        code, alone, several, on = self.code, self.code.label(), self.code.label(), self.code.label()
+        threads.start()
+        self.g.module.constants["threads"] = "@cotan_threads = external global i32"
+        code.branch(code.value("i1", f"icmp sle i32 {self.g.module.threads()}, 1"), alone, several)
+        code.start(alone)
+        with code.scope():
+            self.g.outlined(lambda: self.g.every(lead, lambda i: self.one(i, self.target)))
+        code.jump(on)
+        code.start(several)
+        with code.scope():
+            chunks = self.divided(count, most, write)
+            self.g.outlined(lambda: together(chunks))
+        code.jump(on)
+        code.start(on)
+
+    def neutral(self) -> Scalar:
+        """What changes nothing; not even the sign of a zero."""
+        t = self.target.type.dtype
+        if self.kind == "add" and t.kind == "f":
+            return self.e.constant(-0.0, t)
+        return self.e.neutral({"minimum": "min", "maximum": "max"}.get(self.kind, self.kind), t)
+
+    def divided(self, size: int, most: int, write: Callable[[str, str, str], None]) -> str:
+        """``write(first, end, chunk)`` on a chunk of the range below ``size`` for each thread; how many chunks there are."""
+        threads.start()
+        self.g.nests += 1
+        return self.g.module.divided(f"update{self.g.nests}", size, most, write, small=self.work() < SMALL_WORK, each=1)
+
+
+def unravelled(k: Any, shape: Sequence[int]) -> tuple[Any, ...]:
+    """The index of an element from its number in row-major order."""
+    index: list[Any] = []
+    for n in reversed(shape):
+        index.append(k % n)
+        k = k // n
+    return tuple(reversed(index))

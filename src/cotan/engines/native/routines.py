@@ -20,6 +20,7 @@ from .blocks import Block, row_major
 from .emit import Scalar
 from .foreign import foreign, fortran_integer, limit_blas
 from .forms import Probe, Reader
+from .frames import padded
 from .index import Index, linear, variable
 from .lanes import side_by_side, together
 from .plan import TINY
@@ -35,6 +36,8 @@ FEWEST_FOR_THREADS = 1 << 23
 """From so many multiplications on, several threads of BLAS are worth their meeting."""
 FEWEST_FOR_POOL = 1 << 20
 """From so many multiplications on, a product of matrices is worth the threads of the pool."""
+SMALL = 3 << 20
+"""Below it a job is small: no thread is woken for it alone."""
 FAILED = 16
 """What a call returns for its first failure; the others follow. Above the lowest byte is the number in the message."""
 
@@ -84,6 +87,8 @@ class Writer:
         self.integer = fortran_integer()
         self.divided = False
         """Whether what is written now is run by several threads, each with one thread of BLAS."""
+        self.chunk: tuple[Any, int] = (0, 1)
+        """Where it is: the number of the chunk at hand, and how many there are at most. Each has its own memory."""
 
     @property
     def code(self) -> Any:
@@ -164,7 +169,11 @@ class Writer:
     # ---- memory --------------------------------------------------------------------------------------------------------------
     def scratch(self, shape: Sequence[int], dtype: np.dtype[Any]) -> Block:
         t = array_type(tuple(shape), np.dtype(dtype))
-        return Block(self.emitter, self.run.buffer(t).at, t.dtype, t.shape)
+        if not self.divided or t.size <= TINY:
+            return Block(self.emitter, self.run.buffer(t).at, t.dtype, t.shape)
+        chunk, most = self.chunk
+        every = self.run.buffer(array_type((most, padded(t)), t.dtype))
+        return Block(self.emitter, every.at, t.dtype, t.shape, None, chunk * padded(t))
 
     def variable(self, start: Scalar) -> Block:
         cell = Block(self.emitter, self.g.on_stack(array_type((), start.dtype)).at, start.dtype, ())
@@ -179,19 +188,22 @@ class Writer:
         return Block(self.emitter, self.run.contiguous(operand.value), operand.dtype, operand.shape)
 
     def lying(self, operand: Operand) -> Block:
-        source, index = self.source(operand.variable)
+        return self.as_it_lies(operand.variable) or self.dense(operand)
+
+    def as_it_lies(self, v: Any) -> Block | None:
+        """A value that is a moved part of an array in memory, there."""
+        source, index = self.source(v)
         at = source.pointer(self.emitter) if source is not None else None
         if source is None or at is None:
-            return self.dense(operand)
-        shape = source.type.shape
-        found = linear(list(zip(index, row_major(shape), strict=True)))
-        steps = [0] * len(operand.shape)
+            return None
+        found = linear(list(zip(index, row_major(source.type.shape), strict=True)))
+        steps = [0] * len(v.type.shape)
         if type(found) is Index:
             for atom, factor in found.terms.items():
-                if type(atom.value) is not tuple or atom.of is not None:
-                    return self.dense(operand)
+                if atom.of is not None or type(atom.value) is not tuple or atom.value[0] != "axis":
+                    return None
                 steps[atom.value[1]] = factor
-        return Block(self.emitter, at, operand.dtype, operand.shape, steps, found.constant if type(found) is Index else found)
+        return Block(self.emitter, at, v.type.dtype, v.type.shape, steps, found.constant if type(found) is Index else found)
 
     def source(self, v: Any) -> tuple[Value | None, tuple[Any, ...]]:
         """The value of which ``v`` is a moved part, and the element of it at each index; None where it is not so."""
@@ -199,11 +211,11 @@ class Writer:
         while v in self.run.plan.moved:
             equation, read = self.run.plan.moved[v], []
             probe = Probe()
-            readers = [Reader(x.type, lambda at, x=x: read.append((x, at))) for x in equation.inputs]  # noqa: B023 - used at once
-            equation.op.element(probe, index, *readers)  # type: ignore[attr-defined]
-            if probe.conditions or len(read) != 1:
+            readers = [Reader(x.type, lambda at, x=x: read.append((x, at)) or read[-1]) for x in equation.inputs]  # noqa: B023 - used at once
+            found = equation.op.element(probe, index, *readers)  # type: ignore[attr-defined]
+            if probe.conditions or len(read) != 1 or found is not read[0]:
                 return None, ()
-            v, index = read[0]
+            v, index = found
         return (None, ()) if isinstance(v, Literal) else (self.run.value(v), index)
 
     # ---- loops ----------------------------------------------------------------------------------------------------------------
@@ -221,7 +233,11 @@ class Writer:
         if 0 not in shape:
             level(tuple(shape), ())
 
-    def spread(self, shape: Sequence[int], body: Callable[[tuple[Any, ...]], None], work: int) -> None:
+    def upto(self, count: Scalar, most: int, body: Callable[[Any], None]) -> None:
+        number = self.emitter.cast(count, np.dtype(np.int64)).value
+        self.code.loop(number, lambda k: body(variable(k, most)), at_least_once=False)
+
+    def spread(self, shape: Sequence[int], body: Callable[[tuple[Any, ...]], None], work: int, *, most: int = threads.MOST_CHUNKS) -> None:
         count = prod(shape)
         if count < 2:
             return self.every(shape, body)
@@ -234,21 +250,23 @@ class Writer:
                 end, lambda k: body(unravelled(variable(k, count), shape)), start=self.code.index(first), at_least_once=False
             )
 
-        return self.shared(count, some, work * count)
+        return self.shared(count, some, work * count, most=most)
 
-    def shared(self, count: int, body: Callable[[Any, Any], None], work: int) -> None:
-        if work < FEWEST_FOR_POOL or count < 2 or self.divided:
+    def shared(self, count: int, body: Callable[[Any, Any], None], work: int, *, most: int = threads.MOST_CHUNKS) -> None:
+        most = min(count, most)
+        if work < FEWEST_FOR_POOL or most < 2 or self.divided:
             return body(0, count)
         threads.start()
 
         def chunk(first: str, end: str, number: str) -> None:
+            self.chunk = variable(number, most), most
             size = self.code.value("i64", f"sub i64 {end}, {first}")
             body(variable(first, count), Scalar(size, np.dtype(np.int64)))
 
         with self.limited(True):
             self.divided = True
             self.g.nests += 1
-            self.g.module.divided(f"share{self.g.nests}", count, min(count, threads.MOST_CHUNKS), chunk, each=1)
+            self.g.module.divided(f"share{self.g.nests}", count, most, chunk, small=work < SMALL, each=1)
             self.divided = False
         return None
 

@@ -17,21 +17,24 @@ from ...core.types import ArrayType, array_type
 from . import threads
 from .emit import LlvmEmitter, Scalar
 from .forms import Reader
-from .frames import ALIGNMENT, Frame
+from .frames import Frame, padded
 from .index import variable
+from .moving import copied_in_squares, looped_in_tiles
 from .plan import MOST_PIECES, TINY, Loop, Opaque, Plan, Statement
 from .values import Memory, Moved, Number, Value, memory_type, offset_of
 
 if TYPE_CHECKING:
     from .generate import Generator
 
-__all__ = ["Run"]
+__all__ = ["LEAST_WORK", "SMALL_WORK", "Run"]
 
 BLOCK = 1024
 """How many elements are folded before the result is added to the total: the error of a long sum stays small."""
 LARGEST_ON_STACK = 1 << 14
 LEAST_WORK = 150_000
 """What a chunk should cost at least, next to an addition: some 20 microseconds."""
+SMALL_WORK = 1_500_000
+"""Below it a job is small: it is not worth to wake a thread, but a thread that is awake may help."""
 Span = tuple[Any, Any]
 """The turns of a loop that a chunk has: the first, and the one after the last."""
 
@@ -83,7 +86,8 @@ class Run:
         for v, target in zip(outputs, targets, strict=True):
             value = self.value(v)
             if target is not None and value is not target:
-                self.g.copy(value, target)
+                if not copied_in_squares(self, v, target):
+                    self.g.copy(value, target)
                 value = target
             found.append(value)
         return found
@@ -183,6 +187,8 @@ class Run:
                 self.place(v)
         if loop.tiny:
             self.loop(loop, ())
+        elif looped_in_tiles(self, loop):
+            pass
         elif self.worth_dividing(loop):
             self.divided(loop)
         else:
@@ -307,7 +313,8 @@ class Run:
             self.rows_and_loop(loop, (first, end))
 
         self.g.nests += 1
-        count = self.g.module.divided(f"nest{self.g.nests}", loop.extent if flat is None else flat[1], most, write)
+        size, small = loop.extent if flat is None else flat[1], work_of(loop) < SMALL_WORK
+        count = self.g.module.divided(f"nest{self.g.nests}", size, most, write, small=small)
         for s, part in parts.items():
             place = self.places[s.var] = kept[s]
             self.g.outlined(lambda: self.together(s, part, count, place))  # noqa: B023 - used at once
@@ -449,11 +456,6 @@ class Run:
 def work_of(loop: Loop) -> int:
     """About what all turns of a loop cost, next to an addition."""
     return sum(s.work for s in loop.statements)
-
-
-def padded(type: ArrayType) -> int:
-    """The elements between the totals of two chunks, which should not share a line of the cache."""
-    return -(-max(type.size, 1) * type.dtype.itemsize // ALIGNMENT) * ALIGNMENT // type.dtype.itemsize
 
 
 def flat_size(loop: Loop) -> tuple[Loop, int] | None:

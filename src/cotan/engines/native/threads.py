@@ -1,8 +1,11 @@
 """Threads of compiled code: a pool of workers parked in a compiled loop.
 
-Compiled code hands over ``chunks`` calls of a function by ``cotan_parallel(function, context, chunks, threads)``, which returns when all
-are done. The caller takes chunks too, so it never waits for a worker to wake up; a worker looks for the next job for some microseconds
+Compiled code hands over ``chunks`` calls of a function by ``cotan_parallel(function, context, chunks, threads, small)``, which returns when
+all are done. The caller takes chunks too, so it never waits for a worker to wake up; a worker looks for the next job for some microseconds
 before it sleeps. Which thread runs a chunk is open, which elements are in it is not: results depend on the number of threads alone.
+
+To wake a worker takes the caller about as long as a small job takes. So a small one that finds them all asleep is run alone, unless there
+was another one just before: then there may be more, and they are woken.
 
 The pool serves one caller at a time. Whoever finds it taken (another Python thread, a chunk that is itself parallel) runs its chunks alone.
 
@@ -25,12 +28,14 @@ from .machine import machine
 
 __all__ = ["DECLARED", "MOST_CHUNKS", "count", "limited", "one_thread", "set_count", "start"]
 
-DECLARED = "declare void @cotan_parallel(ptr, ptr, i32, i32)"
+DECLARED = "declare void @cotan_parallel(ptr, ptr, i32, i32, i1)"
 MOST_CHUNKS = 64
 """The most chunks that a job has."""
 POOL_BYTES = 1024
 SPINS = 3000
 """How often a worker looks for a job before it sleeps."""
+JUST_BEFORE = 150_000
+"""Within so many nanoseconds, two small jobs are taken for some of many."""
 
 
 def available() -> int:
@@ -97,7 +102,9 @@ def one_thread(text: str) -> str:
     """The text of code that has no pool to go to."""
     if DECLARED not in text:
         return text
-    alone = "define internal void @cotan_parallel(ptr %function, ptr %context, i32 %chunks, i32 %threads) {" + ALONE.split("{", 1)[1]
+    alone = (
+        "define internal void @cotan_parallel(ptr %function, ptr %context, i32 %chunks, i32 %threads, i1 %small) {" + ALONE.split("{", 1)[1]
+    )
     return text.replace(DECLARED, alone).replace("@cotan_threads = external global i32", "@cotan_threads = internal global i32 1")
 
 
@@ -106,7 +113,9 @@ def text() -> str:
     if os.name != "posix":
         return NO_THREADS + ALONE
     declaration, call = PAUSES.get(platform.machine(), ("", ""))
-    names = {"SETMASK": "3" if sys.platform == "darwin" else "2", "PAUSE": call, "SPINS": str(SPINS)}
+    mac = sys.platform == "darwin"
+    names = {"SETMASK": "3" if mac else "2", "CLOCK": "6" if mac else "1", "PAUSE": call, "SPINS": str(SPINS)}
+    names |= {"JUST_BEFORE": str(JUST_BEFORE)}
     return declaration + reduce(lambda text, name: text.replace(name, names[name]), names, POSIX_THREADS) + ALONE
 
 
@@ -117,7 +126,8 @@ X86, ARM = (
 PAUSES = {"x86_64": X86, "AMD64": X86, "aarch64": ARM, "arm64": ARM}
 """What a processor does between two looks at the same memory."""
 # Offsets in the pool: 0 the word, 64 the function, 72 its context, 80 the threads that may take part, 128 the chunks that are not done, 192
-# whether it is taken, 256 how many workers sleep, 320 a mutex, 448 a condition, 576 how many workers there are.
+# whether it is taken, 256 how many workers sleep, 320 a mutex, 448 a condition, 576 how many workers there are, 640 when the last small job
+# found them asleep.
 ALONE = """
 define internal void @alone(ptr %function, ptr %context, i32 %chunks) {
 entry:
@@ -133,7 +143,7 @@ done:
 }
 """
 NO_THREADS = """
-define void @cotan_parallel(ptr %function, ptr %context, i32 %chunks, i32 %threads) {
+define void @cotan_parallel(ptr %function, ptr %context, i32 %chunks, i32 %threads, i1 %small) {
   call void @alone(ptr %function, ptr %context, i32 %chunks)
   ret void
 }
@@ -153,6 +163,7 @@ declare i32 @pthread_create(ptr, ptr, ptr, ptr)
 declare i32 @pthread_detach(i64)
 declare i32 @pthread_sigmask(i32, ptr, ptr)
 declare i32 @sched_yield()
+declare i32 @clock_gettime(i32, ptr)
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 
 define void @cotan_reset_pool() {
@@ -279,8 +290,9 @@ done:
   ret void
 }
 
-define void @cotan_parallel(ptr %function, ptr %context, i32 %chunks, i32 %threads) {
+define void @cotan_parallel(ptr %function, ptr %context, i32 %chunks, i32 %threads, i1 %small) {
 entry:
+  %clock = alloca [2 x i64]
   %taken.at = getelementptr i8, ptr @cotan_pool, i64 192
   %count.at = getelementptr i8, ptr @cotan_pool, i64 576
   %many = icmp sgt i32 %chunks, 1
@@ -294,7 +306,30 @@ have:
   %count = load i64, ptr %count.at
   %with.me = add i64 %count, 1
   %few = icmp slt i64 %with.me, %wanted
-  br i1 %few, label %grow, label %publish
+  br i1 %few, label %grow, label %look
+look:
+  %sleepers.at = getelementptr i8, ptr @cotan_pool, i64 256
+  %sleeping = load atomic i32, ptr %sleepers.at monotonic, align 4
+  %sleeping.wide = sext i32 %sleeping to i64
+  %none.awake = icmp sge i64 %sleeping.wide, %count
+  %perhaps = and i1 %small, %none.awake
+  br i1 %perhaps, label %time, label %publish
+time:
+  %e = call i32 @clock_gettime(i32 CLOCK, ptr %clock)
+  %seconds = load i64, ptr %clock
+  %rest.at = getelementptr i64, ptr %clock, i64 1
+  %rest = load i64, ptr %rest.at
+  %whole = mul i64 %seconds, 1000000000
+  %now = add i64 %whole, %rest
+  %last.at = getelementptr i8, ptr @cotan_pool, i64 640
+  %last = load i64, ptr %last.at
+  store i64 %now, ptr %last.at
+  %since = sub i64 %now, %last
+  %rare = icmp sgt i64 %since, JUST_BEFORE
+  br i1 %rare, label %leave, label %publish
+leave:
+  store atomic i32 0, ptr %taken.at release, align 4
+  br label %alone
 grow:
   call void @grow(i64 %wanted)
   br label %publish

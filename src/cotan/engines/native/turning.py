@@ -17,7 +17,7 @@ from .values import memory_type
 if TYPE_CHECKING:
     from .routines import Writer
 
-__all__ = ["copy_matrix"]
+__all__ = ["begin", "copy_matrix"]
 
 
 def copy_matrix(w: Writer, source: Block, target: Block) -> None:
@@ -47,20 +47,11 @@ def rows(w: Writer, source: Block, target: Block) -> None:
 def squares(w: Writer, source: Block, target: Block, n: int) -> None:
     """All squares of ``n`` rows and columns."""
 
-    def begin(k: Any, size: int) -> Any:
-        number = -(-size // n)
-        first = variable(k, number) * n
-        if size % n == 0:
-            return first
-        wanted = w.code.index(first)
-        late = w.code.value("i1", f"icmp sgt i64 {wanted}, {size - n}")
-        return variable(w.code.value("i64", f"select i1 {late}, i64 {size - n}, i64 {wanted}"), size - n + 1)
-
     def loop(size: int, body: Callable[[Any], None]) -> None:
         if size == n:
             body(0)
         else:
-            w.code.loop(str(-(-size // n)), lambda k: body(begin(k, size)))
+            w.code.loop(str(-(-size // n)), lambda k: body(begin(w, variable(k, -(-size // n)), size, n)))
 
     height, width = target.shape
     loop(height, lambda i: loop(width, lambda j: square(w, source, target, n, i, j)))
@@ -90,3 +81,13 @@ def square(w: Writer, source: Block, target: Block, n: int, i: Any, j: Any) -> N
         half *= 2
     for k, x in enumerate(vectors):
         code.line(f"store {vector} {x}, {place(target, k)}")
+
+
+def begin(w: Writer, k: Any, size: int, side: int) -> Any:
+    """Where part ``k`` of an axis begins: parts are of one size, so that the last one may overlap the one before."""
+    first = k * side
+    if size % side == 0:
+        return first
+    wanted = w.code.index(first)
+    late = w.code.value("i1", f"icmp sgt i64 {wanted}, {size - side}")
+    return variable(w.code.value("i64", f"select i1 {late}, i64 {size - side}, i64 {wanted}"), size - side + 1)

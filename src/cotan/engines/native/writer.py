@@ -140,12 +140,16 @@ class Module:
         self.finish(code, f"define internal void @{name}({parameters}) noinline")
         return free
 
-    def divided(self, name: str, size: int, most: int, write: Callable[[str, str, str], None], *, each: int = CHUNKS_EACH) -> str:
-        """``write(first, end, chunk)`` on chunks of the range below ``size``, so many for each thread; the number of chunks."""
+    def divided(
+        self, name: str, size: int, most: int, write: Callable[[str, str, str], None], *, small: bool, each: int = CHUNKS_EACH
+    ) -> str:
+        """``write(first, end, chunk)`` on chunks of the range below ``size``, so many for each thread; the number of chunks. A job that is
+        ``small`` takes no longer than to wake the threads for it.
+        """
         first, end, chunk = (self.name("i64") for _ in range(3))
         free = self.apart(name, [first, end, chunk], lambda: write(first, end, chunk), nest=True)
         self.done.append(chunk_function(name, {v: self.types[v] for v in free}, size))
-        self.declare("cotan_parallel", "void", "ptr", "ptr", "i32", "i32")
+        self.declare("cotan_parallel", "void", "ptr", "ptr", "i32", "i32", "i1")
         self.constants["threads"] = "@cotan_threads = external global i32"
         code = self.code
         context = code.alloca(f"[{max(len(free), 1)} x i64]")
@@ -157,7 +161,7 @@ class Module:
         several = code.value("i32", f"select i1 {few}, i32 {wanted}, i32 {most}")
         one = code.value("i1", f"icmp sle i32 {threads}, 1")
         chunks = code.value("i32", f"select i1 {one}, i32 1, i32 {several}")
-        code.line(f"call void @cotan_parallel(ptr @{name}_chunk, ptr {context}, i32 {chunks}, i32 {threads})")
+        code.line(f"call void @cotan_parallel(ptr @{name}_chunk, ptr {context}, i32 {chunks}, i32 {threads}, i1 {str(small).lower()})")
         return code.value("i64", f"zext i32 {chunks} to i64")
 
     def threads(self) -> str:
