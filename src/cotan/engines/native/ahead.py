@@ -21,7 +21,7 @@ from .engine import Written
 from .generate import OUT_OF_MEMORY
 from .launch import ALIGNMENT
 from .machine import machine
-from .templates import Placed
+from .templates import Main, Placed
 
 __all__ = ["ROUTINES", "Ahead", "entry_text", "suits"]
 
@@ -39,7 +39,7 @@ class Ahead:
         start = perf_counter()
         address = machine().compile(written.code.text, ["main"], written.level)["main"]
         self.report = written.report(perf_counter() - start)
-        self.caller = Caller(written.program, [*written.constants, *constants], written.code, Placed(address, ()), threads=threads)
+        self.caller = Caller(written.program, [*written.constants, *constants], written.code, Placed(Main(address, None), ()), threads=threads)
         self.given, self.outputs = self.caller.given, self.caller.outputs
         self.entry = 0
 
@@ -60,7 +60,7 @@ class Ahead:
             fixed = [str(x.ctypes.data) for x in caller.constants]
             constants = [f"inttoptr (i64 {x} to ptr)" for x in fixed]
             functions = f"inttoptr (i64 {caller.functions} to ptr)"
-            main = f"inttoptr (i64 {caller.address} to ptr)"
+            main = f"inttoptr (i64 {caller.main.address} to ptr)"
             text = entry_text(ENTRY, main, constants, len(self.given), len(self.outputs), caller.code.workspace, functions)
             self.entry = machine().compile(text, [ENTRY], 1, keep=False)[ENTRY]
         return self.entry

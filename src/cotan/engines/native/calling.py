@@ -177,8 +177,9 @@ class Caller:
     """
 
     def __init__(self, program: Program, constants: Sequence[Any], code: Code, placed: Placed, *, threads: int = 0, single: bool = False):
-        address, words = placed
-        self.program, self.code, self.address, self.single = program, code, address, single
+        self.main, words = placed
+        address = self.main.address
+        self.program, self.code, self.single = program, code, single
         self.inputs, self.outputs = [v.type for v in program.inputs], [v.type for v in program.outputs]
         self.constants = [exactly(x, t) for x, t in zip(constants, self.inputs, strict=False)]
         self.given = self.inputs[len(constants) :]
@@ -192,7 +193,7 @@ class Caller:
         if layouts_are_known() and len(self.inputs) + len(self.outputs) <= LARGEST_TABLE:
             self.launch: Callable[..., Any] = c_function(
                 address, self.inputs, self.constants, self.outputs, workspace=code.workspace, functions=self.functions,
-                release=release, single=single, kept=(functions, self.table),
+                release=release, single=single, kept=(functions, self.table, self.main),
             )  # fmt: skip
         else:
             self.kept = functions
@@ -204,7 +205,7 @@ class Caller:
     def bound(self, constants: Sequence[Any], single: bool) -> Caller:
         """The same code on further constants; ``single`` if it gives its one result as it is, not in a tuple."""
         given = [*self.constants, *constants]
-        return Caller(self.program, given, self.code, Placed(self.address, self.words), threads=self.threads, single=single)
+        return Caller(self.program, given, self.code, Placed(self.main, self.words), threads=self.threads, single=single)
 
     @property
     def functions(self) -> int:
@@ -247,7 +248,7 @@ class Caller:
         results = [np.empty(t.shape, plain_dtype(t.dtype)).view(Array) for t in self.outputs]
         block, start = workspace(self.code.workspace)
         tables = [(ctypes.c_void_p * max(len(xs), 1))(*[x.ctypes.data for x in xs]) for xs in (operands, results)]
-        main = ctypes.PYFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 4)(self.address)  # raises what a signal's handler has raised
+        main = ctypes.PYFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 4)(self.main.address)  # raises what a signal's handler has raised
         status = main(*map(ctypes.addressof, tables), start, self.functions)
         del block
         return status or (results[0] if self.single else tuple(results))

@@ -42,8 +42,14 @@ class Variant:
     attribute: str
 
 
+class Linked(dict[str, int]):
+    """Functions in memory by name. They are there as long as this is."""
+
+    owner: Any = None
+
+
 class Machine:
-    """The host: compiles modules and keeps the code for the life of the process."""
+    """The host: compiles modules."""
 
     def __init__(self) -> None:
         llvm.initialize_native_target()
@@ -126,7 +132,18 @@ class Machine:
         return module, host
 
     def compile(self, text: str, names: list[str], level: int = 3, *, keep: bool = True) -> dict[str, int]:
-        """The addresses of the functions ``names`` of the module ``text``. Its object is kept on disk, or found there, with ``keep``.
+        """The addresses of the functions ``names`` of the module ``text``, which stays for the life of the process. Its object is kept on
+        disk, or found there, with ``keep``.
+
+        Raises:
+            LookupError: as `linked`.
+        """
+        found = self.linked(text, names, level, keep=keep)
+        self.kept.append(found)
+        return found
+
+    def linked(self, text: str, names: list[str], level: int = 3, *, keep: bool = True) -> Linked:
+        """The same of a module that goes when nothing refers to what is returned.
 
         Raises:
             LookupError: the module calls a function that the process does not have; to link it would end the process.
@@ -141,7 +158,14 @@ class Machine:
             code = host.emit_object(module)
             if keep:
                 cache.store(key, code)
-        return self.linked(code, names)
+        target = llvm.Target.from_triple(self.triple)
+        host = target.create_target_machine(cpu=self.cpu, features=self.flags, codemodel="jitdefault", jit=True)
+        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), host)
+        engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+        engine.finalize_object()
+        found = Linked({name: engine.get_function_address(name) for name in names})
+        found.owner = engine, host
+        return found
 
     def is_kept(self, text: str, level: int) -> bool:
         """Whether the object of a text is on disk."""
@@ -151,16 +175,6 @@ class Machine:
         """What the code of a text depends on, as a hash."""
         parts = (text, str(level), self.triple, self.cpu, self.flags, str(llvm.llvm_version_info), str(PASSES))
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
-
-    def linked(self, code: bytes, names: list[str]) -> dict[str, int]:
-        """The addresses of functions of an object file, which stays for the life of the process."""
-        target = llvm.Target.from_triple(self.triple)
-        host = target.create_target_machine(cpu=self.cpu, features=self.flags, codemodel="jitdefault", jit=True)
-        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), host)
-        engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-        engine.finalize_object()
-        self.kept.append((engine, host))
-        return {name: engine.get_function_address(name) for name in names}
 
     def add_symbol(self, name: str, address: int) -> None:
         """Make a function known under a name that compiled code may call."""

@@ -16,9 +16,9 @@ import struct
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from threading import Lock
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-__all__ = ["Placed", "Template", "Text", "split", "templates"]
+__all__ = ["Main", "Placed", "Template", "Text", "split", "templates"]
 
 TEXTS_BEFORE = 3
 """So many texts that differ in numbers alone are worth a template."""
@@ -141,10 +141,17 @@ def word(number: str, type: str) -> int:
     return int(number)
 
 
-class Placed(NamedTuple):
-    """Where code is, and the numbers that it reads from its table."""
+class Main(NamedTuple):
+    """Where code is, which is there as long as somebody has its owner."""
 
     address: int
+    owner: Any
+
+
+class Placed(NamedTuple):
+    """Code, and the numbers that it reads from its table."""
+
+    main: Main
     words: tuple[int, ...]
 
 
@@ -152,14 +159,15 @@ class Family:
     """The texts of one skeleton: those that were compiled as they are, and the template, once there is one."""
 
     def __init__(self) -> None:
-        self.exact: dict[tuple[str, ...], int] = {}
+        self.exact: OrderedDict[tuple[str, ...], Main] = OrderedDict()
         self.texts: list[Text] = []
         self.template: Template | None = None
-        self.address = 0
+        self.main = Main(0, None)
         self.made = 0
 
 
 MOST_FAMILIES, MOST_TEMPLATES, MOST_TEXTS = 2000, 6, 8
+"""A process can have some 30,000 codes at once: each takes two of its mappings of memory, and more than 65,530 the system refuses."""
 
 
 class Templates:
@@ -169,7 +177,7 @@ class Templates:
         self.families: OrderedDict[str, Family] = OrderedDict()
         self.lock = Lock()
 
-    def place(self, text: str, table: str, first: int, compile: Callable[[str], int], dynamic: bool | None = None) -> Placed:
+    def place(self, text: str, table: str, first: int, compile: Callable[[str], Main], dynamic: bool | None = None) -> Placed:
         """The code for a text: a template with ``dynamic``, or if that is None after a few texts that differ in numbers alone."""
         cut = split(text)
         with self.lock:
@@ -181,17 +189,19 @@ class Templates:
             return Placed(family.exact[cut.numbers], ())
         if dynamic is not False:
             if family.template is not None and (words := family.template.words(cut)) is not None:
-                return Placed(family.address, tuple(words))
+                return Placed(family.main, tuple(words))
             family.texts = [*family.texts[-MOST_TEXTS:], cut]
             if len(family.texts) >= (2 if dynamic else TEXTS_BEFORE) and family.made < MOST_TEMPLATES:
                 template = Template(family.texts, table, first)
-                address = compile(template.text())
+                main = compile(template.text())
                 words = template.words(cut)
                 assert words is not None
-                family.template, family.address, family.made = template, address, family.made + 1
-                return Placed(address, tuple(words))
-        address = family.exact[cut.numbers] = compile(text)
-        return Placed(address, ())
+                family.template, family.main, family.made = template, main, family.made + 1
+                return Placed(main, tuple(words))
+        main = family.exact[cut.numbers] = compile(text)
+        if len(family.exact) > MOST_TEXTS:
+            family.exact.popitem(last=False)
+        return Placed(main, ())
 
 
 templates = Templates()

@@ -19,6 +19,7 @@ from typing import Any
 from ...core.program import Program
 from .interrupts import clock, work_of
 from .machine import machine
+from .templates import Main
 
 __all__ = ["compiled_in_tiers", "level_of"]
 
@@ -33,8 +34,6 @@ CALLS, CALLS_IN_LOOPS = 4, 200
 FIRST = "first_tier"
 LOOP, FUNCTION = " = phi i64 ", re.compile(r"^define internal (?!void)", re.MULTILINE)
 """What the head of a loop begins with; and a scalar function, which has to become part of what calls it."""
-_kept: list[Any] = []
-"""The functions that code calls back; the code stays for the life of the process, too."""
 IMPROVE = ctypes.CFUNCTYPE(ctypes.c_int32)
 
 TEXT = """
@@ -96,8 +95,8 @@ def nanoseconds(text: str) -> tuple[int, int]:
     return spent, CALLS_IN_LOOPS if 2 * in_loops > lines else CALLS
 
 
-def compiled_in_tiers(text: str, program: Program) -> int:
-    """The address of ``main`` of a text: made quickly at first if that is better, else well at once."""
+def compiled_in_tiers(text: str, program: Program) -> Main:
+    """``main`` of a text: made quickly at first if that is better, else well at once."""
     level, (limit, calls) = level_of(text), nanoseconds(text)
     if (
         text.count("\n") < FEWEST_LINES
@@ -105,29 +104,33 @@ def compiled_in_tiers(text: str, program: Program) -> int:
         or work_of(program) * NANOSECONDS_OF_WORK * calls > limit
         or machine().is_kept(text, level)
     ):
-        return machine().compile(text, ["main"], level)["main"]
+        found = machine().linked(text, ["main"], level)
+        return Main(found["main"], found)
     return quick(text, level, limit)
 
 
-def quick(text: str, level: int, limit: int) -> int:
-    """The address of ``main`` of quick code, which after so many nanoseconds of calls becomes better code."""
+def quick(text: str, level: int, limit: int) -> Main:
+    """``main`` of quick code, which after so many nanoseconds of calls becomes better code."""
     machine().add_symbol("cotan_PyErr_SetInterrupt", ctypes.cast(ctypes.pythonapi.PyErr_SetInterrupt, ctypes.c_void_p).value or 0)
     first = text.replace("define i32 @main(", f"define internal i32 @{FIRST}(", 1)
     wrapper = TEXT.replace("FIRST", FIRST).replace("LIMIT", str(limit))
-    addresses = machine().compile(f"{wrapper}{clock()}{first}", ["main", "tier"], 0)
+    addresses = machine().linked(f"{wrapper}{clock()}{first}", ["main", "tier"], 0)
     cell = (ctypes.c_int64 * 3).from_address(ctypes.CFUNCTYPE(ctypes.c_void_p)(addresses["tier"])())
-    improve = IMPROVE(improver(text, level, cell))
+    owner: list[Any] = [addresses]
+    improve = IMPROVE(improver(text, level, cell, owner))
     cell[1] = ctypes.cast(improve, ctypes.c_void_p).value or 0
-    _kept.append(improve)
-    return addresses["main"]
+    owner.append(improve)
+    return Main(addresses["main"], owner)
 
 
-def improver(text: str, level: int, cell: Any) -> Callable[[], int]:
+def improver(text: str, level: int, cell: Any, owner: list[Any]) -> Callable[[], int]:
     """What code calls when it is to become better. It says 1 if it was interrupted: the signal is then given again, to the caller."""
 
     def improve() -> int:
         try:
-            cell[0] = machine().compile(text, ["main"], level)["main"]
+            found = machine().linked(text, ["main"], level)
+            owner.append(found)
+            cell[0] = found["main"]
         except KeyboardInterrupt:
             return 1
         return 0
