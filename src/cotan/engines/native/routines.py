@@ -209,9 +209,13 @@ class Writer:
         """The value of which ``v`` is a moved part, and the element of it at each index; None where it is not so."""
         index = tuple(axis_of(k, n) for k, n in enumerate(v.type.shape))
         while v in self.run.plan.moved:
-            equation, read = self.run.plan.moved[v], []
-            probe = Probe()
-            readers = [Reader(x.type, lambda at, x=x: read.append((x, at)) or read[-1]) for x in equation.inputs]  # noqa: B023 - used at once
+            equation, read, probe = self.run.plan.moved[v], [], Probe()
+
+            def noted(x: Any, at: Any, read: list[Any] = read) -> Any:
+                read.append((x, at))
+                return read[-1]
+
+            readers = [Reader(x.type, lambda at, x=x: noted(x, at)) for x in equation.inputs]
             found = equation.op.element(probe, index, *readers)  # type: ignore[attr-defined]
             if probe.conditions or len(read) != 1 or found is not read[0]:
                 return None, ()
