@@ -103,6 +103,17 @@ def test_windows_and_parts_lie_within_the_array(name, at):
     same(on_both(WINDOWS[name]), cnp.asarray(TABLE), at)
 
 
+@given(at=indices())
+def test_what_is_read_in_vain_beside_a_joint_exists(at):
+    """The element of a part that is not chosen: its place is below zero there, also after a reshape, which divides it."""
+
+    def f(x, at):
+        rows = cnp.stack([x[:, 0], 0.5 * x[:, 0]])
+        return cnp.take(cnp.concatenate([x[0], rows.reshape(-1)[:9], x[1]]), at, mode="wrap")
+
+    same(on_both(f), cnp.asarray(TABLE), at)
+
+
 @given(at=indices(), start=st.integers(-(2**63), 2**63 - 1))
 def test_derivatives_are_added_where_was_read(at, start):
     def f(x, at, start):

@@ -318,9 +318,15 @@ class Function:
         if atom.of is None:
             return atom.value
         kind, index, n = atom.of
-        low = bounds(index)[0]
-        sign = "u" if low >= 0 else "s"
-        return self.pure("i64", f"{sign}{'div' if kind == 'div' else 'rem'} i64 {self.index(index)}, {n}")
+        x = self.index(index)
+        if bounds(index)[0] >= 0:
+            return self.pure("i64", f"u{'div' if kind == 'div' else 'rem'} i64 {x}, {n}")
+        # Where a condition is not met, an index may be below zero. Its remainder still is not: what is read there, in vain, has to exist.
+        rest = self.pure("i64", f"srem i64 {x}, {n}")
+        below = self.pure("i1", f"icmp slt i64 {rest}, 0")
+        if kind == "mod":
+            return self.pure("i64", f"select i1 {below}, i64 {self.pure('i64', f'add i64 {rest}, {n}')}, i64 {rest}")
+        return self.pure("i64", f"add i64 {self.pure('i64', f'sdiv i64 {x}, {n}')}, {self.pure('i64', f'sext i1 {below} to i64')}")
 
     def condition(self, condition: Any) -> str:
         """The value of a condition, one bit."""
