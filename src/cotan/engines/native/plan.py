@@ -11,6 +11,7 @@ What only moves elements (a transpose, a slice, a broadcast) is no statement: wh
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from itertools import accumulate
 from math import prod
 from operator import mul
@@ -186,7 +187,7 @@ class Plan:
             layout = self.layouts.get(id(form))
             if layout is None:
                 types = [(inputs[k].type, index) for k, index in form.reads]
-                layout = layout_of(shape, form, types, form.conditions, form.placed)
+                layout = self.tried(equation, layout_of(shape, form, types, form.conditions, form.placed))
                 self.layouts[id(form)] = layout
             return Statement(equation, [(x, i) for k, i in form.reads if type(x := inputs[k]) is Var], layout, monoid, form.work)
         reads: list[tuple[Var, tuple[Any, ...]]] = []
@@ -195,8 +196,21 @@ class Plan:
             self.resolve(inputs[k], index, probe, reads)
         probe.conditions += form.conditions
         types = [(v.type, index) for v, index in reads]
-        layout = layout_of(shape, form, types, probe.conditions, form.placed or probe.placed)
+        layout = self.tried(equation, layout_of(shape, form, types, probe.conditions, form.placed or probe.placed))
         return Statement(equation, reads, layout, monoid, form.work)
+
+    def tried(self, equation: Equation, layout: Layout) -> Layout:
+        """A layout, after a trial of whether all axes may be one: what is certain of an index, along an axis of one element say, need not be
+        certain of one that counts all elements.
+        """
+        if not layout.flat or len(layout.order) < 2:
+            return layout
+        probe, reads = FlatProbe(), []
+        readers = [Reader(x.type, lambda at, x=x: self.resolve(x, at, probe, reads)) for x in equation.inputs]
+        equation.op.element(probe, counted(equation.outputs[0].type.shape, False), *readers)  # type: ignore[attr-defined]
+        whole = counted(layout.sizes, bool(probe.extents))
+        fine = not probe.placed and all(index in ((), whole) for _, index in reads)
+        return layout if fine else layout._replace(flat=False)
 
     def resolve(self, v: Any, index: tuple[Any, ...], probe: Probe, reads: list[tuple[Var, tuple[Any, ...]]]) -> None:
         """What is read where an element of ``v`` is: through movement, elements of other values."""
@@ -362,6 +376,19 @@ class Plan:
                 k += 1
             shared = min(shared, k)
         return shared
+
+
+class FlatProbe(Probe):
+    """A probe that folds as if all axes were the last."""
+
+    def fold(self, monoid: str, extents: Sequence[int], at: Any, dtype: Any) -> Any:
+        self.extents = tuple(extents)
+        at(counted(extents, True))
+
+
+def counted(shape: Sequence[int], folded: bool) -> tuple[Any, ...]:
+    """The index of an element by its number: all axes are the last."""
+    return (*[0] * (len(shape) - 1), axis(len(shape) - 1, prod(shape), folded)) if shape else ()
 
 
 def count_uses(program: Program) -> dict[Var, int]:
