@@ -25,6 +25,7 @@ import numpy as np
 
 import cotan
 from cotan.core.program import Program
+from cotan.engines.native import blocking
 from cotan.engines.native.threads import limited
 from cotan.errors import CotanError
 
@@ -182,7 +183,16 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--step", type=int, default=1, help="run every step-th seed: several processes share the work")
     parser.add_argument("--show", action="store_true", help="print the Program of each")
+    parser.add_argument("--strips", action="store_true", help="run what can be run in strips of few rows in them, however small it is")
     options = parser.parse_args()
+    if options.strips:
+        blocking.FEWEST_ROWS, blocking.LEAST_STORED, blocking.FEWEST_IN_STRIP, blocking.MOST_IN_STRIP, blocking.MOST_WORK = (
+            4,
+            1,
+            2,
+            5,
+            1 << 40,
+        )
     counts, started = {"same": 0, "passed over": 0, "different": 0}, time.monotonic()
     for k in range(options.programs):
         seed = options.first + k * options.step

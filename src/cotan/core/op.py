@@ -73,6 +73,9 @@ class Op:
     NotImplemented, before it has written anything."""
     prefers_routine: Callable[..., bool] | None = None
     """``prefers_routine(*types)`` of an op that has both: whether its routine is faster than loops of its defining equation."""
+    swapped: Callable[..., tuple[Op, tuple[int, ...]]] | None = None
+    """``swapped(*types)`` of an op of two operands that can be taken the other way round: the op for the operands exchanged, and the order
+    in which the axes of its result are those of this one's."""
     singular: Callable[..., Any] | None = None
     """``singular(*primals)``: a mask, by NumPy, of where the derivative is not a fact but a convention, or infinite; or a tuple of masks,
     one for the derivative in each operand."""

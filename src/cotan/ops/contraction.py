@@ -124,6 +124,13 @@ class DotGeneral(Multilinear):
 
         return e.fold(plus, [x.shape[k] for k in self.contract[0]], at, x.dtype)
 
+    def swapped(self, x: ArrayType, y: ArrayType) -> tuple[Op, tuple[int, ...]]:
+        plan = plan_of(self.contract, self.batch_axes, x.ndim, y.ndim)
+        nb, nx, ny = len(self.batch_axes[0]), len(plan.x_free), len(plan.y_free)
+        order = (*range(nb), *range(nb + ny, nb + ny + nx), *range(nb, nb + ny))
+        (xc, yc), (xb, yb) = self.contract, self.batch_axes
+        return DotGeneral((yc, xc), (yb, xb)), order
+
     def sizes(self, x: Any, y: Any) -> tuple[int, int, int]:
         """Rows, columns and inner length of the matrices that are multiplied."""
         plan = plan_of(self.contract, self.batch_axes, len(x.shape), len(y.shape))

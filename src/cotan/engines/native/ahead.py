@@ -39,7 +39,8 @@ class Ahead:
         start = perf_counter()
         address = machine().compile(written.code.text, ["main"], written.level)["main"]
         self.report = written.report(perf_counter() - start)
-        self.caller = Caller(written.program, [*written.constants, *constants], written.code, Placed(Main(address, None), ()), threads=threads)
+        placed = Placed(Main(address, None), ())
+        self.caller = Caller(written.program, [*written.constants, *constants], written.code, placed, threads=threads)
         self.given, self.outputs = self.caller.given, self.caller.outputs
         self.entry = 0
 

@@ -14,23 +14,21 @@ import numpy as np
 from ...core.program import Program, Var
 from ...core.types import StackType
 from .emit import Scalar
+from .generate import UnsupportedError
 from .index import variable
 from .interrupts import check_after, turns_counted, work_of
 from .plan import TINY, Opaque
+from .strips import strips
 from .values import Memory, Part, Value
 
 if TYPE_CHECKING:
     from .generate import Generator
     from .run import Run
 
-__all__ = ["CONTROL", "StackValue", "UnsupportedError"]
+__all__ = ["CONTROL", "StackValue"]
 
 INT = np.dtype(np.int64)
 STACK_BYTES, MANY = 16, 1 << 40
-
-
-class UnsupportedError(NotImplementedError):
-    """A Program that the engine cannot write."""
 
 
 class StackValue(Value):
@@ -351,5 +349,6 @@ CONTROL: dict[str, Callable[..., None]] = {
     "zero_stack": zero_stack,
     "stack_length": stack_length,
     "count": count,
+    "strips": strips,
 }
 """The control ops that there is native code for, by name."""

@@ -17,9 +17,10 @@ from ...core.collecting import no_collection
 from ...core.program import Program
 from .. import NATIVE, Engine
 from .. import numpy as numpy_engine
+from .blocking import blocked
 from .calling import Caller
-from .control import UnsupportedError
-from .lower import lowered
+from .generate import UnsupportedError
+from .lower import Code, lowered
 from .report import Report, describe
 from .simplify import simplified
 from .templates import templates
@@ -57,6 +58,15 @@ def made(program: Program, engine: Engine = NATIVE) -> tuple[Callable[[list[Any]
     return caller, written.report(perf_counter() - start)
 
 
+def in_strips(program: Program) -> tuple[Program, Code]:
+    """A Program and its code: in strips, unless there is something in it that has to leave the call from within one."""
+    try:
+        blocks = blocked(program)
+        return blocks, lowered(blocks)
+    except UnsupportedError:
+        return program, lowered(program)
+
+
 class Written:
     """A Program as LLVM text: the simplified Program, the values of its leading inputs that are constants, and the code.
 
@@ -69,7 +79,7 @@ class Written:
         with no_collection():
             self.program, self.constants = simplified(program)
             middle = perf_counter()
-            self.code = lowered(self.program)
+            self.program, self.code = in_strips(self.program)
         self.seconds = {"simplify": middle - start, "plan and write": perf_counter() - middle}
 
     @property

@@ -48,6 +48,8 @@ class Form(NamedTuple):
     conditions: tuple[Condition, ...]
     placed: bool
     """Whether what is computed depends on the place of the element."""
+    numbered: bool
+    """Whether a number of the place is computed with."""
 
 
 @lru_cache(maxsize=100_000)
@@ -68,8 +70,8 @@ class Probe:
         self.operations = self.work = 0
         self.conditions: list[Condition] = []
         self.monoid, self.extents = "", ()
-        self.placed = False
-        """Whether what is computed depends on the place of the element."""
+        self.placed = self.numbered = False
+        """Whether what is computed depends on the place of the element, or with its number."""
 
     def constant(self, value: Any, dtype: Any) -> Any:
         return None
@@ -101,7 +103,7 @@ class Probe:
         return Index({Atom(("read", self.operations)): 1}, 0)
 
     def as_scalar(self, index: Any, dtype: Any) -> Any:
-        self.placed = True
+        self.placed = self.numbered = True
 
 
 class Trial(LlvmEmitter):
@@ -152,4 +154,7 @@ def form_of(op: Op, types: tuple[Any, ...]) -> Form | None:
     if probe.monoid and (found is not FOLDED or made is not trial.folded):
         return None
     work, moves = probe.work + len(types) + 1, probe.operations == 0
-    return Form(probe.monoid, probe.extents, moves, bool(probe.conditions), work, tuple(reads), tuple(probe.conditions), probe.placed)
+    conditions = tuple(probe.conditions)
+    return Form(
+        probe.monoid, probe.extents, moves, bool(conditions), work, tuple(reads), conditions, placed=probe.placed, numbered=probe.numbered
+    )

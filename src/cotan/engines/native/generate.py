@@ -23,12 +23,16 @@ from .run import Run
 from .values import Kept, Memory, Moved, Value, memory_type
 from .writer import Module
 
-__all__ = ["OUT_OF_MEMORY", "RAISED", "Generator"]
+__all__ = ["OUT_OF_MEMORY", "RAISED", "Generator", "UnsupportedError"]
 
 MOST_BYTES = 1 << 62
 NOT_CHECKED = nullcontext()
 OUT_OF_MEMORY, RAISED = 1, 2
 """What a call returns instead of 0."""
+
+
+class UnsupportedError(NotImplementedError):
+    """A Program that the engine cannot write."""
 
 
 class Generator:
@@ -42,6 +46,8 @@ class Generator:
         self.workspace = self.module.name("ptr")
         self.opaque = opaque
         self.nests = 0
+        self.in_chunk = False
+        """Whether what is written is run by one of several threads, and not to be divided again."""
         self.heap = ""
         self.beginning: list[str] = []
         self.endings: list[Any] = []
@@ -158,7 +164,9 @@ class Generator:
         return "@empty"
 
     def leave(self, result: int) -> None:
-        """Return from the call, which frees what it took from the heap."""
+        """Return from the call, which frees what it took from the heap. A thread that has a chunk of it cannot."""
+        if self.in_chunk:
+            raise UnsupportedError("an end of the call within a chunk")
         code = self.module.code
         places = code.later()
         status: Any = result

@@ -10,9 +10,9 @@ import numpy as np
 
 from ...core.program import Equation, Program
 from ...core.types import ArrayType
-from .control import CONTROL, UnsupportedError
+from .control import CONTROL
 from .emit import supported
-from .generate import RAISED, Generator
+from .generate import RAISED, Generator, UnsupportedError
 from .library import update
 from .plan import Opaque, Plan
 from .routines import Failures, Operand, Writer

@@ -85,7 +85,7 @@ class Writer:
         self.run, self.failures = run, failures
         self.emitter, self.g = run.e, run.g
         self.integer = fortran_integer()
-        self.divided = False
+        self.divided = run.g.in_chunk
         """Whether what is written now is run by several threads, each with one thread of BLAS."""
         self.chunk: tuple[Any, int] = (0, 1)
         """Where it is: the number of the chunk at hand, and how many there are at most. Each has its own memory."""

@@ -289,7 +289,8 @@ class Run:
         kept = [self.plan.kept_axes(s.var) or 0 for s in loop.statements if s.var not in self.places]
         sizes = [prod(t.shape[k:]) * t.dtype.itemsize for t, k in zip(rows, kept, strict=True)]
         return (
-            work_of(loop) >= 2 * LEAST_WORK
+            not self.g.in_chunk
+            and work_of(loop) >= 2 * LEAST_WORK
             and all(s.var.type.nbytes <= LARGEST_ON_STACK for s in totals)
             and all(n <= LARGEST_ON_STACK for n in sizes)
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from ...core.program import Equation, Literal, Program, Var
 from ...core.staging import stage_flat
 from ...core.tracing import type_of
 from ...core.types import ArrayType
+from ...ops.movement import Permute
 
 __all__ = ["simplified"]
 
@@ -92,9 +94,33 @@ def simplified(program: Program) -> tuple[Program, list[Any]]:
         if not needed.isdisjoint(equation.outputs):
             kept.append(equation)
             needed.update(v for v in equation.inputs if isinstance(v, Var))
+    kept = turned(kept[::-1], outputs)
     captured = list(simplifier.captured.values())
     inputs = [*[v for v, _ in captured], *program.inputs]
-    return Program(inputs, kept[::-1], outputs, (), program.name), [x for _, x in captured]
+    return Program(inputs, kept, outputs, (), program.name), [x for _, x in captured]
+
+
+def turned(equations: Sequence[Equation], outputs: Sequence[Any]) -> list[Equation]:
+    """The equations, with products whose result is read across taken the other way round, where it is read along then."""
+    uses = Counter(id(v) for v in (*outputs, *[v for e in equations for v in e.inputs]))
+    made = {id(e.outputs[0]): k for k, e in enumerate(equations) if e.op.swapped is not None}
+    found = list(equations)
+    for k, e in enumerate(equations):
+        if type(e.op) is not Permute or id(e.inputs[0]) not in made or uses[id(e.inputs[0])] > 1:
+            continue
+        (v,), number = e.inputs, made[id(e.inputs[0])]
+        product = equations[number]
+        last = v.type.ndim - 1
+        assert product.op.swapped is not None
+        op, order = product.op.swapped(*[x.type for x in product.inputs])
+        both = tuple(order[j] for j in e.op.order)
+        if e.op.order[-1] == last or both[-1] != last:
+            continue
+        places = [order.index(j) for j in range(last + 1)]
+        other = Var(v.type.with_shape(tuple(v.type.shape[j] for j in places)))
+        found[number] = Equation(op, product.inputs[::-1], [other], product.origin)
+        found[k] = Equation(Permute(both), [other], e.outputs, e.origin)
+    return found
 
 
 def key_of(v: Var | Literal) -> Hashable:

@@ -141,13 +141,14 @@ class Module:
         return free
 
     def divided(
-        self, name: str, size: int, most: int, write: Callable[[str, str, str], None], *, small: bool, each: int = CHUNKS_EACH
-    ) -> str:
+        self, name: str, size: int, most: int, write: Callable[[str, str, str], None], *, small: bool, each: int = CHUNKS_EACH,
+        nest: bool = True,
+    ) -> str:  # fmt: skip
         """``write(first, end, chunk)`` on chunks of the range below ``size``, so many for each thread; the number of chunks. A job that is
-        ``small`` takes no longer than to wake the threads for it.
+        ``small`` takes no longer than to wake the threads for it; one that is no nest of loops may hold such nests.
         """
         first, end, chunk = (self.name("i64") for _ in range(3))
-        free = self.apart(name, [first, end, chunk], lambda: write(first, end, chunk), nest=True)
+        free = self.apart(name, [first, end, chunk], lambda: write(first, end, chunk), nest)
         self.done.append(chunk_function(name, {v: self.types[v] for v in free}, size))
         self.declare("cotan_parallel", "void", "ptr", "ptr", "i32", "i32", "i1")
         self.constants["threads"] = "@cotan_threads = external global i32"

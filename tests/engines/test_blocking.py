@@ -1,0 +1,170 @@
+"""Blocking: a Program in strips gives what the whole gives, and only what reads each row by itself is in one."""
+
+import numpy as np
+import pytest
+
+import cotan
+import cotan.numpy as cnp
+from cotan.engines import numpy as numpy_engine
+from cotan.engines.native import blocking
+from cotan.engines.native.simplify import simplified
+from cotan.engines.native.strips import Strips
+from cotan.engines.native.threads import limited
+
+rng = np.random.default_rng(8)
+W, V = rng.normal(size=(20, 20)), rng.normal(size=(20, 12))
+STACK = rng.normal(size=(7, 20, 20))
+
+
+@pytest.fixture(autouse=True)
+def everything_in_strips(monkeypatch):
+    """Small Programs are cut as well, into strips of up to so many rows."""
+    for name, value in {"FEWEST_ROWS": 32, "LEAST_STORED": 1, "FEWEST_IN_STRIP": 4, "MOST_IN_STRIP": 16, "MOST_WORK": 1 << 40}.items():
+        monkeypatch.setattr(blocking, name, value)
+
+
+def strips_of(f, *args):
+    """The strips of a function's Program, and that Program in strips."""
+    staged = cotan.stage(f)(*args)
+    program, constants = simplified(staged)
+    found = blocking.blocked(program)
+    return [e for e in found.equations if isinstance(e.op, Strips)], found, [*constants, *staged.constants]
+
+
+def check(f, *args, cut=1):
+    """Both engines on the Program in strips, on one and two threads, next to NumPy on the whole."""
+    strips, program, constants = strips_of(f, *args)
+    assert len(strips) == cut
+    expected = cotan.tree.leaves(cotan.jit(f, engine="numpy")(*args))
+    by_numpy = numpy_engine.run(program, [*constants, *cotan.tree.leaves(args)])
+    native = cotan.jit(f)
+    for threads in (1, 2):
+        with limited(threads):
+            found = cotan.tree.leaves(native(*args))
+            assert all(np.array_equal(a, b) for a, b in zip(found, cotan.tree.leaves(native(*args)), strict=True))
+        for x, y, z in zip(found, by_numpy, expected, strict=True):
+            scale = np.abs(z).max(initial=1e-300)
+            np.testing.assert_allclose(np.asarray(x) / scale, z / scale, rtol=0, atol=1e-12)
+            np.testing.assert_allclose(y / scale, z / scale, rtol=0, atol=1e-12)
+
+
+def two_products(x, w, v):
+    return cnp.tanh(cnp.tanh(x @ w) @ v)
+
+
+@pytest.mark.parametrize("rows", [32, 33, 48, 97, 160, 161, 1000])
+def test_rows_between_two_products(rows):
+    check(two_products, rng.normal(size=(rows, 20)), W, V)
+
+
+@pytest.mark.parametrize("rows", [64, 65, 131])
+def test_gradients_sum_over_the_strips(rows):
+    x = rng.normal(size=(rows, 20))
+    check(cotan.value_and_grad(lambda w, v: cnp.sum(two_products(x, w, v) ** 2), (0, 1)), W, V)
+    check(cotan.grad(lambda x: cnp.sum(two_products(x, W, V) ** 2)), x)
+
+
+def test_rows_that_are_not_the_first_axis():
+    x = rng.normal(size=(20, 90))
+    check(lambda x: cnp.tanh(W @ cnp.tanh(W @ x)), x)
+    check(lambda x: cnp.sum(cnp.tanh(W @ cnp.tanh(W @ x)), 1), x)
+    check(lambda x: cnp.einsum("kij,nkj->nki", STACK, cnp.tanh(cnp.einsum("kij,jn->nki", STACK, x))), x)
+
+
+def test_a_softmax_of_each_row_is_in_the_strip_and_one_over_the_rows_waits_for_the_maximum():
+    x = rng.normal(size=(96, 20))
+
+    def along(axis):
+        def f(x):
+            y = x @ W
+            e = cnp.exp(y - cnp.max(y, axis, keepdims=True))
+            return (e / cnp.sum(e, axis, keepdims=True)) @ V
+
+        return f
+
+    check(along(1), x)
+    strips, program, _ = strips_of(along(0), x)
+    assert [e.op.name for e in program.equations].index("reduce_max") < program.equations.index(strips[0])
+    check(along(0), x)
+
+
+def test_what_needs_a_total_comes_after_it():
+    x = rng.normal(size=(96, 20))
+
+    def f(x):
+        y = cnp.tanh(cnp.tanh(x @ W) @ W)
+        centred = y - cnp.sum(y, 0) / 96
+        return cnp.tanh(centred @ W) @ V, cnp.sum((centred @ W) ** 2, 0)
+
+    strips, *_ = strips_of(f, x)
+    assert len(strips) == 2
+    check(f, x, cut=2)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: (x @ W)[::-1] @ W,
+        lambda x: cnp.roll(x @ W, 1, 0) @ W,
+        lambda x: cnp.cumsum(x @ W, 0) @ W,
+        lambda x: (cnp.arange(96.0)[:, None] * (x @ W)) @ W,
+        lambda x: cnp.tril(x @ cnp.transpose(x)) @ x,
+        lambda x: cnp.sort(x @ W, 0) @ W,
+        lambda x: cnp.concatenate([x @ W, x @ W], 0) @ W,
+        lambda x: cnp.where(cnp.arange(96)[:, None] < 50, x @ W, x) @ W,
+    ],
+)
+def test_what_reads_other_rows_is_not_in_a_strip(f):
+    x = rng.normal(size=(96, 20))
+    strips, *_ = strips_of(f, x)
+    check(f, x, cut=len(strips))
+    for e in strips:
+        assert {q.op.name for q in e.op.body.equations}.isdisjoint({"reverse", "cumsum", "sort", "concatenate", "iota"})
+
+
+def test_slices_and_pads_of_each_row():
+    x = rng.normal(size=(96, 24))
+    check(lambda x: cnp.pad(cnp.tanh(x[:, 2:22] @ W)[:, :12], ((0, 0), (4, 4))) @ W, x)
+
+
+def test_small_programs_stay_whole(monkeypatch):
+    monkeypatch.undo()
+    strips, program, _ = strips_of(two_products, rng.normal(size=(200, 20)), W, V)
+    assert not strips
+    assert "strips" not in str(program)
+
+
+def test_large_programs_are_cut_and_those_that_compute_much_are_not(monkeypatch):
+    monkeypatch.undo()
+    x = rng.normal(size=(40_000, 20))
+    assert len(strips_of(two_products, x, W, V)[0]) == 1
+    big = rng.normal(size=(600, 600))
+    assert not strips_of(two_products, rng.normal(size=(2000, 600)), big, big)[0]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.complex128, np.complex64])
+def test_dtypes(dtype):
+    x, w = (rng.normal(size=s).astype(dtype) for s in ((90, 20), (20, 20)))
+
+    def f(x, w):
+        y = cnp.sin(x @ w) @ w
+        return y, cnp.sum(y, 0)
+
+    strips, *_ = strips_of(f, x, w)
+    assert len(strips) == 1
+    for a, b in zip(cotan.jit(f)(x, w), cotan.jit(f, engine="numpy")(x, w), strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_allclose(a, b, rtol=0, atol=100 * np.finfo(dtype).eps * np.abs(b).max())
+
+
+def test_a_product_that_is_read_across_is_taken_the_other_way_round():
+    """What reads it then reads along."""
+    x = rng.normal(size=(50, 7, 20))
+
+    def f(x):
+        return cnp.einsum("kij,nkj->nki", STACK, x)
+
+    program, _ = simplified(cotan.stage(f)(x))
+    last = program.equations[-1]
+    assert last.op.order[-1] == 2
+    np.testing.assert_allclose(cotan.jit(f)(x), np.einsum("kij,nkj->nki", STACK, x), rtol=1e-12, atol=1e-12)
