@@ -200,8 +200,8 @@ class Plan:
         return Statement(equation, reads, layout, monoid, form.work)
 
     def tried(self, equation: Equation, layout: Layout) -> Layout:
-        """A layout, after a trial of whether all axes may be one: what is certain of an index, along an axis of one element say, need not be
-        certain of one that counts all elements.
+        """A layout, after a trial of whether all axes may be one: what is certain of an index, along an axis of one element say, need not
+        be certain of one that counts all elements.
         """
         if not layout.flat or len(layout.order) < 2:
             return layout
