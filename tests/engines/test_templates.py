@@ -12,8 +12,8 @@ from cotan.engines.native.templates import Template, Templates, split, word
 @pytest.fixture
 def compilations(monkeypatch):
     count = []
-    unchanged = Machine.compile
-    monkeypatch.setattr(Machine, "compile", lambda self, text, *a, **k: count.append(text) or unchanged(self, text, *a, **k))
+    unchanged = Machine.linked
+    monkeypatch.setattr(Machine, "linked", lambda self, text, *a, **k: count.append(text) or unchanged(self, text, *a, **k))
     return count
 
 
