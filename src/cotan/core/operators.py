@@ -34,125 +34,280 @@ class ArrayMethods:
     __hash__ = object.__hash__
 
     # arithmetic
-    def __add__(self, other: Any) -> Any: return _surface.add(self, other)
-    def __radd__(self, other: Any) -> Any: return _surface.add(other, self)
-    def __sub__(self, other: Any) -> Any: return _surface.subtract(self, other)
-    def __rsub__(self, other: Any) -> Any: return _surface.subtract(other, self)
-    def __mul__(self, other: Any) -> Any: return _surface.multiply(self, other)
-    def __rmul__(self, other: Any) -> Any: return _surface.multiply(other, self)
-    def __truediv__(self, other: Any) -> Any: return _surface.divide(self, other)
-    def __rtruediv__(self, other: Any) -> Any: return _surface.divide(other, self)
-    def __floordiv__(self, other: Any) -> Any: return _surface.floor_divide(self, other)
-    def __rfloordiv__(self, other: Any) -> Any: return _surface.floor_divide(other, self)
-    def __mod__(self, other: Any) -> Any: return _surface.remainder(self, other)
-    def __rmod__(self, other: Any) -> Any: return _surface.remainder(other, self)
-    def __divmod__(self, other: Any) -> Any: return _surface.divmod(self, other)
-    def __rdivmod__(self, other: Any) -> Any: return _surface.divmod(other, self)
+    def __add__(self, other: Any) -> Any:
+        return _surface.add(self, other)
+
+    def __radd__(self, other: Any) -> Any:
+        return _surface.add(other, self)
+
+    def __sub__(self, other: Any) -> Any:
+        return _surface.subtract(self, other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return _surface.subtract(other, self)
+
+    def __mul__(self, other: Any) -> Any:
+        return _surface.multiply(self, other)
+
+    def __rmul__(self, other: Any) -> Any:
+        return _surface.multiply(other, self)
+
+    def __truediv__(self, other: Any) -> Any:
+        return _surface.divide(self, other)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return _surface.divide(other, self)
+
+    def __floordiv__(self, other: Any) -> Any:
+        return _surface.floor_divide(self, other)
+
+    def __rfloordiv__(self, other: Any) -> Any:
+        return _surface.floor_divide(other, self)
+
+    def __mod__(self, other: Any) -> Any:
+        return _surface.remainder(self, other)
+
+    def __rmod__(self, other: Any) -> Any:
+        return _surface.remainder(other, self)
+
+    def __divmod__(self, other: Any) -> Any:
+        return _surface.divmod(self, other)
+
+    def __rdivmod__(self, other: Any) -> Any:
+        return _surface.divmod(other, self)
+
     def __pow__(self, other: Any, modulus: None = None) -> Any:
         if modulus is not None:
             raise teach(ArgumentTypeError, f"pow(x, n, m) is for Python's integers; x is {self!r}.", do="write x**n % m.")
         return _surface.power(self, other)
-    def __rpow__(self, other: Any) -> Any: return _surface.power(other, self)
-    def __matmul__(self, other: Any) -> Any: return _surface.matmul(self, other)
-    def __rmatmul__(self, other: Any) -> Any: return _surface.matmul(other, self)
-    def __neg__(self) -> Any: return _surface.negative(self)
-    def __pos__(self) -> Any: return _surface.positive(self)
-    def __abs__(self) -> Any: return _surface.abs(self)
-    def __round__(self, ndigits: int | None = None) -> Any: return _surface.round(self, ndigits or 0)
+
+    def __rpow__(self, other: Any) -> Any:
+        return _surface.power(other, self)
+
+    def __matmul__(self, other: Any) -> Any:
+        return _surface.matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> Any:
+        return _surface.matmul(other, self)
+
+    def __neg__(self) -> Any:
+        return _surface.negative(self)
+
+    def __pos__(self) -> Any:
+        return _surface.positive(self)
+
+    def __abs__(self) -> Any:
+        return _surface.abs(self)
+
+    def __round__(self, ndigits: int | None = None) -> Any:
+        return _surface.round(self, ndigits or 0)
 
     # comparison
-    def __eq__(self, other: object) -> Any: return _surface.equal(self, other)
-    def __ne__(self, other: object) -> Any: return _surface.not_equal(self, other)
-    def __lt__(self, other: Any) -> Any: return _surface.less(self, other)
-    def __le__(self, other: Any) -> Any: return _surface.less_equal(self, other)
-    def __gt__(self, other: Any) -> Any: return _surface.greater(self, other)
-    def __ge__(self, other: Any) -> Any: return _surface.greater_equal(self, other)
+    def __eq__(self, other: object) -> Any:
+        return _surface.equal(self, other)
+
+    def __ne__(self, other: object) -> Any:
+        return _surface.not_equal(self, other)
+
+    def __lt__(self, other: Any) -> Any:
+        return _surface.less(self, other)
+
+    def __le__(self, other: Any) -> Any:
+        return _surface.less_equal(self, other)
+
+    def __gt__(self, other: Any) -> Any:
+        return _surface.greater(self, other)
+
+    def __ge__(self, other: Any) -> Any:
+        return _surface.greater_equal(self, other)
 
     # bits
-    def __invert__(self) -> Any: return _surface.invert(self)
-    def __and__(self, other: Any) -> Any: return _surface.bitwise_and(self, other)
-    def __rand__(self, other: Any) -> Any: return _surface.bitwise_and(other, self)
-    def __or__(self, other: Any) -> Any: return _surface.bitwise_or(self, other)
-    def __ror__(self, other: Any) -> Any: return _surface.bitwise_or(other, self)
-    def __xor__(self, other: Any) -> Any: return _surface.bitwise_xor(self, other)
-    def __rxor__(self, other: Any) -> Any: return _surface.bitwise_xor(other, self)
-    def __lshift__(self, other: Any) -> Any: return _surface.left_shift(self, other)
-    def __rlshift__(self, other: Any) -> Any: return _surface.left_shift(other, self)
-    def __rshift__(self, other: Any) -> Any: return _surface.right_shift(self, other)
-    def __rrshift__(self, other: Any) -> Any: return _surface.right_shift(other, self)
+    def __invert__(self) -> Any:
+        return _surface.invert(self)
+
+    def __and__(self, other: Any) -> Any:
+        return _surface.bitwise_and(self, other)
+
+    def __rand__(self, other: Any) -> Any:
+        return _surface.bitwise_and(other, self)
+
+    def __or__(self, other: Any) -> Any:
+        return _surface.bitwise_or(self, other)
+
+    def __ror__(self, other: Any) -> Any:
+        return _surface.bitwise_or(other, self)
+
+    def __xor__(self, other: Any) -> Any:
+        return _surface.bitwise_xor(self, other)
+
+    def __rxor__(self, other: Any) -> Any:
+        return _surface.bitwise_xor(other, self)
+
+    def __lshift__(self, other: Any) -> Any:
+        return _surface.left_shift(self, other)
+
+    def __rlshift__(self, other: Any) -> Any:
+        return _surface.left_shift(other, self)
+
+    def __rshift__(self, other: Any) -> Any:
+        return _surface.right_shift(self, other)
+
+    def __rrshift__(self, other: Any) -> Any:
+        return _surface.right_shift(other, self)
 
     # indexing
-    def __getitem__(self, index: Any) -> Any: return _surface.getitem(self, index)
+    def __getitem__(self, index: Any) -> Any:
+        return _surface.getitem(self, index)
+
     @property
-    def at(self) -> Any: return _surface.at(self)
+    def at(self) -> Any:
+        return _surface.at(self)
 
     # shape
     @property
-    def T(self) -> Any: return _surface.transpose(self)  # noqa: N802 - NumPy's name
+    def T(self) -> Any:
+        return _surface.transpose(self)  # noqa: N802 - NumPy's name
+
     @property
-    def mT(self) -> Any: return _surface.matrix_transpose(self)  # noqa: N802 - NumPy's name
+    def mT(self) -> Any:
+        return _surface.matrix_transpose(self)  # noqa: N802 - NumPy's name
+
     @property
-    def real(self) -> Any: return _surface.real(self)
+    def real(self) -> Any:
+        return _surface.real(self)
+
     @property
-    def imag(self) -> Any: return _surface.imag(self)
+    def imag(self) -> Any:
+        return _surface.imag(self)
+
     @property
-    def flat(self) -> Any: return _surface.ravel(self)
-    def astype(self, dtype: Any, *, copy: bool = True) -> Any: return _surface.astype(self, dtype)
+    def flat(self) -> Any:
+        return _surface.ravel(self)
+
+    def astype(self, dtype: Any, *, copy: bool = True) -> Any:
+        return _surface.astype(self, dtype)
+
     def reshape(self, *shape: Any, order: str = "C") -> Any:
         return _surface.reshape(self, shape[0] if len(shape) == 1 else shape, order=order)
+
     def transpose(self, *axes: Any) -> Any:
         return _surface.transpose(self, (axes[0] if len(axes) == 1 else axes) or None)
-    def flatten(self, order: str = "C") -> Any: return _surface.ravel(self, order=order)
-    def ravel(self, order: str = "C") -> Any: return _surface.ravel(self, order=order)
-    def squeeze(self, axis: Any = None) -> Any: return _surface.squeeze(self, axis)
-    def swapaxes(self, axis1: int, axis2: int) -> Any: return _surface.swapaxes(self, axis1, axis2)
-    def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any: return _surface.diagonal(self, offset, axis1, axis2)
-    def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any: return _surface.trace(self, offset, axis1, axis2)
-    def repeat(self, repeats: Any, axis: int | None = None) -> Any: return _surface.repeat(self, repeats, axis)
-    def take(self, indices: Any, axis: int | None = None) -> Any: return _surface.take(self, indices, axis)
-    def copy(self, order: str = "C") -> Any: return _surface.copy(self)
+
+    def flatten(self, order: str = "C") -> Any:
+        return _surface.ravel(self, order=order)
+
+    def ravel(self, order: str = "C") -> Any:
+        return _surface.ravel(self, order=order)
+
+    def squeeze(self, axis: Any = None) -> Any:
+        return _surface.squeeze(self, axis)
+
+    def swapaxes(self, axis1: int, axis2: int) -> Any:
+        return _surface.swapaxes(self, axis1, axis2)
+
+    def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+        return _surface.diagonal(self, offset, axis1, axis2)
+
+    def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+        return _surface.trace(self, offset, axis1, axis2)
+
+    def repeat(self, repeats: Any, axis: int | None = None) -> Any:
+        return _surface.repeat(self, repeats, axis)
+
+    def take(self, indices: Any, axis: int | None = None) -> Any:
+        return _surface.take(self, indices, axis)
+
+    def copy(self, order: str = "C") -> Any:
+        return _surface.copy(self)
 
     # reductions and the like
     def sum(self, axis: Any = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> Any:
         return _surface.sum(self, axis=axis, dtype=dtype, keepdims=keepdims)
+
     def prod(self, axis: Any = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> Any:
         return _surface.prod(self, axis=axis, dtype=dtype, keepdims=keepdims)
+
     def mean(self, axis: Any = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> Any:
         return _surface.mean(self, axis=axis, dtype=dtype, keepdims=keepdims)
+
     def var(self, axis: Any = None, dtype: Any = None, out: None = None, ddof: float = 0, keepdims: bool = False) -> Any:
         return _surface.var(self, axis=axis, dtype=dtype, ddof=ddof, keepdims=keepdims)
+
     def std(self, axis: Any = None, dtype: Any = None, out: None = None, ddof: float = 0, keepdims: bool = False) -> Any:
         return _surface.std(self, axis=axis, dtype=dtype, ddof=ddof, keepdims=keepdims)
+
     def max(self, axis: Any = None, out: None = None, keepdims: bool = False) -> Any:
         return _surface.max(self, axis=axis, keepdims=keepdims)
+
     def min(self, axis: Any = None, out: None = None, keepdims: bool = False) -> Any:
         return _surface.min(self, axis=axis, keepdims=keepdims)
+
     def any(self, axis: Any = None, out: None = None, keepdims: bool = False) -> Any:
         return _surface.any(self, axis=axis, keepdims=keepdims)
+
     def all(self, axis: Any = None, out: None = None, keepdims: bool = False) -> Any:
         return _surface.all(self, axis=axis, keepdims=keepdims)
-    def argmax(self, axis: int | None = None) -> Any: return _surface.argmax(self, axis)
-    def argmin(self, axis: int | None = None) -> Any: return _surface.argmin(self, axis)
-    def argsort(self, axis: int = -1) -> Any: return _surface.argsort(self, axis)
-    def argpartition(self, kth: int, axis: int | None = -1) -> Any: return _surface.argpartition(self, kth, axis)
-    def searchsorted(self, v: Any, side: str = "left", sorter: Any = None) -> Any: return _surface.searchsorted(self, v, side, sorter)
-    def nonzero(self) -> Any: return _surface.nonzero(self)
-    def choose(self, choices: Any, out: None = None, mode: str = "raise") -> Any: return _surface.choose(self, choices, mode)
-    def compress(self, condition: Any, axis: int | None = None) -> Any: return _surface.compress(condition, self, axis)
-    def cumsum(self, axis: int | None = None, dtype: Any = None) -> Any: return _surface.cumsum(self, axis, dtype)
-    def cumprod(self, axis: int | None = None, dtype: Any = None) -> Any: return _surface.cumprod(self, axis, dtype)
-    def clip(self, min: Any = None, max: Any = None) -> Any: return _surface.clip(self, min, max)
-    def round(self, decimals: int = 0) -> Any: return _surface.round(self, decimals)
-    def dot(self, other: Any) -> Any: return _surface.dot(self, other)
-    def conj(self) -> Any: return _surface.conj(self)
-    def conjugate(self) -> Any: return _surface.conj(self)
+
+    def argmax(self, axis: int | None = None) -> Any:
+        return _surface.argmax(self, axis)
+
+    def argmin(self, axis: int | None = None) -> Any:
+        return _surface.argmin(self, axis)
+
+    def argsort(self, axis: int = -1) -> Any:
+        return _surface.argsort(self, axis)
+
+    def argpartition(self, kth: int, axis: int | None = -1) -> Any:
+        return _surface.argpartition(self, kth, axis)
+
+    def searchsorted(self, v: Any, side: str = "left", sorter: Any = None) -> Any:
+        return _surface.searchsorted(self, v, side, sorter)
+
+    def nonzero(self) -> Any:
+        return _surface.nonzero(self)
+
+    def choose(self, choices: Any, out: None = None, mode: str = "raise") -> Any:
+        return _surface.choose(self, choices, mode)
+
+    def compress(self, condition: Any, axis: int | None = None) -> Any:
+        return _surface.compress(condition, self, axis)
+
+    def cumsum(self, axis: int | None = None, dtype: Any = None) -> Any:
+        return _surface.cumsum(self, axis, dtype)
+
+    def cumprod(self, axis: int | None = None, dtype: Any = None) -> Any:
+        return _surface.cumprod(self, axis, dtype)
+
+    def clip(self, min: Any = None, max: Any = None) -> Any:
+        return _surface.clip(self, min, max)
+
+    def round(self, decimals: int = 0) -> Any:
+        return _surface.round(self, decimals)
+
+    def dot(self, other: Any) -> Any:
+        return _surface.dot(self, other)
+
+    def conj(self) -> Any:
+        return _surface.conj(self)
+
+    def conjugate(self) -> Any:
+        return _surface.conj(self)
 
     # what changes an ndarray in place
-    def sort(self, *_: Any, **__: Any) -> NoReturn: refuse_change(self, "sort()", "cotan.numpy.sort(x)")
-    def partition(self, *_: Any, **__: Any) -> NoReturn: refuse_change(self, "partition(k)", "cotan.numpy.partition(x, k)")
-    def fill(self, *_: Any) -> NoReturn: refuse_change(self, "fill(v)", "cotan.numpy.full_like(x, v)")
-    def put(self, *_: Any, **__: Any) -> NoReturn: refuse_change(self, "put(i, v)", "x.ravel().at[i].set(v).reshape(x.shape)")
-    def resize(self, *_: Any, **__: Any) -> NoReturn: refuse_change(self, "resize(shape)", "cotan.numpy.resize(x, shape)")
+    def sort(self, *_: Any, **__: Any) -> NoReturn:
+        refuse_change(self, "sort()", "cotan.numpy.sort(x)")
+
+    def partition(self, *_: Any, **__: Any) -> NoReturn:
+        refuse_change(self, "partition(k)", "cotan.numpy.partition(x, k)")
+
+    def fill(self, *_: Any) -> NoReturn:
+        refuse_change(self, "fill(v)", "cotan.numpy.full_like(x, v)")
+
+    def put(self, *_: Any, **__: Any) -> NoReturn:
+        refuse_change(self, "put(i, v)", "x.ravel().at[i].set(v).reshape(x.shape)")
+
+    def resize(self, *_: Any, **__: Any) -> NoReturn:
+        refuse_change(self, "resize(shape)", "cotan.numpy.resize(x, shape)")
 
 
 def refuse_change(x: Any, call: str, instead: str) -> NoReturn:

@@ -5,7 +5,7 @@ The interface is that of `engines.numpy`: a function that takes over the flat li
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -47,7 +47,7 @@ def compile_program(program: Program, engine: Engine = NATIVE) -> Callable[[list
 def made(program: Program, engine: Engine = NATIVE) -> tuple[Callable[[list[Any]], list[Any]], Report]:
     """A function that runs ``program``, and the report of how it was made."""
     try:
-        written = Written(program)
+        written = Written(program, engine.donated)
     except UnsupportedError as reason:
         return quiet(numpy_engine.compile_program(program)), Report(program.name, (), (f"the whole program: {reason}",), 0, "", {})
     code, start = written.code, perf_counter()
@@ -60,16 +60,20 @@ def made(program: Program, engine: Engine = NATIVE) -> tuple[Callable[[list[Any]
 class Written:
     """A Program as LLVM text: the simplified Program, the values of its leading inputs that are constants, and the code.
 
+    ``donated`` are the numbers of inputs in whose memory results may lie, and ``shared`` says which do.
+
     Raises:
         UnsupportedError: the engine cannot write it.
     """
 
-    def __init__(self, program: Program):
+    def __init__(self, program: Program, donated: Sequence[int] = ()):
         start = perf_counter()
         with no_collection():
             self.program, self.constants = simplified(program)
             middle = perf_counter()
-            self.code = lowered(self.program)
+            first = len(self.program.inputs) - len(program.inputs)
+            self.code = lowered(self.program, [first + k for k in donated])
+        self.shared = {k: j - first for k, j in self.code.shared.items()}
         self.seconds = {"simplify": middle - start, "plan and write": perf_counter() - middle}
 
     @property
@@ -83,7 +87,7 @@ class Written:
         outside = tuple(f"{c.equation.op}{f'   # {c.equation.origin}' if c.equation.origin else ''}" for c in code.callbacks)
         buffers = {str(t): count for t, count in code.buffers.items()}
         times = {**self.seconds, "LLVM": seconds}
-        return Report(self.program.name, tuple(map(describe, code.plans)), outside, code.workspace, code.text, times, buffers)
+        return Report(self.program.name, tuple(map(describe, code.plans)), outside, code.workspace, code.text, times, buffers, self.shared)
 
 
 def quiet(execute: Callable[[list[Any]], list[Any]]) -> Callable[[list[Any]], list[Any]]:
