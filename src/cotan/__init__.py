@@ -23,6 +23,7 @@ from .api.differentiate import (
     vjp,
 )
 from .api.memory import memory_plan
+from .api.named import DonationWarning
 from .api.outside import ResidualWarning, external, implicit, pure_callback
 from .api.second_order import gauss_newton_vp, hessian_diag, laplacian, make_hvp
 from .api.threads import num_threads, threads
@@ -44,6 +45,7 @@ def __getattr__(name: str) -> Any:
 
 __all__ = [
     "Array",
+    "DonationWarning",
     "ResidualWarning",
     "ShapeDtypeStruct",
     "__version__",

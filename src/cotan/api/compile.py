@@ -6,7 +6,6 @@ Program, and runs it on the engine; under another transformation it is one `Call
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -22,12 +21,13 @@ from ..core.program import Program, evaluate
 from ..core.staging import stage_flat
 from ..core.tracing import EVAL, Tracer, current_trace, type_of
 from ..core.types import ArrayType, array_type
-from ..engines import ENGINES, Engine, runner
+from ..engines import ENGINES, NATIVE, Engine, runner
 from ..engines import numpy as numpy_engine
 from .arguments import boundary, check_callable, leaf, present, quiet
 from .compiled import Lowered
 from .differentiate import private_copy, wraps_function
 from .dispatch import Entry, never, numpy_entry, taking_apart
+from .named import Named, donated_leaves, named, refuse_static_donation, warn_of_unused
 
 __all__ = ["CacheInfo", "ShapeDtypeStruct", "closure_convert", "compile_report", "eval_shape", "jit", "stage"]
 
@@ -88,14 +88,15 @@ class Jitted:
     def __init__(
         self,
         fun: Callable[..., Any],
-        static_argnums: tuple[int, ...],
-        static_argnames: tuple[str, ...],
+        static: Named = Named(),  # noqa: B008 - it is never changed
+        donated: Named = Named(),  # noqa: B008
         engine: Engine = DEFAULT,
     ):
+        refuse_static_donation(fun, static, donated)
         self.__wrapped__ = fun
         self.__name__ = getattr(fun, "__name__", "function").replace("<lambda>", "lambda")
         self.__doc__ = getattr(fun, "__doc__", None)
-        self.fun, self.static_argnums, self.static_argnames, self.engine = fun, static_argnums, static_argnames, engine
+        self.fun, self.static, self.donated, self.engine = fun, static, donated, engine
         self.cache: dict[Signature, Staged] = {}
         self.entries: dict[Signature, Entry] = {}
         self.recent: list[Entry] = []
@@ -149,18 +150,34 @@ class Jitted:
         entry = self.entries.get(signature)
         if entry is None:
             engine = self.running()
+            if engine.name != "numpy":
+                engine = engine._replace(donated=self.donated_inputs(staged, signature))
             run: Any = (quietly if engine.name == "numpy" else runner(engine))(staged.program)
             spec = None if staged.out_spec == tree.structure(0) else staged.out_spec
             apart = taking_apart(signature.spec, signature.static)
             if hasattr(run, "bound"):
                 code = run.bound(staged.constants, spec is None)
                 entry = Entry(code.launch, code.call, code.fail, apart, spec)
+                self.entries[signature] = entry
+                self.warn_of_unused(signature, [k - len(staged.constants) for k in run.unused])
             else:
                 entry = numpy_entry(run, staged.constants, signature.types, apart, spec)
             self.entries[signature] = entry
         if entry.apart is not never and all(known is not entry for known in self.recent):
             self.recent = [entry, *self.recent[: MOST_ENTRIES - 1]]
         return entry
+
+    def donated_inputs(self, staged: Staged, signature: Signature) -> tuple[int, ...]:
+        """The numbers of the inputs of a Program that are leaves of donated arguments."""
+        if not self.donated:
+            return ()
+        return tuple(len(staged.constants) + k for k in donated_leaves(self.fun, self.donated, signature.spec, signature.static))
+
+    def warn_of_unused(self, signature: Signature, leaves: Sequence[int]) -> None:
+        """Warn of the donated leaves in which no result lies."""
+        if leaves:
+            names = self.names(signature.spec)
+            warn_of_unused(self.fun, [names[k] for k in leaves], [signature.types[k] for k in leaves])
 
     def staged(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Staged, list[Any], Signature]:
         """The Program for these arguments, from the cache or newly staged, their leaves, their signature."""
@@ -186,12 +203,10 @@ class Jitted:
 
     def split(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, tuple[Any, ...]]:
         """The dynamic arguments as a tree, and the static ones as a hashable tuple."""
-        if not self.static_argnums and not self.static_argnames:
+        if not self.static:
             return (args, kwargs), ()
-        positions = {k % len(args) for k in self.static_argnums if -len(args) <= k < len(args)}
-        static: list[Any] = [(k, args[k]) for k in sorted(positions)] + [
-            (k, kwargs[k]) for k in sorted(kwargs) if k in self.static_argnames
-        ]
+        positions = {k % len(args) for k in self.static.numbers if -len(args) <= k < len(args)}
+        static: list[Any] = [(k, args[k]) for k in sorted(positions)] + [(k, kwargs[k]) for k in sorted(kwargs) if k in self.static.names]
         for key, value in static:
             try:
                 hash(value)
@@ -203,7 +218,7 @@ class Jitted:
                     do="make it hashable (a tuple instead of a list, a frozen dataclass), or pass arrays as ordinary arguments.",
                 ) from None
         dynamic_args = tuple(x for k, x in enumerate(args) if k not in positions)
-        dynamic_kwargs = {k: v for k, v in kwargs.items() if k not in self.static_argnames}
+        dynamic_kwargs = {k: v for k, v in kwargs.items() if k not in self.static.names}
         return (dynamic_args, dynamic_kwargs), tuple((key, type(value), value) for key, value in static)
 
     def join(self, dynamic: Any, static: tuple[Any, ...]) -> tuple[list[Any], dict[str, Any]]:
@@ -252,7 +267,7 @@ class Jitted:
                 f"lower: {describe_function(self.fun)} closes over a traced value, so it has no code of its own.",
                 do="pass that value as an argument.",
             )
-        return Lowered(staged, signature, names)
+        return Lowered(staged, signature, names, self)
 
     def names(self, spec: Any) -> list[str]:
         positional, keyword = tree.children(spec)
@@ -330,17 +345,19 @@ class BoundJitted:
 
     def __init__(self, jitted: Jitted, instance: Any):
         self.leading: tuple[Any, ...] = ()
-        if 0 not in jitted.static_argnums and not isinstance(instance, type) and not tree.structure(instance).is_leaf():
+        if 0 not in jitted.static.numbers and not isinstance(instance, type) and not tree.structure(instance).is_leaf():
             self.jitted, self.leading = jitted, (instance,)
             return
         table = MethodTable.of(instance)
-        if jitted not in table:
-            table[jitted] = Jitted(
-                jitted.fun.__get__(instance),
-                tuple(k - 1 for k in jitted.static_argnums if k > 0),
-                jitted.static_argnames,
-                jitted.engine,
+        if 0 in jitted.donated.numbers:
+            raise teach(
+                ArgumentError,
+                f"jit: {describe_function(jitted.fun)} donates its instance, a {type(instance).__name__}, which is static.",
+                do="donate the arguments after it, or register the class as a tree.",
             )
+        if jitted not in table:
+            bound = jitted.fun.__get__(instance)
+            table[jitted] = Jitted(bound, jitted.static.of_method(), jitted.donated.of_method(), jitted.engine)
         self.jitted = table[jitted]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -359,6 +376,8 @@ def jit(
     *,
     static_argnums: int | Sequence[int] = (),
     static_argnames: str | Iterable[str] = (),
+    donate_argnums: int | Sequence[int] = (),
+    donate_argnames: str | Iterable[str] = (),
     engine: str | None = None,
     threads: int | None = None,
     dynamic_sizes: bool | None = None,
@@ -369,6 +388,9 @@ def jit(
         fun: a pure function of trees of arrays; without it, a decorator is returned (``@jit(static_argnames="n")``).
         static_argnums: positions of arguments that are Python values (hashable); for each value the function is staged anew.
         static_argnames: names of such arguments. Either is derived from the other where the signature of ``fun`` is known.
+        donate_argnums: positions of arguments that the caller needs no more: compiled code writes results of the same shape and dtype into
+            their memory where it can (``x = step(x)`` then takes no new memory). What such an argument holds after the call is undefined.
+        donate_argnames: names of such arguments, likewise.
         engine: what runs the Program: "native", machine code made of the whole Program (see `compile_report`), or "numpy", op by op. None
             is the environment variable COTAN_ENGINE, or "native".
         threads: the most threads that its loops use; None is the setting of the process (see `cotan.threads`).
@@ -383,7 +405,7 @@ def jit(
     Raises (when called):
         TracerConversionError: ``fun`` needs the number behind an argument (``if x > 0``).
         ArgumentTypeError: an argument is neither an array nor static, or a static one cannot be hashed.
-        ArgumentError: an unknown engine.
+        ArgumentError: an unknown engine, or argument; one that is both static and donated.
 
     >>> import cotan
     >>> cotan.jit(lambda x: x * 2)(3.0)
@@ -391,15 +413,16 @@ def jit(
     """
     if fun is None:
         options: Any = {"engine": engine, "threads": threads, "dynamic_sizes": dynamic_sizes}
-        return lambda f: jit(f, static_argnums=static_argnums, static_argnames=static_argnames, **options)
+        options |= {"static_argnums": static_argnums, "static_argnames": static_argnames}
+        options |= {"donate_argnums": donate_argnums, "donate_argnames": donate_argnames}
+        return lambda f: jit(f, **options)
     check_callable("jit", fun)
-    numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
-    names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
-    numbers, names = complete_static(fun, numbers, names)
+    static = named(fun, "static", static_argnums, static_argnames)
+    donated = named(fun, "donate", donate_argnums, donate_argnames)
     if threads is not None:
         check_threads("jit", threads)
     chosen = Engine(check_engine(engine) if engine is not None else "", threads, dynamic_sizes)
-    return Jitted(fun, numbers, names, chosen)
+    return Jitted(fun, static, donated, chosen)
 
 
 def check_engine(engine: str) -> str:
@@ -420,15 +443,19 @@ def compile_report(fun: Callable[..., Any]) -> Callable[..., Any]:
     """How ``fun`` is compiled by the native engine: ``print(compile_report(f)(*args))``.
 
     The report says which loops there are and which equations share them, what is left to NumPy or is a call back into Python
-    (``outside``), the bytes of workspace, and the seconds that each stage took; ``llvm`` is the text given to LLVM.
+    (``outside``), which results lie in the memory of donated arguments (``donated``), the bytes of workspace, and the seconds that each
+    stage took; ``llvm`` is the text given to LLVM.
 
     ``fun`` may be jitted; it is staged at the types of the arguments, compiled, and not run.
     """
     check_callable("compile_report", fun)
 
     def report(*args: Any, **kwargs: Any) -> Any:
-        program = stage(fun)(*args, **kwargs)
-        return import_module("cotan.engines.native.engine").made(program)[1]
+        make = import_module("cotan.engines.native.engine").made
+        if not isinstance(fun, (Jitted, BoundJitted)):
+            return make(stage(fun)(*args, **kwargs))[1]
+        lowered = fun.lower(*args, **kwargs)
+        return make(lowered.program, NATIVE._replace(donated=lowered.donated))[1].naming(*lowered.leaf_names())
 
     return report
 
@@ -442,35 +469,6 @@ def quietly(program: Program) -> Callable[[list[Any]], list[Any]]:
             return execute(values)
 
     return run
-
-
-def complete_static(fun: Any, numbers: tuple[int, ...], names: tuple[str, ...]) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """Static positions and names, each completed by the other through the signature of ``fun``."""
-    if not numbers and not names:
-        return numbers, names
-    try:
-        parameters = [p for p in inspect.signature(fun).parameters.values() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.POSITIONAL_ONLY)]
-        every = inspect.signature(fun).parameters
-    except (TypeError, ValueError):
-        return numbers, names
-    for name in names:
-        if name not in every and not any(p.kind is p.VAR_KEYWORD for p in every.values()):
-            raise teach(
-                ArgumentError,
-                f"jit: {describe_function(fun)} has no argument {name!r} (static_argnames).",
-                do=f"its arguments are {', '.join(every)}.",
-            )
-    known = [p.name for p in parameters]
-    for k in numbers:
-        if not -len(known) <= k < len(known) and not any(p.kind is p.VAR_POSITIONAL for p in every.values()):
-            raise teach(
-                ArgumentError,
-                f"jit: {describe_function(fun)} has no positional argument {k} (static_argnums).",
-                do=f"it has {len(known)}, from 0.",
-            )
-    by_name = {known[k] for k in numbers if -len(known) <= k < len(known)}
-    by_number = {known.index(name) for name in names if name in known}
-    return tuple(sorted({*numbers, *by_number})), tuple(sorted({*names, *by_name}))
 
 
 def abstract(x: Any, name: str) -> ArrayType:

@@ -20,7 +20,7 @@ from .arguments import leaf, present
 from .dispatch import never, taking_apart
 
 if TYPE_CHECKING:
-    from .compile import Signature, Staged
+    from .compile import Jitted, Signature, Staged
 
 __all__ = ["Compiled", "Lowered"]
 
@@ -36,8 +36,14 @@ class Lowered:
     ``program`` is its Program.
     """
 
-    def __init__(self, staged: Staged, signature: Signature, names: list[str]):
-        self.staged, self.signature, self.names = staged, signature, names
+    def __init__(self, staged: Staged, signature: Signature, names: list[str], jitted: Jitted):
+        self.staged, self.signature, self.names, self.jitted = staged, signature, names, jitted
+        self.donated = jitted.donated_inputs(staged, signature)
+        """The numbers of the inputs of the Program in whose memory results may lie."""
+
+    def leaf_names(self) -> tuple[list[str], list[str]]:
+        """The names of the leaves of results, and of the inputs of the Program."""
+        return tree.leaf_names(self.staged.out_spec, "result"), [*["a constant"] * len(self.staged.constants), *self.names]
 
     @property
     def program(self) -> Program:
@@ -49,7 +55,7 @@ class Lowered:
             return str(self.program)
         if dialect != "llvm":
             raise teach(ArgumentError, f"as_text: there is no dialect {dialect!r} here.", do="give 'cotan' or 'llvm'.")
-        return written(self.program, module("engine").Written).code.text
+        return written(self.program, module("engine").Written, self.donated).code.text
 
     def compile(self) -> Compiled:
         """The machine code, by the native engine whatever engine `jit` was given.
@@ -84,7 +90,9 @@ class Compiled:
 
     def __init__(self, lowered: Lowered):
         self.lowered, self.staged, self.signature = lowered, lowered.staged, lowered.signature
-        self.ahead = written(self.program, module("ahead").Ahead, self.staged.constants)
+        self.ahead = written(self.program, module("ahead").Ahead, self.staged.constants, lowered.donated)
+        unused = [k - len(self.staged.constants) for k in self.ahead.caller.unused]
+        lowered.jitted.warn_of_unused(self.signature, unused)
         self.spec = None if self.staged.out_spec == tree.structure(0) else self.staged.out_spec
         self.caller = self.ahead.bound(self.spec is None)
         self.launch = self.caller.launch
@@ -98,7 +106,7 @@ class Compiled:
 
     @property
     def report(self) -> Any:
-        return self.ahead.report
+        return self.ahead.report.naming(*self.lowered.leaf_names())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The results.
@@ -163,8 +171,9 @@ class Compiled:
 
         It takes a pointer to the data of each leaf of the arguments, then one to each leaf of the results, in the order of
         ``cotan.tree.leaves``: row-major, without gaps, aligned as C aligns the elements (complex numbers are pairs, bools bytes). Results
-        must not overlap arguments. It takes its workspace from malloc, and returns 0, or the status of a failure. It needs no lock of
-        the interpreter. It holds as long as this object does.
+        must not overlap arguments, but for a result that may lie in a donated argument: one pointer can be given for both. It takes its
+        workspace from malloc, and returns 0, or the status of a failure. It needs no lock of the interpreter. It holds as long as this
+        object does.
         """
         return self.ahead.address
 

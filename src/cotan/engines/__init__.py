@@ -20,12 +20,13 @@ class Engine(NamedTuple):
     """An engine by name, and how it is to run Programs.
 
     ``threads``: the most threads, None for the setting of the process; ``dynamic_sizes``: whether code serves several sizes, None if that
-    is found out.
+    is found out; ``donated``: the numbers of the inputs in whose memory results may be written, which only the native engine does.
     """
 
     name: str
     threads: int | None = None
     dynamic_sizes: bool | None = None
+    donated: tuple[int, ...] = ()
 
     @classmethod
     def default(cls) -> str:

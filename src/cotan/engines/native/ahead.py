@@ -4,7 +4,8 @@ The entry for C takes a pointer to the data of each input, then of each output, 
 
     int32_t f(const double *x, const double *y, double *result);
 
-It takes its workspace from malloc and frees it. Results must not overlap arguments. `routine` wraps it as a function of scalars, for SciPy.
+It takes its workspace from malloc and frees it. Results must not overlap arguments; one that the code writes over a donated argument may be
+given the same memory as that: the argument is copied there first. `routine` wraps it as a function of scalars, for SciPy.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ _kept: list[Any] = []
 
 
 class Ahead:
-    """A Program, compiled. ``constants`` are values that it captured, its first inputs."""
+    """A Program, compiled. ``constants`` are values that it captured, its first inputs; results may lie in the inputs ``donated``."""
 
-    def __init__(self, program: Program, constants: Sequence[Any], threads: int = 0):
-        self.written = written = Written(program)
+    def __init__(self, program: Program, constants: Sequence[Any], donated: Sequence[int] = (), threads: int = 0):
+        self.written = written = Written(program, donated)
         self.captured = constants
         start = perf_counter()
         address = machine().compile(written.code.text, ["main"], written.level)["main"]
@@ -54,6 +55,12 @@ class Ahead:
         return host.emit_assembly(module) if dialect == "asm" else str(module)
 
     @property
+    def copies(self) -> dict[int, tuple[int, int]]:
+        """For each argument that the code writes a result over: which result, and how many bytes."""
+        first = len(self.caller.constants)
+        return {j - first: (k, self.outputs[k].nbytes) for k, j in self.written.code.shared.items()}
+
+    @property
     def address(self) -> int:
         """The address of the entry for C. It holds as long as this object does."""
         if not self.entry:
@@ -62,7 +69,7 @@ class Ahead:
             constants = [f"inttoptr (i64 {x} to ptr)" for x in fixed]
             functions = f"inttoptr (i64 {caller.functions} to ptr)"
             main = f"inttoptr (i64 {caller.main.address} to ptr)"
-            text = entry_text(ENTRY, main, constants, len(self.given), len(self.outputs), caller.code.workspace, functions)
+            text = entry_text(ENTRY, main, constants, len(self.given), len(self.outputs), caller.code.workspace, functions, self.copies)
             self.entry = machine().compile(text, [ENTRY], 1, keep=False)[ENTRY]
         return self.entry
 
@@ -85,19 +92,33 @@ class Ahead:
         return new_capsule(address, name, None)
 
 
-def entry_text(name: str, main: str, constants: Sequence[str], n_in: int, n_out: int, workspace: int, functions: str = "null") -> str:
-    """The entry for C as LLVM text, which calls ``main`` with its tables. ``constants`` are pointers, the first arguments of ``main``."""
+def entry_text(
+    name: str,
+    main: str,
+    constants: Sequence[str],
+    n_in: int,
+    n_out: int,
+    workspace: int,
+    functions: str,
+    copies: dict[int, tuple[int, int]],
+) -> str:
+    """The entry for C as LLVM text, which calls ``main`` with its tables. ``constants`` are pointers, the first arguments of ``main``.
+    Arguments that ``main`` writes over are copied to their results first, so many bytes.
+    """
     given = [f"%x{k}" for k in range(n_in)]
     results = [f"%y{k}" for k in range(n_out)]
-    sources = [*constants, *given]
+    sources = [*constants, *[f"%y{copies[k][0]}" if k in copies else x for k, x in enumerate(given)]]
     lines = [f"define i32 @{name}({', '.join(f'ptr {v}' for v in (*given, *results))}) nounwind {{", "entry:"]
+    for j, (k, nbytes) in copies.items():
+        lines.append(f"  call void @llvm.memmove.p0.p0.i64(ptr %y{k}, ptr %x{j}, i64 {nbytes}, i1 false)")
     for table, pointers in (("in", sources), ("out", results)):
         lines.append(f"  %{table} = alloca [{max(len(pointers), 1)} x ptr]")
         for k, pointer in enumerate(pointers):
             lines += [f"  %{table}{k} = getelementptr ptr, ptr %{table}, i64 {k}", f"  store ptr {pointer}, ptr %{table}{k}"]
+    declared = ["declare void @llvm.memmove.p0.p0.i64(ptr, ptr, i64, i1)"] if copies else []
     if not workspace:
         lines += [f"  %status = call i32 {main}(ptr %in, ptr %out, ptr null, ptr {functions})", "  ret i32 %status", "}"]
-        return "\n".join(lines) + "\n"
+        return "\n".join([*lines, *declared]) + "\n"
     lines += [
         f"  %block = call ptr @malloc(i64 {workspace + ALIGNMENT})",
         "  %none = icmp eq ptr %block, null",
@@ -115,6 +136,7 @@ def entry_text(name: str, main: str, constants: Sequence[str], n_in: int, n_out:
         "}",
         "declare ptr @malloc(i64)",
         "declare void @free(ptr)",
+        *declared,
     ]
     return "\n".join(lines) + "\n"
 

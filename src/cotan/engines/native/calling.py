@@ -2,7 +2,7 @@
 
 `launch.py` has the C function; here its tables are filled. A `Caller` holds everything that its table points to, and the C function holds
 the `Table`, so code, constants and callbacks live as long as somebody can call them. Arguments that the C function refuses (another layout,
-byte order or class) are copied into what it takes. Arguments are never modified; results are new arrays.
+byte order or class) are copied into what it takes. Arguments that are not donated are never modified; results are new arrays.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from __future__ import annotations
 import ctypes
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from importlib import import_module
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -20,8 +21,10 @@ import numpy as np
 from ...core.array import Array
 from ...core.errors import EngineError, teach
 from ...core.program import Program
+from ...core.types import ArrayType
 from .checking import OUTSIDE
 from .control import CONTROL
+from .donating import may_write, may_write_address
 from .generate import OUT_OF_MEMORY, RAISED
 from .launch import INPUT_WORDS, OUTPUT_WORDS, SYMBOLS, TEXT, Word
 from .lower import Code, python_function
@@ -37,6 +40,7 @@ LARGEST_TABLE = 1 << 12
 NEW_FROM_DESCR = 94
 """The place of PyArray_NewFromDescr in the table of NumPy's C interface."""
 METH_FASTCALL = 0x0080
+NONE: Mapping[int, int] = MappingProxyType({})
 SCALARS: dict[tuple[np.dtype[Any], bool], type] = {
     (np.dtype(float), True): float,
     (np.dtype(np.int64), True): int,
@@ -114,9 +118,11 @@ def words(values: Iterable[int]) -> np.ndarray[Any, Any]:
 
 def c_function(
     main: int, inputs: Sequence[Any], constants: Sequence[Any], outputs: Sequence[Any], *,
-    workspace: int = 0, functions: int = 0, release: bool = True, single: bool = False, kept: Any = (),
+    workspace: int = 0, functions: int = 0, release: bool = True, single: bool = False, kept: Any = (), shared: Mapping[int, int] = NONE,
 ) -> Callable[..., Any]:  # fmt: skip
-    """The C function that calls ``main`` on arrays of the types ``inputs``, of which the first are ``constants``."""
+    """The C function that calls ``main`` on arrays of the types ``inputs``, of which the first are ``constants``. ``shared`` says of
+    results in the memory of which inputs they lie.
+    """
     shapes: list[Any] = []
 
     def shape_at(shape: tuple[int, ...]) -> int:
@@ -129,7 +135,8 @@ def c_function(
         data = constants[k].ctypes.data if k < len(constants) else 0
         records += [data, id(plain_dtype(t.dtype)), len(t.shape), shape_at(t.shape), id(scalar) if scalar is not None else 0, scalar is int]
     ins = words(records)
-    outs = words(w for t in outputs for w in (id(plain_dtype(t.dtype)), len(t.shape), shape_at(t.shape)))
+    outs = words(w for k, t in enumerate(outputs) for w in (id(plain_dtype(t.dtype)), len(t.shape), shape_at(t.shape), shared.get(k, -1)))
+    sizes = words(t.nbytes for t in inputs)
     assert len(ins) == INPUT_WORDS * len(inputs)
     assert len(outs) == OUTPUT_WORDS * len(outputs)
     table = np.zeros(len(Word), np.int64).view(Table)
@@ -138,9 +145,10 @@ def c_function(
         Word.COUNT_IN: len(inputs), Word.COUNT_OUT: len(outputs), Word.INPUTS: ins.ctypes.data, Word.OUTPUTS: outs.ctypes.data,
         Word.RELEASE: release, Word.SINGLE: single, Word.NDARRAY: id(np.ndarray), Word.ARRAY: id(Array),
         Word.NOT_IMPLEMENTED: id(NotImplemented), Word.NEW_ARRAY: new_array(),
+        Word.BYTES: sizes.ctypes.data, Word.MAY_WRITE: may_write_address() if shared else 0,
     }.items():  # fmt: skip
         table[word] = value
-    table.kept = (ins, outs, shapes, list(inputs), list(outputs), list(constants), kept)
+    table.kept = (ins, outs, sizes, shapes, list(inputs), list(outputs), list(constants), kept)
     definition, table.free = method()
     return new_function(ctypes.addressof(definition), table, None)
 
@@ -155,11 +163,12 @@ def layouts_are_known() -> bool:
         return ctypes.c_int64.from_address(id(x) + offset).value
 
     for x in (np.arange(6.0).reshape(2, 3), np.arange(4, dtype=np.int32)[::2], np.asarray(np.float32(2.0)), np.zeros((3, 4), order="F")):
-        flags = int(x.flags.c_contiguous) + 256 * int(x.flags.aligned)
+        flags = int(x.flags.c_contiguous) + 4 * int(x.flags.owndata) + 256 * int(x.flags.aligned) + 1024 * int(x.flags.writeable)
         shape = (ctypes.c_int64 * x.ndim).from_address(word(x, 32)) if x.ndim else ()
         here = (
             word(x, 8) == id(np.ndarray) and word(x, 16) == x.ctypes.data and word(x, 24) & 0xFFFFFFFF == x.ndim
-            and tuple(shape) == x.shape and word(x, 56) == id(x.dtype) and word(x, 64) & 257 == flags
+            and tuple(shape) == x.shape and word(x, 56) == id(x.dtype) and word(x, 64) & 1285 == flags
+            and word(x, 48) == (0 if x.base is None else id(x.base))
         )  # fmt: skip
         if not here:
             return False
@@ -193,7 +202,7 @@ class Caller:
         if layouts_are_known() and len(self.inputs) + len(self.outputs) <= LARGEST_TABLE:
             self.launch: Callable[..., Any] = c_function(
                 address, self.inputs, self.constants, self.outputs, workspace=code.workspace, functions=self.functions,
-                release=release, single=single, kept=(functions, self.table, self.main),
+                release=release, single=single, kept=(functions, self.table, self.main), shared=code.shared,
             )  # fmt: skip
         else:
             self.kept = functions
@@ -206,6 +215,11 @@ class Caller:
         """The same code on further constants; ``single`` if it gives its one result as it is, not in a tuple."""
         given = [*self.constants, *constants]
         return Caller(self.program, given, self.code, Placed(self.main, self.words), threads=self.threads, single=single)
+
+    @property
+    def unused(self) -> list[int]:
+        """The donated inputs in which no result lies, by their numbers without those of the constants."""
+        return [k - len(self.constants) for k in self.code.unused]
 
     @property
     def functions(self) -> int:
@@ -245,13 +259,22 @@ class Caller:
     def by_ctypes(self, *values: Any) -> Any:
         """What `launch` does, in Python: for very many arguments, or where objects lie otherwise."""
         operands = [*self.constants, *map(exactly, values, self.given)]
-        results = [np.empty(t.shape, plain_dtype(t.dtype)).view(Array) for t in self.outputs]
+        results = [self.result(k, t, operands) for k, t in enumerate(self.outputs)]
         block, start = workspace(self.code.workspace)
         tables = [(ctypes.c_void_p * max(len(xs), 1))(*[x.ctypes.data for x in xs]) for xs in (operands, results)]
         main = ctypes.PYFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 4)(self.main.address)  # raises what a signal's handler has raised
         status = main(*map(ctypes.addressof, tables), start, self.functions)
         del block
         return status or (results[0] if self.single else tuple(results))
+
+    def result(self, k: int, t: ArrayType, operands: list[Any]) -> Array:
+        """New memory for a result; or that of an argument, which becomes a copy if it must not be changed."""
+        donor = self.code.shared.get(k)
+        if donor is None:
+            return np.empty(t.shape, plain_dtype(t.dtype)).view(Array)
+        if not may_write(operands[donor], [*operands[:donor], *operands[donor + 1 :]]):
+            operands[donor] = operands[donor].copy()
+        return operands[donor].view(Array)
 
 
 def workspace(nbytes: int) -> tuple[Any, int]:

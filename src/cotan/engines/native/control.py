@@ -86,12 +86,15 @@ class SmallCarry(Carry):
 
 
 class LargeCarry(Carry):
-    """Two buffers that change places, or one that is written over."""
+    """Two buffers that change places, or one that is written over: that of the result, if the start lies there (``home``)."""
 
-    def __init__(self, run: Run, start: Value, over: bool):
-        self.g, self.over, self.type = run.g, over, start.type
-        buffers = [run.buffer(self.type) for _ in range(1 if over else 2)]
-        self.g.copy(start, buffers[0])
+    def __init__(self, run: Run, start: Value, over: bool, home: Memory | None):
+        self.g, self.over, self.type, self.home = run.g, over, start.type, home
+        if home is not None:
+            buffers = [home]
+        else:
+            buffers = [run.buffer(self.type) for _ in range(1 if over else 2)]
+            self.g.copy(start, buffers[0])
         self.cells = [self.g.module.code.alloca("ptr") for _ in buffers]
         for cell, buffer in zip(self.cells, buffers, strict=True):
             self.g.module.code.line(f"store ptr {buffer.at}, ptr {cell}")
@@ -141,8 +144,8 @@ class StackCarry(Carry):
         return change
 
 
-def carries(run: Run, body: Program, first: int, starts: Sequence[Any]) -> list[Carry]:
-    """The carries of a loop, of which input ``first + k`` of the body becomes output ``k``."""
+def carries(run: Run, node: Opaque, body: Program, first: int, starts: Sequence[Any], results: Sequence[Memory | None]) -> list[Carry]:
+    """The carries of a loop, of which input ``first + k`` of the body becomes output ``k``, and in the end result ``k``."""
     plan = run.g.plan(body)
     found: list[Carry] = []
     for k, start in enumerate(starts):
@@ -153,8 +156,17 @@ def carries(run: Run, body: Program, first: int, starts: Sequence[Any]) -> list[
         else:
             old, new = body.inputs[first + k], body.outputs[k]
             once = sum(v is new for v in body.outputs) == 1 and old not in body.outputs
-            found.append(LargeCarry(run, start, isinstance(new, Var) and once and plan.may_replace(old, new)))
+            over = isinstance(new, Var) and once and plan.may_replace(old, new)
+            found.append(LargeCarry(run, start, over, results[k] if over and read_once(run, node, start, results[k]) else None))
     return found
+
+
+def read_once(run: Run, node: Opaque, start: Value, result: Memory | None) -> bool:
+    """Whether a start lies in the memory of the result, and no other operand of the loop reads it."""
+    if not isinstance(start, Memory) or result is None or start.dropped or start.at != result.at:
+        return False
+    roots = [run.values.get(root) for v in node.equation.inputs if isinstance(v, Var) for root in run.plan.roots_of(v)]
+    return sum(isinstance(value, Memory) and value.at == start.at for value in roots) == 1
 
 
 def advance(g: Generator, body: Program, constants: Sequence[Any], state: list[Carry], xs: Sequence[Any], ys: Sequence[Any]) -> list[Value]:
@@ -170,6 +182,8 @@ def advance(g: Generator, body: Program, constants: Sequence[Any], state: list[C
 def settle(run: Run, node: Opaque, state: list[Carry], results: Sequence[Memory | None]) -> None:
     """The last values of the carries are results."""
     for v, carry, target in zip(node.equation.outputs, state, results, strict=False):
+        if isinstance(carry, LargeCarry) and carry.home is not None:
+            continue  # it is there
         value = carry.value()
         if target is None:
             run.values[v] = value
@@ -184,7 +198,7 @@ def scan(run: Run, node: Opaque, operands: list[Any], results: list[Any]) -> Non
     g, code = run.g, run.code
     constants, starts, xs = op.cut(operands)
     length = str(op.length) if op.length is not None else number(run, operands[0])
-    state = carries(run, op.body, op.constants, starts)
+    state = carries(run, node, op.body, op.constants, starts, results)
     ys: list[Any] = []
     for v, target in zip(node.equation.outputs[op.carry :], results[op.carry :], strict=True):
         if target is None:
@@ -266,7 +280,7 @@ def while_(run: Run, node: Opaque, operands: list[Any], results: list[Any]) -> N
     op: Any = node.equation.op
     g, code = run.g, run.code
     constants = [g.steady(run, x) for x in operands[: op.constants]]
-    state = carries(run, op.body, op.constants, operands[op.constants :])
+    state = carries(run, node, op.body, op.constants, operands[op.constants :], results)
     head, inside, after = code.label(), code.label(), code.label()
     turns = turns_counted(run)
     code.jump(head)

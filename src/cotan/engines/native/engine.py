@@ -5,7 +5,7 @@ The interface is that of `engines.numpy`: a function that takes over the flat li
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -48,7 +48,7 @@ def compile_program(program: Program, engine: Engine = NATIVE) -> Callable[[list
 def made(program: Program, engine: Engine = NATIVE) -> tuple[Callable[[list[Any]], list[Any]], Report]:
     """A function that runs ``program``, and the report of how it was made."""
     try:
-        written = Written(program)
+        written = Written(program, engine.donated)
     except UnsupportedError as reason:
         return quiet(numpy_engine.compile_program(program)), Report(program.name, (), (f"the whole program: {reason}",), 0, "", {})
     code, start = written.code, perf_counter()
@@ -58,28 +58,32 @@ def made(program: Program, engine: Engine = NATIVE) -> tuple[Callable[[list[Any]
     return caller, written.report(perf_counter() - start)
 
 
-def in_strips(program: Program) -> tuple[Program, Code]:
+def in_strips(program: Program, donated: Sequence[int]) -> tuple[Program, Code]:
     """A Program and its code: in strips, unless there is something in it that has to leave the call from within one."""
     try:
         blocks = blocked(program)
-        return blocks, lowered(blocks)
+        return blocks, lowered(blocks, donated)
     except UnsupportedError:
-        return program, lowered(program)
+        return program, lowered(program, donated)
 
 
 class Written:
     """A Program as LLVM text: the simplified Program, the values of its leading inputs that are constants, and the code.
 
+    ``donated`` are the numbers of inputs in whose memory results may lie, and ``shared`` says which do.
+
     Raises:
         UnsupportedError: the engine cannot write it.
     """
 
-    def __init__(self, program: Program):
+    def __init__(self, program: Program, donated: Sequence[int] = ()):
         start = perf_counter()
         with no_collection():
             self.program, self.constants = simplified(program)
             middle = perf_counter()
-            self.program, self.code = in_strips(self.program)
+            first = len(self.program.inputs) - len(program.inputs)
+            self.program, self.code = in_strips(self.program, [first + k for k in donated])
+        self.shared = {k: j - first for k, j in self.code.shared.items()}
         self.seconds = {"simplify": middle - start, "plan and write": perf_counter() - middle}
 
     @property
@@ -93,7 +97,7 @@ class Written:
         outside = tuple(f"{c.equation.op}{f'   # {c.equation.origin}' if c.equation.origin else ''}" for c in code.callbacks)
         buffers = {str(t): count for t, count in code.buffers.items()}
         times = {**self.seconds, "LLVM": seconds}
-        return Report(self.program.name, tuple(map(describe, code.plans)), outside, code.workspace, code.text, times, buffers)
+        return Report(self.program.name, tuple(map(describe, code.plans)), outside, code.workspace, code.text, times, buffers, self.shared)
 
 
 def quiet(execute: Callable[[list[Any]], list[Any]]) -> Callable[[list[Any]], list[Any]]:

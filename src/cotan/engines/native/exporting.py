@@ -55,7 +55,7 @@ def exported(ahead: Ahead, name: str, arguments: Sequence[str], results: Sequenc
     text, libraries = linked(text)
     constants = [constant(f"{name}_constant{k}", x) for k, x in enumerate(ahead.caller.constants)]
     pointers = [f"@{name}_constant{k}" for k in range(len(constants))]
-    entry = entry_text(name, f"@{name}_code", pointers, len(ahead.given), len(ahead.outputs), code.workspace, NO_TABLE)
+    entry = entry_text(name, f"@{name}_code", pointers, len(ahead.given), len(ahead.outputs), code.workspace, NO_TABLE, ahead.copies)
     known = set(DECLARED.findall(text))
     entry = "\n".join(line for line in entry.splitlines() if not (found := DECLARED.match(line)) or found[1] not in known)
     module, host = machine().optimised(

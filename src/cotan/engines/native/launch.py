@@ -3,10 +3,13 @@
 One function serves all Programs. What it calls, and on what, is in a table of 64-bit words (`Word`), the data of the ndarray that is its
 ``self``. It takes the arguments only if they are exactly what the code reads: plain arrays of the wanted dtype and shape that are
 C-contiguous and aligned, or scalars. Else it returns NotImplemented, and nothing has happened. Results are new arrays: one, or a tuple
-of them. A failure of the code is returned as an int (its status), unless a Python exception is set.
+of them. A result that the code writes over a donated argument (`donating`) is a new array too, which views the owner of that memory; if the
+argument must not be changed, it is copied to new memory, and the code is given the copy as its argument. A failure of the code is returned
+as an int (its status), unless a Python exception is set.
 
 Each record of `Word.INPUTS` is (data, dtype, number of axes, shape, type of a scalar, whether an int will do), all words; data is that of a
-constant, for the inputs that the caller does not give. A record of `Word.OUTPUTS` is (dtype, number of axes, shape).
+constant, for the inputs that the caller does not give. A record of `Word.OUTPUTS` is (dtype, number of axes, shape, number of the input in
+whose memory it is or -1).
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from enum import IntEnum, auto
 __all__ = ["ALIGNMENT", "INPUT_WORDS", "OUTPUT_WORDS", "SYMBOLS", "TEXT", "Word"]
 
 ALIGNMENT = 64
-INPUT_WORDS, OUTPUT_WORDS = 6, 3
+INPUT_WORDS, OUTPUT_WORDS = 6, 4
 
 
 class Word(IntEnum):
@@ -41,6 +44,9 @@ class Word(IntEnum):
     NOT_IMPLEMENTED = auto()
     NEW_ARRAY = auto()
     """PyArray_NewFromDescr."""
+    BYTES = auto()
+    """The sizes of the inputs, and the function that says which may be written over: where results lie in arguments."""
+    MAY_WRITE = auto()
 
 
 SYMBOLS = (
@@ -55,9 +61,11 @@ READ = "\n".join(
     if w is not Word.SPARE
 )
 OUT_OF_MEMORY = 1
+PLAIN = 0x501
+"""The flags of a new array on given memory: C-contiguous, aligned, writeable."""
 
-# Offsets: ob_type 8; PyArrayObject data 16, nd 24, dimensions 32, descr 56, flags 64 (0x101: C-contiguous and aligned); the number of a
-# scalar object 16. `calling` verifies them on arrays before the function is used.
+# Offsets: ob_type 8; PyArrayObject data 16, nd 24, dimensions 32, base 48, descr 56, flags 64 (0x101: C-contiguous and aligned); the number
+# of a scalar object 16. `calling` verifies them on arrays before the function is used.
 TEXT = f"""
 declare ptr @cotan_PyEval_SaveThread()
 declare void @cotan_PyEval_RestoreThread(ptr)
@@ -70,6 +78,7 @@ declare void @cotan_Py_IncRef(ptr)
 declare void @cotan_Py_DecRef(ptr)
 declare ptr @malloc(i64)
 declare void @free(ptr)
+declare ptr @memcpy(ptr, ptr, i64)
 
 define i64 @field(ptr %object, i64 %offset) alwaysinline {{
   %at = getelementptr i8, ptr %object, i64 %offset
@@ -199,10 +208,48 @@ make.one:
   %out.type = inttoptr i64 %ARRAY to ptr
   %new.array = inttoptr i64 %NEW_ARRAY to ptr
   call void @cotan_Py_IncRef(ptr %out.descr)
-  %y = call ptr %new.array(ptr %out.type, ptr %out.descr, i32 %out.nd, ptr %out.dims, ptr null, ptr null, i32 0, ptr null)
-  %none = icmp eq ptr %y, null
+  %donor = call i64 @field(ptr %out, i64 24)
+  %is.fresh = icmp slt i64 %donor, 0
+  br i1 %is.fresh, label %make.fresh, label %donated
+make.fresh:
+  %y.fresh = call ptr %new.array(ptr %out.type, ptr %out.descr, i32 %out.nd, ptr %out.dims, ptr null, ptr null, i32 0, ptr null)
+  %none = icmp eq ptr %y.fresh, null
   br i1 %none, label %give.up, label %made
+donated:
+  %donor.number = sub i64 %donor, %CONSTANTS
+  %at.donor = getelementptr ptr, ptr %args, i64 %donor.number
+  %x.donor = load ptr, ptr %at.donor
+  %at.data.donor = getelementptr i64, ptr %data.in, i64 %donor
+  %data.donor = load i64, ptr %at.data.donor
+  %from = inttoptr i64 %data.donor to ptr
+  %may.write = inttoptr i64 %MAY_WRITE to ptr
+  %all.bytes = inttoptr i64 %BYTES to ptr
+  %owner = call ptr %may.write(ptr %x.donor, i64 %donor, ptr %data.in, ptr %all.bytes, i64 %COUNT_IN, i64 %NDARRAY, i64 %ARRAY)
+  %refused = icmp eq ptr %owner, null
+  br i1 %refused, label %make.copy, label %make.view
+make.copy:
+  %y.copy = call ptr %new.array(ptr %out.type, ptr %out.descr, i32 %out.nd, ptr %out.dims, ptr null, ptr null, i32 0, ptr null)
+  %no.copy = icmp eq ptr %y.copy, null
+  br i1 %no.copy, label %give.up, label %fill
+fill:
+  %data.copy = call i64 @field(ptr %y.copy, i64 16)
+  %to = inttoptr i64 %data.copy to ptr
+  %at.bytes = getelementptr i64, ptr %all.bytes, i64 %donor
+  %bytes.donor = load i64, ptr %at.bytes
+  call ptr @memcpy(ptr %to, ptr %from, i64 %bytes.donor)
+  store i64 %data.copy, ptr %at.data.donor
+  br label %made
+make.view:
+  %y.view = call ptr %new.array(ptr %out.type, ptr %out.descr, i32 %out.nd, ptr %out.dims, ptr null, ptr %from, i32 {PLAIN}, ptr null)
+  %no.view = icmp eq ptr %y.view, null
+  br i1 %no.view, label %give.up, label %own
+own:
+  call void @cotan_Py_IncRef(ptr %owner)
+  %at.base = getelementptr i8, ptr %y.view, i64 48
+  store ptr %owner, ptr %at.base
+  br label %made
 made:
+  %y = phi ptr [%y.fresh, %make.fresh], [%y.copy, %fill], [%y.view, %own]
   %at.result = getelementptr ptr, ptr %results, i64 %m
   store ptr %y, ptr %at.result
   %data.y = call i64 @field(ptr %y, i64 16)

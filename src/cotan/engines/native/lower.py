@@ -11,6 +11,7 @@ import numpy as np
 from ...core.program import Equation, Program
 from ...core.types import ArrayType
 from .control import CONTROL
+from .donating import results_in_arguments, unused
 from .emit import supported
 from .generate import RAISED, Generator, UnsupportedError
 from .library import update
@@ -47,12 +48,16 @@ class Code(NamedTuple):
     """In a checked build, what is written at each place that is tested."""
     buffers: dict[ArrayType, int]
     """The arrays in the workspace by type, how many of each; they share its memory where they do not live at the same time."""
+    shared: dict[int, int]
+    """By the numbers of results, those of the inputs in whose memory they are written: ``main`` looks there for both."""
+    unused: tuple[int, ...]
+    """Donated inputs in whose memory there is no result."""
 
 
-def lowered(program: Program) -> Code:
+def lowered(program: Program, donated: Sequence[int] = ()) -> Code:
     """``i32 main(ptr arguments, ptr results, ptr workspace, ptr table)``, on two tables of pointers to the data of arrays that are
     C-contiguous and aligned. It returns 0, or what went wrong. The last table has the functions that are called back, then the numbers of a
-    template; before it stands the number of threads, or 0.
+    template; before it stands the number of threads, or 0. Results may lie in the memory of the inputs ``donated``.
 
     Raises:
         UnsupportedError: there is something in it that the engine cannot write.
@@ -108,12 +113,24 @@ def lowered(program: Program) -> Code:
     with module.function("main", "i32", [("ptr", v) for v in (arguments, results, g.workspace, module.table)]) as code:
         code.lines.append(g.beginning)
         inputs = [Memory(entry(code, arguments, k), v.type) for k, v in enumerate(program.inputs)]
-        targets = [Memory(entry(code, results, k), v.type) for k, v in enumerate(program.outputs)]
+        plan = g.plan(program)
+        shared = results_in_arguments(plan, donated) if donated else {}
+        targets = [
+            Memory(entry(code, results, k), v.type) if k not in shared else over(inputs[shared[k]], program.inputs[shared[k]] is v)
+            for k, v in enumerate(program.outputs)
+        ]
         g.run(program, inputs, targets)
         g.leave(0)
         g.free_all()
     places = module.checks.places if module.checks is not None else []
-    return Code(str(module), callbacks, g.workspace_bytes, list(g.plans.values()), failures, module.table, places, dict(g.buffers))
+    rest = unused(plan, donated, shared)
+    buffers = dict(g.buffers)
+    return Code(str(module), callbacks, g.workspace_bytes, list(g.plans.values()), failures, module.table, places, buffers, shared, rest)
+
+
+def over(given: Memory, same: bool) -> Memory:
+    """The place of a result that is written over an input: another value in the same memory, unless it is the input itself."""
+    return given if same else Memory(given.at, given.type)
 
 
 def entry(code: Function, table: str, k: int) -> str:

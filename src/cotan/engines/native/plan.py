@@ -345,9 +345,18 @@ class Plan:
         s = self.statement.get(new)
         if s is None or s.monoid or max(self.whole.get(old, []), default=-1) >= s.position:
             return False
-        index = tuple(s.order)
-        late = [(r, i) for r, i in self.readers.get(old, []) if r.position >= s.position]
-        return all(r.loop is s.loop and i == index for r, i in late) and (not late or any(r is s for r, _ in late))
+        readers = self.readers.get(old, [])
+        form = self.forms[new]
+        known = any(r is s for r, _ in readers) and not s.cuts and form is not None and not form.conditional
+        return all(read_before(r, i, s, known) for r, i in readers)
+
+    def updated(self, new: Var) -> Var | None:
+        """What an update makes ``new`` of, if it is made by an update of a value that only lives until then."""
+        node = self.opaque.get(new)
+        source = node.equation.inputs[0] if node is not None and node.equation.inputs else None
+        if node is None or not isinstance(source, Var) or not (source in self.opaque or source in self.statement):
+            return None
+        return source if self.changes(node.equation, source) and self.last_use(source) <= node.position else None
 
     def changes(self, equation: Equation, v: Var) -> bool:
         """Whether an equation returns a changed copy of ``v``, and reads nothing else of it."""
@@ -389,6 +398,21 @@ class FlatProbe(Probe):
 def counted(shape: Sequence[int], folded: bool) -> tuple[Any, ...]:
     """The index of an element by its number: all axes are the last."""
     return (*[0] * (len(shape) - 1), axis(len(shape) - 1, prod(shape), folded)) if shape else ()
+
+
+def read_before(r: Statement, i: tuple[Any, ...], s: Statement, known: bool) -> bool:
+    """Whether ``r`` reads the element ``i`` of an array before ``s`` writes its own element there. ``known``: what ``s`` reads of the array
+    is remembered, which it is not under conditions.
+    """
+    index = tuple(s.order)
+    if r is s:
+        return i == index
+    shared = 0
+    while shared < min(len(r.path), len(s.path)) and r.path[shared] is s.path[shared]:
+        shared += 1
+    if i[:shared] != index[:shared]:
+        return False  # another turn of these loops reads what this one writes
+    return r.positions[shared] < s.positions[shared] or (known and r.loop is s.loop and i == index)
 
 
 def count_uses(program: Program) -> dict[Var, int]:

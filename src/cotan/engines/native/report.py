@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 from .plan import Loop, Opaque, Plan, Statement
 
@@ -17,7 +17,8 @@ class Report:
     ``programs``: for each Program (the function, then the bodies of its loops and branches) its loops and the equations in them, as text;
     ``outside``: the equations that are not machine code but calls back into Python; ``workspace``: the bytes of memory of a call beside its
     results; ``buffers``: the arrays that are in it, by type, with how many there are of each (they share its memory where they do not live
-    at the same time); ``llvm``: the text that was given to LLVM; ``seconds``: what each stage of compiling took.
+    at the same time); ``shared``: by the numbers of results, those of the donated inputs in whose memory they lie; ``donated``: the same by
+    name; ``llvm``: the text that was given to LLVM; ``seconds``: what each stage of compiling took.
     """
 
     name: str
@@ -27,6 +28,12 @@ class Report:
     llvm: str = field(repr=False)
     seconds: dict[str, float]
     buffers: dict[str, int] = field(default_factory=dict)
+    shared: dict[int, int] = field(default_factory=dict, repr=False)
+    donated: dict[str, str] = field(default_factory=dict)
+
+    def naming(self, results: Sequence[str], inputs: Sequence[str]) -> Report:
+        """The same with these names of the results and inputs."""
+        return replace(self, donated={results[k]: inputs[j] for k, j in self.shared.items()})
 
     def __str__(self) -> str:
         times = ", ".join(f"{name} {1000 * t:.1f} ms" for name, t in self.seconds.items())
@@ -37,7 +44,8 @@ class Report:
         )
         buffers = ", ".join(f"{name}{f' x {count}' if count > 1 else ''}" for name, count in self.buffers.items())
         workspace = f"workspace: {self.workspace} bytes{f' for {buffers}' if buffers else ''}"
-        return "\n".join([*self.programs, *outside, workspace, f"compiled in: {times}"])
+        donated = [f"{result} lies in the memory of {given}" for result, given in self.donated.items()]
+        return "\n".join([*self.programs, *outside, *donated, workspace, f"compiled in: {times}"])
 
 
 def describe(plan: Plan) -> str:

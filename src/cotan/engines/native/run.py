@@ -73,6 +73,7 @@ class Run:
         for v, target in zip(outputs, targets, strict=True):
             if isinstance(v, Var) and target is not None and v not in self.places and (v in self.plan.statement or v in self.plan.opaque):
                 self.places[v] = target
+                self.updates_in(v, target)
         for first, end, apart in self.plan.parts():
             if apart:
                 for v in self.plan.handed_on(first, end):
@@ -91,6 +92,13 @@ class Run:
                 value = target
             found.append(value)
         return found
+
+    def updates_in(self, v: Var, target: Memory) -> None:
+        """What ``v`` is updates of lies where ``v`` will, from the first on."""
+        source = self.plan.updated(v)
+        while source is not None and source not in self.places:
+            self.places[source] = copy(target)
+            source = self.plan.updated(source)
 
     def nodes_at_root(self, first: int, end: int) -> None:
         """The nodes of the root in this range."""
