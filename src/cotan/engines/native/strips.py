@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Strips", "strips"]
 
-MOST_CHUNKS = 32
+MOST_CHUNKS, CHUNKS_EACH = 32, 2
+"""The most chunks, and how many there are for each thread: every one has a workspace of its own, which should stay in the cache."""
 
 
 @dataclass(repr=False, eq=False)
@@ -116,7 +117,7 @@ def strips(run: Run, node: Opaque, operands: list[Value], results: list[Memory])
     with Writer(run, Failures()).limited(True):
         g.nests += 1
         outer, g.in_chunk = g.in_chunk, True
-        chunks = g.module.divided(f"strips{g.nests}", count, most, chunk, small=False, nest=False)
+        chunks = g.module.divided(f"strips{g.nests}", count, most, chunk, small=False, each=CHUNKS_EACH, nest=False)
         g.in_chunk = outer
     clear(run, totals)
     for part, total, n in zip(parts, totals, spans, strict=True):
