@@ -22,6 +22,7 @@ from .api.differentiate import (
     value_and_jacobian,
     vjp,
 )
+from .api.kept import release_memory
 from .api.memory import memory_plan
 from .api.named import DonationWarning
 from .api.outside import ResidualWarning, external, implicit, pure_callback
@@ -82,6 +83,7 @@ __all__ = [
     "num_threads",
     "numpy",
     "pure_callback",
+    "release_memory",
     "special",
     "stage",
     "stop_gradient",

@@ -12,7 +12,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from importlib import import_module
 from types import MappingProxyType
 from typing import Any, NoReturn
 
@@ -29,6 +28,8 @@ from .generate import OUT_OF_MEMORY, RAISED
 from .launch import INPUT_WORDS, OUTPUT_WORDS, SYMBOLS, TEXT, Word
 from .lower import Code, python_function
 from .machine import machine
+from .numpy_c import Place, numpy_function
+from .recycling import maker
 from .templates import Placed
 
 __all__ = ["Caller", "c_function"]
@@ -37,8 +38,6 @@ LITTLE_WORK = 1 << 14
 """So many elementary operations take about a microsecond or two: too little to let other threads run meanwhile."""
 LARGEST_TABLE = 1 << 12
 """More arguments and results than these are not put on the stack."""
-NEW_FROM_DESCR = 94
-"""The place of PyArray_NewFromDescr in the table of NumPy's C interface."""
 METH_FASTCALL = 0x0080
 NONE: Mapping[int, int] = MappingProxyType({})
 SCALARS: dict[tuple[np.dtype[Any], bool], type] = {
@@ -95,18 +94,6 @@ def method() -> tuple[Any, Any]:
     return MethodDef(b"launch", addresses["launch"], METH_FASTCALL, None), FREE(addresses["give_back"])
 
 
-@lru_cache(maxsize=1)
-def new_array() -> int:
-    """The address of PyArray_NewFromDescr; 0 if it is not where NumPy 2 has it."""
-    pointer_of = ctypes.pythonapi.PyCapsule_GetPointer
-    pointer_of.restype, pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    try:
-        table = pointer_of(vars(import_module("numpy._core._multiarray_umath"))["_ARRAY_API"], None)
-    except (ImportError, KeyError):
-        return 0
-    return int((ctypes.c_void_p * (NEW_FROM_DESCR + 1)).from_address(table)[NEW_FROM_DESCR] or 0)
-
-
 def address_of(function: Any) -> int:
     """The address of a function of ctypes."""
     return ctypes.cast(function, ctypes.c_void_p).value or 0
@@ -135,7 +122,10 @@ def c_function(
         data = constants[k].ctypes.data if k < len(constants) else 0
         records += [data, id(plain_dtype(t.dtype)), len(t.shape), shape_at(t.shape), id(scalar) if scalar is not None else 0, scalar is int]
     ins = words(records)
-    outs = words(w for k, t in enumerate(outputs) for w in (id(plain_dtype(t.dtype)), len(t.shape), shape_at(t.shape), shared.get(k, -1)))
+    outs = words(
+        w for k, t in enumerate(outputs)
+        for w in (id(plain_dtype(t.dtype)), len(t.shape), shape_at(t.shape), shared.get(k, -1), maker(t.nbytes))
+    )  # fmt: skip
     sizes = words(t.nbytes for t in inputs)
     assert len(ins) == INPUT_WORDS * len(inputs)
     assert len(outs) == OUTPUT_WORDS * len(outputs)
@@ -144,7 +134,7 @@ def c_function(
         Word.MAIN: main, Word.FUNCTIONS: functions, Word.WORKSPACE_BYTES: workspace, Word.CONSTANTS: len(constants),
         Word.COUNT_IN: len(inputs), Word.COUNT_OUT: len(outputs), Word.INPUTS: ins.ctypes.data, Word.OUTPUTS: outs.ctypes.data,
         Word.RELEASE: release, Word.SINGLE: single, Word.NDARRAY: id(np.ndarray), Word.ARRAY: id(Array),
-        Word.NOT_IMPLEMENTED: id(NotImplemented), Word.NEW_ARRAY: new_array(),
+        Word.NOT_IMPLEMENTED: id(NotImplemented), Word.NEW_ARRAY: numpy_function(Place.NEW_FROM_DESCR),
         Word.BYTES: sizes.ctypes.data, Word.MAY_WRITE: may_write_address() if shared else 0,
     }.items():  # fmt: skip
         table[word] = value
@@ -176,7 +166,7 @@ def layouts_are_known() -> bool:
         x = kind(1)
         if kind is not int and ctypes.string_at(id(x) + 16, dtype.itemsize) != np.ones((), dtype).tobytes():
             return False
-    return new_array() != 0
+    return numpy_function(Place.NEW_FROM_DESCR) != 0
 
 
 class Caller:

@@ -9,7 +9,7 @@ as an int (its status), unless a Python exception is set.
 
 Each record of `Word.INPUTS` is (data, dtype, number of axes, shape, type of a scalar, whether an int will do), all words; data is that of a
 constant, for the inputs that the caller does not give. A record of `Word.OUTPUTS` is (dtype, number of axes, shape, number of the input in
-whose memory it is or -1).
+whose memory it is or -1, the function that makes it: PyArray_NewFromDescr, or that of `recycling`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from enum import IntEnum, auto
 __all__ = ["ALIGNMENT", "INPUT_WORDS", "OUTPUT_WORDS", "SYMBOLS", "TEXT", "Word"]
 
 ALIGNMENT = 64
-INPUT_WORDS, OUTPUT_WORDS = 6, 4
+INPUT_WORDS, OUTPUT_WORDS = 6, 5
 
 
 class Word(IntEnum):
@@ -43,7 +43,7 @@ class Word(IntEnum):
     ARRAY = auto()
     NOT_IMPLEMENTED = auto()
     NEW_ARRAY = auto()
-    """PyArray_NewFromDescr."""
+    """PyArray_NewFromDescr, for results on given memory."""
     BYTES = auto()
     """The sizes of the inputs, and the function that says which may be written over: where results lie in arguments."""
     MAY_WRITE = auto()
@@ -209,10 +209,12 @@ make.one:
   %new.array = inttoptr i64 %NEW_ARRAY to ptr
   call void @cotan_Py_IncRef(ptr %out.descr)
   %donor = call i64 @field(ptr %out, i64 24)
+  %maker.word = call i64 @field(ptr %out, i64 32)
+  %maker = inttoptr i64 %maker.word to ptr
   %is.fresh = icmp slt i64 %donor, 0
   br i1 %is.fresh, label %make.fresh, label %donated
 make.fresh:
-  %y.fresh = call ptr %new.array(ptr %out.type, ptr %out.descr, i32 %out.nd, ptr %out.dims, ptr null, ptr null, i32 0, ptr null)
+  %y.fresh = call ptr %maker(ptr %out.type, ptr %out.descr, i32 %out.nd, ptr %out.dims, ptr null, ptr null, i32 0, ptr null)
   %none = icmp eq ptr %y.fresh, null
   br i1 %none, label %give.up, label %made
 donated:
@@ -228,7 +230,7 @@ donated:
   %refused = icmp eq ptr %owner, null
   br i1 %refused, label %make.copy, label %make.view
 make.copy:
-  %y.copy = call ptr %new.array(ptr %out.type, ptr %out.descr, i32 %out.nd, ptr %out.dims, ptr null, ptr null, i32 0, ptr null)
+  %y.copy = call ptr %maker(ptr %out.type, ptr %out.descr, i32 %out.nd, ptr %out.dims, ptr null, ptr null, i32 0, ptr null)
   %no.copy = icmp eq ptr %y.copy, null
   br i1 %no.copy, label %give.up, label %fill
 fill:

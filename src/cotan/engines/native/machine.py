@@ -6,6 +6,7 @@ them by the attribute ``vector-function-abi-variant``.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import platform
@@ -131,15 +132,18 @@ class Machine:
         passes.run(module, builder)
         return module, host
 
-    def compile(self, text: str, names: list[str], level: int = 3, *, keep: bool = True) -> dict[str, int]:
-        """The addresses of the functions ``names`` of the module ``text``, which stays for the life of the process. Its object is kept on
-        disk, or found there, with ``keep``.
+    def compile(self, text: str, names: list[str], level: int = 3, *, keep: bool = True, forever: bool = False) -> dict[str, int]:
+        """The addresses of the functions ``names`` of the module ``text``, which stays as long as this module does. Its object is kept on
+        disk, or found there, with ``keep``. Code that may be called when Python is ending, and this module is empty, stays ``forever``.
 
         Raises:
             LookupError: as `linked`.
         """
         found = self.linked(text, names, level, keep=keep)
         self.kept.append(found)
+        if forever:
+            for part in found.owner:
+                ctypes.pythonapi.Py_IncRef(ctypes.py_object(part))
         return found
 
     def linked(self, text: str, names: list[str], level: int = 3, *, keep: bool = True) -> Linked:
