@@ -39,6 +39,7 @@ assert further_steps.ADDED, "importing them adds them"
 NUDGE = 1e-13
 """How much the inputs are changed to see how much rounding may change the results."""
 LARGE = 1e12
+OFTEN = 1000
 CLOSER_LOOKS = 8
 """How often inputs are changed where the engines differ, and by how much more: a comparison that turns may take many tries."""
 
@@ -208,6 +209,8 @@ def main() -> int:
         counts[result.verdict] += 1
         if result.verdict == "different":
             print(f"seed {seed}: {result.note}", flush=True)
+        if (k + 1) % OFTEN == 0:
+            print(f"{k + 1} programs: {counts}", flush=True)
     print(f"{sum(counts.values())} programs in {time.monotonic() - started:.0f} s: {counts}")
     return 1 if counts["different"] else 0
 
