@@ -83,7 +83,7 @@ def outcome(seed: int) -> Outcome:
                     others.append(cotan.jit(f, engine="numpy")(*inputs))
             result = judged(found, expected, others, single)
         if result.verdict == "same" and seed % AGAIN == 0:
-            result = again(native, inputs, found, expected, others, single)
+            result = again(f, native, inputs, found, expected, others, single)
     if not all(np.array_equal(x, y, equal_nan=x.dtype.kind in "fc") for x, y in zip(inputs, kept, strict=True)):
         return Outcome("different", "an argument was changed")
     return result
@@ -109,9 +109,9 @@ AGAIN = 5
 
 
 def again(
-    native: Callable[..., Any], inputs: Sequence[Any], found: Any, expected: Any, others: Sequence[Any], single: bool
+    f: Callable[..., Any], native: Callable[..., Any], inputs: Sequence[Any], found: Any, expected: Any, others: Sequence[Any], single: bool
 ) -> Outcome:  # fmt: skip
-    """The same program on one thread, twice on two, and four times at once."""
+    """The same program on one thread, twice on two, and four times at once, on plain arrays, and on some that are donated."""
     with limited(1):
         result = judged(native(*inputs), expected, others, single)
     if result.verdict != "same":
@@ -124,8 +124,12 @@ def again(
     for way, ys in (("again", second), *[("at once", ys) for ys in at_once]):
         if any(np.asarray(x).tobytes() != np.asarray(y).tobytes() for x, y in zip(first, ys, strict=True)):
             return Outcome("different", f"on two threads, {way}: other bits")
-    result = judged(native(*[x.reshape(y.shape) for x, y in zip(plain, inputs, strict=True)]), expected, others, single)
-    return result if result.verdict == "same" else Outcome(result.verdict, f"on plain arrays, {result.note}")
+    plain = [x.reshape(y.shape) for x, y in zip(plain, inputs, strict=True)]
+    result = judged(native(*plain), expected, others, single)
+    if result.verdict != "same":
+        return Outcome(result.verdict, f"on plain arrays, {result.note}")
+    result = judged(cotan.jit(f, donate_argnums=tuple(range(len(inputs))))(*plain), expected, others, single)
+    return result if result.verdict == "same" else Outcome(result.verdict, f"with donated arguments, {result.note}")
 
 
 def judged(found: Any, expected: Any, others: Sequence[Any], single: bool) -> Outcome:

@@ -30,6 +30,8 @@ MOST_WRITTEN_OUT = 2500
 LONGEST, PART = 800, 200
 """Straight code beyond the first length is cut into parts of the second."""
 MOST_STATEMENTS, MOST_PIECES = 60, 64
+LONGEST_ROW = 64
+"""The bytes of a row that is a line of the cache."""
 
 
 class Loop:
@@ -148,7 +150,7 @@ class Plan:
     def form_in_loops(self, equation: Equation) -> Form | None:
         """The form of an equation that becomes loops; None for one that is run as a whole."""
         form = self.forms.get(equation.outputs[0]) if equation.outputs else None
-        if form is not None and equation.op.update is not None and equation.outputs[0].type.size > TINY:
+        if form is not None and equation.op.update is not None and equation.outputs[0].type.size > TINY and not changes_each_row(equation):
             return None  # changes a part of an array, which is less than to write it anew
         if form is not None and equation.op.prefers_routine is not None and equation.op.prefers_routine(*[v.type for v in equation.inputs]):
             return None
@@ -385,6 +387,12 @@ class Plan:
                 k += 1
             shared = min(shared, k)
         return shared
+
+
+def changes_each_row(equation: Equation) -> bool:
+    """Whether an update changes a part of each row of an array whose rows are short: to write the rows anew costs memory no more."""
+    whole, part = equation.outputs[0].type, equation.inputs[1].type
+    return whole.shape[:1] == part.shape[:1] and whole.nbytes <= LONGEST_ROW * whole.shape[0]
 
 
 class FlatProbe(Probe):
