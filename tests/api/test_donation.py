@@ -133,6 +133,26 @@ def test_what_is_folded_before_is_read_before():
     written_over(lambda x: x.at[0].set(0.0) + x[3], x)
 
 
+def test_what_is_read_across_the_rows_is_read_before():
+    x, a = numbers(2500).reshape(50, 50), numbers(2500, seed=1).reshape(50, 50)
+    for f in (
+        lambda x, a: (cnp.einsum("jr,rj->j", x, a), x * 2.0),
+        lambda x, a: (cnp.sum(x * a.T, 1), x * 2.0),
+        lambda x, a: (cnp.sum(x, 0), x * 2.0),
+        lambda x, a: (cnp.sum(x.T * a, 1), x * 2.0),
+        lambda x, a: (x[:, 0] * a[0], x * 2.0),
+        lambda x, a: (x.T * a, x * 2.0),
+        lambda x, a: (cnp.tril(x), x * 2.0),
+        lambda x, a: (x + a, cnp.tril(x)),
+    ):
+        expected = cotan.jit(f)(x, a)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", cotan.DonationWarning)
+            found = cotan.jit(f, donate_argnums=0)(x.copy(), a)
+        for y, z in zip(found, expected, strict=True):
+            equal(y, z)
+
+
 def test_of_two_results_each_has_its_memory():
     x, y = numbers(), numbers(seed=1)
     f = lambda x, y: (y - x, x + y, x * 3.0)  # noqa: E731

@@ -412,15 +412,14 @@ def read_before(r: Statement, i: tuple[Any, ...], s: Statement, known: bool) -> 
     """Whether ``r`` reads the element ``i`` of an array before ``s`` writes its own element there. ``known``: what ``s`` reads of the array
     is remembered, which it is not under conditions.
     """
-    index = tuple(s.order)
     if r is s:
-        return i == index
+        return i == tuple(s.order)
     shared = 0
     while shared < min(len(r.path), len(s.path)) and r.path[shared] is s.path[shared]:
         shared += 1
-    if i[:shared] != index[:shared]:
+    if i[:shared] != tuple(r.order[:shared]):
         return False  # another turn of these loops reads what this one writes
-    return r.positions[shared] < s.positions[shared] or (known and r.loop is s.loop and i == index)
+    return r.positions[shared] < s.positions[shared] or (known and r.loop is s.loop)
 
 
 def count_uses(program: Program) -> dict[Var, int]:
