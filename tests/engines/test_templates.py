@@ -104,3 +104,9 @@ def test_the_same_text_is_compiled_once():
         place = templates.place(text_of(5, 1), "%v1", 0, lambda text: made.append(text) or len(made))
         assert place == (1, ())
     assert len(made) == 1
+
+
+@pytest.mark.parametrize("choice", ["yes", 1, 0, 2.0, np.zeros(2)])
+def test_dynamic_sizes_is_true_false_or_none(choice):
+    with pytest.raises(cotan.errors.ArgumentError, match="dynamic_sizes"):
+        cotan.jit(lambda x: x, dynamic_sizes=choice)

@@ -405,7 +405,7 @@ def jit(
     Raises (when called):
         TracerConversionError: ``fun`` needs the number behind an argument (``if x > 0``).
         ArgumentTypeError: an argument is neither an array nor static, or a static one cannot be hashed.
-        ArgumentError: an unknown engine, or argument; one that is both static and donated.
+        ArgumentError: an unknown engine, argument, number of threads or choice of sizes; an argument that is both static and donated.
 
     >>> import cotan
     >>> cotan.jit(lambda x: x * 2)(3.0)
@@ -421,7 +421,9 @@ def jit(
     donated = named(fun, "donate", donate_argnums, donate_argnames)
     if threads is not None:
         check_threads("jit", threads)
-    chosen = Engine(check_engine(engine) if engine is not None else "", threads, dynamic_sizes)
+    if dynamic_sizes is not None and not isinstance(dynamic_sizes, bool | np.bool_):
+        raise teach(ArgumentError, f"jit: dynamic_sizes={dynamic_sizes!r} is no choice.", do="give True or False, or None to have it found out.")
+    chosen = Engine(check_engine(engine) if engine is not None else "", threads, dynamic_sizes if dynamic_sizes is None else bool(dynamic_sizes))
     return Jitted(fun, static, donated, chosen)
 
 
