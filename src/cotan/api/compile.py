@@ -421,9 +421,9 @@ def jit(
     donated = named(fun, "donate", donate_argnums, donate_argnames)
     if threads is not None:
         check_threads("jit", threads)
-    if dynamic_sizes is not None and not isinstance(dynamic_sizes, bool | np.bool_):
-        raise teach(ArgumentError, f"jit: dynamic_sizes={dynamic_sizes!r} is no choice.", do="give True or False, or None to have it found out.")
-    chosen = Engine(check_engine(engine) if engine is not None else "", threads, dynamic_sizes if dynamic_sizes is None else bool(dynamic_sizes))
+    if not (dynamic_sizes is None or isinstance(dynamic_sizes, bool)):
+        raise teach(ArgumentError, f"jit: dynamic_sizes={dynamic_sizes!r} is no choice.", do="give True or False; None has it found out.")
+    chosen = Engine(check_engine(engine) if engine is not None else "", threads, dynamic_sizes)
     return Jitted(fun, static, donated, chosen)
 
 
