@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -54,6 +55,21 @@ def test_a_result_depends_on_the_number_of_threads_alone(threads):
     assert set(others) == {first}
     assert len(gradients) == 1
     np.testing.assert_allclose(np.frombuffer(first)[0], np.sum(np.sin(MANY) * np.exp(-MANY)), rtol=1e-13)
+
+
+def test_divided_loops_of_values_of_equal_types_share_what_runs_their_chunks():
+    def layers(x):
+        for _ in range(4):
+            x = cnp.tanh(x @ x) + cnp.sin(x) * cnp.exp(-x)
+        return x
+
+    x = np.random.default_rng(0).normal(size=(256, 256)) / 16
+    found = cotan.compile_report(layers)(x).llvm
+    shared = set(re.findall(r"^define internal void @(chunk_\w+)\(", found, re.MULTILINE))
+    assert found.count("call i64 @in_chunks(") > 2 * len(shared)
+    for threads in (1, 2, 3):
+        with limited(threads):
+            np.testing.assert_allclose(cotan.jit(layers, engine="native")(x), layers(x), rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="no list of threads here")
