@@ -89,6 +89,14 @@ def test_what_was_not_used_for_longest_goes(folder, monkeypatch):
     assert sum(file.stat().st_size for file in folder.glob("*.o")) <= 10_000
 
 
+def test_one_in_many_writers_looks_at_the_size_of_the_folder(folder, monkeypatch):
+    looks = []
+    monkeypatch.setattr(cache, "shrink", looks.append)
+    for k in range(3 * cache.STORES_BETWEEN):
+        cache.store(f"{k:064}", b"code")
+    assert looks == [folder] * 3
+
+
 def test_many_writers_leave_whole_entries(folder):
     def write(k):
         for _ in range(50):

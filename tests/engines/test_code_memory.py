@@ -12,6 +12,12 @@ from cotan.engines.native.templates import templates
 COUNT = 20
 
 
+def forget():
+    """What is kept for texts that are the same or alike."""
+    templates.families.clear()
+    templates.outlines.clear()
+
+
 def codes():
     """How many modules there are that may go."""
     gc.collect()
@@ -26,11 +32,11 @@ def test_code_of_functions_that_nobody_has_is_given_back():
 
     x = np.arange(3.0)
     function(COUNT)  # brings what all calls share
-    templates.families.clear()
+    forget()
     before = codes()
     kept = [function(k) for k in range(1, COUNT)]
     assert codes() >= before + COUNT // 2
-    templates.families.clear()
+    forget()
     assert codes() >= before + COUNT // 2  # the functions have it still
     np.testing.assert_allclose(kept[0](np.ones(3)), np.sin(1.0) + 1.0)
     kept.clear()

@@ -6,7 +6,7 @@ import pytest
 import cotan
 import cotan.numpy as cnp
 from cotan.engines.native.machine import Machine
-from cotan.engines.native.templates import Template, Templates, split, word
+from cotan.engines.native.templates import Template, Templates, outline, split, word
 
 
 @pytest.fixture
@@ -89,6 +89,28 @@ def test_a_template_serves_only_texts_that_agree_in_all_else():
     unequal = text_of(7, 1).replace("%v2, 7", "%v2, 8")
     assert template.words(split(unequal)) is None, "the two numbers have always been equal"
     assert template.text().count("load i64") == 1
+
+
+@pytest.mark.parametrize("counts", [None, True])
+def test_texts_of_one_skeleton_have_one_outline_and_none_is_taken_apart_alone(monkeypatch, counts):
+    texts = [text_of(n, 1) for n in (5, -6, 712, 8)]
+    other = text_of(5, 1).replace("mul", "sub")
+    assert len({outline(text) for text in texts}) == 1
+    assert outline(other) != outline(texts[0])
+    taken_apart, made = [], []
+    monkeypatch.setattr("cotan.engines.native.templates.split", lambda text: taken_apart.append(text) or split(text))
+    templates = Templates()
+
+    def place(text, dynamic=counts):
+        return templates.place(text, "%v1", 0, lambda text: made.append(text) or len(made), dynamic)
+
+    assert place(texts[0]) == (1, ())
+    assert place(other) == (2, ())
+    assert taken_apart == []
+    later = [place(text) for text in texts[1:]]
+    assert later == ([(3, ()), (4, (712,)), (4, (8,))] if counts is None else [(3, (-6,)), (3, (712,)), (3, (8,))])
+    assert place(texts[0]) == (1, ())
+    assert place(text_of(9, 1), False) == (len(made), ()), "exact sizes are asked for"
 
 
 def test_words_are_read_as_the_numbers_they_stand_for():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -68,6 +69,21 @@ def test_a_result_is_the_same_whether_workers_sleep_or_are_awake(many):
             asleep |= {np.asarray(loss(many)).tobytes() for _ in range(2)}
     assert awake == asleep
     assert len(awake) == 1
+
+
+def test_divided_loops_of_values_of_equal_types_share_what_runs_their_chunks():
+    def layers(x):
+        for _ in range(4):
+            x = cnp.tanh(x @ x) + cnp.sin(x) * cnp.exp(-x)
+        return x
+
+    x = np.random.default_rng(0).normal(size=(256, 256)) / 16
+    found = cotan.compile_report(layers)(x).llvm
+    shared = set(re.findall(r"^define internal void @(chunk_\w+)\(", found, re.MULTILINE))
+    assert found.count("call i64 @in_chunks(") > 2 * len(shared)
+    for threads in (1, 2, 3):
+        with limited(threads):
+            np.testing.assert_allclose(cotan.jit(layers, engine="native")(x), layers(x), rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="no list of threads here")

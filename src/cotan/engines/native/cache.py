@@ -26,8 +26,9 @@ __all__ = ["Contents", "clear", "contents", "folder", "load", "store"]
 MAGIC = b"cotan object 1\n"
 DEFAULT_BYTES = 1 << 30
 STORES_BETWEEN = 32
-"""How many entries a process writes before it looks at the size of the folder."""
-_stores = 0
+"""How many entries are written before somebody looks at the size of the folder, which takes long where there are many."""
+_stores = os.getpid()
+"""Counts entries written. It begins somewhere, so that of many short processes that write a few entries each, some look and most do not."""
 
 
 class Contents(NamedTuple):
@@ -122,7 +123,7 @@ def store(key: str, content: bytes) -> None:
     except OSError:
         discard(Path(name))
     _stores += 1
-    if _stores % STORES_BETWEEN == 1:
+    if _stores % STORES_BETWEEN == 0:
         shrink(path)
 
 
@@ -136,12 +137,13 @@ def discard(path: Path) -> None:
 
 def entries(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
     """The files of the cache."""
-    for pattern in ("*.o", "new-*"):
-        for file in path.glob(pattern):
-            try:
-                yield file, file.stat()
-            except OSError:
-                continue
+    with os.scandir(path) as files:
+        for file in files:
+            if file.name.endswith(".o") or file.name.startswith("new-"):
+                try:
+                    yield Path(file.path), file.stat(follow_symlinks=False)
+                except OSError:
+                    continue
 
 
 def shrink(path: Path) -> None:

@@ -58,7 +58,7 @@ _threads = (ctypes.c_int64 * 3)()
 """A lock; how many calls want a limit at the moment; how many threads there were before the first of them."""
 COUNTING = """
 @cotan_blas_threads = external global [3 x i64]
-define internal void @limit_blas(i1 %begin, i32 %wanted) nounwind {
+define internal void @limit_blas(i1 %begin, i32 %wanted) noinline nounwind {
 entry:
   br label %wait
 wait:

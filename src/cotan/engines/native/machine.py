@@ -29,7 +29,7 @@ VECTOR_FUNCTIONS = dict.fromkeys(ONE_ARGUMENT, 1) | dict.fromkeys(("atan2", "hyp
 """The functions of libmvec, and how many arguments they take."""
 LEVELS = {"x86-64-v2": ("sse4.2",), "x86-64-v3": ("sse4.2", "avx2", "fma"), "x86-64-v4": ("sse4.2", "avx2", "fma", "avx512f")}
 """What COTAN_CPU may ask for, to debug code for another processor than this one: levels of x86-64, and which features they have."""
-PASSES = 2
+PASSES = 3
 """The version of what `Machine.optimised` does: with another one, code in the cache is not what it would make."""
 DECLARED = re.compile(r"^declare [^@]*@([\w.]+)\(", re.MULTILINE)
 
@@ -111,11 +111,13 @@ class Machine:
         made anew.
         """
         host = llvm.Target.from_triple(self.triple).create_target_machine(
-            cpu=self.cpu, features=self.flags, opt=level, reloc=reloc, codemodel=codemodel, jit=reloc == "default"
+            cpu=self.cpu, features=self.flags, opt=min(level, 1), reloc=reloc, codemodel=codemodel, jit=reloc == "default"
         )
         module = llvm.parse_assembly(text)
         module.verify()
-        options = llvm.create_pipeline_tuning_options(speed_level=level)
+        # LLVM's own levels 2 and 3 take a fifth longer than its level 1 with vectors, and what they make is no faster: texts are written
+        # without the repetitions that they look for.
+        options = llvm.create_pipeline_tuning_options(speed_level=min(level, 1))
         # Vectors out of straight code are left alone: LLVM 22 has aborted on what became of them.
         options.loop_vectorization = options.loop_interleaving = level == 3
         # What should be written out is written out before; unrolled vector loops took LLVM ten times as long and were no faster.

@@ -7,10 +7,14 @@ template, which is compared number by number: so it is the text's own code that 
 
 Numbers that have had one value in all texts so far stay constants; numbers that have always been equal to each other share an entry.
 The table lies behind the functions that code calls back, at the pointer that is the last argument of ``main``.
+
+To find the numbers of a text takes a while, and most texts are like no other. So a text is only taken apart when a second one comes with
+the same `outline`, which texts that differ in numbers alone have in common.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 import struct
 from collections import OrderedDict
@@ -60,6 +64,11 @@ def split(text: str) -> Text:
         parts.append(body[end:])
         rows.append("".join(parts) + (f", !{note}" if note is not None else ""))
     return Text("\n".join(rows), tuple(numbers), tuple(types))
+
+
+def outline(text: str) -> bytes:
+    """What all texts of one skeleton have in common: the rest when every character that numbers consist of is left out, as a hash."""
+    return hashlib.sha256(text.encode().translate(None, b"0123456789ABCDEFx-")).digest()
 
 
 def type_before(row: str, at: int) -> str:
@@ -166,6 +175,14 @@ class Family:
         self.made = 0
 
 
+class Single(NamedTuple):
+    """A text that is like no other so far, where its code is, and whether it counts among those that are worth a template."""
+
+    text: str
+    main: Main
+    counts: bool
+
+
 MOST_FAMILIES, MOST_TEMPLATES, MOST_TEXTS = 2000, 6, 8
 """A process can have some 30,000 codes at once: each takes two of its mappings of memory, and more than 65,530 the system refuses."""
 
@@ -174,17 +191,48 @@ class Templates:
     """The code of the process by skeleton. The same text is compiled once."""
 
     def __init__(self) -> None:
+        self.outlines: OrderedDict[bytes, Single | None] = OrderedDict()
+        """The only text of an outline; None where there were several, which have families."""
         self.families: OrderedDict[str, Family] = OrderedDict()
         self.lock = Lock()
 
     def place(self, text: str, table: str, first: int, compile: Callable[[str], Main], dynamic: bool | None = None) -> Placed:
         """The code for a text: a template with ``dynamic``, or if that is None after a few texts that differ in numbers alone."""
-        cut = split(text)
+        key = outline(text)
+        with self.lock:
+            known = key in self.outlines
+            single = self.outlines.get(key)
+            if single is not None and single.text != text:
+                self.outlines[key] = None
+        if single is not None and single.text == text:
+            return Placed(single.main, ())
+        if not known:
+            main = compile(text)
+            with self.lock:
+                self.outlines.setdefault(key, Single(text, main, dynamic is not False))
+                if len(self.outlines) > MOST_FAMILIES:
+                    self.outlines.popitem(last=False)
+            return Placed(main, ())
+        if single is not None:
+            cut = split(single.text)
+            family = self.family(cut)
+            family.exact[cut.numbers] = single.main
+            if single.counts:
+                family.texts = [*family.texts, cut]
+        return self.among(split(text), text, table, first, compile, dynamic)
+
+    def family(self, cut: Text) -> Family:
+        """The texts of a skeleton."""
         with self.lock:
             family = self.families.setdefault(cut.skeleton, Family())
             self.families.move_to_end(cut.skeleton)
             if len(self.families) > MOST_FAMILIES:
                 self.families.popitem(last=False)
+        return family
+
+    def among(self, cut: Text, text: str, table: str, first: int, compile: Callable[[str], Main], dynamic: bool | None) -> Placed:
+        """The code for a text that is like others."""
+        family = self.family(cut)
         if cut.numbers in family.exact:
             return Placed(family.exact[cut.numbers], ())
         if dynamic is not False:

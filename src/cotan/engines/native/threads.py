@@ -61,7 +61,8 @@ class Pool:
         self.setting = ctypes.c_int32(configured())
         machine().add_symbol("cotan_pool", self.address)
         machine().add_symbol("cotan_threads", ctypes.addressof(self.setting))
-        for name, address in machine().compile(text(), ["cotan_parallel", "cotan_reset_pool"]).items():
+        # To optimise it takes LLVM seven times as long, and hands out no chunk sooner: what it waits for is the memory that threads share.
+        for name, address in machine().compile(text(), ["cotan_parallel", "cotan_reset_pool"], 0).items():
             if name == "cotan_parallel":
                 machine().add_symbol(name, address)
             else:

@@ -16,14 +16,13 @@ from typing import Any
 import numpy as np
 
 from . import checking
+from .chunks import CHUNKS_EACH, FIRST_VALUE, IN_CHUNKS, chunk_function, mask
 from .index import Condition, Index, bounds, variable
 from .machine import Variant, machine
 
 __all__ = ["NOT_UNROLLED", "Function", "Module", "register_type"]
 
 VALUE, MADE = re.compile(r"%v\d+"), re.compile(r"^  (%v\d+) =", re.MULTILINE)
-CHUNKS_EACH, MANY_TURNS = 4, 4096
-"""How many chunks there are for each thread: one that is held up leaves them to the others."""
 NOT_UNROLLED = '!{!"llvm.loop.unroll.disable"}'
 """What is noted at a loop that is to become vectors before it is written out."""
 MASKED = '!{!"llvm.loop.vectorize.predicate.enable", i1 true}'
@@ -149,21 +148,16 @@ class Module:
         """
         first, end, chunk = (self.name("i64") for _ in range(3))
         free = self.apart(name, [first, end, chunk], lambda: write(first, end, chunk), nest)
-        self.done.append(chunk_function(name, {v: self.types[v] for v in free}, size))
+        function, text = chunk_function([self.types[v] for v in free])
+        self.constants |= {"threads": "@cotan_threads = external global i32", "in chunks": IN_CHUNKS, function: text}
         self.declare("cotan_parallel", "void", "ptr", "ptr", "i32", "i32", "i1")
-        self.constants["threads"] = "@cotan_threads = external global i32"
         code = self.code
-        context = code.alloca(f"[{max(len(free), 1)} x i64]")
-        for k, v in enumerate(free):
-            code.line(f"store {self.types[v]} {v}, ptr {code.address(context, 'i64', k)}")
-        threads = self.threads()
-        wanted = code.value("i32", f"mul i32 {threads}, {each}")
-        few = code.value("i1", f"icmp slt i32 {wanted}, {most}")
-        several = code.value("i32", f"select i1 {few}, i32 {wanted}, i32 {most}")
-        one = code.value("i1", f"icmp sle i32 {threads}, 1")
-        chunks = code.value("i32", f"select i1 {one}, i32 1, i32 {several}")
-        code.line(f"call void @cotan_parallel(ptr @{name}_chunk, ptr {context}, i32 {chunks}, i32 {threads}, i1 {str(small).lower()})")
-        return code.value("i64", f"zext i32 {chunks} to i64")
+        context = code.alloca(f"[{FIRST_VALUE + len(free)} x i64]")
+        words = [("ptr", f"@{name}"), ("i64", str(size)), ("i64", str(mask(size))), *[(self.types[v], v) for v in free]]
+        for k, (type, word) in enumerate(words):
+            code.line(f"store {type} {word}, ptr {code.address(context, 'i64', k)}")
+        arguments = f"ptr @{function}, ptr {context}, i32 {each}, i32 {most}, i1 {str(small).lower()}, ptr {self.table or 'null'}"
+        return code.value("i64", f"call i64 @in_chunks({arguments})")
 
     def threads(self) -> str:
         """How many threads a loop may have: what the call says, before its table; or what the process does, if that is 0."""
@@ -181,20 +175,6 @@ class Module:
             used = ", ".join(f"ptr @{v.symbol}" for v in self.variants.values())
             text.append(f'@llvm.compiler.used = appending global [{len(self.variants)} x ptr] [{used}], section "llvm.metadata"')
         return "\n".join(text) + "\n"
-
-
-def chunk_function(name: str, types: dict[str, str], size: int) -> str:
-    """One chunk of ``name``, whose other arguments are in a table; chunks begin at multiples of 64 where there are many turns."""
-    rows = [f"define internal void @{name}_chunk(ptr %context, i32 %k, i32 %n) {{"]
-    for k, (v, type) in enumerate(types.items()):
-        rows += [f"  %at{k} = getelementptr i64, ptr %context, i64 {k}", f"  {v} = load {type}, ptr %at{k}"]
-    rows += ["  %k0 = zext i32 %k to i64", "  %n0 = zext i32 %n to i64", "  %k1 = add i64 %k0, 1"]
-    for word, number in (("first", "%k0"), ("end", "%k1")):
-        rows += [f"  %{word}.a = mul i64 {number}, {size}", f"  %{word}.b = udiv i64 %{word}.a, %n0"]
-        rows.append(f"  %{word} = and i64 %{word}.b, {-64 if size >= MANY_TURNS else -1}")
-    rows += ["  %last = icmp eq i64 %k1, %n0", f"  %until = select i1 %last, i64 {size}, i64 %end"]
-    arguments = ["i64 %first", "i64 %until", "i64 %k0", *[f"{type} {v}" for v, type in types.items()]]
-    return "\n".join([*rows, f"  call void @{name}({', '.join(arguments)})", "  ret void", "}"])
 
 
 class Function:
