@@ -16,10 +16,10 @@ from dataclasses import fields, is_dataclass, replace
 from math import prod
 from typing import Any, NamedTuple
 
+from ...core.errors import CotanError
 from ...core.op import Op
 from ...core.program import Equation, Literal, Program, Var
 from ...core.types import ArrayType
-from ...errors import CotanError
 from ...ops.families import add
 from .forms import Form, form_of
 from .index import Condition, Index
