@@ -122,6 +122,21 @@ def test_what_reads_other_rows_is_not_in_a_strip(f):
         assert {q.op.name for q in e.op.body.equations}.isdisjoint({"reverse", "cumsum", "sort", "concatenate", "iota"})
 
 
+@pytest.mark.parametrize(
+    "part", [lambda x: x[:48], lambda x: x[:40], lambda x: x[40:], lambda x: x[::2], lambda x: cnp.pad(x, ((0, 30), (0, 0)))], ids=range(5)
+)
+def test_a_part_of_the_rows_has_an_axis_of_its_own(part):
+    def f(x):
+        a, b = two_products(x, W, V), two_products(part(x), W, V)
+        return a, b, cnp.sum(a**2, 0), cnp.sum(b**2, 0)
+
+    x = rng.normal(size=(96, 20))
+    check(f, x)
+    both = cotan.value_and_grad(lambda x: sum(cnp.sum(y**2) for y in f(x)))
+    strips, *_ = strips_of(both, x)
+    check(both, x, cut=len(strips))
+
+
 def test_slices_and_pads_of_each_row():
     x = rng.normal(size=(96, 24))
     check(lambda x: cnp.pad(cnp.tanh(x[:, 2:22] @ W)[:, :12], ((0, 0), (4, 4))) @ W, x)

@@ -191,19 +191,6 @@ def test_results_of_several_threads():
     assert wrong == []
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_child_process_goes_on():
-    y = double()
-    child = os.fork()
-    if not child:
-        ok = np.array_equal(double(start=3.0), 2.0 * (np.arange(N) + 3.0)) and np.array_equal(y, 2.0 * np.arange(N))
-        del y
-        os._exit(0 if ok and kept() >= 8 * N else 1)
-    assert os.waitpid(child, 0)[1] == 0
-    np.testing.assert_array_equal(y, 2.0 * np.arange(N))
-
-
 def test_a_handler_of_the_user_is_respected():
     place = recycling.Place
     set_handler = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object)(recycling.numpy_function(place.SET_HANDLER))
@@ -258,3 +245,26 @@ def test_nothing_is_kept_if_the_environment_says_so():
     assert run(code, COTAN_KEEP_BYTES="0").stdout.split() == ["default_allocator", "0"]
     assert run(code, COTAN_KEEP_BYTES="100000000").stdout.split() == ["cotan", str(8 * N)]
     assert run(code, COTAN_KEEP_BYTES="1000").stdout.split() == ["cotan", "0"]
+
+
+IN_A_CHILD = """
+import os, numpy as np, cotan
+from cotan.engines.native import recycling
+n = {n}
+f = cotan.jit(lambda x: x * 2.0)
+y = f(np.arange(float(n)))
+child = os.fork()
+if not child:
+    ok = np.array_equal(f(np.arange(float(n)) + 3.0), 2.0 * (np.arange(n) + 3.0)) and np.array_equal(y, 2.0 * np.arange(n))
+    del y
+    os._exit(0 if ok and recycling.kept() >= 8 * n else 1)
+assert os.waitpid(child, 0)[1] == 0
+assert np.array_equal(y, 2.0 * np.arange(n))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_child_process_goes_on():
+    """In a process of its own, into which no other test has brought threads."""
+    done = run(IN_A_CHILD.format(n=N))
+    assert done.returncode == 0, done.stderr

@@ -11,6 +11,7 @@ with them that memory would be what they wait for.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass, replace
 from math import prod
@@ -23,11 +24,13 @@ from ...core.types import ArrayType
 from ...ops.families import add
 from .forms import Form, form_of
 from .index import Condition, Index
+from .plan import extent
 from .strips import Strips
 
 __all__ = ["blocked"]
 
-FEWEST_ROWS = 64
+FEWEST_ROWS, MOST_TRIED = 64, 4
+"""How long an axis has to be, and how many axes are looked at: each takes time for every equation."""
 LEAST_STORED = 1 << 21
 """Bytes between products that do not fit into a cache of the second level."""
 MOST_WORK = 32
@@ -41,12 +44,18 @@ Axis = tuple[Any, Any]
 
 def blocked(program: Program) -> Program:
     """The same Program, in strips where that pays."""
-    forms = [form_of(e.op, tuple([v.type for v in e.inputs])) if not e.op.multiple else None for e in program.equations]
-    if not any(map(is_product, program.equations)):
+    between = {v for e in program.equations if is_product(e) for v in variables(e)} - set(program.inputs)
+    if sum(v.type.nbytes for v in between) < LEAST_STORED:
         return program
+    forms = [form_of(e.op, tuple([v.type for v in e.inputs])) if not e.op.multiple else None for e in program.equations]
     axes = Axes(program, forms)
-    found = [(stored(program, axes, root), root) for root in axes.roots()]
-    for _, root in sorted([(n, root) for n, root in found if n >= LEAST_STORED], key=lambda pair: -pair[0]):
+    stored: Counter[Axis] = Counter()
+    for v in between:
+        for root in {axes.find((v, k)) for k, n in enumerate(v.type.shape) if n >= FEWEST_ROWS}:
+            stored[root] += v.type.nbytes
+    for root, nbytes in stored.most_common(MOST_TRIED):
+        if nbytes < LEAST_STORED:
+            break
         groups = Groups(program, forms, axes, root)
         if any(groups.worthwhile(level) for level in range(groups.levels)):
             return groups.program()
@@ -60,12 +69,6 @@ def is_product(e: Equation) -> bool:
 
 def variables(e: Equation) -> list[Var]:
     return [v for v in (*e.inputs, *e.outputs) if isinstance(v, Var)]
-
-
-def stored(program: Program, axes: Axes, root: Axis) -> int:
-    """The bytes with this axis that products read or give."""
-    found = {v for e in program.equations if is_product(e) for v in variables(e) if axes.along(v, root)}
-    return sum(v.type.nbytes for v in found - set(program.inputs))
 
 
 # ---- axes that are the same ---------------------------------------------------------------------------------------------------
@@ -91,7 +94,7 @@ def symbols(index: Any) -> Iterator[Any]:
 
 
 class Axes:
-    """The axes of a Program, those that are the same together."""
+    """The axes of a Program, those that are the same together: they have one length."""
 
     def __init__(self, program: Program, forms: Sequence[Form | None]):
         self.parent: dict[Axis, Axis] = {}
@@ -104,7 +107,7 @@ class Axes:
             for v, index in reads_of(e, form):
                 for p, i in enumerate(index):
                     symbol = alone(i)
-                    if symbol is not None:
+                    if symbol is not None and v.type.shape[p] == extent(i):  # a slice reads a part of an axis, which is another one
                         self.join((v, p), place(e, symbol))
 
     def add(self, v: Var) -> None:
@@ -123,10 +126,6 @@ class Axes:
         a, b = self.find(a), self.find(b)
         if a is not b:
             self.parent[b] = a
-
-    def roots(self) -> list[Axis]:
-        """One of each long axis."""
-        return list(dict.fromkeys(self.find(a) for a, n in self.length.items() if n >= FEWEST_ROWS))
 
     def along(self, v: Any, root: Axis) -> list[int]:
         """Which axes of a value are this one."""
@@ -179,9 +178,11 @@ class Groups:
 
     def __init__(self, program: Program, forms: Sequence[Form | None], axes: Axes, root: Axis):
         self.whole, self.axes, self.root = program, axes, root
+        self.results = {v for v in program.outputs if isinstance(v, Var)}
         self.forms = dict(zip(map(id, program.equations), forms, strict=True))
         (v, k) = next(a for a in axes.length if axes.find(a) is root)
         self.size = v.type.shape[k]
+        assert all(n == self.size for a, n in axes.length.items() if axes.find(a) is root), "axes that are the same have one length"
         self.rows: dict[int, Row] = {}
         for e in program.equations:
             row = row_of(e, self.forms[id(e)], axes, root)
@@ -193,6 +194,14 @@ class Groups:
             self.level[id(e)] = max([self.level_after(made[v], e) for v in e.inputs if v in made], default=0)
             made.update(dict.fromkeys(e.outputs, e))
         self.levels = max(self.level.values(), default=-1) + 1
+        self.groups: list[list[Equation]] = [[] for _ in range(self.levels)]
+        self.others: list[list[Equation]] = [[] for _ in range(self.levels)]
+        """What is along the axis, by level, and what is not."""
+        self.readers: dict[Var, list[Equation]] = {}
+        for e in program.equations:
+            (self.groups if id(e) in self.rows else self.others)[self.level[id(e)]].append(e)
+            for v in {x for x in e.inputs if isinstance(x, Var)}:
+                self.readers.setdefault(v, []).append(e)
 
     def level_after(self, source: Equation, e: Equation) -> int:
         """The first level at which ``e`` may be that reads what ``source`` gives."""
@@ -211,38 +220,36 @@ class Groups:
             shape[k] = size
         return v.type.with_shape(tuple(shape)) if tuple(shape) != v.type.shape else v.type
 
-    def group(self, level: int) -> list[Equation]:
-        return [e for e in self.whole.equations if id(e) in self.rows and self.level[id(e)] == level]
-
     def between(self, level: int) -> int:
         """The bytes that products of a group read or give and nothing outside of it needs."""
-        group = self.group(level)
+        group = self.groups[level]
         inside = {v for e in group for v in e.outputs} - set(self.needed_outside(group))
         return sum(v.type.nbytes for v in {v for e in group if is_product(e) for v in variables(e)} & inside)
 
     def worthwhile(self, level: int) -> bool:
         nbytes = self.between(level)
-        work = sum(prod(e.outputs[0].type.shape) * prod(self.forms[id(e)].extents) for e in self.group(level) if is_product(e))  # type: ignore[union-attr]
+        work = sum(prod(e.outputs[0].type.shape) * prod(self.forms[id(e)].extents) for e in self.groups[level] if is_product(e))  # type: ignore[union-attr]
         return nbytes >= LEAST_STORED and work <= MOST_WORK * nbytes
 
     def needed_outside(self, group: Sequence[Equation]) -> list[Var]:
         """What a group gives to others."""
         inside = set(map(id, group))
-        read = {v for e in self.whole.equations if id(e) not in inside for v in e.inputs if isinstance(v, Var)}
-        read |= {v for v in self.whole.outputs if isinstance(v, Var)}
-        return [v for e in group for v in e.outputs if v in read]
+        return [
+            v for e in group for v in e.outputs
+            if v in self.results or any(id(reader) not in inside for reader in self.readers.get(v, ()))
+        ]  # fmt: skip
 
     def program(self) -> Program:
         """The Program with its worthwhile groups in strips."""
         equations: list[Equation] = []
         for level in range(self.levels):
-            equations += [e for e in self.whole.equations if id(e) not in self.rows and self.level[id(e)] == level]
-            equations += [self.strips(level)] if self.worthwhile(level) else self.group(level)
+            equations += self.others[level]
+            equations += [self.strips(level)] if self.worthwhile(level) else self.groups[level]
         return Program(self.whole.inputs, equations, self.whole.outputs, self.whole.constants, self.whole.name)
 
     def strips(self, level: int) -> Equation:
         """A group as one equation."""
-        group = self.group(level)
+        group = self.groups[level]
         made = {v for e in group for v in e.outputs}
         given = [v for v in dict.fromkeys(v for e in group for v in e.inputs if isinstance(v, Var)) if v not in made]
         constants, cut = [v for v in given if not self.axes.along(v, self.root)], [v for v in given if self.axes.along(v, self.root)]

@@ -7,7 +7,7 @@ replace what was there, are done by one thread: to find out which are whose take
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from .forms import Probe, Reader, axis
 from .frames import padded
 from .index import Condition, variable
 from .plan import TINY, Opaque
+from .routines import unravelled
 from .run import LEAST_WORK, SMALL_WORK
 from .values import Memory, Value, memory_type, offset_of
 
@@ -148,12 +149,3 @@ class Update:
         threads.start()
         self.g.nests += 1
         return self.g.module.divided(f"update{self.g.nests}", size, most, write, small=self.work() < SMALL_WORK, each=1)
-
-
-def unravelled(k: Any, shape: Sequence[int]) -> tuple[Any, ...]:
-    """The index of an element from its number in row-major order."""
-    index: list[Any] = []
-    for n in reversed(shape):
-        index.append(k % n)
-        k = k // n
-    return tuple(reversed(index))

@@ -30,7 +30,7 @@ from .values import Memory, Value, memory_type
 if TYPE_CHECKING:
     from .run import Run
 
-__all__ = ["Failures", "Operand", "Writer"]
+__all__ = ["Failures", "Operand", "Writer", "unravelled"]
 
 FEWEST_FOR_THREADS = 1 << 23
 """From so many multiplications on, several threads of BLAS are worth their meeting."""

@@ -90,7 +90,7 @@ def strips(run: Run, node: Opaque, operands: list[Value], results: list[Memory])
     """A `Strips`."""
     op: Any = node.equation.op
     g = run.g
-    operands = [in_memory(run, x) for x in operands]
+    operands = [x if x.pointer(run.e) is not None else Memory(run.contiguous(x), x.type) for x in operands]
     totals, ys = results[: op.totals], results[op.totals :]
     count = op.size // op.strip
     most = min(MOST_CHUNKS, count)
@@ -155,15 +155,6 @@ def one(
 def beside(run: Run, type: ArrayType, frame: Frame) -> Memory:
     """Memory for the next total where it cannot be written over the last one."""
     return run.g.on_stack(type) if type.nbytes <= ALIGNMENT else run.g.in_workspace(type, frame.take(type.nbytes, 0, MANY_NODES))
-
-
-def in_memory(run: Run, x: Value) -> Value:
-    """A value that lies somewhere, so that strips of it do."""
-    if x.pointer(run.e) is not None:
-        return x
-    memory = run.buffer(x.type)
-    run.g.copy(x, memory)
-    return memory
 
 
 @contextmanager
