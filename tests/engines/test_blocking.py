@@ -32,9 +32,9 @@ def strips_of(f, *args):
 
 
 def check(f, *args, cut=1):
-    """Both engines on the Program in strips, on one and two threads, next to NumPy on the whole."""
+    """Both engines on the Program in strips, on one and two threads, next to NumPy on the whole; ``cut``: how many strips there are."""
     strips, program, constants = strips_of(f, *args)
-    assert len(strips) == cut
+    assert cut is None or len(strips) == cut
     expected = cotan.tree.leaves(cotan.jit(f, engine="numpy")(*args))
     by_numpy = numpy_engine.run(program, [*constants, *cotan.tree.leaves(args)])
     native = cotan.jit(f)
@@ -183,3 +183,47 @@ def test_a_product_that_is_read_across_is_taken_the_other_way_round():
     last = program.equations[-1]
     assert last.op.order[-1] == 2
     np.testing.assert_allclose(cotan.jit(f)(x), np.einsum("kij,nkj->nki", STACK, x), rtol=1e-12, atol=1e-12)
+
+
+def random_rows(seed):
+    """A random program of steps on arrays of rows, products among them, and parts of the rows, joints, sums and other orders of them."""
+    random = np.random.default_rng(seed)
+    steps = [
+        lambda x, y: cnp.tanh(x) @ W,
+        lambda x, y: cnp.tanh(x @ W + 0.1),
+        lambda x, y: x[: x.shape[0] * 2 // 3],
+        lambda x, y: x[x.shape[0] // 3 :],
+        lambda x, y: x[::-1],
+        lambda x, y: x[::2],
+        lambda x, y: cnp.pad(x, ((0, 3), (0, 0))),
+        lambda x, y: cnp.concatenate([x, y], 0),
+        lambda x, y: x - cnp.sum(x, 0) / x.shape[0],
+        lambda x, y: x - cnp.max(x, 1, keepdims=True),
+        lambda x, y: x * cnp.sum(cnp.tanh(y), 0),
+        lambda x, y: x[: min(len(x), len(y))] * y[: min(len(x), len(y))],
+        lambda x, y: cnp.take(x, np.arange(len(x)) * 7 % len(x), axis=0),
+        lambda x, y: cnp.cumsum(x, 0) / x.shape[0],
+        lambda x, y: cnp.where(cnp.arange(len(x))[:, None] < 20, x, 0.5 * x),
+        lambda x, y: cnp.tanh(x @ W.T),
+        lambda x, y: cnp.tanh(x) @ (cnp.transpose(y) @ y / len(y)),
+    ]
+    chosen = [(int(random.integers(len(steps))), random.random(2)) for _ in range(int(random.integers(3, 9)))]
+
+    def f(x, y):
+        values = [x, y]
+        for k, (a, b) in chosen:
+            values.append(steps[k](values[int(a * len(values))], values[-1 - int(b * 2)]))
+        return [v / 4.0 for v in values[2:]]
+
+    return f, [random.normal(size=(n, 20)) for n in random.choice([40, 64, 90, 96], 2)]
+
+
+@pytest.mark.parametrize("block", range(8))
+def test_random_programs_of_rows(block):
+    cut = 0
+    for seed in range(8 * block, 8 * block + 8):
+        f, args = random_rows(seed)
+        g = f if seed % 2 else cotan.grad(lambda x, y, f=f: sum(cnp.sum(cnp.tanh(v)) for v in f(x, y)), (0, 1))
+        cut += len(strips_of(g, *args)[0])
+        check(g, *args, cut=None)
+    assert cut
