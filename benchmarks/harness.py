@@ -2,8 +2,8 @@
 
 A figure is the median over many short rounds; with `--fastest` it is the shortest, for a machine that does other work too. In each round
 every contestant runs in turn, a batch of calls each, so that whatever else the machine does at the moment hits all of them alike; what can
-be trusted is therefore the ratio within a row. Batches are sized once so that one takes about a millisecond. The garbage collector is off
-while a batch is timed, as in the standard library's `timeit`.
+be trusted is therefore the ratio within a row. Batches are sized once so that one takes about a millisecond. One begins when all threads
+are at rest (OpenBLAS's go on looking for work for 25 ms, on processors that the next contestant needs), with a call that is not timed. The garbage collector is off while a batch is timed, as in the standard library's `timeit`.
 
 Everybody may use all processors, except where a column says one thread: hand-written C has one, and so does the column of cotan beside it.
 
@@ -48,6 +48,8 @@ TOLERANCES = {np.dtype(np.float32): 1e-2, np.dtype(np.float64): 1e-5}
 BATCH_SECONDS = 1e-3
 # What takes this long once needs no batches and no further warming up.
 SLOW_SECONDS = 0.1
+# How long threads are looked at, how much of that time those at rest may take, and how often.
+REST_SECONDS, REST_SHARE, REST_LOOKS = 1e-3, 0.2, 100
 
 Cell = float | str
 Contestant = Callable[[], object] | str
@@ -109,6 +111,15 @@ def batch_time(function: Callable[[], object], calls: int) -> float:
             gc.enable()
 
 
+def rest() -> None:
+    """Wait until no thread of this process works."""
+    for _ in range(REST_LOOKS):
+        before = time.process_time()
+        time.sleep(REST_SECONDS)
+        if time.process_time() - before < REST_SHARE * REST_SECONDS:
+            return
+
+
 def batch_size(function: Callable[[], object]) -> int:
     """How many calls make a batch; the calls before the one that is timed for it compile, fill caches and page in memory."""
     if batch_time(function, 1) > SLOW_SECONDS:
@@ -127,6 +138,9 @@ def compare(contestants: Mapping[str, Contestant], seconds: float = 2.0, rounds:
         if done >= 3 and time.monotonic() > deadline:
             break
         for name, function in runnable.items():
+            rest()
+            if sizes[name] > 1 or not samples[name] or samples[name][-1] < SLOW_SECONDS:
+                batch_time(function, 1)
             samples[name].append(batch_time(function, sizes[name]))
     return {name: Budget.counts(samples[name]) if name in samples else str(contestants[name]) for name in contestants}
 

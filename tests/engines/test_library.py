@@ -15,7 +15,7 @@ from cotan.core.op import REGISTRY
 from cotan.core.program import Equation, Program, Var
 from cotan.core.tracing import type_of
 from cotan.core.types import array_type
-from cotan.engines.native import calling, engine, foreign, routines
+from cotan.engines.native import blas, calling, engine, foreign, routines
 from cotan.engines.native.lower import lowered
 from cotan.engines.native.threads import limited
 from cotan.errors import CotanError
@@ -454,7 +454,7 @@ def test_searching(dtype, n):
 
 
 def test_without_numpys_functions_python_is_called(monkeypatch):
-    foreign.foreign.cache_clear()
+    foreign.known.cache_clear()
     monkeypatch.setitem(foreign.LIBRARIES, "numpy", lambda routine: None)
     x = rng.normal(size=(3, 10))
     for op in (Sort(1), Argsort(1)):
@@ -463,7 +463,7 @@ def test_without_numpys_functions_python_is_called(monkeypatch):
         np.testing.assert_array_equal(engine.compile_program(program)([x])[0], op.impl(x))
     (found,), (expected,) = both(Argmax(1), x)
     np.testing.assert_array_equal(found, expected)
-    foreign.foreign.cache_clear()
+    foreign.known.cache_clear()
 
 
 # ---- running reductions ---------------------------------------------------------------------------------------------------------
@@ -536,8 +536,8 @@ def test_gradients_inside_and_outside_of_compiled_code_agree(name, n):
 
 
 def test_threads_share_no_memory_and_leave_the_threads_of_blas_as_they_were():
-    library = foreign.ctypes.CDLL(foreign.import_module("scipy.linalg.cython_blas").__file__)
-    threads_of = getattr(library, "scipy_openblas_get_num_threads", None)
+    library, pattern = next(blas.candidates())
+    threads_of = getattr(library.library, pattern.format("get"), None)
     before = threads_of() if threads_of else 0
     f = cotan.jit(lambda a: cnp.sum(cnp.linalg.solve(a, a @ a)), engine="native")
     matrices = [rng.normal(size=(30, 30)) + 9 * np.eye(30) for _ in range(4)]
@@ -557,10 +557,35 @@ def test_threads_share_no_memory_and_leave_the_threads_of_blas_as_they_were():
 
 
 def test_integers_are_as_wide_as_the_signature_says():
-    assert foreign.integer_of("void (char *, int *, __pyx_t_d *, int *)") == "i32"
-    assert foreign.integer_of("void (char *, int64_t *, __pyx_t_d *, int64_t *)") == "i64"
+    assert blas.integer_of("void (char *, int *, __pyx_t_d *, int *)") == "i32"
+    assert blas.integer_of("void (char *, int64_t *, __pyx_t_d *, int64_t *)") == "i64"
     assert foreign.foreign("lapack dgetrf").integer in ("i32", "i64")
     assert foreign.foreign("lapack no_such_routine") is None
+
+
+def test_scipys_routines_do_where_numpys_are_not_found(monkeypatch):
+    """Both give the same, and one library serves all: the widths of integers are not mixed."""
+    x = rng.normal(size=(40, 40))
+    program = program_of(Solve(), [x, x[:, :2]])
+    expected = engine.compile_program(program)([x, x[:, :2]])
+    monkeypatch.setattr(blas, "of_numpy", lambda: None)
+    foreign.known.cache_clear()
+    assert {foreign.foreign(name).integer for name in ("lapack dgetrf", "blas dgemm")} == {fortran_name(blas.fortran_integer())}
+    for y, z in zip(engine.compile_program(program)([x, x[:, :2]]), expected, strict=True):
+        np.testing.assert_allclose(y, z, rtol=1e-10)
+    foreign.known.cache_clear()
+
+
+def test_code_for_a_linker_has_fortrans_names():
+    with blas.standard():
+        assert foreign.foreign("lapack dgetrf").symbol == "cotan_lapack_dgetrf"
+        assert blas.fortran_integer() == np.int32
+    if blas.of_numpy() is not None:
+        assert foreign.foreign("lapack dgetrf").symbol == "cotan_lapack_dgetrf_64"
+
+
+def fortran_name(integer):
+    return f"i{8 * integer.itemsize}"
 
 
 def test_code_knows_which_routines_it_calls():

@@ -99,6 +99,35 @@ def test_one_thread_makes_no_worker():
     assert run(program, COTAN_NUM_THREADS="3", OPENBLAS_NUM_THREADS="1") == ["2"]
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2, reason="there is no other processor")
+def test_workers_are_woken_on_other_processors_than_their_callers():
+    program = """
+        import os, time, numpy as np, cotan, cotan.numpy as cnp
+        f = cotan.jit(lambda x: cnp.sum(cnp.sin(x)), engine="native")
+        x, before = np.ones(3_000_000), set(os.listdir("/proc/self/task"))
+        f(x)
+        (worker,) = set(os.listdir("/proc/self/task")) - before
+        allowed = os.sched_getaffinity(0)
+        for here in sorted(allowed)[:2]:
+            os.sched_setaffinity(0, {here})
+            time.sleep(0.01)
+            f(x)
+            print(os.sched_getaffinity(int(worker)) == allowed - {here})
+    """
+    assert run(program, COTAN_NUM_THREADS="2", OPENBLAS_NUM_THREADS="1") == ["True", "True"]
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="no list of threads here")
+def test_there_are_no_more_threads_than_chunks():
+    program = """
+        import os, numpy as np, cotan, cotan.numpy as cnp
+        f = cotan.jit(lambda x: cnp.sum(cnp.sin(x)), engine="native")
+        x, before = np.ones(3_000_000), len(os.listdir("/proc/self/task"))
+        print(abs(f(x) / (np.sin(1.0) * x.size) - 1.0) < 1e-13, len(os.listdir("/proc/self/task")) - before)
+    """
+    assert run(program, COTAN_NUM_THREADS="500", OPENBLAS_NUM_THREADS="1") == ["True", "63"]
+
+
 def test_many_python_threads_may_call_one_function_at_once():
     inputs = [MANY * s for s in np.linspace(0.5, 2.0, 8)]
     with limited(2):

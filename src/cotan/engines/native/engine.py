@@ -17,6 +17,7 @@ from ...core.collecting import no_collection
 from ...core.program import Program
 from .. import NATIVE, Engine
 from .. import numpy as numpy_engine
+from .blas import standard
 from .blocking import blocked
 from .calling import Caller
 from .generate import UnsupportedError
@@ -82,9 +83,15 @@ class Written:
             self.program, self.constants = simplified(program)
             middle = perf_counter()
             first = len(self.program.inputs) - len(program.inputs)
-            self.program, self.code = in_strips(self.program, [first + k for k in donated])
+            self.donated = [first + k for k in donated]
+            self.program, self.code = in_strips(self.program, self.donated)
         self.shared = {k: j - first for k, j in self.code.shared.items()}
         self.seconds = {"simplify": middle - start, "plan and write": perf_counter() - middle}
+
+    def for_linker(self) -> Code:
+        """The code with routines of BLAS and LAPACK that a linker finds."""
+        with standard():
+            return lowered(self.program, self.donated)
 
     @property
     def level(self) -> int:

@@ -16,7 +16,7 @@ import numpy as np
 
 from ...core.types import ArrayType
 from .ahead import Ahead, entry_text
-from .foreign import any_threads, fortran_integer
+from .blas import any_threads
 from .generate import OUT_OF_MEMORY
 from .interrupts import NEVER, SYMBOL
 from .machine import machine
@@ -50,7 +50,7 @@ def exported(ahead: Ahead, name: str, arguments: Sequence[str], results: Sequenc
     code = ahead.caller.code
     if code.callbacks:
         raise NotExportableError(f"{code.callbacks[0].equation.op.name} is a call back into Python")
-    text = code.text.replace("define i32 @main(", f"define internal i32 @{name}_code(")
+    text = ahead.written.for_linker().text.replace("define i32 @main(", f"define internal i32 @{name}_code(")
     text = one_thread(text.replace(f"declare i32 @{SYMBOL}()", NEVER))
     text, libraries = linked(text)
     constants = [constant(f"{name}_constant{k}", x) for k, x in enumerate(ahead.caller.constants)]
@@ -80,7 +80,7 @@ def linked(text: str) -> tuple[str, tuple[str, ...]]:
         library, _, routine = symbol.removeprefix("cotan_").partition("_")
         if symbol.startswith("llvm."):
             continue
-        if symbol.startswith("cotan_") and library in ("blas", "lapack") and fortran_integer().itemsize == 4:
+        if symbol.startswith("cotan_") and library in ("blas", "lapack") and not symbol.endswith("_64"):
             libraries[library] = None
             text = re.sub(rf"@{symbol}\b", f"@{routine}_", text)
         elif symbol.startswith("_ZGV"):

@@ -16,9 +16,10 @@ import numpy as np
 from ...core.program import Literal
 from ...core.types import array_type
 from . import threads
+from .blas import fortran_integer, limit_blas
 from .blocks import Block, row_major
 from .emit import Scalar
-from .foreign import foreign, fortran_integer, limit_blas
+from .foreign import foreign
 from .forms import Probe, Reader
 from .frames import padded
 from .index import Index, linear, variable

@@ -9,8 +9,10 @@ was another one just before: then there may be more, and they are woken.
 
 The pool serves one caller at a time. Whoever finds it taken (another Python thread, a chunk that is itself parallel) runs its chunks alone.
 
-One 64-bit word says what there is to do: the number of the job (32 bits), its chunks (16) and the next one (16). A chunk is taken by
-exchanging that word for the one with the next chunk, so a worker that is late cannot take a chunk of a later job for one of its own.
+One 64-bit word says what there is to do: the number of the job (32 bits), the end of the chunks that are left (16) and the first of them
+(16). A chunk is taken by exchanging that word for the one without it, so a worker that is late cannot take a chunk of a later job for one
+of its own. The caller takes the first, workers take the last: so of loops that follow each other, each thread has much the same part, which
+is in its cache.
 Workers are made when they are first needed; a child process after a fork has none and makes its own.
 """
 
@@ -31,11 +33,11 @@ __all__ = ["DECLARED", "MOST_CHUNKS", "count", "limited", "one_thread", "set_cou
 DECLARED = "declare void @cotan_parallel(ptr, ptr, i32, i32, i1)"
 MOST_CHUNKS = 64
 """The most chunks that a job has."""
-POOL_BYTES = 1024
+POOL_BYTES = 2048
 SPINS = 3000
 """How often a worker looks for a job before it sleeps."""
 JUST_BEFORE = 150_000
-"""Within so many nanoseconds, two small jobs are taken for some of many."""
+"""A small job that begins so many nanoseconds after the end of another one is taken for one of many."""
 
 
 def available() -> int:
@@ -116,8 +118,9 @@ def text() -> str:
     declaration, call = PAUSES.get(platform.machine(), ("", ""))
     mac = sys.platform == "darwin"
     names = {"SETMASK": "3" if mac else "2", "CLOCK": "6" if mac else "1", "PAUSE": call, "SPINS": str(SPINS)}
-    names |= {"JUST_BEFORE": str(JUST_BEFORE)}
-    return declaration + reduce(lambda text, name: text.replace(name, names[name]), names, POSIX_THREADS) + ALONE
+    names |= {"JUST_BEFORE": str(JUST_BEFORE), "MOST_CHUNKS": str(MOST_CHUNKS)}
+    elsewhere = LINUX_ELSEWHERE if sys.platform == "linux" else ANYWHERE
+    return declaration + reduce(lambda text, name: text.replace(name, names[name]), names, POSIX_THREADS) + ALONE + elsewhere
 
 
 X86, ARM = (
@@ -126,9 +129,10 @@ X86, ARM = (
 )
 PAUSES = {"x86_64": X86, "AMD64": X86, "aarch64": ARM, "arm64": ARM}
 """What a processor does between two looks at the same memory."""
-# Offsets in the pool: 0 the word, 64 the function, 72 its context, 80 the threads that may take part, 128 the chunks that are not done, 192
-# whether it is taken, 256 how many workers sleep, 320 a mutex, 448 a condition, 576 how many workers there are, 640 when the last small job
-# found them asleep.
+# Offsets in the pool: 0 the word, 64 the function, 72 its context, 80 the threads that may take part, 128 the chunks that are not done,
+# 136 all chunks, 192 whether it is taken, 256 how many workers sleep, 320 a mutex, 448 a condition, 576 how many workers there are, 640
+# when the last small job ended that found them asleep, 704 the processor (and one) that workers keep off, 1024 the processors that they
+# may use, 1152 the workers.
 ALONE = """
 define internal void @alone(ptr %function, ptr %context, i32 %chunks) {
 entry:
@@ -152,6 +156,81 @@ define void @cotan_reset_pool() {
   ret void
 }
 """
+ANYWHERE = """
+define internal void @note_processors() {
+  ret void
+}
+define internal void @elsewhere() {
+  ret void
+}
+"""
+LINUX_ELSEWHERE = """
+declare i32 @sched_getcpu()
+declare i32 @sched_getaffinity(i32, i64, ptr)
+declare i32 @pthread_setaffinity_np(i64, i64, ptr)
+declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
+declare i64 @llvm.vector.reduce.or.v16i64(<16 x i64>)
+
+; Before workers are made: the processors that this process may use.
+define internal void @note_processors() noinline {
+  %all = getelementptr i8, ptr @cotan_pool, i64 1024
+  %off.at = getelementptr i8, ptr @cotan_pool, i64 704
+  store i32 0, ptr %off.at
+  %a = call i32 @sched_getaffinity(i32 0, i64 128, ptr %all)
+  ret void
+}
+
+; Before workers are woken: keep them off the processor of the caller.
+define internal void @elsewhere() noinline {
+entry:
+  %off.at = getelementptr i8, ptr @cotan_pool, i64 704
+  %all = getelementptr i8, ptr @cotan_pool, i64 1024
+  %workers = getelementptr i8, ptr @cotan_pool, i64 1152
+  %count.at = getelementptr i8, ptr @cotan_pool, i64 576
+  %rest = alloca [16 x i64], align 16
+  %here = call i32 @sched_getcpu()
+  %off = load i32, ptr %off.at
+  %here1 = add i32 %here, 1
+  %same = icmp eq i32 %here1, %off
+  br i1 %same, label %done, label %moved
+moved:
+  store i32 %here1, ptr %off.at
+  %known = icmp ult i32 %here, 1024
+  br i1 %known, label %leave.out, label %done
+leave.out:
+  call void @llvm.memcpy.p0.p0.i64(ptr %rest, ptr %all, i64 128, i1 false)
+  %place = lshr i32 %here, 6
+  %word.at = getelementptr i64, ptr %rest, i32 %place
+  %bit = and i32 %here, 63
+  %bit.wide = zext i32 %bit to i64
+  %mask = shl i64 1, %bit.wide
+  %others = xor i64 %mask, -1
+  %word = load i64, ptr %word.at
+  %left = and i64 %word, %others
+  store i64 %left, ptr %word.at
+  %words = load <16 x i64>, ptr %rest, align 16
+  %any = call i64 @llvm.vector.reduce.or.v16i64(<16 x i64> %words)
+  %none = icmp eq i64 %any, 0
+  br i1 %none, label %done, label %turns
+turns:
+  %count = load i64, ptr %count.at
+  br label %turn
+turn:
+  %k = phi i64 [0, %turns], [%next, %set]
+  %more = icmp slt i64 %k, %count
+  br i1 %more, label %set, label %done
+set:
+  %next = add i64 %k, 1
+  %worker.at = getelementptr i64, ptr %workers, i64 %next
+  %worker = load i64, ptr %worker.at
+  %a = call i32 @pthread_setaffinity_np(i64 %worker, i64 128, ptr %rest)
+  br label %turn
+done:
+  ret void
+}
+"""
+"""Linux may wake a worker on the processor of its caller, if both processors were in use of late. It waits there for some milliseconds,
+while the caller does all the work."""
 POSIX_THREADS = """
 @cotan_pool = external global i8
 declare i32 @pthread_mutex_init(ptr, ptr)
@@ -168,7 +247,7 @@ declare i32 @clock_gettime(i32, ptr)
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 
 define void @cotan_reset_pool() {
-  call void @llvm.memset.p0.i64(ptr @cotan_pool, i8 0, i64 1024, i1 false)
+  call void @llvm.memset.p0.i64(ptr @cotan_pool, i8 0, i64 2048, i1 false)
   %mutex = getelementptr i8, ptr @cotan_pool, i64 320
   %condition = getelementptr i8, ptr @cotan_pool, i64 448
   %a = call i32 @pthread_mutex_init(ptr %mutex, ptr null)
@@ -177,32 +256,36 @@ define void @cotan_reset_pool() {
 }
 
 ; Take chunks of the job of this number until there are none.
-define internal void @work(i64 %job) noinline {
+define internal void @work(i64 %job, i1 %from.first) noinline {
 entry:
   %function.at = getelementptr i8, ptr @cotan_pool, i64 64
   %context.at = getelementptr i8, ptr @cotan_pool, i64 72
   %pending.at = getelementptr i8, ptr @cotan_pool, i64 128
+  %count.at = getelementptr i8, ptr @cotan_pool, i64 136
+  %step = select i1 %from.first, i64 1, i64 -65536
   br label %look
 look:
   %word = load atomic i64, ptr @cotan_pool acquire, align 64
   %number = lshr i64 %word, 32
   %same = icmp eq i64 %number, %job
-  %k = and i64 %word, 65535
+  %first = and i64 %word, 65535
   %shifted = lshr i64 %word, 16
-  %n = and i64 %shifted, 65535
-  %left = icmp ult i64 %k, %n
+  %end = and i64 %shifted, 65535
+  %left = icmp ult i64 %first, %end
   %go = and i1 %same, %left
   br i1 %go, label %take, label %done
 take:
-  %after = add i64 %word, 1
+  %after = add i64 %word, %step
   %pair = cmpxchg ptr @cotan_pool, i64 %word, i64 %after acq_rel monotonic, align 64
   %taken = extractvalue { i64, i1 } %pair, 1
   br i1 %taken, label %run, label %look
 run:
   %function = load ptr, ptr %function.at
   %context = load ptr, ptr %context.at
+  %chunks = load i32, ptr %count.at
+  %last = sub i64 %end, 1
+  %k = select i1 %from.first, i64 %first, i64 %last
   %chunk = trunc i64 %k to i32
-  %chunks = trunc i64 %n to i32
   call void %function(ptr %context, i32 %chunk, i32 %chunks)
   %before = atomicrmw sub ptr %pending.at, i32 1 acq_rel
   br label %look
@@ -254,7 +337,7 @@ found:
   %mine = icmp slt i64 %index, %limit
   br i1 %mine, label %help, label %skip
 help:
-  call void @work(i64 %number)
+  call void @work(i64 %number, i1 false)
   br label %skip
 skip:
   br label %again
@@ -264,12 +347,14 @@ skip:
 define internal void @grow(i64 %threads) noinline {
 entry:
   %count.at = getelementptr i8, ptr @cotan_pool, i64 576
+  %workers = getelementptr i8, ptr @cotan_pool, i64 1152
   %signals = alloca [128 x i8], align 16
   %kept = alloca [128 x i8], align 16
   %thread = alloca i64
   call void @llvm.memset.p0.i64(ptr %signals, i8 255, i64 128, i1 false)
   %a = call i32 @pthread_sigmask(i32 SETMASK, ptr %signals, ptr %kept)
   %first = load i64, ptr %count.at
+  call void @note_processors()
   br label %turn
 turn:
   %k = phi i64 [%first, %entry], [%next, %made]
@@ -283,6 +368,8 @@ make:
   br i1 %bad, label %done, label %made
 made:
   %id = load i64, ptr %thread
+  %worker.at = getelementptr i64, ptr %workers, i64 %next
+  store i64 %id, ptr %worker.at
   %b = call i32 @pthread_detach(i64 %id)
   store i64 %next, ptr %count.at
   br label %turn
@@ -291,9 +378,20 @@ done:
   ret void
 }
 
-define void @cotan_parallel(ptr %function, ptr %context, i32 %chunks, i32 %threads, i1 %small) {
+define internal i64 @now() noinline {
 entry:
   %clock = alloca [2 x i64]
+  %failed = call i32 @clock_gettime(i32 CLOCK, ptr %clock)
+  %seconds = load i64, ptr %clock
+  %rest.at = getelementptr i64, ptr %clock, i64 1
+  %rest = load i64, ptr %rest.at
+  %whole = mul i64 %seconds, 1000000000
+  %sum = add i64 %whole, %rest
+  ret i64 %sum
+}
+
+define void @cotan_parallel(ptr %function, ptr %context, i32 %chunks, i32 %threads, i1 %small) {
+entry:
   %taken.at = getelementptr i8, ptr @cotan_pool, i64 192
   %count.at = getelementptr i8, ptr @cotan_pool, i64 576
   %many = icmp sgt i32 %chunks, 1
@@ -303,7 +401,9 @@ ask:
   %free = extractvalue { i32, i1 } %pair, 1
   br i1 %free, label %have, label %alone
 have:
-  %wanted = sext i32 %threads to i64
+  %too.many = icmp sgt i32 %threads, MOST_CHUNKS
+  %useful = select i1 %too.many, i32 MOST_CHUNKS, i32 %threads
+  %wanted = sext i32 %useful to i64
   %count = load i64, ptr %count.at
   %with.me = add i64 %count, 1
   %few = icmp slt i64 %with.me, %wanted
@@ -316,21 +416,18 @@ look:
   %perhaps = and i1 %small, %none.awake
   br i1 %perhaps, label %time, label %publish
 time:
-  %e = call i32 @clock_gettime(i32 CLOCK, ptr %clock)
-  %seconds = load i64, ptr %clock
-  %rest.at = getelementptr i64, ptr %clock, i64 1
-  %rest = load i64, ptr %rest.at
-  %whole = mul i64 %seconds, 1000000000
-  %now = add i64 %whole, %rest
+  %now = call i64 @now()
   %last.at = getelementptr i8, ptr @cotan_pool, i64 640
-  %last = load i64, ptr %last.at
-  store i64 %now, ptr %last.at
+  %last = load atomic i64, ptr %last.at monotonic, align 8
   %since = sub i64 %now, %last
   %rare = icmp sgt i64 %since, JUST_BEFORE
   br i1 %rare, label %leave, label %publish
 leave:
   store atomic i32 0, ptr %taken.at release, align 4
-  br label %alone
+  call void @alone(ptr %function, ptr %context, i32 %chunks)
+  %end = call i64 @now()
+  store atomic i64 %end, ptr %last.at monotonic, align 8
+  ret void
 grow:
   call void @grow(i64 %wanted)
   br label %publish
@@ -344,6 +441,8 @@ publish:
   %condition = getelementptr i8, ptr @cotan_pool, i64 448
   store ptr %function, ptr %function.at
   store ptr %context, ptr %context.at
+  %chunks.at = getelementptr i8, ptr @cotan_pool, i64 136
+  store i32 %chunks, ptr %chunks.at
   store atomic i64 %wanted, ptr %limit.at monotonic, align 8
   store atomic i32 %chunks, ptr %pending.at monotonic, align 4
   %old = load atomic i64, ptr @cotan_pool monotonic, align 64
@@ -359,12 +458,13 @@ publish:
   %wake = icmp sgt i32 %asleep, 0
   br i1 %wake, label %call, label %work
 call:
+  call void @elsewhere()
   %a = call i32 @pthread_mutex_lock(ptr %mutex)
   %b = call i32 @pthread_cond_broadcast(ptr %condition)
   %c = call i32 @pthread_mutex_unlock(ptr %mutex)
   br label %work
 work:
-  call void @work(i64 %job)
+  call void @work(i64 %job, i1 true)
   br label %wait
 wait:
   %turns = phi i32 [0, %work], [%turns1, %pause]

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from . import checking
-from .chunks import CHUNKS_EACH, FIRST_VALUE, IN_CHUNKS, chunk_function, mask
+from .chunks import FIRST_VALUE, IN_CHUNKS, chunk_function, mask
 from .index import Condition, Index, bounds, variable
 from .machine import Variant, machine
 
@@ -140,7 +140,7 @@ class Module:
         return free
 
     def divided(
-        self, name: str, size: int, most: int, write: Callable[[str, str, str], None], *, small: bool, each: int = CHUNKS_EACH,
+        self, name: str, size: int, most: int, write: Callable[[str, str, str], None], *, small: bool, each: int,
         nest: bool = True,
     ) -> str:  # fmt: skip
         """``write(first, end, chunk)`` on chunks of the range below ``size``, so many for each thread; the number of chunks. A job that is
