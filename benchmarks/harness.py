@@ -3,7 +3,8 @@
 A figure is the median over many short rounds; with `--fastest` it is the shortest, for a machine that does other work too. In each round
 every contestant runs in turn, a batch of calls each, so that whatever else the machine does at the moment hits all of them alike; what can
 be trusted is therefore the ratio within a row. Batches are sized once so that one takes about a millisecond. One begins when all threads
-are at rest (OpenBLAS's go on looking for work for 25 ms, on processors that the next contestant needs), with a call that is not timed. The garbage collector is off while a batch is timed, as in the standard library's `timeit`.
+are at rest (OpenBLAS's go on looking for work for 25 ms, on processors that the next contestant needs), with a call that is not timed. The
+garbage collector is off while a batch is timed, as in the standard library's `timeit`.
 
 Everybody may use all processors, except where a column says one thread: hand-written C has one, and so does the column of cotan beside it.
 
