@@ -3,7 +3,8 @@
 A program is its seed. It runs on the NumPy engine and on the native one, and the results must be the same up to rounding. How much rounding
 may do to a program is measured: the NumPy engine runs it again on inputs that are changed in their last places, and where that changes the
 result a lot (a comparison turns, a pole is near) the program proves nothing and is passed over. Before two engines are said to differ, the
-steps of the program are rounded in other ways as well (`rounding.noisy`): whole numbers as inputs cannot be changed a little.
+steps of the program are rounded in other ways as well (`rounding.noisy`): whole numbers as inputs cannot be changed a little. So are
+the signs and the orders that docs/compiling.md leaves open (`open_ways`): what shows them is passed over.
 
 Then some run again: on one thread, which may round differently; twice on two, with equal bits; from four Python threads at once.
 
@@ -152,7 +153,7 @@ def compared(x: np.ndarray, y: np.ndarray, others: Sequence[np.ndarray], single:
         if np.array_equal(x, y):
             return ""
         return "passed over" if not all(np.array_equal(y, z) for z in others) else "different"
-    if any(not np.array_equal(np.isfinite(y), np.isfinite(z)) for z in others):
+    if any(not np.array_equal(test(y), test(z)) for z in others for test in (np.isfinite, np.isnan)):
         return "passed over"
     if np.abs(y[np.isfinite(y)]).max(initial=0) > LARGE:
         return "passed over"

@@ -1,8 +1,12 @@
-"""The NumPy engine with noise: every result that is rounded is changed in its last places, whatever the inputs of the program are.
+"""The NumPy engine with noise: every result that is rounded is changed in its last places, and what is left open comes out at random.
 
 What changes much of a program's result here is decided by rounding, and proves nothing about another engine. Results that are exact stay
 as they are: whole numbers, and elements that are those of an operand, maybe with the other sign (a maximum, a choice, a transpose), so that
 what compares them still finds them equal.
+
+Left open is what docs/compiling.md ("Numbers") says is: the sign of a nan, of a zero of a derivative, and of the larger or smaller of zeros
+of both signs; the order of a product, which decides where it underflows; and products of matrices that hold nan or infinities, in which a
+library may take complex numbers apart in its own way or leave out a product with zero (`open_ways` has these).
 """
 
 from __future__ import annotations
@@ -15,9 +19,12 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from cotan.core.op import Op
 from cotan.core.program import Program
 from cotan.engines import numpy as engine
 from cotan.engines.flat import Step, flat_runner
+
+from .open_ways import another_way, with_open_signs
 
 __all__ = ["noisy"]
 
@@ -31,28 +38,29 @@ def noisy(seed: int, single: bool) -> Generator[None]:
     random = np.random.default_rng(seed)
 
     def compile_program(program: Program) -> Callable[[list[Any]], list[Any]]:
-        steps = [Step(with_noise(e.op.impl, random, single), None, e.op.multiple, e.inputs, e.outputs) for e in program.equations]
+        steps = [Step(with_noise(e.op, random, single), None, e.op.multiple, e.inputs, e.outputs) for e in program.equations]
         return flat_runner(program, steps)
 
     with mock.patch.object(engine, "_compiled", WeakKeyDictionary()), mock.patch.object(engine, "compile_program", compile_program):
         yield
 
 
-def with_noise(impl: Callable[..., Any], random: np.random.Generator, single: bool) -> Callable[..., Any]:
-    """``impl`` on operands that are a little off, where its result is rounded."""
+def with_noise(op: Op, random: np.random.Generator, single: bool) -> Callable[..., Any]:
+    """What ``op`` does, in one of the ways that are open, and on operands that are a little off where its result is rounded."""
 
     def run(*operands: Any) -> Any:
+        impl = another_way(op, operands, random) or op.impl
         result = impl(*operands)
-        results = result if isinstance(result, list | tuple) else [result]
+        results = list(result) if op.multiple else [result]
         rounded = [rounded_at(y, operands) for y in results]
-        if not any(at is not None and at.any() for at in rounded):
-            return result
-        again = impl(*[off(x, random, single) for x in operands])
-        found = [
-            y if at is None else np.where(at, off(z, random, single), y).astype(np.asarray(y).dtype)
-            for y, z, at in zip(results, again if isinstance(again, list | tuple) else [again], rounded, strict=True)
-        ]
-        return found if isinstance(result, list | tuple) else found[0]
+        if any(at is not None and at.any() for at in rounded):
+            again = impl(*[off(x, random, single) for x in operands])
+            results = [
+                y if at is None else np.where(at, off(z, random, single), y).astype(np.asarray(y).dtype)
+                for y, z, at in zip(results, again if op.multiple else [again], rounded, strict=True)
+            ]
+        results = [with_open_signs(op, y, operands, random) if is_float(y) else y for y in results]
+        return results if op.multiple else results[0]
 
     return run
 

@@ -227,3 +227,19 @@ def test_random_programs_of_rows(block):
         cut += len(strips_of(g, *args)[0])
         check(g, *args, cut=None)
     assert cut
+
+
+# ---- how many rows a strip has ---------------------------------------------------------------------------------------------------
+def test_there_are_two_strips_at_least_and_no_rest_of_one_row(monkeypatch):
+    monkeypatch.undo()
+    for size in range(blocking.FEWEST_ROWS, 1300):
+        for nbytes in (blocking.LEAST_STORED, blocking.LEAST_STORED + size, 3 << 20, blocking.STRIP_BYTES, 1 << 24, 1 << 27, 1 << 30):
+            rows = blocking.strip_of(size, nbytes)
+            assert 16 <= rows <= min(size // 2, blocking.MOST_IN_STRIP)
+            assert size % rows != 1
+
+
+def test_what_is_just_large_enough_to_be_cut_is_cut_within_its_length(monkeypatch):
+    monkeypatch.undo()
+    w, v = rng.normal(size=(64, 512)), rng.normal(size=(512, 64))
+    check(lambda x: cnp.tanh(x @ w) @ v, rng.normal(size=(256, 64)))  # two arrays of a megabyte between the products

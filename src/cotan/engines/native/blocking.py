@@ -276,12 +276,12 @@ class Groups:
 
 
 def strip_of(size: int, nbytes: int) -> int:
-    """How many rows a strip has: a part of all without rest, if there is one of about the size that is wanted. The rest is never one row:
-    an axis of length one is one that is spread out.
+    """How many rows a strip has: a part of all without rest, if there is one of about the size that is wanted. There are two strips at
+    least, since one would be the whole, for one thread. The rest is never one row: an axis of length one is one that is spread out.
     """
-    wanted = max(FEWEST_IN_STRIP, min(MOST_IN_STRIP, STRIP_BYTES * size // max(nbytes, 1)))
-    found = next((n for n in range(wanted, wanted // 2, -1) if size % n == 0), wanted)
-    return found if size % found != 1 else found - 1
+    wanted = min(size // 2, max(FEWEST_IN_STRIP, min(MOST_IN_STRIP, STRIP_BYTES * size // max(nbytes, 1))))
+    even = (n for n in range(wanted, wanted // 2, -1) if size % n == 0)
+    return next(even, None) or next(n for n in range(wanted, 0, -1) if size % n != 1)
 
 
 # ---- ops on fewer rows --------------------------------------------------------------------------------------------------------
