@@ -3,7 +3,7 @@
 A figure is the median over many short rounds; with `--fastest` it is the shortest, for a machine that does other work too. In each round
 every contestant runs in turn, a batch of calls each, so that whatever else the machine does at the moment hits all of them alike; what can
 be trusted is therefore the ratio within a row. Batches are sized once so that one takes about a millisecond. One begins when all threads
-are at rest (OpenBLAS's go on looking for work for 25 ms, on processors that the next contestant needs), with a call that is not timed. The
+are at rest (OpenBLAS's go on looking for work for 120 ms, on processors that the next contestant needs), with a call that is not timed. The
 garbage collector is off while a batch is timed, as in the standard library's `timeit`.
 
 Everybody may use all processors, except where a column says one thread: hand-written C has one, and so does the column of cotan beside it.
@@ -49,8 +49,8 @@ TOLERANCES = {np.dtype(np.float32): 1e-2, np.dtype(np.float64): 1e-5}
 BATCH_SECONDS = 1e-3
 # What takes this long once needs no batches and no further warming up.
 SLOW_SECONDS = 0.1
-# How long threads are looked at, how much of that time those at rest may take, and how often.
-REST_SECONDS, REST_SHARE, REST_LOOKS = 1e-3, 0.2, 100
+# How long threads are looked at (a system counts their time in ticks of some ms), how much of it they may take at rest, and how often.
+REST_SECONDS, REST_SHARE, REST_LOOKS = 0.01, 0.2, 30
 
 Cell = float | str
 Contestant = Callable[[], object] | str

@@ -2,7 +2,7 @@
 
 NumPy brings a whole OpenBLAS with it, and the process has it anyway: where its routines are found by name, compiled code calls these. So
 there is one set of threads for what the user multiplies with NumPy and what cotan does. OpenBLAS's workers go on looking for work for some
-25 ms after a product, on processors that those of another copy of it need.
+120 ms after a product, on processors that those of another copy of it need.
 Elsewhere the routines are SciPy's, by the capsules of ``cython_blas`` and ``cython_lapack``, whose names are the signatures; the width of
 their integers is read from these. One library serves all: widths are not mixed.
 """
