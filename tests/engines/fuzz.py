@@ -15,6 +15,7 @@ Then some run again: on one thread, which may round differently; twice on two, w
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 import warnings
@@ -191,6 +192,7 @@ def main() -> int:
     parser.add_argument("--show", action="store_true", help="print the Program of each")
     parser.add_argument("--strips", action="store_true", help="run what can be run in strips of few rows in them, however small it is")
     options = parser.parse_args()
+    os.environ["COTAN_CACHE"] = "0"  # every program is new, and --strips writes other code for it than a cache would have
     if options.strips:
         blocking.FEWEST_ROWS, blocking.LEAST_STORED, blocking.FEWEST_IN_STRIP, blocking.MOST_IN_STRIP, blocking.MOST_WORK = (
             4,
