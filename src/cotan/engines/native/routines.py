@@ -35,7 +35,7 @@ __all__ = ["Failures", "Operand", "Writer", "unravelled"]
 
 FEWEST_FOR_THREADS = 1 << 23
 """From so many multiplications on, several threads of BLAS are worth their meeting."""
-FEWEST_FOR_POOL = 1 << 20
+FEWEST_FOR_POOL = 1 << 18
 """From so many multiplications on, a product of matrices is worth the threads of the pool."""
 SMALL = 3 << 20
 """Below it a job is small: no thread is woken for it alone."""
