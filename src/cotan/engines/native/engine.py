@@ -17,7 +17,7 @@ from ...core.collecting import no_collection
 from ...core.program import Program
 from .. import NATIVE, Engine
 from .. import numpy as numpy_engine
-from . import texts
+from . import cache, texts
 from .blocking import blocked
 from .calling import Caller
 from .generate import UnsupportedError
@@ -96,7 +96,7 @@ class Written:
 
     def write(self, donated: Sequence[int], recalled: bool) -> None:
         """Find the code on disk, or write it, which leaves it there."""
-        key = key_of(self.program, donated) if recalled else None
+        key = key_of(self.program, donated) if recalled and cache.folder() is not None else None
         known = texts.load(key) if key is not None else None
         if known is not None:
             self.code = known
