@@ -40,3 +40,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         chosen = set(kept)
         config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
         items[:] = kept
+
+
+@pytest.fixture(autouse=True)
+def patched_code_recalls_no_text(request: pytest.FixtureRequest) -> None:
+    """Texts of Programs on disk are known by the files of cotan. A test that replaces parts of it in memory finds and leaves none."""
+    if "monkeypatch" in request.fixturenames:
+        patch = request.getfixturevalue("monkeypatch")
+        patch.setattr("cotan.engines.native.engine.key_of", lambda program, donated: None)

@@ -44,6 +44,8 @@ from .shape import stack
 __all__ = ["choose", "compress", "extract", "getitem", "take", "take_along_axis"]
 
 FULL = slice(None)
+GATHER = Gather("promise_in_bounds")
+"""What reads at ints that are known to be within."""
 
 
 class Parsed(NamedTuple):
@@ -179,7 +181,7 @@ def getitem(x: Numbers, index: Any) -> Any:
     x = strong(operand(x))
     shape = shape_of(x)
     if type(index) is int and shape and -shape[0] <= index < shape[0]:
-        return Gather("promise_in_bounds")(x, index)
+        return GATHER(x, index)
     key = basic_key(index)
     return take_parsed(x, shape, parse(index, shape)) if key is None else take_basic(x, *basic_steps(key, shape))
 
@@ -211,7 +213,7 @@ def basic_steps(key: tuple[Any, ...], shape: Shape) -> tuple[tuple[int, ...], tu
 def take_basic(x: Any, ints: tuple[int, ...], ops: Sequence[Op]) -> Any:
     """``x`` indexed by ints in front, then by these ops."""
     if ints:
-        x = Gather("promise_in_bounds")(x, *ints)
+        x = GATHER(x, *ints)
     for op in ops:
         x = op(x)
     return x

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -151,7 +152,7 @@ class IntegerPow(Unary):
             return None
         if n == 1:
             return one_like(x)
-        return mul(constant_like(n, x), x if n == 2 else IntegerPow(n - 1)(x))
+        return mul(constant_like(n, x), x if n == 2 else to_the(n - 1)(x))
 
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
@@ -165,9 +166,13 @@ class IntegerPow(Unary):
 sub, neg, mul, div = Sub(), Neg(), Mul(), Div()
 
 
+to_the = lru_cache(maxsize=256, typed=True)(IntegerPow)
+"""The op for an exponent, made once."""
+
+
 def integer_pow(x: Any, n: int) -> Any:
     """`IntegerPow` of ``x``."""
-    return IntegerPow(n)(x)
+    return to_the(n)(x)
 
 
 def constant_of(value: float, dtype: np.dtype[Any]) -> Any:

@@ -388,7 +388,12 @@ class Slice(Structural):
         return [self.padding(x.shape)(y_bar, type_of(y_bar).dtype.type(0))]
 
     def transpose_update(self, y_bar: Any, x: Var) -> tuple[Op, Sequence[Any]]:
-        return AddSlice(self.start, self.stop, self.step), (y_bar,)
+        return self.adding, (y_bar,)
+
+    @cached_property
+    def adding(self) -> AddSlice:
+        """What adds to the part that this op takes."""
+        return AddSlice(self.start, self.stop, self.step)
 
     @lru_cache(maxsize=1024)  # noqa: B019 - an op is a value; the cache keeps few
     def padding(self, shape: Shape) -> Pad:
@@ -420,8 +425,9 @@ class AddSlice(Structural):
     stop: tuple[int, ...]
     step: tuple[int, ...]
 
-    @property
+    @cached_property
     def slice(self) -> Slice:
+        """What takes the part to which this op adds."""
         return Slice(self.start, self.stop, self.step)
 
     def type_rule(self, x: ArrayType, part: ArrayType) -> ArrayType:

@@ -24,6 +24,8 @@ from typing import NamedTuple
 __all__ = ["Contents", "clear", "contents", "folder", "load", "store"]
 
 MAGIC = b"cotan object 1\n"
+KINDS = (".o", ".ll")
+"""Objects, and texts of Programs (`texts.py`), whose keys are of what is before the text."""
 DEFAULT_BYTES = 1 << 30
 STORES_BETWEEN = 32
 """How many entries are written before somebody looks at the size of the folder, which takes long where there are many."""
@@ -90,17 +92,17 @@ def signed(key: str, content: bytes) -> bytes:
     return hashlib.sha256(key.encode() + content).hexdigest().encode()
 
 
-def load(key: str) -> bytes | None:
-    """The object of this key, if it is there and whole."""
+def load(key: str, kind: str = "o") -> bytes | None:
+    """The entry of this key and kind, if it is there and whole."""
     path = private_folder()
     if path is None:
         return None
     try:
-        with open(path / f"{key}.o", "rb") as file:
+        with open(path / f"{key}.{kind}", "rb") as file:
             if not ours(os.fstat(file.fileno())):
                 return None
             data = file.read()
-        os.utime(path / f"{key}.o")
+        os.utime(path / f"{key}.{kind}")
     except OSError:
         return None
     head = len(MAGIC) + 65
@@ -108,8 +110,8 @@ def load(key: str) -> bytes | None:
     return content if data[:head] == MAGIC + signed(key, content) + b"\n" else None
 
 
-def store(key: str, content: bytes) -> None:
-    """Keep an object under its key."""
+def store(key: str, content: bytes, kind: str = "o") -> None:
+    """Keep an entry under its key."""
     global _stores
     path = private_folder(make=True)
     if path is None or len(content) > most_bytes() // 4:
@@ -119,7 +121,7 @@ def store(key: str, content: bytes) -> None:
         handle, name = tempfile.mkstemp(dir=path, prefix="new-")
         with open(handle, "wb") as file:
             file.write(MAGIC + signed(key, content) + b"\n" + content)
-        os.replace(name, path / f"{key}.o")
+        os.replace(name, path / f"{key}.{kind}")
     except OSError:
         discard(Path(name))
     _stores += 1
@@ -139,7 +141,7 @@ def entries(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
     """The files of the cache."""
     with os.scandir(path) as files:
         for file in files:
-            if file.name.endswith(".o") or file.name.startswith("new-"):
+            if file.name.endswith(KINDS) or file.name.startswith("new-"):
                 try:
                     yield Path(file.path), file.stat(follow_symlinks=False)
                 except OSError:

@@ -17,10 +17,12 @@ from ...core.collecting import no_collection
 from ...core.program import Program
 from .. import NATIVE, Engine
 from .. import numpy as numpy_engine
+from . import cache, texts
 from .blas import standard
 from .blocking import blocked
 from .calling import Caller
 from .generate import UnsupportedError
+from .identity import key_of
 from .lower import Code, lowered
 from .report import Report, describe
 from .simplify import simplified
@@ -43,13 +45,18 @@ def compiled(program: Program, engine: Engine = NATIVE) -> Callable[[list[Any]],
 
 def compile_program(program: Program, engine: Engine = NATIVE) -> Callable[[list[Any]], list[Any]]:
     """A function of the flat arguments that runs ``program``. It takes over the list that it is given."""
-    return made(program, engine)[0]
+    return run_and_report(program, engine, recalled=True)[0]
 
 
 def made(program: Program, engine: Engine = NATIVE) -> tuple[Callable[[list[Any]], list[Any]], Report]:
-    """A function that runs ``program``, and the report of how it was made."""
+    """A function that runs ``program``, and the report of how it was made, which it is anew."""
+    return run_and_report(program, engine, recalled=False)
+
+
+def run_and_report(program: Program, engine: Engine, recalled: bool) -> tuple[Callable[[list[Any]], list[Any]], Report]:
+    """The same; the text may be ``recalled``, and then the report knows no plans."""
     try:
-        written = Written(program, engine.donated)
+        written = Written(program, engine.donated, recalled=recalled)
     except UnsupportedError as reason:
         return quiet(numpy_engine.compile_program(program)), Report(program.name, (), (f"the whole program: {reason}",), 0, "", {})
     code, start = written.code, perf_counter()
@@ -71,22 +78,34 @@ def in_strips(program: Program, donated: Sequence[int]) -> tuple[Program, Code]:
 class Written:
     """A Program as LLVM text: the simplified Program, the values of its leading inputs that are constants, and the code.
 
-    ``donated`` are the numbers of inputs in whose memory results may lie, and ``shared`` says which do.
+    ``donated`` are the numbers of inputs in whose memory results may lie, and ``shared`` says which do. The text may be ``recalled`` from
+    disk: then nothing is planned, and the code has no plans.
 
     Raises:
         UnsupportedError: the engine cannot write it.
     """
 
-    def __init__(self, program: Program, donated: Sequence[int] = ()):
+    def __init__(self, program: Program, donated: Sequence[int] = (), *, recalled: bool = False):
         start = perf_counter()
         with no_collection():
             self.program, self.constants = simplified(program)
             middle = perf_counter()
             first = len(self.program.inputs) - len(program.inputs)
             self.donated = [first + k for k in donated]
-            self.program, self.code = in_strips(self.program, self.donated)
+            self.write(recalled)
         self.shared = {k: j - first for k, j in self.code.shared.items()}
         self.seconds = {"simplify": middle - start, "plan and write": perf_counter() - middle}
+
+    def write(self, recalled: bool) -> None:
+        """Find the code on disk, or write it, which leaves it there."""
+        key = key_of(self.program, self.donated) if recalled and cache.folder() is not None else None
+        known = texts.load(key) if key is not None else None
+        if known is not None:
+            self.code = known
+            return
+        self.program, self.code = in_strips(self.program, self.donated)
+        if key is not None:
+            texts.store(key, self.code)
 
     def for_linker(self) -> Code:
         """The code with routines of BLAS and LAPACK that a linker finds."""

@@ -31,7 +31,7 @@ LEVELS = {"x86-64-v2": ("sse4.2",), "x86-64-v3": ("sse4.2", "avx2", "fma"), "x86
 """What COTAN_CPU may ask for, to debug code for another processor than this one: levels of x86-64, and which features they have."""
 PASSES = 4
 """The version of what `Machine.optimised` does: with another one, code in the cache is not what it would make."""
-DECLARED = re.compile(r"^declare [^@]*@([\w.]+)\(", re.MULTILINE)
+DECLARED = re.compile(r"\ndeclare [^@]*@([\w.]+)\(")
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class Machine:
         Raises:
             LookupError: the module calls a function that the process does not have; to link it would end the process.
         """
-        missing = [name for name in DECLARED.findall(text) if not name.startswith("llvm.") and not self.has_symbol(name)]
+        missing = self.missing(text)
         if missing:
             raise LookupError(f"there is no function {missing[0]} in this process")
         key = self.key(text, level) if keep else ""
@@ -172,6 +172,10 @@ class Machine:
         found = Linked({name: engine.get_function_address(name) for name in names})
         found.owner = engine, host
         return found
+
+    def missing(self, text: str) -> list[str]:
+        """The functions that a text calls and the process does not have."""
+        return [name for name in DECLARED.findall(f"\n{text}") if not name.startswith("llvm.") and not self.has_symbol(name)]
 
     def is_kept(self, text: str, level: int) -> bool:
         """Whether the object of a text is on disk."""
