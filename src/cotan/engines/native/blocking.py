@@ -228,6 +228,8 @@ class Groups:
 
     def worthwhile(self, level: int) -> bool:
         nbytes = self.between(level)
+        if strip_of(self.size, nbytes) is None:
+            return False
         work = sum(prod(e.outputs[0].type.shape) * prod(self.forms[id(e)].extents) for e in self.groups[level] if is_product(e))  # type: ignore[union-attr]
         return nbytes >= LEAST_STORED and work <= MOST_WORK * nbytes
 
@@ -256,6 +258,7 @@ class Groups:
         outputs = self.needed_outside(group)
         totals, rows = [v for v in outputs if not self.axes.along(v, self.root)], [v for v in outputs if self.axes.along(v, self.root)]
         strip = strip_of(self.size, self.between(level))
+        assert strip is not None
         bodies = [self.body(group, size, constants, cut, totals, rows) for size in (strip, self.size % strip) if size]
         places = [tuple(self.axes.along(v, self.root)[0] for v in vs) for vs in (cut, rows)]
         op = Strips(bodies[0], bodies[1] if len(bodies) > 1 else None, self.size, strip, len(constants), len(totals), *places)
@@ -275,13 +278,15 @@ class Groups:
         return Program(inputs, equations, [*after, *[new[v] for v in rows]], (), "strip")
 
 
-def strip_of(size: int, nbytes: int) -> int:
+def strip_of(size: int, nbytes: int) -> int | None:
     """How many rows a strip has: a part of all without rest, if there is one of about the size that is wanted. There are two strips at
-    least, since one would be the whole, for one thread. The rest is never one row: an axis of length one is one that is spread out.
+    least, since one would be the whole, for one thread. None of them is one row: an axis of length one is one that is spread out. None if
+    there are too few rows for that.
     """
     wanted = min(size // 2, max(FEWEST_IN_STRIP, min(MOST_IN_STRIP, STRIP_BYTES * size // max(nbytes, 1))))
     even = (n for n in range(wanted, wanted // 2, -1) if size % n == 0)
-    return next(even, None) or next(n for n in range(wanted, 0, -1) if size % n != 1)
+    found = next(even, 1)
+    return found if found > 1 else next((n for n in range(wanted, 1, -1) if size % n != 1), None)
 
 
 # ---- ops on fewer rows --------------------------------------------------------------------------------------------------------
