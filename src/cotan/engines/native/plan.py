@@ -32,7 +32,7 @@ LONGEST, PART = 800, 200
 MOST_STATEMENTS, MOST_PIECES = 60, 64
 LONGEST_ROW = 64
 """The bytes of a row that is a line of the cache."""
-FEWEST_TURNS, COSTLY, LONGEST_SHORT = 16, 4, 32
+FEWEST_TURNS, COSTLY, LONGEST_SHORT = 32, 4, 32
 """A loop of so many turns of straight code of this cost is worth vectors; beside a loop inside of more turns it costs little without."""
 
 
