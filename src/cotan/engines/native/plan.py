@@ -32,6 +32,8 @@ LONGEST, PART = 800, 200
 MOST_STATEMENTS, MOST_PIECES = 60, 64
 LONGEST_ROW = 64
 """The bytes of a row that is a line of the cache."""
+FEWEST_TURNS, COSTLY, LONGEST_SHORT = 32, 4, 32
+"""A loop of so many turns of straight code of this cost is worth vectors; beside a loop inside of more turns it costs little without."""
 
 
 class Loop:
@@ -43,6 +45,25 @@ class Loop:
         self.loops: dict[tuple[int, bool], list[int]] = {}
         self.statements: list[Statement] = []
         self.cuts: set[int] = set()
+        self.straight = 0
+        """What one turn of the straight code in it costs, without the loops inside, next to an addition."""
+        self.row = 0
+        """The turns of the longest loop inside; 0 where there is none that is not written out."""
+
+    def suits(self, row: int, work: int, reads: bool) -> bool:
+        """Whether code may join: straight code, or with ``row`` turns of a loop inside; a turn costs ``work``, and ``reads`` says whether
+        it reads what the same turn makes. LLVM makes vectors of a loop of straight code, and of no loop around another one.
+        """
+        if self.tiny or self.extent < FEWEST_TURNS:
+            return True
+        if row:
+            return bool(self.row) or self.straight < COSTLY
+        return not self.row or work < COSTLY or (reads and self.row > LONGEST_SHORT)
+
+    def joined(self, row: int, work: int) -> None:
+        """Code has joined."""
+        self.row = max(self.row, row)
+        self.straight += 0 if row else work
 
 
 class Opaque:
@@ -91,6 +112,7 @@ class Statement:
     def __init__(self, equation: Equation, reads: list[tuple[Var, tuple[Any, ...]]], layout: Layout, monoid: str = "", work: int = 1):
         self.equation, self.reads, self.monoid = equation, reads, monoid
         self.order, self.sizes, self.ready, self.flat, self.cuts = layout
+        self.cost = work
         self.work = work * prod(self.sizes)
         """About what all its elements cost, next to an addition."""
         self.var = equation.outputs[0]
@@ -243,7 +265,9 @@ class Plan:
         for level in range(len(order)):
             tiny = tiny or prod(sizes[level:]) <= self.tiny
             low, held = self.where(inside, level, order[level], sizes[level], after if level == 0 else 0)
-            loop = self.entered(body, sizes[level], tiny, low, held)
+            rest = prod(sizes[level + 1 :])
+            row, work = (rest if rest > self.tiny else 0), statement.cost * rest
+            loop = self.entered(body, sizes[level], tiny, low, held, row, work)
             if loop is None:
                 loop = Loop(sizes[level], level, tiny, body, len(body.body))
                 body.body.append(loop)
@@ -254,6 +278,7 @@ class Plan:
                 if order[level] == Index({a: 1}, 0):
                     loop.cuts.add(cut)
             loop.statements.append(statement)
+            loop.joined(row, work)
             body = loop
             statement.path.append(body)
         statement.loop = body
@@ -277,15 +302,16 @@ class Plan:
         """Whether a statement with this axis reads of ``v``, in each turn of a loop, what that turn has made."""
         return self.statement[v].ready > level and all(len(i) > level and i[level] == symbol for i in indices)
 
-    def entered(self, body: Loop, size: int, tiny: bool, low: int, held: int | None) -> Loop | None:
-        """A loop to enter: the one that makes what is read, or another one after that."""
+    def entered(self, body: Loop, size: int, tiny: bool, low: int, held: int | None, row: int, work: int) -> Loop | None:
+        """A loop to enter that suits such code: the one that makes what is read, or another one after that."""
         loop = body.body[held] if held is not None else None
-        if loop is not None and (tiny or not loop.tiny) and len(loop.statements) < MOST_STATEMENTS:
+        if loop is not None and (tiny or not loop.tiny) and len(loop.statements) < MOST_STATEMENTS and loop.suits(row, work, reads=True):
             return loop
-        candidates = body.loops.get((size, tiny), [])
-        for position in candidates[-4:]:
-            if position >= low and position != held and len(body.body[position].statements) < MOST_STATEMENTS:
-                return body.body[position]
+        for position in body.loops.get((size, tiny), [])[-4:]:
+            if position >= low and position != held:
+                loop = body.body[position]
+                if len(loop.statements) < MOST_STATEMENTS and loop.suits(row, work, reads=False):
+                    return loop
         return None
 
     # ---- parts --------------------------------------------------------------------------------------------------------------
