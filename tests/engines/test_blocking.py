@@ -239,6 +239,14 @@ def test_there_are_two_strips_at_least_and_no_rest_of_one_row(monkeypatch):
             assert size % rows != 1
 
 
+def test_no_strip_is_one_row_however_few_there_are(monkeypatch):
+    monkeypatch.setattr(blocking, "FEWEST_IN_STRIP", 2)
+    monkeypatch.setattr(blocking, "MOST_IN_STRIP", 5)
+    found = {size: blocking.strip_of(size, 1) for size in range(1, 130)}
+    assert [size for size, rows in found.items() if rows is None] == [1, 2, 3, 5, 7, 61, 121]  # what is left over would be one row
+    assert all(2 <= rows <= size // 2 and size % rows != 1 for size, rows in found.items() if rows is not None)
+
+
 def test_what_is_just_large_enough_to_be_cut_is_cut_within_its_length(monkeypatch):
     monkeypatch.undo()
     w, v = rng.normal(size=(64, 512)), rng.normal(size=(512, 64))
