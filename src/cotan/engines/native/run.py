@@ -36,8 +36,6 @@ LEAST_WORK = 150_000
 """What a chunk should cost at least, next to an addition: some 20 microseconds."""
 SMALL_WORK = 1_500_000
 """Below it a job is small: it is not worth to wake a thread, but a thread that is awake may help."""
-EVEN_WORK = 4 * SMALL_WORK
-"""Below it each thread has one chunk: handing out more of them costs more than is gained where a thread is held up."""
 Span = tuple[Any, Any]
 """The turns of a loop that a chunk has: the first, and the one after the last."""
 
@@ -326,7 +324,7 @@ class Run:
 
         self.g.nests += 1
         size, work = loop.extent if flat is None else flat[1], work_of(loop)
-        each = 1 if work < EVEN_WORK else CHUNKS_EACH
+        each = min(1 + work // SMALL_WORK, CHUNKS_EACH)
         count = self.g.module.divided(f"nest{self.g.nests}", size, most, write, small=work < SMALL_WORK, each=each)
         for s, part in parts.items():
             place = self.places[s.var] = kept[s]
