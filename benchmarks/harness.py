@@ -2,9 +2,9 @@
 
 A figure is the median over many short rounds; with `--fastest` it is the shortest, for a machine that does other work too. In each round
 every contestant runs in turn, a batch of calls each, so that whatever else the machine does at the moment hits all of them alike; what can
-be trusted is therefore the ratio within a row. Batches are sized once so that one takes about a millisecond. One begins when all threads
-are at rest (OpenBLAS's go on looking for work for 120 ms, on processors that the next contestant needs), with a call that is not timed. The
-garbage collector is off while a batch is timed, as in the standard library's `timeit`.
+be trusted is therefore the ratio within a row. Batches are sized once so that one takes about a millisecond. A batch of a
+contestant with several threads begins when all threads are at rest (OpenBLAS's go on looking for work for 120 ms, on processors that it
+needs), with a call that is not timed. The garbage collector is off while a batch is timed, as in the standard library's `timeit`.
 
 Everybody may use all processors, except where a column says one thread: hand-written C has one, and so does the column of cotan beside it.
 
@@ -51,6 +51,8 @@ BATCH_SECONDS = 1e-3
 SLOW_SECONDS = 0.1
 # How long threads are looked at (a system counts their time in ticks of some ms), how much of it they may take at rest, and how often.
 REST_SECONDS, REST_SHARE, REST_LOOKS = 0.01, 0.2, 30
+# How long a contestant is looked at that may let other threads work; one of which more calls make a batch hardly does.
+THREADS_SECONDS, LONG_BATCH = 0.03, 20
 
 Cell = float | str
 Contestant = Callable[[], object] | str
@@ -112,6 +114,15 @@ def batch_time(function: Callable[[], object], calls: int) -> float:
             gc.enable()
 
 
+def has_threads(function: Callable[[], object]) -> bool:
+    """Whether a contestant lets other threads work."""
+    rest()
+    started, every, own = time.perf_counter(), time.process_time(), time.thread_time()
+    while (elapsed := time.perf_counter() - started) < THREADS_SECONDS:
+        batch_time(function, 1)
+    return time.process_time() - every - (time.thread_time() - own) > REST_SHARE * elapsed
+
+
 def rest() -> None:
     """Wait until no thread of this process works."""
     for _ in range(REST_LOOKS):
@@ -123,25 +134,30 @@ def rest() -> None:
 
 def batch_size(function: Callable[[], object]) -> int:
     """How many calls make a batch; the calls before the one that is timed for it compile, fill caches and page in memory."""
-    if batch_time(function, 1) > SLOW_SECONDS:
+    if batch_time(function, 1) > SLOW_SECONDS and batch_time(function, 1) > SLOW_SECONDS:  # the first call may compile
         return 1
     function()
-    return max(1, int(BATCH_SECONDS / max(batch_time(function, 1), 1e-9)))
+    calls = 1
+    for _ in range(3):  # alone, a short call takes longer than among others
+        calls = max(1, int(BATCH_SECONDS / max(batch_time(function, calls), 1e-9)))
+    return calls
 
 
 def compare(contestants: Mapping[str, Contestant], seconds: float = 2.0, rounds: int = 200) -> dict[str, Cell]:
     """Seconds per call of each contestant, measured in turn until the rounds or (after three of them) the seconds are used up."""
     runnable = {name: function for name, function in contestants.items() if not isinstance(function, str)}
     sizes = {name: batch_size(function) for name, function in runnable.items()}
+    several = {name: sizes[name] <= LONG_BATCH and has_threads(function) for name, function in runnable.items()}
     samples: dict[str, list[float]] = {name: [] for name in runnable}
     deadline = time.monotonic() + seconds * Budget.share
     for done in range(rounds):
         if done >= 3 and time.monotonic() > deadline:
             break
         for name, function in runnable.items():
-            rest()
-            if sizes[name] > 1 or not samples[name] or samples[name][-1] < SLOW_SECONDS:
-                batch_time(function, 1)
+            if several[name]:
+                rest()
+                if sizes[name] > 1 or not samples[name] or samples[name][-1] < SLOW_SECONDS:
+                    batch_time(function, 1)
             samples[name].append(batch_time(function, sizes[name]))
     return {name: Budget.counts(samples[name]) if name in samples else str(contestants[name]) for name in contestants}
 
