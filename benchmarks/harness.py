@@ -2,9 +2,10 @@
 
 A figure is the median over many short rounds; with `--fastest` it is the shortest, for a machine that does other work too. In each round
 every contestant runs in turn, a batch of calls each, so that whatever else the machine does at the moment hits all of them alike; what can
-be trusted is therefore the ratio within a row. Batches are sized once so that one takes about a millisecond. A batch of a
-contestant with several threads begins when all threads are at rest (OpenBLAS's go on looking for work for 120 ms, on processors that it
-needs), with a call that is not timed. The garbage collector is off while a batch is timed, as in the standard library's `timeit`.
+be trusted is therefore the ratio within a row. Batches are sized once so that one takes about a millisecond. A batch of few
+calls begins with one that is not timed: others may have taken seconds meanwhile, and memory that is not used is taken away. One with several
+threads begins when all threads are at rest (OpenBLAS's go on looking for work for 120 ms, on processors that it needs). The garbage
+collector is off while a batch is timed, as in the standard library's `timeit`.
 
 Everybody may use all processors, except where a column says one thread: hand-written C has one, and so does the column of cotan beside it.
 
@@ -156,8 +157,8 @@ def compare(contestants: Mapping[str, Contestant], seconds: float = 2.0, rounds:
         for name, function in runnable.items():
             if several[name]:
                 rest()
-                if sizes[name] > 1 or not samples[name] or samples[name][-1] < SLOW_SECONDS:
-                    batch_time(function, 1)
+            if sizes[name] <= LONG_BATCH and (not samples[name] or samples[name][-1] < SLOW_SECONDS):
+                batch_time(function, 1)
             samples[name].append(batch_time(function, sizes[name]))
     return {name: Budget.counts(samples[name]) if name in samples else str(contestants[name]) for name in contestants}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import re
@@ -18,7 +19,7 @@ import pytest
 import cotan
 import cotan.numpy as cnp
 from cotan import lax
-from cotan.engines.native.threads import limited
+from cotan.engines.native.threads import limited, start
 
 MANY = np.linspace(0.0, 3.0, 300_000)
 """Enough for several threads."""
@@ -69,6 +70,19 @@ def test_a_result_is_the_same_whether_workers_sleep_or_are_awake(many):
             asleep |= {np.asarray(loss(many)).tobytes() for _ in range(2)}
     assert awake == asleep
     assert len(awake) == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there is no pool here")
+def test_after_a_wait_for_a_worker_small_jobs_stay_with_their_callers_for_a_while():
+    until = ctypes.c_int64.from_address(start().address + 768)
+    with limited(2):
+        expected = np.asarray(loss(MANY[:100_000])).tobytes()
+        until.value = then = time.monotonic_ns() + 10**12
+        assert np.asarray(loss(MANY[:100_000])).tobytes() == expected
+        assert until.value == then
+        until.value = 1  # long past
+        assert np.asarray(loss(MANY[:100_000])).tobytes() == expected
+    assert until.value == 0
 
 
 def test_divided_loops_of_values_of_equal_types_share_what_runs_their_chunks():

@@ -5,7 +5,8 @@ all are done. The caller takes chunks too, so it never waits for a worker to wak
 before it sleeps. Which thread runs a chunk is open, which elements are in it is not: results depend on the number of threads alone.
 
 To wake a worker takes the caller about as long as a small job takes. So a small one that finds them all asleep is run alone, unless there
-was another one just before: then there may be more, and they are woken.
+was another one just before: then there may be more, and they are woken. Where other work takes the processors, a small job would wait for
+a worker that has a chunk and no processor; so after such a wait small jobs are run alone for a while.
 
 The pool serves one caller at a time. Whoever finds it taken (another Python thread, a chunk that is itself parallel) runs its chunks alone.
 
@@ -36,6 +37,9 @@ MOST_CHUNKS = 64
 POOL_BYTES = 2048
 SPINS = 3000
 """How often a worker looks for a job before it sleeps."""
+HELD_UP, KEEP_OFF = 300_000, 20
+"""A small job that waits longer than so many nanoseconds for a worker finds other work on its processor. For so many times as long, small
+jobs are run by their callers alone: then no more than a twentieth of the time is lost by trying again."""
 JUST_BEFORE = 150_000
 """A small job that begins so many nanoseconds after the end of another one is taken for one of many."""
 
@@ -119,6 +123,7 @@ def text() -> str:
     mac = sys.platform == "darwin"
     names = {"SETMASK": "3" if mac else "2", "CLOCK": "6" if mac else "1", "PAUSE": call, "SPINS": str(SPINS)}
     names |= {"JUST_BEFORE": str(JUST_BEFORE), "MOST_CHUNKS": str(MOST_CHUNKS)}
+    names |= {"HELD_UP": str(HELD_UP), "KEEP_OFF": str(KEEP_OFF)}
     elsewhere = LINUX_ELSEWHERE if sys.platform == "linux" else ANYWHERE
     return declaration + reduce(lambda text, name: text.replace(name, names[name]), names, POSIX_THREADS) + ALONE + elsewhere
 
@@ -131,8 +136,8 @@ PAUSES = {"x86_64": X86, "AMD64": X86, "aarch64": ARM, "arm64": ARM}
 """What a processor does between two looks at the same memory."""
 # Offsets in the pool: 0 the word, 64 the function, 72 its context, 80 the threads that may take part, 128 the chunks that are not done,
 # 136 all chunks, 192 whether it is taken, 256 how many workers sleep, 320 a mutex, 448 a condition, 576 how many workers there are, 640
-# when the last small job ended that found them asleep, 704 the processor (and one) that workers keep off, 1024 the processors that they
-# may use, 1152 the workers.
+# when the last small job ended that found them asleep, 704 the processor (and one) that workers keep off, 768 until when small jobs are not
+# handed out, 1024 the processors that workers may use, 1152 the workers.
 ALONE = """
 define internal void @alone(ptr %function, ptr %context, i32 %chunks) {
 entry:
@@ -397,6 +402,20 @@ entry:
   %many = icmp sgt i32 %chunks, 1
   br i1 %many, label %ask, label %alone
 ask:
+  %until.at = getelementptr i8, ptr @cotan_pool, i64 768
+  br i1 %small, label %look.back, label %try
+look.back:
+  %until = load atomic i64, ptr %until.at monotonic, align 8
+  %never = icmp eq i64 %until, 0
+  br i1 %never, label %try, label %look.now
+look.now:
+  %moment = call i64 @now()
+  %over = icmp sge i64 %moment, %until
+  br i1 %over, label %forget, label %alone
+forget:
+  store atomic i64 0, ptr %until.at monotonic, align 8
+  br label %try
+try:
   %pair = cmpxchg ptr %taken.at, i32 0, i32 1 acquire monotonic
   %free = extractvalue { i32, i1 } %pair, 1
   br i1 %free, label %have, label %alone
@@ -468,19 +487,43 @@ work:
   br label %wait
 wait:
   %turns = phi i32 [0, %work], [%turns1, %pause]
+  %since.when = phi i64 [0, %work], [%began, %pause]
   %pending = load atomic i32, ptr %pending.at acquire, align 4
   %done = icmp eq i32 %pending, 0
-  br i1 %done, label %release, label %pause.or.yield
+  br i1 %done, label %waited, label %pause.or.yield
 pause.or.yield:
   %turns1 = add i32 %turns, 1
   %long = icmp sgt i32 %turns1, SPINS
   br i1 %long, label %yield, label %pause
 yield:
+  %first.time = icmp eq i64 %since.when, 0
+  br i1 %first.time, label %begin, label %go.on
+begin:
+  %beginning = call i64 @now()
+  br label %go.on
+go.on:
+  %known.when = phi i64 [%since.when, %yield], [%beginning, %begin]
   %d = call i32 @sched_yield()
   br label %pause
 pause:
+  %began = phi i64 [%since.when, %pause.or.yield], [%known.when, %go.on]
   PAUSE
   br label %wait
+waited:
+  %at.once = icmp eq i64 %since.when, 0
+  %large = xor i1 %small, true
+  %fine = or i1 %at.once, %large
+  br i1 %fine, label %release, label %held.up
+held.up:
+  %after = call i64 @now()
+  %lost = sub i64 %after, %since.when
+  %much = icmp sgt i64 %lost, HELD_UP
+  br i1 %much, label %keep.off, label %release
+keep.off:
+  %times = mul i64 %lost, KEEP_OFF
+  %then = add i64 %after, %times
+  store atomic i64 %then, ptr %until.at monotonic, align 8
+  br label %release
 release:
   store atomic i32 0, ptr %taken.at release, align 4
   ret void
