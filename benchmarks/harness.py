@@ -3,7 +3,7 @@
 A figure is the median over many short rounds; with `--fastest` it is the shortest, for a machine that does other work too. In each round
 every contestant runs in turn, a batch of calls each, so that whatever else the machine does at the moment hits all of them alike; what can
 be trusted is therefore the ratio within a row. Batches are sized once so that one takes about a millisecond. A batch of few
-calls begins with one that is not timed: others may have taken seconds meanwhile, and memory that is not used is taken away. One with several
+calls begins with one that is not timed: others may have taken seconds, and memory that is not used is taken away. One with several
 threads begins when all threads are at rest (OpenBLAS's go on looking for work for 120 ms, on processors that it needs). The garbage
 collector is off while a batch is timed, as in the standard library's `timeit`.
 

@@ -74,14 +74,17 @@ def test_a_result_is_the_same_whether_workers_sleep_or_are_awake(many):
 
 @pytest.mark.skipif(os.name != "posix", reason="there is no pool here")
 def test_after_a_wait_for_a_worker_small_jobs_stay_with_their_callers_for_a_while():
+    few = MANY[:100_000]
+    small = cotan.jit(lambda x: cnp.sum(x * x + x), engine="native")
+    assert re.search(r"@in_chunks\(.*i1 true", cotan.compile_report(small)(few).llvm)
     until = ctypes.c_int64.from_address(start().address + 768)
     with limited(2):
-        expected = np.asarray(loss(MANY[:100_000])).tobytes()
+        expected = np.asarray(small(few)).tobytes()
         until.value = then = time.monotonic_ns() + 10**12
-        assert np.asarray(loss(MANY[:100_000])).tobytes() == expected
+        assert np.asarray(small(few)).tobytes() == expected
         assert until.value == then
         until.value = 1  # long past
-        assert np.asarray(loss(MANY[:100_000])).tobytes() == expected
+        assert np.asarray(small(few)).tobytes() == expected
     assert until.value == 0
 
 
