@@ -246,6 +246,67 @@ def test_a_product_of_matrices_declares_its_blas(tmp_path):
     assert b"cotan_" not in path.read_bytes()
 
 
+LAPACK = """
+    #include <stdint.h>
+    void dgetrf_(const int32_t *m, const int32_t *n, double *a, const int32_t *lda, int32_t *pivots, int32_t *info) {
+        *info = 0;
+        for (int32_t k = 0; k < *n; k++) {
+            int32_t p = k;
+            for (int32_t i = k + 1; i < *m; i++)
+                if (a[i + k * *lda] * a[i + k * *lda] > a[p + k * *lda] * a[p + k * *lda]) p = i;
+            pivots[k] = p + 1;
+            for (int32_t j = 0; j < *n; j++) {
+                double kept = a[k + j * *lda];
+                a[k + j * *lda] = a[p + j * *lda];
+                a[p + j * *lda] = kept;
+            }
+            for (int32_t i = k + 1; i < *m; i++) {
+                a[i + k * *lda] /= a[k + k * *lda];
+                for (int32_t j = k + 1; j < *n; j++) a[i + j * *lda] -= a[i + k * *lda] * a[k + j * *lda];
+            }
+        }
+    }
+    void dgetrs_(const char *trans, const int32_t *n, const int32_t *columns, const double *a, const int32_t *lda, const int32_t *pivots,
+                 double *b, const int32_t *ldb, int32_t *info) {
+        *info = *trans != 'N';
+        for (int32_t c = 0; c < *columns; c++, b += *ldb) {
+            for (int32_t i = 0; i < *n; i++) {
+                double kept = b[i];
+                b[i] = b[pivots[i] - 1];
+                b[pivots[i] - 1] = kept;
+            }
+            for (int32_t i = 0; i < *n; i++)
+                for (int32_t j = 0; j < i; j++) b[i] -= a[i + j * *lda] * b[j];
+            for (int32_t i = *n - 1; i >= 0; i--) {
+                for (int32_t j = i + 1; j < *n; j++) b[i] -= a[i + j * *lda] * b[j];
+                b[i] /= a[i + i * *lda];
+            }
+        }
+    }
+"""
+
+
+@with_a_compiler
+def test_factorizations_in_a_c_program_take_integers_of_32_bits(tmp_path):
+    """Whatever width those have that this process calls."""
+    n = 12
+    a, b = np.random.default_rng(0).normal(size=(3, n, n)), np.random.default_rng(1).normal(size=(3, n, 2))
+    _, header = cotan.jit(cnp.linalg.solve).lower(a, b).compile().export_object(tmp_path / "solve.o")
+    assert "-llapack" in libraries_of(header)
+    numbers = [", ".join(float(t).hex() for t in x.ravel()) for x in (a, b)]
+    source = f"""{LAPACK}
+        #include <stdio.h>
+        #include "solve.h"
+        double a[] = {{{numbers[0]}}}, b[] = {{{numbers[1]}}}, x[{b.size}];
+        int main(void) {{
+            if (solve(a, b, x) != COTAN_OK) return 1;
+            for (int k = 0; k < {b.size}; k++) printf("%a ", x[k]);
+            return 0;
+        }}"""
+    found = [float.fromhex(word) for word in run_c(tmp_path, source, ["solve"], ["-lm"]).split()]
+    np.testing.assert_allclose(np.reshape(found, b.shape), np.linalg.solve(a, b), rtol=1e-9)
+
+
 def test_what_cannot_be_exported_is_refused(tmp_path):
     compiled = cotan.jit(lambda x: cotan.pure_callback(np.sin, ShapeDtypeStruct((2,), float), x)).lower(np.ones(2)).compile()
     with pytest.raises(UnsupportedFunctionError, match="call back into Python"):

@@ -24,14 +24,6 @@ print(len(made))
 """
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    path = tmp_path / "cache"
-    monkeypatch.setenv("COTAN_CACHE_DIR", str(path))
-    monkeypatch.delenv("COTAN_CACHE", raising=False)
-    return path
-
-
 def compilations(**variables):
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, env={**os.environ, **variables})
     return int(done.stdout)

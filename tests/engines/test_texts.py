@@ -47,14 +47,6 @@ print(json.dumps([len(written), marks]))
 """
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    path = tmp_path / "cache"
-    monkeypatch.setenv("COTAN_CACHE_DIR", str(path))
-    monkeypatch.delenv("COTAN_CACHE", raising=False)
-    return path
-
-
 def run(**variables):
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, env={**os.environ, **variables})
     return json.loads(done.stdout)

@@ -21,6 +21,7 @@ from .calling import Caller
 from .engine import Written
 from .generate import OUT_OF_MEMORY
 from .launch import ALIGNMENT
+from .lower import Code
 from .machine import machine
 from .templates import Main, Placed
 
@@ -54,11 +55,10 @@ class Ahead:
         module, host = machine().optimised(self.written.code.text, self.written.level)
         return host.emit_assembly(module) if dialect == "asm" else str(module)
 
-    @property
-    def copies(self) -> dict[int, tuple[int, int]]:
+    def copies(self, code: Code) -> dict[int, tuple[int, int]]:
         """For each argument that the code writes a result over: which result, and how many bytes."""
         first = len(self.caller.constants)
-        return {j - first: (k, self.outputs[k].nbytes) for k, j in self.written.code.shared.items()}
+        return {j - first: (k, self.outputs[k].nbytes) for k, j in code.shared.items()}
 
     @property
     def address(self) -> int:
@@ -69,7 +69,8 @@ class Ahead:
             constants = [f"inttoptr (i64 {x} to ptr)" for x in fixed]
             functions = f"inttoptr (i64 {caller.functions} to ptr)"
             main = f"inttoptr (i64 {caller.main.address} to ptr)"
-            text = entry_text(ENTRY, main, constants, len(self.given), len(self.outputs), caller.code.workspace, functions, self.copies)
+            copies = self.copies(caller.code)
+            text = entry_text(ENTRY, main, constants, len(self.given), len(self.outputs), caller.code.workspace, functions, copies)
             self.entry = machine().compile(text, [ENTRY], 1, keep=False)[ENTRY]
         return self.entry
 

@@ -20,6 +20,7 @@ from .blas import any_threads
 from .generate import OUT_OF_MEMORY
 from .interrupts import NEVER, SYMBOL
 from .machine import machine
+from .routines import Failures
 from .threads import one_thread
 
 __all__ = ["Exported", "NotExportableError", "exported"]
@@ -47,21 +48,21 @@ class Exported(NamedTuple):
 
 def exported(ahead: Ahead, name: str, arguments: Sequence[str], results: Sequence[str]) -> Exported:
     """The code as an object with the function ``name``; the parameters in its header have the names ``arguments`` and ``results``."""
-    code = ahead.caller.code
+    code = ahead.written.for_linker()
     if code.callbacks:
         raise NotExportableError(f"{code.callbacks[0].equation.op.name} is a call back into Python")
-    text = ahead.written.for_linker().text.replace("define i32 @main(", f"define internal i32 @{name}_code(")
+    text = code.text.replace("define i32 @main(", f"define internal i32 @{name}_code(")
     text = one_thread(text.replace(f"declare i32 @{SYMBOL}()", NEVER))
     text, libraries = linked(text)
     constants = [constant(f"{name}_constant{k}", x) for k, x in enumerate(ahead.caller.constants)]
     pointers = [f"@{name}_constant{k}" for k in range(len(constants))]
-    entry = entry_text(name, f"@{name}_code", pointers, len(ahead.given), len(ahead.outputs), code.workspace, NO_TABLE, ahead.copies)
+    entry = entry_text(name, f"@{name}_code", pointers, len(ahead.given), len(ahead.outputs), code.workspace, NO_TABLE, ahead.copies(code))
     known = set(DECLARED.findall(text))
     entry = "\n".join(line for line in entry.splitlines() if not (found := DECLARED.match(line)) or found[1] not in known)
     module, host = machine().optimised(
         "\n".join([*constants, EMPTY_TABLE, text, entry]), ahead.written.level, reloc="pic", codemodel="default"
     )
-    return Exported(host.emit_object(module), header(ahead, name, arguments, results, libraries), libraries)
+    return Exported(host.emit_object(module), header(ahead, code.failures, name, arguments, results, libraries), libraries)
 
 
 def constant(name: str, x: np.ndarray[Any, Any]) -> str:
@@ -106,7 +107,9 @@ def in_c_library(symbol: str) -> bool:
 
 
 # ---- the header -------------------------------------------------------------------------------------------------------------------
-def header(ahead: Ahead, name: str, arguments: Sequence[str], results: Sequence[str], libraries: Sequence[str]) -> str:
+def header(
+    ahead: Ahead, failures: Failures, name: str, arguments: Sequence[str], results: Sequence[str], libraries: Sequence[str]
+) -> str:  # fmt: skip
     """The declaration for C, with what each pointer is of."""
     parameters = [
         *[f"const {c_type(t)} *{x}" for x, t in zip(arguments, ahead.given, strict=True)],
@@ -116,13 +119,13 @@ def header(ahead: Ahead, name: str, arguments: Sequence[str], results: Sequence[
         f" *   {x}: {t.long_name()}{' (pairs of real and imaginary part)' * (t.dtype.kind == 'c')}"
         for x, t in zip((*arguments, *results), (*ahead.given, *ahead.outputs), strict=True)
     ]
-    failures = [f" * It returns {status} where: {text}" for status, text in ahead.caller.code.failures.statuses()]
+    statuses = [f" * It returns {status} where: {text}" for status, text in failures.statuses()]
     return "\n".join(
         [
             f"/* {name}, compiled by cotan for {machine().cpu}.",
             " *",
             *notes,
-            *failures,
+            *statuses,
             " *",
             " * Arrays are row-major without gaps and aligned as C aligns their elements. Results do not overlap arguments or each other.",
             f" * It may be called from several threads at once. Link with {' '.join(f'-l{x}' for x in libraries)}.",
