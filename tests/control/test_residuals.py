@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 import cotan
 import cotan.numpy as cnp
@@ -101,3 +102,62 @@ def test_each_derivative_of_a_body_is_staged_once():
     first = len(counted)
     df(0.4)
     assert (first, len(counted)) == (1, 1)
+
+
+BODIES = {
+    "whole": lambda c: 0.5 * c + cnp.max(cnp.exp(cnp.sin(c))),
+    "joined": lambda c: 0.5 * c + cnp.max(cnp.concatenate([cnp.exp(cnp.sin(c))[:1], cnp.exp(cnp.sin(c))]), axis=0),
+    "turned": lambda c: 0.5 * c + cnp.max(cnp.exp(cnp.sin(c)).T, axis=0)[:, None],
+    "sorted": lambda c: 0.5 * c + cnp.sort(cnp.roll(cnp.exp(cnp.sin(c)), 1, axis=1), axis=0),
+    "updated": lambda c: 0.5 * c + cnp.exp(cnp.sin(c)).at[0].max(cnp.cos(c[-1])),
+}
+
+
+@pytest.mark.parametrize("shape", [(5, 17), (17, 7), (2, 65), (3, 3)], ids=str)
+@pytest.mark.parametrize("name", BODIES)
+def test_a_decision_of_the_first_loop_holds_in_the_second(name, shape):
+    """Where y equals its maximum is not asked again of a y whose last bit may be another."""
+    body, rng = BODIES[name], np.random.default_rng(4)
+
+    def loop(c):
+        return scan(lambda c, _: (body(c), None), c, None, length=3)[0]
+
+    def unrolled(c):
+        return body(body(body(c)))
+
+    for _ in range(3):
+        x, w = rng.uniform(0.1, 1.2, shape), rng.normal(size=shape)
+        total = lambda f: lambda c: cnp.sum(f(c) * w)  # noqa: E731, B023
+        expected = cotan.grad(total(unrolled))(x)
+        for gradient in (cotan.jit(cotan.grad(total(loop))), cotan.grad(total(cotan.jit(loop))), cotan.grad(total(loop))):
+            np.testing.assert_allclose(gradient(x), expected, rtol=1e-9, atol=1e-11)
+
+
+def test_a_decision_costs_a_byte_and_not_its_operands():
+    def f(c):
+        return scan(lambda c, _: (cnp.where(cnp.sin(c) > 0.5, cnp.cos(c), c * c), None), c, None, length=4)[0]
+
+    assert sorted(stored(lambda c: cnp.sum(f(c)), np.ones(3))) == ["bool[4,3]", "f64[4,3]"]
+
+
+def test_a_decision_about_what_is_at_hand_is_taken_again():
+    def f(c):
+        return scan(lambda c, _: (cnp.where(c > 0.5, cnp.cos(c), c * c), None), c, None, length=4)[0]
+
+    assert stored(lambda c: cnp.sum(f(c)), np.ones(3)) == ["f64[4,3]"]
+
+
+@pytest.mark.parametrize("shape", [(5, 17), (17, 7), (2, 65)], ids=str)
+def test_a_decision_holds_between_what_a_policy_saves_and_what_it_does_not(shape):
+    policy = cotan.checkpoint_policies.save_only_these_names("best")
+
+    def body(c):
+        y = cnp.exp(cnp.sin(c))
+        return 0.5 * c + cotan.checkpoint_name(cnp.max(cnp.concatenate([y[:1], y]), axis=0), "best")
+
+    x, w = np.random.default_rng(5).uniform(0.1, 1.2, shape), np.random.default_rng(6).normal(size=shape)
+    total = lambda f: lambda c: cnp.sum(f(f(c)) * w)  # noqa: E731
+    expected = cotan.grad(total(body))(x)
+    saved = cotan.checkpoint(body, policy=policy)
+    for gradient in (cotan.jit(cotan.grad(total(saved))), cotan.grad(total(cotan.jit(saved))), cotan.grad(total(saved))):
+        np.testing.assert_allclose(gradient(x), expected, rtol=1e-9, atol=1e-11)

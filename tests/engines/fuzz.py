@@ -6,7 +6,8 @@ result a lot (a comparison turns, a pole is near) the program proves nothing and
 steps of the program are rounded in other ways as well (`rounding.noisy`): whole numbers as inputs cannot be changed a little. So are
 the signs and the orders that docs/compiling.md leaves open (`open_ways`): what shows them is passed over.
 
-Then some run again: on one thread, which may round differently; twice on two, with equal bits; from four Python threads at once.
+Then some run again: on one thread, which may round differently; twice on two, with equal bits; from four Python threads at once. And of some
+the derivative is taken outside of what is compiled, so that its halves are compiled apart.
 
 ``python -m tests.engines.fuzz --programs 1000 --first 0`` prints the seeds that differ and how to run each alone (``--first SEED
 --programs 1 --show``).
@@ -26,6 +27,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import cotan
+import cotan.numpy as cnp
+from cotan import lax
 from cotan.core.program import Program
 from cotan.engines.native import blocking
 from cotan.engines.native.threads import limited
@@ -86,6 +89,8 @@ def outcome(seed: int) -> Outcome:
             result = judged(found, expected, others, single)
         if result.verdict == "same" and seed % AGAIN == 0:
             result = again(f, native, inputs, found, expected, others, single)
+        if result.verdict == "same" and seed % AGAIN == 1:
+            result = apart(f, inputs, single, seed % 3)
     if not all(np.array_equal(x, y, equal_nan=x.dtype.kind in "fc") for x, y in zip(inputs, kept, strict=True)):
         return Outcome("different", "an argument was changed")
     return result
@@ -132,6 +137,39 @@ def again(
         return Outcome(result.verdict, f"on plain arrays, {result.note}")
     result = judged(cotan.jit(f, donate_argnums=tuple(range(len(inputs))))(*plain), expected, others, single)
     return result if result.verdict == "same" else Outcome(result.verdict, f"with donated arguments, {result.note}")
+
+
+def apart(f: Callable[..., Any], inputs: Sequence[Any], single: bool, turns: int) -> Outcome:
+    """The derivative of the program as the body of a loop of unknown length, taken outside of what is compiled: each half is compiled alone,
+    and hands stacks of all that the program keeps to the other.
+    """
+    active = next((k for k, x in enumerate(inputs) if x.dtype.kind == "f" and x.dtype.itemsize > 2), None)
+    if active is None:
+        return Outcome("same")
+
+    def looped(*xs: Any) -> Any:
+        def turn(carry: Any) -> Any:
+            k, x = carry
+            floats = [y for y in f(*xs[:active], x, *xs[active + 1 :]) if np.dtype(y.dtype).kind in "fc"]
+            total = sum([cnp.sum(cnp.tanh(cnp.real(y).astype(x.dtype))) for y in floats])
+            return k + 1, (0.5 * cnp.sin(x) + 0.1 * total).astype(x.dtype)
+
+        return lax.while_loop(lambda carry: carry[0] < turns, turn, (0, xs[active]))[1]
+
+    def derivative(engine: str, xs: Sequence[Any]) -> list[Any]:
+        y, pull = cotan.vjp(cotan.jit(looped, engine=engine), *[np.asarray(x, x.dtype.newbyteorder("=")) for x in xs])
+        return [y, pull(np.cos(y))[active]]
+
+    try:
+        expected, *others = [derivative("numpy", [nudged(x, k) if k else x for x in inputs]) for k in range(4)]
+    except (CotanError, np.linalg.LinAlgError) as error:
+        return Outcome("same", f"halves, {type(error).__name__}: {error}")
+    found = derivative("native", inputs)
+    result = judged(found, expected, others, single)
+    if result.verdict == "different":
+        others = [derivative("numpy", [nudged(x, k, 10.0) for x in inputs]) for k in range(4, 4 + CLOSER_LOOKS)]
+        result = judged(found, expected, others, single)
+    return result if result.verdict == "same" else Outcome(result.verdict, f"halves, {result.note}")
 
 
 def judged(found: Any, expected: Any, others: Sequence[Any], single: bool) -> Outcome:

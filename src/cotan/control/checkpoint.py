@@ -25,7 +25,7 @@ from ..transforms.linearize import linearize_program
 from ..transforms.transpose import transpose_program_rule
 from .base import ControlOp, filled, linearize_function
 from .call import Call, derived_program
-from .residuals import extract
+from .residuals import decisions_between, extract
 from .stacks import zeros_of
 
 __all__ = ["Checkpoint", "CheckpointName", "CheckpointTangent", "Policy"]
@@ -103,6 +103,7 @@ class Checkpoint(ControlOp):
         primal, tangent, out_active, _ = linearize_program(whole, active)
         outputs, residuals = primal.outputs[: len(whole.outputs)], primal.outputs[len(whole.outputs) :]
         saved = allowed(self.policy, primal, residuals) if self.policy is not None else []
+        saved += decisions_between(primal, saved, residuals) if saved else []
         again = extract(primal, [*primal.inputs, *saved], residuals)
         return replace(primal, outputs=[*outputs, *saved]), again, tangent, out_active
 

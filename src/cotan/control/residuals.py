@@ -9,11 +9,16 @@ all of them at every step is the naive way. `plan_residuals` sorts them:
   is what they come from, the carry or the results of expensive operations (matmul, reductions, factorizations), if that takes fewer bytes.
 
 So the gradient of ``scan(sin(c) * c + x)`` stores c, one array a step, and not c, sin(c) and cos(c).
+
+What is computed again may differ in its last bit: a vectorised sine is not the scalar one. For a number that is rounding. For a decision it is
+an error: the derivative of max(y) asks where y equals it, and must find what the primal loop found. So the result of an op that is piecewise
+constant (a comparison, a sign) is stored, and not computed again, unless its operands are at hand bit by bit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from math import inf
 from typing import Any
@@ -21,9 +26,10 @@ from typing import Any
 from ..core.program import Equation, Program, Var
 from ..core.types import ArrayType
 
-__all__ = ["ResidualPlan", "extract", "plan_residuals"]
+__all__ = ["ResidualPlan", "decisions_between", "extract", "plan_residuals"]
 
 CHEAP_FAMILIES = frozenset({"elementwise", "flat", "movement", "creation"})
+DECIDING, MOVING = "flat", frozenset({"movement", "creation"})
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,7 @@ def plan_residuals(primal: Program, constants: Sequence[Var], scanned: Sequence[
     changing = [r for r, same in zip(residuals, invariant, strict=True) if not same]
     free = {*fixed, *scanned}
     plainly = unique(r for r in changing if r not in free)
-    derived = sources(primal, plainly, free)
+    derived = sources(primal, plainly, free, fixed - set(constants))
     saved = derived if size_of(derived) < size_of(plainly) else plainly
     once = extract(primal, constants, [r for r, same in zip(residuals, invariant, strict=True) if same])
     again = extract(primal, [*constants, *scanned, *saved], changing)
@@ -64,9 +70,10 @@ def dependent_on_only(program: Program, inputs: Collection[Var]) -> set[Var]:
     return known
 
 
-def sources(program: Program, wanted: Sequence[Var], free: Collection[Var]) -> list[Var]:
-    """The variables from which cheap operations give ``wanted``, besides those that are free."""
+def sources(program: Program, wanted: Sequence[Var], free: Collection[Var], anew: AbstractSet[Var]) -> list[Var]:
+    """The variables from which cheap operations give ``wanted``, besides those that are free, of which some are computed ``anew``."""
     maker: dict[Var, Equation] = {v: equation for equation in program.equations for v in equation.outputs}
+    same = same_bits(program, anew)
     needed: list[Var] = []
     seen: set[Var] = set(free)
     todo = list(wanted)
@@ -76,11 +83,50 @@ def sources(program: Program, wanted: Sequence[Var], free: Collection[Var]) -> l
             continue
         seen.add(v)
         equation = maker.get(v)
-        if equation is not None and equation.op.family in CHEAP_FAMILIES:
-            todo.extend(x for x in equation.inputs if type(x) is Var)
+        if equation is not None and equation.op.family in CHEAP_FAMILIES and (not decides(equation) or same.issuperset(variables(equation))):
+            todo.extend(variables(equation))
         else:
             needed.append(v)
     return needed
+
+
+def same_bits(program: Program, anew: AbstractSet[Var]) -> set[Var]:
+    """The variables that a later loop has bit by bit: what is stored, and what moving and the arithmetic of integers make of it."""
+    same = set(program.inputs)
+    for equation in program.equations:
+        stored = equation.op.family not in CHEAP_FAMILIES and anew.isdisjoint(equation.outputs)
+        exact = equation.op.family in MOVING or decides(equation)
+        if stored or (exact and same.issuperset(variables(equation))):
+            same.update(equation.outputs)
+    return same
+
+
+def decides(equation: Equation) -> bool:
+    """Whether the result is one of few, and not a number that is rounded."""
+    return equation.op.family == DECIDING or not any(v.type.inexact for v in equation.outputs)
+
+
+def decisions_between(program: Program, saved: Sequence[Var], residuals: Sequence[Any]) -> list[Var]:
+    """Further variables to save where ``saved`` are and all else is computed again: decisions between what was saved, or comes from it, and
+    what may have other bits than it had when they were taken.
+    """
+    same, later, found = {*program.inputs, *saved}, set(saved), []
+    for equation in extract(program, [*program.inputs, *saved], residuals).equations:
+        operands = set(variables(equation))
+        same_operands, mixed = same.issuperset(operands), len(operands) > 1 and not later.isdisjoint(operands)
+        if decides(equation) and mixed and not same_operands:
+            found.extend(equation.outputs)
+            same.update(equation.outputs)
+        elif same_operands and (equation.op.family in MOVING or decides(equation)):
+            same.update(equation.outputs)
+        if not later.isdisjoint(operands):
+            later.update(equation.outputs)
+    return found
+
+
+def variables(equation: Equation) -> list[Var]:
+    """The operands that are variables."""
+    return [v for v in equation.inputs if type(v) is Var]
 
 
 def extract(program: Program, inputs: Sequence[Var], outputs: Sequence[Any]) -> Program:

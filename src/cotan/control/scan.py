@@ -121,7 +121,7 @@ class Scan(ControlOp):
         steps = self.steps(operands)
         types = list(map(self.stacked, self.body.output_types[self.carry :]))
         ys: list[Any] = [np.empty(t.shape, t.dtype) if isinstance(t, ArrayType) else [None] * len(steps) for t in types]
-        rows = [x.rows(len(steps)) if type(x) is Stack else x for x in xs]
+        rows = [x.rows(len(steps)) if isinstance(x, Stack) else x for x in xs]
         n = self.carry
         for i in steps:
             arguments = [*constants, *carry, *[x[i] for x in rows]]

@@ -93,7 +93,7 @@ class Sweep(ControlOp):
         constants, carry, xs, sums, ws = self.cut(operands)
         length = int(operands[0]) if self.length is None else self.length
         ahead, back = engine.compiled(self.forward), engine.compiled(self.backward)
-        xs, ws = ([v.rows(length) if type(v) is Stack else v for v in vs] for vs in (xs, ws))
+        xs, ws = ([v.rows(length) if isinstance(v, Stack) else v for v in vs] for vs in (xs, ws))
         n = self.sizes[3]
         types = list(map(self.stacked, self.backward.output_types[n:]))
         results: list[Any] = [np.empty(t.shape, t.dtype) if isinstance(t, ArrayType) else [None] * length for t in types]

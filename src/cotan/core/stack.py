@@ -23,8 +23,9 @@ class Stack:
 
     def rows(self, count: int) -> Sequence[Any]:
         """The first ``count`` entries, or more."""
-        missing = count - len(self.entries)
-        return [*self.entries, *[zero_value(self.type.element)] * missing] if missing > 0 else self.entries
+        entries = self.entries
+        missing = count - len(entries)
+        return [*entries, *[zero_value(self.type.element)] * missing] if missing > 0 else entries
 
 
 def zero_value(type: Type) -> Any:

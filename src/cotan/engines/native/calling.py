@@ -20,11 +20,12 @@ import numpy as np
 from ...core.array import Array
 from ...core.errors import EngineError, teach
 from ...core.program import Program
-from ...core.types import ArrayType
+from ...core.types import ArrayType, StackType
 from .checking import OUTSIDE
 from .control import CONTROL
 from .donating import may_write, may_write_address
 from .generate import OUT_OF_MEMORY, RAISED
+from .held import at_call, holds_stacks, with_stacks
 from .launch import INPUT_WORDS, OUTPUT_WORDS, SYMBOLS, TEXT, Word
 from .lower import Code, python_function
 from .machine import machine
@@ -182,6 +183,7 @@ class Caller:
         self.inputs, self.outputs = [v.type for v in program.inputs], [v.type for v in program.outputs]
         self.constants = [exactly(x, t) for x, t in zip(constants, self.inputs, strict=False)]
         self.given = self.inputs[len(constants) :]
+        self.taken, self.results = at_call(self.inputs), at_call(self.outputs, given=True)
         errors: dict[int, BaseException] = {}
         self.errors = errors
         functions = [python_function(c, lambda error: errors.__setitem__(threading.get_ident(), error)) for c in code.callbacks]
@@ -191,12 +193,14 @@ class Caller:
         self.release = release
         if layouts_are_known() and len(self.inputs) + len(self.outputs) <= LARGEST_TABLE:
             self.launch: Callable[..., Any] = c_function(
-                address, self.inputs, self.constants, self.outputs, workspace=code.workspace, functions=self.functions,
-                release=release, single=single, kept=(functions, self.table, self.main), shared=code.shared,
+                address, self.taken, self.constants, self.results, workspace=code.workspace, functions=self.functions,
+                release=release, single=single and len(self.results) == 1, kept=(functions, self.table, self.main), shared=code.shared,
             )  # fmt: skip
         else:
             self.kept = functions
             self.launch = self.by_ctypes
+        if holds_stacks(self.inputs) or holds_stacks(self.outputs):
+            self.launch = with_stacks(self.launch, self.given, self.outputs)
 
     def __deepcopy__(self, memo: Any) -> Caller:
         return self  # it never changes
@@ -248,14 +252,14 @@ class Caller:
 
     def by_ctypes(self, *values: Any) -> Any:
         """What `launch` does, in Python: for very many arguments, or where objects lie otherwise."""
-        operands = [*self.constants, *map(exactly, values, self.given)]
-        results = [self.result(k, t, operands) for k, t in enumerate(self.outputs)]
+        operands = [*self.constants, *map(exactly, values, self.taken[len(self.constants) :])]
+        results = [self.result(k, t, operands) for k, t in enumerate(self.results)]
         block, start = workspace(self.code.workspace)
         tables = [(ctypes.c_void_p * max(len(xs), 1))(*[x.ctypes.data for x in xs]) for xs in (operands, results)]
         main = ctypes.PYFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 4)(self.main.address)  # raises what a signal's handler has raised
         status = main(*map(ctypes.addressof, tables), start, self.functions)
         del block
-        return status or (results[0] if self.single else tuple(results))
+        return status or (results[0] if self.single and len(results) == 1 else tuple(results))
 
     def result(self, k: int, t: ArrayType, operands: list[Any]) -> Array:
         """New memory for a result; or that of an argument, which becomes a copy if it must not be changed."""
@@ -276,6 +280,8 @@ def workspace(nbytes: int) -> tuple[Any, int]:
 
 def exactly(x: Any, t: Any) -> np.ndarray[Any, Any]:
     """An argument as the code reads it: itself if it lies so, else a copy."""
+    if isinstance(t, StackType):
+        return x
     dtype = plain_dtype(t.dtype)
     if type(x) in (np.ndarray, Array) and x.dtype is dtype and x.flags.c_contiguous and x.flags.aligned:
         return x

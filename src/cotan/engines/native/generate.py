@@ -163,7 +163,7 @@ class Generator:
         self.module.constants["empty"] = "@empty = internal constant [2 x i64] zeroinitializer"
         return "@empty"
 
-    def leave(self, result: int) -> None:
+    def leave(self, result: int, *, freeing: bool = True) -> None:
         """Return from the call, which frees what it took from the heap. A thread that has a chunk of it cannot."""
         if self.in_chunk:
             raise UnsupportedError("an end of the call within a chunk")
@@ -173,7 +173,8 @@ class Generator:
         if self.module.checks is not None:
             status = code.value("i32", f"call i32 @cotan_judged(i32 {result})")
         code.line(f"ret i32 {status}")
-        self.endings.append((code, places))
+        if freeing:
+            self.endings.append((code, places))
 
     def free_all(self) -> None:
         """Write the freeing at each end, once it is known whether there is anything to free."""

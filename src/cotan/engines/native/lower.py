@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...core.program import Equation, Program
-from ...core.types import ArrayType
-from .control import CONTROL
+from ...core.types import ArrayType, StackType, Type
+from .control import CONTROL, StackValue
 from .donating import results_in_arguments, unused
 from .emit import supported
 from .generate import RAISED, Generator, UnsupportedError
@@ -62,8 +62,6 @@ def lowered(program: Program, donated: Sequence[int] = ()) -> Code:
     Raises:
         UnsupportedError: there is something in it that the engine cannot write.
     """
-    if any(type(t) is not ArrayType for t in (*program.input_types, *program.output_types)):
-        raise UnsupportedError("stacks that go in or out")  # the halves of a linearized loop, which are called apart
     callbacks: list[Callback] = []
     failures = Failures()
 
@@ -112,15 +110,20 @@ def lowered(program: Program, donated: Sequence[int] = ()) -> Code:
     arguments, results, module.table = (module.name("ptr") for _ in range(3))
     with module.function("main", "i32", [("ptr", v) for v in (arguments, results, g.workspace, module.table)]) as code:
         code.lines.append(g.beginning)
-        inputs = [Memory(entry(code, arguments, k), v.type) for k, v in enumerate(program.inputs)]
+        inputs = [argument(code, entry(code, arguments, k), v.type) for k, v in enumerate(program.inputs)]
         plan = g.plan(program)
         shared = results_in_arguments(plan, donated) if donated else {}
         targets = [
-            Memory(entry(code, results, k), v.type) if k not in shared else over(inputs[shared[k]], program.inputs[shared[k]] is v)
+            None if isinstance(v.type, StackType)
+            else Memory(entry(code, results, k), v.type) if k not in shared
+            else over(inputs[shared[k]], program.inputs[shared[k]] is v)
             for k, v in enumerate(program.outputs)
-        ]
-        g.run(program, inputs, targets)
-        g.leave(0)
+        ]  # fmt: skip
+        outs = g.run(program, inputs, targets)
+        if None in targets:
+            hand_over(g, outs, results)
+        else:
+            g.leave(0)
         g.free_all()
     places = module.checks.places if module.checks is not None else []
     rest = unused(plan, donated, shared)
@@ -128,8 +131,29 @@ def lowered(program: Program, donated: Sequence[int] = ()) -> Code:
     return Code(str(module), callbacks, g.workspace_bytes, list(g.plans.values()), failures, module.table, places, buffers, shared, rest)
 
 
-def over(given: Memory, same: bool) -> Memory:
+def argument(code: Function, at: str, type: Type) -> Value:
+    """An argument: an array, or a stack, which comes as two words."""
+    if not isinstance(type, StackType):
+        return Memory(at, type)
+    return StackValue(type, code.value("ptr", f"load ptr, ptr {at}"), code.value("i64", f"load i64, ptr {code.address(at, 'i64', 1)}"))
+
+
+def hand_over(g: Generator, outs: Sequence[Value], results: str) -> None:
+    """Return from a call that gives stacks: their words, and the list of all blocks of memory, which are not freed."""
+    code = g.module.code
+    for k, y in enumerate(outs):
+        if isinstance(y, StackValue):
+            at = entry(code, results, k)
+            code.line(f"store ptr {y.at}, ptr {at}")
+            code.line(f"store i64 {y.count}, ptr {code.address(at, 'i64', 1)}")
+    first = code.value("ptr", f"load ptr, ptr {g.heap}") if g.heap else "null"
+    code.line(f"store ptr {first}, ptr {entry(code, results, len(outs))}")
+    g.leave(0, freeing=False)
+
+
+def over(given: Value, same: bool) -> Memory:
     """The place of a result that is written over an input: another value in the same memory, unless it is the input itself."""
+    assert isinstance(given, Memory)
     return given if same else Memory(given.at, given.type)
 
 
