@@ -6,8 +6,8 @@ result a lot (a comparison turns, a pole is near) the program proves nothing and
 steps of the program are rounded in other ways as well (`rounding.noisy`): whole numbers as inputs cannot be changed a little. So are
 the signs and the orders that docs/compiling.md leaves open (`open_ways`): what shows them is passed over.
 
-Then some run again: on one thread, which may round differently; twice on two, with equal bits; from four Python threads at once. And of some
-the derivative is taken outside of what is compiled, so that its halves are compiled apart.
+Then some run again: on one thread, which may round differently; twice on two, with equal bits; from four Python threads at once. Some are
+the body of a loop, whose derivative is taken outside of what is compiled, so that its halves are compiled apart.
 
 ``python -m tests.engines.fuzz --programs 1000 --first 0`` prints the seeds that differ and how to run each alone (``--first SEED
 --programs 1 --show``).
@@ -140,8 +140,8 @@ def again(
 
 
 def apart(f: Callable[..., Any], inputs: Sequence[Any], single: bool, turns: int) -> Outcome:
-    """The derivative of the program as the body of a loop of unknown length, taken outside of what is compiled: each half is compiled alone,
-    and hands stacks of all that the program keeps to the other.
+    """The derivative of the program as the body of a loop of unknown length, taken outside of what is compiled: each half is compiled
+    alone, and stacks of all that the program keeps go from the first to the second.
     """
     active = next((k for k, x in enumerate(inputs) if x.dtype.kind == "f" and x.dtype.itemsize > 2), None)
     if active is None:

@@ -10,9 +10,9 @@ all of them at every step is the naive way. `plan_residuals` sorts them:
 
 So the gradient of ``scan(sin(c) * c + x)`` stores c, one array a step, and not c, sin(c) and cos(c).
 
-What is computed again may differ in its last bit: a vectorised sine is not the scalar one. For a number that is rounding. For a decision it is
-an error: the derivative of max(y) asks where y equals it, and must find what the primal loop found. So the result of an op that is piecewise
-constant (a comparison, a sign) is stored, and not computed again, unless its operands are at hand bit by bit.
+What is computed again may differ in its last bit: a vectorised sine is not the scalar one. For a number that is rounding. For a decision it
+is an error: the derivative of max(y) asks where y equals it, and must find what the primal loop found. So the result of an op that is
+piecewise constant (a comparison, a sign) is stored, and not computed again, unless its operands are at hand bit by bit.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def sources(program: Program, wanted: Sequence[Var], free: Collection[Var], anew
             continue
         seen.add(v)
         equation = maker.get(v)
-        if equation is not None and equation.op.family in CHEAP_FAMILIES and (not decides(equation) or same.issuperset(variables(equation))):
+        if equation is not None and may_be_repeated(equation, same):
             todo.extend(variables(equation))
         else:
             needed.append(v)
@@ -99,6 +99,11 @@ def same_bits(program: Program, anew: AbstractSet[Var]) -> set[Var]:
         if stored or (exact and same.issuperset(variables(equation))):
             same.update(equation.outputs)
     return same
+
+
+def may_be_repeated(equation: Equation, same: AbstractSet[Var]) -> bool:
+    """Whether a later loop may compute this again: it is cheap, and no decision that could come out otherwise."""
+    return equation.op.family in CHEAP_FAMILIES and (not decides(equation) or same.issuperset(variables(equation)))
 
 
 def decides(equation: Equation) -> bool:
