@@ -151,7 +151,7 @@ def apart(f: Callable[..., Any], inputs: Sequence[Any], single: bool, turns: int
         def turn(carry: Any) -> Any:
             k, x = carry
             floats = [y for y in f(*xs[:active], x, *xs[active + 1 :]) if np.dtype(y.dtype).kind in "fc"]
-            total = sum([cnp.sum(cnp.tanh(cnp.real(y).astype(x.dtype))) for y in floats])
+            total = sum([cnp.sum(cnp.tanh(cnp.real(y).astype(x.dtype))) / max(y.size, 1) for y in floats])
             return k + 1, (0.5 * cnp.sin(x) + 0.1 * total).astype(x.dtype)
 
         return lax.while_loop(lambda carry: carry[0] < turns, turn, (0, xs[active]))[1]

@@ -101,7 +101,7 @@ def same_bits(program: Program, anew: AbstractSet[Var]) -> set[Var]:
     return same
 
 
-def may_be_repeated(equation: Equation, same: AbstractSet[Var]) -> bool:
+def may_be_repeated(equation: Equation, same: set[Var]) -> bool:
     """Whether a later loop may compute this again: it is cheap, and no decision that could come out otherwise."""
     return equation.op.family in CHEAP_FAMILIES and (not decides(equation) or same.issuperset(variables(equation)))
 
