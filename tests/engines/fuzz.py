@@ -141,33 +141,38 @@ def again(
 
 def apart(f: Callable[..., Any], inputs: Sequence[Any], single: bool, turns: int) -> Outcome:
     """The derivative of the program as the body of a loop of unknown length, taken outside of what is compiled: each half is compiled
-    alone, and stacks of all that the program keeps go from the first to the second.
+    alone, and stacks of all that the program keeps go from the first to the second. It is that of the loop written out, on NumPy.
     """
     active = next((k for k, x in enumerate(inputs) if x.dtype.kind == "f" and x.dtype.itemsize > 2), None)
     if active is None:
         return Outcome("same")
 
+    def turn(x: Any, xs: Sequence[Any]) -> Any:
+        floats = [y for y in f(*xs[:active], x, *xs[active + 1 :]) if np.dtype(y.dtype).kind in "fc"]
+        total = sum([cnp.sum(cnp.tanh(cnp.real(y).astype(x.dtype))) / max(y.size, 1) for y in floats])
+        return (0.5 * cnp.sin(x) + 0.1 * total).astype(x.dtype)
+
     def looped(*xs: Any) -> Any:
-        def turn(carry: Any) -> Any:
-            k, x = carry
-            floats = [y for y in f(*xs[:active], x, *xs[active + 1 :]) if np.dtype(y.dtype).kind in "fc"]
-            total = sum([cnp.sum(cnp.tanh(cnp.real(y).astype(x.dtype))) / max(y.size, 1) for y in floats])
-            return k + 1, (0.5 * cnp.sin(x) + 0.1 * total).astype(x.dtype)
+        return lax.while_loop(lambda c: c[0] < turns, lambda c: (c[0] + 1, turn(c[1], xs)), (0, xs[active]))[1]
 
-        return lax.while_loop(lambda carry: carry[0] < turns, turn, (0, xs[active]))[1]
+    def written_out(*xs: Any) -> Any:
+        x = xs[active]
+        for _ in range(turns):
+            x = turn(x, xs)
+        return x
 
-    def derivative(engine: str, xs: Sequence[Any]) -> list[Any]:
-        y, pull = cotan.vjp(cotan.jit(looped, engine=engine), *[np.asarray(x, x.dtype.newbyteorder("=")) for x in xs])
+    def derivative(g: Callable[..., Any], engine: str, xs: Sequence[Any]) -> list[Any]:
+        y, pull = cotan.vjp(cotan.jit(g, engine=engine), *[np.asarray(x, x.dtype.newbyteorder("=")) for x in xs])
         return [y, pull(np.cos(y))[active]]
 
     try:
-        expected, *others = [derivative("numpy", [nudged(x, k) if k else x for x in inputs]) for k in range(4)]
+        expected, *others = [derivative(written_out, "numpy", [nudged(x, k) if k else x for x in inputs]) for k in range(4)]
     except (CotanError, np.linalg.LinAlgError) as error:
         return Outcome("same", f"halves, {type(error).__name__}: {error}")
-    found = derivative("native", inputs)
+    found = derivative(looped, "native", inputs)
     result = judged(found, expected, others, single)
     if result.verdict == "different":
-        others = [derivative("numpy", [nudged(x, k, 10.0) for x in inputs]) for k in range(4, 4 + CLOSER_LOOKS)]
+        others = [derivative(written_out, "numpy", [nudged(x, k, 10.0) for x in inputs]) for k in range(4, 4 + CLOSER_LOOKS)]
         result = judged(found, expected, others, single)
     return result if result.verdict == "same" else Outcome(result.verdict, f"halves, {result.note}")
 
