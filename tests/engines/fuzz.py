@@ -61,7 +61,7 @@ def nudged(x: np.ndarray, seed: int, times: float = 1.0) -> np.ndarray:
     """Floats, each changed in its last places."""
     if x.dtype.kind not in "fc":
         return x
-    size = NUDGE if x.dtype.itemsize // (2 if x.dtype.kind == "c" else 1) == 8 else 1e-6
+    size = {8: NUDGE, 4: 1e-6, 2: 1e-3}[x.dtype.itemsize // (2 if x.dtype.kind == "c" else 1)]
     return (x * (1 + times * size * np.random.default_rng(seed).uniform(-1, 1, x.shape))).astype(x.dtype)
 
 
@@ -79,21 +79,28 @@ def outcome(seed: int) -> Outcome:
         except np.linalg.LinAlgError as error:
             return Outcome("passed over", str(error))
         found = native(*inputs)
-        single = any(name in str(program) for program in programs_in(cotan.stage(f)(*inputs), set()) for name in ("f16[", "f32[", "c64["))
-        result = judged(found, expected, others, single)
+        unit = coarsest(cotan.stage(f)(*inputs))
+        result = judged(found, expected, others, unit)
         if result.verdict == "different":
             others = [numpy(*[nudged(x, k, 10.0) for x in inputs]) for k in range(3, 3 + CLOSER_LOOKS)]
             for k in range(CLOSER_LOOKS):
-                with noisy(k, single):
+                with noisy(k, unit):
                     others.append(cotan.jit(f, engine="numpy")(*inputs))
-            result = judged(found, expected, others, single)
+            result = judged(found, expected, others, unit)
         if result.verdict == "same" and seed % AGAIN == 0:
-            result = again(f, native, inputs, found, expected, others, single)
+            result = again(f, native, inputs, found, expected, others, unit)
         if result.verdict == "same" and seed % AGAIN == 1:
-            result = apart(f, inputs, single, 1 + seed % 2)
+            result = apart(f, inputs, unit, 1 + seed % 2)
     if not all(np.array_equal(x, y, equal_nan=x.dtype.kind in "fc") for x, y in zip(inputs, kept, strict=True)):
         return Outcome("different", "an argument was changed")
     return result
+
+
+def coarsest(program: Program) -> float:
+    """The unit in the last place of the coarsest floats in a Program."""
+    names = {"f16[": np.float16, "f32[": np.float32, "c64[": np.float32}
+    texts = [str(p) for p in programs_in(program, set())]
+    return max((float(np.finfo(dtype).eps) for name, dtype in names.items() if any(name in text for text in texts)), default=0.0)
 
 
 def programs_in(x: Any, seen: set[int]) -> Iterator[Program]:
@@ -116,11 +123,11 @@ AGAIN = 5
 
 
 def again(
-    f: Callable[..., Any], native: Callable[..., Any], inputs: Sequence[Any], found: Any, expected: Any, others: Sequence[Any], single: bool
+    f: Callable[..., Any], native: Callable[..., Any], inputs: Sequence[Any], found: Any, expected: Any, others: Sequence[Any], unit: float
 ) -> Outcome:  # fmt: skip
     """The same program on one thread, twice on two, and four times at once, on plain arrays, and on some that are donated."""
     with limited(1):
-        result = judged(native(*inputs), expected, others, single)
+        result = judged(native(*inputs), expected, others, unit)
     if result.verdict != "same":
         return Outcome(result.verdict, f"on one thread, {result.note}")
     with limited(2):
@@ -132,18 +139,18 @@ def again(
         if any(np.asarray(x).tobytes() != np.asarray(y).tobytes() for x, y in zip(first, ys, strict=True)):
             return Outcome("different", f"on two threads, {way}: other bits")
     plain = [x.reshape(y.shape) for x, y in zip(plain, inputs, strict=True)]
-    result = judged(native(*plain), expected, others, single)
+    result = judged(native(*plain), expected, others, unit)
     if result.verdict != "same":
         return Outcome(result.verdict, f"on plain arrays, {result.note}")
-    result = judged(cotan.jit(f, donate_argnums=tuple(range(len(inputs))))(*plain), expected, others, single)
+    result = judged(cotan.jit(f, donate_argnums=tuple(range(len(inputs))))(*plain), expected, others, unit)
     return result if result.verdict == "same" else Outcome(result.verdict, f"with donated arguments, {result.note}")
 
 
-def apart(f: Callable[..., Any], inputs: Sequence[Any], single: bool, turns: int) -> Outcome:
+def apart(f: Callable[..., Any], inputs: Sequence[Any], unit: float, turns: int) -> Outcome:
     """The derivative of the program as the body of a loop of unknown length, taken outside of what is compiled: each half is compiled
     alone, and stacks of all that the program keeps go from the first to the second. It is that of the loop written out, on NumPy.
     """
-    active = next((k for k, x in enumerate(inputs) if x.dtype.kind == "f" and x.dtype.itemsize > 2), None)
+    active = next((k for k, x in enumerate(inputs) if x.dtype.kind == "f"), None)
     if active is None:
         return Outcome("same")
 
@@ -170,26 +177,26 @@ def apart(f: Callable[..., Any], inputs: Sequence[Any], single: bool, turns: int
     except (CotanError, np.linalg.LinAlgError) as error:
         return Outcome("same", f"halves, {type(error).__name__}: {error}")
     found = derivative(looped, "native", inputs)
-    result = judged(found, expected, others, single)
+    result = judged(found, expected, others, unit)
     if result.verdict == "different":
         others = [derivative(written_out, "numpy", [nudged(x, k, 10.0) for x in inputs]) for k in range(4, 4 + CLOSER_LOOKS)]
-        result = judged(found, expected, others, single)
+        result = judged(found, expected, others, unit)
     return result if result.verdict == "same" else Outcome(result.verdict, f"halves, {result.note}")
 
 
-def judged(found: Any, expected: Any, others: Sequence[Any], single: bool) -> Outcome:
+def judged(found: Any, expected: Any, others: Sequence[Any], unit: float) -> Outcome:
     """What the results of a program are, next to what was expected and what that becomes on inputs that are changed a little."""
     for k, (x, y, *zs) in enumerate(zip(found, expected, *others, strict=True)):
         x, y = np.asarray(x), np.asarray(y)
         if x.shape != y.shape or x.dtype != y.dtype:
             return Outcome("different", f"output {k}: {x.dtype}{x.shape} instead of {y.dtype}{y.shape}")
-        verdict = compared(x, y, [np.asarray(z) for z in zs], single)
+        verdict = compared(x, y, [np.asarray(z) for z in zs], unit)
         if verdict:
             return Outcome(verdict, f"output {k} of type {y.dtype}{y.shape}: {differences(x, y)}")
     return Outcome("same")
 
 
-def compared(x: np.ndarray, y: np.ndarray, others: Sequence[np.ndarray], single: bool) -> str:
+def compared(x: np.ndarray, y: np.ndarray, others: Sequence[np.ndarray], unit: float) -> str:
     """Nothing if the same; what it is otherwise."""
     if x.dtype.kind == "c":  # part by part: a number may be infinite and nan
         x, y, *others = [np.stack([z.real, z.imag]) for z in (x, y, *others)]
@@ -204,13 +211,14 @@ def compared(x: np.ndarray, y: np.ndarray, others: Sequence[np.ndarray], single:
     fine = np.isfinite(y)
     scale = np.abs(y[fine]).max(initial=1e-3)
     sensitivity = max((np.abs(z[fine] - y[fine]).max(initial=0) for z in others), default=0)
-    if sensitivity > 1e-3 * scale:
+    half = unit == np.finfo(np.float16).eps  # these overflow easily, and NumPy rounds each step of what is one here
+    if sensitivity > (0.1 if half else 1e-3) * scale:
         return "passed over"
     if not np.array_equal(np.isnan(x), np.isnan(y)) or not np.array_equal(np.isfinite(x), fine):
-        return "different"
+        return "passed over" if half else "different"
     if not np.array_equal(x[np.isinf(y)], y[np.isinf(y)]):
         return "passed over"  # a quotient by a zero, whose sign is left open where a derivative is zero
-    allowed = 30 * sensitivity + (1e-4 if single else 1e-10) * scale
+    allowed = 30 * sensitivity + (3e-2 if half else 1e-4 if unit else 1e-10) * scale
     return "" if np.abs(x[fine] - y[fine]).max(initial=0) <= allowed else "different"
 
 

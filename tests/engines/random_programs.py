@@ -134,7 +134,9 @@ def binary(s: Step, values: Sequence[Any]) -> Any:
     if "c" in (kind(x), kind(y)):
         name = s.choose(["add", "subtract", "multiply", "equal", "divide"])
     if name == "power":
-        return cnp.power(1.0 + cnp.abs(x), cnp.tanh(y)) if "f" in kind(x) + kind(y) else cnp.power(x, s.choose([0, 1, 2, 3]))
+        if "f" in kind(x) + kind(y):
+            return cnp.power(1.0 + cnp.abs(x), cnp.tanh(y))
+        return cnp.power(x, cnp.abs(y) % 5 if kind(y) in "iu" else s.choose([0, 1, 2, 3]))
     if name in ("floor_divide", "remainder", "fmod") and kind(y) == "b":
         name = "logical_or"
     if name == "subtract" and kind(x) == kind(y) == "b":
@@ -407,7 +409,7 @@ def grow(s: Step, values: Sequence[Any], most: int) -> list[Any]:
 def made(seed: int) -> tuple[Callable[..., Any], list[np.ndarray]]:
     """The program of a seed and its inputs."""
     s = Step(seed)
-    inputs = [array(s, shape_of_input(s), s.choose(DTYPES)) for _ in range(s.number(1, 3))]
+    inputs = [array(s, shape_of_input(s), np.float16 if s.chance(0.02) else s.choose(DTYPES)) for _ in range(s.number(1, 3))]
     inner_seed, most, last = s.number(0, 2**31), s.number(1, 16), s.number(1, 4)
 
     def f(*xs: Any) -> tuple[Any, ...]:

@@ -33,19 +33,21 @@ PLACES = 4.0
 
 
 @contextmanager
-def noisy(seed: int, single: bool) -> Generator[None]:
-    """Run what the NumPy engine runs in the meantime with noise: of float32 if ``single``, since compiled code may round any step to it."""
+def noisy(seed: int, unit: float) -> Generator[None]:
+    """Run what the NumPy engine runs in the meantime with noise, of so many places at least: those of the coarsest floats of a program, to
+    which compiled code may round any step.
+    """
     random = np.random.default_rng(seed)
 
     def compile_program(program: Program) -> Callable[[list[Any]], list[Any]]:
-        steps = [Step(with_noise(e.op, random, single), None, e.op.multiple, e.inputs, e.outputs) for e in program.equations]
+        steps = [Step(with_noise(e.op, random, unit), None, e.op.multiple, e.inputs, e.outputs) for e in program.equations]
         return flat_runner(program, steps)
 
     with mock.patch.object(engine, "_compiled", WeakKeyDictionary()), mock.patch.object(engine, "compile_program", compile_program):
         yield
 
 
-def with_noise(op: Op, random: np.random.Generator, single: bool) -> Callable[..., Any]:
+def with_noise(op: Op, random: np.random.Generator, unit: float) -> Callable[..., Any]:
     """What ``op`` does, in one of the ways that are open, and on operands that are a little off where its result is rounded."""
 
     def run(*operands: Any) -> Any:
@@ -54,9 +56,9 @@ def with_noise(op: Op, random: np.random.Generator, single: bool) -> Callable[..
         results = list(result) if op.multiple else [result]
         rounded = [rounded_at(y, operands) for y in results]
         if any(at is not None and at.any() for at in rounded):
-            again = impl(*[off(x, random, single) for x in operands])
+            again = impl(*[off(x, random, unit) for x in operands])
             results = [
-                y if at is None else np.where(at, off(z, random, single), y).astype(np.asarray(y).dtype)
+                y if at is None else np.where(at, off(z, random, unit), y).astype(np.asarray(y).dtype)
                 for y, z, at in zip(results, again if op.multiple else [again], rounded, strict=True)
             ]
         results = [with_open_signs(op, y, operands, random) if is_float(y) else y for y in results]
@@ -86,12 +88,12 @@ def parts(x: Any) -> np.ndarray[Any, Any]:
     return np.stack([x.real, x.imag]) if x.dtype.kind == "c" else x
 
 
-def off(x: Any, random: np.random.Generator, single: bool) -> Any:
+def off(x: Any, random: np.random.Generator, unit: float) -> Any:
     """Floats, each changed in its last places."""
     if not is_float(x):
         return x
     x = np.asarray(x)
-    eps = PLACES * (np.finfo(x.dtype).eps if not single else max(np.finfo(x.dtype).eps, np.finfo(np.float32).eps))
+    eps = PLACES * max(float(np.finfo(x.dtype).eps), unit)
     noise = random.uniform(-eps, eps, x.shape) + (1j * random.uniform(-eps, eps, x.shape) if x.dtype.kind == "c" else 0)
     with np.errstate(all="ignore"):
         return np.where(np.isfinite(x), x + np.abs(x) * noise, x).astype(x.dtype)

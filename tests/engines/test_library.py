@@ -17,6 +17,7 @@ from cotan.core.tracing import type_of
 from cotan.core.types import array_type
 from cotan.engines.native import blas, calling, engine, foreign, routines
 from cotan.engines.native.lower import lowered
+from cotan.engines.native.simplify import simplified
 from cotan.engines.native.threads import limited
 from cotan.errors import CotanError
 from cotan.ops import radix
@@ -47,7 +48,7 @@ def program_of(op, operands):
 
 def routine_cases():
     seen = {}
-    for case in [*ALL_CASES, *in_dtypes(ALL_CASES, [d for d in DTYPES if d != np.float16])]:
+    for case in [*ALL_CASES, *in_dtypes(ALL_CASES, DTYPES)]:
         if case.op.routine is None:
             continue
         try:
@@ -603,3 +604,55 @@ def test_a_failure_carries_its_number():
     assert failures.code(KeyError, "other") == code + 1
     assert str(failures.raised(code | 1234 << 8)) == "at 1234"
     assert failures.raised(1) is None
+
+
+@pytest.mark.parametrize("order", range(5))
+@pytest.mark.parametrize("shape", [(1, 1), (2, 2), (3, 3), (2, 4, 4), (5, 5), (0, 3, 3), (2, 0, 0)], ids=str)
+@pytest.mark.parametrize("dtype", [np.float64, np.complex128, np.float32])
+def test_cofactors_of_every_order_are_compiled(shape, order, dtype):
+    cofactors = REGISTRY["cofactors"]()
+    operands = [normal(shape, dtype) for _ in range(order + 1)]
+    if shape[-1] > 2:
+        operands[0][..., 0, :] = operands[0][..., 1, :]  # singular: nothing is divided by
+    expected = cofactors.impl(*operands)
+    report = cotan.compile_report(lambda *xs: cofactors(*xs))(*operands)
+    assert report.outside == ()
+    found = cotan.jit(lambda *xs: cofactors(*xs), engine="native")(*operands)
+    assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
+    size = np.max(np.abs(expected), initial=0.0) + np.prod([np.max(np.abs(x), initial=0.0) for x in operands[1:]])
+    np.testing.assert_allclose(found, expected, rtol=0, atol=2000 * np.finfo(dtype).eps * size)
+
+
+def test_third_derivatives_of_determinants_are_compiled():
+    a = normal((3, 3), np.float64)
+    third = cotan.jacfwd(cotan.hessian(cnp.linalg.det))
+    assert cotan.compile_report(third)(a).outside == ()
+    np.testing.assert_allclose(cotan.jit(third)(a), third(a), rtol=1e-10, atol=1e-10)
+
+
+def test_nothing_is_left_to_python():
+    """Every op on every example, in every dtype that it claims, is machine code."""
+    left = set()
+    for case in {label(c): c for c in [*ALL_CASES, *in_dtypes(ALL_CASES, DTYPES)]}.values():
+        try:
+            stage = cotan.stage(lambda *xs, op=case.op: op(*xs))(*case.operands)
+        except CotanError:  # no such dtype
+            continue
+        if lowered(simplified(stage)[0]).callbacks:
+            left.add(str(case.op))
+    assert left == set()
+
+
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
+@pytest.mark.parametrize("kind", ["add", "mul", "set"])
+@pytest.mark.parametrize("count", [5, 3_000])
+def test_complex_numbers_are_scattered(kind, count, dtype):
+    x, u = normal((40,), dtype), normal((count,), dtype)
+    u /= np.abs(u)
+    at = rng.integers(0, 40, count) if kind != "set" else rng.permutation(40)[: min(count, 40)]
+    u = u[: len(at)]
+    scatter = REGISTRY["scatter"](kind, "clip")
+    for found, expected in zip(*both(scatter, x, u, at), strict=True):
+        np.testing.assert_allclose(
+            found, expected, rtol=1e-3 if dtype is np.complex64 else 1e-11, atol=1e-4 if dtype is np.complex64 else 1e-11
+        )

@@ -35,10 +35,12 @@ from .arithmetic import constant_of, mul, neg
 from .casting import complex_, conj, convert, imag, real
 from .contraction import matmul
 from .factorization import Svd
-from .families import add, broadcast_in_dim, default_rng, reduce_sum, scale, spread, sum_tangents
+from .families import add, broadcast_in_dim, default_rng, reduce_sum, scale, spread, sum_tangents, zeros
+from .indexing import gather, scatter
 from .lapack import by_columns, factorized, not_zero
 from .linalg import MatrixOp, Solve, adjoint, columns, diagonal, mask, transposed
 from .logic import equal, not_equal, select
+from .movement import permute
 from .reduction import reduce_prod
 
 __all__ = ["Cofactors", "Det", "Slogdet", "det", "slogdet"]
@@ -108,19 +110,21 @@ class Cofactors(MatrixOp):
         return (sign[..., None, None] * (np.conj(u) @ inner @ np.conj(vh))).astype(a.dtype)
 
     def written_out(self, a: Any, *directions: Any) -> Sequence[Any]:  # type: ignore[override]
-        """Of order 0 and 1. Where S is diagonal and w_ij the product of its numbers but for two, the derivative along E has -w_ij E_ji
-        beside the diagonal, and on it the sums over j != i of w_ij E_jj.
+        """As in ``impl``; of order 0 and 1 shorter. Where S is diagonal and w_ij the product of its numbers but for two, the derivative
+        along E has -w_ij E_ji beside the diagonal, and on it the sums over j != i of w_ij E_jj.
         """
         t = type_of(a)
         n, order = t.shape[-1], len(directions)
-        if order > 1 or order >= n or t.size == 0:
-            raise NotImplementedError
+        if order >= n or t.size == 0:
+            return [zeros(t)]
         u, s, vh = Svd()(a)
-        others = convert(products_of_others(s, order + 1), t.dtype)
-        if order == 0:
-            inner = mask(columns(others, n), equal)
+        turned = [matmul(matmul(adjoint(u), e), adjoint(vh)) for e in directions]
+        if order > 1:
+            inner = sum_over_sets(s, turned)
+        elif order == 0:
+            inner = mask(columns(convert(products_of_others(s, 1), t.dtype), n), equal)
         else:
-            e = matmul(matmul(adjoint(u), directions[0]), adjoint(vh))
+            (e,), others = turned, convert(products_of_others(s, 2), t.dtype)
             straight = reduce_sum(mask(scale(others, columns(diagonal(e), n)), not_equal), (t.ndim - 1,))
             inner = add(mask(neg(scale(others, transposed(e))), not_equal), mask(columns(straight, n), equal))
         sign = broadcast_in_dim(mul(Det()(u), Det()(vh)), t.shape, tuple(range(t.ndim - 2)))
@@ -159,6 +163,31 @@ def products_of_others(s: Any, count: int) -> Any:
     which = broadcast_in_dim(left_out, shape, tuple(range(lead, len(shape))))
     numbers = broadcast_in_dim(s, shape, (*range(lead), len(shape) - 1))
     return reduce_prod(select(which, constant_of(1, t.dtype), numbers), (len(shape) - 1,))
+
+
+def sum_over_sets(s: Any, directions: Sequence[Any]) -> Any:
+    """The sum over sets of k+1 indices, as above, of k directions (stacks of matrices), for traced values."""
+    t, k = type_of(directions[0]), len(directions)
+    n, lead = t.shape[-1], t.ndim - 2
+    chosen = np.array(list(combinations(range(n), k + 1)))
+    at = [np.ascontiguousarray(x) for x in np.broadcast_arrays(chosen[:, :, None], chosen[:, None, :])]
+    before, after = tuple(range(lead)), tuple(range(3, 3 + lead))
+    parts = [permute(gather(permute(e, (lead, lead + 1, *before)), at, "promise_in_bounds"), (*after, 0, 1, 2)) for e in directions]
+    taken = np.zeros((len(chosen), n), bool)
+    np.put_along_axis(taken, chosen, True, 1)
+    shape = (*t.shape[:-2], *taken.shape)
+    numbers = broadcast_in_dim(s, shape, (*before, lead + 1))
+    others = reduce_prod(select(broadcast_in_dim(taken, shape, (lead, lead + 1)), constant_of(1, type_of(s).dtype), numbers), (lead + 1,))
+    terms: list[Any] = []
+    for count in range(1, k + 1):
+        for members in combinations(parts, count):
+            term = Cofactors()(sum_tangents(members))
+            terms.append(neg(term) if (k - count) % 2 else term)
+    total = sum_tangents(terms)
+    weighted = mul(broadcast_in_dim(convert(others, t.dtype), type_of(total).shape, (*before, lead)), total)
+    start = zeros(array_type((n, n, *t.shape[:-2]), t.dtype))
+    inner = scatter("add", start, permute(weighted, (lead, lead + 1, lead + 2, *before)), at, "promise_in_bounds")
+    return permute(inner, (*range(2, 2 + lead), 0, 1))
 
 
 def square_examples(cls: Any) -> Iterable[tuple[Op, tuple[Any, ...]]]:

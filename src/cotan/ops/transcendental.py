@@ -7,10 +7,12 @@ what happens there is the table of docs/conventions.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from ..core.emitting import Block, Reader, Routines
 from ..core.op import op
 from .arithmetic import constant_like, div, like_python, mul, neg, one_like, sub, zero_like
 from .families import Elementwise, Reals, Unary, add, fill_shape, scale
@@ -409,6 +411,25 @@ class Power(Elementwise):
     def singular(self, x: Any, y: Any) -> Any:
         # In x: infinite, for 0 < y < 1 and y < 0; x^1.5 has a derivative from the one side that there is. In y: 0^y jumps at y = 0.
         return (x == 0) & (np.real(y) < 1) & (y != 0), (x == 0) & (np.real(y) <= 0)
+
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[Block]) -> Any:
+        """Of signed integers, whose negative exponents raise."""
+        (x, n), (y,), e = operands, results, w.emitter
+        if n.dtype.kind != "i":
+            return NotImplemented
+        unsigned, none, least = np.dtype(f"u{n.dtype.itemsize}"), e.constant(0, n.dtype), w.variable(e.constant(0, n.dtype))
+
+        def smallest(i: Sequence[Any]) -> None:
+            least[()] = e.math("minimum", least[()], n(i))
+
+        def element(i: Sequence[Any]) -> Any:
+            powers = [e.cast(v(i if v.shape else ()), unsigned) for v in (x, n)]
+            return e.cast(e.math("pow", *powers), n.dtype)
+
+        w.apart(lambda: w.every(n.shape, smallest))
+        w.fail(e.math("lt", least[()], none), ValueError, "Integers to negative integer powers are not allowed.")
+        w.fill(y, element)
+        return None
 
     def derivative(self, k: int, y: Any, *operands: Any) -> Any:
         x, n = (fill_shape(v, y) for v in operands)

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from . import words_analytic, words_complex, words_integer, words_inverse, words_real, words_special
+from . import halves, words_analytic, words_complex, words_integer, words_inverse, words_real, words_special
 from .index import Atom, Condition, Index
 from .machine import VECTOR_FUNCTIONS, Variant, machine
 from .polynomials import FASTER, POLYNOMIALS
-from .scalars import BOOL, COMPLEX, WORDS, NoInstructionError, Scalar, Term, supported
+from .scalars import BOOL, COMPLEX, HALF, WORDS, NoInstructionError, Scalar, Term, supported
 from .variants import on_vectors
 from .writer import PURE, Function, Module, register_type
 
@@ -29,9 +29,8 @@ TRUTH = ("true", "false")
 EXACT: dict[str, Callable[[int, int], int]] = {"add": operator.add, "sub": operator.sub, "mul": operator.mul}
 MODULES_OF_WORDS = (words_analytic, words_complex, words_integer, words_inverse, words_real, words_special)
 """Importing these fills `WORDS`."""
-HALF = np.dtype(np.float16)
-"""Numbers of this dtype are carried from place to place; what computes with them is left to NumPy."""
-KINDS = {"f": "float", "b": "bool", "c": "complex"}
+KINDS = {"e": "half", "f": "float", "d": "float", "?": "bool", "F": "complex", "D": "complex"}
+"""What words are for operands of a dtype, by its letter; other letters are integers."""
 COMPARISONS = {"eq": "oeq eq eq", "ne": "une ne ne", "lt": "olt slt ult", "le": "ole sle ule", "gt": "ogt sgt ugt", "ge": "oge sge uge"}
 INTRINSICS = dict.fromkeys(("floor", "ceil", "rint", "trunc", "sqrt", "copysign", "fmuladd"))
 FOLDS = {"add": "fadd reassoc", "mul": "fmul reassoc"}
@@ -52,20 +51,28 @@ class LlvmEmitter:
         if dtype.kind == "c":
             value, part = complex(value), self.part(dtype)
             return Scalar((self.module.code.number(value.real, part), self.module.code.number(value.imag, part)), dtype)
-        if not (supported(dtype) or dtype == HALF):
+        if not supported(dtype):
             raise NoInstructionError(f"scalars of dtype {dtype}")
         return Scalar(self.module.code.number(value, dtype), dtype)
 
     def cast(self, operand: Scalar, dtype: np.dtype[Any]) -> Scalar:
-        have, want, x = operand.dtype, dtype, operand.value
+        have, want = operand.dtype, dtype
         if have == want:
             return operand
         if not supported(want):
             raise NoInstructionError(f"scalars of dtype {want}")
         if have.kind == "c" or want.kind == "c":
             return self.cast_complex(operand, want)
+        if want == HALF:
+            return halves.from_number(self, operand)
+        if have == HALF:
+            return self.cast(halves.to_single(self, operand), want)
         if want.kind == "b":
             return self.compare("ne", operand, self.constant(0, have))
+        return self.cast_real(operand, want)
+
+    def cast_real(self, operand: Scalar, want: np.dtype[Any]) -> Scalar:
+        have, x = operand.dtype, operand.value
         a, b = register_type(have), register_type(want)
         if have.kind == "f" and want.kind == "f":
             return Scalar(self.pure(b, f"{'fptrunc' if want.itemsize < have.itemsize else 'fpext'} {a} {x} to {b}"), want)
@@ -100,7 +107,7 @@ class LlvmEmitter:
         if name == "copy":
             return operands[0]
         dtype = operands[0].dtype
-        kind = KINDS.get(dtype.kind, "integer")
+        kind = KINDS.get(dtype.char, "integer")
         if kind == "integer" and is_known(operands[-1]):
             found = self.folded.get((name, *operands))
             if found is None:
@@ -115,6 +122,8 @@ class LlvmEmitter:
         formula = WORDS.get((kind, name))
         if formula is not None:
             return formula(*[Term(self, x) if type(x) is Scalar else x for x in operands]).scalar
+        if kind == "half":
+            return halves.in_single(self, name, operands)
         values: list[Any] = []
         for x in operands:
             if type(x) is not Scalar:
@@ -213,6 +222,8 @@ class LlvmEmitter:
                 part = self.part(dtype)
                 return tuple(self.combined(monoid, part, a, b) for a, b in zip(x, y, strict=True))
             return self.math(monoid, Scalar(x, dtype), Scalar(y, dtype)).value
+        if dtype == HALF:
+            return self.math({"max": "maximum", "min": "minimum"}.get(monoid, monoid), Scalar(x, dtype), Scalar(y, dtype)).value
         if dtype.kind == "f":
             kind = register_type(dtype)
             if monoid in FOLDS:
@@ -244,8 +255,8 @@ class LlvmEmitter:
         dtype = cases[0].dtype
         if dtype.kind == "c":
             part = self.part(dtype)
-            halves = [[Scalar(c.value[k], part) for c in cases] for k in (0, 1)]
-            return Scalar(tuple(self.select(which, *half).value for half in halves), dtype)
+            sides = [[Scalar(c.value[k], part) for c in cases] for k in (0, 1)]
+            return Scalar(tuple(self.select(which, *side).value for side in sides), dtype)
         kind = register_type(dtype)
         if which.dtype.kind == "b" and len(cases) == 2:
             return Scalar(self.bit(which.value, cases[1].value, cases[0].value, kind), dtype)
@@ -261,8 +272,10 @@ class LlvmEmitter:
         if x.dtype.kind == "c":
             if name not in ("eq", "ne"):
                 raise NoInstructionError(f"{name} of complex numbers")
-            halves = [self.compare(name, a, b).value for a, b in zip(self.parts(x), self.parts(y), strict=True)]
-            return Scalar(self.pure("i1", f"{'and' if name == 'eq' else 'or'} i1 {halves[0]}, {halves[1]}"), BOOL)
+            both = [self.compare(name, a, b).value for a, b in zip(self.parts(x), self.parts(y), strict=True)]
+            return Scalar(self.pure("i1", f"{'and' if name == 'eq' else 'or'} i1 {both[0]}, {both[1]}"), BOOL)
+        if x.dtype == HALF:
+            x, y = halves.to_single(self, x), halves.to_single(self, y)
         known = compared_constants(name, x, y)
         if known is not None:
             return Scalar("true" if known else "false", BOOL)

@@ -27,7 +27,7 @@ __all__ = ["Exported", "NotExportableError", "exported"]
 
 LARGEST_CONSTANT = 1 << 24
 """Bytes of an array that the text of a module may hold."""
-C_TYPES = {"f8": "double", "f4": "float", "c16": "double", "c8": "float", "b1": "uint8_t"} | {
+C_TYPES = {"f8": "double", "f4": "float", "f2": "uint16_t", "c16": "double", "c8": "float", "b1": "uint8_t"} | {
     f"{kind}{size}": f"{'u' * (kind == 'u')}int{8 * size}_t" for kind in "iu" for size in (1, 2, 4, 8)
 }
 EMPTY_TABLE, NO_TABLE = "@nothing = internal constant [2 x i64] zeroinitializer", "getelementptr (i64, ptr @nothing, i64 1)"

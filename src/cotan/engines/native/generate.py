@@ -17,6 +17,7 @@ from ...core.types import ArrayType
 from .checking import Checks
 from .emit import LlvmEmitter
 from .frames import Frame
+from .halves import widened
 from .index import variable
 from .plan import TINY, Opaque, Plan
 from .run import Run
@@ -60,7 +61,7 @@ class Generator:
         """The plan of a Program, made once."""
         plan = self.plans.get(program)
         if plan is None:
-            plan = self.plans[program] = Plan(program)
+            plan = self.plans[program] = Plan(widened(program))
         return plan
 
     def run(self, program: Program, values: Sequence[Value], targets: Sequence[Memory | None]) -> list[Value]:

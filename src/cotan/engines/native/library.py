@@ -38,7 +38,7 @@ TARGET_WORK, MOST_BYTES = 32, 1 << 25
 def update(run: Run, node: Opaque, operands: list[Value], results: list[Memory]) -> Any:
     """An op that changes a part of its first operand: each element of the second goes to its destination, in order."""
     op: Any = node.equation.op
-    if op.destination is None or results[0].type.dtype.kind == "c":
+    if op.destination is None:
         return NotImplemented
     if operands[0].pointer(run.e) != results[0].at:
         run.g.copy(operands[0], results[0])
@@ -67,7 +67,8 @@ class Update:
         target, work = self.target.type, self.work()
         room = padded(target) * target.dtype.itemsize
         most = min(threads.MOST_CHUNKS, work // LEAST_WORK, work // (TARGET_WORK * max(target.size, 1)), MOST_BYTES // room)
-        if most > 1 and self.kind != "set":
+        whole = self.kind == "set" or (self.kind == "mul" and target.dtype.kind == "c")  # no complex number leaves infinities as they are
+        if most > 1 and not whole:
             return self.apart(most)
         return self.g.outlined(lambda: self.g.every(shape, lambda i: self.one(i, self.target)))
 
@@ -140,8 +141,8 @@ class Update:
     def neutral(self) -> Scalar:
         """What changes nothing; not even the sign of a zero."""
         t = self.target.type.dtype
-        if self.kind == "add" and t.kind == "f":
-            return self.e.constant(-0.0, t)
+        if self.kind == "add" and t.kind in "fc":
+            return self.e.constant(complex(-0.0, -0.0) if t.kind == "c" else -0.0, t)
         return self.e.neutral({"minimum": "min", "maximum": "max"}.get(self.kind, self.kind), t)
 
     def divided(self, size: int, most: int, write: Callable[[str, str, str], None]) -> str:

@@ -27,7 +27,11 @@ ONE_ARGUMENT = (
 )
 VECTOR_FUNCTIONS = dict.fromkeys(ONE_ARGUMENT, 1) | dict.fromkeys(("atan2", "hypot", "pow"), 2)
 """The functions of libmvec, and how many arguments they take."""
-LEVELS = {"x86-64-v2": ("sse4.2",), "x86-64-v3": ("sse4.2", "avx2", "fma"), "x86-64-v4": ("sse4.2", "avx2", "fma", "avx512f")}
+LEVELS = {
+    "x86-64-v2": ("sse4.2",),
+    "x86-64-v3": ("sse4.2", "avx2", "fma", "f16c"),
+    "x86-64-v4": ("sse4.2", "avx2", "fma", "f16c", "avx512f"),
+}
 """What COTAN_CPU may ask for, to debug code for another processor than this one: levels of x86-64, and which features they have."""
 PASSES = 4
 """The version of what `Machine.optimised` does: with another one, code in the cache is not what it would make."""
@@ -87,6 +91,11 @@ class Machine:
     def fuses(self) -> bool:
         """Whether the processor has an instruction that multiplies and adds with one rounding."""
         return bool(self.features.get("fma")) or platform.machine().lower() in ("aarch64", "arm64")
+
+    @property
+    def converts_halves(self) -> bool:
+        """Whether the processor has instructions for numbers of half precision."""
+        return bool(self.features.get("f16c")) or platform.machine().lower() in ("aarch64", "arm64")
 
     @property
     def width(self) -> int:

@@ -14,9 +14,9 @@ import numpy as np
 if TYPE_CHECKING:
     from .emit import LlvmEmitter
 
-__all__ = ["BOOL", "COMPLEX", "WORDS", "NoInstructionError", "Scalar", "Term", "helper", "supported", "where", "word"]
+__all__ = ["BOOL", "COMPLEX", "HALF", "WORDS", "NoInstructionError", "Scalar", "Term", "helper", "supported", "where", "word"]
 
-BOOL = np.dtype(np.bool_)
+BOOL, HALF = np.dtype(np.bool_), np.dtype(np.float16)
 COMPLEX = {np.dtype(np.complex64): np.dtype(np.float32), np.dtype(np.complex128): np.dtype(np.float64)}
 
 
@@ -33,7 +33,7 @@ class Scalar(NamedTuple):
 
 def supported(dtype: np.dtype[Any]) -> bool:
     """Whether there are scalars of this dtype."""
-    return dtype.isnative and (dtype.kind in "biu" or (dtype.kind == "f" and dtype.itemsize in (4, 8)) or dtype in COMPLEX)
+    return dtype.isnative and (dtype.kind in "biu" or (dtype.kind == "f" and dtype.itemsize in (2, 4, 8)) or dtype in COMPLEX)
 
 
 class Term:
@@ -158,7 +158,7 @@ def where(condition: Term, yes: Any, no: Any) -> Term:
 
 
 WORDS: dict[tuple[str, str], Callable[..., Term]] = {}
-"""The functions that are formulas, by the kind of their first operand (bool, integer, float, complex) and their name."""
+"""The functions that are formulas, by the kind of their first operand (bool, integer, half, float, complex) and their name."""
 
 
 def word(*kinds: str, name: str = "") -> Callable[[Callable[..., Term]], Callable[..., Term]]:

@@ -28,7 +28,7 @@ __all__ = ["load", "store"]
 
 KIND = "ll"
 """The suffix of entries."""
-ERRORS: dict[str, type[Exception]] = {"LinAlgError": np.linalg.LinAlgError}
+ERRORS: dict[str, type[Exception]] = {"LinAlgError": np.linalg.LinAlgError, "ValueError": ValueError}
 """The exceptions of failures by name."""
 OURS = re.compile(r"\n(?:declare [^@]*@|@)(cotan_\w+)(?:\(| = external )")
 """What a text wants of this process beside functions of the system."""
