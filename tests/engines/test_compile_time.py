@@ -52,8 +52,9 @@ def compiled_now(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     return found
 
 
+@pytest.mark.parametrize("length", [90, 250], ids=["one loop", "several loops"])
 @pytest.mark.parametrize("program", [steps, updates])
-def test_work_of_writing_is_linear_in_the_length_of_a_program(program: Callable[[int], Any]):
+def test_work_of_writing_is_linear_in_the_length_of_a_program(program: Callable[[int], Any], length: int):
     def counts(n: int) -> tuple[int, int]:
         """The lines of text, and the calls of Python functions while they are written."""
         f = cotan.grad(program(n))
@@ -76,7 +77,7 @@ def test_work_of_writing_is_linear_in_the_length_of_a_program(program: Callable[
         return text.count("\n"), calls
 
     cotan.jit(lambda x: x)(1.0)
-    (lines, calls), (more_lines, more_calls) = counts(150), counts(300)
+    (lines, calls), (more_lines, more_calls) = counts(length), counts(2 * length)
     assert more_lines < 2.1 * lines
     assert more_calls < 2.1 * calls
 

@@ -23,6 +23,7 @@ from .generate import OUT_OF_MEMORY
 from .launch import ALIGNMENT
 from .lower import Code
 from .machine import machine
+from .once import compiling
 from .templates import Main, Placed
 
 __all__ = ["ROUTINES", "Ahead", "entry_text", "suits"]
@@ -36,6 +37,11 @@ class Ahead:
     """A Program, compiled. ``constants`` are values that it captured, its first inputs; results may lie in the inputs ``donated``."""
 
     def __init__(self, program: Program, constants: Sequence[Any], donated: Sequence[int] = (), threads: int = 0):
+        with compiling:
+            self.make(program, constants, donated, threads)
+
+    def make(self, program: Program, constants: Sequence[Any], donated: Sequence[int], threads: int) -> None:
+        """Write and compile it."""
         self.written = written = Written(program, donated)
         self.captured = constants
         start = perf_counter()

@@ -30,6 +30,7 @@ from .launch import INPUT_WORDS, OUTPUT_WORDS, SYMBOLS, TEXT, Word
 from .lower import Code, python_function
 from .machine import machine
 from .numpy_c import Place, numpy_function
+from .once import once
 from .recycling import maker
 from .templates import Placed
 
@@ -83,7 +84,7 @@ new_function = ctypes.pythonapi.PyCFunction_NewEx
 new_function.argtypes, new_function.restype = [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p], ctypes.py_object
 
 
-@lru_cache(maxsize=1)
+@once
 def method() -> tuple[Any, Any]:
     """The PyMethodDef of `launch`, which is kept since functions point to it; and the function that frees a workspace.
 
@@ -144,7 +145,7 @@ def c_function(
     return new_function(ctypes.addressof(definition), table, None)
 
 
-@lru_cache(maxsize=1)
+@once
 def layouts_are_known() -> bool:
     """Whether objects of this Python and NumPy lie as `launch` reads them, tried on arrays and scalars of known contents."""
     if ctypes.sizeof(ctypes.c_void_p) != 8:

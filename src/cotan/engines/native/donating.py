@@ -11,7 +11,6 @@ so what is not donated is never changed, and neither is what a recording has mad
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ import numpy as np
 from ...core.array import Array
 from ...core.program import Var
 from .machine import machine
+from .once import once
 from .plan import TINY, Plan
 
 __all__ = ["LOOPS", "may_write", "may_write_address", "results_in_arguments", "unused"]
@@ -157,7 +157,7 @@ no:
 written there; else null. ``data`` and ``bytes`` are where the arguments lie and their sizes: that of x meets itself alone."""
 
 
-@lru_cache(maxsize=1)
+@once
 def may_write_address() -> int:
     """The address of `may_write`, compiled when the first function with donated arguments is."""
     return machine().compile(TEXT, ["may_write"])["may_write"]

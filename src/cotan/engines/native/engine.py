@@ -24,6 +24,7 @@ from .calling import Caller
 from .generate import UnsupportedError
 from .identity import key_of
 from .lower import Code, lowered
+from .once import compiling
 from .report import Report, describe
 from .simplify import simplified
 from .templates import templates
@@ -36,10 +37,13 @@ _compiled: WeakKeyDictionary[Program, dict[Engine, Callable[[list[Any]], list[An
 
 def compiled(program: Program, engine: Engine = NATIVE) -> Callable[[list[Any]], list[Any]]:
     """`compile_program`, done once for each Program and setting."""
-    runs = _compiled.setdefault(program, {})
-    run = runs.get(engine)
+    run = _compiled.get(program, {}).get(engine)
     if run is None:
-        run = runs[engine] = compile_program(program, engine)
+        with compiling:
+            runs = _compiled.setdefault(program, {})
+            run = runs.get(engine)
+            if run is None:
+                run = runs[engine] = compile_program(program, engine)
     return run
 
 
@@ -55,6 +59,12 @@ def made(program: Program, engine: Engine = NATIVE) -> tuple[Callable[[list[Any]
 
 def run_and_report(program: Program, engine: Engine, recalled: bool) -> tuple[Callable[[list[Any]], list[Any]], Report]:
     """The same; the text may be ``recalled``, and then the report knows no plans."""
+    with compiling:
+        return made_now(program, engine, recalled)
+
+
+def made_now(program: Program, engine: Engine, recalled: bool) -> tuple[Callable[[list[Any]], list[Any]], Report]:
+    """The same, by the thread that may."""
     try:
         written = Written(program, engine.donated, recalled=recalled)
     except UnsupportedError as reason:

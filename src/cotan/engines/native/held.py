@@ -11,7 +11,6 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from ...core.stack import Stack
 from ...core.tracing import TYPE_READERS
 from ...core.types import ArrayType, StackType, Type, array_type
 from .machine import machine
+from .once import once
 
 __all__ = ["HeldStack", "at_call", "holds_stacks", "with_stacks"]
 
@@ -58,7 +58,7 @@ def at_call(types: Sequence[Type], *, given: bool = False) -> list[ArrayType]:
     return [*found, HEAD] if given and holds_stacks(types) else found
 
 
-@lru_cache(maxsize=1)
+@once
 def free_blocks() -> Callable[[int], None]:
     """The function that frees a list of blocks."""
     return FREE(machine().compile(TEXT, ["free_blocks"], 0, forever=True)["free_blocks"])

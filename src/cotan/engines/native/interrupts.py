@@ -17,12 +17,12 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
-from functools import lru_cache
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 from ...core.program import Program
 from .machine import machine
+from .once import once
 
 if TYPE_CHECKING:
     from .run import Run
@@ -104,7 +104,7 @@ def clock() -> str | None:
     return CLOCK if hasattr(os, "uname") and os.uname().sysname == "Linux" else None
 
 
-@lru_cache(maxsize=1)
+@once
 def make_known() -> None:
     """Compile the check and make it known to code that is compiled afterwards."""
     for name in ("PyThread_get_thread_ident", "PyGILState_Ensure", "PyGILState_Release", "PyErr_CheckSignals"):

@@ -18,6 +18,7 @@ from typing import Any
 import llvmlite.binding as llvm
 
 from . import cache
+from .once import compiling, once
 
 __all__ = ["VECTOR_FUNCTIONS", "Machine", "Variant", "machine"]
 
@@ -166,12 +167,16 @@ class Machine:
         missing = self.missing(text)
         if missing:
             raise LookupError(f"there is no function {missing[0]} in this process")
-        key = self.key(text, level) if keep else ""
-        code = cache.load(key) if keep else None
+        with compiling:
+            return self.loaded(text, names, level, self.key(text, level) if keep else "")
+
+    def loaded(self, text: str, names: list[str], level: int, key: str) -> Linked:
+        """The same of calls that are there, by the thread that may compile; kept under a key, if there is one."""
+        code = cache.load(key) if key else None
         if code is None:
             module, host = self.optimised(text, level)
             code = host.emit_object(module)
-            if keep:
+            if key:
                 cache.store(key, code)
         target = llvm.Target.from_triple(self.triple)
         host = target.create_target_machine(cpu=self.cpu, features=self.flags, codemodel="jitdefault", jit=True)
@@ -220,7 +225,7 @@ def features_of(level: str, host: dict[str, bool]) -> dict[str, bool]:
     return dict.fromkeys(LEVELS[level], True)
 
 
-@lru_cache(maxsize=1)
+@once
 def machine() -> Machine:
     """The machine, set up when it is first asked for."""
     return Machine()

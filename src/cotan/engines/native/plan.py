@@ -29,9 +29,12 @@ MOST_WRITTEN_OUT = 2500
 """How many elements of a Program may be written out, one by one: the time that LLVM takes grows with them."""
 LONGEST, PART = 800, 200
 """Straight code beyond the first length is cut into parts of the second."""
-MOST_STATEMENTS, MOST_PIECES = 60, 64
-LONGEST_ROW = 64
-"""The bytes of a row that is a line of the cache."""
+WHOLE, MOST_STATEMENTS, MOST_PIECES = 2000, 60, 64
+"""A Program of up to so many equations may be one loop. The loops of longer ones have fewer statements: what one loop leaves to the next is
+a stream of memory for each value, and a processor follows only so many.
+"""
+LONGEST_ROW = 128
+"""The bytes of a row that is written anew rather than changed in part: two lines of the cache."""
 FEWEST_TURNS, COSTLY, LONGEST_SHORT = 32, 4, 32
 """A loop of so many turns of straight code of this cost is worth vectors; beside a loop inside of more turns it costs little without."""
 
@@ -146,6 +149,7 @@ class Plan:
         """Those of the forms whose operands are not moved, by the number of the form."""
         self.tiny = turns_written_out(program, self.forms)
         """Up to so many turns, a nest is written out turn by turn and its values stay in registers."""
+        self.most = WHOLE if len(program.equations) <= WHOLE else MOST_STATEMENTS
         self.root = Loop(1, -1, False, None, 0)
         self.moved: dict[Var, Equation] = {}
         self.statement: dict[Var, Statement] = {}
@@ -305,12 +309,12 @@ class Plan:
     def entered(self, body: Loop, size: int, tiny: bool, low: int, held: int | None, row: int, work: int) -> Loop | None:
         """A loop to enter that suits such code: the one that makes what is read, or another one after that."""
         loop = body.body[held] if held is not None else None
-        if loop is not None and (tiny or not loop.tiny) and len(loop.statements) < MOST_STATEMENTS and loop.suits(row, work, reads=True):
+        if loop is not None and (tiny or not loop.tiny) and len(loop.statements) < self.most and loop.suits(row, work, reads=True):
             return loop
         for position in body.loops.get((size, tiny), [])[-4:]:
             if position >= low and position != held:
                 loop = body.body[position]
-                if len(loop.statements) < MOST_STATEMENTS and loop.suits(row, work, reads=False):
+                if len(loop.statements) < self.most and loop.suits(row, work, reads=False):
                     return loop
         return None
 
@@ -340,8 +344,8 @@ class Plan:
     def length(self, node: Loop | Statement | Opaque) -> int | None:
         """About how many operations are written for a node of the root; None for one that must stand in the function of the Program."""
         if type(node) is Opaque:
-            loops = node.equation.op.destination is not None and node.equation.outputs[0].type.dtype.kind != "c"
-            return 8 if loops else None  # else it is a call back into Python, which may have to return from the Program
+            # Without a destination it is a routine or a call back into Python, which may have to return from the Program.
+            return 8 if node.equation.op.destination is not None else None
         if type(node) is Statement:
             return 1
         assert type(node) is Loop

@@ -18,11 +18,11 @@ import ctypes
 import os
 import sys
 from enum import IntEnum
-from functools import lru_cache
 from typing import Any
 
 from .machine import machine
 from .numpy_c import Place, numpy_function
+from .once import once
 
 __all__ = ["LEAST", "SLOTS", "Handler", "handler", "kept", "maker", "most_bytes", "release"]
 
@@ -98,7 +98,7 @@ class Memory:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))  # arrays may outlive the modules
 
 
-@lru_cache(maxsize=1)
+@once
 def handler() -> Memory | None:
     """The handler, made when there is a first large result; None where nothing is to be kept, or NumPy has no such interface."""
     most = most_bytes()
@@ -113,7 +113,7 @@ def maker(nbytes: int) -> int:
 
 def made() -> Memory | None:
     """The handler, if there is one yet."""
-    return handler() if handler.cache_info().currsize else None
+    return handler() if handler.done else None
 
 
 def kept() -> int:

@@ -25,9 +25,10 @@ import platform
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
-from functools import cache, reduce
+from functools import reduce
 
 from .machine import machine
+from .once import once
 
 __all__ = ["DECLARED", "MOST_CHUNKS", "count", "limited", "one_thread", "set_count", "start"]
 
@@ -78,7 +79,7 @@ class Pool:
             os.register_at_fork(after_in_child=self.reset)
 
 
-@cache
+@once
 def start() -> Pool:
     """The pool, made known to compiled code."""
     return Pool()
