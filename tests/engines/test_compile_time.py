@@ -52,7 +52,7 @@ def compiled_now(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     return found
 
 
-@pytest.mark.parametrize("length", [90, 250], ids=["one loop", "several loops"])
+@pytest.mark.parametrize("length", [90, 300], ids=["one loop", "several loops"])
 @pytest.mark.parametrize("program", [steps, updates])
 def test_work_of_writing_is_linear_in_the_length_of_a_program(program: Callable[[int], Any], length: int):
     def counts(n: int) -> tuple[int, int]:
