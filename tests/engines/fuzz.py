@@ -180,6 +180,9 @@ def apart(f: Callable[..., Any], inputs: Sequence[Any], unit: float, turns: int)
     result = judged(found, expected, others, unit)
     if result.verdict == "different":
         others = [derivative(written_out, "numpy", [nudged(x, k, 10.0) for x in inputs]) for k in range(4, 4 + CLOSER_LOOKS)]
+        for k in range(CLOSER_LOOKS):
+            with noisy(k, unit):
+                others.append(derivative(written_out, "numpy", inputs))
         result = judged(found, expected, others, unit)
     return result if result.verdict == "same" else Outcome(result.verdict, f"halves, {result.note}")
 
