@@ -264,6 +264,8 @@ def type_of(x: Any) -> ArrayType:
     Raises:
         ArgumentTypeError: ``x`` is none of these, or an array of objects or strings.
     """
+    if type(x) is Tracer:  # most often
+        return x.known_type or x.type
     reader = TYPE_READERS.get(type(x))
     if reader is not None:
         known = reader(x)

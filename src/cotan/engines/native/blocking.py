@@ -109,6 +109,11 @@ class Axes:
                     symbol = alone(i)
                     if symbol is not None and v.type.shape[p] == extent(i):  # a slice reads a part of an axis, which is another one
                         self.join((v, p), place(e, symbol))
+        self.same: dict[Axis, dict[Any, list[int]]] = {}
+        """For each axis: the values, and the equations that fold over it, with which of their axes are this one."""
+        for a in self.parent:
+            key, k = a
+            self.same.setdefault(self.find(a), {}).setdefault(key, []).append(k if type(key) is Var else k[1])
 
     def add(self, v: Var) -> None:
         if type(v.type) is ArrayType:
@@ -117,9 +122,10 @@ class Axes:
                 self.length[v, k] = n
 
     def find(self, a: Axis) -> Axis:
-        while self.parent.setdefault(a, a) is not a:
-            self.parent[a] = self.parent[self.parent[a]]
-            a = self.parent[a]
+        parent = self.parent.setdefault(a, a)
+        while parent is not a:
+            self.parent[a] = above = self.parent[parent]
+            a, parent = above, self.parent[above]
         return a
 
     def join(self, a: Axis, b: Axis) -> None:
@@ -127,11 +133,9 @@ class Axes:
         if a is not b:
             self.parent[b] = a
 
-    def along(self, v: Any, root: Axis) -> list[int]:
-        """Which axes of a value are this one."""
-        if not isinstance(v, Var) or type(v.type) is not ArrayType:
-            return []
-        return [k for k in range(v.type.ndim) if self.find((v, k)) is root]
+    def along(self, v: Any, root: Axis) -> Sequence[int]:
+        """Which axes of a value, or of those that an equation folds over, are this one."""
+        return self.same[root].get(v, ())
 
 
 def reads_of(e: Equation, form: Form | None) -> list[tuple[Var, tuple[Any, ...]]]:
@@ -156,7 +160,7 @@ def row_of(e: Equation, form: Form | None, axes: Axes, root: Axis) -> Row | None
     if form is None or form.numbered or e.op.update is not None:
         return None
     own = [("o", k) for k in axes.along(e.outputs[0], root)]
-    own += [("r", k) for k in range(len(form.extents)) if axes.find((e, ("r", k))) is root]
+    own += [("r", k) for k in axes.along(e, root)]
     if len(own) != 1:
         return None
     (symbol,) = own
@@ -215,10 +219,13 @@ class Groups:
 
     def cut(self, v: Any, size: int) -> Any:
         """The type of a value with so many rows."""
+        along = self.axes.along(v, self.root)
+        if not along or size == self.size:
+            return v.type
         shape = list(v.type.shape)
-        for k in self.axes.along(v, self.root):
+        for k in along:
             shape[k] = size
-        return v.type.with_shape(tuple(shape)) if tuple(shape) != v.type.shape else v.type
+        return v.type.with_shape(tuple(shape))
 
     def between(self, level: int) -> int:
         """The bytes that products of a group read or give and nothing outside of it needs."""
