@@ -7,21 +7,8 @@ from . import errors, numpy, tree
 from .api.checkpoint import checkpoint, checkpoint_name, checkpoint_policies
 from .api.compile import ShapeDtypeStruct, closure_convert, compile_report, eval_shape, jit, stage
 from .api.custom import custom_jvp, custom_linear, custom_rules, custom_vjp
-from .api.differentiate import (
-    grad,
-    hessian,
-    hvp,
-    jacfwd,
-    jacobian,
-    jacrev,
-    jvp,
-    linear_transpose,
-    linearize,
-    stop_gradient,
-    value_and_grad,
-    value_and_jacobian,
-    vjp,
-)
+from .api.differentiate import grad, jvp, linear_transpose, linearize, stop_gradient, value_and_grad, vjp
+from .api.jacobians import hessian, hvp, jacfwd, jacobian, jacrev, value_and_jacobian
 from .api.kept import release_memory
 from .api.memory import memory_plan
 from .api.named import DonationWarning

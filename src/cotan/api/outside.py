@@ -19,7 +19,8 @@ from ..core.tracing import EVAL, Tracer, current_trace, type_of
 from ..core.types import ArrayType, array_type
 from .arguments import boundary, check_callable, leaf
 from .custom import CustomFunction
-from .differentiate import jacfwd, jvp, wraps_function
+from .differentiate import jvp, wraps_function
+from .jacobians import jacfwd
 
 __all__ = ["ResidualWarning", "external", "implicit", "pure_callback"]
 

@@ -31,7 +31,8 @@ from ..transforms.jvp import jvp_flat
 from ..transforms.linearize import LinearTape, linearize_flat, replay
 from .arguments import Argnums, FlatCall, boundary, check_callable, quiet
 from .chunks import Chunk, Rows, check_chunk, cut
-from .differentiate import Pullback, private_copy, pushed_basis, scalar_output, tangent_leaves, wraps_function
+from .differentiate import Pullback, private_copy, scalar_output, tangent_leaves, wraps_function
+from .jacobians import pushed_basis
 
 __all__ = ["gauss_newton_vp", "hessian_diag", "laplacian", "make_hvp"]
 
