@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+
 import numpy as np
 import pytest
 
 import cotan
 import cotan.numpy as cnp
+from cotan.api.recall import Recall
+from cotan.core.program import Program
 from cotan.lax import fori_loop, scan, while_loop
 
 from .loops import BATCH, TRANSFORMATIONS, P, close, compare_derivative_of_vmap, compare_with_jax, compare_with_python
@@ -234,3 +238,24 @@ def test_forward_mode_through_checkpoint_inside_jit():
     f = cotan.checkpoint(doubling)
     close(cotan.jit(lambda x: cotan.jvp(f, (x,), (1.0,)))(3.0), (np.float64(27.0), np.float64(27.0)))
     close(cotan.jit(cotan.jacfwd(cotan.jacfwd(f)))(3.0), 18.0)
+
+
+def test_programs_of_a_loop_go_with_it():
+    """What is derived from a body refers back to it, by the equations that it comes from: both go when the loop is gone."""
+
+    def gradient(k):
+        f = cotan.jit(lambda x: while_loop(lambda c: c[0] < 3, lambda c: (c[0] + 1, cnp.sin(c[1]) * x + k), (0, x))[1])
+        cotan.grad(f)(0.3)
+
+    def programs():
+        for x in gc.get_objects():
+            if type(x) is Recall:  # which keeps the bodies of the last functions, in case they come again
+                x.known.clear()
+        gc.collect()
+        return sum(type(x) is Program for x in gc.get_objects())
+
+    gradient(1.0)
+    before = programs()
+    for k in range(20):
+        gradient(2.0 + k)
+    assert programs() < before + 20  # of some 300

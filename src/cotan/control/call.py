@@ -16,7 +16,6 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from itertools import compress
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -34,15 +33,12 @@ from .base import ControlOp, filled
 
 __all__ = ["Call", "derived_program"]
 
-_derived: WeakKeyDictionary[Program, dict[Hashable, Any]] = WeakKeyDictionary()
-
 
 def derived_program(program: Program, key: Hashable, make: Callable[[], Any]) -> Any:
     """What ``make()`` derives from ``program``, made once for each key and kept as long as the program."""
-    table = _derived.setdefault(program, {})
-    if key not in table:
-        table[key] = make()
-    return table[key]
+    if key not in program.derived:
+        program.derived[key] = make()
+    return program.derived[key]
 
 
 def plain(y: Any) -> Any:

@@ -78,6 +78,8 @@ class Program:
     outputs: Sequence[Var | Literal]
     constants: Sequence[Any] = ()
     name: str = field(default="program", compare=False)
+    derived: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
+    """What was made of it and goes with it: Programs for its derivatives, say, whose equations may refer back to it."""
 
     @property
     def input_types(self) -> tuple[ArrayType, ...]:
