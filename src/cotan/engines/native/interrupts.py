@@ -129,9 +129,9 @@ def work_of(program: Program) -> int:
     total = 1
     for e in program.equations:
         op: Any = e.op
-        inner = [getattr(op, name) for name in ("body", "program", "condition") if isinstance(getattr(op, name, None), Program)]
-        turns = getattr(op, "length", None) or 1
-        total += sum(work_of(p) for p in inner) * turns
+        if op.holds_programs:
+            inner = [getattr(op, name) for name in ("body", "program", "condition") if isinstance(getattr(op, name, None), Program)]
+            total += sum(work_of(p) for p in inner) * (getattr(op, "length", None) or 1)
         total += sum(prod(getattr(v.type, "shape", ())) for v in (*e.inputs, *e.outputs))
     return total
 
