@@ -13,6 +13,7 @@ from cotan.engines.native import engine
 from cotan.engines.native.lower import lowered
 from cotan.engines.native.machine import Machine
 from cotan.ops.casting import ConvertElementType
+from cotan.ops.families import Unary
 
 from ..conformance.cases import ALL_CASES
 from .test_native import ELEMENTWISE, program_of
@@ -191,3 +192,23 @@ def test_code_without_instructions_for_halves_calls_nothing(conversions):
     a, b = (rng.normal(size=40).astype(HALF) for _ in range(2))
     identical(engine.compile_program(program)([a, b])[0], a * b)
     assert type_of(a).dtype == HALF
+
+
+def test_what_python_runs_is_given_halves():
+    """An op of the user's own that has no code sees the dtype that it was written for, also if it is one by one element."""
+    bits = cotan.extend.primitive(
+        "bits_of_halves_of_test", lambda x: np.asarray(x).view(np.uint16).astype(np.int64), jvp=lambda primals, _: (bits(*primals), None)
+    )
+
+    class Gap(Unary):
+        """Neighbours of 1, times x. It has no word in native code."""
+
+        name, takes, machine = "gap_of_test", "f", "gap_of_test"
+        numpy = staticmethod(lambda x: x * np.finfo(x.dtype).eps)
+
+    gap = Gap()
+    x = rng.normal(size=7).astype(HALF)
+    for f, expected in ((bits, (x + x).view(np.uint16)), (gap, (x + x) * np.finfo(HALF).eps)):
+        program = lambda x, f=f: f(x + x)  # noqa: E731
+        assert len(cotan.compile_report(program)(x).outside) == 1
+        np.testing.assert_array_equal(cotan.jit(program)(x), expected)

@@ -81,6 +81,13 @@ def test_powers_of_signed_integers_are_modulo_their_size_and_raise_for_negative_
         np.testing.assert_array_equal(run([x, n])[0], np.power(x, n))
 
 
+def test_an_exponent_that_no_base_has_is_not_looked_at():
+    power, none, minus = REGISTRY["power"](), np.zeros((0, 2), int), np.array(-1)
+    for operands in ((none, minus), (none, none)):
+        assert lowered(program_of(power, operands)).callbacks == []
+        assert engine.compile_program(program_of(power, operands))(list(operands))[0].shape == np.power(*operands).shape == (0, 2)
+
+
 def test_powers_of_signed_integers_in_loops_and_branches():
     def f(x, n):
         y = lax.cond(cnp.sum(n) >= 0, lambda v: v**n, lambda v: v, x)

@@ -417,6 +417,8 @@ class Power(Elementwise):
         (x, n), (y,), e = operands, results, w.emitter
         if n.dtype.kind != "i":
             return NotImplemented
+        if 0 in y.shape:  # an exponent that no base has is not looked at
+            return None
         unsigned, none, least = np.dtype(f"u{n.dtype.itemsize}"), e.constant(0, n.dtype), w.variable(e.constant(0, n.dtype))
 
         def smallest(i: Sequence[Any]) -> None:

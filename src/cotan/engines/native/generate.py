@@ -17,11 +17,11 @@ from ...core.types import ArrayType
 from .checking import Checks
 from .emit import LlvmEmitter
 from .frames import Frame
-from .halves import widened
 from .index import variable
 from .plan import TINY, Opaque, Plan
 from .run import Run
 from .values import Kept, Memory, Moved, Value, memory_type
+from .widening import widened
 from .writer import Module
 
 __all__ = ["OUT_OF_MEMORY", "RAISED", "Generator", "UnsupportedError"]

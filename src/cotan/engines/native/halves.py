@@ -1,10 +1,8 @@
-"""Numbers of half precision, as NumPy computes with them: in single precision, each result rounded.
+"""Scalars of half precision: words on them (those of an update, say) are computed in single precision, and the result rounded.
 
-A Program is `widened` before it is planned: an op on float16 becomes the op on float32 between conversions, also sums, products of matrices
-and sorts, which are rounded once. What only moves numbers takes them as they are. The emitter does the same for single words (those of an
-update, say). Conversions are instructions where the processor has them, and arithmetic of integers elsewhere; what comes from double
-precision is rounded once, by way of a float whose last bit says that it is not exact (Boldo & Melquiond 2008, "Emulation of a FMA and
-correctly rounded sums: proved algorithms using rounding to odd").
+Whole ops on halves are those on singles before they get here (`widening`). Conversions are instructions where the processor has them, and
+arithmetic of integers elsewhere; what comes from double precision is rounded once, by way of a float whose last bit says that it is not
+exact (Boldo & Melquiond 2008, "Emulation of a FMA and correctly rounded sums: proved algorithms using rounding to odd").
 """
 
 from __future__ import annotations
@@ -14,24 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...core.program import Equation, Literal, Program, Var
-from ...core.types import ArrayType
-from ...ops.casting import ConvertElementType
 from .machine import machine
-from .scalars import HALF, WORDS, NoInstructionError, Scalar, Term, where, word
+from .scalars import HALF, NoInstructionError, Scalar, Term, where, word
 from .words_real import nextafter
 
 if TYPE_CHECKING:
     from .emit import LlvmEmitter
 
-__all__ = ["from_number", "in_single", "to_single", "widened"]
+__all__ = ["from_number", "in_single", "to_single"]
 
 SINGLE, DOUBLE, BITS, WIDE = (np.dtype(t) for t in (np.float32, np.float64, np.uint16, np.uint32))
-MOVING = frozenset({"movement", "indexing", "creation", "control"})
 word("half")(nextafter)  # which counts the bits
 
 
-# ---- scalars ----------------------------------------------------------------------------------------------------------------
 def to_single(e: LlvmEmitter, x: Scalar) -> Scalar:
     """The same number in single precision."""
     if not x.value.startswith("%"):
@@ -75,50 +68,3 @@ def in_single(e: LlvmEmitter, name: str, operands: Sequence[Any]) -> Scalar:
     if found.dtype.kind == "c":
         raise NoInstructionError(f"{name}: there are no complex numbers of half precision")
     return from_single(e, found) if found.dtype == SINGLE else found
-
-
-# ---- Programs ----------------------------------------------------------------------------------------------------------------
-def widened(program: Program) -> Program:
-    """The same Program, with what computes on halves between conversions. Its inputs and outputs are the same variables."""
-    if not any(is_half(v) for e in program.equations for v in (*e.inputs, *e.outputs)):
-        return program
-    equations: list[Equation] = []
-    wide: dict[Var, Var] = {}
-
-    def single(v: Any) -> Any:
-        if not is_half(v):
-            return v
-        if isinstance(v, Literal):
-            return Literal(np.float32(v.value))
-        if v not in wide:
-            wide[v] = Var(v.type.with_dtype(SINGLE))
-            equations.append(Equation(ConvertElementType(SINGLE), [v], [wide[v]], None))
-        return wide[v]
-
-    for equation in program.equations:
-        types = [v.type.with_dtype(SINGLE) if is_half(v) else v.type for v in equation.outputs]
-        if not computes(equation, types):
-            equations.append(equation)
-            continue
-        outputs = [Var(t) if is_half(v) else v for v, t in zip(equation.outputs, types, strict=True)]
-        equations.append(Equation(equation.op, [single(v) for v in equation.inputs], outputs, equation.origin))
-        for v, y in zip(equation.outputs, outputs, strict=True):
-            if v is not y:
-                equations.append(Equation(ConvertElementType(v.type.dtype), [y], [v], equation.origin))
-    return Program(program.inputs, equations, program.outputs, program.constants, program.name)
-
-
-def computes(equation: Equation, types: Sequence[Any]) -> bool:
-    """Whether an op computes with halves, and with singles gives these types."""
-    op, given = equation.op, [v.type.with_dtype(SINGLE) if is_half(v) else v.type for v in equation.inputs]
-    if op.family in MOVING or type(op) is ConvertElementType or not any(is_half(v) for v in equation.inputs):
-        return False
-    if ("half", getattr(op, "machine", "")) in WORDS:  # which is another function of halves than of singles
-        return False
-    found = op.type_rule(*given)
-    return list(found if op.multiple else (found,)) == list(types)
-
-
-def is_half(v: Var | Literal) -> bool:
-    """Whether a variable is an array of halves."""
-    return type(v.type) is ArrayType and v.type.dtype == HALF
