@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
 import cotan
+import cotan.numpy as cnp
+from cotan import lax
 from cotan.core.tracing import type_of
 from cotan.engines.native.lower import lowered
 from cotan.engines.native.simplify import simplified
@@ -101,3 +105,68 @@ def test_nothing_derived_in_any_dtype_is_left_to_python(way):
     found, count = left(way, CASES)
     assert found == set()
     assert count > 1000
+
+
+# ---- programs that ops hold ------------------------------------------------------------------------------------------------------
+X = np.linspace(0.1, 0.9, 4)
+MATRIX = np.eye(4) * 2 + 0.1
+decay = cotan.custom_jvp(lambda x: cnp.exp(-x))
+decay.defjvp(lambda primals, tangents: (decay(*primals), -decay(*primals) * tangents[0]))
+
+
+def solved(x):
+    return lax.custom_linear_solve(lambda v: MATRIX @ v, x, lambda matvec, b: b - matvec(b) / 9, symmetric=True)
+
+
+def cofactors(x):
+    return cotan.grad(lambda m: cnp.linalg.det(m.reshape(4, 1) * x + cnp.eye(4)))(x)
+
+
+WRITTEN_OUT = {
+    "jit": cotan.jit(lambda x: cnp.sin(x) * 2),
+    "custom_jvp": decay,
+    "checkpoint": cotan.checkpoint(lambda x: cnp.tanh(x) * x),
+    "linear_solve": solved,
+    "cofactors": cofactors,
+    "jit in jit": cotan.jit(lambda x: cotan.jit(decay)(x) + cofactors(x)),
+}
+AROUND = {
+    "fori": lambda f, x: lax.fori_loop(0, 3, lambda i, c: f(c) + i, x),
+    "scan": lambda f, x: lax.scan(lambda c, y: (f(c), c * y), x, cnp.arange(3.0), reverse=True),
+    "while": lambda f, x: lax.while_loop(lambda c: c[0] < 3, lambda c: (c[0] + 1, f(c[1])), (0, x))[1],
+    "condition": lambda f, x: lax.while_loop(lambda c: (c[0] < 3) & (cnp.sum(f(c[1])) > 1e-3), lambda c: (c[0] + 1, f(c[1]) / 2), (0, x)),
+    "cond": lambda f, x: lax.cond(cnp.sum(x) > 1, f, lambda c: decay(c) + MATRIX[0], x),
+    "other branch": lambda f, x: lax.switch(2, [lambda c: c, f, lambda c: f(c) * MATRIX[1]], x),
+    "loop in branch": lambda f, x: lax.cond(x[0] < 1, lambda c: lax.fori_loop(0, 2, lambda i, d: f(d), c), f, x),
+    "branch in loop": lambda f, x: lax.fori_loop(0, 3, lambda i, c: lax.cond(i < 2, f, lambda d: f(d) + d, c), x),
+    "map": lambda f, x: cotan.vmap(lambda y: lax.fori_loop(0, 2, lambda i, c: f(c), y))(cnp.stack([x, x + 1])),
+    "checkpointed": lambda f, x: cotan.checkpoint(lambda y: lax.fori_loop(0, 2, lambda i, c: f(c), y))(x),
+}
+
+
+OFTEN = {*[(name, "fori") for name in WRITTEN_OUT], *[("jit", around) for around in AROUND], ("cofactors", "branch in loop")}
+
+
+@pytest.mark.parametrize(
+    ("name", "around"),
+    [pytest.param(*p, marks=[] if p in OFTEN else pytest.mark.exhaustive) for p in itertools.product(WRITTEN_OUT, AROUND)],
+)
+def test_what_is_written_out_is_so_in_loops_and_branches(name, around):
+    f = lambda x: AROUND[around](WRITTEN_OUT[name], x)  # noqa: E731
+    for way in (f, cotan.grad(lambda x: sum(cnp.sum(y) for y in cotan.tree.leaves(f(x)) if y.ndim))):
+        assert cotan.compile_report(way)(X).outside == ()
+        found, expected = (cotan.tree.leaves(cotan.jit(way, engine=engine)(X)) for engine in ("native", "numpy"))
+        for x, y in zip(found, expected, strict=True):
+            np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-12)
+
+
+def test_what_a_callback_in_a_loop_raises_is_raised_through_what_is_written_out():
+    def refuse(x):
+        raise KeyError("here")
+
+    inner = cotan.jit(lambda x: cotan.pure_callback(refuse, x, x) + 1)
+    program = lambda x: lax.fori_loop(0, 3, lambda i, c: inner(c), x)  # noqa: E731
+    (outside,) = cotan.compile_report(program)(X).outside
+    assert outside.startswith("external")
+    with pytest.raises(KeyError, match="here"):
+        cotan.jit(program)(X)

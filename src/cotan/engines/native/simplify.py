@@ -1,4 +1,7 @@
-"""Simplification: calls written out, functions of numbers computed, equal equations merged, unused ones dropped."""
+"""Simplification: calls written out, functions of numbers computed, equal equations merged, unused ones dropped.
+
+Programs that loops and branches hold are simplified too, where something in them is to be written out.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from ...core.op import Op
 from ...core.program import Equation, Literal, Program, Var
 from ...core.staging import stage_flat
 from ...core.tracing import type_of
 from ...core.types import ArrayType
 from ...ops.movement import Permute
+from .inner import holding
 
 __all__ = ["simplified"]
 
@@ -44,15 +49,31 @@ class Simplifier:
             if number is not None:
                 environment[equation.outputs[0]] = number
                 continue
-            key = (equation.op, *map(key_of, operands)) if equation.op.compare_by_value else None
+            op, operands = self.written_within(equation.op, operands)
+            key = (op, *map(key_of, operands)) if op.compare_by_value else None
             found = self.known.get(key) if key is not None else None
             if found is None:
                 found = [Var(v.type) for v in equation.outputs]
-                self.equations.append(Equation(equation.op, operands, found, equation.origin))
+                self.equations.append(Equation(op, operands, found, equation.origin))
                 if key is not None:
                     self.known[key] = found
             environment.update(zip(equation.outputs, found, strict=True))
         return [value(v) for v in program.outputs]
+
+    def written_within(self, op: Op, operands: list[Any]) -> tuple[Op, list[Any]]:
+        """An op with the programs that it holds simplified. What they bring in are further operands of it."""
+        held = holding(op)
+        if held is None or not any(map(has_written_out, held.programs)):
+            return op, operands
+        made = [simplified(program) for program in held.programs]
+        arrays = {id(x): x for _, brought in made for x in brought}
+        programs: list[Program] = []
+        for program, brought in made:
+            own = dict(zip(map(id, brought), program.inputs, strict=False))
+            leading = [own.get(k) or Var(type_of(x)) for k, x in arrays.items()]
+            programs.append(Program([*leading, *program.inputs[len(brought) :]], program.equations, program.outputs, (), program.name))
+        further = [self.constant(x) for x in arrays.values()]
+        return held.made(programs, len(arrays)), [*operands[: held.first], *further, *operands[held.first :]]
 
     def constant(self, array: Any) -> Var:
         """A variable for an array that a written-out op brought in."""
@@ -82,6 +103,15 @@ def written_out(equation: Equation, operands: Sequence[Any]) -> tuple[Program, l
         return stage_flat(equation.op.written_out, [v.type for v in operands], name=equation.op.name)
     except NotImplementedError:
         return None
+
+
+def has_written_out(program: Program) -> bool:
+    """Whether an op in a Program, or in one that is held in it, may be written out."""
+    for equation in program.equations:
+        held = holding(equation.op)
+        if equation.op.written_out is not None or (held is not None and any(map(has_written_out, held.programs))):
+            return True
+    return False
 
 
 def simplified(program: Program) -> tuple[Program, list[Any]]:
