@@ -38,19 +38,15 @@ class Ahead:
 
     def __init__(self, program: Program, constants: Sequence[Any], donated: Sequence[int] = (), threads: int = 0):
         with compiling:
-            self.make(program, constants, donated, threads)
-
-    def make(self, program: Program, constants: Sequence[Any], donated: Sequence[int], threads: int) -> None:
-        """Write and compile it."""
-        self.written = written = Written(program, donated)
-        self.captured = constants
-        start = perf_counter()
-        address = machine().compile(written.code.text, ["main"], written.level)["main"]
-        self.report = written.report(perf_counter() - start)
-        placed = Placed(Main(address, None), ())
-        self.caller = Caller(written.program, [*written.constants, *constants], written.code, placed, threads=threads)
-        self.given, self.outputs = self.caller.given, self.caller.outputs
-        self.entry = 0
+            self.written = written = Written(program, donated)
+            self.captured = constants
+            start = perf_counter()
+            address = machine().compile(written.code.text, ["main"], written.level)["main"]
+            self.report = written.report(perf_counter() - start)
+            placed = Placed(Main(address, None), ())
+            self.caller = Caller(written.program, [*written.constants, *constants], written.code, placed, threads=threads)
+            self.given, self.outputs = self.caller.given, self.caller.outputs
+            self.entry = 0
 
     def bound(self, single: bool) -> Caller:
         """The function that Python calls; ``single`` if it gives its one result as it is."""
