@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tracemalloc
 from math import comb
 
@@ -140,6 +142,66 @@ def test_memory_is_that_of_the_states_that_are_kept():
         tracemalloc.stop()
     assert peaks[0] > 400
     assert peaks[1] < enough_for(400) + 12
+
+
+# ---- compiled ----------------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("checkpoint", [True, 1, 2, 5, 300])
+@pytest.mark.parametrize("steps", [0, 1, 2, 10, 56, 57, 200])
+@pytest.mark.parametrize("known", [True, False], ids=["known length", "unknown length"])
+def test_compiled_code_takes_the_steps_of_the_schedule(known, steps, checkpoint):
+    """The same steps in the same order as `reversal`, seen by a callback in the body."""
+    seen: list[int] = []
+
+    def note(k):
+        seen.append(int(k))
+        return np.asarray(k, float)
+
+    def loss(c, n):
+        def body(k, c):
+            return cnp.sin(c) * (1.1 + 1e-3 * cotan.pure_callback(note, np.zeros(()), k))
+
+        return cnp.sum(lax.fori_loop(0, n, body, c, checkpoint=checkpoint))
+
+    gradient = lambda c, n: cotan.grad(loss)(c, steps if known else n)  # noqa: E731
+    close(cotan.jit(gradient)(C, steps), cotan.jit(gradient, engine="numpy")(C, steps))
+    half = len(seen) // 2
+    assert seen[:half] == seen[half:]
+    assert half >= steps
+
+
+@pytest.mark.parametrize(("checkpoint", "states"), [(True, enough_for(400)), (5, 5)])
+def test_compiled_code_sets_aside_the_states_that_are_kept(checkpoint, states):
+    def loss(x):
+        return cnp.sum(lax.scan(lambda c, _: (cnp.sin(c) * c + 0.1, None), x, None, length=400, checkpoint=checkpoint)[0])
+
+    report = cotan.compile_report(cotan.grad(loss))(np.full(2_000, 0.3))
+    assert report.outside == ()
+    assert report.workspace < (states + 6) * 16_000
+
+
+MEMORY = """
+import resource
+import numpy as np
+import cotan, cotan.numpy as cnp
+from cotan import lax
+
+def loss(x, outer, inner):
+    turn = lambda i, c: lax.fori_loop(0, inner + i, lambda j, d: cnp.sin(d) * 1.01, c, checkpoint=True)
+    return lax.fori_loop(0, outer, lambda i, t: t + cnp.sum(turn(i % 5, x + t * 1e-9)), 0.0)
+
+gradient = cotan.jit(lambda x, outer, inner: lax.fori_loop(0, outer, lambda i, g: g + cotan.grad(loss)(x * g[0], 1, inner + i % 5), x))
+x = np.full(10_000, 0.3)
+gradient(x, 2, 60)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+assert np.isfinite(gradient(x, 300, 60)).all()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_sweeps_of_unknown_length_take_the_same_memory_again_and_again():
+    pytest.importorskip("resource")
+    done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True, timeout=120)
+    assert int(done.stdout) < 20_000, "300 sweeps of 6 states would be 144,000 kilobytes"
 
 
 @pytest.mark.exhaustive

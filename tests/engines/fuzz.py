@@ -90,7 +90,7 @@ def outcome(seed: int) -> Outcome:
         if result.verdict == "same" and seed % AGAIN == 0:
             result = again(f, native, inputs, found, expected, others, unit)
         if result.verdict == "same" and seed % AGAIN == 1:
-            result = apart(f, inputs, unit, 1 + seed % 2)
+            result = apart(f, inputs, unit, 1 + seed % 2, (False, True, 1)[seed // AGAIN % 3])
     if not all(np.array_equal(x, y, equal_nan=x.dtype.kind in "fc") for x, y in zip(inputs, kept, strict=True)):
         return Outcome("different", "an argument was changed")
     return result
@@ -146,9 +146,10 @@ def again(
     return result if result.verdict == "same" else Outcome(result.verdict, f"with donated arguments, {result.note}")
 
 
-def apart(f: Callable[..., Any], inputs: Sequence[Any], unit: float, turns: int) -> Outcome:
+def apart(f: Callable[..., Any], inputs: Sequence[Any], unit: float, turns: int, checkpoint: bool | int) -> Outcome:
     """The derivative of the program as the body of a loop of unknown length, taken outside of what is compiled: each half is compiled
-    alone, and stacks of all that the program keeps go from the first to the second. It is that of the loop written out, on NumPy.
+    alone, and stacks of all that the program keeps go from the first to the second, or it is swept. It is that of the loop written out,
+    on NumPy.
     """
     active = next((k for k, x in enumerate(inputs) if x.dtype.kind == "f"), None)
     if active is None:
@@ -160,7 +161,8 @@ def apart(f: Callable[..., Any], inputs: Sequence[Any], unit: float, turns: int)
         return (0.5 * cnp.sin(x) + 0.1 * total).astype(x.dtype)
 
     def looped(*xs: Any) -> Any:
-        return lax.while_loop(lambda c: c[0] < turns, lambda c: (c[0] + 1, turn(c[1], xs)), (0, xs[active]))[1]
+        step = lambda c: (c[0] + 1, turn(c[1], xs))  # noqa: E731
+        return lax.while_loop(lambda c: c[0] < turns, step, (0, xs[active]), checkpoint=checkpoint)[1]
 
     def written_out(*xs: Any) -> Any:
         x = xs[active]

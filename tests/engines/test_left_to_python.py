@@ -140,6 +140,9 @@ AROUND = {
     "loop in branch": lambda f, x: lax.cond(x[0] < 1, lambda c: lax.fori_loop(0, 2, lambda i, d: f(d), c), f, x),
     "branch in loop": lambda f, x: lax.fori_loop(0, 3, lambda i, c: lax.cond(i < 2, f, lambda d: f(d) + d, c), x),
     "map": lambda f, x: cotan.vmap(lambda y: lax.fori_loop(0, 2, lambda i, c: f(c), y))(cnp.stack([x, x + 1])),
+    "swept": lambda f, x: lax.scan(lambda c, y: (f(c), c * y), x, cnp.arange(5.0), checkpoint=2),
+    "swept while": lambda f, x: lax.while_loop(lambda c: c[0] < 3, lambda c: (c[0] + 1, f(c[1])), (0, x), checkpoint=True)[1],
+    "swept in loop": lambda f, x: lax.fori_loop(0, 2, lambda i, c: lax.fori_loop(0, 4, lambda j, d: f(d) / 2, c, checkpoint=2), x),
     "checkpointed": lambda f, x: cotan.checkpoint(lambda y: lax.fori_loop(0, 2, lambda i, c: f(c), y))(x),
 }
 

@@ -200,3 +200,26 @@ def test_bounds_that_are_no_integers_are_refused(bounds):
     for way in (lambda f: f, cotan.jit):
         with pytest.raises(ArgumentTypeError, match="integer"):
             way(lambda x: lax.fori_loop(*bounds, lambda i, v: v * x, 1.0))(2.0)
+
+
+@pytest.mark.parametrize("checkpointed", [False, True])
+def test_a_body_that_calls_python_is_not_taken_for_another(checkpointed):
+    """Two callbacks of the same code are two if what they refer to may change or be changed."""
+
+    def program(factor, seen):
+        def note(v):
+            seen.append(float(v))
+            return v * factor[0]
+
+        def f(x):
+            return lax.scan(lambda c, _: (c + cotan.pure_callback(note, x, c), None), x, None, length=2)[0]
+
+        inner = cotan.checkpoint(f) if checkpointed else f
+        return cotan.jit(lambda x: inner(x) + 0.0)
+
+    first, second = ([1.0], []), ([1.0], [])
+    f, g = program(*first), program(*second)
+    assert float(f(1.0)) == float(g(1.0)) == 4.0
+    assert first[1] == second[1] == [1.0, 2.0]
+    second[0][0] = 2.0
+    assert (float(f(1.0)), float(g(1.0))) == (4.0, 9.0)

@@ -4,7 +4,8 @@ A loop's body is mostly a lambda, and a new object each time the code around it 
 what they are made of: code, closure, defaults and the globals they name, down to numbers and small arrays by value. Traced values are
 told by their place, and put in that place again. Whatever else a function refers to (an instance of some class, a large array, a
 generator of random numbers) might have changed unseen, so that such a function is staged anew each time; so is one whose body asked a
-traced value for its number.
+traced value for its number, or whose Program calls Python later on (a callback, a rule): two lists that are equal now may differ by then,
+and what a callback writes into is not what another one would.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..core.array import Array
+from ..core.program import Program
 from ..core.tracing import Tracer, type_of
 from ..transforms.jvp import conversions
 
@@ -55,11 +57,22 @@ class Recall:
         first, (program, captured, rest) = make()
         index = {id(t): k for k, t in enumerate(tracers)}
         places = [(index.get(id(v)), None if type(v) is Tracer else private(v)) for v in captured]
-        if conversions() == before and all(k is not None or type(v) is not Tracer for v, (k, _) in zip(captured, places, strict=True)):
+        told = all(k is not None or type(v) is not Tracer for v, (k, _) in zip(captured, places, strict=True))
+        if told and conversions() == before and not calls_later(program):
             self.known[fingerprint] = (first, places, program, rest)
             if len(self.known) > self.limit:
                 self.known.popitem(last=False)
         return first, (program, captured, rest)
+
+
+def calls_later(x: Any) -> bool:
+    """Whether a Program, or one of several, holds functions of Python that may refer to something."""
+    if isinstance(x, Program):
+        return any(calls_later(parameter) for e in x.equations for parameter in e.op.parameters().values())
+    if isinstance(x, tuple | list):
+        return any(map(calls_later, x))
+    known = isinstance(x, FunctionType) and (x.__module__ or "").partition(".")[0] in KNOWN_PACKAGES and not x.__closure__
+    return isinstance(x, (FunctionType, MethodType, partial)) and not known
 
 
 def private(x: Any) -> Any:

@@ -81,6 +81,10 @@ class Sweep(ControlOp):
     def count(self, values: Sequence[Any]) -> list[Any]:
         return list(values[:1]) if self.length is None else []
 
+    def allowed(self, length: int) -> int:
+        """How many states are kept at most on the way through so many steps."""
+        return max(1, min(self.snapshots or enough_for(length), length))
+
     def type_rule(self, *types: Type) -> tuple[Type, ...]:
         outs, n = self.backward.output_types, self.sizes[3]
         return (*outs[:n], *map(self.stacked, outs[n:]))

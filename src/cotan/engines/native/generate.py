@@ -159,6 +159,23 @@ class Generator:
         code.line(f"store ptr {block}, ptr {self.heap}")
         return code.value("ptr", f"getelementptr i8, ptr {block}, i64 64")
 
+    def allocate_again(self, count: str, size: int) -> str:
+        """The same for what is not needed beyond the next time that the code comes by here, which takes the same memory if it has room."""
+        code = self.module.code
+        at, room = code.alloca("ptr"), code.alloca("i64")
+        self.beginning.append(f"  store i64 -1, ptr {room}")
+        more, on = code.label(), code.label()
+        old = code.value("i64", f"load i64, ptr {room}")
+        code.branch(code.value("i1", f"icmp sgt i64 {count}, {old}"), more, on)
+        code.start(more)
+        self.module.declare("llvm.smax.i64", "i64", "i64", "i64")
+        twice = code.value("i64", f"call i64 @llvm.smax.i64(i64 {count}, i64 {code.value('i64', f'mul i64 {old}, 2')})")
+        code.line(f"store ptr {self.allocate(twice, size)}, ptr {at}")
+        code.line(f"store i64 {twice}, ptr {room}")
+        code.jump(on)
+        code.start(on)
+        return code.value("ptr", f"load ptr, ptr {at}")
+
     def empty_stack(self) -> str:
         """Memory that says: no entries."""
         self.module.constants["empty"] = "@empty = internal constant [2 x i64] zeroinitializer"

@@ -33,6 +33,14 @@ def of_scan(op: Any) -> Holding:
     return Holding([op.body], 1 if op.length is None else 0, made)
 
 
+def of_sweep(op: Any) -> Holding:
+    def made(programs: Sequence[Program], more: int) -> Op:
+        constants, *rest = op.sizes
+        return replace(op, forward=programs[0], backward=programs[1], sizes=(constants + more, *rest))
+
+    return Holding([op.forward, op.backward], 1 if op.length is None else 0, made)
+
+
 def of_while(op: Any) -> Holding:
     def made(programs: Sequence[Program], more: int) -> Op:
         return replace(op, condition=programs[0], body=programs[1], constants=op.constants + more)
@@ -51,6 +59,7 @@ def of_again(op: Any) -> Holding:
 HOLDING: dict[str, Callable[[Any], Holding]] = {
     "scan": of_scan,
     "bounded_scan": of_scan,
+    "sweep": of_sweep,
     "while": of_while,
     "cond": of_cond,
     "again": of_again,

@@ -124,13 +124,16 @@ def make_known() -> None:
         os.register_at_fork(after_in_child=remember)
 
 
+HELD = ("body", "program", "condition", "forward", "backward")
+
+
 def work_of(program: Program) -> int:
     """About how many elementary operations a Program does, as far as that is known beforehand."""
     total = 1
     for e in program.equations:
         op: Any = e.op
         if op.holds_programs:
-            inner = [getattr(op, name) for name in ("body", "program", "condition") if isinstance(getattr(op, name, None), Program)]
+            inner = [getattr(op, name) for name in HELD if isinstance(getattr(op, name, None), Program)]
             total += sum(work_of(p) for p in inner) * (getattr(op, "length", None) or 1)
         total += sum(prod(getattr(v.type, "shape", ())) for v in (*e.inputs, *e.outputs))
     return total

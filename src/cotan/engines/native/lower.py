@@ -10,7 +10,8 @@ import numpy as np
 
 from ...core.program import Equation, Program
 from ...core.types import ArrayType, StackType, Type
-from .control import CONTROL, StackValue
+from .carries import StackValue
+from .control import CONTROL
 from .donating import results_in_arguments, unused
 from .emit import supported
 from .generate import RAISED, Generator, UnsupportedError
