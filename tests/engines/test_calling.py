@@ -356,6 +356,7 @@ ENDLESS = {
     "large while": "lax.while_loop(lambda c: cnp.sum(c) < 1e300, lambda c: cnp.sin(c), x * np.ones(30_000))",
     "long scan": "lax.scan(lambda c, _: (c * 0.5 + 1.0, None), x, None, length=10**12)[0]",
     "nested": "lax.while_loop(lambda c: c < 1e300, lambda c: lax.scan(lambda d, _: (d * 0.5, None), c, None, length=1000)[0], x)",
+    "sweep": "cotan.grad(lambda y: lax.scan(lambda c, _: (cnp.sin(c), None), y, None, length=10**12, checkpoint=True)[0])(x)",
 }
 INTERRUPT = """
 import os, signal, threading, time, numpy as np, cotan, cotan.numpy as cnp
