@@ -10,7 +10,7 @@ This is the whole of partial evaluation that reverse mode needs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -174,14 +174,32 @@ class SplitTrace(Trace):
             reset_trace(token)
 
 
-class LinearizeTrace(JVPTrace):
-    """Forward mode under a `SplitTrace`. The payload's tangent is a tracer of ``tape``."""
+TOLD = (Tracer, float, int, bool, complex)
+"""Operands of which it is known whether two are the same: an array may change in between."""
 
-    __slots__ = ("known", "tape")
+
+class LinearizeTrace(JVPTrace):
+    """Forward mode under a `SplitTrace`. The payload's tangent is a tracer of ``tape``.
+
+    What is computed twice is recorded once if it is staged: then its cotangents are added before they are pulled back through it, and not
+    after. (No later pass can merge them: it would have to know that two linear equations with different operands are applied to a sum.)
+    """
+
+    __slots__ = ("done", "known", "tape")
 
     def __init__(self, known: Trace, tape: LinearTape, verb: str = "linearize", function: Any = None):
         super().__init__(SplitTrace(known, tape), verb, function)
         self.known, self.tape = known, tape
+        self.done: dict[Hashable, tuple[Sequence[Any], Sequence[Any]]] | None = None if known is EVAL else {}
+
+    def process(self, op: Op, operands: Sequence[Any]) -> Sequence[Any]:
+        if self.done is None or op.multiple or not op.compare_by_value or not all(type(x) in TOLD for x in operands):
+            return super().process(op, operands)
+        key = (op, *[id(x) if type(x) is Tracer else (type(x), repr(x)) for x in operands])
+        found = self.done.get(key)
+        if found is None:
+            found = self.done[key] = super().process(op, operands), operands  # these are kept: no other tracer may have their ids
+        return found[0]
 
     def is_zero(self, payload: Any) -> bool:
         return concrete_zero(payload[0]) and self.tape.is_zero(payload[1].payload)

@@ -350,8 +350,10 @@ class LlvmEmitter:
         return self.pure("i1", f"fcmp uno {kind} {x}, {x}")
 
     def float_scale(self, dtype: np.dtype[Any], d: str, t: str) -> str:
-        """The strong zero: zero where either factor is."""
+        """The strong zero: zero where either factor is. A number that is neither zero nor infinite needs no such care."""
         kind, zero = register_type(dtype), self.module.code.number(0.0, dtype)
+        if any(harmless(x, dtype) for x in (d, t)):
+            return self.pure(kind, f"fmul {kind} {d}, {t}")
         none = [self.compare("eq", Scalar(x, dtype), Scalar(zero, dtype)).value for x in (d, t)]
         return self.bit(self.bool_math("or", BOOL, *none), zero, self.pure(kind, f"fmul {kind} {d}, {t}"), kind)
 
@@ -500,6 +502,14 @@ def compared_constants(name: str, x: Scalar, y: Scalar) -> bool | None:
     if x.value.startswith("%") or y.value.startswith("%"):
         return None
     return bool(getattr(operator, name)(*[number_of(v) for v in (x, y)]))
+
+
+def harmless(x: str, dtype: np.dtype[Any]) -> bool:
+    """Whether a float is a constant, finite and not zero."""
+    if x.startswith(("%", "0xH")):
+        return False
+    number = number_of(Scalar(x, dtype))
+    return number != 0 and math.isfinite(number)
 
 
 def number_of(constant: Scalar) -> float:
