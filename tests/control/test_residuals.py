@@ -7,12 +7,28 @@ import pytest
 
 import cotan
 import cotan.numpy as cnp
+from cotan.control import residuals
 from cotan.control.scan import Scan
-from cotan.lax import scan
+from cotan.core.types import StackType
+from cotan.lax import fori_loop, scan
 
 from .loops import close
 
 XS = np.array([0.3, 0.1, -0.2, 0.5])
+
+
+ROOM = residuals.ROOM
+
+
+@pytest.fixture(autouse=True)
+def without_room(monkeypatch):
+    """Loops as long as those that may not keep what is costly."""
+    monkeypatch.setattr(residuals, "ROOM", 0)
+
+
+@pytest.fixture
+def with_room(monkeypatch, without_room):
+    monkeypatch.setattr(residuals, "ROOM", ROOM)
 
 
 def loops(function, *args):
@@ -82,6 +98,29 @@ def test_several_residuals_from_one_carry_cost_that_carry():
     assert stored(f, 0.3) == ["f64[4]"]
 
 
+def test_a_short_loop_keeps_what_is_costly(with_room):
+    def f(c, n):
+        return scan(lambda c, _: (cnp.sin(c) * c + cnp.sqrt(c), None), c, None, length=n)[0]
+
+    assert stored(lambda c: f(c, 7), 0.3) == ["f64[7]"] * 3  # c, sin(c) and cos(c), but not the root
+    (_, backward) = loops(cotan.value_and_grad(lambda c: f(c, 7)), 0.3)
+    assert {"sin", "cos"}.isdisjoint(ops_of(backward.op.body))
+    most = residuals.ROOM // 16
+    assert len(stored(lambda c: f(c, most), 0.3)) == 3
+    assert len(stored(lambda c: f(c, most + 1), 0.3)) == 1
+    for gradient in (cotan.grad, lambda g: cotan.jit(cotan.grad(g))):
+        short = gradient(lambda c: f(c, 7))(0.3)
+        residuals.ROOM = 0
+        close(short, gradient(lambda c: f(c, 7))(0.3))
+        residuals.ROOM = ROOM
+
+
+def test_a_loop_of_unknown_length_keeps_as_little_as_a_long_one(with_room):
+    f = lambda c, n: fori_loop(0, n, lambda _, c: cnp.sin(c) * c, c)  # noqa: E731
+    primal, _ = loops(lambda c, n: cotan.value_and_grad(f)(c, n), 0.3, 5)
+    assert sum(type(v.type) is StackType for v in primal.outputs) == 1
+
+
 def test_forward_mode_stores_nothing():
     def f(c):
         return cotan.jvp(lambda c: scan(lambda c, x: (cnp.sin(c) * c + x, None), c, XS)[0], (c,), (1.0,))
@@ -113,10 +152,12 @@ BODIES = {
 }
 
 
+@pytest.mark.parametrize("room", [0, ROOM])
 @pytest.mark.parametrize("shape", [(5, 17), (17, 7), (2, 65), (3, 3)], ids=str)
 @pytest.mark.parametrize("name", BODIES)
-def test_a_decision_of_the_first_loop_holds_in_the_second(name, shape):
+def test_a_decision_of_the_first_loop_holds_in_the_second(name, shape, room, monkeypatch):
     """Where y equals its maximum is not asked again of a y whose last bit may be another."""
+    monkeypatch.setattr(residuals, "ROOM", room)
     body, rng = BODIES[name], np.random.default_rng(4)
 
     def loop(c):

@@ -8,7 +8,8 @@ all of them at every step is the naive way. `plan_residuals` sorts them:
 - of the others, those that cheap operations (elementwise, movement) give from values at hand need not be stored: what is stored instead
   is what they come from, the carry or the results of expensive operations (matmul, reductions, factorizations), if that takes fewer bytes.
 
-So the gradient of ``scan(sin(c) * c + x)`` stores c, one array a step, and not c, sin(c) and cos(c).
+So the gradient of ``scan(sin(c) * c + x)`` stores c, one array a step, and not c, sin(c) and cos(c). A loop that is
+short, or whose arrays are small, has room for these: what costs much to compute, and little to keep, is stored there.
 
 What is computed again may differ in its last bit: a vectorised sine is not the scalar one. For a number that is rounding. For a decision it
 is an error: the derivative of max(y) asks where y equals it, and must find what the primal loop found. So the result of an op that is
@@ -26,8 +27,10 @@ from typing import Any
 from ..core.program import Equation, Program, Var
 from ..core.types import ArrayType
 
-__all__ = ["ResidualPlan", "decisions_between", "extract", "plan_residuals"]
+__all__ = ["ResidualPlan", "decisions_between", "extract", "has_room", "plan_residuals"]
 
+ROOM = 1 << 22
+"""Bytes that a loop may keep without a thought: what lies in a cache is read sooner than a sine is computed again."""
 CHEAP_FAMILIES = frozenset({"elementwise", "flat", "movement", "creation"})
 DECIDING, MOVING = "flat", frozenset({"movement", "creation"})
 
@@ -47,14 +50,18 @@ class ResidualPlan:
     invariant: tuple[bool, ...]
 
 
-def plan_residuals(primal: Program, constants: Sequence[Var], scanned: Sequence[Var], residuals: Sequence[Any]) -> ResidualPlan:
-    """Choose what to store so that ``residuals`` of the ``primal`` body can be had at each step of a later loop."""
+def plan_residuals(
+    primal: Program, constants: Sequence[Var], scanned: Sequence[Var], residuals: Sequence[Any], roomy: bool = False
+) -> ResidualPlan:
+    """Choose what to store so that ``residuals`` of the ``primal`` body can be had at each step of a later loop. Where it is ``roomy``,
+    results of costly functions are stored.
+    """
     fixed = dependent_on_only(primal, constants)
     invariant = tuple(type(r) is not Var or r in fixed for r in residuals)
     changing = [r for r, same in zip(residuals, invariant, strict=True) if not same]
     free = {*fixed, *scanned}
     plainly = unique(r for r in changing if r not in free)
-    derived = sources(primal, plainly, free, fixed - set(constants))
+    derived = sources(primal, plainly, free, fixed - set(constants), roomy)
     saved = derived if size_of(derived) < size_of(plainly) else plainly
     once = extract(primal, constants, [r for r, same in zip(residuals, invariant, strict=True) if same])
     again = extract(primal, [*constants, *scanned, *saved], changing)
@@ -70,7 +77,7 @@ def dependent_on_only(program: Program, inputs: Collection[Var]) -> set[Var]:
     return known
 
 
-def sources(program: Program, wanted: Sequence[Var], free: Collection[Var], anew: AbstractSet[Var]) -> list[Var]:
+def sources(program: Program, wanted: Sequence[Var], free: Collection[Var], anew: AbstractSet[Var], roomy: bool) -> list[Var]:
     """The variables from which cheap operations give ``wanted``, besides those that are free, of which some are computed ``anew``."""
     maker: dict[Var, Equation] = {v: equation for equation in program.equations for v in equation.outputs}
     same = same_bits(program, anew)
@@ -83,7 +90,7 @@ def sources(program: Program, wanted: Sequence[Var], free: Collection[Var], anew
             continue
         seen.add(v)
         equation = maker.get(v)
-        if equation is not None and may_be_repeated(equation, same):
+        if equation is not None and may_be_repeated(equation, same) and not (roomy and equation.op.costly):
             todo.extend(variables(equation))
         else:
             needed.append(v)
@@ -144,6 +151,13 @@ def extract(program: Program, inputs: Sequence[Var], outputs: Sequence[Any]) -> 
             kept.append(equation)
             needed.update(v for v in equation.inputs if type(v) is Var and v not in given)
     return Program(list(inputs), kept[::-1], list(outputs), (), f"{program.name}_again")
+
+
+def has_room(body: Program, length: int | None) -> bool:
+    """Whether a loop may store the results of the costly functions in its body, with as much again for their derivatives."""
+    if length is None:
+        return False
+    return 2 * length * sum(v.type.nbytes for e in body.equations if e.op.costly for v in e.outputs) <= ROOM
 
 
 def unique(variables: Any) -> list[Var]:

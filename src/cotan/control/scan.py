@@ -35,7 +35,7 @@ from ..transforms.linearize import linearize_program
 from ..transforms.transpose import TOTALS, transpose_program_rule
 from .base import ControlOp, active_outputs, filled
 from .call import derived_program
-from .residuals import ResidualPlan, plan_residuals
+from .residuals import ResidualPlan, has_room, plan_residuals
 from .stacks import INT, Count, StackLength, zeros_of
 
 __all__ = ["Scan", "choose", "copied", "take", "with_each"]
@@ -194,9 +194,11 @@ class Scan(ControlOp):
     # ---- linearize ------------------------------------------------------------------------------------------------------
     def derivative(self, active: Sequence[bool]) -> Derivative:
         """The body's derivative; a carry is active if anything active reaches it in any step."""
-        return derived_program(self.body, ("scan", self.constants, self.carry, tuple(active)), lambda: self.make_derivative(active))
+        roomy = has_room(self.body, self.length)
+        key = ("scan", self.constants, self.carry, tuple(active), roomy)
+        return derived_program(self.body, key, lambda: self.make_derivative(active, roomy))
 
-    def make_derivative(self, active: Sequence[bool]) -> Derivative:
+    def make_derivative(self, active: Sequence[bool], roomy: bool) -> Derivative:
         flags = self.cut(active)
         while True:
             primal, tangent, out_active, count = linearize_program(self.body, (*flags.constants, *flags.carry, *flags.xs))
@@ -209,7 +211,7 @@ class Scan(ControlOp):
         constants, xs = inputs[: shift + self.constants], inputs[shift + self.constants + self.carry :]
         residuals = list(primal.outputs[len(self.body.outputs) :])
         assert len(residuals) == count
-        plan = plan_residuals(primal, constants, xs, residuals)
+        plan = plan_residuals(primal, constants, xs, residuals, roomy)
         forward = replace(primal, outputs=[*primal.outputs[: len(self.body.outputs)], *plan.saved])
         return Derivative(flags, primal, forward, tangent, out_active, plan)
 
@@ -227,7 +229,7 @@ class Scan(ControlOp):
             pairs = compress(zip(carry, given.carry, strict=True), flags.carry)
             start = [zeros_of(type_of(c)) if t is None else t for c, t in pairs]
             t_constants, t_xs = [t for t in given.constants if t is not None], [t for t in given.xs if t is not None]
-            body = derived_program(self.body, ("tangent", *map(tuple, flags)), lambda: self.tangent_body(derivative))
+            body = derived_program(derivative.tangent, "step", lambda: self.tangent_body(derivative))
             known = [*body.constants, *constants, *evaluate(plan.once, *constants)]
             count = self.count(primals)
             linear = [*[False] * (len(count) + len(known)), *[True] * (len(t_constants) + len(start))]

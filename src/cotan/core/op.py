@@ -83,6 +83,8 @@ class Op:
     """Of an op whose course depends on values: ``chosen(values of the operands)`` gives the function that it is for these; None where the
     user has stated its derivative, which is then not looked into."""
     family: ClassVar[str] = ""
+    costly: ClassVar[bool] = False
+    """Whether an element costs far more than a multiplication."""
 
     def __call__(self, *operands: Value) -> Any:
         results = current_trace().process(self, operands)

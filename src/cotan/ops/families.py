@@ -31,6 +31,7 @@ from ..core.types import ArrayType, Shape, array_type
 
 __all__ = [
     "Add",
+    "Analytic",
     "BroadcastInDim",
     "Elementwise",
     "Flat",
@@ -174,6 +175,12 @@ class Unary(Elementwise):
 
     def local_derivative(self, k: int, y: Any, operands: Sequence[Any]) -> Any | None:
         return self.derivative(operands[0], y)
+
+
+class Analytic(Unary):
+    """A function that is approximated: exp, sin and their like."""
+
+    costly = True
 
 
 class Flat(Elementwise):

@@ -15,7 +15,7 @@ import numpy as np
 from ..core.errors import MissingRuleError, teach
 from ..core.op import Op, op
 from .arithmetic import constant_like, div, mul, neg, one_like, sub
-from .families import Elementwise, Reals, Unary, add, default_rng, fill_shape, scale
+from .families import Analytic, Elementwise, Reals, add, default_rng, fill_shape, scale
 from .logic import equal, select
 from .ordering import sign
 from .routines import special, special_function
@@ -30,7 +30,7 @@ POSITIVE = Reals(0.3, 3.0)
 
 
 @op
-class Erf(Unary):
+class Erf(Analytic):
     """The error function, 2/sqrt(pi) times the integral of e^(-t^2) from 0 to x."""
 
     machine, takes = "erf", "f"
@@ -41,7 +41,7 @@ class Erf(Unary):
 
 
 @op
-class Erfc(Unary):
+class Erfc(Analytic):
     """1 - erf(x), exact for large x."""
 
     machine, takes = "erfc", "f"
@@ -57,7 +57,7 @@ def gaussian(x: Any) -> Any:
 
 
 @op
-class Erfinv(Unary):
+class Erfinv(Analytic):
     """The inverse of the error function on (-1, 1)."""
 
     machine, takes, domain = "erfinv", "f", Reals(-0.9, 0.9)
@@ -76,7 +76,7 @@ def is_pole(x: Any) -> Any:
 
 
 @op
-class Lgamma(Unary):
+class Lgamma(Analytic):
     """log |gamma(x)|; its derivative is the digamma function (DLMF 5.2.2)."""
 
     machine, takes, domain = "lgamma", "f", POSITIVE
@@ -90,7 +90,7 @@ class Lgamma(Unary):
 
 
 @op
-class Digamma(Unary):
+class Digamma(Analytic):
     """The logarithmic derivative of the gamma function."""
 
     machine, takes, domain = "digamma", "f", POSITIVE
@@ -104,7 +104,7 @@ class Digamma(Unary):
 
 
 @op
-class Polygamma(Unary):
+class Polygamma(Analytic):
     """The derivative of `Digamma` of this order, (-1)^(n+1) n! zeta(n+1, x) (DLMF 5.15.1)."""
 
     order: int
@@ -137,6 +137,7 @@ class Polygamma(Unary):
 class Betaln(Elementwise):
     """log |B(a, b)| = lgamma(a) + lgamma(b) - lgamma(a + b)."""
 
+    costly = True
     arity, machine, takes, domain = 2, "betaln", "f", POSITIVE
     numpy = special_function("betaln")
 
@@ -148,6 +149,7 @@ class Betaln(Elementwise):
 class Xlogy(Elementwise):
     """x log(y), 0 at x = 0 whatever y."""
 
+    costly = True
     arity, machine, takes, domain = 2, "xlogy", "fc", (Reals(), POSITIVE)
     numpy = special_function("xlogy")
 
@@ -163,6 +165,7 @@ class Xlogy(Elementwise):
 class Xlog1py(Elementwise):
     """x log(1 + y), 0 at x = 0 whatever y."""
 
+    costly = True
     arity, machine, takes, domain = 2, "xlog1py", "fc", (Reals(), Reals(-0.7, 2.0))
     numpy = special_function("xlog1py")
 
@@ -182,7 +185,7 @@ def quotient(x: Any, z: Any, y: Any) -> Any:
 
 
 @op
-class Entr(Unary):
+class Entr(Analytic):
     """The entropy of one outcome: -x log x, 0 at 0, -inf below."""
 
     machine, takes, domain = "entr", "f", POSITIVE
@@ -195,7 +198,7 @@ class Entr(Unary):
         return neg(add(log(x), one_like(x)))
 
 
-class Bessel(Unary):
+class Bessel(Analytic):
     """A modified Bessel function of the first kind and integer order n; 2 I_n' = I_{n-1} + I_{n+1}, I_{-1} = I_1 (DLMF 10.29.1)."""
 
     order: int
@@ -251,6 +254,7 @@ class BesselIe(Bessel):
 class IncompleteGamma(Elementwise):
     """A regularized incomplete gamma function of (a, x): its x-derivative is +- x^(a-1) e^(-x) / gamma(a) (DLMF 8.8.13)."""
 
+    costly = True
     arity, takes, domain = 2, "f", POSITIVE
 
     def derivative(self, k: int, y: Any, *operands: Any) -> Any:

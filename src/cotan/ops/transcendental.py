@@ -15,7 +15,7 @@ import numpy as np
 from ..core.emitting import Block, Reader, Routines
 from ..core.op import op
 from .arithmetic import constant_like, div, like_python, mul, neg, one_like, sub, zero_like
-from .families import Elementwise, Reals, Unary, add, fill_shape, scale
+from .families import Analytic, Elementwise, Reals, Unary, add, fill_shape, scale
 from .logic import bitwise_and, bitwise_or, equal, isinf, select
 from .routines import special_function
 
@@ -55,7 +55,7 @@ POSITIVE, UNIT, ABOVE_ONE = Reals(0.3, 3.0), Reals(-0.9, 0.9), Reals(1.2, 3.0)
 
 
 @op
-class Exp(Unary):
+class Exp(Analytic):
     """e to the x."""
 
     numpy, machine = np.exp, "exp"
@@ -65,7 +65,7 @@ class Exp(Unary):
 
 
 @op
-class Exp2(Unary):
+class Exp2(Analytic):
     """2 to the x."""
 
     numpy, machine = np.exp2, "exp2"
@@ -75,7 +75,7 @@ class Exp2(Unary):
 
 
 @op
-class Expm1(Unary):
+class Expm1(Analytic):
     """e^x - 1, exact for small x."""
 
     numpy, machine = np.expm1, "expm1"
@@ -85,7 +85,7 @@ class Expm1(Unary):
 
 
 @op
-class Log(Unary):
+class Log(Analytic):
     """The natural logarithm."""
 
     numpy, machine, domain = np.log, "log", POSITIVE
@@ -98,7 +98,7 @@ class Log(Unary):
 
 
 @op
-class Log2(Unary):
+class Log2(Analytic):
     """The logarithm to base 2."""
 
     numpy, machine, domain = np.log2, "log2", POSITIVE
@@ -111,7 +111,7 @@ class Log2(Unary):
 
 
 @op
-class Log10(Unary):
+class Log10(Analytic):
     """The logarithm to base 10."""
 
     numpy, machine, domain = np.log10, "log10", POSITIVE
@@ -124,7 +124,7 @@ class Log10(Unary):
 
 
 @op
-class Log1p(Unary):
+class Log1p(Analytic):
     """log(1 + x), exact for small x."""
 
     numpy, machine, domain = np.log1p, "log1p", Reals(-0.7, 2.0)
@@ -181,7 +181,7 @@ class Rsqrt(Unary):
 
 
 @op
-class Cbrt(Unary):
+class Cbrt(Analytic):
     """The real cube root."""
 
     numpy, machine, domain, takes = np.cbrt, "cbrt", POSITIVE, "f"
@@ -194,7 +194,7 @@ class Cbrt(Unary):
 
 
 @op
-class Sin(Unary):
+class Sin(Analytic):
     """Sine of an angle in radians."""
 
     numpy, machine = np.sin, "sin"
@@ -204,7 +204,7 @@ class Sin(Unary):
 
 
 @op
-class Cos(Unary):
+class Cos(Analytic):
     """Cosine of an angle in radians."""
 
     numpy, machine = np.cos, "cos"
@@ -214,7 +214,7 @@ class Cos(Unary):
 
 
 @op
-class Tan(Unary):
+class Tan(Analytic):
     """Tangent of an angle in radians."""
 
     numpy, machine, domain = np.tan, "tan", Reals(-1.2, 1.2)
@@ -224,7 +224,7 @@ class Tan(Unary):
 
 
 @op
-class Arcsin(Unary):
+class Arcsin(Analytic):
     """The angle in [-pi/2, pi/2] with this sine."""
 
     numpy, machine, domain = np.arcsin, "asin", UNIT
@@ -237,7 +237,7 @@ class Arcsin(Unary):
 
 
 @op
-class Arccos(Unary):
+class Arccos(Analytic):
     """The angle in [0, pi] with this cosine."""
 
     numpy, machine, domain = np.arccos, "acos", UNIT
@@ -250,7 +250,7 @@ class Arccos(Unary):
 
 
 @op
-class Arctan(Unary):
+class Arctan(Analytic):
     """The angle in [-pi/2, pi/2] with this tangent."""
 
     numpy, machine = np.arctan, "atan"
@@ -260,7 +260,7 @@ class Arctan(Unary):
 
 
 @op
-class Sinh(Unary):
+class Sinh(Analytic):
     """Hyperbolic sine."""
 
     numpy, machine = np.sinh, "sinh"
@@ -270,7 +270,7 @@ class Sinh(Unary):
 
 
 @op
-class Cosh(Unary):
+class Cosh(Analytic):
     """Hyperbolic cosine."""
 
     numpy, machine = np.cosh, "cosh"
@@ -280,7 +280,7 @@ class Cosh(Unary):
 
 
 @op
-class Tanh(Unary):
+class Tanh(Analytic):
     """Hyperbolic tangent."""
 
     numpy, machine = np.tanh, "tanh"
@@ -290,7 +290,7 @@ class Tanh(Unary):
 
 
 @op
-class Arcsinh(Unary):
+class Arcsinh(Analytic):
     """Inverse hyperbolic sine."""
 
     numpy, machine = np.arcsinh, "asinh"
@@ -300,7 +300,7 @@ class Arcsinh(Unary):
 
 
 @op
-class Arccosh(Unary):
+class Arccosh(Analytic):
     """Inverse hyperbolic cosine, for x >= 1."""
 
     numpy, machine, domain = np.arccosh, "acosh", ABOVE_ONE
@@ -314,7 +314,7 @@ class Arccosh(Unary):
 
 
 @op
-class Arctanh(Unary):
+class Arctanh(Analytic):
     """Inverse hyperbolic tangent, for -1 < x < 1."""
 
     numpy, machine, domain = np.arctanh, "atanh", UNIT
@@ -327,7 +327,7 @@ class Arctanh(Unary):
 
 
 @op
-class Logistic(Unary):
+class Logistic(Analytic):
     """1 / (1 + e^-x), without overflow."""
 
     machine, takes = "logistic", "f"
@@ -338,7 +338,7 @@ class Logistic(Unary):
 
 
 @op
-class Sinc(Unary):
+class Sinc(Analytic):
     """sin(pi x) / (pi x), 1 at 0.
 
     The derivatives satisfy one recursion, of which this op's own derivative is the first step; see `SincDerivative`.
@@ -374,7 +374,7 @@ def sinc_derivative(n: int, x: Any) -> Any:
 
 
 @op
-class SincDerivative(Unary):
+class SincDerivative(Analytic):
     """The n-th derivative of `Sinc`."""
 
     order: int
@@ -404,6 +404,7 @@ class Power(Elementwise):
     The factor y is a strong zero, so x^0 is constant also at x = 0; where the base is 0, the derivative in the exponent is 0.
     """
 
+    costly = True
     arity, takes, machine, keeps_weak = 2, "iufc", "pow", True
     numpy = like_python(np.power)
     domain = (Reals(0.3, 3.0), Reals())
@@ -446,6 +447,7 @@ class Power(Elementwise):
 class Arctan2(Elementwise):
     """The angle of the point (x, y), operands in the order y, x: d = (x dy - y dx) / (x^2 + y^2); zero at the origin and at infinity."""
 
+    costly = True
     arity, takes, machine = 2, "f", "atan2"
     numpy = np.arctan2
     domain = (Reals(0.3, 3.0), Reals(-2.0, 2.0))
@@ -480,6 +482,7 @@ class Hypot(Elementwise):
 class Logaddexp(Elementwise):
     """log(e^x + e^y) without overflow: d = e^(x-z) dx + e^(y-z) dy; half of each where both are the same infinity."""
 
+    costly = True
     arity, takes, machine = 2, "f", "logaddexp"
     numpy = np.logaddexp
 
