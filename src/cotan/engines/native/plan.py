@@ -33,8 +33,8 @@ WHOLE, MOST_STATEMENTS, MOST_PIECES = 2000, 60, 64
 """A Program of up to so many equations may be one loop. The loops of longer ones have fewer statements: what one loop leaves to the next is
 a stream of memory for each value, and a processor follows only so many.
 """
-LONGEST_ROW = 128
-"""The bytes of a row that is written anew rather than changed in part: two lines of the cache."""
+SHORT_ROW, LONGEST_ROW = 128, 512
+"""The bytes of a row that is written anew rather than changed in part, two lines of the cache; and where the part is half of the row."""
 FEWEST_TURNS, COSTLY, LONGEST_SHORT = 32, 4, 32
 """A loop of so many turns of straight code of this cost is worth vectors; beside a loop inside of more turns it costs little without."""
 
@@ -160,6 +160,8 @@ class Plan:
         """Values that are needed as whole arrays, and the positions of the nodes that need them."""
         self.kept: dict[Var, int | None] = {}
         """What is known of `kept_axes`, once the plan is made."""
+        self.anew = written_anew(program)
+        """Results of updates that are written row by row, with what is not changed."""
         forms = [self.form_in_loops(equation) for equation in program.equations]
         whole = [e for e, form in zip(program.equations, forms, strict=True) if form is None and e.op.destination is None]
         opaque = [v for equation in whole for v in equation.inputs]
@@ -176,7 +178,7 @@ class Plan:
     def form_in_loops(self, equation: Equation) -> Form | None:
         """The form of an equation that becomes loops; None for one that is run as a whole."""
         form = self.forms.get(equation.outputs[0]) if equation.outputs else None
-        if form is not None and equation.op.update is not None and equation.outputs[0].type.size > TINY and not changes_each_row(equation):
+        if form is not None and equation.op.update is not None and equation.outputs[0].type.size > TINY and equation.outputs[0] not in self.anew:
             return None  # changes a part of an array, which is less than to write it anew
         if form is not None and equation.op.prefers_routine is not None and equation.op.prefers_routine(*[v.type for v in equation.inputs]):
             return None
@@ -419,10 +421,22 @@ class Plan:
         return shared
 
 
-def changes_each_row(equation: Equation) -> bool:
-    """Whether an update changes a part of each row of an array whose rows are short: to write the rows anew costs memory no more."""
-    whole, part = equation.outputs[0].type, equation.inputs[1].type
-    return whole.shape[:1] == part.shape[:1] and whole.nbytes <= LONGEST_ROW * whole.shape[0]
+def written_anew(program: Program) -> set[Var]:
+    """The results of updates that change a part of each row of an array. If rows are short, to write them anew costs memory no more; if
+    much of them is changed, it costs little more, and neither does a further change of what is written so.
+    """
+    found: set[Var] = set()
+    mostly: set[Any] = set()
+    for equation in program.equations:
+        if equation.op.update is None:
+            continue
+        whole, part = equation.outputs[0].type, equation.inputs[1].type
+        up_to = LONGEST_ROW if 2 * part.nbytes >= whole.nbytes or equation.inputs[0] in mostly else SHORT_ROW
+        if whole.shape and whole.shape[:1] == part.shape[:1] and whole.nbytes <= up_to * whole.shape[0]:
+            found.update(equation.outputs)
+            if 2 * part.nbytes >= whole.nbytes:
+                mostly.update(equation.outputs)
+    return found
 
 
 class FlatProbe(Probe):
