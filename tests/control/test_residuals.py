@@ -202,3 +202,13 @@ def test_a_decision_holds_between_what_a_policy_saves_and_what_it_does_not(shape
     saved = cotan.checkpoint(body, policy=policy)
     for gradient in (cotan.jit(cotan.grad(total(saved))), cotan.grad(total(cotan.jit(saved))), cotan.grad(total(saved))):
         np.testing.assert_allclose(gradient(x), expected, rtol=1e-9, atol=1e-11)
+
+
+def test_the_first_loop_computes_nothing_that_only_the_second_one_needs():
+    def f(c, w):
+        return cnp.sum(scan(lambda c, x: (cnp.sqrt(c * x + 2.0) / (w @ c), None), c, XS)[0])
+
+    (primal, _) = loops(cotan.value_and_grad(f), np.ones(3), np.eye(3))
+    body = primal.op.body
+    used = {v for e in body.equations for v in e.inputs if not hasattr(v, "value")} | set(body.outputs)
+    assert all(used.intersection(e.outputs) for e in body.equations)

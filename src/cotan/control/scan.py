@@ -35,7 +35,7 @@ from ..transforms.linearize import linearize_program
 from ..transforms.transpose import TOTALS, transpose_program_rule
 from .base import ControlOp, active_outputs, filled
 from .call import derived_program
-from .residuals import ResidualPlan, has_room, plan_residuals
+from .residuals import ResidualPlan, extract, has_room, plan_residuals
 from .stacks import INT, Count, StackLength, zeros_of
 
 __all__ = ["Scan", "choose", "copied", "take", "with_each"]
@@ -212,7 +212,8 @@ class Scan(ControlOp):
         residuals = list(primal.outputs[len(self.body.outputs) :])
         assert len(residuals) == count
         plan = plan_residuals(primal, constants, xs, residuals, roomy)
-        forward = replace(primal, outputs=[*primal.outputs[: len(self.body.outputs)], *plan.saved])
+        needed = extract(primal, inputs, [*primal.outputs[: len(self.body.outputs)], *plan.saved])
+        forward = replace(needed, constants=primal.constants, name=primal.name)
         return Derivative(flags, primal, forward, tangent, out_active, plan)
 
     def linearize(self, primals: Sequence[Any], active: Sequence[bool]) -> tuple[Any, Any]:  # type: ignore[override]
