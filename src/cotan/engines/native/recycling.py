@@ -85,7 +85,7 @@ class Memory:
         self.capsule_place = ctypes.c_void_p()
         machine().add_symbol("cotan_recycler", ctypes.addressof(self.capsule_place))
         names = ["take", "take_zeros", "take_again", "give", "empty", "new_array"]
-        found = machine().compile(text(), names, forever=True)
+        found = machine().compile(text(), names, 0, forever=True)
         self.new_array = found["new_array"]
         self.empty = ctypes.PYFUNCTYPE(ctypes.c_int64)(found["empty"])
         addresses = [found[name] for name in ("take", "take_zeros", "take_again", "give")]
