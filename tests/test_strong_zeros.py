@@ -290,3 +290,16 @@ def test_zero_times_infinity_is_zero_also_where_a_limit_is_not():
     """log(exp(log(x)) + exp(log(y))) at x = 0: the derivative in x is 1 / y as a limit, and 0 by the chain rule with strong zeros."""
     g = cotan.grad(lambda x: special.logsumexp(cnp.log(x)))(np.array([0.0, 2.0]))
     np.testing.assert_allclose(g, [0.0, 0.5])
+
+
+@pytest.mark.parametrize("factor", [0.0, 2.5, -1e-300, 1e308, np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("bar", [0.0, 1.0, -3.0, np.inf, np.nan])
+def test_numbers_are_factors_as_strong_as_values(factor, bar):
+    """Compiled, a finite number that is not zero is multiplied with and no more: the result is that of the engine that asks each time."""
+    x, y_bar = np.full(5, 0.5), np.full(5, bar)
+    for given in (lambda x: cnp.multiply(x, factor), lambda x: cnp.multiply(x, np.full(5, factor))):
+        pull = lambda x, b: cotan.vjp(given, x)[1](b)[0]  # noqa: E731, B023
+        found, expected = (cotan.jit(pull, engine=engine)(x, y_bar) for engine in ("native", "numpy"))
+        np.testing.assert_array_equal(found, expected)
+        if bar == 0.0 or factor == 0.0:
+            assert (found == 0).all()

@@ -381,3 +381,40 @@ def test_checkpoint_takes_static_arguments():
     np.testing.assert_allclose(cotan.grad(lambda x: f(x, 3).sum())(x), 3 * x**2)
     np.testing.assert_allclose(cotan.grad(lambda x: f(x, 3, y=x).sum())(x), 4 * x**3)
     np.testing.assert_allclose(cotan.jit(cotan.grad(lambda x: cotan.checkpoint(power, static_argnums=(-1,))(x, 1).sum()))(x), 1.0)
+
+
+# ---- what is computed twice ----------------------------------------------------------------------------------------------------------
+def test_cotangents_of_what_is_computed_twice_meet_before_they_are_pulled_back():
+    def minor(m, row, columns):
+        if row == len(m) - 1:
+            return m[row, columns[0]]
+        terms = [m[row, c] * minor(m, row + 1, columns[:k] + columns[k + 1 :]) for k, c in enumerate(columns)]
+        return sum(terms[::2]) - sum(terms[1::2])
+
+    m = np.random.default_rng(3).normal(size=(5, 5))
+    gradient = cotan.grad(lambda m: minor(m, 0, tuple(range(5))))
+    np.testing.assert_allclose(gradient(m), np.linalg.det(m) * np.linalg.inv(m).T, rtol=1e-10)
+    np.testing.assert_allclose(cotan.jit(gradient)(m), gradient(m), rtol=1e-12)
+    assert len(cotan.stage(gradient)(m).equations) < 500, "75 products of minors, and not those of all 120 paths"
+    np.testing.assert_allclose(cotan.jit(cotan.hessian(lambda m: minor(m, 0, tuple(range(5)))))(m), cotan.jacrev(gradient)(m), rtol=1e-9)
+
+
+def test_what_differs_in_a_number_alone_is_not_the_same():
+    def f(x):
+        zero, minus = cnp.arctan2(x * 0.0, -1.0), cnp.arctan2(x * -0.0, -1.0)
+        return cnp.sum(zero * x + minus * x * x + cnp.power(x, 2) + cnp.power(x, 2.0) + (x * True) + (x * 1) + (x * 1.0))
+
+    x = np.array([0.5, 2.0])
+    np.testing.assert_allclose(cotan.jit(cotan.grad(f))(x), cotan.grad(f)(x), rtol=1e-13)
+    np.testing.assert_allclose(cotan.grad(f)(x), np.pi - 2 * np.pi * x + 4 * x + 3, rtol=1e-13)
+
+
+def test_an_array_that_changes_in_between_is_two_arrays():
+    scale = np.array([2.0])
+
+    def f(x):
+        first = x * scale[0]
+        scale[0] = 3.0
+        return cnp.sum(first * (x * scale[0]))
+
+    assert cotan.jit(cotan.grad(f))(1.0) == 12.0

@@ -133,3 +133,37 @@ def test_the_gradient_of_a_gather_of_many_is_a_sum_over_those_who_read():
     with limited(2):
         found = cotan.jit(cotan.grad(lambda x: cnp.sum(w * x[index])), engine="native")(np.zeros(PLACES))
     np.testing.assert_allclose(np.asarray(found), np.bincount(index, w, PLACES), rtol=1e-12, atol=1e-12)
+
+
+# ---- updates of rows ---------------------------------------------------------------------------------------------------------------
+def rotated(x):
+    return cnp.sin(x) * cnp.roll(x, 1) + cnp.exp(-(cnp.roll(x, -1) ** 2))
+
+
+@pytest.mark.parametrize("n", [3, 16, 17, 50, 64, 65, 200])
+@pytest.mark.parametrize("jacobian", [cotan.jacrev, cotan.jacfwd, cotan.hessian], ids=lambda f: f.__name__)
+def test_updates_of_rows_short_and_long(n, jacobian):
+    """Rows of up to 512 bytes are written anew where half of them changes; longer ones are changed in place."""
+    f = rotated if jacobian is not cotan.hessian else lambda x: cnp.sum(rotated(x) ** 2)
+    x = rng.normal(size=n)
+    np.testing.assert_allclose(cotan.jit(jacobian(f))(x), jacobian(f)(x), rtol=1e-12, atol=1e-12)
+
+
+def test_few_passes_over_rows_of_which_most_is_changed():
+    report = cotan.compile_report(cotan.jacrev(rotated))(rng.normal(size=50))
+    (program,) = report.programs
+    assert not any(line.strip().startswith("add_slice[") for line in program.splitlines())
+
+
+@pytest.mark.parametrize("n", [8, 40])
+def test_single_numbers_in_long_rows_are_changed_in_place(n):
+    """Sixty of them would take sixty times as long if each wrote its row anew."""
+
+    def f(x):
+        for k in range(n):
+            x = cnp.asarray(x).at[:, k].add(x[:, (3 * k) % n] * 0.5)
+        return x
+
+    x = rng.normal(size=(100, n))
+    np.testing.assert_allclose(cotan.jit(f)(x), f(x), rtol=1e-13)
+    np.testing.assert_allclose(cotan.jit(cotan.grad(lambda x: cnp.sum(f(x) ** 2)))(x), cotan.grad(lambda x: cnp.sum(f(x) ** 2))(x), rtol=1e-12)

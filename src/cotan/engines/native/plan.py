@@ -178,7 +178,8 @@ class Plan:
     def form_in_loops(self, equation: Equation) -> Form | None:
         """The form of an equation that becomes loops; None for one that is run as a whole."""
         form = self.forms.get(equation.outputs[0]) if equation.outputs else None
-        if form is not None and equation.op.update is not None and equation.outputs[0].type.size > TINY and equation.outputs[0] not in self.anew:
+        in_place = equation.op.update is not None and equation.outputs[0] not in self.anew
+        if form is not None and in_place and equation.outputs[0].type.size > TINY:
             return None  # changes a part of an array, which is less than to write it anew
         if form is not None and equation.op.prefers_routine is not None and equation.op.prefers_routine(*[v.type for v in equation.inputs]):
             return None
