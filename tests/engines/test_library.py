@@ -378,9 +378,17 @@ def test_sorting_is_stable_with_nan_last(dtype, shape, axis):
             np.testing.assert_array_equal(found, expected)
 
 
+@pytest.fixture(params=["as here", "by digits"])
+def sorts(request, monkeypatch):
+    """Sorts of the library where these are fast here, and by digits wherever they may be."""
+    if request.param == "by digits":
+        monkeypatch.setattr(routines, "sorts_in_vectors", lambda name: False)
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64, np.int32, np.uint32, np.uint64])
 @pytest.mark.parametrize("n", [radix.FEWEST, radix.FEWEST + 1001])
-def test_long_lines_are_sorted_by_digits(dtype, n):
+@pytest.mark.usefixtures("sorts")
+def test_long_lines_are_sorted_stably(dtype, n):
     limits = np.iinfo(dtype) if np.dtype(dtype).kind in "iu" else np.finfo(dtype)
     x = with_ties((n,), dtype)
     x[7::100], x[9::100] = limits.min, limits.max
@@ -407,6 +415,7 @@ def sorted_as_in_numpy(axis, x):
 
 @pytest.mark.parametrize("threads", [2, *[pytest.param(n, marks=pytest.mark.exhaustive) for n in (1, 3)]])
 @pytest.mark.parametrize("dtype", [np.float64, np.int32, *[pytest.param(d, marks=pytest.mark.exhaustive) for d in (np.float32, np.uint64)]])
+@pytest.mark.usefixtures("sorts")
 def test_a_long_line_is_sorted_in_parts_and_stably(dtype, threads):
     with limited(threads):
         for n in (radix.FEWEST_IN_PARTS, radix.FEWEST_IN_PARTS + 3):
@@ -425,10 +434,21 @@ def test_a_long_line_is_sorted_in_parts_and_stably(dtype, threads):
 @pytest.mark.parametrize(
     "dtype", [np.float64, *[pytest.param(d, marks=pytest.mark.exhaustive) for d in (np.int16, np.float32, np.complex128)]]
 )
+@pytest.mark.usefixtures("sorts")
 def test_lines_are_sorted_by_threads_each_in_its_own_memory(dtype, threads):
     with limited(threads):
         for shape, axis in (((37, 600), 1), ((600, 37), 0), ((5, 2100, 3), 1), ((3, 11, 500), 2), ((2, radix.FEWEST_IN_PARTS), 1)):
             sorted_as_in_numpy(axis, with_ties(shape, dtype))
+
+
+def test_a_fast_sort_of_the_library_is_taken_where_there_is_one():
+    text = cotan.compile_report(cnp.sort)(np.zeros(10_000)).llvm
+    fast = foreign.sorts_in_vectors("numpy sort float64") and foreign.foreign("numpy sort float64") is not None
+    assert ("cotan_numpy_sort_float64" in text) == fast
+    assert not foreign.sorts_in_vectors("numpy sort int8")
+    assert not foreign.sorts_in_vectors("numpy stable_sort float64")
+    assert not foreign.sorts_in_vectors("lapack getrf")
+    assert "cotan_numpy_sort_float64" not in cotan.compile_report(cnp.sort)(np.zeros(1 << 20)).llvm
 
 
 def test_moved_arrays_are_sorted_as_their_copies():
@@ -571,14 +591,14 @@ def test_integers_are_as_wide_as_the_signature_says():
 
 def test_scipys_routines_do_where_numpys_are_not_found(monkeypatch, other_libraries):
     """Both give the same, and one library serves all: the widths of integers are not mixed."""
-    x = rng.normal(size=(40, 40))
-    program = program_of(Solve(), [x, x[:, :2]])
-    expected = engine.compile_program(program)([x, x[:, :2]])
+    x, b = rng.normal(size=(40, 40)) + 20 * np.eye(40), rng.normal(size=(40, 2))
+    program = program_of(Solve(), [x, b])
+    expected = engine.compile_program(program)([x, b])
     monkeypatch.setattr(blas, "of_numpy", lambda: None)
     foreign.known.cache_clear()  # what the first run has asked for
     widths = {foreign.foreign(name).integer for name in ("lapack dgetrf", "blas dgemm")}
     assert widths == {f"i{8 * blas.fortran_integer().itemsize}"}
-    for y, z in zip(engine.compile_program(program)([x, x[:, :2]]), expected, strict=True):
+    for y, z in zip(engine.compile_program(program)([x, b]), expected, strict=True):
         np.testing.assert_allclose(y, z, rtol=1e-10)
 
 

@@ -118,6 +118,10 @@ class Routines(Protocol):
         """Whether there is such a routine here; to be asked before anything is written of what needs it."""
         ...
 
+    def in_vectors(self, name: str) -> bool:
+        """Whether there is, and it is known to work on many numbers at once."""
+        ...
+
     def call(self, name: str, *arguments: Any, work: int = 0) -> None:
         """Call a routine: blocks are passed as pointers, letters and numbers as the library takes them. ``work``: about how many
         multiplications that is; one thread is enough for few.

@@ -17,7 +17,7 @@ import numpy as np
 from . import blas
 from .machine import machine
 
-__all__ = ["Foreign", "foreign"]
+__all__ = ["Foreign", "foreign", "sorts_in_vectors"]
 
 
 class Foreign(NamedTuple):
@@ -44,6 +44,13 @@ def known(name: str, standard: bool) -> Foreign | None:
     symbol = f"cotan_{name.replace(' ', '_')}{'_64' * (by_address and integer == 'i64')}"
     machine().add_symbol(symbol, address)
     return Foreign(symbol, by_address, integer)
+
+
+def sorts_in_vectors(name: str) -> bool:
+    """Whether a routine is a sort of NumPy's that has vectors of 512 bits on this processor: twice to three times as fast as by digits."""
+    library, kind, dtype = (*name.split(), "")[:3]
+    features = getattr(import_module("numpy._core._multiarray_umath"), "__cpu_features__", {})
+    return (library, kind) == ("numpy", "sort") and np.dtype(dtype).itemsize in (4, 8) and bool(features.get("AVX512_SKX"))
 
 
 # ---- NumPy's functions of a dtype -----------------------------------------------------------------------------------------

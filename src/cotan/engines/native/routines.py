@@ -19,7 +19,7 @@ from . import threads
 from .blas import fortran_integer, limit_blas
 from .blocks import Block, row_major
 from .emit import Scalar
-from .foreign import foreign
+from .foreign import foreign, sorts_in_vectors
 from .forms import Probe, Reader
 from .frames import padded
 from .index import Index, linear, variable
@@ -98,6 +98,9 @@ class Writer:
     # ---- libraries -----------------------------------------------------------------------------------------------------------
     def has(self, name: str) -> bool:
         return foreign(name) is not None
+
+    def in_vectors(self, name: str) -> bool:
+        return foreign(name) is not None and sorts_in_vectors(name)
 
     def call(self, name: str, *arguments: Any, work: int = 0) -> None:
         routine = foreign(name)
