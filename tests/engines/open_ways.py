@@ -55,14 +55,16 @@ def products_added_up(op: DotGeneral, x: Any, y: Any) -> Any:
 
 
 # ---- signs -------------------------------------------------------------------------------------------------------------------
-def with_open_signs(op: Op, y: Any, operands: Sequence[Any], random: np.random.Generator) -> Any:
-    """A result of floats, where a nan has either sign, and a zero too if its sign is left open."""
+def with_open_signs(op: Op, y: Any, operands: Sequence[Any], random: np.random.Generator, sign: float = 0.0) -> Any:
+    """A result of floats, where a nan has either sign, and a zero too if its sign is left open; or all have this ``sign``, as they have in
+    an engine that knows one: a sum of their reciprocals is nan where signs are mixed.
+    """
     flat = np.array(y, order="C").reshape(-1)
     numbers = flat.view(flat.real.dtype)  # both parts of complex ones
     either = np.isnan(numbers) | (numbers == 0 if zeros_are_open(op, operands) else False)
     if not either.any():
         return y
-    numbers[either] = np.copysign(numbers[either], random.choice([-1.0, 1.0], np.count_nonzero(either)))
+    numbers[either] = np.copysign(numbers[either], sign or random.choice([-1.0, 1.0], np.count_nonzero(either)))
     return flat.reshape(np.shape(y))
 
 

@@ -35,19 +35,19 @@ PLACES = 4.0
 @contextmanager
 def noisy(seed: int, unit: float) -> Generator[None]:
     """Run what the NumPy engine runs in the meantime with noise, of so many places at least: those of the coarsest floats of a program, to
-    which compiled code may round any step.
+    which compiled code may round any step. Signs that are open are plus, minus or at random, as the seed says.
     """
-    random = np.random.default_rng(seed)
+    random, sign = np.random.default_rng(seed), (0.0, 1.0, -1.0)[seed % 3]
 
     def compile_program(program: Program) -> Callable[[list[Any]], list[Any]]:
-        steps = [Step(with_noise(e.op, random, unit), None, e.op.multiple, e.inputs, e.outputs) for e in program.equations]
+        steps = [Step(with_noise(e.op, random, unit, sign), None, e.op.multiple, e.inputs, e.outputs) for e in program.equations]
         return flat_runner(program, steps)
 
     with mock.patch.object(engine, "_compiled", WeakKeyDictionary()), mock.patch.object(engine, "compile_program", compile_program):
         yield
 
 
-def with_noise(op: Op, random: np.random.Generator, unit: float) -> Callable[..., Any]:
+def with_noise(op: Op, random: np.random.Generator, unit: float, sign: float) -> Callable[..., Any]:
     """What ``op`` does, in one of the ways that are open, and on operands that are a little off where its result is rounded."""
 
     def run(*operands: Any) -> Any:
@@ -61,7 +61,7 @@ def with_noise(op: Op, random: np.random.Generator, unit: float) -> Callable[...
                 y if at is None else np.where(at, off(z, random, unit), y).astype(np.asarray(y).dtype)
                 for y, z, at in zip(results, again if op.multiple else [again], rounded, strict=True)
             ]
-        results = [with_open_signs(op, y, operands, random) if is_float(y) else y for y in results]
+        results = [with_open_signs(op, y, operands, random, sign) if is_float(y) else y for y in results]
         return results if op.multiple else results[0]
 
     return run

@@ -81,6 +81,17 @@ def test_signs_are_open_of_nan_and_of_certain_zeros_and_nothing_else():
     assert np.array_equal(signs(cnp_op(cnp.sin), z, z), [np.isnan(z.real), np.isnan(z.imag)])
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_open_zeros_have_one_sign_in_some_runs():
+    """The reciprocals of the zeros of a derivative add up to infinity if they have one sign, and to nan if not."""
+    reciprocals = lambda x: cnp.sum(1.0 / cotan.grad(lambda x: cnp.sum(x * 0.0))(x))  # noqa: E731
+    found = set()
+    for seed in range(6):
+        with noisy(seed, 0.0):
+            found.add(str(float(cotan.jit(reciprocals, engine="numpy")(np.arange(1.0, 40.0)))))
+    assert found == {"inf", "-inf", "nan"}
+
+
 def cnp_op(f):
     """The op that a function of one number is."""
     return cotan.stage(f)(1.0).equations[0].op
