@@ -395,7 +395,9 @@ def test_cotangents_of_what_is_computed_twice_meet_before_they_are_pulled_back()
     gradient = cotan.grad(lambda m: minor(m, 0, tuple(range(5))))
     np.testing.assert_allclose(gradient(m), np.linalg.det(m) * np.linalg.inv(m).T, rtol=1e-10)
     np.testing.assert_allclose(cotan.jit(gradient)(m), gradient(m), rtol=1e-12)
-    assert len(cotan.stage(gradient)(m).equations) < 500, "75 products of minors, and not those of all 120 paths"
+    names = [e.op.name for e in cotan.stage(gradient)(m).equations]
+    assert len(names) < 500
+    assert names.count("mul") <= 75, "a product for each set of two to five columns and each column in it"
     np.testing.assert_allclose(cotan.jit(cotan.hessian(lambda m: minor(m, 0, tuple(range(5)))))(m), cotan.jacrev(gradient)(m), rtol=1e-9)
 
 
@@ -410,11 +412,12 @@ def test_what_differs_in_a_number_alone_is_not_the_same():
 
 
 def test_an_array_that_changes_in_between_is_two_arrays():
-    scale = np.array([2.0])
-
     def f(x):
-        first = x * scale[0]
-        scale[0] = 3.0
-        return cnp.sum(first * (x * scale[0]))
+        shift = np.array([2.0])
+        first = x + shift
+        shift[0] = 3.0
+        return cnp.sum(first * (x + shift))
 
-    assert cotan.jit(cotan.grad(f))(1.0) == 12.0
+    x = np.array([1.0])
+    slope, curvature = cotan.jvp(cotan.grad(f), (x,), (np.ones(1),))  # a sum keeps nothing, so the array may be changed
+    assert (slope, curvature) == (7.0, 2.0)

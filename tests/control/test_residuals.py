@@ -115,6 +115,18 @@ def test_a_short_loop_keeps_what_is_costly(with_room):
         residuals.ROOM = ROOM
 
 
+def test_what_the_derivative_computes_takes_room_too(with_room):
+    """log(e^c + e^d) is one costly function, and its derivative brings two more."""
+
+    def f(c, n):
+        return scan(lambda c, _: (cnp.logaddexp(c, 0.5 * c), None), c, None, length=n)[0]
+
+    most = residuals.ROOM // 24
+    for n, again in ((most, False), (most + 1, True)):
+        _, backward = loops(cotan.value_and_grad(lambda c: f(c, n)), 0.3)  # noqa: B023
+        assert ("exp" in ops_of(backward.op.body)) == again
+
+
 def test_a_loop_of_unknown_length_keeps_as_little_as_a_long_one(with_room):
     f = lambda c, n: fori_loop(0, n, lambda _, c: cnp.sin(c) * c, c)  # noqa: E731
     primal, _ = loops(lambda c, n: cotan.value_and_grad(f)(c, n), 0.3, 5)

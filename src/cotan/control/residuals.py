@@ -51,7 +51,7 @@ class ResidualPlan:
 
 
 def plan_residuals(
-    primal: Program, constants: Sequence[Var], scanned: Sequence[Var], residuals: Sequence[Any], roomy: bool = False
+    primal: Program, constants: Sequence[Var], scanned: Sequence[Var], residuals: Sequence[Any], roomy: bool
 ) -> ResidualPlan:
     """Choose what to store so that ``residuals`` of the ``primal`` body can be had at each step of a later loop. Where it is ``roomy``,
     results of costly functions are stored.
@@ -78,7 +78,9 @@ def dependent_on_only(program: Program, inputs: Collection[Var]) -> set[Var]:
 
 
 def sources(program: Program, wanted: Sequence[Var], free: Collection[Var], anew: AbstractSet[Var], roomy: bool) -> list[Var]:
-    """The variables from which cheap operations give ``wanted``, besides those that are free, of which some are computed ``anew``."""
+    """The variables from which cheap operations (if it is ``roomy``, none that are costly) give ``wanted``, beside those that are free, of
+    which some are computed ``anew``.
+    """
     maker: dict[Var, Equation] = {v: equation for equation in program.equations for v in equation.outputs}
     same = same_bits(program, anew)
     needed: list[Var] = []
@@ -153,11 +155,9 @@ def extract(program: Program, inputs: Sequence[Var], outputs: Sequence[Any]) -> 
     return Program(list(inputs), kept[::-1], list(outputs), (), f"{program.name}_again")
 
 
-def has_room(body: Program, length: int | None) -> bool:
-    """Whether a loop may store the results of the costly functions in its body, with as much again for their derivatives."""
-    if length is None:
-        return False
-    return 2 * length * sum(v.type.nbytes for e in body.equations if e.op.costly for v in e.outputs) <= ROOM
+def has_room(primal: Program, length: int | None) -> bool:
+    """Whether a loop of this primal body may store all results of costly functions in it, those for the derivative included."""
+    return length is not None and length * sum(v.type.nbytes for e in primal.equations if e.op.costly for v in e.outputs) <= ROOM
 
 
 def unique(variables: Any) -> list[Var]:

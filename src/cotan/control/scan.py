@@ -194,27 +194,31 @@ class Scan(ControlOp):
     # ---- linearize ------------------------------------------------------------------------------------------------------
     def derivative(self, active: Sequence[bool]) -> Derivative:
         """The body's derivative; a carry is active if anything active reaches it in any step."""
-        roomy = has_room(self.body, self.length)
-        key = ("scan", self.constants, self.carry, tuple(active), roomy)
-        return derived_program(self.body, key, lambda: self.make_derivative(active, roomy))
+        key = ("scan", self.constants, self.carry, tuple(active))
+        flags, primal, tangent, out_active = derived_program(self.body, key, lambda: self.linearized_body(active))
+        roomy = has_room(primal, self.length)
+        forward, plan = derived_program(primal, ("kept", roomy), lambda: self.planned(primal, roomy))
+        return Derivative(flags, primal, forward, tangent, out_active, plan)
 
-    def make_derivative(self, active: Sequence[bool], roomy: bool) -> Derivative:
+    def linearized_body(self, active: Sequence[bool]) -> tuple[Parts, Program, Program, list[bool]]:
+        """What is active in some step, and what `linearize_program` gives for that."""
         flags = self.cut(active)
         while True:
             primal, tangent, out_active, count = linearize_program(self.body, (*flags.constants, *flags.carry, *flags.xs))
+            assert len(primal.outputs) == len(self.body.outputs) + count
             reached = [a or b for a, b in zip(flags.carry, out_active, strict=False)]
             if reached == flags.carry:
-                break
+                return flags, primal, tangent, out_active
             flags = flags._replace(carry=reached)
-        inputs = list(primal.inputs)
+
+    def planned(self, primal: Program, roomy: bool) -> tuple[Program, ResidualPlan]:
+        """The primal body that stores what the plan says, and the plan."""
+        inputs, n = list(primal.inputs), len(self.body.outputs)
         shift = len(primal.constants)
         constants, xs = inputs[: shift + self.constants], inputs[shift + self.constants + self.carry :]
-        residuals = list(primal.outputs[len(self.body.outputs) :])
-        assert len(residuals) == count
-        plan = plan_residuals(primal, constants, xs, residuals, roomy)
-        needed = extract(primal, inputs, [*primal.outputs[: len(self.body.outputs)], *plan.saved])
-        forward = replace(needed, constants=primal.constants, name=primal.name)
-        return Derivative(flags, primal, forward, tangent, out_active, plan)
+        plan = plan_residuals(primal, constants, xs, primal.outputs[n:], roomy)
+        needed = extract(primal, inputs, [*primal.outputs[:n], *plan.saved])
+        return replace(needed, constants=primal.constants, name=primal.name), plan
 
     def linearize(self, primals: Sequence[Any], active: Sequence[bool]) -> tuple[Any, Any]:  # type: ignore[override]
         derivative = self.derivative(list(active))
@@ -230,7 +234,7 @@ class Scan(ControlOp):
             pairs = compress(zip(carry, given.carry, strict=True), flags.carry)
             start = [zeros_of(type_of(c)) if t is None else t for c, t in pairs]
             t_constants, t_xs = [t for t in given.constants if t is not None], [t for t in given.xs if t is not None]
-            body = derived_program(derivative.tangent, "step", lambda: self.tangent_body(derivative))
+            body = derived_program(forward, "tangent", lambda: self.tangent_body(derivative))
             known = [*body.constants, *constants, *evaluate(plan.once, *constants)]
             count = self.count(primals)
             linear = [*[False] * (len(count) + len(known)), *[True] * (len(t_constants) + len(start))]

@@ -83,7 +83,7 @@ class Sweep(ControlOp):
 
     def allowed(self, length: int) -> int:
         """How many states are kept at most on the way through so many steps."""
-        return max(1, min(self.snapshots or enough_for(length), length))
+        return states_for(length, self.snapshots)
 
     def type_rule(self, *types: Type) -> tuple[Type, ...]:
         outs, n = self.backward.output_types, self.sizes[3]
@@ -300,7 +300,7 @@ def reversal(
     step: Callable[[list[Any], int], list[Any]], reverse: Callable[[list[Any], int], None], start: list[Any], length: int, snapshots: int
 ) -> None:
     """Call ``reverse(state before step k, k)`` for k = length-1 .. 0, with at most ``snapshots`` states kept (0: see `Sweep`)."""
-    allowed = snapshots or enough_for(length)
+    allowed = states_for(length, snapshots)
     kept: list[tuple[int, list[Any]]] = [(0, start)]
     end = length
     while end:
@@ -326,6 +326,11 @@ def advance(steps: int, free: int) -> int:
     while comb(free + times, free) < steps:
         times += 1
     return max(1, steps - comb(free - 1 + times, free - 1))
+
+
+def states_for(length: int, snapshots: int) -> int:
+    """How many states are kept at most, if ``snapshots`` are allowed (0: see `Sweep`). No step needs more than one."""
+    return max(1, min(snapshots or enough_for(length), length))
 
 
 def enough_for(length: int, times: int = 3) -> int:

@@ -18,8 +18,6 @@ from .searching import Argselect, Argsort, Ordering, argsort, each_line, searchs
 __all__ = ["Sort", "argsort", "searchsorted", "select", "sort", "take_along"]
 
 INT64 = np.dtype(np.int64)
-FEWEST_FOR_THREADS = 1 << 20
-"""From how many numbers on threads are worth more than a library's vectors."""
 
 
 @op
@@ -37,7 +35,7 @@ class Sort(Ordering):
         # Equal numbers are the same number, but for the sign of a zero; complex ones have two of those.
         name = f"numpy {'stable_sort' if x.dtype.kind == 'c' else 'sort'} {x.dtype.name}"
         n = x.shape[self.axis]
-        digits = radix.has_digits(x.dtype, n) and (n >= FEWEST_FOR_THREADS or not w.in_vectors(name))
+        digits = radix.has_digits(x.dtype, n) and not w.in_vectors(name)
         if not digits and not w.has(name):
             return NotImplemented
 

@@ -506,9 +506,7 @@ def compared_constants(name: str, x: Scalar, y: Scalar) -> bool | None:
 
 def harmless(x: str, dtype: np.dtype[Any]) -> bool:
     """Whether a float is a constant, finite and not zero."""
-    if x.startswith(("%", "0xH")):
-        return False
-    number = number_of(Scalar(x, dtype))
+    number = 0.0 if x.startswith("%") else number_of(Scalar(x, dtype))
     return number != 0 and math.isfinite(number)
 
 

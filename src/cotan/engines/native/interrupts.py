@@ -125,6 +125,7 @@ def make_known() -> None:
 
 
 HELD = ("body", "program", "condition", "forward", "backward")
+"""What ops call the programs that they run again and again."""
 
 
 def work_of(program: Program) -> int:
