@@ -16,6 +16,7 @@ from .api.outside import ResidualWarning, external, implicit, pure_callback
 from .api.second_order import gauss_newton_vp, hessian_diag, laplacian, make_hvp
 from .api.threads import num_threads, threads
 from .api.vectorize import vmap
+from .api.wirtinger import wirtinger
 from .core.array import Array
 
 __version__ = "0.1.0"
@@ -81,4 +82,5 @@ __all__ = [
     "value_and_jacobian",
     "vjp",
     "vmap",
+    "wirtinger",
 ]

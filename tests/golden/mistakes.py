@@ -258,8 +258,8 @@ def grad_of_tuple_output():
 
 
 @mistake
-def grad_of_integers():
-    cotan.grad(lambda x: (x * x).sum())(np.arange(3))
+def grad_of_truth_values():
+    cotan.grad(lambda x: (x * x).sum())(np.arange(3) > 1)
 
 
 @mistake
@@ -673,8 +673,8 @@ def grad_by_the_same_argument_twice():
 
 
 @mistake
-def jvp_tangent_of_an_integer_array():
-    cotan.jvp(lambda n: n * 2.0, (np.arange(3),), (np.ones(3),))
+def jvp_tangent_of_a_truth_value():
+    cotan.jvp(lambda n: n * 2.0, (np.arange(3) > 1,), (np.ones(3),))
 
 
 @mistake
@@ -682,3 +682,19 @@ def loop_body_that_closes_over_a_finished_trace():
     kept = []
     cotan.grad(lambda x: kept.append(x) or x * 2.0)(1.0)
     cotan.jit(lambda y: lax.scan(lambda c, _: (c * kept[0], None), y, None, length=2)[0])(1.0)
+
+
+@mistake
+def cotangent_of_an_integer_output():
+    _, pull = cotan.vjp(lambda x: (x, cnp.argmax(x)), np.arange(3.0))
+    pull((np.ones(3), 1.0))
+
+
+@mistake
+def grad_of_long_doubles():
+    cotan.grad(lambda x: (x * x).sum())(np.ones(3, np.clongdouble))
+
+
+@mistake
+def jit_of_times():
+    cotan.jit(lambda t: t.max() - t.min())(np.array(["2024-01-01", "2024-03-01"], "datetime64[D]"))

@@ -25,8 +25,10 @@ from ..core.errors import (
     teach,
 )
 from ..core.origin import Origin, describe_function, is_users_file
-from ..core.tracing import Tracer, type_of
-from ..core.types import ArrayType
+from ..core.tracing import FLOAT64, Tracer, concrete_zero, type_of
+from ..core.types import DTYPES, ArrayType, refuse_dtype
+from ..ops.casting import ConvertElementType
+from ..ops.families import zeros
 
 __all__ = [
     "Argnums",
@@ -36,9 +38,13 @@ __all__ = [
     "check_inexact",
     "check_same_structure",
     "check_tangents",
+    "floating",
+    "floating_leaves",
     "leaf",
     "present",
     "quiet",
+    "surely_zero",
+    "weakly_floating",
 ]
 
 Argnums = int | Sequence[int]
@@ -126,22 +132,46 @@ def leaf(x: Any, name: str) -> Any:
             x = x.view(np.ndarray)
         if type(x) is not np.ndarray:
             return x
-        if x.dtype.kind in "biufc":
-            return x if x.dtype.isnative else plain(x)
+        if x.dtype in DTYPES:
+            return x
     if isinstance(x, np.ma.MaskedArray):
         raise teach(ArgumentTypeError, f"{name} is a masked array.", do="pass its data, and its mask as another argument.")
     x = plain(x)
+    if isinstance(x, np.ndarray | np.generic):
+        if x.dtype not in DTYPES:
+            refuse_dtype(f"{name} is an array of shape {x.shape}", x.dtype)
+        return x
     try:
         type_of(x)
     except ArgumentTypeError:
-        kind = f"{type(x).__name__}" + (f" of dtype {x.dtype}" if hasattr(x, "dtype") else "")
         raise teach(
             ArgumentTypeError,
-            f"{name} is a {kind}, not a number or an array of numbers.",
-            do="pass numbers and arrays (or trees of them); make other arguments static: a closure, functools.partial, "
-            "or jit's static_argnums.",
+            f"{name} is {with_article(type(x).__name__)}, not a number or an array of numbers.",
+            do=remedy(x),
         ) from None
     return x
+
+
+def with_article(name: str) -> str:
+    """``a str``, ``an object``."""
+    return f"a{'n' * (name[:1].lower() in 'aeio')} {name}"
+
+
+def remedy(x: Any) -> str:
+    """What to do with an argument that is no array."""
+    kind = type(x)
+    if hasattr(kind, "to_numpy"):  # pandas, polars, xarray
+        return "pass its numbers, x.to_numpy()."
+    if hasattr(kind, "__array__") or hasattr(kind, "__dlpack__"):
+        return "pass its numbers, np.asarray(x)."
+    static = "make it static: a closure, functools.partial, or jit's static_argnums"
+    if isinstance(x, str | bytes) or kind.__module__ == "builtins" or callable(x):
+        return f"pass numbers and arrays (or trees of them); make other arguments static: {static.partition(': ')[2]}."
+    return (
+        "pass its arrays to a function of these; or register its class as a tree, "
+        f"cotan.tree.register_pytree_node({kind.__name__}, flatten, unflatten); "
+        f"or {static} (jit keeps a Program for each value, told apart by its __hash__ and __eq__)."
+    )
 
 
 class FlatCall:
@@ -243,13 +273,36 @@ def check_argnums(transformation: str, argnums: Argnums | None, count: int) -> l
     return positions
 
 
+def floating(x: Any) -> Any:
+    """``x``, an integer as the float64 that it counts as where a derivative is asked for; a weak one (a Python int) stays weak."""
+    if type(x) is int:
+        return float(x)
+    t = type_of(x)
+    return x if t.dtype.kind not in "iu" else ConvertElementType(FLOAT64, t.weak)(x)
+
+
+def weakly_floating(x: Any) -> Any:
+    """``x``, a Python int (or one that is traced) as a float; an integer array as it is."""
+    return floating(x) if type(x) is int or (type(x) is Tracer and type_of(x).weak) else x
+
+
+def floating_leaves(call: FlatCall, allow_int: bool = False) -> None:
+    """Make floats of the integers among the inputs of a call; with ``allow_int`` they stay integers, without derivative."""
+    if not allow_int:
+        call.leaves = list(map(floating, call.leaves))
+
+
 def check_inexact(
     call: FlatCall, transformation: str, *, holomorphic: bool = False, allow_int: bool = False, complex_ok: bool = False
 ) -> None:
-    """Refuse inputs that have no derivative: integers, and complex numbers where a real derivative is asked for."""
+    """Refuse inputs that have no derivative: truth values, and complex numbers where a real derivative is asked for.
+
+    Integers become floats, unless ``allow_int``.
+    """
+    floating_leaves(call, allow_int)
     for k, x in enumerate(call.leaves):
         t = type_of(x)
-        if t.dtype.kind in "biu" and not allow_int and not t.weak:
+        if t.dtype.kind == "b" and not allow_int:
             raise teach(
                 ArgumentTypeError,
                 f"{transformation} needs floating-point inputs; {call.names()[k]} has dtype {t.dtype}.",
@@ -260,7 +313,7 @@ def check_inexact(
                 ArgumentTypeError,
                 f"{transformation} of a function of complex {call.names()[k]} needs holomorphic=True.",
                 do="pass holomorphic=True if the function is complex-differentiable (and its output complex); "
-                "otherwise take real and imaginary parts as inputs, or use vjp.",
+                "otherwise take real and imaginary parts as inputs, or use grad or jacrev (of a real output) or wirtinger.",
             )
         if holomorphic and t.dtype.kind != "c":
             raise teach(
@@ -281,26 +334,34 @@ def check_same_structure(what: str, given: Any, wanted: Any, given_name: str, wa
         )
 
 
-def is_nonzero(x: Any) -> bool:
-    """Whether a tangent given for an integer is more than a placeholder (None, zeros, JAX's float0)."""
-    return x is not None and np.asarray(x).dtype.kind != "V" and bool(np.any(x))
+def surely_zero(x: Any) -> bool:
+    """Whether a tangent or cotangent given for an integer is but a placeholder: None, zeros, JAX's float0, a traced integer."""
+    if type(x) is Tracer:
+        return not type_of(x).inexact or concrete_zero(x)
+    return x is None or np.asarray(x).dtype.kind == "V" or not np.any(x)
+
+
+WHY_NONE = {"tangent": "cannot vary", "cotangent": "is piecewise constant, so nothing can be pulled back through it"}
 
 
 def check_tangents(what: str, kind: str, values: Sequence[Any], types: Sequence[ArrayType], names: Sequence[str]) -> list[Any]:
     """Tangents or cotangents as values: of the shape and dtype of ``types``; those of integers become None (they have none).
 
-    The tangent of an integer may be None, zeros, or anything traced; no other number.
+    For an integer or a truth value None, zeros and traced integers are taken; a number that would be lost is refused. None is zero.
     """
     checked: list[Any] = []
     for x, t, name in zip(values, types, names, strict=True):
         if not t.inexact:
-            if kind == "tangent" and type(x) is not Tracer and is_nonzero(x):
+            if not surely_zero(x):
                 raise teach(
                     ArgumentTypeError,
-                    f"{what}: the tangent of {name} is not zero, but {name} has dtype {t.dtype}: it cannot vary.",
-                    do=f"give None or zeros as the tangent of {name}, or convert {name} with .astype(float).",
+                    f"{what}: the {kind} of {name} is not zero, but {name} has dtype {t.dtype}: it {WHY_NONE[kind]}.",
+                    do=f"give None or zeros as the {kind} of {name}, or convert {name} with .astype(float).",
                 )
             checked.append(None)
+            continue
+        if x is None:
+            checked.append(zeros(t.with_shape(t.shape)))
             continue
         x = leaf(x, f"the {kind} of {name}")
         have = type_of(x)

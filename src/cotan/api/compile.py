@@ -15,12 +15,12 @@ import numpy as np
 
 from ..control.call import Call
 from ..core import tree
-from ..core.errors import ArgumentError, ArgumentTypeError, teach
+from ..core.errors import ArgumentError, ArgumentTypeError, DtypeError, teach
 from ..core.origin import describe_function
 from ..core.program import Program, evaluate
 from ..core.staging import stage_flat
 from ..core.tracing import EVAL, Tracer, current_trace, type_of
-from ..core.types import ArrayType, array_type
+from ..core.types import DTYPES, ArrayType, array_type, refuse_dtype
 from ..engines import ENGINES, NATIVE, Engine, runner
 from ..engines import numpy as numpy_engine
 from .arguments import boundary, check_callable, leaf, present, quiet
@@ -50,6 +50,8 @@ class ShapeDtypeStruct:
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(self.shape))
         object.__setattr__(self, "dtype", np.dtype(self.dtype))
+        if self.dtype not in DTYPES:
+            refuse_dtype("this ShapeDtypeStruct is", self.dtype)
 
     @property
     def ndim(self) -> int:
@@ -185,7 +187,7 @@ class Jitted:
         leaves, spec = tree.flatten(dynamic)
         try:
             leaves = [leaf(x, "an argument") for x in leaves]
-        except ArgumentTypeError:
+        except (ArgumentTypeError, DtypeError):
             leaves = [leaf(x, name) for x, name in zip(leaves, self.names(spec), strict=True)]
         signature = Signature(spec, tuple(map(type_of, leaves)), static)
         known = self.cache.get(signature)

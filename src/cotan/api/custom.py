@@ -25,7 +25,7 @@ from ..core.tracing import EVAL, Tracer, current_trace, type_of
 from ..core.types import ArrayType
 from ..transforms.linearize import record_linear
 from ..transforms.transpose import accumulate, backward_pass
-from .arguments import boundary, check_callable, leaf
+from .arguments import boundary, check_callable, leaf, surely_zero
 
 __all__ = ["CustomFunction", "custom_jvp", "custom_linear", "custom_rules", "custom_vjp"]
 
@@ -239,19 +239,25 @@ class FlatCustom:
         if not isinstance(result, tuple | list) or len(result) != 2:  # type: ignore[arg-type]
             raise self.wrong("jvp", f"it must return a pair (primal_out, tangent_out), not {shown(result)}.")
         outs = self.results(result[0], "the primal output", "jvp")
-        douts, spec = tree.flatten(result[1])
-        if spec != self.out_spec:
+        douts = tree.leaves_under_none(result[1], self.out_spec)
+        if douts is None:
             raise self.wrong(
                 "jvp",
                 "the tangent output has another structure than the primal output.",
-                f"tangent: {tree.describe(spec)}\nprimal:  {tree.describe(self.out_spec)}",
+                f"tangent: {tree.describe(tree.structure(result[1]))}\nprimal:  {tree.describe(self.out_spec)}",
             )
-        names = tree.leaf_names(spec, "tangent_out")
+        names = tree.leaf_names(self.out_spec, "tangent_out")
         return outs, [self.fitting("jvp", dy, type_of(y), name) for y, dy, name in zip(outs, douts, names, strict=True)]
 
     def fitting(self, rule: str, dy: Any, wanted: ArrayType, name: str) -> Any:
-        """A tangent or cotangent that a rule returned, if it has the shape and dtype it must have."""
-        if not wanted.inexact:
+        """A tangent or cotangent that a rule returned, if it has the shape and dtype it must have; None is zero."""
+        if not wanted.inexact and not surely_zero(dy):
+            raise self.wrong(
+                rule,
+                f"{name} is not zero, but belongs to a value of dtype {wanted.dtype}, which has no derivative.",
+                do="return None or zeros for it.",
+            )
+        if dy is None or not wanted.inexact:
             return np.zeros(wanted.shape, wanted.dtype)
         have = type_of(leaf(dy, name))
         if have.shape != wanted.shape:
@@ -316,7 +322,8 @@ class FlatCustom:
         return [x if x is None else self.cotangent(rule, x, t, name) for x, t, name in zip(found, self.types, self.names, strict=True)]
 
     def cotangent(self, rule: str, x: Any, wanted: ArrayType, name: str) -> Any | None:
-        return self.fitting(rule, x, wanted, f"the cotangent of {name}") if wanted.inexact else None
+        found = self.fitting(rule, x, wanted, f"the cotangent of {name}")
+        return found if wanted.inexact else None
 
     def matched(self, rule: str, bar: Any, spec: Any, name: str) -> list[Any | None]:
         """The leaves of a cotangent in which None may stand for any subtree."""

@@ -28,7 +28,21 @@ from ..transforms.linearize import LinearizeTrace, detach, linearize_flat, recor
 from ..transforms.linearize import replay as replay_tape
 from ..transforms.strict import StrictJVPTrace, StrictLinearizeTrace
 from ..transforms.transpose import accumulate, backward_pass
-from .arguments import LEAF, Argnums, FlatCall, boundary, check_callable, check_inexact, check_same_structure, check_tangents, leaf, quiet
+from .arguments import (
+    LEAF,
+    Argnums,
+    FlatCall,
+    boundary,
+    check_callable,
+    check_inexact,
+    check_same_structure,
+    check_tangents,
+    floating,
+    leaf,
+    quiet,
+    surely_zero,
+    weakly_floating,
+)
 
 __all__ = [
     "grad", "jvp", "linear_transpose", "linearize", "stop_gradient", "value_and_grad", "vjp",
@@ -43,7 +57,8 @@ def jvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]
     Args:
         fun: a function of trees of arrays.
         primals: a tuple or list of its arguments.
-        tangents: as ``primals``: same trees, shapes and dtypes. That of an integer or bool is None or zeros.
+        tangents: as ``primals``: same trees, shapes and dtypes; None, anywhere in them, is zero. An integer whose tangent is not zero
+            counts as a float; the tangent of a bool is None or zeros.
         has_aux: whether ``fun`` returns (output, aux).
 
     Returns:
@@ -61,7 +76,7 @@ def jvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]
     if not isinstance(primals, tuple | list) or not isinstance(tangents, tuple | list):  # type: ignore[redundant-expr]
         raise teach(ArgumentTypeError, "jvp takes its primals and tangents as tuples.", do="write jvp(f, (x,), (dx,)).")
     call = FlatCall("jvp", fun, primals, {}, None, has_aux, strict)
-    dx = tangent_leaves("jvp", call, tuple(tangents))
+    dx = tangent_leaves("jvp", call, tuple(tangents), integers_vary=True)
     with quiet():
         outs, douts = jvp_flat(call, call.leaves, dx, verb="jvp", of=fun, by=StrictJVPTrace if strict else JVPTrace)
     douts = [zeros(tangent_type(y)) if dy is None else dy for y, dy in zip(outs, douts, strict=True)]
@@ -81,7 +96,7 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False, str
     """
     check_callable("linearize", fun)
     call = FlatCall("linearize", fun, primals, {}, None, has_aux, strict)
-    call.leaves = [float(x) if type(x) is int else private_copy(x) for x in call.leaves]
+    call.leaves = [private_copy(weakly_floating(x)) for x in call.leaves]
     active = [type_of(x).inexact for x in call.leaves]
     with quiet():
         outs, tape, inputs, outputs = linearize_flat(call, call.leaves, active, verb="linearize", of=fun, by=trace_of(call))
@@ -106,7 +121,7 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False, strict: b
 
     Returns:
         (output, f_vjp), and aux if ``has_aux``; ``f_vjp(y_bar)`` takes a tree like the output and gives a tuple like ``primals``.
-        The cotangent of an integer or bool argument is None.
+        None, anywhere in ``y_bar``, is zero. The cotangent of an integer or bool argument is None.
 
     >>> import cotan
     >>> y, pull = cotan.vjp(lambda x: x**3, 2.0)
@@ -141,7 +156,7 @@ class Pullback:
     __slots__ = ("active", "inputs", "leaves", "outputs", "outs", "tape")
 
     def __init__(self, call: FlatCall, verb: str):
-        self.leaves = call.leaves = [float(x) if type(x) is int else x for x in call.leaves]
+        self.leaves = call.leaves = [weakly_floating(x) for x in call.leaves]
         self.active = [type_of(x).inexact for x in self.leaves]
         self.outs, self.tape, self.inputs, self.outputs = linearize_flat(
             call, self.leaves, self.active, verb=verb, of=call.fun, by=trace_of(call)
@@ -175,9 +190,10 @@ def grad(
 
     Args:
         fun: returns a real scalar (shape ``()``), or with ``holomorphic`` a complex one; with ``has_aux``, (scalar, aux).
-        argnums: the position(s) of the arguments to differentiate by.
-        holomorphic: whether ``fun`` is complex-differentiable; inputs and output must then be complex.
-        allow_int: whether inputs may be integers; their gradient is None.
+        argnums: the position(s) of the arguments to differentiate by: real or complex floating point; integers count as float64.
+        holomorphic: whether ``fun`` is complex-differentiable; inputs and output must then be complex. Without it, the gradient by a
+            complex input x + iy is df/dx - i df/dy (JAX's convention; step along its conjugate to descend; see `wirtinger`).
+        allow_int: whether integer arrays stay integers; their gradient is None then, and that of truth values.
         strict: whether to raise, where the derivative is one of the conventions of docs/conventions.md or infinite, instead of giving it.
             The function is then differentiated op by op, jitted functions and loops too, on values: not inside jit. A point that is masked
             afterwards (by ``where``) counts as well.
@@ -186,7 +202,7 @@ def grad(
         a function of the same arguments; its result is like the argument at ``argnums`` (a tuple for several), with aux if ``has_aux``.
 
     Raises (when called):
-        ArgumentTypeError: integer or complex inputs, an output that is not a real scalar.
+        ArgumentTypeError: inputs that are not numbers, an output that is not a real scalar.
         SingularPointError: with ``strict``, at a point where there is no derivative.
 
     >>> import cotan
@@ -236,7 +252,7 @@ def value_and_pulled(
 ) -> tuple[FlatCall, Any, Any]:
     """The call, its scalar value, and the gradient as the user's tree."""
     call = FlatCall(name, fun, args, kwargs, argnums, has_aux, strict)
-    check_inexact(call, name, holomorphic=holomorphic, allow_int=allow_int)
+    check_inexact(call, name, holomorphic=holomorphic, allow_int=allow_int, complex_ok=True)
     with quiet():
         pulled = Pullback(call, name)
         y = scalar_output(call, pulled.outs, name, holomorphic)
@@ -349,30 +365,32 @@ def tangent_type(x: Any) -> ArrayType:
     return t if is_inexact(t.dtype) else t.with_dtype(np.dtype(np.float64))
 
 
-def tangent_leaves(what: str, call: FlatCall, tangents: tuple[Any, ...]) -> list[Any]:
-    """The leaves of ``tangents``, checked against the arguments of ``call``."""
-    leaves, spec = tree.flatten(tangents)
-    names = call.names()
-    if spec != call.spec:
-        leaves, spec = tree.flatten(tangents, is_leaf=lambda x: x is None)
-        # None may stand for the tangent of an integer, where the primal has a leaf.
-        check_same_structure(what, spec, call.spec, "the tangents", "the primals")
-    call.leaves = [float(x) if type(x) is int and varies(dx) else x for x, dx in zip(call.leaves, leaves, strict=True)]
-    return check_tangents(what, "tangent", leaves, list(map(type_of, call.leaves)), names)
+def tangent_leaves(what: str, call: FlatCall, tangents: tuple[Any, ...], *, integers_vary: bool = False) -> list[Any]:
+    """The leaves of ``tangents``, checked against the arguments of ``call``.
 
-
-def varies(dx: Any) -> bool:
-    """Whether a tangent given for a Python int is a number other than zero: the int then counts as a float."""
-    if type(dx) is Tracer:
-        return True
-    return isinstance(dx, int | float | np.number | np.ndarray) and np.asarray(dx).dtype.kind != "V" and bool(np.any(dx))
+    With ``integers_vary``, an integer whose tangent is not zero becomes a float.
+    """
+    leaves = matching_leaves(what, tangents, call.spec, "the tangents", "the primals")
+    if integers_vary:
+        call.leaves = [x if surely_zero(dx) and type(dx) is not Tracer else floating(x) for x, dx in zip(call.leaves, leaves, strict=True)]
+    return check_tangents(what, "tangent", leaves, list(map(type_of, call.leaves)), call.names())
 
 
 def cotangent_leaves(what: str, call: FlatCall, y_bar: Any, types: Sequence[ArrayType]) -> list[Any]:
     """The leaves of a cotangent, checked against the output of ``call``."""
-    leaves, spec = tree.flatten(y_bar)
-    check_same_structure(what, spec, call.out_spec, "the cotangent", "the output")
+    leaves = matching_leaves(what, y_bar, call.out_spec, "the cotangent", "the output")
     return check_tangents(what, "cotangent", leaves, types, tree.leaf_names(call.out_spec, "output"))
+
+
+def matching_leaves(what: str, given: Any, spec: Any, given_name: str, wanted_name: str) -> list[Any]:
+    """The leaves of a tree of the structure ``spec``, in which None may stand for any subtree, whose leaves are then None."""
+    leaves, found = tree.flatten(given)
+    if found == spec:
+        return leaves
+    below = tree.leaves_under_none(given, spec)
+    if below is None:
+        check_same_structure(what, found, spec, given_name, wanted_name)
+    return below or []
 
 
 def is_abstract(x: Any) -> bool:

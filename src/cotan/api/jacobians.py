@@ -156,6 +156,8 @@ def jacobian_modes(mode: str) -> Callable[[Pullback, Chunk], list[list[Any]]]:
 
     def auto(pulled: Pullback, chunk: Chunk) -> list[list[Any]]:
         inputs = sum(type_of(x).size for x, a in zip(pulled.leaves, pulled.active, strict=True) if a)
+        if any(type_of(x).dtype.kind == "c" for x in pulled.leaves) and not any(t.dtype.kind == "c" for t in pulled.types):
+            return reverse_rows(pulled, chunk)  # of a real function of complex numbers a column is no number
         return (forward_columns if inputs <= sum(t.size for t in pulled.types) else reverse_rows)(pulled, chunk)
 
     return {"auto": auto, "fwd": forward_columns, "rev": reverse_rows}[mode]
@@ -182,7 +184,7 @@ def jacobian_by(
     @boundary
     def jacobian_function(*args: Any, **kwargs: Any) -> Any:
         call = FlatCall(name, fun, args, kwargs, argnums, has_aux, strict)
-        check_inexact(call, name, holomorphic=holomorphic, allow_int=allow_int)
+        check_inexact(call, name, holomorphic=holomorphic, allow_int=allow_int, complex_ok=blocks_of is not forward_columns)
         with quiet():
             pulled = Pullback(call, name)
             check_jacobian_output(call, pulled, name, holomorphic)
@@ -207,7 +209,8 @@ def check_jacobian_output(call: FlatCall, pulled: Pullback, name: str, holomorph
                 ArgumentTypeError,
                 f"{name} needs {'complex' if holomorphic else 'real floating-point'} outputs; "
                 f"{describe_function(call.fun)} returned {t.long_name()}.",
-                do="pass holomorphic=True for a complex-differentiable function, else take real and imaginary parts; make integers floats.",
+                do="pass holomorphic=True for a complex-differentiable function, else take real and imaginary parts, or use wirtinger; "
+                "make integers floats.",
             )
 
 

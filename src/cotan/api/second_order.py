@@ -29,7 +29,7 @@ from ..ops.families import add, reduce_sum, scale, zeros
 from ..ops.movement import reshape
 from ..transforms.jvp import jvp_flat
 from ..transforms.linearize import LinearTape, linearize_flat, replay
-from .arguments import Argnums, FlatCall, boundary, check_callable, quiet
+from .arguments import Argnums, FlatCall, boundary, check_callable, floating_leaves, quiet
 from .chunks import Chunk, Rows, check_chunk, cut
 from .differentiate import Pullback, private_copy, scalar_output, tangent_leaves, wraps_function
 from .jacobians import pushed_basis
@@ -225,7 +225,6 @@ def gradient_of(name: str, call: FlatCall) -> Callable[..., list[Any]]:
 def linearized_gradient(name: str, call: FlatCall) -> tuple[LinearTape, list[Var], list[Var | None]]:
     """The tape of v -> H v for the Hessian H of a call, its input Vars, and the Var of each output, or None where that is zero."""
     check_real(name, call)
-    call.leaves = [float(x) if type(x) is int else x for x in call.leaves]
     _, tape, inputs, outputs = linearize_flat(gradient_of(name, call), call.leaves, [True] * len(call.leaves), verb=name, of=call.fun)
     return tape, inputs, outputs
 
@@ -249,10 +248,11 @@ def diagonal_pieces(tape: LinearTape, inputs: list[Var], outputs: list[Var | Non
 
 # ---- the errors of this gate ----------------------------------------------------------------------------------------------
 def check_real(name: str, call: FlatCall) -> None:
-    """Refuse inputs that are not real floating point (Python ints count as floats)."""
+    """Refuse inputs that are not real floating point (integers count as floats)."""
+    floating_leaves(call)
     for k, x in enumerate(call.leaves):
         t = type_of(x)
-        if t.dtype.kind == "f" or (t.weak and t.dtype.kind == "i"):
+        if t.dtype.kind == "f":
             continue
         raise teach(
             ArgumentTypeError,

@@ -21,7 +21,7 @@ import numpy as np
 from .errors import ArgumentTypeError, EscapedTracerError, TracerConversionError, teach
 from .operators import ArrayMethods, surface
 from .origin import describe_function
-from .types import ArrayType, Shape, array_type
+from .types import ArrayType, Shape, array_type, is_known, refuse_dtype
 
 if TYPE_CHECKING:
     from .op import Op
@@ -241,7 +241,7 @@ PYTHON_TYPES: dict[type, ArrayType] = {float: WEAK_FLOAT, int: WEAK_INT, complex
 @lru_cache(maxsize=8192)
 def numeric_type(shape: Shape, dtype: np.dtype[Any]) -> ArrayType | None:
     """The type of an array of numbers; None for other dtypes."""
-    return array_type(shape, dtype) if dtype.kind in "biufc" else None
+    return array_type(shape, dtype) if is_known(dtype) else None
 
 
 def constantly(type: ArrayType) -> Callable[[Any], ArrayType]:
@@ -262,7 +262,8 @@ def type_of(x: Any) -> ArrayType:
     """The ArrayType of an array, a NumPy or Python scalar, a tracer or a Var.
 
     Raises:
-        ArgumentTypeError: ``x`` is none of these, or an array of objects or strings.
+        ArgumentTypeError: ``x`` is none of these.
+        DtypeError: it is an array of a dtype that there is not here: objects, strings, times, long doubles.
     """
     if type(x) is Tracer:  # most often
         return x.known_type or x.type
@@ -271,15 +272,18 @@ def type_of(x: Any) -> ArrayType:
         known = reader(x)
         if known is not None:
             return known
-    elif isinstance(x, np.ndarray | np.generic) and x.dtype.kind in "biufc":
-        return array_type(x.shape, x.dtype)
+    elif isinstance(x, np.ndarray | np.generic):
+        if is_known(x.dtype):
+            return array_type(x.shape, x.dtype)
     else:
         for python, weak in PYTHON_TYPES.items():  # subclasses of float, int: an IntEnum, say
             if isinstance(x, python):
                 return weak
+    if isinstance(x, np.ndarray | np.generic):
+        refuse_dtype(f"this is an array of shape {x.shape}", x.dtype)
     raise teach(
         ArgumentTypeError,
-        f"{x!r:.80} (of type {type(x).__name__}{', dtype ' + str(x.dtype) if hasattr(x, 'dtype') else ''}) is not an array of numbers.",
+        f"{x!r:.80} (of type {type(x).__name__}) is not an array of numbers.",
         do="pass numbers, arrays of bool, integer, float or complex dtype, or trees (tuples, lists, dicts) of them.",
     )
 

@@ -10,7 +10,10 @@ from typing import Any
 
 import optree
 
-__all__ = ["PyTreeSpec", "children", "describe", "flatten", "leaf_names", "leaves", "map", "register_pytree_node", "structure", "unflatten"]
+__all__ = [
+    "PyTreeSpec", "children", "describe", "flatten", "leaf_names", "leaves", "leaves_under_none", "map", "register_pytree_node",
+    "structure", "unflatten",
+]  # fmt: skip
 
 NAMESPACE = "cotan"
 PyTreeSpec = optree.PyTreeSpec
@@ -44,6 +47,30 @@ def map(function: Callable[..., Any], tree: Any, *rest: Any, is_leaf: Callable[[
 def register_pytree_node(kind: type, flatten: Callable[[Any], tuple[Iterable[Any], Any]], unflatten: Callable[[Any, Any], Any]) -> None:
     """Make ``kind`` a node: ``flatten(x) -> (children, static)``, ``unflatten(static, children) -> x``, as in JAX."""
     optree.register_pytree_node(kind, lambda x: tuple(flatten(x)), unflatten, namespace=NAMESPACE)  # type: ignore[arg-type]
+
+
+def leaves_under_none(tree: Any, spec: PyTreeSpec) -> list[Any] | None:
+    """The leaves of ``tree`` where ``spec`` has leaves; None in it stands for any subtree, with None at its leaves.
+
+    Returns None where the two are different trees.
+    """
+    if tree is None:
+        return [None] * spec.num_leaves
+    if spec.is_leaf():
+        return [tree] if structure(tree).is_leaf() else None
+    try:
+        node = optree.tree_flatten_one_level(tree, namespace=NAMESPACE)
+    except ValueError:  # a leaf
+        return None
+    if node.type is not spec.type or list(node.entries) != list(spec.entries()):
+        return None
+    found: list[Any] = []
+    for child, part in zip(node.children, children(spec), strict=True):
+        below = leaves_under_none(child, part)
+        if below is None:
+            return None
+        found += below
+    return found
 
 
 def leaf_names(spec: PyTreeSpec, root: str) -> list[str]:

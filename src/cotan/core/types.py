@@ -8,15 +8,36 @@ two types are equal if they are one object, so they are cheap keys.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from math import prod
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
-__all__ = ["ArrayType", "Shape", "StackType", "Type", "array_type", "dtype_name", "is_inexact", "stack_type"]
+from .errors import DtypeError, teach
+
+__all__ = [
+    "DTYPES", "ArrayType", "Shape", "StackType", "Type", "array_type", "dtype_name", "is_inexact", "is_known", "refuse_dtype", "stack_type",
+]  # fmt: skip
 
 Shape = tuple[int, ...]
+DTYPES = frozenset(
+    np.dtype(name)
+    for name in (
+        "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
+        "float16", "float32", "float64", "complex64", "complex128",
+    )
+)  # fmt: skip
+"""Every dtype that an array can have here, in native byte order."""
+REMEDIES = {
+    "f": "convert it with .astype(np.float64): no engine computes in extended precision.",
+    "c": "convert it with .astype(np.complex128): no engine computes in extended precision.",
+    "M": "subtract a reference date and divide by a unit: (t - t0) / np.timedelta64(1, 's').",
+    "m": "divide by a unit: dt / np.timedelta64(1, 's').",
+    "O": "make an array of numbers of it (np.asarray(x, float)), or pass its elements as a list.",
+    "V": "pass its fields as separate arrays.",
+}
+"""What to do with an array of another dtype, by the dtype's kind."""
 
 
 def dtype_name(dtype: np.dtype[Any]) -> str:
@@ -114,11 +135,34 @@ class StackType:
 
 
 Type = ArrayType | StackType
-interned = lru_cache(maxsize=None)(ArrayType)
+
+
+
+@cache
+def interned(shape: Shape, dtype: np.dtype[Any], weak: bool) -> ArrayType:
+    """The ArrayType of these fields, made once, if cotan has the dtype."""
+    if not is_known(dtype):
+        refuse_dtype("this operation has a result", dtype)
+    return ArrayType(shape, dtype, weak)
+
+
+def is_known(dtype: np.dtype[Any]) -> bool:
+    """Whether arrays here can have this dtype, in either byte order."""
+    return dtype in DTYPES or (not dtype.isnative and dtype.newbyteorder("=") in DTYPES)
+
+
+def refuse_dtype(what: str, dtype: np.dtype[Any]) -> NoReturn:
+    """Raise: ``what`` is of a dtype that NumPy has and cotan does not."""
+    do = REMEDIES.get(dtype.kind, "pass numbers; make other arguments static: a closure, functools.partial, or jit's static_argnums.")
+    raise teach(DtypeError, f"{what} of dtype {dtype}; arrays here are of bool, integer, float (16, 32, 64 bits) or complex dtype.", do=do)
 
 
 def array_type(shape: Shape, dtype: np.dtype[Any], weak: bool = False) -> ArrayType:
-    """The one ArrayType of these fields."""
+    """The one ArrayType of these fields.
+
+    Raises:
+        DtypeError: there are no arrays of this dtype here.
+    """
     return interned(shape, dtype, weak)
 
 
