@@ -25,8 +25,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .machine import machine
+from .symbols import Symbol
 
-__all__ = ["STANDARD", "any_threads", "fortran_integer", "limit_blas", "look_up", "standard"]
+__all__ = ["LIMIT", "STANDARD", "fortran_integer", "has_count", "look_up", "standard"]
 
 STANDARD: ContextVar[bool] = ContextVar("STANDARD", default=False)
 """Whether code is written for a linker, which finds BLAS and LAPACK by their names in Fortran, with integers of 32 bits."""
@@ -142,9 +143,7 @@ def integer_of(signature: str) -> str:
 # ---- threads of BLAS --------------------------------------------------------------------------------------------------------
 _threads = (ctypes.c_int64 * 3)()
 """A lock; how many calls want a limit at the moment; how many threads there were before the first of them."""
-COUNTING = """
-@cotan_blas_threads = external global [3 x i64]
-define internal void @limit_blas(i1 %begin, i32 %wanted) noinline nounwind {
+COUNTING = """define internal void @limit_blas(i1 %begin, i32 %wanted) noinline nounwind {
 entry:
   br label %wait
 wait:
@@ -183,11 +182,8 @@ done:
 
 
 @lru_cache(maxsize=1)
-def limit_blas() -> str | None:
-    """A function ``void limit_blas(i1, i32)`` as text: from true to false BLAS uses so many threads; None if it is not OpenBLAS.
-
-    OpenBLAS has one number of threads for the whole process. The first call that wants a limit sets it, the last puts it back.
-    """
+def has_count() -> bool:
+    """Whether BLAS says and takes how many threads it uses, as OpenBLAS does; the functions for it are then known to LLVM."""
     for library, pattern in candidates():
         addresses = {word: library.address(pattern.format(word)) for word in ("get", "set")}
         if None in addresses.values():
@@ -196,8 +192,8 @@ def limit_blas() -> str | None:
             assert address is not None
             machine().add_symbol(f"cotan_blas_{word}_threads", address)
         machine().add_symbol("cotan_blas_threads", ctypes.addressof(_threads))
-        return COUNTING
-    return None
+        return True
+    return False
 
 
 def candidates() -> Iterator[tuple[Shared, str]]:
@@ -214,7 +210,13 @@ def candidates() -> Iterator[tuple[Shared, str]]:
         yield scipys, pattern
 
 
-def any_threads(text: str) -> str:
-    """The text of code that leaves the threads of BLAS alone."""
-    rows = text.replace(COUNTING, "define internal void @limit_blas(i1 %begin, i32 %wanted) {\n  ret void\n}").split("\n")
-    return "\n".join(row for row in rows if not (row.startswith("declare") and "_threads(" in row and "@cotan_blas_" in row))
+COUNTERS = (
+    Symbol("cotan_blas_threads", "@cotan_blas_threads = external global [3 x i64]", make_known=has_count, alone=""),
+    Symbol("cotan_blas_get_threads", "declare i32 @cotan_blas_get_threads()", make_known=has_count, alone=""),
+    Symbol("cotan_blas_set_threads", "declare void @cotan_blas_set_threads(i32)", make_known=has_count, alone=""),
+)
+LIMIT = Symbol("limit_blas", COUNTING, needs=COUNTERS, alone="define internal void @limit_blas(i1 %begin, i32 %wanted) {\n  ret void\n}")
+"""``void limit_blas(i1, i32)``: from true to false BLAS uses so many threads. It is there if BLAS `has_count`.
+
+OpenBLAS has one number of threads for the whole process. The first call that wants a limit sets it, the last puts it back. Code outside
+of this process leaves the threads of BLAS alone."""

@@ -14,12 +14,16 @@ from __future__ import annotations
 import os
 from typing import Any
 
-__all__ = ["OUTSIDE", "TEXT", "Checks", "wanted"]
+from .symbols import Symbol
+
+__all__ = ["JUDGED", "OUTSIDE", "WITHIN", "Checks", "wanted"]
 
 OUTSIDE = 1 << 30
 """Statuses from here on say which place has left its memory."""
-TEXT = f"""@cotan_outside = internal global i32 0
-define internal i64 @cotan_within(i64 %at, i64 %count, i32 %place) noinline nounwind {{
+PLACE = Symbol("cotan_outside", "@cotan_outside = internal global i32 0")
+WITHIN = Symbol(
+    "cotan_within",
+    """define internal i64 @cotan_within(i64 %at, i64 %count, i32 %place) noinline nounwind {
   %not.before = icmp sge i64 %at, 0
   %not.behind = icmp slt i64 %at, %count
   %inside = and i1 %not.before, %not.behind
@@ -29,15 +33,22 @@ fine:
 wrong:
   %noted = cmpxchg ptr @cotan_outside, i32 0, i32 %place seq_cst seq_cst
   ret i64 0
-}}
-define internal i32 @cotan_judged(i32 %status) noinline nounwind {{
+}""",
+    needs=(PLACE,),
+)
+"""The offset if it is below the count, else 0."""
+JUDGED = Symbol(
+    "cotan_judged",
+    f"""define internal i32 @cotan_judged(i32 %status) noinline nounwind {{
   %place = atomicrmw xchg ptr @cotan_outside, i32 0 seq_cst
   %none = icmp eq i32 %place, 0
   %found = add i32 %place, {OUTSIDE - 1}
   %judged = select i1 %none, i32 %status, i32 %found
   ret i32 %judged
-}}"""
-"""The offset if it is below the count, else 0; and the status of a call. Places count from 1."""
+}}""",
+    needs=(PLACE,),
+)
+"""The status of a call. Places count from 1."""
 
 
 def wanted() -> bool:

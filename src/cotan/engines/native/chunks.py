@@ -10,6 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .symbols import Symbol
+from .threads import PARALLEL, SETTING
+
 __all__ = ["CHUNKS_EACH", "FIRST_VALUE", "IN_CHUNKS", "chunk_function", "mask"]
 
 CHUNKS_EACH, MANY_TURNS = 4, 4096
@@ -19,7 +22,9 @@ FIRST_VALUE = 3
 """The word of a context with which the values begin."""
 LETTERS = {"ptr": "p", "double": "d", "float": "s", "half": "h", "i64": "l", "i32": "i", "i16": "w", "i8": "b", "i1": "t"}
 
-IN_CHUNKS = """define internal i64 @in_chunks(ptr %chunk, ptr %context, i32 %each, i32 %most, i1 %small, ptr %table) noinline nounwind {
+IN_CHUNKS = Symbol(
+    "in_chunks",
+    """define internal i64 @in_chunks(ptr %chunk, ptr %context, i32 %each, i32 %most, i1 %small, ptr %table) noinline nounwind {
 entry:
   %everywhere = load i32, ptr @cotan_threads
   %none = icmp eq ptr %table, null
@@ -40,7 +45,9 @@ known:
   call void @cotan_parallel(ptr %chunk, ptr %context, i32 %chunks, i32 %threads, i1 %small)
   %count = zext i32 %chunks to i64
   ret i64 %count
-}"""
+}""",
+    needs=(PARALLEL, SETTING),
+)
 """Runs a loop in chunks, ``each`` for each thread, at ``most`` so many; how many. What the call says of threads stands before its table."""
 
 
@@ -49,8 +56,8 @@ def mask(size: int) -> int:
     return -64 if size >= MANY_TURNS else -1
 
 
-def chunk_function(types: Sequence[str]) -> tuple[str, str]:
-    """The name and the text of the function that runs chunk ``k`` of ``n`` of a loop with values of these types."""
+def chunk_function(types: Sequence[str]) -> Symbol:
+    """The function that runs chunk ``k`` of ``n`` of a loop with values of these types."""
     name = f"chunk_{''.join(LETTERS[type] for type in types)}"
     rows = [f"define internal void @{name}(ptr %context, i32 %k, i32 %n) nounwind {{"]
     fixed = [("function", "ptr"), ("size", "i64"), ("mask", "i64")]
@@ -66,4 +73,4 @@ def chunk_function(types: Sequence[str]) -> tuple[str, str]:
         ]
     rows += ["  %last = icmp eq i64 %k1, %n0", "  %until = select i1 %last, i64 %size, i64 %end"]
     arguments = ["i64 %first", "i64 %until", "i64 %k0", *[f"{type} %{word}" for word, type in values]]
-    return name, "\n".join([*rows, f"  call void %function({', '.join(arguments)})", "  ret void", "}"])
+    return Symbol(name, "\n".join([*rows, f"  call void %function({', '.join(arguments)})", "  ret void", "}"]))

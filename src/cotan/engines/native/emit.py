@@ -412,14 +412,12 @@ class LlvmEmitter:
     # ---- calls ------------------------------------------------------------
     def intrinsic(self, name: str, kind: str, *xs: str, flags: str = "") -> str:
         symbol = f"llvm.{name}.{'f64' if kind == 'double' else 'f32'}"
-        self.module.declare(symbol, kind, *[kind] * len(xs))
-        return self.pure(kind, f"call {flags}{kind} @{symbol}({', '.join(f'{kind} {x}' for x in xs)})")
+        return self.pure(kind, self.module.call(kind, symbol, *[f"{kind} {x}" for x in xs], flags=flags))
 
     def call_libm(self, name: str, kind: str, *xs: str) -> str:
         """A call of libm, with its vector variant if there is one."""
         bits = 64 if kind == "double" else 32
         symbol = self.needs(name, np.dtype(f"f{bits // 8}"))
-        self.module.declare(symbol, kind, *[kind] * len(xs))
         variant = self.variant(name, symbol, bits)
         note = ""
         if variant is not None:
@@ -428,7 +426,7 @@ class LlvmEmitter:
                 self.module.declare(variant.symbol, vector, *[vector] * len(xs))
                 self.module.variants[symbol] = variant
             note = f' "vector-function-abi-variant"="{variant.attribute}"'
-        return self.pure(kind, f"call {kind} @{symbol}({', '.join(f'{kind} {x}' for x in xs)}) {PURE}{note}")
+        return self.pure(kind, f"{self.module.call(kind, symbol, *[f'{kind} {x}' for x in xs])} {PURE}{note}")
 
     def variant(self, name: str, symbol: str, bits: int) -> Variant | None:
         """The variant on vectors of a function of libm: the C library's; where it has none or a slower one, one written here."""
@@ -462,8 +460,7 @@ class LlvmEmitter:
 
     def declared(self, symbol: str, result: str, arguments: Sequence[tuple[str, str]]) -> str:
         """The text of a call of a pure function, which is declared."""
-        self.module.declare(symbol, result, *[kind for kind, _ in arguments])
-        return f"call {result} @{symbol}({', '.join(f'{kind} {x}' for kind, x in arguments)}) {PURE}"
+        return f"{self.module.call(result, symbol, *[f'{kind} {x}' for kind, x in arguments])} {PURE}"
 
     def function(self, name: str, operands: Sequence[np.dtype[Any]], body: Callable[..., Scalar]) -> np.dtype[Any]:
         """A function of its own that computes ``body``, written once; the dtype of its result."""

@@ -16,12 +16,10 @@ import numpy as np
 
 from ...core.types import ArrayType
 from .ahead import Ahead, entry_text
-from .blas import any_threads
 from .generate import OUT_OF_MEMORY
-from .interrupts import NEVER, SYMBOL
 from .machine import machine
 from .routines import Failures
-from .threads import one_thread
+from .texts import OF_PROCESS
 
 __all__ = ["Exported", "NotExportableError", "exported"]
 
@@ -32,6 +30,7 @@ C_TYPES = {"f8": "double", "f4": "float", "f2": "uint16_t", "c16": "double", "c8
 }
 EMPTY_TABLE, NO_TABLE = "@nothing = internal constant [2 x i64] zeroinitializer", "getelementptr (i64, ptr @nothing, i64 1)"
 DECLARED = re.compile(r"^declare [^@]*@([\w.]+)\(", re.MULTILINE)
+VARIABLE = re.compile(r"^@([\w.]+) = external ", re.MULTILINE)
 
 
 class NotExportableError(Exception):
@@ -52,8 +51,7 @@ def exported(ahead: Ahead, name: str, arguments: Sequence[str], results: Sequenc
     if code.callbacks:
         raise NotExportableError(f"{code.callbacks[0].equation.op.name} is a call back into Python")
     text = code.text.replace("define i32 @main(", f"define internal i32 @{name}_code(")
-    text = one_thread(text.replace(f"declare i32 @{SYMBOL}()", NEVER))
-    text, libraries = linked(text)
+    text, libraries = linked(outside(text))
     constants = [constant(f"{name}_constant{k}", x) for k, x in enumerate(ahead.caller.constants)]
     pointers = [f"@{name}_constant{k}" for k in range(len(constants))]
     entry = entry_text(name, f"@{name}_code", pointers, len(ahead.given), len(ahead.outputs), code.workspace, NO_TABLE, ahead.copies(code))
@@ -63,6 +61,14 @@ def exported(ahead: Ahead, name: str, arguments: Sequence[str], results: Sequenc
         "\n".join([*constants, EMPTY_TABLE, text, entry]), ahead.written.level, reloc="pic", codemodel="default"
     )
     return Exported(host.emit_object(module), header(ahead, code.failures, name, arguments, results, libraries), libraries)
+
+
+def outside(text: str) -> str:
+    """The text without what it wants of this process."""
+    for symbol in OF_PROCESS:
+        if symbol.alone is not None:
+            text = text.replace(symbol.text, symbol.alone)
+    return text
 
 
 def constant(name: str, x: np.ndarray[Any, Any]) -> str:
@@ -76,7 +82,6 @@ def constant(name: str, x: np.ndarray[Any, Any]) -> str:
 def linked(text: str) -> tuple[str, tuple[str, ...]]:
     """The text with routines of BLAS and LAPACK under their own names, and the libraries that it needs, in the order of a linker."""
     libraries: dict[str, None] = {}
-    text = any_threads(text)
     for symbol in DECLARED.findall(text):
         library, _, routine = symbol.removeprefix("cotan_").partition("_")
         if symbol.startswith("llvm."):
@@ -88,6 +93,8 @@ def linked(text: str) -> tuple[str, tuple[str, ...]]:
             libraries["mvec"] = None
         elif not in_c_library(symbol):
             raise NotExportableError(f"{symbol} is a routine of this process")
+    for symbol in VARIABLE.findall(text):
+        raise NotExportableError(f"{symbol} is a variable of this process")
     if "@_ZGV" in text:
         libraries["mvec"] = None
     order = ("lapack", "blas", "mvec")

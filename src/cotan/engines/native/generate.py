@@ -14,12 +14,13 @@ from typing import Any
 
 from ...core.program import Equation, Program
 from ...core.types import ArrayType
-from .checking import Checks
+from .checking import JUDGED, Checks
 from .emit import LlvmEmitter
 from .frames import Frame
 from .index import variable
 from .plan import TINY, Opaque, Plan
 from .run import Run
+from .symbols import Symbol
 from .values import Kept, Memory, Moved, Value, memory_type
 from .widening import widened
 from .writer import Module
@@ -28,6 +29,7 @@ __all__ = ["OUT_OF_MEMORY", "RAISED", "Generator", "UnsupportedError"]
 
 MOST_BYTES = 1 << 62
 NOT_CHECKED = nullcontext()
+EMPTY = Symbol("empty", "@empty = internal constant [2 x i64] zeroinitializer")
 OUT_OF_MEMORY, RAISED = 1, 2
 """What a call returns instead of 0."""
 
@@ -105,8 +107,8 @@ class Generator:
         """Write all elements of a value to memory."""
         shape, at = source.type.shape, source.pointer(self.e)
         if at is not None and source.type.size > TINY:
-            self.module.declare("llvm.memcpy.p0.p0.i64", "void", "ptr", "ptr", "i64", "i1")
-            self.module.code.line(f"call void @llvm.memcpy.p0.p0.i64(ptr {target.at}, ptr {at}, i64 {source.type.nbytes}, i1 false)")
+            operands = (f"ptr {target.at}", f"ptr {at}", f"i64 {source.type.nbytes}", "i1 false")
+            self.module.code.line(self.module.call("void", "llvm.memcpy.p0.p0.i64", *operands))
         elif source.type.size > TINY:
             self.outlined(lambda: self.every(shape, lambda index: target.write(self.e, index, source.read(self.e, index))))
         else:
@@ -141,14 +143,11 @@ class Generator:
         if not self.heap:
             self.heap = code.alloca("ptr")
             self.beginning.append(f"  store ptr null, ptr {self.heap}")
-            self.module.declare("malloc", "ptr", "i64")
-            self.module.declare("free", "void", "ptr")
-        for symbol in ("llvm.smax.i64", "llvm.smin.i64"):
-            self.module.declare(symbol, "i64", "i64", "i64")
-        some = code.value("i64", f"call i64 @llvm.smax.i64(i64 {count}, i64 0)")
-        entries = code.value("i64", f"call i64 @llvm.smin.i64(i64 {some}, i64 {MOST_BYTES // size})")
+        call = self.module.call
+        some = code.value("i64", call("i64", "llvm.smax.i64", f"i64 {count}", "i64 0"))
+        entries = code.value("i64", call("i64", "llvm.smin.i64", f"i64 {some}", f"i64 {MOST_BYTES // size}"))
         nbytes = code.value("i64", f"add i64 {code.value('i64', f'mul i64 {entries}, {size}')}, 64")
-        block = code.value("ptr", f"call ptr @malloc(i64 {nbytes})")
+        block = code.value("ptr", call("ptr", "malloc", f"i64 {nbytes}"))
         missing, fine = code.label(), code.label()
         none, many = code.value("i1", f"icmp eq ptr {block}, null"), code.value("i1", f"icmp sgt i64 {count}, {MOST_BYTES // size}")
         code.branch(code.value("i1", f"or i1 {none}, {many}"), missing, fine)
@@ -168,8 +167,8 @@ class Generator:
         old = code.value("i64", f"load i64, ptr {room}")
         code.branch(code.value("i1", f"icmp sgt i64 {count}, {old}"), more, on)
         code.start(more)
-        self.module.declare("llvm.smax.i64", "i64", "i64", "i64")
-        twice = code.value("i64", f"call i64 @llvm.smax.i64(i64 {count}, i64 {code.value('i64', f'mul i64 {old}, 2')})")
+        doubled = code.value("i64", f"mul i64 {old}, 2")
+        twice = code.value("i64", self.module.call("i64", "llvm.smax.i64", f"i64 {count}", f"i64 {doubled}"))
         code.line(f"store ptr {self.allocate(twice, size)}, ptr {at}")
         code.line(f"store i64 {twice}, ptr {room}")
         code.jump(on)
@@ -178,8 +177,7 @@ class Generator:
 
     def empty_stack(self) -> str:
         """Memory that says: no entries."""
-        self.module.constants["empty"] = "@empty = internal constant [2 x i64] zeroinitializer"
-        return "@empty"
+        return self.module.refer(EMPTY)
 
     def leave(self, result: int, *, freeing: bool = True) -> None:
         """Return from the call, which frees what it took from the heap. A thread that has a chunk of it cannot."""
@@ -189,7 +187,7 @@ class Generator:
         places = code.later()
         status: Any = result
         if self.module.checks is not None:
-            status = code.value("i32", f"call i32 @cotan_judged(i32 {result})")
+            status = code.value("i32", f"call i32 {self.module.refer(JUDGED)}(i32 {result})")
         code.line(f"ret i32 {status}")
         if freeing:
             self.endings.append((code, places))
@@ -212,7 +210,7 @@ class Generator:
                     code.branch(code.value("i1", f"icmp eq ptr {block}, null"), after, turn)
                     code.start(turn)
                     code.line(f"{following} = load ptr, ptr {block}")
-                    code.line(f"call void @free(ptr {block})")
+                    code.line(self.module.call("void", "free", f"ptr {block}"))
                     code.jump(head)
                     code.start(after)
 

@@ -7,7 +7,7 @@ A loop that may run long calls, every so many turns (`check`),
 On other threads than the main one it says 0 at once: Python runs handlers of signals on the main thread only. Otherwise it looks at the
 clock, and once in 50 ms takes the interpreter's lock and calls PyErr_CheckSignals, which runs the handlers. If one raises
 (KeyboardInterrupt), the exception stays set on the thread, the code returns `INTERRUPTED`, and the launcher passes the exception on. Code
-that runs without Python has a ``cotan_interrupted`` of its own, which says 0 (`NEVER`).
+that runs without Python has a ``cotan_interrupted`` of its own, which says 0.
 
 The price is an ``and``, a comparison and a branch per turn of such a loop; a scan that is known to be short has none.
 """
@@ -23,11 +23,12 @@ from typing import TYPE_CHECKING, Any
 from ...core.program import Program
 from .machine import machine
 from .once import once
+from .symbols import Symbol
 
 if TYPE_CHECKING:
     from .run import Run
 
-__all__ = ["INTERRUPTED", "NEVER", "SYMBOL", "check_after", "clock", "make_known", "turns_counted", "work_of"]
+__all__ = ["CHECK", "INTERRUPTED", "check_after", "clock", "make_known", "turns_counted", "work_of"]
 
 INTERRUPTED = 4
 """What a call returns when the handler of a signal has raised."""
@@ -38,7 +39,6 @@ WORK_BETWEEN = 1 << 14
 """About so many elementary operations, some microseconds, lie between two calls of the check."""
 MOST_TURNS_BETWEEN = 1 << 12
 NANOSECONDS_BETWEEN = 50_000_000
-NEVER = f"define internal i32 @{SYMBOL}() {{\n  ret i32 0\n}}\n"
 
 TEXT = f"""
 @cotan_main_thread = global i64 0
@@ -124,6 +124,7 @@ def make_known() -> None:
         os.register_at_fork(after_in_child=remember)
 
 
+CHECK = Symbol(SYMBOL, f"declare i32 @{SYMBOL}()", make_known=make_known, alone=f"define internal i32 @{SYMBOL}() {{\n  ret i32 0\n}}")
 HELD = ("body", "program", "condition", "forward", "backward")
 """What ops call the programs that they run again and again."""
 
@@ -155,8 +156,6 @@ def check_after(run: Run, turn: str, work: int, length: int | None = None) -> No
         return
     every = max(1, min(MOST_TURNS_BETWEEN, 1 << max(0, (WORK_BETWEEN // work).bit_length() - 1)))
     g, code = run.g, run.code
-    make_known()
-    g.module.declare(SYMBOL, "i32")
     if g.module.types[turn] == "ptr":
         counter, turn = turn, code.value("i64", f"load i64, ptr {turn}")
         code.line(f"store i64 {code.value('i64', f'add i64 {turn}, 1')}, ptr {counter}")
@@ -164,7 +163,7 @@ def check_after(run: Run, turn: str, work: int, length: int | None = None) -> No
     due = code.value("i1", f"icmp eq i64 {code.value('i64', f'and i64 {turn}, {every - 1}')}, {every - 1}")
     code.branch(due, look, on)
     code.start(look)
-    status = code.value("i32", f"call i32 @{SYMBOL}()")
+    status = code.value("i32", f"call i32 {g.module.refer(CHECK)}()")
     code.branch(code.value("i1", f"icmp ne i32 {status}, 0"), stop, on)
     code.start(stop)
     g.leave(INTERRUPTED)

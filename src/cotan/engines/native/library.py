@@ -124,8 +124,6 @@ class Update:
             self.code.loop(chunks, lambda chunk: self.g.every(t.shape, lambda i: add(chunk, i)))
 
         code, alone, several, on = self.code, self.code.label(), self.code.label(), self.code.label()
-        threads.start()
-        self.g.module.constants["threads"] = "@cotan_threads = external global i32"
         code.branch(code.value("i1", f"icmp sle i32 {self.g.module.threads()}, 1"), alone, several)
         code.start(alone)
         with code.scope():
@@ -147,6 +145,5 @@ class Update:
 
     def divided(self, size: int, most: int, write: Callable[[str, str, str], None]) -> str:
         """``write(first, end, chunk)`` on a chunk of the range below ``size`` for each thread; how many chunks there are."""
-        threads.start()
         self.g.nests += 1
         return self.g.module.divided(f"update{self.g.nests}", size, most, write, small=self.work() < SMALL_WORK, each=1)

@@ -151,8 +151,7 @@ class Tile:
         code, size, start = self.run.code, self.sizes[axis], self.run.code.index(self.starts[axis])
         end = code.value("i64", f"add nsw i64 {start}, {TILE}")
         if size % TILE:
-            self.run.g.module.declare("llvm.smin.i64", "i64", "i64", "i64")
-            end = code.value("i64", f"call i64 @llvm.smin.i64(i64 {end}, i64 {size})")
+            end = code.value("i64", self.run.g.module.call("i64", "llvm.smin.i64", f"i64 {end}", f"i64 {size}"))
         code.loop(end, lambda k: body(variable(k, size)), start=start)
 
     def copy(self, v: Var, index: tuple[Any, ...]) -> Block:

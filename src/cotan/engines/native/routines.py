@@ -16,7 +16,7 @@ import numpy as np
 from ...core.program import Literal
 from ...core.types import array_type
 from . import threads
-from .blas import fortran_integer, limit_blas
+from .blas import LIMIT, fortran_integer, has_count
 from .blocks import Block, row_major
 from .emit import Scalar
 from .foreign import foreign, sorts_in_vectors
@@ -112,26 +112,19 @@ class Writer:
         else:
             passed = [f"ptr {self.by_address(x, '')}" if not isinstance(x, int) else f"{routine.integer} {x}" for x in arguments]
         result = "void" if routine.by_address else "i32"
-        self.g.module.declare(routine.symbol, result, *[p.split(" ", 1)[0] for p in passed])
         with self.limited(work < FEWEST_FOR_THREADS, asked=work > 0 and not self.divided):
-            self.code.line(f"call {result} @{routine.symbol}({', '.join(passed)})")
+            self.code.line(self.g.module.call(result, routine.symbol, *passed))
 
     @contextmanager
     def limited(self, to_one: bool, asked: bool = True) -> Generator[None]:
         """Calls of BLAS with one thread, or as many as the call of the Program has."""
-        text = limit_blas() if asked else None
-        if text is None:
+        if not asked or not has_count():
             yield
             return
-        module, code = self.g.module, self.code
-        module.constants["limit_blas"] = text
-        module.declare("cotan_blas_get_threads", "i32")
-        module.declare("cotan_blas_set_threads", "void", "i32")
-        threads.start()
-        number = "1" if to_one else module.threads()
-        code.line(f"call void @limit_blas(i1 true, i32 {number})")
+        code, limit = self.code, self.g.module.refer(LIMIT)
+        code.line(f"call void {limit}(i1 true, i32 {'1' if to_one else self.g.module.threads()})")
         yield
-        code.line("call void @limit_blas(i1 false, i32 0)")
+        code.line(f"call void {limit}(i1 false, i32 0)")
 
     def by_address(self, x: Any, integer: str) -> str:
         """The pointer to a block, or to a constant."""
@@ -264,7 +257,6 @@ class Writer:
         most = min(count, most)
         if work < FEWEST_FOR_POOL or most < 2 or self.divided:
             return body(0, count)
-        threads.start()
 
         def chunk(first: str, end: str, number: str) -> None:
             self.chunk = variable(number, most), most

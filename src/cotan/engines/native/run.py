@@ -256,14 +256,13 @@ class Run:
     def within(self, span: Span, first: int, end: int, size: int) -> Span:
         """The part of a span between two turns. It never ends before it begins: blocks are counted from the difference."""
         low, high = span
-        for symbol in ("smax", "smin"):
-            self.g.module.declare(f"llvm.{symbol}.i64", "i64", "i64", "i64")
+        call = self.g.module.call
         if first > 0:
-            low = self.code.value("i64", f"call i64 @llvm.smax.i64(i64 {low}, i64 {first})")
+            low = self.code.value("i64", call("i64", "llvm.smax.i64", f"i64 {low}", f"i64 {first}"))
         if end < size:
-            high = self.code.value("i64", f"call i64 @llvm.smin.i64(i64 {high}, i64 {end})")
+            high = self.code.value("i64", call("i64", "llvm.smin.i64", f"i64 {high}", f"i64 {end}"))
         if first > 0 or end < size:
-            high = self.code.value("i64", f"call i64 @llvm.smax.i64(i64 {high}, i64 {low})")
+            high = self.code.value("i64", call("i64", "llvm.smax.i64", f"i64 {high}", f"i64 {low}"))
         return low, high
 
     def stretch(self, first: Any, end: Any, range: tuple[int, int], body: Callable[[Any], None], folds: list[Statement]) -> None:
@@ -306,7 +305,6 @@ class Run:
 
     def divided(self, loop: Loop) -> None:
         """A loop at the root in chunks. What is folded over all turns has a total for each chunk; these are folded in order."""
-        threads.start()
         flat = self.flat(loop)
         most = min(threads.MOST_CHUNKS, work_of(loop) // LEAST_WORK)
         totals = [s for s in loop.statements if s.monoid and s.ready == 0]

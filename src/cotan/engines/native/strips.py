@@ -19,7 +19,6 @@ from ...core.op import Op
 from ...core.program import Program, Var
 from ...core.types import ArrayType, array_type
 from .. import numpy as engine
-from . import threads
 from .frames import ALIGNMENT, MANY_NODES, Frame, padded
 from .index import linear, variable
 from .plan import Opaque
@@ -98,7 +97,6 @@ def strips(run: Run, node: Opaque, operands: list[Value], results: list[Memory])
     parts = [g.in_workspace(array_type((most, n), t.type.dtype), []) for t, n in zip(totals, spans, strict=True)]
     for part in parts:
         part.taken = run.frame.take(part.type.nbytes, run.now, run.now)
-    threads.start()
 
     def chunk(first: str, end: str, number: str) -> None:
         with own_workspace(run, number, most) as frame:

@@ -22,6 +22,7 @@ from .emit import Scalar
 from .index import variable
 from .interrupts import check_after, turns_counted, work_of
 from .plan import Opaque
+from .symbols import Symbol
 from .values import Memory
 
 if TYPE_CHECKING:
@@ -29,8 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["sweep"]
 
-SCHEDULE = """
-define internal i64 @cotan_advance(i64 %steps, i64 %places) nounwind {
+ADVANCE = Symbol(
+    "cotan_advance",
+    """define internal i64 @cotan_advance(i64 %steps, i64 %places) nounwind {
 entry:
   %few = icmp slt i64 %places, %steps
   %free = select i1 %few, i64 %places, i64 %steps
@@ -59,9 +61,11 @@ found:
   %result = select i1 %below, double %some, double %last
   %whole = fptosi double %result to i64
   ret i64 %whole
-}
-
-define internal i64 @cotan_enough_for(i64 %length) nounwind {
+}""",
+)
+ENOUGH_FOR = Symbol(
+    "cotan_enough_for",
+    """define internal i64 @cotan_enough_for(i64 %length) nounwind {
 entry:
   %wanted = sitofp i64 %length to double
   br label %head
@@ -80,7 +84,8 @@ more:
 found:
   %whole = fptosi double %states to i64
   ret i64 %whole
-}"""
+}""",
+)
 """`advance` and `enough_for` of control/sweep.py. Binomials are doubles, beyond 2^53 they are rounded, which may cost a step, no more."""
 
 
@@ -104,11 +109,10 @@ class Snapshots:
     def allowed_of(self, snapshots: int, length: str) -> str:
         """How many, if the number of steps is a value."""
         g, code = self.run.g, self.run.code
-        for symbol in ("llvm.smax.i64", "llvm.smin.i64"):
-            g.module.declare(symbol, "i64", "i64", "i64")
-        most = str(snapshots) if snapshots else code.value("i64", f"call i64 @cotan_enough_for(i64 {length})")
-        fewer = code.value("i64", f"call i64 @llvm.smin.i64(i64 {most}, i64 {length})")
-        return code.value("i64", f"call i64 @llvm.smax.i64(i64 {fewer}, i64 1)")
+        module = g.module
+        most = str(snapshots) if snapshots else code.value("i64", f"call i64 {module.refer(ENOUGH_FOR)}(i64 {length})")
+        fewer = code.value("i64", module.call("i64", "llvm.smin.i64", f"i64 {most}", f"i64 {length}"))
+        return code.value("i64", module.call("i64", "llvm.smax.i64", f"i64 {fewer}", "i64 1"))
 
     def keep(self, step: str) -> None:
         """The state at hand, which is that before a step, is kept in the next place."""
@@ -142,7 +146,6 @@ def sweep(run: Run, node: Opaque, operands: list[Any], results: list[Any]) -> No
     """A `Sweep`."""
     op: Any = node.equation.op
     g, code = run.g, run.code
-    g.module.constants["schedule"] = SCHEDULE
     parts = op.cut(operands)
     length = str(op.length) if op.length is not None else number(run, operands[0])
     sums = carries(run, node, op.backward, sum(op.sizes[:3]), parts.sums, results[: op.sizes[3]])
@@ -190,7 +193,7 @@ def sweep(run: Run, node: Opaque, operands: list[Any], results: list[Any]) -> No
     free = code.value("i64", f"add i64 {code.value('i64', f'sub i64 {kept.allowed}, {count}')}, 1")
     more = code.value("i1", f"icmp sgt i64 {free}, 1")
     stays = code.value("i1", f"and i1 {more}, {code.value('i1', f'xor i1 {single}, true')}")
-    way = code.value("i64", f"call i64 @cotan_advance(i64 {steps}, i64 {free})")
+    way = code.value("i64", f"call i64 {g.module.refer(ADVANCE)}(i64 {steps}, i64 {free})")
     to_end = code.value("i64", f"sub i64 {steps}, 1")
     goal = code.value("i64", f"add i64 {first}, {code.value('i64', f'select i1 {stays}, i64 {way}, i64 {to_end}')}")
     code.jump(ahead)

@@ -17,19 +17,25 @@ from typing import Any
 
 import numpy as np
 
-from . import cache, interrupts, threads
-from .blas import limit_blas
+from . import cache
+from .blas import COUNTERS, LIMIT
 from .foreign import foreign
+from .interrupts import CHECK
 from .lower import Code
 from .machine import machine
 from .routines import Failures
+from .symbols import Symbol
+from .threads import PARALLEL, SETTING
 
-__all__ = ["load", "store"]
+__all__ = ["OF_PROCESS", "load", "store"]
 
 KIND = "ll"
 """The suffix of entries."""
 ERRORS: dict[str, type[Exception]] = {"LinAlgError": np.linalg.LinAlgError, "ValueError": ValueError}
 """The exceptions of failures by name."""
+OF_PROCESS: tuple[Symbol, ...] = (PARALLEL, SETTING, CHECK, LIMIT, *COUNTERS)
+"""The symbols that this process has for code, and those that code outside of it has otherwise."""
+KNOWN = {symbol.name: symbol.make_known for symbol in OF_PROCESS if symbol.make_known is not None}
 OURS = re.compile(r"\n(?:declare [^@]*@|@)(cotan_\w+)(?:\(| = external )")
 """What a text wants of this process beside functions of the system."""
 
@@ -88,11 +94,4 @@ def binds(text: str, routines: dict[str, list[Any]]) -> bool:
 
 def is_known(symbol: str) -> bool:
     """Whether a symbol that is none of a library's routines can be made known, which this does."""
-    if symbol in ("cotan_parallel", "cotan_threads"):
-        return threads.start() is not None
-    if symbol.startswith("cotan_blas_") and symbol.endswith("threads"):
-        return limit_blas() is not None
-    if symbol == interrupts.SYMBOL:
-        interrupts.make_known()
-        return True
-    return False
+    return symbol in KNOWN and KNOWN[symbol]() is not False

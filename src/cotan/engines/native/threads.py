@@ -29,10 +29,10 @@ from functools import reduce
 
 from .machine import machine
 from .once import once
+from .symbols import Symbol
 
-__all__ = ["DECLARED", "MOST_CHUNKS", "count", "limited", "one_thread", "set_count", "start"]
+__all__ = ["MOST_CHUNKS", "PARALLEL", "SETTING", "count", "limited", "set_count", "start"]
 
-DECLARED = "declare void @cotan_parallel(ptr, ptr, i32, i32, i1)"
 MOST_CHUNKS = 64
 """The most chunks that a job has."""
 POOL_BYTES = 2048
@@ -106,16 +106,6 @@ def limited(threads: int) -> Generator[None]:
         set_count(before)
 
 
-def one_thread(text: str) -> str:
-    """The text of code that has no pool to go to."""
-    if DECLARED not in text:
-        return text
-    alone = (
-        "define internal void @cotan_parallel(ptr %function, ptr %context, i32 %chunks, i32 %threads, i1 %small) {" + ALONE.split("{", 1)[1]
-    )
-    return text.replace(DECLARED, alone).replace("@cotan_threads = external global i32", "@cotan_threads = internal global i32 1")
-
-
 def text() -> str:
     """The pool as LLVM text."""
     if os.name != "posix":
@@ -153,6 +143,17 @@ done:
   ret void
 }
 """
+PARALLEL = Symbol(
+    "cotan_parallel",
+    "declare void @cotan_parallel(ptr, ptr, i32, i32, i1)",
+    make_known=start,
+    alone=ALONE.replace(
+        "@alone(ptr %function, ptr %context, i32 %chunks)", "@cotan_parallel(ptr %function, ptr %context, i32 %chunks, i32, i1)"
+    ),
+)
+"""Code outside of this process has no pool to go to."""
+SETTING = Symbol("cotan_threads", "@cotan_threads = external global i32", make_known=start, alone="@cotan_threads = internal global i32 1")
+"""How many threads the process uses."""
 NO_THREADS = """
 define void @cotan_parallel(ptr %function, ptr %context, i32 %chunks, i32 %threads, i1 %small) {
   call void @alone(ptr %function, ptr %context, i32 %chunks)

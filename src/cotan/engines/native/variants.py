@@ -97,9 +97,8 @@ def on_vectors(e: LlvmEmitter, symbol: str, formula: Formula, dtype: np.dtype[An
     guards: list[Term] = []
     code.loop(str(lanes), fast, note=module.loop_note(NOT_UNROLLED))
     if guards:
-        module.declare(f"llvm.vector.reduce.or.v{lanes}i8", "i8", flags)
         found = code.value(flags, f"load {flags}, ptr {wrong}")
-        any_wrong = code.value("i8", f"call i8 @llvm.vector.reduce.or.v{lanes}i8({flags} {found})")
+        any_wrong = code.value("i8", module.call("i8", f"llvm.vector.reduce.or.v{lanes}i8", f"{flags} {found}"))
         again, end = code.label(), code.label()
         code.branch(code.value("i1", f"icmp ne i8 {any_wrong}, 0"), again, end)
         code.start(again)

@@ -19,6 +19,8 @@ from . import checking
 from .chunks import FIRST_VALUE, IN_CHUNKS, chunk_function, mask
 from .index import Condition, Index, bounds, variable
 from .machine import Variant, machine
+from .symbols import Symbol
+from .threads import SETTING
 
 __all__ = ["NOT_UNROLLED", "Function", "Module", "register_type"]
 
@@ -57,8 +59,6 @@ class Module:
         self.functions: dict[str, np.dtype[Any]] = {}
         """The scalar functions that words have written, and what they give."""
         self.checks = checking.Checks() if checking.wanted() else None
-        if self.checks is not None:
-            self.constants["checks"] = checking.TEXT
 
     @property
     def code(self) -> Function:
@@ -83,7 +83,8 @@ class Module:
             return offset
         code = self.code
         at = code.value("i64", f"freeze i64 {code.index(offset)}")
-        return variable(code.value("i64", f"call i64 @cotan_within(i64 {at}, i64 {count}, i32 {self.checks.place()})"), UNKNOWN)
+        within = self.refer(checking.WITHIN)
+        return variable(code.value("i64", f"call i64 {within}(i64 {at}, i64 {count}, i32 {self.checks.place()})"), UNKNOWN)
 
     def loop_note(self, *properties: str) -> str:
         """A note at the branch that closes a loop: what LLVM's vectoriser is to know of it."""
@@ -98,6 +99,21 @@ class Module:
 
     def declare(self, symbol: str, result: str, *parameters: str) -> None:
         self.declared.setdefault(symbol, f"declare {result} @{symbol}({', '.join(parameters)})")
+
+    def call(self, result: str, symbol: str, *arguments: str, flags: str = "") -> str:
+        """The text of a call of a function of a library or of LLVM's, which is thereby declared. Arguments stand with their types."""
+        self.declare(symbol, result, *[argument.rpartition(" ")[0] for argument in arguments])
+        return f"call {flags}{result} @{symbol}({', '.join(arguments)})"
+
+    def refer(self, symbol: Symbol) -> str:
+        """The name of a symbol, which the module thereby has, with all that it needs."""
+        if symbol.name not in self.constants:
+            for needed in symbol.needs:
+                self.refer(needed)
+            if symbol.make_known is not None:
+                symbol.make_known()
+            self.constants[symbol.name] = symbol.text
+        return f"@{symbol.name}"
 
     @contextmanager
     def function(self, name: str, result: str, parameters: list[tuple[str, str]]) -> Generator[Function]:
@@ -148,21 +164,19 @@ class Module:
         """
         first, end, chunk = (self.name("i64") for _ in range(3))
         free = self.apart(name, [first, end, chunk], lambda: write(first, end, chunk), nest)
-        function, text = chunk_function([self.types[v] for v in free])
-        self.constants |= {"threads": "@cotan_threads = external global i32", "in chunks": IN_CHUNKS, function: text}
-        self.declare("cotan_parallel", "void", "ptr", "ptr", "i32", "i32", "i1")
+        function = self.refer(chunk_function([self.types[v] for v in free]))
         code = self.code
         context = code.alloca(f"[{FIRST_VALUE + len(free)} x i64]")
         words = [("ptr", f"@{name}"), ("i64", str(size)), ("i64", str(mask(size))), *[(self.types[v], v) for v in free]]
         for k, (type, word) in enumerate(words):
             code.line(f"store {type} {word}, ptr {code.address(context, 'i64', k)}")
-        arguments = f"ptr @{function}, ptr {context}, i32 {each}, i32 {most}, i1 {str(small).lower()}, ptr {self.table or 'null'}"
-        return code.value("i64", f"call i64 @in_chunks({arguments})")
+        arguments = f"ptr {function}, ptr {context}, i32 {each}, i32 {most}, i1 {str(small).lower()}, ptr {self.table or 'null'}"
+        return code.value("i64", f"call i64 {self.refer(IN_CHUNKS)}({arguments})")
 
     def threads(self) -> str:
         """How many threads a loop may have: what the call says, before its table; or what the process does, if that is 0."""
         code = self.code
-        everywhere = code.value("i32", "load i32, ptr @cotan_threads")
+        everywhere = code.value("i32", f"load i32, ptr {self.refer(SETTING)}")
         if not self.table:
             return everywhere
         here = code.value("i32", f"load i32, ptr {code.address(self.table, 'i64', -1)}")

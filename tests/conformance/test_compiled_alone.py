@@ -1,0 +1,130 @@
+"""An op whose result is made as a whole compiles alone: nothing that it needs of the engine comes from another op of a Program.
+
+The examples are enlarged beyond each number by which the engine decides (matrices in lanes or by a library, one thread or several, blocks,
+digits), and run with one thread and with two, in this process and as an object for a linker.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import cotan
+from cotan.core.errors import CotanError
+from cotan.core.tracing import type_of
+from cotan.engines.native.exporting import DECLARED, VARIABLE, NotExportableError, linked, outside
+from cotan.engines.native.threads import limited
+
+from .calculus import pull
+from .cases import FIRST_ORDER_OPS, Case, differentiable, direction, examples, results, seeded
+
+WHOLE = [cls for cls in FIRST_ORDER_OPS if cls.routine is not None or cls.update is not None]
+SIDES, FURTHER_SIDES = (258,), (2, 9, 70, 400)
+LENGTHS, FURTHER_LENGTHS = (300_000,), (20, 150, 3_000, 40_000, 3_000_000)
+LARGEST = 10_000_000
+"""Rows of matrices, and elements of other arrays, on both sides of each number by which the engine or an op decides."""
+SHAPES_ARE_PARAMETERS = {"add_slice", "argselect", "argpartition"}
+
+
+def is_of_matrices(op) -> bool:
+    return getattr(op, "family", "") == "linalg"
+
+
+def enlarged(case: Case, times: int) -> Case | None:
+    """The case with axes so many times as long, matrices as regular as they were; None if its op does not take such operands."""
+
+    def longer(x):
+        x = np.asarray(x)
+        if is_of_matrices(case.op) and x.ndim >= 2:
+            return np.kron(x, np.diag(np.linspace(1.0, 2.0, times) ** 1.5)).astype(x.dtype)
+        for axis in range(x.ndim)[-2:]:
+            x = np.repeat(x, times, axis)
+        return x
+
+    if any(np.size(x) * times ** min(np.ndim(x), 2) > LARGEST for x in case.operands):
+        return None
+    operands = tuple(map(longer, case.operands))
+    try:
+        case.op.type_rule(*map(type_of, operands))
+    except CotanError:
+        return None
+    return Case(case.op, operands)
+
+
+def large_cases(cls, size: int) -> list[Case]:
+    """The first example of each number of axes that can be enlarged to this size."""
+    found: dict[int, Case] = {}
+    for case in examples(cls):
+        first = np.asarray(case.operands[0])
+        if first.ndim in found or not all(np.size(x) for x in case.operands) or first.ndim == 0 or first.shape[-1] < 2:
+            continue
+        times = -(-size // first.shape[-1]) if is_of_matrices(cls) else round((size / first.size) ** (1 / min(first.ndim, 2)))
+        larger = enlarged(case, times)
+        if larger is not None:
+            found[first.ndim] = larger
+    return list(found.values())
+
+
+def the_same(function, operands):
+    """The compiled function gives what the function does, with one thread and with two; its code can be linked where its routines can."""
+    compiled = cotan.jit(function, engine="native").lower(*operands).compile()
+    expected = function(*operands)
+    for threads in (1, 2):
+        with limited(threads):
+            found = compiled(*operands)
+        for a, b in zip(found, expected, strict=True):
+            a, b = np.asarray(a), np.asarray(b)
+            assert (a.shape, a.dtype) == (b.shape, b.dtype)
+            size = max(1.0, np.max(np.abs(b[np.isfinite(b)]), initial=0.0))
+            np.testing.assert_allclose(a, b, rtol=1e-7, atol=1e-9 * size)
+    code = compiled.ahead.written.for_linker()
+    if code.callbacks:
+        return
+    try:
+        text, _ = linked(outside(code.text))
+    except NotExportableError as refused:
+        assert "cotan_numpy_" in str(refused), "a routine of BLAS, of LAPACK or of the C library can be linked"  # noqa: PT017
+    else:
+        wanted = [*DECLARED.findall(text), *VARIABLE.findall(text)]
+        assert not [symbol for symbol in wanted if symbol.startswith("cotan_")]
+
+
+def sizes(cls, further: bool):
+    if is_of_matrices(cls):
+        return FURTHER_SIDES if further else SIDES
+    return FURTHER_LENGTHS if further else LENGTHS
+
+
+SIZED = [
+    pytest.param(cls, size, id=f"{cls.name}-{size}", marks=[pytest.mark.exhaustive] if further else [])
+    for cls in WHOLE
+    for further in (False, True)
+    for size in sizes(cls, further)
+]
+
+
+@pytest.mark.parametrize("cls", [pytest.param(cls, id=cls.name) for cls in WHOLE if cls.name not in SHAPES_ARE_PARAMETERS])
+def test_every_such_op_has_an_example_that_can_be_enlarged(cls):
+    assert large_cases(cls, sizes(cls, False)[0])
+
+
+@pytest.mark.parametrize(("cls", "size"), SIZED)
+def test_it_compiles_alone_at_any_size(cls, size):
+    for case in large_cases(cls, size):
+        the_same(lambda *xs, op=case.op: results(op, xs), case.operands)
+
+
+@pytest.mark.parametrize(("cls", "size"), SIZED)
+def test_its_gradient_compiles_alone_at_any_size(cls, size):
+    for case in differentiable(large_cases(cls, size)):
+        rng, f, count = seeded(case), case.function(), len(case.point)
+        ws = [direction(rng, y) for y in f(*case.point)]
+        the_same(lambda *xs, f=f, count=count: pull(f, xs[:count], xs[count:])[1], [*case.point, *ws])
+
+
+@pytest.mark.parametrize("size", [5, 70])
+@pytest.mark.parametrize("cls", [pytest.param(cls, id=cls.name) for cls in WHOLE if is_of_matrices(cls)])
+def test_it_compiles_alone_on_stacks_of_small_matrices(cls, size):
+    case = next(case for case in examples(cls) if all(np.size(x) for x in case.operands) and np.ndim(case.operands[0]) == 2)
+    stacks = [np.stack([x * (1 + 0.01 * k) for k in range(size)]) for x in case.operands]
+    the_same(lambda *xs: results(case.op, xs), stacks)
