@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..core import tree
-from ..core.array import Array, plain
+from ..core.array import Array, plain, unwrapped
 from ..core.borrowing import refused_by_borrowing
 from ..core.errors import (
     ArgumentError,
@@ -25,6 +25,7 @@ from ..core.errors import (
     teach,
 )
 from ..core.origin import Origin, describe_function, is_users_file
+from ..core.subclasses import refuse_other_meaning
 from ..core.tracing import FLOAT64, Tracer, concrete_zero, type_of
 from ..core.types import DTYPES, ArrayType, refuse_dtype
 from ..ops.casting import ConvertElementType
@@ -134,9 +135,8 @@ def leaf(x: Any, name: str) -> Any:
             return x
         if x.dtype in DTYPES:
             return x
-    if isinstance(x, np.ma.MaskedArray):
-        raise teach(ArgumentTypeError, f"{name} is a masked array.", do="pass its data, and its mask as another argument.")
-    x = plain(x)
+    refuse_other_meaning(x, name)
+    x = unwrapped(plain(x))
     if isinstance(x, np.ndarray | np.generic):
         if x.dtype not in DTYPES:
             refuse_dtype(f"{name} is an array of shape {x.shape}", x.dtype)

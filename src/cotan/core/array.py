@@ -1,23 +1,48 @@
-"""`Array`: what cotan's functions return. An ndarray to everyone else, with ``.at`` besides."""
+"""`Array`: what cotan's functions return. An ndarray to everyone else, with ``.at`` besides; a 0-d one is a number, which never changes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import numbers
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 import numpy as np
 
 from .errors import ArgumentTypeError, teach
 from .operators import surface
+from .subclasses import refuse_other_meaning
 from .tracing import TYPE_READERS, Tracer
 
-__all__ = ["Array", "plain", "to_array"]
+__all__ = ["Array", "plain", "to_array", "unwrapped"]
+
+assign = np.ndarray.__setitem__
 
 
-class Array(np.ndarray[Any, np.dtype[Any]]):
+class ArrayClass(type):
+    """The class of `Array`: a traced array is an instance of it, too, as in JAX."""
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return type.__instancecheck__(cls, instance) or (cls is Array and type(instance) is Tracer)
+
+
+def in_place(name: str) -> Callable[[Any, Any], Any]:
+    """The method of ``x += y`` and the like: NumPy's of an array; of a number a new one, as NumPy's scalars and traced values have it."""
+    change, compute = getattr(np.ndarray, f"__{name}__"), getattr(operator, f"__{name[1:]}__")
+
+    def method(x: Any, y: Any) -> Any:
+        return change(x, y) if x.ndim else compute(x, y)
+
+    method.__name__ = f"__{name}__"
+    return method
+
+
+class Array(np.ndarray[Any, np.dtype[Any]], metaclass=ArrayClass):
     """An ndarray with the functional updates of JAX: ``x.at[i].set(v)`` is a changed copy.
 
-    Every NumPy function takes it, and its arithmetic is NumPy's own. It is writable, like any ndarray.
+    Every NumPy function takes it, and its arithmetic is NumPy's own. It is writable, like any ndarray, unless it is 0-d. A 0-d Array is a
+    number, like NumPy's scalars: it never changes (``x += 1`` makes a new one), it hashes and rounds by value, and it is an instance of
+    `numbers.Real`, `numbers.Integral` or `numbers.Complex`.
     """
 
     __slots__ = ()
@@ -34,7 +59,71 @@ class Array(np.ndarray[Any, np.dtype[Any]]):
     def __array_namespace__(self, *, api_version: str | None = None) -> Any:
         return surface()
 
+    # ---- a 0-d array is a number -----------------------------------------------------------------------------------------
+    __iadd__, __isub__, __imul__ = in_place("iadd"), in_place("isub"), in_place("imul")
+    __itruediv__, __ifloordiv__, __imod__ = in_place("itruediv"), in_place("ifloordiv"), in_place("imod")
+    __ipow__, __imatmul__ = in_place("ipow"), in_place("imatmul")
+    __iand__, __ior__, __ixor__ = in_place("iand"), in_place("ior"), in_place("ixor")
+    __ilshift__, __irshift__ = in_place("ilshift"), in_place("irshift")
 
+    def __setitem__(self, index: Any, value: Any) -> None:
+        if not self.ndim:
+            refuse_change(self)
+        assign(self, index, value)
+
+    def fill(self, value: Any) -> None:
+        if not self.ndim:
+            refuse_change(self)
+        super().fill(value)
+
+    def put(self, indices: Any, values: Any, mode: Any = "raise") -> None:
+        if not self.ndim:
+            refuse_change(self)
+        super().put(indices, values, mode)
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        if self.ndim:
+            raise TypeError(f"unhashable: an Array of shape {self.shape}; only 0-d ones are numbers.")
+        return hash(self.item())
+
+    def __round__(self, ndigits: int | None = None) -> Any:
+        if self.ndim:
+            raise TypeError("round() of an array with axes; write cotan.numpy.round(x, decimals).")
+        number = round(super().__getitem__(()), ndigits)  # type: ignore[call-overload]
+        return number if ndigits is None else to_array(number)
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:  # type: ignore[override]
+        return type(self) if self.ndim else NUMBERS.get(self.dtype.kind, type(self))
+
+
+def refuse_change(x: Array) -> NoReturn:
+    """Raise: a number is to be changed in place."""
+    raise teach(ArgumentTypeError, f"a 0-d Array is a number and does not change (x is {x!r}).", do="make a new one: x = x.at[()].set(v).")
+
+
+class IntegerArray(Array):
+    """What `isinstance` takes a 0-d Array of integers for."""
+
+    __slots__ = ()
+
+
+class RealArray(Array):
+    """What `isinstance` takes a 0-d Array of floating-point numbers for."""
+
+    __slots__ = ()
+
+
+class ComplexArray(Array):
+    """What `isinstance` takes a 0-d Array of complex numbers for."""
+
+    __slots__ = ()
+
+
+numbers.Integral.register(IntegerArray)
+numbers.Real.register(RealArray)
+numbers.Complex.register(ComplexArray)
+NUMBERS: dict[str, type] = {"i": IntegerArray, "u": IntegerArray, "f": RealArray, "c": ComplexArray}
 TYPE_READERS[Array] = TYPE_READERS[np.ndarray]
 
 
@@ -52,13 +141,24 @@ def to_array(x: Any, given: Sequence[Any] = ()) -> Any:
     return x if kind is Tracer or kind is Array else np.array(x).view(Array)
 
 
+def unwrapped(x: Any) -> Any:
+    """The traced array in ``x.data``, if ``x`` is an object of another library (an xarray.DataArray, say) that holds one; else ``x``."""
+    if isinstance(x, np.ndarray | np.generic | Tracer) or not hasattr(x, "__array__"):
+        return x
+    data = getattr(x, "data", None)
+    return data if type(data) is Tracer else x
+
+
 def plain(x: Any) -> Any:
-    """An argument on its way in: a base-class ndarray in native byte order; scalars and tracers as they are."""
+    """An argument on its way in: a base-class ndarray in native byte order; scalars and tracers as they are.
+
+    Raises:
+        ArgumentTypeError: a subclass whose operators mean something else (see `subclasses`).
+    """
     if isinstance(x, np.ndarray):
         if type(x) is not np.ndarray:
-            if type(x) is not Array and isinstance(x, np.ma.MaskedArray):
-                what = "a masked array takes no part in traced code."
-                raise teach(ArgumentTypeError, what, do="use its data, and its mask in cotan.numpy.where.")
+            if type(x) is not Array:
+                refuse_other_meaning(x)
             x = x.view(np.ndarray)
         return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
     return x

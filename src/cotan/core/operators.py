@@ -31,6 +31,7 @@ class ArrayMethods:
 
     __slots__ = ()
     __array_priority__ = 1000
+    __pandas_priority__ = 5000  # above DataFrame's 4000: pandas leaves the operators to a traced value
     __hash__ = object.__hash__
 
     # arithmetic

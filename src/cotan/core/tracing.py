@@ -21,6 +21,7 @@ import numpy as np
 from .errors import ArgumentTypeError, EscapedTracerError, TracerConversionError, teach
 from .operators import ArrayMethods, surface
 from .origin import describe_function
+from .subclasses import refuse_other_meaning
 from .types import ArrayType, Shape, array_type, is_known, refuse_dtype
 
 if TYPE_CHECKING:
@@ -275,6 +276,9 @@ def type_of(x: Any) -> ArrayType:
     elif isinstance(x, np.ndarray | np.generic):
         if is_known(x.dtype):
             return array_type(x.shape, x.dtype)
+    elif isinstance(x, np.ndarray | np.generic) and x.dtype.kind in "biufc":
+        refuse_other_meaning(x)
+        return array_type(x.shape, x.dtype)
     else:
         for python, weak in PYTHON_TYPES.items():  # subclasses of float, int: an IntEnum, say
             if isinstance(x, python):

@@ -13,12 +13,12 @@ import numpy as np
 from ..api.arguments import boundary, check_callable, leaf, quiet
 from ..control.cond import Cond
 from ..core import tree
-from ..core.array import to_array
+from ..core.array import Array, to_array
 from ..core.errors import ArgumentError, ArgumentTypeError, teach
 from ..core.origin import describe_function
 from ..core.program import Program, Var
 from ..core.staging import stage_flat
-from ..core.tracing import BOOL, INT64, type_of
+from ..core.tracing import BOOL, INT64, Tracer, type_of
 from ..core.types import array_type
 from ..ops.casting import convert
 from ..ops.logic import not_equal
@@ -41,7 +41,7 @@ def cond(pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any],
 
     >>> import cotan
     >>> cotan.lax.cond(True, lambda x: x * 2, lambda x: x, 3.0)
-    6.0
+    Array(6.)
     """
     check_callable("cond", true_fun)
     check_callable("cond", false_fun)
@@ -54,7 +54,7 @@ def cond(pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any],
         )
     known = known_value(pred)
     if known is not None:
-        return (true_fun if known else false_fun)(*operands)
+        return taken(true_fun if known else false_fun, operands)
     index = convert(pred if t.dtype == BOOL else not_equal(pred, t.dtype.type(0)), INT64)
     return branch("cond", index, (false_fun, true_fun), operands)
 
@@ -65,7 +65,7 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
 
     >>> import cotan
     >>> cotan.lax.switch(1, [lambda x: x, lambda x: -x], 3.0)
-    -3.0
+    Array(-3.)
     """
     if not branches:
         raise teach(ArgumentError, "switch: there are no branches.", do="give at least one.")
@@ -77,9 +77,19 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
         raise teach(ArgumentTypeError, what, do="convert it with .astype(int).")
     known = known_value(index)
     if known is not None:
-        return branches[min(max(int(known), 0), len(branches) - 1)](*operands)
+        return taken(branches[min(max(int(known), 0), len(branches) - 1)], operands)
     clamped = minimum(maximum(convert(index, INT64), np.int64(0)), np.int64(len(branches) - 1))
     return branch("switch", clamped, branches, operands)
+
+
+def taken(f: Callable[..., Any], operands: Sequence[Any]) -> Any:
+    """The results of the branch that is meant: Python's numbers become arrays, as those of a staged branch are."""
+    out = f(*operands)
+    if type(out) is Array or type(out) is Tracer:
+        return out
+    leaves, spec = tree.flatten(out)
+    values = [leaf(y, "a result") for y in leaves]
+    return tree.unflatten(spec, [to_array(y, values) for y in values])  # an ndarray might be the user's own: it is copied
 
 
 def branch(name: str, index: Any, functions: Sequence[Callable[..., Any]], operands: Sequence[Any]) -> Any:

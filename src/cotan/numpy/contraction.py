@@ -16,9 +16,10 @@ from ..ops.contraction import dot_general
 from ..ops.movement import permute
 from ..ops.movement import reshape as reshape_op
 from ..ops.reduction import ReduceOr
+from .calling import eager
 from .elementwise import conjugate, multiply, negative, subtract
 from .indexing import getitem
-from .promotion import Numbers, broadcast_shapes, canonical_axis, eager, operand, promote, shape_of, spread_to
+from .promotion import Numbers, broadcast_shapes, canonical_axis, operand, promote, shape_of, spread_to
 from .reduction import sum
 from .shape import along, concatenate, flip, moveaxis, stack
 

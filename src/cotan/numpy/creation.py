@@ -13,12 +13,12 @@ from ..core.array import Array
 from ..core.tracing import EVAL, Tracer, current_trace, type_of
 from ..ops.families import BroadcastInDim
 from ..ops.logic import select
+from .calling import eager
 from .elementwise import add, divide, exp2, log, multiply, power, subtract
 from .promotion import (
     Numbers,
     canonical_axis,
     convert_to,
-    eager,
     from_nested,
     has_tracer,
     operand,

@@ -14,7 +14,8 @@ import numpy as np
 
 from ..core.errors import UnsupportedFunctionError, teach
 from ..core.operators import surface
-from .promotion import operand, refuse_arguments, shape_of
+from .calling import refuse_arguments
+from .promotion import operand, shape_of
 
 __all__ = ["call_function", "call_ufunc", "provide_ufuncs"]
 

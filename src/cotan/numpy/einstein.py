@@ -18,9 +18,10 @@ from ..core.types import Shape
 from ..ops.contraction import dot_general
 from ..ops.movement import permute
 from ..ops.movement import reshape as reshape_op
+from .calling import eager
 from .contraction import total
 from .creation import diagonal
-from .promotion import convert_to, eager, operand, result_dtype, shape_of
+from .promotion import convert_to, operand, result_dtype, shape_of
 
 __all__ = ["einsum", "einsum_path"]
 

@@ -26,12 +26,12 @@ from ..ops.indexing import Gather
 from ..ops.logic import select
 from ..ops.movement import Reshape, Reverse, Slice, permute, reverse, slice_
 from ..ops.movement import reshape as reshape_op
+from .calling import eager
 from .promotion import (
     Numbers,
     broadcast_shapes,
     canonical_axis,
     convert_to,
-    eager,
     from_nested,
     operand,
     result_dtype,

@@ -12,6 +12,7 @@ from ..core.errors import ArgumentError, ShapeError, UnsupportedFunctionError, t
 from ..core.tracing import BOOL, type_of
 from ..ops import determinant, factorization, logic
 from ..ops import linalg as ops
+from .calling import eager
 from .contraction import cross, matmul, outer, tensordot, vecdot
 from .creation import diagonal, trace
 from .elementwise import abs, conjugate, divide, multiply, not_equal, power, square
@@ -20,7 +21,6 @@ from .promotion import (
     broadcast_shapes,
     canonical_axis,
     convert_to,
-    eager,
     has_tracer,
     operand,
     promote,

@@ -9,16 +9,17 @@ Python scalars are weak, and so are tracers of Python scalars: they adapt to the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import lru_cache, wraps
+from collections.abc import Sequence
+from functools import lru_cache
 from math import prod
-from typing import Any, NoReturn, ParamSpec
+from typing import Any, NoReturn
 from typing import cast as as_type
 
 import numpy as np
 
-from ..core.array import Array, plain
-from ..core.errors import ArgumentTypeError, DtypeError, IndexingError, ShapeError, teach
+from ..core.array import Array, plain, unwrapped
+from ..core.errors import DtypeError, IndexingError, ShapeError, teach
+from ..core.subclasses import refuse_other_meaning
 from ..core.tracing import BOOL, COMPLEX128, FLOAT64, INT64, PYTHON_TYPES, Tracer, type_of
 from ..core.types import ArrayType, Shape
 from ..ops.casting import ConvertElementType
@@ -27,11 +28,10 @@ from ..ops.movement import concatenate as join
 from ..ops.movement import reshape as reshape_op
 
 __all__ = [
-    "Numbers", "broadcast_all", "broadcast_shapes", "can_cast", "canonical_axes", "canonical_axis", "convert_to", "eager", "from_nested",
-    "has_tracer", "operand", "promote", "python_kind", "refuse_arguments", "result_dtype", "result_type", "shape_of", "strong", "wrap",
+    "Numbers", "broadcast_all", "broadcast_shapes", "can_cast", "canonical_axes", "canonical_axis", "convert_to", "from_nested",
+    "has_tracer", "operand", "promote", "python_kind", "result_dtype", "result_type", "shape_of", "strong", "wrap",
 ]  # fmt: skip
 
-P = ParamSpec("P")
 Numbers = Any
 """An array, a Python or NumPy scalar, a tracer, or a nested list of them."""
 
@@ -49,70 +49,33 @@ def wrap(result: Any) -> Any:
         return result
     if isinstance(result, np.generic):
         return np.asarray(result).view(Array)
+    if isinstance(result, np.ndarray):
+        return plain(result).view(Array)
     if isinstance(result, tuple):
         parts = [wrap(part) for part in as_type("tuple[Any, ...]", result)]
         return kind(*parts) if hasattr(result, "_fields") else tuple(parts)
     return [wrap(part) for part in as_type("list[Any]", result)] if kind is list else result
 
 
+SIMPLE = frozenset({*PYTHON_TYPES, np.ndarray, Array, np.float64, np.float32, np.int64, np.bool_, str, type(None), np.dtype, type})
+"""Classes of arguments that hold no tracer, and whose operators are an ndarray's: nobody need look closer."""
+
+
 def has_tracer(x: Any) -> bool:
-    """Whether ``x`` is a tracer, or a (nested) list or tuple with one in it."""
-    kind = type(x)
-    return kind is Tracer or ((kind is list or kind is tuple) and any(map(has_tracer, x)))
+    """Whether ``x`` is a tracer, or a (nested) list or tuple, or an object of another library, with one in it.
 
-
-def eager(numpy_function: Callable[..., Any], check: Callable[..., None] | None = None) -> Callable[[Callable[P, Any]], Callable[P, Any]]:
-    """Decorate the traced definition of a function: without tracers among its arguments, ``numpy_function`` is called instead.
-
-    ``check`` is called after a ValueError of NumPy, with the same arguments, to raise a better one.
+    Raises:
+        ArgumentTypeError: an array in it whose operators mean something else than an ndarray's.
     """
-
-    def decorate(definition: Callable[P, Any]) -> Callable[P, Any]:
-        code = as_type("Any", definition).__code__
-        known = frozenset(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
-        any_keyword = bool(code.co_flags & 8)
-
-        @wraps(definition)
-        def call(*args: P.args, **kwargs: P.kwargs) -> Any:
-            if kwargs and "out" in kwargs:
-                if kwargs["out"] is not None:
-                    refuse_arguments(definition.__name__, ("out",))
-                kwargs.pop("out")
-            for x in args:
-                kind = type(x)
-                if kind is Tracer or ((kind is list or kind is tuple) and has_tracer(x)):
-                    break
-            else:
-                if not (kwargs and any(map(has_tracer, kwargs.values()))):
-                    try:
-                        return wrap(numpy_function(*args, **kwargs))
-                    except ValueError:
-                        if check is not None:
-                            check(*args, **kwargs)
-                        raise
-            if kwargs and not any_keyword and not known.issuperset(kwargs):
-                refuse_arguments(definition.__name__, [key for key in kwargs if key not in known])
-            return definition(*args, **kwargs)
-
-        return call
-
-    return decorate
-
-
-REMEDIES = {
-    "out": "the result is a new array: write y = {name}(x).",
-    "where": "write cotan.numpy.where(condition, {name}(x), other).",
-    "dtype": "convert before or after: {name}(x).astype(dtype).",
-    "casting": "convert with x.astype(dtype) first.",
-    "order": "leave it out: arrays of cotan have no memory order.",
-}
-
-
-def refuse_arguments(name: str, keywords: Sequence[str] | dict[str, Any]) -> NoReturn:
-    """Raise: ``name`` does not take these keyword arguments of NumPy."""
-    names = list(keywords)
-    remedy = REMEDIES.get(names[0], f"leave out {names[0]}=.").format(name=name)
-    raise teach(ArgumentTypeError, f"{name}: cotan.numpy does not take {', '.join(f'{key}=' for key in names)} here.", do=remedy)
+    kind = type(x)
+    if kind is Tracer:
+        return True
+    if kind in SIMPLE:
+        return False
+    if kind is list or kind is tuple:
+        return any(map(has_tracer, x))
+    refuse_other_meaning(x)
+    return type(unwrapped(x)) is Tracer
 
 
 # ---- operands ----------------------------------------------------------------------------------------------------------
@@ -130,7 +93,9 @@ def operand(x: Any) -> Any:
     if kind is list or kind is tuple:
         return from_nested(x)
     if not isinstance(x, np.generic) and hasattr(x, "__array__"):
-        return np.asarray(x)
+        refuse_other_meaning(x)
+        inner = unwrapped(x)
+        return inner if type(inner) is Tracer else np.asarray(x)
     type_of(x)
     return x
 

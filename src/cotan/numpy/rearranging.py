@@ -15,8 +15,9 @@ from ..core.tracing import Tracer, type_of
 from ..ops.families import BroadcastInDim
 from ..ops.movement import pad as pad_op
 from ..ops.movement import reshape as reshape_op
+from .calling import eager
 from .indexing import take
-from .promotion import Numbers, canonical_axis, convert_to, eager, operand, shape_of, spread_to, strong
+from .promotion import Numbers, canonical_axis, convert_to, operand, shape_of, spread_to, strong
 from .reduction import max, mean, min
 from .shape import broadcast_arrays, concatenate, expand_dims, moveaxis, stack
 from .statistics import median

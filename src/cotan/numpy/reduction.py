@@ -17,6 +17,7 @@ from ..ops.families import ReduceSum
 from ..ops.movement import permute
 from ..ops.movement import reshape as reshape_op
 from ..ops.transcendental import norm_sqrt
+from .calling import eager
 from .creation import zeros
 from .elementwise import add, conjugate, divide, equal, maximum, minimum, multiply, square, subtract
 from .indexing import take_along_axis
@@ -27,7 +28,6 @@ from .promotion import (
     canonical_axes,
     canonical_axis,
     convert_to,
-    eager,
     inexact_dtype,
     operand,
     result_dtype,

@@ -14,6 +14,7 @@ from ..ops import casting, logic, ordering, transcendental
 from ..ops.arithmetic import constant_of, div, mul, one_like, zero_like
 from ..ops.families import fill_shape
 from ..ops.special import BesselI
+from .calling import eager
 from .contraction import convolve
 from .creation import zeros
 from .elementwise import abs, add, arctan2, equal, isfinite, isnan, less_equal, maximum, minimum, multiply, subtract
@@ -22,7 +23,6 @@ from .promotion import (
     as_bool,
     broadcast_all,
     convert_to,
-    eager,
     from_nested,
     has_tracer,
     operand,

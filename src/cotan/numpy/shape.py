@@ -17,13 +17,13 @@ from ..ops.families import BroadcastInDim
 from ..ops.movement import concatenate as join
 from ..ops.movement import permute, reverse, slice_
 from ..ops.movement import reshape as reshape_op
+from .calling import eager
 from .promotion import (
     Numbers,
     broadcast_shapes,
     canonical_axes,
     canonical_axis,
     convert_to,
-    eager,
     operand,
     result_dtype,
     shape_of,

@@ -13,10 +13,11 @@ from ..ops import logic, searching, selecting
 from ..ops import sorting as ops
 from ..ops.movement import reshape as reshape_op
 from ..ops.movement import reverse
+from .calling import eager
 from .creation import zeros
 from .elementwise import add, divide, equal, subtract
 from .indexing import take, take_along_axis
-from .promotion import Numbers, canonical_axis, convert_to, eager, has_tracer, operand, promote, shape_of, spread_to, strong, wrap
+from .promotion import Numbers, canonical_axis, convert_to, has_tracer, operand, promote, shape_of, spread_to, strong, wrap
 from .reduction import any, sum
 from .shape import concatenate, reshape
 

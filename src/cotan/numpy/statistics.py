@@ -13,11 +13,12 @@ from ..core.types import Shape
 from ..ops import logic, selecting
 from ..ops import sorting as ops
 from ..ops.arithmetic import constant_of
+from .calling import eager
 from .contraction import matmul
 from .creation import diagonal
 from .elementwise import add, conjugate, divide, floor, isnan, maximum, minimum, multiply, sqrt, subtract
 from .indexing import take, take_along_axis
-from .promotion import Numbers, canonical_axes, convert_to, eager, inexact_dtype, operand, result_dtype, shape_of, strong
+from .promotion import Numbers, canonical_axes, convert_to, inexact_dtype, operand, result_dtype, shape_of, strong
 from .reduction import all, any, argmax, argmin, average, cumprod, cumsum, flattened, keep, max, mean, min, prod, safe_sqrt, sum, var
 from .shape import atleast_2d, concatenate, expand_dims, matrix_transpose, moveaxis
 

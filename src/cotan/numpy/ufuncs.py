@@ -15,7 +15,8 @@ import numpy as np
 from ..core.array import Array
 from ..core.tracing import Tracer, type_of
 from ..core.types import ArrayType
-from .promotion import broadcast_shapes, convert_to, operand, python_kind, refuse_arguments, refuse_dtype, shape_of, spread_to
+from .calling import refuse_arguments
+from .promotion import broadcast_shapes, convert_to, operand, python_kind, refuse_dtype, shape_of, spread_to
 
 __all__ = ["Rules", "binary", "unary"]
 
@@ -26,7 +27,17 @@ Rules = Rule | dict[str, Rule]
 Plan = tuple[Rule, tuple[np.dtype[Any] | None, ...], bool]
 """The rule, the dtype to convert each operand to (None: leave it), and whether converted tracers stay weak."""
 
-asarray = np.asarray
+asarray, ndarray = np.asarray, np.ndarray
+TAKEN = frozenset({np.ndarray, float, int, complex, bool, np.float64, np.float32, np.int64, np.bool_})
+"""Classes of operands that a ufunc of NumPy takes as they are; `operand` looks at all others."""
+DEFAULTS: dict[str, Any] = {"where": True, "casting": "same_kind", "order": "K", "dtype": None, "subok": True, "signature": None}
+
+
+def refuse_unless_default(name: str, out: Any, refused: dict[str, Any]) -> None:
+    """Raise unless these further arguments of a ufunc have the values that they have when they are not given."""
+    changed = ["out"] * (out is not None) + [key for key, value in refused.items() if value is not DEFAULTS.get(key, ...)]
+    if changed and not (len(changed) == 1 and changed[0] in ("casting", "order") and refused[changed[0]] == DEFAULTS[changed[0]]):
+        refuse_arguments(name, changed)
 
 
 def plan_for(ufunc: Any, rules: Rules, types: tuple[ArrayType, ...]) -> Plan:
@@ -68,19 +79,19 @@ def unary(ufunc: Any, rules: Rules, sentence: str = "") -> Callable[..., Any]:
     """The function of the surface for a ufunc of one operand."""
     plans: dict[Any, Plan] = {}
 
-    def call(x: Any, /, **refused: Any) -> Any:
-        if refused:
-            refuse_arguments(ufunc.__name__, refused)
+    def call(x: Any, /, out: None = None, **refused: Any) -> Any:
+        if refused or out is not None:
+            refuse_unless_default(ufunc.__name__, out, refused)
         kind = type(x)
         if kind is not Tracer:
             if kind is Array:
-                x = x.view(np.ndarray)
-            elif kind is list or kind is tuple:
+                x = x.view(ndarray)
+            elif kind is not ndarray and kind not in TAKEN:
                 x = operand(x)
                 if type(x) is Tracer:
                     return call(x)
             y = ufunc(x)
-            return y.view(Array) if type(y) is np.ndarray else asarray(y).view(Array)
+            return y.view(Array) if type(y) is ndarray else asarray(y).view(Array)
         t = x.owner.type_of(x.payload)
         plan = plans.get((t.dtype, t.weak))
         if plan is None:
@@ -96,26 +107,29 @@ def binary(ufunc: Any, rules: Rules, sentence: str = "") -> Callable[..., Any]:
     plans: dict[Any, Plan] = {}
     name: str = ufunc.__name__
 
-    def call(x: Any, y: Any, /, **refused: Any) -> Any:
-        if refused:
-            refuse_arguments(name, refused)
+    def call(x: Any, y: Any, /, out: None = None, **refused: Any) -> Any:
+        if refused or out is not None:
+            refuse_unless_default(name, out, refused)
         kind, other = type(x), type(y)
         if kind is Tracer or other is Tracer:
             return traced_binary(ufunc, rules, plans, x, y)
         if kind is Array:
-            x = x.view(np.ndarray)
+            x = x.view(ndarray)
+        elif kind is not ndarray and kind not in TAKEN:
+            x = operand(x)
         if other is Array:
-            y = y.view(np.ndarray)
+            y = y.view(ndarray)
+        elif other is not ndarray and other not in TAKEN:
+            y = operand(y)
+            other = type(y)
+        if other is Tracer or type(x) is Tracer:
+            return traced_binary(ufunc, rules, plans, x, y)
         try:
             z = ufunc(x, y)
-        except (ValueError, TypeError):
-            # Lists with tracers in them, or shapes that do not broadcast; otherwise NumPy's error again.
-            x, y = operand(x), operand(y)
-            if type(x) is Tracer or type(y) is Tracer:
-                return traced_binary(ufunc, rules, plans, x, y)
+        except ValueError:
             broadcast_shapes(name, (shape_of(x), shape_of(y)))
-            z = ufunc(x, y)
-        return z.view(Array) if type(z) is np.ndarray else asarray(z).view(Array)
+            raise
+        return z.view(Array) if type(z) is ndarray else asarray(z).view(Array)
 
     return named(call, ufunc, rules, sentence)
 
