@@ -625,7 +625,7 @@ def test_a_failure_carries_its_number():
 
 
 @pytest.mark.parametrize("order", range(5))
-@pytest.mark.parametrize("shape", [(1, 1), (2, 2), (3, 3), (2, 4, 4), (5, 5), (0, 3, 3), (2, 0, 0)], ids=str)
+@pytest.mark.parametrize("shape", [(1, 1), (2, 2), (3, 3), (2, 4, 4), (5, 5), (20, 5, 5), (6, 6), (2, 7, 7), (0, 3, 3), (2, 0, 0)], ids=str)
 @pytest.mark.parametrize("dtype", [np.float64, np.complex128, np.float32])
 def test_cofactors_of_every_order_are_compiled(shape, order, dtype):
     cofactors = REGISTRY["cofactors"]()

@@ -8,12 +8,12 @@ and there it is not zero in general. `Cofactors` is that matrix and all its deri
 It is linear in each E. Its derivative in A is the same op with one more operand, and because the form is symmetric in its E's and F, its
 adjoint in E_j is itself with the cotangent in the place of E_j. So one op is closed under every transformation.
 
-To evaluate it, rotate by the singular vectors: A = U S V^H makes A diagonal and E_j into E_j' = U^H E_j V. For a diagonal S,
+Of small matrices it is evaluated as the polynomial that it is (`exterior`). To evaluate it for larger ones, rotate by the singular vectors:
+A = U S V^H makes A diagonal and E_j into E_j' = U^H E_j V. For a diagonal S,
 
     D^k C(S)[E'...] = sum over sets I of k+1 indices of  prod_{l not in I} s_l  *  D^k C(0)[E' restricted to I],
 
-in which nothing is divided, and on k+1 indices C is homogeneous of degree k, so its derivative there is the polarization
-sum over subsets T of (-1)^(k-|T|) C(sum_{t in T} E_t').  Order k costs C(n, k+1) small cofactor matrices.
+in which nothing is divided, and on k+1 indices C is homogeneous of degree k, so its derivative there is a product of the directions alone.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ..core.op import Op, op
 from ..core.program import Var
 from ..core.tracing import type_of
 from ..core.types import ArrayType, array_type
-from . import small
+from . import exterior, small
 from .arithmetic import constant_of, mul, neg
 from .casting import complex_, conj, convert, imag, real
 from .contraction import matmul
@@ -44,6 +44,9 @@ from .movement import permute
 from .reduction import reduce_prod
 
 __all__ = ["Cofactors", "Det", "Slogdet", "det", "slogdet"]
+
+POLYNOMIAL = 5
+"""Up to so many rows the terms of the polynomial are few enough to be written one by one."""
 
 
 @op
@@ -95,6 +98,8 @@ class Cofactors(MatrixOp):
         n, k = a.shape[-1], len(directions)
         if k >= n or a.size == 0:
             return np.zeros_like(a)
+        if n <= POLYNOMIAL:
+            return exterior.cofactors(a, directions)
         u, s, vh = np.linalg.svd(a)
         uh, v = adjoint_of(u), adjoint_of(vh)
         turned = [uh @ e @ v for e in directions]
@@ -105,16 +110,19 @@ class Cofactors(MatrixOp):
         rows, columns = chosen[:, :, None], chosen[:, None, :]
         inner = np.zeros_like(a)
         where: Any = (..., rows, columns)
-        np.add.at(inner, where, others * polarized_cofactors([e[..., rows, columns] for e in turned], a))
+        parts = [e[..., rows, columns] for e in turned]
+        np.add.at(inner, where, others * (exterior.cofactors(parts[0], parts) if parts else a.dtype.type(1)))
         sign = np.linalg.det(u) * np.linalg.det(vh)
         return (sign[..., None, None] * (np.conj(u) @ inner @ np.conj(vh))).astype(a.dtype)
 
     def written_out(self, a: Any, *directions: Any) -> Sequence[Any]:  # type: ignore[override]
-        """As in ``impl``; of order 0 and 1 shorter. Where S is diagonal and w_ij the product of its numbers but for two, the derivative
-        along E has -w_ij E_ji beside the diagonal, and on it the sums over j != i of w_ij E_jj.
+        """As in ``impl``; of larger matrices in order 0 and 1 shorter. Where S is diagonal and w_ij the product of its numbers but for two,
+        the derivative along E has -w_ij E_ji beside the diagonal, and on it the sums over j != i of w_ij E_jj.
         """
         t = type_of(a)
         n, order = t.shape[-1], len(directions)
+        if n <= POLYNOMIAL:
+            raise NotImplementedError  # there is a routine for it
         if order >= n or t.size == 0:
             return [zeros(t)]
         u, s, vh = Svd()(a)
@@ -130,6 +138,12 @@ class Cofactors(MatrixOp):
         sign = broadcast_in_dim(mul(Det()(u), Det()(vh)), t.shape, tuple(range(t.ndim - 2)))
         u, vh = (conj(u), conj(vh)) if t.dtype.kind == "c" else (u, vh)
         return [mul(sign, matmul(matmul(u, inner), vh))]
+
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[Block]) -> Any:
+        shape = operands[0].shape
+        if shape[-1] > POLYNOMIAL:
+            return NotImplemented
+        return w.together(shape[:-2], operands, results, lambda *xs: exterior.written_cofactors(w.emitter, xs[:-1], xs[-1]))
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
         terms = [] if tangents[0] is None else [self(*primals, tangents[0])]
@@ -178,12 +192,7 @@ def sum_over_sets(s: Any, directions: Sequence[Any]) -> Any:
     shape = (*t.shape[:-2], *taken.shape)
     numbers = broadcast_in_dim(s, shape, (*before, lead + 1))
     others = reduce_prod(select(broadcast_in_dim(taken, shape, (lead, lead + 1)), constant_of(1, type_of(s).dtype), numbers), (lead + 1,))
-    terms: list[Any] = []
-    for count in range(1, k + 1):
-        for members in combinations(parts, count):
-            term = Cofactors()(sum_tangents(members))
-            terms.append(neg(term) if (k - count) % 2 else term)
-    total = sum_tangents(terms)
+    total = exterior.traced_cofactors(parts)
     weighted = mul(broadcast_in_dim(convert(others, t.dtype), type_of(total).shape, (*before, lead)), total)
     start = zeros(array_type((n, n, *t.shape[:-2]), t.dtype))
     inner = scatter("add", start, permute(weighted, (lead, lead + 1, lead + 2, *before)), at, "promise_in_bounds")
@@ -205,29 +214,6 @@ def square_examples(cls: Any) -> Iterable[tuple[Op, tuple[Any, ...]]]:
 def adjoint_of(x: Any) -> Any:
     """The conjugate transpose of concrete matrices."""
     return np.conj(np.swapaxes(x, -1, -2))
-
-
-def polarized_cofactors(directions: Sequence[Any], like: Any) -> Any:
-    """D^k C(0)[E1, ..., Ek] of (k+1) x (k+1) matrices, by polarization."""
-    k = len(directions)
-    if k == 0:
-        return np.ones((1, 1), like.dtype)
-    total: Any = None
-    for count in range(1, k + 1):
-        for members in combinations(directions, count):
-            term = (-1) ** (k - count) * cofactors_by_minors(sum(members[1:], members[0]))
-            total = term if total is None else total + term
-    return total
-
-
-def cofactors_by_minors(m: Any) -> Any:
-    """Cofactors by their definition: signed determinants with a row and a column left out."""
-    n = m.shape[-1]
-    c = np.empty_like(m)
-    for i in range(n):
-        for j in range(n):
-            c[..., i, j] = (-1) ** (i + j) * np.linalg.det(np.delete(np.delete(m, i, -2), j, -1))
-    return c
 
 
 @op
