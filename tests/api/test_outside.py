@@ -8,7 +8,7 @@ import scipy.optimize
 
 import cotan
 import cotan.numpy as cnp
-from cotan.errors import ArgumentError, MissingRuleError, NonlinearTangentError
+from cotan.errors import ArgumentError, MissingRuleError, NonlinearTangentError, RuleError
 from cotan.testing import check_rule
 
 X = np.array([0.3, -1.2, 2.0])
@@ -256,3 +256,68 @@ def test_outside_code_may_call_cotan():
     for way in (cotan.grad, lambda f: cotan.jit(cotan.grad(f)), lambda f: cotan.grad(cotan.jit(f))):
         np.testing.assert_allclose(way(lambda x: cnp.sum(inner(x) ** 2))(V), -2 * np.cos(V) * np.sin(V))
     np.testing.assert_allclose(cotan.hessian(lambda x: cnp.sum(inner(x)))(V), np.diag(-np.cos(V)), atol=1e-15)
+
+
+VARYING = {
+    "fewer elements": lambda x: x[x > 1.5],
+    "one that would broadcast": lambda x: x if x[0] > 0.5 else x.sum(keepdims=True),
+    "a scalar": lambda x: x if x[0] > 0.5 else x.sum(),
+    "another dtype": lambda x: x if x[0] > 0.5 else x.astype(np.int64),
+    "more results": lambda x: (x,) if x[0] > 0.5 else (x, x),
+}
+
+
+@pytest.mark.parametrize("engine", ["native", "numpy"])
+@pytest.mark.parametrize("function", VARYING)
+def test_a_result_that_differs_from_the_one_that_was_staged_is_refused(function, engine):
+    x = np.array([0.0, 1.0, 2.0])
+    outside = cotan.external(VARYING[function])
+    leaf = cotan.external(lambda x: VARYING[function](x), jvp=lambda p, t: (p[0], t[0]))
+    runs = [
+        cotan.jit(outside, engine=engine),
+        cotan.jit(leaf, engine=engine),
+        cotan.jit(lambda x: cotan.lax.map(outside, x[None]), engine=engine),
+    ]
+    for run in runs:
+        with pytest.raises((RuleError, ArgumentError), match=r"returned|structure"):
+            run(x)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.int8, np.bool_, np.complex64])
+def test_outside_code_sees_and_gives_the_dtype_that_was_staged(dtype):
+    seen = []
+
+    def function(x):
+        seen.append(x.dtype)
+        return x
+
+    x = np.ones(3, dtype)
+    assert cotan.jit(lambda x: cotan.external(function)(x + x))(x).dtype == dtype
+    assert set(seen) == {np.dtype(dtype)}
+
+
+def test_outside_code_that_is_not_linear_as_declared_is_refused():
+    for function in (np.square, lambda x: x + 1.0):
+        outside = cotan.external(lambda x, function=function: function(x), linear=True, transpose=lambda y_bar: y_bar)
+        for run in (cotan.grad, cotan.jacfwd):
+            with pytest.raises(NonlinearTangentError, match="declared linear"):
+                run(outside)(2.0)
+
+
+def test_outside_code_is_tried_for_linearity_once_for_arguments_of_the_same_types():
+    calls = []
+    double = cotan.external(lambda x: calls.append(1) or 2.0 * x, linear=True, transpose=lambda y_bar: 2.0 * y_bar)
+    cotan.grad(double)(1.0)
+    first = len(calls)
+    cotan.grad(double)(2.0)
+    assert len(calls) - first < first
+
+
+def test_results_of_unlike_shapes_in_a_batch_are_refused():
+    with pytest.raises(RuleError, match="unlike shapes"):
+        cotan.vmap(cotan.external(lambda x: x[x > 1.5]))(np.array([[0.0, 2.0], [2.0, 2.0]]))
+
+
+def test_an_error_on_ones_says_how_to_state_the_type():
+    with pytest.raises(RuleError, match=r"called on arrays of ones(.|\n)*result_shape_dtypes"):
+        cotan.jit(cotan.external(np.linalg.cholesky))(np.eye(2))

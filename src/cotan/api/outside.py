@@ -15,6 +15,7 @@ from ..core.array import to_array
 from ..core.errors import ArgumentError, teach
 from ..core.operators import surface
 from ..core.origin import describe_function
+from ..core.outside import check_declared_linear
 from ..core.tracing import EVAL, Tracer, current_trace, type_of
 from ..core.types import ArrayType, array_type
 from .arguments import boundary, check_callable, leaf
@@ -72,8 +73,12 @@ def call_outside(
     linear: Sequence[int] | None = None,
     transpose: Any = None,
     method: str = "sequential",
+    tried: set[Any] = frozenset(),  # type: ignore[assignment]
 ) -> Any:
-    """The `External` op of ``function`` on trees. ``specs`` holds the structure of its result, or receives it."""
+    """The `External` op of ``function`` on trees. ``specs`` holds the structure of its result, or receives it.
+
+    ``tried`` receives the types of arguments for which it was tried whether the function is linear.
+    """
     leaves, spec = tree.flatten((args, kwargs))
     leaves = [leaf(x, "an argument") for x in leaves]
     flags = tuple(k in linear for k, arg in enumerate(args) for _ in tree.leaves(arg)) if linear is not None else ()
@@ -103,6 +108,11 @@ def call_outside(
     if current_trace() is EVAL and not any(type(x) is Tracer for x in leaves):
         outs: Any = call.impl(*leaves)
     else:
+        types_given = tuple(map(type_of, leaves))
+        if any(flags) and types_given not in tried:
+            tried.add(types_given)
+            members = [k for k, flag in enumerate(flags) if flag]
+            check_declared_linear(describe_function(function), call.impl, types_given, members, "by linear= or transpose=")
         outs = call(*leaves)
     return tree.unflatten(specs[0], [to_array(y) for y in outs])
 
@@ -124,7 +134,8 @@ def external(
         jvp, vjp: rules, as for `custom_rules`. They are run on traced values; where they are outside code themselves, make them
             ``external`` too. A second derivative is that of the rule.
         linear: the positions of arguments in which the function is linear, all together (True: all). Its tangent is then the function
-            itself, with the tangents in place of these arguments.
+            itself, with the tangents in place of these arguments. When it is first traced for arguments of some types, it is tried on
+            random numbers whether it is (three calls).
         transpose: for a linear function, ``(*other arguments, y_bar) -> cotangents of the linear arguments`` (one, or a tuple); given
             alone, the function is linear in all its arguments. Traceable, as the other rules are.
         vmap: what vmap does: a rule as for `custom_rules`, or "sequential", "expand_dims" or "broadcast_all" as for `pure_callback`.
@@ -134,7 +145,9 @@ def external(
         a function that can be traced, differentiated as far as the rules go, batched and jitted.
 
     Raises:
-        ArgumentError: an unknown way of batching, positions that are none. MissingRuleError (when differentiated): no rule for that.
+        ArgumentError: an unknown way of batching, positions that are none.
+        RuleError (when called): in a staged program, a result of another shape or dtype than the one that it was staged with.
+        MissingRuleError, NonlinearTangentError (when differentiated): no rule for that; a function that is not linear as declared.
 
     >>> import cotan, numpy as np, cotan.numpy as cnp
     >>> sine = cotan.external(np.sin, jvp=lambda p, t: (sine(*p), cnp.cos(p[0]) * t[0]))
@@ -150,6 +163,7 @@ def external(
     method = vmap if isinstance(vmap, str) else "sequential"
     types: tuple[ArrayType, ...] | None = None
     specs: list[Any] = []
+    tried: set[tuple[ArrayType, ...]] = set()
     if result_shape_dtypes is not None:
         types, spec = types_of_results(result_shape_dtypes)
         specs = [spec]
@@ -164,7 +178,7 @@ def external(
                 do="count positions from 0.",
             )
         positions, rule = (tuple(range(len(args))), None) if whole else (some, transpose)
-        return call_outside(function, args, {}, types, specs, linear=positions, transpose=rule, method=method)
+        return call_outside(function, args, {}, types, specs, linear=positions, transpose=rule, method=method, tried=tried)
 
     outside.__name__, outside.__doc__ = getattr(function, "__name__", "function"), getattr(function, "__doc__", None)
     custom = CustomFunction(outside, kind="external")

@@ -81,6 +81,10 @@ class CustomCall(ControlOp):
     def __str__(self) -> str:
         return f"custom[{self.rules.names.function}]"
 
+    @property
+    def outside(self) -> str:  # type: ignore[override]
+        return self.rules.names.function
+
     def linear_sets(self, count: int) -> tuple[int, ...]:
         if self.rules.transpose is None:
             return ()

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import ArgumentError, MissingRuleError, teach
+from ..core.errors import ArgumentError, MissingRuleError, RuleError, teach
 from ..core.op import op
+from ..core.outside import types_at_ones
 from ..core.tracing import EVAL, running, type_of
 from ..core.types import ArrayType, array_type
 from ..ops.families import zeros
@@ -45,11 +46,14 @@ class External(ControlOp):
     def __str__(self) -> str:
         return f"external[{self.label}]"
 
+    @property
+    def outside(self) -> str:  # type: ignore[override]
+        return self.label
+
     def type_rule(self, *types: ArrayType) -> tuple[ArrayType, ...]:
         if self.results is not None:
             return self.results
-        examples = [np.ones(t.shape, t.dtype) for t in types]
-        return tuple(array_type(y.shape, y.dtype) for y in self.impl(*examples))
+        return types_at_ones(self.label, self.impl, types, "give cotan.external result_shape_dtypes, a tree like its result.")
 
     def impl(self, *operands: Any) -> Sequence[Any]:
         with running(EVAL):  # the code may call cotan itself
@@ -112,11 +116,23 @@ class External(ControlOp):
         def loop(*arrays: Any) -> list[Any]:
             rows = [self.function(*[x[k] if b else x for x, b in zip(arrays, batched, strict=True)]) for k in range(size)]
             if rows:
-                return [np.stack([np.asarray(y) for y in column]) for column in zip(*rows, strict=True)]
+                return [self.stacked(column) for column in zip(*rows, strict=True)]
             types = self.type_rule(*[array_type(x.shape[1:] if b else x.shape, x.dtype) for x, b in zip(arrays, batched, strict=True)])
             return [np.zeros((0, *t.shape), t.dtype) for t in types]
 
         return loop
+
+    def stacked(self, column: Sequence[Any]) -> np.ndarray[Any, Any]:
+        """One result of all examples."""
+        arrays = list(map(np.asarray, column))
+        shapes = sorted({y.shape for y in arrays})
+        if len(shapes) > 1:
+            raise teach(
+                RuleError,
+                f"{self.label} returned results of unlike shapes for the examples of a batch: {', '.join(map(str, shapes))}.",
+                do="make the shape of its result depend on the shapes of its arguments alone, or call it in a loop, without vmap.",
+            )
+        return np.stack(arrays)
 
     def at_once(self, size: int, batched: tuple[bool, ...]) -> Callable[..., Sequence[Any]]:
         """The function called once on the batch."""

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["PACKAGE", "Origin", "current_rule", "deriving", "describe_function", "here", "user_frame"]
+__all__ = ["PACKAGE", "Origin", "current_rule", "deriving", "describe_error", "describe_function", "here", "user_frame"]
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 EXTERNAL = (
@@ -144,6 +144,12 @@ class deriving:  # noqa: N801 - a context manager reads as a verb
 
     def __exit__(self, *_: object) -> None:
         _deriving.reset(self.token)
+
+
+def describe_error(error: BaseException) -> str:
+    """``ValueError: the first line of its text.``"""
+    text = str(error).strip().partition("\n")[0].rstrip(".")
+    return f"{type(error).__name__}: {text}." if text else f"{type(error).__name__}."
 
 
 def describe_function(f: Any) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from ..core.outside import checked_impl
 from ..core.program import Program
 from .flat import Step, flat_runner
 
@@ -29,4 +30,4 @@ def compiled(program: Program) -> Callable[[list[Any]], list[Any]]:
 
 def compile_program(program: Program) -> Callable[[list[Any]], list[Any]]:
     """A function of the flat arguments that runs ``program``. It takes over the list that it is given, and empties it."""
-    return flat_runner(program, [Step(e.op.impl, e.op.update, e.op.multiple, e.inputs, e.outputs) for e in program.equations])
+    return flat_runner(program, [Step(checked_impl(e), e.op.update, e.op.multiple, e.inputs, e.outputs) for e in program.equations])

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...core.outside import checked_impl
 from ...core.program import Equation, Program
 from ...core.types import ArrayType, StackType, Type
 from .carries import StackValue
@@ -170,6 +171,7 @@ def python_function(callback: Callback, failed: Callable[[BaseException], None])
     results = [v.type for v in callback.equation.outputs]
     types = operands if callback.in_place else [*operands, *results]
     count = len(operands)
+    run = checked_impl(callback.equation)
     buffers: list[tuple[Any, Any]] = [(t, ctypes.c_char * max(t.nbytes, 1)) for t in types]
     table_type = ctypes.c_void_p * max(len(types), 1)
 
@@ -184,7 +186,7 @@ def python_function(callback: Callback, failed: Callable[[BaseException], None])
                     return 0
                 for x in arrays[:count]:
                     x.flags.writeable = False
-                found = op.impl(*[x if x.ndim else x[()] for x in arrays[:count]])
+                found = run(*[x if x.ndim else x[()] for x in arrays[:count]])
             for target, y in zip(arrays[count:], found if multiple else (found,), strict=True):
                 target[...] = y
             return 0

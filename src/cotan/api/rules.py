@@ -1,0 +1,130 @@
+"""What a user's rule returned, checked: structure, shapes and dtypes, with an error that names the rule and its line."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import RuleError, teach
+from ..core.origin import Origin, describe_function
+from ..core.tracing import Tracer, type_of
+from ..core.types import ArrayType
+from .arguments import leaf, surely_zero
+
+__all__ = ["CheckedRules", "parameter_names", "shown", "takes"]
+
+NAMES = {
+    "jvp": "JVP rule",
+    "fwd": "forward rule",
+    "bwd": "backward rule",
+    "vjp": "VJP rule",
+    "transpose": "transpose rule",
+    "vmap": "vmap rule",
+    "batch": "batching rule",
+    "type_rule": "type rule",
+}
+
+
+class CheckedRules:
+    """The rules of one function: called by name, and what they return checked.
+
+    ``subject`` names the function; ``signatures`` says how each rule is written.
+    """
+
+    def __init__(self, subject: str, function: Any, rules: Mapping[str, Callable[..., Any]], signatures: Mapping[str, str]):
+        self.subject, self.function, self.rules, self.signatures = subject, function, rules, signatures
+
+    def call(self, rule: str, function: Callable[..., Any], *args: Any) -> Any:
+        """``function(*args)``, of the rule of this name; refused where it does not take so many arguments."""
+        try:
+            return function(*args)
+        except TypeError:
+            if takes(function, len(args)):
+                raise
+        names = ", ".join(parameter_names(function)) or "no arguments"
+        raise self.wrong(rule, f"it is called with {len(args)} arguments, but takes {names}.")
+
+    def wrong(self, rule: str | None, problem: str, detail: str = "", do: str = "") -> RuleError:
+        """The error that a rule (or, None, the function itself) returned something that does not fit."""
+        function = self.rules[rule] if rule else self.function
+        code = getattr(inspect.unwrap(function), "__code__", None)
+        return teach(
+            RuleError,
+            f"the {NAMES[rule] if rule else 'function'} {describe_function(function)} of {self.subject}: {problem}",
+            detail=detail,
+            do=do or self.signatures.get(rule or "", "return a tree of arrays."),
+            origin=Origin(code, 0) if code else None,
+            locate=False,
+        )
+
+    def pair(self, rule: str, result: Any, what: str) -> tuple[Any, Any]:
+        """A result that must be a pair."""
+        if not isinstance(result, tuple | list) or len(result) != 2:  # type: ignore[arg-type]
+            raise self.wrong(rule, f"it must return a pair {what}, not {shown(result)}.")
+        return result[0], result[1]
+
+    def fitting(self, rule: str, dy: Any, wanted: ArrayType, name: str) -> Any:
+        """A tangent or cotangent that a rule returned, if it has the shape and dtype it must have; None is zero."""
+        if not wanted.inexact and not surely_zero(dy):
+            raise self.wrong(
+                rule,
+                f"{name} is not zero, but belongs to a value of dtype {wanted.dtype}, which has no derivative.",
+                do="return None or zeros for it.",
+            )
+        if dy is None or not wanted.inexact:
+            return np.zeros(wanted.shape, wanted.dtype)
+        have = type_of(leaf(dy, name))
+        detail = f"it must be {wanted.long_name()}, and is {have.long_name()}"
+        if have.shape != wanted.shape:
+            do = ""
+            if broadcasts(wanted.shape, have.shape):
+                do = f"{name} belongs to an array that was broadcast: sum it over the axes that broadcasting added."
+            raise self.wrong(rule, f"{name} has shape {have.shape}, not {wanted.shape}.", detail, do)
+        if have.dtype != wanted.dtype:
+            if have.weak and have.dtype.kind != "c":
+                return wanted.dtype.type(dy) if type(dy) is not Tracer else dy
+            raise self.wrong(rule, f"{name} has dtype {have.dtype}, not {wanted.dtype}.", detail, "convert it with .astype.")
+        return dy
+
+    def matching(self, rule: str, y: Any, wanted: ArrayType, name: str) -> None:
+        """Refuse a value of another shape or dtype than the function's own."""
+        have = type_of(leaf(y, name))
+        if have.shape != wanted.shape or (have.dtype != wanted.dtype and not have.weak):
+            raise self.wrong(rule, f"{name} is {have.long_name()}, where the function's own is {wanted.long_name()}.")
+
+
+def broadcasts(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
+    """Whether an array of shape ``small`` becomes one of shape ``large`` by broadcasting."""
+    try:
+        return small != large and np.broadcast_shapes(small, large) == large
+    except ValueError:
+        return False
+
+
+def takes(function: Callable[..., Any], count: int) -> bool:
+    """Whether a function can be called with so many positional arguments; True where its signature is not known."""
+    try:
+        inspect.signature(function).bind(*[None] * count)
+    except ValueError:
+        return True
+    except TypeError:
+        return False
+    return True
+
+
+def parameter_names(function: Callable[..., Any]) -> list[str]:
+    """The names of the parameters of a function; none where its signature is not known."""
+    try:
+        return list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        return []
+
+
+def shown(x: Any) -> str:
+    """A short description of a wrong result."""
+    if isinstance(x, tuple | list):
+        return f"a {type(x).__name__} of length {len(x)}"
+    return type_of(x).long_name() if type(x) is Tracer or isinstance(x, np.ndarray) else f"a {type(x).__name__}"
