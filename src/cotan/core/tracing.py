@@ -274,11 +274,9 @@ def type_of(x: Any) -> ArrayType:
         if known is not None:
             return known
     elif isinstance(x, np.ndarray | np.generic):
+        refuse_other_meaning(x)
         if is_known(x.dtype):
             return array_type(x.shape, x.dtype)
-    elif isinstance(x, np.ndarray | np.generic) and x.dtype.kind in "biufc":
-        refuse_other_meaning(x)
-        return array_type(x.shape, x.dtype)
     else:
         for python, weak in PYTHON_TYPES.items():  # subclasses of float, int: an IntEnum, say
             if isinstance(x, python):

@@ -21,6 +21,7 @@ from .creation import (
     kaiser, linspace, logspace, meshgrid, ones, ones_like, trace, tri, tril, tril_indices, triu, triu_indices, vander, zeros,
     zeros_like,
 )  # fmt: skip
+from .differences import diff, ediff1d, gradient, trapezoid
 from .dispatch import call_function, call_ufunc
 from .einstein import einsum, einsum_path
 from .elementwise import (
@@ -37,7 +38,7 @@ from .promotion import can_cast, result_type
 from .rearranging import apply_along_axis, apply_over_axes, delete, insert, pad, repeat, resize, tile, vectorize
 from .reduction import (
     all, amax, amin, any, argmax, argmin, average, count_nonzero, cummax, cummin, cumprod, cumsum, cumulative_prod, cumulative_sum,
-    diff, ediff1d, gradient, max, mean, min, prod, ptp, std, sum, trapezoid, var,
+    max, mean, min, prod, ptp, std, sum, var,
 )  # fmt: skip
 from .selection import (
     allclose, angle, around, array_equal, array_equiv, clip, fix, i0, imag, isclose, iscomplex, iscomplexobj, isneginf, isposinf,

@@ -16,7 +16,7 @@ from ..core.errors import ArgumentTypeError, teach
 from ..core.tracing import Tracer
 from .promotion import SIMPLE, has_tracer, operand, wrap
 
-__all__ = ["eager", "refuse_arguments"]
+__all__ = ["eager", "fitted", "refuse_arguments"]
 
 P = ParamSpec("P")
 READY = frozenset({*SIMPLE, Tracer})
@@ -51,6 +51,21 @@ def eager(numpy_function: Callable[..., Any], check: Callable[..., None] | None 
                         if defined.has_alone(kwargs):
                             return wrap(definition(*args, **kwargs))
                         raise
+            return defined.traced(args, kwargs)
+
+        return call
+
+    return decorate
+
+
+def fitted(numpy_function: Callable[..., Any]) -> Callable[[Callable[P, Any]], Callable[P, Any]]:
+    """Decorate a definition that serves eager, too: it is called by the names and in the order of NumPy's parameters."""
+
+    def decorate(definition: Callable[P, Any]) -> Callable[P, Any]:
+        defined = Definition(definition, numpy_function)
+
+        @wraps(definition)
+        def call(*args: P.args, **kwargs: P.kwargs) -> Any:
             return defined.traced(args, kwargs)
 
         return call
@@ -110,14 +125,14 @@ def as_defined(definition: Any, numpy_function: Any, args: Sequence[Any], kwargs
     rest, refused = own, list[str]()
     for place, (name, value) in enumerate(bound.arguments.items()):
         kind = theirs[name].kind
-        if name in named:
+        if place == len(first) < len(places) and (name == places[place] or name not in named):
+            first.append(value)
+        elif name in named:
             rest[name] = value
         elif kind is inspect.Parameter.VAR_POSITIONAL:
             first += value
         elif kind is inspect.Parameter.VAR_KEYWORD:
             refused += value
-        elif place == len(first) < len(places):
-            first.append(value)
         elif value is not theirs[name].default and not (isinstance(value, str | bool) and value == theirs[name].default):
             refused.append(name)
     if refused:

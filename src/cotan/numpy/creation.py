@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 
 from ..core.array import Array
+from ..core.errors import ArgumentError, teach
 from ..core.tracing import EVAL, Tracer, current_trace, type_of
 from ..ops.families import BroadcastInDim
 from ..ops.logic import select
-from .calling import eager
-from .elementwise import add, divide, exp2, log, multiply, power, subtract
+from .calling import eager, fitted
+from .elementwise import add, divide, exp2, floor, log, multiply, power, subtract
 from .promotion import (
     Numbers,
     canonical_axis,
     convert_to,
     from_nested,
-    has_tracer,
     operand,
     promote,
     real_part,
@@ -30,7 +30,7 @@ from .promotion import (
     strong,
     wrap,
 )
-from .shape import broadcast_arrays, expand_dims, stack
+from .shape import broadcast_arrays, check_broadcast, expand_dims, stack
 
 __all__ = [
     "arange", "array", "asanyarray", "asarray", "ascontiguousarray", "astype", "bartlett", "blackman", "copy", "diag", "diagflat",
@@ -44,7 +44,8 @@ LARGE = 256
 
 
 # ---- from values -----------------------------------------------------------------------------------------------------------
-def asarray(x: Numbers, /, dtype: Any = None, order: str | None = None, *, copy: bool | None = None, device: str | None = None) -> Any:
+@eager(np.asarray)
+def asarray(x: Numbers, dtype: Any = None, order: str | None = None, *, copy: bool | None = None, device: str | None = None) -> Any:
     """``x`` as an array: of numbers, nested lists (tracers in them too), or anything that NumPy takes. Shares memory where it can.
 
     Parameters
@@ -53,47 +54,58 @@ def asarray(x: Numbers, /, dtype: Any = None, order: str | None = None, *, copy:
         Numbers of any shape.
     dtype
         The dtype of the result; that of ``numpy.asarray`` if None.
+    order
+        The order in memory, which traced arrays do not have.
     copy, device
         As in the Array API; the device is "cpu".
     """
-    if not has_tracer(x):
-        return wrap(np.asarray(x, dtype, copy=copy, device=device))  # type: ignore[arg-type]
-    y = strong(from_nested(x))
-    return y if dtype is None else convert_to(y, np.dtype(dtype))
+    y = strong(x)
+    if dtype is None or np.dtype(dtype) == y.dtype:
+        return y
+    if copy is False:
+        raise teach(ArgumentError, f"asarray: {y.dtype} to {np.dtype(dtype)} with copy=False.", do="leave out copy=False.")
+    return convert_to(y, np.dtype(dtype))
 
 
-def array(x: Numbers, dtype: Any = None, *, copy: bool = True, ndmin: int = 0) -> Any:
+@eager(np.array)
+def array(x: Numbers, dtype: Any = None, *, copy: bool = True, order: str = "K", ndmin: int = 0) -> Any:
     """A new array of ``x``: of numbers, nested lists (tracers in them too), or anything that NumPy takes.
 
     ``dtype`` is that of ``numpy.array`` if None; axes of length 1 are put in front up to ``ndmin``.
     """
-    if not has_tracer(x):
-        return wrap(np.array(x, dtype, copy=copy, ndmin=ndmin))
-    y = asarray(x, dtype)
+    y = asarray(x, dtype, copy=copy)
     return expand_dims(y, tuple(range(ndmin - len(y.shape)))) if ndmin > len(y.shape) else y
 
 
-def asanyarray(x: Numbers, dtype: Any = None) -> Any:
+@eager(np.asanyarray)
+def asanyarray(x: Numbers, dtype: Any = None, order: str | None = None, *, copy: bool | None = None, device: str | None = None) -> Any:
     """The same as `asarray`."""
-    return asarray(x, dtype)
+    return asarray(x, dtype, copy=copy)
 
 
+@eager(np.ascontiguousarray)
 def ascontiguousarray(x: Numbers, dtype: Any = None) -> Any:
-    """``x`` as a contiguous array; a traced one as it is."""
-    return asarray(x, dtype) if has_tracer(x) else wrap(np.ascontiguousarray(x, dtype))
+    """``x`` as a contiguous array of at least one axis; a traced one has no order in memory."""
+    y = asarray(x, dtype)
+    return y if y.shape else y.reshape(1)
 
 
+@eager(np.copy)
 def copy(x: Numbers, order: str = "K") -> Any:
     """A copy of ``x``; a tracer, which never changes, is its own copy."""
-    return strong(from_nested(x)) if has_tracer(x) else wrap(np.array(x, order=order, copy=True))  # type: ignore[call-overload]
+    return strong(x)
 
 
+def astype_by_numpy(x: Any, dtype: Any, /, *, copy: bool = True, device: str | None = None) -> Any:
+    """NumPy's astype, but for a list, too, and without a warning for the imaginary part that is dropped."""
+    wanted = np.dtype(dtype)
+    return real_part(np.asarray(x), wanted).astype(wanted, copy=copy)
+
+
+@eager(astype_by_numpy)
 def astype(x: Numbers, dtype: Any, /, *, copy: bool = True, device: str | None = None) -> Any:
     """``x`` converted to ``dtype``. Complex to real takes the real part; float to integer truncates and has no derivative."""
-    wanted = np.dtype(dtype)
-    if type(x) is not Tracer:
-        return wrap(real_part(np.asarray(x), wanted).astype(wanted, copy=copy))
-    return convert_to(strong(x), wanted)
+    return convert_to(strong(x), np.dtype(dtype))
 
 
 def numpy_only(numpy_function: Callable[..., Any], sentence: str) -> Callable[..., Any]:
@@ -102,6 +114,7 @@ def numpy_only(numpy_function: Callable[..., Any], sentence: str) -> Callable[..
     def call(*args: Any, **kwargs: Any) -> Any:
         return wrap(numpy_function(*args, **kwargs))
 
+    call.__wrapped__ = numpy_function  # type: ignore[attr-defined] - its signature
     call.__name__ = call.__qualname__ = numpy_function.__name__
     call.__module__ = "cotan.numpy"
     call.__doc__ = f"{sentence}\n\nThe arguments are those of ``numpy.{numpy_function.__name__}``, and concrete.\n"
@@ -137,43 +150,49 @@ def filled(shape: tuple[int, ...], value: Any) -> Any:
     return np.full(shape, value, value.dtype).view(Array)
 
 
+@fitted(np.zeros)
 def zeros(shape: int | Sequence[int], dtype: Any = float, order: str = "C", *, device: str | None = None) -> Any:
     """Zeros of this shape and dtype (float64 if not given)."""
     if current_trace() is EVAL:
-        return np.zeros(shape, dtype).view(Array)
+        return np.zeros(shape, dtype, device=device).view(Array)  # type: ignore[call-overload]
     return filled(as_shape(shape), np.dtype(dtype).type(0))
 
 
+@fitted(np.ones)
 def ones(shape: int | Sequence[int], dtype: Any = None, order: str = "C", *, device: str | None = None) -> Any:
     """Ones of this shape and dtype (float64 if not given)."""
     if current_trace() is EVAL:
-        return np.ones(shape, dtype).view(Array)
+        return np.ones(shape, dtype, device=device).view(Array)  # type: ignore[call-overload]
     return filled(as_shape(shape), np.dtype(dtype).type(1))
 
 
+@fitted(np.empty)
 def empty(shape: int | Sequence[int], dtype: Any = float, order: str = "C", *, device: str | None = None) -> Any:
     """The same as `zeros`: results do not depend on what memory held before."""
-    return zeros(shape, dtype)
+    return zeros(shape, dtype, device=device)
 
 
+@fitted(np.full)
 def full(shape: int | Sequence[int], fill_value: Numbers, dtype: Any = None, order: str = "C", *, device: str | None = None) -> Any:
     """``fill_value`` (it broadcasts) in an array of this shape; its dtype is that of the value if not given."""
-    value = operand(fill_value)
     wanted = as_shape(shape)
-    if type(value) is not Tracer:
+    if type(fill_value) is not Tracer:
+        value = fill_value if dtype is None else real_part(np.asarray(fill_value), np.dtype(dtype))
         if np.ndim(value) == 0:
             return filled(wanted, np.asarray(value, dtype)[()])
         return wrap(np.full(wanted, value, dtype))
-    value = strong(value)
+    value = strong(fill_value)
+    check_broadcast(value, wanted)
     return spread_to(value if dtype is None else convert_to(value, np.dtype(dtype)), wanted, shape_of(value))
 
 
 def like(make: Callable[..., Any]) -> Any:
     """zeros_like and the like: the shape and dtype of another array, unless given."""
 
+    @fitted(getattr(np, f"{make.__name__}_like"))
     def call(x: Numbers, /, dtype: Any = None, order: str = "K", *, shape: Any = None, device: str | None = None) -> Any:
-        t = type_of(operand(x))
-        return make(t.shape if shape is None else shape, t.dtype if dtype is None else dtype)
+        t = type_of(x)
+        return make(t.shape if shape is None else shape, t.dtype if dtype is None else dtype, device=device)
 
     call.__name__ = call.__qualname__ = f"{make.__name__}_like"
     call.__module__ = "cotan.numpy"
@@ -184,38 +203,38 @@ def like(make: Callable[..., Any]) -> Any:
 zeros_like, ones_like, empty_like = like(zeros), like(ones), like(empty)
 
 
+@fitted(np.full_like)
 def full_like(
-    x: Numbers, /, fill_value: Numbers, dtype: Any = None, order: str = "K", *, shape: Any = None, device: str | None = None
+    x: Numbers, fill_value: Numbers, dtype: Any = None, order: str = "K", *, shape: Any = None, device: str | None = None
 ) -> Any:
     """As `full`, of the shape and dtype of ``x`` unless they are given."""
-    t = type_of(operand(x))
-    return full(t.shape if shape is None else shape, fill_value, t.dtype if dtype is None else dtype)
+    t = type_of(x)
+    return full(t.shape if shape is None else shape, fill_value, t.dtype if dtype is None else dtype, device=device)
 
 
 # ---- ranges ----------------------------------------------------------------------------------------------------------------
+@fitted(np.arange)
 def arange(start: Any, /, stop: Any = None, step: Any = 1, dtype: Any = None, *, device: str | None = None) -> Any:
     """The numbers from ``start`` (0 if only one argument is given) up to ``stop`` in steps. All concrete, as the length must be."""
-    return wrap(np.arange(start, dtype=dtype) if stop is None else np.arange(start, stop, step, dtype))  # type: ignore[call-overload]
+    return wrap(np.arange(start, stop, step, dtype=dtype, device=device))  # type: ignore[call-overload]
 
 
+@eager(np.linspace)
 def linspace(
     start: Numbers,
     stop: Numbers,
-    /,
     num: int = 50,
-    *,
     endpoint: bool = True,
     retstep: bool = False,
     dtype: Any = None,
     axis: int = 0,
+    *,
     device: str | None = None,
 ) -> Any:
     """``num`` evenly spaced numbers from ``start`` to ``stop`` (left out if not ``endpoint``), along a new ``axis``; both may be traced.
 
     Integers give float64. With ``retstep`` also the step.
     """
-    if not has_tracer(start) and not has_tracer(stop):
-        return wrap(np.linspace(start, stop, num, endpoint, retstep, dtype, axis))  # type: ignore[call-overload]
     first, last = promote(start, stop)
     loop = result_dtype(first, last, 1.0)
     wide = loop if dtype is None else np.dtype(dtype)
@@ -230,6 +249,8 @@ def linspace(
             np.broadcast_to(ramp == num - 1, shape_of(y)), spread_to(last, shape_of(y), shape_of(last)) if shape_of(last) else last, y
         )
     k = canonical_axis("linspace", axis, len(shape_of(y)))
+    if wide.kind in "iu":
+        y = floor(y)
     y = convert_to(y if k == 0 else moved(y, k), wide)
     return (y, step) if retstep else y
 

@@ -16,7 +16,7 @@ from ..core.tracing import FLOAT64, Tracer, type_of
 from ..core.types import is_inexact
 from ..ops import arithmetic, casting, families, logic, ordering, transcendental
 from ..ops.arithmetic import constant_like, one_like, zero_like
-from .promotion import convert_to, wrap
+from .promotion import convert_to, has_tracer, wrap
 from .roots import even_power, magnitude, product, square_root, two_norm
 from .ufuncs import binary, unary
 
@@ -260,6 +260,6 @@ pow = power
 
 def divmod(x: Any, y: Any, /) -> tuple[Any, Any]:
     """(floor_divide(x, y), remainder(x, y))."""
-    if type(x) is not Tracer and type(y) is not Tracer:
+    if not has_tracer(x) and not has_tracer(y):
         return wrap(np.divmod(x, y))
     return floor_divide(x, y), remainder(x, y)

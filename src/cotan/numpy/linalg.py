@@ -4,34 +4,35 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core.errors import ArgumentError, ShapeError, UnsupportedFunctionError, teach
+from ..core.errors import ArgumentError, DtypeError, ShapeError, UnsupportedFunctionError, teach
 from ..core.tracing import BOOL, type_of
 from ..ops import determinant, factorization, logic
 from ..ops import linalg as ops
+from . import contraction, creation
 from .calling import eager
-from .contraction import cross, matmul, outer, tensordot, vecdot
-from .creation import diagonal, trace
-from .elementwise import abs, conjugate, divide, multiply, not_equal, power, square
+from .contraction import matmul, tensordot, vecdot
+from .elementwise import abs, conjugate, divide, isnan, multiply, not_equal, power, square
 from .promotion import (
     Numbers,
     broadcast_shapes,
+    canonical_axes,
     canonical_axis,
     convert_to,
     has_tracer,
     operand,
     promote,
-    result_dtype,
     shape_of,
     size_of,
     spread_to,
     strong,
     wrap,
 )
-from .reduction import any, max, min, safe_sqrt, sum
+from .reduction import ABSENT, any, max, min, safe_sqrt, sum
 from .selection import where
 from .shape import broadcast_to, matrix_transpose, moveaxis, reshape
 
@@ -52,6 +53,38 @@ class SVDResult(NamedTuple):
     Vh: Any
 
 
+class QRResult(NamedTuple):
+    """Q, R of a QR factorization."""
+
+    Q: Any
+    R: Any
+
+
+class EighResult(NamedTuple):
+    """Eigenvalues and eigenvectors of Hermitian matrices."""
+
+    eigenvalues: Any
+    eigenvectors: Any
+
+
+class SlogdetResult(NamedTuple):
+    """The sign and the logarithm of the absolute value of determinants."""
+
+    sign: Any
+    logabsdet: Any
+
+
+def named(numpy_function: Callable[..., Any], kind: Callable[..., Any]) -> Callable[..., Any]:
+    """NumPy's function with its tuple of results as ``kind``: eager and traced results have one structure."""
+
+    @wraps(numpy_function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        result = numpy_function(*args, **kwargs)
+        return kind(*result) if hasattr(result, "_fields") else result
+
+    return call
+
+
 def matrices(name: str, *xs: Any, square: bool = False) -> list[Any]:
     """Operands as floating or complex stacks of matrices.
 
@@ -67,9 +100,16 @@ def matrices(name: str, *xs: Any, square: bool = False) -> list[Any]:
             raise teach(
                 ShapeError, f"{name}: an array of shape {shape}.", do=f"give a {'square ' if square else ''}matrix, or a stack of them."
             )
-    dtype = result_dtype(*operands)
-    dtype = dtype if dtype.kind in "fc" else np.dtype(np.float64)
+    kinds = [t.dtype if t.inexact else np.dtype(np.float64) for t in map(type_of, operands)]
+    if np.dtype(np.float16) in kinds:
+        raise teach(DtypeError, f"{name}: NumPy's linear algebra has no float16.", do="convert with x.astype(numpy.float32).")
+    dtype = np.result_type(*kinds)
     return [convert_to(x, dtype) for x in operands]
+
+
+def columns(x: Any) -> Any:
+    """A number for each matrix of a stack, as it stands beside the singular values."""
+    return x[..., None] if shape_of(x) else x
 
 
 @eager(np.linalg.cholesky)
@@ -113,13 +153,11 @@ def inv(a: Numbers, /) -> Any:
     return ops.solve(a, broadcast_to(np.eye(t.shape[-1], dtype=t.dtype), t.shape))
 
 
+@eager(named(np.linalg.svd, SVDResult))
 def svd(a: Numbers, /, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False) -> Any:
     """(U, S, Vh) with a = U diag(S) Vh, S descending; S alone if not ``compute_uv``. Traced matrices that are not square need
     full_matrices=False.
     """
-    if not has_tracer(a):
-        result = np.linalg.svd(a, full_matrices, compute_uv, hermitian)
-        return SVDResult(*map(wrap, result)) if compute_uv else wrap(result)
     (a,) = matrices("svd", a)
     m, n = shape_of(a)[-2:]
     if compute_uv and full_matrices and m != n:
@@ -132,49 +170,35 @@ def svd(a: Numbers, /, full_matrices: bool = True, compute_uv: bool = True, herm
     return SVDResult(u, s, vh) if compute_uv else s
 
 
+@eager(np.linalg.svdvals)
 def svdvals(a: Numbers, /) -> Any:
     """The singular values, descending."""
     return svd(a, compute_uv=False)
 
 
 @eager(np.linalg.pinv)
-def pinv(a: Numbers, /, rcond: Any = None, hermitian: bool = False, *, rtol: Any = None) -> Any:
-    """The Moore-Penrose inverse; singular values up to ``rtol`` (default 1e-15) times the largest count as zero."""
+def pinv(a: Numbers, /, rcond: Numbers | None = None, hermitian: bool = False, *, rtol: Numbers = ABSENT) -> Any:
+    """The Moore-Penrose inverse; singular values up to ``rtol`` (default 1e-15; None is max(M, N) eps) times the largest count as zero.
+
+    ``rtol`` is a number, or one for each matrix of a stack; ``rcond`` is another name for it.
+    """
+    if rcond is not None and rtol is not ABSENT:
+        raise teach(ArgumentError, "pinv: rcond= and rtol= are one thing.", do="give one of them.")
+    relative = 1e-15 if rcond is None and rtol is ABSENT else rtol if rcond is None else rcond
+    if relative is None:
+        relative = builtins.max(shape_of(a)[-2:]) * float(np.finfo(type_of(a).dtype).eps)
     (a,) = matrices("pinv", a)
     u, s, vh = factorization.svd(a)
-    limit = multiply(1e-15 if rcond is None and rtol is None else rtol if rcond is None else rcond, max(s, -1, keepdims=True))
+    limit = multiply(columns(relative), max(s, -1, keepdims=True, initial=0))
     small = s <= limit
     one = type_of(s).dtype.type(1)
     inverse = logic.select(small, type_of(s).dtype.type(0), divide(one, logic.select(small, one, s)))
     return matmul(multiply(conjugate(matrix_transpose(vh)), inverse[..., None, :]), conjugate(matrix_transpose(u)))
 
 
-class QRResult(NamedTuple):
-    """Q, R of a QR factorization."""
-
-    Q: Any
-    R: Any
-
-
-class EighResult(NamedTuple):
-    """Eigenvalues and eigenvectors of Hermitian matrices."""
-
-    eigenvalues: Any
-    eigenvectors: Any
-
-
-class SlogdetResult(NamedTuple):
-    """The sign and the logarithm of the absolute value of determinants."""
-
-    sign: Any
-    logabsdet: Any
-
-
+@eager(named(np.linalg.qr, QRResult))
 def qr(a: Numbers, /, mode: str = "reduced") -> Any:
     """(Q, R) with a = Q R, Q with orthonormal columns; R alone for mode "r". Traced tall matrices: not "complete"."""
-    if not has_tracer(a):
-        result = np.linalg.qr(a, mode)  # type: ignore[call-overload]
-        return wrap(result) if mode in ("r", "raw") else QRResult(*map(wrap, result))
     (a,) = matrices("qr", a)
     m, n = shape_of(a)[-2:]
     if mode not in ("reduced", "r") and not (mode == "complete" and m <= n):
@@ -185,17 +209,19 @@ def qr(a: Numbers, /, mode: str = "reduced") -> Any:
     return r if mode == "r" else QRResult(q, r)
 
 
+@eager(named(np.linalg.eigh, EighResult))
 def eigh(a: Numbers, /, UPLO: str = "L") -> Any:
     """Eigenvalues, ascending, and orthonormal eigenvectors (as columns) of Hermitian matrices, of which one triangle is read."""
-    if not has_tracer(a):
-        return EighResult(*map(wrap, np.linalg.eigh(a, UPLO)))  # type: ignore[arg-type]
     (a,) = matrices("eigh", a, square=True)
-    return EighResult(*factorization.eigh(a if UPLO.upper() == "L" else conjugate(matrix_transpose(a))))
+    if UPLO.upper() not in ("L", "U"):
+        raise teach(ArgumentError, f"eigh: UPLO={UPLO!r}.", do="give 'L' or 'U', the triangle that is read.")
+    return EighResult(*(factorization.eigh if UPLO.upper() == "L" else factorization.eigh_of_upper)(a))
 
 
+@eager(np.linalg.eigvalsh)
 def eigvalsh(a: Numbers, /, UPLO: str = "L") -> Any:
     """The eigenvalues, ascending, of Hermitian matrices."""
-    return eigh(a, UPLO).eigenvalues if has_tracer(a) else wrap(np.linalg.eigvalsh(a, UPLO))  # type: ignore[arg-type]
+    return eigh(a, UPLO).eigenvalues
 
 
 @eager(np.linalg.det)
@@ -204,10 +230,9 @@ def det(a: Numbers, /) -> Any:
     return determinant.det(*matrices("det", a, square=True))
 
 
+@eager(named(np.linalg.slogdet, SlogdetResult))
 def slogdet(a: Numbers, /) -> Any:
     """The sign and the logarithm of the absolute value of the determinant of square matrices."""
-    if not has_tracer(a):
-        return SlogdetResult(*map(wrap, np.linalg.slogdet(a)))
     return SlogdetResult(*determinant.slogdet(*matrices("slogdet", a, square=True)))
 
 
@@ -229,7 +254,7 @@ def of_vectors(x: Any, ord: Any, axis: Any, keepdims: bool) -> Any:
         return safe_sqrt(sum_of_squares(x, axis, keepdims))
     size = abs(x)
     if ord == np.inf:
-        return max(size, axis, keepdims=keepdims)
+        return max(size, axis, keepdims=keepdims, initial=0)
     if ord == -np.inf:
         return min(size, axis, keepdims=keepdims)
     if ord == 0:
@@ -251,7 +276,7 @@ def of_matrices(x: Any, ord: Any, axes: tuple[int, int], keepdims: bool) -> Any:
     if ord in (1, -1, np.inf, -np.inf):
         summed, kept = (rows, columns) if ord in (1, -1) else (columns, rows)
         sizes = sum(abs(x), summed, keepdims=True)
-        y = (max if ord > 0 else min)(sizes, kept, keepdims=True)
+        y = max(sizes, kept, keepdims=True, initial=0) if ord > 0 else min(sizes, kept, keepdims=True)
     elif ord in (2, -2, "nuc"):
         # The least subgradient: 0 in the direction of a singular value that is 0, and at a matrix of zeros.
         x = where(any(not_equal(x, 0), axes, keepdims=True), x, 0)
@@ -290,7 +315,8 @@ def norm(x: Numbers, ord: Any = None, axis: int | tuple[int, ...] | None = None,
 @eager(np.linalg.vector_norm)
 def vector_norm(x: Numbers, /, *, axis: int | tuple[int, ...] | None = None, keepdims: bool = False, ord: Any = 2) -> Any:
     """The norm ``ord`` over ``axis`` (one, several, or all if None) as one vector."""
-    return of_vectors(floating(x), ord, axis, keepdims)
+    axes = canonical_axes("vector_norm", axis, len(shape_of(x)))
+    return of_vectors(floating(x), ord, axes, keepdims)
 
 
 @eager(np.linalg.matrix_norm)
@@ -303,18 +329,53 @@ def matrix_norm(x: Numbers, /, *, keepdims: bool = False, ord: Any = "fro") -> A
 @eager(np.linalg.cond)
 def cond(x: Numbers, p: Any = None) -> Any:
     """The condition number: of ``p`` None or 2, the ratio of the extreme singular values; else norm(x, p) norm(inv(x), p)."""
+    if 0 in shape_of(x)[-2:]:
+        raise teach(ShapeError, f"cond: of no elements (shape {shape_of(x)}).", do="give matrices that have elements.")
     if p is None or p in (2, -2):
         s = svdvals(x)
-        return divide(s[..., -1], s[..., 0]) if p == -2 else divide(s[..., 0], s[..., -1])
-    return multiply(norm(x, p, (-2, -1)), norm(inv(x), p, (-2, -1)))
+        y = divide(s[..., -1], s[..., 0]) if p == -2 else divide(s[..., 0], s[..., -1])
+    else:
+        (a,) = matrices("cond", x, square=True)
+        y = multiply(norm(a, p, (-2, -1)), norm(inv(a), p, (-2, -1)))
+    return where(isnan(y) & ~any(isnan(x), (-2, -1)), np.inf, y)
 
 
 # ---- products --------------------------------------------------------------------------------------------------------------------
+@eager(np.linalg.cross)
+def cross(x: Numbers, y: Numbers, /, *, axis: int = -1) -> Any:
+    """The cross product of vectors of length 3 along ``axis``; the other axes broadcast."""
+    for v in (x, y):
+        if shape_of(v)[canonical_axis("linalg.cross", axis, len(shape_of(v)))] != 3:
+            raise teach(ShapeError, f"linalg.cross: an array of shape {shape_of(v)}.", do="give vectors of length 3 along the axis.")
+    return contraction.cross(x, y, axis=axis)
+
+
+@eager(np.linalg.outer)
+def outer(x: Numbers, y: Numbers, /) -> Any:
+    """The products of all pairs of elements of two vectors."""
+    if len(shape_of(x)) != 1 or len(shape_of(y)) != 1:
+        what = f"linalg.outer: arrays of shapes {shape_of(x)} and {shape_of(y)}."
+        raise teach(ShapeError, what, do="give two vectors; cotan.numpy.outer flattens other arrays.")
+    return contraction.outer(x, y)
+
+
+@eager(np.linalg.diagonal)
+def diagonal(x: Numbers, /, *, offset: int = 0) -> Any:
+    """The ``offset``-th diagonals of matrices in the last two axes."""
+    return creation.diagonal(x, offset, -2, -1)
+
+
+@eager(np.linalg.trace)
+def trace(x: Numbers, /, *, offset: int = 0, dtype: Any = None) -> Any:
+    """The sums of the ``offset``-th diagonals of matrices in the last two axes."""
+    return creation.trace(x, offset, -2, -1, dtype)
+
+
 @eager(np.linalg.matrix_power)
 def matrix_power(a: Numbers, n: int) -> Any:
     """The ``n``-th power of square matrices, by squaring; negative powers of the inverse."""
-    a = operand(a)
-    matrices("matrix_power", a, square=True)
+    if len(shape_of(a)) < 2 or shape_of(a)[-1] != shape_of(a)[-2]:
+        raise teach(ShapeError, f"matrix_power: an array of shape {shape_of(a)}.", do="give a square matrix, or a stack of them.")
     if n == 0:
         t = type_of(a)
         return broadcast_to(np.eye(t.shape[-1], dtype=t.dtype), t.shape)
@@ -372,6 +433,7 @@ def untraced(numpy_function: Callable[..., Any], sentence: str) -> Callable[...,
                 )
         return wrap(numpy_function(*args, **kwargs))
 
+    call.__wrapped__ = numpy_function  # type: ignore[attr-defined] - its signature
     call.__name__ = call.__qualname__ = name
     call.__module__ = "cotan.numpy.linalg"
     call.__doc__ = f"{sentence} Of concrete arrays only.\n"
@@ -384,12 +446,19 @@ lstsq = untraced(np.linalg.lstsq, "Least squares.")
 
 
 @eager(np.linalg.matrix_rank)
-def matrix_rank(a: Numbers, tol: Any = None, hermitian: bool = False, *, rtol: Any = None) -> Any:
-    """The number of singular values above ``tol``, or above ``rtol`` (default max(M, N) eps) times the largest."""
+def matrix_rank(a: Numbers, tol: Numbers | None = None, hermitian: bool = False, *, rtol: Numbers | None = None) -> Any:
+    """The number of singular values above ``tol``, or above ``rtol`` (default max(M, N) eps) times the largest.
+
+    Both are numbers, or one for each matrix of a stack. The rank of a vector or a number is 1, unless it is zero.
+    """
+    if tol is not None and rtol is not None:
+        raise teach(ArgumentError, "matrix_rank: tol= and rtol= together.", do="give one of them.")
+    if len(shape_of(a)) < 2:
+        return convert_to(any(a), np.dtype(np.int64))
     (a,) = matrices("matrix_rank", a)
     s = svdvals(a)
     m, n = shape_of(a)[-2:]
     longer = builtins.max(m, n)
     relative = longer * float(np.finfo(type_of(s).dtype).eps) if rtol is None else rtol
-    limit = multiply(max(s, -1, keepdims=True), relative) if tol is None else tol
+    limit = multiply(max(s, -1, keepdims=True, initial=0), columns(relative)) if tol is None else columns(tol)
     return sum(s > limit, -1)

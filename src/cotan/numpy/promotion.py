@@ -265,6 +265,18 @@ def canonical_axes(name: str, axis: Any, ndim: int) -> tuple[int, ...]:
     return tuple(sorted(axes))
 
 
+def reduced_axes(name: str, axis: Any, ndim: int) -> tuple[int, ...]:
+    """`canonical_axes`, but a 0-d array has an axis 0 or -1 to reduce, as in NumPy's reductions."""
+    if ndim == 0 and axis is not None and not isinstance(axis, tuple) and int(axis) in (0, -1):
+        return ()
+    return canonical_axes(name, axis, ndim)
+
+
+def as_line(x: Any, shape: Shape) -> tuple[Any, Shape]:
+    """``x``, and its shape; a 0-d array as the array of one axis for which some functions of NumPy take it."""
+    return (x, shape) if shape else (reshape_op(strong(x), (1,)), (1,))
+
+
 def size_of(shape: Sequence[int]) -> int:
     return prod(shape)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ..core.errors import ShapeError, teach
+from ..core.errors import ArgumentError, DtypeError, ShapeError, teach
 from ..core.tracing import BOOL, Tracer, type_of
 from ..core.types import Shape
 from ..ops import logic, searching
@@ -24,12 +25,14 @@ from .indexing import take_along_axis
 from .promotion import (
     Numbers,
     as_bool,
+    as_line,
     broadcast_all,
     canonical_axes,
     canonical_axis,
     convert_to,
     inexact_dtype,
     operand,
+    reduced_axes,
     result_dtype,
     shape_of,
     size_of,
@@ -37,12 +40,11 @@ from .promotion import (
     strong,
 )
 from .roots import rooted
-from .shape import along, concatenate, squeeze
+from .shape import concatenate, squeeze
 
 __all__ = [
     "all", "amax", "amin", "any", "argmax", "argmin", "average", "count_nonzero", "cummax", "cummin", "cumprod", "cumsum",
-    "cumulative_prod", "cumulative_sum", "diff", "ediff1d", "gradient", "max", "mean", "min", "prod", "ptp", "safe_sqrt", "std", "sum",
-    "trapezoid", "var",
+    "cumulative_prod", "cumulative_sum", "max", "mean", "min", "prod", "ptp", "safe_sqrt", "std", "sum", "var",
 ]  # fmt: skip
 
 Axis = int | tuple[int, ...] | None
@@ -61,10 +63,35 @@ def sum_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.uint64) if dtype.kind == "u" else dtype
 
 
-def selected(x: Any, where: Any, value: Any) -> Any:
+def selected(name: str, x: Any, where: Any, value: Any) -> Any:
     """``x`` where ``where``, else the scalar ``value``."""
-    condition, y = broadcast_all("where", [as_bool(where), x])
-    return logic.select(condition, y, type_of(y).dtype.type(value))
+    condition, y = broadcast_all(name, [as_condition(name, where), x])
+    if shape_of(y) != shape_of(x):
+        what = f"{name}: where= of shape {shape_of(where)} for an array of shape {shape_of(x)}."
+        raise teach(ShapeError, what, do="give a mask that broadcasts to the array.")
+    return logic.select(condition, y, value if type(value) is Tracer else type_of(y).dtype.type(value))
+
+
+def as_condition(name: str, where: Any) -> Any:
+    """``where=`` of a reduction: bools, as NumPy converts no other array."""
+    if not type_of(where).weak and type_of(where).dtype != BOOL:
+        raise teach(DtypeError, f"{name}: where= has dtype {type_of(where).dtype}.", do="give bools: where=(w != 0).")
+    return as_bool(where)
+
+
+def started(name: str, y: Any, initial: Any, combine: Callable[..., Any]) -> Any:
+    """``y`` combined with the first value, which takes the dtype of ``y``."""
+    if initial is ABSENT or initial is None:
+        return y
+    t, first = type_of(y), type_of(initial)
+    if first.shape or (first.dtype.kind == "c" and t.dtype.kind != "c"):
+        raise teach(DtypeError, f"{name}: initial= is {first.long_name()} for a result of {t.dtype}.", do="give a number that fits it.")
+    return combine(y, first_value(initial, t.dtype))
+
+
+def first_value(initial: Any, dtype: np.dtype[Any]) -> Any:
+    """``initial`` in this dtype; a Python number that is out of its range is refused, as by NumPy."""
+    return dtype.type(int(initial)) if dtype.kind in "iu" and type(initial) in (int, float) else convert_to(initial, dtype)
 
 
 # ---- sums, products, truth -----------------------------------------------------------------------------------------------------
@@ -74,12 +101,13 @@ def sum(
 ) -> Any:
     """The sum over ``axis`` (all axes if None), of the elements ``where``, plus ``initial``. Small integers sum in 64 bits."""
     t = type_of(x)
-    axes = tuple(range(len(t.shape))) if axis is None else canonical_axes("sum", axis, t.ndim)
+    axes = tuple(range(len(t.shape))) if axis is None else reduced_axes("sum", axis, t.ndim)
     x = convert(x, sum_dtype(t.dtype) if dtype is None else np.dtype(dtype))
     if where is not True:
-        x = selected(x, where, 0)
-    y = keep(ReduceSum(axes)(x) if axes else x, t.shape, axes, keepdims)
-    return y if initial is ABSENT else add(y, initial)
+        x = selected("sum", x, where, 0)
+    if type_of(x).dtype == BOOL:
+        return started("sum", keep(ops.reduce_or(x, axes), t.shape, axes, keepdims), initial, logic.bitwise_or)
+    return started("sum", keep(ReduceSum(axes)(x) if axes else x, t.shape, axes, keepdims), initial, add)
 
 
 @eager(np.prod)
@@ -88,12 +116,13 @@ def prod(
 ) -> Any:
     """The product over ``axis`` (all axes if None), of the elements ``where``, times ``initial``. Its derivative is exact at zeros."""
     t = type_of(x)
-    axes = canonical_axes("prod", axis, t.ndim)
+    axes = reduced_axes("prod", axis, t.ndim)
     x = convert(x, sum_dtype(t.dtype) if dtype is None else np.dtype(dtype))
     if where is not True:
-        x = selected(x, where, 1)
-    y = keep(ops.reduce_prod(x, axes), t.shape, axes, keepdims)
-    return y if initial is ABSENT else multiply(y, initial)
+        x = selected("prod", x, where, 1)
+    if type_of(x).dtype == BOOL:
+        return started("prod", keep(ops.reduce_and(x, axes), t.shape, axes, keepdims), initial, logic.bitwise_and)
+    return started("prod", keep(ops.reduce_prod(x, axes), t.shape, axes, keepdims), initial, multiply)
 
 
 def extremum(numpy_function: Any, reduce: Callable[..., Any], pair: Callable[..., Any], sentence: str) -> Any:
@@ -104,19 +133,19 @@ def extremum(numpy_function: Any, reduce: Callable[..., Any], pair: Callable[...
     def call(x: Numbers, axis: Axis = None, *, keepdims: bool = False, initial: Numbers = ABSENT, where: Numbers = True) -> Any:
         x = strong(x)
         t = type_of(x)
-        axes = canonical_axes(name, axis, t.ndim)
+        axes = reduced_axes(name, axis, t.ndim)
+        absent = initial is ABSENT or initial is None
         if where is not True:
-            if initial is ABSENT:
+            if absent:
                 raise teach(ShapeError, f"{name}: where= without initial=.", do="give the result for no elements, initial=.")
-            condition, x = broadcast_all(name, [as_bool(where), x])
-            x = logic.select(condition, x, convert_to(operand(initial), t.dtype))
-        if initial is ABSENT and any_empty(t.shape, axes):
-            raise teach(ShapeError, f"{name}: of no elements (shape {t.shape}).", do="test the size first, or give initial=.")
-        if initial is not ABSENT and any_empty(t.shape, axes):
+            x = selected(name, x, where, first_value(initial, t.dtype))
+        if any_empty(t.shape, axes):
             kept = tuple(n for k, n in enumerate(t.shape) if k not in axes)
-            return keep(spread_to(convert_to(operand(initial), t.dtype), kept, ()), t.shape, axes, keepdims)
+            if absent and size_of(kept):
+                raise teach(ShapeError, f"{name}: of no elements (shape {t.shape}).", do="test the size first, or give initial=.")
+            return keep(spread_to(first_value(0 if absent else initial, t.dtype), kept, ()), t.shape, axes, keepdims)
         y = keep(complex_extremum(reduce, x, axes) if t.dtype.kind == "c" else reduce(x, axes), t.shape, axes, keepdims)
-        return y if initial is ABSENT else pair(y, initial)
+        return started(name, y, initial, pair)
 
     call.__name__ = call.__qualname__ = name
     call.__doc__ = sentence
@@ -133,9 +162,11 @@ def complex_extremum(reduce: Callable[..., Any], x: Any, axes: tuple[int, ...]) 
     if not axes:
         return x
     flat = flattened(x, axes)
-    order = flat.argsort(-1)
-    place = order[..., -1:] if reduce is ops.reduce_max else order[..., :1]
-    return take_along_axis(flat, place, -1)[..., 0]
+    order, bad = flat.argsort(-1), logic.isnan(flat)
+    extreme = order[..., -1] if reduce is ops.reduce_max else order[..., 0]
+    last = len(shape_of(flat)) - 1
+    place = logic.select(ops.reduce_or(bad, (last,)), searching.argmax(bad, last), extreme)  # the first nan, if there is one
+    return take_along_axis(flat, place[..., None], -1)[..., 0]
 
 
 def flattened(x: Any, axes: tuple[int, ...]) -> Any:
@@ -157,8 +188,8 @@ min = amin = extremum(
 def all(x: Numbers, axis: Axis = None, *, keepdims: bool = False, where: Numbers = True) -> Any:
     """Whether all elements over ``axis`` are nonzero."""
     shape = shape_of(x)
-    axes = canonical_axes("all", axis, len(shape))
-    truth = as_bool(x) if where is True else selected(as_bool(x), where, True)
+    axes = reduced_axes("all", axis, len(shape))
+    truth = as_bool(x) if where is True else selected("all", as_bool(x), where, True)
     return keep(ops.reduce_and(truth, axes), shape, axes, keepdims)
 
 
@@ -166,8 +197,8 @@ def all(x: Numbers, axis: Axis = None, *, keepdims: bool = False, where: Numbers
 def any(x: Numbers, axis: Axis = None, *, keepdims: bool = False, where: Numbers = True) -> Any:
     """Whether any element over ``axis`` is nonzero."""
     shape = shape_of(x)
-    axes = canonical_axes("any", axis, len(shape))
-    truth = as_bool(x) if where is True else selected(as_bool(x), where, False)
+    axes = reduced_axes("any", axis, len(shape))
+    truth = as_bool(x) if where is True else selected("any", as_bool(x), where, False)
     return keep(ops.reduce_or(truth, axes), shape, axes, keepdims)
 
 
@@ -183,8 +214,11 @@ def position(numpy_function: Any, op: Callable[..., Any], sentence: str) -> Any:
     @eager(numpy_function)
     def call(x: Numbers, axis: int | None = None, *, keepdims: bool = False) -> Any:
         t = type_of(x)
-        flat = reshape_op(x, (t.size,)) if axis is None else x
-        k = 0 if axis is None else canonical_axis(numpy_function.__name__, axis, t.ndim)
+        flat = reshape_op(x, (t.size,)) if axis is None or not t.ndim else x
+        k = 0 if axis is None else canonical_axis(numpy_function.__name__, axis, t.ndim or 1)
+        if shape_of(flat)[k] == 0:
+            what = f"{numpy_function.__name__}: of no elements (shape {t.shape})."
+            raise teach(ShapeError, what, do="test the size first.")
         y = complex_position(op, flat, k) if t.dtype.kind == "c" else op(flat, k)
         return keep(y, t.shape, tuple(range(t.ndim)) if axis is None else (k,), keepdims)
 
@@ -245,23 +279,22 @@ def var(
     """The mean of |x - mean|^2 over ``axis``, with n - ddof (or ``correction``) in the denominator. Complex x give a real result."""
     t = type_of(x)
     axes = canonical_axes("var", axis, t.ndim)
-    result = inexact_dtype(x) if dtype is None else np.dtype(dtype)
-    x = convert(x, mean_dtype(t.dtype) if dtype is None else result)
+    wanted = None if dtype is None else np.dtype(dtype)
+    if correction is not None and ddof != 0:
+        raise teach(ArgumentError, "var: ddof= and correction= are one thing.", do="give one of them.")
+    less = ddof if correction is None else correction
     count = count_of(t.shape, axes, where)
+    known = type(count) is int
+    x = convert(x, mean_dtype(t.dtype) if wanted is None else t.dtype)
     if mean is None:
-        mean = divide(sum(x, axes, keepdims=True, where=where), float(count) if type(count) is int else count)
+        accumulated = sum(x, axes, wanted, keepdims=True, where=where)
+        mean = convert(divide(accumulated, float(count) if known else count), type_of(accumulated).dtype)
     deviation = subtract(x, mean)
-    squares = multiply(deviation, conjugate(deviation)).real if type_of(x).dtype.kind == "c" else square(deviation)
-    degrees = (
-        subtract(count, ddof if correction is None else correction)
-        if type(count) is not int
-        else count - (ddof if correction is None else correction)
-    )
-    total = sum(squares, axes, keepdims=True, where=where)
+    squares = multiply(deviation, conjugate(deviation)).real if type_of(deviation).dtype.kind == "c" else square(deviation)
+    total = sum(squares, axis, wanted, keepdims=keepdims, where=where)
     # Not fewer than none: as NumPy, nan or inf where there are too few.
-    y = divide(total, float(degrees) if degrees > 0 else 0.0) if type(count) is int else divide(total, maximum(degrees, 0))
-    y = convert(y, np.finfo(result).dtype)
-    return y if keepdims else squeeze(y, axes)
+    degrees = builtins.max(float(count - less), 0.0) if known else maximum(subtract(count if keepdims else squeeze(count, axes), less), 0)
+    return convert(divide(total, degrees), t.dtype if wanted is None and t.dtype == np.float16 else type_of(total).dtype)
 
 
 def safe_sqrt(x: Any) -> Any:
@@ -282,7 +315,11 @@ def std(
     correction: float | None = None,
 ) -> Any:
     """The square root of `var`. Its derivative at constant x is 0."""
-    return safe_sqrt(var(x, axis, dtype, ddof=ddof, keepdims=keepdims, where=where, mean=mean, correction=correction))
+    y = var(x, axis, dtype, ddof=ddof, keepdims=keepdims, where=where, mean=mean, correction=correction)
+    t = type_of(y)
+    if t.dtype.kind in "biu" and t.shape:
+        raise teach(DtypeError, f"std: dtype={t.dtype} of an array.", do="give a floating dtype.")
+    return convert(safe_sqrt(y.real if t.inexact else convert(y, np.dtype(np.float64))), t.dtype)
 
 
 @eager(np.average)
@@ -316,7 +353,7 @@ def ptp(x: Numbers, axis: Axis = None, *, keepdims: bool = False) -> Any:
     return subtract(max(x, axis, keepdims=keepdims), min(x, axis, keepdims=keepdims))
 
 
-# ---- running reductions and differences --------------------------------------------------------------------------------------
+# ---- running reductions ------------------------------------------------------------------------------------------------------
 def running(numpy_function: Any, op: Callable[..., Any], sentence: str) -> Any:
     """cumsum or cumprod."""
 
@@ -324,9 +361,12 @@ def running(numpy_function: Any, op: Callable[..., Any], sentence: str) -> Any:
     def call(x: Numbers, axis: int | None = None, dtype: Any = None) -> Any:
         t = type_of(x)
         x = convert(x, sum_dtype(t.dtype) if dtype is None else np.dtype(dtype))
-        if axis is None:
-            return op(reshape_op(x, (t.size,)), 0)
-        return op(x, canonical_axis(numpy_function.__name__, axis, t.ndim))
+        x, shape = (reshape_op(x, (t.size,)), (t.size,)) if axis is None else as_line(x, t.shape)
+        k = 0 if axis is None else canonical_axis(numpy_function.__name__, axis, len(shape))
+        if type_of(x).dtype != BOOL:
+            return op(x, k)
+        bits = convert_to(x, np.dtype(np.uint8))  # a sum of bools is whether one is true, a product whether all are
+        return convert_to(ops.cummax(bits, k) if op is ops.cumsum else ops.cummin(bits, k), BOOL)
 
     call.__name__ = call.__qualname__ = numpy_function.__name__
     call.__doc__ = sentence
@@ -357,8 +397,11 @@ def cumulative(numpy_function: Any, function: Any, start: int) -> Any:
 
     @eager(numpy_function)
     def call(x: Numbers, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Any:
-        ndim = len(shape_of(x))
-        k = canonical_axis(numpy_function.__name__, 0 if axis is None and ndim == 1 else axis, ndim)
+        x, shape = as_line(x, shape_of(x))
+        if axis is None and len(shape) > 1:
+            what = f"{numpy_function.__name__}: which axis of an array of shape {shape}?"
+            raise teach(ArgumentError, what, do="give axis=.")
+        k = canonical_axis(numpy_function.__name__, 0 if axis is None else axis, len(shape))
         y = function(x, k, dtype)
         if not include_initial:
             return y
@@ -371,81 +414,3 @@ def cumulative(numpy_function: Any, function: Any, start: int) -> Any:
 
 
 cumulative_sum, cumulative_prod = cumulative(np.cumulative_sum, cumsum, 0), cumulative(np.cumulative_prod, cumprod, 1)
-
-
-@eager(np.diff)
-def diff(x: Numbers, n: int = 1, axis: int = -1, prepend: Numbers = ABSENT, append: Numbers = ABSENT) -> Any:
-    """The ``n``-th differences along ``axis``; of bools, whether neighbours differ."""
-    x = operand(x)
-    k = canonical_axis("diff", axis, len(shape_of(x)))
-    ends = [operand(end) if end is not ABSENT else None for end in (prepend, append)]
-    one = [1 if j == k else m for j, m in enumerate(shape_of(x))]
-    parts = [None if end is None else end if shape_of(end) else spread_to(end, tuple(one), ()) for end in ends]
-    if n and (parts[0] is not None or parts[1] is not None):
-        x = concatenate([part for part in (parts[0], x, parts[1]) if part is not None], k)
-    for _ in range(n):
-        m = shape_of(x)[k]
-        if m == 0:
-            break
-        later, earlier = along(x, k, 1, m), along(x, k, 0, m - 1)
-        x = logic.not_equal(later, earlier) if type_of(x).dtype == BOOL else subtract(later, earlier)
-    return x
-
-
-@eager(np.ediff1d)
-def ediff1d(x: Numbers, to_end: Numbers | None = None, to_begin: Numbers | None = None) -> Any:
-    """The differences of the flat array, with these numbers before and behind."""
-    y = diff(operand(x).reshape(-1))
-    parts = [to_begin, y, to_end]
-    return concatenate([operand(p).reshape(-1) if type(p) is Tracer else np.ravel(p) for p in parts if p is not None])
-
-
-@eager(np.gradient)
-def gradient(f: Numbers, *varargs: Numbers, axis: Axis = None, edge_order: int = 1) -> Any:
-    """Central differences inside, first-order ones at the edges, along each axis; spacings are scalars or coordinates."""
-    f = strong(operand(f))
-    shape = shape_of(f)
-    axes = canonical_axes("gradient", axis, len(shape))
-    spacings = list(varargs) * (len(axes) if len(varargs) == 1 else 1) or [1.0] * len(axes)
-    if len(spacings) != len(axes) or edge_order != 1:
-        raise teach(
-            ShapeError,
-            f"gradient: {len(varargs)} spacings for {len(axes)} axes, edge_order {edge_order}.",
-            do="give one for all or one for each; edge_order is 1.",
-        )
-    results = [differences(f, k, operand(h)) for k, h in zip(axes, spacings, strict=True)]
-    return results[0] if len(results) == 1 else tuple(results)
-
-
-def differences(f: Any, axis: int, h: Any) -> Any:
-    """The derivative of sampled ``f`` along ``axis`` by differences of second order inside."""
-    n = shape_of(f)[axis]
-    if n < 2:
-        raise teach(ShapeError, f"gradient: axis {axis} has length {n}.", do="give at least two samples.")
-    steps = diff(f, 1, axis)
-    if shape_of(h) == ():
-        slopes = divide(steps, h)
-        inside = divide(add(along(slopes, axis, 0, n - 2), along(slopes, axis, 1, n - 1)), 2.0)
-    else:
-        d = reshape_op(diff(h), [n - 1 if k == axis else 1 for k in range(len(shape_of(f)))])
-        slopes = divide(steps, d)
-        left, right = along(d, axis, 0, n - 2), along(d, axis, 1, n - 1)
-        inside = divide(
-            add(multiply(along(slopes, axis, 0, n - 2), right), multiply(along(slopes, axis, 1, n - 1), left)), add(left, right)
-        )
-    return concatenate([along(slopes, axis, 0, 1), inside, along(slopes, axis, n - 2, n - 1)], axis)
-
-
-@eager(np.trapezoid)
-def trapezoid(y: Numbers, x: Numbers | None = None, dx: Numbers = 1.0, axis: int = -1) -> Any:
-    """The integral of samples ``y`` at ``x`` (or ``dx`` apart) along ``axis`` by the trapezoidal rule."""
-    y = operand(y)
-    k = canonical_axis("trapezoid", axis, len(shape_of(y)))
-    n = shape_of(y)[k]
-    width: Any = dx
-    if x is not None:
-        x = operand(x)
-        width = diff(x, 1, 0) if len(shape_of(x)) == 1 else diff(x, 1, k)
-        if len(shape_of(width)) == 1:
-            width = reshape_op(width, [n - 1 if j == k else 1 for j in range(len(shape_of(y)))])
-    return sum(multiply(width, divide(add(along(y, k, 1, n), along(y, k, 0, n - 1)), 2.0)), k)

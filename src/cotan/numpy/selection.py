@@ -17,6 +17,7 @@ from ..ops.special import BesselI
 from .calling import eager
 from .contraction import convolve
 from .creation import zeros
+from .differences import diff
 from .elementwise import abs, add, arctan2, equal, isfinite, isnan, less_equal, maximum, minimum, multiply, subtract
 from .promotion import (
     Numbers,
@@ -33,7 +34,7 @@ from .promotion import (
     strong,
     wrap,
 )
-from .reduction import all, cumsum, diff
+from .reduction import all, cumsum
 from .shape import along, concatenate
 from .sorting import nonzero
 

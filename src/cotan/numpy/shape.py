@@ -17,7 +17,7 @@ from ..ops.families import BroadcastInDim
 from ..ops.movement import concatenate as join
 from ..ops.movement import permute, reverse, slice_
 from ..ops.movement import reshape as reshape_op
-from .calling import eager
+from .calling import eager, fitted
 from .promotion import (
     Numbers,
     broadcast_shapes,
@@ -41,19 +41,22 @@ __all__ = [
 
 
 # ---- about an array ------------------------------------------------------------------------------------------------------
+@fitted(np.shape)
 def shape(x: Numbers) -> Shape:
     """The shape of ``x``."""
-    return shape_of(operand(x))
+    return shape_of(x)
 
 
+@fitted(np.ndim)
 def ndim(x: Numbers) -> int:
     """The number of axes of ``x``."""
-    return len(shape(x))
+    return len(shape_of(x))
 
 
+@fitted(np.size)
 def size(x: Numbers, axis: int | tuple[int, ...] | None = None) -> int:
     """The number of elements of ``x``, along ``axis`` if given."""
-    lengths = shape(x)
+    lengths = shape_of(x)
     return prod(lengths[k] for k in canonical_axes("size", axis, len(lengths)))
 
 

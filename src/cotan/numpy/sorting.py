@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..core.errors import ArgumentError, TracerConversionError, teach
+from ..core.errors import ArgumentError, DtypeError, ShapeError, TracerConversionError, teach
 from ..core.tracing import Tracer, type_of
 from ..ops import logic, searching, selecting
 from ..ops import sorting as ops
@@ -17,7 +17,7 @@ from .calling import eager
 from .creation import zeros
 from .elementwise import add, divide, equal, subtract
 from .indexing import take, take_along_axis
-from .promotion import Numbers, canonical_axis, convert_to, has_tracer, operand, promote, shape_of, spread_to, strong, wrap
+from .promotion import Numbers, as_line, canonical_axis, convert_to, has_tracer, operand, promote, shape_of, spread_to, strong, wrap
 from .reduction import any, sum
 from .shape import concatenate, reshape
 
@@ -36,52 +36,71 @@ def flat_or_axis(name: str, x: Any, axis: int | None) -> tuple[Any, int]:
     return x, canonical_axis(name, axis, len(shape_of(x)))
 
 
+def stable_sort(a: Any, axis: Any = -1, kind: str | None = None, order: None = None, *, stable: bool | None = None) -> Any:
+    """NumPy's sort, stable in any case."""
+    check_kind("sort", kind, stable)
+    return np.sort(a, axis, "stable", order)
+
+
+def stable_argsort(a: Any, axis: Any = -1, kind: str | None = None, order: None = None, *, stable: bool | None = None) -> Any:
+    """NumPy's argsort, stable in any case."""
+    check_kind("argsort", kind, stable)
+    return np.argsort(a, axis, "stable", order)
+
+
+def check_kind(name: str, kind: str | None, stable: bool | None) -> None:
+    """Refuse what NumPy refuses: a kind that there is not, or both ways to say it."""
+    if (kind is not None and stable is not None) or str(kind)[:1].lower() not in "nqhms":
+        raise teach(ArgumentError, f"{name}: kind={kind!r}, stable={stable!r}.", do="leave them out: every sort is stable here.")
+
+
+@eager(stable_sort)
 def sort(x: Numbers, axis: int | None = -1, kind: str | None = None, *, stable: bool | None = None, descending: bool = False) -> Any:
     """``x`` in ascending order (``descending``: the reverse) along ``axis``, flattened if None; nan last. Any ``kind`` is stable."""
-    if not has_tracer(x):
-        y = np.sort(x, axis, kind="stable")
-        return wrap(np.flip(y, axis if axis is not None else 0) if descending else y)
-    y, k = flat_or_axis("sort", operand(x), axis)
+    check_kind("sort", kind, stable)
+    y, k = flat_or_axis("sort", x, axis)
     y = ops.sort(y, k)
     return reverse(y, (k,)) if descending else y
 
 
+@eager(stable_argsort)
 def argsort(x: Numbers, axis: int | None = -1, kind: str | None = None, *, stable: bool | None = None, descending: bool = False) -> Any:
     """The indices that sort ``x`` along ``axis`` (flattened if None); equal elements stay in order, also ``descending``."""
-    if not has_tracer(x):
-        if not descending:
-            return wrap(np.argsort(x, axis, kind="stable"))
-        x = np.asarray(x)
-    y, k = flat_or_axis("argsort", operand(x), axis)
+    check_kind("argsort", kind, stable)
+    y, k = flat_or_axis("argsort", as_line(x, shape_of(x))[0], axis)
     if not descending:
         return searching.argsort(y, k)
     n = shape_of(y)[k]
     order = reverse(searching.argsort(reverse(y, (k,)), k), (k,))  # reversed twice, so that equal elements stay in order
-    return subtract(n - 1, order) if type(order) is Tracer else wrap(n - 1 - np.asarray(order))
+    return subtract(n - 1, order) if type(order) is Tracer else n - 1 - np.asarray(order)
 
 
 @eager(np.partition)
-def partition(x: Numbers, kth: int, axis: int | None = -1) -> Any:
+def partition(x: Numbers, kth: int | Sequence[int], axis: int | None = -1, kind: str = "introselect") -> Any:
     """``x`` with its ``kth`` element in its sorted place, smaller ones before and greater ones behind."""
-    y, k = flat_or_axis("partition", operand(x), axis)
-    order = parted(y, kth, k)
+    y, k = flat_or_axis("partition", x, axis)
+    order = parted("partition", y, kth, k)
     return ops.sort(y, k) if order is None else ops.take_along(y, order, k)
 
 
 @eager(np.argpartition)
-def argpartition(x: Numbers, kth: int, axis: int | None = -1) -> Any:
+def argpartition(x: Numbers, kth: int | Sequence[int], axis: int | None = -1, kind: str = "introselect") -> Any:
     """The indices that partition ``x``."""
-    y, k = flat_or_axis("argpartition", operand(x), axis)
-    order = parted(y, kth, k)
+    y, k = flat_or_axis("argpartition", as_line(x, shape_of(x))[0], axis)
+    order = parted("argpartition", y, kth, k)
     return searching.argsort(y, k) if order is None else order
 
 
-def parted(x: Any, kth: Any, axis: int) -> Any | None:
+def parted(name: str, x: Any, kth: Any, axis: int) -> Any | None:
     """The indices that partition ``x``; None if it is to be sorted, for short lines or several places."""
     t = type_of(x)
-    if type(kth) is not int or not -t.shape[axis] <= kth < t.shape[axis]:
+    n = t.shape[axis]
+    for place in np.ravel(kth):
+        if not -n <= place < n:
+            raise teach(ArgumentError, f"{name}: kth={place} of {n} elements.", do=f"give a place from {-n} to {n - 1}.")
+    if np.ndim(kth):
         return None
-    rank = kth % t.shape[axis]
+    rank = int(kth) % n
     return searching.Argpartition(rank, axis)(x) if selecting.is_way(t.dtype, t.shape[axis], (rank,)) else None
 
 
@@ -118,12 +137,19 @@ def searchsorted(x: Numbers, v: Numbers, /, side: str = "left", sorter: Numbers 
 
 @eager(np.digitize)
 def digitize(x: Numbers, bins: Numbers, right: bool = False) -> Any:
-    """The index of the bin of each element, for concrete monotonic ``bins`` or traced ascending ones."""
-    bins = operand(bins)
-    side = "left" if right else "right"
-    if type(bins) is not Tracer and len(bins) > 1 and bins[0] > bins[-1]:
-        return subtract(len(bins), searchsorted(bins[::-1], x, "right" if right else "left"))
-    return searchsorted(bins, x, side)
+    """The index of the bin of each element, for monotonic ``bins``: ascending or descending."""
+    if len(shape_of(bins)) != 1 or not shape_of(bins)[0]:
+        raise teach(ShapeError, f"digitize: bins of shape {shape_of(bins)}.", do="give a vector of edges, ascending or descending.")
+    if type_of(x).dtype.kind == "c":
+        raise teach(DtypeError, "digitize: x is complex.", do="give real numbers.")
+    up = searchsorted(bins, x, "left" if right else "right")
+    if shape_of(bins)[0] == 1:
+        return up
+    down = subtract(shape_of(bins)[0], searchsorted(bins[::-1], x, "right" if right else "left"))
+    falls = bins[0] > bins[-1]
+    if type(falls) is not Tracer:
+        return down if falls else up
+    return logic.select(falls, down, up)
 
 
 @eager(np.interp)
@@ -137,6 +163,9 @@ def interp(
     wide = np.result_type(np.float64, type_of(operand(fp)).dtype)
     x, xp = (convert_to(operand(v), np.dtype(np.float64)) for v in (x, xp))
     fp = convert_to(operand(fp), wide)
+    if len(shape_of(xp)) != 1 or shape_of(xp) != shape_of(fp) or not shape_of(xp)[0]:
+        what = f"interp: xp of shape {shape_of(xp)} and fp of shape {shape_of(fp)}."
+        raise teach(ShapeError, what, do="give two vectors of one length, which is not 0.")
     if period is not None:
         x, xp, fp = wrapped(x, xp, fp, period)
         left = right = None
@@ -210,6 +239,7 @@ def concrete_only(numpy_function: Callable[..., Any], sentence: str) -> Callable
                 refuse_unknown(name, x, DYNAMIC)
         return wrap(numpy_function(*args, **kwargs))
 
+    call.__wrapped__ = numpy_function  # type: ignore[attr-defined] - its signature
     call.__name__ = call.__qualname__ = name
     call.__module__ = "cotan.numpy"
     call.__doc__ = f"{sentence}\n\nThe shape depends on values, so the arguments (those of ``numpy.{name}``) must not be traced.\n"
@@ -229,7 +259,14 @@ setxor1d = concrete_only(np.setxor1d, "The distinct elements of just one of the 
 trim_zeros = concrete_only(np.trim_zeros, "The array without zeros at its ends.")
 histogram_bin_edges = concrete_only(np.histogram_bin_edges, "The edges of the bins of a histogram.")
 unique = concrete_only(np.unique, "The sorted distinct elements; with flags also indices, inverse and counts.")
-unique_values = concrete_only(lambda x: np.sort(np.unique_values(x)), "The sorted distinct elements.")
+
+
+def sorted_values(x: Any, /) -> Any:
+    """NumPy's unique_values, in order."""
+    return np.sort(np.unique_values(x))
+
+
+unique_values = concrete_only(sorted_values, "The sorted distinct elements.")
 unique_values.__name__ = unique_values.__qualname__ = "unique_values"
 
 

@@ -27,7 +27,7 @@ from .linalg import MatrixOp, TriangularSolve, adjoint, columns, diagonal, hermi
 from .logic import equal, greater, not_equal, select
 from .movement import concatenate, slice_
 
-__all__ = ["Eigh", "Qr", "Svd", "eigh", "qr", "svd"]
+__all__ = ["Eigh", "Qr", "Svd", "eigh", "eigh_of_upper", "qr", "svd"]
 
 BLOCK = 64
 """Rows of memory that a routine works in are for so many columns at once."""
@@ -150,10 +150,12 @@ class Svd(MatrixOp):
 
 @op
 class Eigh(MatrixOp):
-    """Eigenvalues, ascending, and orthonormal eigenvectors (columns) of a Hermitian A = V diag(w) V^H, of which the lower triangle is read.
+    """Eigenvalues, ascending, and orthonormal eigenvectors (columns) of a Hermitian A = V diag(w) V^H, of which one triangle is read.
 
     With P = V^H dA V:  dw = Re diag P,  dV = V X,  X_ij = P_ij / (w_j - w_i), zero on the diagonal (Giles 2008, 3.1).
     """
+
+    lower: bool = True
 
     multiple = True
     library: ClassVar[str] = "eigh"
@@ -163,7 +165,7 @@ class Eigh(MatrixOp):
         return array_type(a.shape[:-1], np.finfo(a.dtype).dtype), array_type(a.shape, a.dtype)
 
     def impl(self, a: Any) -> tuple[Any, Any]:
-        w, v = np.linalg.eigh(a)
+        w, v = np.linalg.eigh(a, "L" if self.lower else "U")
         return w, v
 
     def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[Block]) -> None:
@@ -181,21 +183,21 @@ class Eigh(MatrixOp):
 
         def one(i: tuple[Any, ...]) -> None:
             w.copy(given.part(*i), matrix)
-            name = named(a.dtype, "syevd", "heevd")
-            w.call(name, "V", "L", n, matrix, n, values.part(*i), work, size, *more, places, integers, info, work=n**3)
+            name, triangle = named(a.dtype, "syevd", "heevd"), "L" if self.lower else "U"
+            w.call(name, "V", triangle, n, matrix, n, values.part(*i), work, size, *more, places, integers, info, work=n**3)
             fail_if_not_done(w, info, "Eigenvalues did not converge")
             w.copy(matrix, vectors.part(*i))
 
         w.every(lead, one)
 
     def singular(self, a: Any) -> Any:
-        return np.any(np.diff(np.linalg.eigvalsh(a), axis=-1) == 0, axis=-1)
+        return np.any(np.diff(np.linalg.eigvalsh(a, "L" if self.lower else "U"), axis=-1) == 0, axis=-1)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any]:
         (a,), (da,) = primals, tangents
         w, v = self(a)
         t = type_of(a)
-        p = matmul(matmul(adjoint(v), read_lower(da)), v)
+        p = matmul(matmul(adjoint(v), read_lower(da if self.lower else adjoint(da))), v)
         dw = real(diagonal(p)) if t.dtype.kind == "c" else diagonal(p)
         wj = columns(w, t.shape[-1])
         turn = scale(convert(mask(reciprocal(sub(wj, transposed(wj))), not_equal), t.dtype), p)
@@ -210,6 +212,8 @@ class Eigh(MatrixOp):
         yield cls(), (symmetric_examples(2, (2,)) - 3 * np.eye(2),)
         yield cls(), (np.zeros((0, 0)),)
         yield cls(), (symmetric_examples(3) + np.array([[0, -1j, 0.5j], [1j, 0, 0], [-0.5j, 0, 0]]),)
+        yield cls(lower=False), (symmetric_examples(2, (2,)) + np.array([[0.5, 0], [0, -0.5]]),)
+        yield cls(lower=False), (symmetric_examples(3) + np.array([[0, -1j, 0.5j], [1j, 0, 0], [-0.5j, 0, 0]]),)
 
 
 @op
@@ -313,4 +317,4 @@ def imaginary(z: Any) -> Any:
     return complex_(scale(constant_of(0, type_of(part).dtype), part), part)
 
 
-svd, eigh, qr = Svd(), Eigh(), Qr()
+svd, eigh, eigh_of_upper, qr = Svd(), Eigh(), Eigh(lower=False), Qr()
