@@ -20,6 +20,8 @@ __all__ = ["eager", "fitted", "refuse_arguments"]
 
 P = ParamSpec("P")
 READY = frozenset({*SIMPLE, Tracer})
+RENAMED = 2
+"""How many parameters of NumPy's, from the first, may have other names in a definition."""
 
 
 def eager(numpy_function: Callable[..., Any], check: Callable[..., None] | None = None) -> Callable[[Callable[P, Any]], Callable[P, Any]]:
@@ -123,9 +125,11 @@ def as_defined(definition: Any, numpy_function: Any, args: Sequence[Any], kwargs
     bound = inspect.signature(numpy_function).bind(*args, **{key: value for key, value in kwargs.items() if key not in own})
     first: list[Any] = []
     rest, refused = own, list[str]()
-    for place, (name, value) in enumerate(bound.arguments.items()):
-        kind = theirs[name].kind
-        if place == len(first) < len(places) and (name == places[place] or name not in named):
+    for place, (name, parameter) in enumerate(theirs.items()):
+        if name not in bound.arguments:
+            continue
+        value, kind = bound.arguments[name], parameter.kind
+        if place == len(first) < len(places) and (name == places[place] or (name not in named and place < RENAMED)):
             first.append(value)
         elif name in named:
             rest[name] = value
@@ -133,7 +137,7 @@ def as_defined(definition: Any, numpy_function: Any, args: Sequence[Any], kwargs
             first += value
         elif kind is inspect.Parameter.VAR_KEYWORD:
             refused += value
-        elif value is not theirs[name].default and not (isinstance(value, str | bool) and value == theirs[name].default):
+        elif value is not parameter.default and not (isinstance(value, str | bool) and value == parameter.default):
             refused.append(name)
     if refused:
         refuse_arguments(definition.__name__, refused)
