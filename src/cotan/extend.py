@@ -212,7 +212,7 @@ class Primitive(Op):
             if len(x_bars) != count:
                 problem = f"it returned {len(x_bars)} cotangent{'s' * (len(x_bars) != 1)} for {count} operands ({', '.join(names)})."
                 raise self.checked.wrong("vjp", problem)
-            return [self.cotangent("vjp", x_bar, type_of(x), name) for x_bar, x, name in zip(x_bars, xs, names, strict=True)]
+            return self.checked.cotangents("vjp", x_bars, list(map(type_of, xs)), names)
 
         labels = Names(
             self.name,
@@ -233,12 +233,6 @@ class Primitive(Op):
         if not isinstance(y, tuple | list) or len(y) != count:  # type: ignore[arg-type]
             raise self.checked.wrong(rule, f"{what} must be a tuple of length {count}, not {shown(y)}.")
         return list(y)
-
-    def cotangent(self, rule: str, x_bar: Any, t: ArrayType, name: str) -> Any | None:
-        if x_bar is None:
-            return None
-        found = self.checked.fitting(rule, x_bar, t, f"the cotangent of {name}")
-        return found if t.inexact else None
 
     def transpose(self, y_bar: Any, *operands: Any) -> Sequence[Any | None]:
         k = next(i for i, x in enumerate(operands) if type(x) is Var)
@@ -264,7 +258,7 @@ class Primitive(Op):
             ) from error
         if isinstance(found, tuple | list):
             raise self.checked.wrong("transpose", f"it must return the cotangent of operand {k} ({name}) alone, not {shown(found)}.")
-        return self.cotangent("transpose", found, operands[k].type, name)
+        return self.checked.cotangents("transpose", [found], [operands[k].type], [name])[0]
 
     def transpose_by_basis(self, y_bar: Any, k: int, operands: Sequence[Any]) -> Any:
         """Re(x_bar dx) = Re <y_bar, op(dx)> for every dx, tried on the basis: right for any linear op, for an evaluation a number of x.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 
 import cotan
 import cotan.numpy as cnp
-from cotan.errors import NonlinearTangentError, RuleError
+from cotan.errors import ArgumentError, NonlinearTangentError, RuleError
 
 calls: list[str] = []
 
@@ -266,3 +268,217 @@ def test_a_backward_rule_of_wrong_form_is_refused(bad):
     f.defvjp(lambda x: (x, None), bad)
     with pytest.raises(RuleError, match="backward rule"):
         cotan.grad(f)(2.0)
+
+
+# ---- custom rules take what functions take ---------------------------------------------------------------------------
+FUNCTIONS = {"sin": (cnp.sin, cnp.cos), "cos": (cnp.cos, lambda x: -cnp.sin(x))}
+
+
+def with_jvp():
+    @cotan.custom_jvp
+    def f(x, kind, *, scale=2.0):
+        return FUNCTIONS[kind][0](x) * scale
+
+    @f.defjvp
+    def f_jvp(primals, tangents):
+        (x, kind, scale), (dx, nothing, dscale) = primals, tangents
+        assert nothing is None
+        value, slope = FUNCTIONS[kind]
+        return f(x, kind, scale=scale), slope(x) * scale * dx + value(x) * dscale
+
+    return f
+
+
+def with_vjp_and_a_keyword():
+    @cotan.custom_vjp
+    def f(x, kind, *, scale=2.0):
+        return FUNCTIONS[kind][0](x) * scale
+
+    def bwd(saved, y_bar, *, scale):
+        x, kind = saved
+        return y_bar * FUNCTIONS[kind][1](x) * scale, None
+
+    f.defvjp(lambda x, kind, *, scale: (f(x, kind, scale=scale), (x, kind)), bwd)
+    return f
+
+
+def with_names():
+    @functools.partial(cotan.custom_jvp, nondiff_argnames=("kind", "scale"))
+    def f(x, kind, *, scale=2.0):
+        return FUNCTIONS[kind][0](x) * scale
+
+    @f.defjvp
+    def f_jvp(kind, scale, primals, tangents):
+        return f(*primals, kind, scale=scale), FUNCTIONS[kind][1](primals[0]) * scale * tangents[0]
+
+    return f
+
+
+def with_numbers():
+    @functools.partial(cotan.custom_rules, nondiff_argnums=1)
+    def f(x, kind, *, scale=2.0):
+        return FUNCTIONS[kind][0](x) * scale
+
+    @f.defjvp
+    def f_jvp(kind, primals, tangents, *, scale):
+        return f(*primals, kind, scale=scale), FUNCTIONS[kind][1](primals[0]) * scale * tangents[0]
+
+    return f
+
+
+@pytest.mark.parametrize("make", [with_jvp, with_vjp_and_a_keyword, with_names, with_numbers])
+def test_custom_rules_take_strings_and_keyword_only_arguments(make):
+    f = make()
+    assert f(0.5, "sin", scale=3.0) == 3.0 * np.sin(0.5)
+    wanted = -3.0 * np.sin(0.5)
+    call = lambda x: f(x, "cos", scale=3.0)  # noqa: E731
+    for found in (
+        cotan.grad(f)(0.5, "cos", scale=3.0),
+        cotan.grad(call)(0.5),
+        cotan.jacfwd(call)(0.5),
+        cotan.jit(cotan.grad(call))(0.5),
+        cotan.vmap(cotan.grad(call))(np.full(2, 0.5))[1],
+        cotan.grad(cotan.jit(call))(0.5),
+        cotan.jit(cotan.grad(f), static_argnums=1)(0.5, "cos", scale=3.0),
+    ):
+        np.testing.assert_allclose(found, wanted, rtol=1e-15)
+    np.testing.assert_allclose(cotan.grad(cotan.grad(call))(0.5), -3.0 * np.cos(0.5), rtol=1e-15)
+    np.testing.assert_allclose(cotan.grad(lambda s: f(0.5, "sin", scale=s))(3.0), np.sin(0.5), rtol=1e-15)  # nothing is lost
+
+
+def test_leaves_that_are_no_arrays_have_no_derivative():
+    @cotan.custom_vjp
+    def f(options, x):
+        return options["function"](x) * options["weight"]
+
+    f.defvjp(
+        lambda o, x: (f(o, x), (o["weight"], x)), lambda saved, g: ({"function": None, "weight": cnp.sin(saved[1]) * g, "name": None}, None)
+    )
+    options = {"function": cnp.sin, "weight": 2.0, "name": "sine"}
+    found = cotan.grad(lambda w: f({**options, "weight": w}, 0.5))(2.0)
+    assert found == np.sin(0.5)
+    f.defvjp(lambda o, x: (f(o, x), x), lambda x, g: ({"function": None, "weight": None, "name": 1.0}, g))
+    with pytest.raises(RuleError, match="cotangent for a str"):
+        cotan.grad(lambda x: f(options, x))(0.5)
+
+
+class Plain:
+    def __init__(self, w):
+        self.w = w
+
+    @cotan.custom_jvp
+    def f(self, x):
+        return self.w * x**2
+
+    @f.defjvp
+    def f_jvp(primals, tangents):  # noqa: N805
+        self, x = primals
+        assert tangents[0] is None
+        return self.f(x), self.w * 2 * x * tangents[1]
+
+    @functools.partial(cotan.custom_vjp, nondiff_argnums=0)
+    def g(self, x):
+        return self.w * x**2
+
+    g.defvjp(lambda self, x: (self.w * x**2, x), lambda self, x, g: (2 * self.w * x * g,))
+
+
+class Tree:
+    def __init__(self, w):
+        self.w = w
+
+    @cotan.custom_jvp
+    def f(self, x):
+        return self.w * x**2
+
+    @f.defjvp
+    def f_jvp(primals, tangents):  # noqa: N805
+        (self, x), (dself, dx) = primals, tangents
+        return self.f(x), self.w * 2 * x * dx + dself.w * x**2
+
+
+cotan.tree.register_pytree_node(Tree, lambda t: ((t.w,), None), lambda _, children: Tree(*children))
+
+
+@pytest.mark.parametrize("method", ["f", "g"])
+def test_a_method_of_a_plain_object_has_rules(method):
+    assert cotan.grad(getattr(Plain(3.0), method))(2.0) == 12.0
+    assert cotan.jit(cotan.grad(getattr(Plain(3.0), method)))(2.0) == 12.0
+    assert cotan.jacfwd(getattr(Plain(3.0), method))(2.0) == 12.0
+    by_attribute = lambda w: getattr(Plain(w), method)(2.0)  # noqa: E731
+    for found in (cotan.grad(by_attribute), cotan.jit(cotan.grad(by_attribute)), cotan.jacfwd(by_attribute)):
+        assert found(3.0) == 4.0  # what an attribute holds is not lost
+    both = cotan.hessian(lambda p: getattr(Plain(p[0]), method)(p[1]))(np.array([3.0, 2.0]))
+    np.testing.assert_array_equal(both, [[0.0, 4.0], [4.0, 6.0]])
+
+
+def test_a_method_of_a_registered_object_has_rules():
+    assert cotan.grad(Tree(3.0).f)(2.0) == 12.0
+    assert cotan.grad(lambda t: t.f(2.0))(Tree(3.0)).w == 4.0
+    assert cotan.jit(cotan.grad(lambda t: t.f(2.0)))(Tree(3.0)).w == 4.0
+
+
+def test_the_vmap_rule_is_used_for_derivatives_too():
+    sizes = []
+
+    @cotan.custom_rules
+    def f(x, y):
+        return cnp.sum(x**2) * y
+
+    @f.defvmap
+    def f_vmap(size, batched, x, y):
+        sizes.append(size)
+        return cnp.sum(x**2, axis=-1) * y, True
+
+    x = np.arange(6.0).reshape(2, 3)
+    derivatives = {
+        "grad": lambda x: cotan.grad(f)(x, 2.0),
+        "jvp": lambda x: cotan.jvp(lambda x: f(x, 2.0), (x,), (np.ones(3),))[1],
+        "by the other": lambda x: cotan.grad(f, 1)(x, 2.0),
+        "hessian": lambda x: cotan.hessian(lambda x: f(x, 2.0))(x),
+    }
+    wanted = {"grad": 4 * x, "jvp": 4 * x.sum(1), "by the other": (x**2).sum(1), "hessian": np.stack([4 * np.eye(3)] * 2)}
+    for name, derivative in derivatives.items():
+        for run in (cotan.vmap(derivative), cotan.jit(cotan.vmap(derivative))):
+            sizes.clear()
+            np.testing.assert_allclose(run(x), wanted[name], rtol=1e-15, err_msg=name)
+            assert set(sizes) >= {2}, name
+    sizes.clear()
+    total = cotan.grad(lambda x: cnp.sum(cotan.vmap(f, (0, None))(x, 2.0)))(x)
+    np.testing.assert_allclose(total, 4 * x)
+    assert sizes == [2]
+
+
+ARITY = {
+    "jvp": (lambda f: f.defjvp(lambda primals: primals), "JVP rule .* is called with 2 arguments, but takes primals"),
+    "fwd": (lambda f: f.defvjp(lambda: 0, lambda r, g: g), "forward rule .* is called with 1 argument, but takes no arguments"),
+    "bwd": (lambda f: f.defvjp(lambda x: (x, x), lambda g: g), "backward rule .* is called with 2 arguments, but takes g"),
+    "jvps": (lambda f: f.defjvps(lambda t, y, x: t, None), "defjvps gave 2 rules for the 1 arguments"),
+    "transpose": (lambda f: f.deftranspose(lambda: 0), "transpose rule .* is called with 1 argument"),
+}
+
+
+@pytest.mark.parametrize("rule", ARITY)
+def test_a_rule_of_another_number_of_arguments_is_refused(rule):
+    give, text = ARITY[rule]
+    f = cotan.custom_rules(lambda x: 2.0 * x)
+    give(f)
+    with pytest.raises((RuleError, ArgumentError), match=text):
+        cotan.grad(f)(1.0)
+
+
+def test_an_error_inside_a_rule_is_the_users_own():
+    f = cotan.custom_jvp(lambda x: x)
+    f.defjvp(lambda p, t: (p[0], len(3)))
+    with pytest.raises(TypeError, match="has no len"):
+        cotan.grad(f)(1.0)
+
+
+def test_swapped_and_broadcast_cotangents_say_so():
+    f = cotan.custom_vjp(lambda x, y: x * y)
+    f.defvjp(lambda x, y: (x * y, (x, y)), lambda saved, g: (g * saved[1], g * saved[0]))
+    with pytest.raises(RuleError, match=r"cotangent of y has shape \(3,\), not \(\)(.|\n)*sum it over the axes"):
+        cotan.grad(lambda x: cnp.sum(f(x, 2.0)))(np.ones(3))
+    f.defvjp(lambda x, y: (x * y, (x, y)), lambda saved, g: (cnp.sum(g * saved[0]), g * saved[1]))
+    with pytest.raises(RuleError, match=r"as if the cotangents were in another order"):
+        cotan.grad(lambda x: cnp.sum(f(x, 2.0)))(np.ones(3))

@@ -8,8 +8,10 @@ function of which only the backward rule is known, and every rule is checked for
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import update_wrapper
+from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -18,27 +20,78 @@ import optree
 from ..control.closures import find_tracers, substitute
 from ..control.custom_rules import CustomCall, FlatRules, Names
 from ..core import tree
-from ..core.errors import ArgumentError, MissingRuleError, RuleError, teach
-from ..core.origin import Origin, describe_function
+from ..core.errors import ArgumentError, MissingRuleError, teach
+from ..core.origin import describe_function
 from ..core.program import Var
 from ..core.tracing import EVAL, Tracer, current_trace, type_of
-from ..core.types import ArrayType
+from ..ops.families import spread
 from ..transforms.linearize import record_linear
 from ..transforms.transpose import accumulate, backward_pass
 from .arguments import boundary, check_callable, leaf, surely_zero
+from .named import named
+from .rules import CheckedRules, parameter_names, shown
 
 __all__ = ["CustomFunction", "custom_jvp", "custom_linear", "custom_rules", "custom_vjp"]
 
+Numbers = Sequence[int] | int
+Strings = Iterable[str] | str
+Fixed = tuple[list[Any], list[Any], dict[int, Any]]
+"""Arguments that are not differentiated: those handed over first, those by keyword, and leaves that are no arrays."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the arguments of one call are told apart. They are numbered: the positional ones first, then those by keyword.
+
+    ``nondiff`` are handed to the rules first, ``by_keyword`` by keyword; the others are differentiated.
+    """
+
+    positional: int
+    keywords: tuple[str, ...]
+    nondiff: tuple[int, ...]
+    by_keyword: tuple[int, ...]
+
+    @property
+    def dynamic(self) -> list[int]:
+        return [k for k in range(self.positional + len(self.keywords)) if k not in self.nondiff and k not in self.by_keyword]
+
+    def join(self, dynamic: Sequence[Any], nondiff: Sequence[Any], by_keyword: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments as the function takes them: by position, and by keyword."""
+        every = dict(zip((*self.dynamic, *self.nondiff, *self.by_keyword), (*dynamic, *nondiff, *by_keyword), strict=True))
+        args = tuple(every[k] for k in range(self.positional))
+        return args, {name: every[k] for k, name in enumerate(self.keywords, self.positional)}
+
+    def handed(self, by_keyword: Sequence[Any]) -> dict[str, Any]:
+        """The arguments that rules are handed by keyword."""
+        return {self.keywords[k - self.positional]: x for k, x in zip(self.by_keyword, by_keyword, strict=True)}
+
 
 class CustomFunction:
-    """A function with rules. Call it like the function; give rules with `defjvp`, `defjvps`, `defvjp`, `deftranspose`, `defvmap`."""
+    """A function with rules. Call it like the function; give rules with `defjvp`, `defjvps`, `defvjp`, `deftranspose`, `defvmap`.
 
-    def __init__(self, fun: Callable[..., Any], nondiff_argnums: Sequence[int] | int = (), *, kind: str = "custom_rules", needs: str = ""):
+    An argument, or a leaf of one, that is no array (a string, a function, an instance of some class) has no derivative: its tangent is
+    None, and so is its cotangent. A keyword-only argument is handed to the rules by keyword if they take it so, as a constant; else it is
+    the last of the primals.
+    """
+
+    def __init__(
+        self,
+        fun: Callable[..., Any],
+        nondiff_argnums: Numbers = (),
+        nondiff_argnames: Strings = (),
+        *,
+        kind: str = "custom_rules",
+        needs: str = "",
+    ):
         check_callable(kind, fun)
         update_wrapper(self, fun)
         self.fun, self.kind, self.needs = fun, kind, needs
-        self.nondiff_argnums = (nondiff_argnums,) if isinstance(nondiff_argnums, int) else tuple(nondiff_argnums)
+        self.nondiff = named(fun, "nondiff", nondiff_argnums, nondiff_argnames, verb=kind)
         self.rules: dict[str, Callable[..., Any]] = {}
+        try:
+            self.signature: inspect.Signature | None = inspect.signature(fun)
+        except (TypeError, ValueError):
+            self.signature = None
 
     # ---- giving rules --------------------------------------------------------------------------------------------------
     def defjvp(self, jvp: Callable[..., Any]) -> Callable[..., Any]:
@@ -54,10 +107,18 @@ class CustomFunction:
     def defjvps(self, *jvps: Callable[..., Any] | None) -> None:
         """Give one rule for each argument: ``jvps[k](tangent_k, output, *primals)``; None for zero. The tangents are added up."""
 
-        def jvp(*operands: Any) -> Any:
+        def jvp(*operands: Any, **handed: Any) -> Any:
             *nondiff, primals, tangents = operands
-            out = self(*insert(primals, nondiff, self.nondiff_argnums))
-            terms = [rule(t, out, *primals) for rule, t in zip(jvps, tangents, strict=True) if rule is not None]
+            layout = self.layout(len(primals) + len(nondiff), tuple(handed))
+            args, kwargs = layout.join(primals, nondiff, list(handed.values()))
+            if len(jvps) != len(primals):
+                raise teach(
+                    ArgumentError,
+                    f"defjvps gave {len(jvps)} rules for the {len(primals)} arguments of {describe_function(self.fun)}.",
+                    do="give one for each differentiable argument; None where the derivative is zero.",
+                )
+            out = self(*args, **kwargs)
+            terms = [rule(t, out, *primals) for rule, t in zip(jvps, tangents, strict=True) if rule is not None and t is not None]
             if not terms:
                 return out, tree.map(lambda y: np.zeros(type_of(y).shape, type_of(y).dtype), out)
             total = terms[0]
@@ -95,14 +156,13 @@ class CustomFunction:
         return {"fun": self.fun, **self.rules}
 
     def with_closed_over(self, functions: dict[str, Any]) -> CustomFunction:
-        copy = CustomFunction(functions["fun"], self.nondiff_argnums, kind=self.kind, needs=self.needs)
+        copy = CustomFunction(functions["fun"], self.nondiff.numbers, self.nondiff.names, kind=self.kind, needs=self.needs)
         copy.rules = {k: v for k, v in functions.items() if k != "fun"}
         return copy
 
     # ---- calling ---------------------------------------------------------------------------------------------------------
     @boundary
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        args = self.positional(args, kwargs)
         if self.needs and self.needs not in self.rules:
             method = {"jvp": "defjvp", "bwd": "defvjp"}[self.needs]
             raise teach(
@@ -110,59 +170,73 @@ class CustomFunction:
                 f"{describe_function(self.fun)} was made a {self.kind} function, but no rule was given.",
                 do=f"call {self.fun.__name__}.{method}(...) before using it.",
             )
-        nondiff = [args[k] for k in self.nondiff_argnums]
-        dynamic = tuple(x for k, x in enumerate(args) if k not in self.nondiff_argnums)
-        leaves, spec = tree.flatten(dynamic)
+        args, kwargs = self.bound(args, kwargs)
+        layout = self.layout(len(args), tuple(kwargs))
+        every = [*args, *kwargs.values()]
+        leaves, spec = tree.flatten(tuple(every[k] for k in layout.dynamic))
         if current_trace() is EVAL and not any(type(x) is Tracer for x in leaves):
-            return self.fun(*args)
-        names = argument_names(self.fun, spec, [k for k in range(len(args)) if k not in self.nondiff_argnums])
-        leaves = [leaf(x, name) for x, name in zip(leaves, names, strict=True)]
-        hidden = find_tracers(self.fun, *self.rules.values(), *nondiff)
-        inside = FlatCustom(self, spec, nondiff, hidden, names, list(map(type_of, leaves)))
-        outs = CustomCall(inside.flat_rules())(*hidden, *leaves)
-        return tree.unflatten(inside.out_spec, outs)
+            return self.fun(*args, **kwargs)
+        return FlatCustom(self, layout, every, leaves, spec)()
 
-    def positional(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
-        """All arguments by position, defaults filled in."""
-        try:
-            signature = inspect.signature(self.fun)
-        except (TypeError, ValueError):
-            return args
-        bound = signature.bind(*args, **kwargs)
-        if bound.kwargs:
-            raise teach(
-                ArgumentError,
-                f"{describe_function(self.fun)}: a function with custom rules takes no keyword-only arguments ({', '.join(bound.kwargs)}).",
-                do="make them positional, or close over them.",
-            )
+    def bound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments by position where they can be, else by keyword; defaults filled in."""
+        if self.signature is None:
+            return args, kwargs
+        bound = self.signature.bind(*args, **kwargs)
         bound.apply_defaults()
-        given = bound.args
-        count = len(given)
-        for k in self.nondiff_argnums:
-            if not 0 <= k < count:
+        return bound.args, bound.kwargs
+
+    def layout(self, positional: int, keywords: tuple[str, ...]) -> Layout:
+        """How a call with so many positional arguments and these keywords is taken."""
+        for k in self.nondiff.numbers:
+            if not -positional <= k < positional:
                 raise teach(
                     ArgumentError,
-                    f"{self.kind}: nondiff_argnums has {k}, but {describe_function(self.fun)} takes {count} arguments.",
+                    f"{self.kind}: nondiff_argnums has {k}, but {describe_function(self.fun)} takes {positional} arguments.",
                     do="count positions from 0.",
                 )
-        return given
+        nondiff = {k % positional for k in self.nondiff.numbers} | {
+            k for k, name in enumerate(keywords, positional) if name in self.nondiff.names
+        }
+        handed = [k for k, name in enumerate(keywords, positional) if k not in nondiff and self.hands_over(name)]
+        return Layout(positional, keywords, tuple(sorted(nondiff)), tuple(handed))
+
+    def hands_over(self, name: str) -> bool:
+        """Whether all the rules for derivatives take an argument by this name."""
+        rules = [rule for key, rule in self.rules.items() if key in ("jvp", "bwd", "transpose")]
+        return all(takes_keyword(rule, name) for rule in rules)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
-        return self if instance is None else lambda *args, **kwargs: self(instance, *args, **kwargs)
+        return self if instance is None else MethodType(self, instance)
 
     def __repr__(self) -> str:
         return f"<{self.kind} {describe_function(self.fun)} with {', '.join(self.rules) or 'no rules'}>"
 
 
 class FlatCustom:
-    """One call of a `CustomFunction`: its rules as flat functions of ``hidden`` and the leaves of the arguments."""
+    """One call of a `CustomFunction`: its rules as flat functions of ``hidden`` and the arrays among the leaves of the arguments."""
 
-    def __init__(
-        self, custom: CustomFunction, spec: Any, nondiff: list[Any], hidden: list[Tracer], names: list[str], types: list[ArrayType]
-    ):
-        self.custom, self.spec, self.nondiff, self.hidden, self.names = custom, spec, nondiff, hidden, names
+    def __init__(self, custom: CustomFunction, layout: Layout, every: list[Any], leaves: list[Any], spec: Any):
+        self.custom, self.layout, self.spec = custom, layout, spec
         self.out_spec: Any = None
-        self.types: list[ArrayType] = types
+        names = argument_names(custom.fun, spec, layout)
+        self.static = {k: x for k, x in enumerate(leaves) if not_array(x)}
+        """Leaves that are no arrays go round the flat interface."""
+        self.leaves = [leaf(x, name) for k, (x, name) in enumerate(zip(leaves, names, strict=True)) if k not in self.static]
+        self.names = self.arrays(names)
+        self.types = list(map(type_of, self.leaves))
+        self.fixed: Fixed = ([every[k] for k in layout.nondiff], [every[k] for k in layout.by_keyword], self.static)
+        self.hidden = find_tracers(custom.fun, *custom.rules.values(), *self.fixed)
+        self.checked = CheckedRules(describe_function(custom.fun), custom.fun, custom.rules, SIGNATURES)
+        self.wrong, self.fitting = self.checked.wrong, self.checked.fitting
+
+    def __call__(self) -> Any:
+        outs = CustomCall(self.flat_rules())(*self.hidden, *self.leaves)
+        return tree.unflatten(self.out_spec, outs)
+
+    def arrays(self, of_leaves: Sequence[Any]) -> list[Any]:
+        """Of something for each leaf, what belongs to arrays."""
+        return [x for k, x in enumerate(of_leaves) if k not in self.static]
 
     def flat_rules(self) -> FlatRules:
         rules = self.custom.rules
@@ -170,7 +244,7 @@ class FlatCustom:
             describe_function(self.custom.fun),
             describe_function(rules["jvp"]) if "jvp" in rules else "",
             describe_function(rules["bwd"]) if "bwd" in rules else "",
-            tuple(tree.leaf_names(self.spec, "tangents")),
+            tuple(self.arrays(tree.leaf_names(self.spec, "tangents"))),
         )
         custom_linear = self.custom.kind == "custom_linear"
         return FlatRules(
@@ -184,19 +258,31 @@ class FlatCustom:
             vmap=self.vmap if "vmap" in rules else None,
         )
 
-    def within(self, hidden: Sequence[Any], rule: str | None = None) -> tuple[Callable[..., Any], list[Any]]:
-        """The function (or a rule) and the nondiff arguments, with these values in place of the closed-over tracers."""
+    def within(self, hidden: Sequence[Any], rule: str | None = None) -> tuple[Callable[..., Any], Fixed]:
+        """The function (or a rule), and the arguments that are not differentiated, with these values in place of closed-over tracers."""
         function = self.custom.fun if rule is None else self.custom.rules[rule]
         if not self.hidden:
-            return function, self.nondiff
+            return function, self.fixed
         values = {id(t): v for t, v in zip(self.hidden, hidden, strict=True)}
-        return substitute(function, values), substitute(self.nondiff, values)
+        return substitute(function, values), substitute(self.fixed, values)
 
-    def arguments(self, leaves: Sequence[Any]) -> tuple[Any, ...]:
-        return tree.unflatten(self.spec, leaves)
+    def arguments(self, arrays: Sequence[Any], static: dict[int, Any]) -> tuple[Any, ...]:
+        """The differentiable arguments that have these arrays, and these other leaves."""
+        it = iter(arrays)
+        return tree.unflatten(self.spec, [static[k] if k in static else next(it) for k in range(self.spec.num_leaves)])
 
-    def full(self, nondiff: list[Any], leaves: Sequence[Any]) -> list[Any]:
-        return insert(self.arguments(leaves), nondiff, self.custom.nondiff_argnums)
+    def called(
+        self, function: Callable[..., Any], fixed: Fixed, arrays: Sequence[Any], rule: str | None = None, *first: Any
+    ) -> Any:
+        """A function that takes the arguments as they were given, called so."""
+        nondiff, by_keyword, static = fixed
+        args, kwargs = self.layout.join(self.arguments(arrays, static), nondiff, by_keyword)
+        return self.checked.call(rule, function, *first, *args, **kwargs) if rule else function(*first, *args, **kwargs)
+
+    def ruled(self, rule: str, function: Callable[..., Any], fixed: Fixed, *args: Any) -> Any:
+        """A rule that takes the arguments without derivative first, called so."""
+        nondiff, by_keyword, _ = fixed
+        return self.checked.call(rule, function, *nondiff, *args, **self.layout.handed(by_keyword))
 
     def results(self, out: Any, what: str, rule: str | None = None) -> list[Any]:
         """The leaves of an output of the function or its rule, whose structure must always be the same."""
@@ -211,91 +297,47 @@ class FlatCustom:
             )
         return [leaf(y, what) for y in leaves]
 
-    def wrong(self, rule: str | None, problem: str, detail: str = "", do: str = "") -> RuleError:
-        """The error that a rule returned something that does not fit."""
-        name = {"jvp": "JVP rule", "fwd": "forward rule", "bwd": "backward rule", "transpose": "transpose rule", "vmap": "vmap rule"}.get(
-            rule or "", "function"
-        )
-        function = self.custom.rules[rule] if rule else self.custom.fun
-        code = getattr(function, "__code__", None)
-        return teach(
-            RuleError,
-            f"the {name} {describe_function(function)} of {describe_function(self.custom.fun)}: {problem}",
-            detail=detail,
-            do=do or SIGNATURES.get(rule or "", "return a tree of arrays."),
-            origin=Origin(code, 0) if code else None,
-            locate=False,
-        )
-
     # ---- the flat functions --------------------------------------------------------------------------------------------
     def body(self, *operands: Any) -> list[Any]:
         count = len(self.hidden)
-        fun, nondiff = self.within(operands[:count])
-        return self.results(fun(*self.full(nondiff, operands[count:])), "the output")
+        fun, fixed = self.within(operands[:count])
+        return self.results(self.called(fun, fixed, operands[count:]), "the output")
 
     def jvp(self, hidden: Sequence[Any], xs: Sequence[Any], dxs: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-        rule, nondiff = self.within(hidden, "jvp")
-        result = rule(*nondiff, self.arguments(xs), self.arguments(dxs))
-        if not isinstance(result, tuple | list) or len(result) != 2:  # type: ignore[arg-type]
-            raise self.wrong("jvp", f"it must return a pair (primal_out, tangent_out), not {shown(result)}.")
-        outs = self.results(result[0], "the primal output", "jvp")
-        douts = tree.leaves_under_none(result[1], self.out_spec)
+        rule, fixed = self.within(hidden, "jvp")
+        primals, tangents = self.arguments(xs, fixed[2]), self.arguments(dxs, dict.fromkeys(fixed[2]))
+        result = self.ruled("jvp", rule, fixed, primals, tangents)
+        out, dout = self.checked.pair("jvp", result, "(primal_out, tangent_out)")
+        outs = self.results(out, "the primal output", "jvp")
+        douts = tree.leaves_under_none(dout, self.out_spec)
         if douts is None:
             raise self.wrong(
                 "jvp",
                 "the tangent output has another structure than the primal output.",
-                f"tangent: {tree.describe(tree.structure(result[1]))}\nprimal:  {tree.describe(self.out_spec)}",
+                f"tangent: {tree.describe(tree.structure(dout))}\nprimal:  {tree.describe(self.out_spec)}",
             )
         names = tree.leaf_names(self.out_spec, "tangent_out")
         return outs, [self.fitting("jvp", dy, type_of(y), name) for y, dy, name in zip(outs, douts, names, strict=True)]
 
-    def fitting(self, rule: str, dy: Any, wanted: ArrayType, name: str) -> Any:
-        """A tangent or cotangent that a rule returned, if it has the shape and dtype it must have; None is zero."""
-        if not wanted.inexact and not surely_zero(dy):
-            raise self.wrong(
-                rule,
-                f"{name} is not zero, but belongs to a value of dtype {wanted.dtype}, which has no derivative.",
-                do="return None or zeros for it.",
-            )
-        if dy is None or not wanted.inexact:
-            return np.zeros(wanted.shape, wanted.dtype)
-        have = type_of(leaf(dy, name))
-        if have.shape != wanted.shape:
-            raise self.wrong(
-                rule, f"{name} has shape {have.shape}, not {wanted.shape}.", f"it must be {wanted.long_name()}, and is {have.long_name()}"
-            )
-        if have.dtype != wanted.dtype:
-            if have.weak and have.dtype.kind != "c":
-                return wanted.dtype.type(dy) if type(dy) is not Tracer else dy
-            raise self.wrong(
-                rule,
-                f"{name} has dtype {have.dtype}, not {wanted.dtype}.",
-                f"it must be {wanted.long_name()}, and is {have.long_name()}",
-                "convert it with .astype.",
-            )
-        return dy
-
     def fwd(self, hidden: Sequence[Any], xs: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-        rule, nondiff = self.within(hidden, "fwd")
-        result = rule(*self.full(nondiff, xs))
-        if not isinstance(result, tuple | list) or len(result) != 2:  # type: ignore[arg-type]
-            raise self.wrong("fwd", f"it must return a pair (output, residuals), not {shown(result)}.")
-        outs = self.results(result[0], "the output", "fwd")
-        residuals, self.residual_spec = tree.flatten(result[1], is_leaf=lambda x: not isinstance(x, tuple | list | dict) and not_array(x))
+        rule, fixed = self.within(hidden, "fwd")
+        out, saved = self.checked.pair("fwd", self.called(rule, fixed, xs, "fwd"), "(output, residuals)")
+        outs = self.results(out, "the output", "fwd")
+        residuals, self.residual_spec = tree.flatten(saved, is_leaf=lambda x: not isinstance(x, tuple | list | dict) and not_array(x))
         # A residual that is no array (a shape, a string, a function) goes round the flat interface.
         self.static_residuals = {k: r for k, r in enumerate(residuals) if not_array(r)}
         return outs, [r for r in residuals if not not_array(r)]
 
     def bwd(self, hidden: Sequence[Any], residuals: Sequence[Any], bars: Sequence[Any]) -> list[Any | None]:
-        rule, nondiff = self.within(hidden, "bwd")
+        rule, fixed = self.within(hidden, "bwd")
         it = iter(residuals)
         held = [self.static_residuals[k] if k in self.static_residuals else next(it) for k in range(self.residual_spec.num_leaves)]
-        result = rule(*nondiff, tree.unflatten(self.residual_spec, held), tree.unflatten(self.out_spec, bars))
+        result = self.ruled("bwd", rule, fixed, tree.unflatten(self.residual_spec, held), tree.unflatten(self.out_spec, bars))
         return self.cotangents("bwd", result)
 
     def transpose(self, hidden: Sequence[Any], bars: Sequence[Any]) -> list[Any | None]:
-        rule, nondiff = self.within(hidden, "transpose")
-        result = rule(*nondiff, tree.unflatten(self.out_spec, bars))
+        rule, fixed = self.within(hidden, "transpose")
+        result = self.ruled("transpose", rule, fixed, tree.unflatten(self.out_spec, bars))
         if len(tree.children(self.spec)) == 1 and not (isinstance(result, tuple) and len(result) == 1):  # type: ignore[arg-type]
             result = (result,)
         return self.cotangents("transpose", result)
@@ -319,11 +361,10 @@ class FlatCustom:
         found: list[Any | None] = []
         for k, (bar, spec) in enumerate(zip(result, tree.children(self.spec), strict=True)):  # type: ignore[arg-type]
             found += self.matched(rule, bar, spec, f"x_bar[{k}]")
-        return [x if x is None else self.cotangent(rule, x, t, name) for x, t, name in zip(found, self.types, self.names, strict=True)]
-
-    def cotangent(self, rule: str, x: Any, wanted: ArrayType, name: str) -> Any | None:
-        found = self.fitting(rule, x, wanted, f"the cotangent of {name}")
-        return found if wanted.inexact else None
+        for k in self.static:
+            if not surely_zero(found[k]):
+                raise self.wrong(rule, f"it returned a cotangent for {shown(self.static[k])}.", do="return None for what is no array.")
+        return self.checked.cotangents(rule, self.arrays(found), self.types, self.names)
 
     def matched(self, rule: str, bar: Any, spec: Any, name: str) -> list[Any | None]:
         """The leaves of a cotangent in which None may stand for any subtree."""
@@ -344,13 +385,18 @@ class FlatCustom:
         return [x for y, part in zip(below, parts, strict=True) for x in self.matched(rule, y, part, name)]
 
     def vmap(self, size: int, batched: Sequence[bool], hidden: Sequence[Any], xs: Sequence[Any]) -> list[Any]:
-        rule, nondiff = self.within(hidden, "vmap")
-        result = rule(size, list(self.arguments(batched)), *self.full(nondiff, xs))
-        if not isinstance(result, tuple) or len(result) != 2:  # type: ignore[arg-type]
-            raise self.wrong("vmap", f"it must return a pair (output, out_batched), not {shown(result)}.")
-        outs = self.results(result[0], "the output", "vmap")
-        flags = tree.leaves(result[1]) if not isinstance(result[1], bool) else [result[1]] * len(outs)
-        return [y if flag else np.broadcast_to(y, (size, *np.shape(y))) for y, flag in zip(outs, flags, strict=True)]
+        rule, fixed = self.within(hidden, "vmap")
+        in_batched = list(self.arguments(batched, dict.fromkeys(self.static, False)))
+        out, flagged = self.checked.pair("vmap", self.called(rule, fixed, xs, "vmap", size, in_batched), "(output, out_batched)")
+        outs = self.results(out, "the output", "vmap")
+        flags = tree.leaves(flagged) if not isinstance(flagged, bool) else [flagged] * len(outs)
+        if len(flags) != len(outs):
+            raise self.wrong("vmap", f"out_batched has {len(flags)} flags for {len(outs)} outputs.")
+        names = tree.leaf_names(self.out_spec, "output")
+        for y, flag, name in zip(outs, flags, names, strict=True):
+            if flag and type_of(y).shape[:1] != (size,):
+                raise self.wrong("vmap", f"{name} has shape {type_of(y).shape}, where it must have the batch of {size} in front.")
+        return [y if flag else spread(y, size) for y, flag in zip(outs, flags, strict=True)]
 
 
 SIGNATURES = {
@@ -362,40 +408,36 @@ SIGNATURES = {
 }
 
 
-def shown(x: Any) -> str:
-    """A short description of a wrong result."""
-    if isinstance(x, tuple | list):
-        return f"a {type(x).__name__} of length {len(x)}"
-    return type_of(x).long_name() if type(x) is Tracer or isinstance(x, np.ndarray) else f"a {type(x).__name__}"
-
-
 def not_array(x: Any) -> bool:
     """Whether a residual cannot be a value of a program."""
     return not (isinstance(x, np.ndarray | np.generic | float | int | complex) or type(x) is Tracer)
 
 
-def insert(dynamic: Sequence[Any], nondiff: Sequence[Any], positions: Sequence[int]) -> list[Any]:
-    """The arguments in their order, from the dynamic and the nondiff ones."""
-    rest, static = iter(dynamic), dict(zip(positions, nondiff, strict=True))
-    return [static[k] if k in static else next(rest) for k in range(len(dynamic) + len(nondiff))]
-
-
-def argument_names(fun: Any, spec: Any, positions: Sequence[int]) -> list[str]:
-    """``x``, ``params['w']``, ... for each leaf of the arguments."""
+def takes_keyword(rule: Callable[..., Any], name: str) -> bool:
+    """Whether a function takes an argument by this name."""
     try:
-        known = list(inspect.signature(fun).parameters)
+        parameters = inspect.signature(rule).parameters
     except (TypeError, ValueError):
-        known = []
-    roots = [known[k] if k < len(known) else f"args[{k}]" for k in positions]
+        return False
+    by_name = name in parameters and parameters[name].kind is not inspect.Parameter.POSITIONAL_ONLY
+    return by_name or any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+
+
+def argument_names(fun: Any, spec: Any, layout: Layout) -> list[str]:
+    """``x``, ``params['w']``, ... for each leaf of the arguments."""
+    known = parameter_names(fun)
+    given = [known[k] if k < len(known) else f"args[{k}]" for k in range(layout.positional)] + list(layout.keywords)
+    roots = [given[k] for k in layout.dynamic]
     return [name for root, part in zip(roots, tree.children(spec), strict=True) for name in tree.leaf_names(part, root)]
 
 
-def custom_jvp(fun: Callable[..., Any] | None = None, nondiff_argnums: Sequence[int] | int = ()) -> Any:
+def custom_jvp(fun: Callable[..., Any] | None = None, nondiff_argnums: Numbers = (), nondiff_argnames: Strings = ()) -> Any:
     """A function whose forward rule is given with ``.defjvp`` (or ``.defjvps``); reverse mode follows by transposing it.
 
     Args:
         fun: the function.
-        nondiff_argnums: arguments that are handed to the rule first, as they are: functions, strings, sizes.
+        nondiff_argnums: positions of arguments that are handed to the rule first, as they are: functions, strings, sizes.
+        nondiff_argnames: names of such arguments. Arguments that are no arrays need not be named: see `CustomFunction`.
 
     >>> import cotan, cotan.numpy as cnp
     >>> @cotan.custom_jvp
@@ -406,25 +448,25 @@ def custom_jvp(fun: Callable[..., Any] | None = None, nondiff_argnums: Sequence[
     Array(1.)
     """
     if fun is None:
-        return lambda f: custom_jvp(f, nondiff_argnums)
-    return CustomFunction(fun, nondiff_argnums, kind="custom_jvp", needs="jvp")
+        return lambda f: custom_jvp(f, nondiff_argnums, nondiff_argnames)
+    return CustomFunction(fun, nondiff_argnums, nondiff_argnames, kind="custom_jvp", needs="jvp")
 
 
-def custom_vjp(fun: Callable[..., Any] | None = None, nondiff_argnums: Sequence[int] | int = ()) -> Any:
+def custom_vjp(fun: Callable[..., Any] | None = None, nondiff_argnums: Numbers = (), nondiff_argnames: Strings = ()) -> Any:
     """A function whose reverse rule is given with ``.defvjp(fwd, bwd)``; forward mode follows by transposing ``bwd``."""
     if fun is None:
-        return lambda f: custom_vjp(f, nondiff_argnums)
-    return CustomFunction(fun, nondiff_argnums, kind="custom_vjp", needs="bwd")
+        return lambda f: custom_vjp(f, nondiff_argnums, nondiff_argnames)
+    return CustomFunction(fun, nondiff_argnums, nondiff_argnames, kind="custom_vjp", needs="bwd")
 
 
-def custom_linear(fun: Callable[..., Any] | None = None, nondiff_argnums: Sequence[int] | int = ()) -> Any:
+def custom_linear(fun: Callable[..., Any] | None = None, nondiff_argnums: Numbers = (), nondiff_argnames: Strings = ()) -> Any:
     """A function that is linear in its differentiable arguments together; its transpose is given with ``.deftranspose``, or derived.
 
     Linearity is checked when it is first differentiated.
     """
     if fun is None:
-        return lambda f: custom_linear(f, nondiff_argnums)
-    return CustomFunction(fun, nondiff_argnums, kind="custom_linear")
+        return lambda f: custom_linear(f, nondiff_argnums, nondiff_argnames)
+    return CustomFunction(fun, nondiff_argnums, nondiff_argnames, kind="custom_linear")
 
 
 def custom_rules(
@@ -434,12 +476,14 @@ def custom_rules(
     vjp: tuple[Callable[..., Any], Callable[..., Any]] | None = None,
     transpose: Callable[..., Any] | None = None,
     vmap: Callable[..., Any] | None = None,
-    nondiff_argnums: Sequence[int] | int = (),
+    nondiff_argnums: Numbers = (),
+    nondiff_argnames: Strings = (),
 ) -> Any:
     """A function with any subset of the rules; each as the method of `CustomFunction` that gives it says. The rest is derived."""
     if fun is None:
-        return lambda f: custom_rules(f, jvp=jvp, vjp=vjp, transpose=transpose, vmap=vmap, nondiff_argnums=nondiff_argnums)
-    custom = CustomFunction(fun, nondiff_argnums)
+        options: Any = {"jvp": jvp, "vjp": vjp, "transpose": transpose, "vmap": vmap}
+        return lambda f: custom_rules(f, **options, nondiff_argnums=nondiff_argnums, nondiff_argnames=nondiff_argnames)
+    custom = CustomFunction(fun, nondiff_argnums, nondiff_argnames)
     if jvp is not None:
         custom.defjvp(jvp)
     if vjp is not None:

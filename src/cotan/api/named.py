@@ -1,4 +1,4 @@
-"""Which arguments `jit` means by numbers and names: static ones, donated ones.
+"""Which arguments an option means by numbers and names: the static and donated ones of `jit`, those of custom rules without derivative.
 
 Each of the two ways is completed by the other where the signature of the function is known: an argument is meant however it is passed.
 """
@@ -36,29 +36,29 @@ class Named(NamedTuple):
         return bool(self.numbers or self.names)
 
 
-def named(fun: Callable[..., Any], option: str, numbers: int | Sequence[int], names: str | Iterable[str]) -> Named:
-    """The arguments that the options ``{option}_argnums`` and ``{option}_argnames`` mean.
+def named(fun: Callable[..., Any], option: str, numbers: int | Sequence[int], names: str | Iterable[str], verb: str = "jit") -> Named:
+    """The arguments that the options ``{option}_argnums`` and ``{option}_argnames`` of ``verb`` mean.
 
     Raises:
         ArgumentTypeError: they are no integers, or no strings.
         ArgumentError: ``fun`` has no such argument.
     """
     given = Named(
-        of_kind(f"{option}_argnums", numbers, int, "a position or a sequence of them, as 0 or (0, 2)"),
-        of_kind(f"{option}_argnames", names, str, 'a name or a sequence of them, as "x" or ("x", "y")'),
+        of_kind(f"{verb}: {option}_argnums", numbers, int, "a position or a sequence of them, as 0 or (0, 2)"),
+        of_kind(f"{verb}: {option}_argnames", names, str, 'a name or a sequence of them, as "x" or ("x", "y")'),
     )
-    return completed(fun, option, given) if given else given
+    return completed(fun, f"{verb}: ", option, given) if given else given
 
 
 def of_kind(option: str, given: Any, kind: type, wanted: str) -> tuple[Any, ...]:
     """The values of an option, of which there may be one or several."""
     values = (given,) if type(given) is kind else tuple(given) if isinstance(given, Iterable) else ()
     if type(given) is not kind and (isinstance(given, str) or not isinstance(given, Iterable) or any(type(x) is not kind for x in values)):
-        raise teach(ArgumentTypeError, f"jit: {option}={given!r} names no arguments.", do=f"give {wanted}.")
+        raise teach(ArgumentTypeError, f"{option}={given!r} names no arguments.", do=f"give {wanted}.")
     return values
 
 
-def completed(fun: Any, option: str, given: Named) -> Named:
+def completed(fun: Any, verb: str, option: str, given: Named) -> Named:
     """Positions and names, each completed by the other through the signature of ``fun``."""
     try:
         every = inspect.signature(fun).parameters
@@ -69,14 +69,14 @@ def completed(fun: Any, option: str, given: Named) -> Named:
         if name not in every and not any(p.kind is p.VAR_KEYWORD for p in every.values()):
             raise teach(
                 ArgumentError,
-                f"jit: {describe_function(fun)} has no argument {name!r} ({option}_argnames).",
+                f"{verb}{describe_function(fun)} has no argument {name!r} ({option}_argnames).",
                 do=f"its arguments are {', '.join(every)}.",
             )
     for k in given.numbers:
         if not -len(known) <= k < len(known) and not any(p.kind is p.VAR_POSITIONAL for p in every.values()):
             raise teach(
                 ArgumentError,
-                f"jit: {describe_function(fun)} has no positional argument {k} ({option}_argnums).",
+                f"{verb}{describe_function(fun)} has no positional argument {k} ({option}_argnums).",
                 do=f"it has {len(known)}, from 0.",
             )
     if not any(p.kind is p.VAR_POSITIONAL for p in every.values()):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,15 +37,16 @@ class CheckedRules:
     def __init__(self, subject: str, function: Any, rules: Mapping[str, Callable[..., Any]], signatures: Mapping[str, str]):
         self.subject, self.function, self.rules, self.signatures = subject, function, rules, signatures
 
-    def call(self, rule: str, function: Callable[..., Any], *args: Any) -> Any:
-        """``function(*args)``, of the rule of this name; refused where it does not take so many arguments."""
+    def call(self, rule: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """``function(*args, **kwargs)``, of the rule of this name; refused where it does not take these arguments."""
         try:
-            return function(*args)
+            return function(*args, **kwargs)
         except TypeError:
-            if takes(function, len(args)):
+            if takes(function, args, kwargs):
                 raise
         names = ", ".join(parameter_names(function)) or "no arguments"
-        raise self.wrong(rule, f"it is called with {len(args)} arguments, but takes {names}.")
+        given = f"{len(args)} argument{'s' * (len(args) != 1)}" + "".join(f", {name}=" for name in kwargs)
+        raise self.wrong(rule, f"it is called with {given}, but takes {names}.")
 
     def wrong(self, rule: str | None, problem: str, detail: str = "", do: str = "") -> RuleError:
         """The error that a rule (or, None, the function itself) returned something that does not fit."""
@@ -89,6 +90,22 @@ class CheckedRules:
             raise self.wrong(rule, f"{name} has dtype {have.dtype}, not {wanted.dtype}.", detail, "convert it with .astype.")
         return dy
 
+    def cotangents(self, rule: str, given: Sequence[Any], types: Sequence[ArrayType], names: Sequence[str]) -> list[Any | None]:
+        """The cotangents that a rule returned, one for each operand, if each is like its operand; None is zero."""
+        shapes = [None if x is None else type_of(leaf(x, "a cotangent")).shape for x in given]
+        wanted = [t.shape for t in types]
+        if None not in shapes and shapes != wanted and sorted(shapes, key=str) == sorted(wanted, key=str):
+            raise self.wrong(
+                rule,
+                f"the cotangents have shapes {', '.join(map(str, shapes))}, and the arguments shapes {', '.join(map(str, wanted))}: "
+                "as if the cotangents were in another order.",
+                do=f"return them in the order of the arguments: {', '.join(names)}.",
+            )
+        fitted = [
+            x if x is None else self.fitting(rule, x, t, f"the cotangent of {n}") for x, t, n in zip(given, types, names, strict=True)
+        ]
+        return [x if t.inexact else None for x, t in zip(fitted, types, strict=True)]
+
     def matching(self, rule: str, y: Any, wanted: ArrayType, name: str) -> None:
         """Refuse a value of another shape or dtype than the function's own."""
         have = type_of(leaf(y, name))
@@ -104,10 +121,10 @@ def broadcasts(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
         return False
 
 
-def takes(function: Callable[..., Any], count: int) -> bool:
-    """Whether a function can be called with so many positional arguments; True where its signature is not known."""
+def takes(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether a function can be called with these arguments; True where its signature is not known."""
     try:
-        inspect.signature(function).bind(*[None] * count)
+        inspect.signature(function).bind(*args, **kwargs)
     except ValueError:
         return True
     except TypeError:

@@ -8,15 +8,17 @@ A function with a custom rule may close over a traced value: ``c`` below is a tr
         ...
 
 The rules of ``f`` run under another trace than its body was written in, so such values cannot be left where they are. `find_tracers` looks
-for them where Python keeps what a function closes over (cells, defaults, partial arguments, bound instances, and containers in these);
-`substitute` makes a copy of the function with other values in their place: at once, or later, with a `Hole` in each place meanwhile.
+for them where Python keeps what a function closes over (cells, defaults, partial arguments, attributes of bound instances, and containers
+in these); `substitute` makes a copy of the function with other values in their place: at once, or later, with a `Hole` in each place
+meanwhile.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from functools import partial
-from types import CellType, FunctionType, MethodType
+from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from ..core.tracing import Tracer
@@ -30,6 +32,9 @@ class Hole:
     """A place in a function's closure for a value that comes later."""
 
     __slots__ = ()
+
+
+PLACES = (Tracer, Hole)
 
 
 def find_tracers(*functions: Any, kind: type = Tracer) -> list[Any]:
@@ -50,7 +55,17 @@ def find_tracers(*functions: Any, kind: type = Tracer) -> list[Any]:
 
 
 def holds_values(x: Any) -> bool:
-    return isinstance(x, (FunctionType, MethodType, partial, *CONTAINERS)) or hasattr(x, "closed_over")
+    return isinstance(x, (FunctionType, MethodType, partial, *CONTAINERS)) or hasattr(x, "closed_over") or is_instance(x)
+
+
+def is_instance(x: Any) -> bool:
+    """Whether ``x`` is an instance of some class with a traced value, or a place for one, in an attribute or a container there."""
+    if isinstance(x, (type, ModuleType)) or not hasattr(x, "__dict__"):
+        return False
+    found = vars(x).values()
+    return any(type(v) in PLACES for v in found) or any(
+        type(v) in PLACES for y in found if type(y) in CONTAINERS for v in (y.values() if type(y) is dict else y)
+    )
 
 
 def held_values(x: Any) -> list[Any]:
@@ -66,7 +81,7 @@ def held_values(x: Any) -> list[Any]:
         return list(x.values())
     if isinstance(x, tuple | list):
         return list(x)
-    return list(x.closed_over().values())
+    return list((x.closed_over() if hasattr(x, "closed_over") else vars(x)).values())
 
 
 def contents(cell: CellType) -> Any:
@@ -97,6 +112,10 @@ def substitute(x: Any, values: Mapping[int, Any], memo: dict[int, Any] | None = 
         return partial(again(x.func), *map(again, x.args), **{k: again(v) for k, v in x.keywords.items()})
     if isinstance(x, CONTAINERS):
         return copy_container(x, again)
+    if not hasattr(x, "closed_over"):
+        new = memo[id(x)] = copy(x)
+        new.__dict__.update({k: again(v) for k, v in vars(x).items()})
+        return new
     return x.with_closed_over({k: again(v) for k, v in x.closed_over().items()})
 
 
@@ -111,14 +130,14 @@ def copy_container(x: Any, again: Callable[[Any], Any]) -> Any:
 def copy_function(x: FunctionType, again: Callable[[Any], Any], memo: dict[int, Any]) -> FunctionType:
     """A function with the same code, and ``again`` applied to what its cells and defaults hold."""
     cells = tuple(CellType() for _ in x.__closure__ or ())
-    copy = memo[id(x)] = FunctionType(x.__code__, x.__globals__, x.__name__, None, cells)
-    for new, old in zip(cells, x.__closure__ or (), strict=True):
+    new = memo[id(x)] = FunctionType(x.__code__, x.__globals__, x.__name__, None, cells)
+    for cell, old in zip(cells, x.__closure__ or (), strict=True):
         try:
-            new.cell_contents = again(old.cell_contents)
+            cell.cell_contents = again(old.cell_contents)
         except ValueError:  # an empty cell stays empty
             continue
-    copy.__defaults__ = tuple(map(again, x.__defaults__)) if x.__defaults__ else None
-    copy.__kwdefaults__ = {k: again(v) for k, v in x.__kwdefaults__.items()} if x.__kwdefaults__ else {}
-    copy.__dict__.update(x.__dict__)
-    copy.__module__, copy.__qualname__ = x.__module__, x.__qualname__
-    return copy
+    new.__defaults__ = tuple(map(again, x.__defaults__)) if x.__defaults__ else None
+    new.__kwdefaults__ = {k: again(v) for k, v in x.__kwdefaults__.items()} if x.__kwdefaults__ else {}
+    new.__dict__.update(x.__dict__)
+    new.__module__, new.__qualname__ = x.__module__, x.__qualname__
+    return new

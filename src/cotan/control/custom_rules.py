@@ -9,7 +9,8 @@
     transpose        the function itself (it is linear) the transpose rule
     none of these    through the function's body
 
-and `vmap` is the vmap rule if given, else the body's batching; under vmap the derivative rules are batched with it.
+and `vmap` is the vmap rule if given, else the body's batching; under vmap the derivative rules are batched with it. Where there is a vmap
+rule alone, derivatives on a batch are those of that rule.
 
 A jvp rule is always recorded on a `LinearTape` first, also in forward mode: a rule that is not linear in its tangents is refused when it
 is first used, in every mode. ``hidden`` operands, the first ones, are tracers that the function closed over (see `closures`); the rules
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from ..core.errors import NonlinearTangentError, teach
@@ -30,7 +32,8 @@ from ..core.tracing import concrete_zero, type_of
 from ..core.types import ArrayType
 from ..ops.families import add, reduce_sum, spread, zeros
 from ..transforms.batch import batch_flat
-from ..transforms.linearize import record_linear, replay
+from ..transforms.jvp import jvp_flat
+from ..transforms.linearize import linearize_flat, record_linear, replay
 from ..transforms.transpose import accumulate, backward_pass
 from .base import ControlOp, filled, linearize_function
 
@@ -69,6 +72,8 @@ class FlatRules:
     bwd: Callable[..., Sequence[Any | None]] | None = None
     transpose: Callable[..., Sequence[Any | None]] | None = None
     vmap: Callable[..., Sequence[Any]] | None = None
+    derived: bool = False
+    """Whether the rules for derivatives are those of the body (see `with_derivatives`)."""
 
 
 @op
@@ -122,7 +127,9 @@ class CustomCall(ControlOp):
         hidden, xs = self.split(primals)
         hidden_active, x_active = self.split(active)
         if rules.jvp is None and rules.fwd is None and rules.transpose is None:
-            return linearize_function(rules.body, primals, active)
+            if rules.vmap is None:
+                return linearize_function(rules.body, primals, active)
+            return CustomCall(with_derivatives(rules)).linearize(primals, active)
         outs, push_x = self.linearize_by_rule(hidden, xs, x_active)
         if not any(hidden_active):
             return outs, push_x
@@ -194,6 +201,35 @@ class CustomCall(ControlOp):
         hidden_flags, x_flags = self.split(batched)
         outs = CustomCall(batched_rules(self.rules, size, hidden_flags, x_flags))(*operands)
         return outs, [True] * len(outs)
+
+
+def with_derivatives(rules: FlatRules) -> FlatRules:
+    """The rules of a function that has a vmap rule alone: those for derivatives are made of its body.
+
+    So its derivative stays an op, which on a batch is the derivative of the vmap rule.
+    """
+    names = replace(rules.names, jvp="derived", bwd="derived")
+
+    def jvp(hidden: Sequence[Any], xs: Sequence[Any], dxs: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+        active = [type_of(x).inexact for x in xs]
+        outs, douts = jvp_flat(
+            rules.body, [*hidden, *xs], [*[None] * len(hidden), *[dx if a else None for dx, a in zip(dxs, active, strict=True)]]
+        )
+        return outs, [zeros(type_of(y)) if dy is None else dy for y, dy in zip(outs, douts, strict=True)]
+
+    def fwd(hidden: Sequence[Any], xs: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+        return list(CustomCall(rules)(*hidden, *xs)), list(xs)
+
+    def bwd(hidden: Sequence[Any], xs: Sequence[Any], bars: Sequence[Any]) -> list[Any | None]:
+        active = [type_of(x).inexact for x in xs]
+        outs, tape, inputs, outputs = linearize_flat(lambda *x: rules.body(*hidden, *x), list(xs), active)
+        cotangents: dict[Var, Any] = {}
+        for y, v, bar in zip(outs, outputs, bars, strict=True):
+            if v is not None and type_of(y).inexact:
+                accumulate(cotangents, v, bar)
+        return filled(backward_pass(tape.equations, cotangents, inputs), active)
+
+    return replace(rules, names=names, jvp=jvp, fwd=fwd, bwd=bwd, derived=True)
 
 
 def record_jvp_rule(
@@ -341,6 +377,12 @@ class CustomTangent(ControlOp):
         return outs, [True] * len(outs)
 
 
+def run_on_batch(size: int, function: Flat, flags: Sequence[bool], operands: Sequence[Any]) -> list[Any]:
+    """The results of a function on a batch, all of which have its axis."""
+    outs, out_flags = batch_flat(function, size, flags, operands)
+    return [y if flag else spread(y, size) for y, flag in zip(outs, out_flags, strict=True)]
+
+
 def batched_rules(
     rules: FlatRules, size: int, hidden: Sequence[bool], xs: Sequence[bool], residuals: Sequence[bool] | None = None
 ) -> FlatRules:
@@ -351,14 +393,15 @@ def batched_rules(
     """
     hidden, xs = list(hidden), list(xs)
 
-    def on_batch(function: Flat, flags: Sequence[bool], operands: Sequence[Any]) -> list[Any]:
-        outs, out_flags = batch_flat(function, size, flags, operands)
-        return [y if flag else spread(y, size) for y, flag in zip(outs, out_flags, strict=True)]
+    on_batch = partial(run_on_batch, size)
 
     def body(*operands: Any) -> list[Any]:
         if rules.vmap is not None:
             return list(rules.vmap(size, xs, list(operands[: rules.hidden]), list(operands[rules.hidden :])))
         return on_batch(rules.body, [*hidden, *xs], operands)
+
+    if rules.derived:
+        return with_derivatives(replace(rules, body=body, vmap=None, jvp=None, fwd=None, bwd=None, derived=False))
 
     def jvp(h: list[Any], x: list[Any], dx: list[Any]) -> tuple[list[Any], list[Any]]:
         counts: list[int] = []
