@@ -28,9 +28,16 @@ def outer(*xs):
     return np.outer(xs, xs)
 
 
+def second_of_inverse(p, a, b):
+    """The second derivative of entry (a, b) of an inverse P: P E P F P + P F P E P."""
+    one = np.einsum("i,jk,l->ijkl", p[a], p, p[:, b])
+    return one + one.transpose(2, 3, 0, 1)
+
+
 TIED, ALL_TIED = np.array([2.0, 1.0, 2.0]), np.full(3, 2.0)
 VARIANCE = 2 / 3 * (np.eye(3) - 1 / 3)
 PI = np.pi
+TURN = np.array([[0.0, 1.0], [-1.0, 0.0]])
 
 ROWS = {
     ("`abs(x)`", "0", "0"): [(cnp.abs, 0.0, 0, 0), (lambda x: cnp.abs(cnp.abs(x)), 0.0, 0, 0)],
@@ -123,6 +130,10 @@ ROWS = {
     ],
     ("`norm(x, 'nuc')`", "singular values that are 0", "0 in their directions"): [
         (lambda x: cnp.linalg.norm(x, "nuc"), np.diag([2.0, 0.0]), np.diag([1.0, 0.0]), np.diag([0.0, 0.5, 0.5, 0.0])),
+    ],
+    ("`pinv(x)`", "singular values that tie", "exact, to every order"): [
+        (lambda x: cnp.trace(cnp.linalg.pinv(x)), np.eye(2), -np.eye(2), 2 * np.einsum("il,jk->ijkl", np.eye(2), np.eye(2))),
+        (lambda x: cnp.linalg.pinv(x)[0, 1], TURN, -np.outer(TURN.T[0], TURN.T[:, 1]), second_of_inverse(TURN.T, 0, 1)),
     ],
     ("`std(x)`", "x constant", "0"): [
         (cnp.std, ALL_TIED, Z(3), Z((3, 3))),

@@ -18,8 +18,14 @@ from cotan.core.tracing import type_of
 
 DERIVATIVE_BY_DEFINITION = {
     "stop_gradient": "is the identity with derivative zero",
+    "pseudo_inverse": "is a function of its first operand, of which others are the factorization (see test_pseudoinverse)",
 }
 """Ops whose derivative is not that of their value, on purpose."""
+
+OF_ONE_POINT = {
+    "pseudo_inverse": "takes a matrix with its factorization",
+}
+"""Ops whose operands belong together, so that other dtypes need examples of their own."""
 
 FIRST_ORDER_OPS = [cls for cls in REGISTRY.values() if not cls.holds_programs and cls.__module__.startswith("cotan.ops.")]
 
@@ -103,7 +109,7 @@ def cast(x: Any, dtype: np.dtype[Any]) -> Any:
 
 def in_dtype(case: Case, dtype: np.dtype[Any]) -> Case | None:
     """The case with its main operands in ``dtype``; None if the op does not claim it, or the values have no meaning there."""
-    if dtype.kind not in claimed(case.op):
+    if dtype.kind not in claimed(case.op) or case.op.name in OF_ONE_POINT:
         return None
     arrays = [np.asarray(x) for x in case.operands]
     main = case.floats

@@ -6,6 +6,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import cotan
+import cotan.numpy as cnp
 from cotan.ops import (
     contraction,
     determinant,
@@ -273,6 +275,17 @@ def test_functions_of_the_singular_values_are_differentiable_where_those_are_equ
     q = np.linalg.qr(np.random.default_rng(2).normal(size=(3, 3)))[0]
     np.testing.assert_allclose(gradient(nuclear, q)[0], q, atol=1e-12)
     np.testing.assert_allclose(gradient(lambda a: reduce_sum(factorization.eigh(a)[0], (0,)), np.eye(3))[0], np.eye(3), atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [float, complex])
+def test_extreme_singular_values_that_tie_share_the_derivative(dtype):
+    q = np.diag([1.0, -1.0, 1.0])[[2, 0, 1]].astype(dtype)
+    for p in (2, -2):
+        np.testing.assert_allclose(cotan.grad(lambda a, p=p: cnp.linalg.norm(a, p))(q), q / 3, atol=1e-14)
+        np.testing.assert_allclose(cotan.grad(lambda a, p=p: cnp.linalg.cond(a, p))(q), np.zeros((3, 3)), atol=1e-14)
+    a = np.diag([2.0, 2.0, 1.0]).astype(dtype)
+    np.testing.assert_allclose(cotan.grad(lambda a: cnp.linalg.norm(a, 2))(a), np.diag([0.5, 0.5, 0]), atol=1e-14)
+    np.testing.assert_allclose(cotan.jit(cotan.grad(cnp.linalg.cond))(a), np.diag([0.5, 0.5, -2]), atol=1e-14)
 
 
 def test_vectors_of_equal_values_have_no_derivative_rather_than_a_wrong_one():

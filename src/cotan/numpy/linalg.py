@@ -11,8 +11,9 @@ import numpy as np
 
 from ..core.errors import ArgumentError, DtypeError, ShapeError, UnsupportedFunctionError, teach
 from ..core.tracing import BOOL, type_of
-from ..ops import determinant, factorization, logic
+from ..ops import casting, determinant, factorization
 from ..ops import linalg as ops
+from ..ops.pseudoinverse import pseudo_inverse
 from . import contraction, creation
 from .calling import eager
 from .contraction import matmul, tensordot, vecdot
@@ -178,22 +179,25 @@ def svdvals(a: Numbers, /) -> Any:
 
 @eager(np.linalg.pinv)
 def pinv(a: Numbers, /, rcond: Numbers | None = None, hermitian: bool = False, *, rtol: Numbers = ABSENT) -> Any:
-    """The Moore-Penrose inverse; singular values up to ``rtol`` (default 1e-15; None is max(M, N) eps) times the largest count as zero.
+    """The Moore-Penrose inverse of matrices (..., m, n), of shape (..., n, m).
 
-    ``rtol`` is a number, or one for each matrix of a stack; ``rcond`` is another name for it.
+    Singular values up to ``rtol`` (default 1e-15; None is max(m, n) eps) times the largest are dropped. ``rtol`` is a number, or one for
+    each matrix of a stack; ``rcond`` is another name for it. Of a ``hermitian`` matrix the lower triangle is read. The derivative is for a
+    constant number of singular values that are kept, which may be equal (Golub & Pereyra 1973).
     """
     if rcond is not None and rtol is not ABSENT:
         raise teach(ArgumentError, "pinv: rcond= and rtol= are one thing.", do="give one of them.")
     relative = 1e-15 if rcond is None and rtol is ABSENT else rtol if rcond is None else rcond
+    (a,) = matrices("pinv", a, square=hermitian)
+    t = type_of(a)
     if relative is None:
-        relative = builtins.max(shape_of(a)[-2:]) * float(np.finfo(type_of(a).dtype).eps)
-    (a,) = matrices("pinv", a)
-    u, s, vh = factorization.svd(a)
-    limit = multiply(columns(relative), max(s, -1, keepdims=True, initial=0))
-    small = s <= limit
-    one = type_of(s).dtype.type(1)
-    inverse = logic.select(small, type_of(s).dtype.type(0), divide(one, logic.select(small, one, s)))
-    return matmul(multiply(conjugate(matrix_transpose(vh)), inverse[..., None, :]), conjugate(matrix_transpose(u)))
+        relative = builtins.max(t.shape[-2:]) * float(np.finfo(t.dtype).eps)
+    if 0 in t.shape:
+        return broadcast_to(t.dtype.type(0), (*t.shape[:-2], t.shape[-1], t.shape[-2]))
+    a = ops.read_lower(a) if hermitian else a
+    u, s, vh = factorization.svd(casting.stop_gradient(a))
+    kept = s > multiply(columns(relative), max(s, -1, keepdims=True))
+    return pseudo_inverse(a, u, convert_to(s, t.dtype), vh, kept)
 
 
 @eager(named(np.linalg.qr, QRResult))
@@ -281,7 +285,7 @@ def of_matrices(x: Any, ord: Any, axes: tuple[int, int], keepdims: bool) -> Any:
         # The least subgradient: 0 in the direction of a singular value that is 0, and at a matrix of zeros.
         x = where(any(not_equal(x, 0), axes, keepdims=True), x, 0)
         s = abs(svdvals(moveaxis(x, axes, (-2, -1))))
-        y = sum(s, -1) if ord == "nuc" else s[..., 0] if ord == 2 else s[..., -1]
+        y = sum(s, -1) if ord == "nuc" else max(s, -1) if ord == 2 else min(s, -1)  # those that tie share the derivative
         shape = shape_of(x)
         return reshape(y, [1 if k in axes else n for k, n in enumerate(shape)]) if keepdims else y
     else:
@@ -333,7 +337,8 @@ def cond(x: Numbers, p: Any = None) -> Any:
         raise teach(ShapeError, f"cond: of no elements (shape {shape_of(x)}).", do="give matrices that have elements.")
     if p is None or p in (2, -2):
         s = svdvals(x)
-        y = divide(s[..., -1], s[..., 0]) if p == -2 else divide(s[..., 0], s[..., -1])
+        least, largest = min(s, -1), max(s, -1)  # those that tie share the derivative
+        y = divide(least, largest) if p == -2 else divide(largest, least)
     else:
         (a,) = matrices("cond", x, square=True)
         y = multiply(norm(a, p, (-2, -1)), norm(inv(a), p, (-2, -1)))

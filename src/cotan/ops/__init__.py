@@ -13,6 +13,7 @@ from . import (
     logic,
     movement,
     ordering,
+    pseudoinverse,
     reduction,
     routines,
     running,
@@ -24,5 +25,5 @@ from . import (
 
 __all__ = [
     "arithmetic", "casting", "contraction", "creation", "determinant", "factorization", "families", "indexing", "linalg", "logic",
-    "movement", "ordering", "reduction", "routines", "running", "searching", "sorting", "special", "transcendental",
+    "movement", "ordering", "pseudoinverse", "reduction", "routines", "running", "searching", "sorting", "special", "transcendental",
 ]  # fmt: skip
