@@ -181,7 +181,7 @@ class ScalarInterpreter:
         return dtype.type(value).item()
 
     def cast(self, operand: Any, dtype: np.dtype[Any]) -> Any:
-        if dtype.kind != "c" and isinstance(operand, complex):
+        if dtype.kind not in "cb" and isinstance(operand, complex):
             operand = operand.real
         return dtype.type(operand).item()
 

@@ -35,6 +35,7 @@ from .elementwise import (
 )  # fmt: skip
 from .indexing import choose, compress, extract, getitem, take, take_along_axis
 from .promotion import can_cast, result_type
+from .quantiles import median, nanmedian, nanpercentile, nanquantile, percentile, quantile
 from .rearranging import apply_along_axis, apply_over_axes, delete, insert, pad, repeat, resize, tile, vectorize
 from .reduction import (
     all, amax, amin, any, argmax, argmin, average, count_nonzero, cummax, cummin, cumprod, cumsum, cumulative_prod, cumulative_sum,
@@ -48,7 +49,7 @@ from .selection import (
 from .shape import (
     append, array_split, atleast_1d, atleast_2d, atleast_3d, block, broadcast_arrays, broadcast_to, column_stack, concat, concatenate,
     dsplit, dstack, expand_dims, flip, fliplr, flipud, hsplit, hstack, matrix_transpose, moveaxis, ndim, permute_dims, ravel, reshape,
-    roll, rollaxis, rot90, shape, size, split, squeeze, stack, swapaxes, transpose, unstack, vsplit, vstack,
+    roll, rollaxis, rot90, row_stack, shape, size, split, squeeze, stack, swapaxes, transpose, unstack, vsplit, vstack,
 )  # fmt: skip
 from .shape import broadcast_shapes_of as broadcast_shapes
 from .sorting import (
@@ -57,8 +58,7 @@ from .sorting import (
     unique_counts, unique_inverse, unique_values,
 )  # fmt: skip
 from .statistics import (
-    corrcoef, cov, median, nanargmax, nanargmin, nancumprod, nancumsum, nanmax, nanmean, nanmedian, nanmin, nanpercentile, nanprod,
-    nanquantile, nanstd, nansum, nanvar, percentile, quantile,
+    corrcoef, cov, nanargmax, nanargmin, nancumprod, nancumsum, nanmax, nanmean, nanmin, nanprod, nanstd, nansum, nanvar,
 )  # fmt: skip
 from .updates import at
 
@@ -130,21 +130,21 @@ __all__ = [
     "greater_equal", "hamming", "hanning", "heaviside", "histogram", "histogram_bin_edges", "hsplit", "hstack", "hypot", "i0", "identity",
     "iinfo", "imag", "indices", "inexact", "inf", "inner", "insert", "int8", "int16", "int32", "int64", "int_", "integer", "interp",
     "intersect1d", "intp", "invert", "isclose", "iscomplex", "iscomplexobj", "isdtype", "isfinite", "isin", "isinf", "isnan", "isneginf",
-    "isposinf", "isreal", "isrealobj", "isscalar", "issubdtype", "kaiser", "kron", "left_shift", "less", "less_equal", "lexsort",
-    "linalg", "linspace", "log", "log1p", "log2", "log10", "logaddexp", "logaddexp2", "logical_and", "logical_not", "logical_or",
-    "logical_xor", "logspace", "matmul", "matrix_transpose", "matvec", "max", "maximum", "mean", "median", "meshgrid", "min", "minimum",
-    "mod", "moveaxis", "multiply", "nan", "nan_to_num", "nanargmax", "nanargmin", "nancumprod", "nancumsum", "nanmax", "nanmean",
-    "nanmedian", "nanmin", "nanpercentile", "nanprod", "nanquantile", "nanstd", "nansum", "nanvar", "ndarray", "ndim", "negative",
-    "newaxis", "nextafter", "nonzero", "not_equal", "number", "ones", "ones_like", "outer", "pad", "partition", "percentile",
-    "permute_dims", "pi", "piecewise", "polyadd", "polyder", "polyint", "polymul", "polysub", "polyval", "positive", "pow", "power",
-    "printoptions", "prod", "promote_types", "ptp", "quantile", "rad2deg", "radians", "ravel", "real", "real_if_close", "reciprocal",
-    "remainder", "repeat", "reshape", "resize", "result_type", "right_shift", "rint", "roll", "rollaxis", "rot90", "round",
-    "searchsorted", "select", "set_printoptions", "setdiff1d", "setxor1d", "shape", "sign", "signbit", "signedinteger", "sin", "sinc",
-    "single", "sinh", "size", "sort", "sort_complex", "split", "sqrt", "square", "squeeze", "stack", "std", "subtract", "sum", "swapaxes",
-    "take", "take_along_axis", "tan", "tanh", "tensordot", "tile", "trace", "transpose", "trapezoid", "tri", "tril", "tril_indices",
-    "trim_zeros", "triu", "triu_indices", "true_divide", "trunc", "uint", "uint8", "uint16", "uint32", "uint64", "union1d", "unique",
-    "unique_all", "unique_counts", "unique_inverse", "unique_values", "unsignedinteger", "unstack", "unwrap", "vander", "var", "vdot",
-    "vecdot", "vecmat", "vectorize", "vsplit", "vstack", "where", "zeros", "zeros_like",
+    "isposinf", "isreal", "isrealobj", "isscalar", "issubdtype", "kaiser", "kron", "left_shift", "less", "less_equal", "lexsort", "linalg",
+    "linspace", "log", "log1p", "log2", "log10", "logaddexp", "logaddexp2", "logical_and", "logical_not", "logical_or", "logical_xor",
+    "logspace", "matmul", "matrix_transpose", "matvec", "max", "maximum", "mean", "median", "meshgrid", "min", "minimum", "mod",
+    "moveaxis", "multiply", "nan", "nan_to_num", "nanargmax", "nanargmin", "nancumprod", "nancumsum", "nanmax", "nanmean", "nanmedian",
+    "nanmin", "nanpercentile", "nanprod", "nanquantile", "nanstd", "nansum", "nanvar", "ndarray", "ndim", "negative", "newaxis",
+    "nextafter", "nonzero", "not_equal", "number", "ones", "ones_like", "outer", "pad", "partition", "percentile", "permute_dims", "pi",
+    "piecewise", "polyadd", "polyder", "polyint", "polymul", "polysub", "polyval", "positive", "pow", "power", "printoptions", "prod",
+    "promote_types", "ptp", "quantile", "rad2deg", "radians", "ravel", "real", "real_if_close", "reciprocal", "remainder", "repeat",
+    "reshape", "resize", "result_type", "right_shift", "rint", "roll", "rollaxis", "rot90", "round", "row_stack", "searchsorted", "select",
+    "set_printoptions", "setdiff1d", "setxor1d", "shape", "sign", "signbit", "signedinteger", "sin", "sinc", "single", "sinh", "size",
+    "sort", "sort_complex", "split", "sqrt", "square", "squeeze", "stack", "std", "subtract", "sum", "swapaxes", "take", "take_along_axis",
+    "tan", "tanh", "tensordot", "tile", "trace", "transpose", "trapezoid", "tri", "tril", "tril_indices", "trim_zeros", "triu",
+    "triu_indices", "true_divide", "trunc", "uint", "uint8", "uint16", "uint32", "uint64", "union1d", "unique", "unique_all",
+    "unique_counts", "unique_inverse", "unique_values", "unsignedinteger", "unstack", "unwrap", "vander", "var", "vdot", "vecdot",
+    "vecmat", "vectorize", "vsplit", "vstack", "where", "zeros", "zeros_like",
 ]  # fmt: skip
 
 operators.install(sys.modules[__name__])

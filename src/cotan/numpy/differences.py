@@ -12,8 +12,8 @@ from ..ops import logic
 from ..ops.movement import reshape as reshape_op
 from .calling import eager
 from .elementwise import add, divide, multiply, negative, subtract
-from .promotion import Numbers, canonical_axis, convert_to, operand, shape_of, spread_to, strong
-from .reduction import ABSENT, Axis, sum
+from .promotion import ABSENT, Numbers, canonical_axis, convert_to, operand, shape_of, spread_to, strong
+from .reduction import Axis, sum
 from .shape import along, concatenate
 
 __all__ = ["diff", "ediff1d", "gradient", "trapezoid"]

@@ -26,9 +26,10 @@ from ..ops.indexing import Gather
 from ..ops.logic import select
 from ..ops.movement import Reshape, Reverse, Slice, permute, reverse, slice_
 from ..ops.movement import reshape as reshape_op
-from .calling import eager
+from .calling import eager, fitted
 from .promotion import (
     Numbers,
+    as_line,
     broadcast_shapes,
     canonical_axis,
     convert_to,
@@ -44,6 +45,7 @@ from .shape import stack
 __all__ = ["choose", "compress", "extract", "getitem", "take", "take_along_axis"]
 
 FULL = slice(None)
+INTP = np.dtype(np.intp)
 GATHER = Gather("promise_in_bounds")
 """What reads at ints that are known to be within."""
 
@@ -350,7 +352,8 @@ def force_advanced(parsed: Parsed) -> Parsed:
     return Parsed(parsed.axes, [*parsed.tokens, ...], [k for k, item in enumerate(parsed.axes) if type(item) is int], ())
 
 
-def take(x: Numbers, indices: Numbers, /, axis: int | None = None, mode: str | None = None, fill_value: Any = None) -> Any:
+@fitted(np.take)
+def take(x: Numbers, indices: Numbers, axis: int | None = None, mode: str | None = None, fill_value: Any = None) -> Any:
     """The elements (or, at ``axis``, slices) of ``x`` at integer ``indices``, of shape x.shape with that axis replaced by indices.shape.
 
     Out of bounds: ``mode`` None or "raise" refuses concrete indices, "clip", "wrap" and "fill" are those of JAX.
@@ -360,7 +363,7 @@ def take(x: Numbers, indices: Numbers, /, axis: int | None = None, mode: str | N
     IndexingError
         A concrete index is out of bounds.
     """
-    x, indices = operand(x), operand(indices)
+    x, indices = as_line(operand(x), shape_of(x))[0], as_indices("take", indices)
     if axis is None:
         x, axis = reshape_op(x, (type_of(x).size,)), 0
     k = canonical_axis("take", axis, len(shape_of(x)))
@@ -371,13 +374,23 @@ def take(x: Numbers, indices: Numbers, /, axis: int | None = None, mode: str | N
     return taken(x, (FULL,) * k + (indices,), mode, fill_value)
 
 
+def as_indices(name: str, indices: Any) -> Any:
+    """Indices of integers; bools are the integers 0 and 1, no mask."""
+    t = type_of(indices)
+    if t.dtype.kind == "b":
+        return convert_to(indices, INTP)
+    if t.dtype.kind not in "iu" and not (t.shape and t.size == 0 and type(indices) is not Tracer):
+        raise teach(IndexingError, f"{name}: indices of dtype {t.dtype}.", do="convert them with i.astype(int).")
+    return indices if t.dtype.kind in "iu" else np.zeros(t.shape, INTP)
+
+
 def operand_array(x: Any) -> Any:
     """A concrete operand as an `Array`."""
     return np.asarray(x).view(Array)
 
 
 @eager(np.take_along_axis)
-def take_along_axis(x: Numbers, indices: Numbers, /, axis: int | None = -1, mode: str | None = None, fill_value: Any = None) -> Any:
+def take_along_axis(x: Numbers, indices: Numbers, axis: int | None = -1, mode: str | None = None, fill_value: Any = None) -> Any:
     """The elements of ``x`` at ``indices`` along ``axis``, matching on the other axes (which broadcast)."""
     x, indices = operand(x), operand(indices)
     if axis is None:

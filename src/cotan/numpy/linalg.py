@@ -19,6 +19,7 @@ from .calling import eager
 from .contraction import matmul, tensordot, vecdot
 from .elementwise import abs, conjugate, divide, isnan, multiply, not_equal, power, square
 from .promotion import (
+    ABSENT,
     Numbers,
     broadcast_shapes,
     canonical_axes,
@@ -33,7 +34,7 @@ from .promotion import (
     strong,
     wrap,
 )
-from .reduction import ABSENT, any, max, min, safe_sqrt, sum
+from .reduction import any, max, min, safe_sqrt, sum
 from .selection import where
 from .shape import broadcast_to, matrix_transpose, moveaxis, reshape
 

@@ -57,7 +57,11 @@ def wrap(result: Any) -> Any:
     return [wrap(part) for part in as_type("list[Any]", result)] if kind is list else result
 
 
-SIMPLE = frozenset({*PYTHON_TYPES, np.ndarray, Array, np.float64, np.float32, np.int64, np.bool_, str, type(None), np.dtype, type})
+ABSENT: Any = np._NoValue  # noqa: SLF001 - NumPy has no other name for it
+"""The default of what need not be given where None could be: NumPy's, so that its functions take it."""
+SIMPLE = frozenset(
+    {*PYTHON_TYPES, np.ndarray, Array, np.float64, np.float32, np.int64, np.bool_, str, type(None), type(ABSENT), np.dtype, type}
+)
 """Classes of arguments that hold no tracer, and whose operators are an ndarray's: nobody need look closer."""
 
 

@@ -10,17 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import ArgumentError, TracerConversionError, UnsupportedFunctionError, teach
+from ..core.errors import ArgumentError, IndexingError, ShapeError, TracerConversionError, UnsupportedFunctionError, teach
 from ..core.tracing import Tracer, type_of
 from ..ops.families import BroadcastInDim
 from ..ops.movement import pad as pad_op
 from ..ops.movement import reshape as reshape_op
-from .calling import eager
+from .calling import eager, fitted
+from .creation import linspace, zeros
 from .indexing import take
-from .promotion import Numbers, canonical_axis, convert_to, operand, shape_of, spread_to, strong
+from .promotion import Numbers, as_line, canonical_axis, convert_to, operand, shape_of, spread_to, strong, wrap
+from .quantiles import median
 from .reduction import max, mean, min
-from .shape import broadcast_arrays, concatenate, expand_dims, moveaxis, stack
-from .statistics import median
+from .shape import along, broadcast_arrays, check_broadcast, concatenate, expand_dims, flip, moveaxis, stack
 
 __all__ = ["apply_along_axis", "apply_over_axes", "delete", "insert", "pad", "repeat", "resize", "tile", "vectorize"]
 
@@ -64,34 +65,75 @@ def pad(
     mode: str = "constant",
     *,
     constant_values: Numbers = 0,
+    end_values: Numbers = 0,
     reflect_type: str = "even",
-    stat_length: None = None,
+    stat_length: Any = None,
 ) -> Any:
-    """``x`` with elements before and behind along each axis: constants, or copies (edge, reflect, symmetric, wrap), or a statistic of the
-    axis (maximum, minimum, mean, median).
+    """``x`` with elements before and behind along each axis: constants; copies (edge, reflect, symmetric, wrap); a ramp down to
+    ``end_values`` (linear_ramp); a statistic (maximum, minimum, mean, median) of the ``stat_length`` elements next to the end; or zeros
+    (empty).
     """
-    x = strong(operand(x))
+    x = strong(x)
     pairs = widths(pad_width, len(shape_of(x)))
-    if mode == "constant":
-        return pad_constant(x, pairs, operand(constant_values))
-    if mode in COPYING and reflect_type == "even":
+    if mode == "constant" or mode == "empty":
+        return pad_constant(x, pairs, constant_values if mode == "constant" else 0)
+    empty = [k for k, pair in enumerate(pairs) if shape_of(x)[k] == 0 and pair != (0, 0)]
+    if empty:
+        raise teach(ShapeError, f"pad: mode {mode!r} of axis {empty[0]}, which is empty.", do='use "constant".')
+    if mode in COPYING and (reflect_type == "even" or mode in ("edge", "wrap")):
         for k, pair in enumerate(pairs):
             if pair != (0, 0):
                 x = take(x, np.pad(np.arange(shape_of(x)[k]), pair, mode=mode), axis=k)  # type: ignore[call-overload]
         return x
-    if mode in STATISTICS and stat_length is None:
-        for k, (before, behind) in enumerate(pairs):
-            value = STATISTICS[mode](x, axis=k, keepdims=True)
-            value = convert_to(np.rint(value) if type_of(x).dtype.kind in "iu" and mode in ("mean", "median") else value, type_of(x).dtype)
-            have = shape_of(value)
-            ends = [spread_to(value, (*have[:k], n, *have[k + 1 :]), have) for n in (before, behind)]
-            x = concatenate([ends[0], x, ends[1]], k)
-        return x
+    if mode == "linear_ramp":
+        return pad_ramp(x, pairs, end_values)
+    if mode in STATISTICS:
+        return pad_statistic(x, pairs, mode, stat_length)
     raise teach(
         UnsupportedFunctionError,
-        f"pad: mode {mode!r} of a traced array.",
-        do=f"use constant, {', '.join(COPYING)} or {', '.join(STATISTICS)}.",
+        f"pad: mode {mode!r}, reflect_type {reflect_type!r} of a traced array.",
+        do=f"use constant, linear_ramp, {', '.join(COPYING)} (even) or {', '.join(STATISTICS)}.",
     )
+
+
+def pad_statistic(x: Any, pairs: Sequence[tuple[int, int]], mode: str, stat_length: Any) -> Any:
+    """``x`` padded by a statistic of the elements next to each end (all, if ``stat_length`` is None)."""
+    dtype, shape = type_of(x).dtype, shape_of(x)
+    lengths = [(None, None)] * len(pairs) if stat_length is None else widths(stat_length, len(pairs))
+    for k, (widths_k, lengths_k) in enumerate(zip(pairs, lengths, strict=True)):
+        n, ends = shape[k], []
+        for behind, (width, length) in enumerate(zip(widths_k, lengths_k, strict=True)):
+            count = n if length is None else builtins.min(length, n)
+            if count == 0 and mode in ("maximum", "minimum"):
+                raise teach(ArgumentError, f"pad: stat_length=0 with mode {mode!r}.", do="give at least 1.")
+            value = STATISTICS[mode](along(x, k, n - count if behind else 0, n if behind else count), axis=k, keepdims=True)
+            value = convert_to(np.rint(value) if dtype.kind in "iu" and mode in ("mean", "median") else value, dtype)
+            have = shape_of(value)
+            ends.append(spread_to(value, (*have[:k], width, *have[k + 1 :]), have))
+        x = concatenate([ends[0], x, ends[1]], k)
+    return x
+
+
+def pad_ramp(x: Any, pairs: Sequence[tuple[int, int]], end_values: Any) -> Any:
+    """``x`` padded by numbers that go evenly from its edges to ``end_values``, in its dtype."""
+    dtype = type_of(x).dtype
+    table = pairs_of(end_values, len(pairs))
+    for k, (before, behind) in enumerate(pairs):
+        n = shape_of(x)[k]
+        if (before, behind) == (0, 0):
+            continue
+        first = linspace(table[k][0], along(x, k, 0, 1).squeeze(k), before, endpoint=False, dtype=dtype, axis=k)
+        last = linspace(table[k][1], along(x, k, n - 1, n).squeeze(k), behind, endpoint=False, dtype=dtype, axis=k)
+        x = concatenate([first, x, flip(last, k)], k)
+    return x
+
+
+def pairs_of(values: Any, ndim: int) -> list[tuple[Any, Any]]:
+    """(before, behind) for each axis, of one number for all, one pair, or a pair for each."""
+    if shape_of(values) == ():
+        return [(values, values)] * ndim
+    table = spread_to(strong(values), (ndim, 2), shape_of(values))
+    return [(table[k, 0], table[k, 1]) for k in range(ndim)]
 
 
 def pad_constant(x: Any, pairs: Sequence[tuple[int, int]], values: Any) -> Any:
@@ -108,12 +150,12 @@ def pad_constant(x: Any, pairs: Sequence[tuple[int, int]], values: Any) -> Any:
 
 # ---- copies --------------------------------------------------------------------------------------------------------------------
 @eager(np.repeat)
-def repeat(x: Numbers, repeats: Any, /, axis: int | None = None, *, total_repeat_length: int | None = None) -> Any:
+def repeat(x: Numbers, repeats: Any, axis: int | None = None, *, total_repeat_length: int | None = None) -> Any:
     """Each element of ``x`` along ``axis`` (flattened if None) that many times in a row; ``repeats`` is concrete."""
-    x = strong(operand(x))
+    x = strong(x)
     if axis is None:
         x, axis = reshape_op(x, (prod(shape_of(x)),)), 0
-    shape = shape_of(x)
+    x, shape = as_line(x, shape_of(x))
     k = canonical_axis("repeat", axis, len(shape))
     counts = concrete("repeat", "repeats", operand(repeats))
     if counts.size == 1:
@@ -125,9 +167,9 @@ def repeat(x: Numbers, repeats: Any, /, axis: int | None = None, *, total_repeat
 
 
 @eager(np.tile)
-def tile(x: Numbers, repetitions: int | Sequence[int], /) -> Any:
-    """Copies of ``x`` side by side: as many along each axis as ``repetitions`` says."""
-    counts = tuple(map(operator.index, repetitions)) if isinstance(repetitions, Sequence) else (operator.index(repetitions),)
+def tile(x: Numbers, reps: int | Sequence[int]) -> Any:
+    """Copies of ``x`` side by side: as many along each axis as ``reps`` says."""
+    counts = tuple(map(operator.index, reps)) if isinstance(reps, Sequence | np.ndarray) else (operator.index(reps),)
     x = strong(operand(x))
     shape = shape_of(x)
     n = builtins.max(len(shape), len(counts))
@@ -142,65 +184,75 @@ def tile(x: Numbers, repetitions: int | Sequence[int], /) -> Any:
 def resize(x: Numbers, new_shape: int | Sequence[int]) -> Any:
     """The elements of ``x``, over and over, in an array of ``new_shape``."""
     shape = tuple(new_shape) if isinstance(new_shape, Sequence) else (new_shape,)
-    return take(operand(x), np.resize(np.arange(type_of(x).size), shape))
+    if type_of(x).size == 0:
+        return zeros(shape, type_of(x).dtype)
+    return take(strong(x), np.resize(np.arange(type_of(x).size), shape))
 
 
 @eager(np.delete)
 def delete(x: Numbers, obj: Any, axis: int | None = None) -> Any:
     """``x`` without the elements (along ``axis``, the slices) at the concrete indices ``obj``."""
-    x = operand(x)
+    x = strong(x)
     if axis is None:
         x, axis = reshape_op(x, (prod(shape_of(x)),)), 0
+    k = canonical_axis("delete", axis, len(shape_of(x)))
     index = obj if isinstance(obj, slice) else concrete("delete", "obj", operand(obj))
-    return take(x, np.delete(np.arange(shape_of(x)[axis]), index), axis=axis)
+    if not isinstance(index, slice) and not index.size:
+        index = index.astype(np.intp)
+    return take(x, np.delete(np.arange(shape_of(x)[k]), index), axis=k)
 
 
 @eager(np.insert)
 def insert(x: Numbers, obj: Any, values: Numbers, axis: int | None = None) -> Any:
     """``x`` with ``values`` put in before the concrete indices ``obj`` along ``axis`` (flattened if None)."""
-    x, values = strong(operand(x)), operand(values)
+    x = strong(x)
     if axis is None:
         x, axis = reshape_op(x, (prod(shape_of(x)),)), 0
     shape = shape_of(x)
     k = canonical_axis("insert", axis, len(shape))
-    index = obj if isinstance(obj, slice) else concrete("insert", "obj", operand(obj))
     n = shape[k]
-    count = len(range(*index.indices(n))) if isinstance(index, slice) else index.size
+    index = np.arange(*obj.indices(n)) if isinstance(obj, slice) else concrete("insert", "obj", operand(obj))
+    if index.ndim > 1:
+        raise teach(ShapeError, f"insert: obj of shape {index.shape}.", do="give an index, a vector of indices, or a slice.")
+    if index.dtype.kind == "b":
+        index = np.flatnonzero(index)
+    if index.size and not -n <= index.min() <= index.max() <= n:
+        raise teach(IndexingError, f"insert: obj {obj} for {n} elements along axis {k}.", do=f"give indices from {-n} to {n}.")
     values = convert_to(values, type_of(x).dtype)
-    have = shape_of(values)
-    if not isinstance(index, slice) and index.ndim == 0:
-        values = moveaxis(values, 0, k) if have and len(have) == len(shape) else values
-        count = 1 if len(have) < len(shape) else have[0]
-        have = shape_of(values)
-        values = expand_dims(values, k) if have and len(have) < len(shape) else values
-    want = (*shape[:k], count, *shape[k + 1 :])
-    values = spread_to(values, want, shape_of(values))
-    place = np.repeat(index, count) if not isinstance(index, slice) and index.size == 1 else index
-    order = np.insert(np.arange(n), place, n + np.arange(count))
-    return take(concatenate([x, values], k), order, axis=k)
+    if index.size == 1:  # as many as there are values, all there
+        values = reshape_op(strong(values), (1,) * (len(shape) - len(shape_of(values))) + shape_of(values))
+        values = moveaxis(values, 0, k) if index.ndim == 0 else values
+        index = np.repeat(index.reshape(-1), shape_of(values)[k])
+    want = (*shape[:k], index.size, *shape[k + 1 :])
+    check_broadcast(values, want)
+    order = np.insert(np.arange(n), index.astype(np.intp), n + np.arange(index.size))
+    return take(concatenate([x, spread_to(values, want, shape_of(values))], k), order, axis=k)
 
 
 # ---- functions along axes ------------------------------------------------------------------------------------------------------
-def apply_along_axis(function: Callable[..., Any], axis: int, x: Numbers, *args: Any, **kwargs: Any) -> Any:
-    """``function`` of each 1-d slice of ``x`` along ``axis``; its result's axes take the place of that axis. One call for each slice."""
-    x = operand(x)
+@fitted(np.apply_along_axis)
+def apply_along_axis(func1d: Callable[..., Any], axis: int, arr: Numbers, *args: Any, **kwargs: Any) -> Any:
+    """``func1d`` of each 1-d slice of ``arr`` along ``axis``; its result's axes take the place of that axis. One call for each slice."""
+    x = strong(arr)
     shape = shape_of(x)
     k = canonical_axis("apply_along_axis", axis, len(shape))
     rest = (*shape[:k], *shape[k + 1 :])
     rows = reshape_op(moveaxis(x, k, -1), (prod(rest), shape[k]))
-    results = stack([function(rows[i], *args, **kwargs) for i in range(prod(rest))])
+    results = stack([func1d(rows[i], *args, **kwargs) for i in range(prod(rest))])
     inner = shape_of(results)[1:]
     y = results.reshape((*rest, *inner))
     return moveaxis(y, tuple(range(len(rest), len(rest) + len(inner))), tuple(range(k, k + len(inner))))
 
 
-def apply_over_axes(function: Callable[..., Any], x: Numbers, axes: int | Sequence[int]) -> Any:
-    """``function(x, axis)`` for one axis after the other; axes that it removes are put back."""
-    count = len(shape_of(operand(x)))
+@fitted(np.apply_over_axes)
+def apply_over_axes(func: Callable[..., Any], a: Numbers, axes: int | Sequence[int]) -> Any:
+    """``func(a, axis)`` for one axis after the other; axes that it removes are put back."""
+    x, count = strong(a), len(shape_of(a))
     for axis in axes if isinstance(axes, Sequence) else (axes,):
-        y = function(x, axis)
+        axis = axis + count if axis < 0 else axis
+        y = func(x, axis)
         x = y if len(shape_of(y)) == count else expand_dims(y, axis)
-    return x
+    return wrap(x)
 
 
 def vectorize(function: Callable[..., Any]) -> Callable[..., Any]:

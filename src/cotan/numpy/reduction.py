@@ -23,10 +23,12 @@ from .creation import zeros
 from .elementwise import add, conjugate, divide, equal, maximum, minimum, multiply, square, subtract
 from .indexing import take_along_axis
 from .promotion import (
+    ABSENT,
     Numbers,
     as_bool,
     as_line,
     broadcast_all,
+    broadcast_shapes,
     canonical_axes,
     canonical_axis,
     convert_to,
@@ -48,7 +50,6 @@ __all__ = [
 ]  # fmt: skip
 
 Axis = int | tuple[int, ...] | None
-ABSENT: Any = object()
 
 
 def keep(y: Any, shape: Shape, axes: tuple[int, ...], keepdims: bool) -> Any:
@@ -66,7 +67,7 @@ def sum_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 def selected(name: str, x: Any, where: Any, value: Any) -> Any:
     """``x`` where ``where``, else the scalar ``value``."""
     condition, y = broadcast_all(name, [as_condition(name, where), x])
-    if shape_of(y) != shape_of(x):
+    if broadcast_shapes(name, [shape_of(where), shape_of(x)]) != shape_of(x):
         what = f"{name}: where= of shape {shape_of(where)} for an array of shape {shape_of(x)}."
         raise teach(ShapeError, what, do="give a mask that broadcasts to the array.")
     return logic.select(condition, y, value if type(value) is Tracer else type_of(y).dtype.type(value))
@@ -256,7 +257,7 @@ def count_of(shape: Shape, axes: tuple[int, ...], where: Any) -> Any:
 def mean(x: Numbers, axis: Axis = None, dtype: Any = None, *, keepdims: bool = False, where: Numbers = True) -> Any:
     """The mean over ``axis`` (all axes if None), of the elements ``where``. Integers give float64."""
     t = type_of(x)
-    axes = canonical_axes("mean", axis, t.ndim)
+    axes = (canonical_axes if where is True else reduced_axes)("mean", axis, t.ndim)
     result = inexact_dtype(x) if dtype is None else np.dtype(dtype)
     total = sum(x, axes, mean_dtype(t.dtype) if dtype is None else result, keepdims=True, where=where)
     count = count_of(t.shape, axes, where)
@@ -278,15 +279,15 @@ def var(
 ) -> Any:
     """The mean of |x - mean|^2 over ``axis``, with n - ddof (or ``correction``) in the denominator. Complex x give a real result."""
     t = type_of(x)
-    axes = canonical_axes("var", axis, t.ndim)
+    axes = (canonical_axes if where is True else reduced_axes)("var", axis, t.ndim)
     wanted = None if dtype is None else np.dtype(dtype)
     if correction is not None and ddof != 0:
         raise teach(ArgumentError, "var: ddof= and correction= are one thing.", do="give one of them.")
     less = ddof if correction is None else correction
     count = count_of(t.shape, axes, where)
     known = type(count) is int
-    x = convert(x, mean_dtype(t.dtype) if wanted is None else t.dtype)
     if mean is None:
+        x = convert(x, mean_dtype(t.dtype) if wanted is None else t.dtype)
         accumulated = sum(x, axes, wanted, keepdims=True, where=where)
         mean = convert(divide(accumulated, float(count) if known else count), type_of(accumulated).dtype)
     deviation = subtract(x, mean)

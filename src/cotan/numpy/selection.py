@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+import builtins
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..core.errors import ArgumentError, teach
+from ..core.array import Array
+from ..core.errors import ArgumentError, ArgumentTypeError, DtypeError, ShapeError, teach
 from ..core.tracing import Tracer, type_of
 from ..ops import casting, logic, ordering, transcendental
 from ..ops.arithmetic import constant_of, div, mul, one_like, zero_like
-from ..ops.families import fill_shape
 from ..ops.special import BesselI
-from .calling import eager
+from .calling import eager, fitted
 from .contraction import convolve
 from .creation import zeros
 from .differences import diff
-from .elementwise import abs, add, arctan2, equal, isfinite, isnan, less_equal, maximum, minimum, multiply, subtract
+from .elementwise import abs, add, arctan2, equal, isfinite, isnan, less_equal, maximum, minimum, multiply, remainder, subtract
 from .promotion import (
+    ABSENT,
     Numbers,
     as_bool,
     broadcast_all,
+    canonical_axis,
     convert_to,
-    from_nested,
     has_tracer,
     operand,
     promote,
@@ -35,7 +37,7 @@ from .promotion import (
     wrap,
 )
 from .reduction import all, cumsum
-from .shape import along, concatenate
+from .shape import along, concatenate, reshape
 from .sorting import nonzero
 
 __all__ = [
@@ -44,16 +46,14 @@ __all__ = [
     "polysub", "polyval", "real", "real_if_close", "round", "select", "sinc", "unwrap", "where",
 ]  # fmt: skip
 
-MISSING: Any = object()
-
 
 # ---- choices -------------------------------------------------------------------------------------------------------------------
-def where(condition: Numbers, x: Numbers = MISSING, y: Numbers = MISSING, /) -> Any:
+def where(condition: Numbers, x: Numbers = ABSENT, y: Numbers = ABSENT, /) -> Any:
     """``x`` where ``condition`` is nonzero, else ``y``; all three broadcast. With the condition alone, `nonzero` of it.
 
     The derivative of the case that is not chosen is zero, also where that is infinite.
     """
-    if x is MISSING or y is MISSING:
+    if x is ABSENT or y is ABSENT:
         if x is not y:
             raise teach(ArgumentError, "where: either both or neither of x and y should be given.", do="write where(condition, x, y).")
         return nonzero(condition)
@@ -80,26 +80,52 @@ def select(condlist: Sequence[Numbers], choicelist: Sequence[Numbers], default: 
     return result
 
 
+@fitted(np.piecewise)
 def piecewise(x: Numbers, condlist: Any, funclist: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
     """The value of the function (or the constant) whose condition holds; of a last one without condition elsewhere, else 0.
 
     Every function is called on all of ``x``, and the values chosen (NumPy calls each on its part).
     """
-    x = strong(operand(x))
-    conditions = condlist if isinstance(condlist, list | tuple) else [condlist]
+    x = strong(x)
+    shape = shape_of(x)
+    one = not (isinstance(condlist, list | tuple) and (not shape or isinstance(condlist[0], list | np.ndarray | Tracer)))
+    conditions = [as_bool(c) for c in ([condlist] if one and not (len(shape_of(condlist)) > len(shape)) else condlist)]
+    if len(funclist) not in (len(conditions), len(conditions) + 1):
+        what = f"piecewise: {len(funclist)} functions for {len(conditions)} conditions."
+        raise teach(ArgumentError, what, do="give one for each, and one more for elsewhere, if you like.")
+    for c in conditions:
+        if shape_of(c) != shape[: len(shape_of(c))]:
+            what = f"piecewise: a condition of shape {shape_of(c)} for an array of shape {shape}."
+            raise teach(ShapeError, what, do="give conditions of the shape of x, or of its first axes.")
+    conditions = [reshape(c, (*shape_of(c), *[1] * (len(shape) - len(shape_of(c))))) for c in conditions]
     values = [convert_to(operand(f(x, *args, **kwargs) if callable(f) else f), type_of(x).dtype) for f in funclist]
     default = values.pop() if len(values) > len(conditions) else 0
     # NumPy lets a later condition win where several hold.
-    y = select(list(conditions)[::-1], values[::-1], convert_to(operand(default), type_of(x).dtype))
+    y = select(conditions[::-1], [spread_to(v, shape, shape_of(v)) for v in values[::-1]], convert_to(operand(default), type_of(x).dtype))
     return y if type(y) is Tracer else wrap(np.asarray(y))
 
 
 @eager(np.clip)
-def clip(x: Numbers, /, min: Numbers | None = None, max: Numbers | None = None) -> Any:
-    """``x`` limited to at least ``min`` and at most ``max`` (None: no limit); all broadcast. At a limit, half of the derivative goes on."""
-    if min is not None:
-        x = maximum(x, min)
-    return x if max is None else minimum(x, max)
+def clip(
+    x: Numbers,
+    a_min: Numbers | None = ABSENT,
+    a_max: Numbers | None = ABSENT,
+    *,
+    min: Numbers | None = ABSENT,
+    max: Numbers | None = ABSENT,
+) -> Any:
+    """``x`` limited to at least ``a_min`` (or ``min``) and at most ``a_max`` (``max``); None is no limit; all broadcast.
+
+    At a limit, half of the derivative goes on.
+    """
+    if a_min is ABSENT and a_max is ABSENT:
+        a_min, a_max = (None if limit is ABSENT else limit for limit in (min, max))
+    elif a_min is ABSENT or a_max is ABSENT or min is not ABSENT or max is not ABSENT:
+        raise teach(ArgumentTypeError, "clip: one limit, or the same one twice.", do="give both limits (None is none), or min= or max=.")
+    x = strong(x)
+    if a_min is not None:
+        x = maximum(x, a_min)
+    return x if a_max is None else minimum(x, a_max)
 
 
 # ---- rounding --------------------------------------------------------------------------------------------------------------------
@@ -108,8 +134,12 @@ def round(x: Numbers, /, decimals: int = 0) -> Any:
     """``x`` rounded to ``decimals`` places, halves to even."""
     x = strong(operand(x))
     dtype = type_of(x).dtype
+    if dtype.kind == "b" and decimals:
+        raise teach(DtypeError, "round: bools have no decimals.", do="convert with x.astype(float).")
     if dtype.kind == "b":
         return convert_to(x, np.dtype(np.float16))
+    if dtype.kind == "c":
+        return casting.complex_(round(casting.real(x), decimals), round(casting.imag(x), decimals))
     if dtype.kind in "iu":
         if decimals >= 0:
             return x
@@ -131,17 +161,15 @@ def fix(x: Numbers, /) -> Any:
 
 
 # ---- complex numbers ---------------------------------------------------------------------------------------------------------------
-def real(x: Numbers, /) -> Any:
+@eager(np.real)
+def real(x: Numbers) -> Any:
     """The real part; of real ``x``, x itself."""
-    if type(x) is not Tracer:
-        return wrap(np.real(from_nested(x))) if not has_tracer(x) else real(from_nested(x))
     return casting.real(x) if type_of(x).dtype.kind == "c" else x
 
 
-def imag(x: Numbers, /) -> Any:
+@eager(np.imag)
+def imag(x: Numbers) -> Any:
     """The imaginary part; of real ``x``, zeros."""
-    if type(x) is not Tracer:
-        return wrap(np.imag(from_nested(x))) if not has_tracer(x) else imag(from_nested(x))
     t = type_of(x)
     return casting.imag(x) if t.dtype.kind == "c" else zeros(t.shape, t.dtype)
 
@@ -149,7 +177,7 @@ def imag(x: Numbers, /) -> Any:
 @eager(np.angle)
 def angle(x: Numbers, deg: bool = False) -> Any:
     """The argument of complex numbers, in radians (``deg``: degrees)."""
-    y = arctan2(imag(x), real(x))
+    y = arctan2(imag(x) if type_of(x).dtype.kind == "c" else 0, real(x))
     return multiply(y, 180 / math.pi) if deg else y
 
 
@@ -175,9 +203,10 @@ def isrealobj(x: Numbers) -> bool:
     return not iscomplexobj(x)
 
 
+@fitted(np.isscalar)
 def isscalar(x: Any) -> bool:
-    """Whether ``x`` is a scalar: of Python or NumPy, or a traced Python one."""
-    return type_of(x).weak if type(x) is Tracer else bool(np.isscalar(x))
+    """Whether ``x`` is a number: of Python or NumPy, or a 0-d array of cotan or traced one."""
+    return type_of(x).shape == () if isinstance(x, Array) else bool(np.isscalar(x))
 
 
 @eager(np.real_if_close)
@@ -187,15 +216,22 @@ def real_if_close(x: Numbers, tol: float = 100) -> Any:
 
 
 @eager(np.isposinf)
-def isposinf(x: Numbers, /) -> Any:
+def isposinf(x: Numbers) -> Any:
     """Whether x is plus infinity."""
-    return equal(x, np.inf)
+    return equal(ordered("isposinf", x), np.inf)
 
 
 @eager(np.isneginf)
-def isneginf(x: Numbers, /) -> Any:
+def isneginf(x: Numbers) -> Any:
     """Whether x is minus infinity."""
-    return equal(x, -np.inf)
+    return equal(ordered("isneginf", x), -np.inf)
+
+
+def ordered(name: str, x: Any) -> Any:
+    """``x``, unless it is complex: then it has no sign."""
+    if type_of(x).dtype.kind == "c":
+        raise teach(DtypeError, f"{name}: complex numbers are not positive or negative.", do="take x.real.")
+    return x
 
 
 # ---- elementwise, composed ---------------------------------------------------------------------------------------------------------
@@ -220,7 +256,9 @@ def i0(x: Numbers) -> Any:
 @eager(np.nan_to_num)
 def nan_to_num(x: Numbers, copy: bool = True, nan: Numbers = 0.0, posinf: Numbers | None = None, neginf: Numbers | None = None) -> Any:
     """``x`` with finite numbers for nan and the infinities (the largest and least of the dtype by default)."""
-    x = strong(operand(x))
+    if copy is False:
+        raise teach(ArgumentError, "nan_to_num: copy=False of a traced array, which does not change.", do="write x = nan_to_num(x).")
+    x = strong(x)
     dtype = type_of(x).dtype
     if dtype.kind not in "fc":
         return x
@@ -239,21 +277,26 @@ def nan_to_num(x: Numbers, copy: bool = True, nan: Numbers = 0.0, posinf: Number
 @eager(np.unwrap)
 def unwrap(p: Numbers, discont: float | None = None, axis: int = -1, *, period: float = 2 * math.pi) -> Any:
     """``p`` with jumps of more than half a ``period`` along ``axis`` made up for by multiples of it."""
-    x = convert_to(strong(operand(p)), result_dtype(p, 1.0))
-    k = axis % len(shape_of(x))
+    x = strong(p)
+    k = canonical_axis("unwrap", axis, len(shape_of(x)))
     steps = diff(x, 1, k)
-    half = period / 2
-    wrapped = subtract((steps + half) % period, half)
-    wrapped = where((equal(wrapped, -half)) & (steps > 0), half, wrapped)
-    correction = where(abs(steps) < (half if discont is None else discont), 0.0, subtract(wrapped, steps))
+    dtype = result_dtype(steps, period)
+    half, odd = builtins.divmod(period, 2) if dtype.kind in "iu" else (period / 2, 0)
+    wrapped = add(remainder(add(steps, half), period), -half)
+    if not odd:  # half a period up or down is the same: the sign of the step decides
+        wrapped = where(equal(wrapped, -half) & (steps > 0), half, wrapped)
+    correction = where(abs(steps) < (period / 2 if discont is None else discont), 0, subtract(wrapped, steps))
     n = shape_of(x)[k]
-    return concatenate([along(x, k, 0, 1), add(along(x, k, 1, n), cumsum(correction, k))], k)
+    first, rest = along(x, k, 0, builtins.min(n, 1)), along(x, k, builtins.min(n, 1), n)
+    return concatenate([convert_to(first, dtype), convert_to(add(rest, cumsum(correction, k)), dtype)], k)
 
 
 # ---- whole arrays compared ---------------------------------------------------------------------------------------------------------
 @eager(np.isclose)
 def isclose(x: Numbers, y: Numbers, rtol: Numbers = 1e-05, atol: Numbers = 1e-08, equal_nan: bool = False) -> Any:
     """Whether |x - y| <= atol + rtol |y|, elementwise; infinities of one sign are close."""
+    x, y = strong(x), strong(y)
+    y = convert_to(y, result_dtype(y, 1.0))
     near = less_equal(abs(subtract(x, y)), add(atol, multiply(rtol, abs(y)))) & isfinite(y)
     close = near | equal(x, y)
     return close | (isnan(x) & isnan(y)) if equal_nan else close
@@ -278,6 +321,10 @@ def array_equal(x: Numbers, y: Numbers, equal_nan: bool = False) -> Any:
 @eager(np.array_equiv)
 def array_equiv(x: Numbers, y: Numbers) -> Any:
     """Whether the arrays broadcast to equal ones."""
+    try:
+        np.broadcast_shapes(shape_of(x), shape_of(y))
+    except ValueError:
+        return False
     return all(equal(x, y))
 
 
@@ -285,9 +332,12 @@ def array_equiv(x: Numbers, y: Numbers) -> Any:
 @eager(np.polyval)
 def polyval(p: Numbers, x: Numbers) -> Any:
     """The polynomial with coefficients ``p``, highest power first, at ``x``, by Horner's rule."""
-    p, x = operand(p), operand(x)
-    y: Any = multiply(x, 0) if shape_of(p)[0] == 0 else fill_shape(convert_to(p[0], result_dtype(p, x)), x)
-    for k in range(1, shape_of(p)[0]):
+    p, x = strong(p), strong(x)
+    n = shape_of(p)[0]
+    if n == 0:
+        return zeros(shape_of(x), type_of(x).dtype)
+    y: Any = add(multiply(x, type_of(x).dtype.type(0)), p[0])
+    for k in range(1, n):
         y = add(multiply(y, x), p[k])
     return y
 
@@ -313,8 +363,8 @@ polysub = polynomial_sum(np.polysub, subtract, "The difference of two polynomial
 
 @eager(np.polymul)
 def polymul(a1: Numbers, a2: Numbers) -> Any:
-    """The product of two polynomials."""
-    return convolve(a1, a2)
+    """The product of two polynomials. Of traced ones zeros in front are kept."""
+    return convolve(*(v if shape_of(v)[0] else np.zeros(1, type_of(v).dtype) for v in (a1, a2)))
 
 
 @eager(np.polyder)

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import ShapeError, teach
-from ..core.tracing import Tracer
+from ..core.errors import DtypeError, ShapeError, teach
+from ..core.tracing import Tracer, type_of
 from ..core.types import Shape
 from ..ops.families import BroadcastInDim
 from ..ops.movement import concatenate as join
@@ -25,6 +25,7 @@ from .promotion import (
     canonical_axis,
     convert_to,
     operand,
+    reduced_axes,
     result_dtype,
     shape_of,
     spread_to,
@@ -35,8 +36,8 @@ from .promotion import (
 __all__ = [
     "append", "array_split", "atleast_1d", "atleast_2d", "atleast_3d", "block", "broadcast_arrays", "broadcast_shapes_of", "broadcast_to",
     "column_stack", "concat", "concatenate", "dsplit", "dstack", "expand_dims", "flip", "fliplr", "flipud", "hsplit", "hstack",
-    "matrix_transpose", "moveaxis", "ndim", "permute_dims", "ravel", "reshape", "roll", "rollaxis", "rot90", "shape", "size", "split",
-    "squeeze", "stack", "swapaxes", "transpose", "unstack", "vsplit", "vstack",
+    "matrix_transpose", "moveaxis", "ndim", "permute_dims", "ravel", "reshape", "roll", "rollaxis", "rot90", "row_stack", "shape", "size",
+    "split", "squeeze", "stack", "swapaxes", "transpose", "unstack", "vsplit", "vstack",
 ]  # fmt: skip
 
 
@@ -111,7 +112,7 @@ def ravel(x: Numbers, order: str = "C") -> Any:
 def check_squeeze(x: Numbers, axis: Any = None) -> None:
     """Raise ShapeError if ``axis`` has another length than 1."""
     have = shape_of(operand(x))
-    for k in () if axis is None else canonical_axes("squeeze", axis, len(have)):
+    for k in () if axis is None else reduced_axes("squeeze", axis, len(have)):
         if have[k] != 1:
             raise teach(
                 ShapeError, f"squeeze: axis {k} of an array of shape {have} has length {have[k]}, not 1.", do="name axes of length 1 only."
@@ -123,7 +124,7 @@ def squeeze(x: Numbers, axis: int | tuple[int, ...] | None = None) -> Any:
     """``x`` without its axes of length 1, or without those in ``axis``. Raises ShapeError if one of these is longer."""
     check_squeeze(x, axis)
     have = shape_of(x)
-    axes = [k for k, n in enumerate(have) if n == 1] if axis is None else canonical_axes("squeeze", axis, len(have))
+    axes = [k for k, n in enumerate(have) if n == 1] if axis is None else reduced_axes("squeeze", axis, len(have))
     return reshape_op(x, [n for k, n in enumerate(have) if k not in axes])
 
 
@@ -255,7 +256,9 @@ def flipud(x: Numbers) -> Any:
 @eager(np.rot90)
 def rot90(x: Numbers, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Any:
     """``x`` rotated ``k`` quarter turns from the first of ``axes`` towards the second."""
-    turns = k % 4
+    turns, (a, b) = k % 4, (canonical_axis("rot90", axis, len(shape_of(x))) for axis in axes)
+    if a == b:
+        raise teach(ShapeError, f"rot90: axes {tuple(axes)} are one axis.", do="name two axes, the plane to rotate in.")
     if turns == 0:
         return x
     if turns == 2:
@@ -313,13 +316,16 @@ def broadcast_arrays(*arrays: Numbers) -> tuple[Any, ...]:
 
 
 # ---- joining -----------------------------------------------------------------------------------------------------------------
-def joined(name: str, arrays: Sequence[Any], axis: int) -> Any:
-    """Operands in one dtype, one after the other. Shapes are checked here, in the words of ``name``."""
+def joined(name: str, arrays: Sequence[Any], axis: int, dtype: Any = None, casting: str = "same_kind") -> Any:
+    """Operands in one dtype, one after the other. Shapes and casts are checked here, in the words of ``name``."""
     if not arrays:
         raise teach(ShapeError, f"{name}: no arrays.", do="give at least one.")
     check_joined(name, arrays, axis)
-    dtype = result_dtype(*arrays)
-    return join([convert_to(x, dtype) for x in arrays], axis)
+    wide = result_dtype(*map(strong, arrays)) if dtype is None else np.dtype(dtype)
+    for have in (type_of(x).dtype for x in arrays):
+        if not np.can_cast(have, wide, casting):  # type: ignore[arg-type]
+            raise teach(DtypeError, f"{name}: {have} to {wide} with casting={casting!r}.", do='convert before, or casting="unsafe".')
+    return join([convert_to(x, wide) for x in arrays], axis)
 
 
 def check_joined(name: str, arrays: Sequence[Any], axis: int) -> None:
@@ -348,7 +354,7 @@ def check_concatenate(arrays: Any, axis: Any = 0, **_: Any) -> None:
 
 
 @eager(np.concatenate, check_concatenate)
-def concatenate(arrays: Any, axis: int | None = 0, *, dtype: Any = None) -> Any:
+def concatenate(arrays: Any, /, axis: int | None = 0, *, dtype: Any = None, casting: str = "same_kind") -> Any:
     """The arrays one after the other along ``axis`` (flattened first if None), in their common dtype.
 
     Raises
@@ -360,8 +366,7 @@ def concatenate(arrays: Any, axis: int | None = 0, *, dtype: Any = None) -> Any:
     if axis is None:
         operands, axis = [reshape_op(x, (prod(shape_of(x)),)) for x in operands], 0
     count = len(shape_of(operands[0])) if operands else 0
-    result = joined("concatenate", operands, canonical_axis("concatenate", axis, count) if count else 0)
-    return result if dtype is None else convert_to(result, np.dtype(dtype))
+    return joined("concatenate", operands, canonical_axis("concatenate", axis, count) if count else 0, dtype, casting)
 
 
 concat = concatenate
@@ -379,14 +384,13 @@ def check_stack(arrays: Any, axis: int = 0, **_: Any) -> None:
 
 
 @eager(np.stack, check_stack)
-def stack(arrays: Any, axis: int = 0, *, dtype: Any = None) -> Any:
+def stack(arrays: Any, axis: int = 0, *, dtype: Any = None, casting: str = "same_kind") -> Any:
     """The arrays, of one shape, along a new axis. Raises ShapeError if their shapes differ."""
     operands = as_list(arrays)
     check_stack(operands)
     have = shape_of(operands[0]) if operands else ()
     k = canonical_axis("stack", axis, len(have) + 1)
-    result = joined("stack", [expanded(x, k, have) for x in operands], k)
-    return result if dtype is None else convert_to(result, np.dtype(dtype))
+    return joined("stack", [expanded(strong(x), k, have) for x in operands], k, dtype, casting)
 
 
 def expanded(x: Any, axis: int, have: Shape) -> Any:
@@ -403,16 +407,19 @@ def unstack(x: Numbers, /, *, axis: int = 0) -> tuple[Any, ...]:
 
 
 @eager(np.vstack)
-def vstack(arrays: Any) -> Any:
+def vstack(arrays: Any, *, dtype: Any = None, casting: str = "same_kind") -> Any:
     """The arrays (at least 2-d) along axis 0."""
-    return joined("vstack", [atleast_2d(x) for x in as_list(arrays)], 0)
+    return joined("vstack", [atleast_2d(x) for x in as_list(arrays)], 0, dtype, casting)
+
+
+row_stack = vstack
 
 
 @eager(np.hstack)
-def hstack(arrays: Any) -> Any:
+def hstack(arrays: Any, *, dtype: Any = None, casting: str = "same_kind") -> Any:
     """The arrays along axis 1, or axis 0 if they are 1-d."""
     operands = [atleast_1d(x) for x in as_list(arrays)]
-    return joined("hstack", operands, 0 if operands and len(shape_of(operands[0])) == 1 else 1)
+    return joined("hstack", operands, 0 if operands and len(shape_of(operands[0])) == 1 else 1, dtype, casting)
 
 
 @eager(np.dstack)
@@ -495,19 +502,29 @@ def split(x: Numbers, indices_or_sections: int | Sequence[int], axis: int = 0) -
     return array_split(x, indices_or_sections, axis)
 
 
+def check_axes(name: str, x: Numbers, count: int) -> None:
+    """Raise ShapeError if ``x`` has fewer axes."""
+    if len(shape_of(x)) < count:
+        what = f"{name}: an array of shape {shape_of(x)}."
+        raise teach(ShapeError, what, do=f"give an array of {count} axes at least, or use split with an axis.")
+
+
 @eager(np.hsplit)
 def hsplit(x: Numbers, indices_or_sections: int | Sequence[int]) -> list[Any]:
     """``split`` along axis 1, or axis 0 of a 1-d array."""
+    check_axes("hsplit", x, 1)
     return split(x, indices_or_sections, 1 if len(shape_of(x)) > 1 else 0)
 
 
 @eager(np.vsplit)
 def vsplit(x: Numbers, indices_or_sections: int | Sequence[int]) -> list[Any]:
     """``split`` along axis 0."""
+    check_axes("vsplit", x, 2)
     return split(x, indices_or_sections, 0)
 
 
 @eager(np.dsplit)
 def dsplit(x: Numbers, indices_or_sections: int | Sequence[int]) -> list[Any]:
     """``split`` along axis 2."""
+    check_axes("dsplit", x, 3)
     return split(x, indices_or_sections, 2)

@@ -25,7 +25,7 @@ __all__ = ["complex_", "conj", "convert", "imag", "real", "stop_gradient"]
 
 @op
 class ConvertElementType(Unary):
-    """Change the dtype. Complex to real takes the real part; float to integer truncates, and has no tangent."""
+    """Change the dtype. Complex to real takes the real part; float to integer truncates, and has no tangent; bools say what is not zero."""
 
     dtype: np.dtype[Any]
     weak: bool = False
@@ -42,7 +42,7 @@ class ConvertElementType(Unary):
         if self.weak:
             return np.asarray(x, self.dtype).item()
         x = np.asarray(x)
-        if x.dtype.kind == "c" and self.dtype.kind != "c":
+        if x.dtype.kind == "c" and self.dtype.kind in "iuf":  # to bool: whether either part is not zero
             x = x.real
         return x.astype(self.dtype) if x.ndim else self.dtype.type(x[()])
 
@@ -63,6 +63,8 @@ class ConvertElementType(Unary):
             yield cls(np.dtype(name)), (rng.normal(size=(2, 3)) * 3,)
         yield cls(np.dtype("complex64")), (rng.normal(size=()),)
         yield cls(np.dtype("float32")), (rng.normal(size=(0,)),)
+        for name in ("bool", "float64"):
+            yield cls(np.dtype(name)), (np.array([1j, 0, 1, -2 - 1j]),)
 
 
 def convert(x: Any, dtype: np.dtype[Any]) -> Any:
