@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import gc
 import pickle
 import weakref
@@ -12,7 +13,7 @@ import pytest
 
 import cotan
 import cotan.numpy as cnp
-from cotan.errors import ArgumentError, TracerConversionError
+from cotan.errors import ArgumentError, ArgumentTypeError, EscapedTracerError, TracerConversionError
 
 
 def test_staged_once_for_each_signature():
@@ -245,3 +246,127 @@ def test_a_result_is_never_an_argument_or_a_constant(engine):
                 y[...] = 7.0
             np.testing.assert_array_equal(h(x), [0.0, 1.0, 2.0])
             np.testing.assert_array_equal(x, np.ones(3))
+
+
+# ---- objects whose attributes are constants of the Program -----------------------------------------------------------
+class Model:
+    gain = 1.0
+
+    def __init__(self, w):
+        self.w, self.settings, self.layers = w, {"bias": 1.0}, [np.ones(2)]
+
+    @cotan.jit
+    def method(self, x):
+        return self.plain(x)
+
+    @functools.partial(cotan.jit, static_argnums=0)
+    def static_method(self, x):
+        return self.plain(x)
+
+    def plain(self, x):
+        return self.w * x * self.gain + self.settings["bias"] + cnp.sum(self.layers[0])
+
+    def __call__(self, x):
+        return self.plain(x)
+
+    @cotan.jit
+    def keeps_a_tracer(self, x):
+        self.w = self.w + x
+        return x
+
+    @cotan.jit
+    def keeps_a_tracer_deep(self, x):
+        self.settings["last"] = [x]
+        return x
+
+
+def changes():
+    def attribute(m):
+        m.w = 3.0
+
+    def item(m):
+        m.settings["bias"] = 2.0
+
+    def new_item(m):
+        m.settings["more"] = 2.0
+        m.w = 5.0
+
+    def in_place(m):
+        m.layers[0][1] = 5.0
+
+    def in_place_attribute(m):
+        m.w = np.ones(())
+        m.plain(1.0)
+        m.w += 1.0
+
+    def of_the_class(m):
+        type(m).gain = 2.0
+
+    def nested(m):
+        m.layers = [np.zeros(1)]
+
+    return [attribute, item, new_item, in_place, in_place_attribute, of_the_class, nested]
+
+
+WAYS = {
+    "method": lambda m: m.method,
+    "method with a static instance": lambda m: m.static_method,
+    "jit of a bound method": lambda m: cotan.jit(m.plain),
+    "jit of a callable object": lambda m: cotan.jit(m),
+    "jit of a partial": lambda m: cotan.jit(functools.partial(m.plain)),
+    "static argument": lambda m: functools.partial(cotan.jit(lambda m, x: m.plain(x), static_argnums=0), m),
+    "grad of a method": lambda m: lambda x: cotan.value_and_grad(m.method)(x)[0],
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("change", changes())
+def test_a_change_of_an_object_that_staged_code_has_read_is_seen(change, way):
+    class Mine(Model):
+        pass
+
+    m = Mine(2.0)
+    f = WAYS[way](m)
+    assert f(1.0) == m.plain(1.0)
+    change(m)
+    assert f(1.0) == m.plain(1.0)
+    change(m)
+    assert f(1.0) == m.plain(1.0)
+
+
+def test_an_object_that_does_not_change_is_staged_once():
+    m = Model(np.array([1.0, np.nan]))
+    f, g = cotan.jit(m.plain), cotan.jit(lambda m, x: m.plain(x), static_argnums=0)
+    for _ in range(3):
+        f(1.0), g(m, 1.0)
+    assert f.cache_info().misses == g.cache_info().misses == 1
+    m.w = 2.0
+    f(1.0)
+    assert "self.w has changed" in f.explain_miss()
+    f(1.0)
+    assert f.cache_info().misses == 2
+
+
+@pytest.mark.parametrize("method", ["keeps_a_tracer", "keeps_a_tracer_deep"])
+def test_a_tracer_left_in_an_attribute_is_refused(method):
+    m = Model(2.0)
+    with pytest.raises(EscapedTracerError, match=r"put a traced value into self\.(w|settings)"):
+        getattr(m, method)(1.0)
+    assert m.w == 2.0
+    leave = cotan.jit(lambda m, x: setattr(m, "w", x), static_argnums=0)
+    with pytest.raises(EscapedTracerError, match=r"into args\[0\]\.w"):
+        leave(m, 1.0)
+    assert m.w == 2.0
+
+
+def test_an_instance_that_is_no_tree_is_refused_with_the_remedies():
+    with pytest.raises(ArgumentTypeError, match=r"args\[0\] is a Model(.|\n)*register_pytree_node\(Model(.|\n)*static_argnums"):
+        cotan.jit(lambda m, x: m.plain(x))(Model(2.0), 1.0)
+
+
+def test_an_integer_that_no_array_holds_is_refused():
+    f = cotan.jit(lambda x: x)
+    for _ in range(2):
+        with pytest.raises(ArgumentError, match=r"args\[0\] is the integer 1.000e\+30"):
+            f(10**30)
+        assert f(2**62) == 2**62

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import wraps
+from inspect import isroutine
 from typing import Any, TypeVar
 
 import numpy as np
@@ -44,6 +45,7 @@ __all__ = [
     "leaf",
     "present",
     "quiet",
+    "refuse_large_integers",
     "surely_zero",
     "weakly_floating",
 ]
@@ -165,13 +167,25 @@ def remedy(x: Any) -> str:
     if hasattr(kind, "__array__") or hasattr(kind, "__dlpack__"):
         return "pass its numbers, np.asarray(x)."
     static = "make it static: a closure, functools.partial, or jit's static_argnums"
-    if isinstance(x, str | bytes) or kind.__module__ == "builtins" or callable(x):
+    if isinstance(x, str | bytes) or kind.__module__ == "builtins" or isroutine(x):
         return f"pass numbers and arrays (or trees of them); make other arguments static: {static.partition(': ')[2]}."
     return (
         "pass its arrays to a function of these; or register its class as a tree, "
         f"cotan.tree.register_pytree_node({kind.__name__}, flatten, unflatten); "
         f"or {static} (jit keeps a Program for each value, told apart by its __hash__ and __eq__)."
     )
+
+
+def refuse_large_integers(args: Any, kwargs: Any) -> None:
+    """Raise if there is a Python int among the arguments that no array can hold."""
+    leaves, spec = tree.flatten((args, kwargs))
+    for x, name in zip(leaves, tree.leaf_names(spec, ""), strict=True):
+        if type(x) is int and not -(2**63) <= x < 2**63:
+            raise teach(
+                ArgumentError,
+                f"{'args' if name.startswith('[0]') else 'kwargs'}{name[3:]} is the integer {x:.3e}, which does not fit into 64 bits.",
+                do="pass it as a float, float(x), or make it a static argument: jit(f, static_argnums=...).",
+            )
 
 
 class FlatCall:

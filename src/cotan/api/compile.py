@@ -23,11 +23,12 @@ from ..core.tracing import EVAL, Tracer, current_trace, type_of
 from ..core.types import DTYPES, ArrayType, array_type, refuse_dtype
 from ..engines import ENGINES, NATIVE, Engine, runner
 from ..engines import numpy as numpy_engine
-from .arguments import boundary, check_callable, leaf, present, quiet
+from .arguments import boundary, check_callable, leaf, present, quiet, refuse_large_integers
 from .compiled import Lowered
 from .differentiate import private_copy, wraps_function
 from .dispatch import Entry, never, numpy_entry, taking_apart
 from .named import Named, donated_leaves, named, refuse_static_donation, warn_of_unused
+from .watched import Guard, Watched, captured_objects, known_by_identity
 
 __all__ = ["CacheInfo", "ShapeDtypeStruct", "closure_convert", "compile_report", "eval_shape", "jit", "stage"]
 
@@ -76,10 +77,14 @@ class Staged(NamedTuple):
     program: Program
     constants: list[Any]
     out_spec: Any
+    watched: Watched | None = None
+    """The static arguments that are known by their identity."""
 
 
 DEFAULT = Engine("")
 """The engine of functions that name none: what it is may change until they are called."""
+CONSTANTS = (int, float, complex, str, bytes, type(None))
+"""Static arguments that cannot change."""
 MOST_ENTRIES = 8
 """So many signatures are tried one after the other before the one of a call is looked up."""
 
@@ -104,12 +109,17 @@ class Jitted:
         self.recent: list[Entry] = []
         self.hits = self.misses = 0
         self.last_miss = "it has not been called yet"
+        self.objects = captured_objects(fun)
+        self.watched: Watched | None = None
+        self.changed = ""
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else BoundJitted(self, instance)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:
+            if self.watched is not None:
+                self.look_again(self.watched)
             if current_trace() is EVAL:
                 for launch, _, fail, apart, spec in self.recent:
                     if apart is None:
@@ -127,9 +137,20 @@ class Jitted:
                             fail(found)
                         return found if spec is None else tree.unflatten(spec, found)
             return self.call_tree(args, kwargs)
+        except OverflowError:
+            refuse_large_integers(args, kwargs)
+            raise
         except Exception as error:
             present(error)
             raise
+
+    def look_again(self, watched: Watched) -> None:
+        """Forget what was staged if an object that the function carries along has changed since."""
+        change = watched.change()
+        if change:
+            self.cache.clear()
+            self.entries.clear()
+            self.recent, self.watched, self.changed = [], None, change
 
     def call_tree(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The call of any arguments under any trace."""
@@ -156,7 +177,7 @@ class Jitted:
                 engine = engine._replace(donated=self.donated_inputs(staged, signature))
             run: Any = (quietly if engine.name == "numpy" else runner(engine))(staged.program)
             spec = None if staged.out_spec == tree.structure(0) else staged.out_spec
-            apart = taking_apart(signature.spec, signature.static)
+            apart = taking_apart(signature.spec, signature.static) if staged.watched is None else never
             if hasattr(run, "bound"):
                 code = run.bound(staged.constants, spec is None)
                 entry = Entry(code.launch, code.call, code.fail, apart, spec)
@@ -191,11 +212,15 @@ class Jitted:
             leaves = [leaf(x, name) for x, name in zip(leaves, self.names(spec), strict=True)]
         signature = Signature(spec, tuple(map(type_of, leaves)), static)
         known = self.cache.get(signature)
+        if known is not None and known.watched is not None and (change := known.watched.change()):
+            del self.cache[signature]
+            self.entries.pop(signature, None)
+            known, self.changed = None, change
         if known is not None:
             self.hits += 1
             return known, leaves, signature
         self.misses += 1
-        self.last_miss = self.why_missed(signature)
+        self.last_miss, self.changed = self.changed or self.why_missed(signature), ""
         staged = self.stage(args, kwargs, signature)
         if not any(type(c) is Tracer for c in staged.constants):
             staged = self.cache[signature] = staged._replace(constants=list(map(private_copy, staged.constants)))
@@ -241,9 +266,15 @@ class Jitted:
             results, found["spec"] = tree.flatten(self.fun(*inner_args, **inner_kwargs))
             return [leaf(y, f"the output of {describe_function(self.fun)}") for y in results]
 
+        given = [(f"args[{k}]" if isinstance(k, int) else k, x) for k, _, x in signature.static if not isinstance(x, CONSTANTS)]
+        guard = Guard([*self.objects, *given])
         with quiet():
             program, constants = stage_flat(flat, signature.types, verb="jit", of=self.fun, name=self.__name__)
-        return Staged(program, constants, found["spec"])
+        guard.check(describe_function(self.fun))
+        if self.objects:
+            self.watched = Watched(self.objects)
+        changing = [(name, x) for name, x in given if known_by_identity(x)]
+        return Staged(program, constants, found["spec"], Watched(changing) if changing else None)
 
     # ---- ahead of time -------------------------------------------------------------------------------------------------
     @boundary
@@ -343,7 +374,7 @@ class MethodTable(dict[Jitted, Jitted]):
 
 
 class BoundJitted:
-    """A jitted method of one instance: an ordinary argument if its class is registered as a tree, else static by identity."""
+    """A jitted method of one instance: an ordinary argument if its class is registered as a tree, else a constant that is watched."""
 
     def __init__(self, jitted: Jitted, instance: Any):
         self.leading: tuple[Any, ...] = ()
@@ -386,6 +417,10 @@ def jit(
 ) -> Any:
     """Stage ``fun`` once for each signature of its arguments, and run the staged Program from then on.
 
+    The instance of a method is an argument if its class is registered as a tree. Else its attributes are constants of the Program, and so
+    are those of a static argument that is known by its identity: they are compared at each call, by value, and ``fun`` is staged anew where
+    one has changed. What else ``fun`` closes over is kept as it was.
+
     Args:
         fun: a pure function of trees of arrays; without it, a decorator is returned (``@jit(static_argnames="n")``).
         static_argnums: positions of arguments that are Python values (hashable); for each value the function is staged anew.
@@ -407,6 +442,7 @@ def jit(
     Raises (when called):
         TracerConversionError: ``fun`` needs the number behind an argument (``if x > 0``).
         ArgumentTypeError: an argument is neither an array nor static, or a static one cannot be hashed.
+        EscapedTracerError: ``fun`` leaves a traced value in an attribute of its instance or of a static argument.
         ArgumentError: an unknown engine, argument, number of threads or choice of sizes; an argument that is both static and donated.
 
     >>> import cotan

@@ -1,0 +1,164 @@
+"""Objects that staged code has read as constants: the instance of a jitted method, a static argument that is known by its identity.
+
+A Program holds what such an object's attributes were when it was staged. `Watched` remembers them, so that a later change is seen and the
+function staged anew; and it finds a traced value that the function has left in an attribute, which nobody could use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..core.errors import EscapedTracerError, teach
+from ..core.tracing import Tracer
+
+__all__ = ["Guard", "Watched", "captured_objects", "known_by_identity"]
+
+VALUES = (int, float, complex, str, bytes, type(None), np.generic)
+OPAQUE = (type, ModuleType, FunctionType, MethodType, BuiltinFunctionType, Tracer)
+OURS = "_cotan_jitted"
+"""The attribute in which an instance keeps its jitted methods."""
+
+
+class Leaf(NamedTuple):
+    """Something that an object refers to: a number, text, an array; of anything else its identity counts."""
+
+    path: str
+    value: Any
+
+
+def leaves(x: Any, path: str, seen: dict[int, str]) -> Iterator[Leaf]:
+    """What ``x`` refers to, through its attributes and containers."""
+    if isinstance(x, (*VALUES, np.ndarray)):
+        yield Leaf(path, x)
+        return
+    if id(x) in seen:
+        yield Leaf(path, seen[id(x)])
+        return
+    seen[id(x)] = path
+    if isinstance(x, tuple | list):
+        yield Leaf(f"len({path})", len(x))
+        for k, y in enumerate(x):
+            yield from leaves(y, f"{path}[{k}]", seen)
+    elif isinstance(x, dict):
+        for key, y in x.items():
+            yield from leaves(y, f"{path}[{key!r}]", seen)
+    else:
+        yield Leaf(path, x)
+        if not isinstance(x, OPAQUE):
+            for name, y in attributes(x):
+                yield from leaves(y, f"{path}.{name}", seen)
+
+
+def attributes(x: Any) -> Iterator[tuple[str, Any]]:
+    """The attributes of an instance: its own, in its dict and in slots, and the data of its class."""
+    for name, y in getattr(x, "__dict__", {}).items():
+        if name != OURS:
+            yield name, y
+    for cls in type(x).__mro__:
+        slots = cls.__dict__.get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if name not in ("__dict__", "__weakref__") and hasattr(x, name):
+                yield name, getattr(x, name)
+    yield from class_data(type(x))
+
+
+def class_data(cls: type) -> Iterator[tuple[str, Any]]:
+    """The data among the attributes of a class and its bases."""
+    for c in cls.__mro__:
+        if c.__module__ != "builtins":
+            for name, y in c.__dict__.items():
+                if not name.startswith("__") and name != OURS and isinstance(y, (*VALUES, np.ndarray, tuple, list, dict)):
+                    yield name, y
+
+
+def of(x: Any, path: str) -> Iterator[Leaf]:
+    """The leaves of an object, or of the data of a class."""
+    if isinstance(x, type):
+        seen: dict[int, str] = {}
+        return (found for name, y in class_data(x) for found in leaves(y, f"{path}.{name}", seen))
+    return leaves(x, path, {})
+
+
+def kept(leaf: Leaf) -> Leaf:
+    """A leaf as it is now: a copy of an array, which may be changed in place."""
+    return Leaf(leaf.path, leaf.value.copy()) if isinstance(leaf.value, np.ndarray) and not leaf.value.dtype.hasobject else leaf
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether a value is what it was: arrays by their bytes, other values by type and value, the rest by identity."""
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, np.ndarray):
+        if a.shape != b.shape or a.dtype != b.dtype:
+            return False
+        if a.dtype.hasobject:
+            return a is b
+        return np.array_equal(np.ascontiguousarray(a).reshape(-1).view(np.uint8), np.ascontiguousarray(b).reshape(-1).view(np.uint8))
+    return a is b or (isinstance(a, VALUES) and (bool(a == b) or (a != a and b != b)))
+
+
+class Watched:
+    """Objects by name, and what they referred to when it was made."""
+
+    def __init__(self, objects: Sequence[tuple[str, Any]]):
+        self.objects = list(objects)
+        self.then = [list(map(kept, of(x, name))) for name, x in self.objects]
+
+    def change(self) -> str:
+        """What has changed since; empty if nothing has."""
+        for (name, x), then in zip(self.objects, self.then, strict=True):
+            now = list(of(x, name))
+            if [leaf.path for leaf in now] != [leaf.path for leaf in then]:
+                return f"{name} has other attributes or items"
+            for a, b in zip(then, now, strict=True):
+                if not same(a.value, b.value):
+                    return f"{b.path} has changed"
+        return ""
+
+
+def known_by_identity(x: Any) -> bool:
+    """Whether an object's hash says which object it is, and not what is in it, though that may change."""
+    return type(x).__hash__ is object.__hash__ and not isinstance(x, OPAQUE) and (hasattr(x, "__dict__") or hasattr(type(x), "__slots__"))
+
+
+def captured_objects(fun: Any) -> list[tuple[str, Any]]:
+    """The instances that a callable carries along: that of a bound method, a callable one, those inside of a partial."""
+    if isinstance(fun, partial):
+        return [found for f in (fun.func, *fun.args, *fun.keywords.values()) for found in captured_objects(f)]
+    if isinstance(fun, MethodType):
+        return [("self" if not isinstance(fun.__self__, type) else fun.__self__.__name__, fun.__self__)]
+    return [(type(fun).__name__, fun)] if known_by_identity(fun) and not type(fun).__module__.startswith("cotan.") else []
+
+
+class Guard:
+    """Looks after objects while a function is staged: a traced value that it leaves in their attributes is found, and taken out again."""
+
+    def __init__(self, objects: Sequence[tuple[str, Any]]):
+        self.objects = list(objects)
+        self.before = [dict(vars(x)) if hasattr(x, "__dict__") and not isinstance(x, type) else None for _, x in self.objects]
+
+    def check(self, function: str) -> None:
+        """Raise if there is a tracer that was not there before; the attributes are then what they were."""
+        for (name, x), before in zip(self.objects, self.before, strict=True):
+            known = {id(v) for v in (before or {}).values()}
+            for leaf in of(x, name):
+                if type(leaf.value) is Tracer and id(leaf.value) not in known:
+                    if before is not None:
+                        table = vars(x).get(OURS)
+                        vars(x).clear()
+                        vars(x).update(before if table is None else {**before, OURS: table})
+                    raise left_behind(leaf, function)
+
+
+def left_behind(leaf: Leaf, function: str) -> EscapedTracerError:
+    return teach(
+        EscapedTracerError,
+        f"jit: {function} has put a traced value into {leaf.path}, which outlives the call: {leaf.value!r}.",
+        do=f"return the new value and assign it outside, as in {leaf.path} = f(...): a compiled call runs no Python code, so it assigns "
+        "no attribute.",
+    )
