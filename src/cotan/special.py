@@ -19,7 +19,7 @@ from .numpy.promotion import Numbers, canonical_axes, convert_to, has_tracer, op
 from .numpy.selection import sinc, where
 from .numpy.shape import squeeze
 from .numpy.ufuncs import Rules, binary, unary
-from .ops import arithmetic, logic, ordering, transcendental
+from .ops import arithmetic, gaussian, logic, losses, ordering, transcendental
 from .ops import special as ops
 from .ops.arithmetic import constant_like, one_like, zero_like
 from .ops.casting import stop_gradient
@@ -34,7 +34,7 @@ __all__ = [
 
 
 class RoutineUfunc:
-    """A ufunc of scipy.special, loaded when it is first called or asked for its dtypes."""
+    """A ufunc of scipy.special, loaded when it is first called or asked for its dtypes; `MENDED` where its tails are not accurate."""
 
     nout = 1
 
@@ -42,10 +42,24 @@ class RoutineUfunc:
         self.__name__, self.nin = name, nin
 
     def __call__(self, *operands: Any) -> Any:
-        return getattr(scipy_special, self.__name__)(*operands)
+        mended = MENDED.get(self.__name__)
+        return getattr(scipy_special, self.__name__)(*operands) if mended is None else mended(*operands)
 
     def resolve_dtypes(self, dtypes: tuple[Any, ...]) -> Any:
         return getattr(scipy_special, self.__name__).resolve_dtypes(dtypes)
+
+
+def floating_pair(*operands: Any) -> list[Any]:
+    """Operands in one floating dtype."""
+    dtype = np.result_type(*operands, np.float32)
+    return [np.asarray(x, dtype) for x in operands]
+
+
+MENDED: dict[str, Callable[..., Any]] = {
+    **gaussian.MENDED,
+    "pseudo_huber": lambda d, r: losses.pseudo_huber.impl(*floating_pair(d, r)),
+}
+"""Functions that are right where SciPy's are not."""
 
 
 def of_one(name: str, rules: Rules, sentence: str = "") -> Callable[..., Any]:
@@ -59,41 +73,18 @@ def of_two(name: str, rules: Rules, sentence: str = "") -> Callable[..., Any]:
 
 
 # ---- rules without an op of their own ------------------------------------------------------------------------------------
-def gamma_rule(x: Any) -> Any:
-    """exp(log |gamma|) with the sign of gamma: minus where floor(x) is odd and negative."""
-    size = transcendental.exp(ops.lgamma(x))
-    below = ordering.floor(x)
-    odd = logic.equal(ordering.rem(below, constant_like(2, x)), one_like(x))
-    negative = logic.bitwise_and(logic.less(below, zero_like(x)), odd)
-    return logic.select(negative, arithmetic.neg(size), size)
-
-
-def logit_rule(x: Any) -> Any:
-    return arithmetic.sub(transcendental.log(x), transcendental.log1p(arithmetic.neg(x)))
-
-
-def ndtr_rule(x: Any) -> Any:
-    return arithmetic.mul(constant_like(0.5, x), ops.erfc(arithmetic.mul(constant_like(-math.sqrt(0.5), x), x)))
-
-
-FAR = -20.0
-"""Below, the asymptotic series of log_ndtr is exact to rounding with `TERMS` terms; above, so is the logarithm of ndtr."""
-TERMS = 8
-
-
 def log_ndtr_rule(x: Any) -> Any:
-    """log of the normal distribution function: below `FAR` by its asymptotic series (DLMF 7.12.1)."""
-    far = logic.less(x, constant_like(FAR, x))
-    near = transcendental.log(ndtr_rule(logic.select(far, constant_like(FAR, x), x)))
-    z = logic.select(far, x, constant_like(FAR, x))
-    inverse_square = arithmetic.div(one_like(z), arithmetic.mul(z, z))
-    series = one_like(z)
-    for n in range(TERMS, 0, -1):  # 1 - 1/z^2 + 3/z^4 - 15/z^6 + ...
-        series = arithmetic.sub(one_like(z), arithmetic.mul(arithmetic.mul(constant_like(2 * n - 1, z), inverse_square), series))
-    half_square = arithmetic.mul(constant_like(0.5, z), arithmetic.mul(z, z))
-    log_density = arithmetic.sub(arithmetic.neg(half_square), constant_like(0.5 * math.log(2 * math.pi), z))
-    tail = arithmetic.add(arithmetic.sub(log_density, transcendental.log(arithmetic.neg(z))), transcendental.log(series))
-    return logic.select(far, tail, near)
+    """log1p(-ndtr(-x)); below -1/4, -x^2/2 + log(E(-x / sqrt(2)) / 2), with E(z) = e^(z^2) erfc(z) (DLMF 7.2.3)."""
+    end = constant_like(-0.25, x)
+    far = logic.less(x, end)
+    near = transcendental.log1p(arithmetic.neg(gaussian.ndtr(arithmetic.neg(logic.select(far, end, x)))))
+    z = logic.select(far, x, end)
+    beyond = constant_like(-(2.0**27), z)  # there, the logarithm and its derivatives are nothing beside those of x^2, and E is not yet 0
+    inside = logic.select(logic.less(z, beyond), beyond, z)
+    tail = gaussian.scaled_erfc(0, arithmetic.mul(constant_like(-math.sqrt(0.5), z), inside))
+    half = constant_like(0.5, z)
+    log_tail = arithmetic.sub(transcendental.log(arithmetic.mul(half, tail)), arithmetic.mul(arithmetic.mul(half, z), z))
+    return logic.select(far, log_tail, near)
 
 
 def log_expit_rule(x: Any) -> Any:
@@ -102,37 +93,35 @@ def log_expit_rule(x: Any) -> Any:
 
 def rel_entr_rule(x: Any, y: Any) -> Any:
     """x log(x/y) for positive x and y, 0 for x = 0 and y >= 0, else infinite."""
+    return of_two_positive(losses.rel_entr, zero_like(x), x, y)
+
+
+def kl_div_rule(x: Any, y: Any) -> Any:
+    """x log(x/y) - x + y for positive x and y, y for x = 0 and y >= 0, else infinite."""
+    return of_two_positive(lambda a, b: arithmetic.add(arithmetic.sub(losses.rel_entr(a, b), a), b), y, x, y)
+
+
+def of_two_positive(function: Callable[[Any, Any], Any], at_edge: Any, x: Any, y: Any) -> Any:
     zero, one = zero_like(x), one_like(x)
     inside = logic.bitwise_and(logic.greater(x, zero), logic.greater(y, zero))
     a, b = logic.select(inside, x, one), logic.select(inside, y, one)
     edge = logic.bitwise_and(logic.equal(x, zero), logic.greater_equal(y, zero))
-    outside = logic.select(edge, zero, constant_like(math.inf, x))
-    return logic.select(inside, arithmetic.mul(a, transcendental.log(arithmetic.div(a, b))), outside)
-
-
-def kl_div_rule(x: Any, y: Any) -> Any:
-    return arithmetic.add(arithmetic.sub(rel_entr_rule(x, y), x), y)
+    unknown = logic.bitwise_or(logic.isnan(x), logic.isnan(y))
+    outside = logic.select(edge, at_edge, logic.select(unknown, constant_like(math.nan, x), constant_like(math.inf, x)))
+    return logic.select(inside, function(a, b), outside)
 
 
 def boxcox_rule(x: Any, power: Any) -> Any:
     """(x^p - 1) / p as expm1(p log x) / p, and log x for p = 0."""
-    return boxcox_of(transcendental.log(x), power)
+    return losses.boxcox(transcendental.log(x), power)
 
 
 def boxcox1p_rule(x: Any, power: Any) -> Any:
-    return boxcox_of(transcendental.log1p(x), power)
-
-
-def boxcox_of(logarithm: Any, power: Any) -> Any:
-    zero = logic.equal(power, zero_like(power))
-    safe = logic.select(zero, one_like(power), power)
-    return logic.select(zero, logarithm, arithmetic.div(transcendental.expm1(arithmetic.mul(safe, logarithm)), safe))
+    return losses.boxcox(transcendental.log1p(x), power)
 
 
 def inv_boxcox_rule(y: Any, power: Any) -> Any:
-    zero = logic.equal(power, zero_like(power))
-    safe = logic.select(zero, one_like(power), power)
-    return transcendental.exp(logic.select(zero, y, arithmetic.div(transcendental.log1p(arithmetic.mul(safe, y)), safe)))
+    return transcendental.exp(losses.boxcox_inverse(y, power))
 
 
 def huber_rule(delta: Any, r: Any) -> Any:
@@ -143,32 +132,20 @@ def huber_rule(delta: Any, r: Any) -> Any:
     return logic.select(logic.less(delta, zero_like(delta)), constant_like(math.inf, r), value)
 
 
-def pseudo_huber_rule(delta: Any, r: Any) -> Any:
-    """d^2 (sqrt(1 + u^2) - 1) with u = r/d, as d^2 u^2 / (sqrt(1 + u^2) + 1)."""
-    u = arithmetic.div(r, delta)
-    square = arithmetic.mul(u, u)
-    root = transcendental.sqrt(arithmetic.add(one_like(u), square))
-    return arithmetic.mul(arithmetic.mul(delta, delta), arithmetic.div(square, arithmetic.add(root, one_like(u))))
-
-
-def beta_rule(a: Any, b: Any) -> Any:
-    return transcendental.exp(ops.betaln(a, b))
-
-
 # ---- elementwise functions -------------------------------------------------------------------------------------------------
 erf, erfc, erfinv = of_one("erf", ops.erf), of_one("erfc", ops.erfc), of_one("erfinv", ops.erfinv)
 gammaln = of_one("gammaln", ops.lgamma)
 loggamma = of_one("loggamma", {"f": ops.lgamma}, "The logarithm of the gamma function, of positive real x.")
-gamma = of_one("gamma", {"f": gamma_rule}, "The gamma function.")
+gamma = of_one("gamma", {"f": ops.gamma}, "The gamma function.")
 digamma = psi = of_one("psi", ops.digamma)
 betaln = of_two("betaln", ops.betaln)
-beta = of_two("beta", {"f": beta_rule}, "The beta function of positive a and b.")
+beta = of_two("beta", {"f": ops.beta}, "The beta function of positive a and b.")
 gammainc, gammaincc = of_two("gammainc", ops.gammainc), of_two("gammaincc", ops.gammaincc)
 i0, i0e = of_one("i0", {"f": ops.i0}), of_one("i0e", {"f": ops.i0e})
 i1, i1e = of_one("i1", {"f": ops.i1}), of_one("i1e", {"f": ops.i1e})
-expit, logit = of_one("expit", transcendental.logistic), of_one("logit", {"f": logit_rule}, "log(x / (1 - x)).")
+expit, logit = of_one("expit", transcendental.logistic), of_one("logit", {"f": ops.logit}, "log(x / (1 - x)).")
 log_expit = of_one("log_expit", {"f": log_expit_rule}, "log(1 / (1 + e^-x)), without overflow.")
-ndtr = of_one("ndtr", {"f": ndtr_rule}, "The distribution function of the standard normal distribution.")
+ndtr = of_one("ndtr", {"f": gaussian.ndtr}, "The distribution function of the standard normal distribution.")
 log_ndtr = of_one("log_ndtr", {"f": log_ndtr_rule}, "The logarithm of `ndtr`, exact far into the lower tail.")
 xlogy, xlog1py, entr = of_two("xlogy", ops.xlogy), of_two("xlog1py", ops.xlog1py), of_one("entr", ops.entr)
 rel_entr = of_two("rel_entr", {"f": rel_entr_rule}, "The relative entropy of one outcome: x log(x / y), 0 for x = 0.")
@@ -177,7 +154,7 @@ boxcox = of_two("boxcox", {"f": boxcox_rule}, "The Box-Cox transformation (x^p -
 boxcox1p = of_two("boxcox1p", {"f": boxcox1p_rule}, "The Box-Cox transformation of 1 + x.")
 inv_boxcox = of_two("inv_boxcox", {"f": inv_boxcox_rule}, "The inverse of the Box-Cox transformation.")
 huber = of_two("huber", {"f": huber_rule}, "The Huber loss of r: quadratic up to delta, linear beyond. Operands: delta, r.")
-pseudo_huber = of_two("pseudo_huber", {"f": pseudo_huber_rule}, "The smooth Huber loss of r. Operands: delta, r.")
+pseudo_huber = of_two("pseudo_huber", {"f": losses.pseudo_huber}, "The smooth Huber loss of r. Operands: delta, r.")
 expm1, log1p, cbrt, exp2 = elementwise.expm1, elementwise.log1p, elementwise.cbrt, elementwise.exp2
 
 provide_ufuncs(
@@ -197,9 +174,10 @@ provide_ufuncs(
 
 def polygamma(n: int, x: Numbers) -> Any:
     """The ``n``-th derivative of the digamma function at ``x``; n is a Python integer."""
-    if not has_tracer(x):
-        return wrap(scipy_special.polygamma(n, x))
     x = operand(x)
+    if not has_tracer(x):
+        y = scipy_special.polygamma(n, x)
+        return wrap(y.astype(result_dtype(x, 1.0)))
     return ops.polygamma(int(n), convert_to(strong(x), result_dtype(x, 1.0)))
 
 

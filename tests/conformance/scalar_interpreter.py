@@ -15,6 +15,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+import scipy.integrate
 import scipy.special
 
 from cotan.core.op import Op
@@ -70,6 +71,12 @@ def sinc_derivative(x: float, order: int) -> float:
     u, n = math.pi * x, 4000
     values = [t**order * math.cos(u * t + order * math.pi / 2) for t in (k / n for k in range(n + 1))]
     return math.pi**order * (values[0] + values[-1] + 4 * sum(values[1:-1:2]) + 2 * sum(values[2:-1:2])) / (3 * n)
+
+
+def scaled_erfc(z: float, order: int) -> float:
+    """The derivatives of e^(z^2) erfc(z) = 2/sqrt(pi) times the integral of e^(-t^2 - 2 z t) over t > 0, under the integral."""
+    integral, _ = scipy.integrate.quad(lambda t: (-2 * t) ** order * math.exp(-t * t - 2 * z * t), 0, math.inf, epsabs=1e-13, epsrel=1e-12)
+    return 2 / math.sqrt(math.pi) * integral
 
 
 def trunc_to_zero(x: Any) -> Any:
@@ -148,6 +155,15 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "logistic": lambda x: 1 / (1 + math.exp(-x)),
     "sinc": lambda x: math.sin(math.pi * x) / (math.pi * x) if x else 1.0,
     "sinc_derivative": sinc_derivative,
+    "arctan_derivative": lambda x: 1 / (1 + x * x),
+    "arcsinh_derivative": either(lambda x: 1 / math.sqrt(1 + x * x), lambda z: 1 / cmath.sqrt(1 + z * z)),
+    "logistic_derivative": lambda x: 0.25 / math.cosh(x / 2) ** 2,
+    "gaussian": lambda x, rate: math.exp(-rate * x * x),
+    "scaled_erfc": scaled_erfc,
+    "ndtr": lambda x: 0.5 * math.erfc(-x / math.sqrt(2)),
+    "logit": lambda x: math.log(x / (1 - x)),
+    "gamma": math.gamma,
+    "beta": lambda a, b: math.gamma(a) * math.gamma(b) / math.gamma(a + b),
     "erf": math.erf,
     "erfc": math.erfc,
     "lgamma": math.lgamma,

@@ -8,9 +8,11 @@ from . import (
     determinant,
     factorization,
     families,
+    gaussian,
     indexing,
     linalg,
     logic,
+    losses,
     movement,
     ordering,
     pseudoinverse,
@@ -24,6 +26,7 @@ from . import (
 )
 
 __all__ = [
-    "arithmetic", "casting", "contraction", "creation", "determinant", "factorization", "families", "indexing", "linalg", "logic",
-    "movement", "ordering", "pseudoinverse", "reduction", "routines", "running", "searching", "sorting", "special", "transcendental",
+    "arithmetic", "casting", "contraction", "creation", "determinant", "factorization", "families", "gaussian", "indexing", "linalg",
+    "logic", "losses", "movement", "ordering", "pseudoinverse", "reduction", "routines", "running", "searching", "sorting", "special",
+    "transcendental",
 ]  # fmt: skip

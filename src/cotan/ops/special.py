@@ -14,15 +14,17 @@ import numpy as np
 
 from ..core.errors import MissingRuleError, teach
 from ..core.op import Op, op
-from .arithmetic import constant_like, div, mul, neg, one_like, sub
+from .arithmetic import constant_like, div, mul, neg, one_like, sub, zero_like
 from .families import Analytic, Elementwise, Reals, add, default_rng, fill_shape, scale
-from .logic import equal, select
-from .ordering import sign
+from .gaussian import erfc_of, gaussian, in_double, scaled_erfc
+from .logic import equal, less, select
+from .ordering import abs_, sign
 from .routines import special, special_function
 from .transcendental import exp, log, log1p
 
 __all__ = [
-    "betaln", "digamma", "entr", "erf", "erfc", "erfinv", "gammainc", "gammaincc", "i0", "i0e", "i1", "i1e", "lgamma", "polygamma",
+    "beta", "betaln", "digamma", "entr", "erf", "erfc", "erfinv", "gamma", "gammainc", "gammaincc", "i0", "i0e", "i1", "i1e", "lgamma",
+    "logit", "polygamma",
     "xlog1py", "xlogy",
 ]  # fmt: skip
 
@@ -37,7 +39,7 @@ class Erf(Analytic):
     numpy = special_function("erf")
 
     def derivative(self, x: Any, y: Any) -> Any:
-        return gaussian(x)
+        return bell(x)
 
 
 @op
@@ -45,15 +47,17 @@ class Erfc(Analytic):
     """1 - erf(x), exact for large x."""
 
     machine, takes = "erfc", "f"
-    numpy = special_function("erfc")
+
+    def impl(self, x: Any) -> Any:
+        return in_double(x, erfc_of)
 
     def derivative(self, x: Any, y: Any) -> Any:
-        return neg(gaussian(x))
+        return neg(bell(x))
 
 
-def gaussian(x: Any) -> Any:
+def bell(x: Any) -> Any:
     """erf'(x) = 2/sqrt(pi) e^(-x^2)."""
-    return mul(constant_like(2 / math.sqrt(math.pi), x), exp(neg(mul(x, x))))
+    return mul(constant_like(2 / math.sqrt(math.pi), x), gaussian(1.0, x))
 
 
 @op
@@ -67,7 +71,14 @@ class Erfinv(Analytic):
         return np.abs(x) == 1
 
     def derivative(self, x: Any, y: Any) -> Any:
-        return mul(constant_like(math.sqrt(math.pi) / 2, y), exp(mul(y, y)))
+        """sqrt(pi)/2 e^(y^2). Near the ends, where the error of y^2 would grow, E(y) / erfc(y), E = `ScaledErfc`, erfc(y) = 1 - x."""
+        size = abs_(x)
+        near = less(size, constant_like(0.5, x))
+        middle = select(near, y, zero_like(y))
+        grown = exp(mul(middle, middle))
+        rest = sub(one_like(x), select(near, zero_like(x), size))
+        tail = div(scaled_erfc(0, abs_(select(near, zero_like(y), y))), rest)
+        return mul(constant_like(math.sqrt(math.pi) / 2, y), select(near, grown, tail))
 
 
 def is_pole(x: Any) -> Any:
@@ -87,6 +98,20 @@ class Lgamma(Analytic):
 
     def derivative(self, x: Any, y: Any) -> Any:
         return digamma(x)
+
+
+@op
+class Gamma(Analytic):
+    """The gamma function; its derivative is itself times the digamma function (DLMF 5.2.2)."""
+
+    machine, takes, domain = "gamma", "f", POSITIVE
+    numpy = special_function("gamma")
+
+    def singular(self, x: Any) -> Any:
+        return is_pole(x)
+
+    def derivative(self, x: Any, y: Any) -> Any:
+        return mul(y, digamma(x))
 
 
 @op
@@ -146,6 +171,18 @@ class Betaln(Elementwise):
 
 
 @op
+class Beta(Elementwise):
+    """B(a, b) = gamma(a) gamma(b) / gamma(a + b)."""
+
+    costly = True
+    arity, machine, takes, domain = 2, "beta", "f", POSITIVE
+    numpy = special_function("beta")
+
+    def derivative(self, k: int, y: Any, *operands: Any) -> Any:
+        return mul(y, sub(fill_shape(digamma(operands[k]), y), digamma(add(*operands))))
+
+
+@op
 class Xlogy(Elementwise):
     """x log(y), 0 at x = 0 whatever y."""
 
@@ -182,6 +219,20 @@ def quotient(x: Any, z: Any, y: Any) -> Any:
     x, z = fill_shape(x, y), fill_shape(z, y)
     none = equal(z, constant_like(0, z))
     return select(none, scale(div(one_like(z), z), x), div(x, select(none, one_like(z), z)))
+
+
+@op
+class Logit(Analytic):
+    """log(x / (1 - x)), the inverse of the logistic function."""
+
+    machine, takes, domain = "logit", "f", Reals(0.1, 0.9)
+    numpy = special_function("logit")
+
+    def singular(self, x: Any) -> Any:
+        return (x == 0) | (x == 1)
+
+    def derivative(self, x: Any, y: Any) -> Any:
+        return div(one_like(x), mul(x, sub(one_like(x), x)))
 
 
 @op
@@ -293,8 +344,9 @@ class Gammaincc(IncompleteGamma):
         return neg(super().derivative(k, y, *operands))
 
 
-erf, erfc, erfinv, lgamma, digamma, betaln = Erf(), Erfc(), Erfinv(), Lgamma(), Digamma(), Betaln()
-xlogy, xlog1py, entr, gammainc, gammaincc = Xlogy(), Xlog1py(), Entr(), Gammainc(), Gammaincc()
+erf, erfc, erfinv = Erf(), Erfc(), Erfinv()
+gamma, lgamma, digamma, beta, betaln = Gamma(), Lgamma(), Digamma(), Beta(), Betaln()
+xlogy, xlog1py, logit, entr, gammainc, gammaincc = Xlogy(), Xlog1py(), Logit(), Entr(), Gammainc(), Gammaincc()
 i0, i1, i0e, i1e = BesselI(0), BesselI(1), BesselIe(0), BesselIe(1)
 
 

@@ -7,7 +7,7 @@ what happens there is the table of docs/conventions.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ __all__ = [
     "cbrt",
     "cos",
     "cosh",
+    "direction",
     "exp",
     "exp2",
     "expm1",
@@ -81,7 +82,7 @@ class Expm1(Analytic):
     numpy, machine = np.expm1, "expm1"
 
     def derivative(self, x: Any, y: Any) -> Any:
-        return add(y, one_like(y))
+        return exp(x)  # not y + 1, which loses all digits far below 0
 
 
 @op
@@ -190,7 +191,7 @@ class Cbrt(Analytic):
         return x == 0
 
     def derivative(self, x: Any, y: Any) -> Any:
-        return div(constant_like(1 / 3, x), mul(y, y))
+        return div(one_like(x), mul(mul(constant_like(3, y), y), y))
 
 
 @op
@@ -256,7 +257,20 @@ class Arctan(Analytic):
     numpy, machine = np.arctan, "atan"
 
     def derivative(self, x: Any, y: Any) -> Any:
-        return div(one_like(x), add(one_like(x), mul(x, x)))
+        return ArctanDerivative()(x)
+
+
+@op
+class ArctanDerivative(Unary):
+    """1 / (1 + x^2), also where x^2 overflows; its derivative is -2 x y^2."""
+
+    machine = "arctan_derivative"
+
+    def impl(self, x: Any) -> Any:
+        return np.reciprocal(1 + x * x) if np.iscomplexobj(x) else far_apart(x, lambda x: np.reciprocal(1 + x * x), lambda r: r * r)
+
+    def derivative(self, x: Any, y: Any) -> Any:
+        return mul(constant_like(-2, x), mul(mul(x, y), y))
 
 
 @op
@@ -296,7 +310,51 @@ class Arcsinh(Analytic):
     numpy, machine = np.arcsinh, "asinh"
 
     def derivative(self, x: Any, y: Any) -> Any:
-        return rsqrt(add(one_like(x), mul(x, x)))
+        return ArcsinhDerivative()(x)
+
+
+@op
+class ArcsinhDerivative(Unary):
+    """1 / sqrt(1 + x^2), also where x^2 overflows; its derivative is -x y^3."""
+
+    machine = "arcsinh_derivative"
+
+    def impl(self, x: Any) -> Any:
+        return 1 / np.sqrt(1 + x * x) if np.iscomplexobj(x) else far_apart(x, lambda x: np.reciprocal(np.sqrt(1 + x * x)), lambda r: r)
+
+    def derivative(self, x: Any, y: Any) -> Any:
+        return neg(mul(mul(mul(x, y), y), y))
+
+
+def far_apart(x: Any, near: Callable[[Any], Any], far: Callable[[Any], Any]) -> Any:
+    """``near(x)``; where x^2 nearly overflows, and 1 is nothing beside it, ``far(1 / |x|)``."""
+    with np.errstate(over="ignore"):
+        y = near(x)
+    y = np.asarray(y)
+    large = np.abs(x) > largest_square(y.dtype)
+    if not np.count_nonzero(large):
+        return y[()]
+    return np.where(large, far(np.reciprocal(np.where(large, np.abs(x), np.ones_like(y)))), y)[()]
+
+
+def largest_square(dtype: np.dtype[Any]) -> Any:
+    """Half of the largest number whose square is a number."""
+    return np.asarray(math.sqrt(np.finfo(dtype).max) / 2, dtype)[()]
+
+
+@op
+class OneMinusSquare(Unary):
+    """(1 - x)(1 + x), which keeps its accuracy near one; its derivative -2x does near zero."""
+
+    machine = "one_minus_square"
+    numpy = staticmethod(lambda x: np.multiply(np.subtract(1, x), np.add(1, x)))
+
+    def element(self, e: Any, i: Any, *readers: Any) -> Any:
+        x, one = readers[0](i), e.constant(1, readers[0].dtype)
+        return e.math("mul", e.math("sub", one, x), e.math("add", one, x))
+
+    def derivative(self, x: Any, y: Any) -> Any:
+        return mul(constant_like(-2, x), x)
 
 
 @op
@@ -334,7 +392,27 @@ class Logistic(Analytic):
     numpy = special_function("expit")
 
     def derivative(self, x: Any, y: Any) -> Any:
-        return mul(y, sub(one_like(y), y))
+        return LogisticDerivative()(x)
+
+
+@op
+class LogisticDerivative(Analytic):
+    """e^-|x| / (1 + e^-|x|)^2, and not y (1 - y), which loses all digits where y is 1; its derivative is -y tanh(x / 2)."""
+
+    machine, takes = "logistic_derivative", "f"
+
+    def impl(self, x: Any) -> Any:
+        e = np.abs(x)
+        if type(e) is not np.ndarray:
+            e = np.exp(-e)
+            return e / (1 + e) ** 2
+        np.exp(np.negative(e, e), e)
+        w = e + 1
+        np.multiply(w, w, w)
+        return np.divide(e, w, e)
+
+    def derivative(self, x: Any, y: Any) -> Any:
+        return neg(mul(y, tanh(mul(constant_like(0.5, x), x))))
 
 
 @op
@@ -475,7 +553,35 @@ class Hypot(Elementwise):
         return (x == 0) & (y == 0)
 
     def derivative(self, k: int, y: Any, *operands: Any) -> Any:
-        return div(unless_zero(y, operands[k], zero_like(y)), unless_zero(y, y, one_like(y)))
+        return Direction()(operands[k], operands[1 - k])
+
+
+@op
+class Direction(Elementwise):
+    """x / h with h = hypot(x, y), the cosine of an angle; zero at the origin. With c = x/h and s = y/h, dc = s^2/h dx - c s/h dy.
+
+    Written as a quotient of x and h, its derivative 1/h - x^2/h^3 would cancel where y is small.
+    """
+
+    arity, takes, machine = 2, "f", "direction"
+    domain = (Reals(0.3, 3.0), Reals(-2.0, 2.0))
+
+    def impl(self, x: Any, y: Any) -> Any:
+        h = np.hypot(x, y)
+        return x / np.where(h == 0, np.ones_like(h), h)
+
+    def element(self, e: Any, i: Any, *readers: Any) -> Any:
+        x, y = [r(i if r.shape else ()) for r in readers]
+        h, dtype = e.math("hypot", x, y), readers[0].dtype
+        return e.math("div", x, e.math("select", e.math("eq", h, e.constant(0, dtype)), h, e.constant(1, dtype)))
+
+    def singular(self, x: Any, y: Any) -> Any:
+        return (x == 0) & (y == 0)
+
+    def derivative(self, k: int, y: Any, *operands: Any) -> Any:
+        h, s = hypot(*operands), self(*operands[::-1])
+        part = mul(s, s) if k == 0 else neg(mul(y, s))
+        return div(unless_zero(h, part, zero_like(h)), unless_zero(h, h, one_like(h)))
 
 
 @op
@@ -504,13 +610,9 @@ def unless_zero(r: Any, x: Any, instead: Any) -> Any:
     return select(equal(r, zero_like(r)), instead, fill_shape(x, r))
 
 
-def one_minus_square(x: Any) -> Any:
-    """1 - x^2 as (1 - x)(1 + x), which keeps its accuracy near one."""
-    return mul(sub(one_like(x), x), add(one_like(x), x))
-
-
 exp, exp2, expm1, log, log2, log10, log1p = Exp(), Exp2(), Expm1(), Log(), Log2(), Log10(), Log1p()
 sqrt, norm_sqrt, rsqrt, cbrt, power = Sqrt(), NormSqrt(), Rsqrt(), Cbrt(), Power()
 sin, cos, tan, arcsin, arccos, arctan, arctan2 = Sin(), Cos(), Tan(), Arcsin(), Arccos(), Arctan(), Arctan2()
 sinh, cosh, tanh, arcsinh, arccosh, arctanh = Sinh(), Cosh(), Tanh(), Arcsinh(), Arccosh(), Arctanh()
-logistic, sinc, hypot, logaddexp = Logistic(), Sinc(), Hypot(), Logaddexp()
+one_minus_square = OneMinusSquare()
+logistic, sinc, hypot, direction, logaddexp = Logistic(), Sinc(), Hypot(), Direction(), Logaddexp()

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from ...ops.transcendental import largest_square
 from .machine import machine
 from .scalars import Term, where, word
 from .variants import guarded
@@ -108,10 +109,50 @@ def rsqrt(x: Term) -> Term:
 
 
 @word("float")
+def arctan_derivative(x: Term) -> Term:
+    size = abs(x)
+    far, inverse = size > float(largest_square(x.dtype)), 1.0 / size
+    return where(far, inverse * inverse, 1.0 / (1.0 + size * size))
+
+
+@word("float")
+def arcsinh_derivative(x: Term) -> Term:
+    size = abs(x)
+    return 1.0 / where(size > float(largest_square(x.dtype)), size, (1.0 + size * size).math("sqrt"))
+
+
+@word("complex", name="arctan_derivative")
+def complex_arctan_derivative(x: Term) -> Term:
+    return 1.0 / (1.0 + x * x)
+
+
+@word("complex", name="arcsinh_derivative")
+def complex_arcsinh_derivative(x: Term) -> Term:
+    return 1.0 / (1.0 + x * x).math("sqrt")
+
+
+@word("float")
 def logistic(x: Term) -> Term:
     """By e^-|x|, which does not overflow: far below 0 the result is e^x, denormal in the end."""
     below = (-abs(x)).math("exp")
     return where(x < 0.0, below, 1.0) / (1.0 + below)
+
+
+@word("float")
+def logistic_derivative(x: Term) -> Term:
+    e = (-abs(x)).math("exp")
+    w = 1.0 + e
+    return e / (w * w)
+
+
+@word("float")
+def logit(x: Term) -> Term:
+    """log(x) - log1p(-x); between 1/4 and 3/4, where that cancels, 2 arctanh(2x - 1), whose operand is exact."""
+    gap = x - 0.5
+    near = abs(gap) <= 0.25
+    middle = 2.0 * (2.0 * where(near, gap, 0.0)).math("atanh")
+    away = where(near, 0.5, x)
+    return where(near, middle, away.math("log") - (-away).math("log1p"))
 
 
 @word("float")

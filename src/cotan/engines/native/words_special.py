@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from ...ops.gaussian import CENTRE, DERIVATIVES_OF_SCALED_ERFC, FARTHEST
 from .machine import machine
+from .polynomials import polynomial
 from .scalars import NoInstructionError, Term, helper, where, word
 
 __all__: list[str] = []
@@ -66,6 +68,8 @@ for _name, _scipy_name in {
     "erfinv": "erfinv",
     "lgamma": "gammaln",
     "digamma": "psi",
+    "gamma": "gamma",
+    "beta": "beta",
     "betaln": "betaln",
     "gammainc": "gammainc",
     "gammaincc": "gammaincc",
@@ -93,6 +97,52 @@ def bessel(name: str, scaled: str) -> None:
 
 bessel("bessel_i", "")
 bessel("bessel_ie", "e")
+
+
+# ---- Gaussians and tails: see ops.gaussian ------------------------------------------------------------------------------------
+@word("float")
+def gaussian(x: Term, rate: float) -> Term:
+    """e^(-rate s) (1 - rate e), with x^2 = s + e; of singles in double, where e is 0."""
+    size = abs(x.cast(DOUBLE))
+    size = where(size > FARTHEST, FARTHEST, size)
+    if x.dtype != DOUBLE:
+        return (-rate * size * size).math("exp").cast(x.dtype)
+    square, rest = size.product_and_error(size)
+    y = (-rate * square).math("exp")
+    return y - y * (rate * rest)
+
+
+@word("float")
+def scaled_erfc(x: Term, order: int) -> Term:
+    """The polynomials and the recursion of `ops.gaussian.scaled_erfc_of`."""
+    z = x.cast(DOUBLE)
+    orders = len(DERIVATIVES_OF_SCALED_ERFC)
+    if order >= orders:
+        known = [scaled_erfc(z, n) for n in (orders - 2, orders - 1)]
+        for n in range(orders - 1, order):
+            known.append(2.0 * z * known[-1] + 2.0 * n * known[-2])
+        return known[-1].cast(x.dtype)
+    far = z > 1e300
+    t = where(far, 1.0, (z - CENTRE) / (z + CENTRE))
+    y, half = (-0.5) ** (order + 1) * -polynomial(t, DERIVATIVES_OF_SCALED_ERFC[order]), z + 0.5
+    for _ in range(order + 1):
+        y = y / half
+    return where(z < 0.0, math.nan, y).cast(x.dtype)
+
+
+@word("float")
+def ndtr(x: Term) -> Term:
+    """erfc(z) / 2 for z = -x / sqrt(2) rounded, times 1 - 2 z e for what z lacks, e: erfc'(z) / erfc(z) is -2z where it matters."""
+    high = float(np.asarray(math.sqrt(0.5), x.dtype))
+    z, rest = (-x).product_and_error(x.like(high))
+    lacking = (-x).fused(SQRT_HALF_LOW[x.dtype.itemsize], rest)
+    correction = where((z > 1.0) & (z < FARTHEST), -2.0 * z * lacking, 0.0)
+    y = 0.5 * z.math("erfc")
+    return y + y * correction
+
+
+SQRT_HALF_LOW = {8: -4.833646656726457e-17, 4: 1.210161710447897e-08}
+"""What sqrt(1/2) in double and in single precision lacks."""
 
 
 # ---- polygamma --------------------------------------------------------------------------------------------------------------
