@@ -19,7 +19,7 @@ from ..ops.reduction import ReduceOr
 from .calling import eager
 from .elementwise import conjugate, multiply, negative, subtract
 from .indexing import getitem
-from .promotion import Numbers, broadcast_shapes, canonical_axis, operand, promote, shape_of, spread_to
+from .promotion import Numbers, broadcast_shapes, canonical_axis, operand, promote, shape_of, spread_to, strong
 from .reduction import sum
 from .shape import along, concatenate, flip, moveaxis, stack
 
@@ -32,6 +32,11 @@ def contracted(x: Any, y: Any, contract: tuple[Sequence[int], Sequence[int]], ba
     """The `DotGeneral` of operands in their common dtype."""
     x, y = promote(x, y)
     return dot_general(x, y, contract, batch)
+
+
+def conjugated(x: Any) -> Any:
+    """The conjugate of complex numbers; others as they are (NumPy's of a bool is an int8)."""
+    return conjugate(x) if type_of(x).dtype.kind == "c" else x
 
 
 # ---- matmul ------------------------------------------------------------------------------------------------------------------
@@ -86,14 +91,14 @@ def matvec(x: Numbers, y: Numbers, /) -> Any:
 @eager(np.vecmat)
 def vecmat(x: Numbers, y: Numbers, /) -> Any:
     """Conjugated vectors times matrices: sums over the last axis of ``x`` (..., n) and the last but one of ``y`` (..., n, m)."""
-    return getitem(matmul(conjugate(getitem(x, (..., None, slice(None)))), y), (..., 0, slice(None)))
+    return getitem(matmul(conjugated(getitem(x, (..., None, slice(None)))), y), (..., 0, slice(None)))
 
 
 @eager(np.vecdot)
 def vecdot(x: Numbers, y: Numbers, /, *, axis: int = -1) -> Any:
     """The sum of conj(x) * y over ``axis``; the other axes broadcast."""
     x, y = promote(x, y)
-    x, y = conjugate(moveaxis(x, axis, -1)), moveaxis(y, axis, -1)
+    x, y = conjugated(moveaxis(x, axis, -1)), moveaxis(y, axis, -1)
     a, b = shape_of(x), shape_of(y)
     if a[-1] != b[-1]:
         raise teach(ShapeError, f"vecdot: shapes {a} and {b}, whose last axes differ.", do="give vectors of one length.")
@@ -124,7 +129,7 @@ def dot(x: Numbers, y: Numbers) -> Any:
     ShapeError
         These differ in length.
     """
-    x, y = operand(x), operand(y)
+    x, y = strong(x), strong(y)
     a, b = shape_of(x), shape_of(y)
     if not a or not b:
         return multiply(x, y)
@@ -135,7 +140,7 @@ def dot(x: Numbers, y: Numbers) -> Any:
 @eager(np.inner)
 def inner(x: Numbers, y: Numbers, /) -> Any:
     """The sum over the last axes of both; scalars multiply. Raises ShapeError if they differ in length."""
-    x, y = operand(x), operand(y)
+    x, y = strong(x), strong(y)
     a, b = shape_of(x), shape_of(y)
     if not a or not b:
         return multiply(x, y)
@@ -147,21 +152,21 @@ def inner(x: Numbers, y: Numbers, /) -> Any:
 @eager(np.vdot)
 def vdot(x: Numbers, y: Numbers, /) -> Any:
     """The sum of conj(x) * y over all elements of the flat arrays."""
-    x, y = operand(x), operand(y)
-    return dot(conjugate(reshape_op(x, (prod(shape_of(x)),))), reshape_op(y, (prod(shape_of(y)),)))
+    x, y = strong(x), strong(y)
+    return dot(conjugated(reshape_op(x, (prod(shape_of(x)),))), reshape_op(y, (prod(shape_of(y)),)))
 
 
 @eager(np.outer)
 def outer(x: Numbers, y: Numbers) -> Any:
     """The products of all pairs of elements of the flat arrays, of shape (x.size, y.size)."""
-    x, y = operand(x), operand(y)
+    x, y = strong(x), strong(y)
     return multiply(reshape_op(x, (prod(shape_of(x)), 1)), reshape_op(y, (1, prod(shape_of(y)))))
 
 
 @eager(np.kron)
 def kron(x: Numbers, y: Numbers) -> Any:
     """The Kronecker product: each element of ``x`` times all of ``y``, in blocks."""
-    x, y = operand(x), operand(y)
+    x, y = strong(x), strong(y)
     n = max(len(shape_of(x)), len(shape_of(y)))
     a, b = ((1,) * (n - len(shape_of(v))) + shape_of(v) for v in (x, y))
     z = multiply(reshape_op(x, [k for m in a for k in (m, 1)]), reshape_op(y, [k for m in b for k in (1, m)]))
@@ -266,7 +271,7 @@ def correlate(x: Numbers, y: Numbers, mode: str = "valid") -> Any:
     check_vectors("correlate", x, y, mode)
     n, k = shape_of(x)[0], shape_of(y)[0]
     shift = 1 if mode == "same" and n < k and n % 2 == 0 else 0
-    return centred(full_convolution(x, flip(conjugate(y))), n, k, mode, shift)
+    return centred(full_convolution(x, flip(conjugated(y))), n, k, mode, shift)
 
 
 def any_true(x: Any, axes: tuple[int, ...]) -> Any:

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from ..core.array import Array
-from ..core.errors import ArgumentError, teach
+from ..core.errors import ArgumentError, DtypeError, ShapeError, teach
 from ..core.tracing import EVAL, Tracer, current_trace, type_of
 from ..ops.families import BroadcastInDim
 from ..ops.logic import select
-from .calling import eager, fitted
-from .elementwise import add, divide, exp2, floor, log, multiply, power, subtract
+from .calling import eager, fitted, refuse_arguments
+from .elementwise import add, divide, floor, log10, multiply, power, sign, subtract
 from .promotion import (
     Numbers,
     canonical_axis,
@@ -30,7 +30,7 @@ from .promotion import (
     strong,
     wrap,
 )
-from .shape import broadcast_arrays, check_broadcast, expand_dims, stack
+from .shape import broadcast_arrays, check_broadcast, concatenate, expand_dims, reshape, stack
 
 __all__ = [
     "arange", "array", "asanyarray", "asarray", "ascontiguousarray", "astype", "bartlett", "blackman", "copy", "diag", "diagflat",
@@ -59,6 +59,8 @@ def asarray(x: Numbers, dtype: Any = None, order: str | None = None, *, copy: bo
     copy, device
         As in the Array API; the device is "cpu".
     """
+    if type_of(x).weak and type_of(x).dtype.kind == "c" and dtype is not None and np.dtype(dtype).kind != "c":
+        raise teach(DtypeError, f"asarray: a complex number to {np.dtype(dtype)}.", do="take its real part first: x.real.")
     y = strong(x)
     if dtype is None or np.dtype(dtype) == y.dtype:
         return y
@@ -241,7 +243,7 @@ def linspace(
     first, last = broadcast_arrays(convert_to(first, loop), convert_to(last, loop))
     parts = num - 1 if endpoint else num
     delta = subtract(last, first)
-    step = divide(delta, parts) if parts > 0 else multiply(delta, np.nan)
+    step = divide(delta, parts) if parts > 0 else np.float64(np.nan)
     ramp = np.arange(num, dtype=loop).reshape((num,) + (1,) * len(shape_of(first)))
     y = add(multiply(ramp, step) if parts > 0 else multiply(ramp, delta), first)
     if endpoint and num > 1:  # exactly the end, not a rounding away from it
@@ -265,15 +267,27 @@ def logspace(
     start: Numbers, stop: Numbers, num: int = 50, endpoint: bool = True, base: Numbers = 10.0, dtype: Any = None, axis: int = 0
 ) -> Any:
     """``base`` to the power of `linspace`."""
+    if shape_of(base):  # then it is broadcast, and says where the new axis is
+        n = max(len(shape_of(v)) for v in (start, stop, base))
+        start, stop, base = (reshape(strong(v), (1,) * (n - len(shape_of(v))) + shape_of(v)) for v in (start, stop, base))
+        base = expand_dims(base, axis)
     y = power(base, linspace(start, stop, num, endpoint=endpoint, axis=axis))
     return y if dtype is None else convert_to(y, np.dtype(dtype))
 
 
 @eager(np.geomspace)
 def geomspace(start: Numbers, stop: Numbers, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Any:
-    """``num`` numbers in a geometric progression from ``start`` to ``stop``. Traced ends must be positive."""
-    y = exp2(linspace(divide(log(start), np.log(2)), divide(log(stop), np.log(2)), num, endpoint=endpoint, axis=axis))
-    return y if dtype is None else convert_to(y, np.dtype(dtype))
+    """``num`` numbers in a geometric progression from ``start`` to ``stop``, along a new ``axis``; both may be negative or complex."""
+    wide = np.result_type(result_dtype(strong(start), strong(stop), 1.0), np.float64 if dtype is None else np.dtype(dtype))
+    first, last = broadcast_arrays(convert_to(strong(start), wide), convert_to(strong(stop), wide))
+    turn = sign(first)  # of complex numbers, the direction: what is left of the first is positive
+    first, last = divide(first, turn), divide(last, turn)
+    y = power(10.0, linspace(log10(first), log10(last), num, endpoint=endpoint))
+    known = [first[None]] if num else []
+    known += [y[1 : num - 1], last[None]] if num > 1 and endpoint else [y[1:]]
+    y = multiply(concatenate(known), turn)
+    k = canonical_axis("geomspace", axis, len(shape_of(y)))
+    return convert_to(y if k == 0 else moved(y, k), wide if dtype is None else np.dtype(dtype))
 
 
 @eager(np.meshgrid)
@@ -287,8 +301,10 @@ def meshgrid(*xi: Numbers, copy: bool = True, sparse: bool = False, indexing: st
     return tuple(grids) if sparse else broadcast_arrays(*grids)
 
 
-def fromfunction(function: Callable[..., Any], shape: Sequence[int], *, dtype: Any = float, **kwargs: Any) -> Any:
+def fromfunction(function: Callable[..., Any], shape: Sequence[int], *, dtype: Any = float, like: None = None, **kwargs: Any) -> Any:
     """``function`` of the index arrays of a grid of this shape."""
+    if like is not None:
+        refuse_arguments("fromfunction", ("like",))
     return wrap(function(*np.indices(shape, dtype), **kwargs))
 
 
@@ -352,6 +368,10 @@ def diagflat(x: Numbers, k: int = 0) -> Any:
 @eager(np.vander)
 def vander(x: Numbers, N: int | None = None, increasing: bool = False) -> Any:
     """The matrix of the powers of ``x``, falling unless ``increasing``."""
+    if len(shape_of(x)) != 1:
+        raise teach(ShapeError, f"vander: an array of shape {shape_of(x)}.", do="give a vector.")
     n = shape_of(x)[0] if N is None else N
-    powers = [power(strong(x), k) for k in range(n)]
-    return stack(powers if increasing else powers[::-1], axis=1)
+    dtype = np.promote_types(type_of(x).dtype, np.int64)
+    x = convert_to(strong(x), dtype)
+    powers = [power(x, k) for k in range(n)]
+    return stack(powers if increasing else powers[::-1], axis=1) if n else zeros((shape_of(x)[0], 0), dtype)

@@ -18,7 +18,7 @@ from ..core.types import Shape
 from ..ops.contraction import dot_general
 from ..ops.movement import permute
 from ..ops.movement import reshape as reshape_op
-from .calling import eager
+from .calling import eager, refuse_arguments
 from .contraction import total
 from .creation import diagonal
 from .promotion import convert_to, operand, result_dtype, shape_of
@@ -184,7 +184,9 @@ def pair_of(left: tuple[str, Any], right: tuple[str, Any], needed: set[str]) -> 
     return "".join(batch) + "".join(label for label in a if label not in b) + "".join(label for label in b if label not in a), z
 
 
-def einsum_path(*operands: Any, optimize: Any = "greedy") -> Any:
+def einsum_path(*operands: Any, optimize: Any = "greedy", einsum_call: bool = False) -> Any:
     """The order of contractions that NumPy finds for these operands, of which only the shapes matter."""
+    if einsum_call:
+        refuse_arguments("einsum_path", ("einsum_call",))
     subscripts, arrays = split_arguments(operands)
     return np.einsum_path(subscripts, *[np.broadcast_to(0.0, shape_of(operand(x))) for x in arrays], optimize=optimize)

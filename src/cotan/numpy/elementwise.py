@@ -18,7 +18,7 @@ from ..ops import arithmetic, casting, families, logic, ordering, transcendental
 from ..ops.arithmetic import constant_like, one_like, zero_like
 from .promotion import convert_to, has_tracer, wrap
 from .roots import even_power, magnitude, product, square_root, two_norm
-from .ufuncs import binary, unary
+from .ufuncs import binary, refuse_unless_default, unary
 
 __all__ = [
     "abs", "absolute", "acos", "acosh", "add", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "asin", "asinh",
@@ -258,8 +258,9 @@ def power(x: Any, n: Any, /, **refused: Any) -> Any:
 pow = power
 
 
-def divmod(x: Any, y: Any, /) -> tuple[Any, Any]:
+def divmod(x: Any, y: Any, /, out: Any = None, **refused: Any) -> tuple[Any, Any]:
     """(floor_divide(x, y), remainder(x, y))."""
+    refuse_unless_default("divmod", None if out == (None, None) else out, refused)
     if not has_tracer(x) and not has_tracer(y):
         return wrap(np.divmod(x, y))
     return floor_divide(x, y), remainder(x, y)

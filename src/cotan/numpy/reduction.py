@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import ArgumentError, DtypeError, ShapeError, teach
-from ..core.tracing import BOOL, Tracer, type_of
+from ..core.tracing import BOOL, FLOAT64, Tracer, type_of
 from ..core.types import Shape
 from ..ops import logic, searching
 from ..ops import reduction as ops
@@ -280,7 +280,7 @@ def var(
     """The mean of |x - mean|^2 over ``axis``, with n - ddof (or ``correction``) in the denominator. Complex x give a real result."""
     t = type_of(x)
     axes = (canonical_axes if where is True else reduced_axes)("var", axis, t.ndim)
-    wanted = None if dtype is None else np.dtype(dtype)
+    wanted = np.dtype(dtype) if dtype is not None else None if t.inexact else FLOAT64
     if correction is not None and ddof != 0:
         raise teach(ArgumentError, "var: ddof= and correction= are one thing.", do="give one of them.")
     less = ddof if correction is None else correction

@@ -364,7 +364,8 @@ polysub = polynomial_sum(np.polysub, subtract, "The difference of two polynomial
 @eager(np.polymul)
 def polymul(a1: Numbers, a2: Numbers) -> Any:
     """The product of two polynomials. Of traced ones zeros in front are kept."""
-    return convolve(*(v if shape_of(v)[0] else np.zeros(1, type_of(v).dtype) for v in (a1, a2)))
+    a, b = (v if shape_of(v)[0] else np.zeros(1, type_of(v).dtype) for v in (a1, a2))
+    return convolve(a, b)
 
 
 @eager(np.polyder)

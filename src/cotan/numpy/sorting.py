@@ -48,6 +48,12 @@ def stable_argsort(a: Any, axis: Any = -1, kind: str | None = None, order: None 
     return np.argsort(a, axis, "stable", order)
 
 
+def check_select_kind(name: str, kind: str) -> None:
+    """Refuse a way to partition that NumPy does not have."""
+    if kind != "introselect":
+        raise teach(ArgumentError, f"{name}: kind={kind!r}.", do="leave it out.")
+
+
 def check_kind(name: str, kind: str | None, stable: bool | None) -> None:
     """Refuse what NumPy refuses: a kind that there is not, or both ways to say it."""
     if (kind is not None and stable is not None) or str(kind)[:1].lower() not in "nqhms":
@@ -78,6 +84,7 @@ def argsort(x: Numbers, axis: int | None = -1, kind: str | None = None, *, stabl
 @eager(np.partition)
 def partition(x: Numbers, kth: int | Sequence[int], axis: int | None = -1, kind: str = "introselect") -> Any:
     """``x`` with its ``kth`` element in its sorted place, smaller ones before and greater ones behind."""
+    check_select_kind("partition", kind)
     y, k = flat_or_axis("partition", x, axis)
     order = parted("partition", y, kth, k)
     return ops.sort(y, k) if order is None else ops.take_along(y, order, k)
@@ -86,6 +93,7 @@ def partition(x: Numbers, kth: int | Sequence[int], axis: int | None = -1, kind:
 @eager(np.argpartition)
 def argpartition(x: Numbers, kth: int | Sequence[int], axis: int | None = -1, kind: str = "introselect") -> Any:
     """The indices that partition ``x``."""
+    check_select_kind("argpartition", kind)
     y, k = flat_or_axis("argpartition", as_line(x, shape_of(x))[0], axis)
     order = parted("argpartition", y, kth, k)
     return searching.argsort(y, k) if order is None else order
@@ -95,10 +103,10 @@ def parted(name: str, x: Any, kth: Any, axis: int) -> Any | None:
     """The indices that partition ``x``; None if it is to be sorted, for short lines or several places."""
     t = type_of(x)
     n = t.shape[axis]
-    for place in np.ravel(kth):
+    for place in np.ravel(kth) if t.size else ():
         if not -n <= place < n:
             raise teach(ArgumentError, f"{name}: kth={place} of {n} elements.", do=f"give a place from {-n} to {n - 1}.")
-    if np.ndim(kth):
+    if np.ndim(kth) or not n:
         return None
     rank = int(kth) % n
     return searching.Argpartition(rank, axis)(x) if selecting.is_way(t.dtype, t.shape[axis], (rank,)) else None
@@ -106,8 +114,10 @@ def parted(name: str, x: Any, kth: Any, axis: int) -> Any | None:
 
 @eager(np.sort_complex)
 def sort_complex(x: Numbers) -> Any:
-    """``x`` as complex numbers in ascending order along the last axis."""
-    return sort(convert_to(operand(x), np.result_type(type_of(x).dtype, np.complex64)))
+    """``x`` as complex numbers in ascending order along the last axis; complex64 for small integers, else complex128."""
+    dtype = type_of(x).dtype
+    wide = np.complex64 if dtype.char in "bhBH" else np.complex128
+    return sort(strong(x) if dtype.kind == "c" else convert_to(strong(x), np.dtype(wide)))
 
 
 @eager(np.lexsort)
@@ -132,7 +142,18 @@ def searchsorted(x: Numbers, v: Numbers, /, side: str = "left", sorter: Numbers 
         x = take(x, operand(sorter))
     if type_of(x).dtype.kind == "b":
         x, v = convert_to(x, np.dtype(np.uint8)), convert_to(v, np.dtype(np.uint8))
+    if type_of(x).dtype.kind == "c":
+        return place_of_complex(x, v, side)
     return searching.searchsorted(x, v, side)
+
+
+def place_of_complex(x: Any, v: Any, side: str) -> Any:
+    """`searchsorted` of complex numbers, which are ordered by real, then by imaginary part, nan last: how many come before."""
+    shape = (*shape_of(v), shape_of(x)[0])
+    x, v = spread_to(x, shape, shape_of(x)), spread_to(reshape(v, (*shape_of(v), 1)), shape, (*shape_of(v), 1))
+    a, b = (x, v) if side == "left" else (v, x)
+    before = logic.bitwise_or(logic.less(a, b), logic.bitwise_and(logic.bitwise_not(logic.isnan(a)), logic.isnan(b)))
+    return sum(before if side == "left" else logic.bitwise_not(before), -1)
 
 
 @eager(np.digitize)
@@ -142,10 +163,11 @@ def digitize(x: Numbers, bins: Numbers, right: bool = False) -> Any:
         raise teach(ShapeError, f"digitize: bins of shape {shape_of(bins)}.", do="give a vector of edges, ascending or descending.")
     if type_of(x).dtype.kind == "c":
         raise teach(DtypeError, "digitize: x is complex.", do="give real numbers.")
+    x, bins = strong(x), strong(bins)
     up = searchsorted(bins, x, "left" if right else "right")
     if shape_of(bins)[0] == 1:
         return up
-    down = subtract(shape_of(bins)[0], searchsorted(bins[::-1], x, "right" if right else "left"))
+    down = subtract(shape_of(bins)[0], searchsorted(bins[::-1], x, "left" if right else "right"))
     falls = bins[0] > bins[-1]
     if type(falls) is not Tracer:
         return down if falls else up
@@ -161,6 +183,8 @@ def interp(
     Differentiable in x, xp and fp; the derivative in x is the slope of the piece that starts at or before it, and 0 beyond the ends.
     """
     wide = np.result_type(np.float64, type_of(operand(fp)).dtype)
+    if "c" in (type_of(operand(x)).dtype.kind, type_of(operand(xp)).dtype.kind):
+        raise teach(DtypeError, "interp: x or xp is complex.", do="give real numbers.")
     x, xp = (convert_to(operand(v), np.dtype(np.float64)) for v in (x, xp))
     fp = convert_to(operand(fp), wide)
     if len(shape_of(xp)) != 1 or shape_of(xp) != shape_of(fp) or not shape_of(xp)[0]:
@@ -184,6 +208,8 @@ def interp(
     y = logic.select(logic.greater(x, filled_like(high, shape)), filled_like(above, shape), inside)
     y = logic.select(logic.equal(x, filled_like(high, shape)), filled_like(last, shape), y)
     y = logic.select(logic.less(x, filled_like(low, shape)), filled_like(below, shape), y)
+    if n == 1:  # NumPy gives its value for nan, too
+        return y
     return logic.select(logic.isnan(x), convert_to(x, wide), y)
 
 
@@ -211,12 +237,16 @@ def isin(x: Numbers, test_elements: Numbers, assume_unique: bool = False, invert
 @eager(np.bincount)
 def bincount(x: Numbers, weights: Numbers | None = None, minlength: int = 0, *, length: int | None = None) -> Any:
     """How often each integer from 0 occurs in ``x`` (or the sum of its ``weights``). Traced x needs ``length``, that of the result."""
-    x = operand(x)
+    x = strong(x)
+    if len(shape_of(x)) != 1 or type_of(x).dtype.kind not in "iub" or (weights is not None and shape_of(weights) != shape_of(x)):
+        what = f"bincount: x of {type_of(x).long_name()}" + ("." if weights is None else f", weights of {type_of(weights).long_name()}.")
+        raise teach(ShapeError, what, do="give a vector of integers, and weights of its shape.")
+    x = convert_to(x, np.dtype(np.int64))
     if length is None:
         if type(x) is Tracer:
             refuse_unknown("bincount", x, "give length=, the length of the result.")
         length = max(int(np.max(x, initial=-1)) + 1, minlength)
-    values = np.int64(1) if weights is None else convert_to(operand(weights), np.dtype(np.float64))
+    values = np.int64(1) if weights is None or not type_of(x).size else convert_to(operand(weights), np.dtype(np.float64))
     return zeros(length, type_of(values).dtype).at[x].add(values, mode="drop" if type(x) is Tracer else None)
 
 
@@ -273,16 +303,26 @@ unique_values.__name__ = unique_values.__qualname__ = "unique_values"
 @eager(np.histogram)
 def histogram(x: Numbers, bins: Any = 10, range: Any = None, density: bool | None = None, weights: Numbers | None = None) -> Any:
     """Counts (or sums of ``weights``) in bins, and the edges. For traced x these must be concrete: an array of them, or ``range``."""
-    x = operand(x).reshape(-1)
+    x = strong(x).reshape(-1)
+    dtype = type_of(x).dtype
+    if dtype.kind in "bc":
+        if dtype.kind == "c":
+            raise teach(DtypeError, "histogram: x is complex.", do="give real numbers.")
+        x, dtype = convert_to(x, np.dtype(np.uint8)), np.dtype(np.uint8)
     if np.ndim(bins) == 0 and range is None and type(x) is Tracer:
         refuse_unknown("histogram", x, "give the edges of the bins, or range=(low, high).")
-    low, high = (np.min(x), np.max(x)) if range is None and not np.ndim(bins) else range or (0.0, 1.0)
-    edges = operand(bins) if np.ndim(bins) else np.linspace(low, high, bins + 1)
-    n = len(edges) - 1
+    known = np.zeros(0, dtype) if type(x) is Tracer else np.asarray(x)
+    edges = operand(bins) if has_tracer(bins) else np.histogram_bin_edges(known, bins, range)
+    n = shape_of(edges)[0] - 1
     place = searchsorted(edges, x, "right")
     place = subtract(logic.select(equal(x, edges[n]), np.int64(n), place), 1)
     place = logic.select(logic.less(place, np.int64(0)), np.int64(n), place)  # outside: a bin of its own
-    counts = bincount(place, None if weights is None else operand(weights).reshape(-1), length=n + 1)[:n]
+    values: Any = np.int64(1)
+    if weights is not None:
+        if shape_of(weights) not in (shape_of(x), (1,) * 0) and type_of(weights).size != type_of(x).size:
+            raise teach(ShapeError, f"histogram: weights of shape {shape_of(weights)}.", do="give a weight for each number.")
+        values = strong(weights).reshape(-1)
+    counts = zeros(n + 1, type_of(values).dtype).at[place].add(values, mode="drop")[:n]
     if density:
-        counts = divide(counts, np.diff(edges) * sum(counts))
-    return counts, wrap(edges) if type(edges) is not Tracer else edges
+        counts = divide(divide(counts, convert_to(edges[1:] - edges[:-1], np.dtype(np.float64))), sum(counts))
+    return counts, wrap(edges)

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from ..core.array import Array
-from ..core.tracing import Tracer, type_of
+from ..core.tracing import INT64, Tracer, type_of
 from ..core.types import ArrayType
+from ..ops.casting import convert
 from .calling import refuse_arguments
 from .promotion import broadcast_shapes, convert_to, operand, python_kind, refuse_dtype, shape_of, spread_to
 
-__all__ = ["Rules", "binary", "unary"]
+__all__ = ["Rules", "binary", "refuse_unless_default", "unary"]
 
 Rule = Callable[..., Any]
 Rules = Rule | dict[str, Rule]
@@ -134,6 +135,19 @@ def binary(ufunc: Any, rules: Rules, sentence: str = "") -> Callable[..., Any]:
     return named(call, ufunc, rules, sentence)
 
 
+COMPARISONS = frozenset({np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal})
+
+
+def as_integer(x: Any, weak: ArrayType, other: ArrayType) -> Any:
+    """A Python number that is compared: an integer that might not be in the range of the other dtype is an int64, so that none is cut."""
+    if weak.dtype != INT64 or other.dtype.kind not in "iu" or other.dtype == INT64:
+        return x
+    if type(x) is Tracer:
+        return convert(x, INT64)
+    limits = np.iinfo(other.dtype)
+    return x if limits.min <= x <= limits.max else np.int64(x)
+
+
 def traced_binary(ufunc: Any, rules: Rules, plans: dict[Any, Plan], x: Any, y: Any) -> Any:
     """The rule for operands of which one is traced, after promotion and broadcasting."""
     kind, other = type(x), type(y)
@@ -142,6 +156,9 @@ def traced_binary(ufunc: Any, rules: Rules, plans: dict[Any, Plan], x: Any, y: A
     if other is not Tracer and other is not float:
         y = operand(y)
     s, t = type_of(x), type_of(y)
+    if s.weak is not t.weak and ufunc in COMPARISONS:
+        x, y = (as_integer(x, s, t), y) if s.weak else (x, as_integer(y, t, s))
+        s, t = type_of(x), type_of(y)
     plan = plans.get((s.dtype, s.weak, t.dtype, t.weak))
     if plan is None:
         plan = plans[s.dtype, s.weak, t.dtype, t.weak] = plan_for(ufunc, rules, (s, t))

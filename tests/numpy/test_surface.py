@@ -1,0 +1,215 @@
+"""The law of the surface: a function of cotan.numpy is NumPy's, eager, under vjp, jit and vmap, in results and in refusals.
+
+Results agree in value, dtype and shape. Arguments are drawn from NumPy's own signatures (`arguments`). Where cotan is meant to differ,
+`DIFFERENCES` says so, with the reason; keywords of NumPy that it does not take are in a table of docs/names.md, which is read here.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+import cotan.numpy as cnp
+from cotan.core.errors import ArgumentTypeError, TracerConversionError, UnsupportedFunctionError
+
+from .arguments import NOT_DRAWN, OF_FUNCTION, OF_PARAMETER, Call, calls, functions
+from .outcomes import WAYS, Outcome, disagreement, operands_of, outcome, plainly, size_and_precision
+
+NAMES = Path(__file__).resolve().parents[2] / "docs" / "names.md"
+FUNCTIONS = {name: pair for name, pair in functions().items() if name not in NOT_DRAWN}
+FEW, MANY = range(40), range(40, 400)
+
+
+# ---- keywords that are not taken ---------------------------------------------------------------------------------------------
+def untaken() -> dict[str, set[str]]:
+    """The keywords that docs/names.md says are not taken, by function; those of all functions under ``*``, of ufuncs under ``ufuncs``."""
+    section = NAMES.read_text().partition("## Keywords of NumPy that are not taken")[2].partition("\n## ")[0]
+    table: dict[str, set[str]] = {}
+    for keyword, where in re.findall(r"^\| `(\w+)=` \| ([^|]+) \|", section, re.MULTILINE):
+        for name in re.findall(r"[\w.]+", where.replace("all functions", "*")) or ["*"]:
+            table.setdefault("*" if "all functions" in where else name, set()).add(keyword)
+    return table
+
+
+UNTAKEN = untaken()
+
+
+def is_untaken(name: str, keyword: str) -> bool:
+    kind = "ufuncs" if isinstance(FUNCTIONS[name][0], np.ufunc) else name
+    return keyword in UNTAKEN.get("*", ()) or keyword in UNTAKEN.get(kind, ()) or keyword in UNTAKEN.get(name, ())
+
+
+# ---- where cotan is meant to differ ----------------------------------------------------------------------------------------------
+class Difference(NamedTuple):
+    """A difference that is meant: of these functions, where ``holds(call, way, got, expected)``."""
+
+    names: str
+    why: str
+    holds: Callable[[Call, str, Outcome, Outcome], bool]
+
+
+def refuses(kinds: type | tuple[type, ...], text: str = "") -> Callable[[Call, str, Outcome, Outcome], bool]:
+    """cotan refuses, with such an error, what NumPy takes; not eagerly."""
+    return lambda call, way, got, expected: way != "eager" and isinstance(got, kinds) and re.search(text, str(got)) is not None
+
+
+def takes(text: str, *, eager: bool = False) -> Callable[[Call, str, Outcome, Outcome], bool]:
+    """cotan takes what NumPy refuses with such an error."""
+    return lambda call, way, got, expected: (
+        (eager or way != "eager")
+        and isinstance(expected, Exception)
+        and re.search(text, f"{type(expected).__name__}: {expected}") is not None
+    )
+
+
+def gives_other_values(call: Call, way: str, got: Outcome, expected: Outcome) -> bool:
+    """Both give results; shapes and dtypes agree."""
+    if isinstance(got, Exception) or isinstance(expected, Exception) or len(got) != len(expected):
+        return False
+    return all(np.shape(g) == np.shape(e) and np.asarray(g).dtype == np.asarray(e).dtype for g, e in zip(got, expected, strict=True))
+
+
+def traced(holds: Callable[[Call], bool]) -> Callable[[Call, str, Outcome, Outcome], bool]:
+    """Other results of calls of some kind, not eagerly."""
+    return lambda call, way, got, expected: (
+        way != "eager" and not isinstance(got, Exception) and not isinstance(expected, Exception) and holds(call)
+    )
+
+
+def not_finite(call: Call) -> bool:
+    return not all(np.isfinite(x).all() for x in operands_of(call))
+
+
+UNKNOWN_SHAPE = (
+    "argwhere flatnonzero nonzero unique unique_all unique_counts unique_inverse unique_values union1d intersect1d setdiff1d setxor1d"
+)
+UNKNOWN_SHAPE += " trim_zeros histogram histogram_bin_edges bincount where"
+DIFFERENCES = [
+    Difference(
+        UNKNOWN_SHAPE, "the shape of the result depends on values", refuses(TracerConversionError, "the shape of the result depends")
+    ),
+    Difference("linalg.eig linalg.eigvals linalg.lstsq", "there is no op for it yet", refuses(UnsupportedFunctionError)),
+    Difference("linalg.qr", "a basis of the complement has no derivative", refuses(UnsupportedFunctionError, "mode '(complete|raw)'")),
+    Difference("linalg.svd", "a basis of the complement has no derivative", refuses(UnsupportedFunctionError, "full_matrices=True")),
+    Difference("pad", "there is no traced form of odd reflections", refuses(UnsupportedFunctionError, "reflect_type 'odd'")),
+    Difference("*", "a keyword that docs/names.md lists", refuses(ArgumentTypeError, "cotan.numpy does not take")),
+    Difference("nan_to_num", "a traced array does not change in place", refuses(ValueError, "copy=False of a traced array")),
+    Difference("asarray asanyarray", "a list of traced values has no memory that could be shared", takes("Unable to avoid copy")),
+    Difference(
+        "*",
+        "lists and numbers are taken where NumPy asks for an ndarray",
+        takes("AttributeError: '(list|float|int|bool|complex)'", eager=True),
+    ),
+    Difference("astype", "lists are taken, too", takes("Input should be a NumPy array", eager=True)),
+    Difference(
+        "*", "a traced Python number is not looked at: it is cut to the dtype", takes("OverflowError: Python integer .* out of bounds")
+    ),
+    Difference(
+        "*percentile *quantile", "a traced quantile out of range gives nan", takes("must be in the range|Percentiles must|Quantiles must")
+    ),
+    Difference("average cov", "traced weights are not looked at: the mean is nan", takes("ZeroDivisionError")),
+    Difference("nanargmax nanargmin", "traced values are not looked at: the index is 0", takes("All-NaN slice")),
+    Difference("linalg.pinv", "integers are taken as float64 before their precision is asked for", takes("not inexact")),
+    Difference("empty empty_like", "results do not depend on what memory held: they are zeros", gives_other_values),
+    Difference("partition argpartition", "the order within the parts is free", gives_other_values),
+    Difference("unique_values", "values are sorted", gives_other_values),
+    Difference("einsum_path", "the path and its description are cotan's", lambda call, way, got, expected: not isinstance(got, Exception)),
+    Difference("isscalar", "a 0-d array is a number", lambda call, way, got, expected: got == [True]),
+    Difference(
+        "real_if_close", "the dtype would depend on values", traced(lambda call: np.asarray(operands_of(call)[0]).dtype.kind == "c")
+    ),
+    Difference("reciprocal", "an integer 1/0 is 0 (C leaves it open)", traced(lambda call: np.any(np.asarray(operands_of(call)) == 0))),
+    Difference("convolve correlate", "the ends are products with zeros, and infinity times zero is nan", traced(not_finite)),
+]
+
+
+def differences(call: Call, way: str, got: Outcome, expected: Outcome) -> list[Difference]:
+    """The entries of `DIFFERENCES` that explain this outcome."""
+    named = lambda d: any(call.name == n or (n[0] == "*" and call.name.endswith(n[1:])) for n in d.names.split())  # noqa: E731
+    return [d for d in DIFFERENCES if named(d) and d.holds(call, way, got, expected)]
+
+
+# ---- the law -----------------------------------------------------------------------------------------------------------------
+def check(name: str, seeds: range) -> None:
+    theirs, ours = FUNCTIONS[name]
+    failures = []
+    for call in calls(name, seeds):
+        expected = outcome(plainly, theirs, call)
+        for way, run in WAYS.items():
+            got = outcome(run, ours, call)
+            text = disagreement(got, expected, size_and_precision(call))
+            if text and not differences(call, way, got, expected):
+                failures.append(f"{way}: {call}\n    {text.splitlines()[0]}")
+    assert not failures, f"{len(failures)} calls differ from NumPy's:\n" + "\n".join(failures[:6])
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_is_numpys_in_every_way_to_run_it(name: str) -> None:
+    check(name, FEW)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_is_numpys_in_every_way_to_run_it_on_many_calls(name: str) -> None:
+    check(name, MANY)
+
+
+# ---- every function and parameter is looked at -------------------------------------------------------------------------------------
+def test_every_parameter_of_numpy_is_drawn_or_listed_as_not_taken() -> None:
+    """A parameter with no recipe, and not in docs/names.md, is one that nobody has looked at."""
+    unseen = []
+    for name, (theirs, _) in FUNCTIONS.items():
+        for parameter in inspect.signature(theirs).parameters.values():
+            recipe = OF_FUNCTION.get(name, {}).get(parameter.name) or OF_PARAMETER.get(parameter.name)
+            drawn = (
+                recipe is not None
+                and recipe.__name__ != "nothing"
+                and (not isinstance(theirs, np.ufunc) or parameter.default is parameter.empty)
+            )
+            if not drawn and not is_untaken(name, parameter.name) and parameter.name not in ("axis", "args", "kwargs", "kw"):
+                unseen.append(f"{name}: {parameter.name}")
+    assert unseen == []
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_keyword_that_is_not_taken_may_be_given_as_its_default(name: str) -> None:
+    theirs, ours = FUNCTIONS[name]
+    call = next((c for c in calls(name, range(30)) if not isinstance(outcome(plainly, theirs, c), Exception)), None)
+    assert call is not None
+    for parameter in inspect.signature(theirs).parameters.values():
+        taken = parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD) and parameter.name not in call.kwargs
+        if taken and is_untaken(name, parameter.name) and parameter.default is not parameter.empty and parameter.name != "axes":
+            given = Call(name, call.args, {**call.kwargs, parameter.name: parameter.default})
+            if isinstance(outcome(plainly, theirs, given), Exception):
+                continue
+            for way, run in WAYS.items():
+                got, plain = outcome(run, ours, given), outcome(run, ours, call)
+                assert isinstance(got, Exception) == isinstance(plain, Exception), f"{way}: {parameter.name}={parameter.default}: {got}"
+
+
+def test_out_is_refused_in_every_way_to_run() -> None:
+    for call in (cnp.sum, cnp.add.__call__, cnp.clip, cnp.matmul, cnp.cumsum, cnp.mean):
+        x = np.ones((2, 2))
+        args = (x, x) if call in (cnp.add.__call__, cnp.matmul) else (x, 0, 1) if call is cnp.clip else (x,)
+        with pytest.raises(ArgumentTypeError, match="out="):
+            call(*args, out=np.ones((2, 2)))
+
+
+@pytest.mark.exhaustive
+def test_every_difference_that_is_meant_occurs() -> None:
+    """A difference that no drawn call shows any more is to be taken from the list."""
+    shown: set[str] = set()
+    for name, (theirs, ours) in FUNCTIONS.items():
+        for call in calls(name, MANY):
+            expected = outcome(plainly, theirs, call)
+            for way in ("eager", "jit", "half"):
+                got = outcome(WAYS[way], ours, call)
+                if disagreement(got, expected, size_and_precision(call)):
+                    shown |= {d.why for d in differences(call, way, got, expected)}
+    assert [d.why for d in DIFFERENCES if d.why not in shown] == []
