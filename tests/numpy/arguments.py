@@ -259,6 +259,7 @@ define(
 )
 define("partition argpartition", kth=lambda d: d.one(0, 1, -1, [0, 1], 7))
 define("trim_zeros", trim=constant("fb", "f", "b"), filt=vector())
+define("real imag", val=lambda d: Operand(d.values(d.shape())))  # a Python bool has an int as its real part
 define("unwrap", p=array(), discont=constant(None, 1.0), period=constant(6.0, 3))
 define("angle", deg=constant(True, False))
 
@@ -303,6 +304,8 @@ define("result_type", arrays_and_dtypes=lambda d: (*several(d), d.kind()))
 
 # ---- sums, differences, polynomials -----------------------------------------------------------------------------------------------
 define("diff", n=ints(0, 3), prepend=lambda d: Operand(d.one(0, 1.5)), append=lambda d: Operand(d.one(2, np.float32(0.5))))
+define("diff", a=lambda d: Operand(d.values(d.shape())))  # NumPy's differences of order 0 of a list are the list
+define("std var nanstd nanvar", dtype=constant(None, float, np.float32, int, np.float16, "u1"))  # complex ones by zero are nan in a part
 define("ediff1d", to_end=lambda d: Operand(d.one(1, [2, 3])), to_begin=lambda d: Operand(d.one(0, [4])))
 define("gradient", f=array((4,), (3,), (2, 3), (3, 3), (1,), (), kinds="fciu"), varargs=spacings, edge_order=constant(1, 2))
 define("trapezoid", x=lambda d: Operand(np.cumsum(np.ones(d.first().shape[-1:]))), dx=lambda d: Operand(d.one(1.0, 0.5, 2)))

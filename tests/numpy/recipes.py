@@ -252,7 +252,10 @@ def mean_of(d: Draw) -> Any:
     x = d.first()
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        return Operand(np.mean(x, d.given.get("axis"), keepdims=True) if x.ndim else x)
+        try:
+            return Operand(np.mean(x, d.given.get("axis"), keepdims=True) if x.ndim else x)
+        except np.exceptions.AxisError:
+            return Operand(x)
 
 
 def matrices(square: bool = False, kinds: str = "") -> Recipe:
@@ -323,9 +326,9 @@ def functions_of(d: Draw) -> Any:
 
 
 def product_of(d: Draw) -> tuple[Any, ...]:
-    """The operands of einsum."""
-    kind = d.kind()
-    m = lambda *shape: Operand(d.values(shape, kind if d.chance(0.7) else d.kind(), special=False))  # noqa: E731
+    """The operands of einsum. Of bools beside numbers NumPy's optimized paths sum truth values."""
+    kind = d.one(*[k for k in KINDS if k != "?"])
+    m = lambda *shape: Operand(d.values(shape, kind if d.chance(0.7) else d.one("f8", "f4", "i8", "c16"), special=False))  # noqa: E731
     options: list[tuple[Any, ...]] = [
         ("ij,jk->ik", m(2, 3), m(3, 2)),
         ("ij->ji", m(2, 3)),

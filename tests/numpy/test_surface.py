@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 
 import cotan.numpy as cnp
-from cotan.core.errors import ArgumentTypeError, TracerConversionError, UnsupportedFunctionError
+from cotan.core.errors import ArgumentError, ArgumentTypeError, DtypeError, ShapeError, TracerConversionError, UnsupportedFunctionError
 
 from .arguments import NOT_DRAWN, OF_FUNCTION, OF_PARAMETER, Call, calls, functions
 from .outcomes import WAYS, Outcome, disagreement, operands_of, outcome, plainly, size_and_precision
+from .recipes import bare
 
 NAMES = Path(__file__).resolve().parents[2] / "docs" / "names.md"
 FUNCTIONS = {name: pair for name, pair in functions().items() if name not in NOT_DRAWN}
@@ -86,6 +87,17 @@ def not_finite(call: Call) -> bool:
     return not all(np.isfinite(x).all() for x in operands_of(call))
 
 
+def infinite_complex(call: Call) -> bool:
+    return not_finite(call) and any(np.iscomplexobj(x) for x in operands_of(call))
+
+
+def several_quantiles(call: Call) -> bool:
+    return np.ndim(bare(call.kwargs["q"] if "q" in call.kwargs else call.args[1])) > 1
+
+
+PRODUCTS = (
+    "tensordot linalg.tensordot vdot dot inner matmul linalg.matmul vecdot linalg.vecdot matvec vecmat outer kron cross linalg.multi_dot"
+)
 UNKNOWN_SHAPE = (
     "argwhere flatnonzero nonzero unique unique_all unique_counts unique_inverse unique_values union1d intersect1d setdiff1d setxor1d"
 )
@@ -116,6 +128,8 @@ DIFFERENCES = [
     Difference("average cov", "traced weights are not looked at: the mean is nan", takes("ZeroDivisionError")),
     Difference("nanargmax nanargmin", "traced values are not looked at: the index is 0", takes("All-NaN slice")),
     Difference("linalg.pinv", "integers are taken as float64 before their precision is asked for", takes("not inexact")),
+    Difference("linalg.pinv", "of no integers is of float64, too", traced(lambda call: np.size(operands_of(call)[0]) == 0)),
+    Difference("concat concatenate", "Python numbers are arrays, whose dtype is looked at", refuses(DtypeError, "casting='no'")),
     Difference("empty empty_like", "results do not depend on what memory held: they are zeros", gives_other_values),
     Difference("partition argpartition", "the order within the parts is free", gives_other_values),
     Difference("unique_values", "values are sorted", gives_other_values),
@@ -126,6 +140,19 @@ DIFFERENCES = [
     ),
     Difference("reciprocal", "an integer 1/0 is 0 (C leaves it open)", traced(lambda call: np.any(np.asarray(operands_of(call)) == 0))),
     Difference("convolve correlate", "the ends are products with zeros, and infinity times zero is nan", traced(not_finite)),
+    Difference("interp", "between a finite and an infinite value is nan", traced(not_finite)),
+    Difference("argsort", "every sort is stable", gives_other_values),
+    Difference("array asarray asanyarray", "the real part is taken of a list of traced numbers, too", takes("float\\(\\) argument")),
+    Difference("histogram", "complex numbers have no order", refuses(DtypeError, "x is complex")),
+    Difference("nanmedian", "NumPy divides an infinite complex number by one", traced(infinite_complex)),
+    Difference(
+        PRODUCTS,
+        "products of infinite complex numbers have nan in other parts",
+        traced(infinite_complex),
+    ),
+    Difference("nanquantile nanpercentile", "NumPy mixes up the axes of several q", traced(several_quantiles)),
+    Difference("insert", "nothing is inserted of another shape", refuses(ShapeError, "\\(.*0.*\\) does not broadcast to")),
+    Difference("power pow", "whether there are elements is not looked at", refuses(ArgumentError, "negative integer powers")),
 ]
 
 

@@ -82,15 +82,24 @@ def matmul(x: Numbers, y: Numbers, /) -> Any:
     return dot_general(x, y, ((k + 1,), (k,)), (axes, axes))
 
 
+def check_core(name: str, x: Any, m: int, y: Any, n: int) -> None:
+    """Raise ShapeError unless the operands have so many axes."""
+    a, b = shape_of(x), shape_of(y)
+    if len(a) < m or len(b) < n:
+        raise teach(ShapeError, f"{name}: arrays of shapes {a} and {b}.", do="give a stack of matrices and a stack of vectors.")
+
+
 @eager(np.matvec)
 def matvec(x: Numbers, y: Numbers, /) -> Any:
     """Matrices times vectors: sums over the last axes of ``x`` (..., m, n) and ``y`` (..., n)."""
+    check_core("matvec", x, 2, y, 1)
     return getitem(matmul(x, getitem(y, (..., None))), (..., 0))
 
 
 @eager(np.vecmat)
 def vecmat(x: Numbers, y: Numbers, /) -> Any:
     """Conjugated vectors times matrices: sums over the last axis of ``x`` (..., n) and the last but one of ``y`` (..., n, m)."""
+    check_core("vecmat", x, 1, y, 2)
     return getitem(matmul(conjugated(getitem(x, (..., None, slice(None)))), y), (..., 0, slice(None)))
 
 

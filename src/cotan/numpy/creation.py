@@ -179,10 +179,11 @@ def full(shape: int | Sequence[int], fill_value: Numbers, dtype: Any = None, ord
     """``fill_value`` (it broadcasts) in an array of this shape; its dtype is that of the value if not given."""
     wanted = as_shape(shape)
     if type(fill_value) is not Tracer:
-        value = fill_value if dtype is None else real_part(np.asarray(fill_value), np.dtype(dtype))
-        if np.ndim(value) == 0:
-            return filled(wanted, np.asarray(value, dtype)[()])
-        return wrap(np.full(wanted, value, dtype))
+        if dtype is None or type(fill_value) is int:
+            value = np.asarray(fill_value, dtype)
+        else:
+            value = real_part(np.asarray(fill_value), np.dtype(dtype)).astype(dtype)
+        return filled(wanted, value[()]) if value.ndim == 0 else wrap(np.full(wanted, value, dtype))
     value = strong(fill_value)
     check_broadcast(value, wanted)
     return spread_to(value if dtype is None else convert_to(value, np.dtype(dtype)), wanted, shape_of(value))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import DtypeError, ShapeError, teach
+from ..core.errors import ArgumentError, DtypeError, ShapeError, teach
 from ..core.tracing import BOOL, type_of
 from ..ops import logic
 from ..ops.movement import reshape as reshape_op
@@ -22,12 +22,16 @@ __all__ = ["diff", "ediff1d", "gradient", "trapezoid"]
 @eager(np.diff)
 def diff(x: Numbers, n: int = 1, axis: int = -1, prepend: Numbers = ABSENT, append: Numbers = ABSENT) -> Any:
     """The ``n``-th differences along ``axis``; of bools, whether neighbours differ."""
-    x = operand(x)
+    x = strong(x)
+    if n == 0:
+        return x
+    if n < 0:
+        raise teach(ArgumentError, f"diff: n={n}.", do="give the order of the differences, from 0.")
     k = canonical_axis("diff", axis, len(shape_of(x)))
     ends = [operand(end) if end is not ABSENT else None for end in (prepend, append)]
     one = [1 if j == k else m for j, m in enumerate(shape_of(x))]
     parts = [None if end is None else end if shape_of(end) else spread_to(end, tuple(one), ()) for end in ends]
-    if n and (parts[0] is not None or parts[1] is not None):
+    if parts[0] is not None or parts[1] is not None:
         x = concatenate([part for part in (parts[0], x, parts[1]) if part is not None], k)
     for _ in range(n):
         m = shape_of(x)[k]

@@ -327,8 +327,8 @@ def vector_norm(x: Numbers, /, *, axis: int | tuple[int, ...] | None = None, kee
 @eager(np.linalg.matrix_norm)
 def matrix_norm(x: Numbers, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
     """The norm ``ord`` of matrices in the last two axes."""
-    n = len(shape_of(x))
-    return of_matrices(floating(x), ord, (n - 2, n - 1), keepdims)
+    rows, columns = (canonical_axis("matrix_norm", k, len(shape_of(x))) for k in (-2, -1))
+    return of_matrices(floating(x), ord, (rows, columns), keepdims)
 
 
 @eager(np.linalg.cond)
@@ -337,7 +337,7 @@ def cond(x: Numbers, p: Any = None) -> Any:
     if 0 in shape_of(x)[-2:]:
         raise teach(ShapeError, f"cond: of no elements (shape {shape_of(x)}).", do="give matrices that have elements.")
     if p is None or p in (2, -2):
-        s = svdvals(x)
+        s = abs(svdvals(x))  # LAPACK's zeros may be negative
         least, largest = min(s, -1), max(s, -1)  # those that tie share the derivative
         y = divide(least, largest) if p == -2 else divide(largest, least)
     else:

@@ -85,7 +85,7 @@ def started(name: str, y: Any, initial: Any, combine: Callable[..., Any]) -> Any
     if initial is ABSENT or initial is None:
         return y
     t, first = type_of(y), type_of(initial)
-    if first.shape or (first.dtype.kind == "c" and t.dtype.kind != "c"):
+    if first.shape or (first.dtype.kind == "c" and t.dtype.kind not in "bc"):
         raise teach(DtypeError, f"{name}: initial= is {first.long_name()} for a result of {t.dtype}.", do="give a number that fits it.")
     return combine(y, first_value(initial, t.dtype))
 

@@ -19,7 +19,7 @@ from .calling import eager, fitted
 from .contraction import convolve
 from .creation import zeros
 from .differences import diff
-from .elementwise import abs, add, arctan2, equal, isfinite, isnan, less_equal, maximum, minimum, multiply, remainder, subtract
+from .elementwise import abs, add, arctan2, equal, isfinite, isnan, less_equal, maximum, minimum, multiply, positive, remainder, subtract
 from .promotion import (
     ABSENT,
     Numbers,
@@ -123,9 +123,23 @@ def clip(
     elif a_min is ABSENT or a_max is ABSENT or min is not ABSENT or max is not ABSENT:
         raise teach(ArgumentTypeError, "clip: one limit, or the same one twice.", do="give both limits (None is none), or min= or max=.")
     x = strong(x)
+    a_min, a_max = (within(limit, type_of(x).dtype, which) for limit, which in ((a_min, "min"), (a_max, "max")))
+    if a_min is None and a_max is None:
+        return positive(x)
     if a_min is not None:
         x = maximum(x, a_min)
     return x if a_max is None else minimum(x, a_max)
+
+
+def within(limit: Any, dtype: np.dtype[Any], which: str) -> Any | None:
+    """A limit; a Python integer that is beyond the range of ``dtype`` is none (None), a traced one the end of the range."""
+    if limit is None or dtype.kind not in "iu" or not type_of(limit).weak or type_of(limit).dtype.kind != "i":
+        return limit
+    info = np.iinfo(dtype)
+    if type(limit) is not Tracer:
+        return None if (limit <= info.min if which == "min" else limit >= info.max) else limit
+    low, high = builtins.max(info.min, -(2**63)), builtins.min(info.max, 2**63 - 1)
+    return convert_to(minimum(maximum(strong(limit), np.int64(low)), np.int64(high)), dtype)
 
 
 # ---- rounding --------------------------------------------------------------------------------------------------------------------

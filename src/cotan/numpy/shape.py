@@ -321,8 +321,8 @@ def joined(name: str, arrays: Sequence[Any], axis: int, dtype: Any = None, casti
     if not arrays:
         raise teach(ShapeError, f"{name}: no arrays.", do="give at least one.")
     check_joined(name, arrays, axis)
-    wide = result_dtype(*map(strong, arrays)) if dtype is None else np.dtype(dtype)
-    for have in (type_of(x).dtype for x in arrays):
+    wide = result_dtype(*arrays) if dtype is None else np.dtype(dtype)
+    for have in (type_of(x).dtype for x in arrays if not type_of(x).weak):
         if not np.can_cast(have, wide, casting):  # type: ignore[arg-type]
             raise teach(DtypeError, f"{name}: {have} to {wide} with casting={casting!r}.", do='convert before, or casting="unsafe".')
     return join([convert_to(x, wide) for x in arrays], axis)
