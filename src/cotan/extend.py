@@ -53,8 +53,11 @@ class Primitive(Op):
     seen_linear: ClassVar[set[Any]]
     """For which operands, of which types, it was seen to be linear."""
 
+    def __reduce__(self) -> Any:
+        return primitive_named, (self.name,)
+
     @property
-    def outside(self) -> str:  # type: ignore[override]
+    def user_code(self) -> str:  # type: ignore[override]
         return f"{self.name}, by its impl {describe_function(self.function)},"
 
     @property
@@ -90,7 +93,7 @@ class Primitive(Op):
     def found_types(self, types: tuple[ArrayType, ...]) -> Any:
         """Those of ``impl`` at ones."""
         do = "give type_rule=, a function of the operands' types; or make impl take ones."
-        found = types_at_ones(self.outside.rstrip(","), lambda *xs: self.results(self.impl(*xs)), types, do)
+        found = types_at_ones(self.user_code.rstrip(","), lambda *xs: self.results(self.impl(*xs)), types, do)
         return found if self.multiple else found[0]
 
     def result_types(self, primals: Sequence[Any]) -> list[ArrayType]:
@@ -285,6 +288,11 @@ class Primitive(Op):
             return convert(reshape(stacked(entries), t.shape), t.dtype)
         imaginary = [mul(x, type_of(x).dtype.type(-1)) for x in (paired(1j * unit) for unit in basis)]
         return convert(reshape(complex_(stacked(entries), stacked(imaginary)), t.shape), t.dtype)
+
+
+def primitive_named(name: str) -> Op:
+    """The primitive of this name, which the process must have defined."""
+    return REGISTRY[name]()
 
 
 def take(x: Any, k: int) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import traceback
 
 import numpy as np
 import pytest
@@ -421,3 +422,90 @@ def test_an_array_that_changes_in_between_is_two_arrays():
     x = np.array([1.0])
     slope, curvature = cotan.jvp(cotan.grad(f), (x,), (np.ones(1),))  # a sum keeps nothing, so the array may be changed
     assert (slope, curvature) == (7.0, 2.0)
+
+
+# ---- pieces that are traced are the steps of a loop ------------------------------------------------------------------
+def tree_function(x):
+    return {"a": cnp.sin(x["u"]) * x["v"], "b": cnp.sum(x["u"] ** 2) * x["v"]}
+
+
+def scalar_function(x):
+    return cnp.sum(cnp.sin(x["u"]) ** 2) * x["v"] + x["v"] ** 3
+
+
+POINT = {"u": np.arange(1.0, 6.0), "v": np.float32(0.5)}
+CHUNKED = {
+    "jacfwd": lambda chunk: cotan.jacfwd(tree_function, chunk=chunk),
+    "jacrev": lambda chunk: cotan.jacrev(tree_function, chunk=chunk),
+    "jacobian": lambda chunk: cotan.jacobian(tree_function, chunk=chunk),
+    "hessian": lambda chunk: cotan.hessian(scalar_function, chunk=chunk),
+    "hessian_diag": lambda chunk: cotan.hessian_diag(scalar_function, chunk=chunk),
+    "laplacian": lambda chunk: cotan.laplacian(scalar_function, chunk=chunk),
+    "vmap": lambda chunk: lambda x: cotan.vmap(lambda u: {"b": u * x["v"], "s": x["v"] * 2}, chunk=chunk)(x["u"]),
+    "vmap, out_axes": lambda chunk: lambda x: cotan.vmap(lambda u: (u * x["v"], 3.0), out_axes=(0, None), chunk=chunk)(x["u"]),
+}
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 4, 6, "auto"])
+@pytest.mark.parametrize("name", CHUNKED)
+def test_chunks_change_no_result_where_they_are_traced(name, chunk):
+    wanted, whole = CHUNKED[name](None)(POINT), CHUNKED[name](chunk)
+    for run in (whole, cotan.jit(whole), cotan.jit(cotan.jit(whole), engine="numpy")):
+        found = run(POINT)
+        for a, b in zip(cotan.tree.leaves(found), cotan.tree.leaves(wanted), strict=True):
+            assert a.dtype == b.dtype
+            np.testing.assert_allclose(a, b, rtol=1e-6 if a.dtype == np.float32 else 1e-13, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", ["jacfwd", "jacrev", "vmap"])
+def test_a_program_of_many_pieces_is_as_long_as_one_of_few(name):
+    def equations(n):
+        make = {
+            "jacfwd": lambda f: cotan.jacfwd(f, chunk=1),
+            "jacrev": lambda f: cotan.jacrev(f, chunk=1),
+            "vmap": lambda f: cotan.vmap(f, chunk=1),
+        }[name]
+        return len(cotan.stage(make(lambda x: cnp.cumsum(cnp.sin(x)) if x.ndim else cnp.sin(x)))(np.ones(n)).equations)
+
+    assert equations(50) == equations(5)
+
+
+def test_a_jacobian_of_a_thousand_rows_is_compiled():
+    f = cotan.jit(cotan.jacrev(lambda x: cnp.cumsum(x) ** 2, chunk=1))
+    np.testing.assert_allclose(f(np.ones(1000))[-1], np.full(1000, 2000.0))
+
+
+def test_an_array_of_many_pieces_is_compiled():
+    f = cotan.jit(lambda x: cnp.stack([x * k for k in range(1500)]))
+    np.testing.assert_array_equal(f(2.0), 2.0 * np.arange(1500))
+
+
+# ---- errors of the user's own ----------------------------------------------------------------------------------------
+def fails(x):
+    raise ValueError("of the user")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: cotan.grad(fails)(1.0),
+        lambda: cotan.jit(cotan.vmap(cotan.hessian(fails)))(np.ones(3)),
+        lambda: cotan.jit(lambda x: cotan.lax.scan(lambda c, _: (fails(c), None), x, None, 3))(1.0),
+        lambda: cotan.jit(lambda x: cotan.lax.cond(x > 0, fails, fails, x))(1.0),
+        lambda: cotan.linearize(fails, 1.0),
+        lambda: cotan.jit(lambda x: cotan.pure_callback(fails, cotan.ShapeDtypeStruct((), float), x))(1.0),
+        lambda: cotan.grad(cotan.checkpoint(fails))(1.0),
+    ],
+)
+def test_a_users_own_error_shows_the_users_frames(call):
+    with pytest.raises(ValueError, match="of the user") as caught:
+        call()
+    package = cotan.core.origin.PACKAGE
+    hidden = [f.name for f in traceback.extract_tb(caught.value.__traceback__) if f.filename.startswith(package)]
+    assert len(hidden) <= 2, hidden
+    assert traceback.extract_tb(caught.value.__traceback__)[-1].name == "fails"
+
+
+def test_a_traced_key_of_a_dict_is_refused():
+    with pytest.raises(cotan.errors.TracerConversionError, match="looked up in a dict"):
+        cotan.jit(lambda i: {1: 2.0}[i])(1)

@@ -25,7 +25,7 @@ from ..core.errors import (
     hide_internal_frames,
     teach,
 )
-from ..core.origin import Origin, describe_function, is_users_file
+from ..core.origin import PACKAGE, Origin, describe_function, is_users_file
 from ..core.subclasses import refuse_other_meaning
 from ..core.tracing import FLOAT64, Tracer, concrete_zero, type_of
 from ..core.types import DTYPES, ArrayType, refuse_dtype
@@ -82,13 +82,33 @@ def boundary(function: F) -> F:
 
 def present(error: Exception) -> None:
     """Make an error what the user is to see of it, or raise the one that he is to see instead. The caller raises it on."""
-    if isinstance(error, CotanError):
+    if isinstance(error, CotanError) or not raised_here(error):
         hide_internal_frames(error)
-    elif isinstance(error, ValueError):
+    if isinstance(error, KeyError) and error.args and type(error.args[0]) is Tracer:
+        raise refused_key(error, error.args[0]) from None
+    if isinstance(error, ValueError) and not isinstance(error, CotanError):
         if isinstance(error.__cause__, TracerConversionError):
             raise refused_assignment(error) from None
         if refused_by_borrowing(error):
             raise refused_change(error) from None
+
+
+def raised_here(error: Exception) -> bool:
+    """Whether it is code of cotan that raised ``error``, which is then a defect whose frames are wanted."""
+    tb = error.__traceback__
+    while tb is not None and tb.tb_next is not None:
+        tb = tb.tb_next
+    return tb is not None and tb.tb_frame.f_code.co_filename.startswith(PACKAGE)
+
+
+def refused_key(error: KeyError, tracer: Tracer) -> TracerConversionError:
+    """The error of ``table[traced]``: a dict looks a key up by its hash, and a traced value has none by value."""
+    return teach(
+        TracerConversionError,
+        f"{tracer!r} is looked up in a dict: a traced value is no key, as it has no value yet or stands for more than its value.",
+        do="make it a static argument (jit(f, static_argnums=...)), or keep the table in an array and index that with it.",
+        origin=origin_of(error),
+    )
 
 
 def refused_assignment(error: ValueError) -> TracerConversionError:

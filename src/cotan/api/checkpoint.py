@@ -15,14 +15,15 @@ from ..core.staging import stage_flat
 from ..core.tracing import type_of
 from ..ops.contraction import DotGeneral
 from .arguments import boundary, check_callable, leaf
-from .differentiate import wraps_function
 from .recall import Recall
+from .transformed import transformation
 
 __all__ = ["checkpoint", "checkpoint_name", "checkpoint_policies"]
 
 programs = Recall()
 
 
+@transformation
 def checkpoint(
     fun: Callable[..., Any], *, prevent_cse: bool = True, policy: Policy | None = None, static_argnums: int | Sequence[int] = ()
 ) -> Callable[..., Any]:
@@ -48,8 +49,6 @@ def checkpoint(
         check_policy(policy)
     static = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
 
-    @wraps_function(fun, "checkpoint")
-    @boundary
     def checkpointed(*args: Any, **kwargs: Any) -> Any:
         values = {k % len(args): args[k] for k in static if -len(args) <= k < len(args)}
         leaves, spec = tree.flatten(([None if k in values else x for k, x in enumerate(args)], kwargs))

@@ -2,23 +2,26 @@
 
 A transformation that pushes many examples or basis vectors through a program holds all its intermediates for all of them. With ``chunk``
 it takes at most that many at once. Pieces are consecutive, all of one size but for the last, and their results are put one after the
-other: no result depends on how the batch was cut, beyond the rounding of products of matrices.
+other: no result depends on how the batch was cut, beyond the rounding of products of matrices. On values the pieces are taken in a loop of
+Python; where they are traced they are the steps of one `Scan`, so that the Program has one copy of what is done to a piece.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
+from ..control.scan import Scan
 from ..core.errors import ArgumentError, ArgumentTypeError, teach
-from ..core.tracing import Tracer, type_of
+from ..core.staging import stage_flat
+from ..core.tracing import EVAL, Tracer, current_trace, type_of
 from ..core.types import ArrayType
 from ..ops.families import spread
-from ..ops.movement import concatenate, slice_
+from ..ops.movement import concatenate, reshape, slice_
 
-__all__ = ["CHUNK_BUDGET", "Chunk", "Rows", "bytes_of", "check_chunk", "chunk_size", "cut", "pieces"]
+__all__ = ["CHUNK_BUDGET", "Chunk", "Rows", "bytes_of", "check_chunk", "chunk_size", "cut", "in_pieces", "looped", "pieces", "whole_pieces"]
 
 Chunk = int | Literal["auto"] | None
 """At most how many at once; "auto": as many as `CHUNK_BUDGET` holds; None: all."""
@@ -55,6 +58,41 @@ def pieces(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
     """The bounds of consecutive pieces of ``size``; the last may be smaller."""
     for low in range(start, stop, size):
         yield low, min(low + size, stop)
+
+
+def whole_pieces(total: int, step: int) -> int:
+    """How many pieces of ``step`` are taken in a loop of the Program: none on values, where Python loops."""
+    count = total // step
+    return 0 if current_trace() is EVAL or count < 2 else count
+
+
+def looped(run: Callable[..., Sequence[Any]], xs: Sequence[Any], count: int, verb: str) -> list[Any]:
+    """The results of ``run(*[x[k] for x in xs])`` for k up to ``count``, stacked: one `Scan`."""
+    types = [type_of(x).unbatched for x in xs]
+    body, captured = stage_flat(run, types, verb=verb, name="piece")
+    return list(Scan(body, len(captured), 0, count)(*captured, *xs))
+
+
+def in_pieces(run: Callable[[Any, int], Sequence[Any]], total: int, step: int, verb: str) -> list[Any]:
+    """``run(low, rows)`` for consecutive pieces of ``total`` rows, its results put one after the other. In a loop ``low`` is traced."""
+    if step >= total:
+        return list(run(0, total))
+    count = whole_pieces(total, step)
+    found: list[Any] = []
+    if count:
+        stacked = looped(lambda low: run(low, step), [step * np.arange(count)], count, verb)
+        found = [reshape(y, (count * step, *type_of(y).shape[2:])) for y in stacked]
+        if count * step == total:
+            return found
+    collected: list[Rows] = [Rows(total) for _ in found]
+    for rows, y in zip(collected, found, strict=True):
+        rows.append(y, count * step)
+    for low, high in pieces(count * step, total, step):
+        outs = run(low, high - low)
+        collected = collected or [Rows(total) for _ in outs]
+        for rows, y in zip(collected, outs, strict=True):
+            rows.append(y, high - low)
+    return [rows.result()[0] for rows in collected]
 
 
 def cut(x: Any, low: int, high: int) -> Any:

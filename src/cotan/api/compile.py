@@ -17,6 +17,7 @@ from ..control.call import Call
 from ..core import tree
 from ..core.errors import ArgumentError, ArgumentTypeError, DtypeError, teach
 from ..core.origin import describe_function
+from ..core.pickling import global_name
 from ..core.program import Program, evaluate
 from ..core.staging import stage_flat
 from ..core.tracing import EVAL, Tracer, current_trace, type_of
@@ -25,9 +26,10 @@ from ..engines import ENGINES, NATIVE, Engine, runner
 from ..engines import numpy as numpy_engine
 from .arguments import boundary, check_callable, leaf, present, quiet, refuse_large_integers
 from .compiled import Lowered
-from .differentiate import private_copy, wraps_function
+from .differentiate import private_copy
 from .dispatch import Entry, never, numpy_entry, taking_apart
 from .named import Named, donated_leaves, named, refuse_static_donation, warn_of_unused
+from .transformed import transformation
 from .watched import Guard, Watched, captured_objects, known_by_identity
 
 __all__ = ["CacheInfo", "ShapeDtypeStruct", "closure_convert", "compile_report", "eval_shape", "jit", "stage"]
@@ -102,6 +104,7 @@ class Jitted:
         refuse_static_donation(fun, static, donated)
         self.__wrapped__ = fun
         self.__name__ = getattr(fun, "__name__", "function").replace("<lambda>", "lambda")
+        self.__qualname__, self.__module__ = getattr(fun, "__qualname__", self.__name__), getattr(fun, "__module__", __name__)
         self.__doc__ = getattr(fun, "__doc__", None)
         self.fun, self.static, self.donated, self.engine = fun, static, donated, engine
         self.cache: dict[Signature, Staged] = {}
@@ -109,7 +112,7 @@ class Jitted:
         self.recent: list[Entry] = []
         self.hits = self.misses = 0
         self.last_miss = "it has not been called yet"
-        self.objects = captured_objects(fun)
+        self.objects = fun.objects if isinstance(fun, Jitted) else captured_objects(fun)
         self.watched: Watched | None = None
         self.changed = ""
 
@@ -346,6 +349,9 @@ class Jitted:
             ]
         return found
 
+    def __reduce__(self) -> Any:
+        return global_name(self) or (Jitted, (self.fun, self.static, self.donated, self.engine))
+
     def __repr__(self) -> str:
         return f"<jitted {describe_function(self.fun)}>"
 
@@ -378,6 +384,7 @@ class BoundJitted:
 
     def __init__(self, jitted: Jitted, instance: Any):
         self.leading: tuple[Any, ...] = ()
+        self.instance, self.name = instance, jitted.__name__
         if 0 not in jitted.static.numbers and not isinstance(instance, type) and not tree.structure(instance).is_leaf():
             self.jitted, self.leading = jitted, (instance,)
             return
@@ -399,6 +406,9 @@ class BoundJitted:
     def lower(self, *args: Any, **kwargs: Any) -> Lowered:
         """`Jitted.lower`; an instance that is a tree is the first argument of what is compiled."""
         return self.jitted.lower(*self.leading, *args, **kwargs)
+
+    def __reduce__(self) -> Any:
+        return getattr, (self.instance, self.name)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.jitted, name)
@@ -479,6 +489,7 @@ def check_threads(verb: str, threads: Any) -> int:
     return threads
 
 
+@transformation
 def compile_report(fun: Callable[..., Any]) -> Callable[..., Any]:
     """How ``fun`` is compiled by the native engine: ``print(compile_report(f)(*args))``.
 
@@ -537,6 +548,7 @@ def stage_tree(fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
     return program, constants, found["spec"]
 
 
+@transformation
 def stage(fun: Callable[..., Any]) -> Callable[..., Program]:
     """``stage(f)(*args)`` is the Program of ``f`` at these arguments (arrays or `ShapeDtypeStruct`): JAX's make_jaxpr.
 
@@ -547,8 +559,6 @@ def stage(fun: Callable[..., Any]) -> Callable[..., Program]:
     sin
     """
 
-    @wraps_function(fun, "stage")
-    @boundary
     def staged(*args: Any, **kwargs: Any) -> Program:
         program, constants, _ = stage_tree(fun, args, kwargs, "stage")
         return Program(program.inputs, program.equations, program.outputs, tuple(map(private_copy, constants)), program.name)

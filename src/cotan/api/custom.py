@@ -22,6 +22,7 @@ from ..control.custom_rules import CustomCall, FlatRules, Names
 from ..core import tree
 from ..core.errors import ArgumentError, MissingRuleError, teach
 from ..core.origin import describe_function
+from ..core.pickling import global_name
 from ..core.program import Var
 from ..core.tracing import EVAL, Tracer, current_trace, type_of
 from ..ops.families import spread
@@ -208,6 +209,15 @@ class CustomFunction:
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else MethodType(self, instance)
+
+    def __reduce__(self) -> Any:
+        state = (self.fun, self.nondiff, self.kind, self.needs, self.rules)
+        return global_name(self) or (object.__new__, (CustomFunction,), state)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        fun, nondiff, kind, needs, rules = state
+        CustomFunction.__init__(self, fun, nondiff.numbers, nondiff.names, kind=kind, needs=needs)
+        self.rules = rules  # this very dict: a rule may refer to the function, which is then here before its rules are
 
     def __repr__(self) -> str:
         return f"<{self.kind} {describe_function(self.fun)} with {', '.join(self.rules) or 'no rules'}>"

@@ -9,7 +9,6 @@ Complex numbers follow JAX: for f: C -> R, grad f = df/dx - i df/dy; step along 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -43,6 +42,7 @@ from .arguments import (
     surely_zero,
     weakly_floating,
 )
+from .transformed import transformation
 
 __all__ = [
     "grad", "jvp", "linear_transpose", "linearize", "stop_gradient", "value_and_grad", "vjp",
@@ -177,6 +177,7 @@ class Pullback:
         ]
 
 
+@transformation
 def grad(
     fun: Callable[..., Any],
     argnums: Argnums = 0,
@@ -211,8 +212,6 @@ def grad(
     """
     check_callable("grad", fun)
 
-    @wraps_function(fun, "grad")
-    @boundary
     def gradient(*args: Any, **kwargs: Any) -> Any:
         call, _, g = value_and_pulled("grad", fun, args, kwargs, argnums, has_aux, holomorphic, allow_int, strict)
         return (g, strip(call.aux)) if has_aux else g
@@ -220,6 +219,7 @@ def grad(
     return gradient
 
 
+@transformation
 def value_and_grad(
     fun: Callable[..., Any],
     argnums: Argnums = 0,
@@ -237,8 +237,6 @@ def value_and_grad(
     """
     check_callable("value_and_grad", fun)
 
-    @wraps_function(fun, "value_and_grad")
-    @boundary
     def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
         call, y, g = value_and_pulled("value_and_grad", fun, args, kwargs, argnums, has_aux, holomorphic, allow_int, strict)
         value = to_array(private_copy(y))
@@ -403,15 +401,3 @@ def abstract_type(x: Any) -> ArrayType:
     if is_abstract(x) and not isinstance(x, np.ndarray | np.generic | Tracer):
         return array_type(tuple(x.shape), np.dtype(x.dtype))
     return type_of(leaf(x, "an argument"))
-
-
-def wraps_function(fun: Any, transformation: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Carry over the name and docstring of ``fun``; partials and callable objects have none to carry."""
-
-    def decorate(wrapper: Callable[..., Any]) -> Callable[..., Any]:
-        if hasattr(fun, "__name__"):
-            wrapper = wraps(fun)(wrapper)
-        wrapper.__doc__ = f"{transformation} of {describe_function(fun)}.\n\n{getattr(fun, '__doc__', None) or ''}"
-        return wrapper
-
-    return decorate

@@ -6,7 +6,7 @@ where the whole basis would take too much memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -16,20 +16,24 @@ from ..core.array import to_array
 from ..core.errors import ArgumentError, ArgumentTypeError, teach
 from ..core.origin import describe_function
 from ..core.program import Var
-from ..core.tracing import type_of
+from ..core.tracing import Tracer, type_of
 from ..core.types import ArrayType
-from ..ops.families import spread, zeros
+from ..ops.casting import convert
+from ..ops.families import fill_shape, spread, zeros
+from ..ops.logic import equal
 from ..ops.movement import permute, reshape, slice_
 from ..transforms.batch import batch_flat
 from ..transforms.linearize import LinearTape
 from ..transforms.linearize import replay as replay_tape
 from .arguments import LEAF, Argnums, FlatCall, boundary, check_callable, check_inexact, quiet
-from .chunks import Chunk, Rows, bytes_of, check_chunk, chunk_size, pieces
-from .differentiate import Pullback, grad, jvp, private_copy, strip, tangent_type, wraps_function
+from .chunks import Chunk, bytes_of, check_chunk, chunk_size, in_pieces
+from .differentiate import Pullback, grad, jvp, private_copy, strip, tangent_type
+from .transformed import transformation
 
 __all__ = ["hessian", "hvp", "jacfwd", "jacobian", "jacrev", "value_and_jacobian"]
 
 
+@transformation
 def jacfwd(
     fun: Callable[..., Any],
     argnums: Argnums = 0,
@@ -59,6 +63,7 @@ def jacfwd(
     return jacobian_by("jacfwd", forward_columns, fun, argnums, has_aux, holomorphic, False, value=False, chunk=chunk, strict=strict)
 
 
+@transformation
 def jacrev(
     fun: Callable[..., Any],
     argnums: Argnums = 0,
@@ -76,6 +81,7 @@ def jacrev(
     return jacobian_by("jacrev", reverse_rows, fun, argnums, has_aux, holomorphic, allow_int, value=False, chunk=chunk, strict=strict)
 
 
+@transformation
 def jacobian(
     fun: Callable[..., Any],
     argnums: Argnums = 0,
@@ -93,6 +99,7 @@ def jacobian(
     )
 
 
+@transformation
 def value_and_jacobian(
     fun: Callable[..., Any],
     argnums: Argnums = 0,
@@ -110,6 +117,7 @@ def value_and_jacobian(
     )
 
 
+@transformation
 def hessian(
     fun: Callable[..., Any],
     argnums: Argnums = 0,
@@ -180,8 +188,6 @@ def jacobian_by(
     check_callable(name, fun)
     check_chunk(name, chunk)
 
-    @wraps_function(fun, name)
-    @boundary
     def jacobian_function(*args: Any, **kwargs: Any) -> Any:
         call = FlatCall(name, fun, args, kwargs, argnums, has_aux, strict)
         check_inexact(call, name, holomorphic=holomorphic, allow_int=allow_int, complex_ok=blocks_of is not forward_columns)
@@ -220,14 +226,7 @@ def forward_columns(pulled: Pullback, chunk: Chunk) -> list[list[Any]]:
     sizes = [type_of(x).size for x in active]
     total = sum(sizes)
     types = list(map(tangent_type, pulled.outs))
-    columns: list[Any] = [Rows(total) for _ in types]
-    for low, high, outs in pushed_basis(pulled.tape, pulled.inputs, pulled.outputs, types, chunk):
-        if high - low == total:
-            columns = outs
-            break
-        for column, y in zip(columns, outs, strict=True):
-            column.append(y, high - low)
-    pushed: list[Any | None] = [(c.result()[0] if type(c) is Rows else c) if total else None for c in columns]
+    pushed: list[Any | None] = pushed_basis(pulled.tape, pulled.inputs, pulled.outputs, types, chunk) if total else [None] * len(types)
     rows: list[list[Any]] = []
     for y, t in zip(pushed, types, strict=True):
         blocks = iter(split_leading(y, sizes))
@@ -244,11 +243,16 @@ def forward_columns(pulled: Pullback, chunk: Chunk) -> list[list[Any]]:
 
 
 def pushed_basis(
-    tape: LinearTape, inputs: Sequence[Var], outputs: Sequence[Var | None], types: Sequence[ArrayType], chunk: Chunk
-) -> Iterator[tuple[int, int, list[Any]]]:
-    """What a tape makes of the standard basis of its inputs, in pieces: (first, last + 1, a batch for each output).
+    tape: LinearTape,
+    inputs: Sequence[Var],
+    outputs: Sequence[Var | None],
+    types: Sequence[ArrayType],
+    chunk: Chunk,
+    keep: Callable[[list[Any], list[Any]], list[Any]] = lambda _, outs: outs,
+) -> list[Any]:
+    """What a tape makes of the standard basis of its inputs, of which there are some: for each output, of these ``types``, a batch.
 
-    ``types`` are those of the outputs. Nothing is yielded where the inputs hold no numbers.
+    ``keep(basis, outs)`` says what is kept of a piece: results with a row for each of its basis vectors.
     """
     in_types = [v.type for v in inputs]
     total = sum(t.size for t in in_types)
@@ -257,9 +261,12 @@ def pushed_basis(
         found = replay_tape(tape.equations, inputs, dx, outputs)
         return [zeros(t) if y is None else y for y, t in zip(found, types, strict=True)]
 
-    for low, high in pieces(0, total, chunk_size(chunk, total, bytes_on(tape, [*in_types, *types]))):
-        outs, flags = batch_flat(push, high - low, [True] * len(inputs), standard_basis(in_types, low, high))
-        yield low, high, [y if flag else spread(y, high - low) for y, flag in zip(outs, flags, strict=True)]
+    def run(low: Any, rows: int) -> list[Any]:
+        basis = standard_basis(in_types, low, rows)
+        outs, flags = batch_flat(push, rows, [True] * len(inputs), basis)
+        return keep(basis, [y if flag else spread(y, rows) for y, flag in zip(outs, flags, strict=True)])
+
+    return in_pieces(run, total, chunk_size(chunk, total, bytes_on(tape, [*in_types, *types])), "jacfwd")
 
 
 def bytes_on(tape: LinearTape, ends: Sequence[ArrayType]) -> int:
@@ -286,18 +293,12 @@ def reverse_rows(pulled: Pullback, chunk: Chunk) -> list[list[Any]]:
             found = pulled(bars)
             return [found[k] for k in wanted]
 
+        def run(low: Any, rows: int) -> list[Any]:
+            outs, flags = batch_flat(pull, rows, [True] * len(types), standard_basis(types, low, rows))
+            return [y if flag else spread(y, rows) for y, flag in zip(outs, flags, strict=True)]
+
         step = chunk_size(chunk, total, bytes_on(pulled.tape, [*types, *[v.type for v in pulled.inputs]]))
-        collected = [Rows(total) for _ in wanted]
-        for low, high in pieces(0, total, step):
-            outs, flags = batch_flat(pull, high - low, [True] * len(types), standard_basis(types, low, high))
-            spread_out = [y if flag else spread(y, high - low) for y, flag in zip(outs, flags, strict=True)]
-            if step >= total:
-                found = iter(spread_out)
-                break
-            for rows_of, y in zip(collected, spread_out, strict=True):
-                rows_of.append(y, high - low)
-        else:
-            found = iter([rows_of.result()[0] for rows_of in collected])
+        found = iter(in_pieces(run, total, step, "jacrev"))
         columns = [next(found) if a else None for a in pulled.active]
     per_input = [[None] * len(types) if c is None else split_leading(c, sizes) for c in columns]
     rows: list[list[Any]] = []
@@ -310,15 +311,16 @@ def reverse_rows(pulled: Pullback, chunk: Chunk) -> list[list[Any]]:
     return rows
 
 
-def standard_basis(types: Sequence[ArrayType], low: int, high: int) -> list[Any]:
-    """For each leaf, the batch of basis vectors ``low`` to ``high`` (of one for each number in all leaves), as that leaf sees them."""
+def standard_basis(types: Sequence[ArrayType], low: Any, rows: int) -> list[Any]:
+    """For each leaf, ``rows`` basis vectors from number ``low`` on (there is one for each number in all leaves), as that leaf sees them."""
     start = 0
     basis: list[Any] = []
     for t in types:
-        block = np.zeros((high - low, t.size), t.dtype)
-        own = np.arange(max(low, start), min(high, start + t.size))
-        block[own - low, own - start] = 1
-        basis.append(block.reshape(high - low, *t.shape))
+        if type(low) is Tracer:
+            offsets = np.arange(start, start + t.size) - np.arange(rows)[:, None]
+            basis.append(reshape(convert(equal(fill_shape(low, offsets), offsets), t.dtype), (rows, *t.shape)))
+        else:
+            basis.append(np.eye(rows, t.size, low - start, dtype=t.dtype).reshape(rows, *t.shape))
         start += t.size
     return basis
 

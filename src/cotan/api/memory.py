@@ -18,8 +18,8 @@ from ..core.staging import StagingTrace
 from ..core.tracing import Tracer, running, type_of
 from ..core.types import ArrayType, Type, array_type
 from ..transforms.linearize import linearize_flat
-from .arguments import Argnums, FlatCall, boundary, check_callable, quiet
-from .differentiate import wraps_function
+from .arguments import Argnums, FlatCall, check_callable, quiet
+from .transformed import transformation
 
 __all__ = ["MemoryPlan", "Residual", "memory_plan"]
 
@@ -68,6 +68,7 @@ class MemoryPlan:
         return "\n".join([f"{self.function}: reverse mode keeps {self.nbytes:,} bytes", *lines])
 
 
+@transformation
 def memory_plan(fun: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., MemoryPlan]:
     """What reverse mode of ``fun`` keeps between the forward and the backward pass.
 
@@ -85,8 +86,6 @@ def memory_plan(fun: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., 
     """
     check_callable("memory_plan", fun)
 
-    @wraps_function(fun, "memory_plan")
-    @boundary
     def plan(*args: Any, **kwargs: Any) -> MemoryPlan:
         every = FlatCall("memory_plan", fun, args, kwargs, None, False)
         chosen = FlatCall("memory_plan", fun, args, kwargs, argnums, False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,9 @@ from ..core.tracing import EVAL, Tracer, current_trace, type_of
 from ..core.types import ArrayType, array_type
 from .arguments import boundary, check_callable, leaf
 from .custom import CustomFunction
-from .differentiate import jvp, wraps_function
+from .differentiate import jvp
 from .jacobians import jacfwd
+from .transformed import transformation
 
 __all__ = ["ResidualWarning", "external", "implicit", "pure_callback"]
 
@@ -217,22 +219,22 @@ def implicit(residual: Callable[..., Any], *, tolerance: float = 1e-6) -> Callab
     Array(0.25)
     """
     check_callable("implicit", residual)
+    return partial(implicit_solver, residual=residual, tolerance=tolerance)
 
-    def decorate(solver: Callable[..., Any]) -> Callable[..., Any]:
-        check_callable("implicit", solver)
 
-        @wraps_function(solver, "implicit solver")
-        @boundary
-        def solve(*params: Any) -> Any:
-            # What the two functions close over has a derivative too: it becomes the first parameter.
-            tracers = find_tracers(residual, solver)
-            holes = [Hole() for _ in tracers]
-            emptied = {id(t): hole for t, hole in zip(tracers, holes, strict=True)}
-            return implicit_function(substitute(residual, emptied), substitute(solver, emptied), holes, tolerance)(tracers, *params)
+@transformation
+def implicit_solver(solver: Callable[..., Any], residual: Callable[..., Any], tolerance: float) -> Callable[..., Any]:
+    """The solver, differentiated by the equation that it solves."""
+    check_callable("implicit", solver)
 
-        return solve
+    def solve(*params: Any) -> Any:
+        # What the two functions close over has a derivative too: it becomes the first parameter.
+        tracers = find_tracers(residual, solver)
+        holes = [Hole() for _ in tracers]
+        emptied = {id(t): hole for t, hole in zip(tracers, holes, strict=True)}
+        return implicit_function(substitute(residual, emptied), substitute(solver, emptied), holes, tolerance)(tracers, *params)
 
-    return decorate
+    return solve
 
 
 def implicit_function(residual: Any, solver: Any, holes: list[Hole], tolerance: float) -> CustomFunction:

@@ -22,6 +22,7 @@ from ..core.array import Array
 from ..core.program import Program
 from ..core.tracing import Tracer, type_of
 from ..transforms.jvp import conversions
+from .transformed import Transformed
 
 __all__ = ["Recall"]
 
@@ -149,6 +150,7 @@ READERS: dict[type, Callable[[Fingerprint, Any], Hashable]] = {
     Tracer: Fingerprint.of_tracer,
     ModuleType: Fingerprint.of_module,
     FunctionType: Fingerprint.of_function,
+    Transformed: lambda self, x: (x.make.__qualname__, self.of_all(x.args, x.kwargs)),
 }
 """How each kind of value is known. What is of another class is not."""
 

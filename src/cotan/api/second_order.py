@@ -13,7 +13,8 @@ All of this is for real numbers: complex inputs are refused, since a real functi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import reduce
 from typing import Any, NoReturn
 
 import numpy as np
@@ -30,9 +31,10 @@ from ..ops.movement import reshape
 from ..transforms.jvp import jvp_flat
 from ..transforms.linearize import LinearTape, linearize_flat, replay
 from .arguments import Argnums, FlatCall, boundary, check_callable, floating_leaves, quiet
-from .chunks import Chunk, Rows, check_chunk, cut
-from .differentiate import Pullback, private_copy, scalar_output, tangent_leaves, wraps_function
+from .chunks import Chunk, check_chunk, cut
+from .differentiate import Pullback, private_copy, scalar_output, tangent_leaves
 from .jacobians import pushed_basis
+from .transformed import transformation
 
 __all__ = ["gauss_newton_vp", "hessian_diag", "laplacian", "make_hvp"]
 
@@ -77,6 +79,7 @@ def make_hvp(fun: Callable[..., Any], primals: Any) -> Callable[[Any], Any]:
     return product
 
 
+@transformation
 def hessian_diag(fun: Callable[..., Any], argnums: Argnums = 0, *, chunk: Chunk = None) -> Callable[..., Any]:
     """The diagonal of the Hessian of a scalar function: d2 fun / dx_i^2 for each number x_i of the argument.
 
@@ -101,24 +104,17 @@ def hessian_diag(fun: Callable[..., Any], argnums: Argnums = 0, *, chunk: Chunk 
     check_callable("hessian_diag", fun)
     check_chunk("hessian_diag", chunk)
 
-    @wraps_function(fun, "hessian_diag")
-    @boundary
     def diagonal(*args: Any, **kwargs: Any) -> Any:
         call = FlatCall("hessian_diag", fun, args, kwargs, argnums, False)
         with quiet():
             tape, inputs, outputs = linearized_gradient("hessian_diag", call)
-            collected = [Rows(v.type.size) for v in inputs]
-            for k, entries in diagonal_pieces(tape, inputs, outputs, chunk):
-                collected[k].append(entries, type_of(entries).size)
-            leaves = [
-                reshape(rows.result()[0], v.type.shape) if v.type.size else np.zeros(v.type.shape, v.type.dtype)
-                for rows, v in zip(collected, inputs, strict=True)
-            ]
+            leaves = [reshape(d, v.type.shape) for d, v in zip(diagonals(tape, inputs, outputs, chunk), inputs, strict=True)]
         return call.rebuild_inputs(list(map(to_array, leaves)))
 
     return diagonal
 
 
+@transformation
 def laplacian(fun: Callable[..., Any], argnums: Argnums = 0, *, chunk: Chunk = None) -> Callable[..., Any]:
     """The Laplacian of a scalar function, the trace of its Hessian: the sum of d2 fun / dx_i^2 over all numbers x_i of the argument.
 
@@ -141,17 +137,13 @@ def laplacian(fun: Callable[..., Any], argnums: Argnums = 0, *, chunk: Chunk = N
     check_callable("laplacian", fun)
     check_chunk("laplacian", chunk)
 
-    @wraps_function(fun, "laplacian")
-    @boundary
     def trace(*args: Any, **kwargs: Any) -> Any:
         call = FlatCall("laplacian", fun, args, kwargs, argnums, False)
         with quiet():
             tape, inputs, outputs = linearized_gradient("laplacian", call)
             dtype = np.result_type(*[v.type.dtype for v in inputs]) if inputs else np.dtype(np.float64)
-            total: Any = None
-            for _, entries in diagonal_pieces(tape, inputs, outputs, chunk):
-                term = convert(reduce_sum(entries, (0,)), dtype)
-                total = term if total is None else add(total, term)
+            traces = [convert(reduce_sum(d, (0,)), dtype) for d in diagonals(tape, inputs, outputs, chunk)]
+            total = reduce(add, traces) if traces else None
         return to_array(dtype.type(0) if total is None else total)
 
     return trace
@@ -229,21 +221,22 @@ def linearized_gradient(name: str, call: FlatCall) -> tuple[LinearTape, list[Var
     return tape, inputs, outputs
 
 
-def diagonal_pieces(tape: LinearTape, inputs: list[Var], outputs: list[Var | None], chunk: Chunk) -> Iterator[tuple[int, Any]]:
-    """The diagonal of a tape's matrix in order, in pieces: (which leaf, some of its entries as a vector).
+def diagonals(tape: LinearTape, inputs: list[Var], outputs: list[Var | None], chunk: Chunk) -> list[Any]:
+    """The diagonal of a tape's matrix, as a vector for each leaf.
 
-    Of the columns that belong to a leaf, its own block is cut out, and the diagonal of that is a sum over each column times its basis
-    vector. The product is `scale`, whose strong zero keeps what is not finite beside the diagonal out of the sum.
+    Number i of the diagonal is the product of basis vector e_i with its column H e_i. It is taken by `scale`, whose strong zero keeps what
+    is not finite beside the diagonal out of the sum, so a piece of columns is forgotten as soon as it was made.
     """
     types = [v.type for v in inputs]
-    for low, high, columns in pushed_basis(tape, inputs, outputs, types, chunk):
-        start = 0
-        for k, (t, y) in enumerate(zip(types, columns, strict=True)):
-            first, last = max(low, start), min(high, start + t.size)
-            if first < last:
-                block = reshape(cut(y, first - low, last - low), (last - first, t.size))
-                yield k, reduce_sum(scale(np.eye(last - first, t.size, first - start, dtype=t.dtype), block), (1,))
-            start += t.size
+    if not sum(t.size for t in types):
+        return [np.zeros(0, t.dtype) for t in types]
+
+    def keep(basis: list[Any], columns: list[Any]) -> list[Any]:
+        return [reduce_sum(scale(e, y), range(1, type_of(y).ndim)) for e, y in zip(basis, columns, strict=True)]
+
+    rows = pushed_basis(tape, inputs, outputs, types, chunk, keep)
+    starts = np.cumsum([0, *[t.size for t in types]]).tolist()
+    return [cut(d, a, b) for d, a, b in zip(rows, starts[:-1], starts[1:], strict=True)]
 
 
 # ---- the errors of this gate ----------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ Axes are moved to the front on the way in and to where ``out_axes`` says on the 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,11 @@ from ..core.errors import ArgumentError, ArgumentTypeError, teach
 from ..core.origin import describe_function
 from ..core.tracing import current_trace, type_of
 from ..ops.families import spread
-from ..ops.movement import permute
+from ..ops.movement import permute, reshape
 from ..transforms.batch import MeasuringTrace, batch_flat
-from .arguments import boundary, check_callable, leaf, quiet
-from .chunks import Chunk, Rows, bytes_of, check_chunk, chunk_size, cut, pieces
-from .differentiate import wraps_function
+from .arguments import check_callable, leaf, quiet
+from .chunks import Chunk, Rows, bytes_of, check_chunk, chunk_size, cut, looped, pieces, whole_pieces
+from .transformed import transformation
 
 __all__ = ["vmap"]
 
@@ -28,6 +29,7 @@ Axes = Any
 """An int, None, or a tree of them that is a prefix of the arguments' tree."""
 
 
+@transformation
 def vmap(
     fun: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0, *, axis_size: int | None = None, chunk: Chunk = None
 ) -> Callable[..., Any]:
@@ -40,9 +42,9 @@ def vmap(
             are batched along axis 0.
         out_axes: where the batch axis goes in the results, likewise; None for results that do not depend on the example.
         axis_size: the number of examples, needed only if no argument is batched.
-        chunk: the largest number of examples to process at once; ``fun`` is then called once for each piece, and under `jit` the program
-            has a copy of it for each. "auto" runs the first example alone, adds up the bytes of what its ops make, and takes as many of
-            the others at once as keep such bytes within `cotan.api.chunks.CHUNK_BUDGET`.
+        chunk: the largest number of examples to process at once; ``fun`` is then called once for each piece; where that is traced, as
+            under `jit`, the pieces are the steps of a loop. "auto" runs the first example alone, adds up the bytes that its ops make, and
+            takes as many of the others at once as keep such bytes within `cotan.api.chunks.CHUNK_BUDGET`.
 
     Returns:
         a function of batched arguments.
@@ -59,8 +61,6 @@ def vmap(
     if isinstance(in_axes, list):
         in_axes = tuple(in_axes)
 
-    @wraps_function(fun, "vmap")
-    @boundary
     def batched_function(*args: Any, **kwargs: Any) -> Any:
         leaves, spec = tree.flatten((args, kwargs))
         names = argument_names(spec)
@@ -97,13 +97,15 @@ def batch_in_pieces(
         return batch_flat(flat, size, batched, operands, of=of)
     collected: list[Rows] = []
 
-    def run(low: int, high: int, trace: MeasuringTrace | None = None) -> None:
-        part = [cut(x, low, high) if b else x for x, b in zip(operands, batched, strict=True)]
-        outs, flags = batch_flat(flat, high - low, batched, part, of=of, trace=trace)
+    def take(outs: Sequence[Any], flags: Sequence[bool], count: int) -> None:
         if not collected:
             collected.extend(Rows(size) for _ in outs)
         for rows, y, flag in zip(collected, outs, flags, strict=True):
-            rows.append(y, high - low, flag)
+            rows.append(y, count, flag)
+
+    def run(low: int, high: int, trace: MeasuringTrace | None = None) -> None:
+        part = [cut(x, low, high) if b else x for x, b in zip(operands, batched, strict=True)]
+        take(*batch_flat(flat, high - low, batched, part, of=of, trace=trace), high - low)
 
     start, each = 0, 0
     if isinstance(chunk, str):
@@ -111,10 +113,34 @@ def batch_in_pieces(
         run(0, 1, first)
         start = 1
         each = first.bytes + bytes_of(type_of(x) for x, b in zip(operands, batched, strict=True) if b) // size
-    for low, high in pieces(start, size, chunk_size(chunk, size, each)):
+    step = chunk_size(chunk, size, each)
+    count = whole_pieces(size - start, step)
+    if count:
+        take(*loop_of_batches(flat, step, count, start, batched, operands, of), count * step)
+    for low, high in pieces(start + count * step, size, step):
         run(low, high)
     results = [rows.result() for rows in collected]
     return [y for y, _ in results], [flag for _, flag in results]
+
+
+def loop_of_batches(
+    flat: Callable[..., Sequence[Any]], step: int, count: int, start: int, batched: Sequence[bool], operands: Sequence[Any], of: Any
+) -> tuple[list[Any], list[bool]]:
+    """`batch_flat` on ``count`` pieces of ``step`` examples each, from example ``start``, in a loop."""
+    xs = [reshape(cut(x, start, start + count * step), (count, step, *type_of(x).shape[1:])) for x in compress(operands, batched)]
+    flags: list[bool] = []
+
+    def run(*rows: Any) -> Sequence[Any]:
+        it = iter(rows)
+        outs, flags[:] = batch_flat(flat, step, batched, [next(it) if b else x for x, b in zip(operands, batched, strict=True)], of=of)
+        return outs
+
+    stacked = looped(run, xs, count, "vmap")
+    joined = [
+        reshape(y, (count * step, *type_of(y).shape[2:])) if flag else reshape(cut(y, 0, 1), type_of(y).shape[1:])
+        for y, flag in zip(stacked, flags, strict=True)
+    ]
+    return joined, flags
 
 
 def argument_names(spec: Any) -> list[str]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..core.errors import EscapedTracerError, teach
 from ..core.tracing import Tracer
+from .transformed import Transformed
 
 __all__ = ["Guard", "Watched", "captured_objects", "known_by_identity"]
 
@@ -130,6 +131,8 @@ def captured_objects(fun: Any) -> list[tuple[str, Any]]:
     """The instances that a callable carries along: that of a bound method, a callable one, those inside of a partial."""
     if isinstance(fun, partial):
         return [found for f in (fun.func, *fun.args, *fun.keywords.values()) for found in captured_objects(f)]
+    if isinstance(fun, Transformed):
+        return [found for f in (*fun.args, *fun.kwargs.values()) for found in captured_objects(f)]
     if isinstance(fun, MethodType):
         return [("self" if not isinstance(fun.__self__, type) else fun.__self__.__name__, fun.__self__)]
     return [(type(fun).__name__, fun)] if known_by_identity(fun) and not type(fun).__module__.startswith("cotan.") else []

@@ -19,14 +19,16 @@ from ..core.tracing import type_of
 from ..ops.arithmetic import mul
 from ..ops.casting import complex_, imag, real
 from ..ops.families import add, zeros
-from .arguments import Argnums, FlatCall, boundary, check_callable, quiet
+from .arguments import Argnums, FlatCall, check_callable, quiet
 from .chunks import Chunk, check_chunk
-from .differentiate import strip, wraps_function
+from .differentiate import strip
 from .jacobians import jacobian, jacobian_modes
+from .transformed import transformation
 
 __all__ = ["wirtinger"]
 
 
+@transformation
 def wirtinger(
     fun: Callable[..., Any],
     argnums: Argnums = 0,
@@ -60,8 +62,6 @@ def wirtinger(
     check_chunk("wirtinger", chunk)
     jacobian_modes(mode)
 
-    @wraps_function(fun, "wirtinger")
-    @boundary
     def derivatives(*args: Any, **kwargs: Any) -> Any:
         call = FlatCall("wirtinger", fun, args, kwargs, argnums, has_aux)
         for k, x in enumerate(call.leaves):

@@ -87,7 +87,7 @@ class CustomCall(ControlOp):
         return f"custom[{self.rules.names.function}]"
 
     @property
-    def outside(self) -> str:  # type: ignore[override]
+    def user_code(self) -> str:  # type: ignore[override]
         return self.rules.names.function
 
     def linear_sets(self, count: int) -> tuple[int, ...]:

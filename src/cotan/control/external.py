@@ -47,7 +47,7 @@ class External(ControlOp):
         return f"external[{self.label}]"
 
     @property
-    def outside(self) -> str:  # type: ignore[override]
+    def user_code(self) -> str:  # type: ignore[override]
         return self.label
 
     def type_rule(self, *types: ArrayType) -> tuple[ArrayType, ...]:

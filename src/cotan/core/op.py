@@ -46,7 +46,7 @@ class Op:
     verb: ClassVar[str] = ""
     """The name by which users know the op, when it is not ``name``: integer_power is their ``power``."""
     multiple: ClassVar[bool] = False
-    outside: str = ""
+    user_code: str = ""
     """Of an op whose ``impl`` is a function of the user: how messages name that. Each of its results in a staged program is checked."""
     linear: ClassVar[LinearIn] = ()
     holds_programs: ClassVar[bool] = False

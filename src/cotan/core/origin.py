@@ -10,6 +10,7 @@ from __future__ import annotations
 import linecache
 import os
 import sys
+from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
@@ -34,13 +35,33 @@ EXTERNAL = (
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """What is left of a code object that was pickled: where one of its instructions stands in the source."""
+
+    co_filename: str
+    co_name: str
+    co_firstlineno: int
+    position: tuple[int | None, int | None, int | None, int | None]
+
+    def co_positions(self) -> Iterator[tuple[int | None, int | None, int | None, int | None]]:
+        return iter([self.position])
+
+
+@dataclass(frozen=True, slots=True)
 class Origin:
     """The user's instruction (``code`` at ``offset``), the ``rule`` that derived the equation from ``parent``, if any."""
 
-    code: CodeType | None
+    code: CodeType | Place | None
     offset: int
     rule: str | None = None
     parent: Any = None
+
+    def __reduce__(self) -> Any:
+        code = self.code
+        if isinstance(code, CodeType):
+            line, end, column, end_column = self.position
+            code = Place(code.co_filename, code.co_name, code.co_firstlineno, (line, end, column, end_column))
+        return Origin, (code, 0, self.rule, self.parent)
 
     @property
     def filename(self) -> str:

@@ -61,7 +61,7 @@ def types_at_ones(subject: str, function: Callable[..., Sequence[Any]], types: S
 def checked_impl(equation: Equation) -> Callable[..., Any]:
     """``impl`` of the op of an equation; where this is a function of the user, each result must have the type the equation gives it."""
     op = equation.op
-    if not op.outside:
+    if not op.user_code:
         return op.impl
     wanted = [(v.type.shape, v.type.dtype) for v in equation.outputs]
     names, impl, multiple, origin = [v.type.long_name() for v in equation.outputs], op.impl, op.multiple, equation.origin
@@ -73,7 +73,7 @@ def checked_impl(equation: Equation) -> Callable[..., Any]:
             np.shape(y) != shape or (y.dtype if hasattr(y, "dtype") else np.asarray(y).dtype) != dtype
             for y, (shape, dtype) in zip(results, wanted, strict=True)
         ):
-            raise misfit(op.outside, results, names, origin)
+            raise misfit(op.user_code, results, names, origin)
         return found
 
     return run

@@ -89,6 +89,9 @@ class Program:
     def output_types(self) -> tuple[ArrayType, ...]:
         return tuple(v.type for v in self.outputs)
 
+    def __reduce__(self) -> Any:
+        return Program, (self.inputs, self.equations, self.outputs, self.constants, self.name)
+
     def __call__(self, *arguments: Any) -> list[Any]:
         """Evaluate on flat arguments (without the constants): a list of results."""
         return evaluate(self, *self.constants, *arguments)

@@ -58,6 +58,9 @@ class ArrayType:
     dtype: np.dtype[Any]
     weak: bool = False
 
+    def __reduce__(self) -> Any:
+        return array_type, (self.shape, self.dtype, self.weak)  # there is one of each
+
     def __str__(self) -> str:
         return f"{dtype_name(self.dtype)}[{','.join(map(str, self.shape))}]{'*' if self.weak else ''}"
 
@@ -106,6 +109,9 @@ class StackType:
     """
 
     element: Type
+
+    def __reduce__(self) -> Any:
+        return stack_type, (self.element,)
 
     def __str__(self) -> str:
         return f"{self.element}..."

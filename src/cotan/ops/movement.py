@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import cached_property, lru_cache
+from itertools import accumulate
 from math import prod
 from typing import Any, ClassVar
 
@@ -212,13 +213,17 @@ class Concatenate(Structural):
         axis = self.axis
         present = [x for x in readers if x.shape[axis]] or readers[:1]
 
-        def pick(k: int, start: int) -> Any:
-            x = present[k]
-            stop = start + x.shape[axis]
-            here = lambda: x((*i[:axis], i[axis] - start if start else i[axis], *i[axis + 1 :]))  # noqa: E731 - one of two branches
-            return here() if k + 1 == len(present) else e.choose(i[axis] < stop, here, lambda: pick(k + 1, stop))
+        starts = [0, *accumulate(x.shape[axis] for x in present)]
 
-        return pick(0, 0)
+        def pick(first: int, last: int) -> Any:
+            """The element, which one of these operands has: the first half of them, or the others."""
+            if last - first == 1:
+                start = starts[first]
+                return present[first]((*i[:axis], i[axis] - start if start else i[axis], *i[axis + 1 :]))
+            middle = (first + last) // 2
+            return e.choose(i[axis] < starts[middle], lambda: pick(first, middle), lambda: pick(middle, last))
+
+        return pick(0, len(present))
 
     def transpose(self, y_bar: Any, *operands: Any) -> Sequence[Any | None]:
         shape = type_of(y_bar).shape
