@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import subprocess
+import sys
 from typing import Any
 
 import array_api_strict
@@ -85,6 +88,38 @@ def test_scipy_ufuncs_are_traced() -> None:
         assert_same(staged(lambda *xs, ufunc=ufunc: ufunc(*xs), *args)[0], ufunc(*args), rtol=1e-13)
 
 
+def test_scipy_ufuncs_are_traced_whether_or_not_cotan_special_was_imported() -> None:
+    code = "import scipy.special, cotan, sys; assert 'cotan.special' not in sys.modules; print(cotan.grad(scipy.special.gammaln)(2.5))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120).stdout
+    assert float(out) == pytest.approx(scipy.special.psi(2.5))
+
+
+JOINED = {
+    "r_[x, 0]": lambda xp, x: xp.r_[x, 0],
+    "r_[0:3, x]": lambda xp, x: xp.r_[0:3, x],
+    "r_[linspace]": lambda xp, x: xp.r_[-1:1:3j, x[0], 2],
+    "r_['0,2']": lambda xp, x: xp.r_["0,2", x, x],
+    "r_['1,2,0']": lambda xp, x: xp.r_["1,2,0", x, x],
+    "r_['-1,3,1']": lambda xp, x: xp.r_["-1,3,1", x, x],
+    "r_ of float32": lambda xp, x: xp.r_[x.astype(np.float32), 1.5],
+    "r_ of a list": lambda xp, x: xp.r_[[x[0], x[1]], x],
+    "r_ of known values": lambda xp, x: xp.r_[1.0, 2],
+    "c_[x, x]": lambda xp, x: xp.c_[x, 2 * x, 0:3],
+    "c_ of a matrix": lambda xp, x: xp.c_[np.ones((3, 2)), x],
+    "row_stack": lambda xp, x: xp.vstack([x, x]) if xp is np else xp.row_stack([x, x]),
+}
+
+
+@pytest.mark.parametrize("name", JOINED)
+def test_parts_are_joined_by_indexing_as_in_numpy(name: str) -> None:
+    join = JOINED[name]
+    expected = join(np, line)
+    assert_same(join(cnp, line), expected)
+    assert_same(staged(lambda x: join(cnp, x), line)[0], expected)
+    with pytest.raises(ValueError, match="with traced parts"):
+        staged(lambda x: cnp.r_["r", x], line)
+
+
 @pytest.mark.parametrize(
     ("call", "text"),
     [
@@ -150,6 +185,21 @@ def test_the_namespace_has_every_name_of_the_array_api() -> None:
     assert [name for name in array_api_strict.__all__ if name not in own and not hasattr(cnp, name)] == []
     assert cnp.__array_namespace_info__().dtypes()["float64"] == np.float64
     assert cnp.asarray(line).__array_namespace__() is cnp
+
+
+def test_functions_of_the_array_api_have_its_parameters() -> None:
+    lacking = []
+    for prefix, theirs, ours in (("", array_api_strict, cnp), ("linalg.", array_api_strict.linalg, cnp.linalg)):
+        for name in theirs.__all__:
+            function, standard = getattr(ours, name, None), getattr(theirs, name)
+            if not callable(standard) or isinstance(standard, type) or function is None:
+                continue
+            known = inspect.signature(function).parameters.values()
+            named = {p.name for p in known if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
+            wanted = [p for p in inspect.signature(standard).parameters.values() if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
+            lacking += [f"{prefix}{name}: {p.name}" for p in wanted if p.name not in named]
+    assert lacking == []
+    assert [name for name in array_api_strict.linalg.__all__ if not hasattr(cnp.linalg, name)] == []
 
 
 def test_every_public_name_is_documented() -> None:

@@ -20,7 +20,7 @@ from cotan.core.errors import ArgumentError, ArgumentTypeError, DtypeError, Shap
 
 from .arguments import NOT_DRAWN, OF_FUNCTION, OF_PARAMETER, Call, calls, functions
 from .outcomes import WAYS, Outcome, disagreement, operands_of, outcome, plainly, size_and_precision
-from .recipes import bare
+from .recipes import Operand, bare
 
 NAMES = Path(__file__).resolve().parents[2] / "docs" / "names.md"
 FUNCTIONS = {name: pair for name, pair in functions().items() if name not in NOT_DRAWN}
@@ -240,3 +240,52 @@ def test_every_difference_that_is_meant_occurs() -> None:
                 if disagreement(got, expected, size_and_precision(call)):
                     shown |= {d.why for d in differences(call, way, got, expected)}
     assert [d.why for d in DIFFERENCES if d.why not in shown] == []
+
+
+# ---- NumPy's own functions and methods of traced arrays ------------------------------------------------------------------------------
+METHODS = (
+    *("all", "any", "argmax", "argmin", "argpartition", "argsort", "choose", "clip", "cumprod", "cumsum", "diagonal", "dot", "max", "mean"),
+    *("min", "prod", "ravel", "repeat", "reshape", "round", "searchsorted", "squeeze", "std", "sum", "swapaxes", "take", "trace", "var"),
+)
+
+
+def as_method(name: str, call: Call) -> Call | None:
+    """The call of the method of this name of the first argument, which is an array; None if it is not given by position."""
+    return Call(name, (Operand(np.asarray(bare(call.args[0]))), *call.args[1:]), call.kwargs) if call.args else None
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_of_a_traced_array_is_that_of_an_ndarray(name: str) -> None:
+    failures = []
+    method = lambda x, *args, **kwargs: getattr(x, name)(*args, **kwargs)  # noqa: E731
+    for drawn in calls(name, FEW):
+        call = as_method(name, drawn)
+        if call is None:
+            continue
+        expected = outcome(plainly, method, call)
+        if isinstance(expected, TypeError) and re.search(r"keyword arg|takes exactly", str(expected)):
+            continue  # the methods of ndarray have some parameters by position alone
+        for way in ("jit", "vmap"):
+            got = outcome(WAYS[way], method, call)
+            text = disagreement(got, expected, size_and_precision(call))
+            if text and not differences(call, way, got, expected):
+                failures.append(f"{way}: {call}\n    {text.splitlines()[0]}")
+    assert not failures, f"{len(failures)} calls differ from NumPy's:\n" + "\n".join(failures[:6])
+
+
+NOT_DISPATCHED = "array asarray asanyarray ascontiguousarray from_dlpack frombuffer fromiter fromfunction isscalar astype full"
+"""Functions of NumPy that ask none of their arguments whether it would rather compute by itself."""
+
+
+@pytest.mark.parametrize("name", [name for name in FUNCTIONS if name not in NOT_DISPATCHED.split()])
+def test_a_function_of_numpy_takes_traced_arrays(name: str) -> None:
+    theirs, ours = FUNCTIONS[name]
+    failures = []
+    for call in calls(name, range(12)):
+        if any(isinstance(x, Operand) and isinstance(x.value, list | tuple) for x in (*call.args, *call.kwargs.values())):
+            continue  # NumPy looks into few lists
+        expected, got = outcome(WAYS["jit"], ours, call), outcome(WAYS["jit"], theirs, call)
+        text = disagreement(got, expected, size_and_precision(call))
+        if text and not differences(call, "jit", got, expected):
+            failures.append(f"{call}\n    {text.splitlines()[0]}")
+    assert not failures, f"{len(failures)} calls of np.{name} differ from cotan's:\n" + "\n".join(failures[:6])

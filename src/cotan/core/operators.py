@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
-from .errors import ArgumentTypeError, TracerConversionError, teach
+from .errors import ArgumentTypeError, DtypeError, TracerConversionError, teach
 
 __all__ = ["ArrayMethods", "install", "surface"]
 
@@ -98,8 +98,12 @@ class ArrayMethods:
     def imag(self) -> Any: return _surface.imag(self)
     @property
     def flat(self) -> Any: return _surface.ravel(self)
-    def astype(self, dtype: Any, *, copy: bool = True) -> Any: return _surface.astype(self, dtype)
-    def reshape(self, *shape: Any, order: str = "C") -> Any:
+    def astype(self, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True) -> Any:
+        if casting != "unsafe" and not _surface.can_cast(self, dtype, casting):
+            raise teach(DtypeError, f"astype: {self.dtype} to {dtype} with casting={casting!r}.", do="leave out casting.")
+        return _surface.astype(self, dtype)
+    def to_device(self, device: Any, /, *, stream: Any = None) -> Any: return _surface.asarray(self, device=device)
+    def reshape(self, *shape: Any, order: str = "C", copy: bool | None = None) -> Any:
         return _surface.reshape(self, shape[0] if len(shape) == 1 else shape, order=order)
     def transpose(self, *axes: Any) -> Any:
         return _surface.transpose(self, (axes[0] if len(axes) == 1 else axes) or None)
@@ -108,43 +112,35 @@ class ArrayMethods:
     def squeeze(self, axis: Any = None) -> Any: return _surface.squeeze(self, axis)
     def swapaxes(self, axis1: int, axis2: int) -> Any: return _surface.swapaxes(self, axis1, axis2)
     def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any: return _surface.diagonal(self, offset, axis1, axis2)
-    def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any: return _surface.trace(self, offset, axis1, axis2)
+    def trace(self, *args: Any, **kwargs: Any) -> Any: return _surface.trace(self, *args, **kwargs)
     def repeat(self, repeats: Any, axis: int | None = None) -> Any: return _surface.repeat(self, repeats, axis)
-    def take(self, indices: Any, axis: int | None = None) -> Any: return _surface.take(self, indices, axis)
+    def take(self, *args: Any, **kwargs: Any) -> Any: return _surface.take(self, *args, **kwargs)
     def copy(self, order: str = "C") -> Any: return _surface.copy(self)
 
-    # reductions and the like
-    def sum(self, axis: Any = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> Any:
-        return _surface.sum(self, axis=axis, dtype=dtype, keepdims=keepdims)
-    def prod(self, axis: Any = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> Any:
-        return _surface.prod(self, axis=axis, dtype=dtype, keepdims=keepdims)
-    def mean(self, axis: Any = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> Any:
-        return _surface.mean(self, axis=axis, dtype=dtype, keepdims=keepdims)
-    def var(self, axis: Any = None, dtype: Any = None, out: None = None, ddof: float = 0, keepdims: bool = False) -> Any:
-        return _surface.var(self, axis=axis, dtype=dtype, ddof=ddof, keepdims=keepdims)
-    def std(self, axis: Any = None, dtype: Any = None, out: None = None, ddof: float = 0, keepdims: bool = False) -> Any:
-        return _surface.std(self, axis=axis, dtype=dtype, ddof=ddof, keepdims=keepdims)
-    def max(self, axis: Any = None, out: None = None, keepdims: bool = False) -> Any:
-        return _surface.max(self, axis=axis, keepdims=keepdims)
-    def min(self, axis: Any = None, out: None = None, keepdims: bool = False) -> Any:
-        return _surface.min(self, axis=axis, keepdims=keepdims)
-    def any(self, axis: Any = None, out: None = None, keepdims: bool = False) -> Any:
-        return _surface.any(self, axis=axis, keepdims=keepdims)
-    def all(self, axis: Any = None, out: None = None, keepdims: bool = False) -> Any:
-        return _surface.all(self, axis=axis, keepdims=keepdims)
-    def argmax(self, axis: int | None = None) -> Any: return _surface.argmax(self, axis)
-    def argmin(self, axis: int | None = None) -> Any: return _surface.argmin(self, axis)
-    def argsort(self, axis: int = -1) -> Any: return _surface.argsort(self, axis)
-    def argpartition(self, kth: int, axis: int | None = -1) -> Any: return _surface.argpartition(self, kth, axis)
-    def searchsorted(self, v: Any, side: str = "left", sorter: Any = None) -> Any: return _surface.searchsorted(self, v, side, sorter)
+    # reductions and the like, with the parameters of NumPy's functions
+    def sum(self, *args: Any, **kwargs: Any) -> Any: return _surface.sum(self, *args, **kwargs)
+    def prod(self, *args: Any, **kwargs: Any) -> Any: return _surface.prod(self, *args, **kwargs)
+    def mean(self, *args: Any, **kwargs: Any) -> Any: return _surface.mean(self, *args, **kwargs)
+    def var(self, *args: Any, **kwargs: Any) -> Any: return _surface.var(self, *args, **kwargs)
+    def std(self, *args: Any, **kwargs: Any) -> Any: return _surface.std(self, *args, **kwargs)
+    def max(self, *args: Any, **kwargs: Any) -> Any: return _surface.max(self, *args, **kwargs)
+    def min(self, *args: Any, **kwargs: Any) -> Any: return _surface.min(self, *args, **kwargs)
+    def any(self, *args: Any, **kwargs: Any) -> Any: return _surface.any(self, *args, **kwargs)
+    def all(self, *args: Any, **kwargs: Any) -> Any: return _surface.all(self, *args, **kwargs)
+    def argmax(self, *args: Any, **kwargs: Any) -> Any: return _surface.argmax(self, *args, **kwargs)
+    def argmin(self, *args: Any, **kwargs: Any) -> Any: return _surface.argmin(self, *args, **kwargs)
+    def argsort(self, *args: Any, **kwargs: Any) -> Any: return _surface.argsort(self, *args, **kwargs)
+    def argpartition(self, *args: Any, **kwargs: Any) -> Any: return _surface.argpartition(self, *args, **kwargs)
+    def searchsorted(self, *args: Any, **kwargs: Any) -> Any: return _surface.searchsorted(self, *args, **kwargs)
     def nonzero(self) -> Any: return _surface.nonzero(self)
-    def choose(self, choices: Any, out: None = None, mode: str = "raise") -> Any: return _surface.choose(self, choices, mode)
-    def compress(self, condition: Any, axis: int | None = None) -> Any: return _surface.compress(condition, self, axis)
-    def cumsum(self, axis: int | None = None, dtype: Any = None) -> Any: return _surface.cumsum(self, axis, dtype)
-    def cumprod(self, axis: int | None = None, dtype: Any = None) -> Any: return _surface.cumprod(self, axis, dtype)
-    def clip(self, min: Any = None, max: Any = None) -> Any: return _surface.clip(self, min, max)
-    def round(self, decimals: int = 0) -> Any: return _surface.round(self, decimals)
-    def dot(self, other: Any) -> Any: return _surface.dot(self, other)
+    def choose(self, *args: Any, **kwargs: Any) -> Any: return _surface.choose(self, *args, **kwargs)
+    def compress(self, condition: Any, axis: int | None = None, out: None = None) -> Any:
+        return _surface.compress(condition, self, axis, out=out)
+    def cumsum(self, *args: Any, **kwargs: Any) -> Any: return _surface.cumsum(self, *args, **kwargs)
+    def cumprod(self, *args: Any, **kwargs: Any) -> Any: return _surface.cumprod(self, *args, **kwargs)
+    def clip(self, min: Any = None, max: Any = None, out: None = None) -> Any: return _surface.clip(self, min, max, out=out)
+    def round(self, decimals: int = 0, out: None = None) -> Any: return _surface.round(self, decimals, out=out)
+    def dot(self, *args: Any, **kwargs: Any) -> Any: return _surface.dot(self, *args, **kwargs)
     def conj(self) -> Any: return _surface.conj(self)
     def conjugate(self) -> Any: return _surface.conj(self)
 

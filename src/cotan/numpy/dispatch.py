@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from typing import Any, NoReturn
 
 import numpy as np
@@ -59,7 +60,7 @@ def call_ufunc(ufunc: Any, method: str, inputs: Sequence[Any], kwargs: Mapping[s
             f"np.{name} with out=: a traced result cannot be written into a NumPy array.",
             do="write a = a + x instead of a += x; to fill an array write a = a.at[i].add(x) with a from cotan.numpy.",
         )
-    function = getattr(surface(), name, None) if getattr(np, name, None) is ufunc else provided.get(name)
+    function = getattr(surface(), name, None) if getattr(np, name, None) is ufunc else special_function(name)
     if method == "__call__":
         if function is None:
             refuse_function(f"np.{name}" if hasattr(np, name) else name, name)
@@ -74,6 +75,13 @@ def call_ufunc(ufunc: Any, method: str, inputs: Sequence[Any], kwargs: Mapping[s
         return function(x[(..., *[None] * count)] if count else x, y, **kwargs)
     instead = f"write x = x.at[indices].{name}(values)." if method == "at" else "write it with sums, products or cotan.lax.scan."
     raise teach(UnsupportedFunctionError, f"np.{name}.{method} of a traced array.", do=instead)
+
+
+def special_function(name: str) -> Function | None:
+    """The function that traces a ufunc of another package. Those of scipy.special come with cotan.special, imported here."""
+    if not provided:
+        import_module(f"{__name__.partition('.')[0]}.special")
+    return provided.get(name)
 
 
 def call_function(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:

@@ -281,6 +281,7 @@ def var(
     t = type_of(x)
     axes = (canonical_axes if where is True else reduced_axes)("var", axis, t.ndim)
     wanted = np.dtype(dtype) if dtype is not None else None if t.inexact else FLOAT64
+    mean, correction = (None if given is ABSENT else given for given in (mean, correction))
     if correction is not None and ddof != 0:
         raise teach(ArgumentError, "var: ddof= and correction= are one thing.", do="give one of them.")
     less = ddof if correction is None else correction

@@ -94,6 +94,7 @@ def nanvar(
     correction: float | None = None,
 ) -> Any:
     """The variance over ``axis`` of what is not nan; nan where that is too little."""
+    correction = None if correction is ABSENT else correction
     further: dict[str, Any] = {"ddof": ddof, "keepdims": keepdims, "mean": mean, "correction": correction}
     if not type_of(x).inexact:
         return var(x, axis, dtype, where=where, **further)
