@@ -22,6 +22,7 @@ from ..core.errors import (
     BorrowedArrayError,
     CotanError,
     TracerConversionError,
+    UnsupportedFunctionError,
     hide_internal_frames,
     teach,
 )
@@ -82,11 +83,15 @@ def boundary(function: F) -> F:
 
 def present(error: Exception) -> None:
     """Make an error what the user is to see of it, or raise the one that he is to see instead. The caller raises it on."""
+    if isinstance(error, SystemError) and isinstance(cause := error.__cause__ or error.__context__, CotanError):
+        raise cause from None  # of C code that went on after it had failed
     if isinstance(error, CotanError) or not raised_here(error):
         hide_internal_frames(error)
     if isinstance(error, KeyError) and error.args and type(error.args[0]) is Tracer:
         raise refused_key(error, error.args[0]) from None
     if isinstance(error, ValueError) and not isinstance(error, CotanError):
+        if isinstance(error.__cause__, UnsupportedFunctionError):
+            raise error.__cause__ from None
         if isinstance(error.__cause__, TracerConversionError):
             raise refused_assignment(error) from None
         if refused_by_borrowing(error):
@@ -252,7 +257,11 @@ class FlatCall:
         else:
             for k, x in zip(self.indices, tree.unflatten(self.spec, leaves), strict=True):
                 args[k] = x
-        out = self.fun(*args, **self.kwargs)
+        try:
+            out = self.fun(*args, **self.kwargs)
+        except TypeError as error:
+            self.note_lists(error)
+            raise
         if self.has_aux:
             if not isinstance(out, tuple) or len(out) != 2:  # type: ignore[arg-type]
                 raise teach(
@@ -267,6 +276,16 @@ class FlatCall:
             return [leaf(out, "the output")]
         results, self.out_spec = tree.flatten(out)
         return [leaf(y, f"the output of {describe_function(self.fun)}") for y in results]
+
+    def note_lists(self, error: TypeError) -> None:
+        """Say with an error of the function that a list of numbers was given to it as a list."""
+        for k in self.indices:
+            if isinstance(self.args[k], list | tuple) and self.args[k] and not hasattr(error, "__notes__"):
+                kind = type(self.args[k]).__name__
+                error.add_note(
+                    f"args[{k}] is a {kind}: a {kind} is a tree of arguments here, and reaches the function as a {kind} of traced numbers. "
+                    f"For one array pass cotan.numpy.array(args[{k}])."
+                )
 
     def rebuild_inputs(self, leaves: Sequence[Any]) -> Any:
         """Leaves like the inputs' as the user's tree: that of the one argument, or a tuple for several ``argnums``."""
@@ -400,10 +419,14 @@ def check_tangents(what: str, kind: str, values: Sequence[Any], types: Sequence[
         x = leaf(x, f"the {kind} of {name}")
         have = type_of(x)
         if have.shape != t.shape:
+            shapes = [np.shape(v) if type(v) is not Tracer else v.shape for v in values]
+            swapped = sorted(map(str, shapes)) == sorted(str(u.shape) for u in types)
             raise teach(
                 ArgumentError,
                 f"{what}: the {kind} of {name} has shape {have.shape}, not {t.shape}.",
-                do=f"give each {kind} the shape of its {name}.",
+                do=f"give the {kind}s in the order of what they belong to, {', '.join(names)}; here they are in another."
+                if swapped
+                else f"give each {kind} the shape of its {name}.",
             )
         if have.dtype != t.dtype:
             if not np.can_cast(have.dtype, t.dtype, "safe") and not (have.weak and (have.dtype.kind != "c" or t.dtype.kind == "c")):

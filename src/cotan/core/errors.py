@@ -97,7 +97,7 @@ class SingularPointError(CotanError, ArithmeticError):
 
 
 class UnsupportedFunctionError(CotanError, TypeError):
-    """A NumPy function that cannot be traced was called on a traced value."""
+    """A function of NumPy or another package that cannot be traced was called on a traced value."""
 
 
 class ProgramError(CotanError, ValueError):

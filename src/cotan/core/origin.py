@@ -13,14 +13,14 @@ import sys
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 from itertools import islice
-from types import CodeType, FrameType
+from types import CodeType, FrameType, FunctionType
 from typing import Any
 
 import numpy as np
 
-__all__ = ["PACKAGE", "Origin", "current_rule", "deriving", "describe_error", "describe_function", "here", "user_frame"]
+__all__ = ["PACKAGE", "Origin", "current_rule", "deriving", "describe_error", "describe_function", "here", "library_call", "user_frame"]
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 EXTERNAL = (
@@ -32,6 +32,9 @@ EXTERNAL = (
     os.sep + "functools.py",
     os.sep + "contextlib.py",
 )
+"""Code between the user and an op: frames of these files are never named."""
+INSTALLED = (os.path.dirname(os.__file__) + os.sep, os.sep + "site-packages" + os.sep, os.sep + "dist-packages" + os.sep)
+"""Where the standard library and installed packages lie: their frames are named only where there is none of the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,18 +123,61 @@ def text_of(filename: str, line: int) -> str:
 
 
 def user_frame(frame: FrameType | None) -> FrameType | None:
-    """The innermost frame at or above ``frame`` that is the user's: not cotan's, NumPy's or the import system's."""
+    """The innermost frame at or above ``frame`` that is the user's own; else of an installed package. Never one of cotan or NumPy."""
+    installed = None
     while frame is not None:
-        if is_users_file(frame.f_code.co_filename):
+        filename = frame.f_code.co_filename
+        if is_users_file(filename):
             return frame
+        if installed is None and not is_external(filename):
+            installed = frame
         frame = frame.f_back
-    return None
+    return installed
 
 
 @lru_cache(maxsize=4096)
 def is_users_file(filename: str) -> bool:
-    """Whether code in this file is the user's."""
-    return not any(part in filename for part in EXTERNAL)
+    """Whether code in this file is the user's own."""
+    return not any(part in filename for part in (*EXTERNAL, *INSTALLED))
+
+
+@lru_cache(maxsize=4096)
+def is_external(filename: str) -> bool:
+    """Whether code in this file is cotan's, NumPy's or of the import system."""
+    return any(part in filename for part in EXTERNAL)
+
+
+def library_call(frame: FrameType | None) -> str | None:
+    """The function of an installed package that the user called and that runs at ``frame``: ``scipy.linalg.det``; None if none does."""
+    name = None
+    while frame is not None and not is_users_file(frame.f_code.co_filename):
+        if not is_external(frame.f_code.co_filename):
+            name = public_name(frame) or name
+        frame = frame.f_back
+    return name if frame is not None else None
+
+
+def public_name(frame: FrameType) -> str | None:
+    """The public name of the function that runs in ``frame``, or of the one that it wraps; None if it has none."""
+    name = frame.f_code.co_qualname
+    if "<" not in name:
+        return name_in_package(frame.f_globals.get("__name__", ""), name)
+    wrapped = (x for x in frame.f_locals.values() if isinstance(x, FunctionType) and "<" not in x.__qualname__)
+    return next(filter(None, (name_in_package(f.__module__ or "", f.__qualname__) for f in wrapped)), None)
+
+
+def name_in_package(module: str, name: str) -> str | None:
+    """``scipy.linalg.cholesky``: a name of a module, as the shortest of its packages has it; None if only private modules have it."""
+    parts = module.split(".")
+    public = next((k for k, part in enumerate(parts) if part.startswith("_")), len(parts))
+    for k in range(1, public + 1):
+        package = ".".join(parts[:k])
+        try:
+            reduce(getattr, name.split("."), sys.modules[package])
+        except (AttributeError, KeyError):
+            continue
+        return f"{package}.{name.removesuffix('.__init__')}"
+    return None
 
 
 def here() -> Origin:

@@ -11,6 +11,7 @@ perturbations. When a transformation returns, its trace is closed; a tracer of a
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar, Token
 from functools import lru_cache
@@ -18,9 +19,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from .errors import ArgumentTypeError, EscapedTracerError, TracerConversionError, teach
+from .errors import ArgumentTypeError, EscapedTracerError, TracerConversionError, UnsupportedFunctionError, teach
 from .operators import ArrayMethods, surface
-from .origin import describe_function
+from .origin import describe_function, library_call
 from .subclasses import refuse_other_meaning
 from .types import ArrayType, Shape, array_type, is_known, refuse_dtype
 
@@ -332,10 +333,11 @@ CONVERSIONS = {
     "item": ("its .item() is asked for, but it has no value yet", "leave out .item(); a 0-d array takes part in arithmetic as it is."),
     "tolist": ("its .tolist() is asked for, but it has no value yet", "work with the array, or return it and convert it outside."),
     "array": (
-        "it would become a plain NumPy array, but it has no value yet",
+        "NumPy would make a plain array of it",
         (
-            "call the function of cotan.numpy, or np.<function>(x) directly on it; join a list of values with cotan.numpy.stack; "
-            "to fill an array write a = a.at[i].set(v), and to index one with it a[i], with a = cotan.numpy.asarray(a)."
+            "instead of np.array([a, b]) write np.stack([a, b]) (or cotan.numpy.stack), which is traced; instead of np.full(n, a) "
+            "cotan.numpy.full(n, a); to fill an array write a = a.at[i].set(v), and to index one a[i], with a = cotan.numpy.asarray(a). For a "
+            "plain number without derivative, under grad, jvp or vjp, write np.asarray(cotan.stop_gradient(x))."
         ),
     ),
 }
@@ -343,19 +345,31 @@ CONVERSIONS = {
 
 def refuse_conversion(tracer: Tracer, conversion: str, why: str = "") -> NoReturn:
     """Raise the error of a tracer-to-Python conversion."""
+    refuse_library(tracer)
     problem, remedy = CONVERSIONS[conversion]
-    raise teach(TracerConversionError, f"{tracer!r}: {why or problem}.", do=remedy)
+    raise teach(TracerConversionError, f"{tracer!r}: {why if why and conversion != 'array' else problem}.", do=remedy)
 
 
 def refuse_lost_derivative(tracer: Tracer, conversion: str) -> NoReturn:
     """Raise: the number is known, but as a plain Python number it would silently lose its derivative."""
-    call = {"array": "np.asarray({})", "item": "{}.item()", "tolist": "{}.tolist()"}.get(conversion, conversion + "({})")
+    if conversion == "array":
+        refuse_conversion(tracer, conversion)
+    refuse_library(tracer)
+    call = {"item": "{}.item()", "tolist": "{}.tolist()"}.get(conversion, conversion + "({})")
     raise teach(
         TracerConversionError,
         f"{tracer!r}: {call.format('x')} would silently lose the derivative.",
         do="keep it as an array (use cotan.numpy or np functions on it instead of math's); "
         f"if you mean to treat it as a constant, write {call.format('cotan.stop_gradient(x)')}.",
     )
+
+
+def refuse_library(tracer: Tracer) -> None:
+    """Raise if it is a function of an installed package that asks for the number."""
+    library = library_call(sys._getframe(1))
+    if library is not None:
+        what = f"{library} cannot be traced: it asks for the numbers behind {tracer!r}."
+        raise teach(UnsupportedFunctionError, what, do=surface().what_instead(library))
 
 
 def refuse_escaped(tracer: Tracer) -> NoReturn:

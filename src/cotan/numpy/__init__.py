@@ -23,7 +23,7 @@ from .creation import (
     zeros_like,
 )  # fmt: skip
 from .differences import diff, ediff1d, gradient, trapezoid
-from .dispatch import call_function, call_ufunc
+from .dispatch import call_function, call_ufunc, what_instead
 from .einstein import einsum, einsum_path
 from .elementwise import (
     abs, absolute, acos, acosh, add, arccos, arccosh, arcsin, arcsinh, arctan, arctan2, arctanh, asin, asinh, atan, atan2, atanh,
@@ -475,6 +475,7 @@ __all__ = [
     "vectorize",
     "vsplit",
     "vstack",
+    "what_instead",
     "where",
     "zeros",
     "zeros_like",

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..core.array import Array
-from ..core.errors import ArgumentError, DtypeError, ShapeError, teach
+from ..core.errors import ArgumentError, DtypeError, ShapeError, TracerConversionError, teach
 from ..core.tracing import EVAL, Tracer, current_trace, type_of
 from ..ops.families import BroadcastInDim
 from ..ops.logic import select
@@ -219,6 +219,13 @@ def full_like(
 @fitted(np.arange)
 def arange(start: Any, /, stop: Any = None, step: Any = 1, dtype: Any = None, *, device: str | None = None) -> Any:
     """The numbers from ``start`` (0 if only one argument is given) up to ``stop`` in steps. All concrete, as the length must be."""
+    for x in (start, stop, step):
+        if type(x) is Tracer:
+            raise teach(
+                TracerConversionError,
+                f"arange: {x!r} is traced: how many numbers there are depends on its value.",
+                do="make it a static argument: jit(f, static_argnums=...); for a known number n of numbers write start + step * arange(n).",
+            )
     return wrap(np.arange(start, stop, step, dtype=dtype, device=device))  # type: ignore[call-overload]
 
 
@@ -238,6 +245,7 @@ def linspace(
 
     Integers give float64. With ``retstep`` also the step.
     """
+    num = operator.index(num)
     first, last = promote(start, stop)
     loop = result_dtype(first, last, 1.0)
     wide = loop if dtype is None else np.dtype(dtype)

@@ -6,7 +6,6 @@ function objects to ours is made at the first call, by name. What has no entry i
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, NoReturn
@@ -18,7 +17,7 @@ from ..core.operators import surface
 from .calling import refuse_arguments
 from .promotion import operand, shape_of
 
-__all__ = ["call_function", "call_ufunc", "provide_ufuncs"]
+__all__ = ["call_function", "call_ufunc", "provide_ufuncs", "what_instead"]
 
 Function = Callable[..., Any]
 
@@ -63,7 +62,7 @@ def call_ufunc(ufunc: Any, method: str, inputs: Sequence[Any], kwargs: Mapping[s
     function = getattr(surface(), name, None) if getattr(np, name, None) is ufunc else special_function(name)
     if method == "__call__":
         if function is None:
-            refuse_function(f"np.{name}" if hasattr(np, name) else name, name)
+            refuse_function(f"numpy.{name}" if getattr(np, name, None) is ufunc else f"scipy.special.{name}")
         return function(*inputs, **kwargs)
     if method == "reduce" and name in REDUCE:
         return getattr(surface(), REDUCE[name])(*inputs, **{"axis": 0, **kwargs})
@@ -94,8 +93,7 @@ def call_function(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any])
     """
     ours = table().get(function)
     if ours is None:
-        module = getattr(function, "__module__", "numpy").removeprefix("numpy").lstrip(".")
-        refuse_function(f"np.{module + '.' if module else ''}{function.__name__}", function.__name__)
+        refuse_function(f"{getattr(function, '__module__', None) or 'numpy'}.{function.__name__}")
     if kwargs.get("out") is not None:
         refuse_arguments(function.__name__, ("out",))
     return ours(*args, **kwargs)
@@ -116,13 +114,33 @@ def table() -> dict[Any, Function]:
     return _table
 
 
-def refuse_function(full_name: str, name: str) -> NoReturn:
+SOLVERS = ("scipy.optimize", "scipy.integrate", "scipy.sparse.linalg")
+STAND_INS = {
+    "numpy": ("cotan.numpy",),
+    "numpy.linalg": ("cotan.numpy.linalg",),
+    "scipy.linalg": ("cotan.numpy.linalg", "cotan.numpy"),
+    "scipy.special": ("cotan.special",),
+    "math": ("cotan.numpy", "cotan.special"),
+    "statistics": ("cotan.numpy",),
+}
+"""In which of our modules the functions of another one have namesakes of the same meaning."""
+
+
+def what_instead(full_name: str) -> str:
+    """What to write instead of a function of NumPy or another package that cannot be traced."""
+    package, _, name = full_name.rpartition(".")
+    for module in STAND_INS.get(package, ()):
+        if name in import_module(module).__all__:
+            return f"use {module}.{name}."
+    if package == "numpy" and name in INSTEAD:
+        return INSTEAD[name]
+    if package.startswith(SOLVERS):
+        return "make the solver differentiable by the equation that it solves: cotan.implicit; or call it by cotan.external, with a rule."
+    if package.startswith(("pandas", "polars", "xarray")):
+        return "take the numbers of the table first, as in table.to_numpy() @ x."
+    return "write it with functions of cotan.numpy; or call it by cotan.external, with a derivative rule (jvp= or vjp=)."
+
+
+def refuse_function(full_name: str) -> NoReturn:
     """Raise: this function has no traced form."""
-    names = {function.__name__ for function in table().values()} | set(provided)
-    near = [f"cotan.numpy.{other}" for other in difflib.get_close_matches(name, sorted(names), 3, 0.75)]
-    instead = INSTEAD.get(
-        name,
-        (f"use {' or '.join(near)}; or " if near else "")
-        + "compute it on concrete values outside, or give it rules with cotan.custom_jvp.",
-    )
-    raise teach(UnsupportedFunctionError, f"{full_name} cannot be traced.", do=instead)
+    raise teach(UnsupportedFunctionError, f"{full_name.replace('numpy.', 'np.', 1)} cannot be traced.", do=what_instead(full_name))

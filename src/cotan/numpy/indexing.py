@@ -118,7 +118,9 @@ def read_item(item: Any, shape: Shape) -> Any:
     """One index: an int, a slice, None, Ellipsis, an integer array; a mask becomes a tuple of integer arrays."""
     if is_integer(item):
         return int(item)
-    if item is None or item is Ellipsis or type(item) is slice:
+    if type(item) is slice:
+        return known_slice(item)
+    if item is None or item is Ellipsis:
         return item
     array = (
         plain(np.asarray(item, np.intp))
@@ -140,6 +142,23 @@ def read_item(item: Any, shape: Shape) -> Any:
         do="give integers, slices, `...`, None, or arrays of integers or bools"
         + ("; for a float use i.astype(int)." if known is not None else "."),
     )
+
+
+def known_slice(item: slice) -> slice:
+    """A slice with its bounds as Python's integers where they are traced but known."""
+    bounds = (item.start, item.stop, item.step)
+    if not any(type(bound) is Tracer for bound in bounds):
+        return item
+    try:
+        return slice(*[bound.__index__() if type(bound) is Tracer else bound for bound in bounds])
+    except TracerConversionError:
+        traced = next(bound for bound in bounds if type(bound) is Tracer)
+        raise teach(
+            TracerConversionError,
+            f"index: a slice of unknown size: how many elements x[i:j] has depends on the values of its bounds, here {traced!r}.",
+            do="for n elements from a traced index on, n known, write cotan.lax.dynamic_slice_in_dim(x, i, n) (to change them, "
+            "cotan.lax.dynamic_update_slice_in_dim); else make the bounds static arguments: jit(f, static_argnums=...).",
+        ) from None
 
 
 def refuse_mask(mask: Tracer) -> Any:
