@@ -509,3 +509,27 @@ def test_a_users_own_error_shows_the_users_frames(call):
 def test_a_traced_key_of_a_dict_is_refused():
     with pytest.raises(cotan.errors.TracerConversionError, match="looked up in a dict"):
         cotan.jit(lambda i: {1: 2.0}[i])(1)
+
+
+SINGULAR = {
+    "grad": cotan.grad,
+    "jit": cotan.jit,
+    "jit on the NumPy engine": functools.partial(cotan.jit, engine="numpy"),
+    "jit of grad": lambda f: cotan.jit(cotan.grad(f)),
+    "in a loop": lambda f: cotan.jit(lambda a: cotan.lax.fori_loop(0, 2, lambda i, c: c + f(a * c), 0.0)),
+    "in a batch": lambda f: lambda a: cotan.jit(cotan.vmap(f))(np.stack([a, a])),
+}
+
+
+@pytest.mark.parametrize("name", SINGULAR)
+def test_an_error_of_linear_algebra_names_the_users_line(name):
+    def f(a):
+        return cnp.sum(cnp.linalg.solve(a, np.ones(2)))  # here
+
+    for _ in range(2):  # the second time from what is known of the first
+        with pytest.raises(np.linalg.LinAlgError) as caught:
+            SINGULAR[name](f)(np.zeros((2, 2)))
+        frames = [f"{x.filename}: {x.line}" for x in traceback.extract_tb(caught.value.__traceback__)]
+        shown = "\n".join([*frames, *getattr(caught.value, "__notes__", ())])
+        assert "cnp.linalg.solve(a, np.ones(2))" in shown
+        assert sum(frame.startswith(cotan.core.origin.PACKAGE) for frame in frames) <= 1

@@ -99,7 +99,9 @@ def present(error: Exception) -> None:
 
 
 def raised_here(error: Exception) -> bool:
-    """Whether it is code of cotan that raised ``error``, which is then a defect whose frames are wanted."""
+    """Whether it is code of cotan that raised ``error`` unawares, which is then a defect whose frames are wanted."""
+    if isinstance(error, np.linalg.LinAlgError):
+        return False
     tb = error.__traceback__
     while tb is not None and tb.tb_next is not None:
         tb = tb.tb_next

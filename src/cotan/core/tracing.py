@@ -335,9 +335,9 @@ CONVERSIONS = {
     "array": (
         "NumPy would make a plain array of it",
         (
-            "instead of np.array([a, b]) write np.stack([a, b]) (or cotan.numpy.stack), which is traced; instead of "
-            "np.full(n, a) cotan.numpy.full(n, a); to fill an array write a = a.at[i].set(v), and to index one a[i], with a = cotan.numpy.asarray(a). For a "
-            "plain number without derivative, under grad, jvp or vjp, write np.asarray(cotan.stop_gradient(x))."
+            "instead of np.array([a, b]) write np.stack([a, b]) (or cotan.numpy.stack), which is traced; instead of np.full(n, a) "
+            "cotan.numpy.full(n, a); to fill an array write a = a.at[i].set(v), and to index one a[i], with a = cotan.numpy.asarray(a). "
+            "For a plain number without derivative, under grad, jvp or vjp, write np.asarray(cotan.stop_gradient(x))."
         ),
     ),
 }

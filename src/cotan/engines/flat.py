@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..core.origin import Origin
 from ..core.program import Literal, Program, Var
 
 __all__ = ["Step", "flat_runner"]
@@ -27,10 +28,22 @@ class Step(NamedTuple):
     multiple: bool
     inputs: Sequence[Var | Literal]
     outputs: Sequence[Var]
+    origin: Origin | None = None
 
 
-def flat_runner(program: Program, steps: Sequence[Step]) -> Callable[[list[Any]], list[Any]]:
-    """A function of the flat arguments that runs ``steps``, which compute ``program``. It takes over the list that it is given."""
+class Resolved(NamedTuple):
+    """A Program whose variables are slots of a list: its steps as rows, and what else the list holds."""
+
+    rows: list[tuple[Callable[..., Any], Callable[..., Any] | None, bool, tuple[int, ...], tuple[int, ...], tuple[int, ...]]]
+    """(run, update, multiple, slots read, slots written, slots emptied afterwards)"""
+    outputs: tuple[int, ...]
+    unused: set[int]
+    rest: list[Any]
+    """What follows the arguments in the list: room for intermediates, and the literals."""
+
+
+def resolved(program: Program, steps: Sequence[Step]) -> Resolved:
+    """The steps with slots in place of variables."""
     variables = [*program.inputs, *(v for step in steps for v in step.outputs)]
     slots: dict[Any, int] = {v: k for k, v in enumerate(variables)}
     literals: list[Any] = []
@@ -49,8 +62,15 @@ def flat_runner(program: Program, steps: Sequence[Step]) -> Callable[[list[Any]]
         (step.run, step.update if may_update(step, ins, dead) else None, step.multiple, ins, outs, dead)
         for step, (ins, outs), dead in zip(steps, rows, dying, strict=True)
     ]
+    return Resolved(code, outputs, unused, [None] * (len(variables) - len(program.inputs)) + literals)
+
+
+def flat_runner(program: Program, steps: Sequence[Step]) -> Callable[[list[Any]], list[Any]]:
+    """A function of the flat arguments that runs ``steps``, which compute ``program``. It takes over the list that it is given."""
+    code, outputs, unused, rest = resolved(program, steps)
+    origins = {id(row[4]): step.origin for step, row in zip(steps, code, strict=True)}
     # The function must not hold the Program: it is the value of a table whose weak key the Program is.
-    name, count, rest = program.name, len(program.inputs), [None] * (len(variables) - len(program.inputs)) + literals
+    name, count = program.name, len(program.inputs)
 
     def execute(values: list[Any]) -> list[Any]:
         if len(values) != count:
@@ -58,28 +78,39 @@ def flat_runner(program: Program, steps: Sequence[Step]) -> Callable[[list[Any]]
         values += rest
         for k in unused:
             values[k] = None
-        for run, update, multiple, ins, outs, dead in code:
-            if update is not None:
-                x = values[ins[0]]
-                values[ins[0]] = None
-                if type(x) is np.ndarray and getrefcount(x) == UNSHARED and x.base is None and x.flags.writeable:
-                    result = update(x, *[values[k] for k in ins[1:]])
+        outs: tuple[int, ...] = ()
+        try:
+            for run, update, multiple, ins, outs, dead in code:
+                if update is not None:
+                    x = values[ins[0]]
+                    values[ins[0]] = None
+                    if type(x) is np.ndarray and getrefcount(x) == UNSHARED and x.base is None and x.flags.writeable:
+                        result = update(x, *[values[k] for k in ins[1:]])
+                    else:
+                        result = run(x, *[values[k] for k in ins[1:]])
+                    x = None
                 else:
-                    result = run(x, *[values[k] for k in ins[1:]])
-                x = None
-            else:
-                result = run(*[values[k] for k in ins])
-            if multiple:
-                for k, y in zip(outs, result, strict=True):
-                    values[k] = y
-            else:
-                values[outs[0]] = result
-            result = None
-            for k in dead:
-                values[k] = None
+                    result = run(*[values[k] for k in ins])
+                if multiple:
+                    for k, y in zip(outs, result, strict=True):
+                        values[k] = y
+                else:
+                    values[outs[0]] = result
+                result = None
+                for k in dead:
+                    values[k] = None
+        except Exception as error:
+            note_line(error, name, origins.get(id(outs)))
+            raise
         return [values[k] for k in outputs]
 
     return execute
+
+
+def note_line(error: Exception, name: str, origin: Origin | None) -> None:
+    """Say with an error which line of the user it comes from, unless that was said."""
+    if origin is not None and origin.code is not None and not hasattr(error, "__notes__"):
+        error.add_note(f"in {name}, at:\n{origin.excerpt()}")
 
 
 def unshared_count() -> int:

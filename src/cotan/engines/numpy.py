@@ -30,4 +30,5 @@ def compiled(program: Program) -> Callable[[list[Any]], list[Any]]:
 
 def compile_program(program: Program) -> Callable[[list[Any]], list[Any]]:
     """A function of the flat arguments that runs ``program``. It takes over the list that it is given, and empties it."""
-    return flat_runner(program, [Step(checked_impl(e), e.op.update, e.op.multiple, e.inputs, e.outputs) for e in program.equations])
+    steps = [Step(checked_impl(e), e.op.update, e.op.multiple, e.inputs, e.outputs, e.origin) for e in program.equations]
+    return flat_runner(program, steps)

@@ -245,7 +245,7 @@ class Caller:
             raise outside(self.program.name, self.code.places[status - OUTSIDE])
         if status == RAISED:
             raise self.errors.pop(threading.get_ident())
-        failure = self.code.failures.raised(status)
+        failure = self.code.failures.raised(status, self.program)
         if failure is not None:
             raise failure
         assert status == OUT_OF_MEMORY, status

@@ -83,7 +83,7 @@ def lowered(program: Program, donated: Sequence[int] = ()) -> Code:
     def call_routine(run: Run, node: Opaque, operands: list[Value], results: list[Memory]) -> Any:
         if not all(supported(x.type.dtype) for x in (*operands, *results)):
             return NotImplemented
-        w = Writer(run, failures)
+        w = Writer(run, failures, node.equation.op.name)
         given = [Operand(run, v, value) for v, value in zip(node.equation.inputs, operands, strict=True)]
         assert node.equation.op.routine is not None
         return node.equation.op.routine(w, given, [w.result(y) for y in results])

@@ -6,14 +6,14 @@ pointers are known not to overlap.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...core.program import Literal
+from ...core.program import Literal, Program
 from ...core.types import array_type
 from . import threads
 from .blas import LIMIT, fortran_integer, has_count
@@ -48,25 +48,48 @@ class Failures:
 
     def __init__(self) -> None:
         self.known: list[tuple[type[Exception], str]] = []
+        self.ops: dict[str, list[str]] = {}
+        """The names of the ops that raise with each message."""
         self.routines: dict[str, None] = {}
 
-    def code(self, error: type[Exception], message: str) -> int:
-        """What a call returns for this exception."""
+    def code(self, error: type[Exception], message: str, op: str = "") -> int:
+        """What a call returns for this exception of an op."""
         if (error, message) not in self.known:
             self.known.append((error, message))
+        names = self.ops.setdefault(message, [])
+        if op not in names:
+            names.append(op)
         return FAILED + min(self.known.index((error, message)), 255 - FAILED)
 
     def statuses(self) -> list[tuple[int, str]]:
         """What a call may return, in its lowest byte, and what it says."""
         return [(FAILED + k, message.format("<the number above the lowest byte>")) for k, (_, message) in enumerate(self.known)]
 
-    def raised(self, returned: int) -> Exception | None:
-        """The exception for what a call returned; None if that is none of them."""
+    def raised(self, returned: int, program: Program | None = None) -> Exception | None:
+        """The exception for what a call of the code of ``program`` returned; None if that is none of them.
+
+        A note says which line of the user it may be: that of each equation whose op raises with this message.
+        """
         which, number = returned & 255, returned >> 8
         if not 0 <= which - FAILED < len(self.known):
             return None
         error, message = self.known[which - FAILED]
-        return error(message.format(number))
+        found = error(message.format(number))
+        lines = dict.fromkeys(lines_of(program, self.ops.get(message, ()))) if program is not None else {}
+        if program is not None and lines:
+            found.add_note(f"in the compiled {program.name}, at{' one of' if len(lines) > 1 else ''}:\n" + "\n".join(lines))
+        return found
+
+
+def lines_of(program: Program, names: Collection[str]) -> Iterator[str]:
+    """The excerpts of the user's lines from which the equations with ops of these names come, those of loops and branches included."""
+    for equation in program.equations:
+        if equation.op.name in names and equation.origin is not None and equation.origin.code is not None:
+            yield equation.origin.excerpt()
+        for held in equation.op.parameters().values() if equation.op.holds_programs else ():
+            for inner in held if isinstance(held, tuple) else (held,):
+                if isinstance(inner, Program):
+                    yield from lines_of(inner, names)
 
 
 class Operand(Reader):
@@ -82,8 +105,8 @@ class Operand(Reader):
 class Writer:
     """Writes the routine of one equation."""
 
-    def __init__(self, run: Run, failures: Failures):
-        self.run, self.failures = run, failures
+    def __init__(self, run: Run, failures: Failures, op: str = ""):
+        self.run, self.failures, self.op = run, failures, op
         self.emitter, self.g = run.e, run.g
         self.integer = fortran_integer()
         self.divided = run.g.in_chunk
@@ -303,7 +326,7 @@ class Writer:
         code.start(on)
 
     def fail(self, condition: Scalar, error: type[Exception], message: str, number: Scalar | None = None) -> None:
-        code, returned = self.code, self.failures.code(error, message)
+        code, returned = self.code, self.failures.code(error, message, self.op)
         stop, on = code.label(), code.label()
         code.branch(condition.value, stop, on)
         code.start(stop)

@@ -49,7 +49,8 @@ def load(key: str) -> Code | None:
         head, _, text = entry.decode().partition("\n")
         content = json.loads(head)
         failures = Failures()
-        failures.known = [(ERRORS[name], str(message)) for name, message in content["failures"]]
+        failures.known = [(ERRORS[name], str(message)) for name, message, _ in content["failures"]]
+        failures.ops = {str(message): list(map(str, ops)) for _, message, ops in content["failures"]}
         routines = {str(name): list(how) for name, how in content["routines"]}
         failures.routines = dict.fromkeys(routines)
         shared = {int(k): int(j) for k, j in content["shared"]}
@@ -72,7 +73,7 @@ def store(key: str, code: Code) -> None:
         "table": code.table,
         "shared": sorted(code.shared.items()),
         "unused": list(code.unused),
-        "failures": [(names[error], message) for error, message in code.failures.known],
+        "failures": [(names[error], message, code.failures.ops[message]) for error, message in code.failures.known],
         "routines": list(routines.items()),
     }
     cache.store(key, f"{json.dumps(head)}\n{code.text}".encode(), KIND)
