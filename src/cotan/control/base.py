@@ -1,18 +1,21 @@
-"""What the ops that hold programs share: results are tuples, and forward mode is linearize applied at once."""
+"""What the ops that hold programs share: results are tuples, forward mode is linearize applied at once, and they may fail where an op in
+their programs may.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields, is_dataclass
 from itertools import compress
 from typing import Any, ClassVar
 
 from ..core.op import Op
-from ..core.program import Program, evaluate
+from ..core.program import Program, Var, evaluate
 from ..core.staging import stage_flat
 from ..transforms.jvp import jvp_flat
 from ..transforms.linearize import linearize_flat, replay
 
-__all__ = ["ControlOp", "active_outputs", "filled", "linearize_function"]
+__all__ = ["ControlOp", "active_outputs", "filled", "inputs_that_fail", "linearize_function"]
 
 
 class ControlOp(Op):
@@ -22,6 +25,12 @@ class ControlOp(Op):
     multiple = True
     holds_programs = True
     compare_by_value: ClassVar[bool] = False
+
+    def fails_on(self, *types: Any) -> Sequence[int]:
+        """By any operand, if there is code that cannot be looked into, or a program that may fail."""
+        programs = list(programs_in([getattr(self, name) for name in self.parameter_names]))
+        total = self.total or (programs and not any(any(inputs_that_fail(p)) for p in programs))
+        return () if total else range(len(types))
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any]:
         assert self.linearize is not None
@@ -35,6 +44,31 @@ def linearize_function(
     """``linearize`` of an op that is a computation of other ops: its values, and its tangents by replaying what was recorded."""
     outs, tape, inputs, outputs = linearize_flat(function, primals, active)
     return outs, lambda *tangents: replay(tape.equations, inputs, tangents, outputs)
+
+
+def programs_in(value: Any) -> Iterator[Program]:
+    """The programs that a parameter of an op holds."""
+    if isinstance(value, Program):
+        yield value
+    elif isinstance(value, tuple | list):
+        for x in value:
+            yield from programs_in(x)
+    elif isinstance(value, Op):
+        yield from programs_in([getattr(value, name) for name in value.parameter_names])
+    elif is_dataclass(value):
+        yield from programs_in([getattr(value, f.name) for f in fields(value)])
+
+
+def inputs_that_fail(program: Program) -> tuple[bool, ...]:
+    """Of which inputs some values may make the program fail: those from which an op gets what it `fails_on`."""
+    found: tuple[bool, ...] | None = program.derived.get("fails")
+    if found is None:
+        reached: set[Any] = set()
+        for e in reversed(program.equations):
+            places = range(len(e.inputs)) if reached.intersection(e.outputs) else e.op.fails_on(*[v.type for v in e.inputs])
+            reached.update(v for v in (e.inputs[k] for k in places) if isinstance(v, Var))
+        found = program.derived["fails"] = tuple(v in reached for v in program.inputs)
+    return found
 
 
 def active_outputs(program: Program, active: Sequence[bool]) -> list[bool]:

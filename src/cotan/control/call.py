@@ -29,7 +29,7 @@ from ..transforms.batch import batch_program
 from ..transforms.jvp import jvp_flat
 from ..transforms.linearize import linearize_program
 from ..transforms.transpose import transpose_program_rule
-from .base import ControlOp, filled
+from .base import ControlOp, filled, inputs_that_fail
 
 __all__ = ["Call", "derived_program"]
 
@@ -63,6 +63,9 @@ class Call(ControlOp):
 
     def type_rule(self, *types: ArrayType) -> tuple[ArrayType, ...]:
         return self.program.output_types
+
+    def fails_on(self, *types: ArrayType) -> Sequence[int]:
+        return [k for k, fails in enumerate(inputs_that_fail(self.program)) if fails]
 
     def impl(self, *operands: Any) -> Sequence[Any]:
         if self.engine.name == "numpy":

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from ..core.errors import ArgumentError, teach
 from ..core.op import op
 from ..core.program import Program, Var, evaluate
 from ..core.staging import stage_flat
-from ..core.tracing import type_of
+from ..core.tracing import Tracer, type_of
 from ..core.types import ArrayType, StackType
 from ..engines import numpy as engine
 from ..ops.casting import convert
@@ -28,12 +29,11 @@ from ..transforms.batch import batch_flat
 from ..transforms.jvp import jvp_flat
 from ..transforms.linearize import linearize_program
 from ..transforms.transpose import transpose_program_rule
-from .base import ControlOp, filled
+from .base import ControlOp, filled, inputs_that_fail
 from .call import derived_program
-from .scan import copied, with_each
-from .stacks import zeros_of
+from .stacks import copied, either, with_each, zeros_of
 
-__all__ = ["Cond"]
+__all__ = ["Cond", "only_if"]
 
 
 @op
@@ -42,6 +42,12 @@ class Cond(ControlOp):
 
     branches: tuple[Program, ...]
     linear_operands: tuple[bool, ...] = ()
+    run_all: bool = False
+    """Whether on a batch all are run, and nobody asks if an example takes them: one takes the last, and the others cost nothing."""
+
+    def made(self, branches: tuple[Program, ...], linear: tuple[bool, ...] = ()) -> Cond:
+        """The same choice among other branches."""
+        return Cond(branches, linear, self.run_all)
 
     def __str__(self) -> str:
         return f"cond[{', '.join(b.name for b in self.branches)}]"
@@ -56,14 +62,25 @@ class Cond(ControlOp):
         return tuple(engine.run(self.branches[int(operands[0])], operands[1:]))
 
     def expand(self, *operands: Any) -> Sequence[Any]:
-        """All branches, and the results of the one that is meant."""
+        """The branch that is meant; all of them, and a choice of their results, if it is not known."""
         index, rest = operands[0], operands[1:]
+        if type(index) is not Tracer and np.ndim(index) == 0:
+            return evaluate(self.branches[int(index)], *rest)
         results = [evaluate(branch, *rest) for branch in self.branches]
         return [choose(index, values) for values in zip(*results, strict=True)]
 
     def chosen(self, values: Sequence[Any]) -> Any:
-        """The branch that is taken."""
-        return lambda index, *rest: evaluate(self.branches[int(values[0])], *rest) if np.ndim(values[0]) == 0 else self.expand(index, *rest)
+        """The branch that is taken; on a batch all of them, if they may be run for examples that do not take them."""
+        if np.ndim(values[0]) == 0:
+            return lambda index, *rest: evaluate(self.branches[int(values[0])], *rest)
+        if any(any(inputs_that_fail(branch)) for branch in self.branches):
+            raise teach(
+                ArgumentError,
+                "strict=True runs all branches of a cond for each example of a batch, and one of them may fail for an example that does "
+                "not take it.",
+                do="put vmap inside of the derivative, or differentiate one example after the other.",
+            )
+        return self.expand
 
     def derived(self, key: Any, make: Any) -> Any:
         return derived_program(self.branches[0], (key, self.branches[1:]), make)
@@ -100,14 +117,14 @@ class Cond(ControlOp):
             return self.stage_branches("jvp", [step(b) for b in self.branches], [*types, *tangent_types])
 
         branches, captured = self.derived(("jvp", active), make)
-        results = Cond(branches)(primals[0], *captured, *primals[1:], *[t for t in tangents[1:] if t is not None])
+        results = self.made(branches)(primals[0], *captured, *primals[1:], *[t for t in tangents[1:] if t is not None])
         count = len(self.branches[0].outputs)
         return results[:count], filled(results[count:], [t.inexact for t in self.type_rule()])
 
     def linearize(self, primals: Sequence[Any], active: Sequence[bool]) -> tuple[Any, Any]:  # type: ignore[override]
         flags = tuple(active[1:])
         forward, captured, backward, counts = self.derived(("linearize", flags), lambda: self.split_branches(flags))
-        results = Cond(forward)(primals[0], *captured, *primals[1:])
+        results = self.made(forward)(primals[0], *captured, *primals[1:])
         n_out = len(self.branches[0].outputs)
         outs, residuals = results[:n_out], results[n_out:]
         inexact = [t.inexact for t in self.type_rule()]
@@ -116,7 +133,7 @@ class Cond(ControlOp):
             branches, extra = backward
             known = [*extra, *residuals]
             linear = (False, *[False] * len(known), *[True] * len(tangents))
-            return filled(Cond(branches, linear)(primals[0], *known, *tangents), inexact)
+            return filled(self.made(branches, linear)(primals[0], *known, *tangents), inexact)
 
         assert sum(counts) == len(residuals)
         return outs, push
@@ -178,7 +195,7 @@ class Cond(ControlOp):
         known = [x for x, flag in zip(operands[1:], flags, strict=True) if not flag]
         bars = [bar for bar in y_bar if bar is not None]
         linear = (False, *[False] * (len(captured) + len(known)), *[True] * len(bars))
-        results = Cond(branches, linear)(operands[0], *captured, *known, *bars)
+        results = self.made(branches, linear)(operands[0], *captured, *known, *bars)
         return [None, *filled(results, flags)]
 
     def batch(self, size: int, batched: Sequence[bool], *operands: Any) -> tuple[Any, Any]:
@@ -199,33 +216,58 @@ class Cond(ControlOp):
         count = len(branches[0].outputs)
         linear = (False, *[False] * len(captured), *self.linear_operands[1:]) if self.linear_operands else ()
         if not batched[0]:
-            return Cond(branches, linear)(operands[0], *captured, *operands[1:]), [True] * count
+            return self.made(branches, linear)(operands[0], *captured, *operands[1:]), [True] * count
         # Each example has an index of its own. A branch that some example takes runs on the whole batch; one that none takes does not run.
-        types = branches[0].output_types
+        index, types = operands[0], branches[0].output_types
         results: list[Any] = []
         for k, branch in enumerate(branches):
+            rest = for_takers_alone(branch, index, k, [*captured, *operands[1:]], [*[False] * len(captured), *flags], size)
+            if self.run_all:
+                results.append(evaluate(branch, *rest))
+                continue
             idle, _ = stage_flat(lambda *_: list(map(zeros_of, types)), branch.input_types, name="idle")
-            takes = equal(operands[0], np.int64(k))
-            rest = operands[1:]
-            if size and has_while(branch):  # which might not end for an example that is not meant to run it
-                first = Argmax(0)(convert(takes, np.dtype(np.int64)))
-                rest = [for_takers(x, takes, first, size) if b else x for x, b in zip(rest, flags, strict=True)]
-            results.append(Cond((idle, branch), linear)(convert(ReduceOr((0,))(takes), np.dtype(np.int64)), *captured, *rest))
-        return [choose(operands[0], values) for values in zip(*results, strict=True)], [True] * count
+            some = convert(ReduceOr((0,))(equal(index, np.int64(k))), np.dtype(np.int64))
+            results.append(Cond((idle, branch), linear)(some, *rest))
+        which = equal(index, np.int64(1)) if len(branches) == 2 else index
+        return [choose(which, values) for values in zip(*results, strict=True)], [True] * count
 
 
-def has_while(program: Program) -> bool:
-    """Whether there is a loop of unknown length in the program, or in a program of its ops."""
-    return any(e.op.name == "while" or any(map(has_while, programs_of(e.op))) for e in program.equations)
+def for_takers_alone(branch: Program, index: Any, k: int, operands: list[Any], flags: Sequence[bool], size: int) -> list[Any]:
+    """The operands of branch ``k`` on a batch (those flagged have an entry for each example): where the branch might raise, or not end,
+    for examples that do not take it, they have there the values of one that does.
+    """
+    replaced = [b and fails for b, fails in zip(flags, inputs_that_fail(branch), strict=True)]
+    if not size or not any(replaced):
+        return operands
+    takes = equal(index, np.int64(k))
+    first = Argmax(0)(convert(takes, np.dtype(np.int64)))
+    return [for_takers(x, takes, first, size) if r else x for x, r in zip(operands, replaced, strict=True)]
 
 
-def programs_of(op: Any) -> list[Program]:
-    """The programs that an op holds."""
-    found: list[Program] = []
-    for name in op.parameter_names:
-        value = getattr(op, name)
-        found += [p for p in (value if isinstance(value, tuple) else (value,)) if isinstance(p, Program)]
-    return found
+def only_if(
+    going: Any, program: Program, operands: Sequence[Any], otherwise: Sequence[Any], linear: Sequence[bool] | None = None
+) -> list[Any]:
+    """The results of ``program`` if ``going``, a scalar; else the values ``otherwise``, and zeros for the rest of the results.
+
+    If the program may fail, it is not run where it is not meant to be; on a batch, ``going`` is true for an example at least. ``linear``
+    flags the operands in which it is linear together.
+    """
+    rest = program.output_types[len(otherwise) :]
+    if not any(inputs_that_fail(program)):
+        old = [*otherwise, *map(zeros_of, rest)]
+        return [either(going, y, x) for y, x in zip(evaluate(program, *operands), old, strict=True)]
+    n = len(operands)
+    types = [*program.input_types, *map(type_of, otherwise)]
+
+    def make() -> tuple[Program, ...]:
+        idle, _ = stage_flat(lambda *v: [*v[n:], *map(zeros_of, rest)], types, name="idle")
+        busy, captured = stage_flat(lambda *v: evaluate(program, *v[:n]), types, name=program.name)
+        assert not captured
+        return idle, busy
+
+    flags = (False, *linear, *[True] * len(otherwise)) if linear else ()
+    branches = derived_program(program, ("only if", len(otherwise)), make)
+    return list(Cond(branches, flags, run_all=True)(convert(going, np.dtype(np.int64)), *operands, *otherwise))
 
 
 def for_takers(x: Any, takes: Any, first: Any, size: int) -> Any:
@@ -237,7 +279,7 @@ def for_takers(x: Any, takes: Any, first: Any, size: int) -> Any:
 
 
 def choose(index: Any, values: Sequence[Any]) -> Any:
-    """``values[index]``, elementwise along the leading axes that ``index`` has."""
+    """``values[index]``, elementwise along the leading axes that ``index`` has; of two values it may be a bool."""
     if isinstance(type_of(values[0]), StackType):
         return with_each(lambda k, *entries: choose(k, entries), (index,), values, linear=True)
     shape, axes = type_of(values[0]).shape, range(type_of(index).ndim)

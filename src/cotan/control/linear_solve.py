@@ -28,8 +28,7 @@ from ..transforms.batch import batch_program
 from ..transforms.transpose import transpose_program_rule
 from .base import ControlOp, filled
 from .call import Call, derived_program
-from .scan import copied
-from .stacks import zeros_of
+from .stacks import copied, zeros_of
 
 __all__ = ["LinearSolve", "Solver"]
 

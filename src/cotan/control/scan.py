@@ -24,10 +24,9 @@ from ..core.staging import stage_flat
 from ..core.tracing import type_of
 from ..core.types import ArrayType, StackType, Type, stack_type
 from ..engines import numpy as engine
-from ..ops.families import add, broadcast_in_dim, spread, zeros
-from ..ops.logic import less, select
+from ..ops.families import add, spread, zeros
+from ..ops.logic import less
 from ..ops.movement import concatenate, permute, reshape, slice_
-from ..ops.ordering import maximum
 from ..ops.reduction import ReduceMax
 from ..transforms.batch import batch_flat
 from ..transforms.jvp import jvp_flat
@@ -35,10 +34,11 @@ from ..transforms.linearize import linearize_program
 from ..transforms.transpose import TOTALS, transpose_program_rule
 from .base import ControlOp, active_outputs, filled
 from .call import derived_program
+from .cond import only_if
 from .residuals import ResidualPlan, extract, has_room, plan_residuals
-from .stacks import INT, Count, StackLength, zeros_of
+from .stacks import INT, LOOPS, Count, copied, with_each, zeros_of
 
-__all__ = ["Scan", "choose", "copied", "take", "with_each"]
+__all__ = ["Scan", "take"]
 
 
 class Parts(NamedTuple):
@@ -380,47 +380,14 @@ class Scan(ControlOp):
         def step(n: Any, *values: Any) -> list[Any]:
             constants, rest = values[: self.constants], values[self.constants :]
             carry, index, xs = rest[: self.carry], rest[self.carry], rest[self.carry + 1 :]
-            outs = evaluate(self.body, *constants, *carry, *xs)
-            going = less(index, n)
-            unchanged = [*carry, *map(zeros_of, self.body.output_types[self.carry :])]
-            return [choose(going, y, old) for y, old in zip(outs, unchanged, strict=True)]
+            linear = self.cut(self.linear_operands) if self.linear_operands else None
+            flags = [*linear.constants, *linear.carry, *linear.xs] if linear else None
+            return only_if(less(index, n), self.body, [*constants, *carry, *xs], carry, flags)
 
         const_types, carry_types, x_types = self.cut_inputs(self.body.input_types)
         program, captured = stage_flat(step, [INT, *const_types, *carry_types, INT, *x_types], name=self.body.name)
         assert not captured
         return program
-
-
-def choose(condition: Any, yes: Any, no: Any) -> Any:
-    """One of two values of one type, by a scalar."""
-    if isinstance(type_of(yes), StackType):
-        return with_each(choose, (condition,), (yes, no), linear=True)
-    return select(condition, yes, no) if not (shape := type_of(yes).shape) else select(broadcast_in_dim(condition, shape, ()), yes, no)
-
-
-def copied(x: Any, size: int) -> Any:
-    """A value of any type on a batch, the same for each example."""
-    if isinstance(type_of(x), StackType):
-        return with_each(lambda entry: copied(entry, size), (), (x,), linear=True)
-    return spread(x, size)
-
-
-def element_type(stack: Any) -> Type:
-    """The type of its entries."""
-    t: Any = type_of(stack)
-    return t.element
-
-
-def with_each(function: Any, constants: Sequence[Any], stacks: Sequence[Any], *, linear: bool = False) -> Any:
-    """The stack of ``function(*constants, *entries)``; ``linear`` if it is so in the entries."""
-    types: list[Any] = [*map(type_of, constants), *[element_type(s) for s in stacks]]
-    body, captured = stage_flat(lambda *values: [function(*values)], types, name="each")
-    assert not captured
-    n = StackLength()(stacks[0])
-    for other in stacks[1:]:
-        n = maximum(n, StackLength()(other))
-    flags = (False, *[False] * len(constants), *[True] * len(stacks)) if linear else ()
-    return Scan(body, len(constants), 0, None, False, flags)(n, *constants, *stacks)[0]
 
 
 def total(x: Any, y: Any) -> Any:
@@ -429,6 +396,7 @@ def total(x: Any, y: Any) -> Any:
 
 
 TOTALS[StackType] = total
+LOOPS.append(Scan)
 
 
 def take(it: Any, count: int) -> list[Any]:

@@ -1,6 +1,7 @@
 """Ops of stacks: what loops of unknown length keep, one entry for each step (see `StackType`).
 
-A `Scan` whose length is an operand reads and writes them, and so gives everything else: their sum, a choice among them, copies.
+A `Scan` whose length is an operand reads and writes them, and so gives everything else (`with_each`): their sum, a choice among them,
+copies.
 """
 
 from __future__ import annotations
@@ -12,13 +13,19 @@ import numpy as np
 
 from ..core.op import op
 from ..core.stack import Stack
+from ..core.staging import stage_flat
+from ..core.tracing import type_of
 from ..core.types import ArrayType, StackType, Type, array_type, stack_type
-from ..ops.families import zeros
+from ..ops.families import broadcast_in_dim, spread, zeros
+from ..ops.logic import select
+from ..ops.ordering import maximum
 from ..ops.reduction import ReduceMax
 from .base import ControlOp
 
-__all__ = ["Count", "StackLength", "ZeroStack", "zeros_of"]
+__all__ = ["INT", "LOOPS", "Count", "StackLength", "ZeroStack", "copied", "either", "with_each", "zeros_of"]
 
+LOOPS: list[Any] = []
+"""`Scan`, when it is defined: it is written with what is here."""
 INT = array_type((), np.dtype(np.int64))
 
 
@@ -27,6 +34,7 @@ class Plain(ControlOp):
 
     multiple = False
     compare_by_value = True
+    total = True
 
     def linearize(self, primals: Sequence[Any], active: Sequence[bool]) -> tuple[Any, Any]:  # type: ignore[override]
         return self(*primals), lambda *tangents: None
@@ -79,3 +87,36 @@ class Count(Plain):
 def zeros_of(type: Type) -> Any:
     """Zeros of any type."""
     return ZeroStack(type.element)() if isinstance(type, StackType) else zeros(type)
+
+
+def either(condition: Any, yes: Any, no: Any) -> Any:
+    """One of two values of one type, by a scalar."""
+    if isinstance(type_of(yes), StackType):
+        return with_each(either, (condition,), (yes, no), linear=True)
+    return select(condition, yes, no) if not (shape := type_of(yes).shape) else select(broadcast_in_dim(condition, shape, ()), yes, no)
+
+
+def copied(x: Any, size: int) -> Any:
+    """A value of any type on a batch, the same for each example."""
+    if isinstance(type_of(x), StackType):
+        return with_each(lambda entry: copied(entry, size), (), (x,), linear=True)
+    return spread(x, size)
+
+
+def element_type(stack: Any) -> Type:
+    """The type of its entries."""
+    t: Any = type_of(stack)
+    return t.element
+
+
+def with_each(function: Any, constants: Sequence[Any], stacks: Sequence[Any], *, linear: bool = False) -> Any:
+    """The stack of ``function(*constants, *entries)``; ``linear`` if it is so in the entries."""
+    types: list[Any] = [*map(type_of, constants), *[element_type(s) for s in stacks]]
+    body, captured = stage_flat(lambda *values: [function(*values)], types, name="each")
+    assert not captured
+    n = StackLength()(stacks[0])
+    for other in stacks[1:]:
+        n = maximum(n, StackLength()(other))
+    flags = (False, *[False] * len(constants), *[True] * len(stacks)) if linear else ()
+    (scan,) = LOOPS
+    return scan(body, len(constants), 0, None, False, flags)(n, *constants, *stacks)[0]

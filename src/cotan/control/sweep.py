@@ -37,9 +37,10 @@ from ..transforms.linearize import linearize_flat
 from ..transforms.transpose import accumulate, backward_pass
 from .base import ControlOp, active_outputs, filled, linearize_function
 from .call import derived_program
+from .cond import only_if
 from .residuals import extract
-from .scan import Scan, choose, copied, swap_leading, take
-from .stacks import INT, Count, zeros_of
+from .scan import Scan, swap_leading, take
+from .stacks import INT, Count, copied, zeros_of
 
 __all__ = ["BoundedScan", "LoopTangent", "Sweep", "reversal"]
 
@@ -255,14 +256,12 @@ class Sweep(ControlOp):
         def ahead(n: Any, *values: Any) -> list[Any]:
             it = iter(values)
             k, c, (i,), x = take(it, n_constants), take(it, n_carry), take(it, 1), list(it)
-            return [choose(less(i, n), new, old) for new, old in zip(evaluate(self.forward, *k, *c, *x), c, strict=True)]
+            return only_if(less(i, n), self.forward, [*k, *c, *x], c)
 
         def back(n: Any, *values: Any) -> list[Any]:
             it = iter(values)
             k, c, (i,), x, a, w = take(it, n_constants), take(it, n_carry), take(it, 1), take(it, n_xs), take(it, n_sums), list(it)
-            outs = evaluate(self.backward, *k, *c, *x, *a, *w)
-            unchanged = [*a, *map(zeros_of, self.backward.output_types[n_sums:])]
-            return [choose(less(i, n), new, old) for new, old in zip(outs, unchanged, strict=True)]
+            return only_if(less(i, n), self.backward, [*k, *c, *x, *a, *w], a)
 
         forward, _ = stage_flat(ahead, [INT, *constants, *carry, INT, *xs], name=self.forward.name)
         backward, _ = stage_flat(back, [INT, *constants, *carry, INT, *xs, *sums, *ws], name=self.backward.name)

@@ -24,13 +24,13 @@ from ..core.tracing import Tracer, type_of
 from ..core.types import ArrayType, array_type
 from ..engines import numpy as engine
 from ..ops.arithmetic import add
-from ..ops.families import broadcast_in_dim, spread, zeros
-from ..ops.logic import select
+from ..ops.families import spread, zeros
 from ..ops.reduction import ReduceOr
 from ..transforms.batch import BatchTrace, batch_flat
 from ..transforms.jvp import jvp_flat
 from .base import ControlOp, active_outputs, filled
 from .call import derived_program
+from .cond import only_if
 from .scan import Scan, take
 from .sweep import BoundedScan
 
@@ -78,6 +78,9 @@ class While(ControlOp):
                 do="put vmap inside of the derivative, or differentiate one example after the other.",
             )
         return self.expand
+
+    def fails_on(self, *types: Any) -> Sequence[int]:
+        return range(len(types))  # it may not end
 
     def derived(self, key: Any, make: Any) -> Any:
         return derived_program(self.body, (key, self.constants, self.condition), make)
@@ -143,8 +146,7 @@ class While(ControlOp):
         steps, masked = largest(counter)
         if steps is None:
             return self.as_scan(self.body, None).linearize([counter, *primals], [False, *active])
-        scanned = self.derived(("step", masked), lambda: self.masked_body() if masked else self.body)
-        return self.as_scan(scanned, steps).linearize(primals, active)
+        return self.as_scan(self.derived("masked", self.masked_body) if masked else self.body, steps).linearize(primals, active)
 
     def as_scan(self, body: Program, length: int | None) -> Scan:
         """As many steps of ``body``."""
@@ -165,7 +167,7 @@ class While(ControlOp):
 
         def step(*values: Any) -> list[Any]:
             (going,) = evaluate(self.condition, *values)
-            return keep_if_done(going, evaluate(self.body, *values), values[self.constants :])
+            return only_if(going, self.body, values, values[self.constants :])
 
         program, captured = stage_flat(step, self.body.input_types, name=self.body.name)
         assert not captured
@@ -213,21 +215,11 @@ class While(ControlOp):
             return [ReduceOr((0,))(answer) if many else answer]
 
         def step(*values: Any) -> list[Any]:
-            outs, out_flags = run(self.body, values)
+            outs, out_flags = run(self.derived("masked", self.masked_body) if many else self.body, values)
             wanted = flags[self.constants :]
-            outs = [spread(y, size) if w and not f else y for y, f, w in zip(outs, out_flags, wanted, strict=True)]
-            return keep_if_done(run(self.condition, values)[0][0], outs, values[self.constants :]) if many else outs
+            return [spread(y, size) if w and not f else y for y, f, w in zip(outs, out_flags, wanted, strict=True)]
 
         return self.with_captured(stage_flat(going, types, name=self.condition.name), stage_flat(step, types, name=self.body.name))
-
-
-def keep_if_done(going: Any, new: Sequence[Any], old: Sequence[Any]) -> list[Any]:
-    """The new values where the loop goes on, the old ones where it is done."""
-    kept: list[Any] = []
-    for a, b in zip(new, old, strict=True):
-        shape = type_of(a).shape
-        kept.append(select(broadcast_in_dim(going, shape, range(type_of(going).ndim)) if shape else going, a, b))
-    return kept
 
 
 def largest(counter: Any) -> tuple[int | None, bool]:

@@ -10,6 +10,7 @@ An op is a frozen dataclass whose fields are its static parameters. Its rules ar
     linearize(primals, active)      beside jvp, for ops that hold programs: the values and a function of the active tangents
     transpose(y_bar, *operands)     a cotangent or None for each operand; linear operands come as `Var`s, known ones as values
     batch(size, batched, *operands) the result for operands of which those flagged have a new leading axis, and its flag
+    fails_on(*types)                the operands by whose values running it, or its derivatives, may fail
     examples()                      (op, operands) pairs from which the conformance tests are made
 
 ``linear`` declares the operand sets in which the op is linear: ``((0,), (1,))`` for a product (in each alone), ``((0, 1),)`` for a sum
@@ -85,6 +86,8 @@ class Op:
     """Of an op whose course depends on values: ``chosen(values of the operands)`` gives the function that it is for these; None where the
     user has stated its derivative, which is then not looked into."""
     family: ClassVar[str] = ""
+    total: ClassVar[bool] = False
+    """Whether it and its derivatives end with results for all values, be they nan; else `fails_on` says by which operands they may not."""
     costly: ClassVar[bool] = False
     """Whether an element costs far more than a multiplication."""
 
@@ -115,6 +118,12 @@ class Op:
 
     def batch(self, size: int, batched: Sequence[bool], *operands: Value) -> tuple[Any, Any]:
         raise teach(MissingRuleError, f"{self.name} has no batching rule.", do="give the op a `batch` method.")
+
+    def fails_on(self, *types: Any) -> Sequence[int]:
+        """The operands by whose values running the op or its derivatives may raise or not end. Where a branch or a loop is run on a batch,
+        examples that are not meant to run the op have the values there of one that is.
+        """
+        return () if self.total else range(len(types))
 
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:

@@ -22,6 +22,7 @@ INT64 = np.dtype(np.int64)
 class Iota(Op):
     """The index along ``axis``: out[i] = i[axis]."""
 
+    total = True
     shape: Shape
     dtype: np.dtype[Any]
     axis: int

@@ -55,6 +55,9 @@ class Det(MatrixOp):
 
     library: ClassVar[str] = "det"
 
+    def fails_on(self, *types: ArrayType) -> Sequence[int]:
+        return Cofactors().fails_on(*types)
+
     def type_rule(self, a: ArrayType) -> ArrayType:
         self.check_matrices(a)
         return a.with_shape(a.shape[:-2])
@@ -86,6 +89,9 @@ class Cofactors(MatrixOp):
 
     def linear_sets(self, count: int) -> tuple[int, ...]:
         return tuple(1 << k for k in range(1, count))
+
+    def fails_on(self, *types: ArrayType) -> Sequence[int]:
+        return (0,) if types[0].shape[-1] > POLYNOMIAL else ()  # singular values of nan
 
     def type_rule(self, *types: ArrayType) -> ArrayType:
         self.check_matrices(*types)

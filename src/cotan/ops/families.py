@@ -75,6 +75,7 @@ class Reals:
 class Elementwise(Op):
     """One scalar function at every index. ``numpy`` is its meaning, ``machine`` its name to an emitter."""
 
+    total = True
     family = "elementwise"
     tangent = "local"
     numpy: ClassVar[Callable[..., Any]]
@@ -196,6 +197,7 @@ class Flat(Elementwise):
 class Multilinear(Op):
     """Linear in each operand of ``linear`` by itself: the tangent is the op with one operand replaced by its tangent, summed."""
 
+    total = True
     family = "multilinear"
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
@@ -207,6 +209,7 @@ class Multilinear(Op):
 class Structural(Op):
     """Linear in all operands together; the tangent is the op itself on tangents (an absent one is filled with zeros)."""
 
+    total = True
     family = "movement"
     tangent = "itself"
     linear: ClassVar[LinearIn] = "all"

@@ -46,6 +46,7 @@ from .searching import Argsort
 __all__ = ["GATHER_MODES", "SCATTER_KINDS", "SCATTER_MODES", "Gather", "Scatter", "gather", "scatter"]
 
 INT64 = np.dtype(np.int64)
+MAY_RAISE = ("raise", "promise_in_bounds")
 GATHER_MODES = ("raise", "promise_in_bounds", "clip", "wrap", "fill", "zero")
 SCATTER_MODES = ("raise", "promise_in_bounds", "clip", "wrap", "drop")
 SCATTER_KINDS = {"add": "iufc", "set": "biufc", "mul": "iufc", "min": "biuf", "max": "biuf"}
@@ -126,6 +127,9 @@ class Gather(Indexed):
 
     mode: str = "raise"
     takes: ClassVar[str] = "biufc"
+
+    def fails_on(self, *types: ArrayType) -> Sequence[int]:
+        return range(1, len(types)) if self.mode in MAY_RAISE else ()
 
     def linear_sets(self, count: int) -> tuple[int, ...]:
         return () if self.mode == "fill" else (1,)
@@ -214,6 +218,9 @@ class Scatter(Indexed):
     def takes(self) -> str:
         """The kinds of dtype for which there is such an update."""
         return SCATTER_KINDS[self.kind]
+
+    def fails_on(self, *types: ArrayType) -> Sequence[int]:
+        return range(2, len(types)) if self.mode in MAY_RAISE else ()
 
     def linear_sets(self, count: int) -> tuple[int, ...]:
         return {"add": (3,), "set": (3,), "mul": (1,)}.get(self.kind, ())

@@ -174,6 +174,9 @@ class SolveOp(MatrixOp):
 
     linear = ((1,),)
 
+    def fails_on(self, *types: ArrayType) -> Sequence[int]:
+        return (0,)  # a matrix that is singular, also by rounding
+
     def columns_in_batch(self, size: int, batched: Sequence[bool], a: Any, b: Any) -> Any | None:
         """One matrix, many right-hand sides: the batch as more columns, so the matrix is factorized once. None where it is not so."""
         if batched[0] or type_of(a).ndim != 2:
@@ -263,7 +266,6 @@ class TriangularSolve(SolveOp):
     transpose_a: int = NONE
     unit_diagonal: bool = False
     library: ClassVar[str] = "triangular_solve"
-
     def type_rule(self, a: ArrayType, b: ArrayType) -> ArrayType:
         self.check_matrices(a, b)
         if a.shape[-1] != b.shape[-2 if self.left_side else -1]:

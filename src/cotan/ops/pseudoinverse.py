@@ -67,6 +67,7 @@ class PseudoInverse(MatrixOp):
     derivative along those.
     """
 
+    total = True
     library: ClassVar[str] = "pseudo_inverse"
 
     def linear_sets(self, count: int) -> tuple[int, ...]:

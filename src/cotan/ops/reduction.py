@@ -58,6 +58,7 @@ __all__ = [
 class Reduction(Op):
     """A fold over ``axes``. ``monoid`` names it to an emitter; ``numpy`` is the ufunc whose ``reduce`` is its meaning."""
 
+    total = True
     family = "reduction"
     axes: tuple[int, ...]
     takes: ClassVar[str] = "biuf"

@@ -47,6 +47,7 @@ def check_axis(op: Any, x: ArrayType, takes: str) -> None:
 class Running(Op):
     """out[i] is the reduction of the elements up to i along ``axis`` (of those from i on, if ``reverse``)."""
 
+    total = True
     family = "running"
     axis: int
     reverse: bool
@@ -201,6 +202,7 @@ class Recurrence(Op):
     from t_bar: u_bar_i = c_{i+1} u_bar_{i+1} + t_bar_i, the recurrence the other way with c moved by one.
     """
 
+    total = True
     axis: int
     reverse: bool = False
     family = "running"

@@ -32,6 +32,7 @@ LINES_AT_ONCE = 16
 class Position(Op):
     """The index of an extremum along ``axis``, as int64: the first at ties, the first nan if there is one."""
 
+    total = True
     family = "flat"
     axis: int
     library: ClassVar[str] = ""
@@ -148,6 +149,7 @@ class Argmin(Position):
 class Ordering(Op):
     """Sort or argsort along ``axis``."""
 
+    total = True
     family = "sorting"
     axis: int
     takes: ClassVar[str] = "biufc"
@@ -211,6 +213,7 @@ class Argsort(Ordering):
 class Argselect(Op):
     """The indices (int64) of the elements along ``axis`` that have these ``ranks``: what `Argsort` has at these places."""
 
+    total = True
     ranks: tuple[int, ...]
     axis: int
     family = "sorting"
@@ -321,6 +324,7 @@ class Searchsorted(Op):
     x is one sequence, or a stack of them along its last axis: then ``values`` has the same leading axes.
     """
 
+    total = True
     side: Literal["left", "right"]
     family = "sorting"
     library: ClassVar[str] = "searchsorted"

@@ -487,6 +487,9 @@ class Power(Elementwise):
     numpy = like_python(np.power)
     domain = (Reals(0.3, 3.0), Reals())
 
+    def fails_on(self, *types: Any) -> Sequence[int]:
+        return (1,) if types[1].dtype.kind == "i" else ()  # negative integers
+
     def singular(self, x: Any, y: Any) -> Any:
         # In x: infinite, for 0 < y < 1 and y < 0; x^1.5 has a derivative from the one side that there is. In y: 0^y jumps at y = 0.
         return (x == 0) & (np.real(y) < 1) & (y != 0), (x == 0) & (np.real(y) <= 0)
