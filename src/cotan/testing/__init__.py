@@ -1,5 +1,7 @@
 """Checks of derivatives, for users and for cotan's own tests."""
 
-from .checks import Finding, RuleCheckError, RuleReport, check_grads, check_rule
+from .checks import check_rule
+from .findings import Finding, NotSmoothWarning, RuleCheckError, RuleReport
+from .grads import check_grads
 
-__all__ = ["Finding", "RuleCheckError", "RuleReport", "check_grads", "check_rule"]
+__all__ = ["Finding", "NotSmoothWarning", "RuleCheckError", "RuleReport", "check_grads", "check_rule"]

@@ -1,14 +1,14 @@
-"""check_grads and check_rule: is this derivative right?
+"""check_rule: is this derivative right?
 
-`check_grads` is JAX's. `check_rule` asks for nothing but the function and a point: it finds the numerical derivatives with their own error
-estimates, so it knows what tolerance is fair; compares every entry of the Jacobian in both modes; checks linearity, batching and second
-derivatives in all four pairs of modes; and when something is wrong it says which entry, and what mistake would make it so.
+It asks for nothing but the function and a point: it finds the numerical derivatives with bounds of their
+errors, and measures the rounding errors of what it compares them with, so it knows what tolerance is fair; compares every entry of the
+Jacobian in both modes; checks linearity, batching and second derivatives in all four pairs of modes; and when something is wrong it says
+which entry, and what mistake would make it so. Where the function has a kink or jumps, no derivative is right or wrong: that is said.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,170 +17,16 @@ from ..api.arguments import quiet
 from ..api.differentiate import jvp, vjp
 from ..api.vectorize import vmap
 from ..core import tree
-from ..core.errors import CotanError
-from .numeric import FlatFunction, Vector, complex_as_real, real_as_complex
+from .findings import Finding, RuleCheckError, RuleReport, between, told
+from .numeric import GOOD, Estimate, Vector, complex_as_real, real_as_complex
+from .trees import TreeFunction
 
-__all__ = ["Finding", "RuleCheckError", "RuleReport", "check_grads", "check_rule"]
+__all__ = ["check_rule"]
 
-MODES = ("fwd", "rev")
+SAFE = 10
+"""Errors that are estimated may be so many times larger."""
 ENTRIES = 400
 """The largest Jacobian that is compared entry by entry; larger ones along random directions."""
-
-
-class RuleCheckError(AssertionError, CotanError):
-    """A derivative rule is wrong; the text says where and, if it can be seen, why."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One failed check: which, what differs, and the likely cause."""
-
-    check: str
-    what: str
-    cause: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.check}: {self.what}" + (f"\n    likely cause: {self.cause}" if self.cause else "")
-
-
-@dataclass(frozen=True)
-class RuleReport:
-    """What `check_rule` checked, with the largest error relative to its tolerance (below 1 is a pass)."""
-
-    checks: dict[str, float]
-    findings: tuple[Finding, ...] = ()
-
-    @property
-    def ok(self) -> bool:
-        return not self.findings
-
-    def __str__(self) -> str:
-        rows = [
-            f"  {name:<24} {'ok' if margin <= 1 else 'WRONG':<6} error / tolerance = {margin:.2g}" for name, margin in self.checks.items()
-        ]
-        return "\n".join([*rows, *(f"  {f}" for f in self.findings)])
-
-
-# ---- check_grads ---------------------------------------------------------------------------------------------------------
-def check_grads(
-    f: Callable[..., Any],
-    args: Sequence[Any],
-    order: int,
-    modes: Sequence[str] = MODES,
-    atol: float | None = None,
-    rtol: float | None = None,
-    eps: float | None = None,
-) -> None:
-    """Check derivatives of ``f`` at ``args`` against finite differences, up to ``order``, as JAX's check_grads.
-
-    Args:
-        f: a function of trees of arrays. args: a tuple of arguments. order: 1 for first derivatives, 2 for second, ...
-        modes: "fwd", "rev" or both. atol, rtol: tolerances; by default from the dtype. eps: the step; by default found by extrapolation.
-
-    Raises:
-        RuleCheckError: a derivative is wrong.
-    """
-    names = (modes,) if isinstance(modes, str) else tuple(modes)
-    rng = np.random.default_rng(0)
-    check_order(f, tuple(args), order, names, atol, rtol, eps, rng)
-
-
-def check_order(
-    f: Callable[..., Any],
-    args: tuple[Any, ...],
-    order: int,
-    modes: tuple[str, ...],
-    atol: float | None,
-    rtol: float | None,
-    eps: float | None,
-    rng: Any,
-    reached: int = 1,
-) -> None:
-    """First derivatives in the given modes, then those of the derivative; ``reached``: of which order they are."""
-    function = TreeFunction(f, args)
-    direction = rng.standard_normal(function.flat.point.size)
-    if eps is None:
-        expected, error = function.flat.along(direction)
-    else:
-        up, down = function.flat(function.flat.point + eps * direction), function.flat(function.flat.point - eps * direction)
-        expected, error = (up - down) / (2 * eps), np.zeros(up.shape)
-    default = 1e-6 if function.flat.precision < 1e-10 else 2e-2
-    tolerance = (default if atol is None else atol) + (default if rtol is None else rtol) * np.abs(expected) + 10 * error
-
-    def compare(what: str, found: Vector, wanted: Vector, allowed: Vector) -> None:
-        bad = ~(np.abs(found - wanted) <= allowed)
-        if bad.any():
-            k = int(np.argmax(bad))
-            raise RuleCheckError(
-                f"{what} derivative of order {reached}: entry {k} is {found.flat[k]:.9g}, finite differences give {wanted.flat[k]:.9g}."
-            )
-
-    value = function.flat(function.flat.point)
-    close = default * (1 + np.abs(value))
-
-    def compare_values(mode: str, found: Vector, wanted: Vector, allowed: Vector) -> None:
-        bad = ~((np.abs(found - wanted) <= allowed) | (found == wanted) | (np.isnan(found) & np.isnan(wanted)))
-        if bad.any():
-            k = int(np.argmax(bad))
-            raise RuleCheckError(f"the value by {mode} mode: entry {k} is {found[k]:.9g}, but the function gives {wanted[k]:.9g}.")
-
-    if "fwd" in modes:
-        compare_values("forward", function.value_by_jvp(), value, close)
-        compare("forward", function.push(direction), expected, tolerance)
-        if order > 1:
-            tangent = function.tangent_trees(direction)
-            check_order(lambda *xs: jvp(f, xs, tangent)[1], args, order - 1, modes, atol, rtol, eps, rng, reached + 1)
-    if "rev" in modes:
-        compare_values("reverse", function.value_by_vjp(), value, close)
-        bar = rng.standard_normal(expected.size)
-        pulled = function.pull(bar)
-        compare("reverse", np.array([pulled @ direction]), np.array([bar @ expected]), np.array([np.abs(bar) @ tolerance]))
-        if order > 1:
-            cotangent = function.cotangent_tree(bar)
-            check_order(lambda *xs: vjp(f, *xs)[1](cotangent), args, order - 1, modes, atol, rtol, eps, rng, reached + 1)
-
-
-# ---- check_rule ----------------------------------------------------------------------------------------------------------
-class TreeFunction:
-    """A function of trees at a point, seen as a function of real vectors, with its derivatives by cotan."""
-
-    def __init__(self, f: Callable[..., Any], args: Sequence[Any]):
-        self.f = f
-        self.leaves, self.spec = tree.flatten(tuple(args))
-        self.leaves = [np.asarray(x, np.float64) if isinstance(x, int) and not isinstance(x, bool) else np.asarray(x) for x in self.leaves]
-        self.args = tree.unflatten(self.spec, self.leaves)
-        out = f(*self.args)
-        self.out_leaves, self.out_spec = tree.flatten(out)
-        self.flat = FlatFunction(lambda *xs: tree.leaves(f(*tree.unflatten(self.spec, xs))), self.leaves)
-
-    def tangent_trees(self, direction: Vector) -> Any:
-        # What has no derivative stays as it is: its tangent is zero.
-        leaves = [x if x.dtype.kind in "fc" else np.zeros_like(x) for x in real_as_complex(direction, self.leaves)]
-        return tree.unflatten(self.spec, leaves)
-
-    def cotangent_tree(self, bar: Vector) -> Any:
-        # The pairing is Re(sum(y_bar * y')): for the real pair (a, b) of a complex output, y_bar = a - ib.
-        leaves = real_as_complex(bar, self.out_leaves)
-        return tree.unflatten(self.out_spec, [np.conj(x) if x.dtype.kind == "c" else x for x in leaves])
-
-    def push(self, direction: Vector) -> Vector:
-        """The derivative along a direction, by forward mode."""
-        dy = jvp(self.f, self.args, self.tangent_trees(direction))[1]
-        return complex_as_real([d for d, y in zip(tree.leaves(dy), self.out_leaves, strict=True) if np.asarray(y).dtype.kind in "fc"])
-
-    def value_by_jvp(self) -> Vector:
-        """The value of the function as forward mode gives it."""
-        return complex_as_real(tree.leaves(jvp(self.f, self.args, self.tangent_trees(np.zeros(self.flat.point.size)))[0]))
-
-    def value_by_vjp(self) -> Vector:
-        """The value of the function as reverse mode gives it."""
-        return complex_as_real(tree.leaves(vjp(self.f, *self.args)[0]))
-
-    def pull(self, bar: Vector) -> Vector:
-        """The gradient of bar . f, by reverse mode."""
-        x_bars = vjp(self.f, *self.args)[1](self.cotangent_tree(bar))
-        leaves = tree.leaves(x_bars, is_leaf=lambda x: x is None)
-        return complex_as_real([np.conj(x) if np.asarray(x).dtype.kind == "c" else x for x in leaves if x is not None])
 
 
 def check_rule(f: Callable[..., Any], args: Sequence[Any], *, second_order: bool = True, batching: bool = True) -> RuleReport:
@@ -210,15 +56,15 @@ def examine(f: Callable[..., Any], args: Sequence[Any], second_order: bool, batc
     n, m = function.flat.point.size, function.flat(function.flat.point).size
     rng = np.random.default_rng(0)
     whole = n * m <= ENTRIES
-    directions = np.eye(n) if whole else rng.standard_normal((4, n))
+    directions = np.eye(n) if whole else function.directions(rng, 4)
     bars = np.eye(m) if whole else rng.standard_normal((4, m))
     margins: dict[str, float] = {}
     findings: list[Finding] = []
 
-    numeric = [function.flat.along(d) for d in directions]
-    expected = np.array([d for d, _ in numeric]).reshape(len(directions), m)
-    error = np.array([e for _, e in numeric]).reshape(len(directions), m)
-    allowed = 20 * error + 1e3 * function.flat.precision * (1 + np.abs(expected))
+    precision = function.flat.precision
+    estimates = [function.flat.along(d) for d in directions]
+    expected, allowed = compared_with(estimates, precision, m)
+    rough = tuple(f"along direction {k}: {told(e)}" for k, e in enumerate(estimates) if e.rough.any())
 
     entry_name = "d out[{i}] / d in[{j}]" if whole else "output {i} along random direction {j}"
     complex_valued = any(np.asarray(x).dtype.kind == "c" for x in (*function.leaves, *function.out_leaves))
@@ -231,9 +77,14 @@ def examine(f: Callable[..., Any], args: Sequence[Any], second_order: bool, batc
         entry: str = entry_name,
         reference: str = "finite differences give",
         cause: str | None = None,
+        rounding: Callable[[], Vector] | None = None,
     ) -> bool:
+        """Whether these agree. ``rounding`` measures the errors of what was found, if it does not agree without them."""
+        tolerance = tolerance + function.flat.least
         with np.errstate(all="ignore"):
-            ratio = np.abs(found - wanted) / tolerance
+            if rounding is not None and not (np.abs(found - wanted) <= tolerance).all():
+                tolerance = tolerance + SAFE * rounding().reshape(tolerance.shape)
+            ratio = np.where(found == wanted, 0.0, np.abs(found - wanted) / tolerance)
         ratio = np.where(np.isnan(ratio) & ~(np.isnan(found) & np.isnan(wanted)), np.inf, np.nan_to_num(ratio, nan=0.0, posinf=np.inf))
         margins[check] = float(ratio.max(initial=0.0))
         if margins[check] <= 1:
@@ -248,64 +99,119 @@ def examine(f: Callable[..., Any], args: Sequence[Any], second_order: bool, batc
         )
         return False
 
+    def forward_at(place: TreeFunction) -> Vector:
+        return np.array([place.push(d) for d in directions]).reshape(len(directions), m)
+
+    def pull_at(place: TreeFunction) -> Vector:
+        return np.array([place.pull(b) for b in bars]).reshape(len(bars), n)
+
     value = function.flat(function.flat.point)[None]
-    close = 1e3 * function.flat.precision * (1 + np.abs(value))
-    for check, found in ("value, forward", function.value_by_jvp()), ("value, reverse", function.value_by_vjp()):
-        record(check, found[None], value, close, "out[{i}]", "the function gives", "the rule gives another value than the function")
-    forward = np.array([function.push(d) for d in directions]).reshape(len(directions), m)
-    forward_ok = record("forward", forward, expected, allowed)
-    backward = np.array([function.pull(b) for b in bars]).reshape(len(bars), n)
+    close = 1e3 * precision * np.abs(value)
+    for check, found in ("value, forward", TreeFunction.value_by_jvp), ("value, reverse", TreeFunction.value_by_vjp):
+        record(
+            *(check, found(function)[None], value, close, "out[{i}]", "the function gives"),
+            "the rule gives another value than the function",
+            lambda found=found: function.noise(found) + function.noise(lambda place: place.flat(place.flat.point)),
+        )
+    forward, backward = forward_at(function), pull_at(function)
+    forward_ok = record("forward", forward, expected, allowed, rounding=lambda: function.noise(forward_at))
     if whole:
-        reverse_ok = record("reverse", backward.T, expected, allowed)
+        reverse_ok = record("reverse", backward.T, expected, allowed, rounding=lambda: function.noise(lambda place: pull_at(place).T))
     else:
-        reverse_ok = record("reverse", directions @ backward.T, expected @ bars.T, allowed @ np.abs(bars.T))
-    pairing = directions @ backward.T - forward @ bars.T
-    scale = 1e3 * function.flat.precision * (1 + np.abs(forward) @ np.abs(bars.T)) * max(n, m, 1)
-    if forward_ok != reverse_ok or (not forward_ok and (np.abs(pairing) > scale).any()):
-        record("transpose", directions @ backward.T, forward @ bars.T, scale, "<J^T y_bar, x'>[{j}, {i}]", "<y_bar, J x'> is")
+        reverse_ok = record(
+            *("reverse", directions @ backward.T, expected @ bars.T, weighted(allowed, np.abs(bars.T))),
+            rounding=lambda: function.noise(lambda place: directions @ pull_at(place).T),
+        )
+    check_transpose(function, (directions, bars), (forward, backward), (forward_ok, reverse_ok), record)
     if n:
-        a, b = rng.standard_normal(n), rng.standard_normal(n)
-        total, parts = function.push(a + 2 * b)[None], (function.push(a) + 2 * function.push(b))[None]
-        record("linearity", total, parts, 1e4 * function.flat.precision * (1 + np.abs(parts)))
+        check_linearity(function, rng, record)
     if forward_ok and reverse_ok:
         if batching:
             check_batching(function, rng, record)
         if second_order and n and m:
             check_second_order(function, rng, record)
-    return RuleReport(margins, tuple(findings))
+    return RuleReport(margins, tuple(findings), rough)
+
+
+def compared_with(estimates: Sequence[Estimate], precision: float, size: int) -> tuple[Vector, Vector]:
+    """The expected derivatives, a row for each direction, and how far from them a derivative may be; at a jump, infinitely far."""
+    ranges = [between(e, SAFE * e.error + 100 * precision * np.abs(e.value)) for e in estimates]
+    low, high = (np.array([r[side] for r in ranges]).reshape(len(estimates), size) for side in (0, 1))
+    jumping = np.isinf(high)
+    return np.where(jumping, 0.0, (low + high) / 2), np.where(jumping, np.inf, (high - low) / 2)
+
+
+def weighted(matrix: Vector, vectors: Vector) -> Vector:
+    """The product; infinite where something infinite is not multiplied by zero."""
+    with np.errstate(all="ignore"):
+        return np.nan_to_num(matrix[..., None] * vectors, nan=0.0, posinf=np.inf).sum(-2)
 
 
 Record = Callable[..., bool]
 
 
+def check_transpose(
+    function: TreeFunction, vectors: tuple[Vector, Vector], found: tuple[Vector, Vector], right: tuple[bool, bool], record: Record
+) -> None:
+    """Whether the two modes agree, if one of them is wrong."""
+    (directions, bars), (forward, backward) = vectors, found
+    pulled, pushed = directions @ backward.T, forward @ bars.T
+    sizes = np.abs(directions) @ np.abs(backward.T) + np.abs(forward) @ np.abs(bars.T)
+    tolerance = 1e3 * function.flat.precision * sizes * max(directions.shape[1], bars.shape[1], 1)
+    if right[0] != right[1] or (not right[0] and (np.abs(pulled - pushed) > tolerance).any()):
+        record("transpose", pulled, pushed, tolerance, "<J^T y_bar, x'>[{j}, {i}]", "<y_bar, J x'> is")
+
+
+def check_linearity(function: TreeFunction, rng: Any, record: Record) -> None:
+    """The derivative along a + 2b against those along a and b."""
+    a, b = function.directions(rng, 2)
+    total, first, second = function.push(a + 2 * b)[None], function.push(a)[None], 2 * function.push(b)[None]
+    record(
+        *("linearity", total, first + second, 1e4 * function.flat.precision * (np.abs(first) + np.abs(second))),
+        rounding=lambda: function.noise(lambda place: place.push(a + 2 * b)) + function.noise(lambda place: place.push(a)),
+    )
+
+
 def check_batching(function: TreeFunction, rng: Any, record: Record) -> None:
     """vmap of the function, and of its derivative, against a loop over perturbed points."""
-    points = [function.flat.point + 0.01 * rng.standard_normal(function.flat.point.size) for _ in range(3)]
+    points = [function.flat.point + 0.01 * d for d in function.directions(rng, 3)]
     trees = [tree.unflatten(function.spec, real_as_complex(p, function.leaves)) for p in points]
     stacked = tree.map(lambda *xs: np.stack(xs), *trees)
-    direction = function.tangent_trees(rng.standard_normal(function.flat.point.size))
+    direction = function.tangent_trees(function.directions(rng, 1)[0])
 
     def along(*xs: Any) -> Any:
         return jvp(function.f, xs, direction)
 
     batched, one_by_one = vmap(along)(*stacked), [along(*t) for t in trees]
-    compare_batches("batching", batched, one_by_one, function, record)
-    compare_batches("batching, value", vmap(function.f)(*stacked), [function.f(*t) for t in trees], function, record)
+    places = [function.at(p) for p in points]
+    compare_batches("batching", batched, one_by_one, places, lambda place: complex_as_real(tree.leaves(along(*place.args))), record)
+    values = [function.f(*t) for t in trees]
+    compare_batches("batching, value", vmap(function.f)(*stacked), values, places, lambda place: place.flat(place.flat.point), record)
 
 
-def compare_batches(check: str, batched: Any, one_by_one: Sequence[Any], function: TreeFunction, record: Record) -> None:
+def compare_batches(
+    check: str,
+    batched: Any,
+    one_by_one: Sequence[Any],
+    places: Sequence[TreeFunction],
+    alone: Callable[[TreeFunction], Vector],
+    record: Record,
+) -> None:
     """Record how well a batch agrees with its examples one by one."""
     wanted = np.array([complex_as_real(tree.leaves(y)) for y in one_by_one])
     rows = [tree.map(lambda y, k=k: np.asarray(y)[k], batched) for k in range(len(one_by_one))]
     found = np.array([complex_as_real(tree.leaves(y)) for y in rows])
-    tolerance = 1e4 * function.flat.precision * (1 + np.abs(wanted))
-    record(check, found, wanted, tolerance, "output {i} of example {j}", "alone it is", "a batching rule is wrong")
+    tolerance = 1e4 * places[0].flat.precision * np.abs(wanted)
+
+    def rounding() -> Vector:
+        return 10 * np.array([place.noise(alone) for place in places])
+
+    record(check, found, wanted, tolerance, "output {i} of example {j}", "alone it is", "a batching rule is wrong", rounding)
 
 
 def check_second_order(function: TreeFunction, rng: Any, record: Record) -> None:
     """The derivative of bar . J d along another direction, by the four pairs of modes, against differences of the first derivative."""
-    n = function.flat.point.size
-    d, e = rng.standard_normal(n), rng.standard_normal(n)
+    d, e = function.directions(rng, 2)
     bar = rng.standard_normal(function.flat(function.flat.point).size)
     d_tree, e_tree, bar_tree = function.tangent_trees(d), function.tangent_trees(e), function.cotangent_tree(bar)
     f = function.f
@@ -320,28 +226,32 @@ def check_second_order(function: TreeFunction, rng: Any, record: Record) -> None
         return vjp(f, *xs)[1](bar_tree)
 
     first = TreeFunction(pushed, function.args)
-    wanted_vector, error = first.flat.along(e)
-    wanted = float(bar @ wanted_vector)
-    tolerance = np.array(
-        [[20 * float(np.abs(bar) @ error) + 1e5 * function.flat.precision * (1 + float(np.abs(bar) @ np.abs(wanted_vector)))]]
-    )
+    estimate = first.flat.along(e, first.noise(lambda place: place.flat(place.flat.point)))
+    low, high = between(estimate, SAFE * estimate.error + max(GOOD, 1e3 * function.flat.precision) * np.abs(estimate.value))
+    wanted = float(np.where(np.isinf(high), 0.0, bar * (low + high) / 2).sum())
+    tolerance = np.array([[float(np.abs(bar) @ ((high - low) / 2)) if np.isfinite(high).all() else np.inf]])
 
     def pair_bars(x_bars: Any, direction: Vector) -> float:
         leaves = [x for x in tree.leaves(x_bars, is_leaf=lambda x: x is None) if x is not None]
         return float(complex_as_real([np.conj(x) if np.asarray(x).dtype.kind == "c" else x for x in leaves]) @ direction)
 
-    rev_fwd = vjp(pushed, *function.args)[1](bar_list)
-    pulled_out, pull_pulled = vjp(pulled, *function.args)
-    # <x_bar, d> = Re(sum(x_bar * d)), so the cotangent of ``pulled``'s output that picks its component along d is d itself.
-    seed = tree.unflatten(tree.structure(pulled_out), [x for x in tree.leaves(d_tree) if np.asarray(x).dtype.kind in "fc"])
-    values = {
-        "second order fwd-fwd": float(bar @ complex_as_real(tree.leaves(jvp(pushed, function.args, e_tree)[1]))),
-        "second order rev-fwd": pair_bars(rev_fwd, e),
-        "second order fwd-rev": pair_bars(jvp(pulled, function.args, e_tree)[1], d),
-        "second order rev-rev": pair_bars(pull_pulled(seed), e),
+    def pull_back(args: Sequence[Any]) -> Any:
+        # <x_bar, d> = Re(sum(x_bar * d)), so the cotangent of ``pulled``'s output that picks its component along d is d itself.
+        pulled_out, pull_pulled = vjp(pulled, *args)
+        return pull_pulled(tree.unflatten(tree.structure(pulled_out), [x for x in tree.leaves(d_tree) if np.asarray(x).dtype.kind in "fc"]))
+
+    pairs: dict[str, Callable[[Sequence[Any]], float]] = {
+        "second order fwd-fwd": lambda args: float(bar @ complex_as_real(tree.leaves(jvp(pushed, args, e_tree)[1]))),
+        "second order rev-fwd": lambda args: pair_bars(vjp(pushed, *args)[1](bar_list), e),
+        "second order fwd-rev": lambda args: pair_bars(jvp(pulled, args, e_tree)[1], d),
+        "second order rev-rev": lambda args: pair_bars(pull_back(args), e),
     }
-    for name, value in values.items():
-        record(name, np.array([[value]]), np.array([[wanted]]), tolerance, "the derivative along two random directions")
+    for name, pair in pairs.items():
+        found = np.array([[pair(function.args)]])
+        record(
+            *(name, found, np.array([[wanted]]), tolerance, "the derivative along two random directions"),
+            rounding=lambda pair=pair: function.noise(lambda place: np.array([pair(place.args)])),
+        )
 
 
 def likely_cause(
