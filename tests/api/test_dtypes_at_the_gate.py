@@ -1,5 +1,7 @@
 """The gate of every transformation: dtypes that there are not here, integers that count as floats, tangents that would be lost."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -36,6 +38,10 @@ WAYS = {
     "jacfwd": lambda x: cotan.jacfwd(lambda y: y)(x),
     "hessian": lambda x: cotan.hessian(cnp.sum)(x),
     "astype": lambda x: cotan.jit(lambda y: y.astype(x.dtype))(1.0),
+    "eager, an array": lambda x: cnp.asarray(x),
+    "eager, zeros": lambda x: cnp.zeros(3, x.dtype),
+    "eager, joined": lambda x: cnp.concatenate([x, x]),
+    "eager, reshaped": lambda x: cnp.reshape(x, (3, 1)),
 }
 
 
@@ -47,6 +53,14 @@ def test_a_foreign_dtype_is_refused_by_its_name(kind, way):
         WAYS[way](x)
     assert str(x.dtype) in str(caught.value).replace("<U0", str(x.dtype)).replace("|S0", str(x.dtype))
     assert "What to do" in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["long double", "complex long double", "differences of times", "objects"])
+def test_an_eager_function_of_a_foreign_dtype_is_refused(kind):
+    x = FOREIGN[kind]
+    for call in (lambda: cnp.add(x, x), lambda: cnp.negative(x), lambda: cnp.cumsum(x), lambda: cnp.multiply(x, 2)):
+        with pytest.raises(DtypeError, match=re.escape(str(x.dtype))):
+            call()
 
 
 def test_every_dtype_that_there_is_passes_the_gate():

@@ -29,7 +29,7 @@ from ..core.errors import (
 from ..core.origin import PACKAGE, Origin, describe_function, is_users_file
 from ..core.subclasses import refuse_other_meaning
 from ..core.tracing import FLOAT64, Tracer, concrete_zero, type_of
-from ..core.types import DTYPES, ArrayType, refuse_dtype
+from ..core.types import DTYPES, ArrayType, refuse_foreign_dtype
 from ..ops.casting import ConvertElementType
 from ..ops.families import zeros
 
@@ -168,7 +168,7 @@ def leaf(x: Any, name: str) -> Any:
     x = unwrapped(plain(x))
     if isinstance(x, np.ndarray | np.generic):
         if x.dtype not in DTYPES:
-            refuse_dtype(f"{name} is an array of shape {x.shape}", x.dtype)
+            refuse_foreign_dtype(f"{name} is an array of shape {x.shape}", x.dtype)
         return x
     try:
         type_of(x)

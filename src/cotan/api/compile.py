@@ -21,7 +21,7 @@ from ..core.pickling import global_name
 from ..core.program import Program, evaluate
 from ..core.staging import stage_flat
 from ..core.tracing import EVAL, Tracer, current_trace, type_of
-from ..core.types import DTYPES, ArrayType, array_type, refuse_dtype
+from ..core.types import DTYPES, ArrayType, array_type, refuse_foreign_dtype
 from ..engines import ENGINES, NATIVE, Engine, runner
 from ..engines import numpy as numpy_engine
 from .arguments import boundary, check_callable, leaf, present, quiet, refuse_large_integers
@@ -54,7 +54,7 @@ class ShapeDtypeStruct:
         object.__setattr__(self, "shape", tuple(self.shape))
         object.__setattr__(self, "dtype", np.dtype(self.dtype))
         if self.dtype not in DTYPES:
-            refuse_dtype("this ShapeDtypeStruct is", self.dtype)
+            refuse_foreign_dtype("this ShapeDtypeStruct is", self.dtype)
 
     @property
     def ndim(self) -> int:

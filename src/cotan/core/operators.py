@@ -98,7 +98,7 @@ class ArrayMethods:
     def imag(self) -> Any: return _surface.imag(self)
     @property
     def flat(self) -> Any: return _surface.ravel(self)
-    def astype(self, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True) -> Any:
+    def astype(self: Any, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True) -> Any:
         if casting != "unsafe" and not _surface.can_cast(self, dtype, casting):
             raise teach(DtypeError, f"astype: {self.dtype} to {dtype} with casting={casting!r}.", do="leave out casting.")
         return _surface.astype(self, dtype)

@@ -16,7 +16,7 @@ from .errors import NonlinearTangentError, RuleError, teach
 from .origin import Origin, describe_error
 from .program import Equation
 from .tracing import EVAL, running
-from .types import ArrayType, array_type, is_known, refuse_dtype
+from .types import ArrayType, array_type, is_known, refuse_foreign_dtype
 
 __all__ = ["check_declared_linear", "checked_impl", "result_types", "types_at_ones"]
 
@@ -33,7 +33,7 @@ def result_types(subject: str, results: Iterable[Any]) -> tuple[ArrayType, ...]:
         except ValueError:  # a list of lists of unlike lengths
             array = np.asarray(None)
         if not is_known(array.dtype):
-            refuse_dtype(f"{subject} returned {f'a {type(y).__name__}' if array.dtype.kind == 'O' else 'an array'}", array.dtype)
+            refuse_foreign_dtype(f"{subject} returned {f'a {type(y).__name__}' if array.dtype.kind == 'O' else 'an array'}", array.dtype)
         found.append(array_type(array.shape, array.dtype.newbyteorder("=")))
     return tuple(found)
 

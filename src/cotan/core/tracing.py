@@ -23,7 +23,7 @@ from .errors import ArgumentTypeError, EscapedTracerError, TracerConversionError
 from .operators import ArrayMethods, surface
 from .origin import describe_function, library_call
 from .subclasses import refuse_other_meaning
-from .types import ArrayType, Shape, array_type, is_known, refuse_dtype
+from .types import ArrayType, Shape, array_type, is_known, refuse_foreign_dtype
 
 if TYPE_CHECKING:
     from .op import Op
@@ -283,7 +283,7 @@ def type_of(x: Any) -> ArrayType:
             if isinstance(x, python):
                 return weak
     if isinstance(x, np.ndarray | np.generic):
-        refuse_dtype(f"this is an array of shape {x.shape}", x.dtype)
+        refuse_foreign_dtype(f"this is an array of shape {x.shape}", x.dtype)
     raise teach(
         ArgumentTypeError,
         f"{x!r:.80} (of type {type(x).__name__}) is not an array of numbers.",

@@ -17,7 +17,8 @@ import numpy as np
 from .errors import DtypeError, teach
 
 __all__ = [
-    "DTYPES", "ArrayType", "Shape", "StackType", "Type", "array_type", "dtype_name", "is_inexact", "is_known", "refuse_dtype", "stack_type",
+    "DTYPES", "ArrayType", "Shape", "StackType", "Type", "array_type", "dtype_name", "is_inexact", "is_known", "refuse_foreign_dtype",
+    "stack_type",
 ]  # fmt: skip
 
 Shape = tuple[int, ...]
@@ -148,7 +149,7 @@ Type = ArrayType | StackType
 def interned(shape: Shape, dtype: np.dtype[Any], weak: bool) -> ArrayType:
     """The ArrayType of these fields, made once, if cotan has the dtype."""
     if not is_known(dtype):
-        refuse_dtype("this operation has a result", dtype)
+        refuse_foreign_dtype("this operation has a result", dtype)
     return ArrayType(shape, dtype, weak)
 
 
@@ -157,7 +158,7 @@ def is_known(dtype: np.dtype[Any]) -> bool:
     return dtype in DTYPES or (not dtype.isnative and dtype.newbyteorder("=") in DTYPES)
 
 
-def refuse_dtype(what: str, dtype: np.dtype[Any]) -> NoReturn:
+def refuse_foreign_dtype(what: str, dtype: np.dtype[Any]) -> NoReturn:
     """Raise: ``what`` is of a dtype that NumPy has and cotan does not."""
     do = REMEDIES.get(dtype.kind, "pass numbers; make other arguments static: a closure, functools.partial, or jit's static_argnums.")
     raise teach(DtypeError, f"{what} of dtype {dtype}; arrays here are of bool, integer, float (16, 32, 64 bits) or complex dtype.", do=do)

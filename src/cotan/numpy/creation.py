@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from ..core.array import Array
 from ..core.errors import ArgumentError, DtypeError, ShapeError, TracerConversionError, teach
 from ..core.tracing import EVAL, Tracer, current_trace, type_of
 from ..ops.families import BroadcastInDim
@@ -149,14 +148,14 @@ def filled(shape: tuple[int, ...], value: Any) -> Any:
         y = BroadcastInDim(shape, ())(value)
         if type(y) is Tracer:
             return y
-    return np.full(shape, value, value.dtype).view(Array)
+    return wrap(np.full(shape, value, value.dtype))
 
 
 @fitted(np.zeros)
 def zeros(shape: int | Sequence[int], dtype: Any = float, order: str = "C", *, device: str | None = None) -> Any:
     """Zeros of this shape and dtype (float64 if not given)."""
     if current_trace() is EVAL:
-        return np.zeros(shape, dtype, device=device).view(Array)  # type: ignore[call-overload]
+        return wrap(np.zeros(shape, dtype, device=device))  # type: ignore[call-overload]
     return filled(as_shape(shape), np.dtype(dtype).type(0))
 
 
@@ -164,7 +163,7 @@ def zeros(shape: int | Sequence[int], dtype: Any = float, order: str = "C", *, d
 def ones(shape: int | Sequence[int], dtype: Any = None, order: str = "C", *, device: str | None = None) -> Any:
     """Ones of this shape and dtype (float64 if not given)."""
     if current_trace() is EVAL:
-        return np.ones(shape, dtype, device=device).view(Array)  # type: ignore[call-overload]
+        return wrap(np.ones(shape, dtype, device=device))  # type: ignore[call-overload]
     return filled(as_shape(shape), np.dtype(dtype).type(1))
 
 

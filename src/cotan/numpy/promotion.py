@@ -21,7 +21,7 @@ from ..core.array import Array, plain, unwrapped
 from ..core.errors import DtypeError, IndexingError, ShapeError, teach
 from ..core.subclasses import refuse_other_meaning
 from ..core.tracing import BOOL, COMPLEX128, FLOAT64, INT64, PYTHON_TYPES, Tracer, type_of
-from ..core.types import ArrayType, Shape
+from ..core.types import DTYPES, ArrayType, Shape, refuse_foreign_dtype
 from ..ops.casting import ConvertElementType
 from ..ops.families import BroadcastInDim
 from ..ops.movement import concatenate as join
@@ -43,14 +43,13 @@ PYTHON_KINDS: dict[str, Any] = {"i": int, "f": float, "c": complex}
 def wrap(result: Any) -> Any:
     """What NumPy returned, as `Array` (a scalar as a 0-d one); inside tuples and lists too; anything else as it is."""
     kind = type(result)
-    if kind is np.ndarray:
-        return result.view(Array)
     if kind is Array or kind is Tracer:
         return result
-    if isinstance(result, np.generic):
-        return np.asarray(result).view(Array)
-    if isinstance(result, np.ndarray):
-        return plain(result).view(Array)
+    if isinstance(result, np.ndarray | np.generic):
+        array = plain(result) if isinstance(result, np.ndarray) else np.asarray(result)
+        if array.dtype not in DTYPES:
+            refuse_foreign_dtype("the result is", array.dtype)
+        return array.view(Array)
     if isinstance(result, tuple):
         parts = [wrap(part) for part in as_type("tuple[Any, ...]", result)]
         return kind(*parts) if hasattr(result, "_fields") else tuple(parts)

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from ..core.array import Array
-from ..core.tracing import INT64, Tracer, type_of
-from ..core.types import ArrayType
+from ..core.tracing import FLOAT64, INT64, Tracer, type_of
+from ..core.types import DTYPES, ArrayType, refuse_foreign_dtype
 from ..ops.casting import convert
 from .calling import refuse_arguments
 from .promotion import broadcast_shapes, convert_to, operand, python_kind, refuse_dtype, shape_of, spread_to
@@ -92,6 +92,8 @@ def unary(ufunc: Any, rules: Rules, sentence: str = "") -> Callable[..., Any]:
                 if type(x) is Tracer:
                     return call(x)
             y = ufunc(x)
+            if y.dtype is not FLOAT64 and y.dtype not in DTYPES:
+                refuse_foreign_dtype(f"{ufunc.__name__}: the result is", y.dtype)
             return y.view(Array) if type(y) is ndarray else asarray(y).view(Array)
         t = x.owner.type_of(x.payload)
         plan = plans.get((t.dtype, t.weak))
@@ -130,6 +132,8 @@ def binary(ufunc: Any, rules: Rules, sentence: str = "") -> Callable[..., Any]:
         except ValueError:
             broadcast_shapes(name, (shape_of(x), shape_of(y)))
             raise
+        if z.dtype is not FLOAT64 and z.dtype not in DTYPES:
+            refuse_foreign_dtype(f"{name}: the result is", z.dtype)
         return z.view(Array) if type(z) is ndarray else asarray(z).view(Array)
 
     return named(call, ufunc, rules, sentence)
