@@ -245,12 +245,12 @@ def for_takers_alone(branch: Program, index: Any, k: int, operands: list[Any], f
 
 
 def only_if(
-    going: Any, program: Program, operands: Sequence[Any], otherwise: Sequence[Any], linear: Sequence[bool] | None = None
+    going: Any, program: Program, operands: Sequence[Any], otherwise: Sequence[Any], linear: Sequence[bool] | None = None, *, sure: bool
 ) -> list[Any]:
     """The results of ``program`` if ``going``, a scalar; else the values ``otherwise``, and zeros for the rest of the results.
 
-    If the program may fail, it is not run where it is not meant to be; on a batch, ``going`` is true for an example at least. ``linear``
-    flags the operands in which it is linear together.
+    If the program may fail, it is not run where it is not meant to be. ``linear`` flags the operands in which it is linear together. It is
+    ``sure`` if on any batch on which this is run ``going`` is true for some example.
     """
     rest = program.output_types[len(otherwise) :]
     if not any(inputs_that_fail(program)):
@@ -267,7 +267,7 @@ def only_if(
 
     flags = (False, *linear, *[True] * len(otherwise)) if linear else ()
     branches = derived_program(program, ("only if", len(otherwise)), make)
-    return list(Cond(branches, flags, run_all=True)(convert(going, np.dtype(np.int64)), *operands, *otherwise))
+    return list(Cond(branches, flags, run_all=sure)(convert(going, np.dtype(np.int64)), *operands, *otherwise))
 
 
 def for_takers(x: Any, takes: Any, first: Any, size: int) -> Any:

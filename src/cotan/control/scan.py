@@ -382,7 +382,7 @@ class Scan(ControlOp):
             carry, index, xs = rest[: self.carry], rest[self.carry], rest[self.carry + 1 :]
             linear = self.cut(self.linear_operands) if self.linear_operands else None
             flags = [*linear.constants, *linear.carry, *linear.xs] if linear else None
-            return only_if(less(index, n), self.body, [*constants, *carry, *xs], carry, flags)
+            return only_if(less(index, n), self.body, [*constants, *carry, *xs], carry, flags, sure=True)
 
         const_types, carry_types, x_types = self.cut_inputs(self.body.input_types)
         program, captured = stage_flat(step, [INT, *const_types, *carry_types, INT, *x_types], name=self.body.name)

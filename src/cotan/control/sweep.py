@@ -256,12 +256,12 @@ class Sweep(ControlOp):
         def ahead(n: Any, *values: Any) -> list[Any]:
             it = iter(values)
             k, c, (i,), x = take(it, n_constants), take(it, n_carry), take(it, 1), list(it)
-            return only_if(less(i, n), self.forward, [*k, *c, *x], c)
+            return only_if(less(i, n), self.forward, [*k, *c, *x], c, sure=True)
 
         def back(n: Any, *values: Any) -> list[Any]:
             it = iter(values)
             k, c, (i,), x, a, w = take(it, n_constants), take(it, n_carry), take(it, 1), take(it, n_xs), take(it, n_sums), list(it)
-            return only_if(less(i, n), self.backward, [*k, *c, *x, *a, *w], a)
+            return only_if(less(i, n), self.backward, [*k, *c, *x, *a, *w], a, sure=True)
 
         forward, _ = stage_flat(ahead, [INT, *constants, *carry, INT, *xs], name=self.forward.name)
         backward, _ = stage_flat(back, [INT, *constants, *carry, INT, *xs, *sums, *ws], name=self.backward.name)

@@ -146,7 +146,8 @@ class While(ControlOp):
         steps, masked = largest(counter)
         if steps is None:
             return self.as_scan(self.body, None).linearize([counter, *primals], [False, *active])
-        return self.as_scan(self.derived("masked", self.masked_body) if masked else self.body, steps).linearize(primals, active)
+        body = self.derived("masked", lambda: self.masked_body(sure=False)) if masked else self.body
+        return self.as_scan(body, steps).linearize(primals, active)
 
     def as_scan(self, body: Program, length: int | None) -> Scan:
         """As many steps of ``body``."""
@@ -162,12 +163,12 @@ class While(ControlOp):
         body, _ = stage_flat(lambda *v: [*evaluate(self.body, *v[:-1]), add(v[-1], np.int64(1))], types, name=self.body.name)
         return condition, body
 
-    def masked_body(self) -> Program:
-        """A step that changes nothing once the condition is false."""
+    def masked_body(self, *, sure: bool) -> Program:
+        """A step that changes nothing once the condition is false; ``sure`` if it is run on batches of which an example goes on."""
 
         def step(*values: Any) -> list[Any]:
             (going,) = evaluate(self.condition, *values)
-            return only_if(going, self.body, values, values[self.constants :])
+            return only_if(going, self.body, values, values[self.constants :], sure=sure)
 
         program, captured = stage_flat(step, self.body.input_types, name=self.body.name)
         assert not captured
@@ -215,7 +216,7 @@ class While(ControlOp):
             return [ReduceOr((0,))(answer) if many else answer]
 
         def step(*values: Any) -> list[Any]:
-            outs, out_flags = run(self.derived("masked", self.masked_body) if many else self.body, values)
+            outs, out_flags = run(self.derived("masked, sure", lambda: self.masked_body(sure=True)) if many else self.body, values)
             wanted = flags[self.constants :]
             return [spread(y, size) if w and not f else y for y, f, w in zip(outs, out_flags, wanted, strict=True)]
 
