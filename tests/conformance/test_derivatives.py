@@ -9,6 +9,7 @@ import pytest
 from cotan.core.tracing import type_of
 from cotan.ops.casting import convert
 from cotan.ops.contraction import matmul
+from cotan.ops.factorization import column_range
 from cotan.ops.families import scale
 from cotan.ops.linalg import adjoint, columns
 from cotan.ops.transcendental import exp
@@ -48,7 +49,10 @@ def comparable(case: Case):
             weights = columns(convert(exp(scale(type_of(w).dtype.type(0.1), w)), type_of(v).dtype), type_of(v).shape[-1])
             return [w, matmul(scale(weights, v), adjoint(v))]
         u, s, vh = f(*xs)
-        return [matmul(u, vh), s, matmul(u, adjoint(u)), matmul(adjoint(vh), vh)]
+        k = type_of(s).shape[-1]
+        (u, left), (v, right) = ((column_range(x, 0, k), column_range(x, k, type_of(x).shape[-1])) for x in (u, adjoint(vh)))
+        # A full decomposition has bases of the complements, too.
+        return [matmul(u, adjoint(v)), s, *(matmul(x, adjoint(x)) for x in (u, v, left, right) if type_of(x).shape[-1])]
 
     return invariant
 

@@ -168,10 +168,14 @@ def test_a_singular_matrix_is_an_error():
 def test_svd_is_a_factorization(op, operands):
     a = operands[0]
     u, s, vh = op(a)
-    np.testing.assert_allclose((u * s[..., None, :]) @ vh, a, atol=1e-12)
+    k = s.shape[-1]
+    np.testing.assert_allclose((u[..., :k] * s[..., None, :]) @ vh[..., :k, :], a, atol=1e-12)
     assert np.all(np.diff(s) <= 0)
-    identity = np.eye(s.shape[-1])
-    np.testing.assert_allclose(np.conj(np.swapaxes(u, -1, -2)) @ u, np.broadcast_to(identity, (*s.shape[:-1], *identity.shape)), atol=1e-12)
+    for vectors in (u, np.conj(np.swapaxes(vh, -1, -2))):
+        identity = np.eye(vectors.shape[-2] if op.full else k)
+        np.testing.assert_allclose(
+            np.conj(np.swapaxes(vectors, -1, -2)) @ vectors, np.broadcast_to(identity, (*s.shape[:-1], *identity.shape)), atol=1e-12
+        )
 
 
 @pytest.mark.parametrize(("op", "operands"), all_examples(Eigh))

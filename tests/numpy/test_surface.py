@@ -108,7 +108,6 @@ DIFFERENCES = [
     ),
     Difference("linalg.eig linalg.eigvals linalg.lstsq", "there is no op for it yet", refuses(UnsupportedFunctionError)),
     Difference("linalg.qr", "a basis of the complement has no derivative", refuses(UnsupportedFunctionError, "mode '(complete|raw)'")),
-    Difference("linalg.svd", "a basis of the complement has no derivative", refuses(UnsupportedFunctionError, "full_matrices=True")),
     Difference("pad", "there is no traced form of odd reflections", refuses(UnsupportedFunctionError, "reflect_type 'odd'")),
     Difference("*", "a keyword that docs/names.md lists", refuses(ArgumentTypeError, "cotan.numpy does not take")),
     Difference("nan_to_num", "a traced array does not change in place", refuses(ValueError, "copy=False of a traced array")),

@@ -100,7 +100,7 @@ class ArrayMethods:
     def flat(self) -> Any: return _surface.ravel(self)
     def astype(self: Any, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True) -> Any:
         if casting != "unsafe" and not _surface.can_cast(self, dtype, casting):
-            raise teach(DtypeError, f"astype: {self.dtype} to {dtype} with casting={casting!r}.", do="leave out casting.")
+            raise teach(DtypeError, f"astype: {_surface.result_type(self)} to {dtype} with casting={casting!r}.", do="leave out casting.")
         return _surface.astype(self, dtype)
     def to_device(self, device: Any, /, *, stream: Any = None) -> Any: return _surface.asarray(self, device=device)
     def reshape(self, *shape: Any, order: str = "C", copy: bool | None = None) -> Any:

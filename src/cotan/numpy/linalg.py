@@ -157,18 +157,14 @@ def inv(a: Numbers, /) -> Any:
 
 @eager(named(np.linalg.svd, SVDResult))
 def svd(a: Numbers, /, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False) -> Any:
-    """(U, S, Vh) with a = U diag(S) Vh, S descending; S alone if not ``compute_uv``. Traced matrices that are not square need
-    full_matrices=False.
+    """(U, S, Vh) with a = U diag(S) Vh, S descending; S alone if not ``compute_uv``.
+
+    With ``full_matrices`` U (m, m) and Vh (n, n) are square. The columns that this adds are a basis of the complement: of one column the
+    derivative is right; several are no functions of ``a``, and theirs is not finite.
     """
     (a,) = matrices("svd", a)
     m, n = shape_of(a)[-2:]
-    if compute_uv and full_matrices and m != n:
-        raise teach(
-            UnsupportedFunctionError,
-            f"svd: full_matrices=True of a traced array of shape {shape_of(a)}.",
-            do="write svd(a, full_matrices=False).",
-        )
-    u, s, vh = factorization.svd(a)
+    u, s, vh = (factorization.full_svd if compute_uv and full_matrices and m != n else factorization.svd)(a)
     return SVDResult(u, s, vh) if compute_uv else s
 
 

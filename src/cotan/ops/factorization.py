@@ -18,16 +18,17 @@ from ..core.emitting import Block, Reader, Routines
 from ..core.op import Op, op
 from ..core.tracing import type_of
 from ..core.types import ArrayType, array_type
-from .arithmetic import constant_of, div, sub
+from .arithmetic import constant_of, div, neg, sub
 from .casting import complex_, convert, imag, real
 from .contraction import matmul
+from .creation import full as full_op
 from .families import add, default_rng, scale
 from .lapack import by_columns, fail_if_not_done, named
 from .linalg import MatrixOp, TriangularSolve, adjoint, columns, diagonal, hermitian, mask, read_lower, symmetric_examples, transposed
 from .logic import equal, greater, not_equal, select
 from .movement import concatenate, slice_
 
-__all__ = ["Eigh", "Qr", "Svd", "eigh", "eigh_of_upper", "qr", "svd"]
+__all__ = ["Eigh", "Qr", "Svd", "eigh", "eigh_of_upper", "full_svd", "qr", "svd"]
 
 BLOCK = 64
 """Rows of memory that a routine works in are for so many columns at once."""
@@ -36,7 +37,7 @@ WRONG_QR = "Incorrect argument found while performing QR factorization"
 
 @op
 class Svd(MatrixOp):
-    """The reduced singular value decomposition A = U diag(s) V^H: (U, s, V^H), s descending and real.
+    """The singular value decomposition A = U diag(s) V^H: (U, s, V^H), s descending and real; reduced, or ``full``: U and V are square.
 
     With P = U^H dA V (Townsend 2016; Giles 2008, 3.2):  ds = Re diag P, and
 
@@ -51,7 +52,12 @@ class Svd(MatrixOp):
 
     Where singular values are equal, single vectors have no derivative, and the quotient is infinite: what depends on s alone gets its
     derivative all the same, and what depends on the vectors gets no finite number that would be wrong.
+
+    The further columns U' of a square U are a basis of the complement. As U stays unitary, U^H dU' = -(dU)^H U', and what they turn within
+    the complement is not determined: of one column it is zero, between several it is infinite.
     """
+
+    full: bool = False
 
     multiple = True
     library: ClassVar[str] = "svd"
@@ -61,19 +67,23 @@ class Svd(MatrixOp):
         *lead, m, n = a.shape
         k = min(m, n)
         real_dtype = np.finfo(a.dtype).dtype
-        return array_type((*lead, m, k), a.dtype), array_type((*lead, k), real_dtype), array_type((*lead, k, n), a.dtype)
+        rows, columns = (m, n) if self.full else (k, k)
+        return array_type((*lead, m, rows), a.dtype), array_type((*lead, k), real_dtype), array_type((*lead, columns, n), a.dtype)
 
     def impl(self, a: Any) -> tuple[Any, Any, Any]:
-        u, s, vh = np.linalg.svd(a, full_matrices=False)
+        u, s, vh = np.linalg.svd(a, full_matrices=self.full)
         return u, s, vh
 
     def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[Block]) -> None:
         (a,), (u, s, vh) = operands, results
         *lead, m, n = a.shape
         k, most = min(m, n), max(m, n)
-        if k == 0:
+        rows, columns = (m, n) if self.full else (k, k)
+        if k == 0:  # of no columns, any basis is one
+            for unitary in (u, vh):
+                w.every(lead, lambda i, unitary=unitary: identity(w, unitary.part(*i)))
             return
-        matrix, left, right = (by_columns(w, *shape, a.dtype) for shape in ((m, n), (m, k), (k, n)))
+        matrix, left, right = (by_columns(w, *shape, a.dtype) for shape in ((m, n), (m, rows), (columns, n)))
         size = 4 * k * k + 7 * k + most + BLOCK * (m + n)
         work, integers, info = w.scratch((size,), a.dtype), w.scratch((8 * k,), w.integer), w.scratch((), w.integer)
         more = [w.scratch((max(5 * k * k + 5 * k, 2 * most * k + 2 * k * k + k),), s.dtype)] if a.dtype.kind == "c" else []
@@ -84,7 +94,7 @@ class Svd(MatrixOp):
             w.copy(given.part(*i), matrix)
             w.call(
                 named(a.dtype, "gesdd"),
-                "S",
+                "A" if self.full else "S",
                 m,
                 n,
                 matrix,
@@ -93,7 +103,7 @@ class Svd(MatrixOp):
                 left,
                 m,
                 right,
-                k,
+                columns,
                 work,
                 size,
                 *more,
@@ -113,12 +123,12 @@ class Svd(MatrixOp):
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any]:
         (a,), (da,) = primals, tangents
-        u, s, vh = self(a)
+        left, s, right = self(a)
         t = type_of(a)
         m, n = t.shape[-2:]
         k = min(m, n)
-        v = adjoint(vh)
-        uh = adjoint(u)
+        u, v = (column_range(x, 0, k) if self.full else x for x in (left, adjoint(right)))
+        uh, vh = adjoint(u), adjoint(v)
         p = matmul(matmul(uh, da), v)
         ds = real(diagonal(p)) if t.dtype.kind == "c" else diagonal(p)
 
@@ -133,7 +143,9 @@ class Svd(MatrixOp):
             du = add(du, scale(columns(inverse, m), off_range(u, uh, matmul(da, v))))
         if n > k:
             dv = add(dv, scale(columns(inverse, n), off_range(v, vh, matmul(adjoint(da), u))))
-        return (u, s, vh), (du, ds, adjoint(dv))
+        if self.full:
+            du, dv = with_complement(left, u, du), with_complement(adjoint(right), v, dv)
+        return (left, s, right), (du, ds, adjoint(dv))
 
     def batch(self, size: int, batched: Sequence[bool], a: Any) -> tuple[tuple[Any, Any, Any], tuple[bool, bool, bool]]:
         return self(a), (True, True, True)
@@ -146,6 +158,32 @@ class Svd(MatrixOp):
         yield cls(), (rng.normal(size=(3, 3)),)
         yield cls(), (rng.normal(size=(3, 2)) + 1j * rng.normal(size=(3, 2)),)
         yield cls(), (np.zeros((2, 0)),)
+        yield cls(full=True), (rng.normal(size=(3, 2)),)
+        yield cls(full=True), (rng.normal(size=(2, 2, 3)),)
+        yield cls(full=True), (np.zeros((2, 0)),)
+
+
+def identity(w: Routines, target: Block) -> None:
+    """Make a matrix in memory the identity."""
+    e, one, zero = w.emitter, w.emitter.constant(1, target.dtype), w.emitter.constant(0, target.dtype)
+    w.fill(target, lambda j: e.choose(j[0] <= j[1], lambda: e.choose(j[1] <= j[0], lambda: one, lambda: zero), lambda: zero))
+
+
+def with_complement(whole: Any, u: Any, du: Any) -> Any:
+    """The tangent of a unitary matrix whose first columns u have the tangent du."""
+    k, m = type_of(u).shape[-1], type_of(u).shape[-2]
+    if k == m:
+        return du
+    rest = column_range(whole, k, m)
+    turn = matmul(adjoint(du), rest)
+    within = neg(matmul(u, turn))
+    if m - k > 1 and k:
+        t = type_of(turn)
+        ones = full_op((*t.shape[:-2], m - k, k), t.dtype.type(1))
+        spread = matmul(ones, turn)
+        undetermined = scale(constant_of(np.inf, t.dtype), mask(sub(spread, adjoint(spread)), not_equal))
+        within = add(within, matmul(rest, undetermined))
+    return concatenate([du, within], type_of(u).ndim - 1)
 
 
 @op
@@ -317,4 +355,4 @@ def imaginary(z: Any) -> Any:
     return complex_(scale(constant_of(0, type_of(part).dtype), part), part)
 
 
-svd, eigh, eigh_of_upper, qr = Svd(), Eigh(), Eigh(lower=False), Qr()
+svd, full_svd, eigh, eigh_of_upper, qr = Svd(), Svd(full=True), Eigh(), Eigh(lower=False), Qr()
