@@ -86,11 +86,11 @@ def under(
 
 
 def mapped(function: Callable[..., list[Any]], leaves: list[Any]) -> list[Any]:
-    """The first of two equal examples; Python numbers, which have no batch, are shared."""
+    """The first of two examples, of which the second is the first turned round; Python numbers, which have no batch, are shared."""
     axes = [None if type(x) in (bool, int, float, complex) else 0 for x in leaves]
     if all(axis is None for axis in axes):
         return function(*leaves)
-    stacked = [x if axis is None else np.stack([x, x]) for x, axis in zip(leaves, axes, strict=True)]
+    stacked = [x if axis is None else np.stack([x, np.flip(x)]) for x, axis in zip(leaves, axes, strict=True)]
     return [y[0] for y in cotan.vmap(function, in_axes=tuple(axes))(*stacked)]
 
 
