@@ -103,6 +103,9 @@ WAYS: dict[str, Callable[[Callable[..., Any], Call], list[Any]]] = {
 }
 
 
+COMPILED = {"compiled": under(lambda f, leaves: cotan.jit(f)(*leaves))}
+
+
 def outcome(run: Callable[..., list[Any]], function: Callable[..., Any], call: Call) -> Outcome:
     """The flat results of a call, or the error that it raises."""
     with warnings.catch_warnings(), np.errstate(all="ignore"):
