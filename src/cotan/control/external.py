@@ -14,7 +14,7 @@ import numpy as np
 
 from ..core.errors import ArgumentError, MissingRuleError, RuleError, teach
 from ..core.op import op
-from ..core.outside import types_at_ones
+from ..core.outside import as_array, types_at_ones
 from ..core.tracing import EVAL, running, type_of
 from ..core.types import ArrayType, array_type
 from ..ops.families import zeros
@@ -57,7 +57,7 @@ class External(ControlOp):
 
     def impl(self, *operands: Any) -> Sequence[Any]:
         with running(EVAL):  # the code may call cotan itself
-            values = tuple(np.asarray(y) for y in self.function(*map(np.array, operands)))
+            values = tuple(as_array(self.label, y) for y in self.function(*map(np.array, operands)))
         if self.results is not None and [(y.shape, y.dtype) for y in values] != [(t.shape, t.dtype) for t in self.results]:
             have = ", ".join(f"{y.dtype}{list(y.shape)}" for y in values)
             raise teach(

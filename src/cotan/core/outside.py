@@ -18,24 +18,31 @@ from .program import Equation
 from .tracing import EVAL, running
 from .types import ArrayType, array_type, is_known, refuse_foreign_dtype
 
-__all__ = ["check_declared_linear", "checked_impl", "result_types", "types_at_ones"]
+__all__ = ["as_array", "check_declared_linear", "checked_impl", "result_types", "types_at_ones"]
 
 LINEAR_TO = 1e-2
 """Relative: a solver's result may be linear in its right-hand side only as far as it has converged."""
 
 
+def as_array(subject: str, y: Any) -> np.ndarray[Any, Any]:
+    """A result of a user's function as an array.
+
+    Raises:
+        DtypeError: it is of a dtype that there is not here, or no array at all.
+    """
+    try:
+        array = np.asarray(y)
+    except ValueError:  # a list of lists of unlike lengths
+        array = np.asarray(None)
+    if not is_known(array.dtype):
+        refuse_foreign_dtype(f"{subject} returned {f'a {type(y).__name__}' if array.dtype.kind == 'O' else 'an array'}", array.dtype)
+    return array
+
+
 def result_types(subject: str, results: Iterable[Any]) -> tuple[ArrayType, ...]:
     """The types of results of a user's function, as the arrays that they become."""
-    found: list[ArrayType] = []
-    for y in results:
-        try:
-            array = np.asarray(y)
-        except ValueError:  # a list of lists of unlike lengths
-            array = np.asarray(None)
-        if not is_known(array.dtype):
-            refuse_foreign_dtype(f"{subject} returned {f'a {type(y).__name__}' if array.dtype.kind == 'O' else 'an array'}", array.dtype)
-        found.append(array_type(array.shape, array.dtype.newbyteorder("=")))
-    return tuple(found)
+    arrays = [as_array(subject, y) for y in results]
+    return tuple(array_type(y.shape, y.dtype.newbyteorder("=")) for y in arrays)
 
 
 def types_at_ones(subject: str, function: Callable[..., Sequence[Any]], types: Sequence[ArrayType], do: str) -> tuple[ArrayType, ...]:
