@@ -73,6 +73,14 @@ def sinc_derivative(x: float, order: int) -> float:
     return math.pi**order * (values[0] + values[-1] + 4 * sum(values[1:-1:2]) + 2 * sum(values[2:-1:2])) / (3 * n)
 
 
+def complex_erf(z: complex) -> complex:
+    """2/sqrt(pi) z times the integral of e^(-(z t)^2) over [0, 1]."""
+    integrand = lambda t: cmath.exp(-((z * t) ** 2))  # noqa: E731
+    re, _ = scipy.integrate.quad(lambda t: integrand(t).real, 0, 1, epsabs=1e-14)
+    im, _ = scipy.integrate.quad(lambda t: integrand(t).imag, 0, 1, epsabs=1e-14)
+    return 2 / math.sqrt(math.pi) * z * complex(re, im)
+
+
 def scaled_erfc(z: float, order: int) -> float:
     """The derivatives of e^(z^2) erfc(z) = 2/sqrt(pi) times the integral of e^(-t^2 - 2 z t) over t > 0, under the integral."""
     integral, _ = scipy.integrate.quad(lambda t: (-2 * t) ** order * math.exp(-t * t - 2 * z * t), 0, math.inf, epsabs=1e-13, epsrel=1e-12)
@@ -164,8 +172,8 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "logit": lambda x: math.log(x / (1 - x)),
     "gamma": math.gamma,
     "beta": lambda a, b: math.gamma(a) * math.gamma(b) / math.gamma(a + b),
-    "erf": math.erf,
-    "erfc": math.erfc,
+    "erf": lambda x: complex_erf(x) if isinstance(x, complex) else math.erf(x),
+    "erfc": lambda x: 1 - complex_erf(x) if isinstance(x, complex) else math.erfc(x),
     "lgamma": math.lgamma,
     "betaln": lambda a, b: math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b),
     "xlogy": lambda x, y: 0 * x if x == 0 else x * (cmath if isinstance(y, complex) else math).log(y),

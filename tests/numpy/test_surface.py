@@ -249,6 +249,17 @@ def test_out_is_refused_in_every_way_to_run() -> None:
         args = (x, x) if call in (cnp.add.__call__, cnp.matmul) else (x, 0, 1) if call is cnp.clip else (x,)
         with pytest.raises(ArgumentTypeError, match="out="):
             call(*args, out=np.ones((2, 2)))
+    for call in (cnp.sum, cnp.mean, cnp.cumsum):
+        with pytest.raises(ArgumentTypeError, match="out="):
+            call(np.ones((2, 2)), None, None, np.ones(()))
+    for call, args in ((cnp.sin, ()), (cnp.max, (None,))):
+        with pytest.raises(ArgumentTypeError, match="out="):
+            call(np.ones(2), *args, np.ones(2))
+
+
+def test_functions_of_concrete_arguments_show_numpys_signature() -> None:
+    for name in ("eye", "from_dlpack", "identity", "indices", "kaiser", "unique", "nonzero"):
+        assert inspect.signature(getattr(cnp, name)) == inspect.signature(getattr(np, name))
 
 
 @pytest.mark.exhaustive

@@ -8,6 +8,7 @@ nevertheless: `as_defined` fits it to the definition, and refuses, by name, a pa
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Sequence
 from functools import cache, wraps
 from typing import Any, NoReturn, ParamSpec
@@ -33,10 +34,14 @@ def eager(numpy_function: Callable[..., Any], check: Callable[..., None] | None 
     def decorate(definition: Callable[P, Any]) -> Callable[P, Any]:
         defined = Definition(definition, numpy_function)
 
+        most = sys.maxsize if defined.open_ended else defined.count
+
         @wraps(definition)
         def call(*args: P.args, **kwargs: P.kwargs) -> Any:
             if kwargs and kwargs.pop("out", None) is not None:
                 refuse_arguments(definition.__name__, ("out",))
+            if len(args) > most:
+                args, kwargs = as_defined(definition, numpy_function, args, kwargs)  # type: ignore[assignment] - refuses out=
             for x in args:
                 kind = type(x)
                 if kind is Tracer or (kind not in SIMPLE and has_tracer(x)):

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..core.errors import MissingRuleError, teach
 from ..core.op import Op, op
+from ..core.tracing import type_of
 from .arithmetic import constant_like, div, mul, neg, one_like, sub, zero_like
 from .families import Analytic, Elementwise, Reals, add, default_rng, fill_shape, scale
 from .gaussian import erfc_of, gaussian, in_double, scaled_erfc
@@ -35,7 +36,7 @@ POSITIVE = Reals(0.3, 3.0)
 class Erf(Analytic):
     """The error function, 2/sqrt(pi) times the integral of e^(-t^2) from 0 to x."""
 
-    machine, takes = "erf", "f"
+    machine, takes = "erf", "fc"
     numpy = special_function("erf")
 
     def derivative(self, x: Any, y: Any) -> Any:
@@ -46,10 +47,10 @@ class Erf(Analytic):
 class Erfc(Analytic):
     """1 - erf(x), exact for large x."""
 
-    machine, takes = "erfc", "f"
+    machine, takes = "erfc", "fc"
 
     def impl(self, x: Any) -> Any:
-        return in_double(x, erfc_of)
+        return special.erfc(x) if np.iscomplexobj(x) else in_double(x, erfc_of)
 
     def derivative(self, x: Any, y: Any) -> Any:
         return neg(bell(x))
@@ -57,7 +58,8 @@ class Erfc(Analytic):
 
 def bell(x: Any) -> Any:
     """erf'(x) = 2/sqrt(pi) e^(-x^2)."""
-    return mul(constant_like(2 / math.sqrt(math.pi), x), gaussian(1.0, x))
+    square = exp(neg(mul(x, x))) if type_of(x).dtype.kind == "c" else gaussian(1.0, x)
+    return mul(constant_like(2 / math.sqrt(math.pi), x), square)
 
 
 @op

@@ -85,8 +85,8 @@ def from_scipy_complex(name: str) -> None:
         return Term(e, found).cast(operands[0].dtype)
 
 
-from_scipy_complex("xlogy")
-from_scipy_complex("xlog1py")
+for _name in ("xlogy", "xlog1py", "erf", "erfc"):
+    from_scipy_complex(_name)
 
 
 def bessel(name: str, scaled: str) -> None:
