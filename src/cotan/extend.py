@@ -21,7 +21,7 @@ from .control.custom_rules import CustomCall, FlatRules, Names
 from .core.errors import ArgumentError, MissingRuleError, teach
 from .core.op import REGISTRY, Op, op
 from .core.origin import describe_function
-from .core.outside import check_declared_linear, types_at_ones
+from .core.outside import check_declared_linear, types_at_examples
 from .core.program import Var
 from .core.tracing import type_of
 from .core.types import ArrayType
@@ -91,9 +91,9 @@ class Primitive(Op):
         return found
 
     def found_types(self, types: tuple[ArrayType, ...]) -> Any:
-        """Those of ``impl`` at ones."""
-        do = "give type_rule=, a function of the operands' types; or make impl take ones."
-        found = types_at_ones(self.user_code.rstrip(","), lambda *xs: self.results(self.impl(*xs)), types, do)
+        """Those of ``impl`` at example arrays."""
+        do = "give type_rule=, a function of the operands' types; or make impl take arrays of ones."
+        found = types_at_examples(self.user_code.rstrip(","), lambda *xs: self.results(self.impl(*xs)), types, do)
         return found if self.multiple else found[0]
 
     def result_types(self, primals: Sequence[Any]) -> list[ArrayType]:
@@ -329,7 +329,7 @@ def primitive(
             some types, ``impl`` is tried on random numbers to see whether it is.
         transpose: ``transpose(y_bar, *operands) -> x_bar`` for a linear op; the operand asked for comes as a `Var`. Without it, it is
             derived by one evaluation per input number.
-        type_rule: ``type_rule(*types) -> ArrayType``; without it, ``impl`` is run on arrays of ones.
+        type_rule: ``type_rule(*types) -> ArrayType``; without it, ``impl`` is run on example arrays: ones, or numbers about one.
         batch: ``batch(size, batched, *operands) -> (y, flag)``; without it, a loop.
 
     Raises:

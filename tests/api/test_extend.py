@@ -134,7 +134,7 @@ WRONG_RULES = {
     "no tuple": (lambda: made(np.sin, jvp=lambda p, t: (p, t), multiple=True)(1.0), "must return a tuple of arrays"),
     "type rule without a type": (lambda: cotan.jit(made(linear_in=(0,), type_rule=lambda t: t.shape))(X), "must return a type"),
     "an error on ones": (
-        lambda: cotan.jit(made(np.linalg.cholesky, jvp=lambda p, t: (p[0], t[0])))(np.eye(2)),
+        lambda: cotan.jit(made(lambda a: np.linalg.cholesky(-a), jvp=lambda p, t: (p[0], t[0])))(-np.eye(2)),
         r"called on arrays of ones \(float64\[2,2\]\), and raised LinAlgError(.|\n)*type_rule",
     ),
 }  # fmt: skip
@@ -200,3 +200,10 @@ def test_a_result_that_differs_from_call_to_call_is_refused_where_it_was_staged(
         cotan.jit(kind)(x)
     with pytest.raises(RuleError, match="unlike shapes"):
         cotan.vmap(p)(np.stack([x, x + 1]))
+
+
+def test_the_type_of_a_function_of_matrices_is_found():
+    for impl in (np.linalg.cholesky, np.linalg.inv, np.linalg.eigh):
+        p = made(impl, type_rule=None, jvp=lambda p, t: (p[0], t[0]), multiple=impl is np.linalg.eigh)
+        found = cotan.tree.leaves(cotan.jit(lambda a, p=p: [*p(a)] if p.multiple else p(a))(4.0 * np.eye(2)))
+        np.testing.assert_allclose(found[-1], (impl(4.0 * np.eye(2)) if impl is not np.linalg.eigh else impl(4.0 * np.eye(2))[1]))

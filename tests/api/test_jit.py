@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import functools
 import gc
 import pickle
@@ -353,6 +354,8 @@ def test_a_tracer_left_in_an_attribute_is_refused(method):
     with pytest.raises(EscapedTracerError, match=r"put a traced value into self\.(w|settings)"):
         getattr(m, method)(1.0)
     assert m.w == 2.0
+    assert m.settings == {"bias": 1.0}
+    assert m.method(1.0) == m.plain(1.0)
     leave = cotan.jit(lambda m, x: setattr(m, "w", x), static_argnums=0)
     with pytest.raises(EscapedTracerError, match=r"into args\[0\]\.w"):
         leave(m, 1.0)
@@ -370,3 +373,16 @@ def test_an_integer_that_no_array_holds_is_refused():
         with pytest.raises(ArgumentError, match=r"args\[0\] is the integer 1.000e\+30"):
             f(10**30)
         assert f(2**62) == 2**62
+
+
+def test_a_static_instance_with_a_hash_of_its_own_is_known_by_its_value():
+    @dataclasses.dataclass(frozen=True)
+    class Frozen:
+        w: float
+
+        @functools.partial(cotan.jit, static_argnums=0)
+        def f(self, x):
+            return self.w * x
+
+    assert (Frozen(2.0).f(1.0), Frozen(3.0).f(1.0), Frozen(2.0).f(1.0)) == (2.0, 3.0, 2.0)
+    assert Frozen.f.cache_info().misses == 2

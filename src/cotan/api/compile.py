@@ -380,12 +380,15 @@ class MethodTable(dict[Jitted, Jitted]):
 
 
 class BoundJitted:
-    """A jitted method of one instance: an ordinary argument if its class is registered as a tree, else a constant that is watched."""
+    """A jitted method of one instance. That is an argument if its class is registered as a tree, or if it is static and has a hash of its
+    own; else it is a constant that is watched.
+    """
 
     def __init__(self, jitted: Jitted, instance: Any):
         self.leading: tuple[Any, ...] = ()
         self.instance, self.name = instance, jitted.__name__
-        if 0 not in jitted.static.numbers and not isinstance(instance, type) and not tree.structure(instance).is_leaf():
+        is_argument = not known_by_identity(instance) if 0 in jitted.static.numbers else not tree.structure(instance).is_leaf()
+        if is_argument and not isinstance(instance, type):
             self.jitted, self.leading = jitted, (instance,)
             return
         table = MethodTable.of(instance)

@@ -141,7 +141,7 @@ def external(
         transpose: for a linear function, ``(*other arguments, y_bar) -> cotangents of the linear arguments`` (one, or a tuple); given
             alone, the function is linear in all its arguments. Traceable, as the other rules are.
         vmap: what vmap does: a rule as for `custom_rules`, or "sequential", "expand_dims" or "broadcast_all" as for `pure_callback`.
-        result_shape_dtypes: a tree like the result; without it, under jit, the function is called once on ones to find out.
+        result_shape_dtypes: a tree like the result; without it, under jit, the function is called once on example arrays to find out.
 
     Returns:
         a function that can be traced, differentiated as far as the rules go, batched and jitted.

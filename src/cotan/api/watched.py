@@ -6,7 +6,9 @@ function staged anew; and it finds a traced value that the function has left in 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
+from copy import copy
 from functools import partial
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
@@ -20,6 +22,7 @@ from .transformed import Transformed
 __all__ = ["Guard", "Watched", "captured_objects", "known_by_identity"]
 
 VALUES = (int, float, complex, str, bytes, type(None), np.generic)
+SEQUENCES = (tuple, list, set, frozenset, deque)
 OPAQUE = (type, ModuleType, FunctionType, MethodType, BuiltinFunctionType, Tracer)
 OURS = "_cotan_jitted"
 """The attribute in which an instance keeps its jitted methods."""
@@ -41,7 +44,7 @@ def leaves(x: Any, path: str, seen: dict[int, str]) -> Iterator[Leaf]:
         yield Leaf(path, seen[id(x)])
         return
     seen[id(x)] = path
-    if isinstance(x, tuple | list):
+    if isinstance(x, SEQUENCES):
         yield Leaf(f"len({path})", len(x))
         for k, y in enumerate(x):
             yield from leaves(y, f"{path}[{k}]", seen)
@@ -139,23 +142,55 @@ def captured_objects(fun: Any) -> list[tuple[str, Any]]:
 
 
 class Guard:
-    """Looks after objects while a function is staged: a traced value that it leaves in their attributes is found, and taken out again."""
+    """Looks after objects while a function is staged. A traced value that it leaves in their attributes, or in containers there, is found,
+    and everything is put back as it was.
+    """
 
     def __init__(self, objects: Sequence[tuple[str, Any]]):
-        self.objects = list(objects)
-        self.before = [dict(vars(x)) if hasattr(x, "__dict__") and not isinstance(x, type) else None for _, x in self.objects]
+        self.objects = [(name, x) for name, x in objects if not isinstance(x, type)]
+        self.known = {id(leaf.value) for name, x in self.objects for leaf in of(x, name) if type(leaf.value) is Tracer}
+        self.before: dict[int, tuple[Any, Any]] = {}
+        for _, x in self.objects:
+            self.remember(x)
+
+    def remember(self, x: Any) -> None:
+        """Keep what the attributes of ``x``, or its items, are now; and those of what they are."""
+        if id(x) in self.before or isinstance(x, (*VALUES, *OPAQUE, np.ndarray)):
+            return
+        if isinstance(x, (*SEQUENCES, dict)):
+            self.before[id(x)] = x, copy(x)
+            below = x.values() if isinstance(x, dict) else x
+        elif hasattr(x, "__dict__"):
+            self.before[id(x)] = x, dict(vars(x))
+            below = vars(x).values()
+        else:
+            return
+        for y in below:
+            self.remember(y)
 
     def check(self, function: str) -> None:
-        """Raise if there is a tracer that was not there before; the attributes are then what they were."""
-        for (name, x), before in zip(self.objects, self.before, strict=True):
-            known = {id(v) for v in (before or {}).values()}
+        """Raise if there is a tracer that was not there before."""
+        for name, x in self.objects:
             for leaf in of(x, name):
-                if type(leaf.value) is Tracer and id(leaf.value) not in known:
-                    if before is not None:
-                        table = vars(x).get(OURS)
-                        vars(x).clear()
-                        vars(x).update(before if table is None else {**before, OURS: table})
-                    raise left_behind(leaf, function)
+                if type(leaf.value) is Tracer and id(leaf.value) not in self.known:
+                    error = left_behind(leaf, function)
+                    for y, then in self.before.values():
+                        put_back(y, then)
+                    raise error
+
+
+def put_back(x: Any, then: Any) -> None:
+    """Make the attributes or the items of ``x`` what they were."""
+    if isinstance(x, list | deque):
+        x.clear()
+        x.extend(then)
+    elif isinstance(x, dict | set):
+        x.clear()
+        x.update(then)
+    elif not isinstance(x, tuple | frozenset):
+        ours = {key: value for key, value in vars(x).items() if key == OURS}
+        vars(x).clear()
+        vars(x).update(then | ours)
 
 
 def left_behind(leaf: Leaf, function: str) -> EscapedTracerError:

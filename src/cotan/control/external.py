@@ -14,7 +14,7 @@ import numpy as np
 
 from ..core.errors import ArgumentError, MissingRuleError, RuleError, teach
 from ..core.op import op
-from ..core.outside import as_array, types_at_ones
+from ..core.outside import as_array, types_at_examples
 from ..core.tracing import EVAL, running, type_of
 from ..core.types import ArrayType, array_type
 from ..ops.families import zeros
@@ -53,7 +53,7 @@ class External(ControlOp):
     def type_rule(self, *types: ArrayType) -> tuple[ArrayType, ...]:
         if self.results is not None:
             return self.results
-        return types_at_ones(self.label, self.impl, types, "give cotan.external result_shape_dtypes, a tree like its result.")
+        return types_at_examples(self.label, self.impl, types, "give cotan.external result_shape_dtypes, a tree like its result.")
 
     def impl(self, *operands: Any) -> Sequence[Any]:
         with running(EVAL):  # the code may call cotan itself

@@ -1,6 +1,6 @@
 """Functions of the user that run outside of tracing: what type their results have, and whether each call keeps to it.
 
-The type rule of an op whose meaning is such a function (`External`, a primitive of `cotan.extend`) runs it once on arrays of ones. What is
+The type rule of an op whose meaning is such a function (`External`, a primitive of `cotan.extend`) runs it once on example arrays. What is
 staged then holds for the types found, so each later call is checked against them: a result of another shape or dtype is refused, never
 broadcast.
 """
@@ -18,7 +18,7 @@ from .program import Equation
 from .tracing import EVAL, running
 from .types import ArrayType, array_type, is_known, refuse_foreign_dtype
 
-__all__ = ["as_array", "check_declared_linear", "checked_impl", "result_types", "types_at_ones"]
+__all__ = ["as_array", "check_declared_linear", "checked_impl", "result_types", "types_at_examples"]
 
 LINEAR_TO = 1e-2
 """Relative: a solver's result may be linear in its right-hand side only as far as it has converged."""
@@ -45,24 +45,40 @@ def result_types(subject: str, results: Iterable[Any]) -> tuple[ArrayType, ...]:
     return tuple(array_type(y.shape, y.dtype.newbyteorder("=")) for y in arrays)
 
 
-def types_at_ones(subject: str, function: Callable[..., Sequence[Any]], types: Sequence[ArrayType], do: str) -> tuple[ArrayType, ...]:
-    """The types of what ``function`` returns for arrays of ones of these types. ``do`` says how the user states them himself.
+def types_at_examples(subject: str, function: Callable[..., Sequence[Any]], types: Sequence[ArrayType], do: str) -> tuple[ArrayType, ...]:
+    """The types of what ``function`` returns for example arrays of these types: ones, or, where it raises an error for these, numbers about
+    one, with positive definite matrices. ``do`` says how the user states them himself.
 
     Raises:
-        RuleError: it raises an error for ones.
+        RuleError: it raises an error for both.
     """
-    examples = [np.ones(t.shape, t.dtype) for t in types]
     try:
-        with running(EVAL), np.errstate(all="ignore"):
-            results = function(*examples)
-    except Exception as error:
-        given = ", ".join(t.long_name() for t in types)
-        raise teach(
-            RuleError,
-            f"{subject}: to find the type of its result it was called on arrays of ones ({given}), and raised {describe_error(error)}",
-            do=do,
-        ) from error
+        results = at_examples(function, [np.ones(t.shape, t.dtype) for t in types])
+    except Exception as first:
+        rng = np.random.default_rng(0)
+        try:
+            results = at_examples(function, [about_one(t, rng) for t in types])
+        except Exception:
+            given = ", ".join(t.long_name() for t in types)
+            raise teach(
+                RuleError,
+                f"{subject}: to find the type of its result it was called on arrays of ones ({given}), and raised {describe_error(first)}",
+                do=do,
+            ) from first
     return result_types(subject, results)
+
+
+def at_examples(function: Callable[..., Sequence[Any]], examples: Sequence[Any]) -> Sequence[Any]:
+    with running(EVAL), np.errstate(all="ignore"):
+        return function(*examples)
+
+
+def about_one(t: ArrayType, rng: np.random.Generator) -> Any:
+    """Numbers between 0.5 and 1.5; of square matrices positive definite ones."""
+    x = rng.uniform(0.5, 1.5, t.shape)
+    if t.ndim > 1 and t.shape[-1] == t.shape[-2]:
+        x = (x + np.swapaxes(x, -1, -2)) / 2 + 2 * t.shape[-1] * np.eye(t.shape[-1])
+    return np.asarray(x).astype(t.dtype)
 
 
 def checked_impl(equation: Equation) -> Callable[..., Any]:
@@ -102,9 +118,9 @@ def misfit(subject: str, results: Sequence[Any], names: Sequence[str], origin: O
 def check_declared_linear(
     subject: str, function: Callable[..., Sequence[Any]], types: Sequence[ArrayType], members: Sequence[int], declared: str
 ) -> None:
-    """Refuse a function that is not linear in the operands ``members`` together: f(u + 2 v) is f(u) + 2 f(v), the others being ones.
+    """Refuse a function that is not linear in the operands ``members`` together: f(u + 2 v) is f(u) + 2 f(v), the others being the same.
 
-    What cannot be told is passed over: where the function raises an error for ones, or gives something that is not finite.
+    What cannot be told is passed over: where the function raises an error for the numbers tried, or gives something that is not finite.
 
     Raises:
         NonlinearTangentError: it is not linear there.
@@ -113,13 +129,13 @@ def check_declared_linear(
 
     def at(values: Sequence[Any]) -> list[Any]:
         found = iter(values)
-        operands = [next(found) if k in members else np.ones(t.shape, t.dtype) for k, t in enumerate(types)]
-        return [np.asarray(y) for y in function(*operands)]
+        operands = [next(found) if k in members else x for k, x in enumerate(fixed)]
+        return [np.asarray(y) for y in at_examples(function, operands)]
 
-    u, v = ([np.asarray(rng.uniform(0.5, 1.5, types[k].shape)).astype(types[k].dtype) for k in members] for _ in range(2))
+    fixed = [about_one(t, rng) for t in types]
+    u, v = ([about_one(types[k], rng) for k in members] for _ in range(2))
     try:
-        with running(EVAL), np.errstate(all="ignore"):
-            first, second, both = at(u), at(v), at([a + 2 * b for a, b in zip(u, v, strict=True)])
+        first, second, both = at(u), at(v), at([a + 2 * b for a, b in zip(u, v, strict=True)])
     except Exception:  # outside of its domain, say
         return
     for a, b, c in zip(first, second, both, strict=True):
