@@ -4,10 +4,12 @@ import statistics
 
 import numpy as np
 import pytest
+import scipy.fft
 import scipy.integrate
 import scipy.interpolate
 import scipy.linalg
 import scipy.optimize
+import scipy.sparse
 import scipy.special
 import scipy.stats
 
@@ -26,6 +28,8 @@ CALLS = {
     "scipy.optimize": (lambda a: scipy.optimize.minimize(lambda x: (x[0] - a) ** 2, [0.0]).x[0], 1.0, "cotan.implicit"),
     "scipy.integrate.solve_ivp": (lambda a: scipy.integrate.solve_ivp(lambda t, y: -y, (0, 1), [a]).y[0, -1], 1.0, "cotan.implicit"),
     "scipy.interpolate.CubicSpline": (lambda a: scipy.interpolate.CubicSpline([0, 1, 2.0], [0, a, 2.0])(0.5), 1.0, "cotan.external"),
+    "scipy.fft.fft": (lambda x: np.sum(np.abs(scipy.fft.fft(x))), np.ones(3), "cotan.external"),
+    "scipy.sparse": (lambda x: np.sum(scipy.sparse.eye(3) @ x), np.ones(3), "cotan.external"),
     "np.polyfit": (lambda y: np.polyfit(np.arange(3.0), y, 1)[0], np.ones(3), "cotan.external"),
     "statistics.fmean": (lambda x: statistics.fmean([x, 2 * x]), 1.0, "cotan.numpy"),
 }
@@ -82,10 +86,11 @@ def test_a_plain_array_of_traced_values_is_refused_with_one_text(name, derivativ
 
 
 def test_a_list_is_named_as_the_tree_that_it_is():
-    for function in (lambda p: np.sum(p**2), lambda p: np.sum(np.sin(p))):
-        with pytest.raises(TypeError) as caught:
-            cotan.grad(function)([1.0, 2.0])
-        assert "args[0] is a list: a list is a tree" in caught.value.__notes__[0]
+    for function in (lambda p: np.sum(p**2), lambda p: np.sum(np.sin(p)), lambda p: p.sum()):
+        for run in (cotan.grad, cotan.jit, cotan.hessian, lambda f: lambda x: cotan.jvp(f, (x,), (x,))):
+            with pytest.raises((TypeError, AttributeError)) as caught:
+                run(function)([1.0, 2.0])
+            assert "args[0] is a list: a list is a tree" in caught.value.__notes__[0]
     with pytest.raises(TypeError) as caught:
         cotan.grad(lambda p: np.sum(p + "a"))(1.0)
     assert not hasattr(caught.value, "__notes__")

@@ -6,7 +6,7 @@ Everything that can be wrong with arguments is refused here, by name: ``args[0][
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from inspect import isroutine
 from typing import Any, TypeVar
@@ -44,6 +44,7 @@ __all__ = [
     "floating",
     "floating_leaves",
     "leaf",
+    "note_lists",
     "present",
     "quiet",
     "refuse_large_integers",
@@ -215,6 +216,17 @@ def refuse_large_integers(args: Any, kwargs: Any) -> None:
             )
 
 
+def note_lists(error: Exception, arguments: Mapping[str, Any]) -> None:
+    """Say with an error of a function that it was given an argument, which is a list, as a list: of traced numbers."""
+    for name, x in arguments.items():
+        if isinstance(x, list | tuple) and x and all(isinstance(y, int | float | complex) for y in x) and not hasattr(error, "__notes__"):
+            kind = type(x).__name__
+            error.add_note(
+                f"{name} is a {kind}: a {kind} is a tree of arguments here, and reaches the function as a {kind} of traced numbers. "
+                f"For one array pass cotan.numpy.array({name})."
+            )
+
+
 class FlatCall:
     """``fun(*args, **kwargs)`` as a function of the leaves of the arguments at ``argnums`` (of all, if None)."""
 
@@ -261,8 +273,8 @@ class FlatCall:
                 args[k] = x
         try:
             out = self.fun(*args, **self.kwargs)
-        except TypeError as error:
-            self.note_lists(error)
+        except (TypeError, AttributeError) as error:
+            note_lists(error, {f"args[{k}]": self.args[k] for k in self.indices})
             raise
         if self.has_aux:
             if not isinstance(out, tuple) or len(out) != 2:  # type: ignore[arg-type]
@@ -278,16 +290,6 @@ class FlatCall:
             return [leaf(out, "the output")]
         results, self.out_spec = tree.flatten(out)
         return [leaf(y, f"the output of {describe_function(self.fun)}") for y in results]
-
-    def note_lists(self, error: TypeError) -> None:
-        """Say with an error of the function that a list of numbers was given to it as a list."""
-        for k in self.indices:
-            if isinstance(self.args[k], list | tuple) and self.args[k] and not hasattr(error, "__notes__"):
-                kind = type(self.args[k]).__name__
-                error.add_note(
-                    f"args[{k}] is a {kind}: a {kind} is a tree of arguments here, and reaches the function as a {kind} of traced numbers. "
-                    f"For one array pass cotan.numpy.array(args[{k}])."
-                )
 
     def rebuild_inputs(self, leaves: Sequence[Any]) -> Any:
         """Leaves like the inputs' as the user's tree: that of the one argument, or a tuple for several ``argnums``."""

@@ -24,7 +24,7 @@ from ..core.tracing import EVAL, Tracer, current_trace, type_of
 from ..core.types import DTYPES, ArrayType, array_type, refuse_foreign_dtype
 from ..engines import ENGINES, NATIVE, Engine, runner
 from ..engines import numpy as numpy_engine
-from .arguments import boundary, check_callable, leaf, present, quiet, refuse_large_integers
+from .arguments import boundary, check_callable, leaf, note_lists, present, quiet, refuse_large_integers
 from .compiled import Lowered
 from .differentiate import private_copy
 from .dispatch import Entry, never, numpy_entry, taking_apart
@@ -266,7 +266,12 @@ class Jitted:
 
         def flat(*leaves: Any) -> list[Any]:
             inner_args, inner_kwargs = self.join(tree.unflatten(signature.spec, leaves), signature.static)
-            results, found["spec"] = tree.flatten(self.fun(*inner_args, **inner_kwargs))
+            try:
+                out = self.fun(*inner_args, **inner_kwargs)
+            except (TypeError, AttributeError) as error:
+                note_lists(error, {f"args[{k}]": x for k, x in enumerate(args)} | kwargs)
+                raise
+            results, found["spec"] = tree.flatten(out)
             return [leaf(y, f"the output of {describe_function(self.fun)}") for y in results]
 
         given = [(f"args[{k}]" if isinstance(k, int) else k, x) for k, _, x in signature.static if not isinstance(x, CONSTANTS)]

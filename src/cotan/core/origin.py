@@ -149,12 +149,12 @@ def is_external(filename: str) -> bool:
 
 def library_call(frame: FrameType | None) -> str | None:
     """The function of an installed package that the user called and that runs at ``frame``: ``scipy.linalg.det``; None if none does."""
-    name = None
+    name = package = None
     while frame is not None and not is_users_file(frame.f_code.co_filename):
         if not is_external(frame.f_code.co_filename):
-            name = public_name(frame) or name
+            name, package = public_name(frame) or name, frame.f_globals.get("__name__", "").partition("._")[0]
         frame = frame.f_back
-    return name if frame is not None else None
+    return (name or package) if frame is not None else None
 
 
 def public_name(frame: FrameType) -> str | None:
@@ -173,10 +173,11 @@ def name_in_package(module: str, name: str) -> str | None:
     for k in range(1, public + 1):
         package = ".".join(parts[:k])
         try:
-            reduce(getattr, name.split("."), sys.modules[package])
+            found = reduce(getattr, name.split("."), sys.modules[package])
         except (AttributeError, KeyError):
             continue
-        return f"{package}.{name.removesuffix('.__init__')}"
+        if callable(found):
+            return f"{package}.{name.removesuffix('.__init__')}"
     return None
 
 
