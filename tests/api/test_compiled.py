@@ -337,3 +337,18 @@ def test_methods_are_lowered_with_their_instance():
 def test_a_function_of_a_traced_value_has_no_code_of_its_own():
     with pytest.raises(ArgumentTypeError, match="closes over a traced value"):
         cotan.grad(lambda a: cotan.jit(lambda x: a * x).lower(1.0) and a)(1.0)
+
+
+def test_what_the_engine_cannot_write_is_said_and_other_errors_are_their_own(monkeypatch):
+    from cotan.engines.native import ahead
+    from cotan.engines.native.generate import UnsupportedError
+
+    lowered = cotan.jit(lambda x: x * 2.0).lower(1.0)
+    for raised, expected in ((UnsupportedError("that"), cotan.errors.UnsupportedFunctionError), (OSError("no room"), OSError)):
+
+        def fail(*_, raised=raised, **__):
+            raise raised
+
+        monkeypatch.setattr(ahead, "Written", fail)
+        with pytest.raises(expected):
+            lowered.compile()

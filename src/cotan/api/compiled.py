@@ -73,7 +73,7 @@ def written(program: Program, make: Any, *further: Any) -> Any:
     """What ``make`` makes of a Program, if the native engine can write it."""
     try:
         return make(program, *further)
-    except module("control").UnsupportedError as reason:
+    except module("generate").UnsupportedError as reason:
         raise teach(
             UnsupportedFunctionError,
             f"{program.name} cannot be compiled ahead of time: the native engine has no code for {reason}.",
