@@ -37,6 +37,7 @@ def second_of_inverse(p, a, b):
 TIED, ALL_TIED = np.array([2.0, 1.0, 2.0]), np.full(3, 2.0)
 VARIANCE = 2 / 3 * (np.eye(3) - 1 / 3)
 PI = np.pi
+HALF = [[0.0, 0.5], [-0.5, 0.0]]
 TURN = np.array([[0.0, 1.0], [-1.0, 0.0]])
 
 ROWS = {
@@ -131,7 +132,8 @@ ROWS = {
     ("`norm(x, 'nuc')`", "singular values that are 0", "0 in their directions"): [
         (lambda x: cnp.linalg.norm(x, "nuc"), np.diag([2.0, 0.0]), np.diag([1.0, 0.0]), np.diag([0.0, 0.5, 0.5, 0.0])),
     ],
-    ("`pinv(x)`", "singular values that tie", "exact, to every order"): [
+    ("`pinv(x)`, `norm(x, 'nuc')`", "singular values that tie", "exact, to every order"): [
+        (lambda x: cnp.linalg.norm(x, "nuc"), np.eye(2), np.eye(2), [[[[0, 0], [0, 0]], HALF], [-np.array(HALF), [[0, 0], [0, 0]]]]),
         (lambda x: cnp.trace(cnp.linalg.pinv(x)), np.eye(2), -np.eye(2), 2 * np.einsum("il,jk->ijkl", np.eye(2), np.eye(2))),
         (lambda x: cnp.linalg.pinv(x)[0, 1], TURN, -np.outer(TURN.T[0], TURN.T[:, 1]), second_of_inverse(TURN.T, 0, 1)),
     ],

@@ -18,12 +18,15 @@ from cotan.core.tracing import type_of
 
 DERIVATIVE_BY_DEFINITION = {
     "stop_gradient": "is the identity with derivative zero",
-    "pseudo_inverse": "is a function of its first operand, of which others are the factorization (see test_pseudoinverse)",
+    **dict.fromkeys(
+        ("pseudo_inverse", "polar_factor", "nuclear_norm"),
+        "is a function of its first operand, of which others are the factorization (see test_spectral)",
+    ),
 }
 """Ops whose derivative is not that of their value, on purpose."""
 
 OF_ONE_POINT = {
-    "pseudo_inverse": "takes a matrix with its factorization",
+    **dict.fromkeys(("pseudo_inverse", "polar_factor", "nuclear_norm"), "takes a matrix with its factorization"),
 }
 """Ops whose operands belong together, so that other dtypes need examples of their own."""
 

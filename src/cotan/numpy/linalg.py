@@ -13,7 +13,7 @@ from ..core.errors import ArgumentError, DtypeError, ShapeError, UnsupportedFunc
 from ..core.tracing import BOOL, type_of
 from ..ops import casting, determinant, factorization
 from ..ops import linalg as ops
-from ..ops.pseudoinverse import pseudo_inverse
+from ..ops.spectral import nuclear_norm, pseudo_inverse
 from . import contraction, creation
 from .calling import eager
 from .contraction import matmul, tensordot, vecdot
@@ -269,6 +269,12 @@ def of_vectors(x: Any, ord: Any, axis: Any, keepdims: bool) -> Any:
     return power(sum(power(size, ord), axis, keepdims=keepdims), 1.0 / ord)
 
 
+def sum_of_singular_values(x: Any) -> Any:
+    """The nuclear norm of traced matrices."""
+    u, s, vh = factorization.svd(casting.stop_gradient(x))
+    return nuclear_norm(x, u, convert_to(s, type_of(x).dtype), vh, s > 0)
+
+
 def of_matrices(x: Any, ord: Any, axes: tuple[int, int], keepdims: bool) -> Any:
     """The norm ``ord`` of matrices along two axes."""
     rows, columns = axes
@@ -281,8 +287,11 @@ def of_matrices(x: Any, ord: Any, axes: tuple[int, int], keepdims: bool) -> Any:
     elif ord in (2, -2, "nuc"):
         # The least subgradient: 0 in the direction of a singular value that is 0, and at a matrix of zeros.
         x = where(any(not_equal(x, 0), axes, keepdims=True), x, 0)
-        s = abs(svdvals(moveaxis(x, axes, (-2, -1))))
-        y = sum(s, -1) if ord == "nuc" else max(s, -1) if ord == 2 else min(s, -1)  # those that tie share the derivative
+        moved = moveaxis(x, axes, (-2, -1))
+        if ord == "nuc":
+            y = sum_of_singular_values(moved)
+        else:
+            y = (max if ord == 2 else min)(abs(svdvals(moved)), -1)  # those that tie share the derivative
         shape = shape_of(x)
         return reshape(y, [1 if k in axes else n for k, n in enumerate(shape)]) if keepdims else y
     else:

@@ -15,18 +15,18 @@ from . import (
     losses,
     movement,
     ordering,
-    pseudoinverse,
     reduction,
     routines,
     running,
     searching,
     sorting,
     special,
+    spectral,
     transcendental,
 )
 
 __all__ = [
     "arithmetic", "casting", "contraction", "creation", "determinant", "factorization", "families", "gaussian", "indexing", "linalg",
-    "logic", "losses", "movement", "ordering", "pseudoinverse", "reduction", "routines", "running", "searching", "sorting", "special",
+    "logic", "losses", "movement", "ordering", "reduction", "routines", "running", "searching", "sorting", "special", "spectral",
     "transcendental",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The pseudo-inverse as a function of its matrix: values, and derivatives to third order, be singular values equal, dropped or zero."""
+"""The pseudo-inverse and the nuclear norm of a matrix: derivatives to third order, be singular values equal, dropped or zero."""
 
 from __future__ import annotations
 
@@ -141,3 +141,50 @@ def test_strict_differentiation_refuses_a_rank_that_is_not_full():
     np.testing.assert_allclose(cotan.grad(loss, strict=True)(np.eye(3)), -np.ones((3, 3)))
     with pytest.raises(cotan.errors.SingularPointError, match="pseudo_inverse"):
         cotan.grad(loss, strict=True)(np.ones((2, 2)))
+
+
+# ---- the sum of singular values --------------------------------------------------------------------------------------------------
+NUCLEAR = {
+    "identity": np.eye(3),
+    "a rotation": np.array([[0.6, -0.8], [0.8, 0.6]]),
+    "any": normal((3, 3)),
+    "tall": normal((5, 3)),
+    "wide": normal((2, 4)),
+    "an orthogonal design": 2.0 * np.linalg.qr(normal((5, 2)))[0],
+    "complex": normal((3, 3), complex),
+    "complex, equal values": with_values(2, 4, 1.5, 1.5, dtype=complex),
+    "a stack": normal((2, 3, 2)),
+}
+
+
+@pytest.mark.parametrize("a", [pytest.param(a, id=name) for name, a in NUCLEAR.items()])
+def test_the_nuclear_norm_is_differentiated_right_to_third_order(a):
+    f = lambda x: cnp.linalg.norm(x, "nuc", axis=(-2, -1))  # noqa: E731
+    e1, e2, e3 = (normal(a.shape, a.dtype) for _ in range(3))
+    first = lambda x: cotan.jvp(f, (x,), (e1,))[1]  # noqa: E731
+    second = lambda x: cotan.jvp(first, (x,), (e2,))[1]  # noqa: E731
+    third = lambda x: cotan.jvp(second, (x,), (e3,))[1]  # noqa: E731
+    for low, high, e in ((f, first, e1), (first, second, e2), (second, third, e3)):
+        expected = along(low, a, e)
+        assert_close([np.asarray(high(a))], [expected], rtol=1e-7 * max(1.0, np.max(abs(expected))))
+        np.testing.assert_allclose(cotan.jit(high)(a), high(a), rtol=1e-9, atol=1e-11)
+    w = np.asarray(normal(a.shape[:-2]))
+    backward = lambda x: cotan.vjp(f, x)[1](w)[0]  # noqa: E731
+    assert pair([backward(a)], [e1]) == pytest.approx(pair([w], [first(a)]), rel=1e-10)
+    expected = pair([w], [second(a)])
+    assert pair([cotan.jvp(backward, (a,), (e2,))[1]], [e1]) == pytest.approx(expected, rel=1e-9)
+    assert pair(cotan.vjp(first, a)[1](w), [e2]) == pytest.approx(expected, rel=1e-9)
+    assert pair(cotan.vjp(backward, a)[1](e1), [e2]) == pytest.approx(expected, rel=1e-9)
+
+
+def test_singular_values_of_zero_have_no_part_in_the_gradient_of_the_nuclear_norm():
+    a = with_values(4, 3, 2.0, 2.0)
+    u, _, vh = np.linalg.svd(a)
+    f = lambda x: cnp.linalg.norm(x, "nuc")  # noqa: E731
+    exact = np.diag([2.0, 2.0, 0.0])
+    np.testing.assert_allclose(cotan.grad(f)(exact), np.diag([1.0, 1.0, 0.0]), atol=1e-15)
+    np.testing.assert_allclose(np.tensordot(cotan.grad(f)(a), a), 4.0)
+    np.testing.assert_allclose(u[:, :2].T @ cotan.grad(f)(a) @ vh[:2].T, np.eye(2), atol=1e-12)
+    with pytest.raises(cotan.errors.SingularPointError, match="nuclear_norm"):
+        cotan.grad(f, strict=True)(exact)
+    np.testing.assert_allclose(cotan.grad(f, strict=True)(np.eye(3)), np.eye(3))
