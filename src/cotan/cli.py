@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import importlib.metadata
 import importlib.util
 import os
 import platform
 from collections.abc import Sequence
 
+from . import engines
 from .api.audit import audit, describe, rule_matrix
 from .core.errors import CotanError
 
@@ -33,8 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def show_cache(what: str) -> int:
     """Print what is in the cache of compiled code, or what was and is removed."""
-    module = importlib.import_module("cotan.engines.native.cache")
-    found = module.clear() if what == "clear" else module.contents()
+    found = engines.disk_cache(clear=what == "clear")
     if found.folder is None:
         print("the cache is turned off")
         return 0

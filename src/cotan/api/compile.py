@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from .. import engines
 from ..control.call import Call
 from ..core import tree
 from ..core.errors import ArgumentError, ArgumentTypeError, DtypeError, teach
@@ -510,11 +510,10 @@ def compile_report(fun: Callable[..., Any]) -> Callable[..., Any]:
     check_callable("compile_report", fun)
 
     def report(*args: Any, **kwargs: Any) -> Any:
-        make = import_module("cotan.engines.native.engine").made
         if not isinstance(fun, (Jitted, BoundJitted)):
-            return make(stage(fun)(*args, **kwargs))[1]
+            return engines.report(stage(fun)(*args, **kwargs))
         lowered = fun.lower(*args, **kwargs)
-        return make(lowered.program, NATIVE._replace(donated=lowered.donated))[1].naming(*lowered.leaf_names())
+        return engines.report(lowered.program, NATIVE._replace(donated=lowered.donated)).naming(*lowered.leaf_names())
 
     return report
 

@@ -7,15 +7,17 @@ file from C; and by SciPy's integrators and filters.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from .. import engines
 from ..core import tree
 from ..core.errors import ArgumentError, ArgumentTypeError, UnsupportedFunctionError, teach
 from ..core.program import Program
 from ..core.tracing import EVAL, Tracer, current_trace, type_of
+from ..engines import EngineRefusal
 from .arguments import leaf, present
 from .dispatch import never, taking_apart
 
@@ -24,10 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Compiled", "Lowered"]
 
-
-def module(name: str) -> Any:
-    """A module of the native engine, which is imported when it is first asked for."""
-    return import_module(f"cotan.engines.native.{name}")
+T = TypeVar("T")
 
 
 class Lowered:
@@ -55,7 +54,7 @@ class Lowered:
             return str(self.program)
         if dialect != "llvm":
             raise teach(ArgumentError, f"as_text: there is no dialect {dialect!r} here.", do="give 'cotan' or 'llvm'.")
-        return written(self.program, module("engine").Written, self.donated).code.text
+        return compilable(self.program, engines.llvm_text, self.program, self.donated)
 
     def compile(self) -> Compiled:
         """The machine code, by the native engine whatever engine `jit` was given.
@@ -69,11 +68,11 @@ class Lowered:
         return f"<lowered {self.program.name} of {', '.join(map(str, self.signature.types))}>"
 
 
-def written(program: Program, make: Any, *further: Any) -> Any:
+def compilable(program: Program, make: Callable[..., T], *arguments: Any) -> T:
     """What ``make`` makes of a Program, if the native engine can write it."""
     try:
-        return make(program, *further)
-    except module("generate").UnsupportedError as reason:
+        return make(*arguments)
+    except EngineRefusal as reason:
         raise teach(
             UnsupportedFunctionError,
             f"{program.name} cannot be compiled ahead of time: the native engine has no code for {reason}.",
@@ -90,7 +89,7 @@ class Compiled:
 
     def __init__(self, lowered: Lowered):
         self.lowered, self.staged, self.signature = lowered, lowered.staged, lowered.signature
-        self.ahead = written(self.program, module("ahead").Ahead, self.staged.constants, lowered.donated)
+        self.ahead = compilable(self.program, engines.compile_ahead, self.program, self.staged.constants, lowered.donated)
         unused = [k - len(self.staged.constants) for k in self.ahead.caller.unused]
         lowered.jitted.warn_of_unused(self.signature, unused)
         self.spec = None if self.staged.out_spec == tree.structure(0) else self.staged.out_spec
@@ -196,9 +195,9 @@ class Compiled:
         Raises:
             ArgumentError: the function has no such arguments or results.
         """
-        code, given, outputs = module("ahead"), self.ahead.given, self.ahead.outputs
+        given, outputs = self.ahead.given, self.ahead.outputs
         wanted = None if signature is None else re.sub(r"\s+", " ", signature.replace("npy_intp", "intptr_t")).strip()
-        fitting = [known for known in code.ROUTINES if code.suits(known, given, outputs)]
+        fitting = engines.scipy_signatures(given, outputs)
         chosen = next(iter(fitting), None) if wanted is None else wanted if wanted in fitting else None
         if chosen is None:
             types = f"{', '.join(t.long_name() for t in given)} to {', '.join(t.long_name() for t in outputs)}"
@@ -234,11 +233,10 @@ class Compiled:
         name = str(path.stem) if name is None else name
         if not re.fullmatch(r"[A-Za-z_]\w*", name, flags=re.ASCII):
             raise teach(ArgumentError, f"export_object: {name!r} is not a name of C.", do="give name='f'.")
-        exporting = module("exporting")
         results = tree.leaf_names(self.staged.out_spec, "result")
         try:
-            made = exporting.exported(self.ahead, name, c_names(self.lowered.names), c_names(results))
-        except exporting.NotExportableError as reason:
+            made = engines.export(self.ahead, name, c_names(self.lowered.names), c_names(results))
+        except EngineRefusal as reason:
             raise teach(
                 UnsupportedFunctionError,
                 f"export_object: {self.program.name} needs more than C: {reason}.",

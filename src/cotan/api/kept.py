@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from .. import engines
 
 __all__ = ["release_memory"]
 
@@ -22,5 +22,4 @@ def release_memory() -> int:
     >>> cotan.release_memory()
     0
     """
-    recycling = sys.modules.get("cotan.engines.native.recycling")
-    return recycling.release() if recycling is not None else 0
+    return engines.release_memory()

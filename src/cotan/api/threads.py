@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from importlib import import_module
-from typing import Any
 
+from .. import engines
 from .compile import check_threads
 
 __all__ = ["num_threads", "threads"]
-
-
-def pool() -> Any:
-    """The pool of the native engine, which is imported when it is first asked for."""
-    return import_module("cotan.engines.native.threads")
 
 
 @contextmanager
@@ -35,10 +29,10 @@ def threads(count: int) -> Generator[None]:
     1
     """
     check_threads("threads", count)
-    with pool().limited(count):
+    with engines.limit_threads(count):
         yield
 
 
 def num_threads() -> int:
     """The most threads that compiled code uses, unless a function has a number of its own."""
-    return int(pool().count())
+    return engines.thread_count()

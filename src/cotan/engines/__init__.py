@@ -1,45 +1,128 @@
-"""What runs a Program: machine code, imported when it is first asked for; and the NumPy interpreter, always there."""
+"""What runs a Program: machine code, imported when it is first asked for; and the NumPy interpreter, always there.
+
+This is the whole interface of the engines to the rest of cotan. Its functions import the native engine when they are called, since that
+takes as long as importing everything else.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+from .choice import ENGINES, NATIVE, NUMPY, Engine
 
 if TYPE_CHECKING:
     from ..core.program import Program
+    from ..core.types import ArrayType
+    from .native.ahead import Ahead
+    from .native.cache import Contents
+    from .native.exporting import Exported
+    from .native.report import Report
 
-__all__ = ["ENGINES", "NATIVE", "NUMPY", "Engine", "runner"]
+__all__ = [
+    "ENGINES", "NATIVE", "NUMPY", "Engine", "EngineRefusal", "compile_ahead", "disk_cache", "export", "limit_threads", "llvm_text",
+    "release_memory", "report", "runner", "scipy_signatures", "thread_count",
+]  # fmt: skip
 
-ENGINES = ("native", "numpy")
 Run = Callable[[list[Any]], list[Any]]
 
 
-class Engine(NamedTuple):
-    """An engine by name, and how it is to run Programs.
-
-    ``threads``: the most threads, None for the setting of the process; ``dynamic_sizes``: whether code serves several sizes, None if that
-    is found out; ``donated``: the numbers of the inputs in whose memory results may be written, which only the native engine does.
-    """
-
-    name: str
-    threads: int | None = None
-    dynamic_sizes: bool | None = None
-    donated: tuple[int, ...] = ()
-
-    @classmethod
-    def default(cls) -> str:
-        """The name of the engine that runs what names none: by the environment variable COTAN_ENGINE, else the native one."""
-        return os.environ.get("COTAN_ENGINE") or "native"
+class EngineRefusal(Exception):  # noqa: N818 - the caller makes an error of it, in the words of the user
+    """Why the native engine cannot do what was asked for."""
 
 
-NATIVE, NUMPY = Engine("native"), Engine("numpy")
-
-
+# ---- running ------------------------------------------------------------------------------------------------------------------
 def runner(engine: Engine) -> Callable[[Program], Run]:
     """What makes a function of flat arguments of a Program."""
     if engine.name == "numpy":
-        return import_module("cotan.engines.numpy").compiled
-    compiled = import_module("cotan.engines.native.engine").compiled
+        from .numpy import compiled as interpreted
+
+        return interpreted
+    from .native.engine import compiled
+
     return lambda program: compiled(program, engine)
+
+
+def report(program: Program, engine: Engine = NATIVE) -> Report:
+    """How the native engine compiles a Program, which it does anew."""
+    from .native.engine import made
+
+    return made(program, engine)[1]
+
+
+# ---- ahead of time ------------------------------------------------------------------------------------------------------------
+def compile_ahead(program: Program, constants: Sequence[Any], donated: Sequence[int]) -> Ahead:
+    """The code of a Program for one signature, with an entry for C.
+
+    Raises:
+        EngineRefusal: there is an operation in it for which the native engine has no code.
+    """
+    from .native.ahead import Ahead
+    from .native.generate import UnsupportedError
+
+    try:
+        return Ahead(program, constants, donated)
+    except UnsupportedError as reason:
+        raise EngineRefusal(str(reason)) from None
+
+
+def llvm_text(program: Program, donated: Sequence[int]) -> str:
+    """The text given to LLVM for a Program. Raises: as `compile_ahead`."""
+    from .native.engine import Written
+    from .native.generate import UnsupportedError
+
+    try:
+        return Written(program, donated).code.text
+    except UnsupportedError as reason:
+        raise EngineRefusal(str(reason)) from None
+
+
+def scipy_signatures(inputs: Sequence[ArrayType], outputs: Sequence[ArrayType]) -> list[str]:
+    """The C signatures of SciPy's low-level callables that code of these types can have."""
+    from .native.ahead import ROUTINES, suits
+
+    return [signature for signature in ROUTINES if suits(signature, inputs, outputs)]
+
+
+def export(ahead: Ahead, name: str, arguments: Sequence[str], results: Sequence[str]) -> Exported:
+    """Compiled code as an object file with a header.
+
+    Raises:
+        EngineRefusal: it calls back into this process.
+    """
+    from .native.exporting import NotExportableError, exported
+
+    try:
+        return exported(ahead, name, arguments, results)
+    except NotExportableError as reason:
+        raise EngineRefusal(str(reason)) from None
+
+
+# ---- the process --------------------------------------------------------------------------------------------------------------
+def thread_count() -> int:
+    """The most threads that compiled code uses."""
+    from .native.threads import count
+
+    return count()
+
+
+def limit_threads(count: int) -> AbstractContextManager[None]:
+    """At most so many, within a context."""
+    from .native.threads import limited
+
+    return limited(count)
+
+
+def disk_cache(*, clear: bool = False) -> Contents:
+    """What is, or was and is removed, in the cache of compiled code on disk."""
+    from .native import cache
+
+    return cache.clear() if clear else cache.contents()
+
+
+def release_memory() -> int:
+    """Free the memory that is kept for results of compiled code, if there is any; how many bytes that was."""
+    recycling = sys.modules.get(f"{__name__}.native.recycling")
+    return int(recycling.release()) if recycling is not None else 0

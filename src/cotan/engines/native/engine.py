@@ -15,8 +15,8 @@ import numpy as np
 
 from ...core.collecting import no_collection
 from ...core.program import Program
-from .. import NATIVE, Engine
 from .. import numpy as numpy_engine
+from ..choice import NATIVE, Engine
 from . import cache, texts
 from .blas import standard
 from .blocking import blocked
