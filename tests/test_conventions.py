@@ -118,6 +118,18 @@ ROWS = {
         (lambda x: cnp.std(x) ** 2, ALL_TIED, Z(3), VARIANCE),
         (lambda x: cnp.abs(x) ** 4, 0.0, 0, 0),
     ],
+    (
+        "even functions of them: `cos(norm(x))`, `r * tanh(r)`, a Matern kernel of a distance",
+        "0",
+        "0, and the second derivative is exact",
+    ): [
+        (lambda x: cnp.cos(cnp.linalg.norm(x)), Z(3), Z(3), -np.eye(3)),
+        (lambda x: cnp.linalg.norm(x) * cnp.tanh(cnp.linalg.norm(x)), Z(2), Z(2), 2 * np.eye(2)),
+        (lambda x: (1 + cnp.linalg.norm(x)) * cnp.exp(-cnp.linalg.norm(x)), Z(2), Z(2), -np.eye(2)),
+    ],
+    ("functions of them that are not even: `exp(-norm(x))`", "0", "0, and the second derivative is 0"): [
+        (lambda x: cnp.exp(-cnp.linalg.norm(x)), Z(2), Z(2), Z((2, 2))),
+    ],
     ("`sqrt(x) ** 2`", "0", "1"): [
         (lambda x: cnp.sqrt(x) ** 2, 0.0, 1, 0),
         (lambda x: (lambda r: r * r)(cnp.sqrt(x)), 0.0, 1, 0),

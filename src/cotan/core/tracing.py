@@ -115,9 +115,9 @@ class running:  # noqa: N801 - a context manager reads as a verb
 class Tracer(ArrayMethods):
     """A value under a transformation, its ``owner``. The ``payload`` is that trace's own: (value, tangent), a batched value, or a Var."""
 
-    __slots__ = ("known_type", "owner", "payload", "square")
-    square: Any
-    """Set on a square root: gives what it is the root of (see `cotan.numpy.roots`)."""
+    __slots__ = ("germ", "known_type", "owner", "payload")
+    germ: Any
+    """Set on a square root and on functions of it: what is known of it near its zero (see `cotan.numpy.roots`)."""
 
     def __init__(self, owner: Trace, payload: Any):
         self.owner, self.payload, self.known_type = owner, payload, None

@@ -17,7 +17,7 @@ from ..core.types import is_inexact
 from ..ops import arithmetic, casting, families, logic, ordering, transcendental
 from ..ops.arithmetic import constant_like, one_like, zero_like
 from .promotion import convert_to, has_tracer, wrap
-from .roots import even_power, magnitude, product, square_root, two_norm
+from .roots import after_unary, even_power, magnitude, product, square_root, two_norm
 from .ufuncs import binary, refuse_unless_default, unary
 
 __all__ = [
@@ -55,6 +55,9 @@ def square_rule(x: Any) -> Any:
 
 def reciprocal_rule(x: Any) -> Any:
     return arithmetic.div(one_like(x), x)
+
+
+square_rule.smooth = reciprocal_rule.smooth = square_root.smooth = True  # type: ignore[attr-defined]
 
 
 def truncated_divide(x: Any, y: Any) -> Any:
@@ -246,10 +249,10 @@ def power(x: Any, n: Any, /, **refused: Any) -> Any:
                     do="write x ** -2.0, or x.astype(float) ** -2.",
                 )
             if t.dtype.kind in "fc" or (n >= 0 and t.dtype.kind in "iu" and (t.weak or n <= np.iinfo(t.dtype).max)):
-                return arithmetic.integer_pow(x, n)
+                return after_unary(arithmetic.to_the(n), x, arithmetic.integer_pow(x, n))
         elif is_inexact(t.dtype):
             if n.is_integer() and -LARGEST_INTEGRAL_POWER <= n <= LARGEST_INTEGRAL_POWER:
-                return arithmetic.integer_pow(x, int(n))
+                return after_unary(arithmetic.to_the(int(n)), x, arithmetic.integer_pow(x, int(n)))
             if n == 0.5 and not t.weak:
                 return square_root(x)
     return general_power(x, n, **refused)

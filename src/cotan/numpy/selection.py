@@ -37,6 +37,7 @@ from .promotion import (
     wrap,
 )
 from .reduction import all, cumsum
+from .roots import after_unary, converted
 from .shape import along, concatenate, reshape
 from .sorting import nonzero
 
@@ -252,13 +253,17 @@ def ordered(name: str, x: Any) -> Any:
 @eager(np.sinc)
 def sinc(x: Numbers, /) -> Any:
     """sin(pi x) / (pi x), and 1 at 0; all derivatives are exact there."""
-    x = strong(x)
+    weak, x = x, strong(x)
     dtype = type_of(x).dtype
+    if weak is not x:
+        x = converted(weak, dtype, x)
     if dtype.kind == "c":
         at_zero = logic.equal(x, zero_like(x))
         angle = mul(logic.select(at_zero, one_like(x), x), constant_of(np.pi, dtype))
         return logic.select(at_zero, one_like(x), div(transcendental.sin(angle), angle))
-    return transcendental.sinc(x if dtype.kind == "f" else convert_to(x, np.dtype(np.float64)))
+    if dtype.kind != "f":
+        return transcendental.sinc(convert_to(x, np.dtype(np.float64)))
+    return after_unary(transcendental.sinc, x, transcendental.sinc(x))
 
 
 @eager(np.i0)

@@ -18,6 +18,7 @@ from ..core.types import DTYPES, ArrayType, refuse_foreign_dtype
 from ..ops.casting import convert
 from .calling import refuse_arguments
 from .promotion import broadcast_shapes, convert_to, operand, python_kind, refuse_dtype, shape_of, spread_to
+from .roots import after_binary, after_unary, converted
 
 __all__ = ["Rules", "binary", "refuse_unless_default", "unary"]
 
@@ -100,7 +101,9 @@ def unary(ufunc: Any, rules: Rules, sentence: str = "") -> Callable[..., Any]:
         if plan is None:
             plan = plans[t.dtype, t.weak] = plan_for(ufunc, rules, (t,))
         rule, (dtype,), weak = plan
-        return rule(x if dtype is None else convert_to(x, dtype, weak))
+        if dtype is not None:
+            return rule(convert_to(x, dtype, weak))
+        return rule(x) if getattr(x, "germ", None) is None else after_unary(rule, x, rule(x))
 
     return named(call, ufunc, rules, sentence)
 
@@ -168,10 +171,12 @@ def traced_binary(ufunc: Any, rules: Rules, plans: dict[Any, Plan], x: Any, y: A
         plan = plans[s.dtype, s.weak, t.dtype, t.weak] = plan_for(ufunc, rules, (s, t))
     rule, (dtype, other_dtype), weak = plan
     if dtype is not None:
-        x = convert_to(x, dtype, weak)
+        x = converted(x, dtype, convert_to(x, dtype, weak))
     if other_dtype is not None:
-        y = convert_to(y, other_dtype, weak)
+        y = converted(y, other_dtype, convert_to(y, other_dtype, weak))
     if s.shape != t.shape and s.shape and t.shape:
         common = broadcast_shapes(ufunc.__name__, (s.shape, t.shape))
         x, y = spread_to(x, common, s.shape), spread_to(y, common, t.shape)
-    return rule(x, y)
+    if getattr(x, "germ", None) is None and getattr(y, "germ", None) is None:
+        return rule(x, y)
+    return after_binary(rule, x, y, rule(x, y))

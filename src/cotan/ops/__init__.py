@@ -6,6 +6,7 @@ from . import (
     contraction,
     creation,
     determinant,
+    even,
     factorization,
     families,
     gaussian,
@@ -26,7 +27,7 @@ from . import (
 )
 
 __all__ = [
-    "arithmetic", "casting", "contraction", "creation", "determinant", "factorization", "families", "gaussian", "indexing", "linalg",
-    "logic", "losses", "movement", "ordering", "reduction", "routines", "running", "searching", "sorting", "special", "spectral",
-    "transcendental",
+    "arithmetic", "casting", "contraction", "creation", "determinant", "even", "factorization", "families", "gaussian", "indexing",
+    "linalg", "logic", "losses", "movement", "ordering", "reduction", "routines", "running", "searching", "sorting", "special",
+    "spectral", "transcendental",
 ]  # fmt: skip

@@ -1,0 +1,76 @@
+"""Values that are known to be even functions of a root, near its zero.
+
+A root r = sqrt(s) (a norm, a magnitude) has no derivative at 0, and an even function of it, f(r) = g(s), has all. The chain rule through
+r cannot see that: there the second derivative is f'(r) r'' + f''(r) r' r', zero times infinity plus a term that the convention r' = 0 makes
+zero. Where the Taylor series of f is known, c0 + c2 r^2 + c3 r^3 + c4 r^4, the derivative near 0 is that of c0 + c2 s + c3 r s + c4 s^2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..core.op import Op, op
+from ..core.tracing import type_of
+from .arithmetic import constant_like, mul
+from .families import Elementwise, add, default_rng, fill_shape, scale, sum_tangents, zeros
+from .logic import less, select
+from .ordering import abs_
+
+__all__ = ["even", "near_zero", "nearness"]
+
+
+def nearness(dtype: np.dtype[Any]) -> float:
+    """Below this size of the root the series is taken: the error of its fifth term is then about that of the chain rule, eps / r."""
+    return float(np.finfo(dtype).eps) ** 0.25 / 2
+
+
+def near_zero(r: Any, scale: float) -> Any:
+    """Where the series of a function of ``scale`` times r is taken."""
+    return less(abs_(r), constant_like(nearness(type_of(r).dtype) / scale, r))
+
+
+@op
+class Even(Elementwise):
+    """The first operand, z, of (z, r, s): s is the square of r, and z is c2 s + c3 r s + c4 s^2, and a constant, near r = 0."""
+
+    series: tuple[float, float, float]
+    scale: float
+    arity, takes, machine = 3, "f", "copy"
+
+    def impl(self, *operands: Any) -> Any:
+        z, *others = map(np.asarray, operands)
+        shape = max((x.shape for x in (z, *others)), key=len)
+        return z[()] if z.shape == shape else np.broadcast_to(z, shape)
+
+    def element(self, e: Any, i: Sequence[Any], *readers: Any) -> Any:
+        return e.math("copy", readers[0](i if readers[0].shape else ()))
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
+        _, r, s = primals
+        dz, dr, ds = tangents
+        c2, c3, c4 = (constant_like(c, s) for c in self.series)
+        y = self(*primals)
+        slope = add(c2, mul(add(c4, c4), s))
+        terms = [] if ds is None else [scale(add(slope, mul(c3, r)) if self.series[1] else slope, ds)]
+        if self.series[1] and dr is not None:
+            terms.append(scale(mul(c3, s), dr))
+        near = sum_tangents([fill_shape(t, y) for t in terms])
+        if near is None and dz is None:
+            return y, None
+        none = zeros(type_of(y))
+        return y, select(fill_shape(near_zero(r, self.scale), y), none if near is None else near, none if dz is None else fill_shape(dz, y))
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        rng = default_rng()
+        for shapes in (((), (), ()), ((3,), (3,), (3,)), ((2, 3), (2, 3), (2, 3)), ((0,), (0,), (0,)), ((3,), (), ())):
+            yield cls((-0.5, 0.0, 1 / 24), 1.0), tuple(rng.uniform(0.3, 2.0, shape) for shape in shapes)
+        yield cls((0.5, -0.25, 0.1), 2.0), (rng.normal(size=3), rng.uniform(0.3, 2.0, 3), rng.uniform(0.3, 2.0, 3))
+
+
+def even(z: Any, r: Any, s: Any, series: tuple[float, float, float], scale: float) -> Any:
+    """`Even`: z, with the derivatives of its series (c2, c3, c4) near r = 0."""
+    return Even(series, scale)(z, r, s)
