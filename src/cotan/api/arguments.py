@@ -21,6 +21,7 @@ from ..core.errors import (
     ArgumentTypeError,
     BorrowedArrayError,
     CotanError,
+    IntegerRangeError,
     TracerConversionError,
     UnsupportedFunctionError,
     hide_internal_frames,
@@ -210,7 +211,7 @@ def refuse_large_integers(args: Any, kwargs: Any) -> None:
     for x, name in zip(leaves, tree.leaf_names(spec, ""), strict=True):
         if type(x) is int and not -(2**63) <= x < 2**63:
             raise teach(
-                ArgumentError,
+                IntegerRangeError,
                 f"{'args' if name.startswith('[0]') else 'kwargs'}{name[3:]} is the integer {x:.3e}, which does not fit into 64 bits.",
                 do="pass it as a float, float(x), or make it a static argument: jit(f, static_argnums=...).",
             )

@@ -31,6 +31,7 @@ __all__ = [
     "EngineError",
     "EscapedTracerError",
     "IndexingError",
+    "IntegerRangeError",
     "MissingRuleError",
     "NonlinearTangentError",
     "ProgramError",
@@ -50,6 +51,10 @@ class CotanError(Exception):
 
 class ArgumentError(CotanError, ValueError):
     """An argument of a transformation has an impossible value (``argnums`` out of range, trees that do not match)."""
+
+
+class IntegerRangeError(ArgumentError, OverflowError):
+    """A Python int is too large for an array."""
 
 
 class ArgumentTypeError(CotanError, TypeError):
