@@ -401,9 +401,9 @@ def recipe_of(name: str, parameter: str) -> Recipe:
     return found
 
 
-def draw_call(name: str, function: Any, seed: int) -> Call:
+def draw_call(name: str, function: Any, seed: int, smooth: bool = False) -> Call:
     """A call of NumPy's ``function``."""
-    d = Draw(name, seed)
+    d = Draw(name, seed, smooth)
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
     in_order = True
@@ -431,8 +431,8 @@ def draw_call(name: str, function: Any, seed: int) -> Call:
     return Call(name, tuple(args), kwargs)
 
 
-def calls(name: str, seeds: range) -> Iterator[Call]:
+def calls(name: str, seeds: range, *, smooth: bool = False) -> Iterator[Call]:
     """Drawn calls of the function of this name."""
     function = functions()[name][0]
     for seed in seeds:
-        yield draw_call(name, function, seed)
+        yield draw_call(name, function, seed, smooth)

@@ -29,10 +29,13 @@ def bare(x: Any) -> Any:
 
 # ---- drawing -----------------------------------------------------------------------------------------------------------------
 class Draw:
-    """One call under way: a generator of random numbers, and the arguments so far by name, with their marks taken off."""
+    """One call under way: a generator of random numbers, and the arguments so far by name, with their marks taken off.
 
-    def __init__(self, name: str, seed: int):
-        self.name, self.rng = name, np.random.default_rng([zlib.crc32(name.encode()), seed])
+    A ``smooth`` one draws numbers in double precision at which functions have derivatives: no ties, no nan, no infinities.
+    """
+
+    def __init__(self, name: str, seed: int, smooth: bool = False):
+        self.name, self.rng, self.smooth = name, np.random.default_rng([zlib.crc32(name.encode()), seed]), smooth
         self.given: dict[str, Any] = {}
 
     def one(self, *options: Any) -> Any:
@@ -46,7 +49,7 @@ class Draw:
         return int(self.rng.integers(low, high + 1))
 
     def kind(self) -> str:
-        return str(self.one(*KINDS))
+        return str(self.one("f8", "f8", "f8", "c16") if self.smooth else self.one(*KINDS))
 
     def shape(self) -> tuple[int, ...]:
         return SHAPES[int(self.rng.integers(len(SHAPES)))]
@@ -54,6 +57,9 @@ class Draw:
     def values(self, shape: tuple[int, ...], kind: str | None = None, *, special: bool = True) -> Any:
         """An array: halves and quarters, so that ties and exact sums occur; sometimes with nan and infinities."""
         dtype = np.dtype(kind or self.kind())
+        if self.smooth and dtype.kind in "fc":
+            x = self.rng.normal(size=shape)
+            return np.asarray(x + 1j * self.rng.normal(size=shape) if dtype.kind == "c" else x)
         if dtype.kind in "iu":
             return self.rng.integers(0 if dtype.kind == "u" else -4, 5, shape).astype(dtype)
         if dtype.kind == "b":

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core.array import Array, plain
+from ..core.array import plain
 from ..core.errors import IndexingError, TracerConversionError, UnsupportedFunctionError, teach
 from ..core.op import Op
 from ..core.tracing import BOOL, Tracer, type_of
@@ -39,6 +39,7 @@ from .promotion import (
     shape_of,
     spread_to,
     strong,
+    wrap,
 )
 from .shape import stack
 
@@ -387,7 +388,7 @@ def take(x: Numbers, indices: Numbers, axis: int | None = None, mode: str | None
         x, axis = reshape_op(x, (type_of(x).size,)), 0
     k = canonical_axis("take", axis, len(shape_of(x)))
     if type(x) is not Tracer and type(indices) is not Tracer and mode in (None, "raise"):
-        return operand_array(x).take(indices, k)
+        return wrap(np.asarray(x).take(indices, k))
     if shape_of(indices) == () and type(indices) is not Tracer:
         indices = int(indices)
     return taken(x, (FULL,) * k + (indices,), mode, fill_value)
@@ -401,11 +402,6 @@ def as_indices(name: str, indices: Any) -> Any:
     if t.dtype.kind not in "iu" and not (t.shape and t.size == 0 and type(indices) is not Tracer):
         raise teach(IndexingError, f"{name}: indices of dtype {t.dtype}.", do="convert them with i.astype(int).")
     return indices if t.dtype.kind in "iu" else np.zeros(t.shape, INTP)
-
-
-def operand_array(x: Any) -> Any:
-    """A concrete operand as an `Array`."""
-    return np.asarray(x).view(Array)
 
 
 @eager(np.take_along_axis)

@@ -92,7 +92,10 @@ def started(name: str, y: Any, initial: Any, combine: Callable[..., Any]) -> Any
 
 def first_value(initial: Any, dtype: np.dtype[Any]) -> Any:
     """``initial`` in this dtype; a Python number that is out of its range is refused, as by NumPy."""
-    return dtype.type(int(initial)) if dtype.kind in "iu" and type(initial) in (int, float) else convert_to(initial, dtype)
+    if dtype.kind in "iu" and type(initial) in (int, float):
+        return dtype.type(int(initial))
+    value = convert_to(initial, dtype)
+    return value if type(value) is Tracer else dtype.type(value)
 
 
 # ---- sums, products, truth -----------------------------------------------------------------------------------------------------
