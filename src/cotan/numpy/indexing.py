@@ -391,7 +391,7 @@ def take(x: Numbers, indices: Numbers, axis: int | None = None, mode: str | None
         return wrap(np.asarray(x).take(indices, k))
     if shape_of(indices) == () and type(indices) is not Tracer:
         indices = int(indices)
-    return taken(x, (FULL,) * k + (indices,), mode, fill_value)
+    return wrap(taken(x, (FULL,) * k + (indices,), mode, fill_value))
 
 
 def as_indices(name: str, indices: Any) -> Any:
