@@ -18,11 +18,14 @@ SAMPLE = range(40)
 ALL = range(10_000)
 
 
+def wrong_input(f):
+    return int(np.random.default_rng(1).integers(f.n))
+
+
 def with_error(f, size):
     """The function with a rule in which the derivative in one input is wrong by this."""
-    rng = np.random.default_rng(1)
     wrong = np.ones(f.n)
-    wrong[rng.integers(f.n)] += size
+    wrong[wrong_input(f)] += size
     g = cotan.custom_jvp(lambda x: f(x))
     g.defjvp(lambda primals, tangents: (f(primals[0]), cotan.jvp(f, primals, (tangents[0] * wrong,))[1]))
     return g
@@ -40,14 +43,20 @@ def alarms(seeds):
 
 
 def missed(seeds, size):
-    found = []
+    found, hidden = [], 0
     for seed in seeds:
         f = smooth_function(seed)
         try:
             check_rule(with_error(f, size), (f.point,), second_order=False, batching=False)
         except RuleCheckError:
             continue
-        found.append(seed)
+        k = wrong_input(f)
+        value, error, *_ = FlatFunction(lambda x, f=f: [f(x)], [f.point]).along(np.eye(f.n)[k])
+        if (error < 0.01 * size * np.abs(value)).all():  # else the function's rounding hides it: where x changes it by 1e-8 of itself
+            found.append(seed)
+        else:
+            hidden += 1
+    assert hidden <= len(seeds) / 50
     return found
 
 

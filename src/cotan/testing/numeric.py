@@ -120,7 +120,7 @@ def directional(
         return noise_of([function(point + k * step * direction) for k in range(-3, 4)])
 
     least_noise = np.maximum(noise_at(300.7 * precision * scale), np.maximum(known, 0.5 * precision * sizes))  # no multiple of a spacing
-    best = None
+    best, steps, rounding = None, np.zeros(0), least_noise
     sides: list[tuple[float, Vector, Vector]] = []
     plain = 1 / float(np.max(np.abs(direction), initial=1e-300))
     scales = [scale * 2.0**start for start in STARTS]
@@ -129,17 +129,19 @@ def directional(
     for natural in scales:
         first = 2 * natural * precision ** (1 / 5)
         noise = np.maximum(least_noise, noise_at(first / 2**ROWS / 20))
+        least_noise = np.where(noise <= 1e-6 * sizes, noise, least_noise)  # of larger steps too, unless it is no noise
         table = difference_table(function, point, direction, first, noise, sides)
         if best is None:
-            best = table
-        else:
-            better = table[1] < best[1]
-            best = np.where(better, table[0], best[0]), np.where(better, table[1], best[1])
+            best, steps = table, np.full(centre.shape, first)
+        else:  # far away, a function may be flat: larger steps are believed where smaller ones do not contradict
+            agreed = np.abs(table[0] - best[0]) <= 10 * (table[1] + best[1])
+            better = (table[1] < best[1]) & (agreed | (first < steps))
+            best, steps = (np.where(better, table[0], best[0]), np.where(better, table[1], best[1])), np.where(better, first, steps)
         value, error = best
         if ((error <= GOOD * np.abs(value)) | (error * max(scale, 1.0) <= 1e-3 * GOOD * sizes)).all():
             break
     assert best is not None
-    return Estimate(*best, *from_both_sides(sides, centre, least_noise, precision * sizes))
+    return Estimate(*best, *from_both_sides(sides, centre, rounding, precision * sizes))
 
 
 def difference_table(
