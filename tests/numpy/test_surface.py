@@ -115,31 +115,47 @@ UNKNOWN_SHAPE = (
 UNKNOWN_SHAPE += " trim_zeros histogram histogram_bin_edges bincount where"
 DIFFERENCES = [
     Difference(
-        UNKNOWN_SHAPE, "the shape of the result depends on values", refuses(TracerConversionError, "the shape of the result depends")
+        UNKNOWN_SHAPE,
+        "refused when traced: the shape of the result depends on values",
+        refuses(TracerConversionError, "the shape of the result depends"),
     ),
-    Difference("linalg.eig linalg.eigvals linalg.lstsq", "there is no op for it yet", refuses(UnsupportedFunctionError)),
-    Difference("linalg.qr", "a basis of the complement has no derivative", refuses(UnsupportedFunctionError, "mode '(complete|raw)'")),
-    Difference("pad", "there is no traced form of odd reflections", refuses(UnsupportedFunctionError, "reflect_type 'odd'")),
+    Difference("linalg.eig linalg.eigvals linalg.lstsq", "refused when traced: there is no op yet", refuses(UnsupportedFunctionError)),
+    Difference(
+        "linalg.qr",
+        "modes complete and raw are refused when traced: a basis of the complement has no derivative",
+        refuses(UnsupportedFunctionError, "mode '(complete|raw)'"),
+    ),
+    Difference("pad", "odd reflections are refused when traced", refuses(UnsupportedFunctionError, "reflect_type 'odd'")),
     Difference("*", "a keyword that docs/names.md lists", refuses(ArgumentTypeError, "cotan.numpy does not take")),
-    Difference("nan_to_num", "a traced array does not change in place", refuses(ValueError, "copy=False of a traced array")),
-    Difference("asarray asanyarray", "a list of traced values has no memory that could be shared", takes("Unable to avoid copy")),
+    Difference(
+        "nan_to_num",
+        "copy=False is refused when traced: a traced array does not change in place",
+        refuses(ValueError, "copy=False of a traced array"),
+    ),
+    Difference(
+        "asarray asanyarray", "copy=False takes a list of traced values, which has no memory to share", takes("Unable to avoid copy")
+    ),
     Difference(
         "*",
         "lists and numbers are taken where NumPy asks for an ndarray",
         takes("AttributeError: '(list|float|int|bool|complex)'", eager=True),
     ),
-    Difference("astype", "lists are taken, too", takes("Input should be a NumPy array", eager=True)),
+    Difference("astype", "lists and Python numbers are taken", takes("Input should be a NumPy array", eager=True)),
     Difference(
-        "*", "a traced Python number is not looked at: it is cut to the dtype", takes("OverflowError: Python integer .* out of bounds")
+        "*",
+        "a traced Python integer out of the range of the other dtype is cut; NumPy raises",
+        takes("OverflowError: Python integer .* out of bounds"),
     ),
     Difference(
-        "*percentile *quantile", "a traced quantile out of range gives nan", takes("must be in the range|Percentiles must|Quantiles must")
+        "*percentile *quantile",
+        "a traced quantile out of range gives nan; NumPy raises",
+        takes("must be in the range|Percentiles must|Quantiles must"),
     ),
-    Difference("average cov", "traced weights are not looked at: the mean is nan", takes("ZeroDivisionError")),
-    Difference("nanargmax nanargmin", "traced values are not looked at: the index is 0", takes("All-NaN slice")),
-    Difference("linalg.pinv", "integers are taken as float64 before their precision is asked for", takes("not inexact")),
-    Difference("linalg.pinv", "of no integers is of float64, too", traced(lambda call: np.size(operands_of(call)[0]) == 0)),
-    Difference("concat concatenate", "Python numbers are arrays, whose dtype is looked at", refuses(DtypeError, "casting='no'")),
+    Difference("average cov", "traced weights whose sum is zero give nan; NumPy raises", takes("ZeroDivisionError")),
+    Difference("nanargmax nanargmin", "where all traced values are nan the index is 0; NumPy raises", takes("All-NaN slice")),
+    Difference("linalg.pinv", "integers with rtol=None are taken as float64; NumPy raises", takes("not inexact")),
+    Difference("linalg.pinv", "an empty array of integers gives float64", traced(lambda call: np.size(operands_of(call)[0]) == 0)),
+    Difference("concat concatenate", "casting='no' refuses traced Python numbers of other dtypes", refuses(DtypeError, "casting='no'")),
     Difference("take", "compiled code clips traced indices that are out of bounds", compiled(lambda e: isinstance(e, IndexError))),
     Difference("linalg.svd linalg.eigh", "vectors are known up to their signs", signs_alone),
     Difference("empty empty_like", "results do not depend on what memory held: they are zeros", gives_other_values),
@@ -148,23 +164,39 @@ DIFFERENCES = [
     Difference("einsum_path", "the path and its description are cotan's", lambda call, way, got, expected: not isinstance(got, Exception)),
     Difference("isscalar", "a 0-d array is a number", lambda call, way, got, expected: got == [True]),
     Difference(
-        "real_if_close", "the dtype would depend on values", traced(lambda call: np.asarray(operands_of(call)[0]).dtype.kind == "c")
+        "real_if_close",
+        "a traced complex array stays complex: the dtype would depend on values",
+        traced(lambda call: np.asarray(operands_of(call)[0]).dtype.kind == "c"),
     ),
     Difference("reciprocal", "an integer 1/0 is 0 (C leaves it open)", traced(lambda call: np.any(np.asarray(operands_of(call)) == 0))),
-    Difference("convolve correlate", "the ends are products with zeros, and infinity times zero is nan", traced(not_finite)),
-    Difference("interp", "between a finite and an infinite value is nan", traced(not_finite)),
+    Difference(
+        "convolve correlate", "infinite numbers give nan near the ends when traced: the ends are products with zeros", traced(not_finite)
+    ),
+    Difference("interp", "between a finite and an infinite value a traced result is nan", traced(not_finite)),
     Difference("argsort", "every sort is stable", gives_other_values),
-    Difference("array asarray asanyarray", "the real part is taken of a list of traced numbers, too", takes("float\\(\\) argument")),
-    Difference("histogram", "complex numbers have no order", refuses(DtypeError, "x is complex")),
-    Difference("nanmedian", "NumPy divides an infinite complex number by one", traced(infinite_complex)),
+    Difference(
+        "array asarray asanyarray",
+        "a list of traced complex numbers can be converted to a real dtype: its real part is taken",
+        takes("float\\(\\) argument"),
+    ),
+    Difference("histogram", "traced complex numbers are refused: they have no order", refuses(DtypeError, "x is complex")),
+    Difference("nanmedian", "infinite complex numbers have no nan in the other part (NumPy divides them by one)", traced(infinite_complex)),
     Difference(
         PRODUCTS,
         "products of infinite complex numbers have nan in other parts",
         traced(infinite_complex),
     ),
-    Difference("nanquantile nanpercentile", "NumPy mixes up the axes of several q", traced(several_quantiles)),
-    Difference("insert", "nothing is inserted of another shape", refuses(ShapeError, "\\(.*0.*\\) does not broadcast to")),
-    Difference("power pow", "whether there are elements is not looked at", refuses(ArgumentError, "negative integer powers")),
+    Difference(
+        "nanquantile nanpercentile",
+        "several q and several axes: the axes of q come first, as documented (NumPy mixes them up)",
+        traced(several_quantiles),
+    ),
+    Difference("insert", "empty values of another shape are refused when traced", refuses(ShapeError, "\\(.*0.*\\) does not broadcast to")),
+    Difference(
+        "power pow",
+        "negative integer powers of an empty traced integer array are refused",
+        refuses(ArgumentError, "negative integer powers"),
+    ),
 ]
 
 
@@ -249,6 +281,11 @@ def test_a_keyword_that_is_not_taken_may_be_given_as_its_default(name: str) -> N
             for way, run in WAYS.items():
                 got, plain = outcome(run, ours, given), outcome(run, ours, call)
                 assert isinstance(got, Exception) == isinstance(plain, Exception), f"{way}: {parameter.name}={parameter.default}: {got}"
+
+
+def test_every_difference_that_is_meant_is_documented() -> None:
+    text = NAMES.read_text()
+    assert [d.why for d in DIFFERENCES if d.why not in text and "docs/names.md" not in d.why] == []
 
 
 def test_out_is_refused_in_every_way_to_run() -> None:
