@@ -14,15 +14,9 @@ from cotan.core.tracing import Tracer
 
 from .arguments import Call
 from .recipes import Operand, bare
+from .running import flat
 
 Outcome = list[Any] | Exception
-
-
-def flat(results: Any) -> list[Any]:
-    """The arrays of a (nested) result, in order."""
-    if isinstance(results, tuple | list):
-        return [part for result in results for part in flat(result)]
-    return [results]
 
 
 # ---- the operands of a call --------------------------------------------------------------------------------------------------

@@ -241,7 +241,7 @@ def test_a_compiled_function_is_numpys(name: str) -> None:
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_compiled_function_is_numpys_on_many_calls(name: str) -> None:
-    check(name, range(2, 30), COMPILED)
+    check(name, range(2, 12), COMPILED)
 
 
 @pytest.mark.exhaustive

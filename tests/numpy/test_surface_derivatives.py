@@ -11,7 +11,8 @@ import pytest
 import cotan
 
 from .arguments import NOT_DRAWN, Call, calls, functions
-from .outcomes import flat, operands_of, with_operands
+from .outcomes import operands_of, with_operands
+from .running import flat
 
 FUNCTIONS = {name: pair for name, pair in functions().items() if name not in NOT_DRAWN}
 NO_DERIVATIVE = {
