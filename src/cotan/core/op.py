@@ -25,8 +25,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import FrozenInstanceError, dataclass, fields
+from dataclasses import Field, FrozenInstanceError, dataclass
 from inspect import get_annotations
+from threading import RLock
 from typing import Any, ClassVar, Literal, TypeVar, dataclass_transform
 
 from .errors import MissingRuleError, teach
@@ -156,6 +157,10 @@ class Op:
             raise FrozenInstanceError(f"an op is a value: {name} of {self.name} cannot be changed; use dataclasses.replace")
         self.__dict__[name] = value
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        make_dataclasses(type(self))
+        self.__dict__.update(state)
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.parameters().items())})"
 
@@ -184,8 +189,8 @@ def op(cls: C) -> C:
     ``slots`` are left out on purpose: on Python 3.11 they break ``super()`` inside rules.
     """
     if has_parameters(cls):
-        cls = dataclass(repr=False, eq=False)(cls)
-        cls.parameter_names = tuple(f.name for f in fields(cls) if f.repr)  # type: ignore[arg-type]
+        cls.parameter_names = parameters_of(cls)
+        cls.__init__ = Unmade(cls)  # type: ignore[assignment]
     if not cls.compare_by_value:
         cls.__eq__, cls.__hash__ = object.__eq__, object.__hash__  # type: ignore[assignment]
     # How the tangent comes about is said beside the rule for it: a class that states its own rule has the default again.
@@ -196,6 +201,44 @@ def op(cls: C) -> C:
         cls.verb = cls.name
     REGISTRY[cls.name] = cls
     return cls
+
+
+def parameters_of(cls: type[Op]) -> tuple[str, ...]:
+    """The names of the static parameters: those of the ops that it inherits from, and its own; without those that are not to be shown."""
+    names: dict[str, bool] = {}
+    for c in reversed(cls.__mro__):
+        if c is cls or isinstance(c.__dict__.get("__init__"), Unmade) or "__dataclass_fields__" in c.__dict__:
+            for name, kind in get_annotations(c).items():
+                if "ClassVar" not in str(kind):
+                    default = c.__dict__.get(name)
+                    names[name] = not isinstance(default, Field) or default.repr
+    return tuple(name for name, shown in names.items() if shown)
+
+
+class Unmade:
+    """The ``__init__`` of an op class until its first instance is made, which makes a dataclass of it.
+
+    Most programs need few of the ops, and to make all of them dataclasses would take a good part of the time of importing cotan.
+    """
+
+    def __init__(self, cls: type[Op]):
+        self.cls = cls
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        make_dataclasses(self.cls)
+        return self.cls.__init__.__get__(instance, owner)
+
+
+def make_dataclasses(cls: type[Op]) -> None:
+    """Make dataclasses of an op class and of those that it inherits from, where they are not yet."""
+    with _making:
+        for c in reversed(cls.__mro__):
+            if isinstance(c.__dict__.get("__init__"), Unmade):
+                del c.__init__  # type: ignore[misc]
+                dataclass(repr=False, eq=False)(c)
+
+
+_making = RLock()
 
 
 def has_parameters(cls: type[Op]) -> bool:
