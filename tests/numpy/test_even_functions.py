@@ -173,3 +173,25 @@ def test_values_and_gradients_are_unchanged():
         np.testing.assert_allclose(cotan.jit(g)(x), g(x), rtol=1e-13)
         np.testing.assert_allclose(cotan.jit(cotan.grad(g))(x), cotan.grad(g)(x), rtol=1e-9)
         np.testing.assert_array_equal(cotan.grad(g)(np.zeros(3)), np.zeros(3))
+
+
+MOVES = {
+    "an index": lambda r: r[1:],
+    "an axis": lambda r: r[:, None] * np.array([1.0, 1.0]),
+    "a reshape": lambda r: r.reshape(2, 2).T,
+    "a broadcast": lambda r: cnp.broadcast_to(r, (3, 4))[:, ::-1],
+    "axes": lambda r: cnp.expand_dims(cnp.squeeze(cnp.moveaxis(r[None, :], 0, 1)), 0),
+    "weights of another shape": lambda r: r * np.ones((3, 1)),
+    "flipped": cnp.flip,
+}
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_roots_that_are_moved_are_still_roots(name):
+    x = np.array([[0.0, 0.0], [0.3, -1.2], [0.0, 0.0], [2e-3, 1e-3]])
+    f = lambda r: (1 + r) * cnp.exp(-r)  # noqa: E731
+    whole = lambda x: cnp.sum(f(MOVES[name](norm(x, axis=-1))))  # noqa: E731
+    count = np.asarray(cotan.grad(lambda r: cnp.sum(MOVES[name](r)))(np.ones(4)))
+    expected = np.array([n * cotan.hessian(lambda v: f(norm(v)))(v) for n, v in zip(count, x, strict=True)])
+    for h in (cotan.hessian(whole), cotan.jit(cotan.hessian(whole)), cotan.hessian(cotan.jit(whole))):
+        np.testing.assert_allclose(np.einsum("aiaj->aij", h(x)), expected, rtol=1e-8, atol=1e-8)

@@ -41,6 +41,7 @@ from .promotion import (
     strong,
     wrap,
 )
+from .roots import moves
 from .shape import stack
 
 __all__ = ["choose", "compress", "extract", "getitem", "take", "take_along_axis"]
@@ -190,6 +191,7 @@ def bounded(item: Any, axis: int, shape: Shape) -> Any:
 
 
 # ---- reading ---------------------------------------------------------------------------------------------------------------
+@moves
 def getitem(x: Numbers, index: Any) -> Any:
     """``x[index]``, with NumPy's indices; integers and integer arrays in it may be traced.
 

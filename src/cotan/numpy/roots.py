@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, wraps
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,10 +24,14 @@ from ..ops.even import even, near_zero, nearness
 from ..ops.families import Analytic, add, fill_shape
 from ..transforms.batch import BatchTrace
 from ..transforms.jvp import JVPTrace, jvp_flat
+from . import promotion
 from .promotion import convert_to
 from .sameness import same
 
-__all__ = ["after_binary", "after_unary", "converted", "even_power", "magnitude", "product", "rooted", "square_root", "two_norm"]
+__all__ = [
+    "after_binary", "after_unary", "converted", "even_power", "magnitude", "moves", "product", "rooted", "spread_to", "square_root",
+    "two_norm",
+]  # fmt: skip
 
 ORDER = 4
 ROOT = (0.0, 1.0, 0.0, 0.0, 0.0)
@@ -345,6 +349,21 @@ def scale_of(germ: Germ, numbers: list[float]) -> float:
     return max(germ.scale, even_part)
 
 
+def moves(definition: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a function that gives elements of its first operand in other places: what is known of them goes with them."""
+
+    @wraps(definition)
+    def call(*operands: Any, **kwargs: Any) -> Any:
+        y = definition(*operands, **kwargs)
+        germ, args = germ_of(operands[0]) if operands else None, operands[1:]
+        if germ is not None and type(y) is Tracer and germ_of(y) is None and all(type(c) is float for c in germ.series):
+            root = None if germ.root is None else definition(germ.root, *args, **kwargs)
+            y.germ = germ._replace(root=root, square=lambda: definition(germ.square(), *args, **kwargs), made_of=None)
+        return y
+
+    return call
+
+
 def converted(x: Any, dtype: Any, y: Any) -> Any:
     """``y``, which is ``x`` in another dtype: with its germ, if both are real."""
     germ = germ_of(x)
@@ -352,3 +371,6 @@ def converted(x: Any, dtype: Any, y: Any) -> Any:
         known = None if germ.root is None else convert_to(germ.root, dtype)
         y.germ = germ._replace(root=known, square=lambda: convert_to(germ.square(), dtype), made_of=None)
     return y
+
+
+spread_to = moves(promotion.spread_to)

@@ -13,10 +13,10 @@ import numpy as np
 from ..core.errors import DtypeError, ShapeError, teach
 from ..core.tracing import Tracer, type_of
 from ..core.types import Shape
+from ..ops import movement
 from ..ops.families import BroadcastInDim
 from ..ops.movement import concatenate as join
-from ..ops.movement import permute, reverse, slice_
-from ..ops.movement import reshape as reshape_op
+from ..ops.movement import slice_
 from .calling import eager, fitted
 from .promotion import (
     Numbers,
@@ -28,10 +28,10 @@ from .promotion import (
     reduced_axes,
     result_dtype,
     shape_of,
-    spread_to,
     strong,
     wrap,
 )
+from .roots import moves, spread_to
 
 __all__ = [
     "append", "array_split", "atleast_1d", "atleast_2d", "atleast_3d", "block", "broadcast_arrays", "broadcast_shapes_of", "broadcast_to",
@@ -39,6 +39,8 @@ __all__ = [
     "matrix_transpose", "moveaxis", "ndim", "permute_dims", "ravel", "reshape", "roll", "rollaxis", "rot90", "row_stack", "shape", "size",
     "split", "squeeze", "stack", "swapaxes", "transpose", "unstack", "vsplit", "vstack",
 ]  # fmt: skip
+
+permute, reverse, reshape_op = moves(movement.permute), moves(movement.reverse), moves(movement.reshape)
 
 
 # ---- about an array ------------------------------------------------------------------------------------------------------

@@ -17,8 +17,8 @@ from ..core.tracing import FLOAT64, INT64, Tracer, type_of
 from ..core.types import DTYPES, ArrayType, refuse_foreign_dtype
 from ..ops.casting import convert
 from .calling import refuse_arguments
-from .promotion import broadcast_shapes, convert_to, operand, python_kind, refuse_dtype, shape_of, spread_to
-from .roots import after_binary, after_unary, converted
+from .promotion import broadcast_shapes, convert_to, operand, python_kind, refuse_dtype, shape_of
+from .roots import after_binary, after_unary, converted, spread_to
 
 __all__ = ["Rules", "binary", "refuse_unless_default", "unary"]
 
