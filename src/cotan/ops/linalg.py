@@ -266,6 +266,7 @@ class TriangularSolve(SolveOp):
     transpose_a: int = NONE
     unit_diagonal: bool = False
     library: ClassVar[str] = "triangular_solve"
+
     def type_rule(self, a: ArrayType, b: ArrayType) -> ArrayType:
         self.check_matrices(a, b)
         if a.shape[-1] != b.shape[-2 if self.left_side else -1]:
