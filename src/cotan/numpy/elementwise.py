@@ -18,7 +18,7 @@ from ..ops import arithmetic, casting, families, logic, ordering, transcendental
 from ..ops.arithmetic import constant_like, one_like, zero_like
 from .promotion import convert_to, has_tracer, wrap
 from .roots import after_unary, even_power, magnitude, product, square_root, two_norm
-from .ufuncs import binary, refuse_unless_default, unary
+from .ufuncs import SIGNATURES, binary, refuse_unless_default, unary
 
 __all__ = [
     "abs", "absolute", "acos", "acosh", "add", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "asin", "asinh",
@@ -267,3 +267,6 @@ def divmod(x: Any, y: Any, /, out: Any = None, **refused: Any) -> tuple[Any, Any
     if not has_tracer(x) and not has_tracer(y):
         return wrap(np.divmod(x, y))
     return floor_divide(x, y), remainder(x, y)
+
+
+divmod.__signature__ = SIGNATURES[2]  # type: ignore[attr-defined]

@@ -8,6 +8,7 @@ one dtype and one shape (or are scalars).
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import Parameter, Signature
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from .calling import refuse_arguments
 from .promotion import broadcast_shapes, convert_to, operand, python_kind, refuse_dtype, shape_of
 from .roots import after_binary, after_unary, converted, spread_to
 
-__all__ = ["Rules", "binary", "refuse_unless_default", "unary"]
+__all__ = ["SIGNATURES", "Rules", "binary", "refuse_unless_default", "unary"]
 
 Rule = Callable[..., Any]
 Rules = Rule | dict[str, Rule]
@@ -33,6 +34,10 @@ asarray, ndarray = np.asarray, np.ndarray
 TAKEN = frozenset({np.ndarray, float, int, complex, bool, np.float64, np.float32, np.int64, np.bool_})
 """Classes of operands that a ufunc of NumPy takes as they are; `operand` looks at all others."""
 DEFAULTS: dict[str, Any] = {"where": True, "casting": "same_kind", "order": "K", "dtype": None, "subok": True, "signature": None}
+
+
+SIGNATURES = {n: Signature([Parameter(name, Parameter.POSITIONAL_ONLY) for name in ("x", "y")[:n]]) for n in (1, 2)}
+"""The operands alone: what else NumPy's ufuncs take is refused, unless it has its default value."""
 
 
 def refuse_unless_default(name: str, out: Any, refused: dict[str, Any]) -> None:
@@ -72,6 +77,7 @@ def named(call: Callable[..., Any], ufunc: Any, rules: Rules, sentence: str) -> 
     sentence = sentence or type(rule).__doc__ or name
     call.__name__ = call.__qualname__ = name
     call.__module__ = "cotan.numpy"
+    call.__signature__ = SIGNATURES[ufunc.nin]  # type: ignore[attr-defined]
     shapes = "Elementwise over an array of any shape." if ufunc.nin == 1 else "Elementwise; shapes broadcast."
     call.__doc__ = f"{sentence}\n\n{shapes} Dtypes are those of ``numpy.{name}``; ``out=``, ``where=`` and ``dtype=`` are refused.\n"
     return call
