@@ -23,7 +23,7 @@ from .trees import TreeFunction
 
 __all__ = ["check_rule"]
 
-SAFE = 10
+SAFE = 30
 """Errors that are estimated may be so many times larger."""
 ENTRIES = 400
 """The largest Jacobian that is compared entry by entry; larger ones along random directions."""

@@ -184,7 +184,7 @@ def from_both_sides(
     """The derivatives from both sides at the smallest steps at which they can be told apart, and where they do not meet.
 
     ``spacing`` is that of numbers at the value. With a(h) = |f(h) - 2 f(0) + f(-h)| / h, where that is above the noise: it is halved with
-    h where f is smooth, and stays at a kink. A change of the slope by less than its 10,000th part is not seen.
+    h where f is smooth, and stays at a kink. A change of the slope by less than its thousandth part is not seen.
     """
     sides = sorted(sides, key=lambda side: side[0])
     kinked, jumping = np.zeros(centre.shape, bool), np.zeros(centre.shape, bool)
@@ -197,7 +197,8 @@ def from_both_sides(
         bend, step = np.abs(up - 2 * centre + down) / h, np.abs(up - down)
         bends = [np.abs(u - 2 * centre + d) / g for g, u, d in wider]
         far_step = np.abs(wider[1][1] - wider[1][2])
-        jumps = ~settled & (step > 1e5 * spacing) & (step > 0.5 * far_step) & (step > 0.1 * bends[1] * wider[1][0])
+        lasting = (step > 0.5 * far_step) & (step < 2 * far_step)
+        jumps = ~settled & lasting & (step > 1e5 * spacing) & (step > 0.1 * bends[1] * wider[1][0])
         seen = ~settled & ~jumps & (bend > 40 * noise / h) & (bend < 2.5 * bends[0])
         kinks = seen & (bend > 0.4 * bends[0]) & (bend > 0.3 * bends[1]) & (bend < 4 * bends[1])
         kinked, jumping = kinked | kinks, jumping | jumps
@@ -206,7 +207,7 @@ def from_both_sides(
         settled |= seen | jumps
     low, high = np.where(jumping, -np.inf, low), np.where(jumping, np.inf, high)
     with np.errstate(invalid="ignore"):
-        kinked &= high - low > 1e-4 * np.maximum(np.abs(low), np.abs(high))
+        kinked &= high - low > 1e-3 * np.maximum(np.abs(low), np.abs(high))
     return (low, high), kinked | jumping
 
 
