@@ -117,10 +117,10 @@ class Tracer(ArrayMethods):
 
     __slots__ = ("germ", "known_type", "owner", "payload")
     germ: Any
-    """Set on a square root and on functions of it: what is known of it near its zero (see `cotan.numpy.roots`)."""
+    """Of a square root, and of functions of it: what is known of them near its zero (see `cotan.numpy.roots`); else None."""
 
     def __init__(self, owner: Trace, payload: Any):
-        self.owner, self.payload, self.known_type = owner, payload, None
+        self.owner, self.payload, self.known_type, self.germ = owner, payload, None, None
 
     @property
     def type(self) -> ArrayType:

@@ -29,8 +29,8 @@ from .promotion import convert_to
 from .sameness import same
 
 __all__ = [
-    "after_binary", "after_unary", "converted", "even_power", "magnitude", "moves", "product", "rooted", "spread_to", "square_root",
-    "two_norm",
+    "after_binary", "after_unary", "converted", "even_power", "germ_of", "magnitude", "moves", "product", "rooted", "spread_to",
+    "square_root", "two_norm",
 ]  # fmt: skip
 
 ORDER = 4
@@ -76,7 +76,8 @@ class Germ(NamedTuple):
 
 
 def germ_of(x: Any) -> Germ | None:
-    return getattr(x, "germ", None) if type(x) is Tracer else None
+    """What is known of ``x`` as a function of a root; None if nothing is."""
+    return x.germ if type(x) is Tracer else None
 
 
 def rooted(y: Any, square: Callable[[], Any]) -> Any:
@@ -353,12 +354,14 @@ def moves(definition: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate a function that gives elements of its first operand in other places: what is known of them goes with them."""
 
     @wraps(definition)
-    def call(*operands: Any, **kwargs: Any) -> Any:
-        y = definition(*operands, **kwargs)
-        germ, args = germ_of(operands[0]) if operands else None, operands[1:]
-        if germ is not None and type(y) is Tracer and germ_of(y) is None and all(type(c) is float for c in germ.series):
-            root = None if germ.root is None else definition(germ.root, *args, **kwargs)
-            y.germ = germ._replace(root=root, square=lambda: definition(germ.square(), *args, **kwargs), made_of=None)
+    def call(x: Any, *args: Any) -> Any:
+        y = definition(x, *args)
+        if type(x) is not Tracer or x.germ is None:
+            return y
+        germ = x.germ
+        if type(y) is Tracer and germ_of(y) is None and all(type(c) is float for c in germ.series):
+            root = None if germ.root is None else definition(germ.root, *args)
+            y.germ = germ._replace(root=root, square=lambda: definition(germ.square(), *args), made_of=None)
         return y
 
     return call

@@ -19,7 +19,7 @@ from ..core.types import DTYPES, ArrayType, refuse_foreign_dtype
 from ..ops.casting import convert
 from .calling import refuse_arguments
 from .promotion import broadcast_shapes, convert_to, operand, python_kind, refuse_dtype, shape_of
-from .roots import after_binary, after_unary, converted, spread_to
+from .roots import after_binary, after_unary, converted, germ_of, spread_to
 
 __all__ = ["SIGNATURES", "Rules", "binary", "refuse_unless_default", "unary"]
 
@@ -109,7 +109,7 @@ def unary(ufunc: Any, rules: Rules, sentence: str = "") -> Callable[..., Any]:
         rule, (dtype,), weak = plan
         if dtype is not None:
             return rule(convert_to(x, dtype, weak))
-        return rule(x) if getattr(x, "germ", None) is None else after_unary(rule, x, rule(x))
+        return rule(x) if x.germ is None else after_unary(rule, x, rule(x))
 
     return named(call, ufunc, rules, sentence)
 
@@ -177,12 +177,14 @@ def traced_binary(ufunc: Any, rules: Rules, plans: dict[Any, Plan], x: Any, y: A
         plan = plans[s.dtype, s.weak, t.dtype, t.weak] = plan_for(ufunc, rules, (s, t))
     rule, (dtype, other_dtype), weak = plan
     if dtype is not None:
-        x = converted(x, dtype, convert_to(x, dtype, weak))
+        before, x = x, convert_to(x, dtype, weak)
+        x = x if germ_of(before) is None else converted(before, dtype, x)
     if other_dtype is not None:
-        y = converted(y, other_dtype, convert_to(y, other_dtype, weak))
+        before, y = y, convert_to(y, other_dtype, weak)
+        y = y if germ_of(before) is None else converted(before, other_dtype, y)
     if s.shape != t.shape and s.shape and t.shape:
         common = broadcast_shapes(ufunc.__name__, (s.shape, t.shape))
         x, y = spread_to(x, common, s.shape), spread_to(y, common, t.shape)
-    if getattr(x, "germ", None) is None and getattr(y, "germ", None) is None:
+    if (type(x) is not Tracer or x.germ is None) and (type(y) is not Tracer or y.germ is None):
         return rule(x, y)
     return after_binary(rule, x, y, rule(x, y))
