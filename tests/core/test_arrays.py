@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import fractions
+import math
 import numbers
 import operator
 import pickle
@@ -51,12 +54,77 @@ def test_arrays_with_axes_change_in_place_as_any_ndarray() -> None:
     np.testing.assert_array_equal(a, [5.0, 2.0, 2.0])
 
 
-@pytest.mark.parametrize("change", [lambda y: operator.setitem(y, (), 1.0), lambda y: y.fill(1.0), lambda y: y.put(0, 1.0)])
-def test_a_number_takes_no_assignment(change: Any) -> None:
-    y = cnp.sum(np.ones(3))
-    with pytest.raises(ArgumentTypeError, match="does not change"):
-        change(y)
+NUMBERS = {
+    "sum": lambda: cnp.sum(np.ones(3)),
+    "ufunc": lambda: cnp.add(1.0, 2.0),
+    "array": lambda: cnp.array(3.0),
+    "full": lambda: cnp.full((), 3.0),
+    "jit": lambda: cotan.jit(lambda x: x + 1.0)(2.0),
+    "jit of several": lambda: cotan.jit(lambda x: (x, x + 1.0))(2.0)[1],
+    "jit on the NumPy engine": lambda: cotan.jit(lambda x: x + 1.0, engine="numpy")(2.0),
+    "grad": lambda: cotan.grad(lambda x: 3.0 * x)(1.0),
+    "vjp": lambda: cotan.vjp(lambda x: 3.0 * x, 1.0)[0],
+    "cond": lambda: cotan.lax.cond(True, lambda: 3.0, lambda: 1.0),
+}
+WRITES = {
+    "item": lambda y: operator.setitem(y, (), 1.0),
+    "ellipsis": lambda y: operator.setitem(y, ..., 1.0),
+    "fill": lambda y: y.fill(1.0),
+    "put": lambda y: y.put(0, 1.0),
+    "copyto": lambda y: np.copyto(y, 1.0),
+    "flat": lambda y: operator.setitem(y.flat, 0, 1.0),
+    "out=": lambda y: np.add(1.0, 1.0, out=y),
+    "a view": lambda y: operator.setitem(np.asarray(y), (), 1.0),
+    "place": lambda y: np.place(y, True, [1.0]),
+}
+
+
+@pytest.mark.parametrize("change", WRITES)
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_number_takes_no_assignment(number: str, change: str) -> None:
+    y = NUMBERS[number]()
+    assert y.shape == ()
+    with contextlib.suppress(ValueError):  # NumPy's, of a read-only array
+        WRITES[change](y)
     assert y == 3.0
+    assert not y.flags.writeable
+
+
+WIDER = {
+    "None": lambda y: y[None],
+    "reshape": lambda y: y.reshape(1),
+    "ravel": lambda y: y.ravel(),
+    "atleast_1d": np.atleast_1d,
+    "expand_dims": lambda y: np.expand_dims(y, 0),
+    "cotan": lambda y: cnp.reshape(y, (1,)),
+}
+
+
+@pytest.mark.parametrize("wider", WIDER)
+@pytest.mark.parametrize("number", NUMBERS)
+def test_an_array_made_of_a_number_is_its_own(number: str, wider: str) -> None:
+    y = NUMBERS[number]()
+    r = WIDER[wider](y)
+    r += 1.0
+    r[0] += 1.0
+    assert (y, r[0]) == (3.0, 5.0)
+
+
+def test_functions_of_numpy_fill_numbers_that_they_make() -> None:
+    x = cnp.sin(np.arange(3.0))
+    assert np.apply_along_axis(np.sum, 0, x) == np.sum(x)
+    assert np.i0(np.sum(x)) == np.i0(float(np.sum(x)))
+    np.empty_like(np.sum(x)).fill(3.0)
+    assert cnp.sum(x).copy().flags.writeable
+
+
+def test_a_number_has_what_numbers_have() -> None:
+    y, n = cnp.array(7.25), cnp.array(7)
+    assert (math.trunc(y), math.floor(y), math.ceil(y)) == (7, 7, 8)
+    assert fractions.Fraction(n) == 7
+    assert (n.numerator, n.denominator, y.is_integer(), y.as_integer_ratio()) == (7, 1, False, (29, 4))
+    with pytest.raises(AttributeError, match="numerator"):
+        cnp.ones(2).numerator  # noqa: B018
 
 
 def test_a_number_hashes_rounds_and_prints_by_value() -> None:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
-from .errors import ArgumentTypeError, teach
 from .operators import surface
 from .subclasses import refuse_other_meaning
 from .tracing import TYPE_READERS, Tracer
 
-__all__ = ["Array", "plain", "to_array", "unwrapped"]
+__all__ = ["Array", "plain", "settled", "to_array", "unwrapped"]
 
-assign = np.ndarray.__setitem__
+
+item = np.ndarray.__getitem__
 
 
 class ArrayClass(type):
@@ -41,16 +42,20 @@ class Array(np.ndarray[Any, np.dtype[Any]], metaclass=ArrayClass):
     """An ndarray with the functional updates of JAX: ``x.at[i].set(v)`` is a changed copy.
 
     Every NumPy function takes it, and its arithmetic is NumPy's own. It is writable, like any ndarray, unless it is 0-d. A 0-d Array is a
-    number, like NumPy's scalars: it never changes (``x += 1`` makes a new one), it hashes and rounds by value, and it is an instance of
+    number, like NumPy's scalars: it is read-only (``x += 1`` makes a new one), it hashes and rounds by value, and it is an instance of
     `numbers.Real`, `numbers.Integral` or `numbers.Complex`.
     """
 
     __slots__ = ()
 
     def __getitem__(self, index: Any) -> Any:
-        if type(index) is Tracer or (type(index) is tuple and any(type(i) is Tracer for i in index)):
+        kind = type(index)
+        if kind is int or kind is slice:  # most often, and never of a number
+            return item(self, index)
+        if kind is Tracer or (kind is tuple and any(type(i) is Tracer for i in index)):
             return surface().getitem(self, index)
-        return super().__getitem__(index)
+        y = item(self, index)
+        return y if self.ndim else free_of(self, y)
 
     @property
     def at(self) -> Any:
@@ -66,20 +71,11 @@ class Array(np.ndarray[Any, np.dtype[Any]], metaclass=ArrayClass):
     __iand__, __ior__, __ixor__ = in_place("iand"), in_place("ior"), in_place("ixor")
     __ilshift__, __irshift__ = in_place("ilshift"), in_place("irshift")
 
-    def __setitem__(self, index: Any, value: Any) -> None:
-        if not self.ndim:
-            refuse_change(self)
-        assign(self, index, value)
+    def reshape(self, *shape: Any, **options: Any) -> Any:
+        return free_of(self, super().reshape(*shape, **options))
 
-    def fill(self, value: Any) -> None:
-        if not self.ndim:
-            refuse_change(self)
-        super().fill(value)
-
-    def put(self, indices: Any, values: Any, mode: Any = "raise") -> None:
-        if not self.ndim:
-            refuse_change(self)
-        super().put(indices, values, mode)
+    def ravel(self, order: Any = "C") -> Any:
+        return free_of(self, super().ravel(order))
 
     def __hash__(self) -> int:  # type: ignore[override]
         if self.ndim:
@@ -92,14 +88,39 @@ class Array(np.ndarray[Any, np.dtype[Any]], metaclass=ArrayClass):
         number = round(super().__getitem__(()), ndigits)  # type: ignore[call-overload]
         return number if ndigits is None else to_array(number)
 
+    def __trunc__(self) -> int:
+        return math.trunc(self.item())
+
+    def __floor__(self) -> int:
+        return math.floor(self.item())
+
+    def __ceil__(self) -> int:
+        return math.ceil(self.item())
+
+    def __getattr__(self, name: str) -> Any:
+        if name in OF_NUMBERS and not self.ndim:
+            return getattr(super().__getitem__(()), name)  # type: ignore[call-overload]
+        raise AttributeError(f"'Array' object has no attribute {name!r}", name=name, obj=self)
+
     @property  # type: ignore[misc]
     def __class__(self) -> type:  # type: ignore[override]
         return type(self) if self.ndim else NUMBERS.get(self.dtype.kind, type(self))
 
 
-def refuse_change(x: Array) -> NoReturn:
-    """Raise: a number is to be changed in place."""
-    raise teach(ArgumentTypeError, f"a 0-d Array is a number and does not change (x is {x!r}).", do="make a new one: x = x.at[()].set(v).")
+OF_NUMBERS = frozenset({"numerator", "denominator", "is_integer", "as_integer_ratio", "hex"})
+"""What NumPy's scalars have and its arrays have not."""
+
+
+def free_of(number: Array, y: Any) -> Any:
+    """``y``, made of ``number``; a copy where it is an array with axes that would view the number, which never changes."""
+    return y.copy() if not number.ndim and isinstance(y, np.ndarray) and y.ndim else y
+
+
+def settled(y: Any) -> Any:
+    """``y``, a new Array: read-only if it is 0-d, as it is a number then."""
+    if not y.ndim:
+        y.flags.writeable = False
+    return y
 
 
 class IntegerArray(Array):
@@ -135,10 +156,10 @@ def to_array(x: Any, given: Sequence[Any] = ()) -> Any:
     kind = type(x)
     for other in given:
         if x is other and kind is np.ndarray:
-            return x.copy().view(Array)
+            return settled(x.copy().view(Array))
     if kind is np.ndarray:
-        return x.view(Array) if x.base is None and x.flags.writeable else x.copy().view(Array)
-    return x if kind is Tracer or kind is Array else np.array(x).view(Array)
+        return settled(x.view(Array) if x.base is None and x.flags.writeable else x.copy().view(Array))
+    return x if kind is Tracer or kind is Array else settled(np.array(x).view(Array))
 
 
 def unwrapped(x: Any) -> Any:

@@ -17,7 +17,7 @@ from typing import cast as as_type
 
 import numpy as np
 
-from ..core.array import Array, plain, unwrapped
+from ..core.array import Array, plain, settled, unwrapped
 from ..core.errors import DtypeError, IndexingError, ShapeError, teach
 from ..core.subclasses import refuse_other_meaning
 from ..core.tracing import BOOL, COMPLEX128, FLOAT64, INT64, PYTHON_TYPES, Tracer, type_of
@@ -49,7 +49,7 @@ def wrap(result: Any) -> Any:
         array = plain(result) if isinstance(result, np.ndarray) else np.asarray(result)
         if array.dtype not in DTYPES:
             refuse_foreign_dtype("the result is", array.dtype)
-        return array.view(Array)
+        return settled(array.view(Array))
     if isinstance(result, tuple):
         parts = [wrap(part) for part in as_type("tuple[Any, ...]", result)]
         return kind(*parts) if hasattr(result, "_fields") else tuple(parts)

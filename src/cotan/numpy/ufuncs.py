@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.array import Array
+from ..core.array import Array, settled
 from ..core.tracing import FLOAT64, INT64, Tracer, type_of
 from ..core.types import DTYPES, ArrayType, refuse_foreign_dtype
 from ..ops.casting import convert
@@ -101,7 +101,7 @@ def unary(ufunc: Any, rules: Rules, sentence: str = "") -> Callable[..., Any]:
             y = ufunc(x)
             if y.dtype is not FLOAT64 and y.dtype not in DTYPES:
                 refuse_foreign_dtype(f"{ufunc.__name__}: the result is", y.dtype)
-            return y.view(Array) if type(y) is ndarray else asarray(y).view(Array)
+            return y.view(Array) if type(y) is ndarray else settled(asarray(y).view(Array))
         t = x.owner.type_of(x.payload)
         plan = plans.get((t.dtype, t.weak))
         if plan is None:
@@ -143,7 +143,7 @@ def binary(ufunc: Any, rules: Rules, sentence: str = "") -> Callable[..., Any]:
             raise
         if z.dtype is not FLOAT64 and z.dtype not in DTYPES:
             refuse_foreign_dtype(f"{name}: the result is", z.dtype)
-        return z.view(Array) if type(z) is ndarray else asarray(z).view(Array)
+        return z.view(Array) if type(z) is ndarray else settled(asarray(z).view(Array))
 
     return named(call, ufunc, rules, sentence)
 

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ...core.array import Array
+from ...core.array import Array, settled
 from ...core.errors import EngineError, teach
 from ...core.program import Program
 from ...core.types import ArrayType, StackType
@@ -260,6 +260,7 @@ class Caller:
         main = ctypes.PYFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 4)(self.main.address)  # raises what a signal's handler has raised
         status = main(*map(ctypes.addressof, tables), start, self.functions)
         del block
+        results = list(map(settled, results))
         return status or (results[0] if self.single and len(results) == 1 else tuple(results))
 
     def result(self, k: int, t: ArrayType, operands: list[Any]) -> Array:

@@ -252,6 +252,12 @@ own:
   br label %made
 made:
   %y = phi ptr [%y.fresh, %make.fresh], [%y.copy, %fill], [%y.view, %own]
+  %at.flags.y = getelementptr i8, ptr %y, i64 64
+  %flags.y = load i32, ptr %at.flags.y
+  %flags.of.number = and i32 %flags.y, -1025
+  %is.number = icmp eq i32 %out.nd, 0
+  %flags.settled = select i1 %is.number, i32 %flags.of.number, i32 %flags.y
+  store i32 %flags.settled, ptr %at.flags.y
   %at.result = getelementptr ptr, ptr %results, i64 %m
   store ptr %y, ptr %at.result
   %data.y = call i64 @field(ptr %y, i64 16)
