@@ -87,6 +87,10 @@ def shown(x: Any) -> str:
 
 
 HALF = constant(0, 1, 2, -1)
+METHODS = (
+    *("linear", "linear", "lower", "higher", "nearest", "midpoint", "hazen", "weibull", "median_unbiased", "normal_unbiased"),
+    *("interpolated_inverted_cdf", "inverted_cdf", "averaged_inverted_cdf", "closest_observation"),
+)
 OF_PARAMETER: dict[str, Recipe] = {
     **dict.fromkeys(
         ("a", "x", "m", "v", "arr", "ary", "z", "val", "element", "array", "prototype", "object", "y", "A", "a1", "ar", "ar1"), array()
@@ -125,9 +129,7 @@ OF_PARAMETER: dict[str, Recipe] = {
     "shape": new_shape,
     "indices_or_sections": sections,
     "q": quantiles,
-    "method": constant(
-        "linear", "lower", "higher", "nearest", "midpoint", "hazen", "weibull", "median_unbiased", "inverted_cdf", "closest_observation"
-    ),
+    "method": constant(*METHODS),
     "mode": constant("full", "same", "valid", "valid"),
 }
 RUNNING = ("cumsum", "cumprod", "nancumsum", "nancumprod")

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from .arguments import METHODS
+
 rng = np.random.default_rng(7)
 line, other = rng.normal(size=5), rng.normal(size=5)
 table, square = rng.normal(size=(3, 4)), rng.normal(size=(3, 3))
@@ -97,6 +99,16 @@ CASES: dict[str, list[Case]] = {
                 "median_unbiased",
                 "normal_unbiased",
                 "interpolated_inverted_cdf",
+            )
+        ],
+        *[
+            (lambda xp, x, q, name=name, m=m: getattr(xp, name)(x, q, method=m), (np.array(x, dtype), q * whole))
+            for name, whole in (("quantile", 1), ("nanquantile", 1), ("percentile", 100), ("nanpercentile", 100))
+            for m in METHODS
+            for x, dtype, q in (
+                ([0.725, 2.0, 3.4], "f8", np.array([0.0, 1e-300, 0.1, 1 / 3, 0.5, 2 / 3, 0.9, 1 - 1e-16, 1.0])),
+                ([1.0, INF, 2.0, -1.0, -INF], "f4", np.array([0.0, 1e-9, 0.2, 0.5, 0.7, 1 - 1e-9, 1.0])),
+                ([INF, 1.0, INF], "f8", np.array([0, 1])),
             )
         ],
         (lambda xp, x: xp.percentile(x, [10, 50.5], axis=1), (table,)),

@@ -241,7 +241,10 @@ def ascending(d: Draw) -> Any:
 
 
 def quantiles(d: Draw) -> Any:
+    """Quantiles, those at the ends and a rounding away from them among them."""
     q = d.one(0.5, 0, 1, 0.3, np.float32(0.25), [0.1, 0.9], np.array([[0.0, 0.3], [1.0, 0.5]]), 1.5, np.array([0.5], "f4"))
+    if d.chance(0.3):
+        q = d.one(0.0, 1.0, 1e-9, 1 / 3, 1 - 1e-9, np.array([0, 1]), [0.0, 0.25, 1 / 3, 1.0], np.array([0.0, 1e-30, 0.999], "f4"))
     return Operand(q if "percentile" not in d.name else [100 * v for v in q] if isinstance(q, list) else q * 100)
 
 

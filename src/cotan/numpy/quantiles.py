@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import ArgumentError, DtypeError, IndexingError, UnsupportedFunctionError, teach
-from ..core.tracing import Tracer, type_of
+from ..core.tracing import FLOAT64, Tracer, type_of
 from ..core.types import Shape
 from ..ops import logic, selecting
 from ..ops import sorting as ops
@@ -152,13 +152,23 @@ def virtual_index(method: str, q: Any, n: Any) -> Any:
     return maximum(subtract(add(below, 1), exact), 0.0)
 
 
-def between(method: str, index: Any) -> tuple[Any, Any]:
-    """The whole index at or below a real one, and the weight of the element behind it."""
-    below = floor(index)
-    weight = subtract(index, below)
+def is_whole(method: str, q: Any) -> bool:
+    """Whether quantiles are elements: nothing is interpolated, which would give nan beside infinite ones."""
+    return method in DISCRETE or (method == "linear" and type_of(q).dtype.kind in "biu")
+
+
+def neighbours(method: str, place: Any, last: Any) -> tuple[Any, Any, Any]:
+    """The indices of the elements at or below a real index and behind it, and the weight of the latter.
+
+    Both are the same element before the first one and from the last one on: then the weight, of the real index as it is, has no effect.
+    """
+    below = floor(place)
+    weight = subtract(place, below)
     if method == "averaged_inverted_cdf":
         weight = add(multiply(equal(weight, 0), -0.5), 1.0)
-    return below, weight
+    index = convert_to(below, INDEX)
+    within = [minimum(maximum(k, 0), last) for k in (index, add(index, 1))]
+    return within[0], within[1], weight
 
 
 def check_quantiles(q: Any) -> None:
@@ -174,16 +184,17 @@ def quantile_dtype(x: Any, q: Any, method: str) -> np.dtype[Any]:
     t, have = type_of(x), type_of(q)
     if t.dtype.kind == "c":
         raise teach(DtypeError, "quantile: complex numbers have no quantiles.", do="take the quantiles of x.real and x.imag.")
-    if method in DISCRETE or (method == "linear" and have.dtype.kind in "biu"):
+    if is_whole(method, q):
         return t.dtype
     if t.dtype.kind == "b":
         raise teach(DtypeError, "quantile: there is nothing between True and False.", do="convert with x.astype(float).")
     return t.dtype if have.weak and t.dtype.kind == "f" else result_dtype(x, strong(q), *([] if have.dtype.kind == "f" else [1.0]))
 
 
-def real_of(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The dtype in which indices of quantiles are computed."""
-    return dtype if dtype.kind == "f" else np.dtype(np.float64)
+def index_dtype(q: Any) -> np.dtype[Any]:
+    """The dtype in which indices of the quantiles ``q`` are computed: its own, whatever that of the elements is."""
+    dtype = type_of(q).dtype
+    return dtype if dtype.kind == "f" else FLOAT64
 
 
 # ---- quantiles -------------------------------------------------------------------------------------------------------------------
@@ -203,21 +214,20 @@ def quantile(
     n = shape_of(lines)[-1]
     if n == 0:
         raise teach(IndexingError, f"quantile: of no elements (shape {shape}).", do="test the size first.")
-    place = virtual_index(method, convert_to(q, real_of(dtype)), float(n))
-    below, weight = between(method, minimum(maximum(place, 0.0), float(n - 1)))
-    index = convert_to(below, INDEX).reshape(-1)
-    following = minimum(add(index, 1), n - 1)
-    ranks = None if type(index) is Tracer else np.unique([index, following] if method not in DISCRETE else index)
+    whole = is_whole(method, q)
+    index, following, weight = neighbours(method, virtual_index(method, convert_to(q, index_dtype(q)), float(n)), n - 1)
+    index, following = index.reshape(-1), following.reshape(-1)
+    ranks = None if type(index) is Tracer else np.unique(index if whole else [index, following])
     ordered, bad = of_ranks(lines, None if ranks is None else ranks.tolist())
     if ranks is not None:
         index, following = np.searchsorted(ranks, index), np.searchsorted(ranks, following)
     left = moveaxis(take(ordered, index, axis=-1), -1, 0)
-    if method in DISCRETE or dtype.kind != "f":
+    if whole or dtype.kind != "f":
         y = convert_to(left, dtype)
     else:
         right = convert_to(moveaxis(take(ordered, following, axis=-1), -1, 0), dtype)
         weight = weight.reshape((-1,) + (1,) * (len(shape_of(left)) - 1))
-        y = lerp(convert_to(left, dtype), right, convert_to(weight, dtype))
+        y = lerp(convert_to(left, dtype), right, weight)
     y = nan_where(y, bad).reshape((*shape_of(q), *shape_of(left)[1:]))
     return in_range(y.reshape((*shape_of(q), *[1 if k in axes else m for k, m in enumerate(shape)])) if keepdims else y, q)
 
@@ -232,15 +242,18 @@ def in_range(y: Any, q: Any) -> Any:
 
 
 def lerp(a: Any, b: Any, t: Any) -> Any:
-    """a + t (b - a), from the nearer end, as NumPy computes it."""
-    gap = subtract(b, a)
-    forward, backward = add(a, multiply(gap, t)), subtract(b, multiply(gap, subtract(1.0, t)))
+    """a + t (b - a), from the nearer end, as NumPy computes it: what is left of t is rounded to the dtype of a and b last."""
+    gap, dtype = subtract(b, a), type_of(a).dtype
+    forward = add(a, multiply(gap, convert_to(t, dtype)))
+    backward = subtract(b, multiply(gap, convert_to(subtract(1.0, t), dtype)))
     near = np.broadcast_to(t >= 0.5, shape_of(forward)) if type(t) is not Tracer else (t >= 0.5) & np.ones(shape_of(forward), bool)
     return logic.select(near, backward, forward)
 
 
 def hundredth(x: Any, q: Any) -> Any:
     """Percentiles as quantiles, in the dtype that NumPy takes for them."""
+    if type_of(q).weak:
+        return q / 100.0
     t = type_of(x)
     return divide(q, t.dtype.type(100) if t.dtype.kind == "f" else 100.0)
 
@@ -269,15 +282,13 @@ def nanquantile(
         return quantile(x, q, axis, method=method, keepdims=keepdims)
     ordered, count = in_order(x, axes)
     last = maximum(subtract(count, 1), 0)
-    real = real_of(dtype)
+    real = index_dtype(q)
     spread_q = convert_to(q, real)
     spread_q = spread_q.reshape((*shape_of(q), *[1] * len(shape_of(count)))) if shape_of(q) else spread_q
-    place = virtual_index(method, spread_q, convert_to(count, real))
-    below, weight = between(method, minimum(maximum(place, 0.0), convert_to(last, real)))
-    index = convert_to(below, INDEX)
+    index, following, weight = neighbours(method, virtual_index(method, spread_q, convert_to(count, real)), last)
     stacked = ordered if not shape_of(q) else ordered[(None,) * len(shape_of(q))]
-    left, right = (convert_to(element(stacked, k), dtype) for k in (index, minimum(add(index, 1), last)))
-    y = left if method in DISCRETE else lerp(left, right, convert_to(weight, dtype))
+    left, right = (convert_to(element(stacked, k), dtype) for k in (index, following))
+    y = left if is_whole(method, q) else lerp(left, right, weight)
     return in_range(y.reshape((*shape_of(q), *[1 if k in axes else m for k, m in enumerate(shape)])) if keepdims else y, q)
 
 
