@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
+import cotan
 import cotan.numpy as cnp
 from cotan.core.array import Array
-from cotan.core.errors import ArgumentError, ArgumentTypeError, DtypeError, ShapeError
+from cotan.core.errors import ArgumentError, ArgumentTypeError, DtypeError, IntegerRangeError, ShapeError
 from cotan.numpy import elementwise
 
 from .running import arrays, assert_jvp, assert_same, staged
@@ -172,3 +176,84 @@ def test_divmod() -> None:
     for got, expected in zip(staged(lambda x: divmod(x, 2), x), divmod(x, 2), strict=True):
         assert_same(got, expected)
     assert_same(cnp.divmod(7, 2)[0], np.int64(3))
+
+
+WAYS: dict[str, Callable[[Any], Any]] = {
+    "jit": cotan.jit,
+    "numpy": lambda f: cotan.jit(f, engine="numpy"),
+    "vmap": cotan.vmap,
+    "vjp": lambda f: lambda *x: cotan.vjp(f, *x)[0],
+}
+INTEGERS = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
+FLOATS = ["float16", "float32", "float64"]
+BOUNDS = [b for n in (7, 8, 16, 32, 63, 64, 70) for b in (2**n, 2**n - 1, -(2**n), -(2**n) - 1)]
+
+
+def extremes(dtype: str) -> np.ndarray:
+    if dtype in FLOATS:
+        return np.array([0.0, -0.0, 1, -1, 3, -3, 0.5, -0.5, 5.5, -5.5, 1e-5, -1e-5, np.inf, -np.inf, np.nan], dtype)
+    limits = np.iinfo(dtype)
+    some = [0, 1, 2, 3, 7, 100, limits.min, limits.max, limits.min + 1, limits.max - 1, *([-1, -2, -3, -7] if limits.min else [])]
+    return np.array(some, dtype)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_comparisons_with_integers_beyond_the_dtype(dtype: str, way: str) -> None:
+    x = extremes(dtype)
+    for ufunc in (np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal):
+
+        def all_bounds(x: Any, ufunc: Any = ufunc) -> Any:
+            return [(ufunc(x, n), ufunc(n, x)) for n in BOUNDS]
+
+        for n, got, want in zip(BOUNDS, WAYS[way](all_bounds)(x), all_bounds(x), strict=True):
+            np.testing.assert_array_equal(got, want, err_msg=f"{ufunc.__name__} {n}", strict=True)
+
+
+@pytest.mark.parametrize("n", [2**63, 2**64, -(2**63) - 1, 2**70])
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x, n: x + n, lambda x, n: n - x, lambda x, n: x * n, lambda x, n: x % n, lambda x, n: n // x, lambda x, n: x | n,
+        lambda x, n: x & n, np.maximum, lambda x, n: np.where(x > 0, x, n), lambda x, n: n,
+    ],
+)  # fmt: skip
+def test_integers_beyond_64_bits_are_not_cut(function: Callable[..., Any], n: int) -> None:
+    with pytest.raises(IntegerRangeError, match="64 bits"):
+        cotan.jit(lambda x: function(x, n))(np.array([1, 2]))
+    np.testing.assert_array_equal(cotan.jit(lambda x: x + n)(np.array([1.0, 2.0])), np.array([1.0, 2.0]) + n)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("dtype", [*INTEGERS, *FLOATS])
+@pytest.mark.parametrize("function", [np.fmod, np.remainder, np.floor_divide, np.divmod])
+def test_divisions_at_the_ends_of_dtypes(function: Any, dtype: str, way: str) -> None:
+    x, y = (a.ravel() for a in np.meshgrid(extremes(dtype), extremes(dtype)))
+    with np.errstate(all="ignore"):
+        want, got = function(x, y), WAYS[way](function)(x, y)
+    for a, b in zip(got, want, strict=True) if function is np.divmod else [(got, want)]:
+        np.testing.assert_array_equal(a, b, strict=True)
+        if dtype in FLOATS:
+            there = ~np.isnan(b)
+            np.testing.assert_array_equal(np.signbit(a[there]), np.signbit(b[there]))
+
+
+@pytest.mark.parametrize("engine", ["numpy", "native"])
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_integer_quotients_rounded_to_zero_at_the_ends_of_dtypes(dtype: str, engine: str) -> None:
+    x, y = (a.ravel() for a in np.meshgrid(extremes(dtype), extremes(dtype)))
+    exact = [0 if b == 0 else abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1) for a, b in zip(x.tolist(), y.tolist(), strict=True)]
+    bits = np.array([n % 2**64 for n in exact], np.uint64).astype(dtype)  # the least number by -1 is itself
+    np.testing.assert_array_equal(cotan.jit(cotan.lax.div, engine=engine)(x, y), bits, strict=True)
+
+
+def test_the_derivative_of_fmod_is_that_of_the_dividend_at_zero_too() -> None:
+    for x, y in [(0.0, 1.0), (-0.0, 1.0), (0.0, -2.0), (5.5, 2.0), (-5.5, 2.0), (-5.5, -2.0)]:
+        dx, dy = cotan.grad(cnp.fmod, (0, 1))(x, y)
+        assert (float(dx), float(dy)) == (1.0, -np.trunc(x / y))
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_nextafter_of_equal_zeros(dtype: str) -> None:
+    x, y = np.array([0.0, -0.0], dtype), np.array([-0.0, 0.0], dtype)
+    np.testing.assert_array_equal(np.signbit(cotan.jit(np.nextafter)(x, y)), np.signbit(np.nextafter(x, y)))

@@ -7,12 +7,13 @@ outer trace. `finish` closes them: scalars become literals, other foreign values
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from .borrowing import borrow, give_back
 from .collecting import no_collection
+from .errors import IntegerRangeError, teach
 from .op import Op
 from .origin import here
 from .program import Equation, Literal, Program, Var
@@ -48,6 +49,8 @@ class StagingTrace(Trace):
                 refuse_escaped(value)
         elif isinstance(value, np.ndarray):
             borrow(value, self.borrowed)
+        elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+            refuse_large_integer(value)
         return value
 
     def close(self) -> None:
@@ -103,6 +106,11 @@ def close(equations: Sequence[Equation], inputs: Sequence[Var], outputs: Sequenc
     results = [closed(v) for v in outputs]
     program = Program([v for _, v in captured.values()] + list(inputs), final, results, (), name)
     return program, [value for value, _ in captured.values()]
+
+
+def refuse_large_integer(n: int) -> NoReturn:
+    """Raise: a Python int would be cut to 64 bits."""
+    raise teach(IntegerRangeError, f"the integer {n} does not fit into 64 bits.", do="write it as a float, float(n).")
 
 
 def stage_flat(

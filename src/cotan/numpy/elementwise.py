@@ -60,20 +60,35 @@ def reciprocal_rule(x: Any) -> Any:
 square_rule.smooth = reciprocal_rule.smooth = square_root.smooth = True  # type: ignore[attr-defined]
 
 
+def rounded_away(x: Any, r: Any) -> Any:
+    """Where the integer quotient of ``x``, rounded down, is not that rounded to zero: the remainder ``r`` has not the sign of ``x``."""
+    return logic.bitwise_and(logic.not_equal(r, zero_like(r)), logic.less(logic.bitwise_xor(r, x), zero_like(r)))
+
+
 def truncated_divide(x: Any, y: Any) -> Any:
     """The integer quotient rounded to zero, as C and lax.div have it."""
+    q = ordering.floor_divide(x, y)
     if type_of(x).dtype.kind == "u":
-        return ordering.floor_divide(x, y)
-    signs = arithmetic.mul(ordering.sign(x), ordering.sign(y))
-    return arithmetic.mul(signs, ordering.floor_divide(ordering.abs_(x), ordering.abs_(y)))
+        return q
+    r = arithmetic.sub(x, arithmetic.mul(q, y))
+    return logic.select(rounded_away(x, r), arithmetic.add(q, one_like(q)), q)
+
+
+def integer_fmod(x: Any, y: Any) -> Any:
+    r = ordering.rem(x, y)
+    return r if type_of(x).dtype.kind == "u" else logic.select(rounded_away(x, r), arithmetic.sub(r, y), r)
+
+
+def real_fmod(x: Any, y: Any) -> Any:
+    """By sizes, since a small negative x plus y would be rounded; -0.0 counts as negative."""
+    negative = logic.signbit(x)
+    r = ordering.rem(logic.select(negative, arithmetic.neg(x), x), ordering.abs_(y))
+    return logic.select(negative, arithmetic.neg(r), r)
 
 
 def fmod_rule(x: Any, y: Any) -> Any:
-    """The remainder with the sign of the dividend: sign(x) (|x| mod |y|)."""
-    if type_of(x).dtype.kind == "u":
-        return ordering.rem(x, y)
-    r = ordering.rem(ordering.abs_(x), ordering.abs_(y))
-    return logic.select(logic.less(x, zero_like(x)), arithmetic.neg(r), r)
+    """The remainder with the sign of the dividend."""
+    return real_fmod(x, y) if type_of(x).dtype.kind == "f" else integer_fmod(x, y)
 
 
 def extremum(op: Callable[..., Any], better: Callable[..., Any]) -> dict[str, Callable[..., Any]]:

@@ -17,6 +17,7 @@ from ..core.array import Array, settled
 from ..core.tracing import FLOAT64, INT64, Tracer, type_of
 from ..core.types import DTYPES, ArrayType, refuse_foreign_dtype
 from ..ops.casting import convert
+from ..ops.families import fill_shape
 from .calling import refuse_arguments
 from .promotion import broadcast_shapes, convert_to, operand, python_kind, refuse_dtype, shape_of
 from .roots import after_binary, after_unary, converted, germ_of, spread_to
@@ -151,14 +152,18 @@ def binary(ufunc: Any, rules: Rules, sentence: str = "") -> Callable[..., Any]:
 COMPARISONS = frozenset({np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal})
 
 
+def is_beyond(n: Any, t: ArrayType) -> bool:
+    """Whether ``n`` is a Python int, and out of the range of ``t``, an integer dtype."""
+    if not isinstance(n, int) or t.dtype.kind not in "iu":
+        return False
+    limits = np.iinfo(t.dtype)
+    return not limits.min <= n <= limits.max
+
+
 def as_integer(x: Any, weak: ArrayType, other: ArrayType) -> Any:
-    """A Python number that is compared: an integer that might not be in the range of the other dtype is an int64, so that none is cut."""
-    if weak.dtype != INT64 or other.dtype.kind not in "iu" or other.dtype == INT64:
-        return x
-    if type(x) is Tracer:
-        return convert(x, INT64)
-    limits = np.iinfo(other.dtype)
-    return x if limits.min <= x <= limits.max else np.int64(x)
+    """A traced Python int that is compared with another integer dtype: an int64, so that nothing of it is cut."""
+    cut = type(x) is Tracer and weak.dtype == INT64 and other.dtype.kind in "iu" and other.dtype != INT64
+    return convert(x, INT64) if cut else x
 
 
 def traced_binary(ufunc: Any, rules: Rules, plans: dict[Any, Plan], x: Any, y: Any) -> Any:
@@ -169,9 +174,14 @@ def traced_binary(ufunc: Any, rules: Rules, plans: dict[Any, Plan], x: Any, y: A
     if other is not Tracer and other is not float:
         y = operand(y)
     s, t = type_of(x), type_of(y)
-    if s.weak is not t.weak and ufunc in COMPARISONS:
-        x, y = (as_integer(x, s, t), y) if s.weak else (x, as_integer(y, t, s))
-        s, t = type_of(x), type_of(y)
+    if (s.weak or t.weak) and ufunc in COMPARISONS:
+        if is_beyond(y, s):  # the sign decides, as in NumPy
+            return fill_shape(ufunc(0, 1 if y > 0 else -1), x)
+        if is_beyond(x, t):
+            return fill_shape(ufunc(1 if x > 0 else -1, 0), y)
+        if s.weak is not t.weak:
+            x, y = (as_integer(x, s, t), y) if s.weak else (x, as_integer(y, t, s))
+            s, t = type_of(x), type_of(y)
     plan = plans.get((s.dtype, s.weak, t.dtype, t.weak))
     if plan is None:
         plan = plans[s.dtype, s.weak, t.dtype, t.weak] = plan_for(ufunc, rules, (s, t))

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...ops.transcendental import largest_square
 from .machine import machine
-from .scalars import Term, where, word
+from .scalars import HALF, Term, where, word
 from .variants import guarded
 
 __all__ = ["float_to_integer"]
@@ -99,7 +99,8 @@ def nextafter(x: Term, y: Term) -> Term:
     step = where((x < y) ^ (x < 0.0), bits.like(1), -1)
     least = (y.bits(integers) & np.iinfo(integers).min) | 1
     after = where(x.equals(0.0), least, bits + step).bits(x.dtype)
-    return where(x.is_nan | y.is_nan, x + y, where(x.equals(y), y, after))
+    same = x if x.dtype == HALF else y  # of zeros, as NumPy
+    return where(x.is_nan | y.is_nan, x + y, where(x.equals(y), same, after))
 
 
 # ---- exponentials and logarithms --------------------------------------------------------------------------------------------
