@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .api.audit import Audit, Rule, audit
-from .api.rules import CheckedRules, parameter_names, shown
+from .api.rules import CheckedRules, parameter_names, shown, takes
 from .control.base import filled
 from .control.custom_rules import CustomCall, FlatRules, Names
 from .core.errors import ArgumentError, MissingRuleError, teach
@@ -348,6 +348,13 @@ def primitive(
             ArgumentError,
             f"primitive {name!r} needs a derivative: one of jvp, vjp (or both), linear_in.",
             do="give jvp=..., or linear_in=(0,) if it is linear.",
+        )
+    count = 0 if takes(impl, [None] * 1000, {}) else len(parameter_names(impl))
+    if any(not isinstance(k, int) or isinstance(k, bool) or k < 0 or (count and k >= count) for k in linear_in or ()):  # type: ignore[redundant-expr]
+        raise teach(
+            ArgumentError,
+            f"primitive {name!r}: linear_in={linear_in!r} names no operands of {describe_function(impl)}.",
+            do=f"give positions from 0{f' to {count - 1}' if count else ''}, as in linear_in=(0,).",
         )
     if name in REGISTRY and not issubclass(REGISTRY[name], Primitive):
         raise teach(ArgumentError, f"primitive {name!r}: a built-in op has this name.", do="choose another name.")

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .core.operators import surface
 from .core.tracing import Tracer, type_of
 from .numpy import elementwise, reduction
 from .numpy.dispatch import provide_ufuncs
@@ -246,3 +247,7 @@ def log_softmax(x: Numbers, axis: int | tuple[int, ...] | None = None) -> Any:
     axes = canonical_axes("log_softmax", axis, len(shape_of(x)))
     shifted = elementwise.subtract(x, offset(x, axes))
     return result(elementwise.subtract(shifted, elementwise.log(reduction.sum(elementwise.exp(shifted), axes, keepdims=True))))
+
+for _function in [globals()[name] for name in __all__]:
+    if getattr(surface(), _function.__name__, None) is not _function:
+        _function.__module__ = __name__  # by which it is pickled

@@ -207,3 +207,15 @@ def test_the_type_of_a_function_of_matrices_is_found():
         p = made(impl, type_rule=None, jvp=lambda p, t: (p[0], t[0]), multiple=impl is np.linalg.eigh)
         found = cotan.tree.leaves(cotan.jit(lambda a, p=p: [*p(a)] if p.multiple else p(a))(4.0 * np.eye(2)))
         np.testing.assert_allclose(found[-1], (impl(4.0 * np.eye(2)) if impl is not np.linalg.eigh else impl(4.0 * np.eye(2))[1]))
+
+
+@pytest.mark.parametrize("linear_in", [(-1,), ("a",), (1,), (True,)])
+def test_operands_that_are_none_are_refused_where_the_primitive_is_made(linear_in):
+    with pytest.raises(ArgumentError, match="names no operands"):
+        made(lambda x: x, linear_in=linear_in)
+    assert made(lambda *xs: sum(xs), linear_in=(1,)) is not None
+
+
+def test_a_cotangent_that_is_no_array_names_the_rule():
+    with pytest.raises(RuleError, match=r"VJP rule .* the cotangent of x is a str"):
+        cotan.grad(made(vjp=lambda g, y, x: ("a",)))(1.0)

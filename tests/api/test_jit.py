@@ -386,3 +386,70 @@ def test_a_static_instance_with_a_hash_of_its_own_is_known_by_its_value():
 
     assert (Frozen(2.0).f(1.0), Frozen(3.0).f(1.0), Frozen(2.0).f(1.0)) == (2.0, 3.0, 2.0)
     assert Frozen.f.cache_info().misses == 2
+
+
+class Holder:
+    kind = 1.0
+
+    def __init__(self, w):
+        self.w = w
+
+
+@dataclasses.dataclass(frozen=True)
+class FrozenHolder:
+    held: object
+
+
+STATIC = {
+    "tuple": (lambda o: (o,), lambda t: t[0].w),
+    "nested": (lambda o: ((1, (o,)), "a"), lambda t: t[0][1][0].w),
+    "partial": (lambda o: functools.partial(lambda o: o.w, o), lambda f: f()),
+    "frozen dataclass": (FrozenHolder, lambda f: f.held.w),
+    "class": (lambda o: type(o), lambda c: c.kind),
+}
+
+
+@pytest.mark.parametrize("name", STATIC)
+def test_what_a_static_argument_holds_is_watched_too(name):
+    class Mine(Holder):
+        pass
+
+    make, read = STATIC[name]
+    held = Mine(2.0)
+    static = make(held)
+    f = cotan.jit(lambda s, x: read(s) * x, static_argnums=0)
+    assert f(static, 1.0) == read(static)
+    assert f(static, 1.0) == read(static)
+    assert f.cache_info().misses == 1
+    held.w, Mine.kind = 5.0, 5.0
+    assert f(static, 1.0) == 5.0
+
+
+def test_a_method_called_through_its_class_is_that_of_the_instance():
+    class Base:
+        def __init__(self, w):
+            self.w = w
+
+        @cotan.jit
+        def f(self, x):
+            return self.w * x
+
+    class Child(Base):
+        @cotan.jit
+        def f(self, x):
+            return Base.f(self, x) + super().f(x)
+
+    child = Child(2.0)
+    assert (Base.f(child, 1.0), child.f(1.0), Child.f(child, 1.0)) == (2.0, 4.0, 4.0)
+    child.w = 3.0
+    assert (Base.f(child, 1.0), child.f(1.0)) == (3.0, 6.0)
+
+
+def test_an_instance_that_holds_deep_lists_has_jitted_methods():
+    m = Model(2.0)
+    deep = m.layers
+    for _ in range(5000):
+        deep.append([])
+        deep = deep[-1]
+    m.layers[0] = np.ones(2)
+    assert m.method(1.0) == m.plain(1.0)

@@ -321,3 +321,28 @@ def test_results_of_unlike_shapes_in_a_batch_are_refused():
 def test_an_error_on_ones_says_how_to_state_the_type():
     with pytest.raises(RuleError, match=r"called on arrays of ones(.|\n)*result_shape_dtypes"):
         cotan.jit(cotan.external(lambda a: np.linalg.cholesky(-a)))(np.eye(2))
+
+
+LOOPS = {
+    "scan": lambda f: lambda v: cotan.lax.scan(lambda c, _: (f(c), None), v, None, length=1)[0],
+    "fori_loop": lambda f: lambda v: cotan.lax.fori_loop(0, 2, lambda i, c: f(c), v),
+    "while_loop": lambda f: lambda v: cotan.lax.while_loop(lambda c: c[0] < 2, lambda c: (c[0] + 1, f(c[1])), (0, v))[1],
+}
+
+
+@pytest.mark.parametrize("change", [lambda v: v[:1], lambda v: v.astype(np.float32), lambda v: v.sum(), lambda v: np.outer(v, v)])
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_result_that_changes_in_a_loop_is_refused(loop, change):
+    calls = []
+
+    def function(v):
+        calls.append(1)
+        return v if len(calls) < 2 else change(v)
+
+    with pytest.raises(RuleError, match="where the staged program was made for"):
+        cotan.jit(LOOPS[loop](cotan.external(function)))(np.arange(6.0))
+
+
+def test_results_of_unlike_dtypes_in_a_batch_are_refused():
+    with pytest.raises(RuleError, match="unlike shapes or dtypes"):
+        cotan.vmap(cotan.external(lambda v: v.astype(np.float32) if v[0] > 5 else v))(np.array([[1.0], [6.0]]))

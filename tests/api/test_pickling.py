@@ -42,6 +42,11 @@ def with_vjp(x):
 with_vjp.defvjp(lambda x: (cnp.sum(x**3), x), lambda x, g: (3 * x**2 * g,))
 
 
+@cotan.external
+def outside(x):
+    return np.sum(x)
+
+
 @cotan.grad
 def decorated(x):
     return cnp.sum(x**2)
@@ -64,6 +69,7 @@ MADE = {
     "decorated by grad": decorated,
     "by keyword": cotan.grad(fun=plain, has_aux=False),
     "plan": cotan.memory_plan(plain),
+    "outside code": cotan.jit(outside),
 }
 
 
@@ -78,7 +84,7 @@ def test_a_transformed_function_pickles(name):
 
 
 def test_what_a_module_has_is_pickled_by_its_name():
-    for f in (jitted, with_rule, decorated):
+    for f in (jitted, with_rule, decorated, outside):
         assert pickle.loads(pickle.dumps(f)) is f
 
 
@@ -167,3 +173,11 @@ def test_functions_of_a_script_reach_other_processes(tmp_path):
     by_spawn, by_joblib = done.stdout.splitlines()
     assert by_spawn == str(["4.5", "6.0", "6.0", "[4. 4.]", "3.0"])
     assert by_joblib in ("no joblib", str(["4.5", "6.0", "6.0", "[4. 4.]", "3.0", "6.0"]))
+
+
+@pytest.mark.parametrize("module", [cotan.numpy, cotan.special, cotan.numpy.linalg, cotan.lax])
+def test_every_public_function_pickles_by_its_name(module):
+    for name in module.__all__:
+        function = getattr(module, name)
+        if callable(function) and not isinstance(function, type):
+            assert pickle.loads(pickle.dumps(function)) is function, name

@@ -24,13 +24,13 @@ from ..core.tracing import EVAL, Tracer, current_trace, type_of
 from ..core.types import DTYPES, ArrayType, array_type, refuse_foreign_dtype
 from ..engines import ENGINES, NATIVE, Engine, runner
 from ..engines import numpy as numpy_engine
-from .arguments import boundary, check_callable, leaf, note_lists, present, quiet, refuse_large_integers
+from .arguments import FAST_LEAVES, boundary, check_callable, leaf, note_lists, present, quiet, refuse_large_integers
 from .compiled import Lowered
 from .differentiate import private_copy
 from .dispatch import Entry, never, numpy_entry, taking_apart
 from .named import Named, donated_leaves, named, refuse_static_donation, warn_of_unused
 from .transformed import transformation
-from .watched import Guard, Watched, captured_objects, known_by_identity
+from .watched import Guard, Watched, captured_objects, changing_parts, known_by_identity
 
 __all__ = ["CacheInfo", "ShapeDtypeStruct", "closure_convert", "compile_report", "eval_shape", "jit", "stage"]
 
@@ -157,6 +157,8 @@ class Jitted:
 
     def call_tree(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The call of any arguments under any trace."""
+        if args and self.is_method_of(args[0]):
+            return BoundJitted(self, args[0])(*args[1:], **kwargs)
         staged, leaves, signature = self.staged(args, kwargs)
         operands = [*staged.constants, *leaves]
         if current_trace() is not EVAL:
@@ -166,6 +168,13 @@ class Jitted:
         entry = self.entry(staged, signature)
         found = entry.call(leaves)
         return found if entry.spec is None else tree.unflatten(entry.spec, found)
+
+    def is_method_of(self, instance: Any) -> bool:
+        """Whether it is a method of the class of an instance that cannot be an argument: it was called as ``Class.method(instance)``."""
+        kind = type(instance)
+        if kind in FAST_LEAVES or 0 in self.static.numbers or not hasattr(kind, self.__name__) or not tree.structure(instance).is_leaf():
+            return False
+        return any(c.__dict__.get(self.__name__) is self for c in kind.__mro__)
 
     def running(self) -> Engine:
         """The engine, by name."""
@@ -281,7 +290,7 @@ class Jitted:
         guard.check(describe_function(self.fun))
         if self.objects:
             self.watched = Watched(self.objects)
-        changing = [(name, x) for name, x in given if known_by_identity(x)]
+        changing = [found for name, x in given for found in changing_parts(x, name)]
         return Staged(program, constants, found["spec"], Watched(changing) if changing else None)
 
     # ---- ahead of time -------------------------------------------------------------------------------------------------

@@ -76,10 +76,11 @@ def call_outside(
     transpose: Any = None,
     method: str = "sequential",
     tried: set[Any] = frozenset(),  # type: ignore[assignment]
+    known: dict[Any, Any] | None = None,
 ) -> Any:
     """The `External` op of ``function`` on trees. ``specs`` holds the structure of its result, or receives it.
 
-    ``tried`` receives the types of arguments for which it was tried whether the function is linear.
+    ``tried`` receives the types of arguments for which it was tried whether the function is linear, ``known`` the types of results found.
     """
     leaves, spec = tree.flatten((args, kwargs))
     leaves = [leaf(x, "an argument") for x in leaves]
@@ -106,7 +107,8 @@ def call_outside(
         found = transpose(*tree.unflatten(known_spec, values[:count]), tree.unflatten(specs[0], values[count:]))
         return tree.leaves(found)
 
-    call = External(flat, describe_function(function), types, flags, adjoint if transpose is not None else None, method)
+    rule = adjoint if transpose is not None else None
+    call = External(flat, describe_function(function), types, flags, rule, method, {} if known is None else known)
     if current_trace() is EVAL and not any(type(x) is Tracer for x in leaves):
         outs: Any = call.impl(*leaves)
     else:
@@ -166,6 +168,7 @@ def external(
     types: tuple[ArrayType, ...] | None = None
     specs: list[Any] = []
     tried: set[tuple[ArrayType, ...]] = set()
+    known: dict[Any, Any] = {}
     if result_shape_dtypes is not None:
         types, spec = types_of_results(result_shape_dtypes)
         specs = [spec]
@@ -180,9 +183,11 @@ def external(
                 do="count positions from 0.",
             )
         positions, rule = (tuple(range(len(args))), None) if whole else (some, transpose)
-        return call_outside(function, args, {}, types, specs, linear=positions, transpose=rule, method=method, tried=tried)
+        return call_outside(function, args, {}, types, specs, linear=positions, transpose=rule, method=method, tried=tried, known=known)
 
     outside.__name__, outside.__doc__ = getattr(function, "__name__", "function"), getattr(function, "__doc__", None)
+    outside.__qualname__ = getattr(function, "__qualname__", outside.__name__)
+    outside.__module__ = getattr(function, "__module__", __name__)
     custom = CustomFunction(outside, kind="external")
     rules = {"jvp": jvp, "transpose": transpose if whole else None, "vmap": None if isinstance(vmap, str) else vmap}
     custom.rules.update({name: rule for name, rule in rules.items() if rule is not None})

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import RuleError, teach
+from ..core.errors import ArgumentTypeError, DtypeError, RuleError, teach
 from ..core.origin import Origin, describe_function
 from ..core.tracing import Tracer, type_of
 from ..core.types import ArrayType
@@ -77,7 +77,10 @@ class CheckedRules:
             )
         if dy is None or not wanted.inexact:
             return np.zeros(wanted.shape, wanted.dtype)
-        have = type_of(leaf(dy, name))
+        try:
+            have = type_of(leaf(dy, name))
+        except (ArgumentTypeError, DtypeError):
+            raise self.wrong(rule, f"{name} is {shown(dy)}, not an array of numbers.") from None
         detail = f"it must be {wanted.long_name()}, and is {have.long_name()}"
         if have.shape != wanted.shape:
             do = ""
@@ -92,7 +95,7 @@ class CheckedRules:
 
     def cotangents(self, rule: str, given: Sequence[Any], types: Sequence[ArrayType], names: Sequence[str]) -> list[Any | None]:
         """The cotangents that a rule returned, one for each operand, if each is like its operand; None is zero."""
-        shapes = [None if x is None else type_of(leaf(x, "a cotangent")).shape for x in given]
+        shapes = [np.shape(x) if isinstance(x, np.ndarray | Tracer | float | int | complex) else None for x in given]
         wanted = [t.shape for t in types]
         if None not in shapes and shapes != wanted and sorted(shapes, key=str) == sorted(wanted, key=str):
             raise self.wrong(

@@ -19,7 +19,7 @@ from ..core.errors import EscapedTracerError, teach
 from ..core.tracing import Tracer
 from .transformed import Transformed
 
-__all__ = ["Guard", "Watched", "captured_objects", "known_by_identity"]
+__all__ = ["Guard", "Watched", "captured_objects", "changing_parts", "known_by_identity"]
 
 VALUES = (int, float, complex, str, bytes, type(None), np.generic)
 SEQUENCES = (tuple, list, set, frozenset, deque)
@@ -36,26 +36,26 @@ class Leaf(NamedTuple):
 
 
 def leaves(x: Any, path: str, seen: dict[int, str]) -> Iterator[Leaf]:
-    """What ``x`` refers to, through its attributes and containers."""
-    if isinstance(x, (*VALUES, np.ndarray)):
-        yield Leaf(path, x)
-        return
-    if id(x) in seen:
-        yield Leaf(path, seen[id(x)])
-        return
-    seen[id(x)] = path
-    if isinstance(x, SEQUENCES):
-        yield Leaf(f"len({path})", len(x))
-        for k, y in enumerate(x):
-            yield from leaves(y, f"{path}[{k}]", seen)
-    elif isinstance(x, dict):
-        for key, y in x.items():
-            yield from leaves(y, f"{path}[{key!r}]", seen)
-    else:
-        yield Leaf(path, x)
-        if not isinstance(x, OPAQUE):
-            for name, y in attributes(x):
-                yield from leaves(y, f"{path}.{name}", seen)
+    """What ``x`` refers to, through its attributes and containers, in order."""
+    waiting = [Leaf(path, x)]
+    while waiting:
+        path, x = leaf = waiting.pop()
+        if isinstance(x, (*VALUES, np.ndarray)):
+            yield leaf
+            continue
+        if id(x) in seen:
+            yield Leaf(path, seen[id(x)])
+            continue
+        seen[id(x)] = path
+        if isinstance(x, SEQUENCES):
+            yield Leaf(f"len({path})", len(x))
+            below = [Leaf(f"{path}[{k}]", y) for k, y in enumerate(x)]
+        elif isinstance(x, dict):
+            below = [Leaf(f"{path}[{key!r}]", y) for key, y in x.items()]
+        else:
+            yield leaf
+            below = [] if isinstance(x, OPAQUE) else [Leaf(f"{path}.{name}", y) for name, y in attributes(x)]
+        waiting += reversed(below)
 
 
 def attributes(x: Any) -> Iterator[tuple[str, Any]]:
@@ -130,6 +130,15 @@ def known_by_identity(x: Any) -> bool:
     return type(x).__hash__ is object.__hash__ and not isinstance(x, OPAQUE) and (hasattr(x, "__dict__") or hasattr(type(x), "__slots__"))
 
 
+def changing_parts(x: Any, name: str) -> list[tuple[str, Any]]:
+    """``x``, a static argument, if its hash does not say all that is in it: it is, or holds, an object that is known by identity."""
+    if isinstance(x, partial):
+        return [found for y in (x.func, *x.args, *x.keywords.values()) for found in (*captured_objects(y), *changing_parts(y, name))]
+    if isinstance(x, type):
+        return [(name, x)] if x.__module__ != "builtins" and any(True for _ in class_data(x)) else []
+    return [(name, x)] if not isinstance(x, OPAQUE) and any(known_by_identity(leaf.value) for leaf in of(x, name)) else []
+
+
 def captured_objects(fun: Any) -> list[tuple[str, Any]]:
     """The instances that a callable carries along: that of a bound method, a callable one, those inside of a partial."""
     if isinstance(fun, partial):
@@ -155,18 +164,17 @@ class Guard:
 
     def remember(self, x: Any) -> None:
         """Keep what the attributes of ``x``, or its items, are now; and those of what they are."""
-        if id(x) in self.before or isinstance(x, (*VALUES, *OPAQUE, np.ndarray)):
-            return
-        if isinstance(x, (*SEQUENCES, dict)):
-            self.before[id(x)] = x, copy(x)
-            below = x.values() if isinstance(x, dict) else x
-        elif hasattr(x, "__dict__"):
-            self.before[id(x)] = x, dict(vars(x))
-            below = vars(x).values()
-        else:
-            return
-        for y in below:
-            self.remember(y)
+        waiting = [x]
+        while waiting:
+            x = waiting.pop()
+            if id(x) in self.before or isinstance(x, (*VALUES, *OPAQUE, np.ndarray)):
+                continue
+            if isinstance(x, (*SEQUENCES, dict)):
+                self.before[id(x)] = x, copy(x)
+                waiting += x.values() if isinstance(x, dict) else x
+            elif hasattr(x, "__dict__"):
+                self.before[id(x)] = x, dict(vars(x))
+                waiting += vars(x).values()
 
     def check(self, function: str) -> None:
         """Raise if there is a tracer that was not there before."""

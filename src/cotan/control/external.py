@@ -7,7 +7,7 @@ which it is said to be linear; `api.outside` gives it rules. A batch is a loop i
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import field, replace
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,8 @@ class External(ControlOp):
     adjoint: Callable[..., Sequence[Any]] | None = None
     """(the other operands, y_bar) -> the cotangents of the linear ones; traceable."""
     method: str = "sequential"
+    known: dict[tuple[ArrayType, ...], tuple[ArrayType, ...]] = field(default_factory=dict, repr=False)
+    """The types of its results, by those of its operands, once they were found out: all calls of one function share them."""
 
     def linear_sets(self, count: int) -> tuple[int, ...]:
         return (sum(1 << k for k, flag in enumerate(self.linear_operands) if flag),) if any(self.linear_operands) else ()
@@ -53,7 +55,11 @@ class External(ControlOp):
     def type_rule(self, *types: ArrayType) -> tuple[ArrayType, ...]:
         if self.results is not None:
             return self.results
-        return types_at_examples(self.label, self.impl, types, "give cotan.external result_shape_dtypes, a tree like its result.")
+        found = self.known.get(types)
+        if found is None:
+            do = "give cotan.external result_shape_dtypes, a tree like its result."
+            found = self.known[types] = types_at_examples(self.label, self.impl, types, do)
+        return found
 
     def impl(self, *operands: Any) -> Sequence[Any]:
         with running(EVAL):  # the code may call cotan itself
@@ -107,7 +113,7 @@ class External(ControlOp):
             whole: Any = self.in_a_loop(size, tuple(batched))
         else:
             whole = self.at_once(size, tuple(batched))
-        outs = replace(self, function=whole, results=results, adjoint=None)(*operands)
+        outs = replace(self, function=whole, results=results, adjoint=None, known={})(*operands)
         return outs, [True] * len(outs)
 
     def in_a_loop(self, size: int, batched: tuple[bool, ...]) -> Callable[..., list[Any]]:
@@ -125,12 +131,12 @@ class External(ControlOp):
     def stacked(self, column: Sequence[Any]) -> np.ndarray[Any, Any]:
         """One result of all examples."""
         arrays = list(map(np.asarray, column))
-        shapes = sorted({y.shape for y in arrays})
-        if len(shapes) > 1:
+        kinds = sorted({f"{y.dtype}{list(y.shape)}" for y in arrays})
+        if len(kinds) > 1:
             raise teach(
                 RuleError,
-                f"{self.label} returned results of unlike shapes for the examples of a batch: {', '.join(map(str, shapes))}.",
-                do="make the shape of its result depend on the shapes of its arguments alone, or call it in a loop, without vmap.",
+                f"{self.label} returned results of unlike shapes or dtypes for the examples of a batch: {', '.join(kinds)}.",
+                do="make shape and dtype of its result depend on those of its arguments alone, or call it in a loop, without vmap.",
             )
         return np.stack(arrays)
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from ..core.errors import ShapeError, teach
 from ..core.op import op
 from ..core.program import Program, evaluate
 from ..core.stack import Stack
@@ -104,6 +105,13 @@ class Scan(ControlOp):
 
     def type_rule(self, *types: Type) -> tuple[Type, ...]:
         outs: tuple[Any, ...] = self.body.output_types
+        carried = self.body.input_types[self.constants : self.constants + self.carry]
+        if any(str(a).rstrip("*") != str(b).rstrip("*") for a, b in zip(carried, outs, strict=False) if a is not b):
+            raise teach(
+                ShapeError,
+                f"scan: the body takes a carry of {', '.join(map(str, carried))} and returns {', '.join(map(str, outs[: self.carry]))}.",
+                do="make the body return the same types each time that it is traced.",
+            )
         return (*outs[: self.carry], *map(self.stacked, outs[self.carry :]))
 
     def stacked(self, t: Type) -> Type:

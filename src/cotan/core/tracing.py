@@ -11,6 +11,7 @@ perturbations. When a transformation returns, its trace is closed; a tracer of a
 from __future__ import annotations
 
 import math
+import operator
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar, Token
@@ -175,7 +176,7 @@ class Tracer(ArrayMethods):
         return int(self.owner.concrete(self, "int"))
 
     def __index__(self) -> int:
-        return self.owner.concrete(self, "index").__index__()
+        return operator.index(self.owner.concrete(self, "index"))
 
     def __float__(self) -> float:
         return float(self.owner.concrete(self, "float"))
