@@ -30,6 +30,7 @@ from .recipes import (
     blocks,
     broader,
     choice_list,
+    coefficients,
     condition_list,
     constant,
     definite,
@@ -48,7 +49,6 @@ from .recipes import (
     matrices,
     mean_of,
     new_shape,
-    nonzero,
     nothing,
     of_rows,
     pad_arguments,
@@ -230,7 +230,7 @@ define("piecewise", x=array((3,), (2, 3), (4,), kinds="fci"))
 define("piecewise", condlist=condition_list, funclist=functions_of)
 define("choose", a=lambda d: Operand(d.rng.integers(0, 2, d.one((3,), (2, 3), ()))), mode=constant("raise", "clip", "wrap"))
 define("choose", choices=lambda d: Operand([d.form(d.values(d.near(d.first().shape))).value for _ in range(2)]))
-define("compress", condition=lambda d: d.one([True, False, True], np.array([True, True]), [1, 0]))
+define("compress", condition=lambda d: d.one([True, False, True], np.array([True, True]), [1, 0], [[True, False]], True))
 define("extract", condition=lambda d: d.one([True, False, True], np.array([[True, False, True], [False, True, True]]), [1, 0, 2]))
 define("take", indices=index_array, mode=constant("raise", "wrap", "clip"))
 define("take_along_axis", indices=index_along)
@@ -242,7 +242,7 @@ define(
 define("isclose allclose", rtol=lambda d: Operand(d.one(1e-5, 0.1, 0)), atol=lambda d: Operand(d.one(1e-8, 0.3)))
 define("real_if_close", tol=constant(100, 1.0))
 define("searchsorted", a=lambda d: Operand(np.sort(bare(ascending(d)))), v=array(), sorter=lambda d: Operand(np.arange(d.first().size)))
-define("digitize", bins=ascending)
+define("digitize", bins=lambda d: ascending(d) if d.chance(0.7) else Operand(d.one([1, 3, 2], [], [2.0], [2, 1, 1], np.zeros(0, "i8"))))
 define("interp", x=array(kinds="fi"), xp=lambda d: Operand(np.cumsum([0.5, 1, 0.25][: d.number(1, 3)])))
 define("interp", fp=lambda d: Operand(d.values(np.shape(d.given["xp"]), d.one("f8", "f4", "c16", "i8", "f2"))))
 define(
@@ -280,8 +280,8 @@ define("full full_like", fill_value=lambda d: d.form(d.values(d.one((), (), (), 
 define("eye tri", N=ints(0, 3), M=constant(None, 2, 4))
 define("identity", n=ints(0, 3))
 define("arange", start_or_stop=constant(0, 3, 2.5, -1, np.float32(3)), stop=constant(5, None, 4.0), step=constant(1, 2, 0.5, 1.0, -1))
-define("linspace logspace geomspace", start=lambda d: Operand(d.one(1, 0.5, np.float32(2), [1.0, 2.0], 1j)))
-define("linspace logspace geomspace", stop=lambda d: Operand(d.one(4, 2.5, np.float32(3), [3.0, 5.0], 1 + 1j)), num=ints(0, 4))
+define("linspace logspace geomspace", start=lambda d: Operand(d.one(1, 0.5, np.float32(2), [1.0, 2.0], 1j, 0)))
+define("linspace logspace geomspace", stop=lambda d: Operand(d.one(4, 2.5, np.float32(3), [3.0, 5.0], 1 + 1j, [0.0, 1])), num=ints(-1, 4))
 define(
     "linspace logspace geomspace",
     dtype=constant(None, "f4", int, complex),
@@ -320,9 +320,9 @@ define(
 define("cov corrcoef", dtype=constant(None, np.float32, float, complex), ddof=constant(None, 0, 1))
 define("cov", fweights=lambda d: Operand(np.arange(d.first().shape[-1] if d.first().ndim else 1)))
 define("cov", aweights=lambda d: Operand(np.arange(d.first().shape[-1] if d.first().ndim else 1) + 0.5))
-define("polyadd polysub polymul", a1=vector(), a2=vector())
-define("polymul", a1=lambda d: nonzero(d), a2=lambda d: nonzero(d))
-define("polyval polyder polyint", p=vector(), m=ints(0, 2), k=lambda d: Operand(d.one(None, 1.0)))
+define("polyadd polysub polymul", a1=coefficients, a2=coefficients)
+define("polyval polyder polyint", p=coefficients, m=ints(-1, 2))
+define("polyint", k=lambda d: Operand(d.one(None, 1.0, 2, [1.0], [1.0, 2, 3.5], np.array([0.5, 2.0]), 1j)))
 define("average", weights=weights)
 
 # ---- products ----------------------------------------------------------------------------------------------------------------------
@@ -342,7 +342,8 @@ define(
     x2=array((3, 2), (3, 3)),
 )
 define("tensordot linalg.tensordot", axes=constant(1, 1, 0, ([1], [0]), (0, 1), 2, (-1, 0)))
-define("convolve correlate", a=vector(), v=vector())
+define("convolve", a=coefficients, v=coefficients)
+define("correlate", a=vector(), v=vector())
 define("einsum einsum_path", operands=product_of, optimize=constant(True, False, "greedy"))
 define("linalg.outer", x1=vector(), x2=vector())
 

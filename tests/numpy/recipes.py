@@ -168,9 +168,13 @@ def axis_or_none(d: Draw) -> Any:
 def mask(d: Draw) -> Any:
     """Where a reduction looks."""
     if d.chance(0.15):
-        return d.one(True, False)
-    kind = "?" if d.chance(0.9) else "i8"
-    return Operand(d.values(d.near(d.first().shape), kind))
+        return d.one(True, False, 1, np.int64(0))
+    if d.chance(0.1):
+        return Operand(d.values(d.near(d.first().shape), "i8"))
+    x = d.values(d.near(d.first().shape), "?")
+    if x.size and x.ndim and d.chance(0.2):  # numbers other than 0 and 1 NumPy counts as they are
+        return Operand(d.one(x, x.astype(int)).tolist())
+    return Operand(x)
 
 
 def dtype(d: Draw) -> Any:
@@ -229,10 +233,13 @@ def vector(kinds: str = "", low: int = 0) -> Recipe:
     return array((3,), (4,), (1,), (2,), *([(0,)] if not low else []), kinds=kinds)
 
 
-def nonzero(d: Draw) -> Operand:
-    """A vector without zeros: NumPy leaves out zeros in front of polynomials."""
-    x = d.values((d.number(1, 4),), special=False)
-    return Operand(np.where(x == 0, np.ones((), x.dtype), x))
+def coefficients(d: Draw) -> Operand:
+    """A vector, sometimes with zeros in front, or one number."""
+    if d.chance(0.15):
+        return Operand(d.one(3.0, 2, np.float32(0.5), 1.5 if d.smooth else 0, d.values((), special=False)))
+    x = d.values((d.number(0, 4),), special=False)
+    zeros = np.zeros(2 if d.chance(0.2) and not d.smooth else 0, x.dtype)
+    return d.form(np.concatenate([zeros, x]))
 
 
 def ascending(d: Draw) -> Any:

@@ -21,7 +21,7 @@ from .elementwise import conjugate, multiply, negative, subtract
 from .indexing import getitem
 from .promotion import Numbers, broadcast_shapes, canonical_axis, operand, promote, shape_of, spread_to, strong
 from .reduction import sum
-from .shape import along, concatenate, flip, moveaxis, stack
+from .shape import along, atleast_1d, concatenate, flip, moveaxis, stack
 
 __all__ = [
     "convolve", "correlate", "cross", "dot", "inner", "kron", "matmul", "matvec", "outer", "tensordot", "vdot", "vecdot", "vecmat",
@@ -268,7 +268,7 @@ def check_vectors(name: str, x: Any, y: Any, mode: str) -> None:
 @eager(np.convolve)
 def convolve(x: Numbers, y: Numbers, mode: str = "full") -> Any:
     """The convolution of two vectors; ``mode`` is full, same or valid."""
-    x, y = promote(x, y)
+    x, y = promote(*[atleast_1d(strong(v)) for v in (x, y)])
     check_vectors("convolve", x, y, mode)
     return centred(full_convolution(x, y), shape_of(x)[0], shape_of(y)[0], mode)
 
@@ -276,7 +276,7 @@ def convolve(x: Numbers, y: Numbers, mode: str = "full") -> Any:
 @eager(np.correlate)
 def correlate(x: Numbers, y: Numbers, mode: str = "valid") -> Any:
     """The correlation sum_n x[n + k] conj(y[n]) of two vectors; ``mode`` is full, same or valid."""
-    x, y = promote(x, y)
+    x, y = promote(strong(x), strong(y))
     check_vectors("correlate", x, y, mode)
     n, k = shape_of(x)[0], shape_of(y)[0]
     shift = 1 if mode == "same" and n < k and n % 2 == 0 else 0

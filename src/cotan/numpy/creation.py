@@ -244,7 +244,7 @@ def linspace(
 
     Integers give float64. With ``retstep`` also the step.
     """
-    num = operator.index(num)
+    num = how_many("linspace", num)
     first, last = promote(start, stop)
     loop = result_dtype(first, last, 1.0)
     wide = loop if dtype is None else np.dtype(dtype)
@@ -263,6 +263,13 @@ def linspace(
         y = floor(y)
     y = convert_to(y if k == 0 else moved(y, k), wide)
     return (y, step) if retstep else y
+
+
+def how_many(name: str, num: Any) -> int:
+    """The number of samples that is asked for."""
+    if operator.index(num) < 0:
+        raise teach(ArgumentError, f"{name}: {num} samples.", do="give a number from 0.")
+    return operator.index(num)
 
 
 def moved(y: Any, axis: int) -> Any:
@@ -286,6 +293,10 @@ def logspace(
 @eager(np.geomspace)
 def geomspace(start: Numbers, stop: Numbers, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Any:
     """``num`` numbers in a geometric progression from ``start`` to ``stop``, along a new ``axis``; both may be negative or complex."""
+    num = how_many("geomspace", num)
+    for end in (start, stop):
+        if type(end) is not Tracer and not np.all(np.asarray(end)):
+            raise teach(ArgumentError, "geomspace: an end is zero.", do="give ends that are not zero, or use linspace.")
     wide = np.result_type(result_dtype(strong(start), strong(stop), 1.0), np.float64 if dtype is None else np.dtype(dtype))
     first, last = broadcast_arrays(convert_to(strong(start), wide), convert_to(strong(stop), wide))
     turn = sign(first)  # of complex numbers, the direction: what is left of the first is positive

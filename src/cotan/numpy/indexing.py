@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..core.array import plain
-from ..core.errors import IndexingError, TracerConversionError, UnsupportedFunctionError, teach
+from ..core.errors import IndexingError, ShapeError, TracerConversionError, UnsupportedFunctionError, teach
 from ..core.op import Op
 from ..core.tracing import BOOL, Tracer, type_of
 from ..core.types import Shape, array_type
@@ -440,6 +440,9 @@ def compress(condition: Numbers, x: Numbers, axis: int | None = None) -> Any:
     kept = operand(condition)
     if type(kept) is Tracer:
         refuse_mask(kept)
+    if np.ndim(kept) != 1:
+        what = f"compress: a condition of shape {np.shape(kept)}."
+        raise teach(ShapeError, what, do="give a vector, or index with a mask: x[condition].")
     return take(x, np.flatnonzero(kept), axis=axis)
 
 

@@ -50,6 +50,8 @@ __all__ = [
 ]  # fmt: skip
 
 Axis = int | tuple[int, ...] | None
+Condition = Any
+"""Bools, or a number or a list, of which bools are made; of an array of numbers none are, so it must not become one on the way."""
 
 
 def keep(y: Any, shape: Shape, axes: tuple[int, ...], keepdims: bool) -> Any:
@@ -66,18 +68,21 @@ def sum_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 def selected(name: str, x: Any, where: Any, value: Any) -> Any:
     """``x`` where ``where``, else the scalar ``value``."""
-    condition, y = broadcast_all(name, [as_condition(name, where), x])
-    if broadcast_shapes(name, [shape_of(where), shape_of(x)]) != shape_of(x):
-        what = f"{name}: where= of shape {shape_of(where)} for an array of shape {shape_of(x)}."
+    condition = as_condition(name, where)
+    if broadcast_shapes(name, [shape_of(condition), shape_of(x)]) != shape_of(x):
+        what = f"{name}: where= of shape {shape_of(condition)} for an array of shape {shape_of(x)}."
         raise teach(ShapeError, what, do="give a mask that broadcasts to the array.")
+    condition, y = broadcast_all(name, [condition, x])
     return logic.select(condition, y, value if type(value) is Tracer else type_of(y).dtype.type(value))
 
 
 def as_condition(name: str, where: Any) -> Any:
-    """``where=`` of a reduction: bools, as NumPy converts no other array."""
-    if not type_of(where).weak and type_of(where).dtype != BOOL:
-        raise teach(DtypeError, f"{name}: where= has dtype {type_of(where).dtype}.", do="give bools: where=(w != 0).")
-    return as_bool(where)
+    """``where=`` of a reduction as bools."""
+    condition = operand(where)
+    t = type_of(condition)
+    if isinstance(where, np.ndarray | Tracer) and not t.weak and t.dtype != BOOL:
+        raise teach(DtypeError, f"{name}: where= has dtype {t.dtype}.", do="give bools: where=(w != 0).")
+    return as_bool(condition)
 
 
 def started(name: str, y: Any, initial: Any, combine: Callable[..., Any]) -> Any:
@@ -101,7 +106,7 @@ def first_value(initial: Any, dtype: np.dtype[Any]) -> Any:
 # ---- sums, products, truth -----------------------------------------------------------------------------------------------------
 @eager(np.sum)
 def sum(
-    x: Numbers, axis: Axis = None, dtype: Any = None, *, keepdims: bool = False, initial: Numbers = ABSENT, where: Numbers = True
+    x: Numbers, axis: Axis = None, dtype: Any = None, *, keepdims: bool = False, initial: Numbers = ABSENT, where: Condition = True
 ) -> Any:
     """The sum over ``axis`` (all axes if None), of the elements ``where``, plus ``initial``. Small integers sum in 64 bits."""
     t = type_of(x)
@@ -116,7 +121,7 @@ def sum(
 
 @eager(np.prod)
 def prod(
-    x: Numbers, axis: Axis = None, dtype: Any = None, *, keepdims: bool = False, initial: Numbers = ABSENT, where: Numbers = True
+    x: Numbers, axis: Axis = None, dtype: Any = None, *, keepdims: bool = False, initial: Numbers = ABSENT, where: Condition = True
 ) -> Any:
     """The product over ``axis`` (all axes if None), of the elements ``where``, times ``initial``. Its derivative is exact at zeros."""
     t = type_of(x)
@@ -134,7 +139,7 @@ def extremum(numpy_function: Any, reduce: Callable[..., Any], pair: Callable[...
     name = numpy_function.__name__.removeprefix("a")
 
     @eager(numpy_function)
-    def call(x: Numbers, axis: Axis = None, *, keepdims: bool = False, initial: Numbers = ABSENT, where: Numbers = True) -> Any:
+    def call(x: Numbers, axis: Axis = None, *, keepdims: bool = False, initial: Numbers = ABSENT, where: Condition = True) -> Any:
         x = strong(x)
         t = type_of(x)
         axes = reduced_axes(name, axis, t.ndim)
@@ -189,7 +194,7 @@ min = amin = extremum(
 
 
 @eager(np.all)
-def all(x: Numbers, axis: Axis = None, *, keepdims: bool = False, where: Numbers = True) -> Any:
+def all(x: Numbers, axis: Axis = None, *, keepdims: bool = False, where: Condition = True) -> Any:
     """Whether all elements over ``axis`` are nonzero."""
     shape = shape_of(x)
     axes = reduced_axes("all", axis, len(shape))
@@ -198,7 +203,7 @@ def all(x: Numbers, axis: Axis = None, *, keepdims: bool = False, where: Numbers
 
 
 @eager(np.any)
-def any(x: Numbers, axis: Axis = None, *, keepdims: bool = False, where: Numbers = True) -> Any:
+def any(x: Numbers, axis: Axis = None, *, keepdims: bool = False, where: Condition = True) -> Any:
     """Whether any element over ``axis`` is nonzero."""
     shape = shape_of(x)
     axes = reduced_axes("any", axis, len(shape))
@@ -253,11 +258,12 @@ def count_of(shape: Shape, axes: tuple[int, ...], where: Any) -> Any:
     """How many elements are reduced: an int, or an array if ``where`` selects some."""
     if where is True:
         return size_of([shape[k] for k in axes])
-    return sum(spread_to(as_bool(where), shape, shape_of(where)), axes, keepdims=True)
+    condition = as_condition("where", where)
+    return sum(spread_to(condition, shape, shape_of(condition)), axes, keepdims=True)
 
 
 @eager(np.mean)
-def mean(x: Numbers, axis: Axis = None, dtype: Any = None, *, keepdims: bool = False, where: Numbers = True) -> Any:
+def mean(x: Numbers, axis: Axis = None, dtype: Any = None, *, keepdims: bool = False, where: Condition = True) -> Any:
     """The mean over ``axis`` (all axes if None), of the elements ``where``. Integers give float64."""
     t = type_of(x)
     axes = (canonical_axes if where is True else reduced_axes)("mean", axis, t.ndim)
@@ -276,7 +282,7 @@ def var(
     *,
     ddof: float = 0,
     keepdims: bool = False,
-    where: Numbers = True,
+    where: Condition = True,
     mean: Numbers | None = None,
     correction: float | None = None,
 ) -> Any:
@@ -315,7 +321,7 @@ def std(
     *,
     ddof: float = 0,
     keepdims: bool = False,
-    where: Numbers = True,
+    where: Condition = True,
     mean: Numbers | None = None,
     correction: float | None = None,
 ) -> Any:

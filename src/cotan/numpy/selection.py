@@ -19,7 +19,22 @@ from .calling import eager, fitted
 from .contraction import convolve
 from .creation import zeros
 from .differences import diff
-from .elementwise import abs, add, arctan2, equal, isfinite, isnan, less_equal, maximum, minimum, multiply, positive, remainder, subtract
+from .elementwise import (
+    abs,
+    add,
+    arctan2,
+    divide,
+    equal,
+    isfinite,
+    isnan,
+    less_equal,
+    maximum,
+    minimum,
+    multiply,
+    positive,
+    remainder,
+    subtract,
+)
 from .promotion import (
     ABSENT,
     Numbers,
@@ -38,7 +53,7 @@ from .promotion import (
 )
 from .reduction import all, cumsum
 from .roots import after_unary, converted
-from .shape import along, concatenate, reshape
+from .shape import along, atleast_1d, concatenate, reshape
 from .sorting import nonzero
 
 __all__ = [
@@ -352,6 +367,8 @@ def array_equiv(x: Numbers, y: Numbers) -> Any:
 def polyval(p: Numbers, x: Numbers) -> Any:
     """The polynomial with coefficients ``p``, highest power first, at ``x``, by Horner's rule."""
     p, x = strong(p), strong(x)
+    if not shape_of(p):
+        raise teach(ShapeError, "polyval: a 0-d array of coefficients.", do="give a vector of coefficients.")
     n = shape_of(p)[0]
     if n == 0:
         return zeros(shape_of(x), type_of(x).dtype)
@@ -366,7 +383,7 @@ def polynomial_sum(numpy_function: Any, combine: Callable[..., Any], sentence: s
 
     @eager(numpy_function)
     def call(a1: Numbers, a2: Numbers) -> Any:
-        a, b = (operand(v).reshape(-1) for v in promote(a1, a2))
+        a, b = promote(*[atleast_1d(strong(v)) for v in (a1, a2)])
         n = max(shape_of(a)[0], shape_of(b)[0])
         a, b = (concatenate([np.zeros(n - shape_of(v)[0], v.dtype), v]) if shape_of(v)[0] < n else v for v in (a, b))
         return combine(a, b)
@@ -382,25 +399,48 @@ polysub = polynomial_sum(np.polysub, subtract, "The difference of two polynomial
 
 @eager(np.polymul)
 def polymul(a1: Numbers, a2: Numbers) -> Any:
-    """The product of two polynomials. Of traced ones zeros in front are kept."""
-    a, b = (v if shape_of(v)[0] else np.zeros(1, type_of(v).dtype) for v in (a1, a2))
-    return convolve(a, b)
+    """The product of two polynomials. Zeros in front of traced coefficients are kept: the length cannot depend on values."""
+    return convolve(without_front(a1), without_front(a2))
+
+
+def without_front(p: Any) -> Any:
+    """The coefficients of a polynomial, at least one, without zeros in front where they are known."""
+    p = atleast_1d(strong(p))
+    if len(shape_of(p)) != 1:
+        raise teach(ShapeError, f"polymul: coefficients of shape {shape_of(p)}.", do="give vectors of coefficients.")
+    if type(p) is not Tracer:
+        p = np.trim_zeros(p, "f")
+    return p if shape_of(p)[0] else np.zeros(1, type_of(p).dtype)
+
+
+def times(name: str, m: Any, p: Any) -> int:
+    """How often a polynomial is differentiated or integrated."""
+    if int(m) < 0:
+        raise teach(ArgumentError, f"{name}: m={m}.", do="give an order from 0: polyder differentiates, polyint integrates.")
+    if not shape_of(p):
+        raise teach(ShapeError, f"{name}: a 0-d array.", do="give a vector of coefficients.")
+    return int(m)
 
 
 @eager(np.polyder)
 def polyder(p: Numbers, m: int = 1) -> Any:
     """The ``m``-th derivative of a polynomial."""
-    for _ in range(m):
+    for _ in range(times("polyder", m, p)):
         n = shape_of(p)[0]
         p = multiply(p[:-1], np.arange(n - 1, 0, -1))
     return p
 
 
 @eager(np.polyint)
-def polyint(p: Numbers, m: int = 1, k: Any = None) -> Any:
-    """The ``m``-th antiderivative of a polynomial, with constants ``k`` (zero if None)."""
-    constants = [0.0] * m if k is None else [k] * m if np.ndim(k) == 0 else list(k)
-    for constant in constants:
-        n = shape_of(p)[0]
-        p = concatenate([multiply(p, 1.0 / np.arange(n, 0, -1)), operand([constant])])
+def polyint(p: Numbers, m: int = 1, k: Numbers | None = None) -> Any:
+    """The ``m``-th antiderivative of a polynomial, with constants ``k``: one for all, or one for each integration (zero if None)."""
+    m = times("polyint", m, p)
+    constants = np.zeros(m) if k is None else atleast_1d(strong(k))
+    if shape_of(constants) == (1,) and m > 1:
+        constants = multiply(constants[0], np.ones(m))
+    if shape_of(constants)[0] < m:
+        what = f"polyint: {shape_of(constants)[0]} constants for {m} integrations."
+        raise teach(ShapeError, what, do="give one constant, or one for each integration.")
+    for j in range(m):
+        p = concatenate([divide(p, np.arange(shape_of(p)[0], 0, -1)), constants[j : j + 1]])
     return p

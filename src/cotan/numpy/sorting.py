@@ -18,7 +18,7 @@ from .creation import zeros
 from .elementwise import add, divide, equal, subtract
 from .indexing import take, take_along_axis
 from .promotion import Numbers, as_line, canonical_axis, convert_to, has_tracer, operand, promote, shape_of, spread_to, strong, wrap
-from .reduction import any, sum
+from .reduction import any, argmax, sum
 from .shape import concatenate, reshape
 
 __all__ = [
@@ -158,20 +158,27 @@ def place_of_complex(x: Any, v: Any, side: str) -> Any:
 
 @eager(np.digitize)
 def digitize(x: Numbers, bins: Numbers, right: bool = False) -> Any:
-    """The index of the bin of each element, for monotonic ``bins``: ascending or descending."""
-    if len(shape_of(bins)) != 1 or not shape_of(bins)[0]:
+    """The index of the bin of each element, for monotonic ``bins``: ascending or descending. Traced bins are taken as monotonic."""
+    if len(shape_of(bins)) != 1:
         raise teach(ShapeError, f"digitize: bins of shape {shape_of(bins)}.", do="give a vector of edges, ascending or descending.")
-    if type_of(x).dtype.kind == "c":
-        raise teach(DtypeError, "digitize: x is complex.", do="give real numbers.")
+    if "c" in (type_of(x).dtype.kind, type_of(bins).dtype.kind):
+        raise teach(DtypeError, "digitize: complex numbers have no order.", do="give real numbers.")
     x, bins = strong(x), strong(bins)
-    up = searchsorted(bins, x, "left" if right else "right")
-    if shape_of(bins)[0] == 1:
+    side, n = "left" if right else "right", shape_of(bins)[0]
+    if type(bins) is not Tracer:
+        try:
+            np.digitize(np.zeros(0), bins)
+        except ValueError:
+            what = "digitize: bins are neither ascending nor descending."
+            raise teach(ArgumentError, what, do="sort them first: bins = cotan.numpy.sort(bins).") from None
+    up = searchsorted(bins, x, side)
+    if n < 2:
         return up
-    down = subtract(shape_of(bins)[0], searchsorted(bins[::-1], x, "left" if right else "right"))
-    falls = bins[0] > bins[-1]
+    other = bins[1:] != bins[0]
+    falls = any(other) & logic.bitwise_not(bins[0] < take(bins[1:], argmax(other)))  # as the first edge that differs says
     if type(falls) is not Tracer:
-        return down if falls else up
-    return logic.select(falls, down, up)
+        return subtract(n, searchsorted(bins[::-1], x, side)) if falls else up
+    return logic.select(falls, subtract(n, searchsorted(bins[::-1], x, side)), up)
 
 
 @eager(np.interp)

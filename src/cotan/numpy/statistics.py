@@ -16,7 +16,24 @@ from .contraction import matmul
 from .creation import diagonal
 from .elementwise import conjugate, divide, isnan, less_equal, maximum, multiply, sqrt, subtract
 from .promotion import ABSENT, Numbers, convert_to, operand, shape_of, strong
-from .reduction import Axis, all, argmax, argmin, average, cumprod, cumsum, max, mean, min, prod, safe_sqrt, sum, var
+from .reduction import (
+    Axis,
+    Condition,
+    all,
+    argmax,
+    argmin,
+    as_condition,
+    average,
+    cumprod,
+    cumsum,
+    max,
+    mean,
+    min,
+    prod,
+    safe_sqrt,
+    sum,
+    var,
+)
 from .shape import atleast_2d, concatenate, expand_dims, matrix_transpose
 
 __all__ = [
@@ -35,7 +52,7 @@ def without_nan(x: Any, value: Any) -> Any:
 def present(x: Any, where: Any) -> Any:
     """Where ``x`` is not nan, of what is asked for."""
     known = logic.bitwise_not(isnan(x))
-    return known if where is True else known & where
+    return known if where is True else known & as_condition("where", where)
 
 
 def check_inexact(name: str, dtype: Any) -> None:
@@ -46,7 +63,7 @@ def check_inexact(name: str, dtype: Any) -> None:
 
 @eager(np.nansum)
 def nansum(
-    x: Numbers, axis: Axis = None, dtype: Any = None, *, keepdims: bool = False, initial: Numbers = ABSENT, where: Numbers = True
+    x: Numbers, axis: Axis = None, dtype: Any = None, *, keepdims: bool = False, initial: Numbers = ABSENT, where: Condition = True
 ) -> Any:
     """The sum over ``axis`` of what is not nan."""
     return sum(without_nan(x, 0), axis, dtype, keepdims=keepdims, initial=initial, where=where)
@@ -54,7 +71,7 @@ def nansum(
 
 @eager(np.nanprod)
 def nanprod(
-    x: Numbers, axis: Axis = None, dtype: Any = None, *, keepdims: bool = False, initial: Numbers = ABSENT, where: Numbers = True
+    x: Numbers, axis: Axis = None, dtype: Any = None, *, keepdims: bool = False, initial: Numbers = ABSENT, where: Condition = True
 ) -> Any:
     """The product over ``axis`` of what is not nan."""
     return prod(without_nan(x, 1), axis, dtype, keepdims=keepdims, initial=initial, where=where)
@@ -73,7 +90,7 @@ def nancumprod(x: Numbers, axis: int | None = None, dtype: Any = None) -> Any:
 
 
 @eager(np.nanmean)
-def nanmean(x: Numbers, axis: Axis = None, dtype: Any = None, *, keepdims: bool = False, where: Numbers = True) -> Any:
+def nanmean(x: Numbers, axis: Axis = None, dtype: Any = None, *, keepdims: bool = False, where: Condition = True) -> Any:
     """The mean over ``axis`` of what is not nan."""
     if not type_of(x).inexact:
         return mean(x, axis, dtype, keepdims=keepdims, where=where)
@@ -89,7 +106,7 @@ def nanvar(
     *,
     ddof: float = 0,
     keepdims: bool = False,
-    where: Numbers = True,
+    where: Condition = True,
     mean: Numbers | None = None,
     correction: float | None = None,
 ) -> Any:
@@ -113,7 +130,7 @@ def nanstd(
     *,
     ddof: float = 0,
     keepdims: bool = False,
-    where: Numbers = True,
+    where: Condition = True,
     mean: Numbers | None = None,
     correction: float | None = None,
 ) -> Any:
@@ -130,7 +147,7 @@ def nan_extremum(numpy_function: Any, reduce: Any, worst: float) -> Any:
     name: str = numpy_function.__name__
 
     def definition(
-        x: Numbers, axis: Axis = None, *, keepdims: bool = False, initial: Numbers = ABSENT, where: Numbers = True
+        x: Numbers, axis: Axis = None, *, keepdims: bool = False, initial: Numbers = ABSENT, where: Condition = True
     ) -> Any:
         if not type_of(x).inexact:
             return reduce(x, axis, keepdims=keepdims, initial=initial, where=where)
