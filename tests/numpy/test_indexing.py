@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import cotan
 import cotan.numpy as cnp
 from cotan.core.array import Array
-from cotan.core.errors import DtypeError, IndexingError, ShapeError, TracerConversionError
+from cotan.core.errors import ArgumentError, DtypeError, IndexingError, ShapeError, TracerConversionError
 from cotan.core.staging import stage_flat
 from cotan.core.tracing import type_of
 from cotan.transforms.batch import batch_flat
@@ -237,3 +238,66 @@ def test_gathering_functions_refuse_bad_indices() -> None:
     with pytest.raises(IndexingError, match="out of bounds"):
         staged(lambda x: cnp.take(x, 5), np.ones(3))
     assert_same(staged(lambda x: cnp.take(x, np.array([5, -1]), mode="clip"), np.arange(3.0))[0], np.array([2.0, 0.0]))
+
+
+ENGINES = {"native": cotan.jit, "numpy": lambda f: cotan.jit(f, engine="numpy")}
+READS = {
+    "index": lambda x, i: x[i],
+    "one index": lambda x, i: x[i[0]],
+    "last axis": lambda x, i: x.reshape(0, 1, 0)[:, :, i] if x.ndim == 1 else x,
+    "update": lambda x, i: x.at[i].set(1.0),
+    **{f"take {m}": lambda x, i, m=m: cnp.take(x, i, mode=m) for m in (None, "raise", "clip", "wrap")},
+    **{f"take_along_axis {m}": lambda x, i, m=m: cnp.take_along_axis(x, i, 0, mode=m) for m in (None, "raise", "clip", "wrap")},
+}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("read", READS)
+def test_traced_indices_into_an_empty_axis_are_refused(read: str, engine: str) -> None:
+    function, empty = READS[read], np.zeros(0)
+    with pytest.raises(IndexingError, match="length 0"):
+        ENGINES[engine](function)(empty, np.array([3, -100]))
+    with pytest.raises(IndexError):
+        cotan.vmap(lambda i: function(cnp.asarray(empty), i[None]))(np.array([3, -100]))
+    if read != "one index":
+        assert ENGINES[engine](function)(empty, np.zeros(0, int)).size == 0
+
+
+def test_modes_that_fill_take_of_an_empty_axis() -> None:
+    empty, i = np.zeros(0), np.array([3, -100])
+    assert np.isnan(cotan.jit(lambda x, i: cnp.take(x, i, mode="fill"))(empty, i)).all()
+    assert np.isnan(cotan.jit(lambda x, i: cnp.take_along_axis(x, i, 0, mode="fill"))(empty, i)).all()
+    assert cotan.jit(lambda x, i: x.at[i].set(1.0, mode="drop"))(empty, i).shape == (0,)
+    assert cotan.jit(lambda x, i: x[i])(np.zeros((3, 0)), np.array([0, 2])).shape == (2, 0)
+
+
+@pytest.mark.parametrize("index", [[-1, 0], [0, 2], [1, 0], [True, False]], ids=str)
+@pytest.mark.parametrize("mode", ["raise", "wrap", "clip"])
+def test_choose_is_that_of_numpy(mode: str, index: Any) -> None:
+    x, i = np.array([1.0, 2.0]), np.array(index)
+
+    def choose(x: Any, i: Any) -> Any:
+        return np.choose(i, [x, 3 * x], mode=mode)
+
+    known = {"vjp": lambda: cotan.vjp(choose, x, i)[0], "closed over": lambda: cotan.jit(lambda x: choose(x, i))(x)}
+    traced = {name: lambda jit=jit: jit(choose)(x, i) for name, jit in ENGINES.items()}
+    try:
+        want = choose(x, i)
+    except ValueError:
+        for run in known.values():
+            with pytest.raises(ArgumentError, match="invalid entry in choice array"):
+                run()
+        with pytest.raises(IndexError):  # native code cannot raise midway
+            traced["numpy"]()
+        return
+    for run in (known | traced).values():
+        np.testing.assert_array_equal(run(), want)
+    np.testing.assert_array_equal(cotan.grad(lambda x: choose(x, i).sum())(x), want / x)
+
+
+@pytest.mark.parametrize(("mode", "want"), [("clip", [2.0, 1.0]), ("wrap", [2.0, 2.0])])
+def test_take_along_axis_with_known_indices_and_a_mode(mode: str, want: list[float]) -> None:
+    run = cotan.jit(lambda x: cnp.take_along_axis(x, np.array([5, -7]), 0, mode=mode))
+    np.testing.assert_array_equal(run(np.array([1.0, 2.0])), want)
+    with pytest.raises(IndexingError, match="out of bounds"):
+        cotan.jit(lambda x: cnp.take_along_axis(x, np.array([5, -7]), 0))(np.array([1.0, 2.0]))

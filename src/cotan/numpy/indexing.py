@@ -16,14 +16,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..core.array import plain
-from ..core.errors import IndexingError, ShapeError, TracerConversionError, UnsupportedFunctionError, teach
+from ..core.errors import ArgumentError, IndexingError, ShapeError, TracerConversionError, UnsupportedFunctionError, teach
 from ..core.op import Op
 from ..core.tracing import BOOL, Tracer, type_of
 from ..core.types import Shape, array_type
+from ..ops.arithmetic import zero_like
 from ..ops.creation import full as full_op
 from ..ops.creation import iota
 from ..ops.indexing import Gather
-from ..ops.logic import select
+from ..ops.logic import less, select
 from ..ops.movement import Reshape, Reverse, Slice, permute, reverse, slice_
 from ..ops.movement import reshape as reshape_op
 from .calling import eager, fitted
@@ -422,12 +423,13 @@ def take_along_axis(x: Numbers, indices: Numbers, axis: int | None = -1, mode: s
     k = canonical_axis("take_along_axis", axis, len(have))
     common = broadcast_shapes("take_along_axis", [(*have[:k], 1, *have[k + 1 :]), (*want[:k], 1, *want[k + 1 :])])
     full = (*common[:k], want[k], *common[k + 1 :])
-    bounded_indices = bounded(indices, k, have)
+    chosen = gather_mode(mode) or "raise"
+    if chosen == "raise":
+        indices = bounded(indices, k, have)
+        chosen = "raise" if type(indices) is Tracer else "promise_in_bounds"
     index = [
-        spread_to(bounded_indices, full, want) if j == k else np.zeros(full, np.int64) if n == 1 else iota(full, j)
-        for j, n in enumerate(have)
+        spread_to(indices, full, want) if j == k else np.zeros(full, np.int64) if n == 1 else iota(full, j) for j, n in enumerate(have)
     ]
-    chosen = gather_mode(mode) or ("raise" if type(indices) is Tracer else "promise_in_bounds")
     return Gather(chosen)(x, *index)
 
 
@@ -454,13 +456,37 @@ def extract(condition: Numbers, x: Numbers) -> Any:
 
 @eager(np.choose)
 def choose(which: Numbers, choices: Sequence[Numbers], mode: str = "raise") -> Any:
-    """``choices[which]``, elementwise; the choices broadcast with ``which``. ``mode`` "wrap" or "clip" for traced ``which``."""
+    """``choices[which]``, elementwise; the choices broadcast with ``which``, of integers from 0.
+
+    Out of range: ``mode`` "raise" refuses a concrete ``which``, "wrap" and "clip" are as in `take`.
+
+    Raises
+    ------
+    ArgumentError
+        A concrete ``which`` is out of range.
+    """
     parts = [operand(c) for c in choices]
     dtype = result_dtype(*parts)
-    index = operand(which)
+    index = as_indices("choose", operand(which))
+    if mode == "raise":
+        index = chosen_from(index, len(parts))
     shape = broadcast_shapes("choose", [shape_of(index), *map(shape_of, parts)])
     stacked = [spread_to(convert_to(strong(c), dtype), shape, shape_of(c)) for c in parts]
-    return take_along_axis(stack(stacked), spread_to(index, shape, shape_of(index))[None], 0, None if mode == "raise" else mode)[0]
+    return take_along_axis(stack(stacked), spread_to(index, shape, shape_of(index))[None], 0, mode)[0]
+
+
+def chosen_from(index: Any, count: int) -> Any:
+    """The index of `choose`: negative ones do not count from the end; traced, they become as wrong as ``count`` is."""
+    if type(index) is Tracer:
+        return index if type_of(index).dtype.kind == "u" else select(less(index, zero_like(index)), count, convert_to(index, INTP))
+    wrong = np.asarray(index)[(np.asarray(index) < 0) | (np.asarray(index) >= count)]
+    if wrong.size:
+        raise teach(
+            ArgumentError,
+            f"choose: invalid entry in choice array: {wrong.flat[0]}, for {count} choices.",
+            do=f'indices go from 0 to {count - 1}; or say mode="wrap" or "clip".',
+        )
+    return index
 
 
 def as_mask(x: Any) -> Any:

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from math import prod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
@@ -48,6 +48,8 @@ __all__ = ["GATHER_MODES", "SCATTER_KINDS", "SCATTER_MODES", "Gather", "Scatter"
 INT64 = np.dtype(np.int64)
 MAY_RAISE = ("raise", "promise_in_bounds")
 GATHER_MODES = ("raise", "promise_in_bounds", "clip", "wrap", "fill", "zero")
+BOUNDED = ("raise", "promise_in_bounds", "clip", "wrap")
+"""The modes in which every index reads or writes an element."""
 SCATTER_MODES = ("raise", "promise_in_bounds", "clip", "wrap", "drop")
 SCATTER_KINDS = {"add": "iufc", "set": "biufc", "mul": "iufc", "min": "biuf", "max": "biuf"}
 """What `Scatter` does with an update, and the dtypes for which it does that."""
@@ -82,6 +84,16 @@ class Indexed(Op):
                 f"{self.name}: index arrays of dtypes {dtypes}.",
                 do="give integers (a bool mask: cotan.numpy.where, or nonzero).",
             )
+        if self.mode in BOUNDED and indices[0].size and 0 in x.shape[: len(indices)]:
+            self.refuse_empty(x.shape)
+
+    def refuse_empty(self, shape: Sequence[int]) -> NoReturn:
+        """Raise: there is no element that an index could stand for."""
+        raise teach(
+            IndexingError,
+            f"{self.name}: an index into an axis of length 0 (shape {tuple(shape)}).",
+            do='test the size first, or read with mode="fill" (x.at[i].get).',
+        )
 
     def resolve(self, indices: Sequence[Any], shape: Sequence[int]) -> tuple[tuple[Any, ...], Any | None]:
         """NumPy index arrays with every index in bounds or left to NumPy's check, and (fill, zero, drop) which were in bounds."""
@@ -91,9 +103,7 @@ class Indexed(Op):
         arrays = [np.asarray(j) if np.asarray(j).dtype == np.uint64 else np.asarray(j, np.int64) for j in indices]
         if self.mode in ("clip", "wrap"):
             if any(n == 0 and j.size for j, n in zip(arrays, shape, strict=False)):
-                raise teach(
-                    IndexingError, f"{self.name}: an index into an axis of length 0 (shape {tuple(shape)}).", do="test the size first."
-                )
+                self.refuse_empty(shape)
             if self.mode == "clip":
                 return tuple(np.clip(j, 0, max(n - 1, 0)) for j, n in zip(arrays, shape, strict=False)), None
             return tuple(np.remainder(j, max(n, 1)) for j, n in zip(arrays, shape, strict=False)), None
