@@ -8,11 +8,19 @@ import traceback
 
 import numpy as np
 import pytest
+import scipy.special
 
 import cotan
 import cotan.numpy as cnp
 from cotan import Array
-from cotan.errors import ArgumentError, ArgumentTypeError, EscapedTracerError, TracerConversionError
+from cotan.core.origin import PACKAGE
+from cotan.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    EscapedTracerError,
+    TracerConversionError,
+    UnsupportedFunctionError,
+)
 
 
 def rosen(x):
@@ -533,3 +541,22 @@ def test_an_error_of_linear_algebra_names_the_users_line(name):
         shown = "\n".join([*frames, *getattr(caught.value, "__notes__", ())])
         assert "cnp.linalg.solve(a, np.ones(2))" in shown
         assert sum(frame.startswith(cotan.core.origin.PACKAGE) for frame in frames) <= 1
+
+
+def two(x, y):
+    return x + y
+
+
+@pytest.mark.parametrize(
+    "call",
+    [lambda: cotan.jit(two)(1.0), lambda: cotan.grad(two)(1.0), lambda: cotan.vmap(two)(X), lambda: cotan.jit(lambda x: len(x))(1.0)],
+)
+def test_a_wrong_call_shows_the_users_frames_alone(call):
+    with pytest.raises(TypeError) as caught:
+        call()
+    assert not [frame for frame in traceback.extract_tb(caught.value.__traceback__) if frame.filename.startswith(PACKAGE)]
+
+
+def test_what_scipy_wraps_is_refused_by_its_public_name():
+    with pytest.raises(UnsupportedFunctionError, match=r"scipy\.special\.lambertw cannot be traced"):
+        cotan.jit(scipy.special.lambertw)(1.0)

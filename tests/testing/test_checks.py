@@ -145,3 +145,8 @@ def test_a_conjugate_is_not_taken_for_a_transpose():
 
 def test_rounding_of_a_long_sum_is_no_mistake():
     check_rule(lambda x: cnp.sin(x) * x.sum(), (np.linspace(0, 1, 200),))
+
+
+@pytest.mark.parametrize("x", [0.9999, 1 - 1e-6])
+def test_a_rule_is_checked_near_the_end_of_its_domain(x):
+    assert check_rule(cnp.arcsin, (np.array([x]),)).ok

@@ -6,6 +6,7 @@ Everything that can be wrong with arguments is refused here, by name: ``args[0][
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from inspect import isroutine
@@ -102,12 +103,19 @@ def present(error: Exception) -> None:
 
 def raised_here(error: Exception) -> bool:
     """Whether it is code of cotan that raised ``error`` unawares, which is then a defect whose frames are wanted."""
-    if isinstance(error, np.linalg.LinAlgError):
+    if isinstance(error, np.linalg.LinAlgError) or (isinstance(error, TypeError) and WRONG_CALL.match(str(error))):
         return False
     tb = error.__traceback__
     while tb is not None and tb.tb_next is not None:
         tb = tb.tb_next
-    return tb is not None and tb.tb_frame.f_code.co_filename.startswith(PACKAGE)
+    innermost = tb.tb_frame.f_code.co_filename if tb is not None else ""
+    return innermost.startswith(PACKAGE) and innermost != TRACING
+
+
+WRONG_CALL = re.compile(r"[\w.<>]+\(\) (takes|missing|got) ")
+"""What Python says of a call with other arguments than a function takes."""
+TRACING = type_of.__code__.co_filename
+"""Where the errors of a traced value are raised that are an ndarray's: len() of a number, say."""
 
 
 def refused_key(error: KeyError, tracer: Tracer) -> TracerConversionError:

@@ -62,7 +62,7 @@ def call_ufunc(ufunc: Any, method: str, inputs: Sequence[Any], kwargs: Mapping[s
     function = getattr(surface(), name, None) if getattr(np, name, None) is ufunc else special_function(name)
     if method == "__call__":
         if function is None:
-            refuse_function(f"numpy.{name}" if getattr(np, name, None) is ufunc else f"scipy.special.{name}")
+            refuse_function(f"numpy.{name}" if getattr(np, name, None) is ufunc else f"scipy.special.{name.removeprefix('_')}")
         return function(*inputs, **kwargs)
     if method == "reduce" and name in REDUCE:
         return getattr(surface(), REDUCE[name])(*inputs, **{"axis": 0, **kwargs})

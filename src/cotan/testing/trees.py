@@ -31,13 +31,17 @@ class TreeFunction:
         return TreeFunction(self.f, tree.unflatten(self.spec, real_as_complex(point, self.leaves)))
 
     def noise(self, computed: Callable[[TreeFunction], Vector]) -> Vector:
-        """The rounding errors of what is computed at a point: from points so near that it changes by nothing else."""
+        """The rounding errors of what is computed at a point: from points so near that it changes by nothing else.
+
+        Steps that leave the domain tell nothing.
+        """
         precision, signs = self.flat.precision, np.where(np.arange(self.flat.point.size) % 2, -1.0, 1.0)
         found = []
         # Where numbers inside are larger, or nearly constant, the smaller steps change nothing.
         for size in (300.7 * precision, precision ** (1 / 3) / 10, precision ** (1 / 4)):
             step = size * self.flat.scales * signs
-            found.append(noise_of([computed(self.at(self.flat.point + k * step)) for k in range(-3, 4)]))
+            noise = noise_of([computed(self.at(self.flat.point + k * step)) for k in range(-3, 4)])
+            found.append(np.where(np.isfinite(noise), noise, 0.0))
         return np.max(found, axis=0)
 
     def directions(self, rng: Any, count: int) -> Vector:
