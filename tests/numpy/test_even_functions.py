@@ -195,3 +195,68 @@ def test_roots_that_are_moved_are_still_roots(name):
     expected = np.array([n * cotan.hessian(lambda v: f(norm(v)))(v) for n, v in zip(count, x, strict=True)])
     for h in (cotan.hessian(whole), cotan.jit(cotan.hessian(whole)), cotan.hessian(cotan.jit(whole))):
         np.testing.assert_allclose(np.einsum("aiaj->aij", h(x)), expected, rtol=1e-8, atol=1e-8)
+
+
+# Of a root r, an amplitude a = 2 and a length b = 3; and the second derivative at r = 0.
+WITH_FACTORS = {
+    "amplitude first": (lambda r, a, b: a * (1 + r) * cnp.exp(-r), -2.0),
+    "amplitude last": (lambda r, a, b: (1 + r) * cnp.exp(-r) * a, -2.0),
+    "amplitude of the sum": (lambda r, a, b: (a + a * r) * cnp.exp(-r), -2.0),
+    "length in the sum": (lambda r, a, b: (b + r) * cnp.exp(-r / b), -1 / 3),
+    "amplitude and length": (lambda r, a, b: a * (1 + r / b) * cnp.exp(-r / b), -2 / 9),
+    "Matern 5/2": (lambda r, a, b: a * (1 + r / b + r * r / (3 * b * b)) * cnp.exp(-r / b), -2 / 27),
+    "an inverse length": (lambda r, a, b: cnp.exp(-b * r) * (1 + b * r) / a, -9 / 2),
+    "odd times odd": (lambda r, a, b: a * cnp.sin(r) * r, 4.0),
+    "two amplitudes": (lambda r, a, b: a * r * a * r, 8.0),
+    "negative": (lambda r, a, b: -a * (1 + r) * cnp.exp(-r), 2.0),
+    "two even terms": (lambda r, a, b: a * (1 + r) * cnp.exp(-r) - b * cnp.cos(r), 1.0),
+    "two terms that are not even": (lambda r, a, b: a * cnp.exp(-r) + b * cnp.exp(r * a / b), 10 / 3),
+    "a quotient": (lambda r, a, b: (a * r) / (b * (1 + r)) * r, 4 / 3),
+    "in a sum": (lambda r, a, b: b + a * (cnp.exp(-r) + r), 2.0),
+}
+
+
+@pytest.mark.parametrize("name", WITH_FACTORS)
+def test_factors_that_are_traced_or_arrays_stand_before_a_series(name):
+    f, right = WITH_FACTORS[name]
+    g = lambda x, a, b: f(norm(x), a, b)  # noqa: E731
+    of_dict = lambda p: f(norm(p["x"]), p["a"], p["b"])  # noqa: E731
+    for x in (np.zeros(2), np.array([1e-12, -2e-12])):
+        for h in (
+            cotan.hessian(g),
+            cotan.jit(cotan.hessian(g)),
+            cotan.hessian(cotan.jit(g)),
+            cotan.jit(cotan.jacfwd(cotan.jit(cotan.grad(g)))),
+        ):
+            np.testing.assert_allclose(h(x, 2.0, 3.0), right * np.eye(2), rtol=1e-9, atol=1e-9)
+        many = cotan.vmap(cotan.hessian(g), (None, 0, None))(x, np.array([2.0, 2.0]), 3.0)
+        np.testing.assert_allclose(many, [right * np.eye(2)] * 2, rtol=1e-9, atol=1e-9)
+        for h in (cotan.hessian(of_dict), cotan.jit(cotan.hessian(of_dict))):
+            np.testing.assert_allclose(h({"x": x, "a": 2.0, "b": 3.0})["x"]["x"], right * np.eye(2), rtol=1e-9, atol=1e-9)
+        for weights in (np.array([2.0, 2.0]), np.array([[2.0], [2.0]])):
+            summed = lambda x, weights=weights: cnp.sum(g(x, weights, 3.0) + 0 * weights)  # noqa: E731
+            for h in (cotan.hessian(summed), cotan.jit(cotan.hessian(summed))):
+                np.testing.assert_allclose(h(x), 2 * right * np.eye(2), rtol=1e-9, atol=1e-9)
+
+
+def test_a_weighted_gram_matrix_of_a_matern_kernel():
+    weights, s5 = np.array([[1.0, 2.0], [3.0, 4.0]]), np.sqrt(5.0)
+
+    def energy(x):
+        d = norm(x[:, None] - x[None], axis=-1)
+        return cnp.sum(weights * (1 + s5 * d + 5 * d * d / 3) * cnp.exp(-s5 * d))
+
+    right = 25 / 3 * np.einsum("ab,cd->acbd", np.array([[-1.0, 1.0], [1.0, -1.0]]), np.eye(2))
+    for h in (cotan.hessian(energy), cotan.jit(cotan.hessian(energy)), cotan.hessian(cotan.jit(energy))):
+        np.testing.assert_allclose(h(np.zeros((2, 2))), right, rtol=1e-9, atol=1e-12)
+
+
+def test_what_is_known_of_roots_does_not_overflow():
+    for f in (
+        lambda r: (1e200 * r) ** 2,
+        lambda r: (1e200 * r) * (1e-200 * r),
+        lambda r: cnp.cos(1e200 * r),
+        lambda r: r * np.array([1e200]) * r,
+    ):
+        assert np.isfinite(cotan.jit(lambda x, f=f: f(norm(x)))(np.array([3e-190, 4e-190]))).all()
+        np.testing.assert_allclose(cotan.jit(lambda x, f=f: f(norm(x)))(np.array([3e-120, 4e-120])), f(5e-120), rtol=1e-12)

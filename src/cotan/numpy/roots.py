@@ -3,8 +3,9 @@
 ``norm(x) ** 2`` and ``cos(norm(x))`` are smooth at 0, and norm(x) is not: by the chain rule alone their second derivatives there would be
 lost. So a traced norm, magnitude, deviation or square root keeps its radicand at hand, and its even powers are computed from that. What is
 computed from the root elementwise has a *germ*: the first coefficients of its Taylor series in the root at 0. Where the linear one is zero,
-the value is smooth at 0, and gets the derivatives of the series (`ops.even`). A coefficient is a number, or, after a sum with another
-traced value, traced itself; then each element decides by its linear one.
+the value is smooth at 0, and gets the derivatives of the series (`ops.even`). A factor that is no number stands before the series, whose
+coefficients are numbers then. After a sum with another traced value a coefficient is traced itself; then each element decides by its
+linear one. A germ never changes a value: where shapes or dtypes of its parts do not fit, there is none.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from ..core.tracing import EVAL, Tracer, running, type_of
 from ..ops import arithmetic, logic, ordering, transcendental
 from ..ops.arithmetic import constant_like, zero_like
 from ..ops.casting import imag, real
-from ..ops.even import even, near_zero, nearness
+from ..ops.even import even, nearness
 from ..ops.families import Analytic, add, fill_shape
 from ..transforms.batch import BatchTrace
 from ..transforms.jvp import JVPTrace, jvp_flat
 from . import promotion
-from .promotion import convert_to
+from .promotion import convert_to, shape_of
 from .sameness import same
 
 __all__ = [
@@ -39,17 +40,12 @@ Series = tuple[Any, ...]
 
 
 class Multiple(NamedTuple):
-    """A root that is ``number`` times ``value`` times another root, or divided by the value."""
+    """A root that is ``number`` times ``value`` times another root, which is no multiple itself."""
 
     root: Any
     square: Callable[[], Any]
-    number: float
-    value: Any
-    divided: bool
-
-    @property
-    def factor(self) -> Any:
-        return self.number / self.value if self.divided else multiplied(self.number, self.value)
+    number: float = 1.0
+    value: Any = 1.0
 
 
 class Germ(NamedTuple):
@@ -68,11 +64,38 @@ class Germ(NamedTuple):
     """What the root is, if it is a multiple of another one by a traced value."""
     smooth: bool = False
     """Whether its derivatives are right at the zero already."""
+    factor: Any = 1.0
+    """What the series is multiplied by: an array or a traced value, or the number 1."""
+    reach: Any = None
+    """What has to be near zero for the series to hold, if more than the root."""
 
     @property
     def pure(self) -> bool:
         """Whether it is a number times the root."""
-        return type(self.series[1]) is float and all(type(c) is float and c == 0.0 for k, c in enumerate(self.series) if k != 1)
+        if not all(map(is_number, (self.factor, *self.series))):
+            return False
+        return self.series[1] != 0.0 and not any(c for k, c in enumerate(self.series) if k != 1)
+
+    @property
+    def values(self) -> list[Any]:
+        """Its parts that are arrays or traced, apart from roots."""
+        return [c for c in (*self.series, self.factor, self.reach) if c is not None and not is_number(c)]
+
+    def mapped(self, change: Callable[[Any], Any]) -> Germ:
+        """The germ with all its values, and its roots, changed alike."""
+        return self._replace(
+            root=None if self.root is None else change(self.root),
+            square=lambda: change(self.square()),
+            series=tuple(c if is_number(c) else change(c) for c in self.series),
+            factor=self.factor if is_number(self.factor) else change(self.factor),
+            reach=None if self.reach is None else change(self.reach),
+            made_of=None,
+        )
+
+
+def is_number(c: Any) -> bool:
+    """Whether a coefficient is known, and one for all elements."""
+    return type(c) is float
 
 
 def germ_of(x: Any) -> Germ | None:
@@ -103,13 +126,16 @@ def matters(r: Any) -> bool:
 def even_power(y: Any, n: int) -> Any | None:
     """``y ** n`` for an even n >= 2, if ``y`` is a root that is known, or a number times one; else None."""
     germ = germ_of(y)
-    if germ is None or n < 2 or n % 2 or not germ.pure:
+    if germ is None or n < 2 or n % 2 or not germ.pure or not 1e-8 <= abs(germ.series[1]) <= 1e8:
         return None
-    s, c = germ.square(), germ.series[1] ** n
+    s, c = germ.square(), germ.series[1]
     power = s if n == 2 else arithmetic.integer_pow(s, n // 2)
-    power = power if c == 1.0 else arithmetic.mul(power, constant_like(c, power))
+    if c != 1.0:
+        power = multiplied(c**n, power)
+    if type_of(power) != type_of(y):
+        return None
     if germ.matters and type(power) is Tracer and power is not s:
-        power.germ = based(y, germ)._replace(series=tuple(c if k == n else 0.0 for k in range(ORDER + 1)), smooth=True, made_of=None)
+        power.germ = based(y, germ)._replace(series=tuple(c**n if k == n else 0.0 for k in range(ORDER + 1)), smooth=True, made_of=None)
     return power
 
 
@@ -163,10 +189,13 @@ def after_unary(rule: Any, x: Any, y: Any) -> Any:
     germ = germ_of(x)
     if germ is None or not germ.matters or germ_of(y) is not None or type(y) is not Tracer:
         return y
-    if not (isinstance(rule, SMOOTH) or getattr(rule, "smooth", False)) or type(germ.series[0]) is not float:
+    if rule is arithmetic.neg and not germ.pure:
+        y.germ = based(x, germ)._replace(series=tuple(multiplied(-1.0, c) for c in germ.series))
         return y
-    outer = taylor(rule, germ.series[0])
-    return y if outer is None else settled(y, based(x, germ), composed(outer, germ.series))
+    if not (isinstance(rule, SMOOTH) or getattr(rule, "smooth", False)) or not is_number(germ.factor):
+        return y
+    outer = taylor(rule, germ.series[0]) if is_number(germ.series[0]) else None
+    return y if outer is None else settled(y, based(x, germ)._replace(series=composed(outer, germ.series)))
 
 
 def based(x: Any, germ: Germ) -> Germ:
@@ -220,17 +249,29 @@ def times(a: Series, b: Series) -> Series:
 
 
 def total(terms: list[Any]) -> Any:
-    kept = [t for t in terms if not (type(t) is float and t == 0.0)]
+    kept = [t for t in terms if not (is_number(t) and t == 0.0)]
     result = kept[0] if kept else 0.0
     for t in kept[1:]:
-        result = result + t
+        result = result + t if is_number(result) and is_number(t) else add(*alike(result, t))
     return result
 
 
 def multiplied(a: Any, b: Any) -> Any:
-    if type(a) is float and type(b) is float:
+    if is_number(a) and is_number(b):
         return a * b
-    return 0.0 if (type(a) is float and a == 0.0) or (type(b) is float and b == 0.0) else a * b
+    for one, other in ((a, b), (b, a)):
+        if is_number(one) and one in (0.0, 1.0):
+            return other if one else 0.0
+    return arithmetic.mul(*alike(a, b))
+
+
+def divided(a: Any, b: Any) -> Any:
+    return a if is_number(b) and b == 1.0 else a / b if is_number(a) and is_number(b) else arithmetic.div(*alike(a, b))
+
+
+def alike(a: Any, b: Any) -> tuple[Any, Any]:
+    """Two coefficients, of which one may be a number, as operands of an op."""
+    return (constant_like(a, b) if is_number(a) else a), (constant_like(b, a) if is_number(b) else b)
 
 
 def number(w: Any) -> Any:
@@ -243,8 +284,10 @@ def after_binary(rule: Any, x: Any, y: Any, z: Any) -> Any:
     left, right = germ_of(x), germ_of(y)
     if type(z) is not Tracer or germ_of(z) is not None or not any(g is not None and g.matters for g in (left, right)):
         return z
+    if type_of(z).dtype.kind != "f":
+        return z
     if left is not None and right is not None:
-        return of_two_germs(rule, (x, left), (y, right), z)
+        return of_two_germs(rule, based(x, left), based(y, right), z)
     if left is not None:
         return of_germ_and_value(rule, (x, left), number(y), z, True)
     assert right is not None
@@ -252,96 +295,149 @@ def after_binary(rule: Any, x: Any, y: Any, z: Any) -> Any:
 
 
 def of_germ_and_value(rule: Any, one: tuple[Any, Germ], w: Any, z: Any, first: bool) -> Any:
-    """`after_binary` of one germ, which is the ``first`` operand or not, and another value."""
-    v, germ = one
-    if germ.smooth and type(w) is not float:
-        return z
+    """`after_binary` of one germ, which is the ``first`` operand or not, and another value. It changes no linear coefficient to zero."""
+    v, germ = one[0], based(*one)
     if rule is product or (rule is arithmetic.div and first):
-        if type(w) is not float and germ.pure:
-            return another_root(based(v, germ), w, z, rule is not product)
-        factor = w if rule is product else 1.0 / w if type(w) is not float or w else 0.0
-        return settled(z, based(v, germ), tuple(multiplied(c, factor) for c in germ.series))
+        if is_number(w):
+            by = w if rule is product else 1.0 / w if w else math.inf
+            return kept(z, germ._replace(series=tuple(multiplied(c, by) for c in germ.series)))
+        if germ.pure:
+            return another_root(germ, w, z, rule is not product)
+        return kept(z, germ._replace(factor=multiplied(germ.factor, w) if rule is product else divided(germ.factor, w)))
     if rule is arithmetic.add or rule is arithmetic.sub:
         sign, w = (-1.0, w) if rule is arithmetic.sub and not first else (1.0, multiplied(-1.0, w) if rule is arithmetic.sub else w)
-        series = tuple(multiplied(sign, c) for c in germ.series)
-        return settled(z, based(v, germ), (total([series[0], w]), *series[1:]))
-    if type(w) is float and rule in (arithmetic.div, transcendental.power, transcendental.logaddexp):
+        c0, *others = expanded(germ).series
+        return kept(z, germ._replace(series=(total([multiplied(sign, c0), w]), *(multiplied(sign, c) for c in others)), factor=1.0))
+    if is_number(w) and rule in (arithmetic.div, transcendental.power, transcendental.logaddexp):
         return after_unary(with_constant(rule, w, not first), v, z)
     return z
 
 
-def another_root(germ: Germ, w: Any, z: Any, divided: bool) -> Any:
+def expanded(germ: Germ) -> Germ:
+    """The germ with its factor in the coefficients."""
+    return germ._replace(series=tuple(multiplied(germ.factor, c) for c in germ.series), factor=1.0)
+
+
+def made_of(germ: Germ) -> Multiple:
+    return germ.made_of or Multiple(germ.root, germ.square)
+
+
+def another_root(germ: Germ, w: Any, z: Any, by_division: bool) -> Any:
     """``z``, a root times ``w``, or divided by it: the root of its square."""
-    c = germ.series[1]
+    c, base = germ.series[1], made_of(germ)
 
     def square() -> Any:
-        s, factor = germ.square(), arithmetic.mul(w, w)
-        s = s if c == 1.0 else arithmetic.mul(s, constant_like(c * c, s))
-        return arithmetic.div(s, factor) if divided else arithmetic.mul(s, factor)
+        s, by = germ.square(), arithmetic.mul(w, w)
+        s = multiplied(c, multiplied(c, s))
+        return arithmetic.div(s, by) if by_division else arithmetic.mul(s, by)
 
-    z.germ = Germ(None, square, ROOT, germ.matters, made_of=Multiple(germ.root, germ.square, c, w, divided))
-    return z
+    value = divided(base.value, w) if by_division else multiplied(base.value, w)
+    return kept(z, Germ(z, square, ROOT, germ.matters, made_of=base._replace(number=base.number * c, value=value)))
 
 
-def of_two_germs(rule: Any, x: tuple[Any, Germ], y: tuple[Any, Germ], z: Any) -> Any:
+def of_two_germs(rule: Any, left: Germ, right: Germ, z: Any) -> Any:
     """`after_binary` of two germs; those of different roots have none in common."""
-    left, right = based(*x), based(*y)
-    if rule is product and left.pure and right.pure:
-        roots = [(g.made_of.root, g.made_of.factor) if g.made_of else (g.root, 1.0) for g in (left, right)]
-        if same(roots[0][0], roots[1][0]):
-            factor = multiplied(*(multiplied(g.series[1], by) for g, (_, by) in zip((left, right), roots, strict=True)))
-            square = left.made_of.square() if left.made_of else left.square()
-            return arithmetic.mul(square, fill_shape(constant_like(factor, square) if type(factor) is float else factor, square))
-    ratio = ratio_of(left, right)
-    if ratio is None:
+    pair = in_one_root(left, right)
+    if pair is None:
         return z
-    right = right._replace(series=tuple(multiplied(c, ratio**k) for k, c in enumerate(right.series)))
-    left = left._replace(scale=max(left.scale, right.scale), smooth=left.smooth and right.smooth)
+    left, right = pair
+    reach = total([r for r in (left.reach, right.reach) if r is not None]) if left.reach is not right.reach else left.reach
+    both = left._replace(scale=max(left.scale, right.scale), smooth=left.smooth and right.smooth, reach=None if is_number(reach) else reach)
     if rule is product:
-        return settled(z, left, times(left.series, right.series))
+        if left.pure and right.pure and left.series[1] == right.series[1] == 1.0:
+            square = left.square()
+            return square if type_of(square) == type_of(z) else z
+        return settled(z, both._replace(series=times(left.series, right.series), factor=multiplied(left.factor, right.factor)))
     if rule is arithmetic.add or rule is arithmetic.sub:
+        if not same(left.factor, right.factor):
+            left, right, both = expanded(left), expanded(right), both._replace(factor=1.0)
         sign = -1.0 if rule is arithmetic.sub else 1.0
-        return settled(z, left, tuple(total([a, multiplied(sign, b)]) for a, b in zip(left.series, right.series, strict=True)))
-    if rule is arithmetic.div and type(right.series[0]) is float and right.series[0] != 0:
+        series = tuple(total([a, multiplied(sign, b)]) for a, b in zip(left.series, right.series, strict=True))
+        return settled(z, both._replace(series=series))
+    if rule is arithmetic.div and is_number(right.series[0]) and right.series[0] != 0:
         inverse = taylor(with_constant(arithmetic.div, 1.0, True), right.series[0])
-        return z if inverse is None else settled(z, left, times(left.series, composed(inverse, right.series)))
+        if inverse is not None:
+            series = times(left.series, composed(inverse, right.series))
+            return settled(z, both._replace(series=series, factor=divided(left.factor, right.factor)))
     return z
 
 
-def ratio_of(left: Germ, right: Germ) -> float | None:
-    """The number by which the root of one germ is that of another; None if they are not known to be such multiples."""
+def in_one_root(left: Germ, right: Germ) -> tuple[Germ, Germ] | None:
+    """Two germs as functions of one root; None if theirs are not known to be multiples of one."""
     if same(left.root, right.root):
-        return 1.0
-    a, b = left.made_of, right.made_of
-    if a is None or b is None or a.divided != b.divided or not same(a.root, b.root) or not same(a.value, b.value):
+        return left, right
+    a, b = made_of(left), made_of(right)
+    if not same(a.root, b.root) or not a.number or not b.number:
         return None
-    return b.number / a.number
+    ratio = b.number / a.number
+    if same(a.value, b.value):
+        return left, right._replace(series=stretched(right.series, ratio))
+    if left.pure:
+        one = left._replace(series=stretched(left.series, 1.0 / ratio), factor=divided(a.value, b.value))
+        return one._replace(root=right.root, square=right.square, made_of=right.made_of, scale=right.scale), right
+    if right.pure:
+        return left, right._replace(series=stretched(right.series, ratio), factor=divided(b.value, a.value))
+    reach = total([ordering.abs_(left.root), ordering.abs_(right.root)])
+    other = stretched(right.series, multiplied(ratio, divided(b.value, a.value)))
+    return left._replace(reach=reach), right._replace(series=other, reach=reach)
 
 
-def settled(z: Any, germ: Germ, series: Series) -> Any:
-    """``z`` with this series in the root: smooth if the linear coefficient is zero, else with a germ of its own."""
-    numbers = [abs(c) if type(c) is float else 0.0 for c in series]
-    pure = type(series[1]) is float and not any(numbers[2:])
-    germ = germ._replace(series=series, scale=max(numbers[1], 1e-300) if pure else scale_of(germ, numbers))
-    floats = all(type(c) is float for c in series[1:])
-    if germ.smooth or (type(series[1]) is float and (numbers[1] > 1e-12 * max(numbers) or (floats and not numbers[2] and not numbers[4]))):
-        z.germ = germ
+def stretched(series: Series, ratio: Any) -> Series:
+    """The series in a root of which this one's is a multiple."""
+    found, power = [], 1.0
+    for c in series:
+        found.append(multiplied(c, power))
+        power = multiplied(power, ratio)
+    return tuple(found)
+
+
+def kept(z: Any, germ: Germ) -> Any:
+    """``z`` with this germ, if its parts are numbers, or fit to the elements of ``z``."""
+    t = type_of(z)
+    largest = float(np.finfo(t.dtype).max)
+    if all(abs(c) <= largest for c in germ.series if is_number(c)) and all(
+        v.dtype == t.dtype and v.shape in ((), t.shape) for v in map(type_of, (germ.root, *germ.values))
+    ):
+        z.germ = germ._replace(root=None) if germ.root is z else germ
+    return z
+
+
+def settled(z: Any, germ: Germ) -> Any:
+    """``z`` with this germ: smooth if the linear coefficient is zero. Its value is left as it is."""
+    series, values = germ.series, germ.values
+    numbers = [abs(c) if is_number(c) else 0.0 for c in series]
+    pure = is_number(series[1]) and not any(numbers[2:])
+    germ = germ._replace(scale=max(numbers[1], 1e-300) if pure else scale_of(germ, numbers))
+    z = kept(z, germ)
+    known = all(map(is_number, series[1:]))
+    if germ_of(z) is None or germ.smooth:
         return z
-    dtype, r, s = type_of(z).dtype, germ.root, germ.square()
-    if any(type_of(v).dtype != dtype for v in (r, s, *(c for c in series if type(c) is not float))):
+    if is_number(series[1]) and (numbers[1] > 1e-12 * max(numbers) or (known and not numbers[2] and not numbers[4])):
         return z
-    if floats:
-        z = even(z, r, s, series[2:], germ.scale)
-        if type(z) is Tracer:
-            z.germ = germ._replace(smooth=True)
+    r, s = germ.root, germ.square()
+    if not values:
+        y = even(z, r, s, series[2:], germ.scale)
+    else:
+        rest = total([series[2], multiplied(series[3], r), multiplied(series[4], s)])
+        terms = total([series[0], multiplied(series[1], r), multiplied(rest, s)])
+        near = r if germ.reach is None else germ.reach
+        near = near if is_number(series[1]) else where_small(series[1], r, near, germ.scale)
+        y = even(z, near, multiplied(germ.factor, terms), (1.0, 0.0, 0.0), germ.scale)
+    if type_of(y) != type_of(z):
         return z
-    c0, c1, c2, c3, c4 = (fill_shape(constant_like(c, s) if type(c) is float else c, z) for c in series)
-    near, r, s = fill_shape(near_zero(r, germ.scale), z), fill_shape(r, z), fill_shape(s, z)
-    rest = add(c2, add(arithmetic.mul(c3, r), arithmetic.mul(c4, s)))
-    sum_of_terms = add(add(c0, arithmetic.mul(c1, r)), arithmetic.mul(rest, s))
-    # The linear coefficient is itself a function of the point; if it vanishes with the root, it is nearly zero next to it.
-    small = add(arithmetic.mul(constant_like(16 * max(germ.scale, 1.0) ** 2, r), ordering.abs_(r)), constant_like(1e-14, r))
-    return logic.select(logic.bitwise_and(near, logic.less_equal(ordering.abs_(c1), small)), sum_of_terms, z)
+    if type(y) is Tracer:
+        y.germ = germ._replace(smooth=is_number(series[1]))
+    return y
+
+
+def where_small(c1: Any, r: Any, near: Any, scale: float) -> Any:
+    """``near``, and infinite where the linear coefficient is none that rounding leaves, or that vanishes with the root."""
+    eps = 8 * float(np.finfo(type_of(r).dtype).eps)
+    steep = min(16 * max(scale, 1.0) * max(scale, 1.0), float(np.finfo(type_of(r).dtype).max))
+    small = total([multiplied(steep, ordering.abs_(r)), eps])
+    far = constant_like(math.inf, r)
+    y = logic.less_equal(ordering.abs_(c1), small)
+    return logic.select(y, fill_shape(near, y), far if not type_of(y).shape else fill_shape(far, y))
 
 
 def scale_of(germ: Germ, numbers: list[float]) -> float:
@@ -358,21 +454,30 @@ def moves(definition: Callable[..., Any]) -> Callable[..., Any]:
         y = definition(x, *args)
         if type(x) is not Tracer or x.germ is None:
             return y
-        germ = x.germ
-        if type(y) is Tracer and germ_of(y) is None and all(type(c) is float for c in germ.series):
-            root = None if germ.root is None else definition(germ.root, *args)
-            y.germ = germ._replace(root=root, square=lambda: definition(germ.square(), *args), made_of=None)
+        if type(y) is Tracer and germ_of(y) is None:
+            shape = shape_of(x)
+            move = lambda v: definition(v, *args) if shape_of(v) == shape else v  # noqa: E731
+            germ: Germ = x.germ
+            base = germ.made_of
+            moved = based(y, germ.mapped(move))
+            if base is not None:
+                moved = moved._replace(made_of=moved_multiple(base, move))
+            return kept(y, moved)
         return y
 
     return call
 
 
+def moved_multiple(base: Multiple, move: Callable[[Any], Any]) -> Multiple:
+    value = base.value if is_number(base.value) else move(base.value)
+    return base._replace(root=move(base.root), square=lambda: move(base.square()), value=value)
+
+
 def converted(x: Any, dtype: Any, y: Any) -> Any:
     """``y``, which is ``x`` in another dtype: with its germ, if both are real."""
     germ = germ_of(x)
-    if germ is not None and type(y) is Tracer and dtype.kind == "f":
-        known = None if germ.root is None else convert_to(germ.root, dtype)
-        y.germ = germ._replace(root=known, square=lambda: convert_to(germ.square(), dtype), made_of=None)
+    if germ is not None and type(y) is Tracer and dtype.kind == "f" and type_of(x).dtype.kind == "f":
+        return kept(y, based(y, germ.mapped(lambda v: convert_to(v, dtype))))
     return y
 
 

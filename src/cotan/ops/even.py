@@ -38,12 +38,12 @@ class Even(Elementwise):
 
     series: tuple[float, float, float]
     scale: float
-    arity, takes, machine = 3, "f", "copy"
+    arity, takes, machine, keeps_weak = 3, "f", "copy", True
 
     def impl(self, *operands: Any) -> Any:
-        z, *others = map(np.asarray, operands)
-        shape = max((x.shape for x in (z, *others)), key=len)
-        return z[()] if z.shape == shape else np.broadcast_to(z, shape)
+        z = operands[0]
+        shape = max(map(np.shape, operands), key=len)
+        return z if np.shape(z) == shape else np.broadcast_to(z, shape)
 
     def element(self, e: Any, i: Sequence[Any], *readers: Any) -> Any:
         return e.math("copy", readers[0](i if readers[0].shape else ()))
@@ -53,7 +53,7 @@ class Even(Elementwise):
         dz, dr, ds = tangents
         c2, c3, c4 = (constant_like(c, s) for c in self.series)
         y = self(*primals)
-        slope = add(c2, mul(add(c4, c4), s))
+        slope = add(c2, mul(add(c4, c4), s)) if self.series[2] else c2
         terms = [] if ds is None else [scale(add(slope, mul(c3, r)) if self.series[1] else slope, ds)]
         if self.series[1] and dr is not None:
             terms.append(scale(mul(c3, s), dr))
