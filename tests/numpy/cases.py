@@ -39,7 +39,35 @@ for x in REDUCED:
         calls += [(name, {}), (name, {"axis": -1})]
     REDUCTIONS += [(lambda xp, x, name=name, kwargs=kwargs: getattr(xp, name)(x, **kwargs), (x,)) for name, kwargs in calls]
 
+singular = np.array([[1.0, 2.0], [2.0, 4.0]])
 CASES: dict[str, list[Case]] = {
+    "corners": [
+        *[
+            (lambda xp, x, order=order: xp.linalg.norm(x, ord=order), (np.ones(shape),))
+            for order in (2, 1, np.inf, "fro", "nuc")
+            for shape in ((0, 3), (0, 0))
+        ],
+        *[
+            (lambda xp, x, p=p: xp.linalg.cond(x, p), (x,))
+            for p in (None, 1, -1, np.inf, "fro", 2, -2)
+            for x in (singular, 0 * singular, np.stack([singular, np.eye(2) + singular, 0 * singular]), singular.astype("f4"))
+        ],
+        *[(lambda xp, x: xp.linalg.pinv(x), (np.ones((0, 3), dtype),)) for dtype in ("f2", "f4", "i8", "c8")],
+        (lambda xp, x, y: xp.lexsort([x, y]), (np.float64(2.0), np.float64(1.0))),
+        (lambda xp, x: xp.lexsort([x]), (np.float64(2.0),)),
+        *[
+            (lambda xp, m, x, n=n: (xp.where(m, x, n), xp.where(m, n, x)), (truth, small.astype(dtype)))
+            for n in (300, -1, 3)
+            for dtype in ("u1", "i1", "i2", "f2")
+        ],
+        *[(lambda xp, x, i=i: xp.take(x, i), (line,)) for i in ([0.0, 1.7], 2.0, (1,), [], [True], np.float64(1.0))],
+        *[
+            (lambda xp, x, y=y: (xp.isclose(x, y), xp.allclose(x, y)), (np.array([1.0, INF, 2.0], dtype),))
+            for y in (2**40, -(2**40), 1e300, 1, np.float64(2.0**40), np.array([2.0**40, INF, 2.0]))
+            for dtype in ("f2", "f4", "f8")
+        ],
+        *[(lambda xp, x, y=y: (x == y, x != y, y == x, x[0] == y), (line,)) for y in (None, "a", b"a")],
+    ],
     "reductions": [
         *REDUCTIONS,
         (lambda xp, x: xp.sum(x, axis=(0, 2)), (cube,)),

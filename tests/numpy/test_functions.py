@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import cotan.numpy as cnp
+from cotan import vjp
 from cotan.core.array import Array
 from cotan.core.tracing import Tracer
 from cotan.transforms.jvp import jvp_flat
@@ -62,6 +63,24 @@ def test_eager_results_are_arrays_that_numpy_takes() -> None:
 def test_norms_have_derivative_zero_at_zero(function: Any) -> None:
     _, (dy,) = jvp_flat(lambda x: [function(x)], [np.zeros(3)], [np.ones(3)])
     assert np.asarray(dy) == 0.0
+
+
+def test_piecewise_calls_no_function_for_nothing() -> None:
+    def refuse(v: Any) -> Any:
+        raise AssertionError(f"called with {v}")
+
+    x, nowhere, first = np.array([1.0, 2.0]), np.array([False, False]), np.array([True, False])
+    for conditions, functions, expected in (
+        ([nowhere, first], [refuse, lambda v: 3 * v], [3.0, 0.0]),
+        ([first, ~first], [lambda v: 3 * v, 7, refuse], [3.0, 7.0]),
+        ([nowhere], [refuse, lambda v: -v], [-1.0, -2.0]),
+        ([nowhere], [refuse], [0.0, 0.0]),
+    ):
+        assert cnp.piecewise(x, conditions, functions).tolist() == np.piecewise(x, conditions, functions).tolist() == expected
+        y, _ = vjp(lambda x, c=conditions, f=functions: cnp.piecewise(x, c, f), x)
+        assert y.tolist() == expected
+    assert cnp.piecewise(nowhere[:1], [nowhere[:1]] * 2, [lambda v: v * 2, lambda v: -v]).tolist() == [False]
+    assert cnp.piecewise(x[:0], [x[:0] > 1], [refuse]).shape == (0,)
 
 
 def test_large_constants_are_ops_and_not_captured() -> None:

@@ -31,6 +31,9 @@ INDICES = [
     [0, 1]), ([0, 1], ..., 3), MASK, (MASK, 0), (slice(None), MASK.T[:4, :].any(1)), (np.array([True, False, True]), [1, 2]), x3 > 0,
     (0, MASK[0]), np.zeros(0, int), np.array(1), (np.int8(2), np.array(1)), (slice(1, 3), slice(None), np.array([[4, 0]])), [], ([1],
     [2], [3]), (slice(None), 1, None, [0, 1]),
+    True, False, np.True_, np.array(False), (True, 0), (0, True), (..., True), (None, True), (True, None), (True, True), (True, False),
+    (0, ..., True), (slice(0, 2), True), (True, slice(0, 2)), ([0, 1], True), ([0, 1], True, slice(None)), (True, slice(None), [0]),
+    (slice(None), 1, ..., True), (MASK, True), (True, MASK), (..., False, 1),
 ]  # fmt: skip
 
 

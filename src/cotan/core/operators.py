@@ -26,6 +26,11 @@ def surface() -> Any:
     return _surface
 
 
+def is_no_number(x: object) -> bool:
+    """Whether ``x`` equals no number, whatever the number is: None and text."""
+    return x is None or isinstance(x, str | bytes)
+
+
 class ArrayMethods:
     """The operators and methods of an ndarray, in terms of the surface's functions."""
 
@@ -62,8 +67,10 @@ class ArrayMethods:
     def __round__(self, ndigits: int | None = None) -> Any: return _surface.round(self, ndigits or 0)
 
     # comparison
-    def __eq__(self, other: object) -> Any: return _surface.equal(self, other)
-    def __ne__(self, other: object) -> Any: return _surface.not_equal(self, other)
+    def __eq__(self, other: object) -> Any:
+        return _surface.zeros(_surface.shape(self), bool) if is_no_number(other) else _surface.equal(self, other)
+    def __ne__(self, other: object) -> Any:
+        return _surface.ones(_surface.shape(self), bool) if is_no_number(other) else _surface.not_equal(self, other)
     def __lt__(self, other: Any) -> Any: return _surface.less(self, other)
     def __le__(self, other: Any) -> Any: return _surface.less_equal(self, other)
     def __gt__(self, other: Any) -> Any: return _surface.greater(self, other)

@@ -35,6 +35,7 @@ from .promotion import (
     canonical_axis,
     convert_to,
     from_nested,
+    has_tracer,
     operand,
     result_dtype,
     shape_of,
@@ -208,7 +209,38 @@ def getitem(x: Numbers, index: Any) -> Any:
     if type(index) is int and shape and -shape[0] <= index < shape[0]:
         return GATHER(x, index)
     key = basic_key(index)
-    return take_parsed(x, shape, parse(index, shape)) if key is None else take_basic(x, *basic_steps(key, shape))
+    if key is not None:
+        return take_basic(x, *basic_steps(key, shape))
+    x, index = with_axes_of_truths(x, index)
+    shape = shape_of(x)
+    return take_parsed(x, shape, parse(index, shape))
+
+
+def is_truth(item: Any) -> bool:
+    """Whether an item of an index is True or False, or a concrete 0-d array of it."""
+    return type(item) is bool or (isinstance(item, np.bool_ | np.ndarray) and item.dtype == BOOL and item.shape == ())
+
+
+def with_axes_of_truths(x: Any, index: Any) -> tuple[Any, Any]:
+    """``x`` with a new axis of length one for each item of ``index`` that is a truth, and the index that takes it, or nothing."""
+    items: tuple[Any, ...] = index if type(index) is tuple else (index,)
+    if not any(map(is_truth, items)):
+        return x, index
+    shape, ndim = list(shape_of(x)), len(shape_of(x))
+    taken = [0 if item is None or item is Ellipsis or is_truth(item) else axes_of(item) for item in items]
+    places = list(items)
+    behind = next((k for k, item in enumerate(items) if item is Ellipsis), len(items))
+    for k in reversed(range(len(items))):
+        if is_truth(items[k]):
+            shape.insert(sum(taken[:k]) if k < behind else ndim - sum(taken[k:]), 1)
+            places[k] = np.zeros(int(items[k]), np.intp)
+    return reshape_op(x, shape), tuple(places)
+
+
+def axes_of(item: Any) -> int:
+    """How many axes an item of an index takes: a mask as many as it has."""
+    mask = from_nested(item) if isinstance(item, list | tuple) and item else item
+    return len(shape_of(mask)) if getattr(mask, "dtype", None) == BOOL else 1
 
 
 def basic_key(index: Any) -> tuple[Any, ...] | None:
@@ -354,7 +386,7 @@ def gather_mode(mode: str | None) -> str | None:
 
 def taken(x: Any, index: Any, mode: str | None, fill_value: Any = None) -> Any:
     """``x[index]`` with what JAX's ``mode`` does out of bounds; ``fill_value`` for mode fill."""
-    x = strong(operand(x))
+    x, index = with_axes_of_truths(strong(operand(x)), index)
     shape = shape_of(x)
     wanted = gather_mode(mode)
     parsed = parse(index, shape, check=wanted is None or wanted == "raise")
@@ -376,7 +408,7 @@ def force_advanced(parsed: Parsed) -> Parsed:
 
 
 @fitted(np.take)
-def take(x: Numbers, indices: Numbers, axis: int | None = None, mode: str | None = None, fill_value: Any = None) -> Any:
+def take(x: Numbers, indices: Any, axis: int | None = None, mode: str | None = None, fill_value: Any = None) -> Any:
     """The elements (or, at ``axis``, slices) of ``x`` at integer ``indices``, of shape x.shape with that axis replaced by indices.shape.
 
     Out of bounds: ``mode`` None or "raise" refuses concrete indices, "clip", "wrap" and "fill" are those of JAX.
@@ -398,7 +430,9 @@ def take(x: Numbers, indices: Numbers, axis: int | None = None, mode: str | None
 
 
 def as_indices(name: str, indices: Any) -> Any:
-    """Indices of integers; bools are the integers 0 and 1, no mask."""
+    """Indices of integers; bools are the integers 0 and 1, no mask. Lists and numbers, not arrays, are cut to integers, as by NumPy."""
+    if not isinstance(indices, np.ndarray | Tracer):
+        indices = operand(indices) if has_tracer(indices) else np.asarray(indices, INTP)
     t = type_of(indices)
     if t.dtype.kind == "b":
         return convert_to(indices, INTP)

@@ -185,6 +185,9 @@ def pinv(a: Numbers, /, rcond: Numbers | None = None, hermitian: bool = False, *
     if rcond is not None and rtol is not ABSENT:
         raise teach(ArgumentError, "pinv: rcond= and rtol= are one thing.", do="give one of them.")
     relative = 1e-15 if rcond is None and rtol is ABSENT else rtol if rcond is None else rcond
+    a, shape = operand(a), shape_of(a)
+    if 0 in shape[-2:] and len(shape) > 1:  # of any dtype
+        return broadcast_to(type_of(a).dtype.type(0), (*shape[:-2], shape[-1], shape[-2]))
     (a,) = matrices("pinv", a, square=hermitian)
     t = type_of(a)
     if relative is None:
@@ -291,7 +294,9 @@ def of_matrices(x: Any, ord: Any, axes: tuple[int, int], keepdims: bool) -> Any:
         if ord == "nuc":
             y = sum_of_singular_values(moved)
         else:
-            y = (max if ord == 2 else min)(abs(svdvals(moved)), -1)  # those that tie share the derivative
+            s = abs(svdvals(moved))
+            none = {"initial": 0} if ord == 2 and not shape_of(s)[-1] else {}
+            y = (max if ord == 2 else min)(s, -1, **none)  # those that tie share the derivative
         shape = shape_of(x)
         return reshape(y, [1 if k in axes else n for k, n in enumerate(shape)]) if keepdims else y
     else:
@@ -347,7 +352,10 @@ def cond(x: Numbers, p: Any = None) -> Any:
         y = divide(least, largest) if p == -2 else divide(largest, least)
     else:
         (a,) = matrices("cond", x, square=True)
-        y = multiply(norm(a, p, (-2, -1)), norm(inv(a), p, (-2, -1)))
+        # A singular matrix has an infinite number, and must not fail the others of its stack: the identity is inverted in its place.
+        regular = not_equal(determinant.slogdet(casting.stop_gradient(a))[0], 0)
+        inverse = inv(where(regular[..., None, None], a, np.eye(shape_of(a)[-1], dtype=type_of(a).dtype)))
+        y = divide(multiply(norm(a, p, (-2, -1)), norm(inverse, p, (-2, -1))), convert_to(regular, type_of(abs(a)).dtype))
     return where(isnan(y) & ~any(isnan(x), (-2, -1)), np.inf, y)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import math
 from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,7 @@ from .promotion import (
     promote,
     result_dtype,
     shape_of,
+    size_of,
     spread_to,
     strong,
     wrap,
@@ -75,9 +77,15 @@ def where(condition: Numbers, x: Numbers = ABSENT, y: Numbers = ABSENT, /) -> An
         return nonzero(condition)
     if type(condition) is not Tracer and not has_tracer(x) and not has_tracer(y) and not has_tracer(condition):
         return wrap(np.where(condition, x, y))
-    a, b = promote(x, y)
+    dtype = result_dtype(x, y)
+    a, b = promote(*[cut_to(v, dtype) if type(v) is int else v for v in (x, y)])
     condition, a, b = broadcast_all("where", [as_bool(condition), a, b])
     return logic.select(condition, a, b)
+
+
+def cut_to(n: int, dtype: np.dtype[Any]) -> Any:
+    """A Python int in this dtype: `where` cuts it to an integer one, as NumPy's does."""
+    return np.asarray(n).astype(dtype) if dtype.kind in "iu" and -(2**63) <= n < 2**63 else n
 
 
 @eager(np.select)
@@ -100,7 +108,8 @@ def select(condlist: Sequence[Numbers], choicelist: Sequence[Numbers], default: 
 def piecewise(x: Numbers, condlist: Any, funclist: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
     """The value of the function (or the constant) whose condition holds; of a last one without condition elsewhere, else 0.
 
-    Every function is called on all of ``x``, and the values chosen (NumPy calls each on its part).
+    Every function is called on all of ``x``, and the values chosen (NumPy calls each on its part); one whose condition is known to hold
+    nowhere is not called.
     """
     x = strong(x)
     shape = shape_of(x)
@@ -114,11 +123,19 @@ def piecewise(x: Numbers, condlist: Any, funclist: Sequence[Any], *args: Any, **
             what = f"piecewise: a condition of shape {shape_of(c)} for an array of shape {shape}."
             raise teach(ShapeError, what, do="give conditions of the shape of x, or of its first axes.")
     conditions = [reshape(c, (*shape_of(c), *[1] * (len(shape) - len(shape_of(c))))) for c in conditions]
-    values = [convert_to(operand(f(x, *args, **kwargs) if callable(f) else f), type_of(x).dtype) for f in funclist]
+    elsewhere = [logic.bitwise_not(any_of(conditions))] if len(funclist) > len(conditions) else []
+    called = [size_of(shape) > 0 and (type(c) is Tracer or builtins.bool(np.any(c))) for c in (*conditions, *elsewhere)]
+    parts = [(f(x, *args, **kwargs) if used else 0) if callable(f) else f for f, used in zip(funclist, called, strict=True)]
+    values = [convert_to(operand(part), type_of(x).dtype) for part in parts]
     default = values.pop() if len(values) > len(conditions) else 0
     # NumPy lets a later condition win where several hold.
     y = select(conditions[::-1], [spread_to(v, shape, shape_of(v)) for v in values[::-1]], convert_to(operand(default), type_of(x).dtype))
     return y if type(y) is Tracer else wrap(np.asarray(y))
+
+
+def any_of(conditions: Sequence[Any]) -> Any:
+    """Where one of the conditions holds."""
+    return reduce(logic.bitwise_or, broadcast_all("piecewise", conditions, scalars=False))
 
 
 @eager(np.clip)
@@ -329,9 +346,13 @@ def unwrap(p: Numbers, discont: float | None = None, axis: int = -1, *, period: 
 @eager(np.isclose)
 def isclose(x: Numbers, y: Numbers, rtol: Numbers = 1e-05, atol: Numbers = 1e-08, equal_nan: bool = False) -> Any:
     """Whether |x - y| <= atol + rtol |y|, elementwise; infinities of one sign are close."""
-    x, y = strong(x), strong(y)
-    y = convert_to(y, result_dtype(y, 1.0))
-    near = less_equal(abs(subtract(x, y)), add(atol, multiply(rtol, abs(y)))) & isfinite(y)
+    t = type_of(y)
+    if not t.weak:
+        y = convert_to(y, result_dtype(y, 1.0))
+    elif t.dtype.kind == "i":
+        y = y * 1.0
+    # Numbers of Python stay so, by Python's own operators: the bound takes the dtype of x, as in NumPy.
+    near = less_equal(abs(subtract(x, y)), atol + rtol * builtins.abs(y)) & isfinite(y)
     close = near | equal(x, y)
     return close | (isnan(x) & isnan(y)) if equal_nan else close
 

@@ -124,8 +124,10 @@ def sort_complex(x: Numbers) -> Any:
 def lexsort(keys: Any, axis: int = -1) -> Any:
     """The indices that sort by the last of ``keys``, then by the one before it, and so on."""
     order: Any = None
-    for key in keys:
-        key = operand(key)
+    for key in map(operand, keys):
+        if not shape_of(key):  # NumPy sorts one element, and gives its place
+            order = np.zeros((), np.int64)
+            continue
         step = argsort(key if order is None else take_along_axis(key, order, axis), axis)
         order = step if order is None else take_along_axis(order, step, axis)
     return order

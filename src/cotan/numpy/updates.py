@@ -22,7 +22,7 @@ from ..ops.logic import select
 from ..ops.movement import inverse_order, permute
 from ..ops.movement import reshape as reshape_op
 from .elementwise import add, divide, maximum, minimum, multiply, power, subtract
-from .indexing import Parsed, as_mask, parse, slice_bounds, taken
+from .indexing import Parsed, as_mask, parse, slice_bounds, taken, with_axes_of_truths
 from .promotion import EXAMPLES, convert_to, has_tracer, operand, python_kind, shape_of, spread_to, strong
 
 __all__ = ["At", "AtIndex", "at"]
@@ -136,7 +136,10 @@ class AtIndex:
         if mask is not None and (type(mask) is Tracer or shape_of(values) == ()):
             result = masked(kind, x, mask, values, t.shape, whole)
         else:
-            result = scattered(kind, x, parse(index, t.shape, check=mode is None), values, t.shape, scatter_mode(mode))
+            y, index = with_axes_of_truths(x, index)
+            shape = shape_of(y)
+            result = scattered(kind, y, parse(index, shape, check=mode is None), values, shape, scatter_mode(mode))
+            result = result if shape == t.shape else reshape_op(result, t.shape)
         return result if type(result) is Tracer else np.asarray(result).view(Array)
 
 
