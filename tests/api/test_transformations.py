@@ -17,6 +17,7 @@ from cotan.core.origin import PACKAGE
 from cotan.errors import (
     ArgumentError,
     ArgumentTypeError,
+    BorrowedArrayError,
     EscapedTracerError,
     TracerConversionError,
     UnsupportedFunctionError,
@@ -560,3 +561,118 @@ def test_a_wrong_call_shows_the_users_frames_alone(call):
 def test_what_scipy_wraps_is_refused_by_its_public_name():
     with pytest.raises(UnsupportedFunctionError, match=r"scipy\.special\.lambertw cannot be traced"):
         cotan.jit(scipy.special.lambertw)(1.0)
+
+
+# ---- arguments that a transformation does not trace ----------------------------------------------------------------------
+LINE = np.array([3.0, 5.0, 7.0])
+TABLE = np.arange(6.0).reshape(2, 3)
+PLACES = np.array([0, 2])
+
+
+@cotan.custom_jvp
+def element(x, i):
+    return x[i]
+
+
+@element.defjvp
+def element_jvp(primals, tangents):
+    x, i = primals
+    return element(x, i), tangents[0][i]
+
+
+@cotan.custom_vjp
+def scaled_element(p, x, i):
+    return p * x[i]
+
+
+scaled_element.defvjp(lambda p, x, i: (p * x[i], (x, i)), lambda kept, y_bar: (kept[0][kept[1]] * y_bar, None, None))
+
+
+@functools.partial(cotan.custom_vjp, nondiff_argnums=(1,))
+def scaled_element_of(p, x, i):
+    return p * x[i]
+
+
+scaled_element_of.defvjp(lambda p, x, i: (p * x[i], i), lambda x, i, y_bar: (x[i] * y_bar, None))
+
+INDEXED_BY_A_TRACED_VALUE = {
+    "vmap": lambda i: cotan.vmap(lambda x, i: x[i], (None, 0))(LINE, i),
+    "vmap of a tree": lambda i: cotan.vmap(lambda d, i: d["x"][i], (None, 0))({"x": LINE}, i),
+    "vmap of vmap": lambda i: cotan.vmap(cotan.vmap(lambda x, i: x[i], (None, 0)), (0, None))(np.stack([LINE, LINE]), i)[1],
+    "vmap in pieces": lambda i: cotan.vmap(lambda x, i: x[i], (None, 0), chunk=1)(LINE, i),
+    "vmap, a list": lambda i: cotan.vmap(lambda x, i: x[[0, i]][1], (None, 0))(LINE, i),
+    "vmap, an update": lambda i: cotan.vmap(lambda x, i: x - x.at[i].set(0.0), (None, 0))(LINE, i).sum(1),
+    "grad": lambda i: cotan.vmap(lambda i: cotan.grad(lambda p, x: p * x[i])(1.0, LINE))(i),
+    "grad, a keyword": lambda i: cotan.vmap(lambda i: cotan.grad(lambda p, x: p * x[i])(1.0, x=LINE))(i),
+    "jvp": lambda i: cotan.vmap(lambda i: cotan.jvp(lambda p, x: p * x[i], (1.0, LINE), (1.0, None))[1])(i),
+    "vjp of integers": lambda i: cotan.vmap(lambda i: cotan.vjp(lambda p, n: p * n[i], 1.0, LINE.astype(int))[0])(i),
+    "jacrev": lambda i: cotan.vmap(lambda i: cotan.jacrev(lambda p, x: p * x[i])(1.0, LINE))(i),
+    "jacfwd": lambda i: cotan.vmap(lambda i: cotan.jacfwd(lambda p, x: p * x[i])(1.0, LINE))(i),
+    "hessian": lambda i: cotan.vmap(lambda i: cotan.hessian(lambda p, x: p * p * x[i])(1.0, LINE))(i) / 2,
+    "a loop within grad": lambda i: cotan.grad(lambda p, x: cotan.lax.scan(lambda c, j: (c, p[0] * x[j]), 0.0, i)[1] @ p[1])(
+        (1.0, 0.0 * i), LINE
+    )[1],
+    "jit within grad": lambda i: cotan.grad(lambda p, x: cotan.jit(lambda j: x[j])(i) @ p)(0.0 * i, LINE),
+    "custom_jvp": lambda i: cotan.vmap(element, (None, 0))(LINE, i),
+    "the rule of custom_jvp": lambda i: cotan.vmap(lambda i: cotan.jvp(lambda x: element(x, i), (LINE,), (LINE,))[1])(i),
+    "custom_vjp": lambda i: cotan.vmap(scaled_element, (None, None, 0))(1.0, LINE, i),
+    "the rule of custom_vjp": lambda i: cotan.vmap(lambda i: cotan.grad(scaled_element)(1.0, LINE, i))(i),
+    "nondiff_argnums": lambda i: cotan.vmap(lambda i: cotan.grad(scaled_element_of)(1.0, LINE, i))(i),
+}
+
+
+@pytest.mark.parametrize("way", INDEXED_BY_A_TRACED_VALUE)
+def test_what_is_not_traced_may_be_indexed_by_what_is(way):
+    run = INDEXED_BY_A_TRACED_VALUE[way]
+    np.testing.assert_array_equal(run(PLACES), LINE[PLACES])
+    np.testing.assert_array_equal(cotan.jit(run)(PLACES), LINE[PLACES])
+
+
+def test_two_axes_of_what_is_not_traced_are_indexed():
+    for index in (lambda x, i: x[:, i], lambda x, i: x[..., i], lambda x, i: x[1, i], lambda x, i: x[([1, 0], [i, i])]):
+        got = cotan.vmap(index, (None, 0))(TABLE, PLACES)
+        np.testing.assert_array_equal(got, [index(TABLE, int(i)) for i in PLACES])
+
+
+def test_what_is_not_traced_is_neither_copied_nor_made_writable():
+    given, seen = LINE.copy(), []
+    fixed = LINE.copy()
+    fixed.flags.writeable = False
+
+    def look(p, x, y, z):
+        seen[:] = [x, y, z]
+        return p * cnp.sum(x) * cnp.sum(y)
+
+    cotan.grad(look)(1.0, given, fixed, np.array(2.0))
+    x, y, z = seen
+    assert type(given) is np.ndarray
+    assert type(x) is type(y) is Array
+    assert type(z) is np.ndarray  # 0-d: a number has no index
+    assert np.shares_memory(x, given)
+    assert np.shares_memory(y, fixed)
+    assert given.flags.writeable
+    assert x.flags.writeable
+    assert not y.flags.writeable
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x, part: x.__setitem__(0, 5.0), lambda x, part: x.__iadd__(5.0), lambda x, part: np.add(x, 1.0, out=x),
+        lambda x, part: part.__setitem__(0, 5.0), lambda x, part: np.copyto(x, 5.0),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("part", [lambda x: x, lambda x: x[1:], lambda x: x.reshape(3, 1), lambda x: x[::-1]])
+def test_what_a_recording_holds_of_other_arguments_is_not_changed(part, change):
+    x = LINE.copy()
+
+    def f(p, x):
+        y = part(x)
+        s = cnp.sum(p * y)
+        change(x, y)
+        return s
+
+    with pytest.raises(BorrowedArrayError):
+        cotan.grad(f)(2.0, x)
+    np.testing.assert_array_equal(x, LINE)
+    assert x.flags.writeable

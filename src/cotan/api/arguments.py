@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..core import tree
-from ..core.array import Array, plain, unwrapped
+from ..core.array import Array, handed, plain, unwrapped
 from ..core.borrowing import refused_by_borrowing
 from ..core.errors import (
     ArgumentError,
@@ -274,14 +274,15 @@ class FlatCall:
         ]
 
     def __call__(self, *leaves: Any) -> list[Any]:
-        args = self.args.copy()
+        args = list(map(handed, self.args))
         if self.spec is ONE_LEAF:
-            args[self.indices[0]] = leaves[0]
+            args[self.indices[0]] = handed(leaves[0])
         else:
-            for k, x in zip(self.indices, tree.unflatten(self.spec, leaves), strict=True):
+            for k, x in zip(self.indices, tree.unflatten(self.spec, map(handed, leaves)), strict=True):
                 args[k] = x
+        kwargs = {name: handed(x) for name, x in self.kwargs.items()} if self.kwargs else self.kwargs
         try:
-            out = self.fun(*args, **self.kwargs)
+            out = self.fun(*args, **kwargs)
         except (TypeError, AttributeError) as error:
             note_lists(error, {f"args[{k}]": self.args[k] for k in self.indices})
             raise

@@ -20,6 +20,7 @@ import optree
 from ..control.closures import find_tracers, substitute
 from ..control.custom_rules import CustomCall, FlatRules, Names
 from ..core import tree
+from ..core.array import handed
 from ..core.errors import ArgumentError, MissingRuleError, teach
 from ..core.origin import describe_function
 from ..core.pickling import global_name
@@ -235,7 +236,7 @@ class FlatCustom:
         self.leaves = [leaf(x, name) for k, (x, name) in enumerate(zip(leaves, names, strict=True)) if k not in self.static]
         self.names = self.arrays(names)
         self.types = list(map(type_of, self.leaves))
-        self.fixed: Fixed = ([every[k] for k in layout.nondiff], [every[k] for k in layout.by_keyword], self.static)
+        self.fixed: Fixed = ([handed(every[k]) for k in layout.nondiff], [handed(every[k]) for k in layout.by_keyword], self.static)
         self.hidden = find_tracers(custom.fun, *custom.rules.values(), *self.fixed)
         self.checked = CheckedRules(describe_function(custom.fun), custom.fun, custom.rules, SIGNATURES)
         self.wrong, self.fitting = self.checked.wrong, self.checked.fitting
@@ -278,12 +279,10 @@ class FlatCustom:
 
     def arguments(self, arrays: Sequence[Any], static: dict[int, Any]) -> tuple[Any, ...]:
         """The differentiable arguments that have these arrays, and these other leaves."""
-        it = iter(arrays)
+        it = map(handed, arrays)
         return tree.unflatten(self.spec, [static[k] if k in static else next(it) for k in range(self.spec.num_leaves)])
 
-    def called(
-        self, function: Callable[..., Any], fixed: Fixed, arrays: Sequence[Any], rule: str | None = None, *first: Any
-    ) -> Any:
+    def called(self, function: Callable[..., Any], fixed: Fixed, arrays: Sequence[Any], rule: str | None = None, *first: Any) -> Any:
         """A function that takes the arguments as they were given, called so."""
         nondiff, by_keyword, static = fixed
         args, kwargs = self.layout.join(self.arguments(arrays, static), nondiff, by_keyword)
@@ -340,14 +339,14 @@ class FlatCustom:
 
     def bwd(self, hidden: Sequence[Any], residuals: Sequence[Any], bars: Sequence[Any]) -> list[Any | None]:
         rule, fixed = self.within(hidden, "bwd")
-        it = iter(residuals)
+        it = map(handed, residuals)
         held = [self.static_residuals[k] if k in self.static_residuals else next(it) for k in range(self.residual_spec.num_leaves)]
-        result = self.ruled("bwd", rule, fixed, tree.unflatten(self.residual_spec, held), tree.unflatten(self.out_spec, bars))
+        result = self.ruled("bwd", rule, fixed, tree.unflatten(self.residual_spec, held), tree.unflatten(self.out_spec, map(handed, bars)))
         return self.cotangents("bwd", result)
 
     def transpose(self, hidden: Sequence[Any], bars: Sequence[Any]) -> list[Any | None]:
         rule, fixed = self.within(hidden, "transpose")
-        result = self.ruled("transpose", rule, fixed, tree.unflatten(self.out_spec, bars))
+        result = self.ruled("transpose", rule, fixed, tree.unflatten(self.out_spec, map(handed, bars)))
         if len(tree.children(self.spec)) == 1 and not (isinstance(result, tuple) and len(result) == 1):  # type: ignore[arg-type]
             result = (result,)
         return self.cotangents("transpose", result)

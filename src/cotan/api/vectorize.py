@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..core import tree
-from ..core.array import to_array
+from ..core.array import handed, to_array
 from ..core.errors import ArgumentError, ArgumentTypeError, teach
 from ..core.origin import describe_function
 from ..core.tracing import current_trace, type_of
@@ -71,7 +71,7 @@ def vmap(
         found: dict[str, Any] = {}
 
         def flat(*values: Any) -> list[Any]:
-            inner_args, inner_kwargs = tree.unflatten(spec, values)
+            inner_args, inner_kwargs = tree.unflatten(spec, map(handed, values))
             results, found["spec"] = tree.flatten(fun(*inner_args, **inner_kwargs))
             return [leaf(y, f"the output of {describe_function(fun)}") for y in results]
 

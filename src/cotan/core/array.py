@@ -13,8 +13,9 @@ import numpy as np
 from .operators import surface
 from .subclasses import refuse_other_meaning
 from .tracing import TYPE_READERS, Tracer
+from .types import DTYPES
 
-__all__ = ["Array", "plain", "settled", "to_array", "unwrapped"]
+__all__ = ["Array", "handed", "plain", "settled", "to_array", "unwrapped"]
 
 
 item = np.ndarray.__getitem__
@@ -25,6 +26,12 @@ class ArrayClass(type):
 
     def __instancecheck__(cls, instance: Any) -> bool:
         return type.__instancecheck__(cls, instance) or (cls is Array and type(instance) is Tracer)
+
+
+def is_traced(index: Any) -> bool:
+    """Whether a part of an index is a traced value, or a list of them."""
+    kind = type(index)
+    return kind is Tracer or ((kind is list or kind is tuple) and any(map(is_traced, index)))
 
 
 def in_place(name: str) -> Callable[[Any, Any], Any]:
@@ -52,7 +59,7 @@ class Array(np.ndarray[Any, np.dtype[Any]], metaclass=ArrayClass):
         kind = type(index)
         if kind is int or kind is slice:  # most often, and never of a number
             return item(self, index)
-        if kind is Tracer or (kind is tuple and any(type(i) is Tracer for i in index)):
+        if kind is Tracer or ((kind is tuple or kind is list) and any(map(is_traced, index))):
             return surface().getitem(self, index)
         y = item(self, index)
         return y if self.ndim else free_of(self, y)
@@ -160,6 +167,26 @@ def to_array(x: Any, given: Sequence[Any] = ()) -> Any:
     if kind is np.ndarray:
         return settled(x.view(Array) if x.base is None and x.flags.writeable else x.copy().view(Array))
     return x if kind is Tracer or kind is Array else settled(np.array(x).view(Array))
+
+
+class Between(np.ndarray[Any, np.dtype[Any]]):
+    """What stands between an array and the `Array` that views it.
+
+    NumPy has a view of a view refer to the first array, unless the one between is of another class. With this one there, what is made of
+    the Array refers to the Array, which is then read-only, too, while a recording holds it (see `borrowing`).
+    """
+
+    __slots__ = ()
+
+
+def handed(x: Any) -> Any:
+    """An argument on its way to the user's function, which may index it by a traced value: an ndarray with axes as an Array."""
+    if type(x) is not np.ndarray or not x.ndim or x.dtype not in DTYPES:
+        return x
+    between = x.view(Between)
+    y = between.view(Array)
+    between.setflags(write=False)  # so that there is nothing to lend
+    return y
 
 
 def unwrapped(x: Any) -> Any:

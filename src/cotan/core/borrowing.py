@@ -50,7 +50,7 @@ def borrow(array: np.ndarray[Any, Any], borrowed: list[np.ndarray[Any, Any]]) ->
             if loan is None:
                 if not x.flags.writeable:
                     continue
-                x.flags.writeable = False
+                x.setflags(write=False)
                 loan = _loans[id(x)] = Loan(x)
             loan.count += 1
             borrowed.append(x)
@@ -80,7 +80,7 @@ def release(loan: Loan) -> None:
             lender.waiting.append(loan)
             return
         base = base.base
-    loan.array.flags.writeable = True
+    loan.array.setflags(write=True)
     for view in loan.waiting:
         if id(view.array) not in _loans:
             release(view)
