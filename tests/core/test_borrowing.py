@@ -1,7 +1,10 @@
 """Arrays that a recording holds are read-only until all who hold them have given them back."""
 
 import numpy as np
+import pytest
 
+import cotan
+import cotan.numpy as cnp
 from cotan import Array
 from cotan.core.borrowing import borrow, give_back
 
@@ -20,3 +23,40 @@ def test_a_view_waits_for_whoever_holds_what_it_views_through_another():
     give_back(outer)
     assert view.flags.writeable
     assert root.flags.writeable
+
+
+PLACES = np.arange(3)
+MADE = {
+    "an array": lambda: np.arange(3.0),
+    "a view": lambda: np.arange(6.0)[::2],
+    "an Array": lambda: cnp.arange(3.0),
+    "a view of an Array": lambda: cnp.arange(6.0)[::2],
+}
+HANDED_OVER = {
+    "by vmap": lambda p, x: cnp.sum(cotan.vmap(lambda x, i: cnp.sum(p * x) * i, (None, 0))(x, PLACES)),
+    "by vmap, then cut": lambda p, x: cnp.sum(cotan.vmap(lambda x, i: cnp.sum(p[1:] * x[1:]) * i, (None, 0))(x, PLACES)),
+    "by vmap, then moved": lambda p, x: cnp.sum(cotan.vmap(lambda x, i: cnp.sum(p * x.reshape(3, 1)[:, 0]) * i, (None, 0))(x, PLACES)),
+    "by jvp": lambda p, x: cotan.jvp(lambda q, x: cnp.sum(p * x * q), (2.0, x), (1.0, None))[1],
+    "by a rule": lambda p, x: cnp.sum(product_by_rule(x, p)),
+    "as it is": lambda p, x: cnp.sum(p * x),
+}
+
+
+@cotan.custom_jvp
+def product_by_rule(x, p):
+    return x * p
+
+
+product_by_rule.defjvp(lambda primals, tangents: (product_by_rule(*primals), primals[0] * tangents[1]))
+
+
+@pytest.mark.parametrize("made", MADE)
+@pytest.mark.parametrize("way", HANDED_OVER)
+def test_a_kept_derivative_does_not_see_later_changes_of_what_was_handed_over(way, made):
+    x, p = MADE[made](), np.ones(3)
+    _, pull = cotan.vjp(lambda p: HANDED_OVER[way](p, x), p)
+    _, push = cotan.linearize(lambda p: HANDED_OVER[way](p, x), p)
+    pulled, pushed = pull(1.0)[0].copy(), float(push(p))
+    x[:] = 100.0
+    np.testing.assert_array_equal(pull(1.0)[0], pulled)
+    assert float(push(p)) == pushed

@@ -94,8 +94,8 @@ def refused_by_borrowing(error: ValueError) -> bool:
 def copies_of_shared(values: Iterator[Any]) -> dict[int, np.ndarray[Any, Any]]:
     """Copies, by id, of those arrays that are held by others than where the iterator finds them (once each time).
 
-    Reference counts tell. A view counts as shared if its base is. The count of an array that is certainly not shared says how many
-    references the counting itself makes.
+    Reference counts tell. A view counts as shared if anything that it views is. The count of an array that is certainly not shared says
+    how many references the counting itself makes.
     """
     arrays: list[Any] = [x for x in values if isinstance(x, np.ndarray)]
     arrays.append(np.empty(0))
@@ -104,16 +104,22 @@ def copies_of_shared(values: Iterator[Any]) -> dict[int, np.ndarray[Any, Any]]:
     arrays.pop()
     here = Counter(map(id, arrays))
     counts = {id(x): count - looking - 2 * here[id(x)] for x, count in zip(arrays, found, strict=True)}  # once there, once in ``arrays``
-    views = {id(x): x for x in arrays if x.base is not None}
-    seen_through = Counter(id(x.base) for x in views.values())
+    links: Counter[int] = Counter()  # how many of them, and of what they view, view an array at once
+    known: set[int] = set()
+    for x in arrays:
+        while isinstance(x.base, np.ndarray) and id(x) not in known:
+            known.add(id(x))
+            links[id(x.base)] += 1
+            x = x.base
     copies: dict[int, np.ndarray[Any, Any]] = {}
     for x in arrays:
         if id(x) in copies:
             continue
         shared = counts[id(x)] > 0
-        if not shared and isinstance(x.base, np.ndarray):
-            base = x.base
-            shared = sys.getrefcount(base) - looking > seen_through[id(base)] + 2 * here[id(base)]
+        base = x.base
+        while not shared and isinstance(base, np.ndarray):
+            shared = sys.getrefcount(base) - looking > links[id(base)] + 2 * here[id(base)]
+            base = base.base
         if shared:
             copies[id(x)] = x.copy()
     return copies
