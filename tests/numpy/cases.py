@@ -39,8 +39,40 @@ for x in REDUCED:
         calls += [(name, {}), (name, {"axis": -1})]
     REDUCTIONS += [(lambda xp, x, name=name, kwargs=kwargs: getattr(xp, name)(x, **kwargs), (x,)) for name, kwargs in calls]
 
+NARROW = ("f2", "f4", "c8", "i1", "u1", "?", "f8", "i8")
 singular = np.array([[1.0, 2.0], [2.0, 4.0]])
 CASES: dict[str, list[Case]] = {
+    "dtypes": [
+        *[
+            (function, (np.array(1, dtype),))
+            for dtype in NARROW
+            for function in (
+                lambda xp, x: (xp.array([1, x]), xp.asarray([1.5, x]), xp.array([[True, x], [x, x]]), xp.array([1j, x]), xp.stack([2, x])),
+                lambda xp, x: (xp.clip(truth, 0, x), xp.clip(truth, x, 2), xp.clip(small, x, 2), xp.clip(halves, 0.5, x)),
+            )
+        ],
+        *[
+            (function, (np.array([1, 0], dtype),))
+            for dtype in NARROW
+            for function in (
+                lambda xp, x: (xp.concatenate([x, 2], axis=None), xp.concatenate([1.5, x, 1], axis=None), xp.concatenate([x, [1.5]])),
+                lambda xp, x: (xp.append(x, 2), xp.append(x, [1.5]), xp.hstack([x, 2])),
+                lambda xp, x: (x**1, x**2, x**3, x**2.0, x**True, x ** np.int64(2), 2**x, xp.power(x, 2), xp.square(x)),
+                lambda xp, x: (x.conj(), x.conjugate(), xp.conj(x)),
+                lambda xp, x: (xp.clip(x, 2, np.float32(3)), xp.clip(x, None, 2), xp.clip(x, 0, 1)),
+            )
+        ],
+        *[(lambda xp, x, dtype=dtype: xp.cov(x, dtype=dtype), (np.zeros((0, 3), "f4"),)) for dtype in (None, "f2", "f4", "c16")],
+        (lambda xp, x: xp.corrcoef(x), (np.zeros((0, 3), "f4"),)),
+        *[
+            (lambda xp, x, w: (xp.cov(x, aweights=w), xp.cov(x[0], aweights=w, fweights=[1, 2, 3])), (singles[:, :3], w))
+            for w in (positive[0, :3].astype("f2"), positive[0, :3].astype("f4"), np.array([1, 2, 3], "i1"))
+        ],
+        *[
+            (lambda xp, *xs: xp.linalg.multi_dot(xs), tuple(((k + 1) * square).astype(dtype) for k, dtype in enumerate(kinds)))
+            for kinds in (("f2", "i1", "f8"), ("f8", "f2", "f2"), ("f4", "f4", "c16"), ("i1", "u1", "f4"), ("?", "i1", "f8"))
+        ],
+    ],
     "corners": [
         *[
             (lambda xp, x, order=order: xp.linalg.norm(x, ord=order), (np.ones(shape),))

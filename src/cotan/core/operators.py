@@ -54,9 +54,11 @@ class ArrayMethods:
     def __rmod__(self, other: Any) -> Any: return _surface.remainder(other, self)
     def __divmod__(self, other: Any) -> Any: return _surface.divmod(self, other)
     def __rdivmod__(self, other: Any) -> Any: return _surface.divmod(other, self)
-    def __pow__(self, other: Any, modulus: None = None) -> Any:
+    def __pow__(self: Any, other: Any, modulus: None = None) -> Any:
         if modulus is not None:
             raise teach(ArgumentTypeError, f"pow(x, n, m) is for Python's integers; x is {self!r}.", do="write x**n % m.")
+        if type(other) is int and other == 2 and self.dtype.kind == "b":  # NumPy's operator squares: the dtype is int8
+            return _surface.square(self)
         return _surface.power(self, other)
     def __rpow__(self, other: Any) -> Any: return _surface.power(other, self)
     def __matmul__(self, other: Any) -> Any: return _surface.matmul(self, other)
@@ -148,8 +150,8 @@ class ArrayMethods:
     def clip(self, min: Any = None, max: Any = None, out: None = None) -> Any: return _surface.clip(self, min, max, out=out)
     def round(self, decimals: int = 0, out: None = None) -> Any: return _surface.round(self, decimals, out=out)
     def dot(self, *args: Any, **kwargs: Any) -> Any: return _surface.dot(self, *args, **kwargs)
-    def conj(self) -> Any: return _surface.conj(self)
-    def conjugate(self) -> Any: return _surface.conj(self)
+    def conj(self) -> Any: return _surface.conj(self) if _surface.iscomplexobj(self) else self
+    def conjugate(self) -> Any: return self.conj()
 
     # what changes an ndarray in place
     def sort(self, *_: Any, **__: Any) -> NoReturn: refuse_change(self, "sort()", "cotan.numpy.sort(x)")

@@ -27,7 +27,6 @@ from .promotion import (
     convert_to,
     has_tracer,
     operand,
-    promote,
     shape_of,
     size_of,
     spread_to,
@@ -411,7 +410,7 @@ def matrix_power(a: Numbers, n: int) -> Any:
 @eager(np.linalg.multi_dot)
 def multi_dot(arrays: Sequence[Numbers]) -> Any:
     """The product of several matrices (the first and last may be vectors), in the order that costs least."""
-    parts = promote(*arrays)
+    parts = [strong(operand(x)) for x in arrays]  # each product has the dtype of its two factors
     first, last = len(shape_of(parts[0])) == 1, len(shape_of(parts[-1])) == 1
     parts[0] = reshape(parts[0], (1, -1)) if first else parts[0]
     parts[-1] = reshape(parts[-1], (-1, 1)) if last else parts[-1]

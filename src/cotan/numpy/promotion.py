@@ -118,7 +118,7 @@ def from_nested(x: Any) -> Any:
             do="give all parts one shape, or join arrays of different lengths with cotan.numpy.concatenate.",
         )
     shape = next(iter(shapes))
-    dtype = result_dtype(*parts)
+    dtype = promoted(tuple([type_of(part).dtype for part in parts]))  # in an array nothing is weak
     return join([reshape_op(convert_to(part, dtype), (1, *shape)) for part in parts], 0)
 
 

@@ -365,7 +365,9 @@ def concatenate(arrays: Any, /, axis: int | None = 0, *, dtype: Any = None, cast
         The shapes differ in another axis.
     """
     operands = as_list(arrays)
-    if axis is None:
+    if axis is None:  # numbers among the arrays, which are weak, have a place here alone
+        if dtype is None and operands:
+            operands = [convert_to(x, common) for common in (result_dtype(*operands),) for x in operands]
         operands, axis = [reshape_op(x, (prod(shape_of(x)),)) for x in operands], 0
     count = len(shape_of(operands[0])) if operands else 0
     return joined("concatenate", operands, canonical_axis("concatenate", axis, count) if count else 0, dtype, casting)
@@ -440,7 +442,7 @@ def column_stack(arrays: Any) -> Any:
 @eager(np.append)
 def append(x: Numbers, values: Numbers, axis: int | None = None) -> Any:
     """``x`` followed by ``values`` along ``axis`` (both flattened if None)."""
-    return concatenate([x, values], axis)
+    return concatenate([strong(operand(x)), strong(operand(values))], axis)
 
 
 @eager(np.block)

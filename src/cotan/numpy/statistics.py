@@ -13,7 +13,7 @@ from ..ops import logic
 from ..ops.casting import convert
 from .calling import eager
 from .contraction import matmul
-from .creation import diagonal
+from .creation import diagonal, zeros
 from .elementwise import conjugate, divide, isnan, less_equal, maximum, multiply, sqrt, subtract
 from .promotion import ABSENT, Numbers, convert_to, operand, shape_of, strong
 from .reduction import (
@@ -192,13 +192,16 @@ def cov(
     """The covariance matrix of the rows of ``m`` (columns, if not ``rowvar``), joined by those of ``y``; observations may be weighted."""
     wide = np.result_type(FLOAT64, *[type_of(operand(v)).dtype for v in (m, y) if v is not None]) if dtype is None else np.dtype(dtype)
     x = observations(m, rowvar, wide)
+    if shape_of(x)[0] == 0:
+        return zeros((0, 0))
     if y is not None:
         x = concatenate([x, observations(y, rowvar or shape_of(y)[:1] == (1,), wide)], 0)
     ddof = (0 if bias else 1) if ddof is None else ddof
     weights: Any = None
     for given in (fweights, aweights):
         if given is not None:
-            weights = operand(given) if weights is None else multiply(weights, given)
+            exact = convert_to(strong(operand(given)), FLOAT64)
+            weights = exact if weights is None else multiply(weights, exact)
     n = shape_of(x)[1]
     if weights is None:
         factor: Any = builtins.max(float(n - ddof), 0.0)
@@ -209,7 +212,7 @@ def cov(
         factor = (
             total
             if ddof == 0
-            else subtract(total, ddof if aweights is None else divide(multiply(ddof, sum(multiply(weights, operand(aweights)))), total))
+            else subtract(total, ddof if aweights is None else divide(multiply(ddof, sum(multiply(weights, exact))), total))
         )
         factor = maximum(factor, 0.0)
         centred = convert_to(subtract(x, expand_dims(average(x, 1, weights=weights), 1)), wide)
