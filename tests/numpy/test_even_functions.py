@@ -46,6 +46,15 @@ EVEN = {
     "cube": (lambda r: r**3 + 2 * r**2, 4.0),
     "2 - cos": (lambda r: 2.0 - cnp.cos(r), 1.0),
     "product of shifted": (lambda r: (1 + r) * (1 - r), -2.0),
+    "logaddexp of both signs": (lambda r: cnp.logaddexp(r, -r), 1.0),
+    "a power of both": (lambda r: (1 + r) ** (-r), -2.0),
+    "i0": (cnp.i0, 0.5),
+    "a leg of a triangle": (lambda r: cnp.hypot(1.0, r), 1.0),
+    "r times an angle": (lambda r: r * cnp.arctan2(r, 1.0), 2.0),
+    "magnitude of the root": (lambda r: cnp.cos(abs(r)) + cnp.cosh(cnp.fabs(r)) - cnp.cos(r), 1.0),
+    "root of the root": (lambda r: cnp.sqrt(r) ** 4, 2.0),
+    "in degrees": (lambda r: cnp.cos(cnp.deg2rad(180 / np.pi * r)), -1.0),
+    "outer product": (lambda r: cnp.sum(cnp.outer(r, r)) if r.ndim == 0 else r * r, 2.0),
 }
 
 

@@ -14,14 +14,14 @@ from ..core.tracing import type_of
 from ..core.types import Shape
 from ..ops.contraction import dot_general
 from ..ops.movement import permute
-from ..ops.movement import reshape as reshape_op
 from ..ops.reduction import ReduceOr
 from .calling import eager
 from .elementwise import conjugate, multiply, negative, subtract
 from .indexing import getitem
-from .promotion import Numbers, broadcast_shapes, canonical_axis, operand, promote, shape_of, spread_to, strong
+from .promotion import Numbers, broadcast_shapes, canonical_axis, operand, promote, shape_of, spread_to
 from .reduction import sum
-from .shape import along, atleast_1d, concatenate, flip, moveaxis, stack
+from .roots import strong
+from .shape import along, atleast_1d, concatenate, flip, moveaxis, reshape_op, stack
 
 __all__ = [
     "convolve", "correlate", "cross", "dot", "inner", "kron", "matmul", "matvec", "outer", "tensordot", "vdot", "vecdot", "vecmat",

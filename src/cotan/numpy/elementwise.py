@@ -121,7 +121,11 @@ def logaddexp2_rule(x: Any, y: Any) -> Any:
 
 
 def times(factor: float) -> Callable[[Any], Any]:
-    return lambda x: arithmetic.mul(x, constant_like(factor, x))
+    def rule(x: Any) -> Any:
+        return arithmetic.mul(x, constant_like(factor, x))
+
+    rule.smooth = True  # type: ignore[attr-defined]
+    return rule
 
 
 def both(op: Callable[..., Any]) -> Callable[..., Any]:
@@ -169,7 +173,7 @@ absolute = abs = unary(
     {"iu": ordering.abs_, "fc": magnitude, "b": identity},
     "Magnitude; for complex x the result is real. Its derivative at 0 is 0.",
 )
-fabs = unary(np.fabs, {"f": ordering.abs_}, "Magnitude of real numbers, floating.")
+fabs = unary(np.fabs, {"f": magnitude}, "Magnitude of real numbers, floating.")
 sign = unary(np.sign, {"iufc": ordering.sign})
 conjugate = conj = unary(np.conjugate, {"c": casting.conj, "iuf": identity}, "The complex conjugate.")
 float_power = binary(np.float_power, {"fc": transcendental.power}, "x to the power y in float64 or complex128.")

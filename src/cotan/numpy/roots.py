@@ -31,7 +31,7 @@ from .sameness import same
 
 __all__ = [
     "after_binary", "after_unary", "converted", "even_power", "germ_of", "magnitude", "moves", "product", "rooted", "spread_to",
-    "square_root", "two_norm",
+    "square_root", "strong", "two_norm",
 ]  # fmt: skip
 
 ORDER = 4
@@ -129,9 +129,11 @@ def even_power(y: Any, n: int) -> Any | None:
     if germ is None or n < 2 or n % 2 or not germ.pure or not 1e-8 <= abs(germ.series[1]) <= 1e8:
         return None
     s, c = germ.square(), germ.series[1]
-    power = s if n == 2 else arithmetic.integer_pow(s, n // 2)
+    power = s if n == 2 else even_power(s, n // 2)
+    power = arithmetic.integer_pow(s, n // 2) if power is None else power
     if c != 1.0:
         power = multiplied(c**n, power)
+    power = power if type_of(y).weak else strong(power)
     if type_of(power) != type_of(y):
         return None
     if germ.matters and type(power) is Tracer and power is not s:
@@ -143,8 +145,9 @@ def square_root(x: Any) -> Any:
     """The square root; its square is x where x >= 0."""
 
     def square() -> Any:
-        if type_of(x).dtype.kind == "c":
-            return x
+        germ = germ_of(x)
+        if type_of(x).dtype.kind == "c" or (germ is not None and germ.root is None and germ.made_of is None):
+            return x  # a root itself is not negative
         return logic.select(logic.less(x, zero_like(x)), fill_shape(type_of(x).dtype.type(np.nan), x), x)
 
     return rooted(transcendental.sqrt(x), square)
@@ -155,7 +158,7 @@ def magnitude(x: Any) -> Any:
 
     def square() -> Any:
         if type_of(x).dtype.kind != "c":
-            return arithmetic.mul(x, x)
+            return product(x, x)
         a, b = real(x), imag(x)
         return add(arithmetic.mul(a, a), arithmetic.mul(b, b))
 
@@ -163,8 +166,11 @@ def magnitude(x: Any) -> Any:
 
 
 def two_norm(x: Any, y: Any) -> Any:
-    """hypot; its square is x x + y y."""
-    return rooted(transcendental.hypot(x, y), lambda: add(arithmetic.mul(x, x), arithmetic.mul(y, y)))
+    """hypot; its square is x x + y y. With a number that is not 0 it is none."""
+    z = transcendental.hypot(x, y)
+    if any(type(v) is not Tracer and np.ndim(v) == 0 and v for v in (x, y)):
+        return z
+    return rooted(z, lambda: add(product(x, x), product(y, y)))
 
 
 def product(x: Any, y: Any) -> Any:
@@ -180,6 +186,8 @@ product.keeps_weak = arithmetic.mul.keeps_weak  # type: ignore[attr-defined]
 
 
 # ---- germs -----------------------------------------------------------------------------------------------------------------
+HELD = (arithmetic.div, transcendental.power, transcendental.logaddexp, transcendental.arctan2, two_norm)
+"""Rules of two operands that are series in each of them, with a number for the other."""
 SMOOTH = (Analytic, arithmetic.Neg, arithmetic.IntegerPow, transcendental.Sqrt, transcendental.Rsqrt)
 """Ops of one operand that are their Taylor series wherever their derivatives are finite."""
 
@@ -308,7 +316,7 @@ def of_germ_and_value(rule: Any, one: tuple[Any, Germ], w: Any, z: Any, first: b
         sign, w = (-1.0, w) if rule is arithmetic.sub and not first else (1.0, multiplied(-1.0, w) if rule is arithmetic.sub else w)
         c0, *others = expanded(germ).series
         return kept(z, germ._replace(series=(total([multiplied(sign, c0), w]), *(multiplied(sign, c) for c in others)), factor=1.0))
-    if is_number(w) and rule in (arithmetic.div, transcendental.power, transcendental.logaddexp):
+    if is_number(w) and rule in HELD:
         return after_unary(with_constant(rule, w, not first), v, z)
     return z
 
@@ -359,7 +367,25 @@ def of_two_germs(rule: Any, left: Germ, right: Germ, z: Any) -> Any:
         if inverse is not None:
             series = times(left.series, composed(inverse, right.series))
             return settled(z, both._replace(series=series, factor=divided(left.factor, right.factor)))
-    return z
+    series = by_composition(rule, left, right)
+    return z if series is None else settled(z, both._replace(series=series))
+
+
+def by_composition(rule: Any, left: Germ, right: Germ) -> Series | None:
+    """The series of x^y = exp(y log x), or of log(e^x + e^y) = x + log(1 + e^(y - x)), if their constants are numbers."""
+    a, b = left.series, right.series
+    if not all(map(is_number, (left.factor, right.factor, a[0], b[0]))):
+        return None
+    if rule is transcendental.power and a[0] > 0:
+        inner = taylor(transcendental.log, a[0])
+        exponent = None if inner is None else times(b, composed(inner, a))
+        outer = None if exponent is None else taylor(transcendental.exp, exponent[0])
+        return None if outer is None or exponent is None else composed(outer, exponent)
+    if rule is transcendental.logaddexp:
+        gap = tuple(total([y, multiplied(-1.0, x)]) for x, y in zip(a, b, strict=True))
+        outer = taylor(with_constant(transcendental.logaddexp, 0.0, True), gap[0])
+        return None if outer is None else tuple(total([x, y]) for x, y in zip(a, composed(outer, gap), strict=True))
+    return None
 
 
 def in_one_root(left: Germ, right: Germ) -> tuple[Germ, Germ] | None:
@@ -457,28 +483,33 @@ def moves(definition: Callable[..., Any]) -> Callable[..., Any]:
         if type(y) is Tracer and germ_of(y) is None:
             shape = shape_of(x)
             move = lambda v: definition(v, *args) if shape_of(v) == shape else v  # noqa: E731
-            germ: Germ = x.germ
-            base = germ.made_of
-            moved = based(y, germ.mapped(move))
-            if base is not None:
-                moved = moved._replace(made_of=moved_multiple(base, move))
-            return kept(y, moved)
+            return kept(y, moved(y, x.germ, move))
         return y
 
     return call
 
 
-def moved_multiple(base: Multiple, move: Callable[[Any], Any]) -> Multiple:
+def moved(y: Any, germ: Germ, move: Callable[[Any], Any]) -> Germ:
+    """The germ of ``y``, which is a value with this germ moved or converted."""
+    found, base = based(y, germ.mapped(move)), germ.made_of
+    if base is None:
+        return found
     value = base.value if is_number(base.value) else move(base.value)
-    return base._replace(root=move(base.root), square=lambda: move(base.square()), value=value)
+    return found._replace(made_of=base._replace(root=move(base.root), square=lambda: move(base.square()), value=value))
 
 
 def converted(x: Any, dtype: Any, y: Any) -> Any:
     """``y``, which is ``x`` in another dtype: with its germ, if both are real."""
     germ = germ_of(x)
     if germ is not None and type(y) is Tracer and dtype.kind == "f" and type_of(x).dtype.kind == "f":
-        return kept(y, based(y, germ.mapped(lambda v: convert_to(v, dtype))))
+        return kept(y, moved(y, germ, lambda v: convert_to(v, dtype)))
     return y
+
+
+def strong(x: Any) -> Any:
+    """`promotion.strong`, with what is known of ``x``."""
+    y = promotion.strong(x)
+    return y if y is x or germ_of(x) is None else converted(x, type_of(y).dtype, y)
 
 
 spread_to = moves(promotion.spread_to)

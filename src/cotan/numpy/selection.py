@@ -54,7 +54,8 @@ from .promotion import (
     wrap,
 )
 from .reduction import all, cumsum
-from .roots import after_unary, converted
+from .roots import after_unary, converted, germ_of
+from .roots import strong as strong_root
 from .shape import along, atleast_1d, concatenate, reshape
 from .sorting import nonzero
 
@@ -286,10 +287,8 @@ def ordered(name: str, x: Any) -> Any:
 @eager(np.sinc)
 def sinc(x: Numbers, /) -> Any:
     """sin(pi x) / (pi x), and 1 at 0; all derivatives are exact there."""
-    weak, x = x, strong(x)
+    x = strong_root(x)
     dtype = type_of(x).dtype
-    if weak is not x:
-        x = converted(weak, dtype, x)
     if dtype.kind == "c":
         at_zero = logic.equal(x, zero_like(x))
         angle = mul(logic.select(at_zero, one_like(x), x), constant_of(np.pi, dtype))
@@ -302,7 +301,9 @@ def sinc(x: Numbers, /) -> Any:
 @eager(np.i0)
 def i0(x: Numbers) -> Any:
     """The modified Bessel function of the first kind and order 0."""
-    return BesselI(0)(convert_to(x, result_dtype(x, 1.0)))
+    dtype = result_dtype(x, 1.0)
+    x = x if germ_of(x) is None else converted(x, dtype, convert_to(x, dtype))
+    return after_unary(BesselI(0), x, BesselI(0)(convert_to(x, dtype)))
 
 
 @eager(np.nan_to_num)

@@ -28,10 +28,9 @@ from .promotion import (
     reduced_axes,
     result_dtype,
     shape_of,
-    strong,
     wrap,
 )
-from .roots import moves, spread_to
+from .roots import moves, spread_to, strong
 
 __all__ = [
     "append", "array_split", "atleast_1d", "atleast_2d", "atleast_3d", "block", "broadcast_arrays", "broadcast_shapes_of", "broadcast_to",
