@@ -181,10 +181,13 @@ class Between(np.ndarray[Any, np.dtype[Any]]):
 
 def handed(x: Any) -> Any:
     """An argument on its way to the user's function, which may index it by a traced value: an ndarray with axes as an Array."""
-    if type(x) is not np.ndarray or not x.ndim or x.dtype not in DTYPES:
-        return x
+    return linked(x, Array) if type(x) is np.ndarray and x.ndim and x.dtype in DTYPES else x
+
+
+def linked(x: np.ndarray[Any, Any], kind: type[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+    """A view of ``x``, of this class, that refers to ``x``, and whose views refer to it."""
     between = x.view(Between)
-    y = between.view(Array)
+    y = between.view(kind)
     between.setflags(write=False)  # so that there is nothing to lend
     return y
 
@@ -207,6 +210,7 @@ def plain(x: Any) -> Any:
         if type(x) is not np.ndarray:
             if type(x) is not Array:
                 refuse_other_meaning(x)
-            x = x.view(np.ndarray)
+            y = x.view(np.ndarray)
+            x = y if y.base is x else linked(x, np.ndarray)
         return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
     return x
