@@ -197,11 +197,10 @@ def cov(
     if y is not None:
         x = concatenate([x, observations(y, rowvar or shape_of(y)[:1] == (1,), wide)], 0)
     ddof = (0 if bias else 1) if ddof is None else ddof
-    weights: Any = None
-    for given in (fweights, aweights):
-        if given is not None:
-            exact = convert_to(strong(operand(given)), FLOAT64)
-            weights = exact if weights is None else multiply(weights, exact)
+    frequencies, reliabilities = (None if w is None else convert_to(strong(operand(w)), FLOAT64) for w in (fweights, aweights))
+    weights = (
+        reliabilities if frequencies is None else frequencies if reliabilities is None else multiply(frequencies, reliabilities)
+    )
     n = shape_of(x)[1]
     if weights is None:
         factor: Any = builtins.max(float(n - ddof), 0.0)
@@ -212,7 +211,7 @@ def cov(
         factor = (
             total
             if ddof == 0
-            else subtract(total, ddof if aweights is None else divide(multiply(ddof, sum(multiply(weights, exact))), total))
+            else subtract(total, ddof if reliabilities is None else divide(multiply(ddof, sum(multiply(weights, reliabilities))), total))
         )
         factor = maximum(factor, 0.0)
         centred = convert_to(subtract(x, expand_dims(average(x, 1, weights=weights), 1)), wide)
