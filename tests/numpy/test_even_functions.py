@@ -269,3 +269,11 @@ def test_what_is_known_of_roots_does_not_overflow():
     ):
         assert np.isfinite(cotan.jit(lambda x, f=f: f(norm(x)))(np.array([3e-190, 4e-190]))).all()
         np.testing.assert_allclose(cotan.jit(lambda x, f=f: f(norm(x)))(np.array([3e-120, 4e-120])), f(5e-120), rtol=1e-12)
+
+
+@pytest.mark.parametrize("size", [1e-155, 1e-160, 1e-300])
+def test_a_radicand_that_underflows(size):
+    f = lambda x, l: matern(1.5, norm(x) / l) + matern(2.5, norm(x) / l)  # noqa: E731
+    right = -(3 + 5 / 3) / L**2 / 4 * np.eye(3)
+    for h in (cotan.hessian(f), cotan.jit(cotan.hessian(f)), cotan.jit(cotan.jacfwd(cotan.jacfwd(f)))):
+        np.testing.assert_allclose(h(np.full(3, size), 2.0), right, rtol=1e-9, atol=1e-9)

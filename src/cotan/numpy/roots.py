@@ -444,8 +444,9 @@ def settled(z: Any, germ: Germ) -> Any:
     if not values:
         y = even(z, r, s, series[2:], germ.scale)
     else:
-        rest = total([series[2], multiplied(series[3], r), multiplied(series[4], s)])
-        terms = total([series[0], multiplied(series[1], r), multiplied(rest, s)])
+        rest = total([series[2], multiplied(series[4], s)])
+        cube = 0.0 if is_number(series[3]) and series[3] == 0.0 else even(arithmetic.mul(r, s), r, s, (0.0, 1.0, 0.0), germ.scale)
+        terms = total([series[0], multiplied(series[1], r), multiplied(rest, s), multiplied(series[3], cube)])
         near = r if germ.reach is None else germ.reach
         near = near if is_number(series[1]) else where_small(series[1], r, near, germ.scale)
         y = even(z, near, multiplied(germ.factor, terms), (1.0, 0.0, 0.0), germ.scale)
