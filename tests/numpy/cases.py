@@ -169,6 +169,7 @@ CASES: dict[str, list[Case]] = {
                 ([0.725, 2.0, 3.4], "f8", np.array([0.0, 1e-300, 0.1, 1 / 3, 0.5, 2 / 3, 0.9, 1 - 1e-16, 1.0])),
                 ([1.0, INF, 2.0, -1.0, -INF], "f4", np.array([0.0, 1e-9, 0.2, 0.5, 0.7, 1 - 1e-9, 1.0])),
                 ([INF, 1.0, INF], "f8", np.array([0, 1])),
+                ([3, 1, 2], "u1", np.array([0, 1])),
             )
         ],
         (lambda xp, x: xp.percentile(x, [10, 50.5], axis=1), (table,)),

@@ -122,6 +122,9 @@ PLACES = {
 DISCRETE = frozenset({"lower", "higher", "nearest", "inverted_cdf", "closest_observation"})
 """The methods whose quantiles are elements."""
 
+WHOLE_AT_ENDS = frozenset({"weibull", "interpolated_inverted_cdf", "averaged_inverted_cdf"})
+"""The other methods whose indices are integers, in NumPy, for integer quantiles (0 and 1): so are then the quantiles of integers."""
+
 
 def virtual_index(method: str, q: Any, n: Any) -> Any:
     """The real index, counted from 0, of the quantile ``q`` among ``n`` sorted elements; a whole one for a method that is `DISCRETE`."""
@@ -188,6 +191,8 @@ def quantile_dtype(x: Any, q: Any, method: str) -> np.dtype[Any]:
         return t.dtype
     if t.dtype.kind == "b":
         raise teach(DtypeError, "quantile: there is nothing between True and False.", do="convert with x.astype(float).")
+    if t.dtype.kind in "iu" and have.dtype.kind in "iu" and not have.weak and method in WHOLE_AT_ENDS:
+        return result_dtype(x, q)
     return t.dtype if have.weak and t.dtype.kind == "f" else result_dtype(x, strong(q), *([] if have.dtype.kind == "f" else [1.0]))
 
 

@@ -440,7 +440,7 @@ def times(name: str, m: Any, p: Any) -> int:
     """How often a polynomial is differentiated or integrated."""
     if int(m) < 0:
         raise teach(ArgumentError, f"{name}: m={m}.", do="give an order from 0: polyder differentiates, polyint integrates.")
-    if not shape_of(p):
+    if not shape_of(p) and (int(m) > 0 or name == "polyder"):
         raise teach(ShapeError, f"{name}: a 0-d array.", do="give a vector of coefficients.")
     return int(m)
 
