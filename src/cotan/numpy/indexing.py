@@ -223,6 +223,8 @@ def is_truth(item: Any) -> bool:
 
 def with_axes_of_truths(x: Any, index: Any) -> tuple[Any, Any]:
     """``x`` with a new axis of length one for each item of ``index`` that is a truth, and the index that takes it, or nothing."""
+    if type(index) is list:
+        return x, index
     items: tuple[Any, ...] = index if type(index) is tuple else (index,)
     if not any(map(is_truth, items)):
         return x, index
