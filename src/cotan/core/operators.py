@@ -26,11 +26,9 @@ def surface() -> Any:
     return _surface
 
 
-def shape_beside(x: Any, other: object) -> tuple[int, ...]:
-    """The shape of ``x``, if ``other`` equals no number, whatever it is: None and text. Else the error under way goes on."""
-    if other is None or isinstance(other, str | bytes):
-        return _surface.shape(x)
-    raise  # noqa: PLE0704 - called while an error is handled
+def is_no_number(x: object) -> bool:
+    """Whether ``x`` equals no number, whatever the number is: None and text."""
+    return x is None or isinstance(x, str | bytes)
 
 
 class ArrayMethods:
@@ -75,12 +73,16 @@ class ArrayMethods:
         try:
             return _surface.equal(self, other)
         except ArgumentTypeError:
-            return _surface.zeros(shape_beside(self, other), bool)
+            if is_no_number(other):
+                return _surface.zeros(_surface.shape(self), bool)
+            raise
     def __ne__(self, other: object) -> Any:
         try:
             return _surface.not_equal(self, other)
         except ArgumentTypeError:
-            return _surface.ones(shape_beside(self, other), bool)
+            if is_no_number(other):
+                return _surface.ones(_surface.shape(self), bool)
+            raise
     def __lt__(self, other: Any) -> Any: return _surface.less(self, other)
     def __le__(self, other: Any) -> Any: return _surface.less_equal(self, other)
     def __gt__(self, other: Any) -> Any: return _surface.greater(self, other)
