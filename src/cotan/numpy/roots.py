@@ -398,14 +398,20 @@ def in_one_root(left: Germ, right: Germ) -> tuple[Germ, Germ] | None:
     ratio = b.number / a.number
     if same(a.value, b.value):
         return left, right._replace(series=stretched(right.series, ratio))
-    if left.pure:
-        one = left._replace(series=stretched(left.series, 1.0 / ratio), factor=divided(a.value, b.value))
+    if left.pure and is_number(b.value):
+        one = left._replace(series=stretched(left.series, 1.0 / ratio), factor=multiplied(a.value, 1.0 / b.value))
         return one._replace(root=right.root, square=right.square, made_of=right.made_of, scale=right.scale), right
-    if right.pure:
-        return left, right._replace(series=stretched(right.series, ratio), factor=divided(b.value, a.value))
-    reach = total([ordering.abs_(left.root), ordering.abs_(right.root)])
-    other = stretched(right.series, multiplied(ratio, divided(b.value, a.value)))
-    return left._replace(reach=reach), right._replace(series=other, reach=reach)
+    if right.pure and is_number(a.value):
+        return left, right._replace(series=stretched(right.series, ratio), factor=multiplied(b.value, 1.0 / a.value))
+    # No division by a value, which may vanish: both in the root that they are multiples of.
+    reach = total([ordering.abs_(r) for r in (a.root, left.root, right.root)])
+    return in_base(left, a, reach), in_base(right, b, reach)
+
+
+def in_base(germ: Germ, multiple: Multiple, reach: Any) -> Germ:
+    """The germ as a function of the root of which its own is a multiple, where ``reach`` is near zero."""
+    series = stretched(germ.series, multiplied(multiple.number, multiple.value))
+    return germ._replace(root=multiple.root, square=multiple.square, series=series, made_of=None, reach=reach)
 
 
 def stretched(series: Series, ratio: Any) -> Series:
