@@ -277,3 +277,20 @@ def test_a_radicand_that_underflows(size):
     right = -(3 + 5 / 3) / L**2 / 4 * np.eye(3)
     for h in (cotan.hessian(f), cotan.jit(cotan.hessian(f)), cotan.jit(cotan.jacfwd(cotan.jacfwd(f)))):
         np.testing.assert_allclose(h(np.full(3, size), 2.0), right, rtol=1e-9, atol=1e-9)
+
+
+VANISHING = {
+    "r (r + r^3)": (lambda r, a: r * (r + r * r * r), lambda a: 2.0),
+    "r (r + a r)": (lambda r, a: r * (r + a * r), lambda a: 2 * (1 + a)),
+    "a r exp(-a r) r": (lambda r, a: r * cnp.exp(-a * r) * (a * r), lambda a: 2 * a),
+    "cosh(r) cos(a r)": (lambda r, a: cnp.cosh(r) * cnp.cos(a * r), lambda a: 1 - a**2),
+}
+
+
+@pytest.mark.parametrize("name", VANISHING)
+@pytest.mark.parametrize("a", [0.0, -1.0, 2.5, 1e6])
+def test_multiples_of_a_root_meet_though_their_factors_vanish(name, a):
+    f, curvature = VANISHING[name]
+    for second in (cotan.hessian, lambda g: cotan.jit(cotan.hessian(g)), lambda g: cotan.jacfwd(cotan.jacfwd(g))):
+        h = second(lambda x, a: f(cnp.linalg.norm(x), a))(np.zeros(2), np.float64(a))
+        np.testing.assert_allclose(h, curvature(a) * np.eye(2), rtol=1e-12)

@@ -151,7 +151,7 @@ def result_dtype(*xs: Any) -> np.dtype[Any]:
     Raises:
         DtypeError: there is none.
     """
-    return promoted(tuple([python_kind(type_of(x)) for x in xs]))
+    return promoted(tuple([python_kind(type_of(operand(x))) for x in xs]))
 
 
 def convert_to(x: Any, dtype: np.dtype[Any], weak: bool = False) -> Any:
