@@ -7,6 +7,7 @@ import cotan
 import cotan.numpy as cnp
 from cotan import Array
 from cotan.core.borrowing import borrow, give_back
+from cotan.errors import BorrowedArrayError
 
 
 def test_a_view_waits_for_whoever_holds_what_it_views_through_another():
@@ -60,3 +61,15 @@ def test_a_kept_derivative_does_not_see_later_changes_of_what_was_handed_over(wa
     x[:] = 100.0
     np.testing.assert_array_equal(pull(1.0)[0], pulled)
     assert float(push(p)) == pushed
+
+
+def test_an_array_that_examples_share_cannot_be_changed_while_it_is_needed():
+    def f(x, w):
+        y = cnp.sum(x * w)
+        w[0] = 5.0
+        return y
+
+    w = np.ones(3)
+    with pytest.raises(BorrowedArrayError):
+        cotan.grad(lambda x: cnp.sum(cotan.vmap(f, (0, None))(x, w)))(np.ones((2, 3)))
+    w[0] = 2.0  # and can afterwards

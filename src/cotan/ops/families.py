@@ -285,10 +285,10 @@ class BroadcastInDim(Structural):
 
     def impl(self, x: Any) -> Any:
         x = np.asarray(x)
-        strides = [0] * len(self.shape)
-        for d, n, step in zip(self.dims, x.shape, x.strides, strict=True):
-            strides[d] = step if n != 1 else 0
-        return np.lib.stride_tricks.as_strided(x, self.shape, strides, writeable=False) if x.ndim else repeated(x, self.shape)
+        if not x.ndim:
+            return repeated(x, self.shape)
+        # Not as_strided, whose result does not say what it is a view of: a recording that holds it borrows that, too.
+        return np.broadcast_to(x[tuple([slice(None) if d in self.dims else None for d in range(len(self.shape))])], self.shape)
 
     def element(self, e: Emitter, i: Sequence[Any], x: Reader) -> Any:
         return x(tuple(i[d] if n != 1 else i[d] * 0 for d, n in zip(self.dims, x.shape, strict=True)))
