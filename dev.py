@@ -141,10 +141,11 @@ def test(arguments: argparse.Namespace) -> None:
 
 
 def check(_: argparse.Namespace) -> None:
-    """Lint, types, layers, documentation: all of them, then say which failed."""
+    """Lint, format, types, layers, documentation: all of them, then say which failed."""
     prepare()
     checks: list[tuple[str, list[str | Path]]] = [
         ("lint", [BINARIES / "ruff", "check"]),
+        ("format", [BINARIES / "ruff", "format", "--check"]),
         ("types", [BINARIES / "basedpyright"]),
         ("layers", [BINARIES / "lint-imports"]),
     ]

@@ -248,6 +248,7 @@ def log_softmax(x: Numbers, axis: int | tuple[int, ...] | None = None) -> Any:
     shifted = elementwise.subtract(x, offset(x, axes))
     return result(elementwise.subtract(shifted, elementwise.log(reduction.sum(elementwise.exp(shifted), axes, keepdims=True))))
 
+
 for _function in [globals()[name] for name in __all__]:
     if getattr(surface(), _function.__name__, None) is not _function:
         _function.__module__ = __name__  # by which it is pickled

@@ -187,4 +187,3 @@ def test_the_cotangent_is_varied_at_second_order():
     check_grads(f, (x,), 1, modes="rev")
     with pytest.raises(RuleCheckError, match="order 2"):
         check_grads(f, (x,), 2, modes="rev")
-

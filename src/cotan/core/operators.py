@@ -39,6 +39,8 @@ class ArrayMethods:
     __pandas_priority__ = 5000  # above DataFrame's 4000: pandas leaves the operators to a traced value
     __hash__ = object.__hash__
 
+    # One operator, one line.
+    # fmt: off
     # arithmetic
     def __add__(self, other: Any) -> Any: return _surface.add(self, other)
     def __radd__(self, other: Any) -> Any: return _surface.add(other, self)
@@ -169,6 +171,7 @@ class ArrayMethods:
     def fill(self, *_: Any) -> NoReturn: refuse_change(self, "fill(v)", "cotan.numpy.full_like(x, v)")
     def put(self, *_: Any, **__: Any) -> NoReturn: refuse_change(self, "put(i, v)", "x.ravel().at[i].set(v).reshape(x.shape)")
     def resize(self, *_: Any, **__: Any) -> NoReturn: refuse_change(self, "resize(shape)", "cotan.numpy.resize(x, shape)")
+    # fmt: on
 
 
 def refuse_change(x: Any, call: str, instead: str) -> NoReturn:

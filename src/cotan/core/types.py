@@ -144,7 +144,6 @@ class StackType:
 Type = ArrayType | StackType
 
 
-
 @cache
 def interned(shape: Shape, dtype: np.dtype[Any], weak: bool) -> ArrayType:
     """The ArrayType of these fields, made once, if cotan has the dtype."""

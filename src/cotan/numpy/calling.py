@@ -163,5 +163,3 @@ def refuse_arguments(name: str, keywords: Sequence[str] | dict[str, Any]) -> NoR
     names = list(keywords)
     remedy = REMEDIES.get(names[0], f"leave out {names[0]}=.").format(name=name)
     raise teach(ArgumentTypeError, f"{name}: cotan.numpy does not take {', '.join(f'{key}=' for key in names)} here.", do=remedy)
-
-

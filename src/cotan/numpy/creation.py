@@ -206,9 +206,7 @@ zeros_like, ones_like, empty_like = like(zeros), like(ones), like(empty)
 
 
 @fitted(np.full_like)
-def full_like(
-    x: Numbers, fill_value: Numbers, dtype: Any = None, order: str = "K", *, shape: Any = None, device: str | None = None
-) -> Any:
+def full_like(x: Numbers, fill_value: Numbers, dtype: Any = None, order: str = "K", *, shape: Any = None, device: str | None = None) -> Any:
     """As `full`, of the shape and dtype of ``x`` unless they are given."""
     t = type_of(x)
     return full(t.shape if shape is None else shape, fill_value, t.dtype if dtype is None else dtype, device=device)

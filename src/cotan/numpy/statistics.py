@@ -146,9 +146,7 @@ def nan_extremum(numpy_function: Any, reduce: Any, worst: float) -> Any:
     """nanmax or nanmin."""
     name: str = numpy_function.__name__
 
-    def definition(
-        x: Numbers, axis: Axis = None, *, keepdims: bool = False, initial: Numbers = ABSENT, where: Condition = True
-    ) -> Any:
+    def definition(x: Numbers, axis: Axis = None, *, keepdims: bool = False, initial: Numbers = ABSENT, where: Condition = True) -> Any:
         if not type_of(x).inexact:
             return reduce(x, axis, keepdims=keepdims, initial=initial, where=where)
         y = reduce(without_nan(x, worst), axis, keepdims=keepdims, initial=initial, where=where)
@@ -198,9 +196,7 @@ def cov(
         x = concatenate([x, observations(y, rowvar or shape_of(y)[:1] == (1,), wide)], 0)
     ddof = (0 if bias else 1) if ddof is None else ddof
     frequencies, reliabilities = (None if w is None else convert_to(strong(operand(w)), FLOAT64) for w in (fweights, aweights))
-    weights = (
-        reliabilities if frequencies is None else frequencies if reliabilities is None else multiply(frequencies, reliabilities)
-    )
+    weights = reliabilities if frequencies is None else frequencies if reliabilities is None else multiply(frequencies, reliabilities)
     n = shape_of(x)[1]
     if weights is None:
         factor: Any = builtins.max(float(n - ddof), 0.0)
