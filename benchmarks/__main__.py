@@ -82,7 +82,7 @@ def machine() -> dict[str, str]:
 
 def allowed_threads() -> dict[str, str]:
     """How many threads each library may use: all processors, unless the environment says otherwise."""
-    from cotan.engines.native import threads as pool  # noqa: PLC0415 - only here is a module of cotan's needed
+    from cotan.engines.native.runtime import thread_pool as pool  # noqa: PLC0415 - only here is a module of cotan's needed
 
     torch, numba = optional("torch"), optional("numba")
     named = {name: os.environ[name] for name in THREADS if name in os.environ}

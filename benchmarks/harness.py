@@ -78,9 +78,9 @@ class Alone:
     @contextmanager
     def around(self) -> Generator[None]:
         """One thread of compiled code, in this process."""
-        from cotan.engines.native import threads  # noqa: PLC0415 - a benchmark of imports uses this module too
+        from cotan.engines.native.runtime import thread_pool  # noqa: PLC0415 - a benchmark of imports uses this module too
 
-        with threads.limited(1):
+        with thread_pool.limited(1):
             yield
 
 

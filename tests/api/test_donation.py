@@ -8,12 +8,12 @@ import pytest
 
 import cotan
 import cotan.numpy as cnp
-from cotan.engines.native import plan
-from cotan.engines.native.calling import Caller
+from cotan.engines.native.call.caller import Caller
+from cotan.engines.native.schedule import fusion
 from cotan.errors import ArgumentError, ArgumentTypeError
 
 N = 100
-assert plan.TINY < N, "smaller arrays are not written over"
+assert fusion.TINY < N, "smaller arrays are not written over"
 
 
 def numbers(n=N, dtype=float, seed=0):

@@ -12,8 +12,8 @@ import pytest
 import cotan
 from cotan.core.errors import CotanError
 from cotan.core.tracing import type_of
-from cotan.engines.native.exporting import DECLARED, VARIABLE, NotExportableError, linked, outside
-from cotan.engines.native.threads import limited
+from cotan.engines.native.aot.export import DECLARED, VARIABLE, NotExportableError, linked, outside
+from cotan.engines.native.runtime.thread_pool import limited
 
 from .calculus import pull
 from .cases import FIRST_ORDER_OPS, Case, differentiable, direction, examples, results, seeded

@@ -30,8 +30,8 @@ import cotan
 import cotan.numpy as cnp
 from cotan import lax
 from cotan.core.program import Program
-from cotan.engines.native import blocking
-from cotan.engines.native.threads import limited
+from cotan.engines.native.passes import strip_mining
+from cotan.engines.native.runtime.thread_pool import limited
 from cotan.errors import CotanError
 
 from . import further_steps
@@ -250,7 +250,13 @@ def main() -> int:
     options = parser.parse_args()
     os.environ["COTAN_CACHE"] = "0"  # every program is new, and --strips writes other code for it than a cache would have
     if options.strips:
-        blocking.FEWEST_ROWS, blocking.LEAST_STORED, blocking.FEWEST_IN_STRIP, blocking.MOST_IN_STRIP, blocking.MOST_WORK = (
+        (
+            strip_mining.FEWEST_ROWS,
+            strip_mining.LEAST_STORED,
+            strip_mining.FEWEST_IN_STRIP,
+            strip_mining.MOST_IN_STRIP,
+            strip_mining.MOST_WORK,
+        ) = (
             4,
             1,
             2,

@@ -6,10 +6,10 @@ import pytest
 import cotan
 import cotan.numpy as cnp
 from cotan.engines import numpy as numpy_engine
-from cotan.engines.native import blocking
-from cotan.engines.native.simplify import simplified
-from cotan.engines.native.strips import Strips
-from cotan.engines.native.threads import limited
+from cotan.engines.native.codegen.control.strip_mined import Strips
+from cotan.engines.native.passes import strip_mining
+from cotan.engines.native.passes.simplify import simplified
+from cotan.engines.native.runtime.thread_pool import limited
 
 rng = np.random.default_rng(8)
 W, V = rng.normal(size=(20, 20)), rng.normal(size=(20, 12))
@@ -20,14 +20,14 @@ STACK = rng.normal(size=(7, 20, 20))
 def everything_in_strips(monkeypatch):
     """Small Programs are cut as well, into strips of up to so many rows."""
     for name, value in {"FEWEST_ROWS": 32, "LEAST_STORED": 1, "FEWEST_IN_STRIP": 4, "MOST_IN_STRIP": 16, "MOST_WORK": 1 << 40}.items():
-        monkeypatch.setattr(blocking, name, value)
+        monkeypatch.setattr(strip_mining, name, value)
 
 
 def strips_of(f, *args):
     """The strips of a function's Program, and that Program in strips."""
     staged = cotan.stage(f)(*args)
     program, constants = simplified(staged)
-    found = blocking.blocked(program)
+    found = strip_mining.blocked(program)
     return [e for e in found.equations if isinstance(e.op, Strips)], found, [*constants, *staged.constants]
 
 
@@ -232,17 +232,25 @@ def test_random_programs_of_rows(block):
 # ---- how many rows a strip has ---------------------------------------------------------------------------------------------------
 def test_there_are_two_strips_at_least_and_no_rest_of_one_row(monkeypatch):
     monkeypatch.undo()
-    for size in range(blocking.FEWEST_ROWS, 1300):
-        for nbytes in (blocking.LEAST_STORED, blocking.LEAST_STORED + size, 3 << 20, blocking.STRIP_BYTES, 1 << 24, 1 << 27, 1 << 30):
-            rows = blocking.strip_of(size, nbytes)
-            assert 16 <= rows <= min(size // 2, blocking.MOST_IN_STRIP)
+    for size in range(strip_mining.FEWEST_ROWS, 1300):
+        for nbytes in (
+            strip_mining.LEAST_STORED,
+            strip_mining.LEAST_STORED + size,
+            3 << 20,
+            strip_mining.STRIP_BYTES,
+            1 << 24,
+            1 << 27,
+            1 << 30,
+        ):
+            rows = strip_mining.strip_of(size, nbytes)
+            assert 16 <= rows <= min(size // 2, strip_mining.MOST_IN_STRIP)
             assert size % rows != 1
 
 
 def test_no_strip_is_one_row_however_few_there_are(monkeypatch):
-    monkeypatch.setattr(blocking, "FEWEST_IN_STRIP", 2)
-    monkeypatch.setattr(blocking, "MOST_IN_STRIP", 5)
-    found = {size: blocking.strip_of(size, 1) for size in range(1, 130)}
+    monkeypatch.setattr(strip_mining, "FEWEST_IN_STRIP", 2)
+    monkeypatch.setattr(strip_mining, "MOST_IN_STRIP", 5)
+    found = {size: strip_mining.strip_of(size, 1) for size in range(1, 130)}
     assert [size for size, rows in found.items() if rows is None] == [1, 2, 3, 5, 7, 61, 121]  # what is left over would be one row
     assert all(2 <= rows <= size // 2 and size % rows != 1 for size, rows in found.items() if rows is not None)
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from cotan.cli import main
-from cotan.engines.native import cache
-from cotan.engines.native.machine import machine
+from cotan.engines.native.llvm import object_cache
+from cotan.engines.native.llvm.jit import machine
 
 PROGRAM = """
 import numpy as np, cotan, cotan.numpy as cnp
-from cotan.engines.native.machine import Machine
+from cotan.engines.native.llvm.jit import Machine
 optimised = Machine.optimised
 made = []
 Machine.optimised = lambda self, *a, **k: made.append(1) or optimised(self, *a, **k)
@@ -53,27 +53,27 @@ def test_a_damaged_or_foreign_entry_is_compiled_again(folder):
 
 
 def test_entries_are_private(folder):
-    cache.store("a" * 64, b"code")
+    object_cache.store("a" * 64, b"code")
     (file,) = folder.glob("*.o")
     assert folder.stat().st_mode & 0o777 == 0o700
     assert file.stat().st_mode & 0o777 == 0o600
-    assert cache.load("a" * 64) == b"code"
+    assert object_cache.load("a" * 64) == b"code"
     file.chmod(0o666)
-    assert cache.load("a" * 64) is None, "others may have written to it"
+    assert object_cache.load("a" * 64) is None, "others may have written to it"
     file.chmod(0o600)
     folder.chmod(0o777)
-    assert cache.load("a" * 64) is None
-    cache.store("b" * 64, b"more")
+    assert object_cache.load("a" * 64) is None
+    object_cache.store("b" * 64, b"more")
     assert len(list(folder.glob("*.o"))) == 1
 
 
 def test_what_was_not_used_for_longest_goes(folder, monkeypatch):
     for k in range(20):
-        cache.store(f"{k:064}", bytes(1000))
+        object_cache.store(f"{k:064}", bytes(1000))
         os.utime(folder / f"{k:064}.o", (k, k))
     monkeypatch.setenv("COTAN_CACHE_BYTES", "10000")
-    assert cache.load(f"{0:064}") is not None  # has been used just now
-    cache.shrink(folder)
+    assert object_cache.load(f"{0:064}") is not None  # has been used just now
+    object_cache.shrink(folder)
     kept = {file.stem for file in folder.glob("*.o")}
     assert f"{0:064}" in kept
     assert f"{19:064}" in kept
@@ -83,17 +83,17 @@ def test_what_was_not_used_for_longest_goes(folder, monkeypatch):
 
 def test_one_in_many_writers_looks_at_the_size_of_the_folder(folder, monkeypatch):
     looks = []
-    monkeypatch.setattr(cache, "shrink", looks.append)
-    for k in range(3 * cache.STORES_BETWEEN):
-        cache.store(f"{k:064}", b"code")
+    monkeypatch.setattr(object_cache, "shrink", looks.append)
+    for k in range(3 * object_cache.STORES_BETWEEN):
+        object_cache.store(f"{k:064}", b"code")
     assert looks == [folder] * 3
 
 
 def test_many_writers_leave_whole_entries(folder):
     def write(k):
         for _ in range(50):
-            cache.store("c" * 64, bytes([k]) * 5000)
-            found = cache.load("c" * 64)
+            object_cache.store("c" * 64, bytes([k]) * 5000)
+            found = object_cache.load("c" * 64)
             assert found is None or (len(found) == 5000 and len(set(found)) == 1)
 
     threads = [threading.Thread(target=write, args=(k,)) for k in range(4)]
@@ -107,9 +107,9 @@ def test_many_writers_leave_whole_entries(folder):
 def test_a_folder_that_cannot_be_written_is_no_error(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("COTAN_CACHE_DIR", str(tmp_path / "file" / "below"))
-    cache.store("d" * 64, b"code")
-    assert cache.load("d" * 64) is None
-    assert cache.contents().entries == 0
+    object_cache.store("d" * 64, b"code")
+    assert object_cache.load("d" * 64) is None
+    assert object_cache.contents().entries == 0
 
 
 def test_the_key_depends_on_text_level_and_machine(monkeypatch):
@@ -121,11 +121,11 @@ def test_the_key_depends_on_text_level_and_machine(monkeypatch):
 
 
 def test_the_command_line_shows_and_clears_it(folder, capsys):
-    cache.store("e" * 64, bytes(500))
+    object_cache.store("e" * 64, bytes(500))
     assert main(["cache", "info"]) == 0
     assert "1 entries" in capsys.readouterr().out
     assert main(["cache", "clear"]) == 0
-    assert cache.contents() == (folder, 0, 0)
+    assert object_cache.contents() == (folder, 0, 0)
 
 
 def test_code_that_calls_what_is_not_there_is_refused():

@@ -19,7 +19,7 @@ import pytest
 import cotan
 import cotan.numpy as cnp
 from cotan import lax
-from cotan.engines.native import calling
+from cotan.engines.native.call import caller
 from cotan.errors import EscapedTracerError
 
 jit = functools.partial(cotan.jit, engine="native")
@@ -315,14 +315,14 @@ def test_under_a_transformation_known_code_is_not_run():
 
 
 def test_objects_that_lie_otherwise_are_called_through_ctypes(monkeypatch):
-    monkeypatch.setattr(calling, "layouts_are_known", lambda: False)
+    monkeypatch.setattr(caller, "layouts_are_known", lambda: False)
     f = jit(lambda x, n: (cnp.cumsum(cnp.sin(x)) + n, x * 2.0))
     x = np.random.default_rng(2).normal(size=30)
     for given in (x, x[::-1], cnp.asarray(x)):
         a, b = f(given, 2)
         np.testing.assert_allclose(a, np.cumsum(np.sin(given)) + 2, rtol=1e-13)
         np.testing.assert_array_equal(b, given * 2.0)
-    assert f.recent[0].launch.__func__ is calling.Caller.by_ctypes
+    assert f.recent[0].launch.__func__ is caller.Caller.by_ctypes
 
 
 # ---- processes and signals ------------------------------------------------------------------------------------------------------

@@ -9,8 +9,8 @@ import numpy as np
 
 import cotan
 import cotan.numpy as cnp
-from cotan.engines.native.machine import Linked
-from cotan.engines.native.templates import templates
+from cotan.engines.native.cache.size_templates import templates
+from cotan.engines.native.llvm.jit import Linked
 
 COUNT = 20
 

@@ -15,7 +15,7 @@ import pytest
 import cotan
 import cotan.numpy as cnp
 from cotan.core.collecting import no_collection
-from cotan.engines.native import tiers
+from cotan.engines.native.cache import tiers
 
 
 def steps(count: int) -> Callable[[Any], Any]:
@@ -182,13 +182,13 @@ def test_blas_is_loaded_without_the_package_around_it_which_can_be_imported_late
 import sys
 import numpy as np
 import cotan
-from cotan.engines.native import blas, foreign
+from cotan.engines.native.libraries import blas, registry
 x = np.arange(4096.0).reshape(64, 64)
 if blas.of_numpy() is not None:
     cotan.jit(lambda x: x @ x, engine="native")(x)
     assert "scipy" not in sys.modules
     blas.of_numpy = lambda: None
-    foreign.known.cache_clear()
+    registry.known.cache_clear()
 y = cotan.jit(lambda x: x @ x + 1.0, engine="native")(x)
 assert np.allclose(y, x @ x + 1.0)
 assert "scipy" in sys.modules and "scipy.linalg" not in sys.modules

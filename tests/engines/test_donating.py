@@ -5,7 +5,7 @@ import pytest
 
 import cotan
 from cotan.core import tree
-from cotan.engines.native import donating, plan
+from cotan.engines.native.schedule import aliasing, fusion
 from cotan.errors import CotanError
 
 from .fuzz import made
@@ -49,7 +49,7 @@ def written_over(seed):
 
 
 def check(first, count, monkeypatch):
-    for module in (plan, donating):
+    for module in (fusion, aliasing):
         monkeypatch.setattr(module, "TINY", 1)  # the arrays of random programs are small
     counts = [written_over(seed) for seed in range(first, first + count)]
     assert sum(k is not None for k in counts) > count // 2

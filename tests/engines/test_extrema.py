@@ -7,7 +7,7 @@ import pytest
 
 import cotan
 import cotan.numpy as cnp
-from cotan.engines.native.threads import limited
+from cotan.engines.native.runtime.thread_pool import limited
 from cotan.ops import searching
 
 rng = np.random.default_rng(11)

@@ -10,8 +10,8 @@ import cotan.numpy as cnp
 from cotan import lax
 from cotan.core.op import REGISTRY
 from cotan.engines.native import engine
-from cotan.engines.native.lower import lowered
-from cotan.engines.native.machine import Machine, machine
+from cotan.engines.native.codegen.lower import lowered
+from cotan.engines.native.llvm.jit import Machine, machine
 from cotan.ops.casting import ConvertElementType
 from cotan.ops.families import Unary
 

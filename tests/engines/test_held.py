@@ -17,9 +17,11 @@ from cotan import lax
 from cotan.core.stack import Stack
 from cotan.core.types import StackType
 from cotan.engines import numpy as numpy_engine
-from cotan.engines.native import calling, engine, held
-from cotan.engines.native.calling import Caller
+from cotan.engines.native import engine
+from cotan.engines.native.call import caller
+from cotan.engines.native.call.caller import Caller
 from cotan.engines.native.engine import compile_program, compiled
+from cotan.engines.native.runtime import stack_handles
 
 X = np.linspace(0.2, 1.1, 5)
 
@@ -130,9 +132,9 @@ def test_stacks_are_read_more_than_once_copied_and_pickled(watched):
     first, second = (p for p, _, _ in with_stacks(watched)[:2])
     outs = compiled(first)([X])
     residuals = outs[len(outs) - (len(second.inputs) - 1) :]
-    assert any(type(x) is held.HeldStack for x in residuals)
+    assert any(type(x) is stack_handles.HeldStack for x in residuals)
     copied = pickle.loads(pickle.dumps(copy.deepcopy(residuals)))
-    assert not any(type(x) is held.HeldStack for x in copied)
+    assert not any(type(x) is stack_handles.HeldStack for x in copied)
     entries = [x.entries for x in residuals if isinstance(x, Stack)]
     del outs, residuals
     gc.collect()
@@ -162,7 +164,7 @@ def test_what_is_kept_is_freed():
 
 def test_blocks_are_freed_once_for_all_stacks_of_a_call(monkeypatch):
     freed: list[int] = []
-    monkeypatch.setattr(held, "free_blocks", lambda: freed.append)
+    monkeypatch.setattr(stack_handles, "free_blocks", lambda: freed.append)
     halves(nested, X)
     gc.collect()
     blocks = [at for at in freed if at]
@@ -196,7 +198,7 @@ def test_an_error_in_a_half_is_raised_and_frees():
 
 def test_calls_by_ctypes_take_and_give_stacks(monkeypatch):
     expected = halves(nested, X)
-    monkeypatch.setattr(calling, "layouts_are_known", lambda: False)
+    monkeypatch.setattr(caller, "layouts_are_known", lambda: False)
     monkeypatch.setattr(engine, "compiled", compile_program)
     ran = []
     by_ctypes = Caller.by_ctypes

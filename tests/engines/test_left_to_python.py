@@ -11,8 +11,8 @@ import cotan
 import cotan.numpy as cnp
 from cotan import lax
 from cotan.core.tracing import type_of
-from cotan.engines.native.lower import lowered
-from cotan.engines.native.simplify import simplified
+from cotan.engines.native.codegen.lower import lowered
+from cotan.engines.native.passes.simplify import simplified
 from cotan.errors import CotanError
 
 from ..conformance.cases import ALL_CASES, DTYPES, FIRST_ORDER_OPS, Case, in_dtypes, label

@@ -15,9 +15,12 @@ from cotan.core.op import REGISTRY
 from cotan.core.program import Equation, Program, Var
 from cotan.core.tracing import type_of
 from cotan.core.types import array_type
-from cotan.engines.native import blas, calling, engine, foreign, routines
-from cotan.engines.native.lower import lowered
-from cotan.engines.native.threads import limited
+from cotan.engines.native import engine
+from cotan.engines.native.call import caller
+from cotan.engines.native.codegen.kernels import builder
+from cotan.engines.native.codegen.lower import lowered
+from cotan.engines.native.libraries import blas, registry
+from cotan.engines.native.runtime.thread_pool import limited
 from cotan.errors import CotanError
 from cotan.ops import radix
 from cotan.ops.contraction import DotGeneral
@@ -73,8 +76,8 @@ def nothing_is_written_beyond_the_workspace(monkeypatch):
         blocks.append((block, start, nbytes))
         return block, block.ctypes.data + start
 
-    monkeypatch.setattr(calling, "layouts_are_known", lambda: False)
-    monkeypatch.setattr(calling, "workspace", guarded)
+    monkeypatch.setattr(caller, "layouts_are_known", lambda: False)
+    monkeypatch.setattr(caller, "workspace", guarded)
     yield
     for block, start, nbytes in blocks:
         assert (block[:start] == 0xA5).all()
@@ -382,7 +385,7 @@ def test_sorting_is_stable_with_nan_last(dtype, shape, axis):
 def sorts(request, monkeypatch):
     """Sorts of the library where these are fast here, and by digits wherever they may be."""
     if request.param == "by digits":
-        monkeypatch.setattr(routines, "sorts_in_vectors", lambda name: False)
+        monkeypatch.setattr(builder, "sorts_in_vectors", lambda name: False)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64, np.int32, np.uint32, np.uint64])
@@ -442,12 +445,12 @@ def test_lines_are_sorted_by_threads_each_in_its_own_memory(dtype, threads):
 
 
 def test_a_fast_sort_of_the_library_is_taken_where_there_is_one():
-    fast = foreign.sorts_in_vectors("numpy sort float64") and foreign.foreign("numpy sort float64") is not None
+    fast = registry.sorts_in_vectors("numpy sort float64") and registry.foreign("numpy sort float64") is not None
     for n in (10_000, 1 << 20):
         assert ("cotan_numpy_sort_float64" in cotan.compile_report(cnp.sort)(np.zeros(n)).llvm) == fast
-    assert not foreign.sorts_in_vectors("numpy sort int8")
-    assert not foreign.sorts_in_vectors("numpy stable_sort float64")
-    assert not foreign.sorts_in_vectors("lapack getrf")
+    assert not registry.sorts_in_vectors("numpy sort int8")
+    assert not registry.sorts_in_vectors("numpy stable_sort float64")
+    assert not registry.sorts_in_vectors("lapack getrf")
 
 
 def test_moved_arrays_are_sorted_as_their_copies():
@@ -475,13 +478,13 @@ def test_searching(dtype, n):
 @pytest.fixture
 def other_libraries():
     """What is known of routines is of these libraries alone."""
-    foreign.known.cache_clear()
+    registry.known.cache_clear()
     yield
-    foreign.known.cache_clear()
+    registry.known.cache_clear()
 
 
 def test_without_numpys_functions_python_is_called(monkeypatch, other_libraries):
-    monkeypatch.setitem(foreign.LIBRARIES, "numpy", lambda routine: None)
+    monkeypatch.setitem(registry.LIBRARIES, "numpy", lambda routine: None)
     x = rng.normal(size=(3, 10))
     for op in (Sort(1), Argsort(1)):
         program = program_of(op, [x])
@@ -584,8 +587,8 @@ def test_threads_share_no_memory_and_leave_the_threads_of_blas_as_they_were():
 def test_integers_are_as_wide_as_the_signature_says():
     assert blas.integer_of("void (char *, int *, __pyx_t_d *, int *)") == "i32"
     assert blas.integer_of("void (char *, int64_t *, __pyx_t_d *, int64_t *)") == "i64"
-    assert foreign.foreign("lapack dgetrf").integer in ("i32", "i64")
-    assert foreign.foreign("lapack no_such_routine") is None
+    assert registry.foreign("lapack dgetrf").integer in ("i32", "i64")
+    assert registry.foreign("lapack no_such_routine") is None
 
 
 def test_scipys_routines_do_where_numpys_are_not_found(monkeypatch, other_libraries):
@@ -594,8 +597,8 @@ def test_scipys_routines_do_where_numpys_are_not_found(monkeypatch, other_librar
     program = program_of(Solve(), [x, b])
     expected = engine.compile_program(program)([x, b])
     monkeypatch.setattr(blas, "of_numpy", lambda: None)
-    foreign.known.cache_clear()  # what the first run has asked for
-    widths = {foreign.foreign(name).integer for name in ("lapack dgetrf", "blas dgemm")}
+    registry.known.cache_clear()  # what the first run has asked for
+    widths = {registry.foreign(name).integer for name in ("lapack dgetrf", "blas dgemm")}
     assert widths == {f"i{8 * blas.fortran_integer().itemsize}"}
     for y, z in zip(engine.compile_program(program)([x, b]), expected, strict=True):
         np.testing.assert_allclose(y, z, rtol=1e-10)
@@ -603,10 +606,10 @@ def test_scipys_routines_do_where_numpys_are_not_found(monkeypatch, other_librar
 
 def test_code_for_a_linker_has_fortrans_names():
     with blas.standard():
-        assert foreign.foreign("lapack dgetrf").symbol == "cotan_lapack_dgetrf"
+        assert registry.foreign("lapack dgetrf").symbol == "cotan_lapack_dgetrf"
         assert blas.fortran_integer() == np.int32
     if blas.of_numpy() is not None:
-        assert foreign.foreign("lapack dgetrf").symbol == "cotan_lapack_dgetrf_64"
+        assert registry.foreign("lapack dgetrf").symbol == "cotan_lapack_dgetrf_64"
 
 
 def test_code_knows_which_routines_it_calls():
@@ -616,7 +619,7 @@ def test_code_knows_which_routines_it_calls():
 
 
 def test_a_failure_carries_its_number():
-    failures = routines.Failures()
+    failures = builder.Failures()
     code = failures.code(ValueError, "at {}")
     assert failures.code(ValueError, "at {}") == code
     assert failures.code(KeyError, "other") == code + 1

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import cotan
-from cotan.engines.native import recycling
-from cotan.engines.native.recycling import LEAST, SLOTS, State, handler, kept, most_bytes
+from cotan.engines.native.runtime import allocator
+from cotan.engines.native.runtime.allocator import LEAST, SLOTS, State, handler, kept, most_bytes
 
 N = 2 * LEAST // 8
 
@@ -192,9 +192,9 @@ def test_results_of_several_threads():
 
 
 def test_a_handler_of_the_user_is_respected():
-    place = recycling.Place
-    set_handler = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object)(recycling.numpy_function(place.SET_HANDLER))
-    mine = recycling.Handler.from_buffer_copy(handler().handler)
+    place = allocator.Place
+    set_handler = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object)(allocator.numpy_function(place.SET_HANDLER))
+    mine = allocator.Handler.from_buffer_copy(handler().handler)
     mine.name = b"mine"
     new_capsule = ctypes.pythonapi.PyCapsule_New
     capsule = new_capsule(ctypes.addressof(mine), handler().name, None)
@@ -249,7 +249,7 @@ def test_nothing_is_kept_if_the_environment_says_so():
 
 IN_A_CHILD = """
 import os, numpy as np, cotan
-from cotan.engines.native import recycling
+from cotan.engines.native.runtime import allocator
 n = {n}
 f = cotan.jit(lambda x: x * 2.0)
 y = f(np.arange(float(n)))
@@ -257,7 +257,7 @@ child = os.fork()
 if not child:
     ok = np.array_equal(f(np.arange(float(n)) + 3.0), 2.0 * (np.arange(n) + 3.0)) and np.array_equal(y, 2.0 * np.arange(n))
     del y
-    os._exit(0 if ok and recycling.kept() >= 8 * n else 1)
+    os._exit(0 if ok and allocator.kept() >= 8 * n else 1)
 assert os.waitpid(child, 0)[1] == 0
 assert np.array_equal(y, 2.0 * np.arange(n))
 """

@@ -8,7 +8,7 @@ import pytest
 import cotan
 import cotan.numpy as cnp
 from cotan.core.op import REGISTRY
-from cotan.engines.native.threads import limited
+from cotan.engines.native.runtime.thread_pool import limited
 from cotan.ops import selecting, sorting
 from cotan.ops.searching import Argpartition, Argselect
 

@@ -5,8 +5,8 @@ import pytest
 
 import cotan
 import cotan.numpy as cnp
-from cotan.engines.native.machine import Machine
-from cotan.engines.native.templates import Template, Templates, outline, split, word
+from cotan.engines.native.cache.size_templates import Template, Templates, outline, split, word
+from cotan.engines.native.llvm.jit import Machine
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_texts_of_one_skeleton_have_one_outline_and_none_is_taken_apart_alone(mo
     assert len({outline(text) for text in texts}) == 1
     assert outline(other) != outline(texts[0])
     taken_apart, made = [], []
-    monkeypatch.setattr("cotan.engines.native.templates.split", lambda text: taken_apart.append(text) or split(text))
+    monkeypatch.setattr("cotan.engines.native.cache.size_templates.split", lambda text: taken_apart.append(text) or split(text))
     templates = Templates()
 
     def place(text, dynamic=counts):

@@ -17,10 +17,11 @@ from cotan.core.op import REGISTRY
 from cotan.core.program import Program
 from cotan.core.tracing import type_of
 from cotan.core.types import ArrayType, array_type
-from cotan.engines.native import cache, identity, texts
+from cotan.engines.native.cache import fingerprint, program_cache
+from cotan.engines.native.cache.fingerprint import UnknowableError, described, key_of
 from cotan.engines.native.engine import Written
-from cotan.engines.native.identity import UnknowableError, described, key_of
-from cotan.engines.native.simplify import simplified
+from cotan.engines.native.llvm import object_cache
+from cotan.engines.native.passes.simplify import simplified
 
 PROGRAM = """
 import numpy as np, cotan, cotan.numpy as cnp, json
@@ -55,10 +56,10 @@ def run(**variables):
 @pytest.fixture
 def settled(monkeypatch):
     """As if the files of cotan had been changed long ago."""
-    monkeypatch.setattr(identity, "IMPORTED", 1e12)
-    identity.surroundings.cache_clear()
+    monkeypatch.setattr(fingerprint, "IMPORTED", 1e12)
+    fingerprint.surroundings.cache_clear()
     yield
-    identity.surroundings.cache_clear()
+    fingerprint.surroundings.cache_clear()
 
 
 def program_of(f, *arguments):
@@ -88,8 +89,8 @@ def test_a_new_process_writes_nothing_again_and_gives_the_same_bits(folder):
 
 def wait_for_old_files():
     """Files that were changed just before a process begins are not taken for what it runs."""
-    newest = max(changed for _, _, _, changed, _ in identity.files_below(os.path.dirname(cotan.__file__)))
-    time.sleep(max(0.0, newest / 1e9 + identity.JUST_NOW + 0.1 - time.time()))
+    newest = max(changed for _, _, _, changed, _ in fingerprint.files_below(os.path.dirname(cotan.__file__)))
+    time.sleep(max(0.0, newest / 1e9 + fingerprint.JUST_NOW + 0.1 - time.time()))
 
 
 # ---- keys --------------------------------------------------------------------------------------------------------------------------
@@ -191,15 +192,15 @@ def test_the_key_depends_on_settings_processor_and_files(settled, monkeypatch):
     keys = [key_of(program, ())]
 
     def another():
-        identity.surroundings.cache_clear()
+        fingerprint.surroundings.cache_clear()
         keys.append(key_of(program, ()))
 
     monkeypatch.setenv("COTAN_SOMETHING", "1")
     another()
-    monkeypatch.setattr(identity.machine(), "flags", identity.machine().flags + ",+more")
+    monkeypatch.setattr(fingerprint.machine(), "flags", fingerprint.machine().flags + ",+more")
     another()
-    files = identity.source()
-    monkeypatch.setattr(identity, "source", lambda: [*files[:-1], (*files[-1][:3], files[-1][3] + 1, files[-1][4])])
+    files = fingerprint.source()
+    monkeypatch.setattr(fingerprint, "source", lambda: [*files[:-1], (*files[-1][:3], files[-1][3] + 1, files[-1][4])])
     another()
     assert None not in keys
     assert len(set(keys)) == len(keys)
@@ -211,9 +212,9 @@ def test_there_is_no_key_where_it_is_not_known_what_runs(settled, monkeypatch):
     monkeypatch.setenv("COTAN_CHECK", "1")
     assert key_of(program, ()) is None, "a checked build names lines of the user"
     monkeypatch.delenv("COTAN_CHECK")
-    newest = max(changed for _, _, _, changed, _ in identity.source()) / 1e9
-    monkeypatch.setattr(identity, "IMPORTED", newest - 1.0)
-    identity.surroundings.cache_clear()
+    newest = max(changed for _, _, _, changed, _ in fingerprint.source()) / 1e9
+    monkeypatch.setattr(fingerprint, "IMPORTED", newest - 1.0)
+    fingerprint.surroundings.cache_clear()
     assert key_of(program, ()) is None, "a file was changed after it was read"
 
 
@@ -231,8 +232,8 @@ def test_ops_and_functions_of_users_have_no_key(settled):
 # ---- entries -----------------------------------------------------------------------------------------------------------------------
 def test_an_entry_holds_what_a_call_needs(folder):
     code = Written(program_of(lambda a: cnp.linalg.solve(a, a), np.eye(30))).code
-    texts.store("a" * 64, code)
-    known = texts.load("a" * 64)
+    program_cache.store("a" * 64, code)
+    known = program_cache.load("a" * 64)
     for name in ("text", "workspace", "table", "shared", "unused"):
         assert getattr(known, name) == getattr(code, name), name
     assert known.failures.known == code.failures.known
@@ -242,8 +243,8 @@ def test_an_entry_holds_what_a_call_needs(folder):
 @pytest.mark.parametrize("change", ["integer", "routine", "error", "symbol", "function", "json"])
 def test_an_entry_that_is_not_of_this_process_is_none(folder, change):
     code = Written(program_of(lambda a: cnp.linalg.solve(a, a), np.eye(30))).code
-    texts.store("a" * 64, code)
-    head, _, text = cache.load("a" * 64, texts.KIND).decode().partition("\n")
+    program_cache.store("a" * 64, code)
+    head, _, text = object_cache.load("a" * 64, program_cache.KIND).decode().partition("\n")
     content = json.loads(head)
     if change == "integer":
         content["routines"][0][1][2] = "i128"
@@ -256,8 +257,8 @@ def test_an_entry_that_is_not_of_this_process_is_none(folder, change):
     elif change == "function":
         text = "declare void @no_such_function()\n" + text
     head = json.dumps(content) if change != "json" else head[:-2]
-    cache.store("a" * 64, f"{head}\n{text}".encode(), texts.KIND)
-    assert texts.load("a" * 64) is None
+    object_cache.store("a" * 64, f"{head}\n{text}".encode(), program_cache.KIND)
+    assert program_cache.load("a" * 64) is None
 
 
 def test_what_calls_back_into_python_is_not_kept(folder):
@@ -267,5 +268,5 @@ def test_what_calls_back_into_python_is_not_kept(folder):
     finally:
         del REGISTRY["double_of_texts"]
     assert code.callbacks
-    texts.store("a" * 64, code)
-    assert texts.load("a" * 64) is None
+    program_cache.store("a" * 64, code)
+    assert program_cache.load("a" * 64) is None

@@ -19,7 +19,7 @@ import pytest
 import cotan
 import cotan.numpy as cnp
 from cotan import lax
-from cotan.engines.native.threads import limited, start
+from cotan.engines.native.runtime.thread_pool import limited, start
 
 MANY = np.linspace(0.0, 3.0, 300_000)
 """Enough for several threads."""

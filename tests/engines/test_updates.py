@@ -7,8 +7,9 @@ import pytest
 
 import cotan
 import cotan.numpy as cnp
-from cotan.engines.native import library, lower
-from cotan.engines.native.threads import limited
+from cotan.engines.native.codegen import lower
+from cotan.engines.native.codegen.kernels import scatter
+from cotan.engines.native.runtime.thread_pool import limited
 from cotan.ops.indexing import SCATTER_KINDS, Scatter
 
 rng = np.random.default_rng(31)
@@ -46,13 +47,13 @@ def divided(monkeypatch):
     """How many times updates were divided among threads."""
     counted = []
 
-    class Counting(library.Update):
+    class Counting(scatter.Update):
         def apart(self, most):
             counted.append(most)
             super().apart(most)
 
-    monkeypatch.setattr(library, "Update", Counting)
-    assert lower.update is library.update
+    monkeypatch.setattr(scatter, "Update", Counting)
+    assert lower.update is scatter.update
     return counted
 
 

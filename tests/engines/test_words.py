@@ -15,10 +15,11 @@ from cotan import lax
 from cotan.core.op import REGISTRY
 from cotan.core.tracing import type_of
 from cotan.core.types import array_type
-from cotan.engines.native import engine, words_special
-from cotan.engines.native.forms import form_of
-from cotan.engines.native.lower import lowered
-from cotan.engines.native.machine import machine
+from cotan.engines.native import engine
+from cotan.engines.native.codegen.lower import lowered
+from cotan.engines.native.llvm.jit import machine
+from cotan.engines.native.scalar import formulas_special
+from cotan.engines.native.schedule.access import form_of
 
 from ..conformance.cases import ALL_CASES, DTYPES, in_dtypes
 from .test_native import program_of
@@ -284,7 +285,7 @@ def test_a_routine_that_scipy_does_not_have_is_no_word(monkeypatch):
 
     gammaln, t = REGISTRY["lgamma"](), array_type((3,), np.dtype(np.float64))
     capsules = dict(cython_special.__pyx_capi__)
-    words_special.routine.cache_clear()
+    formulas_special.routine.cache_clear()
     for instead in ({}, {"gammaln": capsules["gammainc"]}):  # it is not there; it has another signature
         form_of.cache_clear()
         monkeypatch.setattr(cython_special, "__pyx_capi__", instead)

@@ -16,9 +16,9 @@ from .choice import ENGINES, NATIVE, NUMPY, Engine
 if TYPE_CHECKING:
     from ..core.program import Program
     from ..core.types import ArrayType
-    from .native.ahead import Ahead
-    from .native.cache import Contents
-    from .native.exporting import Exported
+    from .native.aot.c_entry import Ahead
+    from .native.aot.export import Exported
+    from .native.llvm.object_cache import Contents
     from .native.report import Report
 
 __all__ = [
@@ -59,8 +59,8 @@ def compile_ahead(program: Program, constants: Sequence[Any], donated: Sequence[
     Raises:
         EngineRefusal: there is an operation in it for which the native engine has no code.
     """
-    from .native.ahead import Ahead
-    from .native.generate import UnsupportedError
+    from .native.aot.c_entry import Ahead
+    from .native.codegen.context import UnsupportedError
 
     try:
         return Ahead(program, constants, donated)
@@ -70,8 +70,8 @@ def compile_ahead(program: Program, constants: Sequence[Any], donated: Sequence[
 
 def llvm_text(program: Program, donated: Sequence[int]) -> str:
     """The text given to LLVM for a Program. Raises: as `compile_ahead`."""
+    from .native.codegen.context import UnsupportedError
     from .native.engine import Written
-    from .native.generate import UnsupportedError
 
     try:
         return Written(program, donated).code.text
@@ -81,7 +81,7 @@ def llvm_text(program: Program, donated: Sequence[int]) -> str:
 
 def scipy_signatures(inputs: Sequence[ArrayType], outputs: Sequence[ArrayType]) -> list[str]:
     """The C signatures of SciPy's low-level callables that code of these types can have."""
-    from .native.ahead import ROUTINES, suits
+    from .native.aot.c_entry import ROUTINES, suits
 
     return [signature for signature in ROUTINES if suits(signature, inputs, outputs)]
 
@@ -92,7 +92,7 @@ def export(ahead: Ahead, name: str, arguments: Sequence[str], results: Sequence[
     Raises:
         EngineRefusal: it calls back into this process.
     """
-    from .native.exporting import NotExportableError, exported
+    from .native.aot.export import NotExportableError, exported
 
     try:
         return exported(ahead, name, arguments, results)
@@ -103,26 +103,26 @@ def export(ahead: Ahead, name: str, arguments: Sequence[str], results: Sequence[
 # ---- the process --------------------------------------------------------------------------------------------------------------
 def thread_count() -> int:
     """The most threads that compiled code uses."""
-    from .native.threads import count
+    from .native.runtime.thread_pool import count
 
     return count()
 
 
 def limit_threads(count: int) -> AbstractContextManager[None]:
     """At most so many, within a context."""
-    from .native.threads import limited
+    from .native.runtime.thread_pool import limited
 
     return limited(count)
 
 
 def disk_cache(*, clear: bool = False) -> Contents:
     """What is, or was and is removed, in the cache of compiled code on disk."""
-    from .native import cache
+    from .native.llvm import object_cache
 
-    return cache.clear() if clear else cache.contents()
+    return object_cache.clear() if clear else object_cache.contents()
 
 
 def release_memory() -> int:
     """Free the memory that is kept for results of compiled code, if there is any; how many bytes that was."""
-    recycling = sys.modules.get(f"{__name__}.native.recycling")
+    recycling = sys.modules.get(f"{__name__}.native.runtime.allocator")
     return int(recycling.release()) if recycling is not None else 0

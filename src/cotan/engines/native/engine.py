@@ -13,22 +13,24 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from ...core.collecting import no_collection
-from ...core.program import Program
-from .. import numpy as numpy_engine
-from ..choice import NATIVE, Engine
-from . import cache, texts
-from .blas import standard
-from .blocking import blocked
-from .calling import Caller
-from .generate import UnsupportedError
-from .identity import key_of
-from .lower import Code, lowered
-from .once import compiling
+from cotan.core.collecting import no_collection
+from cotan.core.program import Program
+from cotan.engines import numpy as numpy_engine
+from cotan.engines.choice import NATIVE, Engine
+from cotan.engines.native.cache import program_cache
+from cotan.engines.native.cache.fingerprint import key_of
+from cotan.engines.native.cache.size_templates import templates
+from cotan.engines.native.cache.tiers import compiled_in_tiers, level_of
+from cotan.engines.native.call.caller import Caller
+from cotan.engines.native.codegen.context import UnsupportedError
+from cotan.engines.native.codegen.lower import Code, lowered
+from cotan.engines.native.libraries.blas import standard
+from cotan.engines.native.llvm import object_cache
+from cotan.engines.native.llvm.compile_lock import compiling
+from cotan.engines.native.passes.simplify import simplified
+from cotan.engines.native.passes.strip_mining import blocked
+
 from .report import Report, describe
-from .simplify import simplified
-from .templates import templates
-from .tiers import compiled_in_tiers, level_of
 
 __all__ = ["Written", "compile_program", "compiled", "made"]
 
@@ -108,14 +110,14 @@ class Written:
 
     def write(self, recalled: bool) -> None:
         """Find the code on disk, or write it, which leaves it there."""
-        key = key_of(self.program, self.donated) if recalled and cache.folder() is not None else None
-        known = texts.load(key) if key is not None else None
+        key = key_of(self.program, self.donated) if recalled and object_cache.folder() is not None else None
+        known = program_cache.load(key) if key is not None else None
         if known is not None:
             self.code = known
             return
         self.program, self.code = in_strips(self.program, self.donated)
         if key is not None:
-            texts.store(key, self.code)
+            program_cache.store(key, self.code)
 
     def for_linker(self) -> Code:
         """The code with routines of BLAS and LAPACK that a linker finds."""

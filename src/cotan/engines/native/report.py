@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from .plan import Loop, Opaque, Plan, Statement
+from cotan.engines.native.schedule.fusion import Loop, Opaque, Plan, Statement
 
 __all__ = ["Report", "describe"]
 

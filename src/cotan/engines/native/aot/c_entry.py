@@ -1,0 +1,223 @@
+"""Code that is compiled ahead of its calls, with entries for C beside the one for Python.
+
+The entry for C takes a pointer to the data of each input, then of each output, row-major without gaps, and returns 0 or a status:
+
+    int32_t f(const double *x, const double *y, double *result);
+
+It takes its workspace from malloc and frees it. Results must not overlap arguments; one that the code writes over a donated argument may be
+given the same memory as that: the argument is copied there first. `routine` wraps it as a function of scalars, for SciPy.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from time import perf_counter
+from typing import Any
+
+from cotan.core.program import Program
+from cotan.core.types import ArrayType
+from cotan.engines.native.cache.size_templates import Main, Placed
+from cotan.engines.native.call.caller import Caller
+from cotan.engines.native.codegen.context import OUT_OF_MEMORY
+from cotan.engines.native.codegen.lower import Code
+from cotan.engines.native.engine import Written
+from cotan.engines.native.llvm.compile_lock import compiling
+from cotan.engines.native.llvm.jit import machine
+from cotan.engines.native.runtime.trampoline import ALIGNMENT
+
+__all__ = ["ROUTINES", "Ahead", "entry_text", "suits"]
+
+ENTRY = "cotan_entry"
+_kept: list[Any] = []
+"""What the capsules of `routine` point to: their code stays for the life of the process, too."""
+
+
+class Ahead:
+    """A Program, compiled. ``constants`` are values that it captured, its first inputs; results may lie in the inputs ``donated``."""
+
+    def __init__(self, program: Program, constants: Sequence[Any], donated: Sequence[int] = (), threads: int = 0):
+        with compiling:
+            self.written = written = Written(program, donated)
+            self.captured = constants
+            start = perf_counter()
+            address = machine().compile(written.code.text, ["main"], written.level)["main"]
+            self.report = written.report(perf_counter() - start)
+            placed = Placed(Main(address, None), ())
+            self.caller = Caller(written.program, [*written.constants, *constants], written.code, placed, threads=threads)
+            self.given, self.outputs = self.caller.given, self.caller.outputs
+            self.entry = 0
+
+    def bound(self, single: bool) -> Caller:
+        """The function that Python calls; ``single`` if it gives its one result as it is."""
+        return self.caller.bound((), single)
+
+    def text(self, dialect: str) -> str:
+        """The optimised LLVM text ("llvm") or the assembly ("asm") of the code."""
+        module, host = machine().optimised(self.written.code.text, self.written.level)
+        return host.emit_assembly(module) if dialect == "asm" else str(module)
+
+    def copies(self, code: Code) -> dict[int, tuple[int, int]]:
+        """For each argument that the code writes a result over: which result, and how many bytes."""
+        first = len(self.caller.constants)
+        return {j - first: (k, self.outputs[k].nbytes) for k, j in code.shared.items()}
+
+    @property
+    def address(self) -> int:
+        """The address of the entry for C. It holds as long as this object does."""
+        if not self.entry:
+            caller = self.caller
+            fixed = [str(x.ctypes.data) for x in caller.constants]
+            constants = [f"inttoptr (i64 {x} to ptr)" for x in fixed]
+            functions = f"inttoptr (i64 {caller.functions} to ptr)"
+            main = f"inttoptr (i64 {caller.main.address} to ptr)"
+            copies = self.copies(caller.code)
+            text = entry_text(ENTRY, main, constants, len(self.given), len(self.outputs), caller.code.workspace, functions, copies)
+            self.entry = machine().compile(text, [ENTRY], 1, keep=False)[ENTRY]
+        return self.entry
+
+    def routine(self, signature: str) -> Any:
+        """A capsule with a function of this C signature, which must be one that `suits` the types."""
+        text = ROUTINES[signature]
+        arguments, lines = "ptr %xs", ""
+        if text.endswith(NUMBER) and not self.given[0].shape:
+            places = range(len(self.given))
+            lines = "\n".join(f"  %x{k} = getelementptr double, ptr %xs, i64 {k}" for k in places)
+            arguments = ", ".join(f"ptr %x{k}" for k in places)
+        count = self.given[0].size if self.given[0].shape else len(self.given)
+        entry = f"inttoptr (i64 {self.address} to ptr)"
+        text = text.format(entry=entry, arguments=arguments, lines=lines, count=count, rank=self.outputs[0].size)
+        address = machine().compile(text, ["routine"], 2, keep=False)["routine"]
+        name = signature.encode()
+        _kept.append((self, name))
+        new_capsule = ctypes.pythonapi.PyCapsule_New
+        new_capsule.restype, new_capsule.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
+        return new_capsule(address, name, None)
+
+
+def entry_text(
+    name: str,
+    main: str,
+    constants: Sequence[str],
+    n_in: int,
+    n_out: int,
+    workspace: int,
+    functions: str,
+    copies: dict[int, tuple[int, int]],
+) -> str:
+    """The entry for C as LLVM text, which calls ``main`` with its tables. ``constants`` are pointers, the first arguments of ``main``.
+    Arguments that ``main`` writes over are copied to their results first, so many bytes.
+    """
+    given = [f"%x{k}" for k in range(n_in)]
+    results = [f"%y{k}" for k in range(n_out)]
+    sources = [*constants, *[f"%y{copies[k][0]}" if k in copies else x for k, x in enumerate(given)]]
+    lines = [f"define i32 @{name}({', '.join(f'ptr {v}' for v in (*given, *results))}) nounwind {{", "entry:"]
+    for j, (k, nbytes) in copies.items():
+        lines.append(f"  call void @llvm.memmove.p0.p0.i64(ptr %y{k}, ptr %x{j}, i64 {nbytes}, i1 false)")
+    for table, pointers in (("in", sources), ("out", results)):
+        lines.append(f"  %{table} = alloca [{max(len(pointers), 1)} x ptr]")
+        for k, pointer in enumerate(pointers):
+            lines += [f"  %{table}{k} = getelementptr ptr, ptr %{table}, i64 {k}", f"  store ptr {pointer}, ptr %{table}{k}"]
+    declared = ["declare void @llvm.memmove.p0.p0.i64(ptr, ptr, i64, i1)"] if copies else []
+    if not workspace:
+        lines += [f"  %status = call i32 {main}(ptr %in, ptr %out, ptr null, ptr {functions})", "  ret i32 %status", "}"]
+        return "\n".join([*lines, *declared]) + "\n"
+    lines += [
+        f"  %block = call ptr @malloc(i64 {workspace + ALIGNMENT})",
+        "  %none = icmp eq ptr %block, null",
+        "  br i1 %none, label %missing, label %run",
+        "missing:",
+        f"  ret i32 {OUT_OF_MEMORY}",
+        "run:",
+        "  %word = ptrtoint ptr %block to i64",
+        f"  %end = add i64 %word, {ALIGNMENT - 1}",
+        f"  %start = and i64 %end, -{ALIGNMENT}",
+        "  %workspace = inttoptr i64 %start to ptr",
+        f"  %status = call i32 {main}(ptr %in, ptr %out, ptr %workspace, ptr {functions})",
+        "  call void @free(ptr %block)",
+        "  ret i32 %status",
+        "}",
+        "declare ptr @malloc(i64)",
+        "declare void @free(ptr)",
+        *declared,
+    ]
+    return "\n".join(lines) + "\n"
+
+
+# ---- functions of scalars, for SciPy ---------------------------------------------------------------------------------------------
+NUMBER = """
+{lines}
+  %y = alloca double
+  %status = call i32 {entry}({arguments}, ptr %y)
+  %failed = icmp ne i32 %status, 0
+  %number = load double, ptr %y
+  %answer = select i1 %failed, double 0x7FF8000000000000, double %number
+  ret double %answer
+}}
+"""
+STATUS = """
+  %status = call i32 {entry}(ptr %xs, ptr %y)
+  %fine = icmp eq i32 %status, 0
+  %answer = zext i1 %fine to i32
+  ret i32 %answer
+}}
+"""
+ONE = "entry:\n  %xs = alloca double\n  store double %x, ptr %xs" + NUMBER
+SEVERAL = (
+    """entry:
+  %right = icmp eq i32 %n, {count}
+  br i1 %right, label %run, label %wrong
+wrong:
+  ret double 0x7FF8000000000000
+run:"""
+    + NUMBER
+)
+WINDOW = (
+    """entry:
+  %right = icmp eq i64 %n, {count}
+  br i1 %right, label %run, label %wrong
+wrong:
+  ret i32 0
+run:"""
+    + STATUS
+)
+BOTH = (
+    """entry:
+  %right.n = icmp eq KIND %n, {count}
+  %right.m = icmp eq KIND %m, {rank}
+  %right = and i1 %right.n, %right.m
+  br i1 %right, label %run, label %wrong
+wrong:
+  ret i32 0
+run:"""
+    + STATUS
+)
+ROUTINES = {
+    "double (double)": "define double @routine(double %x) {{\n" + ONE,
+    "double (double, void *)": "define double @routine(double %x, ptr %data) {{\n" + ONE,
+    "double (int, double *)": "define double @routine(i32 %n, ptr %xs) {{\n" + SEVERAL,
+    "double (int, double *, void *)": "define double @routine(i32 %n, ptr %xs, ptr %data) {{\n" + SEVERAL,
+    "int (double *, intptr_t, double *, void *)": "define i32 @routine(ptr %xs, i64 %n, ptr %y, ptr %data) {{\n" + WINDOW,
+    "int (double *, intptr_t, double *, intptr_t, void *)": "define i32 @routine(ptr %xs, i64 %n, ptr %y, i64 %m, ptr %data) {{\n"
+    + BOTH.replace("KIND", "i64"),
+    "int (intptr_t *, double *, int, int, void *)": "define i32 @routine(ptr %xs, ptr %y, i32 %n, i32 %m, ptr %data) {{\n"
+    + BOTH.replace("KIND", "i32"),
+}
+"""Functions that SciPy's integrators and filters call, by their signatures: of a number, of several; of a window; from line to line; of the
+coordinates of a place. A failure is NaN, or 0 where a status is wanted."""
+
+
+def suits(signature: str, given: Sequence[ArrayType], outputs: Sequence[ArrayType]) -> bool:
+    """Whether a function of these types can be one of this signature."""
+    if signature not in ROUTINES or not given or len(outputs) != 1:
+        return False
+    shapes, out = [t.shape for t in given], outputs[0].shape
+    source = "i8" if signature.startswith("int (intptr_t") else "f8"
+    if any(t.dtype.str[1:] != source for t in given) or outputs[0].dtype.str[1:] != "f8":
+        return False
+    numbers, vector = all(shape == () for shape in shapes), len(shapes) == 1 and len(shapes[0]) == 1
+    if signature.startswith("double (double"):
+        return numbers and len(shapes) == 1 and out == ()
+    if signature.startswith("double (int"):
+        return (numbers or vector) and out == ()
+    return vector and (out == () if signature.count("intptr_t") == 1 and source == "f8" else len(out) == 1)

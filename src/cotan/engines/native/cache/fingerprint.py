@@ -1,0 +1,228 @@
+"""What the text of a Program depends on, as a key that later processes find again.
+
+The key is a hash of the Program itself (its equations, the parameters of their ops in full, types, literals) and of its `surroundings`: the
+files of cotan, the versions and the processor that decide what is written, the settings. Values of arrays that a Program takes as inputs,
+captured ones too, are no part of it, since code reads them from memory.
+
+Invariant: two Programs with one key have the same text. So parameters are described by their exact classes, each of which is listed here
+with all that its values consist of, and floats by their bits. Whatever is not listed (a function, an object of a user, an op that is not
+cotan's own) is not known by its value: such a Program has no key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import struct
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields, is_dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import llvmlite.binding as llvm
+import numpy as np
+
+from cotan.core import IMPORTED
+from cotan.core.array import Array
+from cotan.core.op import REGISTRY, Op
+from cotan.core.program import Literal, Program, Var
+from cotan.core.types import ArrayType, StackType
+from cotan.engines.native.llvm.bounds_checks import wanted
+from cotan.engines.native.llvm.jit import PASSES, machine
+
+__all__ = ["UnknowableError", "described", "key_of"]
+
+FORMAT = "text 1"
+JUST_NOW = 2.0
+"""Clocks of file systems are coarse: a file that was changed so many seconds before cotan was imported counts as changed since."""
+MOST_BYTES = 1 << 20
+"""A larger array among parameters is not worth reading."""
+
+
+class UnknowableError(Exception):
+    """Something is not known by its value."""
+
+
+def key_of(program: Program, donated: Sequence[int]) -> str | None:
+    """The key of the text of a Program some of whose inputs are donated; None if it has none."""
+    if wanted():  # checked code names lines of the user
+        return None
+    around = surroundings(*sorted((k, v) for k, v in os.environ.items() if k.startswith("COTAN_") and not k.startswith("COTAN_CACHE")))
+    if around is None:
+        return None
+    try:
+        content = Describer().program(program)
+    except UnknowableError:
+        return None
+    return hashlib.sha256(repr((FORMAT, around, content, tuple(donated))).encode()).hexdigest()
+
+
+# ---- the Program -------------------------------------------------------------------------------------------------------------------
+def described(value: Any) -> Any:
+    """A value as nested tuples of strings, numbers and None, whose ``repr`` tells it from all others.
+
+    Raises:
+        UnknowableError: it is none of the kinds that are known by value.
+    """
+    return Describer().of(value)
+
+
+class Describer:
+    """Describes the parts of one Program, each object once."""
+
+    def __init__(self) -> None:
+        self.known: dict[int, Any] = {}
+        """What ops and inner programs are, by identity: they live as long as the Program that is described."""
+
+    def of(self, x: Any) -> Any:
+        kind = type(x)
+        if kind in PLAIN:
+            return x
+        describe = KINDS.get(kind)
+        if describe is not None:
+            return kind.__name__, describe(self, x)
+        if isinstance(x, np.generic) and kind.__module__ == "numpy":
+            return "scalar", self.dtype(x.dtype), x.tobytes().hex()
+        if isinstance(x, np.dtype):
+            return "dtype", self.dtype(x)
+        if isinstance(x, Op):
+            return self.once(x, self.op)
+        if is_ours(kind):
+            if isinstance(x, tuple) and hasattr(kind, "_fields"):
+                return kind.__module__, kind.__qualname__, self.all(x)
+            if is_dataclass(x) and kind.__dictoffset__ and vars(x).keys() == {f.name for f in fields(x)}:
+                return kind.__module__, kind.__qualname__, self.all(vars(x).values()), tuple(vars(x))
+        raise UnknowableError(kind)
+
+    def once(self, x: Any, describe: Callable[[Any], Any]) -> Any:
+        """The description of an object that may come many times."""
+        found = self.known.get(id(x))
+        if found is None:
+            found = self.known[id(x)] = describe(x)
+        return found
+
+    def all(self, values: Any) -> Any:
+        return tuple([self.of(x) for x in values])
+
+    def op(self, op: Op) -> Any:
+        """The class of an op, which is cotan's own, and all its parameters, also those that do not count when ops are compared."""
+        kind = type(op)
+        if not is_ours(kind) or REGISTRY.get(kind.name) is not kind:
+            raise UnknowableError(kind)
+        names = [f.name for f in fields(op)] if is_dataclass(op) else []
+        for name in vars(op).keys() - set(names):
+            if type(getattr(kind, name, None)) is not cached_property:  # which follows from the parameters
+                raise UnknowableError(kind)
+        return kind.__module__, kind.__qualname__, self.all([getattr(op, name) for name in names])
+
+    def dtype(self, dtype: np.dtype[Any]) -> Any:
+        if dtype.kind not in "biufc" or not dtype.isnative:
+            raise UnknowableError(dtype)
+        return dtype.str, dtype.char
+
+    def array(self, x: np.ndarray[Any, Any]) -> Any:
+        if x.nbytes > MOST_BYTES:
+            raise UnknowableError("a large array")
+        return self.dtype(x.dtype), x.shape, hashlib.sha256(x.tobytes()).hexdigest()
+
+    def type(self, t: Any) -> Any:
+        return self.once(t, self.new_type)
+
+    def new_type(self, t: Any) -> Any:
+        if type(t) is ArrayType:
+            return tuple(map(int, t.shape)), self.dtype(t.dtype), bool(t.weak)
+        if type(t) is StackType:
+            return "stack", self.type(t.element)
+        raise UnknowableError(type(t))
+
+    def program(self, program: Program) -> str:
+        """A hash of a closed program: its variables are known by the order in which they come."""
+        return self.once(program, self.new_program)
+
+    def new_program(self, program: Program) -> str:
+        numbers: dict[Var, int] = {}
+
+        def operand(v: Any) -> Any:
+            if type(v) is Var:
+                if v not in numbers:
+                    raise UnknowableError("a free variable")
+                return numbers[v]
+            if type(v) is not Literal:
+                raise UnknowableError(type(v))
+            return self.type(v.type), self.of(v.value)
+
+        def define(v: Var) -> Any:
+            numbers[v] = len(numbers)
+            return self.type(v.type)
+
+        inputs = [define(v) for v in program.inputs]
+        rows = [(self.once(e.op, self.op), [operand(v) for v in e.inputs], [define(v) for v in e.outputs]) for e in program.equations]
+        outputs = [operand(v) for v in program.outputs]
+        content = (program.name, inputs, rows, outputs, self.all(program.constants))
+        return hashlib.sha256(repr(content).encode()).hexdigest()
+
+
+def is_ours(kind: type) -> bool:
+    """Whether a class is written in a file of cotan. (One that is made there for a user says so too, but is not found there.)"""
+    module = kind.__module__
+    return module.startswith("cotan.") and getattr(sys.modules.get(module), kind.__qualname__, None) is kind
+
+
+PLAIN = {type(None), bool, int, str}
+"""What stands for itself: no two of these have the same ``repr``."""
+KINDS: dict[type, Callable[[Describer, Any], Any]] = {
+    float: lambda _, x: struct.pack("<d", x).hex(),
+    complex: lambda _, x: struct.pack("<dd", x.real, x.imag).hex(),
+    bytes: lambda _, x: x.hex(),
+    tuple: Describer.all,
+    list: Describer.all,
+    dict: lambda self, x: (self.all(x.keys()), self.all(x.values())),
+    slice: lambda self, x: self.all((x.start, x.stop, x.step)),
+    np.ndarray: Describer.array,
+    Array: Describer.array,
+    ArrayType: Describer.type,
+    StackType: Describer.type,
+    Program: Describer.program,
+}
+"""How values of each class are described, in full."""
+
+
+# ---- what is around it -------------------------------------------------------------------------------------------------------------
+@lru_cache(maxsize=8)
+def surroundings(*settings: tuple[str, str]) -> str | None:
+    """What the text of every Program depends on, as a hash; None if it is not known what runs here."""
+    files = source()
+    if files is None:
+        return None
+    host = machine()
+    libc = os.confstr("CS_GNU_LIBC_VERSION") if "CS_GNU_LIBC_VERSION" in getattr(os, "confstr_names", {}) else ""
+    system = (os.name, sys.platform, platform.machine(), libc, struct.calcsize("P"), sys.byteorder)
+    versions = (sys.version, np.__version__, llvmlite.__version__, llvm.llvm_version_info, PASSES)
+    processor = (host.triple, host.cpu, host.flags, sorted(host.features.items()))
+    return hashlib.sha256(repr((files, system, versions, processor, settings)).encode()).hexdigest()
+
+
+def source() -> list[tuple[str, int, int, int, int]] | None:
+    """The files of cotan as the file system knows them; None where one was changed since they were read, or they are no files."""
+    root = Path(__file__).parents[2]
+    try:
+        found = sorted(files_below(str(root)))
+    except OSError:
+        return None
+    latest = max((max(changed, written) for _, _, written, changed, _ in found), default=None)
+    return found if latest is not None and latest < (IMPORTED - JUST_NOW) * 1e9 else None
+
+
+def files_below(folder: str) -> Iterator[tuple[str, int, int, int, int]]:
+    """The Python files of a folder: path, size, when they were written and changed, and their number in the file system."""
+    with os.scandir(folder) as files:
+        for file in files:
+            if file.name.endswith(".py"):
+                status = file.stat()
+                yield file.path, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+            elif "." not in file.name and file.name != "__pycache__" and file.is_dir():
+                yield from files_below(file.path)

@@ -1,0 +1,98 @@
+"""Texts of Programs on disk: what a Program was written as by a former process, found before it is planned.
+
+To plan and write a Program takes longer than to load the object of its text, so an entry of the cache holds, under the Program's key
+(`identity.py`), the text and the rest of its `Code`: sizes, results in arguments, messages of failures, and routines of libraries by name.
+Nothing in it is an address or is executed as it is: the text is the key of the object, as ever. What the text calls is made known to the
+process anew, and has to be there as it was. Where anything is otherwise (other routines, a function that is missing, an entry that is not
+whole), the Program is written again.
+
+Not kept are texts that call back into Python, and those whose symbols this module cannot make known by their names.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import numpy as np
+
+from cotan.engines.native.codegen.control.interrupt_checks import CHECK
+from cotan.engines.native.codegen.kernels.builder import Failures
+from cotan.engines.native.codegen.lower import Code
+from cotan.engines.native.libraries.blas import COUNTERS, LIMIT
+from cotan.engines.native.libraries.registry import foreign
+from cotan.engines.native.llvm import object_cache
+from cotan.engines.native.llvm.jit import machine
+from cotan.engines.native.llvm.symbols import Symbol
+from cotan.engines.native.runtime.thread_pool import PARALLEL, SETTING
+
+__all__ = ["OF_PROCESS", "load", "store"]
+
+KIND = "ll"
+"""The suffix of entries."""
+ERRORS: dict[str, type[Exception]] = {"LinAlgError": np.linalg.LinAlgError, "ValueError": ValueError}
+"""The exceptions of failures by name."""
+OF_PROCESS: tuple[Symbol, ...] = (PARALLEL, SETTING, CHECK, LIMIT, *COUNTERS)
+"""The symbols that this process has for code, and those that code outside of it has otherwise."""
+KNOWN = {symbol.name: symbol.make_known for symbol in OF_PROCESS if symbol.make_known is not None}
+OURS = re.compile(r"\n(?:declare [^@]*@|@)(cotan_\w+)(?:\(| = external )")
+"""What a text wants of this process beside functions of the system."""
+
+
+def load(key: str) -> Code | None:
+    """The code of a Program that was kept under this key; its plans are not."""
+    entry = object_cache.load(key, KIND)
+    if entry is None:
+        return None
+    try:
+        head, _, text = entry.decode().partition("\n")
+        content = json.loads(head)
+        failures = Failures()
+        failures.known = [(ERRORS[name], str(message)) for name, message, _ in content["failures"]]
+        failures.ops = {str(message): list(map(str, ops)) for _, message, ops in content["failures"]}
+        routines = {str(name): list(how) for name, how in content["routines"]}
+        failures.routines = dict.fromkeys(routines)
+        shared = {int(k): int(j) for k, j in content["shared"]}
+        code = Code(text, [], int(content["workspace"]), [], failures, str(content["table"]), [], {}, shared, tuple(content["unused"]))
+    except (ValueError, KeyError, TypeError):
+        return None
+    return code if binds(text, routines) and not machine().missing(text) else None
+
+
+def store(key: str, code: Code) -> None:
+    """Keep the code of a Program, if another process can do with it what this one does."""
+    names = {error: name for name, error in ERRORS.items()}
+    if code.callbacks or code.places or not all(error in names for error, _ in code.failures.known):
+        return
+    routines = {name: how_called(name) for name in code.failures.routines}
+    if not binds(code.text, routines):
+        return
+    head: dict[str, Any] = {
+        "workspace": code.workspace,
+        "table": code.table,
+        "shared": sorted(code.shared.items()),
+        "unused": list(code.unused),
+        "failures": [(names[error], message, code.failures.ops[message]) for error, message in code.failures.known],
+        "routines": list(routines.items()),
+    }
+    object_cache.store(key, f"{json.dumps(head)}\n{code.text}".encode(), KIND)
+
+
+def how_called(name: str) -> list[Any]:
+    """The symbol of a routine and how it is called; nothing if it is not there."""
+    return list(foreign(name) or ())
+
+
+def binds(text: str, routines: dict[str, list[Any]]) -> bool:
+    """Whether all that a text wants of cotan is there and called as it says; this makes it known to LLVM."""
+    for name, how in routines.items():
+        if not how or how_called(name) != how:
+            return False
+    known = {how[0] for how in routines.values()}
+    return all(symbol in known or is_known(symbol) for symbol in set(OURS.findall(f"\n{text}")))
+
+
+def is_known(symbol: str) -> bool:
+    """Whether a symbol that is none of a library's routines can be made known, which this does."""
+    return symbol in KNOWN and KNOWN[symbol]() is not False

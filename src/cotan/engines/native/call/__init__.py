@@ -1,0 +1,1 @@
+"""Calls from Python: compiled code as a callable object on arrays."""

@@ -1,0 +1,312 @@
+"""Calls of compiled code on array objects: `Caller`, which makes of a Program's code a function that Python calls directly.
+
+`launch.py` has the C function; here its tables are filled. A `Caller` holds everything that its table points to, and the C function holds
+the `Table`, so code, constants and callbacks live as long as somebody can call them. Arguments that the C function refuses (another layout,
+byte order or class) are copied into what it takes. Arguments that are not donated are never modified; results are new arrays.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any, NoReturn
+
+import numpy as np
+
+from cotan.core.array import Array, settled
+from cotan.core.errors import EngineError, teach
+from cotan.core.program import Program
+from cotan.core.types import ArrayType, StackType
+from cotan.engines.native.cache.size_templates import Placed
+from cotan.engines.native.codegen.context import OUT_OF_MEMORY, RAISED
+from cotan.engines.native.codegen.control.loops import CONTROL
+from cotan.engines.native.codegen.lower import Code, python_function
+from cotan.engines.native.llvm.bounds_checks import OUTSIDE
+from cotan.engines.native.llvm.compile_lock import once
+from cotan.engines.native.llvm.jit import machine
+from cotan.engines.native.runtime.allocator import maker
+from cotan.engines.native.runtime.capi import Place, numpy_function
+from cotan.engines.native.runtime.stack_handles import at_call, holds_stacks, with_stacks
+from cotan.engines.native.runtime.trampoline import INPUT_WORDS, OUTPUT_WORDS, SYMBOLS, TEXT, Word
+from cotan.engines.native.schedule.aliasing import may_write, may_write_address
+
+__all__ = ["Caller", "c_function"]
+
+LITTLE_WORK = 1 << 14
+"""So many elementary operations take about a microsecond or two: too little to let other threads run meanwhile."""
+LARGEST_TABLE = 1 << 12
+"""More arguments and results than these are not put on the stack."""
+METH_FASTCALL = 0x0080
+NONE: Mapping[int, int] = MappingProxyType({})
+SCALARS: dict[tuple[np.dtype[Any], bool], type] = {
+    (np.dtype(float), True): float,
+    (np.dtype(np.int64), True): int,
+    (np.dtype(complex), True): complex,
+    **{(np.dtype(t), False): t for t in (np.float64, np.float32, np.int64, np.int32, np.bool_, np.complex128)},
+}
+"""The class of a scalar that may stand for an argument of a dtype, weak or not: its number lies 16 bytes into the object (an int has to be
+converted)."""
+
+
+@lru_cache(maxsize=64)
+def plain_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The one dtype object that arrays of this kind have, as a rule (a pickled array, or one of C's other integers, may have another)."""
+    return np.dtype(dtype.str)
+
+
+class Table(np.ndarray[Any, np.dtype[Any]]):
+    """The words of a call; frees its spare workspace."""
+
+    kept: Any = ()
+    """What its words point to."""
+    free: Any = None
+    """Frees a workspace. A view of a table has none."""
+
+    def __del__(self, ending: Callable[[], bool] = sys.is_finalizing) -> None:
+        if self.free is not None and not ending():  # at the end of the process, modules are empty and the code may be gone
+            spare = int(np.ndarray.__getitem__(self, Word.SPARE))
+            if spare:
+                self.free(spare)
+
+
+class MethodDef(ctypes.Structure):
+    """PyMethodDef."""
+
+    _fields_ = (("name", ctypes.c_char_p), ("function", ctypes.c_void_p), ("flags", ctypes.c_int), ("doc", ctypes.c_char_p))
+
+
+FREE = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+new_function = ctypes.pythonapi.PyCFunction_NewEx
+new_function.argtypes, new_function.restype = [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p], ctypes.py_object
+
+
+@once
+def method() -> tuple[Any, Any]:
+    """The PyMethodDef of `launch`, which is kept since functions point to it; and the function that frees a workspace.
+
+    Made when it is first asked for. To optimise the few loops of `launch` takes LLVM seven times as long, and makes no call shorter.
+    """
+    for name in SYMBOLS:
+        machine().add_symbol(f"cotan_{name}", address_of(getattr(ctypes.pythonapi, name)))
+    addresses = machine().compile(TEXT, ["launch", "give_back"], 0)
+    return MethodDef(b"launch", addresses["launch"], METH_FASTCALL, None), FREE(addresses["give_back"])
+
+
+def address_of(function: Any) -> int:
+    """The address of a function of ctypes."""
+    return ctypes.cast(function, ctypes.c_void_p).value or 0
+
+
+def words(values: Iterable[int]) -> np.ndarray[Any, Any]:
+    return np.array(list(values), np.int64)
+
+
+def c_function(
+    main: int, inputs: Sequence[Any], constants: Sequence[Any], outputs: Sequence[Any], *,
+    workspace: int = 0, functions: int = 0, release: bool = True, single: bool = False, kept: Any = (), shared: Mapping[int, int] = NONE,
+) -> Callable[..., Any]:  # fmt: skip
+    """The C function that calls ``main`` on arrays of the types ``inputs``, of which the first are ``constants``. ``shared`` says of
+    results in the memory of which inputs they lie.
+    """
+    shapes: list[Any] = []
+
+    def shape_at(shape: tuple[int, ...]) -> int:
+        shapes.append(words(shape or (0,)))
+        return shapes[-1].ctypes.data
+
+    records: list[int] = []
+    for k, t in enumerate(inputs):
+        scalar = None if t.shape else SCALARS.get((t.dtype, t.weak))
+        data = constants[k].ctypes.data if k < len(constants) else 0
+        records += [data, id(plain_dtype(t.dtype)), len(t.shape), shape_at(t.shape), id(scalar) if scalar is not None else 0, scalar is int]
+    ins = words(records)
+    outs = words(
+        w for k, t in enumerate(outputs)
+        for w in (id(plain_dtype(t.dtype)), len(t.shape), shape_at(t.shape), shared.get(k, -1), maker(t.nbytes))
+    )  # fmt: skip
+    sizes = words(t.nbytes for t in inputs)
+    assert len(ins) == INPUT_WORDS * len(inputs)
+    assert len(outs) == OUTPUT_WORDS * len(outputs)
+    table = np.zeros(len(Word), np.int64).view(Table)
+    for word, value in {
+        Word.MAIN: main, Word.FUNCTIONS: functions, Word.WORKSPACE_BYTES: workspace, Word.CONSTANTS: len(constants),
+        Word.COUNT_IN: len(inputs), Word.COUNT_OUT: len(outputs), Word.INPUTS: ins.ctypes.data, Word.OUTPUTS: outs.ctypes.data,
+        Word.RELEASE: release, Word.SINGLE: single, Word.NDARRAY: id(np.ndarray), Word.ARRAY: id(Array),
+        Word.NOT_IMPLEMENTED: id(NotImplemented), Word.NEW_ARRAY: numpy_function(Place.NEW_FROM_DESCR),
+        Word.BYTES: sizes.ctypes.data, Word.MAY_WRITE: may_write_address() if shared else 0,
+    }.items():  # fmt: skip
+        table[word] = value
+    table.kept = (ins, outs, sizes, shapes, list(inputs), list(outputs), list(constants), kept)
+    definition, table.free = method()
+    return new_function(ctypes.addressof(definition), table, None)
+
+
+@once
+def layouts_are_known() -> bool:
+    """Whether objects of this Python and NumPy lie as `launch` reads them, tried on arrays and scalars of known contents."""
+    if ctypes.sizeof(ctypes.c_void_p) != 8:
+        return False
+
+    def word(x: Any, offset: int) -> int:
+        return ctypes.c_int64.from_address(id(x) + offset).value
+
+    for x in (np.arange(6.0).reshape(2, 3), np.arange(4, dtype=np.int32)[::2], np.asarray(np.float32(2.0)), np.zeros((3, 4), order="F")):
+        flags = int(x.flags.c_contiguous) + 4 * int(x.flags.owndata) + 256 * int(x.flags.aligned) + 1024 * int(x.flags.writeable)
+        shape = (ctypes.c_int64 * x.ndim).from_address(word(x, 32)) if x.ndim else ()
+        here = (
+            word(x, 8) == id(np.ndarray) and word(x, 16) == x.ctypes.data and word(x, 24) & 0xFFFFFFFF == x.ndim
+            and tuple(shape) == x.shape and word(x, 56) == id(x.dtype) and word(x, 64) & 1285 == flags
+            and word(x, 48) == (0 if x.base is None else id(x.base))
+        )  # fmt: skip
+        if not here:
+            return False
+    for (dtype, _), kind in SCALARS.items():
+        x = kind(1)
+        if kind is not int and ctypes.string_at(id(x) + 16, dtype.itemsize) != np.ones((), dtype).tobytes():
+            return False
+    return numpy_function(Place.NEW_FROM_DESCR) != 0
+
+
+class Caller:
+    """A Program's code as a function: ``launch(*arguments)`` takes exactly what the code reads, else NotImplemented; ``call`` takes all.
+
+    ``constants`` are the first inputs of the Program, which are the same in each call; nobody changes them.
+    """
+
+    def __init__(self, program: Program, constants: Sequence[Any], code: Code, placed: Placed, *, threads: int = 0, single: bool = False):
+        self.main, words = placed
+        address = self.main.address
+        self.program, self.code, self.single = program, code, single
+        self.inputs, self.outputs = [v.type for v in program.inputs], [v.type for v in program.outputs]
+        self.constants = [exactly(x, t) for x, t in zip(constants, self.inputs, strict=False)]
+        self.given = self.inputs[len(constants) :]
+        self.taken, self.results = at_call(self.inputs), at_call(self.outputs, given=True)
+        errors: dict[int, BaseException] = {}
+        self.errors = errors
+        functions = [python_function(c, lambda error: errors.__setitem__(threading.get_ident(), error)) for c in code.callbacks]
+        self.table = (ctypes.c_int64 * (1 + len(functions) + len(words)))(threads, *map(address_of, functions), *words)
+        self.words, self.threads = words, threads
+        release = bool(code.callbacks) or not little(program)
+        self.release = release
+        if layouts_are_known() and len(self.inputs) + len(self.outputs) <= LARGEST_TABLE:
+            self.launch: Callable[..., Any] = c_function(
+                address, self.taken, self.constants, self.results, workspace=code.workspace, functions=self.functions,
+                release=release, single=single and len(self.results) == 1, kept=(functions, self.table, self.main), shared=code.shared,
+            )  # fmt: skip
+        else:
+            self.kept = functions
+            self.launch = self.by_ctypes
+        if holds_stacks(self.inputs) or holds_stacks(self.outputs):
+            self.launch = with_stacks(self.launch, self.given, self.outputs)
+
+    def __deepcopy__(self, memo: Any) -> Caller:
+        return self  # it never changes
+
+    def bound(self, constants: Sequence[Any], single: bool) -> Caller:
+        """The same code on further constants; ``single`` if it gives its one result as it is, not in a tuple."""
+        given = [*self.constants, *constants]
+        return Caller(self.program, given, self.code, Placed(self.main, self.words), threads=self.threads, single=single)
+
+    @property
+    def unused(self) -> list[int]:
+        """The donated inputs in which no result lies, by their numbers without those of the constants."""
+        return [k - len(self.constants) for k in self.code.unused]
+
+    @property
+    def functions(self) -> int:
+        """Where the functions of its table begin."""
+        return ctypes.addressof(self.table) + 8
+
+    def __call__(self, values: Sequence[Any]) -> list[Any]:
+        """The results for a list of arguments of any layout, as a list."""
+        found = self.call(values)
+        return [found] if self.single else list(found)
+
+    def call(self, values: Sequence[Any]) -> Any:
+        """The result, or the tuple of results, for arguments of any layout."""
+        if len(values) != len(self.given):
+            raise TypeError(f"{self.program.name} takes {len(self.given)} arguments, not {len(values)}")
+        found = self.launch(*values)
+        if found is NotImplemented:
+            found = self.launch(*map(exactly, values, self.given))
+        if type(found) is int:
+            self.fail(found)
+        assert found is not NotImplemented, self.program.name
+        return found
+
+    def fail(self, status: int) -> NoReturn:
+        """Raise what a status means."""
+        if status >= OUTSIDE:
+            self.errors.pop(threading.get_ident(), None)
+            raise outside(self.program.name, self.code.places[status - OUTSIDE])
+        if status == RAISED:
+            raise self.errors.pop(threading.get_ident())
+        failure = self.code.failures.raised(status, self.program)
+        if failure is not None:
+            raise failure
+        assert status == OUT_OF_MEMORY, status
+        raise MemoryError(f"{self.program.name}: there is no memory for what a loop keeps")
+
+    def by_ctypes(self, *values: Any) -> Any:
+        """What `launch` does, in Python: for very many arguments, or where objects lie otherwise."""
+        operands = [*self.constants, *map(exactly, values, self.taken[len(self.constants) :])]
+        results = [self.result(k, t, operands) for k, t in enumerate(self.results)]
+        block, start = workspace(self.code.workspace)
+        tables = [(ctypes.c_void_p * max(len(xs), 1))(*[x.ctypes.data for x in xs]) for xs in (operands, results)]
+        main = ctypes.PYFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 4)(self.main.address)  # raises what a signal's handler has raised
+        status = main(*map(ctypes.addressof, tables), start, self.functions)
+        del block
+        results = list(map(settled, results))
+        return status or (results[0] if self.single and len(results) == 1 else tuple(results))
+
+    def result(self, k: int, t: ArrayType, operands: list[Any]) -> Array:
+        """New memory for a result; or that of an argument, which becomes a copy if it must not be changed."""
+        donor = self.code.shared.get(k)
+        if donor is None:
+            return np.empty(t.shape, plain_dtype(t.dtype)).view(Array)
+        if not may_write(operands[donor], [*operands[:donor], *operands[donor + 1 :]]):
+            operands[donor] = operands[donor].copy()
+        return operands[donor].view(Array)
+
+
+def workspace(nbytes: int) -> tuple[Any, int]:
+    """New memory, and the first address in it that is a multiple of 64."""
+    block = np.empty(nbytes + 64, np.uint8)
+    address = block.ctypes.data
+    return block, address + -address % 64
+
+
+def exactly(x: Any, t: Any) -> np.ndarray[Any, Any]:
+    """An argument as the code reads it: itself if it lies so, else a copy."""
+    if isinstance(t, StackType):
+        return x
+    dtype = plain_dtype(t.dtype)
+    if type(x) in (np.ndarray, Array) and x.dtype is dtype and x.flags.c_contiguous and x.flags.aligned:
+        return x
+    if np.shape(x) != t.shape:
+        raise TypeError(f"an argument has shape {np.shape(x)}, where the code was made for {t}")
+    copy = np.empty(t.shape, dtype)
+    copy[...] = x
+    return copy
+
+
+def outside(name: str, place: str) -> EngineError:
+    """What a checked build says of an access outside of an array."""
+    what = f"{name}: compiled code was about to leave the memory of an array, at {place}."
+    return teach(EngineError, what, do="this is a defect of cotan, or of the `element` of an op from elsewhere: please report it.")
+
+
+def little(program: Program) -> bool:
+    """Whether a Program surely takes microseconds only."""
+    work = 0
+    for e in program.equations:
+        if e.op.multiple or e.op.name in CONTROL or any(not hasattr(v.type, "size") for v in (*e.inputs, *e.outputs)):
+            return False
+        work += sum(v.type.size for v in (*e.inputs, *e.outputs))
+        if e.op.name == "dot_general" or work >= LITTLE_WORK:
+            return False
+    return True

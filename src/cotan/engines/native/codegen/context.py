@@ -1,0 +1,220 @@
+"""The module of a Program: what all Programs in it share, memory above all.
+
+`Generator.run` writes a Program on given values, wherever the writer stands: at the top, or as the body of a loop (`run.py`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from collections.abc import Generator as Generating
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from math import prod
+from typing import Any
+
+from cotan.core.program import Equation, Program
+from cotan.core.types import ArrayType
+from cotan.engines.native.affine import variable
+from cotan.engines.native.llvm.bounds_checks import JUDGED, Checks
+from cotan.engines.native.llvm.builder import Module
+from cotan.engines.native.llvm.symbols import Symbol
+from cotan.engines.native.passes.half_precision import widened
+from cotan.engines.native.scalar.emitter import LlvmEmitter
+from cotan.engines.native.schedule.fusion import TINY, Opaque, Plan
+
+from .program import Run
+from .values import Kept, Memory, Moved, Value, memory_type
+from .workspace import Frame
+
+__all__ = ["OUT_OF_MEMORY", "RAISED", "Generator", "UnsupportedError"]
+
+MOST_BYTES = 1 << 62
+NOT_CHECKED = nullcontext()
+EMPTY = Symbol("empty", "@empty = internal constant [2 x i64] zeroinitializer")
+OUT_OF_MEMORY, RAISED = 1, 2
+"""What a call returns instead of 0."""
+
+
+class UnsupportedError(NotImplementedError):
+    """A Program that the engine cannot write."""
+
+
+class Generator:
+    """Writes a module. ``opaque`` writes an equation that is run as a whole."""
+
+    def __init__(self, opaque: Callable[[Run, Opaque, list[Value], list[Any]], None]):
+        self.module = Module()
+        self.e = LlvmEmitter(self.module)
+        self.frames: list[Frame] = []
+        self.workspace_bytes = 0
+        self.workspace = self.module.name("ptr")
+        self.opaque = opaque
+        self.nests = 0
+        self.in_chunk = False
+        """Whether what is written is run by one of several threads, and not to be divided again."""
+        self.heap = ""
+        self.beginning: list[str] = []
+        self.endings: list[Any] = []
+        self.freed: list[str] = []
+        self.plans: dict[Program, Plan] = {}
+        self.buffers: Counter[ArrayType] = Counter()
+        """The arrays that are set aside for values in between, by type."""
+
+    def plan(self, program: Program) -> Plan:
+        """The plan of a Program, made once."""
+        plan = self.plans.get(program)
+        if plan is None:
+            plan = self.plans[program] = Plan(widened(program))
+        return plan
+
+    def run(self, program: Program, values: Sequence[Value], targets: Sequence[Memory | None]) -> list[Value]:
+        """Write ``program`` on ``values``; an output that has a target is written there."""
+        run = Run(self, self.plan(program), values)
+        self.frames.append(run.frame)
+        outputs = run.write(targets)
+        self.frames.pop()
+        self.workspace_bytes = max(self.workspace_bytes, run.frame.top)
+        return outputs
+
+    # ---- memory -------------------------------------------------------------------------------------------------------------
+    def on_stack(self, type: ArrayType) -> Memory:
+        """Memory of the function at hand."""
+        size = max(type.size, 1)
+        if size > TINY:  # so that code for some elements more has the same text
+            size = 1 << (size - 1).bit_length()
+        return Memory(self.module.code.alloca(f"[{size} x {memory_type(type.dtype)}]"), type)
+
+    def in_workspace(self, type: ArrayType, taken: list[int]) -> Memory:
+        self.buffers[type] += 1
+        return Kept(self.module, self.workspace, taken, type)
+
+    def every(self, shape: Sequence[int], body: Callable[[tuple[Any, ...]], None]) -> None:
+        """``body(index)`` for every index below ``shape``."""
+        code = self.module.code
+
+        def level(rest: tuple[int, ...], index: tuple[Any, ...], tiny: bool) -> None:
+            if not rest:
+                body(index)
+            elif tiny:
+                for k in range(rest[0]):
+                    level(rest[1:], (*index, k), tiny)
+            else:
+                code.loop(rest[0], lambda k: level(rest[1:], (*index, variable(k, rest[0])), False))
+
+        if 0 not in shape:
+            level(tuple(shape), (), prod(shape) <= TINY)
+
+    def copy(self, source: Value, target: Memory) -> None:
+        """Write all elements of a value to memory."""
+        shape, at = source.type.shape, source.pointer(self.e)
+        if at is not None and source.type.size > TINY:
+            operands = (f"ptr {target.at}", f"ptr {at}", f"i64 {source.type.nbytes}", "i1 false")
+            self.module.code.line(self.module.call("void", "llvm.memcpy.p0.p0.i64", *operands))
+        elif source.type.size > TINY:
+            self.outlined(lambda: self.every(shape, lambda index: target.write(self.e, index, source.read(self.e, index))))
+        else:
+            self.every(shape, lambda index: target.write(self.e, index, source.read(self.e, index)))
+
+    def written_for(self, equation: Equation) -> AbstractContextManager[None]:
+        """What is written here belongs to an equation: a checked build says so where it fails."""
+        checks = self.module.checks
+        return NOT_CHECKED if checks is None else self.noted(checks, equation)
+
+    @contextmanager
+    def noted(self, checks: Checks, equation: Equation) -> Generating[None]:
+        outer, checks.equation = checks.equation, equation
+        try:
+            yield
+        finally:
+            checks.equation = outer
+
+    def steady(self, run: Run, value: Value) -> Value:
+        """A value that a loop reads in each turn: what moves elements under conditions is done before."""
+        if isinstance(value, Moved) and value.type.size > TINY:
+            memory = run.buffer(value.type)
+            self.copy(value, memory)
+            return memory
+        return value
+
+    def allocate(self, count: str, size: int) -> str:
+        """Memory from the heap for so many entries of so many bytes, until the call ends: a list of all such blocks begins at ``heap``.
+        More than an address can tell apart is more than there is, and fewer than no entries are none.
+        """
+        code = self.module.code
+        if not self.heap:
+            self.heap = code.alloca("ptr")
+            self.beginning.append(f"  store ptr null, ptr {self.heap}")
+        call = self.module.call
+        some = code.value("i64", call("i64", "llvm.smax.i64", f"i64 {count}", "i64 0"))
+        entries = code.value("i64", call("i64", "llvm.smin.i64", f"i64 {some}", f"i64 {MOST_BYTES // size}"))
+        nbytes = code.value("i64", f"add i64 {code.value('i64', f'mul i64 {entries}, {size}')}, 64")
+        block = code.value("ptr", call("ptr", "malloc", f"i64 {nbytes}"))
+        missing, fine = code.label(), code.label()
+        none, many = code.value("i1", f"icmp eq ptr {block}, null"), code.value("i1", f"icmp sgt i64 {count}, {MOST_BYTES // size}")
+        code.branch(code.value("i1", f"or i1 {none}, {many}"), missing, fine)
+        code.start(missing)
+        self.leave(OUT_OF_MEMORY)
+        code.start(fine)
+        code.line(f"store ptr {code.value('ptr', f'load ptr, ptr {self.heap}')}, ptr {block}")
+        code.line(f"store ptr {block}, ptr {self.heap}")
+        return code.value("ptr", f"getelementptr i8, ptr {block}, i64 64")
+
+    def allocate_again(self, count: str, size: int) -> str:
+        """The same for what is not needed beyond the next time that the code comes by here, which takes the same memory if it has room."""
+        code = self.module.code
+        at, room = code.alloca("ptr"), code.alloca("i64")
+        self.beginning.append(f"  store i64 -1, ptr {room}")
+        more, on = code.label(), code.label()
+        old = code.value("i64", f"load i64, ptr {room}")
+        code.branch(code.value("i1", f"icmp sgt i64 {count}, {old}"), more, on)
+        code.start(more)
+        doubled = code.value("i64", f"mul i64 {old}, 2")
+        twice = code.value("i64", self.module.call("i64", "llvm.smax.i64", f"i64 {count}", f"i64 {doubled}"))
+        code.line(f"store ptr {self.allocate(twice, size)}, ptr {at}")
+        code.line(f"store i64 {twice}, ptr {room}")
+        code.jump(on)
+        code.start(on)
+        return code.value("ptr", f"load ptr, ptr {at}")
+
+    def empty_stack(self) -> str:
+        """Memory that says: no entries."""
+        return self.module.refer(EMPTY)
+
+    def leave(self, result: int, *, freeing: bool = True) -> None:
+        """Return from the call, which frees what it took from the heap. A thread that has a chunk of it cannot."""
+        if self.in_chunk:
+            raise UnsupportedError("an end of the call within a chunk")
+        code = self.module.code
+        places = code.later()
+        status: Any = result
+        if self.module.checks is not None:
+            status = code.value("i32", f"call i32 {self.module.refer(JUDGED)}(i32 {result})")
+        code.line(f"ret i32 {status}")
+        if freeing:
+            self.endings.append((code, places))
+
+    def free_all(self) -> None:
+        """Write the freeing at each end, once it is known whether there is anything to free."""
+        for code, places in self.endings:
+            if self.heap:
+                with code.at(places):
+                    head, turn, after = (f"free{len(self.freed)}{word}" for word in ("head", "turn", "after"))
+                    self.freed.append(head)
+                    first = code.value("ptr", f"load ptr, ptr {self.heap}")
+                    before = f"free{len(self.freed)}before"
+                    code.jump(before)
+                    code.start(before)
+                    code.jump(head)
+                    code.start(head)
+                    block, following = self.module.name("ptr"), self.module.name("ptr")
+                    code.line(f"{block} = phi ptr [{first}, %{before}], [{following}, %{turn}]")
+                    code.branch(code.value("i1", f"icmp eq ptr {block}, null"), after, turn)
+                    code.start(turn)
+                    code.line(f"{following} = load ptr, ptr {block}")
+                    code.line(self.module.call("void", "free", f"ptr {block}"))
+                    code.jump(head)
+                    code.start(after)
+
+    def outlined(self, write: Callable[[], None], *, nest: bool = True) -> None:
+        self.nests += 1
+        self.module.outlined(f"{'nest' if nest else 'part'}{self.nests}", write, nest=nest)

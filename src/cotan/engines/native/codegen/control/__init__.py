@@ -1,0 +1,1 @@
+"""Control flow: loops and branches that hold programs, run in place."""

@@ -1,0 +1,134 @@
+"""The same straight code on many small arrays at once: each lane of a vector is another of them.
+
+Blocks of as many arrays as a vector has lanes are copied so that element ``i`` of all of them lies together; there the code is a loop over
+the lanes, which LLVM makes one vector of. The last block overlaps the one before, so that every block is a full one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from cotan.engines.native.affine import variable
+from cotan.engines.native.codegen.strided import Block, row_major
+from cotan.engines.native.codegen.values import memory_type
+from cotan.engines.native.llvm.builder import NOT_UNROLLED
+from cotan.engines.native.llvm.jit import machine
+
+from .transpose import copy_matrix
+
+if TYPE_CHECKING:
+    from .builder import Writer
+
+__all__ = ["side_by_side", "together"]
+
+
+def together(w: Writer, lead: tuple[int, ...], operands: Sequence[Any], results: Sequence[Any], body: Callable[..., None]) -> None:
+    """``body(*blocks)`` for every index below ``lead``."""
+    count = prod(lead)
+    if not count:
+        return
+    lanes = lanes_of([x.dtype for x in (*operands, *results)])
+    if count < lanes:
+        w.every(lead, lambda k: body(*[Shifted(x, k) for x in operands], *[y.part(*k) for y in results]))
+        return
+    stacks = [as_stack(w.lying(x), len(lead)) or as_stack(w.dense(x), len(lead)) for x in operands]
+    w.apart(lambda: Blocks(w, count, lanes, [*stacks, *[as_stack(y, len(lead)) for y in results]], len(stacks)).write(body))
+
+
+def side_by_side(w: Writer, count: int, body: Callable[[Any], None]) -> None:
+    """``body(k)`` for every k below ``count``, in the lanes of vectors."""
+    if count <= 2:
+        for k in range(count):
+            body(k)
+    else:
+        w.code.loop(str(count), lambda k: body(variable(k, count)), note=w.g.module.loop_note(NOT_UNROLLED))
+
+
+def lanes_of(dtypes: Sequence[Any]) -> int:
+    """How many of the widest of these a vector holds."""
+    return max(machine().width // (8 * max(dtype.itemsize for dtype in dtypes)), 1)
+
+
+class Shifted:
+    """An operand under leading indices, as a block that is read."""
+
+    def __init__(self, x: Any, leading: tuple[Any, ...]):
+        self.x, self.leading, self.dtype, self.shape = x, leading, x.dtype, x.shape[len(leading) :]
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.x((*self.leading, *(index if isinstance(index, tuple) else (index,))))
+
+
+class Lane:
+    """One of the arrays that lie side by side: the lanes are the first axis of the block."""
+
+    def __init__(self, block: Block, lane: Any):
+        self.block, self.lane, self.dtype, self.shape = block, lane, block.dtype, block.shape[1:]
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.block[(self.lane, *(index if isinstance(index, tuple) else (index,)))]
+
+    def __setitem__(self, index: Any, x: Any) -> None:
+        self.block[(self.lane, *(index if isinstance(index, tuple) else (index,)))] = x
+
+
+class Stack:
+    """Arrays without gaps, one after the other; their axes in the order in which they lie, and where each of them is in that."""
+
+    def __init__(self, flat: Block, shape: tuple[int, ...], order: tuple[int, ...]):
+        self.flat, self.shape, self.order, self.size = flat, shape, order, prod(shape)
+
+
+def as_stack(block: Block, depth: int) -> Stack | None:
+    """A block as a stack, the first ``depth`` axes as one; None if there are gaps in it, or its arrays overlap."""
+    rest, steps = block.shape[depth:], block.steps[depth:]
+    order = tuple(sorted(range(len(rest)), key=lambda k: (-steps[k], -rest[k])))
+    lying = tuple(rest[k] for k in order)
+    whole = (*block.shape[:depth], *lying)
+    have = (*block.steps[:depth], *[steps[k] for k in order])
+    if any(n != 1 and a != b for n, a, b in zip(whole, have, row_major(whole), strict=True)):
+        return None
+    count = prod(block.shape[:depth])
+    flat = Block(block.e, block.at, block.dtype, (count, prod(rest)), None, block.start)
+    return Stack(flat, lying, tuple(order.index(k) for k in range(len(rest))))
+
+
+class Blocks:
+    """The loop over blocks of ``lanes`` arrays, the first ``inputs`` of the stacks being read, the others written."""
+
+    def __init__(self, w: Writer, count: int, lanes: int, stacks: Sequence[Any], inputs: int):
+        self.w, self.code, self.count, self.lanes, self.stacks, self.inputs = w, w.code, count, lanes, stacks, inputs
+
+    def write(self, body: Callable[..., None]) -> None:
+        code, lanes, number = self.code, self.lanes, -(-self.count // self.lanes)
+        sides = [self.side(s) for s in self.stacks]
+
+        def one(k: Any) -> None:
+            first = variable(k, number) * lanes
+            if self.count % lanes:
+                wanted = code.index(first)
+                late = code.value("i1", f"icmp sgt i64 {wanted}, {self.count - lanes}")
+                value = code.value("i64", f"select i1 {late}, i64 {self.count - lanes}, i64 {wanted}")
+                first = variable(value, self.count - lanes + 1)
+            parts = [Block(self.w.emitter, s.flat.at, s.flat.dtype, (lanes, s.size), None, s.flat.offset((first, 0))) for s in self.stacks]
+            for part, side in zip(parts[: self.inputs], sides, strict=False):
+                copy_matrix(self.w, part, side)
+            views = [self.view(side, s) for side, s in zip(sides, self.stacks, strict=True)]
+            side_by_side(self.w, lanes, lambda k: body(*[Lane(view, k) for view in views]))
+            for part, side in zip(parts[self.inputs :], sides[self.inputs :], strict=True):
+                copy_matrix(self.w, side, part)
+
+        code.loop(str(number), one)
+
+    def side(self, s: Stack) -> Block:
+        """Memory in which the lanes lie together: ``[lane, element]``."""
+        kind = memory_type(s.flat.dtype)
+        at = self.code.alloca(f"[{max(s.size * self.lanes, 1)} x {kind}]")
+        return Block(self.w.emitter, at, s.flat.dtype, (self.lanes, s.size), (1, self.lanes))
+
+    def view(self, side: Block, s: Stack) -> Block:
+        """The arrays in it, by their own indices."""
+        steps = [self.lanes * step for step in row_major(s.shape)]
+        return Block(self.w.emitter, side.at, side.dtype, (self.lanes, *[s.shape[k] for k in s.order]), (1, *[steps[k] for k in s.order]))

@@ -1,0 +1,356 @@
+"""The writer of routines: the vocabulary of an op's ``routine`` (`core.emitting.Routines`) as native code.
+
+What it writes stands in line, so that a failure can leave the whole call; long loops without calls are functions of their own, in which
+pointers are known not to overlap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cotan.core.program import Literal, Program
+from cotan.core.types import array_type
+from cotan.engines.native.affine import Index, linear, variable
+from cotan.engines.native.codegen.strided import Block, row_major
+from cotan.engines.native.codegen.values import Memory, Value, memory_type
+from cotan.engines.native.codegen.workspace import padded
+from cotan.engines.native.libraries.blas import LIMIT, fortran_integer, has_count
+from cotan.engines.native.libraries.registry import foreign, sorts_in_vectors
+from cotan.engines.native.runtime import thread_pool
+from cotan.engines.native.scalar.emitter import Scalar
+from cotan.engines.native.schedule.access import Probe, Reader
+from cotan.engines.native.schedule.fusion import TINY
+
+from .batched import side_by_side, together
+from .transpose import copy_matrix
+
+if TYPE_CHECKING:
+    from cotan.engines.native.codegen.program import Run
+
+__all__ = ["Failures", "Operand", "Writer", "unravelled"]
+
+FEWEST_FOR_THREADS = 1 << 23
+"""From so many multiplications on, several threads of BLAS are worth their meeting."""
+FEWEST_FOR_POOL = 1 << 18
+"""From so many multiplications on, a product of matrices is worth the threads of the pool."""
+SMALL = 3 << 20
+"""Below it a job is small: no thread is woken for it alone."""
+FAILED = 16
+"""What a call returns for its first failure; the others follow. Above the lowest byte is the number in the message."""
+
+
+class Failures:
+    """The exceptions that a call can raise, by what it returns; and the routines of libraries that it calls, by name."""
+
+    def __init__(self) -> None:
+        self.known: list[tuple[type[Exception], str]] = []
+        self.ops: dict[str, list[str]] = {}
+        """The names of the ops that raise with each message."""
+        self.routines: dict[str, None] = {}
+
+    def code(self, error: type[Exception], message: str, op: str = "") -> int:
+        """What a call returns for this exception of an op."""
+        if (error, message) not in self.known:
+            self.known.append((error, message))
+        names = self.ops.setdefault(message, [])
+        if op not in names:
+            names.append(op)
+        return FAILED + min(self.known.index((error, message)), 255 - FAILED)
+
+    def statuses(self) -> list[tuple[int, str]]:
+        """What a call may return, in its lowest byte, and what it says."""
+        return [(FAILED + k, message.format("<the number above the lowest byte>")) for k, (_, message) in enumerate(self.known)]
+
+    def raised(self, returned: int, program: Program | None = None) -> Exception | None:
+        """The exception for what a call of the code of ``program`` returned; None if that is none of them.
+
+        A note says which line of the user it may be: that of each equation whose op raises with this message.
+        """
+        which, number = returned & 255, returned >> 8
+        if not 0 <= which - FAILED < len(self.known):
+            return None
+        error, message = self.known[which - FAILED]
+        found = error(message.format(number))
+        lines = dict.fromkeys(lines_of(program, self.ops.get(message, ()))) if program is not None else {}
+        if program is not None and lines:
+            found.add_note(f"in the compiled {program.name}, at{' one of' if len(lines) > 1 else ''}:\n" + "\n".join(lines))
+        return found
+
+
+def lines_of(program: Program, names: Collection[str]) -> Iterator[str]:
+    """The excerpts of the user's lines from which the equations with ops of these names come, those of loops and branches included."""
+    for equation in program.equations:
+        if equation.op.name in names and equation.origin is not None and equation.origin.code is not None:
+            yield equation.origin.excerpt()
+        for held in equation.op.parameters().values() if equation.op.holds_programs else ():
+            for inner in held if isinstance(held, tuple) else (held,):
+                if isinstance(inner, Program):
+                    yield from lines_of(inner, names)
+
+
+class Operand(Reader):
+    """An operand of a routine: what it is in the Program, and its value there."""
+
+    __slots__ = ("value", "variable")
+
+    def __init__(self, run: Run, v: Any, value: Value):
+        super().__init__(v.type, lambda index: value.read(run.e, index))
+        self.variable, self.value = v, value
+
+
+class Writer:
+    """Writes the routine of one equation."""
+
+    def __init__(self, run: Run, failures: Failures, op: str = ""):
+        self.run, self.failures, self.op = run, failures, op
+        self.emitter, self.g = run.e, run.g
+        self.integer = fortran_integer()
+        self.divided = run.g.in_chunk
+        """Whether what is written now is run by several threads, each with one thread of BLAS."""
+        self.chunk: tuple[Any, int] = (0, 1)
+        """Where it is: the number of the chunk at hand, and how many there are at most. Each has its own memory."""
+
+    @property
+    def code(self) -> Any:
+        return self.run.code
+
+    # ---- libraries -----------------------------------------------------------------------------------------------------------
+    def has(self, name: str) -> bool:
+        return foreign(name) is not None
+
+    def in_vectors(self, name: str) -> bool:
+        return foreign(name) is not None and sorts_in_vectors(name)
+
+    def call(self, name: str, *arguments: Any, work: int = 0) -> None:
+        routine = foreign(name)
+        if routine is None:
+            raise LookupError(f"{name}: there is no such routine here")
+        self.failures.routines[name] = None
+        if routine.by_address:
+            passed = [f"ptr {self.by_address(x, routine.integer)}" for x in arguments]
+        else:
+            passed = [f"ptr {self.by_address(x, '')}" if not isinstance(x, int) else f"{routine.integer} {x}" for x in arguments]
+        result = "void" if routine.by_address else "i32"
+        with self.limited(work < FEWEST_FOR_THREADS, asked=work > 0 and not self.divided):
+            self.code.line(self.g.module.call(result, routine.symbol, *passed))
+
+    @contextmanager
+    def limited(self, to_one: bool, asked: bool = True) -> Generator[None]:
+        """Calls of BLAS with one thread, or as many as the call of the Program has."""
+        if not asked or not has_count():
+            yield
+            return
+        code, limit = self.code, self.g.module.refer(LIMIT)
+        code.line(f"call void {limit}(i1 true, i32 {'1' if to_one else self.g.module.threads()})")
+        yield
+        code.line(f"call void {limit}(i1 false, i32 0)")
+
+    def by_address(self, x: Any, integer: str) -> str:
+        """The pointer to a block, or to a constant."""
+        if x is None:
+            return "null"
+        if isinstance(x, Block):
+            return x.pointer
+        if type(x) is Scalar:
+            return self.variable(self.emitter.cast(x, self.integer)).pointer
+        if isinstance(x, str):
+            return self.constant("i8", str(ord(x)))
+        if isinstance(x, int):
+            return self.cell(integer, x)
+        assert isinstance(x, np.generic), x
+        parts = self.emitter.constant(x, x.dtype).value
+        if x.dtype.kind != "c":
+            return self.constant(memory_type(x.dtype), parts)
+        kind = memory_type(x.dtype).split()[-1][:-1]
+        return self.constant(memory_type(x.dtype), f"[{kind} {parts[0]}, {kind} {parts[1]}]")
+
+    def cell(self, kind: str, number: int) -> str:
+        """A number in memory. It is written by the code, so that code for other sizes differs in it alone."""
+        key = ("cell", kind, number)
+        found = self.code.known(key)
+        if found is None:
+            found = self.code.alloca(kind)
+            self.code.line(f"store {kind} {number}, ptr {found}")
+            self.code.remember(key, found)
+        return found
+
+    def constant(self, kind: str, text: str) -> str:
+        """A constant in memory."""
+        constants = self.g.module.constants
+        key = f"{kind} {text}"
+        if key not in constants:
+            constants[key] = f"@constant{len(constants)} = private constant {key}"
+        return constants[key].split(" ", 1)[0]
+
+    # ---- memory --------------------------------------------------------------------------------------------------------------
+    def scratch(self, shape: Sequence[int], dtype: np.dtype[Any]) -> Block:
+        t = array_type(tuple(shape), np.dtype(dtype))
+        if not self.divided or t.size <= TINY:
+            return Block(self.emitter, self.run.buffer(t).at, t.dtype, t.shape)
+        chunk, most = self.chunk
+        every = self.run.buffer(array_type((most, padded(t)), t.dtype))
+        return Block(self.emitter, every.at, t.dtype, t.shape, None, chunk * padded(t))
+
+    def variable(self, start: Scalar) -> Block:
+        cell = Block(self.emitter, self.g.on_stack(array_type((), start.dtype)).at, start.dtype, ())
+        cell[()] = start
+        return cell
+
+    def result(self, memory: Memory) -> Block:
+        """A result as a block."""
+        return Block(self.emitter, memory.at, memory.type.dtype, memory.type.shape)
+
+    def dense(self, operand: Operand) -> Block:
+        return Block(self.emitter, self.run.contiguous(operand.value), operand.dtype, operand.shape)
+
+    def lying(self, operand: Operand) -> Block:
+        return self.as_it_lies(operand.variable) or self.dense(operand)
+
+    def as_it_lies(self, v: Any) -> Block | None:
+        """A value that is a moved part of an array in memory, there."""
+        source, index = self.source(v)
+        at = source.pointer(self.emitter) if source is not None else None
+        if source is None or at is None:
+            return None
+        found = linear(list(zip(index, row_major(source.type.shape), strict=True)))
+        steps = [0] * len(v.type.shape)
+        if type(found) is Index:
+            for atom, factor in found.terms.items():
+                if atom.of is not None or type(atom.value) is not tuple or atom.value[0] != "axis":
+                    return None
+                steps[atom.value[1]] = factor
+        return Block(self.emitter, at, v.type.dtype, v.type.shape, steps, found.constant if type(found) is Index else found)
+
+    def source(self, v: Any) -> tuple[Value | None, tuple[Any, ...]]:
+        """The value of which ``v`` is a moved part, and the element of it at each index; None where it is not so."""
+        index = tuple(axis_of(k, n) for k, n in enumerate(v.type.shape))
+        while v in self.run.plan.moved:
+            equation, read, probe = self.run.plan.moved[v], [], Probe()
+
+            def noted(x: Any, at: Any, read: list[Any] = read) -> Any:
+                read.append((x, at))
+                return read[-1]
+
+            readers = [Reader(x.type, lambda at, x=x: noted(x, at)) for x in equation.inputs]
+            found = equation.op.element(probe, index, *readers)  # type: ignore[attr-defined]
+            if probe.conditions or len(read) != 1 or found is not read[0]:
+                return None, ()
+            v, index = found
+        return (None, ()) if isinstance(v, Literal) else (self.run.value(v), index)
+
+    # ---- loops ----------------------------------------------------------------------------------------------------------------
+    def every(self, shape: Sequence[int], body: Callable[[tuple[Any, ...]], None]) -> None:
+        code = self.code
+
+        def level(rest: tuple[int, ...], index: tuple[Any, ...]) -> None:
+            if not rest:
+                body(index)
+            elif rest[0] == 1:
+                level(rest[1:], (*index, 0))
+            else:
+                code.loop(rest[0], lambda k: level(rest[1:], (*index, variable(k, rest[0]))))
+
+        if 0 not in shape:
+            level(tuple(shape), ())
+
+    def upto(self, count: Scalar, most: int, body: Callable[[Any], None]) -> None:
+        number = self.emitter.cast(count, np.dtype(np.int64)).value
+        self.code.loop(number, lambda k: body(variable(k, most)), at_least_once=False)
+
+    def spread(
+        self, shape: Sequence[int], body: Callable[[tuple[Any, ...]], None], work: int, *, most: int = thread_pool.MOST_CHUNKS
+    ) -> None:
+        count = prod(shape)
+        if count < 2:
+            return self.every(shape, body)
+
+        def some(first: Any, number: Any) -> None:
+            if type(number) is int:
+                return self.every(shape, body)
+            end = self.code.value("i64", f"add i64 {self.code.index(first)}, {number.value}")
+            return self.code.loop(
+                end, lambda k: body(unravelled(variable(k, count), shape)), start=self.code.index(first), at_least_once=False
+            )
+
+        return self.shared(count, some, work * count, most=most)
+
+    def shared(self, count: int, body: Callable[[Any, Any], None], work: int, *, most: int = thread_pool.MOST_CHUNKS) -> None:
+        most = min(count, most)
+        if work < FEWEST_FOR_POOL or most < 2 or self.divided:
+            return body(0, count)
+
+        def chunk(first: str, end: str, number: str) -> None:
+            self.chunk = variable(number, most), most
+            size = self.code.value("i64", f"sub i64 {end}, {first}")
+            body(variable(first, count), Scalar(size, np.dtype(np.int64)))
+
+        with self.limited(True):
+            self.divided = True
+            self.g.nests += 1
+            self.g.module.divided(f"share{self.g.nests}", count, most, chunk, small=work < SMALL, each=1)
+            self.divided = False
+        return None
+
+    def fill(self, target: Any, element: Callable[[tuple[Any, ...]], Scalar]) -> None:
+        def write() -> None:
+            self.g.every(target.shape, lambda index: target.__setitem__(index, element(index)))
+
+        if prod(target.shape) > TINY:
+            self.g.outlined(write)
+        else:
+            write()
+
+    def copy(self, source: Block, target: Block) -> None:
+        self.apart(lambda: copy_matrix(self, source, target))
+
+    def apart(self, write: Callable[[], None]) -> None:
+        self.g.outlined(write)
+
+    def together(self, lead: Sequence[int], operands: Sequence[Any], results: Sequence[Any], body: Callable[..., None]) -> None:
+        together(self, tuple(lead), operands, results, body)
+
+    def side_by_side(self, count: int, body: Callable[[Any], None]) -> None:
+        side_by_side(self, count, body)
+
+    # ---- branches -------------------------------------------------------------------------------------------------------------
+    def when(self, condition: Scalar, body: Callable[[], None]) -> None:
+        code = self.code
+        yes, on = code.label(), code.label()
+        code.branch(condition.value, yes, on)
+        code.start(yes)
+        with code.scope():
+            body()
+        code.jump(on)
+        code.start(on)
+
+    def fail(self, condition: Scalar, error: type[Exception], message: str, number: Scalar | None = None) -> None:
+        code, returned = self.code, self.failures.code(error, message, self.op)
+        stop, on = code.label(), code.label()
+        code.branch(condition.value, stop, on)
+        code.start(stop)
+        with code.scope():
+            if number is None:
+                self.g.leave(returned)
+            else:
+                wide = self.emitter.cast(number, np.dtype(np.int32)).value
+                self.g.leave(code.value("i32", f"or i32 {code.value('i32', f'shl i32 {wide}, 8')}, {returned}"))
+        code.start(on)
+
+
+def axis_of(number: int, extent: int) -> Any:
+    """The symbol of an axis."""
+    return 0 if extent == 1 else variable(("axis", number), extent)
+
+
+def unravelled(k: Any, shape: Sequence[int]) -> tuple[Any, ...]:
+    """The index of an element from its number in row-major order."""
+    index: list[Any] = []
+    for n in reversed(shape):
+        index.append(k % n)
+        k = k // n
+    return tuple(reversed(index))

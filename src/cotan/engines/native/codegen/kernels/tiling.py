@@ -1,0 +1,177 @@
+"""Arrays whose axes are in another order: they are copied in squares of the two axes along which the one and the other lie.
+
+Squares are taken tile by tile, so that few pages of memory are in use at a time, and threads take tiles. The last squares overlap those
+before, so that all are full. A nest of loops that reads arrays so goes by tiles too: each is first copied to memory of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from cotan.core.program import Var
+from cotan.engines.native.affine import Index, bounds, linear, variable
+from cotan.engines.native.codegen.strided import Block, row_major
+from cotan.engines.native.codegen.values import Memory, memory_type, offset_of
+from cotan.engines.native.schedule.fusion import TINY, Loop, Statement
+
+from .builder import Failures, Writer
+from .transpose import begin, copy_matrix
+
+if TYPE_CHECKING:
+    from cotan.engines.native.codegen.program import Run
+
+__all__ = ["copied_in_squares", "looped_in_tiles"]
+
+TILE, FEWEST = 64, 8
+"""The side of a tile, and the least that an axis has for squares to be worth it."""
+WORK = 16
+"""What a number costs, in multiplications."""
+FEWEST_IN_LOOPS, MOST_ACROSS = 16, 4
+"""How long loops are that go by tiles, and for how many arrays, which need stack."""
+
+
+def copied_in_squares(run: Run, v: Any, target: Memory) -> bool:
+    """Write a value that is a moved part of an array in memory to its target, if that is to be done in squares."""
+    if v not in run.plan.moved or v.type.size <= TINY:
+        return False
+    w = Writer(run, Failures())
+    source = w.as_it_lies(v)
+    if source is None or source.shape[-1] < FEWEST or source.steps[-1] == 1:
+        return False
+    along = next((k for k, (n, step) in enumerate(zip(source.shape, source.steps, strict=True)) if step == 1 and n >= FEWEST), None)
+    if along is None:
+        return False
+    order = (*[k for k in range(len(source.shape) - 1) if k != along], along, len(source.shape) - 1)
+    copy_tiles(w, source.moved(order), w.result(target).moved(order))
+    return True
+
+
+def copy_tiles(w: Writer, source: Block, target: Block) -> None:
+    """The matrices of the last two axes, tile by tile."""
+    *lead, height, width = source.shape
+    sides = min(height, TILE), min(width, TILE)
+    counts = -(-height // sides[0]), -(-width // sides[1])
+
+    def tile(index: tuple[Any, ...]) -> None:
+        *k, i, j = index
+        first = (*k, begin(w, i, height, sides[0]), begin(w, j, width, sides[1]))
+        parts = [Block(b.e, b.at, b.dtype, sides, b.steps[-2:], b.offset(first)) for b in (source, target)]
+        copy_matrix(w, *parts)
+
+    shape = (*lead, *counts)
+    w.spread(shape, lambda index: w.apart(lambda: tile(index)), WORK * prod(sides))
+
+
+# ---- loops ------------------------------------------------------------------------------------------------------------------------
+def looped_in_tiles(run: Run, loop: Loop) -> bool:
+    """Write a nest of loops tile by tile, if it reads arrays across."""
+    chain = chain_of(loop)
+    if len(chain) < 2 or not all(plain(run, s, len(chain)) for s in chain[-1].statements):
+        return False
+    height, width = chain[-2].extent, chain[-1].extent
+    across = list(dict.fromkeys(read for s in chain[-1].statements for read in s.reads if is_across(run, read, len(chain))))
+    if min(height, width) < FEWEST_IN_LOOPS or not 0 < len(across) <= MOST_ACROSS:
+        return False
+    counts = (*[level.extent for level in chain[:-2]], -(-height // TILE), -(-width // TILE))
+    w = Writer(run, Failures())
+    w.spread(counts, lambda index: w.apart(lambda: Tile(w, run, chain, index).write(across)), 4 * loop_work(loop) // prod(counts))
+    return True
+
+
+def chain_of(loop: Loop) -> list[Loop]:
+    """Loops of which each holds the next one alone, and the last one statements; none if they are not so, or know where they are."""
+    chain = [loop]
+    while len(chain[-1].body) == 1 and type(chain[-1].body[0]) is Loop:
+        chain.append(chain[-1].body[0])
+    plain = not any(level.tiny or level.cuts for level in chain) and all(type(node) is Statement for node in chain[-1].body)
+    return chain if plain else []
+
+
+def plain(run: Run, s: Statement, depth: int) -> bool:
+    """Whether a statement folds nothing, and its elements are kept whole or not at all."""
+    ndim = len(s.var.type.shape)
+    return not s.monoid and ndim == depth and (s.var in run.places or run.plan.kept_axes(s.var) == ndim)
+
+
+def loop_work(loop: Loop) -> int:
+    return sum(s.work for s in loop.statements)
+
+
+def is_across(run: Run, read: tuple[Var, tuple[Any, ...]], depth: int) -> bool:
+    """Whether elements of an array in memory that are read in neighbouring turns are far apart, and those of the loop around not."""
+    v, index = read
+    if v in run.plan.statement and v not in run.places:
+        return False
+    if v.type.dtype.kind not in "biuf" or run.value(v).pointer(run.e) is None:
+        return False
+    steps = steps_of(v, index, depth)
+    return steps is not None and steps[-2] == 1 and steps[-1] not in (0, 1)
+
+
+def steps_of(v: Var, index: tuple[Any, ...], depth: int) -> list[int] | None:
+    """How far elements are apart along the axes of a nest; None if that depends on where they are, or if not all are there."""
+    if any(low < 0 or high >= n for n, (low, high) in zip(v.type.shape, map(bounds, index), strict=True)):
+        return None
+    found = linear(list(zip(index, row_major(v.type.shape), strict=True)))
+    steps = [0] * depth
+    for atom, factor in found.terms.items() if type(found) is Index else ():
+        if atom.of is not None or type(atom.value) is not tuple or atom.value[0] != "o":
+            return None
+        steps[atom.value[1]] = factor
+    return steps
+
+
+class Tile:
+    """One tile of a nest of loops."""
+
+    def __init__(self, w: Writer, run: Run, chain: list[Loop], index: tuple[Any, ...]):
+        self.w, self.run, self.chain = w, run, chain
+        *self.lead, i, j = index
+        self.sizes = chain[-2].extent, chain[-1].extent
+        self.sides = min(self.sizes[0], TILE), min(self.sizes[1], TILE)
+        self.starts = i * TILE, j * TILE
+        self.copied = begin(w, i, self.sizes[0], self.sides[0]), begin(w, j, self.sizes[1], self.sides[1])
+        """Where the numbers begin that are copied: as many in the last tiles as in the others."""
+
+    def write(self, across: Sequence[tuple[Var, tuple[Any, ...]]]) -> None:
+        copies = [(v, index, self.copy(v, index)) for v, index in across]
+        code, inner = self.run.code, self.chain[-1]
+
+        def one(turn: tuple[Any, ...]) -> None:
+            place = tuple(linear([(k, 1), (first, -1)]) for k, first in zip(turn[-2:], self.copied, strict=True))
+            for v, index, copy in copies:
+                code.remember((self.run, v, placed(index, turn)), copy[place])
+            self.run.nodes(inner, turn)
+
+        self.along(0, lambda i: self.along(1, lambda j: one((*self.lead, i, j))))
+
+    def along(self, axis: int, body: Callable[[Any], None]) -> None:
+        """``body`` for the turns of the tile along an axis."""
+        code, size, start = self.run.code, self.sizes[axis], self.run.code.index(self.starts[axis])
+        end = code.value("i64", f"add nsw i64 {start}, {TILE}")
+        if size % TILE:
+            end = code.value("i64", self.run.g.module.call("i64", "llvm.smin.i64", f"i64 {end}", f"i64 {size}"))
+        code.loop(end, lambda k: body(variable(k, size)), start=start)
+
+    def copy(self, v: Var, index: tuple[Any, ...]) -> Block:
+        """The numbers of an array that are read in the tile."""
+        e, kind = self.run.e, memory_type(v.type.dtype)
+        at, steps = self.run.value(v).pointer(e), steps_of(v, index, len(self.chain))
+        assert at is not None
+        assert steps is not None
+        first = offset_of(v.type.shape, placed(index, (*self.lead, *self.copied)))
+        copy = Block(e, self.run.code.alloca(f"[{prod(self.sides)} x {kind}]"), v.type.dtype, self.sides)
+        copy_matrix(self.w, Block(e, at, v.type.dtype, self.sides, steps[-2:], first), copy)
+        return copy
+
+
+def placed(index: tuple[Any, ...], turn: tuple[Any, ...]) -> tuple[Any, ...]:
+    """An index of the symbols of axes at a turn."""
+    return tuple(
+        linear([*[(turn[atom.value[1]], factor) for atom, factor in part.terms.items()], (part.constant, 1)])
+        if type(part) is Index
+        else part
+        for part in index
+    )

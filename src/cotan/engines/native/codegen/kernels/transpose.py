@@ -1,0 +1,93 @@
+"""Copies of matrices from rows to columns, or as they are.
+
+A matrix that is read along one axis and written along the other is taken in squares, each as many vectors as they have numbers; a square is
+turned in registers: log2(n) times, halves of pairs of vectors change places. The last squares overlap those before, so that all are full.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from cotan.engines.native.affine import linear, variable
+from cotan.engines.native.codegen.strided import Block
+from cotan.engines.native.codegen.values import memory_type
+from cotan.engines.native.llvm.jit import machine
+
+if TYPE_CHECKING:
+    from .builder import Writer
+
+__all__ = ["begin", "copy_matrix"]
+
+
+def copy_matrix(w: Writer, source: Block, target: Block) -> None:
+    """``target[i, j] = source[i, j]`` for all of the target: in loops, which belong into a function of their own."""
+    assert all(a >= b for a, b in zip(source.shape, target.shape, strict=True)), (source.shape, target.shape)
+    if 0 in target.shape:
+        return
+    along = [next((k for k in (1, 0) if block.steps[k] == 1), None) for block in (source, target)]
+    side = 1
+    if None not in along and along[0] != along[1] and source.dtype == target.dtype and source.dtype.kind in "biuf":
+        most = machine().width // (8 * source.dtype.itemsize)
+        while 2 * side <= min(*target.shape, most):
+            side *= 2
+    if side > 1:
+        squares(w, source, target, side)
+    elif along[1] == 0:
+        rows(w, source.turned, target.turned)
+    else:
+        rows(w, source, target)
+
+
+def rows(w: Writer, source: Block, target: Block) -> None:
+    """Number by number, along the rows of the target."""
+    w.every(target.shape, lambda i: target.__setitem__(i, source[i]))
+
+
+def squares(w: Writer, source: Block, target: Block, n: int) -> None:
+    """All squares of ``n`` rows and columns."""
+
+    def loop(size: int, body: Callable[[Any], None]) -> None:
+        if size == n:
+            body(0)
+        else:
+            w.code.loop(str(-(-size // n)), lambda k: body(begin(w, variable(k, -(-size // n)), size, n)))
+
+    height, width = target.shape
+    loop(height, lambda i: loop(width, lambda j: square(w, source, target, n, i, j)))
+
+
+def square(w: Writer, source: Block, target: Block, n: int, i: Any, j: Any) -> None:
+    """The square that begins at row ``i`` and column ``j``."""
+    code, kind = w.code, memory_type(source.dtype)
+    vector = f"<{n} x {kind}>"
+
+    def place(block: Block, k: int) -> str:
+        index = (linear([(i, 1), (k, 1)]), j) if block.steps[1] == 1 else (i, linear([(j, 1), (k, 1)]))
+        return f"ptr {code.address(block.at, kind, block.offset(index))}, align {block.dtype.itemsize}"
+
+    def mixed(a: str, b: str, lanes: list[int]) -> str:
+        mask = ", ".join(f"i32 {lane}" for lane in lanes)
+        return code.value(vector, f"shufflevector {vector} {a}, {vector} {b}, <{n} x i32> <{mask}>")
+
+    vectors = [code.value(vector, f"load {vector}, {place(source, k)}") for k in range(n)]
+    half = 1
+    while half < n:
+        for k in range(n):
+            if not k & half:
+                a, b = vectors[k], vectors[k + half]
+                vectors[k] = mixed(a, b, [lane if not lane & half else n + lane - half for lane in range(n)])
+                vectors[k + half] = mixed(a, b, [lane + half if not lane & half else n + lane for lane in range(n)])
+        half *= 2
+    for k, x in enumerate(vectors):
+        code.line(f"store {vector} {x}, {place(target, k)}")
+
+
+def begin(w: Writer, k: Any, size: int, side: int) -> Any:
+    """Where part ``k`` of an axis begins: parts are of one size, so that the last one may overlap the one before."""
+    first = k * side
+    if size % side == 0:
+        return first
+    wanted = w.code.index(first)
+    late = w.code.value("i1", f"icmp sgt i64 {wanted}, {size - side}")
+    return variable(w.code.value("i64", f"select i1 {late}, i64 {size - side}, i64 {wanted}"), size - side + 1)

@@ -1,0 +1,72 @@
+"""Blocks: arrays in memory that a routine reads and writes, with any steps between their elements.
+
+Nothing that was read is remembered: a routine may write to what it has read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from cotan.engines.native.affine import linear
+from cotan.engines.native.scalar.emitter import LlvmEmitter, Scalar
+
+from .values import load, memory_type, store
+
+__all__ = ["Block", "row_major"]
+
+
+def row_major(shape: Sequence[int]) -> tuple[int, ...]:
+    """The steps of an array without gaps."""
+    return tuple(prod(shape[k + 1 :]) for k in range(len(shape)))
+
+
+class Block:
+    """Elements at ``start + sum of index * step`` from a pointer, counted in elements."""
+
+    def __init__(
+        self, e: LlvmEmitter, at: str, dtype: np.dtype[Any], shape: Sequence[int], steps: Sequence[int] | None = None, start: Any = 0
+    ):
+        self.e, self.at, self.dtype, self.shape, self.start = e, at, dtype, tuple(shape), start
+        self.steps = row_major(shape) if steps is None else tuple(steps)
+
+    def offset(self, index: Any) -> Any:
+        """Which element of memory one is."""
+        index = index if isinstance(index, tuple) else (index,)
+        assert len(index) == len(self.shape), (index, self.shape)
+        return linear([(self.start, 1), *zip(index, self.steps, strict=True)])
+
+    def __getitem__(self, index: Any) -> Scalar:
+        return load(self.e, self.at, self.dtype, self.offset(index))
+
+    def __setitem__(self, index: Any, x: Scalar) -> None:
+        store(self.e, self.at, self.e.cast(x, self.dtype), self.offset(index))
+
+    def part(self, *leading: Any) -> Block:
+        n = len(leading)
+        start = linear([(self.start, 1), *zip(leading, self.steps[:n], strict=True)])
+        return Block(self.e, self.at, self.dtype, self.shape[n:], self.steps[n:], start)
+
+    def ahead(self, elements: Any) -> Block:
+        return Block(self.e, self.at, self.dtype, self.shape, self.steps, linear([(self.start, 1), (elements, 1)]))
+
+    def moved(self, order: Sequence[int]) -> Block:
+        """The axes in another order."""
+        return Block(self.e, self.at, self.dtype, [self.shape[k] for k in order], [self.steps[k] for k in order], self.start)
+
+    def viewed(self, dtype: np.dtype[Any]) -> Block:
+        assert dtype.itemsize == self.dtype.itemsize, (dtype, self.dtype)
+        return Block(self.e, self.at, dtype, self.shape, self.steps, self.start)
+
+    @property
+    def turned(self) -> Block:
+        n = len(self.shape)
+        return self.moved((*range(n - 2), n - 1, n - 2))
+
+    @property
+    def pointer(self) -> str:
+        """The pointer to its first element."""
+        return self.e.module.code.address(self.at, memory_type(self.dtype), self.start)

@@ -1,0 +1,175 @@
+"""Values of native code: what the variables of a Program stand for while it is written.
+
+A value gives its elements (``read``) and, where it lies in memory in row-major order without gaps, the pointer to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from cotan.core.types import ArrayType
+from cotan.engines.native.affine import bounds, linear
+from cotan.engines.native.llvm.builder import Module, register_type
+from cotan.engines.native.scalar.emitter import BOOL, LlvmEmitter, Scalar
+
+__all__ = ["Kept", "Memory", "Moved", "Number", "Part", "Value", "load", "offset_of", "store"]
+
+
+class Value:
+    """An array or scalar of a type."""
+
+    type: Any
+
+    def read(self, e: LlvmEmitter, index: tuple[Any, ...]) -> Scalar:
+        raise NotImplementedError
+
+    def pointer(self, e: LlvmEmitter) -> str | None:
+        """Where it lies, if it does."""
+        return None
+
+    @property
+    def linear(self) -> bool:
+        """Whether its elements lie in row-major order, so that the last index may count them all."""
+        return False
+
+
+class Memory(Value):
+    """An array in memory, row-major; ``dropped`` leading axes are not kept: each turn of their loops writes the rest anew."""
+
+    def __init__(self, at: str, type: ArrayType, dropped: int = 0):
+        self.at, self.type, self.dropped = at, type, dropped
+        self.taken: list[int] | None = None
+        """What it is of the workspace, if it is of that."""
+
+    @property
+    def linear(self) -> bool:
+        return not self.dropped
+
+    def read(self, e: LlvmEmitter, index: tuple[Any, ...]) -> Scalar:
+        code = e.module.code
+        key = (self, index)
+        found = code.known(key)
+        if found is None:
+            shape, rest = self.type.shape[self.dropped :], index[self.dropped :]
+            offset = offset_of(shape, rest)
+            safe = all(low >= 0 and high < n for n, (low, high) in zip(shape, map(bounds, rest), strict=True))
+            guard = None if safe else e.guard()
+            if guard is not None:
+                offset = e.as_index(Scalar(e.bit(guard, code.index(offset), "0", "i64"), np.dtype(np.int64)))
+            found = (
+                e.constant(0, self.type.dtype) if 0 in shape else load(e, self.at, self.type.dtype, e.module.within(offset, prod(shape)))
+            )
+            if not e.guards:
+                code.remember(key, found)
+        return found
+
+    def write(self, e: LlvmEmitter, index: tuple[Any, ...], x: Scalar) -> None:
+        shape = self.type.shape[self.dropped :]
+        store(e, self.at, x, e.module.within(offset_of(shape, index[self.dropped :]), prod(shape)))
+
+    def pointer(self, e: LlvmEmitter) -> str | None:
+        return None if self.dropped else self.at
+
+
+class Kept(Memory):
+    """An array in the workspace, addressed anew in each function that uses it."""
+
+    def __init__(self, module: Module, workspace: str, taken: list[int], type: ArrayType):
+        self.module, self.workspace, self.type, self.dropped = module, workspace, type, 0
+        self.taken: list[int] | None = taken
+
+    @property
+    def at(self) -> str:  # type: ignore[override]
+        return self.module.home.address(self.workspace, "i8", self.taken[0] if self.taken else 0)
+
+
+class Number(Value):
+    """A scalar that is known."""
+
+    def __init__(self, value: Any, type: ArrayType):
+        self.value, self.type = value, type
+
+    def read(self, e: LlvmEmitter, index: tuple[Any, ...]) -> Scalar:
+        return e.constant(self.value, self.type.dtype)
+
+
+class Part(Value):
+    """The elements of a value under leading indices."""
+
+    def __init__(self, whole: Value, leading: tuple[Any, ...]):
+        self.whole, self.leading = whole, leading
+        self.type = whole.type.with_shape(whole.type.shape[len(leading) :])
+
+    @property
+    def linear(self) -> bool:
+        return self.whole.linear
+
+    def read(self, e: LlvmEmitter, index: tuple[Any, ...]) -> Scalar:
+        return self.whole.read(e, (*self.leading, *index))
+
+    def pointer(self, e: LlvmEmitter) -> str | None:
+        whole = self.whole.pointer(e)
+        if whole is None:
+            return None
+        shape = self.whole.type.shape
+        offset = offset_of(shape, (*self.leading, *[0] * len(self.type.shape)))
+        offset = e.module.within(offset, self.whole.type.size - self.type.size + 1)
+        return e.module.code.address(whole, memory_type(self.type.dtype), offset)
+
+
+class Moved(Value):
+    """What is read through the movement of other values."""
+
+    def __init__(self, type: ArrayType, at: Callable[[tuple[Any, ...]], Scalar]):
+        self.type, self.at = type, at
+
+    def read(self, e: LlvmEmitter, index: tuple[Any, ...]) -> Scalar:
+        return self.at(index)
+
+
+# ---- memory ---------------------------------------------------------------------------------------------------------------
+def memory_type(dtype: np.dtype[Any]) -> str:
+    """The LLVM type of an element in memory."""
+    if dtype.kind == "c":
+        return f"[2 x {'double' if dtype.itemsize == 16 else 'float'}]"
+    return "i8" if dtype.kind == "b" else register_type(dtype)
+
+
+def offset_of(shape: tuple[int, ...], index: tuple[Any, ...]) -> Any:
+    """The number of an element in row-major order."""
+    parts, size = [], 1
+    for n, k in zip(reversed(shape), reversed(index), strict=True):
+        parts.append((k, size))
+        size *= n
+    return linear(parts)
+
+
+def load(e: LlvmEmitter, pointer: str, dtype: np.dtype[Any], offset: Any) -> Scalar:
+    """An element, read anew."""
+    code = e.module.code
+    at = code.address(pointer, memory_type(dtype), offset)
+    if dtype.kind == "c":
+        part = register_type(e.part(dtype))
+        other = code.pure("ptr", f"getelementptr inbounds {part}, ptr {at}, i64 1")
+        return Scalar((code.value(part, f"load {part}, ptr {at}"), code.value(part, f"load {part}, ptr {other}")), dtype)
+    kind = memory_type(dtype)
+    value = code.value(kind, f"load {kind}, ptr {at}")
+    return Scalar(code.pure("i1", f"icmp ne i8 {value}, 0"), BOOL) if dtype.kind == "b" else Scalar(value, dtype)
+
+
+def store(e: LlvmEmitter, pointer: str, x: Scalar, offset: Any) -> None:
+    """Write an element."""
+    code = e.module.code
+    at = code.address(pointer, memory_type(x.dtype), offset)
+    if x.dtype.kind == "c":
+        part = register_type(e.part(x.dtype))
+        other = code.pure("ptr", f"getelementptr inbounds {part}, ptr {at}, i64 1")
+        code.line(f"store {part} {x.value[0]}, ptr {at}")
+        code.line(f"store {part} {x.value[1]}, ptr {other}")
+        return
+    value = code.pure("i8", f"zext i1 {x.value} to i8") if x.dtype.kind == "b" else x.value
+    code.line(f"store {memory_type(x.dtype)} {value}, ptr {at}")

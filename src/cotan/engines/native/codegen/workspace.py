@@ -1,0 +1,46 @@
+"""Where the values of a Program lie in the workspace of its call."""
+
+from __future__ import annotations
+
+from cotan.core.types import ArrayType
+
+__all__ = ["ALIGNMENT", "Frame", "padded"]
+
+ALIGNMENT = 64
+SMALL_BUFFERS, MANY_NODES = 1 << 12, 1 << 60
+
+
+class Frame:
+    """The buffers of one run of a Program, in the workspace above those of the run around it."""
+
+    def __init__(self, around: Frame | None):
+        self.base = self.top = around.top if around is not None else 0
+        self.taken: list[list[int]] = []
+        self.begin = self.room = 0
+
+    def take(self, nbytes: int, now: int, last: int) -> list[int]:
+        """A new buffer that is needed from the node ``now`` to the node ``last``: its offset, size and last node."""
+        nbytes = -(-nbytes // ALIGNMENT) * ALIGNMENT
+        self.taken = sorted(t for t in self.taken if t[2] >= now)
+        offset = self.base
+        for start, size, _ in self.taken:
+            if start - offset >= nbytes:
+                break
+            offset = max(offset, start + size)
+        self.taken.append([offset, nbytes, last])
+        self.top = max(self.top, offset + nbytes)
+        return self.taken[-1]
+
+    def keep(self, nbytes: int) -> list[int]:
+        """A new small buffer that is needed to the end."""
+        if self.room < nbytes:
+            self.begin, self.room = self.take(SMALL_BUFFERS, 0, MANY_NODES)[0], SMALL_BUFFERS
+        size = -(-nbytes // 16) * 16
+        found = [self.begin, size, MANY_NODES]
+        self.begin, self.room = self.begin + size, self.room - size
+        return found
+
+
+def padded(type: ArrayType) -> int:
+    """The elements between what two chunks have, who should not share a line of the cache."""
+    return -(-max(type.size, 1) * type.dtype.itemsize // ALIGNMENT) * ALIGNMENT // type.dtype.itemsize

@@ -1,0 +1,1 @@
+"""External libraries: BLAS, LAPACK and NumPy's sorting routines, found in the process and called by address."""

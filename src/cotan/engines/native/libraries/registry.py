@@ -1,0 +1,115 @@
+"""Routines of libraries that compiled code calls: where they are, and how they take their arguments.
+
+A routine is named ``"library name"``. BLAS and LAPACK are found by `blas`. NumPy's functions that sort and search are found in the table
+of functions of a dtype, and are tried out before they are trusted.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from functools import lru_cache, partial
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cotan.engines.native.llvm.jit import machine
+
+from . import blas
+
+__all__ = ["Foreign", "foreign", "sorts_in_vectors"]
+
+
+class Foreign(NamedTuple):
+    """A routine that is there: its symbol, whether it takes numbers by address, and the LLVM type of its integers."""
+
+    symbol: str
+    by_address: bool
+    integer: str
+
+
+def foreign(name: str) -> Foreign | None:
+    """A routine by its library and name, made known to LLVM; None if there is no such routine here, or not as it is known."""
+    return known(name, blas.STANDARD.get())
+
+
+@lru_cache(maxsize=1024)
+def known(name: str, standard: bool) -> Foreign | None:
+    """The same, with BLAS and LAPACK as a linker finds them if ``standard``."""
+    library, _, routine = name.partition(" ")
+    found = LIBRARIES[library](routine)
+    if found is None:
+        return None
+    address, by_address, integer = found
+    symbol = f"cotan_{name.replace(' ', '_')}{'_64' * (by_address and integer == 'i64')}"
+    machine().add_symbol(symbol, address)
+    return Foreign(symbol, by_address, integer)
+
+
+def sorts_in_vectors(name: str) -> bool:
+    """Whether a routine is a sort of NumPy's that has vectors of 512 bits on this processor: twice to three times as fast as by digits."""
+    library, kind, dtype = (*name.split(), "")[:3]
+    features = getattr(import_module("numpy._core._multiarray_umath"), "__cpu_features__", {})
+    return (library, kind) == ("numpy", "sort") and np.dtype(dtype).itemsize in (4, 8) and bool(features.get("AVX512_SKX"))
+
+
+# ---- NumPy's functions of a dtype -----------------------------------------------------------------------------------------
+FUNCTIONS_OF, SLOTS = 365, {"argmax": 26, "sort": 33, "stable_sort": 35, "stable_argsort": 38, "argmin": 46}
+"""Where NumPy's table of its C API has ``_PyDataType_GetArrFuncs``, and where a ``PyArray_ArrFuncs`` has the functions (both are part of
+the binary interface of NumPy 2)."""
+SORTING = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_void_p)
+ORDERING = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_void_p)
+FINDING = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_void_p, ctypes.c_void_p)
+
+
+def function_of_dtype(routine: str) -> tuple[int, bool, str] | None:
+    """``"sort float64"`` and its like, if it does on trial what NumPy says."""
+    kind, _, name = routine.partition(" ")
+    dtype = np.dtype(name)
+    functions = functions_of(dtype)
+    address = functions[SLOTS[kind]] if functions is not None else None
+    return (address, False, "i64") if address and right(kind, dtype, address) else None
+
+
+def functions_of(dtype: np.dtype[Any]) -> Any:
+    """The table of a dtype's functions."""
+    if np.lib.NumpyVersion(np.__version__) < "2.0.0" or ctypes.sizeof(ctypes.c_void_p) != 8:
+        return None
+    pointer_of = ctypes.pythonapi.PyCapsule_GetPointer
+    pointer_of.restype, pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    api = getattr(import_module("numpy._core._multiarray_umath"), "_ARRAY_API", None)
+    if api is None:
+        return None
+    table = (ctypes.c_void_p * (FUNCTIONS_OF + 1)).from_address(pointer_of(api, None))
+    look_up = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object)(table[FUNCTIONS_OF])
+    where = look_up(dtype)
+    return (ctypes.c_void_p * (max(SLOTS.values()) + 1)).from_address(where) if where else None
+
+
+def right(kind: str, dtype: np.dtype[Any], address: int) -> bool:
+    """Whether a function gives what NumPy's own call of it gives, on numbers with ties and nans."""
+    for n in (1, 2, 7, 40, 300, 3000):
+        x = (np.random.default_rng(n).normal(size=n) * 5).round().astype(dtype)
+        if dtype.kind in "fc":
+            x[n // 2 :: 7] = np.nan
+        y, order = x.copy(), np.arange(n)
+        if kind in ("sort", "stable_sort"):
+            failed = SORTING(address)(y.ctypes.data, n, None)
+            good = np.array_equal(y, np.sort(x, kind="stable"), equal_nan=dtype.kind in "fc")
+        elif kind == "stable_argsort":
+            failed = ORDERING(address)(y.ctypes.data, order.ctypes.data, n, None)
+            good = np.array_equal(order, np.argsort(x, kind="stable"))
+        else:
+            failed = FINDING(address)(y.ctypes.data, n, order.ctypes.data, None)
+            good = order[0] == getattr(np, kind)(x)
+        if failed or not good:
+            return False
+    return True
+
+
+LIBRARIES: dict[str, Callable[[str], tuple[int, bool, str] | None]] = {
+    "blas": partial(blas.look_up, "blas"),
+    "lapack": partial(blas.look_up, "lapack"),
+    "numpy": function_of_dtype,
+}

@@ -1,0 +1,374 @@
+"""LLVM text: functions whose values are named once, with what was computed already remembered by scope.
+
+Text is written as it is read: a value is its name (``%v12``) or a constant. Equal pure instructions in a scope, or in one around it, are
+one. A `Function` that is written in the middle of another (`Module.outlined`) takes what it uses of the outer one as parameters, so a loop
+nest is compiled by itself, and its pointers are known not to overlap.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from cotan.engines.native.affine import Condition, Index, bounds, variable
+from cotan.engines.native.runtime.thread_pool import SETTING
+
+from . import bounds_checks
+from .jit import Variant, machine
+from .parallel_for import FIRST_VALUE, IN_CHUNKS, chunk_function, mask
+from .symbols import Symbol
+
+__all__ = ["NOT_UNROLLED", "Function", "Module", "register_type"]
+
+VALUE, MADE = re.compile(r"%v\d+"), re.compile(r"^  (%v\d+) =", re.MULTILINE)
+NOT_UNROLLED = '!{!"llvm.loop.unroll.disable"}'
+"""What is noted at a loop that is to become vectors before it is written out."""
+MASKED = '!{!"llvm.loop.vectorize.predicate.enable", i1 true}'
+SHORT = [n for n in range(9, 64) if n % 8]
+"""Loops of so many turns are masked: a rest of single turns would take longer than the vectors."""
+UNKNOWN = 1 << 60
+"""More than the elements of any array."""
+PURE = "nounwind willreturn memory(none)"
+
+
+def register_type(dtype: np.dtype[Any]) -> str:
+    """The LLVM type of a real scalar of this dtype in a register; bool is one bit (and one byte in memory)."""
+    if dtype.kind == "f":
+        return {8: "double", 4: "float", 2: "half"}[dtype.itemsize]
+    return "i1" if dtype.kind == "b" else f"i{8 * dtype.itemsize}"
+
+
+class Module:
+    """Functions, what they call, and the function that is being written."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+        self.declared: dict[str, str] = {}
+        self.variants: dict[str, Variant] = {}
+        self.types: dict[str, str] = {}
+        self.count = 0
+        self.stack: list[Function] = []
+        self.constants: dict[str, str] = {}
+        self.table = ""
+        """The pointer to what a call brings along beside its arrays: every function has it."""
+        self.metadata: list[str] = []
+        self.functions: dict[str, np.dtype[Any]] = {}
+        """The scalar functions that words have written, and what they give."""
+        self.checks = bounds_checks.Checks() if bounds_checks.wanted() else None
+
+    @property
+    def code(self) -> Function:
+        """The function at hand."""
+        return self.stack[-1]
+
+    @property
+    def home(self) -> Function:
+        """The innermost function that is no nest of loops: what a nest takes is addressed there."""
+        return next(code for code in reversed(self.stack) if not code.nest)
+
+    def name(self, type: str) -> str:
+        """A new value of this type."""
+        self.count += 1
+        name = f"%v{self.count}"
+        self.types[name] = type
+        return name
+
+    def within(self, offset: Any, count: Any) -> Any:
+        """An offset that should be below ``count``, a number or an i64 value: in a checked build, tested."""
+        if self.checks is None or (type(offset) is type(count) is int and 0 <= offset < count):
+            return offset
+        code = self.code
+        at = code.value("i64", f"freeze i64 {code.index(offset)}")
+        within = self.refer(bounds_checks.WITHIN)
+        return variable(code.value("i64", f"call i64 {within}(i64 {at}, i64 {count}, i32 {self.checks.place()})"), UNKNOWN)
+
+    def loop_note(self, *properties: str) -> str:
+        """A note at the branch that closes a loop: what LLVM's vectoriser is to know of it."""
+        numbers = []
+        for text in properties:
+            if text not in self.metadata:
+                self.metadata.append(text)
+            numbers.append(f"!{self.metadata.index(text)}")
+        own = f"!{len(self.metadata)}"
+        self.metadata.append(f"distinct !{{{', '.join([own, *numbers])}}}")
+        return f", !llvm.loop {own}"
+
+    def declare(self, symbol: str, result: str, *parameters: str) -> None:
+        self.declared.setdefault(symbol, f"declare {result} @{symbol}({', '.join(parameters)})")
+
+    def call(self, result: str, symbol: str, *arguments: str, flags: str = "") -> str:
+        """The text of a call of a function of a library or of LLVM's, which is thereby declared. Arguments stand with their types."""
+        self.declare(symbol, result, *[argument.rpartition(" ")[0] for argument in arguments])
+        return f"call {flags}{result} @{symbol}({', '.join(arguments)})"
+
+    def refer(self, symbol: Symbol) -> str:
+        """The name of a symbol, which the module thereby has, with all that it needs."""
+        if symbol.name not in self.constants:
+            for needed in symbol.needs:
+                self.refer(needed)
+            if symbol.make_known is not None:
+                symbol.make_known()
+            self.constants[symbol.name] = symbol.text
+        return f"@{symbol.name}"
+
+    @contextmanager
+    def function(self, name: str, result: str, parameters: list[tuple[str, str]]) -> Generator[Function]:
+        """Write a function of this name."""
+        code = Function(self, self.stack[-1].scopes[:] if self.stack else [])
+        self.stack.append(code)
+        yield code
+        self.stack.pop()
+        self.finish(code, f"define {result} @{name}({', '.join(f'{t} {v}' for t, v in parameters)})")
+
+    def finish(self, code: Function, head: str) -> None:
+        body = code.flat()
+        entry = [f"  {name} = alloca {kind}, align 64" for name, kind in code.allocas]
+        text = f'{head} "prefer-vector-width"="{machine().width}" nounwind {{\nentry:\n' + "\n".join(
+            [*entry, "  br label %start", "start:"]
+        )
+        self.done.append(text + "\n" + "\n".join(body) + "\n}")
+
+    def outlined(self, name: str, write: Callable[[], None], *, nest: bool = True) -> None:
+        """What ``write`` writes, as a function of its own and a call of it. The pointers that a nest of loops uses do not overlap."""
+        free = self.apart(name, [], write, nest)
+        self.code.line(f"call void @{name}({', '.join(f'{self.types[v]} {v}' for v in free)})")
+
+    def apart(self, name: str, own: list[str], write: Callable[[], None], nest: bool) -> list[str]:
+        """What ``write`` writes as a function of the values ``own``, and then of those outside that it uses: these."""
+        code = Function(self, self.code.scopes, nest)
+        self.stack.append(code)
+        write()
+        code.line("ret void")
+        self.stack.pop()
+        body = code.flat()
+        text = "\n".join(body)
+        made = {*own, *(name for name, _ in code.allocas), *MADE.findall(text)}
+        free = [v for v in dict.fromkeys(VALUE.findall(text)) if v not in made]
+        if self.table and self.table not in free:
+            free.append(self.table)
+        parameters = ", ".join(f"{self.types[v]}{' noalias' if nest and self.types[v] == 'ptr' else ''} {v}" for v in [*own, *free])
+        code.lines = body
+        self.finish(code, f"define internal void @{name}({parameters}) noinline")
+        return free
+
+    def divided(
+        self, name: str, size: int, most: int, write: Callable[[str, str, str], None], *, small: bool, each: int,
+        nest: bool = True,
+    ) -> str:  # fmt: skip
+        """``write(first, end, chunk)`` on chunks of the range below ``size``, so many for each thread; the number of chunks. A job that is
+        ``small`` takes no longer than to wake the threads for it; one that is no nest of loops may hold such nests.
+        """
+        first, end, chunk = (self.name("i64") for _ in range(3))
+        free = self.apart(name, [first, end, chunk], lambda: write(first, end, chunk), nest)
+        function = self.refer(chunk_function([self.types[v] for v in free]))
+        code = self.code
+        context = code.alloca(f"[{FIRST_VALUE + len(free)} x i64]")
+        words = [("ptr", f"@{name}"), ("i64", str(size)), ("i64", str(mask(size))), *[(self.types[v], v) for v in free]]
+        for k, (type, word) in enumerate(words):
+            code.line(f"store {type} {word}, ptr {code.address(context, 'i64', k)}")
+        arguments = f"ptr {function}, ptr {context}, i32 {each}, i32 {most}, i1 {str(small).lower()}, ptr {self.table or 'null'}"
+        return code.value("i64", f"call i64 {self.refer(IN_CHUNKS)}({arguments})")
+
+    def threads(self) -> str:
+        """How many threads a loop may have: what the call says, before its table; or what the process does, if that is 0."""
+        code = self.code
+        everywhere = code.value("i32", f"load i32, ptr {self.refer(SETTING)}")
+        if not self.table:
+            return everywhere
+        here = code.value("i32", f"load i32, ptr {code.address(self.table, 'i64', -1)}")
+        return code.value("i32", f"select i1 {code.value('i1', f'icmp eq i32 {here}, 0')}, i32 {everywhere}, i32 {here}")
+
+    def __str__(self) -> str:
+        text = [*self.constants.values(), *self.declared.values(), *self.done]
+        text += [f"!{k} = {content}" for k, content in enumerate(self.metadata)]
+        if self.variants:
+            used = ", ".join(f"ptr @{v.symbol}" for v in self.variants.values())
+            text.append(f'@llvm.compiler.used = appending global [{len(self.variants)} x ptr] [{used}], section "llvm.metadata"')
+        return "\n".join(text) + "\n"
+
+
+class Function:
+    """The text of a function. ``scopes`` hold what is known where the writer stands: instructions, and elements of arrays."""
+
+    def __init__(self, module: Module, around: list[dict[Any, Any]], nest: bool = False):
+        self.module, self.nest = module, nest
+        self.lines: list[Any] = []
+        self.allocas: list[tuple[str, str]] = []
+        self.scopes: list[dict[Any, Any]] = [*around, {}]
+        self.block = "start"
+        self.blocks = 0
+
+    def flat(self) -> list[str]:
+        """The lines, with what was put in later at its place."""
+        rows: list[str] = []
+
+        def add(lines: list[Any]) -> None:
+            for line in lines:
+                if type(line) is list:
+                    add(line)
+                else:
+                    rows.append(line)
+
+        add(self.lines)
+        return rows
+
+    def line(self, text: str) -> None:
+        self.lines.append("  " + text)
+
+    def later(self) -> list[Any]:
+        """A place here for lines that are written later."""
+        place: list[Any] = []
+        self.lines.append(place)
+        return place
+
+    @contextmanager
+    def at(self, place: list[Any]) -> Generator[None]:
+        """Write at a place that was left."""
+        lines, self.lines = self.lines, place
+        yield
+        self.lines = lines
+
+    # ---- what is known ------------------------------------------------------------------------------------------------------
+    def known(self, key: Any) -> Any:
+        for scope in reversed(self.scopes):
+            found = scope.get(key)
+            if found is not None:
+                return found
+        return None
+
+    def remember(self, key: Any, value: Any) -> None:
+        self.scopes[-1][key] = value
+
+    @contextmanager
+    def scope(self) -> Generator[None]:
+        """What is written here is not known afterwards."""
+        self.scopes.append({})
+        yield
+        self.scopes.pop()
+
+    # ---- instructions ---------------------------------------------------------------------------------------------------------
+    def value(self, type: str, text: str) -> str:
+        """The value of an instruction, written anew."""
+        name = self.module.name(type)
+        self.lines.append(f"  {name} = {text}")
+        return name
+
+    def pure(self, type: str, text: str) -> str:
+        """The value of an instruction that depends on its operands alone, written once."""
+        for scope in reversed(self.scopes):
+            found = scope.get(text)
+            if found is not None:
+                return found
+        module = self.module  # what follows is `value`, which is called most often from here
+        module.count += 1
+        name = f"%v{module.count}"
+        module.types[name] = type
+        self.lines.append(f"  {name} = {text}")
+        self.scopes[-1][text] = name
+        return name
+
+    def alloca(self, type: str) -> str:
+        name = self.module.name("ptr")
+        self.allocas.append((name, type))
+        return name
+
+    def label(self) -> str:
+        self.blocks += 1
+        return f"b{self.blocks}"
+
+    def start(self, label: str) -> None:
+        """Begin a block."""
+        self.lines.append(f"{label}:")
+        self.block = label
+
+    def jump(self, label: str) -> None:
+        self.line(f"br label %{label}")
+
+    def branch(self, condition: str, yes: str, no: str) -> None:
+        self.line(f"br i1 {condition}, label %{yes}, label %{no}")
+
+    def address(self, pointer: str, type: str, offset: Any) -> str:
+        """The pointer to an element."""
+        where = self.index(offset)
+        return pointer if where == "0" else self.pure("ptr", f"getelementptr inbounds {type}, ptr {pointer}, i64 {where}")
+
+    # ---- indices ----------------------------------------------------------------------------------------------------------------
+    def index(self, index: Any) -> str:
+        """The value of an index."""
+        if type(index) is not Index:
+            return str(int(index))
+        total = ""
+        for atom, factor in index.terms.items():
+            value = self.atom(atom)
+            if factor != 1:
+                value = self.pure("i64", f"mul nsw i64 {value}, {factor}")
+            total = value if not total else self.pure("i64", f"add nsw i64 {total}, {value}")
+        return self.pure("i64", f"add nsw i64 {total}, {index.constant}") if index.constant else total
+
+    def atom(self, atom: Any) -> str:
+        if atom.of is None:
+            return atom.value
+        kind, index, n = atom.of
+        x = self.index(index)
+        if bounds(index)[0] >= 0:
+            return self.pure("i64", f"u{'div' if kind == 'div' else 'rem'} i64 {x}, {n}")
+        # Where a condition is not met, an index may be below zero. Its remainder still is not: what is read there, in vain, has to exist.
+        rest = self.pure("i64", f"srem i64 {x}, {n}")
+        below = self.pure("i1", f"icmp slt i64 {rest}, 0")
+        if kind == "mod":
+            return self.pure("i64", f"select i1 {below}, i64 {self.pure('i64', f'add i64 {rest}, {n}')}, i64 {rest}")
+        return self.pure("i64", f"add i64 {self.pure('i64', f'sdiv i64 {x}, {n}')}, {self.pure('i64', f'sext i1 {below} to i64')}")
+
+    def condition(self, condition: Any) -> str:
+        """The value of a condition, one bit."""
+        if not isinstance(condition, Condition):
+            return "true" if condition else "false"
+        if condition.sign in ("and", "or"):
+            left, right = map(self.condition, condition.parts)
+            return self.pure("i1", f"{condition.sign} i1 {left}, {right}")
+        sign = {"<": "slt", ">=": "sge"}[condition.sign]
+        return self.pure("i1", f"icmp {sign} i64 {self.index(condition.parts[0])}, 0")
+
+    # ---- loops ----------------------------------------------------------------------------------------------------------------
+    def loop(
+        self, end: Any, body: Callable[[str], None], *, start: Any = 0, step: int = 1, at_least_once: bool = True, note: str = ""
+    ) -> None:
+        """``body(k)`` for k from ``start`` below ``end``, numbers or i64 values. A short loop is one of masked vectors, without a rest."""
+        head, after = self.label(), self.label()
+        before = self.block
+        if at_least_once:
+            self.jump(head)
+        else:
+            self.branch(self.value("i1", f"icmp slt i64 {start}, {end}"), head, after)
+        self.start(head)
+        k = self.module.name("i64")
+        phi = self.later()
+        following = self.module.name("i64")
+        with self.scope():
+            body(k)
+        self.lines.append(f"  {following} = add nuw nsw i64 {k}, {step}")
+        phi.append(f"  {k} = phi i64 [{start}, %{before}], [{following}, %{self.block}]")
+        more = self.value("i1", f"icmp slt i64 {following}, {end}")
+        if type(start) is type(end) is int and end - start in SHORT:
+            note = self.module.loop_note(MASKED)
+        self.line(f"br i1 {more}, label %{head}, label %{after}{note}")
+        self.start(after)
+
+    def number(self, value: float, dtype: np.dtype[Any]) -> str:
+        """A real constant of this dtype."""
+        if dtype.kind == "f":
+            with np.errstate(over="ignore"):
+                if dtype.itemsize == 2:
+                    return f"0xH{int(dtype.type(value).view(np.uint16)):04X}"
+                exact = float(dtype.type(value))
+            return f"0x{struct.unpack('<Q', struct.pack('<d', exact))[0]:016X}"
+        if dtype.kind == "b":
+            return "true" if value else "false"
+        bits = 8 * dtype.itemsize
+        number = int(value) & ((1 << bits) - 1)
+        return str(number - (1 << bits) if number >> (bits - 1) else number)

@@ -1,0 +1,1 @@
+"""Passes from Program to Program: simplification, widening of half precision, strip-mining."""

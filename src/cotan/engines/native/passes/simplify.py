@@ -1,0 +1,159 @@
+"""Simplification: calls written out, functions of numbers computed, equal equations merged, unused ones dropped.
+
+Programs that loops and branches hold are simplified too, where something in them is to be written out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import numpy as np
+
+from cotan.core.op import Op
+from cotan.core.program import Equation, Literal, Program, Var
+from cotan.core.staging import stage_flat
+from cotan.core.tracing import type_of
+from cotan.core.types import ArrayType
+from cotan.ops.movement import Permute
+
+from .inner import holding
+
+__all__ = ["simplified"]
+
+
+class Simplifier:
+    """Equations that are kept, in order, with equal ones known; and the arrays that written-out ops brought in."""
+
+    def __init__(self) -> None:
+        self.equations: list[Equation] = []
+        self.known: dict[Hashable, Sequence[Var]] = {}
+        self.captured: dict[int, tuple[Var, Any]] = {}
+
+    def write(self, program: Program, inputs: Sequence[Any]) -> list[Any]:
+        """The outputs of ``program`` on these inputs, as variables or literals of the whole."""
+        environment: dict[Var, Any] = dict(zip(program.inputs, inputs, strict=True))
+
+        def value(v: Any) -> Any:
+            return environment[v] if isinstance(v, Var) else v
+
+        for equation in program.equations:
+            operands = [value(v) for v in equation.inputs]
+            written = written_out(equation, operands)
+            if written is not None:
+                inner, constants = written
+                outs = self.write(inner, [*map(self.constant, constants), *operands])
+                environment.update(zip(equation.outputs, outs, strict=True))
+                continue
+            number = known_number(equation, operands)
+            if number is not None:
+                environment[equation.outputs[0]] = number
+                continue
+            op, operands = self.written_within(equation.op, operands)
+            key = (op, *map(key_of, operands)) if op.compare_by_value else None
+            found = self.known.get(key) if key is not None else None
+            if found is None:
+                found = [Var(v.type) for v in equation.outputs]
+                self.equations.append(Equation(op, operands, found, equation.origin))
+                if key is not None:
+                    self.known[key] = found
+            environment.update(zip(equation.outputs, found, strict=True))
+        return [value(v) for v in program.outputs]
+
+    def written_within(self, op: Op, operands: list[Any]) -> tuple[Op, list[Any]]:
+        """An op with the programs that it holds simplified. What they bring in are further operands of it."""
+        held = holding(op)
+        if held is None or not any(map(has_written_out, held.programs)):
+            return op, operands
+        made = [simplified(program) for program in held.programs]
+        arrays = {id(x): x for _, brought in made for x in brought}
+        programs: list[Program] = []
+        for program, brought in made:
+            own = dict(zip(map(id, brought), program.inputs, strict=False))
+            leading = [own.get(k) or Var(type_of(x)) for k, x in arrays.items()]
+            programs.append(Program([*leading, *program.inputs[len(brought) :]], program.equations, program.outputs, (), program.name))
+        further = [self.constant(x) for x in arrays.values()]
+        return held.made(programs, len(arrays)), [*operands[: held.first], *further, *operands[held.first :]]
+
+    def constant(self, array: Any) -> Var:
+        """A variable for an array that a written-out op brought in."""
+        if id(array) not in self.captured:
+            self.captured[id(array)] = Var(type_of(array)), array
+        return self.captured[id(array)][0]
+
+
+def known_number(equation: Equation, operands: Sequence[Any]) -> Literal | None:
+    """The number that a function of numbers is; None for other equations."""
+    op, t = equation.op, equation.outputs[0].type if len(equation.outputs) == 1 else None
+    if type(t) is not ArrayType or t.shape or op.multiple or not operands or not hasattr(op, "element"):
+        return None
+    if not all(type(x) is Literal for x in operands):
+        return None
+    with np.errstate(all="ignore"):
+        y = np.asarray(op.impl(*[x.value for x in operands]))
+    found = Literal(y.item() if t.weak else y[()])
+    return found if found.type is t else None
+
+
+def written_out(equation: Equation, operands: Sequence[Any]) -> tuple[Program, list[Any]] | None:
+    """What running an equation runs, as a Program, and the arrays that this brings in; None where it is run as it is."""
+    if equation.op.written_out is None:
+        return None
+    try:
+        return stage_flat(equation.op.written_out, [v.type for v in operands], name=equation.op.name)
+    except NotImplementedError:
+        return None
+
+
+def has_written_out(program: Program) -> bool:
+    """Whether an op in a Program, or in one that is held in it, may be written out."""
+    for equation in program.equations:
+        held = holding(equation.op)
+        if equation.op.written_out is not None or (held is not None and any(map(has_written_out, held.programs))):
+            return True
+    return False
+
+
+def simplified(program: Program) -> tuple[Program, list[Any]]:
+    """The same Program in fewer equations, and the values of inputs that it has before the others."""
+    simplifier = Simplifier()
+    outputs = simplifier.write(program, list(program.inputs))
+    needed = {v for v in outputs if isinstance(v, Var)}
+    kept: list[Equation] = []
+    for equation in reversed(simplifier.equations):
+        if not needed.isdisjoint(equation.outputs):
+            kept.append(equation)
+            needed.update(v for v in equation.inputs if isinstance(v, Var))
+    kept = turned(kept[::-1], outputs)
+    captured = list(simplifier.captured.values())
+    inputs = [*[v for v, _ in captured], *program.inputs]
+    return Program(inputs, kept, outputs, (), program.name), [x for _, x in captured]
+
+
+def turned(equations: Sequence[Equation], outputs: Sequence[Any]) -> list[Equation]:
+    """The equations, with products whose result is read across taken the other way round, where it is read along then."""
+    uses = Counter(id(v) for v in (*outputs, *[v for e in equations for v in e.inputs]))
+    made = {id(e.outputs[0]): k for k, e in enumerate(equations) if e.op.swapped is not None}
+    found = list(equations)
+    for k, e in enumerate(equations):
+        if type(e.op) is not Permute or id(e.inputs[0]) not in made or uses[id(e.inputs[0])] > 1:
+            continue
+        (v,), number = e.inputs, made[id(e.inputs[0])]
+        product = equations[number]
+        last = v.type.ndim - 1
+        assert product.op.swapped is not None
+        op, order = product.op.swapped(*[x.type for x in product.inputs])
+        both = tuple(order[j] for j in e.op.order)
+        if e.op.order[-1] == last or both[-1] != last:
+            continue
+        places = [order.index(j) for j in range(last + 1)]
+        other = Var(v.type.with_shape(tuple(v.type.shape[j] for j in places)))
+        found[number] = Equation(op, product.inputs[::-1], [other], product.origin)
+        found[k] = Equation(Permute(both), [other], e.outputs, e.origin)
+    return found
+
+
+def key_of(v: Var | Literal) -> Hashable:
+    """What makes two operands the same: the variable, or the number, its type and its sign."""
+    return v if isinstance(v, Var) else (v.type, repr(v.value))

@@ -1,0 +1,342 @@
+"""Blocking: what is done for each row of a long axis is done strip by strip, so that what lies between two products stays in the cache.
+
+The axes of the values of a Program are followed through the forms of its equations: an axis of an operand and one of the result are the
+same where an element of the result reads the element at its own place along them. Of the equations along such an axis, those that read each
+row by itself can be run on a strip of rows as well as on all; a sum along the axis is the sum over the strips. Equations of this kind that
+do not wait for each other's sums become one `Strips`: its body is those equations, on fewer rows.
+
+That pays where large arrays lie between products of matrices (loops alone are joined by `plan` anyway), and where the products do so little
+with them that memory would be what they wait for.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass, replace
+from math import prod
+from typing import Any, NamedTuple
+
+from cotan.core.errors import CotanError
+from cotan.core.op import Op
+from cotan.core.program import Equation, Literal, Program, Var
+from cotan.core.types import ArrayType
+from cotan.engines.native.affine import Condition, Index
+from cotan.engines.native.codegen.control.strip_mined import Strips
+from cotan.engines.native.schedule.access import Form, form_of
+from cotan.engines.native.schedule.fusion import extent
+from cotan.ops.families import add
+
+__all__ = ["blocked"]
+
+FEWEST_ROWS, MOST_TRIED = 64, 4
+"""How long an axis has to be, and how many axes are looked at: each takes time for every equation."""
+LEAST_STORED = 1 << 21
+"""Bytes between products that do not fit into a cache of the second level."""
+MOST_WORK = 32
+"""From so many multiplications for each of these bytes on, memory is not what a product waits for."""
+STRIP_BYTES = 1 << 22
+"""About what lies between the products of a strip: in the cache of the third level, since products of few rows take more time for each."""
+FEWEST_IN_STRIP, MOST_IN_STRIP = 32, 1024
+Axis = tuple[Any, Any]
+"""A variable and the number of its axis; or an equation and the symbol of an axis that it folds over."""
+
+
+def blocked(program: Program) -> Program:
+    """The same Program, in strips where that pays."""
+    between = {v for e in program.equations if is_product(e) for v in variables(e)} - set(program.inputs)
+    if sum(v.type.nbytes for v in between) < LEAST_STORED:
+        return program
+    forms = [form_of(e.op, tuple([v.type for v in e.inputs])) if not e.op.multiple else None for e in program.equations]
+    axes = Axes(program, forms)
+    stored: Counter[Axis] = Counter()
+    for v in between:
+        for root in {axes.find((v, k)) for k, n in enumerate(v.type.shape) if n >= FEWEST_ROWS}:
+            stored[root] += v.type.nbytes
+    for root, nbytes in stored.most_common(MOST_TRIED):
+        if nbytes < LEAST_STORED:
+            break
+        groups = Groups(program, forms, axes, root)
+        if any(groups.worthwhile(level) for level in range(groups.levels)):
+            return groups.program()
+    return program
+
+
+def is_product(e: Equation) -> bool:
+    """Whether an equation is run by a routine though it has a defining equation."""
+    return e.op.prefers_routine is not None and e.op.prefers_routine(*[v.type for v in e.inputs])
+
+
+def variables(e: Equation) -> list[Var]:
+    return [v for v in (*e.inputs, *e.outputs) if isinstance(v, Var)]
+
+
+# ---- axes that are the same ---------------------------------------------------------------------------------------------------
+def alone(index: Any) -> tuple[str, int] | None:
+    """What axis an index is the symbol of; None if it is something else."""
+    if type(index) is not Index or index.constant or len(index.terms) != 1:
+        return None
+    ((atom, factor),) = index.terms.items()
+    return atom.value if factor == 1 and atom.of is None and type(atom.value) is tuple else None
+
+
+def symbols(index: Any) -> Iterator[Any]:
+    """The axes that an index or a condition depends on."""
+    if isinstance(index, Condition):
+        for part in index.parts:
+            yield from symbols(part)
+    elif type(index) is Index:
+        for atom in index.terms:
+            if atom.of is None:
+                yield atom.value
+            else:
+                yield from symbols(atom.of[1])
+
+
+class Axes:
+    """The axes of a Program, those that are the same together: they have one length."""
+
+    def __init__(self, program: Program, forms: Sequence[Form | None]):
+        self.parent: dict[Axis, Axis] = {}
+        self.length: dict[Axis, int] = {}
+        for v in program.inputs:
+            self.add(v)
+        for e, form in zip(program.equations, forms, strict=True):
+            for v in e.outputs:
+                self.add(v)
+            for v, index in reads_of(e, form):
+                for p, i in enumerate(index):
+                    symbol = alone(i)
+                    if symbol is not None and v.type.shape[p] == extent(i):  # a slice reads a part of an axis, which is another one
+                        self.join((v, p), place(e, symbol))
+        self.same: dict[Axis, dict[Any, list[int]]] = {}
+        """For each axis: the values, and the equations that fold over it, with which of their axes are this one."""
+        for a in self.parent:
+            key, k = a
+            self.same.setdefault(self.find(a), {}).setdefault(key, []).append(k if type(key) is Var else k[1])
+
+    def add(self, v: Var) -> None:
+        if type(v.type) is ArrayType:
+            for k, n in enumerate(v.type.shape):
+                self.parent[v, k] = (v, k)
+                self.length[v, k] = n
+
+    def find(self, a: Axis) -> Axis:
+        parent = self.parent.setdefault(a, a)
+        while parent is not a:
+            self.parent[a] = above = self.parent[parent]
+            a, parent = above, self.parent[above]
+        return a
+
+    def join(self, a: Axis, b: Axis) -> None:
+        a, b = self.find(a), self.find(b)
+        if a is not b:
+            self.parent[b] = a
+
+    def along(self, v: Any, root: Axis) -> Sequence[int]:
+        """Which axes of a value, or of those that an equation folds over, are this one."""
+        return self.same[root].get(v, ())
+
+
+def reads_of(e: Equation, form: Form | None) -> list[tuple[Var, tuple[Any, ...]]]:
+    """The variables that an equation reads, and at which index."""
+    return [] if form is None else [(v, index) for k, index in form.reads if isinstance(v := e.inputs[k], Var)]
+
+
+def place(e: Equation, symbol: tuple[str, int]) -> Axis:
+    """The axis of an equation with this symbol."""
+    return (e.outputs[0], symbol[1]) if symbol[0] == "o" else (e, symbol)
+
+
+# ---- equations along an axis --------------------------------------------------------------------------------------------------
+class Row(NamedTuple):
+    """An equation that reads each row by itself: the axis along which its result has them; None if the result is the sum of all rows."""
+
+    axis: int | None
+
+
+def row_of(e: Equation, form: Form | None, axes: Axes, root: Axis) -> Row | None:
+    """How an equation goes along an axis; None if it does not, or reads other rows than its own."""
+    if form is None or form.numbered or e.op.update is not None:
+        return None
+    own = [("o", k) for k in axes.along(e.outputs[0], root)]
+    own += [("r", k) for k in axes.along(e, root)]
+    if len(own) != 1:
+        return None
+    (symbol,) = own
+    for v, index in reads_of(e, form):
+        along = axes.along(v, root)
+        if len(along) > 1 or any(
+            (alone(i) == symbol) != (p in along) or (p not in along and symbol in symbols(i)) for p, i in enumerate(index)
+        ):
+            return None
+    if any(symbol in symbols(condition) for condition in form.conditions):
+        return None
+    if symbol[0] == "o":
+        return Row(symbol[1])
+    return Row(None) if form.monoid == "add" and e.outputs[0].type.dtype.kind != "b" else None
+
+
+class Groups:
+    """The equations along an axis in groups, each after the sums of those before."""
+
+    def __init__(self, program: Program, forms: Sequence[Form | None], axes: Axes, root: Axis):
+        self.whole, self.axes, self.root = program, axes, root
+        self.results = {v for v in program.outputs if isinstance(v, Var)}
+        self.forms = dict(zip(map(id, program.equations), forms, strict=True))
+        (v, k) = next(a for a in axes.length if axes.find(a) is root)
+        self.size = v.type.shape[k]
+        assert all(n == self.size for a, n in axes.length.items() if axes.find(a) is root), "axes that are the same have one length"
+        self.rows: dict[int, Row] = {}
+        for e in program.equations:
+            row = row_of(e, self.forms[id(e)], axes, root)
+            if row is not None and resized(e, self.forms[id(e)], self.types(e, 2), self.size, 2) is not None:
+                self.rows[id(e)] = row
+        self.level: dict[int, int] = {}
+        made: dict[Var, Equation] = {}
+        for e in program.equations:
+            self.level[id(e)] = max([self.level_after(made[v], e) for v in e.inputs if v in made], default=0)
+            made.update(dict.fromkeys(e.outputs, e))
+        self.levels = max(self.level.values(), default=-1) + 1
+        self.groups: list[list[Equation]] = [[] for _ in range(self.levels)]
+        self.others: list[list[Equation]] = [[] for _ in range(self.levels)]
+        """What is along the axis, by level, and what is not."""
+        self.readers: dict[Var, list[Equation]] = {}
+        for e in program.equations:
+            (self.groups if id(e) in self.rows else self.others)[self.level[id(e)]].append(e)
+            for v in {x for x in e.inputs if isinstance(x, Var)}:
+                self.readers.setdefault(v, []).append(e)
+
+    def level_after(self, source: Equation, e: Equation) -> int:
+        """The first level at which ``e`` may be that reads what ``source`` gives."""
+        row = self.rows.get(id(source))
+        together = row is None or (row.axis is not None and id(e) in self.rows)
+        return self.level[id(source)] + (0 if together else 1)
+
+    def types(self, e: Equation, size: int) -> list[Any]:
+        """The types of the operands of an equation, then of its result, on so many rows."""
+        return [self.cut(v, size) for v in (*e.inputs, *e.outputs)]
+
+    def cut(self, v: Any, size: int) -> Any:
+        """The type of a value with so many rows."""
+        along = self.axes.along(v, self.root)
+        if not along or size == self.size:
+            return v.type
+        shape = list(v.type.shape)
+        for k in along:
+            shape[k] = size
+        return v.type.with_shape(tuple(shape))
+
+    def between(self, level: int) -> int:
+        """The bytes that products of a group read or give and nothing outside of it needs."""
+        group = self.groups[level]
+        inside = {v for e in group for v in e.outputs} - set(self.needed_outside(group))
+        return sum(v.type.nbytes for v in {v for e in group if is_product(e) for v in variables(e)} & inside)
+
+    def worthwhile(self, level: int) -> bool:
+        nbytes = self.between(level)
+        if strip_of(self.size, nbytes) is None:
+            return False
+        work = sum(prod(e.outputs[0].type.shape) * prod(self.forms[id(e)].extents) for e in self.groups[level] if is_product(e))  # type: ignore[union-attr]
+        return nbytes >= LEAST_STORED and work <= MOST_WORK * nbytes
+
+    def needed_outside(self, group: Sequence[Equation]) -> list[Var]:
+        """What a group gives to others."""
+        inside = set(map(id, group))
+        return [
+            v for e in group for v in e.outputs
+            if v in self.results or any(id(reader) not in inside for reader in self.readers.get(v, ()))
+        ]  # fmt: skip
+
+    def program(self) -> Program:
+        """The Program with its worthwhile groups in strips."""
+        equations: list[Equation] = []
+        for level in range(self.levels):
+            equations += self.others[level]
+            equations += [self.strips(level)] if self.worthwhile(level) else self.groups[level]
+        return Program(self.whole.inputs, equations, self.whole.outputs, self.whole.constants, self.whole.name)
+
+    def strips(self, level: int) -> Equation:
+        """A group as one equation."""
+        group = self.groups[level]
+        made = {v for e in group for v in e.outputs}
+        given = [v for v in dict.fromkeys(v for e in group for v in e.inputs if isinstance(v, Var)) if v not in made]
+        constants, cut = [v for v in given if not self.axes.along(v, self.root)], [v for v in given if self.axes.along(v, self.root)]
+        outputs = self.needed_outside(group)
+        totals, rows = [v for v in outputs if not self.axes.along(v, self.root)], [v for v in outputs if self.axes.along(v, self.root)]
+        strip = strip_of(self.size, self.between(level))
+        assert strip is not None
+        bodies = [self.body(group, size, constants, cut, totals, rows) for size in (strip, self.size % strip) if size]
+        places = [tuple(self.axes.along(v, self.root)[0] for v in vs) for vs in (cut, rows)]
+        op = Strips(bodies[0], bodies[1] if len(bodies) > 1 else None, self.size, strip, len(constants), len(totals), *places)
+        return Equation(op, [*constants, *cut], [*totals, *rows], group[0].origin)
+
+    def body(self, group: Sequence[Equation], size: int, constants: Any, cut: Any, totals: Any, rows: Any) -> Program:
+        """A group on so many rows, as a function of the constants, the totals so far and the rows: the next totals, and its own rows."""
+        new: dict[Any, Any] = {v: Var(self.cut(v, size)) for v in [*constants, *cut, *[v for e in group for v in e.outputs]]}
+        equations = []
+        for e in group:
+            op = resized(e, self.forms[id(e)], self.types(e, size), self.size, size)
+            assert op is not None
+            equations.append(Equation(op, [v if isinstance(v, Literal) else new[v] for v in e.inputs], [new[e.outputs[0]]], e.origin))
+        before, after = [Var(v.type) for v in totals], [Var(v.type) for v in totals]
+        equations += [Equation(add, [a, new[v]], [b], None) for a, v, b in zip(before, totals, after, strict=True)]
+        inputs = [*[new[v] for v in constants], *before, *[new[v] for v in cut]]
+        return Program(inputs, equations, [*after, *[new[v] for v in rows]], (), "strip")
+
+
+def strip_of(size: int, nbytes: int) -> int | None:
+    """How many rows a strip has: a part of all without rest, if there is one of about the size that is wanted. There are two strips at
+    least, since one would be the whole, for one thread. None of them is one row: an axis of length one is one that is spread out. None if
+    there are too few rows for that.
+    """
+    wanted = min(size // 2, max(FEWEST_IN_STRIP, min(MOST_IN_STRIP, STRIP_BYTES * size // max(nbytes, 1))))
+    even = (n for n in range(wanted, wanted // 2, -1) if size % n == 0)
+    found = next(even, 1)
+    return found if found > 1 else next((n for n in range(wanted, 1, -1) if size % n != 1), None)
+
+
+# ---- ops on fewer rows --------------------------------------------------------------------------------------------------------
+def resized(e: Equation, form: Form | None, types: Sequence[Any], size: int, rows: int) -> Op | None:
+    """The op of an equation on so many rows instead of ``size``: it has the same form, and gives the last of these types."""
+    *operands, result = types
+    for op in candidates(e.op, size, rows):
+        try:
+            if op.type_rule(*operands) == result and form is not None and alike(form, form_of(op, tuple(operands)), size, rows):
+                return op
+        except CotanError:
+            continue
+    return None
+
+
+def candidates(op: Op, size: int, rows: int) -> Iterator[Op]:
+    """The op itself, and those that have the new length in the place of the old one in a static parameter."""
+    yield op
+    for field in fields(op) if is_dataclass(op) else ():
+        value = getattr(op, field.name)
+        if type(value) is tuple:
+            for p, n in enumerate(value):
+                if type(n) is int and n == size:
+                    yield replace(op, **{field.name: (*value[:p], rows, *value[p + 1 :])})  # type: ignore[type-var]
+
+
+def alike(a: Form, b: Form | None, size: int, rows: int) -> bool:
+    """Whether two forms are the same, up to the length of an axis that is folded."""
+    if b is None or (a.monoid, a.moves, a.conditional, a.numbered, a.work) != (b.monoid, b.moves, b.conditional, b.numbered, b.work):
+        return False
+    lengths = len(a.extents) == len(b.extents) and all(m == n or (m, n) == (size, rows) for m, n in zip(a.extents, b.extents, strict=True))
+    return (
+        lengths
+        and [(k, tuple(map(key, index))) for k, index in a.reads] == [(k, tuple(map(key, index))) for k, index in b.reads]
+        and list(map(key, a.conditions)) == list(map(key, b.conditions))
+    )
+
+
+def key(index: Any) -> Any:
+    """What an index or a condition is, whatever the lengths of its axes."""
+    if isinstance(index, Condition):
+        return index.sign, *map(key, index.parts)
+    if type(index) is not Index:
+        return index
+    terms = [(atom.value if atom.of is None else (atom.of[0], key(atom.of[1]), atom.of[2]), factor) for atom, factor in index.terms.items()]
+    return index.constant, tuple(sorted(terms, key=str))

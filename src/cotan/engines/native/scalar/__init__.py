@@ -1,0 +1,1 @@
+"""Scalars: the emitter of scalar instructions, and the formulas of scalar functions for every dtype."""

@@ -1,0 +1,179 @@
+"""Scalars of native code, and formulas of them: a `Term` is written like a number, and emits what it says.
+
+A module of words (`words_*.py`) defines each of its functions once, as a formula of terms, under the kind
+of the operands and the name by which defining equations call it. The emitter looks them up in `WORDS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from .emitter import LlvmEmitter
+
+__all__ = ["BOOL", "COMPLEX", "HALF", "WORDS", "NoInstructionError", "Scalar", "Term", "helper", "supported", "where", "word"]
+
+BOOL, HALF = np.dtype(np.bool_), np.dtype(np.float16)
+COMPLEX = {np.dtype(np.complex64): np.dtype(np.float32), np.dtype(np.complex128): np.dtype(np.float64)}
+
+
+class NoInstructionError(NotImplementedError):
+    """A scalar function that the emitter does not have for this dtype."""
+
+
+class Scalar(NamedTuple):
+    """A value and its dtype; the value of a complex one is the pair of its parts."""
+
+    value: Any
+    dtype: np.dtype[Any]
+
+
+def supported(dtype: np.dtype[Any]) -> bool:
+    """Whether there are scalars of this dtype."""
+    return dtype.isnative and (dtype.kind in "biu" or (dtype.kind == "f" and dtype.itemsize in (2, 4, 8)) or dtype in COMPLEX)
+
+
+class Term:
+    """A scalar with the emitter that knows it. A number beside it is a constant of its dtype."""
+
+    __slots__ = ("e", "scalar")
+
+    def __init__(self, e: LlvmEmitter, scalar: Scalar):
+        self.e, self.scalar = e, scalar
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.scalar.dtype
+
+    def math(self, name: str, *others: Any) -> Term:
+        """The function ``name`` of it, as defining equations call it."""
+        return Term(self.e, self.e.math(name, self.scalar, *[self.like(x).scalar for x in others]))
+
+    def like(self, x: Any) -> Term:
+        """A term, or a number as a constant."""
+        return x if type(x) is Term else Term(self.e, self.e.constant(x, self.dtype))
+
+    def cast(self, dtype: Any) -> Term:
+        return Term(self.e, self.e.cast(self.scalar, np.dtype(dtype)))
+
+    def bits(self, dtype: Any) -> Term:
+        """The same bits as a number of another dtype of this size."""
+        return Term(self.e, self.e.bits(self.scalar, np.dtype(dtype)))
+
+    def fused(self, factor: Any, term: Any) -> Term:
+        """``self * factor + term``, rounded once where the processor can, else twice."""
+        return Term(self.e, self.e.fused(self.scalar, self.like(factor).scalar, self.like(term).scalar))
+
+    def product_and_error(self, other: Term) -> tuple[Term, Term]:
+        """The rounded product, and what was rounded off, exactly."""
+        product = self * other
+        return product, Term(self.e, self.e.fused(self.scalar, other.scalar, (-product).scalar, exactly=True))
+
+    def __add__(self, other: Any) -> Term:
+        return self.math("add", other)
+
+    def __radd__(self, other: Any) -> Term:
+        return self.like(other) + self
+
+    def __sub__(self, other: Any) -> Term:
+        return self.math("sub", other)
+
+    def __rsub__(self, other: Any) -> Term:
+        return self.like(other) - self
+
+    def __mul__(self, other: Any) -> Term:
+        return self.math("mul", other)
+
+    def __rmul__(self, other: Any) -> Term:
+        return self.like(other) * self
+
+    def __truediv__(self, other: Any) -> Term:
+        return self.math("div", other)
+
+    def __rtruediv__(self, other: Any) -> Term:
+        return self.like(other) / self
+
+    def __neg__(self) -> Term:
+        return self.math("neg")
+
+    def __abs__(self) -> Term:
+        return self.math("abs")
+
+    # Comparisons are terms of bools; equality of terms is not that of Python.
+    def equals(self, other: Any) -> Term:
+        return self.math("eq", other)
+
+    def differs(self, other: Any) -> Term:
+        return self.math("ne", other)
+
+    def __lt__(self, other: Any) -> Term:
+        return self.math("lt", other)
+
+    def __le__(self, other: Any) -> Term:
+        return self.math("le", other)
+
+    def __gt__(self, other: Any) -> Term:
+        return self.math("gt", other)
+
+    def __ge__(self, other: Any) -> Term:
+        return self.math("ge", other)
+
+    def __and__(self, other: Any) -> Term:
+        return self.math("and", other)
+
+    def __or__(self, other: Any) -> Term:
+        return self.math("or", other)
+
+    def __xor__(self, other: Any) -> Term:
+        return self.math("xor", other)
+
+    def __invert__(self) -> Term:
+        return self.math("not")
+
+    @property
+    def is_nan(self) -> Term:
+        return self.math("isnan")
+
+    # ---- complex numbers
+    @property
+    def re(self) -> Term:
+        return self.math("real")
+
+    @property
+    def im(self) -> Term:
+        return self.math("imag")
+
+    def i(self, im: Any) -> Term:
+        """The complex number with this real part."""
+        return self.math("complex", im)
+
+
+def where(condition: Term, yes: Any, no: Any) -> Term:
+    """``yes`` where the condition holds, else ``no``; one of them is a term."""
+    like = yes if type(yes) is Term else no
+    return condition.math("select", like.like(no), like.like(yes))
+
+
+WORDS: dict[tuple[str, str], Callable[..., Term]] = {}
+"""The functions that are formulas, by the kind of their first operand (bool, integer, half, float, complex) and their name."""
+
+
+def word(*kinds: str, name: str = "") -> Callable[[Callable[..., Term]], Callable[..., Term]]:
+    """Make a function of terms the meaning of its name for operands of these kinds."""
+
+    def defined(function: Callable[..., Term]) -> Callable[..., Term]:
+        for kind in kinds:
+            WORDS[kind, name or function.__name__] = function
+        return function
+
+    return defined
+
+
+def helper(name: str, body: Callable[..., Term], *operands: Term) -> Term:
+    """``body`` of the operands as a function of its own, written once in a module: what has loops or is long."""
+    e = operands[0].e
+    dtype = e.function(name, [x.dtype for x in operands], lambda *xs: body(*[Term(e, x) for x in xs]).scalar)
+    return Term(e, e.call(name, dtype, *[x.scalar for x in operands]))

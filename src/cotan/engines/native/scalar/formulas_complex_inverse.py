@@ -1,0 +1,128 @@
+"""The inverse trigonometric and hyperbolic functions of complex numbers, as formulas of real ones that take no branch.
+
+The formulas are of W. Kahan, "Branch cuts for complex elementary functions, or much ado about nothing's sign bit" (1987): with the square
+roots of 1 - z and 1 + z, no sum in them cancels. Where a part is not finite, the values are those of Annex G of the C standard.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .expression import Term, where, word
+
+__all__: list[str] = []
+
+HALF_PI, QUARTER_PI = math.pi / 2, math.pi / 4
+
+
+def infinite(x: Term) -> Term:
+    return x.math("isinf")
+
+
+def signed(size: Term | float, sign: Term) -> Term:
+    """A number without a sign, with that of another."""
+    return sign.like(size).math("copysign", sign)
+
+
+def turned(z: Term) -> Term:
+    """The parts in the other order."""
+    return z.im.i(z.re)
+
+
+def tamed(z: Term) -> tuple[Term, Term]:
+    """z, or z / 16 where products of its roots may overflow; and the logarithm of 16 or 1: asinh(16 z) is there asinh(z) + log(16)."""
+    limit = float(np.finfo(z.re.dtype).max) / 8
+    huge = (abs(z.re) > limit) | (abs(z.im) > limit)
+    factor = where(huge, z.re.like(0.0625), 1.0)
+    return (z.re * factor).i(z.im * factor), where(huge, z.re.like(math.log(16.0)), 0.0)
+
+
+def roots(z: Term) -> tuple[Term, Term]:
+    """The square roots of 1 - z and 1 + z."""
+    return (1.0 - z.re).i(-z.im).math("sqrt"), (1.0 + z.re).i(z.im).math("sqrt")
+
+
+def plain(z: Term) -> Term:
+    """Whether both parts are finite."""
+    return z.math("isfinite")
+
+
+@word("complex")
+def asinh(z: Term) -> Term:
+    """asinh(x + iy) and asin(y + ix) have the same parts in the other order."""
+    x, y = z.re, z.im
+    near, rest = tamed(z)
+    a, b = roots(turned(near))
+    size = abs(a.re * b.im - a.im * b.re).math("asinh") + rest
+    re = size.math("copysign", x)
+    im = near.im.math("atan2", a.re * b.re - a.im * b.im)
+    far_re = where(infinite(y), signed(math.inf, x), where(infinite(x), x, math.nan))
+    slope = signed(where(infinite(x), x.like(QUARTER_PI), HALF_PI), y)
+    flat = (infinite(x) & ~y.is_nan) | (x.is_nan & y.equals(0.0))
+    far_im = where(infinite(y), where(x.is_nan, math.nan, slope), where(flat, signed(0.0, y), math.nan))
+    return where(plain(z), re.i(im), far_re.i(far_im))
+
+
+@word("complex")
+def asin(z: Term) -> Term:
+    return turned(turned(z).math("asinh"))
+
+
+@word("complex")
+def acos(z: Term) -> Term:
+    """Far out, pi / 2 - asin(z)."""
+    near, rest = tamed(z)
+    a, b = roots(near)
+    re = 2.0 * a.re.math("atan2", b.re)
+    im = -(abs(b.re * a.im - b.im * a.re).math("asinh") + rest).math("copysign", z.im)
+    other = z.math("asin")
+    return where(plain(z), re.i(im), (HALF_PI - other.re).i(-other.im))
+
+
+@word("complex")
+def acosh(z: Term) -> Term:
+    x, y = z.re, z.im
+    near, rest = tamed(z)
+    s, t = (near.re - 1.0).i(near.im).math("sqrt"), (near.re + 1.0).i(near.im).math("sqrt")
+    re = (s.re * t.re + s.im * t.im).math("asinh") + rest
+    im = 2.0 * s.im.math("atan2", t.re)
+    far_re = where(infinite(x) | infinite(y), x.like(math.inf), math.nan)
+    left = where(x < 0.0, x.like(math.pi), 0.0)
+    slope = where(infinite(x), where(x < 0.0, x.like(math.pi - QUARTER_PI), QUARTER_PI), HALF_PI)
+    beside = where(infinite(x) & ~y.is_nan, signed(left, y), where(y.is_nan & x.equals(0.0), HALF_PI, x.like(math.nan)))
+    far_im = where(infinite(y), where(x.is_nan, math.nan, signed(slope, y)), beside)
+    return where(plain(z), re.i(im), far_re.i(far_im))
+
+
+@word("complex")
+def atanh(z: Term) -> Term:
+    """log1p(4x / ((1 - x)^2 + y^2)) / 4 + i arg(1 - x^2 - y^2 + 2iy) / 2; far out, x / |z|^2 +- i pi / 2.
+
+    Close to 1, at a distance of d whose square may vanish, the real part is log(2 sqrt(x) / d) / 2.
+    """
+    double = z.re.dtype == np.float64
+    x, y = abs(z.re), abs(z.im)
+    below = 1.0 - x
+    distance = below.math("hypot", y)
+    close = distance < (1e-9 if double else 1e-5)
+    beside = 0.5 * ((2.0 * x.math("sqrt")).math("log") - distance.math("log"))
+    near_re = where(close, beside, 0.25 * (4.0 * x / (below * below + y * y)).math("log1p"))
+    near_im = 0.5 * (2.0 * y).math("atan2", below * (1.0 + x) - y * y)
+    tame, rest = tamed(x.i(y))
+    size = abs(tame)
+    far = size > (1e17 if double else 1e8)
+    re = where(far, (tame.re / size) / size * where(rest > 0.0, x.like(0.0625), 1.0), near_re)
+    im = where(far, HALF_PI, near_im)
+    endless = infinite(x) | infinite(y)
+    vanishes = endless | x.equals(0.0)
+    re = where(plain(z), re, where(vanishes, x.like(0.0), math.nan))
+    im = where(plain(z), im, where(infinite(y) | (infinite(x) & ~y.is_nan), HALF_PI, y.like(math.nan)))
+    return signed(re, z.re).i(signed(im, z.im))
+
+
+@word("complex")
+def atan(z: Term) -> Term:
+    """As asin is of asinh."""
+    return turned(turned(z).math("atanh"))

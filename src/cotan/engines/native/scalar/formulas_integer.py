@@ -1,0 +1,112 @@
+"""Words of integers and bools: division, powers, shifts. What has no result in mathematics has NumPy's."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cotan.engines.native.llvm.builder import register_type
+
+from .expression import NoInstructionError, Term, helper, where, word
+
+__all__: list[str] = []
+
+DOUBLE = np.dtype(np.float64)
+
+
+@word("bool", "integer")
+def floor(x: Term) -> Term:
+    """The number itself."""
+    return x
+
+
+word("bool", "integer", name="ceil")(floor)
+word("bool", "integer", name="trunc")(floor)
+
+
+def instruction(name: str, x: Term, y: Term) -> Term:
+    """An instruction on two integers; one beginning with a dot has variants for signed and unsigned ones."""
+    full = name.replace(".", "u" if x.dtype.kind == "u" else "s")
+    return Term(x.e, x.e.value(x.dtype, f"{full} {register_type(x.dtype)} {x.scalar.value}, {y.scalar.value}"))
+
+
+# ---- division ---------------------------------------------------------------------------------------------------------------
+def truncated(x: Term, y: Term) -> tuple[Term, Term]:
+    """Quotient and remainder, rounded to zero; the quotient must exist.
+
+    Processors divide vectors of floats alone. Doubles are exact enough for 32 bits: a quotient that is no integer is farther from the
+    next one than 2^-31 of its size.
+    """
+    if x.dtype.itemsize == 8:
+        return instruction(".div", x, y), instruction(".rem", x, y)
+    real = (x.cast(DOUBLE) / y.cast(DOUBLE)).scalar.value
+    sign, kind = "u" if x.dtype.kind == "u" else "s", register_type(x.dtype)
+    quotient = Term(x.e, x.e.value(x.dtype, f"fpto{sign}i double {real} to {kind}"))
+    return quotient, x - quotient * y
+
+
+def divided(x: Term, y: Term) -> tuple[Term, Term]:
+    """Quotient and remainder, rounded down; both 0 for a divisor of 0, and the least number by -1 is itself."""
+    zero = y.equals(0)
+    if x.dtype.kind == "u":
+        q, r = truncated(x, where(zero, 1, y))
+        return where(zero, 0, q), where(zero, 0, r)
+    minus_one = y.equals(-1)
+    safe = where(zero | minus_one, 1, y)
+    q, r = truncated(x, safe)
+    down = ((r ^ safe) < 0) & r.differs(0)
+    q, r = where(down, q - 1, q), where(down, r + safe, r)
+    return where(zero, 0, where(minus_one, -x, q)), where(zero, 0, r)
+
+
+@word("integer")
+def rem(x: Term, y: Term) -> Term:
+    return divided(x, y)[1]
+
+
+@word("integer")
+def floor_divide(x: Term, y: Term) -> Term:
+    return divided(x, y)[0]
+
+
+@word("integer", name="pow")
+def power(x: Term, n: Term) -> Term:
+    """By squaring, modulo the size of the dtype. NumPy raises for a negative exponent, which native code cannot."""
+    if n.dtype.kind != "u":
+        raise NoInstructionError("powers of signed integers, which raise for a negative exponent")
+
+    def by_squaring(x: Term, n: Term) -> Term:
+        result = x.like(1)
+        for k in range(8 * n.dtype.itemsize):
+            result = where((n & (1 << k)).differs(0), result * x, result)
+            x = x * x
+        return result
+
+    return helper(f"cotan_power_{x.dtype}", by_squaring, x, n)
+
+
+# ---- bits -------------------------------------------------------------------------------------------------------------------
+def shifted(name: str, x: Term, y: Term, beyond: Term) -> Term:
+    """A shift by any number of bits, all of which are gone where that is too many."""
+    unsigned = np.dtype(f"u{x.dtype.itemsize}")
+    fits = y.cast(unsigned) < 8 * x.dtype.itemsize
+    return where(fits, instruction(name, x, where(fits, y, 0)), beyond)
+
+
+@word("integer")
+def shl(x: Term, y: Term) -> Term:
+    return shifted("shl", x, y, x.like(0))
+
+
+@word("integer")
+def shr(x: Term, y: Term) -> Term:
+    if x.dtype.kind == "u":
+        return shifted("lshr", x, y, x.like(0))
+    return shifted("ashr", x, y, instruction("ashr", x, x.like(8 * x.dtype.itemsize - 1)))
+
+
+@word("integer")
+def popcount(x: Term) -> Term:
+    """Of the bits of the size."""
+    kind, e = register_type(x.dtype), x.e
+    text = e.declared(f"llvm.ctpop.{kind}", kind, [(kind, abs(x).scalar.value)])
+    return Term(e, e.value(np.dtype(f"u{x.dtype.itemsize}"), text)).cast(np.uint8)

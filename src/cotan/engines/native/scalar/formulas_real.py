@@ -1,0 +1,206 @@
+"""Words of floats that are formulas of others. Where NumPy has the function, this is its algorithm, so the numbers are the same."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from cotan.engines.native.llvm.jit import machine
+from cotan.ops.transcendental import largest_square
+
+from .expression import HALF, Term, where, word
+from .vector_variants import guarded
+
+__all__ = ["float_to_integer"]
+
+LOG2 = math.log(2.0)
+
+
+def float_to_integer(x: Term, dtype: np.dtype) -> Term:
+    """The integer part; what has none or does not fit becomes what an x86 processor makes of it, as in NumPy.
+
+    There the conversions are to signed integers of 32 or 64 bits, whose least number stands for what does not fit; smaller ones keep
+    the lowest bits of 32, and uint32 of 64. (NumPy's arrays of uint32 saturate at 2^31 in some of its loops; its scalars do not.)
+    """
+    if dtype == np.uint64:
+        high = x >= 2.0**63
+        low = float_to_integer(where(high, x - 2.0**63, x), np.dtype(np.int64)).cast(dtype)
+        return where(high, low ^ (1 << 63), low)
+    if dtype.name not in ("int32", "int64"):
+        return float_to_integer(x, np.dtype(np.int64 if dtype == np.uint32 else np.int32)).cast(dtype)
+    limit = 2.0 ** (8 * dtype.itemsize - 1)
+    fine = x.dtype == np.float64 and dtype == np.int32
+    fits = ((x > -limit - 1) if fine else (x >= -limit)) & (x < limit)
+    kinds = {4: ("float", "i32"), 8: ("double", "i64")}
+    have, want = kinds[x.dtype.itemsize][0], kinds[dtype.itemsize][1]
+    safe = where(fits, x, 0.0)
+    whole = x.e.value(dtype, f"fptosi {have} {safe.scalar.value} to {want}")
+    return where(fits, Term(x.e, whole), -(2 ** (8 * dtype.itemsize - 1)))
+
+
+# ---- division with a remainder ----------------------------------------------------------------------------------------------
+def remainder_of(x: Term, y: Term) -> Term:
+    """The exact remainder of the quotient rounded to zero, as C's fmod.
+
+    The quotient of the sizes is computed to within one, if it is a number of so many digits as floats have; one fused step then gives
+    the remainder, or that less the divisor, without an error, since either is a multiple of the last place of the divisor, and smaller.
+    """
+    if not machine().fuses:
+        return division(x, y)
+    return guarded("remainder", remainder_by_quotient, division, x, y)
+
+
+def division(x: Term, y: Term) -> Term:
+    """By long division."""
+    return Term(x.e, x.e.remainder(x.scalar, y.scalar))
+
+
+def remainder_by_quotient(x: Term, y: Term) -> tuple[Term, Term]:
+    size, divisor = abs(x), abs(y)
+    quotient = (size / divisor).math("trunc")
+    rest = (-quotient).fused(divisor, size)
+    rest = where(rest < 0.0, rest + divisor, rest)
+    rest = where(size < divisor, size, rest)  # also if the divisor is infinite
+    return rest.math("copysign", x), quotient < 2.0 ** (np.finfo(x.dtype).nmant + 1)
+
+
+def signed_as(x: Term, y: Term) -> Term:
+    """Whether both are below zero, or neither: negated."""
+    return (x < 0.0) ^ (y < 0.0)
+
+
+@word("float")
+def rem(x: Term, y: Term) -> Term:
+    """The remainder with the sign of the divisor: nan for a divisor of 0."""
+    r = remainder_of(x, y)
+    moved = where(signed_as(r, y), r + y, r)
+    return where(y.equals(0.0), r, where(r.equals(0.0), r.like(0.0).math("copysign", y), moved))
+
+
+@word("float")
+def floor_divide(x: Term, y: Term) -> Term:
+    """The floor of the quotient, as the remainder says it is; x / 0 for a divisor of 0."""
+    r = remainder_of(x, y)
+    quotient = (x - r) / y
+    down = r.differs(0.0) & signed_as(r, y)
+    quotient = where(down, quotient - 1.0, quotient)
+    below = quotient.math("floor")
+    nearest = where(quotient - below > 0.5, below + 1.0, below)
+    direct = x / y
+    return where(y.equals(0.0), direct, where(quotient.equals(0.0), quotient.like(0.0).math("copysign", direct), nearest))
+
+
+# ---- bits of floats ---------------------------------------------------------------------------------------------------------
+@word("float")
+def nextafter(x: Term, y: Term) -> Term:
+    """The bits of a positive float, as an integer, count the floats."""
+    integers = np.dtype(f"i{x.dtype.itemsize}")
+    bits = x.bits(integers)
+    step = where((x < y) ^ (x < 0.0), bits.like(1), -1)
+    least = (y.bits(integers) & np.iinfo(integers).min) | 1
+    after = where(x.equals(0.0), least, bits + step).bits(x.dtype)
+    same = x if x.dtype == HALF else y  # of zeros, as NumPy
+    return where(x.is_nan | y.is_nan, x + y, where(x.equals(y), same, after))
+
+
+# ---- exponentials and logarithms --------------------------------------------------------------------------------------------
+@word("float")
+def rsqrt(x: Term) -> Term:
+    return 1.0 / x.math("sqrt")
+
+
+@word("float")
+def arctan_derivative(x: Term) -> Term:
+    size = abs(x)
+    far, inverse = size > float(largest_square(x.dtype)), 1.0 / size
+    return where(far, inverse * inverse, 1.0 / (1.0 + size * size))
+
+
+@word("float")
+def arcsinh_derivative(x: Term) -> Term:
+    size = abs(x)
+    return 1.0 / where(size > float(largest_square(x.dtype)), size, (1.0 + size * size).math("sqrt"))
+
+
+@word("complex", name="arctan_derivative")
+def complex_arctan_derivative(x: Term) -> Term:
+    return 1.0 / (1.0 + x * x)
+
+
+@word("complex", name="arcsinh_derivative")
+def complex_arcsinh_derivative(x: Term) -> Term:
+    return 1.0 / (1.0 + x * x).math("sqrt")
+
+
+@word("float")
+def logistic(x: Term) -> Term:
+    """By e^-|x|, which does not overflow: far below 0 the result is e^x, denormal in the end."""
+    below = (-abs(x)).math("exp")
+    return where(x < 0.0, below, 1.0) / (1.0 + below)
+
+
+@word("float")
+def logistic_derivative(x: Term) -> Term:
+    e = (-abs(x)).math("exp")
+    w = 1.0 + e
+    return e / (w * w)
+
+
+@word("float")
+def logit(x: Term) -> Term:
+    """log(x) - log1p(-x); between 1/4 and 3/4, where that cancels, 2 arctanh(2x - 1), whose operand is exact."""
+    gap = x - 0.5
+    near = abs(gap) <= 0.25
+    middle = 2.0 * (2.0 * where(near, gap, 0.0)).math("atanh")
+    away = where(near, 0.5, x)
+    return where(near, middle, away.math("log") - (-away).math("log1p"))
+
+
+@word("float")
+def logaddexp(x: Term, y: Term) -> Term:
+    gap = x - y
+    larger = where(gap > 0.0, x, y)
+    apart = larger + (-abs(gap)).math("exp").math("log1p")
+    return where(x.equals(y), x + LOG2, where(gap.is_nan, gap, apart))
+
+
+@word("float")
+def xlogy(x: Term, y: Term) -> Term:
+    return where(x.equals(0) & ~y.is_nan, 0, x * y.math("log"))
+
+
+@word("float")
+def xlog1py(x: Term, y: Term) -> Term:
+    return where(x.equals(0) & ~y.is_nan, 0, x * y.math("log1p"))
+
+
+@word("float")
+def entr(x: Term) -> Term:
+    inside = where(x > 0.0, -x * x.math("log"), 0.0)
+    return where(x.is_nan, x, where(x < 0.0, -math.inf, inside))
+
+
+# ---- sinc -------------------------------------------------------------------------------------------------------------------
+@word("float")
+def sinc(x: Term) -> Term:
+    u = math.pi * where(x.equals(0.0), 1e-20, x)
+    return u.math("sin") / u
+
+
+@word("float")
+def sinc_derivative(x: Term, n: int) -> Term:
+    """The recursion and the series of `ops.transcendental.sinc_derivative`."""
+    dtype = x.dtype
+    u = (math.pi * x).cast(np.float64)
+    s = (u / math.pi).math("sinc")
+    for k in range(1, n + 1):
+        s = ((u + k * math.pi / 2).math("sin") - k * s) / u
+    small = abs(u) < 2.0 + n
+    v = where(small, u, 0.0)
+    series, square, first = v.like(0.0), v * v, (n + 1) // 2
+    for k in reversed(range(first, first + 24)):
+        series = series * square + (-1) ** k / ((2 * k + 1) * math.factorial(2 * k - n))
+    if n % 2:
+        series = series * v
+    return (where(small, series, s) * math.pi**n).cast(dtype)

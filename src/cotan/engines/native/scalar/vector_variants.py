@@ -1,0 +1,112 @@
+"""Functions of vectors that are written here, to which the loop vectoriser is led as to those of the C library.
+
+A call of a scalar function in a loop becomes a call of its variant on vectors, which an attribute names. Such a variant is a formula on all
+lanes; where the formula does not hold on one of them, the variant goes through the lanes one by one, by the scalar function. So a loop may
+take a function whose hard operands need a branch, which would keep it from becoming vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cotan.engines.native.llvm.builder import NOT_UNROLLED, PURE, Function, register_type
+from cotan.engines.native.llvm.jit import Variant, machine
+
+from .expression import Scalar, Term
+
+if TYPE_CHECKING:
+    from .emitter import LlvmEmitter
+
+__all__ = ["Formula", "guarded", "on_vectors"]
+
+Formula = Callable[..., tuple[Term, Term | None]]
+"""Gives the result, and a condition under which it is right; None if it always is."""
+
+
+def guarded(name: str, formula: Formula, slow: Callable[..., Term], *operands: Term) -> Term:
+    """The formula where it holds, and ``slow`` where not. All operands and the result have one dtype of floats."""
+    e, dtype = operands[0].e, operands[0].dtype
+    symbol = f"cotan_{name}_{dtype.name}"
+    if symbol not in e.module.functions:
+        e.module.functions[symbol] = dtype
+        on_scalars(symbol, formula, slow, operands)
+    return Term(e, call(e, symbol, on_vectors(e, symbol, formula, dtype, len(operands)), [x.scalar for x in operands]))
+
+
+def call(e: LlvmEmitter, symbol: str, variant: Variant, operands: Sequence[Scalar]) -> Scalar:
+    """A call of a scalar function that has this variant."""
+    dtype = operands[0].dtype
+    kind, note = register_type(dtype), f'"vector-function-abi-variant"="{variant.attribute}"'
+    return e.value(dtype, f"call {kind} @{symbol}({', '.join(f'{kind} {x.value}' for x in operands)}) {PURE} {note}")
+
+
+def on_scalars(symbol: str, formula: Formula, slow: Callable[..., Term], operands: Sequence[Term]) -> None:
+    """The function of scalars. It must still be called when loops become vectors."""
+    e, dtype = operands[0].e, operands[0].dtype
+    kind, code = register_type(dtype), Function(e.module, [])
+    names = [e.module.name(kind) for _ in operands]
+    e.module.stack.append(code)
+    xs = [Term(e, Scalar(x, dtype)) for x in names]
+    result, fine = formula(*xs)
+    assert fine is not None
+    yes, no = code.label(), code.label()
+    code.branch(fine.scalar.value, yes, no)
+    code.start(yes)
+    code.line(f"ret {kind} {result.scalar.value}")
+    code.start(no)
+    code.line(f"ret {kind} {slow(*xs).scalar.value}")
+    e.module.stack.pop()
+    parameters = ", ".join(f"{kind} {x}" for x in names)
+    e.module.finish(code, f"define internal {kind} @{symbol}({parameters}) noinline willreturn memory(none)")
+
+
+def on_vectors(e: LlvmEmitter, symbol: str, formula: Formula, dtype: np.dtype[Any], arity: int) -> Variant:
+    """The variant of a scalar function, written once: a loop over the lanes, which itself becomes one turn on vectors."""
+    module, kind = e.module, register_type(dtype)
+    known = module.variants.get(symbol)
+    if known is not None:
+        return known
+    lanes = machine().width // (8 * dtype.itemsize)
+    name = f"{symbol}_on_vectors"
+    variant = module.variants[symbol] = Variant(name, lanes, f"_ZGV_LLVM_N{lanes}{'v' * arity}_{symbol}({name})")
+    code, vector, flags = Function(module, []), f"<{lanes} x {kind}>", f"<{lanes} x i8>"
+    names = [module.name(vector) for _ in range(arity)]
+    module.stack.append(code)
+    places, results, wrong = [code.alloca(vector) for _ in names], code.alloca(vector), code.alloca(flags)
+    for x, place in zip(names, places, strict=True):
+        code.line(f"store {vector} {x}, ptr {place}")
+
+    def lane(place: str, k: str, kind: str = kind) -> str:
+        return code.value("ptr", f"getelementptr inbounds {kind}, ptr {place}, i64 {k}")
+
+    def fast(k: str) -> None:
+        xs = [Term(e, Scalar(code.value(kind, f"load {kind}, ptr {lane(place, k)}"), dtype)) for place in places]
+        result, fine = formula(*xs)
+        code.line(f"store {kind} {result.scalar.value}, ptr {lane(results, k)}")
+        if fine is not None:
+            guards.append(fine)
+            code.line(f"store i8 {(~fine).cast(np.uint8).scalar.value}, ptr {lane(wrong, k, 'i8')}")
+
+    def each(k: str) -> None:
+        xs = [code.value(kind, f"load {kind}, ptr {lane(place, k)}") for place in places]
+        y = code.value(kind, f"call {kind} @{symbol}({', '.join(f'{kind} {x}' for x in xs)})")
+        code.line(f"store {kind} {y}, ptr {lane(results, k)}")
+
+    guards: list[Term] = []
+    code.loop(str(lanes), fast, note=module.loop_note(NOT_UNROLLED))
+    if guards:
+        found = code.value(flags, f"load {flags}, ptr {wrong}")
+        any_wrong = code.value("i8", module.call("i8", f"llvm.vector.reduce.or.v{lanes}i8", f"{flags} {found}"))
+        again, end = code.label(), code.label()
+        code.branch(code.value("i1", f"icmp ne i8 {any_wrong}, 0"), again, end)
+        code.start(again)
+        code.loop(str(lanes), each, note=module.loop_note(NOT_UNROLLED))
+        code.jump(end)
+        code.start(end)
+    code.line(f"ret {vector} {code.value(vector, f'load {vector}, ptr {results}')}")
+    module.stack.pop()
+    module.finish(code, f"define internal {vector} @{name}({', '.join(f'{vector} {x}' for x in names)}) noinline willreturn memory(none)")
+    return variant

@@ -1,0 +1,160 @@
+"""Forms: what an op's defining equation reads, found out by running it on symbols.
+
+The engine knows ops by their ``element`` only. Running that once on symbolic indices tells which elements of the operands one element of
+the result takes, whether it folds over further axes, and whether it computes anything or only moves elements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cotan.core.op import Op
+from cotan.core.types import ArrayType
+from cotan.engines.native.affine import Atom, Condition, Index
+from cotan.engines.native.llvm.builder import Function, Module
+from cotan.engines.native.llvm.jit import VECTOR_FUNCTIONS
+from cotan.engines.native.scalar.emitter import LlvmEmitter, NoInstructionError, Scalar, supported
+
+__all__ = ["FOLDED", "Form", "Probe", "Reader", "axis", "form_of"]
+
+
+class Reader:
+    """An operand of a defining equation: its type, and its element at an index."""
+
+    __slots__ = ("at", "dtype", "shape")
+
+    def __init__(self, type: ArrayType, at: Callable[[tuple[Any, ...]], Any]):
+        self.shape, self.dtype, self.at = type.shape, type.dtype, at
+
+    def __call__(self, index: Sequence[Any]) -> Any:
+        return self.at(tuple(index))
+
+
+class Form(NamedTuple):
+    """What a defining equation does: the fold it is, if any, and the axes of that; whether it moves elements and no more."""
+
+    monoid: str
+    extents: tuple[int, ...]
+    moves: bool
+    conditional: bool
+    work: int
+    """About what an element costs, next to an addition."""
+    reads: tuple[tuple[int, tuple[Any, ...]], ...]
+    """The operands and the elements of them that are read for the element at the symbols of the axes."""
+    conditions: tuple[Condition, ...]
+    placed: bool
+    """Whether what is computed depends on the place of the element."""
+    numbered: bool
+    """Whether a number of the place is computed with."""
+
+
+@lru_cache(maxsize=100_000)
+def axis(number: int, extent: int, folded: bool = False) -> Any:
+    """The symbol of an axis of the result, or of an axis that is folded."""
+    return Index({Atom(("r" if folded else "o", number), 0, extent - 1): 1}, 0)
+
+
+FOLDED = object()
+WORK = dict.fromkeys(VECTOR_FUNCTIONS, 10) | dict.fromkeys(("div", "sqrt", "rsqrt", "rem", "floor_divide"), 4) | {"logistic": 14}
+"""What scalar functions cost, next to an addition, where that is more."""
+
+
+class Probe:
+    """An emitter that computes nothing: it counts, and calls the readers."""
+
+    def __init__(self) -> None:
+        self.operations = self.work = 0
+        self.conditions: list[Condition] = []
+        self.monoid, self.extents = "", ()
+        self.placed = self.numbered = False
+        """Whether what is computed depends on the place of the element, or with its number."""
+
+    def constant(self, value: Any, dtype: Any) -> Any:
+        return None
+
+    def cast(self, operand: Any, dtype: Any) -> Any:
+        self.operations += 1
+
+    def math(self, name: str, *operands: Any) -> Any:
+        self.operations += name != "copy"
+        self.work += WORK.get(name, 1)
+
+    def choose(self, condition: Any, yes: Any, no: Any) -> Any:
+        if isinstance(condition, Condition):
+            self.conditions.append(condition)
+            self.placed = True
+            yes()
+            no()
+        else:
+            (yes if condition else no)()
+
+    def fold(self, monoid: str, extents: Sequence[int], at: Any, dtype: Any) -> Any:
+        self.monoid, self.extents = monoid, tuple(extents)
+        at(tuple(axis(k, n, True) for k, n in enumerate(extents)))
+        self.operations += 1
+        return FOLDED
+
+    def as_index(self, operand: Any) -> Any:
+        self.operations += 1
+        return Index({Atom(("read", self.operations)): 1}, 0)
+
+    def as_scalar(self, index: Any, dtype: Any) -> Any:
+        self.placed = self.numbered = True
+
+
+class Trial(LlvmEmitter):
+    """The emitter on nothing, to see whether it has the instructions."""
+
+    folded: Any = None
+
+    def fold(self, monoid: str, extents: Sequence[int], at: Any, dtype: np.dtype[Any]) -> Any:
+        x = at(tuple(axis(k, n, True) for k, n in enumerate(extents)))
+        self.combined(monoid, dtype, x.value, self.neutral(monoid, dtype).value)
+        self.folded = x
+        return x
+
+
+class Anywhere(Function):
+    """A function whose indices need no values."""
+
+    def atom(self, atom: Any) -> str:
+        return "0"
+
+
+@lru_cache(maxsize=100_000)
+def form_of(op: Op, types: tuple[Any, ...]) -> Form | None:
+    """The form of an op on operands of these types; None where the engine has no code for it."""
+    element: Any = getattr(op, "element", None)
+    if element is None or not all(type(t) is ArrayType and supported(t.dtype) for t in types):
+        return None
+    result = op.type_rule(*types)
+    if type(result) is not ArrayType or not supported(result.dtype):
+        return None
+    at = tuple(axis(k, n) for k, n in enumerate(result.shape))
+    module = Module()
+    module.stack.append(Anywhere(module, []))
+    trial = Trial(module)
+
+    def anything(t: ArrayType) -> Scalar:
+        return Scalar(("%x", "%y"), t.dtype) if t.dtype.kind == "c" else Scalar("%x", t.dtype)
+
+    probe = Probe()
+    try:
+        made = element(trial, at, *[Reader(t, lambda _, t=t: anything(t)) for t in types])
+    except NoInstructionError:
+        return None
+    if made.dtype != result.dtype:
+        return None
+    reads: list[tuple[int, tuple[Any, ...]]] = []
+    found = element(probe, at, *[Reader(t, lambda index, k=k: reads.append((k, index))) for k, t in enumerate(types)])
+    if probe.monoid and (found is not FOLDED or made is not trial.folded):
+        return None
+    work, moves = probe.work + len(types) + 1, probe.operations == 0
+    conditions = tuple(probe.conditions)
+    return Form(
+        probe.monoid, probe.extents, moves, bool(conditions), work, tuple(reads), conditions, placed=probe.placed, numbered=probe.numbered
+    )
