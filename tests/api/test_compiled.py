@@ -341,7 +341,7 @@ def test_a_function_of_a_traced_value_has_no_code_of_its_own():
 
 def test_what_the_engine_cannot_write_is_said_and_other_errors_are_their_own(monkeypatch):
     from cotan.engines.native.aot import c_entry
-    from cotan.engines.native.codegen.context import UnsupportedError
+    from cotan.engines.native.status import UnsupportedError
 
     lowered = cotan.jit(lambda x: x * 2.0).lower(1.0)
     for raised, expected in ((UnsupportedError("that"), cotan.errors.UnsupportedFunctionError), (OSError("no room"), OSError)):

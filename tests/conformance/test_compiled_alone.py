@@ -12,8 +12,9 @@ import pytest
 import cotan
 from cotan.core.errors import CotanError
 from cotan.core.tracing import type_of
-from cotan.engines.native.aot.export import DECLARED, VARIABLE, NotExportableError, linked, outside
+from cotan.engines.native.aot.export import DECLARED, VARIABLE, libraries_of
 from cotan.engines.native.runtime.thread_pool import limited
+from cotan.engines.native.status import NotExportableError
 
 from .calculus import pull
 from .cases import FIRST_ORDER_OPS, Case, differentiable, direction, examples, results, seeded
@@ -77,15 +78,15 @@ def the_same(function, operands):
             assert (a.shape, a.dtype) == (b.shape, b.dtype)
             size = max(1.0, np.max(np.abs(b[np.isfinite(b)]), initial=0.0))
             np.testing.assert_allclose(a, b, rtol=1e-7, atol=1e-9 * size)
-    code = compiled.ahead.written.for_linker()
+    code = compiled.ahead.written.standalone()
     if code.callbacks:
         return
     try:
-        text, _ = linked(outside(code.text))
+        libraries_of(code)
     except NotExportableError as refused:
         assert "cotan_numpy_" in str(refused), "a routine of BLAS, of LAPACK or of the C library can be linked"  # noqa: PT017
     else:
-        wanted = [*DECLARED.findall(text), *VARIABLE.findall(text)]
+        wanted = [*DECLARED.findall(code.text), *VARIABLE.findall(code.text)]
         assert not [symbol for symbol in wanted if symbol.startswith("cotan_")]
 
 

@@ -6,9 +6,9 @@ import pytest
 import cotan
 import cotan.numpy as cnp
 from cotan.engines import numpy as numpy_engine
-from cotan.engines.native.codegen.control.strip_mined import Strips
 from cotan.engines.native.passes import strip_mining
 from cotan.engines.native.passes.simplify import simplified
+from cotan.engines.native.passes.strip_op import Strips
 from cotan.engines.native.runtime.thread_pool import limited
 
 rng = np.random.default_rng(8)

@@ -164,7 +164,7 @@ def test_what_is_kept_is_freed():
 
 def test_blocks_are_freed_once_for_all_stacks_of_a_call(monkeypatch):
     freed: list[int] = []
-    monkeypatch.setattr(stack_handles, "free_blocks", lambda: freed.append)
+    monkeypatch.setattr(caller, "free_blocks", lambda jit: freed.append)
     halves(nested, X)
     gc.collect()
     blocks = [at for at in freed if at]

@@ -17,10 +17,12 @@ from cotan.core.tracing import type_of
 from cotan.core.types import array_type
 from cotan.engines.native import engine
 from cotan.engines.native.call import caller
+from cotan.engines.native.codegen.failures import Failures
 from cotan.engines.native.codegen.kernels import builder
 from cotan.engines.native.codegen.lower import lowered
 from cotan.engines.native.libraries import blas, registry
 from cotan.engines.native.runtime.thread_pool import limited
+from cotan.engines.native.target import Target
 from cotan.errors import CotanError
 from cotan.ops import radix
 from cotan.ops.contraction import DotGeneral
@@ -445,7 +447,7 @@ def test_lines_are_sorted_by_threads_each_in_its_own_memory(dtype, threads):
 
 
 def test_a_fast_sort_of_the_library_is_taken_where_there_is_one():
-    fast = registry.sorts_in_vectors("numpy sort float64") and registry.foreign("numpy sort float64") is not None
+    fast = registry.sorts_in_vectors("numpy sort float64") and registry.routine("numpy sort float64") is not None
     for n in (10_000, 1 << 20):
         assert ("cotan_numpy_sort_float64" in cotan.compile_report(cnp.sort)(np.zeros(n)).llvm) == fast
     assert not registry.sorts_in_vectors("numpy sort int8")
@@ -478,9 +480,9 @@ def test_searching(dtype, n):
 @pytest.fixture
 def other_libraries():
     """What is known of routines is of these libraries alone."""
-    registry.known.cache_clear()
+    registry.routine.cache_clear()
     yield
-    registry.known.cache_clear()
+    registry.routine.cache_clear()
 
 
 def test_without_numpys_functions_python_is_called(monkeypatch, other_libraries):
@@ -587,8 +589,8 @@ def test_threads_share_no_memory_and_leave_the_threads_of_blas_as_they_were():
 def test_integers_are_as_wide_as_the_signature_says():
     assert blas.integer_of("void (char *, int *, __pyx_t_d *, int *)") == "i32"
     assert blas.integer_of("void (char *, int64_t *, __pyx_t_d *, int64_t *)") == "i64"
-    assert registry.foreign("lapack dgetrf").integer in ("i32", "i64")
-    assert registry.foreign("lapack no_such_routine") is None
+    assert registry.routine("lapack dgetrf").integer in ("i32", "i64")
+    assert registry.routine("lapack no_such_routine") is None
 
 
 def test_scipys_routines_do_where_numpys_are_not_found(monkeypatch, other_libraries):
@@ -597,19 +599,18 @@ def test_scipys_routines_do_where_numpys_are_not_found(monkeypatch, other_librar
     program = program_of(Solve(), [x, b])
     expected = engine.compile_program(program)([x, b])
     monkeypatch.setattr(blas, "of_numpy", lambda: None)
-    registry.known.cache_clear()  # what the first run has asked for
-    widths = {registry.foreign(name).integer for name in ("lapack dgetrf", "blas dgemm")}
-    assert widths == {f"i{8 * blas.fortran_integer().itemsize}"}
+    registry.routine.cache_clear()  # what the first run has asked for
+    widths = {registry.routine(name).integer for name in ("lapack dgetrf", "blas dgemm")}
+    assert widths == {f"i{8 * blas.fortran_integer(Target.IN_PROCESS).itemsize}"}
     for y, z in zip(engine.compile_program(program)([x, b]), expected, strict=True):
         np.testing.assert_allclose(y, z, rtol=1e-10)
 
 
 def test_code_for_a_linker_has_fortrans_names():
-    with blas.standard():
-        assert registry.foreign("lapack dgetrf").symbol == "cotan_lapack_dgetrf"
-        assert blas.fortran_integer() == np.int32
+    assert registry.routine("lapack dgetrf", Target.STANDALONE).symbol == "dgetrf_"
+    assert blas.fortran_integer(Target.STANDALONE) == np.int32
     if blas.of_numpy() is not None:
-        assert registry.foreign("lapack dgetrf").symbol == "cotan_lapack_dgetrf_64"
+        assert registry.routine("lapack dgetrf").symbol == "cotan_lapack_dgetrf_64"
 
 
 def test_code_knows_which_routines_it_calls():
@@ -619,7 +620,7 @@ def test_code_knows_which_routines_it_calls():
 
 
 def test_a_failure_carries_its_number():
-    failures = builder.Failures()
+    failures = Failures()
     code = failures.code(ValueError, "at {}")
     assert failures.code(ValueError, "at {}") == code
     assert failures.code(KeyError, "other") == code + 1

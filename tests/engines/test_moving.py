@@ -11,9 +11,9 @@ import cotan
 import cotan.numpy as cnp
 from cotan.core.tracing import type_of
 from cotan.core.types import array_type
+from cotan.engines.native.analysis.access import form_of
 from cotan.engines.native.codegen.kernels.tiling import TILE
 from cotan.engines.native.runtime.thread_pool import limited
-from cotan.engines.native.schedule.access import form_of
 
 from ..conformance.cases import ALL_CASES, label
 

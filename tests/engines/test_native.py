@@ -16,11 +16,12 @@ from cotan.core.tracing import type_of
 from cotan.core.types import array_type
 from cotan.engines import numpy as numpy_engine
 from cotan.engines.native import engine
+from cotan.engines.native.analysis.access import form_of
 from cotan.engines.native.codegen.lower import lowered
 from cotan.engines.native.passes.simplify import simplified
 from cotan.engines.native.runtime.thread_pool import limited
-from cotan.engines.native.schedule.access import form_of
-from cotan.engines.native.schedule.fusion import Loop, Plan, Statement
+from cotan.engines.native.schedule.fusion import Plan
+from cotan.engines.native.schedule.loop_nest import Loop, Statement
 from cotan.errors import ArgumentError, CotanError
 
 from ..conformance.cases import ALL_CASES, DTYPES, in_dtypes, label

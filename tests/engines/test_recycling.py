@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 
 import cotan
+from cotan.engines.native.llvm.jit import machine
 from cotan.engines.native.runtime import allocator
 from cotan.engines.native.runtime.allocator import LEAST, SLOTS, State, handler, kept, most_bytes
+from cotan.engines.native.runtime.capi import Slot, new_capsule, numpy_function
 
 N = 2 * LEAST // 8
 
@@ -70,7 +72,7 @@ def test_the_memory_of_a_dead_result_is_that_of_the_next():
 
 
 def test_what_is_kept_is_bounded():
-    most = handler().state[State.MOST]
+    most = handler(machine()).state[State.MOST]
     assert most == most_bytes()
     f = cotan.jit(lambda x: x + 1.0, dynamic_sizes=True)
     for k in range(3 * SLOTS):
@@ -79,11 +81,11 @@ def test_what_is_kept_is_bounded():
         assert y[0] == y[-1] == 1.0
         del y
         assert kept() <= most
-        assert handler().state[State.COUNT] <= SLOTS
+        assert handler(machine()).state[State.COUNT] <= SLOTS
     assert kept() > most // 4
     freed = kept()
     assert cotan.release_memory() == freed
-    assert kept() == handler().state[State.COUNT] == 0
+    assert kept() == handler(machine()).state[State.COUNT] == 0
     assert cotan.release_memory() == 0
 
 
@@ -94,13 +96,13 @@ def test_many_dead_at_once_leave_the_newest():
     places = [y.ctypes.data for y in many]
     while many:
         del many[0]
-    assert handler().state[State.COUNT] == SLOTS
+    assert handler(machine()).state[State.COUNT] == SLOTS
     begin = int(State.BLOCKS)
-    assert [handler().state[begin + 2 * k] for k in range(SLOTS)] == places[20:]
+    assert [handler(machine()).state[begin + 2 * k] for k in range(SLOTS)] == places[20:]
 
 
 def test_a_block_that_is_larger_than_what_may_be_kept_is_freed():
-    state = handler().state
+    state = handler(machine()).state
     most = state[State.MOST]
     state[State.MOST] = LEAST
     try:
@@ -133,7 +135,7 @@ def test_results_are_resized_copied_and_pickled_as_any_array():
 
 def test_the_functions_of_the_handler_do_what_numpy_asks_of_them():
     pointer, size = ctypes.c_void_p, ctypes.c_size_t
-    table = handler().handler.allocator
+    table = handler(machine()).handler.allocator
     take = ctypes.PYFUNCTYPE(pointer, pointer, size)(table.malloc)
     zeros = ctypes.PYFUNCTYPE(pointer, pointer, size, size)(table.calloc)
     again = ctypes.PYFUNCTYPE(pointer, pointer, pointer, size)(table.realloc)
@@ -158,7 +160,7 @@ def test_the_functions_of_the_handler_do_what_numpy_asks_of_them():
 
 def test_whoever_finds_the_list_taken_does_not_wait():
     y = double()
-    handler().state[State.LOCK] = 1
+    handler(machine()).state[State.LOCK] = 1
     try:
         z = double(start=1.0)
         np.testing.assert_array_equal(z, 2.0 * (np.arange(N) + 1.0))
@@ -166,7 +168,7 @@ def test_whoever_finds_the_list_taken_does_not_wait():
         assert kept() == 0
         assert cotan.release_memory() == 0
     finally:
-        handler().state[State.LOCK] = 0
+        handler(machine()).state[State.LOCK] = 0
     del z
     assert kept() >= 8 * N
 
@@ -192,12 +194,10 @@ def test_results_of_several_threads():
 
 
 def test_a_handler_of_the_user_is_respected():
-    place = allocator.Place
-    set_handler = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object)(allocator.numpy_function(place.SET_HANDLER))
-    mine = allocator.Handler.from_buffer_copy(handler().handler)
+    set_handler = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object)(numpy_function(Slot.SET_HANDLER))
+    mine = allocator.Handler.from_buffer_copy(handler(machine()).handler)
     mine.name = b"mine"
-    new_capsule = ctypes.pythonapi.PyCapsule_New
-    capsule = new_capsule(ctypes.addressof(mine), handler().name, None)
+    capsule = new_capsule(ctypes.addressof(mine), handler(machine()).name)
     f = cotan.jit(lambda x: x * 2.0)
     x = np.zeros(N)
     f(x)

@@ -19,15 +19,15 @@ from cotan.core.tracing import type_of
 from cotan.core.types import ArrayType, array_type
 from cotan.engines.native.cache import fingerprint, program_cache
 from cotan.engines.native.cache.fingerprint import UnknowableError, described, key_of
-from cotan.engines.native.engine import Written
 from cotan.engines.native.llvm import object_cache
 from cotan.engines.native.passes.simplify import simplified
+from cotan.engines.native.pipeline import Written
 
 PROGRAM = """
 import numpy as np, cotan, cotan.numpy as cnp, json
-from cotan.engines.native import engine
-in_strips, written = engine.in_strips, []
-engine.in_strips = lambda *a: written.append(1) or in_strips(*a)
+from cotan.engines.native import pipeline
+in_strips, written = pipeline.in_strips, []
+pipeline.in_strips = lambda *a: written.append(1) or in_strips(*a)
 rng = np.random.default_rng(0)
 x, a = rng.normal(size=(40, 40)), rng.normal(size=3)
 marks = []

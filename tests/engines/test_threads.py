@@ -19,6 +19,7 @@ import pytest
 import cotan
 import cotan.numpy as cnp
 from cotan import lax
+from cotan.engines.native.llvm.jit import machine
 from cotan.engines.native.runtime.thread_pool import limited, start
 
 MANY = np.linspace(0.0, 3.0, 300_000)
@@ -77,7 +78,7 @@ def test_after_a_wait_for_a_worker_small_jobs_stay_with_their_callers_for_a_whil
     few = MANY[:100_000]
     small = cotan.jit(lambda x: cnp.sum(x * x + x), engine="native")
     assert re.search(r"@in_chunks\(.*i1 true", cotan.compile_report(small)(few).llvm)
-    until = ctypes.c_int64.from_address(start().address + 768)
+    until = ctypes.c_int64.from_address(start(machine()).address + 768)
     with limited(2):
         expected = np.asarray(small(few)).tobytes()
         until.value = then = time.monotonic_ns() + 10**12

@@ -16,10 +16,10 @@ from cotan.core.op import REGISTRY
 from cotan.core.tracing import type_of
 from cotan.core.types import array_type
 from cotan.engines.native import engine
+from cotan.engines.native.analysis.access import form_of
 from cotan.engines.native.codegen.lower import lowered
 from cotan.engines.native.llvm.jit import machine
 from cotan.engines.native.scalar import formulas_special
-from cotan.engines.native.schedule.access import form_of
 
 from ..conformance.cases import ALL_CASES, DTYPES, in_dtypes
 from .test_native import program_of

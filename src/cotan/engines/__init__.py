@@ -60,7 +60,7 @@ def compile_ahead(program: Program, constants: Sequence[Any], donated: Sequence[
         EngineRefusal: there is an operation in it for which the native engine has no code.
     """
     from .native.aot.c_entry import Ahead
-    from .native.codegen.context import UnsupportedError
+    from .native.status import UnsupportedError
 
     try:
         return Ahead(program, constants, donated)
@@ -70,8 +70,8 @@ def compile_ahead(program: Program, constants: Sequence[Any], donated: Sequence[
 
 def llvm_text(program: Program, donated: Sequence[int]) -> str:
     """The text given to LLVM for a Program. Raises: as `compile_ahead`."""
-    from .native.codegen.context import UnsupportedError
-    from .native.engine import Written
+    from .native.pipeline import Written
+    from .native.status import UnsupportedError
 
     try:
         return Written(program, donated).code.text
@@ -92,7 +92,8 @@ def export(ahead: Ahead, name: str, arguments: Sequence[str], results: Sequence[
     Raises:
         EngineRefusal: it calls back into this process.
     """
-    from .native.aot.export import NotExportableError, exported
+    from .native.aot.export import exported
+    from .native.status import NotExportableError
 
     try:
         return exported(ahead, name, arguments, results)

@@ -5,7 +5,7 @@ The interface is that of `engines.numpy`: a function that takes over the flat li
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -13,26 +13,19 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from cotan.core.collecting import no_collection
 from cotan.core.program import Program
 from cotan.engines import numpy as numpy_engine
 from cotan.engines.choice import NATIVE, Engine
-from cotan.engines.native.cache import program_cache
-from cotan.engines.native.cache.fingerprint import key_of
 from cotan.engines.native.cache.size_templates import templates
-from cotan.engines.native.cache.tiers import compiled_in_tiers, level_of
+from cotan.engines.native.cache.tiers import compiled_in_tiers
 from cotan.engines.native.call.caller import Caller
-from cotan.engines.native.codegen.context import UnsupportedError
-from cotan.engines.native.codegen.lower import Code, lowered
-from cotan.engines.native.libraries.blas import standard
-from cotan.engines.native.llvm import object_cache
-from cotan.engines.native.llvm.compile_lock import compiling
-from cotan.engines.native.passes.simplify import simplified
-from cotan.engines.native.passes.strip_mining import blocked
+from cotan.engines.native.runtime.compile_lock import compile_lock
+from cotan.engines.native.status import UnsupportedError
 
-from .report import Report, describe
+from .pipeline import Written
+from .report import Report
 
-__all__ = ["Written", "compile_program", "compiled", "made"]
+__all__ = ["compile_program", "compiled", "made"]
 
 _compiled: WeakKeyDictionary[Program, dict[Engine, Callable[[list[Any]], list[Any]]]] = WeakKeyDictionary()
 
@@ -41,7 +34,7 @@ def compiled(program: Program, engine: Engine = NATIVE) -> Callable[[list[Any]],
     """`compile_program`, done once for each Program and setting."""
     run = _compiled.get(program, {}).get(engine)
     if run is None:
-        with compiling:
+        with compile_lock:
             runs = _compiled.setdefault(program, {})
             run = runs.get(engine)
             if run is None:
@@ -61,7 +54,7 @@ def made(program: Program, engine: Engine = NATIVE) -> tuple[Callable[[list[Any]
 
 def run_and_report(program: Program, engine: Engine, recalled: bool) -> tuple[Callable[[list[Any]], list[Any]], Report]:
     """The same; the text may be ``recalled``, and then the report knows no plans."""
-    with compiling:
+    with compile_lock:
         return made_now(program, engine, recalled)
 
 
@@ -76,66 +69,6 @@ def made_now(program: Program, engine: Engine, recalled: bool) -> tuple[Callable
     placed = templates.place(code.text, code.table, len(code.callbacks), finish, engine.dynamic_sizes)
     caller = Caller(written.program, written.constants, code, placed, threads=engine.threads or 0)
     return caller, written.report(perf_counter() - start)
-
-
-def in_strips(program: Program, donated: Sequence[int]) -> tuple[Program, Code]:
-    """A Program and its code: in strips, unless there is something in it that has to leave the call from within one."""
-    try:
-        blocks = blocked(program)
-        return blocks, lowered(blocks, donated)
-    except UnsupportedError:
-        return program, lowered(program, donated)
-
-
-class Written:
-    """A Program as LLVM text: the simplified Program, the values of its leading inputs that are constants, and the code.
-
-    ``donated`` are the numbers of inputs in whose memory results may lie, and ``shared`` says which do. The text may be ``recalled`` from
-    disk: then nothing is planned, and the code has no plans.
-
-    Raises:
-        UnsupportedError: the engine cannot write it.
-    """
-
-    def __init__(self, program: Program, donated: Sequence[int] = (), *, recalled: bool = False):
-        start = perf_counter()
-        with no_collection():
-            self.program, self.constants = simplified(program)
-            middle = perf_counter()
-            first = len(self.program.inputs) - len(program.inputs)
-            self.donated = [first + k for k in donated]
-            self.write(recalled)
-        self.shared = {k: j - first for k, j in self.code.shared.items()}
-        self.seconds = {"simplify": middle - start, "plan and write": perf_counter() - middle}
-
-    def write(self, recalled: bool) -> None:
-        """Find the code on disk, or write it, which leaves it there."""
-        key = key_of(self.program, self.donated) if recalled and object_cache.folder() is not None else None
-        known = program_cache.load(key) if key is not None else None
-        if known is not None:
-            self.code = known
-            return
-        self.program, self.code = in_strips(self.program, self.donated)
-        if key is not None:
-            program_cache.store(key, self.code)
-
-    def for_linker(self) -> Code:
-        """The code with routines of BLAS and LAPACK that a linker finds."""
-        with standard():
-            return lowered(self.program, self.donated)
-
-    @property
-    def level(self) -> int:
-        """How well LLVM is to optimise it."""
-        return level_of(self.code.text)
-
-    def report(self, seconds: float) -> Report:
-        """The report, after LLVM took so many seconds."""
-        code = self.code
-        outside = tuple(f"{c.equation.op}{f'   # {c.equation.origin}' if c.equation.origin else ''}" for c in code.callbacks)
-        buffers = {str(t): count for t, count in code.buffers.items()}
-        times = {**self.seconds, "LLVM": seconds}
-        return Report(self.program.name, tuple(map(describe, code.plans)), outside, code.workspace, code.text, times, buffers, self.shared)
 
 
 def quiet(execute: Callable[[list[Any]], list[Any]]) -> Callable[[list[Any]], list[Any]]:

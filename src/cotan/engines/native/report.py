@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from cotan.engines.native.schedule.fusion import Loop, Opaque, Plan, Statement
+from cotan.engines.native.schedule.fusion import Plan
+from cotan.engines.native.schedule.loop_nest import Loop, Opaque, Statement
 
 __all__ = ["Report", "describe"]
 

@@ -10,7 +10,6 @@ given the same memory as that: the argument is copied there first. `routine` wra
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
@@ -19,14 +18,16 @@ from cotan.core.program import Program
 from cotan.core.types import ArrayType
 from cotan.engines.native.cache.size_templates import Main, Placed
 from cotan.engines.native.call.caller import Caller
-from cotan.engines.native.codegen.context import OUT_OF_MEMORY
 from cotan.engines.native.codegen.lower import Code
-from cotan.engines.native.engine import Written
-from cotan.engines.native.llvm.compile_lock import compiling
+from cotan.engines.native.llvm.builder import Module
 from cotan.engines.native.llvm.jit import machine
+from cotan.engines.native.pipeline import Written
+from cotan.engines.native.runtime.capi import new_capsule
+from cotan.engines.native.runtime.compile_lock import compile_lock
 from cotan.engines.native.runtime.trampoline import ALIGNMENT
+from cotan.engines.native.status import Status
 
-__all__ = ["ROUTINES", "Ahead", "entry_text", "suits"]
+__all__ = ["ROUTINES", "Ahead", "suits", "write_entry"]
 
 ENTRY = "cotan_entry"
 _kept: list[Any] = []
@@ -37,7 +38,7 @@ class Ahead:
     """A Program, compiled. ``constants`` are values that it captured, its first inputs; results may lie in the inputs ``donated``."""
 
     def __init__(self, program: Program, constants: Sequence[Any], donated: Sequence[int] = (), threads: int = 0):
-        with compiling:
+        with compile_lock:
             self.written = written = Written(program, donated)
             self.captured = constants
             start = perf_counter()
@@ -72,8 +73,9 @@ class Ahead:
             functions = f"inttoptr (i64 {caller.functions} to ptr)"
             main = f"inttoptr (i64 {caller.main.address} to ptr)"
             copies = self.copies(caller.code)
-            text = entry_text(ENTRY, main, constants, len(self.given), len(self.outputs), caller.code.workspace, functions, copies)
-            self.entry = machine().compile(text, [ENTRY], 1, keep=False)[ENTRY]
+            module, sizes = Module(), (len(self.given), len(self.outputs))
+            write_entry(module, ENTRY, main, constants, sizes, caller.code.workspace, functions, copies)
+            self.entry = machine().compile(str(module), [ENTRY], 1, keep=False)[ENTRY]
         return self.entry
 
     def routine(self, signature: str) -> Any:
@@ -90,58 +92,47 @@ class Ahead:
         address = machine().compile(text, ["routine"], 2, keep=False)["routine"]
         name = signature.encode()
         _kept.append((self, name))
-        new_capsule = ctypes.pythonapi.PyCapsule_New
-        new_capsule.restype, new_capsule.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
-        return new_capsule(address, name, None)
+        return new_capsule(address, name)
 
 
-def entry_text(
+def write_entry(
+    module: Module,
     name: str,
     main: str,
     constants: Sequence[str],
-    n_in: int,
-    n_out: int,
+    sizes: tuple[int, int],
     workspace: int,
     functions: str,
     copies: dict[int, tuple[int, int]],
-) -> str:
-    """The entry for C as LLVM text, which calls ``main`` with its tables. ``constants`` are pointers, the first arguments of ``main``.
-    Arguments that ``main`` writes over are copied to their results first, so many bytes.
+) -> None:
+    """Write the entry for C, which calls ``main`` with its tables. ``constants`` are pointers, the first arguments of ``main``; ``sizes``
+    are the numbers of arguments and results. Arguments that ``main`` writes over are copied to their results first, so many bytes.
     """
-    given = [f"%x{k}" for k in range(n_in)]
-    results = [f"%y{k}" for k in range(n_out)]
-    sources = [*constants, *[f"%y{copies[k][0]}" if k in copies else x for k, x in enumerate(given)]]
-    lines = [f"define i32 @{name}({', '.join(f'ptr {v}' for v in (*given, *results))}) nounwind {{", "entry:"]
-    for j, (k, nbytes) in copies.items():
-        lines.append(f"  call void @llvm.memmove.p0.p0.i64(ptr %y{k}, ptr %x{j}, i64 {nbytes}, i1 false)")
-    for table, pointers in (("in", sources), ("out", results)):
-        lines.append(f"  %{table} = alloca [{max(len(pointers), 1)} x ptr]")
-        for k, pointer in enumerate(pointers):
-            lines += [f"  %{table}{k} = getelementptr ptr, ptr %{table}, i64 {k}", f"  store ptr {pointer}, ptr %{table}{k}"]
-    declared = ["declare void @llvm.memmove.p0.p0.i64(ptr, ptr, i64, i1)"] if copies else []
-    if not workspace:
-        lines += [f"  %status = call i32 {main}(ptr %in, ptr %out, ptr null, ptr {functions})", "  ret i32 %status", "}"]
-        return "\n".join([*lines, *declared]) + "\n"
-    lines += [
-        f"  %block = call ptr @malloc(i64 {workspace + ALIGNMENT})",
-        "  %none = icmp eq ptr %block, null",
-        "  br i1 %none, label %missing, label %run",
-        "missing:",
-        f"  ret i32 {OUT_OF_MEMORY}",
-        "run:",
-        "  %word = ptrtoint ptr %block to i64",
-        f"  %end = add i64 %word, {ALIGNMENT - 1}",
-        f"  %start = and i64 %end, -{ALIGNMENT}",
-        "  %workspace = inttoptr i64 %start to ptr",
-        f"  %status = call i32 {main}(ptr %in, ptr %out, ptr %workspace, ptr {functions})",
-        "  call void @free(ptr %block)",
-        "  ret i32 %status",
-        "}",
-        "declare ptr @malloc(i64)",
-        "declare void @free(ptr)",
-        *declared,
-    ]
-    return "\n".join(lines) + "\n"
+    given, results = ([module.name("ptr") for _ in range(n)] for n in sizes)
+    sources = [*constants, *[results[copies[k][0]] if k in copies else x for k, x in enumerate(given)]]
+    with module.function(name, "i32", [("ptr", v) for v in (*given, *results)]) as code:
+        for j, (k, nbytes) in copies.items():
+            arguments = (f"ptr {results[k]}", f"ptr {given[j]}", f"i64 {nbytes}", "i1 false")
+            code.line(module.call("void", "llvm.memmove.p0.p0.i64", *arguments))
+        tables: list[str] = []
+        for pointers in (sources, results):
+            tables.append(code.alloca(f"[{max(len(pointers), 1)} x ptr]"))
+            for k, pointer in enumerate(pointers):
+                code.line(f"store ptr {pointer}, ptr {code.address(tables[-1], 'ptr', k)}")
+        block, start = "", "null"
+        if workspace:
+            block = code.value("ptr", module.call("ptr", "malloc", f"i64 {workspace + ALIGNMENT}"))
+            missing, run = code.label(), code.label()
+            code.branch(code.value("i1", f"icmp eq ptr {block}, null"), missing, run)
+            code.start(missing)
+            code.line(f"ret i32 {Status.OUT_OF_MEMORY}")
+            code.start(run)
+            end = code.value("i64", f"add i64 {code.value('i64', f'ptrtoint ptr {block} to i64')}, {ALIGNMENT - 1}")
+            start = code.value("ptr", f"inttoptr i64 {code.value('i64', f'and i64 {end}, -{ALIGNMENT}')} to ptr")
+        status = code.value("i32", f"call i32 {main}(ptr {tables[0]}, ptr {tables[1]}, ptr {start}, ptr {functions})")
+        if block:
+            code.line(module.call("void", "free", f"ptr {block}"))
+        code.line(f"ret i32 {status}")
 
 
 # ---- functions of scalars, for SciPy ---------------------------------------------------------------------------------------------

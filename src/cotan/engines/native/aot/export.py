@@ -15,27 +15,29 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cotan.core.types import ArrayType
-from cotan.engines.native.cache.program_cache import OF_PROCESS
-from cotan.engines.native.codegen.context import OUT_OF_MEMORY
-from cotan.engines.native.codegen.kernels.builder import Failures
+from cotan.engines.native.codegen.failures import Failures
+from cotan.engines.native.codegen.lower import Code
+from cotan.engines.native.libraries.registry import routine
+from cotan.engines.native.llvm.builder import Module
 from cotan.engines.native.llvm.jit import machine
+from cotan.engines.native.runtime.symbols import Symbol
+from cotan.engines.native.status import NotExportableError, Status
+from cotan.engines.native.target import Target
 
-from .c_entry import Ahead, entry_text
+from .c_entry import Ahead, write_entry
 
-__all__ = ["Exported", "NotExportableError", "exported"]
+__all__ = ["Exported", "exported", "libraries_of"]
 
 LARGEST_CONSTANT = 1 << 24
 """Bytes of an array that the text of a module may hold."""
 C_TYPES = {"f8": "double", "f4": "float", "f2": "uint16_t", "c16": "double", "c8": "float", "b1": "uint8_t"} | {
     f"{kind}{size}": f"{'u' * (kind == 'u')}int{8 * size}_t" for kind in "iu" for size in (1, 2, 4, 8)
 }
-EMPTY_TABLE, NO_TABLE = "@nothing = internal constant [2 x i64] zeroinitializer", "getelementptr (i64, ptr @nothing, i64 1)"
+NO_TABLE = Symbol("nothing", "@nothing = internal constant [2 x i64] zeroinitializer")
+LIBRARIES = ("lapack", "blas", "mvec")
+"""In the order of a linker."""
 DECLARED = re.compile(r"^declare [^@]*@([\w.]+)\(", re.MULTILINE)
 VARIABLE = re.compile(r"^@([\w.]+) = external ", re.MULTILINE)
-
-
-class NotExportableError(Exception):
-    """Why code cannot leave the process."""
 
 
 class Exported(NamedTuple):
@@ -48,58 +50,49 @@ class Exported(NamedTuple):
 
 def exported(ahead: Ahead, name: str, arguments: Sequence[str], results: Sequence[str]) -> Exported:
     """The code as an object with the function ``name``; the parameters in its header have the names ``arguments`` and ``results``."""
-    code = ahead.written.for_linker()
+
+    def finish(module: Module, code: Code) -> None:
+        """Write the entry for C, and the arrays that it passes on."""
+        constants = [module.refer(constant(f"{name}_constant{k}", x)) for k, x in enumerate(ahead.caller.constants)]
+        table, sizes = f"getelementptr (i64, ptr {module.refer(NO_TABLE)}, i64 1)", (len(ahead.given), len(ahead.outputs))
+        write_entry(module, name, f"@{name}_code", constants, sizes, code.workspace, table, ahead.copies(code))
+
+    code = ahead.written.standalone(f"{name}_code", finish)
     if code.callbacks:
         raise NotExportableError(f"{code.callbacks[0].equation.op.name} is a call back into Python")
-    text = code.text.replace("define i32 @main(", f"define internal i32 @{name}_code(")
-    text, libraries = linked(outside(text))
-    constants = [constant(f"{name}_constant{k}", x) for k, x in enumerate(ahead.caller.constants)]
-    pointers = [f"@{name}_constant{k}" for k in range(len(constants))]
-    entry = entry_text(name, f"@{name}_code", pointers, len(ahead.given), len(ahead.outputs), code.workspace, NO_TABLE, ahead.copies(code))
-    known = set(DECLARED.findall(text))
-    entry = "\n".join(line for line in entry.splitlines() if not (found := DECLARED.match(line)) or found[1] not in known)
-    module, host = machine().optimised(
-        "\n".join([*constants, EMPTY_TABLE, text, entry]), ahead.written.level, reloc="pic", codemodel="default"
-    )
+    libraries = libraries_of(code)
+    module, host = machine().optimised(code.text, ahead.written.level, reloc="pic", codemodel="default")
     return Exported(host.emit_object(module), header(ahead, code.failures, name, arguments, results, libraries), libraries)
 
 
-def outside(text: str) -> str:
-    """The text without what it wants of this process."""
-    for symbol in OF_PROCESS:
-        if symbol.alone is not None:
-            text = text.replace(symbol.text, symbol.alone)
-    return text
-
-
-def constant(name: str, x: np.ndarray[Any, Any]) -> str:
+def constant(name: str, x: np.ndarray[Any, Any]) -> Symbol:
     """An array as data of the module."""
     if x.nbytes > LARGEST_CONSTANT:
         raise NotExportableError(f"it has captured an array of {x.nbytes} bytes")
     data = "".join(f"\\{byte:02x}" for byte in x.tobytes()) or "\\00"
-    return f'@{name} = internal constant [{max(x.nbytes, 1)} x i8] c"{data}", align 64'
+    return Symbol(name, f'@{name} = internal constant [{max(x.nbytes, 1)} x i8] c"{data}", align 64')
 
 
-def linked(text: str) -> tuple[str, tuple[str, ...]]:
-    """The text with routines of BLAS and LAPACK under their own names, and the libraries that it needs, in the order of a linker."""
-    libraries: dict[str, None] = {}
-    for symbol in DECLARED.findall(text):
-        library, _, routine = symbol.removeprefix("cotan_").partition("_")
+def libraries_of(code: Code) -> tuple[str, ...]:
+    """The libraries that standalone code needs, in the order of a linker.
+
+    Raises:
+        NotExportableError: it refers to something in this process.
+    """
+    routines = {found.symbol: name.split()[0] for name in code.failures.routines if (found := routine(name, Target.STANDALONE)) is not None}
+    libraries: set[str] = set()
+    for symbol in DECLARED.findall(code.text):
         if symbol.startswith("llvm."):
             continue
-        if symbol.startswith("cotan_") and library in ("blas", "lapack") and not symbol.endswith("_64"):
-            libraries[library] = None
-            text = re.sub(rf"@{symbol}\b", f"@{routine}_", text)
+        if routines.get(symbol) in LIBRARIES:
+            libraries.add(routines[symbol])
         elif symbol.startswith("_ZGV"):
-            libraries["mvec"] = None
+            libraries.add("mvec")
         elif not in_c_library(symbol):
             raise NotExportableError(f"{symbol} is a routine of this process")
-    for symbol in VARIABLE.findall(text):
+    for symbol in VARIABLE.findall(code.text):
         raise NotExportableError(f"{symbol} is a variable of this process")
-    if "@_ZGV" in text:
-        libraries["mvec"] = None
-    order = ("lapack", "blas", "mvec")
-    return text, (*[x for x in order if x in libraries], "m")
+    return (*[x for x in LIBRARIES if x in libraries], "m")
 
 
 def in_c_library(symbol: str) -> bool:
@@ -143,7 +136,7 @@ def header(
             "#include <stdint.h>",
             "#ifndef COTAN_STATUS",
             "#define COTAN_STATUS",
-            f"enum cotan_status {{ COTAN_OK = 0, COTAN_OUT_OF_MEMORY = {OUT_OF_MEMORY} }};",
+            f"enum cotan_status {{ COTAN_OK = 0, COTAN_OUT_OF_MEMORY = {Status.OUT_OF_MEMORY} }};",
             "#endif",
             "#ifdef __cplusplus",
             'extern "C" {',

@@ -17,25 +17,19 @@ from typing import Any
 
 import numpy as np
 
-from cotan.engines.native.codegen.control.interrupt_checks import CHECK
-from cotan.engines.native.codegen.kernels.builder import Failures
+from cotan.engines.native.codegen.failures import Failures
 from cotan.engines.native.codegen.lower import Code
-from cotan.engines.native.libraries.blas import COUNTERS, LIMIT
-from cotan.engines.native.libraries.registry import foreign
+from cotan.engines.native.libraries.registry import Routine, routine
 from cotan.engines.native.llvm import object_cache
 from cotan.engines.native.llvm.jit import machine
-from cotan.engines.native.llvm.symbols import Symbol
-from cotan.engines.native.runtime.thread_pool import PARALLEL, SETTING
+from cotan.engines.native.runtime.symbols import RUNTIME_SYMBOLS
 
-__all__ = ["OF_PROCESS", "load", "store"]
+__all__ = ["load", "store"]
 
 KIND = "ll"
 """The suffix of entries."""
 ERRORS: dict[str, type[Exception]] = {"LinAlgError": np.linalg.LinAlgError, "ValueError": ValueError}
 """The exceptions of failures by name."""
-OF_PROCESS: tuple[Symbol, ...] = (PARALLEL, SETTING, CHECK, LIMIT, *COUNTERS)
-"""The symbols that this process has for code, and those that code outside of it has otherwise."""
-KNOWN = {symbol.name: symbol.make_known for symbol in OF_PROCESS if symbol.make_known is not None}
 OURS = re.compile(r"\n(?:declare [^@]*@|@)(cotan_\w+)(?:\(| = external )")
 """What a text wants of this process beside functions of the system."""
 
@@ -65,7 +59,7 @@ def store(key: str, code: Code) -> None:
     names = {error: name for name, error in ERRORS.items()}
     if code.callbacks or code.places or not all(error in names for error, _ in code.failures.known):
         return
-    routines = {name: how_called(name) for name in code.failures.routines}
+    routines = {name: how_called(routine(name)) for name in code.failures.routines}
     if not binds(code.text, routines):
         return
     head: dict[str, Any] = {
@@ -79,20 +73,23 @@ def store(key: str, code: Code) -> None:
     object_cache.store(key, f"{json.dumps(head)}\n{code.text}".encode(), KIND)
 
 
-def how_called(name: str) -> list[Any]:
-    """The symbol of a routine and how it is called; nothing if it is not there."""
-    return list(foreign(name) or ())
+def how_called(found: Routine | None) -> list[Any]:
+    """How a routine is called: its symbol, whether it takes numbers by address, its integers; nothing if it is not there."""
+    return list(found[:3]) if found is not None else []
 
 
 def binds(text: str, routines: dict[str, list[Any]]) -> bool:
     """Whether all that a text wants of cotan is there and called as it says; this makes it known to LLVM."""
     for name, how in routines.items():
-        if not how or how_called(name) != how:
+        found = routine(name)
+        if found is None or how_called(found) != how:
             return False
+        machine().add_symbol(found.symbol, found.address)
     known = {how[0] for how in routines.values()}
     return all(symbol in known or is_known(symbol) for symbol in set(OURS.findall(f"\n{text}")))
 
 
-def is_known(symbol: str) -> bool:
+def is_known(name: str) -> bool:
     """Whether a symbol that is none of a library's routines can be made known, which this does."""
-    return symbol in KNOWN and KNOWN[symbol]() is not False
+    symbol = RUNTIME_SYMBOLS.get(name)
+    return symbol is not None and symbol.make_known is not None and symbol.make_known(machine()) is not False

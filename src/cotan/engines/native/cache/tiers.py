@@ -17,8 +17,10 @@ from collections.abc import Callable
 from typing import Any
 
 from cotan.core.program import Program
-from cotan.engines.native.codegen.control.interrupt_checks import clock, work_of
+from cotan.engines.native.cost import program_cost
 from cotan.engines.native.llvm.jit import machine
+from cotan.engines.native.runtime.capi import add_python_functions
+from cotan.engines.native.runtime.signals import clock
 
 from .size_templates import Main
 
@@ -102,7 +104,7 @@ def compiled_in_tiers(text: str, program: Program) -> Main:
     if (
         text.count("\n") < FEWEST_LINES
         or clock() is None
-        or work_of(program) * NANOSECONDS_OF_WORK * calls > limit
+        or program_cost(program) * NANOSECONDS_OF_WORK * calls > limit
         or machine().is_kept(text, level)
     ):
         found = machine().linked(text, ["main"], level)
@@ -112,7 +114,7 @@ def compiled_in_tiers(text: str, program: Program) -> Main:
 
 def quick(text: str, level: int, limit: int) -> Main:
     """``main`` of quick code, which after so many nanoseconds of calls becomes better code."""
-    machine().add_symbol("cotan_PyErr_SetInterrupt", ctypes.cast(ctypes.pythonapi.PyErr_SetInterrupt, ctypes.c_void_p).value or 0)
+    add_python_functions(machine(), "PyErr_SetInterrupt")
     first = text.replace("define i32 @main(", f"define internal i32 @{FIRST}(", 1)
     wrapper = TEXT.replace("FIRST", FIRST).replace("LIMIT", str(limit))
     addresses = machine().linked(f"{wrapper}{clock()}{first}", ["main", "tier"], 0)

@@ -22,17 +22,17 @@ from cotan.core.errors import EngineError, teach
 from cotan.core.program import Program
 from cotan.core.types import ArrayType, StackType
 from cotan.engines.native.cache.size_templates import Placed
-from cotan.engines.native.codegen.context import OUT_OF_MEMORY, RAISED
+from cotan.engines.native.codegen.callbacks import python_function
 from cotan.engines.native.codegen.control.loops import CONTROL
-from cotan.engines.native.codegen.lower import Code, python_function
-from cotan.engines.native.llvm.bounds_checks import OUTSIDE
-from cotan.engines.native.llvm.compile_lock import once
+from cotan.engines.native.codegen.lower import Code
 from cotan.engines.native.llvm.jit import machine
+from cotan.engines.native.runtime.alias_check import may_write, may_write_address
 from cotan.engines.native.runtime.allocator import maker
-from cotan.engines.native.runtime.capi import Place, numpy_function
-from cotan.engines.native.runtime.stack_handles import at_call, holds_stacks, with_stacks
+from cotan.engines.native.runtime.capi import Slot, add_python_functions, address_of, new_function, numpy_function
+from cotan.engines.native.runtime.compile_lock import once
+from cotan.engines.native.runtime.stack_handles import at_call, free_blocks, holds_stacks, with_stacks
 from cotan.engines.native.runtime.trampoline import INPUT_WORDS, OUTPUT_WORDS, SYMBOLS, TEXT, Word
-from cotan.engines.native.schedule.aliasing import may_write, may_write_address
+from cotan.engines.native.status import Status
 
 __all__ = ["Caller", "c_function"]
 
@@ -80,8 +80,6 @@ class MethodDef(ctypes.Structure):
 
 
 FREE = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
-new_function = ctypes.pythonapi.PyCFunction_NewEx
-new_function.argtypes, new_function.restype = [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p], ctypes.py_object
 
 
 @once
@@ -90,15 +88,9 @@ def method() -> tuple[Any, Any]:
 
     Made when it is first asked for. To optimise the few loops of `launch` takes LLVM seven times as long, and makes no call shorter.
     """
-    for name in SYMBOLS:
-        machine().add_symbol(f"cotan_{name}", address_of(getattr(ctypes.pythonapi, name)))
+    add_python_functions(machine(), *SYMBOLS)
     addresses = machine().compile(TEXT, ["launch", "give_back"], 0)
     return MethodDef(b"launch", addresses["launch"], METH_FASTCALL, None), FREE(addresses["give_back"])
-
-
-def address_of(function: Any) -> int:
-    """The address of a function of ctypes."""
-    return ctypes.cast(function, ctypes.c_void_p).value or 0
 
 
 def words(values: Iterable[int]) -> np.ndarray[Any, Any]:
@@ -126,7 +118,7 @@ def c_function(
     ins = words(records)
     outs = words(
         w for k, t in enumerate(outputs)
-        for w in (id(plain_dtype(t.dtype)), len(t.shape), shape_at(t.shape), shared.get(k, -1), maker(t.nbytes))
+        for w in (id(plain_dtype(t.dtype)), len(t.shape), shape_at(t.shape), shared.get(k, -1), maker(t.nbytes, machine()))
     )  # fmt: skip
     sizes = words(t.nbytes for t in inputs)
     assert len(ins) == INPUT_WORDS * len(inputs)
@@ -136,13 +128,13 @@ def c_function(
         Word.MAIN: main, Word.FUNCTIONS: functions, Word.WORKSPACE_BYTES: workspace, Word.CONSTANTS: len(constants),
         Word.COUNT_IN: len(inputs), Word.COUNT_OUT: len(outputs), Word.INPUTS: ins.ctypes.data, Word.OUTPUTS: outs.ctypes.data,
         Word.RELEASE: release, Word.SINGLE: single, Word.NDARRAY: id(np.ndarray), Word.ARRAY: id(Array),
-        Word.NOT_IMPLEMENTED: id(NotImplemented), Word.NEW_ARRAY: numpy_function(Place.NEW_FROM_DESCR),
-        Word.BYTES: sizes.ctypes.data, Word.MAY_WRITE: may_write_address() if shared else 0,
+        Word.NOT_IMPLEMENTED: id(NotImplemented), Word.NEW_ARRAY: numpy_function(Slot.NEW_FROM_DESCR),
+        Word.BYTES: sizes.ctypes.data, Word.MAY_WRITE: may_write_address(machine()) if shared else 0,
     }.items():  # fmt: skip
         table[word] = value
     table.kept = (ins, outs, sizes, shapes, list(inputs), list(outputs), list(constants), kept)
     definition, table.free = method()
-    return new_function(ctypes.addressof(definition), table, None)
+    return new_function(ctypes.addressof(definition), table)
 
 
 @once
@@ -168,7 +160,7 @@ def layouts_are_known() -> bool:
         x = kind(1)
         if kind is not int and ctypes.string_at(id(x) + 16, dtype.itemsize) != np.ones((), dtype).tobytes():
             return False
-    return numpy_function(Place.NEW_FROM_DESCR) != 0
+    return numpy_function(Slot.NEW_FROM_DESCR) != 0
 
 
 class Caller:
@@ -201,7 +193,7 @@ class Caller:
             self.kept = functions
             self.launch = self.by_ctypes
         if holds_stacks(self.inputs) or holds_stacks(self.outputs):
-            self.launch = with_stacks(self.launch, self.given, self.outputs)
+            self.launch = with_stacks(self.launch, self.given, self.outputs, free_blocks(machine()))
 
     def __deepcopy__(self, memo: Any) -> Caller:
         return self  # it never changes
@@ -240,15 +232,15 @@ class Caller:
 
     def fail(self, status: int) -> NoReturn:
         """Raise what a status means."""
-        if status >= OUTSIDE:
+        if status >= Status.OUT_OF_BOUNDS:
             self.errors.pop(threading.get_ident(), None)
-            raise outside(self.program.name, self.code.places[status - OUTSIDE])
-        if status == RAISED:
+            raise outside(self.program.name, self.code.places[status - Status.OUT_OF_BOUNDS])
+        if status == Status.RAISED:
             raise self.errors.pop(threading.get_ident())
         failure = self.code.failures.raised(status, self.program)
         if failure is not None:
             raise failure
-        assert status == OUT_OF_MEMORY, status
+        assert status == Status.OUT_OF_MEMORY, status
         raise MemoryError(f"{self.program.name}: there is no memory for what a loop keeps")
 
     def by_ctypes(self, *values: Any) -> Any:

@@ -1,13 +1,9 @@
-"""The module of a Program: what all Programs in it share, memory above all.
-
-`Generator.run` writes a Program on given values, wherever the writer stands: at the top, or as the body of a loop (`run.py`).
-"""
+"""The module context: what all Programs that are written into one module share: the module, its workspace, its heap and its exits."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from collections.abc import Generator as Generating
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from math import prod
 from typing import Any
@@ -17,38 +13,31 @@ from cotan.core.types import ArrayType
 from cotan.engines.native.affine import variable
 from cotan.engines.native.llvm.bounds_checks import JUDGED, Checks
 from cotan.engines.native.llvm.builder import Module
-from cotan.engines.native.llvm.symbols import Symbol
-from cotan.engines.native.passes.half_precision import widened
+from cotan.engines.native.runtime.symbols import Symbol
 from cotan.engines.native.scalar.emitter import LlvmEmitter
-from cotan.engines.native.schedule.fusion import TINY, Opaque, Plan
+from cotan.engines.native.schedule.fusion import TINY, Plan
+from cotan.engines.native.status import Status, UnsupportedError
+from cotan.engines.native.target import Target
 
-from .program import Run
-from .values import Kept, Memory, Moved, Value, memory_type
+from .values import Kept, Memory, Value, memory_type
 from .workspace import Frame
 
-__all__ = ["OUT_OF_MEMORY", "RAISED", "Generator", "UnsupportedError"]
+__all__ = ["ModuleContext"]
 
 MOST_BYTES = 1 << 62
 NOT_CHECKED = nullcontext()
 EMPTY = Symbol("empty", "@empty = internal constant [2 x i64] zeroinitializer")
-OUT_OF_MEMORY, RAISED = 1, 2
-"""What a call returns instead of 0."""
 
 
-class UnsupportedError(NotImplementedError):
-    """A Program that the engine cannot write."""
+class ModuleContext:
+    """A module that is being written, and the memory that a call of it uses."""
 
-
-class Generator:
-    """Writes a module. ``opaque`` writes an equation that is run as a whole."""
-
-    def __init__(self, opaque: Callable[[Run, Opaque, list[Value], list[Any]], None]):
-        self.module = Module()
+    def __init__(self, target: Target = Target.IN_PROCESS) -> None:
+        self.module = Module(target)
         self.e = LlvmEmitter(self.module)
         self.frames: list[Frame] = []
         self.workspace_bytes = 0
         self.workspace = self.module.name("ptr")
-        self.opaque = opaque
         self.nests = 0
         self.in_chunk = False
         """Whether what is written is run by one of several threads, and not to be divided again."""
@@ -57,24 +46,9 @@ class Generator:
         self.endings: list[Any] = []
         self.freed: list[str] = []
         self.plans: dict[Program, Plan] = {}
+        """The loop nests of the Programs in it (`codegen.program.plan_of`)."""
         self.buffers: Counter[ArrayType] = Counter()
         """The arrays that are set aside for values in between, by type."""
-
-    def plan(self, program: Program) -> Plan:
-        """The plan of a Program, made once."""
-        plan = self.plans.get(program)
-        if plan is None:
-            plan = self.plans[program] = Plan(widened(program))
-        return plan
-
-    def run(self, program: Program, values: Sequence[Value], targets: Sequence[Memory | None]) -> list[Value]:
-        """Write ``program`` on ``values``; an output that has a target is written there."""
-        run = Run(self, self.plan(program), values)
-        self.frames.append(run.frame)
-        outputs = run.write(targets)
-        self.frames.pop()
-        self.workspace_bytes = max(self.workspace_bytes, run.frame.top)
-        return outputs
 
     # ---- memory -------------------------------------------------------------------------------------------------------------
     def on_stack(self, type: ArrayType) -> Memory:
@@ -89,7 +63,7 @@ class Generator:
         return Kept(self.module, self.workspace, taken, type)
 
     def every(self, shape: Sequence[int], body: Callable[[tuple[Any, ...]], None]) -> None:
-        """``body(index)`` for every index below ``shape``."""
+        """``body(index)`` for every index below ``shape``; few are unrolled."""
         code = self.module.code
 
         def level(rest: tuple[int, ...], index: tuple[Any, ...], tiny: bool) -> None:
@@ -103,6 +77,11 @@ class Generator:
 
         if 0 not in shape:
             level(tuple(shape), (), prod(shape) <= TINY)
+
+    def outlined(self, write: Callable[[], None], *, nest: bool = True) -> None:
+        """What ``write`` writes as a function of its own: a nest of loops, or a part of long straight code."""
+        self.nests += 1
+        self.module.outlined(f"{'nest' if nest else 'part'}{self.nests}", write, nest=nest)
 
     def copy(self, source: Value, target: Memory) -> None:
         """Write all elements of a value to memory."""
@@ -121,20 +100,12 @@ class Generator:
         return NOT_CHECKED if checks is None else self.noted(checks, equation)
 
     @contextmanager
-    def noted(self, checks: Checks, equation: Equation) -> Generating[None]:
+    def noted(self, checks: Checks, equation: Equation) -> Generator[None]:
         outer, checks.equation = checks.equation, equation
         try:
             yield
         finally:
             checks.equation = outer
-
-    def steady(self, run: Run, value: Value) -> Value:
-        """A value that a loop reads in each turn: what moves elements under conditions is done before."""
-        if isinstance(value, Moved) and value.type.size > TINY:
-            memory = run.buffer(value.type)
-            self.copy(value, memory)
-            return memory
-        return value
 
     def allocate(self, count: str, size: int) -> str:
         """Memory from the heap for so many entries of so many bytes, until the call ends: a list of all such blocks begins at ``heap``.
@@ -153,7 +124,7 @@ class Generator:
         none, many = code.value("i1", f"icmp eq ptr {block}, null"), code.value("i1", f"icmp sgt i64 {count}, {MOST_BYTES // size}")
         code.branch(code.value("i1", f"or i1 {none}, {many}"), missing, fine)
         code.start(missing)
-        self.leave(OUT_OF_MEMORY)
+        self.leave(Status.OUT_OF_MEMORY)
         code.start(fine)
         code.line(f"store ptr {code.value('ptr', f'load ptr, ptr {self.heap}')}, ptr {block}")
         code.line(f"store ptr {block}, ptr {self.heap}")
@@ -214,7 +185,3 @@ class Generator:
                     code.line(self.module.call("void", "free", f"ptr {block}"))
                     code.jump(head)
                     code.start(after)
-
-    def outlined(self, write: Callable[[], None], *, nest: bool = True) -> None:
-        self.nests += 1
-        self.module.outlined(f"{'nest' if nest else 'part'}{self.nests}", write, nest=nest)

@@ -1,39 +1,32 @@
-"""A whole Program as one machine-code function, and the equations that it cannot hold: those are calls back into Python."""
+"""A whole Program as one machine-code function, and the equations that it cannot hold: those are callbacks into Python."""
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from cotan.core.outside import checked_impl
-from cotan.core.program import Equation, Program
+from cotan.core.program import Program, Var
 from cotan.core.types import ArrayType, StackType, Type
-from cotan.engines.native.codegen.control.carries import StackValue
-from cotan.engines.native.codegen.control.loops import CONTROL
-from cotan.engines.native.codegen.kernels.builder import Failures, Operand, Writer
-from cotan.engines.native.codegen.kernels.scatter import update
-from cotan.engines.native.llvm.builder import Function
-from cotan.engines.native.scalar.emitter import supported
+from cotan.engines.native.llvm.builder import Function, Module
+from cotan.engines.native.scalar.expression import supported
 from cotan.engines.native.schedule.aliasing import results_in_arguments, unused
-from cotan.engines.native.schedule.fusion import Opaque, Plan
+from cotan.engines.native.schedule.fusion import Plan
+from cotan.engines.native.schedule.loop_nest import Loop, Opaque
+from cotan.engines.native.status import Status, UnsupportedError
+from cotan.engines.native.target import Target
 
-from .context import RAISED, Generator, UnsupportedError
-from .program import Run
+from .callbacks import Callback
+from .context import ModuleContext
+from .control.carries import StackValue
+from .control.loops import CONTROL
+from .failures import Failures
+from .kernels.builder import KernelBuilder, Operand
+from .kernels.scatter import update
+from .kernels.tiling import copied_in_squares, looped_in_tiles
+from .program import ProgramLowering, lower_program, plan_of
 from .values import Memory, Value
 
-__all__ = ["Callback", "Code", "lowered"]
-
-PYTHON = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p)
-
-
-class Callback(NamedTuple):
-    """An equation that is run by NumPy, on arrays in memory."""
-
-    equation: Equation
-    in_place: bool
+__all__ = ["Code", "lowered"]
 
 
 class Code(NamedTuple):
@@ -57,64 +50,87 @@ class Code(NamedTuple):
     """Donated inputs in whose memory there is no result."""
 
 
-def lowered(program: Program, donated: Sequence[int] = ()) -> Code:
-    """``i32 main(ptr arguments, ptr results, ptr workspace, ptr table)``, on two tables of pointers to the data of arrays that are
-    C-contiguous and aligned. It returns 0, or what went wrong. The last table has the functions that are called back, then the numbers of a
-    template; before it stands the number of threads, or 0. Results may lie in the memory of the inputs ``donated``.
+class ModuleLowering:
+    """The strategies of a module (`program.Strategies`), and the callbacks and failures that its equations have."""
 
-    Raises:
-        UnsupportedError: there is something in it that the engine cannot write.
-    """
-    callbacks: list[Callback] = []
-    failures = Failures()
+    def __init__(self) -> None:
+        self.callbacks: list[Callback] = []
+        self.failures = Failures()
 
-    def opaque(run: Run, node: Opaque, operands: list[Value], results: list[Any]) -> None:
+    def tiled(self, lowering: ProgramLowering, loop: Loop) -> bool:
+        return looped_in_tiles(lowering, loop)
+
+    def transposed(self, lowering: ProgramLowering, v: Var, target: Memory) -> bool:
+        return copied_in_squares(lowering, v, target)
+
+    def opaque(self, lowering: ProgramLowering, node: Opaque, operands: list[Value], results: list[Any]) -> None:
+        """An equation that is run as a whole: by the lowering of its control op, as a scatter, by its routine, or by a callback."""
         op = node.equation.op
-        write = CONTROL.get(op.name) or (update if op.update is not None else call_routine if op.routine is not None else None)
-        if write is not None and write(run, node, operands, results) is not NotImplemented:
+        write = CONTROL.get(op.name) or (update if op.update is not None else self.kernel if op.routine is not None else None)
+        if write is not None and write(lowering, node, operands, results) is not NotImplemented:
             return
-        in_place = op.update is not None and len(results) == 1
         if any(not isinstance(v.type, ArrayType) for v in [*node.equation.inputs, *node.equation.outputs]):
             raise UnsupportedError(f"{op.name} of stacks")
         if any(t.dtype.kind not in "biufc" for t in [v.type for v in node.equation.outputs]):
             raise UnsupportedError(op.name)
-        callbacks.append(Callback(node.equation, in_place))
-        call_back(run, operands, results, len(callbacks) - 1, in_place)
+        self.callback(lowering, node, operands, results)
 
-    def call_routine(run: Run, node: Opaque, operands: list[Value], results: list[Memory]) -> Any:
+    def kernel(self, lowering: ProgramLowering, node: Opaque, operands: list[Value], results: list[Memory]) -> Any:
+        """The routine of an op."""
         if not all(supported(x.type.dtype) for x in (*operands, *results)):
             return NotImplemented
-        w = Writer(run, failures, node.equation.op.name)
-        given = [Operand(run, v, value) for v, value in zip(node.equation.inputs, operands, strict=True)]
+        w = KernelBuilder(lowering, self.failures, node.equation.op.name)
+        given = [Operand(lowering, v, value) for v, value in zip(node.equation.inputs, operands, strict=True)]
         assert node.equation.op.routine is not None
         return node.equation.op.routine(w, given, [w.result(y) for y in results])
 
-    def call_back(run: Run, operands: Sequence[Value], results: Sequence[Memory], number: int, in_place: bool) -> None:
-        g, code = run.g, run.code
+    def callback(self, lowering: ProgramLowering, node: Opaque, operands: Sequence[Value], results: Sequence[Memory]) -> None:
+        """A call of the next function of the table, on a table of pointers to operands and results."""
+        context, code = lowering.context, lowering.code
+        in_place = node.equation.op.update is not None and len(results) == 1
+        self.callbacks.append(Callback(node.equation, in_place))
         if in_place:
-            if operands[0].pointer(run.e) != results[0].at:
-                g.copy(operands[0], results[0])
-            pointers = [results[0].at, *[run.contiguous(x) for x in operands[1:]]]
+            if operands[0].pointer(lowering.e) != results[0].at:
+                context.copy(operands[0], results[0])
+            pointers = [results[0].at, *[lowering.contiguous(x) for x in operands[1:]]]
         else:
-            pointers = [*[run.contiguous(x) for x in operands], *[y.at for y in results]]
+            pointers = [*[lowering.contiguous(x) for x in operands], *[y.at for y in results]]
         table = code.alloca(f"[{max(len(pointers), 1)} x ptr]")
         for k, pointer in enumerate(pointers):
             code.line(f"store ptr {pointer}, ptr {code.address(table, 'ptr', k)}")
-        function = code.value("ptr", f"load ptr, ptr {code.address(module.table, 'ptr', number)}")
+        number = len(self.callbacks) - 1
+        function = code.value("ptr", f"load ptr, ptr {code.address(context.module.table, 'ptr', number)}")
         failed = code.value("i1", f"icmp ne i32 {code.value('i32', f'call i32 {function}(ptr {table})')}, 0")
         stop, on = code.label(), code.label()
         code.branch(failed, stop, on)
         code.start(stop)
-        g.leave(RAISED)
+        context.leave(Status.RAISED)
         code.start(on)
 
-    g = Generator(opaque)
-    module = g.module
+
+def lowered(
+    program: Program,
+    donated: Sequence[int] = (),
+    target: Target = Target.IN_PROCESS,
+    name: str = "main",
+    finish: Callable[[Module, Code], None] | None = None,
+) -> Code:
+    """``i32 main(ptr arguments, ptr results, ptr workspace, ptr table)``, on two tables of pointers to the data of arrays that are
+    C-contiguous and aligned. It returns 0, or what went wrong. The last table has the functions that are called back, then the numbers of a
+    template; before it stands the number of threads, or 0. Results may lie in the memory of the inputs ``donated``.
+    Under another name it is internal to the module, and ``finish`` writes the functions that call it.
+
+    Raises:
+        UnsupportedError: there is something in it that the engine cannot write.
+    """
+    context, strategies = ModuleContext(target), ModuleLowering()
+    module = context.module
     arguments, results, module.table = (module.name("ptr") for _ in range(3))
-    with module.function("main", "i32", [("ptr", v) for v in (arguments, results, g.workspace, module.table)]) as code:
-        code.lines.append(g.beginning)
+    parameters = [("ptr", v) for v in (arguments, results, context.workspace, module.table)]
+    with module.function(name, "i32", parameters, internal=finish is not None) as code:
+        code.lines.append(context.beginning)
         inputs = [argument(code, entry(code, arguments, k), v.type) for k, v in enumerate(program.inputs)]
-        plan = g.plan(program)
+        plan = plan_of(context, program)
         shared = results_in_arguments(plan, donated) if donated else {}
         targets = [
             None if isinstance(v.type, StackType)
@@ -122,16 +138,27 @@ def lowered(program: Program, donated: Sequence[int] = ()) -> Code:
             else over(inputs[shared[k]], program.inputs[shared[k]] is v)
             for k, v in enumerate(program.outputs)
         ]  # fmt: skip
-        outs = g.run(program, inputs, targets)
+        outs = lower_program(context, strategies, program, inputs, targets)
         if None in targets:
-            hand_over(g, outs, results)
+            hand_over(context, outs, results)
         else:
-            g.leave(0)
-        g.free_all()
-    places = module.checks.places if module.checks is not None else []
-    rest = unused(plan, donated, shared)
-    buffers = dict(g.buffers)
-    return Code(str(module), callbacks, g.workspace_bytes, list(g.plans.values()), failures, module.table, places, buffers, shared, rest)
+            context.leave(Status.FINE)
+        context.free_all()
+    found = Code(
+        text="",
+        callbacks=strategies.callbacks,
+        workspace=context.workspace_bytes,
+        plans=list(context.plans.values()),
+        failures=strategies.failures,
+        table=module.table,
+        places=module.checks.places if module.checks is not None else [],
+        buffers=dict(context.buffers),
+        shared=shared,
+        unused=unused(plan, donated, shared),
+    )
+    if finish is not None:
+        finish(module, found)
+    return found._replace(text=str(module))
 
 
 def argument(code: Function, at: str, type: Type) -> Value:
@@ -141,17 +168,17 @@ def argument(code: Function, at: str, type: Type) -> Value:
     return StackValue(type, code.value("ptr", f"load ptr, ptr {at}"), code.value("i64", f"load i64, ptr {code.address(at, 'i64', 1)}"))
 
 
-def hand_over(g: Generator, outs: Sequence[Value], results: str) -> None:
+def hand_over(context: ModuleContext, outs: Sequence[Value], results: str) -> None:
     """Return from a call that gives stacks: their words, and the list of all blocks of memory, which are not freed."""
-    code = g.module.code
+    code = context.module.code
     for k, y in enumerate(outs):
         if isinstance(y, StackValue):
             at = entry(code, results, k)
             code.line(f"store ptr {y.at}, ptr {at}")
             code.line(f"store i64 {y.count}, ptr {code.address(at, 'i64', 1)}")
-    first = code.value("ptr", f"load ptr, ptr {g.heap}") if g.heap else "null"
+    first = code.value("ptr", f"load ptr, ptr {context.heap}") if context.heap else "null"
     code.line(f"store ptr {first}, ptr {entry(code, results, len(outs))}")
-    g.leave(0, freeing=False)
+    context.leave(0, freeing=False)
 
 
 def over(given: Value, same: bool) -> Memory:
@@ -163,36 +190,3 @@ def over(given: Value, same: bool) -> Memory:
 def entry(code: Function, table: str, k: int) -> str:
     """A pointer out of a table."""
     return code.value("ptr", f"load ptr, ptr {code.address(table, 'ptr', k)}")
-
-
-def python_function(callback: Callback, failed: Callable[[BaseException], None]) -> Any:
-    """The callback as a C function of a table of pointers."""
-    op, multiple = callback.equation.op, callback.equation.op.multiple
-    operands = [v.type for v in callback.equation.inputs]
-    results = [v.type for v in callback.equation.outputs]
-    types = operands if callback.in_place else [*operands, *results]
-    count = len(operands)
-    run = checked_impl(callback.equation)
-    buffers: list[tuple[Any, Any]] = [(t, ctypes.c_char * max(t.nbytes, 1)) for t in types]
-    table_type = ctypes.c_void_p * max(len(types), 1)
-
-    def call(table: int) -> int:
-        try:
-            pointers = table_type.from_address(table)
-            arrays = [np.ndarray(t.shape, t.dtype, buffer.from_address(at)) for (t, buffer), at in zip(buffers, pointers, strict=False)]
-            with np.errstate(all="ignore"):
-                if callback.in_place:
-                    assert op.update is not None
-                    op.update(arrays[0], *[x if x.ndim else x[()] for x in arrays[1:]])
-                    return 0
-                for x in arrays[:count]:
-                    x.flags.writeable = False
-                found = run(*[x if x.ndim else x[()] for x in arrays[:count]])
-            for target, y in zip(arrays[count:], found if multiple else (found,), strict=True):
-                target[...] = y
-            return 0
-        except BaseException as error:
-            failed(error)
-            return 1
-
-    return PYTHON(call)

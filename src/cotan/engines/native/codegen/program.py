@@ -1,4 +1,4 @@
-"""One run of a Program: its plan, written as LLVM text on the values it is given.
+"""One lowering of a Program: its plan, written as LLVM text on the values it is given.
 
 The nests of the plan become functions of their own, divided among threads where that pays; the rest is written in line, or in parts if it
 is long. Elements that are known are not computed again: the function at hand remembers them.
@@ -10,25 +10,24 @@ from collections.abc import Callable, Sequence
 from copy import copy
 from itertools import pairwise
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from cotan.core.program import Equation, Literal, Var
+from cotan.core.program import Equation, Literal, Program, Var
 from cotan.core.types import ArrayType, array_type
 from cotan.engines.native.affine import variable
-from cotan.engines.native.codegen.kernels.tiling import copied_in_squares, looped_in_tiles
+from cotan.engines.native.analysis.access import Reader
 from cotan.engines.native.llvm.parallel_for import CHUNKS_EACH
+from cotan.engines.native.passes.half_precision import widened
 from cotan.engines.native.runtime import thread_pool
 from cotan.engines.native.scalar.emitter import LlvmEmitter, Scalar
-from cotan.engines.native.schedule.access import Reader
-from cotan.engines.native.schedule.fusion import MOST_PIECES, TINY, Loop, Opaque, Plan, Statement
+from cotan.engines.native.schedule.fusion import MOST_PIECES, TINY, Plan
+from cotan.engines.native.schedule.loop_nest import Loop, Opaque, Statement
 
+from .context import ModuleContext
 from .values import Memory, Moved, Number, Value, memory_type, offset_of
 from .workspace import Frame, padded
 
-if TYPE_CHECKING:
-    from .context import Generator
-
-__all__ = ["LEAST_WORK", "SMALL_WORK", "Run"]
+__all__ = ["LEAST_WORK", "SMALL_WORK", "ProgramLowering", "Strategies", "lower_program", "plan_of"]
 
 BLOCK = 1024
 """How many elements are folded before the result is added to the total: the error of a long sum stays small."""
@@ -54,20 +53,48 @@ class Cell:
         self.memory.write(e, (), x)
 
 
-class Run:
+class Strategies(Protocol):
+    """How nodes of the loop nests are written that are more than loops over elements (`lower.ModuleLowering`)."""
+
+    def opaque(self, lowering: ProgramLowering, node: Opaque, operands: list[Value], results: list[Any]) -> None:
+        """Write an equation that is run as a whole."""
+        ...
+
+    def tiled(self, lowering: ProgramLowering, loop: Loop) -> bool:
+        """Write a loop nest in tiles, if that is better; whether it was."""
+        ...
+
+    def transposed(self, lowering: ProgramLowering, v: Any, target: Memory) -> bool:
+        """Write a value that is a transpose to memory, in squares, if it is one; whether it was."""
+        ...
+
+
+class ProgramLowering:
     """One Program being written on values."""
 
-    def __init__(self, generator: Generator, plan: Plan, values: Sequence[Value]):
-        self.g, self.e, self.plan = generator, generator.e, plan
+    def __init__(self, context: ModuleContext, strategies: Strategies, plan: Plan, values: Sequence[Value]):
+        self.context, self.e, self.strategies, self.plan = context, context.e, strategies, plan
         self.values: dict[Var, Value] = dict(zip(plan.program.inputs, values, strict=True))
-        self.frame = Frame(generator.frames[-1] if generator.frames else None)
+        self.frame = Frame(context.frames[-1] if context.frames else None)
         self.now = 0
         self.cells: dict[Statement, tuple[Cell, Cell]] = {}
         self.places: dict[Var, Memory] = {}
 
     @property
     def code(self) -> Any:
-        return self.g.module.code
+        return self.context.module.code
+
+    def inline(self, program: Program, values: Sequence[Value], targets: Sequence[Memory | None]) -> list[Value]:
+        """Write a Program that this one holds, here, on these values."""
+        return lower_program(self.context, self.strategies, program, values, targets)
+
+    def steady(self, value: Value) -> Value:
+        """A value that a loop reads in each iteration: what moves elements under conditions is done before."""
+        if isinstance(value, Moved) and value.type.size > TINY:
+            memory = self.buffer(value.type)
+            self.context.copy(value, memory)
+            return memory
+        return value
 
     def write(self, targets: Sequence[Memory | None]) -> list[Value]:
         """The whole Program; its outputs."""
@@ -80,8 +107,8 @@ class Run:
             if apart:
                 for v in self.plan.handed_on(first, end):
                     if v not in self.places:
-                        self.places[v] = self.g.in_workspace(v.type, self.frame.keep(v.type.nbytes))
-                self.g.outlined(lambda: self.nodes_at_root(first, end), nest=False)  # noqa: B023 - used at once
+                        self.places[v] = self.context.in_workspace(v.type, self.frame.keep(v.type.nbytes))
+                self.context.outlined(lambda: self.nodes_at_root(first, end), nest=False)  # noqa: B023 - used at once
             else:
                 self.nodes_at_root(first, end)
         self.now = len(self.plan.root.body)
@@ -89,8 +116,8 @@ class Run:
         for v, target in zip(outputs, targets, strict=True):
             value = self.value(v)
             if target is not None and value is not target:
-                if not copied_in_squares(self, v, target):
-                    self.g.copy(value, target)
+                if not self.strategies.transposed(self, v, target):
+                    self.context.copy(value, target)
                 value = target
             found.append(value)
         return found
@@ -110,8 +137,8 @@ class Run:
                 operands = [self.value(v) for v in node.equation.inputs]
                 self.update_in_place(node)
                 results = [self.place(v) if type(v.type) is ArrayType else None for v in node.equation.outputs]
-                with self.g.written_for(node.equation):
-                    self.g.opaque(self, node, operands, results)
+                with self.context.written_for(node.equation):
+                    self.strategies.opaque(self, node, operands, results)
             elif type(node) is Statement:
                 self.statement(node, ())
             else:
@@ -150,7 +177,7 @@ class Run:
     def element(self, equation: Equation, index: tuple[Any, ...]) -> Scalar:
         """An element of a result, by the defining equation."""
         readers = [Reader(v.type, lambda at, v=v: self.read(v, at)) for v in equation.inputs]
-        with self.g.written_for(equation):
+        with self.context.written_for(equation):
             return equation.op.element(self.e, index, *readers)  # type: ignore[attr-defined]
 
     def place(self, v: Var) -> Memory:
@@ -174,15 +201,15 @@ class Run:
     def buffer(self, type: ArrayType, last: int | None = None) -> Memory:
         """Memory until the node ``last``: on the stack if it is small."""
         if type.size <= TINY:
-            return self.g.on_stack(type)
-        return self.g.in_workspace(type, self.frame.take(type.nbytes, self.now, self.now if last is None else last))
+            return self.context.on_stack(type)
+        return self.context.in_workspace(type, self.frame.take(type.nbytes, self.now, self.now if last is None else last))
 
     def contiguous(self, value: Value) -> str:
         """The pointer to a value, which is put into memory if it is not there."""
         at = value.pointer(self.e)
         if at is None:
             memory = self.buffer(value.type)
-            self.g.copy(value, memory)
+            self.context.copy(value, memory)
             at = memory.at
         return at
 
@@ -197,12 +224,12 @@ class Run:
                 self.place(v)
         if loop.tiny:
             self.loop(loop, ())
-        elif looped_in_tiles(self, loop):
+        elif self.strategies.tiled(self, loop):
             pass
         elif self.worth_dividing(loop):
             self.divided(loop)
         else:
-            self.g.outlined(lambda: self.rows_and_loop(loop))
+            self.context.outlined(lambda: self.rows_and_loop(loop))
 
     def rows_and_loop(self, loop: Loop, span: Span | None = None) -> None:
         """A loop, after the memory that its turns use again and again has been set aside."""
@@ -257,7 +284,7 @@ class Run:
     def within(self, span: Span, first: int, end: int, size: int) -> Span:
         """The part of a span between two turns. It never ends before it begins: blocks are counted from the difference."""
         low, high = span
-        call = self.g.module.call
+        call = self.context.module.call
         if first > 0:
             low = self.code.value("i64", call("i64", "llvm.smax.i64", f"i64 {low}", f"i64 {first}"))
         if end < size:
@@ -298,8 +325,8 @@ class Run:
         kept = [self.plan.kept_axes(s.var) or 0 for s in loop.statements if s.var not in self.places]
         sizes = [prod(t.shape[k:]) * t.dtype.itemsize for t, k in zip(rows, kept, strict=True)]
         return (
-            not self.g.in_chunk
-            and work_of(loop) >= 2 * LEAST_WORK
+            not self.context.in_chunk
+            and loop.work >= 2 * LEAST_WORK
             and all(s.var.type.nbytes <= LARGEST_ON_STACK for s in totals)
             and all(n <= LARGEST_ON_STACK for n in sizes)
         )
@@ -307,32 +334,32 @@ class Run:
     def divided(self, loop: Loop) -> None:
         """A loop at the root in chunks. What is folded over all turns has a total for each chunk; these are folded in order."""
         flat = self.flat(loop)
-        most = min(thread_pool.MOST_CHUNKS, work_of(loop) // LEAST_WORK)
+        most = min(thread_pool.MOST_CHUNKS, loop.work // LEAST_WORK)
         totals = [s for s in loop.statements if s.monoid and s.ready == 0]
-        parts = {s: self.g.in_workspace(array_type((most, padded(s.var.type)), s.var.type.dtype), []) for s in totals}
+        parts = {s: self.context.in_workspace(array_type((most, padded(s.var.type)), s.var.type.dtype), []) for s in totals}
         for part in parts.values():
             part.taken = self.frame.take(part.type.nbytes, self.now, self.now)
         kept = {s: self.place(s.var) for s in totals}
 
         def write(first: str, end: str, chunk: str) -> None:
             for s, part in parts.items():
-                start = self.g.module.within(variable(chunk, most) * padded(s.var.type), part.type.size - s.var.type.size + 1)
+                start = self.context.module.within(variable(chunk, most) * padded(s.var.type), part.type.size - s.var.type.size + 1)
                 at = self.code.address(part.at, memory_type(s.var.type.dtype), start)
                 self.places[s.var] = Memory(at, s.var.type)
             self.rows_and_loop(loop, (first, end))
 
-        self.g.nests += 1
-        size, work = loop.extent if flat is None else flat[1], work_of(loop)
+        self.context.nests += 1
+        size, work = loop.extent if flat is None else flat[1], loop.work
         each = min(1 + work // SMALL_WORK, CHUNKS_EACH)
-        count = self.g.module.divided(f"nest{self.g.nests}", size, most, write, small=work < SMALL_WORK, each=each)
+        count = self.context.module.divided(f"nest{self.context.nests}", size, most, write, small=work < SMALL_WORK, each=each)
         for s, part in parts.items():
             place = self.places[s.var] = kept[s]
-            self.g.outlined(lambda: self.together(s, part, count, place))  # noqa: B023 - used at once
+            self.context.outlined(lambda: self.together(s, part, count, place))  # noqa: B023 - used at once
 
     def together(self, s: Statement, parts: Memory, count: str, place: Memory) -> None:
         """Fold the totals of all chunks."""
         dtype = s.var.type.dtype
-        self.g.every(s.var.type.shape, lambda index: place.write(self.e, index, self.neutral(s)))
+        self.context.every(s.var.type.shape, lambda index: place.write(self.e, index, self.neutral(s)))
 
         def one(chunk: str) -> None:
             def element(index: tuple[Any, ...]) -> None:
@@ -340,7 +367,7 @@ class Run:
                 old = Memory(place.at, place.type).read(self.e, index)
                 place.write(self.e, index, Scalar(self.e.combined(s.monoid, dtype, old.value, x.value), dtype))
 
-            self.g.every(s.var.type.shape, element)
+            self.context.every(s.var.type.shape, element)
 
         self.code.loop(count, one)
 
@@ -355,7 +382,7 @@ class Run:
     # ---- statements -------------------------------------------------------------------------------------------------------------
     def statement(self, s: Statement, turn: tuple[Any, ...]) -> None:
         """One element of a statement."""
-        with self.g.written_for(s.equation):
+        with self.context.written_for(s.equation):
             if s.monoid:
                 self.fold(s, turn)
             else:
@@ -387,9 +414,9 @@ class Run:
             return None
         rest = t.with_shape(t.shape[kept:])
         if rest.nbytes <= LARGEST_ON_STACK:
-            at = self.g.on_stack(rest).at
+            at = self.context.on_stack(rest).at
         else:
-            at = self.g.in_workspace(rest, self.frame.take(rest.nbytes, self.now, self.now)).at
+            at = self.context.in_workspace(rest, self.frame.take(rest.nbytes, self.now, self.now)).at
         place = self.places[s.var] = Memory(at, t, kept)
         return place
 
@@ -397,9 +424,9 @@ class Run:
         """Memory for totals that are unfinished side by side, where no reader needs a row: what one turn of the outer loops makes."""
         rest = s.var.type.with_shape(s.var.type.shape[s.ready :])
         if rest.nbytes <= LARGEST_ON_STACK:
-            at = self.g.on_stack(rest).at
+            at = self.context.on_stack(rest).at
         else:
-            at = self.g.in_workspace(rest, self.frame.take(rest.nbytes, self.now, self.now)).at
+            at = self.context.in_workspace(rest, self.frame.take(rest.nbytes, self.now, self.now)).at
         place = self.places[s.var] = Memory(at, s.var.type, s.ready)
         return place
 
@@ -420,7 +447,7 @@ class Run:
                 cell.set(self.e, self.neutral(s))
         else:
             place = self.places.get(s.var) or self.row(s) or self.partial(s)
-            self.g.every(s.var.type.shape[s.ready :], lambda index: place.write(self.e, (*turn, *index), self.neutral(s)))
+            self.context.every(s.var.type.shape[s.ready :], lambda index: place.write(self.e, (*turn, *index), self.neutral(s)))
 
     def fold(self, s: Statement, turn: tuple[Any, ...]) -> None:
         """Fold one element in."""
@@ -463,9 +490,26 @@ class Run:
             self.define(s, turn, self.cells.pop(s)[1].get(self.e))
 
 
-def work_of(loop: Loop) -> int:
-    """About what all turns of a loop cost, next to an addition."""
-    return sum(s.work for s in loop.statements)
+def plan_of(context: ModuleContext, program: Program) -> Plan:
+    """The loop nests of a Program, made once in a module."""
+    plan = context.plans.get(program)
+    if plan is None:
+        plan = context.plans[program] = Plan(widened(program))
+    return plan
+
+
+def lower_program(
+    context: ModuleContext, strategies: Strategies, program: Program, values: Sequence[Value], targets: Sequence[Memory | None]
+) -> list[Value]:
+    """Write ``program`` on ``values`` where the writer stands: at the top, or as the body of a loop. An output that has a target is
+    written there.
+    """
+    lowering = ProgramLowering(context, strategies, plan_of(context, program), values)
+    context.frames.append(lowering.frame)
+    outputs = lowering.write(targets)
+    context.frames.pop()
+    context.workspace_bytes = max(context.workspace_bytes, lowering.frame.top)
+    return outputs
 
 
 def flat_size(loop: Loop) -> tuple[Loop, int] | None:

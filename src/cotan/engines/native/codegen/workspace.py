@@ -11,7 +11,7 @@ SMALL_BUFFERS, MANY_NODES = 1 << 12, 1 << 60
 
 
 class Frame:
-    """The buffers of one run of a Program, in the workspace above those of the run around it."""
+    """The buffers of one lowering of a Program, in the workspace above those of the lowering around it."""
 
     def __init__(self, around: Frame | None):
         self.base = self.top = around.top if around is not None else 0

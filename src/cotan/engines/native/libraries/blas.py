@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Iterator
 from functools import lru_cache
 from importlib import import_module
 from importlib.machinery import ExtensionFileLoader, PathFinder
@@ -24,36 +22,32 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cotan.engines.native.llvm.jit import machine
-from cotan.engines.native.llvm.symbols import Symbol
+from cotan.engines.native.runtime.capi import capsule_address, capsule_name
+from cotan.engines.native.runtime.symbols import Jit, runtime_symbol
+from cotan.engines.native.target import Target
 
-__all__ = ["LIMIT", "STANDARD", "fortran_integer", "has_count", "look_up", "standard"]
-
-STANDARD: ContextVar[bool] = ContextVar("STANDARD", default=False)
-"""Whether code is written for a linker, which finds BLAS and LAPACK by their names in Fortran, with integers of 32 bits."""
-
-
-@contextmanager
-def standard() -> Generator[None]:
-    """Write code for a linker within."""
-    token = STANDARD.set(True)
-    try:
-        yield
-    finally:
-        STANDARD.reset(token)
+__all__ = ["LIMIT", "fortran_integer", "has_count", "look_up", "look_up_fortran"]
 
 
 def look_up(library: str, routine: str) -> tuple[int, bool, str] | None:
     """The address of a routine of "blas" or "lapack", that it takes numbers by address, and the LLVM type of its integers."""
-    numpys = None if STANDARD.get() else of_numpy()
+    numpys = of_numpy()
     if numpys is None:
         return capsule_of(f"cython_{library}", routine)
     address = numpys.address(f"scipy_{routine}_64_")
     return None if address is None else (address, True, "i64")
 
 
-def fortran_integer() -> np.dtype[Any]:
+def look_up_fortran(library: str, routine: str) -> tuple[int, bool, str] | None:
+    """SciPy's routine, whose interface is Fortran's; None if its integers have other widths than 32 bits."""
+    found = capsule_of(f"cython_{library}", routine)
+    return found if found is not None and found[2] == "i32" else None
+
+
+def fortran_integer(target: Target) -> np.dtype[Any]:
     """The integers of BLAS and LAPACK."""
+    if target is Target.STANDALONE:
+        return np.dtype(np.int32)
     found = look_up("lapack", "dgetrf")
     return np.dtype(np.int64 if found is not None and found[2] == "i64" else np.int32)
 
@@ -124,11 +118,8 @@ def capsule_of(module: str, routine: str) -> tuple[int, bool, str] | None:
         capsule = scipy_module(module).__pyx_capi__[routine]
     except (ImportError, KeyError):
         return None
-    name_of, pointer_of = ctypes.pythonapi.PyCapsule_GetName, ctypes.pythonapi.PyCapsule_GetPointer
-    name_of.restype, name_of.argtypes = ctypes.c_char_p, [ctypes.py_object]
-    pointer_of.restype, pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    signature: bytes = name_of(capsule)
-    return pointer_of(capsule, signature), True, integer_of(signature.decode())
+    signature = capsule_name(capsule)
+    return capsule_address(capsule, signature), True, integer_of(signature.decode())
 
 
 def integer_of(signature: str) -> str:
@@ -182,18 +173,27 @@ done:
 
 
 @lru_cache(maxsize=1)
-def has_count() -> bool:
-    """Whether BLAS says and takes how many threads it uses, as OpenBLAS does; the functions for it are then known to LLVM."""
+def thread_functions() -> dict[str, int] | None:
+    """Where BLAS says ("get") and takes ("set") how many threads it uses, as OpenBLAS does; None if it does not."""
     for library, pattern in candidates():
         addresses = {word: library.address(pattern.format(word)) for word in ("get", "set")}
-        if None in addresses.values():
-            continue
-        for word, address in addresses.items():
-            assert address is not None
-            machine().add_symbol(f"cotan_blas_{word}_threads", address)
-        machine().add_symbol("cotan_blas_threads", ctypes.addressof(_threads))
-        return True
-    return False
+        if None not in addresses.values():
+            return {word: address for word, address in addresses.items() if address is not None}
+    return None
+
+
+def has_count() -> bool:
+    """Whether BLAS says and takes how many threads it uses."""
+    return thread_functions() is not None
+
+
+def make_known(jit: Jit) -> bool:
+    """Make the functions for the number of threads known; whether they are there."""
+    found = thread_functions()
+    for word, address in (found or {}).items():
+        jit.add_symbol(f"cotan_blas_{word}_threads", address)
+    jit.add_symbol("cotan_blas_threads", ctypes.addressof(_threads))
+    return found is not None
 
 
 def candidates() -> Iterator[tuple[Shared, str]]:
@@ -211,11 +211,13 @@ def candidates() -> Iterator[tuple[Shared, str]]:
 
 
 COUNTERS = (
-    Symbol("cotan_blas_threads", "@cotan_blas_threads = external global [3 x i64]", make_known=has_count, alone=""),
-    Symbol("cotan_blas_get_threads", "declare i32 @cotan_blas_get_threads()", make_known=has_count, alone=""),
-    Symbol("cotan_blas_set_threads", "declare void @cotan_blas_set_threads(i32)", make_known=has_count, alone=""),
+    runtime_symbol("cotan_blas_threads", "@cotan_blas_threads = external global [3 x i64]", make_known=make_known, standalone=""),
+    runtime_symbol("cotan_blas_get_threads", "declare i32 @cotan_blas_get_threads()", make_known=make_known, standalone=""),
+    runtime_symbol("cotan_blas_set_threads", "declare void @cotan_blas_set_threads(i32)", make_known=make_known, standalone=""),
 )
-LIMIT = Symbol("limit_blas", COUNTING, needs=COUNTERS, alone="define internal void @limit_blas(i1 %begin, i32 %wanted) {\n  ret void\n}")
+LIMIT = runtime_symbol(
+    "limit_blas", COUNTING, needs=COUNTERS, standalone="define internal void @limit_blas(i1 %begin, i32 %wanted) {\n  ret void\n}"
+)
 """``void limit_blas(i1, i32)``: from true to false BLAS uses so many threads. It is there if BLAS `has_count`.
 
 OpenBLAS has one number of threads for the whole process. The first call that wants a limit sets it, the last puts it back. Code outside

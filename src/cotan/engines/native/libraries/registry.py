@@ -1,4 +1,4 @@
-"""Routines of libraries that compiled code calls: where they are, and how they take their arguments.
+"""The registry of library routines that compiled code calls: where they are, and how they take their arguments.
 
 A routine is named ``"library name"``. BLAS and LAPACK are found by `blas`. NumPy's functions that sort and search are found in the table
 of functions of a dtype, and are tried out before they are trusted.
@@ -14,37 +14,37 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cotan.engines.native.llvm.jit import machine
+from cotan.engines.native.runtime.capi import DtypeSlot, dtype_functions
+from cotan.engines.native.target import Target
 
 from . import blas
 
-__all__ = ["Foreign", "foreign", "sorts_in_vectors"]
+__all__ = ["Routine", "routine", "sorts_in_vectors"]
 
 
-class Foreign(NamedTuple):
-    """A routine that is there: its symbol, whether it takes numbers by address, and the LLVM type of its integers."""
+class Routine(NamedTuple):
+    """A routine that is there: its symbol, whether it takes numbers by address, the LLVM type of its integers, and where it is in this
+    process.
+    """
 
     symbol: str
     by_address: bool
     integer: str
-
-
-def foreign(name: str) -> Foreign | None:
-    """A routine by its library and name, made known to LLVM; None if there is no such routine here, or not as it is known."""
-    return known(name, blas.STANDARD.get())
+    address: int
 
 
 @lru_cache(maxsize=1024)
-def known(name: str, standard: bool) -> Foreign | None:
-    """The same, with BLAS and LAPACK as a linker finds them if ``standard``."""
-    library, _, routine = name.partition(" ")
-    found = LIBRARIES[library](routine)
+def routine(name: str, target: Target = Target.IN_PROCESS) -> Routine | None:
+    """A routine by its library and name; None if there is no such routine, or not as it is known."""
+    library, _, rest = name.partition(" ")
+    if target is Target.STANDALONE and library in ("blas", "lapack"):
+        found = blas.look_up_fortran(library, rest)
+        return None if found is None else Routine(f"{rest}_", found[1], found[2], 0)
+    found = LIBRARIES[library](rest)
     if found is None:
         return None
     address, by_address, integer = found
-    symbol = f"cotan_{name.replace(' ', '_')}{'_64' * (by_address and integer == 'i64')}"
-    machine().add_symbol(symbol, address)
-    return Foreign(symbol, by_address, integer)
+    return Routine(f"cotan_{name.replace(' ', '_')}{'_64' * (by_address and integer == 'i64')}", by_address, integer, address)
 
 
 def sorts_in_vectors(name: str) -> bool:
@@ -55,9 +55,6 @@ def sorts_in_vectors(name: str) -> bool:
 
 
 # ---- NumPy's functions of a dtype -----------------------------------------------------------------------------------------
-FUNCTIONS_OF, SLOTS = 365, {"argmax": 26, "sort": 33, "stable_sort": 35, "stable_argsort": 38, "argmin": 46}
-"""Where NumPy's table of its C API has ``_PyDataType_GetArrFuncs``, and where a ``PyArray_ArrFuncs`` has the functions (both are part of
-the binary interface of NumPy 2)."""
 SORTING = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_void_p)
 ORDERING = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_void_p)
 FINDING = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_void_p, ctypes.c_void_p)
@@ -67,24 +64,9 @@ def function_of_dtype(routine: str) -> tuple[int, bool, str] | None:
     """``"sort float64"`` and its like, if it does on trial what NumPy says."""
     kind, _, name = routine.partition(" ")
     dtype = np.dtype(name)
-    functions = functions_of(dtype)
-    address = functions[SLOTS[kind]] if functions is not None else None
+    functions = dtype_functions(dtype)
+    address = functions[DtypeSlot[kind.upper()]] if functions is not None else None
     return (address, False, "i64") if address and right(kind, dtype, address) else None
-
-
-def functions_of(dtype: np.dtype[Any]) -> Any:
-    """The table of a dtype's functions."""
-    if np.lib.NumpyVersion(np.__version__) < "2.0.0" or ctypes.sizeof(ctypes.c_void_p) != 8:
-        return None
-    pointer_of = ctypes.pythonapi.PyCapsule_GetPointer
-    pointer_of.restype, pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    api = getattr(import_module("numpy._core._multiarray_umath"), "_ARRAY_API", None)
-    if api is None:
-        return None
-    table = (ctypes.c_void_p * (FUNCTIONS_OF + 1)).from_address(pointer_of(api, None))
-    look_up = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object)(table[FUNCTIONS_OF])
-    where = look_up(dtype)
-    return (ctypes.c_void_p * (max(SLOTS.values()) + 1)).from_address(where) if where else None
 
 
 def right(kind: str, dtype: np.dtype[Any], address: int) -> bool:

@@ -4,7 +4,8 @@ The setting is read when a module's text is begun, and the tests are part of tha
 element of an array of n elements may be read or written at offsets 0 ... n-1 of the memory that holds it; a part of m elements may begin at
 0 ... n-m; an entry of a stack of k entries is 0 ... k-1. The offset that is tested is the one that is used, after the conditions that guard
 it. One that lies outside is replaced by 0, so that nothing is destroyed, and the first such place is noted in a word of the module. At the
-end ``main`` returns `OUTSIDE` plus the number of the place instead of its status, and the caller raises EngineError, which names the op.
+end ``main`` returns `Status.OUT_OF_BOUNDS` plus the number of the place instead of its status, and the caller raises EngineError, which
+names the op.
 
 Tests are calls that LLVM keeps where they are: such code is slow, and not in vectors.
 """
@@ -14,12 +15,11 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from .symbols import Symbol
+from cotan.engines.native.runtime.symbols import Symbol
+from cotan.engines.native.status import Status
 
-__all__ = ["JUDGED", "OUTSIDE", "WITHIN", "Checks", "wanted"]
+__all__ = ["JUDGED", "WITHIN", "Checks", "wanted"]
 
-OUTSIDE = 1 << 30
-"""Statuses from here on say which place has left its memory."""
 PLACE = Symbol("cotan_outside", "@cotan_outside = internal global i32 0")
 WITHIN = Symbol(
     "cotan_within",
@@ -42,7 +42,7 @@ JUDGED = Symbol(
     f"""define internal i32 @cotan_judged(i32 %status) noinline nounwind {{
   %place = atomicrmw xchg ptr @cotan_outside, i32 0 seq_cst
   %none = icmp eq i32 %place, 0
-  %found = add i32 %place, {OUTSIDE - 1}
+  %found = add i32 %place, {Status.OUT_OF_BOUNDS - 1}
   %judged = select i1 %none, i32 %status, i32 %found
   ret i32 %judged
 }}""",

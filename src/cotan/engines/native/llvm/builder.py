@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 
 from cotan.engines.native.affine import Condition, Index, bounds, variable
+from cotan.engines.native.libraries.registry import Routine
+from cotan.engines.native.runtime.symbols import Symbol
 from cotan.engines.native.runtime.thread_pool import SETTING
+from cotan.engines.native.target import Target
 
 from . import bounds_checks
 from .jit import Variant, machine
 from .parallel_for import FIRST_VALUE, IN_CHUNKS, chunk_function, mask
-from .symbols import Symbol
 
 __all__ = ["NOT_UNROLLED", "Function", "Module", "register_type"]
 
@@ -46,7 +48,8 @@ def register_type(dtype: np.dtype[Any]) -> str:
 class Module:
     """Functions, what they call, and the function that is being written."""
 
-    def __init__(self) -> None:
+    def __init__(self, target: Target = Target.IN_PROCESS) -> None:
+        self.target = target
         self.done: list[str] = []
         self.declared: dict[str, str] = {}
         self.variants: dict[str, Variant] = {}
@@ -106,24 +109,31 @@ class Module:
         self.declare(symbol, result, *[argument.rpartition(" ")[0] for argument in arguments])
         return f"call {flags}{result} @{symbol}({', '.join(arguments)})"
 
+    def call_routine(self, routine: Routine, *arguments: str) -> str:
+        """The text of a call of a library routine, which is thereby declared and made known."""
+        if self.target is Target.IN_PROCESS:
+            machine().add_symbol(routine.symbol, routine.address)
+        return self.call("void" if routine.by_address else "i32", routine.symbol, *arguments)
+
     def refer(self, symbol: Symbol) -> str:
         """The name of a symbol, which the module thereby has, with all that it needs."""
         if symbol.name not in self.constants:
+            outside = self.target is Target.STANDALONE and symbol.standalone is not None
             for needed in symbol.needs:
                 self.refer(needed)
-            if symbol.make_known is not None:
-                symbol.make_known()
-            self.constants[symbol.name] = symbol.text
+            if symbol.make_known is not None and not outside:
+                symbol.make_known(machine())
+            self.constants[symbol.name] = symbol.standalone if outside and symbol.standalone is not None else symbol.text
         return f"@{symbol.name}"
 
     @contextmanager
-    def function(self, name: str, result: str, parameters: list[tuple[str, str]]) -> Generator[Function]:
+    def function(self, name: str, result: str, parameters: list[tuple[str, str]], *, internal: bool = False) -> Generator[Function]:
         """Write a function of this name."""
         code = Function(self, self.stack[-1].scopes[:] if self.stack else [])
         self.stack.append(code)
         yield code
         self.stack.pop()
-        self.finish(code, f"define {result} @{name}({', '.join(f'{t} {v}' for t, v in parameters)})")
+        self.finish(code, f"define {'internal ' * internal}{result} @{name}({', '.join(f'{t} {v}' for t, v in parameters)})")
 
     def finish(self, code: Function, head: str) -> None:
         body = code.flat()

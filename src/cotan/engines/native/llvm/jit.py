@@ -6,7 +6,6 @@ them by the attribute ``vector-function-abi-variant``.
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import os
 import platform
@@ -17,8 +16,10 @@ from typing import Any
 
 import llvmlite.binding as llvm
 
+from cotan.engines.native.runtime.capi import keep_forever
+from cotan.engines.native.runtime.compile_lock import compile_lock, once
+
 from . import object_cache
-from .compile_lock import compiling, once
 
 __all__ = ["VECTOR_FUNCTIONS", "Machine", "Variant", "machine"]
 
@@ -155,7 +156,7 @@ class Machine:
         self.kept.append(found)
         if forever:
             for part in found.owner:
-                ctypes.pythonapi.Py_IncRef(ctypes.py_object(part))
+                keep_forever(part)
         return found
 
     def linked(self, text: str, names: list[str], level: int = 3, *, keep: bool = True) -> Linked:
@@ -167,7 +168,7 @@ class Machine:
         missing = self.missing(text)
         if missing:
             raise LookupError(f"there is no function {missing[0]} in this process")
-        with compiling:
+        with compile_lock:
             return self.loaded(text, names, level, self.key(text, level) if keep else "")
 
     def loaded(self, text: str, names: list[str], level: int, key: str) -> Linked:

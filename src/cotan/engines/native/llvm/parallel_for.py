@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cotan.engines.native.runtime.symbols import Symbol
 from cotan.engines.native.runtime.thread_pool import PARALLEL, SETTING
-
-from .symbols import Symbol
 
 __all__ = ["CHUNKS_EACH", "FIRST_VALUE", "IN_CHUNKS", "chunk_function", "mask"]
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from cotan.core.program import Equation, Literal, Program, Var
 from cotan.core.types import ArrayType
+from cotan.engines.native.analysis.access import form_of
 from cotan.engines.native.scalar.expression import HALF, WORDS
-from cotan.engines.native.schedule.access import form_of
 from cotan.ops.casting import ConvertElementType
 
 __all__ = ["widened"]

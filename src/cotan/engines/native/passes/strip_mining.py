@@ -22,10 +22,10 @@ from cotan.core.op import Op
 from cotan.core.program import Equation, Literal, Program, Var
 from cotan.core.types import ArrayType
 from cotan.engines.native.affine import Condition, Index
-from cotan.engines.native.codegen.control.strip_mined import Strips
-from cotan.engines.native.schedule.access import Form, form_of
-from cotan.engines.native.schedule.fusion import extent
+from cotan.engines.native.analysis.access import Form, extent, form_of
 from cotan.ops.families import add
+
+from .strip_op import Strips
 
 __all__ = ["blocked"]
 

@@ -20,10 +20,9 @@ import sys
 from enum import IntEnum
 from typing import Any
 
-from cotan.engines.native.llvm.compile_lock import once
-from cotan.engines.native.llvm.jit import machine
-
-from .capi import Place, numpy_function
+from .capi import Slot, add_python_functions, keep_forever, new_capsule, numpy_function
+from .compile_lock import once
+from .symbols import Jit
 
 __all__ = ["LEAST", "SLOTS", "Handler", "handler", "kept", "maker", "most_bytes", "release"]
 
@@ -71,50 +70,48 @@ class Handler(ctypes.Structure):
     _fields_ = (("name", ctypes.c_char * 127), ("version", ctypes.c_uint8), ("allocator", Allocator))
 
 
-class Memory:
+class CachingAllocator:
     """The handler and its state, for the life of the process."""
 
-    def __init__(self, most: int):
+    def __init__(self, most: int, jit: Jit):
         self.state = (ctypes.c_int64 * (State.BLOCKS + 2 * SLOTS))()
         self.state[State.MOST] = most
-        functions = {"new": Place.NEW_FROM_DESCR, "set_handler": Place.SET_HANDLER, "get_handler": Place.GET_HANDLER}
+        functions = {"new": Slot.NEW_FROM_DESCR, "set_handler": Slot.SET_HANDLER, "get_handler": Slot.GET_HANDLER}
         for name, place in functions.items():
-            machine().add_symbol(f"cotan_numpy_{name}", numpy_function(place))
-        machine().add_symbol("cotan_numpy_default", numpy_function(Place.DEFAULT_HANDLER))
-        machine().add_symbol("cotan_DecRef", ctypes.cast(ctypes.pythonapi.Py_DecRef, ctypes.c_void_p).value or 0)
-        machine().add_symbol("cotan_recycled", ctypes.addressof(self.state))
+            jit.add_symbol(f"cotan_numpy_{name}", numpy_function(place))
+        jit.add_symbol("cotan_numpy_default", numpy_function(Slot.DEFAULT_HANDLER))
+        add_python_functions(jit, "Py_DecRef")
+        jit.add_symbol("cotan_recycled", ctypes.addressof(self.state))
         self.capsule_place = ctypes.c_void_p()
-        machine().add_symbol("cotan_recycler", ctypes.addressof(self.capsule_place))
+        jit.add_symbol("cotan_recycler", ctypes.addressof(self.capsule_place))
         names = ["take", "take_zeros", "take_again", "give", "empty", "new_array"]
-        found = machine().compile(text(), names, 0, forever=True)
+        found = jit.compile(text(), names, 0, forever=True)
         self.new_array = found["new_array"]
         self.empty = ctypes.PYFUNCTYPE(ctypes.c_int64)(found["empty"])
         addresses = [found[name] for name in ("take", "take_zeros", "take_again", "give")]
         self.handler = Handler(b"cotan", 1, Allocator(None, *addresses))
-        new_capsule = ctypes.pythonapi.PyCapsule_New
-        new_capsule.restype, new_capsule.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
         self.name = b"mem_handler"
-        self.capsule = new_capsule(ctypes.addressof(self.handler), self.name, None)
+        self.capsule = new_capsule(ctypes.addressof(self.handler), self.name)
         self.capsule_place.value = id(self.capsule)
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))  # arrays may outlive the modules
+        keep_forever(self)  # arrays may outlive the modules
 
 
 @once
-def handler() -> Memory | None:
+def handler(jit: Jit) -> CachingAllocator | None:
     """The handler, made when there is a first large result; None where nothing is to be kept, or NumPy has no such interface."""
     most = most_bytes()
-    return Memory(most) if most and all(map(numpy_function, Place)) else None
+    return CachingAllocator(most, jit) if most and all(map(numpy_function, Slot)) else None
 
 
-def maker(nbytes: int) -> int:
+def maker(nbytes: int, jit: Jit) -> int:
     """The address of the function that makes an array of so many bytes, with the arguments of PyArray_NewFromDescr."""
-    found = handler() if nbytes >= LEAST else None
-    return numpy_function(Place.NEW_FROM_DESCR) if found is None else found.new_array
+    found = handler(jit) if nbytes >= LEAST else None
+    return numpy_function(Slot.NEW_FROM_DESCR) if found is None else found.new_array
 
 
-def made() -> Memory | None:
+def made() -> CachingAllocator | None:
     """The handler, if there is one yet."""
-    return handler() if handler.done else None
+    return handler.found[0] if handler.done else None
 
 
 def kept() -> int:
@@ -146,7 +143,7 @@ TEXT = """
 declare ptr @cotan_numpy_new(ptr, ptr, i32, ptr, ptr, ptr, i32, ptr)
 declare ptr @cotan_numpy_set_handler(ptr)
 declare ptr @cotan_numpy_get_handler()
-declare void @cotan_DecRef(ptr)
+declare void @cotan_Py_DecRef(ptr)
 declare ptr @malloc(i64)
 declare void @free(ptr)
 declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
@@ -409,7 +406,7 @@ entry:
   %missing = icmp eq ptr %now, null
   br i1 %missing, label %plain, label %known
 known:
-  call void @cotan_DecRef(ptr %now)
+  call void @cotan_Py_DecRef(ptr %now)
   br i1 %is.default, label %set, label %plain
 plain:
   %usual = tail call ptr @cotan_numpy_new(ptr %type, ptr %descr, i32 %nd, ptr %dims, ptr %strides, ptr %data, i32 %flags, ptr %object)
@@ -422,11 +419,11 @@ set:
 make:
   %y = call ptr @cotan_numpy_new(ptr %type, ptr %descr, i32 %nd, ptr %dims, ptr %strides, ptr %data, i32 %flags, ptr %object)
   %after = call ptr @cotan_numpy_set_handler(ptr %before)
-  call void @cotan_DecRef(ptr %before)
+  call void @cotan_Py_DecRef(ptr %before)
   %is.after = icmp ne ptr %after, null
   br i1 %is.after, label %drop, label %leave
 drop:
-  call void @cotan_DecRef(ptr %after)
+  call void @cotan_Py_DecRef(ptr %after)
   br label %leave
 leave:
   ret ptr %y

@@ -2,8 +2,8 @@
 
 The halves of a linearized loop, called apart, hand stacks to each other. For code a stack is two words, the address of its entries and how
 many there are, so it goes in and out as an array of two integers (`at_call`). Entries lie in blocks from the heap. A call that gives stacks
-does not free its blocks but gives their list, as one more result, to a `Blocks`, which frees them when no stack refers to it; it refers to
-what the call was given, since entries may lie there. Entries that Python has made are copied into arrays first.
+does not free its blocks but gives their list, as one more result, to a `HeapBlocks`, which frees them when no stack refers to it; it refers
+to what the call was given, since entries may lie there. Entries that Python has made are copied into arrays first.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import numpy as np
 from cotan.core.stack import Stack
 from cotan.core.tracing import TYPE_READERS
 from cotan.core.types import ArrayType, StackType, Type, array_type
-from cotan.engines.native.llvm.compile_lock import once
-from cotan.engines.native.llvm.jit import machine
+
+from .compile_lock import once
+from .symbols import Jit
 
 __all__ = ["HeldStack", "at_call", "holds_stacks", "with_stacks"]
 
@@ -59,25 +60,25 @@ def at_call(types: Sequence[Type], *, given: bool = False) -> list[ArrayType]:
 
 
 @once
-def free_blocks() -> Callable[[int], None]:
+def free_blocks(jit: Jit) -> Callable[[int], None]:
     """The function that frees a list of blocks."""
-    return FREE(machine().compile(TEXT, ["free_blocks"], 0, forever=True)["free_blocks"])
+    return FREE(jit.compile(TEXT, ["free_blocks"], 0, forever=True)["free_blocks"])
 
 
-class Blocks:
+class HeapBlocks:
     """Memory that a call took from the heap, and what else its stacks point to."""
 
     __slots__ = ("first", "free", "kept")
 
-    def __init__(self, first: int, kept: Sequence[Any]):
-        self.first, self.kept, self.free = first, kept, free_blocks()
+    def __init__(self, first: int, kept: Sequence[Any], free: Callable[[int], None]):
+        self.first, self.kept, self.free = first, kept, free
 
     def __del__(self, ending: Callable[[], bool] = sys.is_finalizing) -> None:
         if self.first and not ending():
             self.free(self.first)
 
 
-class Rows:
+class EntryView:
     """The entries of a stack as NumPy asks for them; arrays that are made of it keep the blocks."""
 
     __slots__ = ("__array_interface__", "blocks")
@@ -109,7 +110,7 @@ class HeldStack(Stack):
         return Stack, (self.type, self.entries)  # copies and pickles have entries of their own
 
     def rows_at(self, address: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
-        return np.asarray(Rows(address, shape, dtype, self.blocks)) if shape[0] else np.zeros(shape, dtype)
+        return np.asarray(EntryView(address, shape, dtype, self.blocks)) if shape[0] else np.zeros(shape, dtype)
 
 
 TYPE_READERS[HeldStack] = lambda x: x.type
@@ -133,8 +134,10 @@ def words_of(stack: Stack, kept: list[Any]) -> np.ndarray[Any, Any]:
     return np.array([rows.ctypes.data, count], INT)
 
 
-def with_stacks(launch: Callable[..., Any], given: Sequence[Type], results: Sequence[Type]) -> Callable[..., Any]:
-    """``launch``, which takes and gives words, as a function that takes and gives stacks."""
+def with_stacks(
+    launch: Callable[..., Any], given: Sequence[Type], results: Sequence[Type], free: Callable[[int], None]
+) -> Callable[..., Any]:
+    """``launch``, which takes and gives words, as a function that takes and gives stacks; ``free`` is `free_blocks`."""
     gives = holds_stacks(results)
 
     def call(*values: Any) -> Any:
@@ -144,7 +147,7 @@ def with_stacks(launch: Callable[..., Any], given: Sequence[Type], results: Sequ
         if not gives or type(found) is not tuple:
             return found
         *outs, head = found
-        blocks = Blocks(int(head[0]), kept)
+        blocks = HeapBlocks(int(head[0]), kept, free)
         return tuple(
             [HeldStack(t, y.view(np.ndarray), blocks) if isinstance(t, StackType) else y for y, t in zip(outs, results, strict=True)]
         )

@@ -27,9 +27,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from functools import reduce
 
-from cotan.engines.native.llvm.compile_lock import once
-from cotan.engines.native.llvm.jit import machine
-from cotan.engines.native.llvm.symbols import Symbol
+from .compile_lock import once
+from .symbols import Jit, runtime_symbol
 
 __all__ = ["MOST_CHUNKS", "PARALLEL", "SETTING", "count", "limited", "set_count", "start"]
 
@@ -59,19 +58,24 @@ def configured() -> int:
     return available()
 
 
-class Pool:
-    """The memory that the workers and their callers share, and the setting. Compiled code knows both by their symbols."""
+@once
+def setting() -> ctypes.c_int32:
+    """How many threads compiled code uses, which reads it here."""
+    return ctypes.c_int32(configured())
 
-    def __init__(self) -> None:
+
+class Pool:
+    """The memory that the workers and their callers share. Compiled code knows it and the setting by their symbols."""
+
+    def __init__(self, jit: Jit) -> None:
         self.block = ctypes.create_string_buffer(POOL_BYTES + 64)
         self.address = ctypes.addressof(self.block) + -ctypes.addressof(self.block) % 64
-        self.setting = ctypes.c_int32(configured())
-        machine().add_symbol("cotan_pool", self.address)
-        machine().add_symbol("cotan_threads", ctypes.addressof(self.setting))
+        jit.add_symbol("cotan_pool", self.address)
+        jit.add_symbol("cotan_threads", ctypes.addressof(setting()))
         # To optimise it takes LLVM seven times as long, and hands out no chunk sooner: what it waits for is the memory that threads share.
-        for name, address in machine().compile(text(), ["cotan_parallel", "cotan_reset_pool"], 0).items():
+        for name, address in jit.compile(text(), ["cotan_parallel", "cotan_reset_pool"], 0).items():
             if name == "cotan_parallel":
-                machine().add_symbol(name, address)
+                jit.add_symbol(name, address)
             else:
                 self.reset = ctypes.CFUNCTYPE(None)(address)
         self.reset()
@@ -80,19 +84,19 @@ class Pool:
 
 
 @once
-def start() -> Pool:
+def start(jit: Jit) -> Pool:
     """The pool, made known to compiled code."""
-    return Pool()
+    return Pool(jit)
 
 
 def count() -> int:
     """How many threads compiled code uses."""
-    return int(start().setting.value)
+    return int(setting().value)
 
 
 def set_count(threads: int) -> None:
     """Let compiled code use so many threads from now on, in the whole process."""
-    start().setting.value = threads
+    setting().value = threads
 
 
 @contextmanager
@@ -143,16 +147,18 @@ done:
   ret void
 }
 """
-PARALLEL = Symbol(
+PARALLEL = runtime_symbol(
     "cotan_parallel",
     "declare void @cotan_parallel(ptr, ptr, i32, i32, i1)",
     make_known=start,
-    alone=ALONE.replace(
+    standalone=ALONE.replace(
         "@alone(ptr %function, ptr %context, i32 %chunks)", "@cotan_parallel(ptr %function, ptr %context, i32 %chunks, i32, i1)"
     ),
 )
 """Code outside of this process has no pool to go to."""
-SETTING = Symbol("cotan_threads", "@cotan_threads = external global i32", make_known=start, alone="@cotan_threads = internal global i32 1")
+SETTING = runtime_symbol(
+    "cotan_threads", "@cotan_threads = external global i32", make_known=start, standalone="@cotan_threads = internal global i32 1"
+)
 """How many threads the process uses."""
 NO_THREADS = """
 define void @cotan_parallel(ptr %function, ptr %context, i32 %chunks, i32 %threads, i1 %small) {

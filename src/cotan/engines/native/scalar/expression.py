@@ -6,15 +6,27 @@ of the operands and the name by which defining equations call it. The emitter lo
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from .emitter import LlvmEmitter
+from cotan.engines.native.llvm.builder import Module
 
-__all__ = ["BOOL", "COMPLEX", "HALF", "WORDS", "NoInstructionError", "Scalar", "Term", "helper", "supported", "where", "word"]
+__all__ = [
+    "BOOL",
+    "COMPLEX",
+    "HALF",
+    "WORDS",
+    "NoInstructionError",
+    "Scalar",
+    "ScalarEmitter",
+    "Term",
+    "helper",
+    "supported",
+    "where",
+    "word",
+]
 
 BOOL, HALF = np.dtype(np.bool_), np.dtype(np.float16)
 COMPLEX = {np.dtype(np.complex64): np.dtype(np.float32), np.dtype(np.complex128): np.dtype(np.float64)}
@@ -36,12 +48,58 @@ def supported(dtype: np.dtype[Any]) -> bool:
     return dtype.isnative and (dtype.kind in "biu" or (dtype.kind == "f" and dtype.itemsize in (2, 4, 8)) or dtype in COMPLEX)
 
 
+class ScalarEmitter(Protocol):
+    """What a formula needs of the emitter: `emitter.LlvmEmitter`, which imports the formulas."""
+
+    module: Module
+
+    def constant(self, value: Any, dtype: np.dtype[Any]) -> Scalar: ...
+
+    def cast(self, operand: Scalar, dtype: np.dtype[Any]) -> Scalar: ...
+
+    def math(self, name: str, *operands: Any) -> Scalar:
+        """The scalar function ``name``, as defining equations call it."""
+        ...
+
+    def value(self, dtype: np.dtype[Any], text: str) -> Scalar:
+        """The scalar that a pure instruction gives."""
+        ...
+
+    def bits(self, x: Scalar, dtype: np.dtype[Any]) -> Scalar:
+        """The same bits as another dtype."""
+        ...
+
+    def fused(self, x: Scalar, y: Scalar, z: Scalar, exactly: bool = False) -> Scalar:
+        """The sum ``x * y + z``: rounded once where the processor can, or, slowly where it cannot, ``exactly`` so."""
+        ...
+
+    def remainder(self, x: Scalar, y: Scalar) -> Scalar:
+        """The remainder of a division rounded to zero."""
+        ...
+
+    def function(self, name: str, operands: Sequence[np.dtype[Any]], body: Callable[..., Scalar]) -> np.dtype[Any]:
+        """A function of its own that computes ``body``, written once; the dtype of its result."""
+        ...
+
+    def call(self, name: str, dtype: np.dtype[Any], *operands: Scalar) -> Scalar:
+        """A call of a pure function of real numbers."""
+        ...
+
+    def call_complex(self, name: str, *operands: Scalar, further: Sequence[tuple[str, str]] = ()) -> Scalar:
+        """A call of a C function of complex numbers."""
+        ...
+
+    def declared(self, symbol: str, result: str, arguments: Sequence[tuple[str, str]]) -> str:
+        """The text of a call of a pure function, which is declared."""
+        ...
+
+
 class Term:
     """A scalar with the emitter that knows it. A number beside it is a constant of its dtype."""
 
     __slots__ = ("e", "scalar")
 
-    def __init__(self, e: LlvmEmitter, scalar: Scalar):
+    def __init__(self, e: ScalarEmitter, scalar: Scalar):
         self.e, self.scalar = e, scalar
 
     @property

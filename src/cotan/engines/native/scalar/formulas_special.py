@@ -6,7 +6,6 @@ Single precision is computed in double, and rounded once.
 
 from __future__ import annotations
 
-import ctypes
 import math
 from collections.abc import Callable
 from functools import cache
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from cotan.engines.native.llvm.jit import machine
+from cotan.engines.native.runtime.capi import capsule_address, capsule_name
 from cotan.ops.gaussian import CENTRE, DERIVATIVES_OF_SCALED_ERFC, FARTHEST
 
 from .expression import NoInstructionError, Term, helper, where, word
@@ -36,19 +36,11 @@ def routine(name: str, arity: int, kind: str = "double") -> str:
     capsules: dict[str, Any] = getattr(cython_special, "__pyx_capi__", {})
     for candidate in (name, f"__pyx_fuse_0{name}", f"__pyx_fuse_1{name}"):
         capsule = capsules.get(candidate)
-        if capsule is not None and (signature := name_of(capsule)) == wanted.encode():
+        if capsule is not None and (signature := capsule_name(capsule)) == wanted.encode():
             symbol = f"cotan_scipy_{name}_{kind}"
-            machine().add_symbol(symbol, pointer_in(capsule, signature))
+            machine().add_symbol(symbol, capsule_address(capsule, signature))
             return symbol
     raise NoInstructionError(f"{name}: SciPy has no such routine for compiled code")
-
-
-def name_of(capsule: Any) -> bytes:
-    return ctypes.PYFUNCTYPE(ctypes.c_char_p, ctypes.py_object)(("PyCapsule_GetName", ctypes.pythonapi))(capsule)
-
-
-def pointer_in(capsule: Any, name: bytes) -> int:
-    return ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(("PyCapsule_GetPointer", ctypes.pythonapi))(capsule, name)
 
 
 def scipy(name: str, *operands: Term) -> Term:

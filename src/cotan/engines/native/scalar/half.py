@@ -8,17 +8,14 @@ exact (Boldo & Melquiond 2008, "Emulation of a FMA and correctly rounded sums: p
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from cotan.engines.native.llvm.jit import machine
 
-from .expression import HALF, NoInstructionError, Scalar, Term, where, word
+from .expression import HALF, NoInstructionError, Scalar, ScalarEmitter, Term, where, word
 from .formulas_real import nextafter
-
-if TYPE_CHECKING:
-    from .emitter import LlvmEmitter
 
 __all__ = ["from_number", "in_single", "to_single"]
 
@@ -26,7 +23,7 @@ SINGLE, DOUBLE, BITS, WIDE = (np.dtype(t) for t in (np.float32, np.float64, np.u
 word("half")(nextafter)  # which counts the bits
 
 
-def to_single(e: LlvmEmitter, x: Scalar) -> Scalar:
+def to_single(e: ScalarEmitter, x: Scalar) -> Scalar:
     """The same number in single precision."""
     if not x.value.startswith("%"):
         return e.constant(np.uint16(int(x.value.removeprefix("0xH"), 16)).view(np.float16), SINGLE)
@@ -39,7 +36,7 @@ def to_single(e: LlvmEmitter, x: Scalar) -> Scalar:
     return (number.bits(WIDE) | (bits & 0x8000).math("shl", 16)).bits(SINGLE).scalar
 
 
-def from_single(e: LlvmEmitter, x: Scalar) -> Scalar:
+def from_single(e: ScalarEmitter, x: Scalar) -> Scalar:
     """A number of single precision, rounded to the nearest, and of two such to the even one."""
     if machine().converts_halves:
         return e.value(HALF, f"fptrunc float {x.value} to half")
@@ -52,7 +49,7 @@ def from_single(e: LlvmEmitter, x: Scalar) -> Scalar:
     return (found | (bits.math("shr", 16) & 0x8000)).cast(BITS).bits(HALF).scalar
 
 
-def from_number(e: LlvmEmitter, x: Scalar) -> Scalar:
+def from_number(e: ScalarEmitter, x: Scalar) -> Scalar:
     """A real number of any dtype, rounded once."""
     if x.dtype != DOUBLE:
         return from_single(e, e.cast(x, SINGLE))
@@ -63,7 +60,7 @@ def from_number(e: LlvmEmitter, x: Scalar) -> Scalar:
     return from_single(e, odd.bits(SINGLE).scalar)
 
 
-def in_single(e: LlvmEmitter, name: str, operands: Sequence[Any]) -> Scalar:
+def in_single(e: ScalarEmitter, name: str, operands: Sequence[Any]) -> Scalar:
     """A word on numbers of half precision."""
     found = e.math(name, *[to_single(e, x) if type(x) is Scalar and x.dtype == HALF else x for x in operands])
     if found.dtype.kind == "c":

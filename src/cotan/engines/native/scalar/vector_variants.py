@@ -8,17 +8,14 @@ take a function whose hard operands need a branch, which would keep it from beco
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from cotan.engines.native.llvm.builder import NOT_UNROLLED, PURE, Function, register_type
 from cotan.engines.native.llvm.jit import Variant, machine
 
-from .expression import Scalar, Term
-
-if TYPE_CHECKING:
-    from .emitter import LlvmEmitter
+from .expression import Scalar, ScalarEmitter, Term
 
 __all__ = ["Formula", "guarded", "on_vectors"]
 
@@ -36,7 +33,7 @@ def guarded(name: str, formula: Formula, slow: Callable[..., Term], *operands: T
     return Term(e, call(e, symbol, on_vectors(e, symbol, formula, dtype, len(operands)), [x.scalar for x in operands]))
 
 
-def call(e: LlvmEmitter, symbol: str, variant: Variant, operands: Sequence[Scalar]) -> Scalar:
+def call(e: ScalarEmitter, symbol: str, variant: Variant, operands: Sequence[Scalar]) -> Scalar:
     """A call of a scalar function that has this variant."""
     dtype = operands[0].dtype
     kind, note = register_type(dtype), f'"vector-function-abi-variant"="{variant.attribute}"'
@@ -63,7 +60,7 @@ def on_scalars(symbol: str, formula: Formula, slow: Callable[..., Term], operand
     e.module.finish(code, f"define internal {kind} @{symbol}({parameters}) noinline willreturn memory(none)")
 
 
-def on_vectors(e: LlvmEmitter, symbol: str, formula: Formula, dtype: np.dtype[Any], arity: int) -> Variant:
+def on_vectors(e: ScalarEmitter, symbol: str, formula: Formula, dtype: np.dtype[Any], arity: int) -> Variant:
     """The variant of a scalar function, written once: a loop over the lanes, which itself becomes one turn on vectors."""
     module, kind = e.module, register_type(dtype)
     known = module.variants.get(symbol)

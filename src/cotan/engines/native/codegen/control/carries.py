@@ -7,21 +7,20 @@ each element after it has read it. Stacks (what a loop of unknown length keeps) 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from cotan.core.program import Program, Var
 from cotan.core.types import StackType
 from cotan.engines.native.affine import variable
-from cotan.engines.native.codegen.context import UnsupportedError
+from cotan.engines.native.codegen.context import ModuleContext
+from cotan.engines.native.codegen.program import ProgramLowering, plan_of
 from cotan.engines.native.codegen.values import Memory, Part, Value
 from cotan.engines.native.scalar.emitter import Scalar
-from cotan.engines.native.schedule.fusion import TINY, Opaque
-
-if TYPE_CHECKING:
-    from cotan.engines.native.codegen.context import Generator
-    from cotan.engines.native.codegen.program import Run
+from cotan.engines.native.schedule.fusion import TINY
+from cotan.engines.native.schedule.loop_nest import Opaque
+from cotan.engines.native.status import UnsupportedError
 
 __all__ = [
     "INT", "MANY", "Carry", "Rows", "StackCarry", "StackValue", "advance", "carries", "entry", "entry_bytes", "number", "outputs", "put",
@@ -72,8 +71,8 @@ class Carry:
 class SmallCarry(Carry):
     """Few elements, which LLVM keeps in registers."""
 
-    def __init__(self, g: Generator, start: Value):
-        self.g, self.memory = g, g.on_stack(start.type)
+    def __init__(self, context: ModuleContext, start: Value):
+        self.context, self.memory = context, context.on_stack(start.type)
         self.prepare(start)()
 
     def value(self) -> Memory:
@@ -81,11 +80,11 @@ class SmallCarry(Carry):
 
     def prepare(self, new: Value) -> Callable[[], None]:
         found: list[tuple[tuple[int, ...], Scalar]] = []
-        self.g.every(self.memory.type.shape, lambda index: found.append((index, new.read(self.g.e, index))))
+        self.context.every(self.memory.type.shape, lambda index: found.append((index, new.read(self.context.e, index))))
 
         def change() -> None:
             for index, x in found:
-                self.memory.write(self.g.e, index, x)
+                self.memory.write(self.context.e, index, x)
 
         return change
 
@@ -93,19 +92,19 @@ class SmallCarry(Carry):
 class LargeCarry(Carry):
     """Two buffers that change places, or one that is written over: that of the result, if the start lies there (``home``)."""
 
-    def __init__(self, run: Run, start: Value, over: bool, home: Memory | None):
-        self.g, self.over, self.type, self.home = run.g, over, start.type, home
+    def __init__(self, lowering: ProgramLowering, start: Value, over: bool, home: Memory | None):
+        self.context, self.over, self.type, self.home = lowering.context, over, start.type, home
         if home is not None:
             buffers = [home]
         else:
-            buffers = [run.buffer(self.type) for _ in range(1 if over else 2)]
-            self.g.copy(start, buffers[0])
-        self.cells = [self.g.module.code.alloca("ptr") for _ in buffers]
+            buffers = [lowering.buffer(self.type) for _ in range(1 if over else 2)]
+            self.context.copy(start, buffers[0])
+        self.cells = [self.context.module.code.alloca("ptr") for _ in buffers]
         for cell, buffer in zip(self.cells, buffers, strict=True):
-            self.g.module.code.line(f"store ptr {buffer.at}, ptr {cell}")
+            self.context.module.code.line(f"store ptr {buffer.at}, ptr {cell}")
 
     def value(self) -> Memory:
-        self.at = [self.g.module.code.value("ptr", f"load ptr, ptr {cell}") for cell in self.cells]
+        self.at = [self.context.module.code.value("ptr", f"load ptr, ptr {cell}") for cell in self.cells]
         self.current = Memory(self.at[0], self.type)
         return self.current
 
@@ -119,158 +118,162 @@ class LargeCarry(Carry):
         if not (isinstance(new, Memory) and new.at == target.at):
             if self.over:
                 raise UnsupportedError("a carry that is written over")
-            self.g.copy(new, target)
+            self.context.copy(new, target)
 
         def swap() -> None:
             for cell, at in zip(self.cells, self.at[::-1], strict=True):
-                self.g.module.code.line(f"store ptr {at}, ptr {cell}")
+                self.context.module.code.line(f"store ptr {at}, ptr {cell}")
 
         return swap
 
     def reset(self, value: Value) -> None:
-        self.g.copy(value, self.value())
+        self.context.copy(value, self.value())
 
 
 class StackCarry(Carry):
     """A stack."""
 
-    def __init__(self, g: Generator, start: StackValue):
-        self.g, self.stack = g, start.stack
-        self.cells = g.module.code.alloca("ptr"), g.module.code.alloca("i64")
+    def __init__(self, context: ModuleContext, start: StackValue):
+        self.context, self.stack = context, start.stack
+        self.cells = context.module.code.alloca("ptr"), context.module.code.alloca("i64")
         self.prepare(start)()
 
     def value(self) -> StackValue:
-        code, (at, count) = self.g.module.code, self.cells
+        code, (at, count) = self.context.module.code, self.cells
         return StackValue(self.stack, code.value("ptr", f"load ptr, ptr {at}"), code.value("i64", f"load i64, ptr {count}"))
 
     def prepare(self, new: Any) -> Callable[[], None]:
         def change() -> None:
-            code, (at, count) = self.g.module.code, self.cells
+            code, (at, count) = self.context.module.code, self.cells
             code.line(f"store ptr {new.at}, ptr {at}")
             code.line(f"store i64 {new.count}, ptr {count}")
 
         return change
 
 
-def carries(run: Run, node: Opaque, body: Program, first: int, starts: Sequence[Any], results: Sequence[Memory | None]) -> list[Carry]:
+def carries(
+    lowering: ProgramLowering, node: Opaque, body: Program, first: int, starts: Sequence[Any], results: Sequence[Memory | None]
+) -> list[Carry]:
     """The carries of a loop, of which input ``first + k`` of the body becomes output ``k``, and in the end result ``k``."""
-    plan = run.g.plan(body)
+    plan = plan_of(lowering.context, body)
     found: list[Carry] = []
     for k, start in enumerate(starts):
         if isinstance(start, StackValue):
-            found.append(StackCarry(run.g, start))
+            found.append(StackCarry(lowering.context, start))
         elif start.type.size <= TINY:
-            found.append(SmallCarry(run.g, start))
+            found.append(SmallCarry(lowering.context, start))
         else:
             old, new = body.inputs[first + k], body.outputs[k]
             once = sum(v is new for v in body.outputs) == 1 and old not in body.outputs
             over = isinstance(new, Var) and once and plan.may_replace(old, new)
-            found.append(LargeCarry(run, start, over, results[k] if over and read_once(run, node, start, results[k]) else None))
+            found.append(LargeCarry(lowering, start, over, results[k] if over and read_once(lowering, node, start, results[k]) else None))
     return found
 
 
-def read_once(run: Run, node: Opaque, start: Value, result: Memory | None) -> bool:
+def read_once(lowering: ProgramLowering, node: Opaque, start: Value, result: Memory | None) -> bool:
     """Whether a start lies in the memory of the result, and no other operand of the loop reads it."""
     if not isinstance(start, Memory) or result is None or start.dropped or start.at != result.at:
         return False
-    roots = [run.values.get(root) for v in node.equation.inputs if isinstance(v, Var) for root in run.plan.roots_of(v)]
+    roots = [lowering.values.get(root) for v in node.equation.inputs if isinstance(v, Var) for root in lowering.plan.roots_of(v)]
     return sum(isinstance(value, Memory) and value.at == start.at for value in roots) == 1
 
 
-def advance(g: Generator, body: Program, constants: Sequence[Any], state: list[Carry], xs: Sequence[Any], ys: Sequence[Any]) -> list[Value]:
+def advance(
+    lowering: ProgramLowering, body: Program, constants: Sequence[Any], state: list[Carry], xs: Sequence[Any], ys: Sequence[Any]
+) -> list[Value]:
     """One turn: the body, and the next values of the carries."""
     values = [c.value() for c in state]
-    outs = g.run(body, [*constants, *values, *xs], [*[c.target() for c in state], *ys])
+    outs = lowering.inline(body, [*constants, *values, *xs], [*[c.target() for c in state], *ys])
     ready = [c.prepare(new) for c, new in zip(state, outs, strict=False)]
     for change in ready:
         change()
     return outs[len(state) :]
 
 
-def settle(run: Run, node: Opaque, state: list[Carry], results: Sequence[Memory | None]) -> None:
+def settle(lowering: ProgramLowering, node: Opaque, state: list[Carry], results: Sequence[Memory | None]) -> None:
     """The last values of the carries are results."""
     for v, carry, target in zip(node.equation.outputs, state, results, strict=False):
         if isinstance(carry, LargeCarry) and carry.home is not None:
             continue  # it is there
         value = carry.value()
         if target is None:
-            run.values[v] = value
+            lowering.values[v] = value
         else:
-            run.g.copy(value, target)
+            lowering.context.copy(value, target)
 
 
 # ---- rows -------------------------------------------------------------------------------------------------------------------
-def number(run: Run, value: Value) -> str:
+def number(lowering: ProgramLowering, value: Value) -> str:
     """A scalar integer as an i64."""
-    return run.e.cast(value.read(run.e, ()), INT).value
+    return lowering.e.cast(value.read(lowering.e, ()), INT).value
 
 
 class Rows:
     """What a loop scans."""
 
-    def __init__(self, run: Run, xs: Sequence[Any]):
-        self.run = run
-        self.xs = [(x, zeros(run, x.element) if isinstance(x, StackValue) else "") for x in xs]
+    def __init__(self, lowering: ProgramLowering, xs: Sequence[Any]):
+        self.lowering = lowering
+        self.xs = [(x, zeros(lowering, x.element) if isinstance(x, StackValue) else "") for x in xs]
 
     def at(self, i: Any) -> list[Value]:
         """Of each its row ``i``."""
-        return [entry(self.run, x, zero, i) if isinstance(x, StackValue) else Part(x, (i,)) for x, zero in self.xs]
+        return [entry(self.lowering, x, zero, i) if isinstance(x, StackValue) else Part(x, (i,)) for x, zero in self.xs]
 
 
-def zeros(run: Run, type: Any) -> str:
+def zeros(lowering: ProgramLowering, type: Any) -> str:
     """Memory that is zero, of the size of an entry."""
     if isinstance(type, StackType):
         return "null"
-    memory = run.buffer(type)
-    run.g.every(type.shape, lambda index: memory.write(run.e, index, run.e.constant(0, type.dtype)))
+    memory = lowering.buffer(type)
+    lowering.context.every(type.shape, lambda index: memory.write(lowering.e, index, lowering.e.constant(0, type.dtype)))
     return memory.at
 
 
-def entry(run: Run, x: Any, zero: str, i: Any) -> Value:
+def entry(lowering: ProgramLowering, x: Any, zero: str, i: Any) -> Value:
     """An entry of a stack, zero beyond its end."""
-    code, element = run.code, x.element
+    code, element = lowering.code, x.element
     inside = code.value("i1", f"icmp slt i64 {code.index(i)}, {x.count}")
-    if run.g.module.checks is not None:
+    if lowering.context.module.checks is not None:
         read = code.value("i64", f"select i1 {inside}, i64 {code.index(i)}, i64 0")
         room = code.value("i64", f"select i1 {inside}, i64 {x.count}, i64 1")
-        i = run.g.module.within(variable(read, MANY), room)
+        i = lowering.context.module.within(variable(read, MANY), room)
     at = code.address(x.at, f"[{entry_bytes(element)} x i8]", i)
     if not isinstance(element, StackType):
         return Memory(code.value("ptr", f"select i1 {inside}, ptr {at}, ptr {zero}"), element)
-    empty = run.g.empty_stack()
+    empty = lowering.context.empty_stack()
     at = code.value("ptr", f"select i1 {inside}, ptr {at}, ptr {empty}")
     count = code.value("i64", f"load i64, ptr {code.value('ptr', f'getelementptr i8, ptr {at}, i64 8')}")
     return StackValue(element, code.value("ptr", f"load ptr, ptr {at}"), count)
 
 
-def outputs(run: Run, node: Opaque, first: int, results: Sequence[Any], length: str) -> list[Any]:
+def outputs(lowering: ProgramLowering, node: Opaque, first: int, results: Sequence[Any], length: str) -> list[Any]:
     """The results from ``first`` on, which a loop writes row by row: arrays, and new stacks of ``length`` entries."""
     ys: list[Any] = []
     for v, target in zip(node.equation.outputs[first:], results[first:], strict=True):
         if target is None:
             kind: Any = v.type
-            target = run.values[v] = StackValue(v.type, run.g.allocate(length, entry_bytes(kind.element)), length)
+            target = lowering.values[v] = StackValue(v.type, lowering.context.allocate(length, entry_bytes(kind.element)), length)
         ys.append(target)
     return ys
 
 
-def slot(run: Run, y: Any, i: Any) -> Memory | None:
+def slot(lowering: ProgramLowering, y: Any, i: Any) -> Memory | None:
     """Where the body may write its part of a result."""
     if isinstance(y, StackValue):
         element = y.element
         if isinstance(element, StackType):
             return None
-        return Memory(run.code.address(y.at, f"[{entry_bytes(element)} x i8]", run.g.module.within(i, y.count)), element)
+        return Memory(lowering.code.address(y.at, f"[{entry_bytes(element)} x i8]", lowering.context.module.within(i, y.count)), element)
     part = Part(y, (i,))
-    at = part.pointer(run.e)
+    at = part.pointer(lowering.e)
     assert at is not None
     return Memory(at, part.type)
 
 
-def put(run: Run, y: Any, i: Any, out: Value) -> None:
+def put(lowering: ProgramLowering, y: Any, i: Any, out: Value) -> None:
     """Write a stack that is a row of a result. (An array is in its `slot`.)"""
     if isinstance(out, StackValue):
-        code = run.code
-        at = code.address(y.at, f"[{STACK_BYTES} x i8]", run.g.module.within(i, y.count))
+        code = lowering.code
+        at = code.address(y.at, f"[{STACK_BYTES} x i8]", lowering.context.module.within(i, y.count))
         code.line(f"store ptr {out.at}, ptr {at}")
         code.line(f"store i64 {out.count}, ptr {code.value('ptr', f'getelementptr i8, ptr {at}, i64 8')}")

@@ -12,22 +12,21 @@ the call where their number is known, else from the heap.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from cotan.core.types import ArrayType, Type, array_type, stack_type
 from cotan.engines.native.affine import variable
+from cotan.engines.native.codegen.program import ProgramLowering
 from cotan.engines.native.codegen.values import Memory
-from cotan.engines.native.llvm.symbols import Symbol
+from cotan.engines.native.cost import program_cost
+from cotan.engines.native.runtime.symbols import Symbol
 from cotan.engines.native.scalar.emitter import Scalar
-from cotan.engines.native.schedule.fusion import Opaque
+from cotan.engines.native.schedule.loop_nest import Opaque
 
 from .carries import MANY, Carry, Rows, StackValue, advance, carries, entry, entry_bytes, number, outputs, put, settle, slot
-from .interrupt_checks import check_after, turns_counted, work_of
-
-if TYPE_CHECKING:
-    from cotan.engines.native.codegen.program import Run
+from .interrupt_checks import check_after, turns_counted
 
 __all__ = ["sweep"]
 
@@ -93,72 +92,72 @@ found:
 class Snapshots:
     """The states that are kept, and the steps that they are before. The first ``count`` places are taken."""
 
-    def __init__(self, run: Run, op: Any, length: str, state: list[Carry]):
-        self.run, self.state = run, state
+    def __init__(self, lowering: ProgramLowering, op: Any, length: str, state: list[Carry]):
+        self.lowering, self.state = lowering, state
         self.allowed = str(op.allowed(op.length)) if op.length is not None else self.allowed_of(op.snapshots, length)
         types = [*[carry.value().type for carry in state], array_type((), np.dtype(np.int64))]
         *self.places, self.steps = [StackValue(stack_type(t), self.room(op, t), self.allowed) for t in types]
-        self.count = run.code.alloca("i64")
+        self.count = lowering.code.alloca("i64")
 
     def room(self, op: Any, type: Type) -> str:
         """Memory for so many entries."""
         if op.length is None:
-            return self.run.g.allocate_again(self.allowed, entry_bytes(type))
+            return self.lowering.context.allocate_again(self.allowed, entry_bytes(type))
         whole = type.batched(int(self.allowed)) if isinstance(type, ArrayType) else array_type((int(self.allowed), 2), np.dtype(np.int64))
-        return self.run.buffer(whole).at
+        return self.lowering.buffer(whole).at
 
     def allowed_of(self, snapshots: int, length: str) -> str:
         """How many, if the number of steps is a value."""
-        g, code = self.run.g, self.run.code
-        module = g.module
+        context, code = self.lowering.context, self.lowering.code
+        module = context.module
         most = str(snapshots) if snapshots else code.value("i64", f"call i64 {module.refer(ENOUGH_FOR)}(i64 {length})")
         fewer = code.value("i64", module.call("i64", "llvm.smin.i64", f"i64 {most}", f"i64 {length}"))
         return code.value("i64", module.call("i64", "llvm.smax.i64", f"i64 {fewer}", "i64 1"))
 
     def keep(self, step: str) -> None:
         """The state at hand, which is that before a step, is kept in the next place."""
-        run, code = self.run, self.run.code
+        lowering, code = self.lowering, self.lowering.code
         count = code.value("i64", f"load i64, ptr {self.count}")
         at = variable(count, MANY)
         for place, carry in zip(self.places, self.state, strict=True):
-            value, target = carry.value(), slot(run, place, at)
+            value, target = carry.value(), slot(lowering, place, at)
             if target is None:
-                put(run, place, at, value)
+                put(lowering, place, at, value)
             else:
-                run.g.copy(value, target)
-        self.steps_at(at).write(run.e, (), Scalar(step, np.dtype(np.int64)))
+                lowering.context.copy(value, target)
+        self.steps_at(at).write(lowering.e, (), Scalar(step, np.dtype(np.int64)))
         code.line(f"store i64 {code.value('i64', f'add i64 {count}, 1')}, ptr {self.count}")
 
     def load(self) -> str:
         """The last of them is the state at hand; the step that it is before."""
-        run, code = self.run, self.run.code
+        lowering, code = self.lowering, self.lowering.code
         at = variable(code.value("i64", f"sub i64 {code.value('i64', f'load i64, ptr {self.count}')}, 1"), MANY)
         for place, carry in zip(self.places, self.state, strict=True):
-            carry.reset(entry(run, place, "null", at))
-        return self.steps_at(at).read(run.e, ()).value
+            carry.reset(entry(lowering, place, "null", at))
+        return self.steps_at(at).read(lowering.e, ()).value
 
     def steps_at(self, at: Any) -> Memory:
-        found = slot(self.run, self.steps, at)
+        found = slot(self.lowering, self.steps, at)
         assert found is not None
         return found
 
 
-def sweep(run: Run, node: Opaque, operands: list[Any], results: list[Any]) -> None:
+def sweep(lowering: ProgramLowering, node: Opaque, operands: list[Any], results: list[Any]) -> None:
     """A `Sweep`."""
     op: Any = node.equation.op
-    g, code = run.g, run.code
+    context, code = lowering.context, lowering.code
     parts = op.cut(operands)
-    length = str(op.length) if op.length is not None else number(run, operands[0])
-    sums = carries(run, node, op.backward, sum(op.sizes[:3]), parts.sums, results[: op.sizes[3]])
-    ys = outputs(run, node, op.sizes[3], results, length)
+    length = str(op.length) if op.length is not None else number(lowering, operands[0])
+    sums = carries(lowering, node, op.backward, sum(op.sizes[:3]), parts.sums, results[: op.sizes[3]])
+    ys = outputs(lowering, node, op.sizes[3], results, length)
     if op.length == 0:
-        return settle(run, node, sums, results)
-    state = carries(run, node, op.forward, op.sizes[0], parts.carry, [None] * len(parts.carry))
-    constants = [g.steady(run, x) for x in parts.constants]
-    xs, ws = Rows(run, parts.xs), Rows(run, parts.ws)
-    kept = Snapshots(run, op, length, state)
+        return settle(lowering, node, sums, results)
+    state = carries(lowering, node, op.forward, op.sizes[0], parts.carry, [None] * len(parts.carry))
+    constants = [lowering.steady(x) for x in parts.constants]
+    xs, ws = Rows(lowering, parts.xs), Rows(lowering, parts.ws)
+    kept = Snapshots(lowering, op, length, state)
     step, end = code.alloca("i64"), code.alloca("i64")
-    turns = turns_counted(run)
+    turns = turns_counted(lowering)
     head, last, plan, ahead, turn, there, keep, back, after = (code.label() for _ in range(9))
 
     def read(cell: str) -> str:
@@ -194,7 +193,7 @@ def sweep(run: Run, node: Opaque, operands: list[Any], results: list[Any]) -> No
     free = code.value("i64", f"add i64 {code.value('i64', f'sub i64 {kept.allowed}, {count}')}, 1")
     more = code.value("i1", f"icmp sgt i64 {free}, 1")
     stays = code.value("i1", f"and i1 {more}, {code.value('i1', f'xor i1 {single}, true')}")
-    way = code.value("i64", f"call i64 {g.module.refer(ADVANCE)}(i64 {steps}, i64 {free})")
+    way = code.value("i64", f"call i64 {context.module.refer(ADVANCE)}(i64 {steps}, i64 {free})")
     to_end = code.value("i64", f"sub i64 {steps}, 1")
     goal = code.value("i64", f"add i64 {first}, {code.value('i64', f'select i1 {stays}, i64 {way}, i64 {to_end}')}")
     code.jump(ahead)
@@ -203,9 +202,9 @@ def sweep(run: Run, node: Opaque, operands: list[Any], results: list[Any]) -> No
     code.branch(code.value("i1", f"icmp slt i64 {read(step)}, {goal}"), turn, there)
     code.start(turn)
     with code.scope():
-        check_after(run, turns, work_of(op.forward))
+        check_after(lowering, turns, program_cost(op.forward))
         k = read(step)
-        advance(g, op.forward, constants, state, xs.at(place(k)), [])
+        advance(lowering, op.forward, constants, state, xs.at(place(k)), [])
         code.line(f"store i64 {code.value('i64', f'add i64 {k}, 1')}, ptr {step}")
     code.jump(ahead)
 
@@ -218,15 +217,15 @@ def sweep(run: Run, node: Opaque, operands: list[Any], results: list[Any]) -> No
 
     code.start(back)
     with code.scope():
-        check_after(run, turns, work_of(op.backward))
+        check_after(lowering, turns, program_cost(op.backward))
         k = read(step)
         i = place(k)
         given = [*constants, *[carry.value() for carry in state], *xs.at(i)]
-        outs = advance(g, op.backward, given, sums, ws.at(i), [slot(run, y, i) for y in ys])
+        outs = advance(lowering, op.backward, given, sums, ws.at(i), [slot(lowering, y, i) for y in ys])
         for y, out in zip(ys, outs, strict=True):
-            put(run, y, i, out)
+            put(lowering, y, i, out)
         code.line(f"store i64 {k}, ptr {end}")
     code.jump(head)
 
     code.start(after)
-    return settle(run, node, sums, results)
+    return settle(lowering, node, sums, results)

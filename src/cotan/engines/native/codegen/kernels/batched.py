@@ -8,24 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cotan.engines.native.affine import variable
+from cotan.engines.native.codegen.loop_builder import LoopBuilder
 from cotan.engines.native.codegen.strided import Block, row_major
 from cotan.engines.native.codegen.values import memory_type
-from cotan.engines.native.llvm.builder import NOT_UNROLLED
 from cotan.engines.native.llvm.jit import machine
 
 from .transpose import copy_matrix
 
-if TYPE_CHECKING:
-    from .builder import Writer
-
-__all__ = ["side_by_side", "together"]
+__all__ = ["as_stack", "together"]
 
 
-def together(w: Writer, lead: tuple[int, ...], operands: Sequence[Any], results: Sequence[Any], body: Callable[..., None]) -> None:
-    """``body(*blocks)`` for every index below ``lead``."""
+def together(
+    w: LoopBuilder,
+    lead: tuple[int, ...],
+    operands: Sequence[Any],
+    results: Sequence[Any],
+    body: Callable[..., None],
+    stacked: Callable[[Any], Stack | None],
+) -> None:
+    """``body(*blocks)`` for every index below ``lead``; ``stacked`` gives an operand in memory without gaps."""
     count = prod(lead)
     if not count:
         return
@@ -33,17 +37,8 @@ def together(w: Writer, lead: tuple[int, ...], operands: Sequence[Any], results:
     if count < lanes:
         w.every(lead, lambda k: body(*[Shifted(x, k) for x in operands], *[y.part(*k) for y in results]))
         return
-    stacks = [as_stack(w.lying(x), len(lead)) or as_stack(w.dense(x), len(lead)) for x in operands]
+    stacks = [stacked(x) for x in operands]
     w.apart(lambda: Blocks(w, count, lanes, [*stacks, *[as_stack(y, len(lead)) for y in results]], len(stacks)).write(body))
-
-
-def side_by_side(w: Writer, count: int, body: Callable[[Any], None]) -> None:
-    """``body(k)`` for every k below ``count``, in the lanes of vectors."""
-    if count <= 2:
-        for k in range(count):
-            body(k)
-    else:
-        w.code.loop(str(count), lambda k: body(variable(k, count)), note=w.g.module.loop_note(NOT_UNROLLED))
 
 
 def lanes_of(dtypes: Sequence[Any]) -> int:
@@ -98,7 +93,7 @@ def as_stack(block: Block, depth: int) -> Stack | None:
 class Blocks:
     """The loop over blocks of ``lanes`` arrays, the first ``inputs`` of the stacks being read, the others written."""
 
-    def __init__(self, w: Writer, count: int, lanes: int, stacks: Sequence[Any], inputs: int):
+    def __init__(self, w: LoopBuilder, count: int, lanes: int, stacks: Sequence[Any], inputs: int):
         self.w, self.code, self.count, self.lanes, self.stacks, self.inputs = w, w.code, count, lanes, stacks, inputs
 
     def write(self, body: Callable[..., None]) -> None:
@@ -106,17 +101,12 @@ class Blocks:
         sides = [self.side(s) for s in self.stacks]
 
         def one(k: Any) -> None:
-            first = variable(k, number) * lanes
-            if self.count % lanes:
-                wanted = code.index(first)
-                late = code.value("i1", f"icmp sgt i64 {wanted}, {self.count - lanes}")
-                value = code.value("i64", f"select i1 {late}, i64 {self.count - lanes}, i64 {wanted}")
-                first = variable(value, self.count - lanes + 1)
+            first = self.w.block_start(variable(k, number), self.count, lanes)
             parts = [Block(self.w.emitter, s.flat.at, s.flat.dtype, (lanes, s.size), None, s.flat.offset((first, 0))) for s in self.stacks]
             for part, side in zip(parts[: self.inputs], sides, strict=False):
                 copy_matrix(self.w, part, side)
             views = [self.view(side, s) for side, s in zip(sides, self.stacks, strict=True)]
-            side_by_side(self.w, lanes, lambda k: body(*[Lane(view, k) for view in views]))
+            self.w.side_by_side(lanes, lambda k: body(*[Lane(view, k) for view in views]))
             for part, side in zip(parts[self.inputs :], sides[self.inputs :], strict=True):
                 copy_matrix(self.w, side, part)
 

@@ -6,33 +6,33 @@ pointers are known not to overlap.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from cotan.core.program import Literal, Program
+from cotan.core.program import Literal
 from cotan.core.types import array_type
 from cotan.engines.native.affine import Index, linear, variable
+from cotan.engines.native.analysis.access import Probe, Reader
+from cotan.engines.native.codegen.failures import Failures
+from cotan.engines.native.codegen.loop_builder import LoopBuilder, unravelled
+from cotan.engines.native.codegen.program import ProgramLowering
 from cotan.engines.native.codegen.strided import Block, row_major
 from cotan.engines.native.codegen.values import Memory, Value, memory_type
 from cotan.engines.native.codegen.workspace import padded
 from cotan.engines.native.libraries.blas import LIMIT, fortran_integer, has_count
-from cotan.engines.native.libraries.registry import foreign, sorts_in_vectors
+from cotan.engines.native.libraries.registry import routine, sorts_in_vectors
 from cotan.engines.native.runtime import thread_pool
 from cotan.engines.native.scalar.emitter import Scalar
-from cotan.engines.native.schedule.access import Probe, Reader
 from cotan.engines.native.schedule.fusion import TINY
 
-from .batched import side_by_side, together
+from .batched import as_stack, together
 from .transpose import copy_matrix
 
-if TYPE_CHECKING:
-    from cotan.engines.native.codegen.program import Run
-
-__all__ = ["Failures", "Operand", "Writer", "unravelled"]
+__all__ = ["KernelBuilder", "Operand"]
 
 FEWEST_FOR_THREADS = 1 << 23
 """From so many multiplications on, several threads of BLAS are worth their meeting."""
@@ -40,57 +40,6 @@ FEWEST_FOR_POOL = 1 << 18
 """From so many multiplications on, a product of matrices is worth the threads of the pool."""
 SMALL = 3 << 20
 """Below it a job is small: no thread is woken for it alone."""
-FAILED = 16
-"""What a call returns for its first failure; the others follow. Above the lowest byte is the number in the message."""
-
-
-class Failures:
-    """The exceptions that a call can raise, by what it returns; and the routines of libraries that it calls, by name."""
-
-    def __init__(self) -> None:
-        self.known: list[tuple[type[Exception], str]] = []
-        self.ops: dict[str, list[str]] = {}
-        """The names of the ops that raise with each message."""
-        self.routines: dict[str, None] = {}
-
-    def code(self, error: type[Exception], message: str, op: str = "") -> int:
-        """What a call returns for this exception of an op."""
-        if (error, message) not in self.known:
-            self.known.append((error, message))
-        names = self.ops.setdefault(message, [])
-        if op not in names:
-            names.append(op)
-        return FAILED + min(self.known.index((error, message)), 255 - FAILED)
-
-    def statuses(self) -> list[tuple[int, str]]:
-        """What a call may return, in its lowest byte, and what it says."""
-        return [(FAILED + k, message.format("<the number above the lowest byte>")) for k, (_, message) in enumerate(self.known)]
-
-    def raised(self, returned: int, program: Program | None = None) -> Exception | None:
-        """The exception for what a call of the code of ``program`` returned; None if that is none of them.
-
-        A note says which line of the user it may be: that of each equation whose op raises with this message.
-        """
-        which, number = returned & 255, returned >> 8
-        if not 0 <= which - FAILED < len(self.known):
-            return None
-        error, message = self.known[which - FAILED]
-        found = error(message.format(number))
-        lines = dict.fromkeys(lines_of(program, self.ops.get(message, ()))) if program is not None else {}
-        if program is not None and lines:
-            found.add_note(f"in the compiled {program.name}, at{' one of' if len(lines) > 1 else ''}:\n" + "\n".join(lines))
-        return found
-
-
-def lines_of(program: Program, names: Collection[str]) -> Iterator[str]:
-    """The excerpts of the user's lines from which the equations with ops of these names come, those of loops and branches included."""
-    for equation in program.equations:
-        if equation.op.name in names and equation.origin is not None and equation.origin.code is not None:
-            yield equation.origin.excerpt()
-        for held in equation.op.parameters().values() if equation.op.holds_programs else ():
-            for inner in held if isinstance(held, tuple) else (held,):
-                if isinstance(inner, Program):
-                    yield from lines_of(inner, names)
 
 
 class Operand(Reader):
@@ -98,46 +47,41 @@ class Operand(Reader):
 
     __slots__ = ("value", "variable")
 
-    def __init__(self, run: Run, v: Any, value: Value):
-        super().__init__(v.type, lambda index: value.read(run.e, index))
+    def __init__(self, lowering: ProgramLowering, v: Any, value: Value):
+        super().__init__(v.type, lambda index: value.read(lowering.e, index))
         self.variable, self.value = v, value
 
 
-class Writer:
+class KernelBuilder(LoopBuilder):
     """Writes the routine of one equation."""
 
-    def __init__(self, run: Run, failures: Failures, op: str = ""):
-        self.run, self.failures, self.op = run, failures, op
-        self.emitter, self.g = run.e, run.g
-        self.integer = fortran_integer()
-        self.divided = run.g.in_chunk
+    def __init__(self, lowering: ProgramLowering, failures: Failures, op: str = ""):
+        self.lowering, self.failures, self.op = lowering, failures, op
+        super().__init__(lowering.context)
+        self.integer = fortran_integer(self.context.module.target)
+        self.divided = lowering.context.in_chunk
         """Whether what is written now is run by several threads, each with one thread of BLAS."""
         self.chunk: tuple[Any, int] = (0, 1)
         """Where it is: the number of the chunk at hand, and how many there are at most. Each has its own memory."""
 
-    @property
-    def code(self) -> Any:
-        return self.run.code
-
     # ---- libraries -----------------------------------------------------------------------------------------------------------
     def has(self, name: str) -> bool:
-        return foreign(name) is not None
+        return routine(name, self.context.module.target) is not None
 
     def in_vectors(self, name: str) -> bool:
-        return foreign(name) is not None and sorts_in_vectors(name)
+        return self.has(name) and sorts_in_vectors(name)
 
     def call(self, name: str, *arguments: Any, work: int = 0) -> None:
-        routine = foreign(name)
-        if routine is None:
+        found = routine(name, self.context.module.target)
+        if found is None:
             raise LookupError(f"{name}: there is no such routine here")
         self.failures.routines[name] = None
-        if routine.by_address:
-            passed = [f"ptr {self.by_address(x, routine.integer)}" for x in arguments]
+        if found.by_address:
+            passed = [f"ptr {self.by_address(x, found.integer)}" for x in arguments]
         else:
-            passed = [f"ptr {self.by_address(x, '')}" if not isinstance(x, int) else f"{routine.integer} {x}" for x in arguments]
-        result = "void" if routine.by_address else "i32"
+            passed = [f"ptr {self.by_address(x, '')}" if not isinstance(x, int) else f"{found.integer} {x}" for x in arguments]
         with self.limited(work < FEWEST_FOR_THREADS, asked=work > 0 and not self.divided):
-            self.code.line(self.g.module.call(result, routine.symbol, *passed))
+            self.code.line(self.context.module.call_routine(found, *passed))
 
     @contextmanager
     def limited(self, to_one: bool, asked: bool = True) -> Generator[None]:
@@ -145,8 +89,8 @@ class Writer:
         if not asked or not has_count():
             yield
             return
-        code, limit = self.code, self.g.module.refer(LIMIT)
-        code.line(f"call void {limit}(i1 true, i32 {'1' if to_one else self.g.module.threads()})")
+        code, limit = self.code, self.context.module.refer(LIMIT)
+        code.line(f"call void {limit}(i1 true, i32 {'1' if to_one else self.context.module.threads()})")
         yield
         code.line(f"call void {limit}(i1 false, i32 0)")
 
@@ -181,7 +125,7 @@ class Writer:
 
     def constant(self, kind: str, text: str) -> str:
         """A constant in memory."""
-        constants = self.g.module.constants
+        constants = self.context.module.constants
         key = f"{kind} {text}"
         if key not in constants:
             constants[key] = f"@constant{len(constants)} = private constant {key}"
@@ -191,13 +135,13 @@ class Writer:
     def scratch(self, shape: Sequence[int], dtype: np.dtype[Any]) -> Block:
         t = array_type(tuple(shape), np.dtype(dtype))
         if not self.divided or t.size <= TINY:
-            return Block(self.emitter, self.run.buffer(t).at, t.dtype, t.shape)
+            return Block(self.emitter, self.lowering.buffer(t).at, t.dtype, t.shape)
         chunk, most = self.chunk
-        every = self.run.buffer(array_type((most, padded(t)), t.dtype))
+        every = self.lowering.buffer(array_type((most, padded(t)), t.dtype))
         return Block(self.emitter, every.at, t.dtype, t.shape, None, chunk * padded(t))
 
     def variable(self, start: Scalar) -> Block:
-        cell = Block(self.emitter, self.g.on_stack(array_type((), start.dtype)).at, start.dtype, ())
+        cell = Block(self.emitter, self.context.on_stack(array_type((), start.dtype)).at, start.dtype, ())
         cell[()] = start
         return cell
 
@@ -206,7 +150,7 @@ class Writer:
         return Block(self.emitter, memory.at, memory.type.dtype, memory.type.shape)
 
     def dense(self, operand: Operand) -> Block:
-        return Block(self.emitter, self.run.contiguous(operand.value), operand.dtype, operand.shape)
+        return Block(self.emitter, self.lowering.contiguous(operand.value), operand.dtype, operand.shape)
 
     def lying(self, operand: Operand) -> Block:
         return self.as_it_lies(operand.variable) or self.dense(operand)
@@ -229,8 +173,8 @@ class Writer:
     def source(self, v: Any) -> tuple[Value | None, tuple[Any, ...]]:
         """The value of which ``v`` is a moved part, and the element of it at each index; None where it is not so."""
         index = tuple(axis_of(k, n) for k, n in enumerate(v.type.shape))
-        while v in self.run.plan.moved:
-            equation, read, probe = self.run.plan.moved[v], [], Probe()
+        while v in self.lowering.plan.moved:
+            equation, read, probe = self.lowering.plan.moved[v], [], Probe()
 
             def noted(x: Any, at: Any, read: list[Any] = read) -> Any:
                 read.append((x, at))
@@ -241,23 +185,9 @@ class Writer:
             if probe.conditions or len(read) != 1 or found is not read[0]:
                 return None, ()
             v, index = found
-        return (None, ()) if isinstance(v, Literal) else (self.run.value(v), index)
+        return (None, ()) if isinstance(v, Literal) else (self.lowering.value(v), index)
 
     # ---- loops ----------------------------------------------------------------------------------------------------------------
-    def every(self, shape: Sequence[int], body: Callable[[tuple[Any, ...]], None]) -> None:
-        code = self.code
-
-        def level(rest: tuple[int, ...], index: tuple[Any, ...]) -> None:
-            if not rest:
-                body(index)
-            elif rest[0] == 1:
-                level(rest[1:], (*index, 0))
-            else:
-                code.loop(rest[0], lambda k: level(rest[1:], (*index, variable(k, rest[0]))))
-
-        if 0 not in shape:
-            level(tuple(shape), ())
-
     def upto(self, count: Scalar, most: int, body: Callable[[Any], None]) -> None:
         number = self.emitter.cast(count, np.dtype(np.int64)).value
         self.code.loop(number, lambda k: body(variable(k, most)), at_least_once=False)
@@ -291,31 +221,27 @@ class Writer:
 
         with self.limited(True):
             self.divided = True
-            self.g.nests += 1
-            self.g.module.divided(f"share{self.g.nests}", count, most, chunk, small=work < SMALL, each=1)
+            self.context.nests += 1
+            self.context.module.divided(f"share{self.context.nests}", count, most, chunk, small=work < SMALL, each=1)
             self.divided = False
         return None
 
     def fill(self, target: Any, element: Callable[[tuple[Any, ...]], Scalar]) -> None:
         def write() -> None:
-            self.g.every(target.shape, lambda index: target.__setitem__(index, element(index)))
+            self.context.every(target.shape, lambda index: target.__setitem__(index, element(index)))
 
         if prod(target.shape) > TINY:
-            self.g.outlined(write)
+            self.context.outlined(write)
         else:
             write()
 
     def copy(self, source: Block, target: Block) -> None:
         self.apart(lambda: copy_matrix(self, source, target))
 
-    def apart(self, write: Callable[[], None]) -> None:
-        self.g.outlined(write)
-
     def together(self, lead: Sequence[int], operands: Sequence[Any], results: Sequence[Any], body: Callable[..., None]) -> None:
-        together(self, tuple(lead), operands, results, body)
-
-    def side_by_side(self, count: int, body: Callable[[Any], None]) -> None:
-        side_by_side(self, count, body)
+        together(
+            self, tuple(lead), operands, results, body, lambda x: as_stack(self.lying(x), len(lead)) or as_stack(self.dense(x), len(lead))
+        )
 
     # ---- branches -------------------------------------------------------------------------------------------------------------
     def when(self, condition: Scalar, body: Callable[[], None]) -> None:
@@ -335,22 +261,13 @@ class Writer:
         code.start(stop)
         with code.scope():
             if number is None:
-                self.g.leave(returned)
+                self.context.leave(returned)
             else:
                 wide = self.emitter.cast(number, np.dtype(np.int32)).value
-                self.g.leave(code.value("i32", f"or i32 {code.value('i32', f'shl i32 {wide}, 8')}, {returned}"))
+                self.context.leave(code.value("i32", f"or i32 {code.value('i32', f'shl i32 {wide}, 8')}, {returned}"))
         code.start(on)
 
 
 def axis_of(number: int, extent: int) -> Any:
     """The symbol of an axis."""
     return 0 if extent == 1 else variable(("axis", number), extent)
-
-
-def unravelled(k: Any, shape: Sequence[int]) -> tuple[Any, ...]:
-    """The index of an element from its number in row-major order."""
-    index: list[Any] = []
-    for n in reversed(shape):
-        index.append(k % n)
-        k = k // n
-    return tuple(reversed(index))

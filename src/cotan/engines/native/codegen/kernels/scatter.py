@@ -9,22 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cotan.core.types import array_type
 from cotan.engines.native.affine import Condition, variable
-from cotan.engines.native.codegen.program import LEAST_WORK, SMALL_WORK
+from cotan.engines.native.analysis.access import Probe, Reader, axis
+from cotan.engines.native.codegen.loop_builder import unravelled
+from cotan.engines.native.codegen.program import LEAST_WORK, SMALL_WORK, ProgramLowering
 from cotan.engines.native.codegen.values import Memory, Value, memory_type, offset_of
 from cotan.engines.native.codegen.workspace import padded
 from cotan.engines.native.runtime import thread_pool
 from cotan.engines.native.scalar.emitter import Scalar
-from cotan.engines.native.schedule.access import Probe, Reader, axis
-from cotan.engines.native.schedule.fusion import TINY, Opaque
-
-from .builder import unravelled
-
-if TYPE_CHECKING:
-    from cotan.engines.native.codegen.program import Run
+from cotan.engines.native.schedule.fusion import TINY
+from cotan.engines.native.schedule.loop_nest import Opaque
 
 __all__ = ["update"]
 
@@ -36,42 +33,42 @@ TARGET_WORK, MOST_BYTES = 32, 1 << 25
 """What an element of a thread's own target costs, and how large all these targets may be together."""
 
 
-def update(run: Run, node: Opaque, operands: list[Value], results: list[Memory]) -> Any:
+def update(lowering: ProgramLowering, node: Opaque, operands: list[Value], results: list[Memory]) -> Any:
     """An op that changes a part of its first operand: each element of the second goes to its destination, in order."""
     op: Any = node.equation.op
     if op.destination is None:
         return NotImplemented
-    if operands[0].pointer(run.e) != results[0].at:
-        run.g.copy(operands[0], results[0])
-    Update(run, op, operands, results[0]).write()
+    if operands[0].pointer(lowering.e) != results[0].at:
+        lowering.context.copy(operands[0], results[0])
+    Update(lowering, op, operands, results[0]).write()
     return None
 
 
 class Update:
     """The updates of one equation."""
 
-    def __init__(self, run: Run, op: Any, operands: list[Value], target: Memory):
-        self.run, self.op, self.operands, self.target = run, op, operands, target
-        self.g, self.e, self.type = run.g, run.e, operands[1].type
+    def __init__(self, lowering: ProgramLowering, op: Any, operands: list[Value], target: Memory):
+        self.lowering, self.op, self.operands, self.target = lowering, op, operands, target
+        self.context, self.e, self.type = lowering.context, lowering.e, operands[1].type
         self.readers = [Reader(x.type, lambda index, x=x: x.read(self.e, index)) for x in operands]
         self.kind: str = {"min": "minimum", "max": "maximum"}.get(op.kind) or op.kind
 
     @property
     def code(self) -> Any:
-        return self.run.code
+        return self.lowering.code
 
     def write(self) -> None:
         """All of them."""
         shape = self.type.shape
         if self.type.size <= TINY:
-            return self.g.every(shape, lambda i: self.one(i, self.target))
+            return self.context.every(shape, lambda i: self.one(i, self.target))
         target, work = self.target.type, self.work()
         room = padded(target) * target.dtype.itemsize
         most = min(thread_pool.MOST_CHUNKS, work // LEAST_WORK, work // (TARGET_WORK * max(target.size, 1)), MOST_BYTES // room)
         whole = self.kind == "set" or (self.kind == "mul" and target.dtype.kind == "c")  # no complex number leaves infinities as they are
         if most > 1 and not whole:
             return self.apart(most)
-        return self.g.outlined(lambda: self.g.every(shape, lambda i: self.one(i, self.target)))
+        return self.context.outlined(lambda: self.context.every(shape, lambda i: self.one(i, self.target)))
 
     def one(self, i: tuple[Any, ...], target: Memory) -> None:
         """An element."""
@@ -108,32 +105,32 @@ class Update:
         t, lead = self.target.type, self.type.shape
         depth = next(k for k in range(1, len(lead) + 1) if prod(lead[:k]) >= MOST_UNLIKE * most or k == len(lead))
         count = prod(lead[:depth])
-        parts = self.run.buffer(array_type((most, padded(t)), t.dtype))
+        parts = self.lowering.buffer(array_type((most, padded(t)), t.dtype))
 
         def write(first: str, end: str, chunk: str) -> None:
             own = Memory(self.code.address(parts.at, memory_type(t.dtype), variable(chunk, most) * padded(t)), t)
-            self.g.every(t.shape, lambda i: own.write(self.e, i, self.neutral()))
+            self.context.every(t.shape, lambda i: own.write(self.e, i, self.neutral()))
             self.code.loop(end, lambda i: rest(unravelled(variable(i, count), lead[:depth]), own), start=first, at_least_once=False)
 
         def rest(index: tuple[Any, ...], own: Memory) -> None:
-            self.g.every(lead[depth:], lambda i: self.one((*index, *i), own))
+            self.context.every(lead[depth:], lambda i: self.one((*index, *i), own))
 
         def together(chunks: str) -> None:
             def add(chunk: str, i: tuple[Any, ...]) -> None:
                 self.change(self.target, i, parts.read(self.e, (variable(chunk, most), offset_of(t.shape, i))))
 
-            self.code.loop(chunks, lambda chunk: self.g.every(t.shape, lambda i: add(chunk, i)))
+            self.code.loop(chunks, lambda chunk: self.context.every(t.shape, lambda i: add(chunk, i)))
 
         code, alone, several, on = self.code, self.code.label(), self.code.label(), self.code.label()
-        code.branch(code.value("i1", f"icmp sle i32 {self.g.module.threads()}, 1"), alone, several)
+        code.branch(code.value("i1", f"icmp sle i32 {self.context.module.threads()}, 1"), alone, several)
         code.start(alone)
         with code.scope():
-            self.g.outlined(lambda: self.g.every(lead, lambda i: self.one(i, self.target)))
+            self.context.outlined(lambda: self.context.every(lead, lambda i: self.one(i, self.target)))
         code.jump(on)
         code.start(several)
         with code.scope():
             chunks = self.divided(count, most, write)
-            self.g.outlined(lambda: together(chunks))
+            self.context.outlined(lambda: together(chunks))
         code.jump(on)
         code.start(on)
 
@@ -146,5 +143,5 @@ class Update:
 
     def divided(self, size: int, most: int, write: Callable[[str, str, str], None]) -> str:
         """``write(first, end, chunk)`` on a chunk of the range below ``size`` for each thread; how many chunks there are."""
-        self.g.nests += 1
-        return self.g.module.divided(f"update{self.g.nests}", size, most, write, small=self.work() < SMALL_WORK, each=1)
+        self.context.nests += 1
+        return self.context.module.divided(f"update{self.context.nests}", size, most, write, small=self.work() < SMALL_WORK, each=1)

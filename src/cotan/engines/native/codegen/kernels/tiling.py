@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cotan.core.program import Var
 from cotan.engines.native.affine import Index, bounds, linear, variable
+from cotan.engines.native.codegen.failures import Failures
+from cotan.engines.native.codegen.program import ProgramLowering
 from cotan.engines.native.codegen.strided import Block, row_major
 from cotan.engines.native.codegen.values import Memory, memory_type, offset_of
-from cotan.engines.native.schedule.fusion import TINY, Loop, Statement
+from cotan.engines.native.schedule.fusion import TINY
+from cotan.engines.native.schedule.loop_nest import Loop, Statement
 
-from .builder import Failures, Writer
-from .transpose import begin, copy_matrix
-
-if TYPE_CHECKING:
-    from cotan.engines.native.codegen.program import Run
+from .builder import KernelBuilder
+from .transpose import copy_matrix
 
 __all__ = ["copied_in_squares", "looped_in_tiles"]
 
@@ -32,11 +32,11 @@ FEWEST_IN_LOOPS, MOST_ACROSS = 16, 4
 """How long loops are that go by tiles, and for how many arrays, which need stack."""
 
 
-def copied_in_squares(run: Run, v: Any, target: Memory) -> bool:
+def copied_in_squares(lowering: ProgramLowering, v: Any, target: Memory) -> bool:
     """Write a value that is a moved part of an array in memory to its target, if that is to be done in squares."""
-    if v not in run.plan.moved or v.type.size <= TINY:
+    if v not in lowering.plan.moved or v.type.size <= TINY:
         return False
-    w = Writer(run, Failures())
+    w = KernelBuilder(lowering, Failures())
     source = w.as_it_lies(v)
     if source is None or source.shape[-1] < FEWEST or source.steps[-1] == 1:
         return False
@@ -48,7 +48,7 @@ def copied_in_squares(run: Run, v: Any, target: Memory) -> bool:
     return True
 
 
-def copy_tiles(w: Writer, source: Block, target: Block) -> None:
+def copy_tiles(w: KernelBuilder, source: Block, target: Block) -> None:
     """The matrices of the last two axes, tile by tile."""
     *lead, height, width = source.shape
     sides = min(height, TILE), min(width, TILE)
@@ -56,7 +56,7 @@ def copy_tiles(w: Writer, source: Block, target: Block) -> None:
 
     def tile(index: tuple[Any, ...]) -> None:
         *k, i, j = index
-        first = (*k, begin(w, i, height, sides[0]), begin(w, j, width, sides[1]))
+        first = (*k, w.block_start(i, height, sides[0]), w.block_start(j, width, sides[1]))
         parts = [Block(b.e, b.at, b.dtype, sides, b.steps[-2:], b.offset(first)) for b in (source, target)]
         copy_matrix(w, *parts)
 
@@ -65,18 +65,18 @@ def copy_tiles(w: Writer, source: Block, target: Block) -> None:
 
 
 # ---- loops ------------------------------------------------------------------------------------------------------------------------
-def looped_in_tiles(run: Run, loop: Loop) -> bool:
+def looped_in_tiles(lowering: ProgramLowering, loop: Loop) -> bool:
     """Write a nest of loops tile by tile, if it reads arrays across."""
     chain = chain_of(loop)
-    if len(chain) < 2 or not all(plain(run, s, len(chain)) for s in chain[-1].statements):
+    if len(chain) < 2 or not all(plain(lowering, s, len(chain)) for s in chain[-1].statements):
         return False
     height, width = chain[-2].extent, chain[-1].extent
-    across = list(dict.fromkeys(read for s in chain[-1].statements for read in s.reads if is_across(run, read, len(chain))))
+    across = list(dict.fromkeys(read for s in chain[-1].statements for read in s.reads if is_across(lowering, read, len(chain))))
     if min(height, width) < FEWEST_IN_LOOPS or not 0 < len(across) <= MOST_ACROSS:
         return False
     counts = (*[level.extent for level in chain[:-2]], -(-height // TILE), -(-width // TILE))
-    w = Writer(run, Failures())
-    w.spread(counts, lambda index: w.apart(lambda: Tile(w, run, chain, index).write(across)), 4 * loop_work(loop) // prod(counts))
+    w = KernelBuilder(lowering, Failures())
+    w.spread(counts, lambda index: w.apart(lambda: Tile(w, lowering, chain, index).write(across)), 4 * loop.work // prod(counts))
     return True
 
 
@@ -89,22 +89,18 @@ def chain_of(loop: Loop) -> list[Loop]:
     return chain if plain else []
 
 
-def plain(run: Run, s: Statement, depth: int) -> bool:
+def plain(lowering: ProgramLowering, s: Statement, depth: int) -> bool:
     """Whether a statement folds nothing, and its elements are kept whole or not at all."""
     ndim = len(s.var.type.shape)
-    return not s.monoid and ndim == depth and (s.var in run.places or run.plan.kept_axes(s.var) == ndim)
+    return not s.monoid and ndim == depth and (s.var in lowering.places or lowering.plan.kept_axes(s.var) == ndim)
 
 
-def loop_work(loop: Loop) -> int:
-    return sum(s.work for s in loop.statements)
-
-
-def is_across(run: Run, read: tuple[Var, tuple[Any, ...]], depth: int) -> bool:
+def is_across(lowering: ProgramLowering, read: tuple[Var, tuple[Any, ...]], depth: int) -> bool:
     """Whether elements of an array in memory that are read in neighbouring turns are far apart, and those of the loop around not."""
     v, index = read
-    if v in run.plan.statement and v not in run.places:
+    if v in lowering.plan.statement and v not in lowering.places:
         return False
-    if v.type.dtype.kind not in "biuf" or run.value(v).pointer(run.e) is None:
+    if v.type.dtype.kind not in "biuf" or lowering.value(v).pointer(lowering.e) is None:
         return False
     steps = steps_of(v, index, depth)
     return steps is not None and steps[-2] == 1 and steps[-1] not in (0, 1)
@@ -126,43 +122,43 @@ def steps_of(v: Var, index: tuple[Any, ...], depth: int) -> list[int] | None:
 class Tile:
     """One tile of a nest of loops."""
 
-    def __init__(self, w: Writer, run: Run, chain: list[Loop], index: tuple[Any, ...]):
-        self.w, self.run, self.chain = w, run, chain
+    def __init__(self, w: KernelBuilder, lowering: ProgramLowering, chain: list[Loop], index: tuple[Any, ...]):
+        self.w, self.lowering, self.chain = w, lowering, chain
         *self.lead, i, j = index
         self.sizes = chain[-2].extent, chain[-1].extent
         self.sides = min(self.sizes[0], TILE), min(self.sizes[1], TILE)
         self.starts = i * TILE, j * TILE
-        self.copied = begin(w, i, self.sizes[0], self.sides[0]), begin(w, j, self.sizes[1], self.sides[1])
+        self.copied = w.block_start(i, self.sizes[0], self.sides[0]), w.block_start(j, self.sizes[1], self.sides[1])
         """Where the numbers begin that are copied: as many in the last tiles as in the others."""
 
     def write(self, across: Sequence[tuple[Var, tuple[Any, ...]]]) -> None:
         copies = [(v, index, self.copy(v, index)) for v, index in across]
-        code, inner = self.run.code, self.chain[-1]
+        code, inner = self.lowering.code, self.chain[-1]
 
         def one(turn: tuple[Any, ...]) -> None:
             place = tuple(linear([(k, 1), (first, -1)]) for k, first in zip(turn[-2:], self.copied, strict=True))
             for v, index, copy in copies:
-                code.remember((self.run, v, placed(index, turn)), copy[place])
-            self.run.nodes(inner, turn)
+                code.remember((self.lowering, v, placed(index, turn)), copy[place])
+            self.lowering.nodes(inner, turn)
 
         self.along(0, lambda i: self.along(1, lambda j: one((*self.lead, i, j))))
 
     def along(self, axis: int, body: Callable[[Any], None]) -> None:
         """``body`` for the turns of the tile along an axis."""
-        code, size, start = self.run.code, self.sizes[axis], self.run.code.index(self.starts[axis])
+        code, size, start = self.lowering.code, self.sizes[axis], self.lowering.code.index(self.starts[axis])
         end = code.value("i64", f"add nsw i64 {start}, {TILE}")
         if size % TILE:
-            end = code.value("i64", self.run.g.module.call("i64", "llvm.smin.i64", f"i64 {end}", f"i64 {size}"))
+            end = code.value("i64", self.lowering.context.module.call("i64", "llvm.smin.i64", f"i64 {end}", f"i64 {size}"))
         code.loop(end, lambda k: body(variable(k, size)), start=start)
 
     def copy(self, v: Var, index: tuple[Any, ...]) -> Block:
         """The numbers of an array that are read in the tile."""
-        e, kind = self.run.e, memory_type(v.type.dtype)
-        at, steps = self.run.value(v).pointer(e), steps_of(v, index, len(self.chain))
+        e, kind = self.lowering.e, memory_type(v.type.dtype)
+        at, steps = self.lowering.value(v).pointer(e), steps_of(v, index, len(self.chain))
         assert at is not None
         assert steps is not None
         first = offset_of(v.type.shape, placed(index, (*self.lead, *self.copied)))
-        copy = Block(e, self.run.code.alloca(f"[{prod(self.sides)} x {kind}]"), v.type.dtype, self.sides)
+        copy = Block(e, self.lowering.code.alloca(f"[{prod(self.sides)} x {kind}]"), v.type.dtype, self.sides)
         copy_matrix(self.w, Block(e, at, v.type.dtype, self.sides, steps[-2:], first), copy)
         return copy
 

@@ -7,20 +7,18 @@ turned in registers: log2(n) times, halves of pairs of vectors change places. Th
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cotan.engines.native.affine import linear, variable
+from cotan.engines.native.codegen.loop_builder import LoopBuilder
 from cotan.engines.native.codegen.strided import Block
 from cotan.engines.native.codegen.values import memory_type
 from cotan.engines.native.llvm.jit import machine
 
-if TYPE_CHECKING:
-    from .builder import Writer
-
-__all__ = ["begin", "copy_matrix"]
+__all__ = ["copy_matrix"]
 
 
-def copy_matrix(w: Writer, source: Block, target: Block) -> None:
+def copy_matrix(w: LoopBuilder, source: Block, target: Block) -> None:
     """``target[i, j] = source[i, j]`` for all of the target: in loops, which belong into a function of their own."""
     assert all(a >= b for a, b in zip(source.shape, target.shape, strict=True)), (source.shape, target.shape)
     if 0 in target.shape:
@@ -39,25 +37,25 @@ def copy_matrix(w: Writer, source: Block, target: Block) -> None:
         rows(w, source, target)
 
 
-def rows(w: Writer, source: Block, target: Block) -> None:
+def rows(w: LoopBuilder, source: Block, target: Block) -> None:
     """Number by number, along the rows of the target."""
     w.every(target.shape, lambda i: target.__setitem__(i, source[i]))
 
 
-def squares(w: Writer, source: Block, target: Block, n: int) -> None:
+def squares(w: LoopBuilder, source: Block, target: Block, n: int) -> None:
     """All squares of ``n`` rows and columns."""
 
     def loop(size: int, body: Callable[[Any], None]) -> None:
         if size == n:
             body(0)
         else:
-            w.code.loop(str(-(-size // n)), lambda k: body(begin(w, variable(k, -(-size // n)), size, n)))
+            w.code.loop(str(-(-size // n)), lambda k: body(w.block_start(variable(k, -(-size // n)), size, n)))
 
     height, width = target.shape
     loop(height, lambda i: loop(width, lambda j: square(w, source, target, n, i, j)))
 
 
-def square(w: Writer, source: Block, target: Block, n: int, i: Any, j: Any) -> None:
+def square(w: LoopBuilder, source: Block, target: Block, n: int, i: Any, j: Any) -> None:
     """The square that begins at row ``i`` and column ``j``."""
     code, kind = w.code, memory_type(source.dtype)
     vector = f"<{n} x {kind}>"
@@ -81,13 +79,3 @@ def square(w: Writer, source: Block, target: Block, n: int, i: Any, j: Any) -> N
         half *= 2
     for k, x in enumerate(vectors):
         code.line(f"store {vector} {x}, {place(target, k)}")
-
-
-def begin(w: Writer, k: Any, size: int, side: int) -> Any:
-    """Where part ``k`` of an axis begins: parts are of one size, so that the last one may overlap the one before."""
-    first = k * side
-    if size % side == 0:
-        return first
-    wanted = w.code.index(first)
-    late = w.code.value("i1", f"icmp sgt i64 {wanted}, {size - side}")
-    return variable(w.code.value("i64", f"select i1 {late}, i64 {size - side}, i64 {wanted}"), size - side + 1)

@@ -19,7 +19,7 @@ from cotan.engines.native.llvm.builder import Function, Module
 from cotan.engines.native.llvm.jit import VECTOR_FUNCTIONS
 from cotan.engines.native.scalar.emitter import LlvmEmitter, NoInstructionError, Scalar, supported
 
-__all__ = ["FOLDED", "Form", "Probe", "Reader", "axis", "form_of"]
+__all__ = ["FOLDED", "Form", "Probe", "Reader", "axis", "extent", "form_of"]
 
 
 class Reader:
@@ -56,6 +56,12 @@ class Form(NamedTuple):
 def axis(number: int, extent: int, folded: bool = False) -> Any:
     """The symbol of an axis of the result, or of an axis that is folded."""
     return Index({Atom(("r" if folded else "o", number), 0, extent - 1): 1}, 0)
+
+
+def extent(symbol: Index) -> int:
+    """The length of an axis."""
+    (atom,) = symbol.terms
+    return atom.high + 1
 
 
 FOLDED = object()

@@ -1,0 +1,82 @@
+"""The pipeline from a Program to LLVM IR: simplification, strip-mining, lowering; or a lookup in the IR cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from time import perf_counter
+
+from cotan.core.collecting import no_collection
+from cotan.core.program import Program
+from cotan.engines.native.cache import program_cache
+from cotan.engines.native.cache.fingerprint import key_of
+from cotan.engines.native.cache.tiers import level_of
+from cotan.engines.native.codegen.lower import Code, lowered
+from cotan.engines.native.llvm import object_cache
+from cotan.engines.native.llvm.builder import Module
+from cotan.engines.native.passes.simplify import simplified
+from cotan.engines.native.passes.strip_mining import blocked
+
+from .report import Report, describe
+from .status import UnsupportedError
+from .target import Target
+
+__all__ = ["Written"]
+
+
+def in_strips(program: Program, donated: Sequence[int]) -> tuple[Program, Code]:
+    """A Program and its code: in strips, unless there is something in it that has to leave the call from within one."""
+    try:
+        blocks = blocked(program)
+        return blocks, lowered(blocks, donated)
+    except UnsupportedError:
+        return program, lowered(program, donated)
+
+
+class Written:
+    """A Program as LLVM text: the simplified Program, the values of its leading inputs that are constants, and the code.
+
+    ``donated`` are the numbers of inputs in whose memory results may lie, and ``shared`` says which do. The text may be ``recalled`` from
+    disk: then nothing is planned, and the code has no plans.
+
+    Raises:
+        UnsupportedError: the engine cannot write it.
+    """
+
+    def __init__(self, program: Program, donated: Sequence[int] = (), *, recalled: bool = False):
+        start = perf_counter()
+        with no_collection():
+            self.program, self.constants = simplified(program)
+            middle = perf_counter()
+            first = len(self.program.inputs) - len(program.inputs)
+            self.donated = [first + k for k in donated]
+            self.write(recalled)
+        self.shared = {k: j - first for k, j in self.code.shared.items()}
+        self.seconds = {"simplify": middle - start, "plan and write": perf_counter() - middle}
+
+    def write(self, recalled: bool) -> None:
+        """Find the code on disk, or write it, which leaves it there."""
+        key = key_of(self.program, self.donated) if recalled and object_cache.folder() is not None else None
+        known = program_cache.load(key) if key is not None else None
+        if known is not None:
+            self.code = known
+            return
+        self.program, self.code = in_strips(self.program, self.donated)
+        if key is not None:
+            program_cache.store(key, self.code)
+
+    def standalone(self, name: str = "main", finish: Callable[[Module, Code], None] | None = None) -> Code:
+        """The code for an object file, with the function ``name``; ``finish`` writes further functions into the module."""
+        return lowered(self.program, self.donated, Target.STANDALONE, name, finish)
+
+    @property
+    def level(self) -> int:
+        """How well LLVM is to optimise it."""
+        return level_of(self.code.text)
+
+    def report(self, seconds: float) -> Report:
+        """The report, after LLVM took so many seconds."""
+        code = self.code
+        outside = tuple(f"{c.equation.op}{f'   # {c.equation.origin}' if c.equation.origin else ''}" for c in code.callbacks)
+        buffers = {str(t): count for t, count in code.buffers.items()}
+        times = {**self.seconds, "LLVM": seconds}
+        return Report(self.program.name, tuple(map(describe, code.plans)), outside, code.workspace, code.text, times, buffers, self.shared)
