@@ -22,7 +22,7 @@ class ControlOp(Op):
     """An op that holds programs. It states ``linearize``; the JVP is that, applied to the tangents at hand."""
 
     family = "control"
-    multiple = True
+    multiple: ClassVar[bool] = True
     holds_programs = True
     compare_by_value: ClassVar[bool] = False
 

@@ -17,8 +17,9 @@ from .errors import IntegerRangeError, teach
 from .op import Op
 from .origin import here
 from .program import Equation, Literal, Program, Var
+from .refusals import refuse_escaped
 from .stack import Stack
-from .tracing import Trace, Tracer, concrete_zero, refuse_escaped, running, type_of
+from .tracing import Trace, Tracer, concrete_zero, running, type_of
 from .types import ArrayType
 
 __all__ = ["StagingTrace", "close", "stage_flat"]
@@ -46,7 +47,7 @@ class StagingTrace(Trace):
             if value.owner is self:
                 return value.payload
             if value.owner.closed:
-                refuse_escaped(value)
+                refuse_escaped(value, value.owner.label)
         elif isinstance(value, np.ndarray):
             borrow(value, self.borrowed)
         elif isinstance(value, int) and not -(2**63) <= value < 2**63:

@@ -12,28 +12,24 @@ from __future__ import annotations
 
 import math
 import operator
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar, Token
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, ClassVar, NoReturn, Protocol
 
 import numpy as np
 
-from .errors import ArgumentTypeError, EscapedTracerError, TracerConversionError, UnsupportedFunctionError, teach
 from .operators import ArrayMethods, surface
-from .origin import describe_function, library_call
+from .origin import describe_function
+from .refusals import refuse_assignment, refuse_conversion, refuse_escaped, refused_value
 from .subclasses import refuse_other_meaning
 from .types import ArrayType, Shape, array_type, is_known, refuse_foreign_dtype
 
-if TYPE_CHECKING:
-    from .op import Op
-
 __all__ = [
     "EVAL",
-    "LOCALLY_CONSTANT",
     "TYPE_READERS",
     "EvalTrace",
+    "Operation",
     "Trace",
     "Tracer",
     "concrete_zero",
@@ -45,6 +41,16 @@ __all__ = [
 ]
 
 
+class Operation(Protocol):
+    """The part of an op that evaluation needs; `core.op.Op` has it. Traces of transformations take an `Op`, whose rules they run."""
+
+    multiple: ClassVar[bool]
+    """Whether ``impl`` returns a tuple of results."""
+
+    def impl(self, *operands: Any) -> Any:
+        """The result, computed by NumPy."""
+
+
 class Trace:
     """One running transformation: says what each op does to its tracers. ``verb`` and ``function`` name it in messages."""
 
@@ -53,7 +59,7 @@ class Trace:
     def __init__(self, verb: str, function: Any = None):
         self.verb, self.function, self.closed = verb, function, False
 
-    def process(self, op: Op, operands: Sequence[Any]) -> Sequence[Any]:
+    def process(self, op: Operation, operands: Sequence[Any]) -> Sequence[Any]:
         """The results of ``op``, as a sequence, whatever their number."""
         raise NotImplementedError
 
@@ -82,10 +88,10 @@ class EvalTrace(Trace):
 
     __slots__ = ()
 
-    def process(self, op: Op, operands: Sequence[Any]) -> Sequence[Any]:
+    def process(self, op: Operation, operands: Sequence[Any]) -> Sequence[Any]:
         for operand in operands:
             if type(operand) is Tracer:
-                refuse_escaped(operand)
+                refuse_escaped(operand, operand.owner.label)
         results = op.impl(*operands)
         return results if op.multiple else (results,)
 
@@ -206,11 +212,7 @@ class Tracer(ArrayMethods):
         return np.asarray(self.owner.concrete(self, "array"), dtype)
 
     def __setitem__(self, index: Any, value: Any) -> NoReturn:
-        raise teach(
-            TracerConversionError,
-            f"a traced array cannot be changed in place (x is {self!r}).",
-            do="write `x = x.at[i].set(v)` instead of `x[i] = v` (also .add, .multiply, .min, .max).",
-        )
+        refuse_assignment(self)
 
     # NumPy's protocols: np.sin(tracer), np_array @ tracer, np.sum(tracer) are traced.
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
@@ -285,11 +287,7 @@ def type_of(x: Any) -> ArrayType:
                 return weak
     if isinstance(x, np.ndarray | np.generic):
         refuse_foreign_dtype(f"this is an array of shape {x.shape}", x.dtype)
-    raise teach(
-        ArgumentTypeError,
-        f"{x!r:.80} (of type {type(x).__name__}) is not an array of numbers.",
-        do="pass numbers, arrays of bool, integer, float or complex dtype, or trees (tuples, lists, dicts) of them.",
-    )
+    raise refused_value(x)
 
 
 def concrete_zero(x: Any) -> bool:
@@ -297,87 +295,3 @@ def concrete_zero(x: Any) -> bool:
     if type(x) is Tracer:
         return x.owner.is_zero(x.payload)
     return not np.any(x)
-
-
-# ---- the errors of this gate ----------------------------------------------------------------------------------------
-LOCALLY_CONSTANT = frozenset({"bool", "int", "index", "floor", "ceil", "trunc", "format"})
-"""Conversions of a number under differentiation by which nothing is lost."""
-CONVERSIONS = {
-    "bool": (
-        "its truth is asked for (by `if`, `while`, `and`, `or`, `not` or `assert`), but it has no value yet",
-        "write cotan.numpy.where(condition, a, b) to choose between values, cotan.lax.cond for a branch, cotan.lax.while_loop for a loop.",
-    ),
-    "int": (
-        "int() of it is asked for, but it has no value yet",
-        "keep it as an array: x.astype(int); or make it a static argument: jit(f, static_argnums=...).",
-    ),
-    "index": (
-        "it is used as a Python integer (by range(), a slice bound or a shape), but it has no value yet",
-        "make it a static argument: jit(f, static_argnums=...); loop with cotan.lax.fori_loop; index with it a cotan.numpy array.",
-    ),
-    "float": (
-        "float() of it is asked for, but it has no value yet",
-        "leave out float(); a 0-d array takes part in arithmetic as it is; for math.sin write cotan.numpy.sin.",
-    ),
-    **{
-        name: (
-            f"math.{name}() of it is asked for, but it has no value yet",
-            f"call cotan.numpy.{name}(x), whose result is an array of floats; for a Python int make x a static argument.",
-        )
-        for name in ("floor", "ceil", "trunc")
-    },
-    "format": (
-        "it is to be printed as a number (f'{x:.2f}'), but it has no value yet",
-        "print its type with f'{x}', or return the value and print it outside.",
-    ),
-    "complex": ("complex() of it is asked for, but it has no value yet", "leave out complex(); write x.astype(complex) or x + 0j."),
-    "item": ("its .item() is asked for, but it has no value yet", "leave out .item(); a 0-d array takes part in arithmetic as it is."),
-    "tolist": ("its .tolist() is asked for, but it has no value yet", "work with the array, or return it and convert it outside."),
-    "array": (
-        "NumPy would make a plain array of it",
-        (
-            "instead of np.array([a, b]) write np.stack([a, b]) (or cotan.numpy.stack), which is traced; instead of np.full(n, a) "
-            "cotan.numpy.full(n, a); to fill an array write a = a.at[i].set(v), and to index one a[i], with a = cotan.numpy.asarray(a). "
-            "For a plain number without derivative, under grad, jvp or vjp, write np.asarray(cotan.stop_gradient(x))."
-        ),
-    ),
-}
-
-
-def refuse_conversion(tracer: Tracer, conversion: str, why: str = "") -> NoReturn:
-    """Raise the error of a tracer-to-Python conversion."""
-    refuse_library(tracer)
-    problem, remedy = CONVERSIONS[conversion]
-    raise teach(TracerConversionError, f"{tracer!r}: {why if why and conversion != 'array' else problem}.", do=remedy)
-
-
-def refuse_lost_derivative(tracer: Tracer, conversion: str) -> NoReturn:
-    """Raise: the number is known, but as a plain Python number it would silently lose its derivative."""
-    if conversion == "array":
-        refuse_conversion(tracer, conversion)
-    refuse_library(tracer)
-    call = {"item": "{}.item()", "tolist": "{}.tolist()"}.get(conversion, conversion + "({})")
-    raise teach(
-        TracerConversionError,
-        f"{tracer!r}: {call.format('x')} would silently lose the derivative.",
-        do="keep it as an array (use cotan.numpy or np functions on it instead of math's); "
-        f"if you mean to treat it as a constant, write {call.format('cotan.stop_gradient(x)')}.",
-    )
-
-
-def refuse_library(tracer: Tracer) -> None:
-    """Raise if it is a function of an installed package that asks for the number."""
-    library = library_call(sys._getframe(1))
-    if library is not None:
-        what = f"{library} cannot be traced: it asks for the numbers behind {tracer!r}."
-        raise teach(UnsupportedFunctionError, what, do=surface().what_instead(library))
-
-
-def refuse_escaped(tracer: Tracer) -> NoReturn:
-    """Raise: a tracer is used outside the transformation that it belongs to."""
-    raise teach(
-        EscapedTracerError,
-        f"a value traced by {tracer.owner.label} is used after that has returned, or outside it: {tracer!r}.",
-        do="return the value from the traced function instead of keeping it in a global, an attribute, a list outside or a cache; "
-        "auxiliary results go out with has_aux=True.",
-    )

@@ -12,19 +12,9 @@ from typing import Any
 
 from ..core.op import Op
 from ..core.program import Program, evaluate
+from ..core.refusals import LOCALLY_CONSTANT, refuse_conversion
 from ..core.staging import stage_flat
-from ..core.tracing import (
-    LOCALLY_CONSTANT,
-    Trace,
-    Tracer,
-    concrete_zero,
-    current_trace,
-    refuse_conversion,
-    reset_trace,
-    running,
-    set_trace,
-    type_of,
-)
+from ..core.tracing import Trace, Tracer, concrete_zero, current_trace, reset_trace, running, set_trace, type_of
 from ..core.types import ArrayType
 from ..ops.families import spread
 

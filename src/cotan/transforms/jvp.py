@@ -10,18 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..core.op import Op
-from ..core.tracing import (
-    LOCALLY_CONSTANT,
-    Trace,
-    Tracer,
-    concrete_zero,
-    current_trace,
-    refuse_lost_derivative,
-    reset_trace,
-    running,
-    set_trace,
-    type_of,
-)
+from ..core.refusals import LOCALLY_CONSTANT, refuse_lost_derivative
+from ..core.tracing import Trace, Tracer, concrete_zero, current_trace, reset_trace, running, set_trace, type_of
 from ..core.types import ArrayType
 
 __all__ = ["JVPTrace", "conversions", "jvp_flat"]
