@@ -1,6 +1,7 @@
 """Other packages on traced values: what they cannot do is refused with the user's own line and what to write instead; operators work."""
 
 import statistics
+import sys
 
 import numpy as np
 import pytest
@@ -48,6 +49,35 @@ def test_a_function_of_another_package_is_refused_at_the_users_line(name, deriva
     assert "test_other_packages.py" in text.split("What to do")[0].split("\n\n")[1]
     assert instead in text.split("What to do")[1]
     assert not any(wrong in text for wrong in ("polyint", "cotan.numpy.exp", "math's"))
+
+
+@pytest.mark.parametrize("derivative", DERIVATIVES)
+def test_a_refusal_in_c_code_that_goes_on_is_the_error_whatever_the_caches_of_the_interpreter_hold(derivative):
+    clear = getattr(sys, "_clear_internal_caches", None) or sys._clear_type_cache
+
+    def residual(a):
+        def f(x):
+            y = x - a
+            clear()  # brentq calls f again with the refusal of float(y) set: a look-up of a method that is not in the cache clears it
+            return y
+
+        return f
+
+    with pytest.raises(UnsupportedFunctionError, match=r"scipy.optimize.brentq cannot be traced") as caught:
+        DERIVATIVES[derivative](lambda a: scipy.optimize.brentq(residual(a), 0, 3))(1.0)
+    assert "brentq(residual(a), 0, 3)" in str(caught.value)
+
+
+@pytest.mark.parametrize("derivative", DERIVATIVES)
+def test_an_error_that_the_user_raises_after_catching_a_refusal_is_not_replaced(derivative):
+    def f(a):
+        try:
+            return scipy.optimize.brentq(lambda x: x - a, 0, 3)
+        except Exception:
+            raise ValueError("no root") from None
+
+    with pytest.raises(ValueError, match=r"^no root$"):
+        DERIVATIVES[derivative](f)(1.0)
 
 
 @pytest.mark.parametrize("name", ["gammaln", "erf", "expit", "ndtr", "xlogy"])

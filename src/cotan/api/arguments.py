@@ -29,6 +29,7 @@ from ..core.errors import (
     teach,
 )
 from ..core.origin import PACKAGE, Origin, describe_function, is_users_file
+from ..core.refusals import lost_refusal
 from ..core.subclasses import refuse_other_meaning
 from ..core.tracing import FLOAT64, Tracer, concrete_zero, type_of
 from ..core.types import DTYPES, ArrayType, refuse_foreign_dtype
@@ -88,6 +89,9 @@ def present(error: Exception) -> None:
     """Make an error what the user is to see of it, or raise the one that he is to see instead. The caller raises it on."""
     if isinstance(error, SystemError) and isinstance(cause := error.__cause__ or error.__context__, CotanError):
         raise cause from None  # of C code that went on after it had failed
+    refusal = lost_refusal(error)
+    if refusal is not None and not isinstance(error, CotanError):
+        raise refusal from None
     if isinstance(error, CotanError) or not raised_here(error):
         hide_internal_frames(error)
     if isinstance(error, KeyError) and error.args and type(error.args[0]) is Tracer:

@@ -6,14 +6,18 @@ A tracer is named in a message by its ``repr``, so nothing here knows its class.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextvars import ContextVar
+from types import CodeType, TracebackType
 from typing import NoReturn
 
 from .errors import ArgumentTypeError, EscapedTracerError, TracerConversionError, UnsupportedFunctionError, teach
 from .operators import surface
-from .origin import library_call
+from .origin import PACKAGE, library_call, user_frame
 
 __all__ = [
     "LOCALLY_CONSTANT",
+    "lost_refusal",
     "refuse_assignment",
     "refuse_conversion",
     "refuse_escaped",
@@ -88,10 +92,43 @@ def refuse_lost_derivative(tracer: object, conversion: str) -> NoReturn:
 
 def refuse_library(tracer: object) -> None:
     """Raise if it is a function of an installed package that asks for the number."""
-    library = library_call(sys._getframe(1))
+    frame = sys._getframe(1)
+    library = library_call(frame)
     if library is not None:
         what = f"{library} cannot be traced: it asks for the numbers behind {tracer!r}."
-        raise teach(UnsupportedFunctionError, what, do=surface().what_instead(library))
+        error = teach(UnsupportedFunctionError, what, do=surface().what_instead(library))
+        caller = user_frame(frame)
+        if caller is not None:
+            _last_refusal.set((error, caller.f_code, caller.f_lasti))
+        raise error
+
+
+_last_refusal: ContextVar[tuple[UnsupportedFunctionError, CodeType, int] | None] = ContextVar("last_refusal", default=None)
+"""The last error of `refuse_library`, and the user's call of the library: its code object and the offset of its instruction."""
+
+
+def lost_refusal(error: BaseException) -> UnsupportedFunctionError | None:
+    """The refusal in whose place ``error`` came out of the same call of a library; None if there is none.
+
+    Code in C may go on after a conversion has failed, with the exception still set (the solvers of scipy.optimize do). Whether that
+    exception survives depends on the contents of the interpreter's caches. A refusal was lost so, and not caught, if its traceback
+    has frames of cotan alone.
+    """
+    last = _last_refusal.get()
+    _last_refusal.set(None)
+    if last is None:
+        return None
+    refusal, code, offset = last
+    lost = all(tb.tb_frame.f_code.co_filename.startswith(PACKAGE) for tb in entries(refusal))
+    return refusal if lost and any(tb.tb_frame.f_code is code and tb.tb_lasti == offset for tb in entries(error)) else None
+
+
+def entries(error: BaseException) -> Iterator[TracebackType]:
+    """The entries of the traceback of ``error``, from the outermost frame inwards."""
+    tb = error.__traceback__
+    while tb is not None:
+        yield tb
+        tb = tb.tb_next
 
 
 def refuse_escaped(tracer: object, transformation: str) -> NoReturn:
