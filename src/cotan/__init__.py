@@ -5,15 +5,18 @@ from typing import TYPE_CHECKING, Any
 
 from . import errors, numpy, tree
 from .api.checkpoint import checkpoint, checkpoint_name, checkpoint_policies
-from .api.compile import ShapeDtypeStruct, closure_convert, compile_report, eval_shape, jit, stage
 from .api.custom import custom_jvp, custom_linear, custom_rules, custom_vjp
 from .api.differentiate import grad, jvp, linear_transpose, linearize, stop_gradient, value_and_grad, vjp
 from .api.jacobians import hessian, hvp, jacfwd, jacobian, jacrev, value_and_jacobian
+from .api.jit import jit
 from .api.kept import release_memory
 from .api.memory import memory_plan
 from .api.named import DonationWarning
 from .api.outside import ResidualWarning, external, implicit, pure_callback
+from .api.report import compile_report
 from .api.second_order import gauss_newton_vp, hessian_diag, laplacian, make_hvp
+from .api.signature import ShapeDtypeStruct
+from .api.stage import closure_convert, eval_shape, stage
 from .api.threads import num_threads, threads
 from .api.vectorize import vmap
 from .api.wirtinger import wirtinger

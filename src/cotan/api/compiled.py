@@ -1,4 +1,4 @@
-"""Compiling ahead of time: `Lowered` and `Compiled`, what ``jit(f).lower(*args)`` and its ``.compile()`` give. Names are JAX's.
+"""Compiling ahead of time: `Lowered` and `Compiled`, the results of ``jit(f).lower(*args)`` and of its ``.compile()``. Names are JAX's.
 
 A Compiled has one signature. It is called like the function, without the static arguments, from Python; by its address or as an object
 file from C; and by SciPy's integrators and filters.
@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from .. import engines
 from ..core import tree
@@ -20,9 +20,7 @@ from ..core.tracing import EVAL, Tracer, current_trace, type_of
 from ..engines import EngineRefusal
 from .arguments import leaf, present
 from .dispatch import never, taking_apart
-
-if TYPE_CHECKING:
-    from .compile import Jitted, Signature, Staged
+from .signature import Signature, Staged, argument_names
 
 __all__ = ["Compiled", "Lowered"]
 
@@ -32,13 +30,13 @@ T = TypeVar("T")
 class Lowered:
     """A function staged at one signature, not yet compiled: ``jit(f).lower(*args)``.
 
-    ``program`` is its Program.
+    ``program`` is its Program, ``donated`` the numbers of its inputs in whose memory results may lie. ``warn_of_unused`` is called with the
+    numbers of the leaves of arguments that were donated in vain.
     """
 
-    def __init__(self, staged: Staged, signature: Signature, names: list[str], jitted: Jitted):
-        self.staged, self.signature, self.names, self.jitted = staged, signature, names, jitted
-        self.donated = jitted.donated_inputs(staged, signature)
-        """The numbers of the inputs of the Program in whose memory results may lie."""
+    def __init__(self, staged: Staged, signature: Signature, donated: tuple[int, ...], warn_of_unused: Callable[[Sequence[int]], None]):
+        self.staged, self.signature, self.donated, self.warn_of_unused = staged, signature, donated, warn_of_unused
+        self.names = argument_names(signature.spec)
 
     def leaf_names(self) -> tuple[list[str], list[str]]:
         """The names of the leaves of results, and of the inputs of the Program."""
@@ -49,7 +47,7 @@ class Lowered:
         return self.staged.program
 
     def as_text(self, dialect: str = "cotan") -> str:
-        """The Program ("cotan"), or the text that is given to LLVM ("llvm")."""
+        """The Program ("cotan"), or the LLVM IR ("llvm")."""
         if dialect == "cotan":
             return str(self.program)
         if dialect != "llvm":
@@ -69,7 +67,7 @@ class Lowered:
 
 
 def compilable(program: Program, make: Callable[..., T], *arguments: Any) -> T:
-    """What ``make`` makes of a Program, if the native engine can write it."""
+    """The result of ``make``, by which the native engine compiles a Program; an error of the user if it has no code for it."""
     try:
         return make(*arguments)
     except EngineRefusal as reason:
@@ -83,15 +81,15 @@ def compilable(program: Program, make: Callable[..., T], *arguments: Any) -> T:
 class Compiled:
     """Machine code for one signature: ``jit(f).lower(*args).compile()``.
 
-    It takes arguments of the structure, shapes and dtypes of those given to ``lower``, without the static ones. ``report`` says how it was
-    compiled (see `compile_report`), ``program`` is the Program.
+    It takes arguments of the same structure, shapes and dtypes as were given to ``lower``, without the static ones. ``report`` is as for
+    `compile_report`, ``program`` is the Program.
     """
 
     def __init__(self, lowered: Lowered):
         self.lowered, self.staged, self.signature = lowered, lowered.staged, lowered.signature
         self.ahead = compilable(self.program, engines.compile_ahead, self.program, self.staged.constants, lowered.donated)
         unused = [k - len(self.staged.constants) for k in self.ahead.caller.unused]
-        lowered.jitted.warn_of_unused(self.signature, unused)
+        lowered.warn_of_unused(unused)
         self.spec = None if self.staged.out_spec == tree.structure(0) else self.staged.out_spec
         self.caller = self.ahead.bound(self.spec is None)
         self.launch = self.caller.launch
@@ -127,7 +125,7 @@ class Compiled:
             raise
 
     def checked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
-        """The leaves of arguments, which must be those that the code was made for."""
+        """The leaves of arguments, which must have the structure and the types for which the code was made."""
         leaves, spec = tree.flatten((args, kwargs))
         name = self.program.name
         if spec != self.signature.spec:
@@ -156,7 +154,7 @@ class Compiled:
 
     # ---- text -----------------------------------------------------------------------------------------------------------------------
     def as_text(self, dialect: str = "llvm") -> str:
-        """The optimised LLVM text ("llvm"), or the assembly ("asm")."""
+        """The optimised LLVM IR ("llvm"), or the assembly ("asm")."""
         if dialect not in ("llvm", "asm"):
             raise teach(
                 ArgumentError, f"as_text: there is no dialect {dialect!r} here.", do="give 'llvm' or 'asm'; the Program is .program."

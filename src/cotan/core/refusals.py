@@ -1,4 +1,4 @@
-"""The errors of the gate between traced and untraced code: what a tracer, or a value that is no array, is refused for.
+"""The errors of the gate between traced and untraced code: refused conversions of tracers, escaped tracers, values that are no arrays.
 
 A tracer is named in a message by its ``repr``, so nothing here knows its class.
 """

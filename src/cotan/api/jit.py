@@ -1,4 +1,4 @@
-"""jit, stage, eval_shape, closure_convert: functions as Programs.
+"""jit: functions staged once for each signature and run as Programs.
 
 `jit` stages a function once for each signature (structure of the arguments, types of the leaves, values of static arguments), keeps the
 Program, and runs it on the engine; under another transformation it is one `Call` of that Program.
@@ -7,32 +7,29 @@ Program, and runs it on the engine; under another transformation it is one `Call
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from .. import engines
 from ..control.call import Call
 from ..core import tree
 from ..core.errors import ArgumentError, ArgumentTypeError, DtypeError, teach
 from ..core.origin import describe_function
 from ..core.pickling import global_name
-from ..core.program import Program, evaluate
-from ..core.staging import stage_flat
+from ..core.program import Program
 from ..core.tracing import EVAL, Tracer, current_trace, type_of
-from ..core.types import DTYPES, ArrayType, array_type, refuse_foreign_dtype
-from ..engines import ENGINES, NATIVE, Engine, runner
+from ..engines import ENGINES, Engine, runner
 from ..engines import numpy as numpy_engine
-from .arguments import FAST_LEAVES, boundary, check_callable, leaf, note_lists, present, quiet, refuse_large_integers
+from .arguments import FAST_LEAVES, boundary, check_callable, leaf, present, quiet, refuse_large_integers
 from .compiled import Lowered
 from .differentiate import private_copy
 from .dispatch import Entry, never, numpy_entry, taking_apart
 from .named import Named, donated_leaves, named, refuse_static_donation, warn_of_unused
-from .transformed import transformation
+from .signature import Signature, Staged, abstract, argument_names, split
+from .stage import stage_call
+from .threads import check_threads
 from .watched import Guard, Watched, captured_objects, changing_parts, known_by_identity
 
-__all__ = ["CacheInfo", "ShapeDtypeStruct", "closure_convert", "compile_report", "eval_shape", "jit", "stage"]
+__all__ = ["BoundJitted", "CacheInfo", "Jitted", "jit"]
 
 
 class CacheInfo(NamedTuple):
@@ -43,52 +40,12 @@ class CacheInfo(NamedTuple):
     currsize: int
 
 
-@dataclass(frozen=True)
-class ShapeDtypeStruct:
-    """The shape and dtype of an array, without the array."""
-
-    shape: tuple[int, ...]
-    dtype: Any
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", tuple(self.shape))
-        object.__setattr__(self, "dtype", np.dtype(self.dtype))
-        if self.dtype not in DTYPES:
-            refuse_foreign_dtype("this ShapeDtypeStruct is", self.dtype)
-
-    @property
-    def ndim(self) -> int:
-        return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64))
-
-
-class Signature(NamedTuple):
-    """What a staged Program depends on."""
-
-    spec: Any
-    types: tuple[ArrayType, ...]
-    static: tuple[Any, ...]
-
-
-class Staged(NamedTuple):
-    """A function staged at one signature: its Program, the values it captured, the structure of its result."""
-
-    program: Program
-    constants: list[Any]
-    out_spec: Any
-    watched: Watched | None = None
-    """The static arguments that are known by their identity."""
-
-
 DEFAULT = Engine("")
-"""The engine of functions that name none: what it is may change until they are called."""
+"""The engine of functions that name none: it is chosen when they are called."""
 CONSTANTS = (int, float, complex, str, bytes, type(None))
 """Static arguments that cannot change."""
 MOST_ENTRIES = 8
-"""So many signatures are tried one after the other before the one of a call is looked up."""
+"""The number of entries that are tried one after the other before the signature of a call is looked up."""
 
 
 class Jitted:
@@ -148,7 +105,7 @@ class Jitted:
             raise
 
     def look_again(self, watched: Watched) -> None:
-        """Forget what was staged if an object that the function carries along has changed since."""
+        """Forget the staged Programs if an object that the function carries along has changed since."""
         change = watched.change()
         if change:
             self.cache.clear()
@@ -156,7 +113,7 @@ class Jitted:
             self.recent, self.watched, self.changed = [], None, change
 
     def call_tree(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The call of any arguments under any trace."""
+        """A call with any arguments, under any trace."""
         if args and self.is_method_of(args[0]):
             return BoundJitted(self, args[0])(*args[1:], **kwargs)
         staged, leaves, signature = self.staged(args, kwargs)
@@ -170,7 +127,7 @@ class Jitted:
         return found if entry.spec is None else tree.unflatten(entry.spec, found)
 
     def is_method_of(self, instance: Any) -> bool:
-        """Whether it is a method of the class of an instance that cannot be an argument: it was called as ``Class.method(instance)``."""
+        """Whether this is a method of the class of ``instance``, which cannot be an argument: the call was ``Class.method(instance)``."""
         kind = type(instance)
         if kind in FAST_LEAVES or 0 in self.static.numbers or not hasattr(kind, self.__name__) or not tree.structure(instance).is_leaf():
             return False
@@ -181,7 +138,7 @@ class Jitted:
         return self.engine if self.engine.name else self.engine._replace(name=check_engine(Engine.default()))
 
     def entry(self, staged: Staged, signature: Signature) -> Entry:
-        """What further calls of this signature need. It is among the next that are tried, unless the tree has classes of the user."""
+        """The entry for further calls of this signature. It will be tried first, unless the tree has classes of the user."""
         entry = self.entries.get(signature)
         if entry is None:
             engine = self.running()
@@ -211,17 +168,17 @@ class Jitted:
     def warn_of_unused(self, signature: Signature, leaves: Sequence[int]) -> None:
         """Warn of the donated leaves in which no result lies."""
         if leaves:
-            names = self.names(signature.spec)
+            names = argument_names(signature.spec)
             warn_of_unused(self.fun, [names[k] for k in leaves], [signature.types[k] for k in leaves])
 
     def staged(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Staged, list[Any], Signature]:
         """The Program for these arguments, from the cache or newly staged, their leaves, their signature."""
-        dynamic, static = self.split(args, kwargs)
+        dynamic, static = split(self.fun, self.static, args, kwargs)
         leaves, spec = tree.flatten(dynamic)
         try:
             leaves = [leaf(x, "an argument") for x in leaves]
         except (ArgumentTypeError, DtypeError):
-            leaves = [leaf(x, name) for x, name in zip(leaves, self.names(spec), strict=True)]
+            leaves = [leaf(x, name) for x, name in zip(leaves, argument_names(spec), strict=True)]
         signature = Signature(spec, tuple(map(type_of, leaves)), static)
         known = self.cache.get(signature)
         if known is not None and known.watched is not None and (change := known.watched.change()):
@@ -240,58 +197,16 @@ class Jitted:
             self.last_miss += "; it closes over a traced value, so this Program serves one call only: pass that value as an argument"
         return staged, leaves, signature
 
-    def split(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, tuple[Any, ...]]:
-        """The dynamic arguments as a tree, and the static ones as a hashable tuple."""
-        if not self.static:
-            return (args, kwargs), ()
-        positions = {k % len(args) for k in self.static.numbers if -len(args) <= k < len(args)}
-        static: list[Any] = [(k, args[k]) for k in sorted(positions)] + [(k, kwargs[k]) for k in sorted(kwargs) if k in self.static.names]
-        for key, value in static:
-            try:
-                hash(value)
-            except TypeError:
-                name = f"args[{key}]" if isinstance(key, int) else key
-                raise teach(
-                    ArgumentTypeError,
-                    f"jit: the static argument {name} of {describe_function(self.fun)} is a {type(value).__name__}, which has no hash.",
-                    do="make it hashable (a tuple instead of a list, a frozen dataclass), or pass arrays as ordinary arguments.",
-                ) from None
-        dynamic_args = tuple(x for k, x in enumerate(args) if k not in positions)
-        dynamic_kwargs = {k: v for k, v in kwargs.items() if k not in self.static.names}
-        return (dynamic_args, dynamic_kwargs), tuple((key, type(value), value) for key, value in static)
-
-    def join(self, dynamic: Any, static: tuple[Any, ...]) -> tuple[list[Any], dict[str, Any]]:
-        """The inverse of `split`."""
-        args, kwargs = list(dynamic[0]), dict(dynamic[1])
-        for key, _, value in static:
-            if isinstance(key, int):
-                args.insert(key, value)
-            else:
-                kwargs[key] = value
-        return args, kwargs
-
     def stage(self, args: tuple[Any, ...], kwargs: dict[str, Any], signature: Signature) -> Staged:
-        found: dict[str, Any] = {}
-
-        def flat(*leaves: Any) -> list[Any]:
-            inner_args, inner_kwargs = self.join(tree.unflatten(signature.spec, leaves), signature.static)
-            try:
-                out = self.fun(*inner_args, **inner_kwargs)
-            except (TypeError, AttributeError) as error:
-                note_lists(error, {f"args[{k}]": x for k, x in enumerate(args)} | kwargs)
-                raise
-            results, found["spec"] = tree.flatten(out)
-            return [leaf(y, f"the output of {describe_function(self.fun)}") for y in results]
-
+        """The function staged at this signature; the objects that it carries along are watched from now on."""
         given = [(f"args[{k}]" if isinstance(k, int) else k, x) for k, _, x in signature.static if not isinstance(x, CONSTANTS)]
         guard = Guard([*self.objects, *given])
-        with quiet():
-            program, constants = stage_flat(flat, signature.types, verb="jit", of=self.fun, name=self.__name__)
+        staged = stage_call(self.fun, args, kwargs, "jit", self.__name__, signature)
         guard.check(describe_function(self.fun))
         if self.objects:
             self.watched = Watched(self.objects)
         changing = [found for name, x in given for found in changing_parts(x, name)]
-        return Staged(program, constants, found["spec"], Watched(changing) if changing else None)
+        return staged._replace(watched=Watched(changing) if changing else None)
 
     # ---- ahead of time -------------------------------------------------------------------------------------------------
     @boundary
@@ -303,10 +218,9 @@ class Jitted:
         >>> compiled(3.0)
         Array(6.)
         """
-        dynamic, static = self.split(args, kwargs)
+        dynamic, static = split(self.fun, self.static, args, kwargs)
         leaves, spec = tree.flatten(dynamic)
-        names = self.names(spec)
-        signature = Signature(spec, tuple(map(abstract, leaves, names)), static)
+        signature = Signature(spec, tuple(map(abstract, leaves, argument_names(spec))), static)
         staged = self.cache.get(signature)
         if staged is None:
             staged = self.stage(args, kwargs, signature)
@@ -317,11 +231,7 @@ class Jitted:
                 f"lower: {describe_function(self.fun)} closes over a traced value, so it has no code of its own.",
                 do="pass that value as an argument.",
             )
-        return Lowered(staged, signature, names, self)
-
-    def names(self, spec: Any) -> list[str]:
-        positional, keyword = tree.children(spec)
-        return tree.leaf_names(positional, "args") + tree.leaf_names(keyword, "kwargs")
+        return Lowered(staged, signature, self.donated_inputs(staged, signature), partial(self.warn_of_unused, signature))
 
     # ---- why did it stage again? ---------------------------------------------------------------------------------------
     def cache_info(self) -> CacheInfo:
@@ -336,32 +246,15 @@ class Jitted:
         self.hits = self.misses = 0
 
     def explain_miss(self) -> str:
-        """Why the function was last staged: what differed from the nearest signature known then."""
+        """Why the function was last staged: the differences from the nearest signature known then."""
         return f"{describe_function(self.fun)}: {self.last_miss}"
 
     def why_missed(self, new: Signature) -> str:
+        """The differences between a new signature and the nearest known one."""
         if not self.cache:
             return "this was its first call"
-        best: list[str] | None = None
-        for old in self.cache:
-            differences = self.differences(old, new)
-            if best is None or len(differences) < len(best):
-                best = differences
-        return "; ".join(best or ["nothing differed"])
-
-    def differences(self, old: Signature, new: Signature) -> list[str]:
-        if old.spec != new.spec:
-            return [f"the arguments form another tree: {tree.describe(new.spec)}, where {tree.describe(old.spec)} was known"] * 2
-        found = [
-            f"{name} is {b}, where {a} was known" for name, a, b in zip(self.names(new.spec), old.types, new.types, strict=True) if a != b
-        ]
-        if old.static != new.static:
-            found += [
-                f"the static argument {b[0]!r} is {b[2]!r}, where {a[2]!r} was known"
-                for a, b in zip(old.static, new.static, strict=False)
-                if a != b
-            ]
-        return found
+        nearest = min((old.differences(new) for old in self.cache), key=len)
+        return "; ".join(nearest or ["nothing differed"])
 
     def __reduce__(self) -> Any:
         return global_name(self) or (Jitted, (self.fun, self.static, self.donated, self.engine))
@@ -394,8 +287,8 @@ class MethodTable(dict[Jitted, Jitted]):
 
 
 class BoundJitted:
-    """A jitted method of one instance. That is an argument if its class is registered as a tree, or if it is static and has a hash of its
-    own; else it is a constant that is watched.
+    """A jitted method of one instance. The instance is an argument if its class is registered as a tree, or if it is static and has a hash
+    of its own; else it is a constant that is watched.
     """
 
     def __init__(self, jitted: Jitted, instance: Any):
@@ -421,7 +314,7 @@ class BoundJitted:
         return self.jitted(*self.leading, *args, **kwargs)
 
     def lower(self, *args: Any, **kwargs: Any) -> Lowered:
-        """`Jitted.lower`; an instance that is a tree is the first argument of what is compiled."""
+        """`Jitted.lower`; an instance that is a tree is the first argument of the compiled function."""
         return self.jitted.lower(*self.leading, *args, **kwargs)
 
     def __reduce__(self) -> Any:
@@ -499,34 +392,6 @@ def check_engine(engine: str) -> str:
     return engine
 
 
-def check_threads(verb: str, threads: Any) -> int:
-    """A number of threads."""
-    if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
-        raise teach(ArgumentError, f"{verb}: {threads!r} is no number of threads.", do="give a whole number from 1.")
-    return threads
-
-
-@transformation
-def compile_report(fun: Callable[..., Any]) -> Callable[..., Any]:
-    """How ``fun`` is compiled by the native engine: ``print(compile_report(f)(*args))``.
-
-    The report says which loops there are and which equations share them, what is left to NumPy or is a call back into Python
-    (``outside``), which results lie in the memory of donated arguments (``donated``), the bytes of workspace, and the seconds that each
-    stage took; ``llvm`` is the text given to LLVM.
-
-    ``fun`` may be jitted; it is staged at the types of the arguments, compiled, and not run.
-    """
-    check_callable("compile_report", fun)
-
-    def report(*args: Any, **kwargs: Any) -> Any:
-        if not isinstance(fun, (Jitted, BoundJitted)):
-            return engines.report(stage(fun)(*args, **kwargs))
-        lowered = fun.lower(*args, **kwargs)
-        return engines.report(lowered.program, NATIVE._replace(donated=lowered.donated)).naming(*lowered.leaf_names())
-
-    return report
-
-
 def quietly(program: Program) -> Callable[[list[Any]], list[Any]]:
     """A Program on the NumPy engine, without floating-point warnings."""
     execute = numpy_engine.compiled(program)
@@ -536,75 +401,3 @@ def quietly(program: Program) -> Callable[[list[Any]], list[Any]]:
             return execute(values)
 
     return run
-
-
-def abstract(x: Any, name: str) -> ArrayType:
-    """The type of an argument that may be an array or a `ShapeDtypeStruct`."""
-    if isinstance(x, ShapeDtypeStruct):
-        return array_type(x.shape, x.dtype)
-    return type_of(leaf(x, name))
-
-
-def stage_tree(fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], verb: str) -> tuple[Program, list[Any], Any]:
-    """The Program of ``fun`` at these arguments, the values it captured, and the structure of its result."""
-    check_callable(verb, fun)
-    leaves, spec = tree.flatten((args, kwargs))
-    types = [abstract(x, "an argument") for x in leaves]
-    found: dict[str, Any] = {}
-
-    def flat(*values: Any) -> list[Any]:
-        inner_args, inner_kwargs = tree.unflatten(spec, values)
-        results, found["spec"] = tree.flatten(fun(*inner_args, **inner_kwargs))
-        return [leaf(y, f"the output of {describe_function(fun)}") for y in results]
-
-    with quiet():
-        program, constants = stage_flat(
-            flat, types, verb=verb, of=fun, name=getattr(fun, "__name__", "program").replace("<lambda>", "lambda")
-        )
-    return program, constants, found["spec"]
-
-
-@transformation
-def stage(fun: Callable[..., Any]) -> Callable[..., Program]:
-    """``stage(f)(*args)`` is the Program of ``f`` at these arguments (arrays or `ShapeDtypeStruct`): JAX's make_jaxpr.
-
-    The Program prints as typed text with source lines, and can be called on the flat leaves of the arguments.
-
-    >>> import cotan, cotan.numpy as cnp
-    >>> print(cotan.stage(lambda x: cnp.sin(x) * 2.0)(1.0).equations[0].op)
-    sin
-    """
-
-    def staged(*args: Any, **kwargs: Any) -> Program:
-        program, constants, _ = stage_tree(fun, args, kwargs, "stage")
-        return Program(program.inputs, program.equations, program.outputs, tuple(map(private_copy, constants)), program.name)
-
-    return staged
-
-
-@boundary
-def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """The shapes and dtypes of ``fun(*args)``, as a tree of `ShapeDtypeStruct`, without computing it. ``args`` as for `stage`."""
-    program, _, spec = stage_tree(fun, args, kwargs, "eval_shape")
-    return tree.unflatten(spec, [ShapeDtypeStruct(t.shape, t.dtype) for t in program.output_types])
-
-
-@boundary
-def closure_convert(fun: Callable[..., Any], *example_args: Any) -> tuple[Callable[..., Any], list[Any]]:
-    """``fun`` with the traced values that it closes over made explicit arguments.
-
-    Returns:
-        (converted, values) such that ``converted(*args, *values)`` is ``fun(*args)`` for args of the types of ``example_args``; the
-        values are those closed-over values that are traced, and so may have a derivative.
-    """
-    program, constants, spec = stage_tree(fun, example_args, {}, "closure_convert")
-    hoisted = [type(c) is Tracer for c in constants]
-    values = [c for c, h in zip(constants, hoisted, strict=True) if h]
-
-    def converted(*args: Any) -> Any:
-        leaves = tree.leaves((args[: len(args) - len(values)], {}))
-        given = iter(args[len(args) - len(values) :])
-        operands = [next(given) if h else c for c, h in zip(constants, hoisted, strict=True)]
-        return tree.unflatten(spec, evaluate(program, *operands, *leaves))
-
-    return converted, values
