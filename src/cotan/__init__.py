@@ -21,6 +21,7 @@ from .api.threads import num_threads, threads
 from .api.vectorize import vmap
 from .api.wirtinger import wirtinger
 from .core.array import Array
+from .core.listing import listing
 
 __version__ = "0.1.0"
 
@@ -87,3 +88,4 @@ __all__ = [
     "vmap",
     "wirtinger",
 ]
+__dir__ = listing(__all__)

@@ -19,6 +19,7 @@ from .core.errors import (
     TracerConversionError,
     UnsupportedFunctionError,
 )
+from .core.listing import listing
 
 __all__ = [
     "ArgumentError",
@@ -39,3 +40,4 @@ __all__ = [
     "TracerConversionError",
     "UnsupportedFunctionError",
 ]
+__dir__ = listing(__all__)

@@ -19,6 +19,7 @@ from .api.rules import CheckedRules, parameter_names, shown, takes
 from .control.base import filled
 from .control.custom_rules import CustomCall, FlatRules, Names
 from .core.errors import ArgumentError, MissingRuleError, teach
+from .core.listing import listing
 from .core.op import REGISTRY, Op, op
 from .core.origin import describe_function
 from .core.outside import check_declared_linear, types_at_examples
@@ -31,6 +32,7 @@ from .ops.families import Elementwise, Multilinear, Structural, Unary, fill_shap
 from .ops.movement import concatenate, reshape, slice_
 
 __all__ = ["Audit", "Elementwise", "Multilinear", "Op", "Primitive", "Rule", "Structural", "Unary", "audit", "op", "primitive"]
+__dir__ = listing(__all__)
 
 SIGNATURES = {
     "jvp": "write def jvp(primals, tangents): ...; return y, dy, the two alike in shapes and dtypes (both tuples if multiple=True).",

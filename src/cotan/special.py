@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .core.listing import listing
 from .core.operators import surface
 from .core.tracing import Tracer, type_of
 from .numpy import elementwise, reduction
@@ -32,6 +33,7 @@ __all__ = [
     "log_softmax", "loggamma", "logit", "logsumexp", "multigammaln", "ndtr", "polygamma", "pseudo_huber", "psi", "rel_entr", "sinc",
     "softmax", "xlog1py", "xlogy",
 ]  # fmt: skip
+__dir__ = listing(__all__)
 
 
 class RoutineUfunc:

@@ -67,7 +67,7 @@ class Lowered:
 
 
 def compilable(program: Program, make: Callable[..., T], *arguments: Any) -> T:
-    """The result of ``make``, by which the native engine compiles a Program; an error of the user if it has no code for it."""
+    """The result of ``make``; a Program that the native engine refuses is an `UnsupportedFunctionError`."""
     try:
         return make(*arguments)
     except EngineRefusal as reason:

@@ -3,6 +3,7 @@
 # ruff: noqa: I001 - the names of one module stand together
 from __future__ import annotations
 
+from ..core.listing import listing
 from .associative import associative_scan
 from .branches import cond, switch
 from .indexing import (
@@ -45,3 +46,4 @@ __all__ = [
     "sinh", "slice", "slice_in_dim", "sort", "sort_key_val", "sqrt", "square", "squeeze", "stop_gradient", "sub", "switch", "tan", "tanh",
     "top_k", "transpose", "while_loop",
 ]  # fmt: skip
+__dir__ = listing(__all__)

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..core import operators
 from ..core.array import Array
+from ..core.listing import listing
 from . import linalg
 from .concatenators import c_, r_
 from .contraction import convolve, correlate, cross, dot, inner, kron, matmul, matvec, outer, tensordot, vdot, vecdot, vecmat
@@ -23,7 +24,9 @@ from .creation import (
     zeros_like,
 )  # fmt: skip
 from .differences import diff, ediff1d, gradient, trapezoid
-from .dispatch import call_function, call_ufunc, what_instead
+from .dispatch import call_function as call_function  # these three are called by traced values (core/operators.py) and are not public
+from .dispatch import call_ufunc as call_ufunc
+from .dispatch import what_instead as what_instead
 from .einstein import einsum, einsum_path
 from .elementwise import (
     abs, absolute, acos, acosh, add, arccos, arccosh, arcsin, arcsinh, arctan, arctan2, arctanh, asin, asinh, atan, atan2, atanh,
@@ -179,8 +182,6 @@ __all__ = [
     "broadcast_shapes",
     "broadcast_to",
     "c_",
-    "call_function",
-    "call_ufunc",
     "can_cast",
     "cbrt",
     "cdouble",
@@ -475,10 +476,10 @@ __all__ = [
     "vectorize",
     "vsplit",
     "vstack",
-    "what_instead",
     "where",
     "zeros",
     "zeros_like",
 ]  # fmt: skip
+__dir__ = listing(__all__)
 
 operators.install(sys.modules[__name__])

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..core.errors import ArgumentError, DtypeError, ShapeError, UnsupportedFunctionError, teach
+from ..core.listing import listing
 from ..core.tracing import BOOL, type_of
 from ..ops import casting, determinant, factorization
 from ..ops import linalg as ops
@@ -42,6 +43,7 @@ __all__ = [
     "matrix_norm", "matrix_power", "matrix_rank", "matrix_transpose", "multi_dot", "norm", "outer", "pinv", "qr", "slogdet", "solve",
     "svd", "svdvals", "tensordot", "trace", "vecdot", "vector_norm",
 ]  # fmt: skip
+__dir__ = listing(__all__)
 
 LinAlgError = np.linalg.LinAlgError
 

@@ -1,7 +1,9 @@
 """Checks of derivatives, for users and for cotan's own tests."""
 
+from ..core.listing import listing
 from .checks import check_rule
 from .findings import Finding, NotSmoothWarning, RuleCheckError, RuleReport
 from .grads import check_grads
 
 __all__ = ["Finding", "NotSmoothWarning", "RuleCheckError", "RuleReport", "check_grads", "check_rule"]
+__dir__ = listing(__all__)
