@@ -3,7 +3,7 @@
     softplus = cotan.extend.primitive("softplus", impl=lambda x: np.logaddexp(0, x), jvp=softplus_jvp)
 
 Give ``impl`` and one of ``jvp``, ``vjp``, ``linear_in``. The result's type is found by running ``impl`` on example arrays, batching is a
-loop. The rules are checked as those of `custom_jvp` are: structure, shapes, dtypes, linearity. For a primitive that lasts, write an op
+loop. The rules are checked as the rules of `custom_jvp` are: structure, shapes, dtypes, linearity. For a primitive that lasts, write an op
 class (`Op`, `op`): see CONTRIBUTING.md.
 """
 
@@ -51,9 +51,9 @@ class Primitive(Op):
     rules: ClassVar[dict[str, Callable[..., Any]]] = {}
     library = "numpy"
     known_types: ClassVar[dict[tuple[ArrayType, ...], Any]]
-    """The type of the result, by those of the operands."""
+    """The types of results, by the types of the operands."""
     seen_linear: ClassVar[set[Any]]
-    """For which operands, of which types, it was seen to be linear."""
+    """The operands, with their types, in which the function was found to be linear."""
 
     def __reduce__(self) -> Any:
         return primitive_named, (self.name,)
@@ -93,7 +93,7 @@ class Primitive(Op):
         return found
 
     def found_types(self, types: tuple[ArrayType, ...]) -> Any:
-        """Those of ``impl`` at example arrays."""
+        """The types of the results of ``impl`` at example arrays."""
         do = "give type_rule=, a function of the operands' types; or make impl take arrays of ones."
         found = types_at_examples(self.user_code.rstrip(","), lambda *xs: self.results(self.impl(*xs)), types, do)
         return found if self.multiple else found[0]
@@ -191,7 +191,7 @@ class Primitive(Op):
         return [names[k] if k < len(names) else f"x{k}" for k in range(count)]
 
     def flat_rules(self, primals: Sequence[Any]) -> FlatRules:
-        """The rules as those of a custom function, checked; what is not given is derived there."""
+        """The rules as the rules of a custom function, which checks them and derives the missing ones."""
         count, jvp, vjp = len(primals), self.rules.get("jvp"), self.rules.get("vjp")
         names = self.operand_names(count)
 
@@ -230,7 +230,7 @@ class Primitive(Op):
         )
 
     def taken_apart(self, rule: str, y: Any, count: int, what: str) -> list[Any]:
-        """The results in ``y``: a tuple of so many if multiple, else one."""
+        """The results in ``y``: a tuple of ``count`` if multiple, else one."""
         if not self.multiple:
             if isinstance(y, tuple | list):
                 raise self.checked.wrong(rule, f"{what} must be one array, not {shown(y)}.")

@@ -82,7 +82,7 @@ def log_ndtr_rule(x: Any) -> Any:
     far = logic.less(x, end)
     near = transcendental.log1p(arithmetic.neg(gaussian.ndtr(arithmetic.neg(logic.select(far, end, x)))))
     z = logic.select(far, x, end)
-    beyond = constant_like(-(2.0**27), z)  # there, the logarithm and its derivatives are nothing beside those of x^2, and E is not yet 0
+    beyond = constant_like(-(2.0**27), z)  # there, the logarithm and its derivatives are negligible beside x^2 and 2x, and E is not yet 0
     inside = logic.select(logic.less(z, beyond), beyond, z)
     tail = gaussian.scaled_erfc(0, arithmetic.mul(constant_like(-math.sqrt(0.5), z), inside))
     half = constant_like(0.5, z)

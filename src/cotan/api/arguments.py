@@ -1,4 +1,4 @@
-"""The gate of every transformation: which arguments, what leaves, what comes back.
+"""The gate of every transformation: its arguments, their leaves, its results.
 
 A `FlatCall` turns ``fun(*args, **kwargs)``, of which some positional arguments are transformed, into a flat function of their leaves.
 Everything that can be wrong with arguments is refused here, by name: ``args[0]['w']``.
@@ -62,7 +62,7 @@ FAST_LEAVES = frozenset({np.ndarray, Array, float, Tracer, np.float64})
 
 
 def check_callable(transformation: str, fun: Any) -> None:
-    """Refuse what cannot be called (``grad(f(x))``, most often)."""
+    """Refuse an object that cannot be called (the result in ``grad(f(x))``, most often)."""
     if not callable(fun):
         raise teach(
             ArgumentTypeError,
@@ -86,9 +86,9 @@ def boundary(function: F) -> F:
 
 
 def present(error: Exception) -> None:
-    """Make an error what the user is to see of it, or raise the one that he is to see instead. The caller raises it on."""
+    """Prepare an error for the user: hide frames of cotan, or raise a better error in its place. The caller raises ``error`` again."""
     if isinstance(error, SystemError) and isinstance(cause := error.__cause__ or error.__context__, CotanError):
-        raise cause from None  # of C code that went on after it had failed
+        raise cause from None  # C code went on after the refusal
     refusal = lost_refusal(error)
     if refusal is not None and not isinstance(error, CotanError):
         raise refusal from None
@@ -106,7 +106,7 @@ def present(error: Exception) -> None:
 
 
 def raised_here(error: Exception) -> bool:
-    """Whether it is code of cotan that raised ``error`` unawares, which is then a defect whose frames are wanted."""
+    """Whether code of cotan raised ``error`` by mistake: the traceback of such a defect keeps its frames."""
     if isinstance(error, np.linalg.LinAlgError) or (isinstance(error, TypeError) and WRONG_CALL.match(str(error))):
         return False
     tb = error.__traceback__
@@ -117,9 +117,9 @@ def raised_here(error: Exception) -> bool:
 
 
 WRONG_CALL = re.compile(r"[\w.<>]+\(\) (takes|missing|got) ")
-"""What Python says of a call with other arguments than a function takes."""
+"""Python's message about a call whose arguments do not match the parameters."""
 TRACING = type_of.__code__.co_filename
-"""Where the errors of a traced value are raised that are an ndarray's: len() of a number, say."""
+"""The file that raises those errors of a traced value that an ndarray raises too: len() of a number, say."""
 
 
 def refused_key(error: KeyError, tracer: Tracer) -> TracerConversionError:
@@ -133,7 +133,7 @@ def refused_key(error: KeyError, tracer: Tracer) -> TracerConversionError:
 
 
 def refused_assignment(error: ValueError) -> TracerConversionError:
-    """The error of ``array[i] = traced``, where NumPy hides that of the conversion behind one about sequences."""
+    """The error of ``array[i] = traced``, where NumPy hides the error of the conversion behind one about sequences."""
     return teach(
         TracerConversionError,
         "a traced value cannot be put into a NumPy array in place.",
@@ -143,7 +143,7 @@ def refused_assignment(error: ValueError) -> TracerConversionError:
 
 
 def refused_change(error: ValueError) -> BorrowedArrayError:
-    """The error of ``array[i] = v`` where the derivative, or a Program, needs what the array held before."""
+    """The error of ``array[i] = v`` where the derivative, or a Program, needs the old contents of the array."""
     return teach(
         BorrowedArrayError,
         "this array is changed in place, but its old contents are needed: it has met a traced value in this function.",
@@ -201,7 +201,7 @@ def with_article(name: str) -> str:
 
 
 def remedy(x: Any) -> str:
-    """What to do with an argument that is no array."""
+    """The advice for an argument that is no array."""
     kind = type(x)
     if hasattr(kind, "to_numpy"):  # pandas, polars, xarray
         return "pass its numbers, x.to_numpy()."
@@ -230,7 +230,7 @@ def refuse_large_integers(args: Any, kwargs: Any) -> None:
 
 
 def note_lists(error: Exception, arguments: Mapping[str, Any]) -> None:
-    """Say with an error of a function that it was given an argument, which is a list, as a list: of traced numbers."""
+    """Add a note to an error of a function if one of its arguments is a list, which reached it as a list of traced numbers."""
     for name, x in arguments.items():
         if isinstance(x, list | tuple) and x and all(isinstance(y, int | float | complex) for y in x) and not hasattr(error, "__notes__"):
             kind = type(x).__name__
@@ -306,7 +306,7 @@ class FlatCall:
         return [leaf(y, f"the output of {describe_function(self.fun)}") for y in results]
 
     def rebuild_inputs(self, leaves: Sequence[Any]) -> Any:
-        """Leaves like the inputs' as the user's tree: that of the one argument, or a tuple for several ``argnums``."""
+        """Leaves like the inputs' in the user's tree: the tree of the one argument, or a tuple of trees for several ``argnums``."""
         if self.spec is ONE_LEAF and self.one:
             return leaves[0]
         values = tree.unflatten(self.spec, leaves)
@@ -345,7 +345,7 @@ def check_argnums(transformation: str, argnums: Argnums | None, count: int) -> l
 
 
 def floating(x: Any) -> Any:
-    """``x``, an integer as the float64 that it counts as where a derivative is asked for; a weak one (a Python int) stays weak."""
+    """``x``, converted to float64 if it is an integer, as a derivative needs; a weak one (a Python int) stays weak."""
     if type(x) is int:
         return float(x)
     t = type_of(x)
@@ -416,7 +416,7 @@ WHY_NONE = {"tangent": "cannot vary", "cotangent": "is piecewise constant, so no
 
 
 def check_tangents(what: str, kind: str, values: Sequence[Any], types: Sequence[ArrayType], names: Sequence[str]) -> list[Any]:
-    """Tangents or cotangents as values: of the shape and dtype of ``types``; those of integers become None (they have none).
+    """Tangents or cotangents as values of the shape and dtype of ``types``; None for integers, which have none.
 
     For an integer or a truth value None, zeros and traced integers are taken; a number that would be lost is refused. None is zero.
     """

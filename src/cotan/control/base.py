@@ -1,5 +1,5 @@
-"""What the ops that hold programs share: results are tuples, forward mode is linearize applied at once, and they may fail where an op in
-their programs may.
+"""The base of the ops that hold programs: results are tuples, forward mode is linearize applied at once, and such an op may fail where
+an op in its programs may.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["ControlOp", "active_outputs", "filled", "inputs_that_fail", "lineari
 
 
 class ControlOp(Op):
-    """An op that holds programs. It states ``linearize``; the JVP is that, applied to the tangents at hand."""
+    """An op that holds programs. It states ``linearize``; the JVP applies the linear function to the tangents at hand."""
 
     family = "control"
     multiple: ClassVar[bool] = True
@@ -27,7 +27,7 @@ class ControlOp(Op):
     compare_by_value: ClassVar[bool] = False
 
     def fails_on(self, *types: Any) -> Sequence[int]:
-        """By any operand, if there is code that cannot be looked into, or a program that may fail."""
+        """All operands if the op holds opaque code, or a program that may fail; else none."""
         programs = list(programs_in([getattr(self, name) for name in self.parameter_names]))
         total = self.total or (programs and not any(any(inputs_that_fail(p)) for p in programs))
         return () if total else range(len(types))
@@ -41,7 +41,7 @@ class ControlOp(Op):
 def linearize_function(
     function: Callable[..., Sequence[Any]], primals: Sequence[Any], active: Sequence[bool]
 ) -> tuple[list[Any], Callable[..., list[Any | None]]]:
-    """``linearize`` of an op that is a computation of other ops: its values, and its tangents by replaying what was recorded."""
+    """``linearize`` of an op that is a computation of other ops: its values, and its tangents by replaying the recorded equations."""
     outs, tape, inputs, outputs = linearize_flat(function, primals, active)
     return outs, lambda *tangents: replay(tape.equations, inputs, tangents, outputs)
 
@@ -60,7 +60,7 @@ def programs_in(value: Any) -> Iterator[Program]:
 
 
 def inputs_that_fail(program: Program) -> tuple[bool, ...]:
-    """Of which inputs some values may make the program fail: those from which an op gets what it `fails_on`."""
+    """For each input of the program, whether some of its values may make the program fail: an op `fails_on` a value that depends on it."""
     found: tuple[bool, ...] | None = program.derived.get("fails")
     if found is None:
         reached: set[Any] = set()

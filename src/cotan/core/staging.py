@@ -1,7 +1,7 @@
 """Staging: running a function once on types records it as a Program.
 
 The trace keeps its equations *open* while it records: an input is a Var of this trace or any other value, concrete or a tracer of an
-outer trace. `finish` closes them: scalars become literals, other foreign values become leading inputs whose values are returned beside.
+outer trace. `finish` closes them: scalars become literals, other foreign values become leading inputs, and their values are returned too.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class StagingTrace(Trace):
         return payload.type
 
     def operand(self, value: Any) -> Any:
-        """What an equation holds for ``value``: the Var of our own tracer, anything else as it is; an array is borrowed."""
+        """The input of an equation for ``value``: the Var of our own tracer, any other value as it is; an array is borrowed."""
         if type(value) is Tracer:
             if value.owner is self:
                 return value.payload
@@ -76,7 +76,7 @@ class StagingTrace(Trace):
         return False
 
     def finish(self, inputs: Sequence[Var], outputs: Sequence[Any], name: str = "program") -> tuple[Program, list[Any]]:
-        """Close what was recorded: the Program over (captured constants, inputs), and the values of those constants."""
+        """Close the recorded equations: the Program over (captured constants, inputs), and the values of these constants."""
         program, constants = close(self.equations, inputs, [self.operand(x) for x in outputs], name)
         self.close()
         return program, constants

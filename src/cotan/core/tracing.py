@@ -1,8 +1,8 @@
-"""Tracing: the current trace decides what an op does; a tracer stands for a value under a transformation.
+"""Tracing: the current trace interprets each op; a tracer stands for a value under a transformation.
 
 Dispatch has no stack and no levels. One context variable holds the current `Trace`. ``op(*operands)`` asks it to `process` the op; the
-trace unwraps its own tracers, makes its *parent* current, and runs there whatever its transformation says. A tracer of another trace
-is just a value to it and goes on to the parent. `EvalTrace`, the last parent, runs the op's NumPy meaning.
+trace unwraps its own tracers, makes its *parent* current, and applies its transformation there. A tracer of another trace is just a
+value to it and goes on to the parent. `EvalTrace`, the last parent, runs the op's NumPy meaning.
 
 Invariant: a trace only ever unwraps tracers whose ``owner`` is itself, so two nested transformations never confuse their
 perturbations. When a transformation returns, its trace is closed; a tracer of a closed trace is refused where it is next used.
@@ -52,7 +52,7 @@ class Operation(Protocol):
 
 
 class Trace:
-    """One running transformation: says what each op does to its tracers. ``verb`` and ``function`` name it in messages."""
+    """One running transformation: it interprets ops on its tracers. ``verb`` and ``function`` name it in messages."""
 
     __slots__ = ("closed", "function", "verb")
 
@@ -124,7 +124,7 @@ class Tracer(ArrayMethods):
 
     __slots__ = ("germ", "known_type", "owner", "payload")
     germ: Any
-    """Of a square root, and of functions of it: what is known of them near its zero (see `cotan.numpy.roots`); else None."""
+    """Of a square root, and of functions of it: their germ near its zero (see `cotan.numpy.roots`); else None."""
 
     def __init__(self, owner: Trace, payload: Any):
         self.owner, self.payload, self.known_type, self.germ = owner, payload, None, None

@@ -297,7 +297,7 @@ def of_matrices(x: Any, ord: Any, axes: tuple[int, int], keepdims: bool) -> Any:
         else:
             s = abs(svdvals(moved))
             none = {"initial": 0} if ord == 2 and not shape_of(s)[-1] else {}
-            y = (max if ord == 2 else min)(s, -1, **none)  # those that tie share the derivative
+            y = (max if ord == 2 else min)(s, -1, **none)  # equal singular values share the derivative
         shape = shape_of(x)
         return reshape(y, [1 if k in axes else n for k, n in enumerate(shape)]) if keepdims else y
     else:
@@ -349,7 +349,7 @@ def cond(x: Numbers, p: Any = None) -> Any:
         raise teach(ShapeError, f"cond: of no elements (shape {shape_of(x)}).", do="give matrices that have elements.")
     if p is None or p in (2, -2):
         s = abs(svdvals(x))  # LAPACK's zeros may be negative
-        least, largest = min(s, -1), max(s, -1)  # those that tie share the derivative
+        least, largest = min(s, -1), max(s, -1)  # equal singular values share the derivative
         y = divide(least, largest) if p == -2 else divide(largest, least)
     else:
         (a,) = matrices("cond", x, square=True)

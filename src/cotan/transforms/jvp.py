@@ -81,7 +81,7 @@ COUNTER = [0]
 
 
 def conversions() -> int:
-    """How often a traced value has been asked for its number: what was staged meanwhile may depend on that number."""
+    """The number of conversions of traced values so far: a program staged meanwhile may depend on the converted numbers."""
     return COUNTER[0]
 
 
