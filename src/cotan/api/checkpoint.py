@@ -1,4 +1,4 @@
-"""`checkpoint`: less memory for more computation in reverse mode, and the policies that say what is kept all the same."""
+"""`checkpoint`: less memory for more computation in reverse mode, and the policies that select the residuals to keep."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def checkpoint(
 
     Args:
         fun: is traced as under `jit`, so it can branch only on the Python values of the arguments at ``static_argnums``.
-        prevent_cse: accepted as in JAX; what is computed again is never merged with what was computed before.
-        policy: what may be kept besides the inputs: one of `checkpoint_policies`, or a function ``policy(op, *operand_types) -> bool``.
+        prevent_cse: accepted as in JAX; a recomputation is never merged with the first computation.
+        policy: selects results to keep besides the inputs: one of `checkpoint_policies`, or ``policy(op, *operand_types) -> bool``.
         static_argnums: positions of arguments that are Python values.
 
     Raises (when called): as `jit`; ArgumentTypeError for a policy that is no function.
@@ -115,12 +115,12 @@ def dots_saveable(op: Any, *_: Any) -> bool:
 
 
 def dots_with_no_batch_dims_saveable(op: Any, *_: Any) -> bool:
-    """Results of products of matrices without batch axes are kept (those with weights, mostly)."""
+    """Results of products of matrices without batch axes are kept (products with weights, mostly)."""
     return isinstance(op, DotGeneral) and not op.batch_axes[0]
 
 
 def save_any_names_but_these(*names_not_to_save: str) -> Policy:
-    """Values with a name are kept, but for those of these names."""
+    """Values with any other name are kept."""
     return NamePolicy("any but", frozenset(names_not_to_save))
 
 
@@ -135,7 +135,7 @@ def save_anything_except_these_names(*names_not_to_save: str) -> Policy:
 
 
 def save_from_both_policies(policy_1: Policy, policy_2: Policy) -> Policy:
-    """What either policy lets be kept is kept."""
+    """Values that either policy keeps are kept."""
     return EitherPolicy(policy_1, policy_2)
 
 
@@ -189,4 +189,4 @@ checkpoint_policies = SimpleNamespace(
     save_anything_except_these_names=save_anything_except_these_names,
     save_from_both_policies=save_from_both_policies,
 )
-"""JAX's policies for `checkpoint`, by their names there (without those that move values to the memory of another device)."""
+"""JAX's policies for `checkpoint`, by their names there (without the policies that move values to the memory of another device)."""

@@ -213,11 +213,11 @@ class Compiled:
         Args:
             path: the object file ("f.o").
             header: the header; by default beside it, "f.h".
-            name: the name of the function; by default that of the object file.
+            name: the name of the function; by default the name of the object file.
 
         The function has the signature of `address`; the header names the parameters after the arguments, and says what to link: ``-lm``;
         ``-lmvec`` where there are vector functions; a BLAS or LAPACK where there are products of matrices. The code is for this
-        processor and those that have all its instructions.
+        processor and all that have its instructions.
 
         Returns:
             the paths of the object and of the header.

@@ -361,7 +361,7 @@ class FlatCustom:
         return backward_pass(tape.equations, cotangents, inputs)
 
     def cotangents(self, rule: str, result: Any) -> list[Any | None]:
-        """What ``bwd`` returned, as a leaf or None for each leaf of the arguments."""
+        """The result of ``bwd``, as a leaf or None for each leaf of the arguments."""
         count = len(tree.children(self.spec))
         if not isinstance(result, tuple | list):
             raise self.wrong(rule, f"it must return a tuple with a cotangent for each argument, not {shown(result)}.")

@@ -90,7 +90,7 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False, str
     """The value of ``fun``, and its derivative there as a linear function of tangents, to be called many times.
 
     Returns:
-        (output, f_jvp), and aux if ``has_aux``; ``f_jvp(*tangents)`` takes tangents like ``primals`` and gives that of the output.
+        (output, f_jvp), and aux if ``has_aux``; ``f_jvp(*tangents)`` takes tangents like ``primals`` and gives the tangent of the output.
 
     Raises: as `jvp`.
     """
@@ -194,7 +194,7 @@ def grad(
         argnums: the position(s) of the arguments to differentiate by: real or complex floating point; integers count as float64.
         holomorphic: whether ``fun`` is complex-differentiable; inputs and output must then be complex. Without it, the gradient by a
             complex input x + iy is df/dx - i df/dy (JAX's convention; step along its conjugate to descend; see `wirtinger`).
-        allow_int: whether integer arrays stay integers; their gradient is None then, and that of truth values.
+        allow_int: whether integer arrays stay integers; their gradient is None then, as is the gradient of truth values.
         strict: whether to raise, where the derivative is one of the conventions of docs/conventions.md or infinite, instead of giving it.
             The function is then differentiated op by op, jitted functions and loops too, on values: not inside jit. A point that is masked
             afterwards (by ``where``) counts as well.
@@ -358,7 +358,7 @@ def private_copy(x: Any) -> Any:
 
 
 def tangent_type(x: Any) -> ArrayType:
-    """The type of the tangent of ``x``, as shown to the user: float for what has none."""
+    """The type of the tangent of ``x``, as shown to the user: float64 for integers, which have none."""
     t = type_of(x)
     return t if is_inexact(t.dtype) else t.with_dtype(np.dtype(np.float64))
 
@@ -397,7 +397,7 @@ def is_abstract(x: Any) -> bool:
 
 
 def abstract_type(x: Any) -> ArrayType:
-    """The type of an array, or of what only has ``shape`` and ``dtype``."""
+    """The type of an array, or of an object with ``shape`` and ``dtype``."""
     if is_abstract(x) and not isinstance(x, np.ndarray | np.generic | Tracer):
         return array_type(tuple(x.shape), np.dtype(x.dtype))
     return type_of(leaf(x, "an argument"))

@@ -25,7 +25,7 @@ Leaves = Sequence[Any]
 
 
 class Entry(NamedTuple):
-    """What a call of one signature needs.
+    """The code for calls of one signature.
 
     ``launch(*leaves)`` is the result, the tuple of results, or the status of a failure (an int); NotImplemented if the leaves are not quite
     what it takes. ``call(leaves)`` converts them first. ``apart(args, kwargs)`` gives the leaves, or None if the tree is another one; if it
@@ -76,7 +76,7 @@ def numpy_entry(run: Callable[[list[Any]], list[Any]], constants: list[Any], typ
 
 
 def owned(y: Any, taken: set[int]) -> Any:
-    """A result as an Array of its own memory: a copy if ``taken`` has its id, as that of an argument, a constant or another result."""
+    """A result as an Array of its own memory: a copy if ``taken`` has its id, because it is an argument, a constant or another result."""
     if isinstance(y, np.ndarray):
         if id(y) in taken:
             y = y.copy()
@@ -127,7 +127,7 @@ class _Writer:
         return all(self.node(name, child) for name, child in zip(names, children, strict=True))
 
     def fixed(self, x: str, kind: type, value: Any) -> None:
-        """A static argument must be what it was."""
+        """A static argument must have its value and its class."""
         self.lines.append(f"if type({x}) is not {self.constant(kind)} or not ({x} == {self.constant(value)}): return None")
 
     def function(self) -> Any:

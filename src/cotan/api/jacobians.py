@@ -250,9 +250,9 @@ def pushed_basis(
     chunk: Chunk,
     keep: Callable[[list[Any], list[Any]], list[Any]] = lambda _, outs: outs,
 ) -> list[Any]:
-    """What a tape makes of the standard basis of its inputs, of which there are some: for each output, of these ``types``, a batch.
+    """The image of the standard basis of the inputs (at least one) under a tape: for each output, of these ``types``, a batch.
 
-    ``keep(basis, outs)`` says what is kept of a piece: results with a row for each of its basis vectors.
+    ``keep(basis, outs)`` selects the results of a piece: they have a row for each of its basis vectors.
     """
     in_types = [v.type for v in inputs]
     total = sum(t.size for t in in_types)
@@ -270,7 +270,7 @@ def pushed_basis(
 
 
 def bytes_on(tape: LinearTape, ends: Sequence[ArrayType]) -> int:
-    """The bytes of one array for each result on the tape, and for each of its ``ends``: what one basis vector takes on its way."""
+    """The bytes of one array for each result on the tape, and for each of its ``ends``: the memory for one basis vector."""
     return bytes_of(v.type for equation in tape.equations for v in equation.outputs) + bytes_of(ends)
 
 

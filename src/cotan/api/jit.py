@@ -338,8 +338,8 @@ def jit(
     """Stage ``fun`` once for each signature of its arguments, and run the staged Program from then on.
 
     The instance of a method is an argument if its class is registered as a tree. Else its attributes are constants of the Program, and so
-    are those of a static argument that is known by its identity: they are compared at each call, by value, and ``fun`` is staged anew where
-    one has changed. What else ``fun`` closes over is kept as it was.
+    are the attributes of a static argument that is known by its identity: they are compared at each call, by value, and ``fun`` is staged
+    anew where one has changed. Other values that ``fun`` closes over are kept as they were.
 
     Args:
         fun: a pure function of trees of arrays; without it, a decorator is returned (``@jit(static_argnames="n")``).

@@ -29,7 +29,7 @@ class Residual:
     """A value that reverse mode keeps from the forward pass.
 
     Attributes:
-        dtype, shape, nbytes: of the value; for a stack that grows with a loop of unknown length, those of one step.
+        dtype, shape, nbytes: of the value; for a stack that grows with a loop of unknown length, of one step.
         kind: "computed"; "argument" or "constant" for one that is there anyway; "stack" for one entry per step of such a loop.
         op: the name of the op that made it ("" if none did).
         source: the user's line, as ``model.py:12``.
@@ -70,7 +70,7 @@ class MemoryPlan:
 
 @transformation
 def memory_plan(fun: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., MemoryPlan]:
-    """What reverse mode of ``fun`` keeps between the forward and the backward pass.
+    """The values that reverse mode of ``fun`` keeps between the forward and the backward pass.
 
     Args:
         fun: a function of arrays (trees) with any output; it is traced, as under `jit`, and not run.

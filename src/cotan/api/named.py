@@ -1,4 +1,4 @@
-"""Which arguments an option means by numbers and names: the static and donated ones of `jit`, those of custom rules without derivative.
+"""The arguments that an option selects by numbers and names: static and donated ones of `jit`, nondifferentiable ones of custom rules.
 
 Each of the two ways is completed by the other where the signature of the function is known: an argument is meant however it is passed.
 """
@@ -29,7 +29,7 @@ class Named(NamedTuple):
     names: tuple[str, ...] = ()
 
     def of_method(self) -> Named:
-        """The same arguments of a method that has its instance."""
+        """These arguments, counted for the bound method, whose instance is no argument."""
         return Named(tuple(k - 1 if k > 0 else k for k in self.numbers if k != 0), self.names)
 
     def __bool__(self) -> bool:

@@ -136,7 +136,7 @@ def external(
     Args:
         function: any function of trees of arrays. It is handed NumPy arrays of its own, which it may change, and may call cotan.
         jvp, vjp: rules, as for `custom_rules`. They are run on traced values; where they are outside code themselves, make them
-            ``external`` too. A second derivative is that of the rule.
+            ``external`` too. A second derivative is the derivative of the rule.
         linear: the positions of arguments in which the function is linear, all together (True: all). Its tangent is then the function
             itself, with the tangents in place of these arguments. When it is first traced for arguments of some types, it is tried on
             random numbers whether it is (three calls).
@@ -233,7 +233,7 @@ def implicit_solver(solver: Callable[..., Any], residual: Callable[..., Any], to
     check_callable("implicit", solver)
 
     def solve(*params: Any) -> Any:
-        # What the two functions close over has a derivative too: it becomes the first parameter.
+        # The traced values that the two functions close over have derivatives too: they become the first parameter.
         tracers = find_tracers(residual, solver)
         holes = [Hole() for _ in tracers]
         emptied = {id(t): hole for t, hole in zip(tracers, holes, strict=True)}

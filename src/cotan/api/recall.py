@@ -1,11 +1,11 @@
-"""Recall: what was staged for a function before serves a new function object with the same code and the same closure.
+"""Recall: a staged Program serves a new function object with the same code and the same closure.
 
-A loop's body is mostly a lambda, and a new object each time the code around it runs. `Recall` tells two such functions to be the same by
-what they are made of: code, closure, defaults and the globals they name, down to numbers and small arrays by value. Traced values are
+A loop's body is mostly a lambda, and a new object each time the code around it runs. `Recall` compares two such functions by
+their parts: code, closure, defaults and the globals they name, down to numbers and small arrays by value. Traced values are
 told by their place, and put in that place again. Whatever else a function refers to (an instance of some class, a large array, a
 generator of random numbers) might have changed unseen, so that such a function is staged anew each time; so is one whose body asked a
 traced value for its number, or whose Program calls Python later on (a callback, a rule): two lists that are equal now may differ by then,
-and what a callback writes into is not what another one would.
+and two callbacks may write into different objects.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Recall:
         self.known: OrderedDict[Hashable, tuple[Any, list[Any], Any, Any]] = OrderedDict()
 
     def recall(self, key: Hashable, functions: Sequence[Any], make: Callable[[], tuple[Any, tuple[Any, list[Any], Any]]]) -> Any:
-        """What ``make()`` gives, (first, (program, captured values, rest)), from memory if the functions are known."""
+        """The result of ``make()``, (first, (program, captured values, rest)), from memory if the functions are known."""
         tracers: list[Any] = []
         try:
             fingerprint = (key, tuple(Fingerprint(tracers).of(f) for f in functions))
@@ -82,7 +82,7 @@ def private(x: Any) -> Any:
 
 
 class Fingerprint:
-    """What a value is made of, as a hashable key. ``tracers`` collects the traced values, in order."""
+    """The parts of a value, as a hashable key. ``tracers`` collects the traced values, in order."""
 
     def __init__(self, tracers: list[Any]):
         self.tracers = tracers
@@ -152,7 +152,7 @@ READERS: dict[type, Callable[[Fingerprint, Any], Hashable]] = {
     FunctionType: Fingerprint.of_function,
     Transformed: lambda self, x: (x.make.__qualname__, self.of_all(x.args, x.kwargs)),
 }
-"""How each kind of value is known. What is of another class is not."""
+"""The fingerprint of a value, by its class. Values of other classes have none."""
 
 
 def global_names(code: CodeType) -> list[str]:

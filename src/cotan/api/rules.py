@@ -1,4 +1,4 @@
-"""What a user's rule returned, checked: structure, shapes and dtypes, with an error that names the rule and its line."""
+"""Checks of the results of a user's rule: structure, shapes and dtypes, with an error that names the rule and its line."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NAMES = {
 
 
 class CheckedRules:
-    """The rules of one function: called by name, and what they return checked.
+    """The rules of one function: called by name, and their results checked.
 
     ``subject`` names the function; ``signatures`` says how each rule is written.
     """

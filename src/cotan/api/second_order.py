@@ -44,7 +44,7 @@ def make_hvp(fun: Callable[..., Any], primals: Any) -> Callable[[Any], Any]:
     """The product of the Hessian of a scalar function with a vector, as a function of the vector.
 
     The gradient is linearized here, once: ``fun`` runs in this call and never again, so that each product costs about half of `hvp`.
-    The name is that of HIPS autograd (whose function is called as ``make_hvp(fun)(x)``); it equals
+    The name is from HIPS autograd (whose function is called as ``make_hvp(fun)(x)``); it equals
     ``cotan.linearize(cotan.grad(fun), primals)[1]``.
 
     Args:
@@ -126,7 +126,7 @@ def laplacian(fun: Callable[..., Any], argnums: Argnums = 0, *, chunk: Chunk = N
         chunk: the largest number of basis vectors to push at once, which bounds the memory: see `jacfwd`. None is all of them.
 
     Returns:
-        a function of the same arguments; its result is a scalar (shape ``()``) of the dtype to which those of the leaves promote.
+        a function of the same arguments; its result is a scalar (shape ``()``) of the dtype to which the dtypes of the leaves promote.
 
     Raises: as `hessian_diag`.
 

@@ -16,7 +16,7 @@ __all__ = ["check_threads", "num_threads", "threads"]
 def threads(count: int) -> Generator[None]:
     """At most ``count`` threads in compiled code, BLAS included, within a ``with`` block.
 
-    The setting is that of the process, as with NumPy's libraries: other Python threads see it too. ``jit(threads=n)`` sets it for a single
+    The setting belongs to the process, as with NumPy's libraries: other Python threads see it too. ``jit(threads=n)`` sets it for a single
     function. At the start it is the environment variable COTAN_NUM_THREADS, else OMP_NUM_THREADS, else the number of processors that the
     process may use. Results are the same from run to run for a given number of threads; sums of many numbers may differ in their last
     places for another one.

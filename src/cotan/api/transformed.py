@@ -1,4 +1,4 @@
-"""What a transformation returns: a function that knows what it was made of.
+"""The result of a transformation: a function that knows the call that made it.
 
 ``grad(f)`` is a `Transformed`: it is called as the derivative, prints as ``<grad of f (model.py:3)>``, pickles as ``grad`` of ``f``, and is
 made anew where a traced value that ``f`` closes over is replaced.
@@ -55,12 +55,12 @@ class Transformed:
 
 
 def made_again(make: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """What was pickled as a call."""
+    """The object that was pickled as a call."""
     return make(*args, **kwargs)
 
 
 def transformation(make: F) -> F:
-    """A function that takes a function, and options, and returns one: what it returns becomes a `Transformed`."""
+    """A function that takes a function, and options, and returns one: the result becomes a `Transformed`."""
 
     @wraps(make)
     def made(*args: Any, **kwargs: Any) -> Any:

@@ -1,6 +1,6 @@
 """Objects that staged code has read as constants: the instance of a jitted method, a static argument that is known by its identity.
 
-A Program holds what such an object's attributes were when it was staged. `Watched` remembers them, so that a later change is seen and the
+A Program holds the attributes that such an object had when it was staged. `Watched` remembers them, so that a later change is seen and the
 function staged anew; and it finds a traced value that the function has left in an attribute, which nobody could use.
 """
 
@@ -36,7 +36,7 @@ class Leaf(NamedTuple):
 
 
 def leaves(x: Any, path: str, seen: dict[int, str]) -> Iterator[Leaf]:
-    """What ``x`` refers to, through its attributes and containers, in order."""
+    """The objects that ``x`` refers to, through its attributes and containers, in order."""
     waiting = [Leaf(path, x)]
     while waiting:
         path, x = leaf = waiting.pop()
@@ -94,7 +94,7 @@ def kept(leaf: Leaf) -> Leaf:
 
 
 def same(a: Any, b: Any) -> bool:
-    """Whether a value is what it was: arrays by their bytes, other values by type and value, the rest by identity."""
+    """Whether two values are the same: arrays by their bytes, other values by type and value, the rest by identity."""
     if type(a) is not type(b):
         return False
     if isinstance(a, np.ndarray):
@@ -107,14 +107,14 @@ def same(a: Any, b: Any) -> bool:
 
 
 class Watched:
-    """Objects by name, and what they referred to when it was made."""
+    """Objects by name, with the objects to which they referred when it was made."""
 
     def __init__(self, objects: Sequence[tuple[str, Any]]):
         self.objects = list(objects)
         self.then = [list(map(kept, of(x, name))) for name, x in self.objects]
 
     def change(self) -> str:
-        """What has changed since; empty if nothing has."""
+        """The change since then, as a message says it; empty if there is none."""
         for (name, x), then in zip(self.objects, self.then, strict=True):
             now = list(of(x, name))
             if [leaf.path for leaf in now] != [leaf.path for leaf in then]:
@@ -126,7 +126,7 @@ class Watched:
 
 
 def known_by_identity(x: Any) -> bool:
-    """Whether an object's hash says which object it is, and not what is in it, though that may change."""
+    """Whether the hash of an object is its identity, though its contents may change."""
     return type(x).__hash__ is object.__hash__ and not isinstance(x, OPAQUE) and (hasattr(x, "__dict__") or hasattr(type(x), "__slots__"))
 
 
@@ -140,7 +140,7 @@ def changing_parts(x: Any, name: str) -> list[tuple[str, Any]]:
 
 
 def captured_objects(fun: Any) -> list[tuple[str, Any]]:
-    """The instances that a callable carries along: that of a bound method, a callable one, those inside of a partial."""
+    """The instances that a callable carries along: the instance of a bound method, a callable instance, the instances in a partial."""
     if isinstance(fun, partial):
         return [found for f in (fun.func, *fun.args, *fun.keywords.values()) for found in captured_objects(f)]
     if isinstance(fun, Transformed):
@@ -163,7 +163,7 @@ class Guard:
             self.remember(x)
 
     def remember(self, x: Any) -> None:
-        """Keep what the attributes of ``x``, or its items, are now; and those of what they are."""
+        """Keep the present attributes or items of ``x``, and of these objects in turn."""
         waiting = [x]
         while waiting:
             x = waiting.pop()
@@ -188,7 +188,7 @@ class Guard:
 
 
 def put_back(x: Any, then: Any) -> None:
-    """Make the attributes or the items of ``x`` what they were."""
+    """Restore the attributes or the items of ``x``."""
     if isinstance(x, list | deque):
         x.clear()
         x.extend(then)

@@ -3,4 +3,4 @@
 from time import time
 
 IMPORTED = time()
-"""When this process began to read the files of cotan: what has been changed on disk since then is perhaps not what runs here."""
+"""The time at which this process began to read the files of cotan: a file that is newer may differ from the running code."""

@@ -115,7 +115,7 @@ class Array(np.ndarray[Any, np.dtype[Any]], metaclass=ArrayClass):
 
 
 OF_NUMBERS = frozenset({"numerator", "denominator", "is_integer", "as_integer_ratio", "hex"})
-"""What NumPy's scalars have and its arrays have not."""
+"""Attributes of NumPy's scalars that its arrays lack."""
 
 
 def free_of(number: Array, y: Any) -> Any:
@@ -131,19 +131,19 @@ def settled(y: Any) -> Any:
 
 
 class IntegerArray(Array):
-    """What `isinstance` takes a 0-d Array of integers for."""
+    """The class of a 0-d Array of integers, for `isinstance`."""
 
     __slots__ = ()
 
 
 class RealArray(Array):
-    """What `isinstance` takes a 0-d Array of floating-point numbers for."""
+    """The class of a 0-d Array of floating-point numbers, for `isinstance`."""
 
     __slots__ = ()
 
 
 class ComplexArray(Array):
-    """What `isinstance` takes a 0-d Array of complex numbers for."""
+    """The class of a 0-d Array of complex numbers, for `isinstance`."""
 
     __slots__ = ()
 
@@ -158,7 +158,7 @@ TYPE_READERS[Array] = TYPE_READERS[np.ndarray]
 def to_array(x: Any, given: Sequence[Any] = ()) -> Any:
     """A result on its way to the user: an Array of its own memory; a tracer as it is.
 
-    What only views other memory is copied, and so is what is one of the arrays ``given`` in.
+    A view of other memory is copied, and so is an array that is one of the arguments ``given``.
     """
     kind = type(x)
     for other in given:
@@ -170,9 +170,9 @@ def to_array(x: Any, given: Sequence[Any] = ()) -> Any:
 
 
 class Between(np.ndarray[Any, np.dtype[Any]]):
-    """What stands between an array and the `Array` that views it.
+    """The view between an array and the `Array` that views it.
 
-    NumPy has a view of a view refer to the first array, unless the one between is of another class. With this one there, what is made of
+    NumPy has a view of a view refer to the first array, unless the view between is of another class. With this class between, a view of
     the Array refers to the Array, which is then read-only, too, while a recording holds it (see `borrowing`).
     """
 

@@ -32,7 +32,7 @@ _loans: dict[int, Loan] = {}
 
 
 def borrow(array: np.ndarray[Any, Any], borrowed: list[np.ndarray[Any, Any]]) -> None:
-    """Make ``array`` and what it views read-only, and add them to ``borrowed``.
+    """Make ``array`` and the arrays that it views read-only, and add them to ``borrowed``.
 
     Memory that is not NumPy's own, or that the user made read-only, is left alone: its flag might not be set again.
     """
@@ -72,7 +72,7 @@ def give_back(borrowed: list[np.ndarray[Any, Any]]) -> None:
 
 
 def release(loan: Loan) -> None:
-    """Make an array writable again, now or, if what it views is lent still, together with that."""
+    """Make an array writable again: now, or together with the array that it views if that is still lent."""
     base = loan.array.base
     while isinstance(base, np.ndarray):
         lender = _loans.get(id(base))
@@ -104,7 +104,7 @@ def copies_of_shared(values: Iterator[Any]) -> dict[int, np.ndarray[Any, Any]]:
     arrays.pop()
     here = Counter(map(id, arrays))
     counts = {id(x): count - looking - 2 * here[id(x)] for x, count in zip(arrays, found, strict=True)}  # once there, once in ``arrays``
-    links: Counter[int] = Counter()  # how many of them, and of what they view, view an array at once
+    links: Counter[int] = Counter()  # how many of them, and of the arrays that they view, view an array directly
     known: set[int] = set()
     for x in arrays:
         while isinstance(x.base, np.ndarray) and id(x) not in known:

@@ -1,7 +1,7 @@
-"""What an op's defining equation may say: the protocol between ``element`` and whoever reads it.
+"""The language of defining equations: the protocol between an op's ``element`` and its readers.
 
 ``element(e, i, *readers)`` gives element ``i`` (a tuple of indices) of the result as a scalar of elements of the operands,
-``reader(index)``. The same few lines become a native loop, a printed formula, or (in the tests) a slow scalar interpretation that is
+``reader(index)``. These few lines become a native loop, a printed formula, or (in the tests) a slow scalar interpretation that is
 compared with ``impl``.
 
 An index supports ``+ - * // %`` and the comparisons ``< <= > >=``, which give conditions that support ``& |``. A scalar is opaque: only
@@ -73,24 +73,24 @@ class Block(Protocol):
 
     @property
     def steps(self) -> tuple[int, ...]:
-        """How many elements further the next one along each axis is."""
+        """The strides of the axes, in elements."""
         ...
 
     def moved(self, order: Sequence[int]) -> Block:
-        """The same memory with its axes in another order."""
+        """A view with the axes in another order."""
         ...
 
     def viewed(self, dtype: np.dtype[Any]) -> Block:
-        """The same memory as numbers of another dtype of the same size."""
+        """A view as numbers of another dtype of the same size."""
         ...
 
     def ahead(self, elements: Index) -> Block:
-        """The same so many elements further in memory."""
+        """A view that starts ``elements`` elements further in memory."""
         ...
 
     @property
     def turned(self) -> Block:
-        """The same memory with the last two axes exchanged: a matrix that lies by columns."""
+        """A view with the last two axes exchanged: the transposed matrix."""
         ...
 
     def __getitem__(self, index: Any) -> Scalar: ...
@@ -103,7 +103,7 @@ class Block(Protocol):
 
 
 class Routines(Protocol):
-    """The vocabulary of ``routine(w, operands, results)``: what an op that has no defining equation does on memory, and whom it calls.
+    """The vocabulary of ``routine(w, operands, results)``: operations on memory and calls of libraries, for ops without ``element``.
 
     Operands are readers, and are never written to; results are blocks. Branches only write.
     A routine of a library is named by the library and its name there, ``"lapack dpotrf"``. Fortran's get numbers and letters by address,
@@ -115,11 +115,11 @@ class Routines(Protocol):
     """The integers of BLAS and LAPACK."""
 
     def has(self, name: str) -> bool:
-        """Whether there is such a routine here; to be asked before anything is written of what needs it."""
+        """Whether this routine is available; to be asked before any code is written that needs it."""
         ...
 
     def in_vectors(self, name: str) -> bool:
-        """Whether there is, and it is known to work on many numbers at once."""
+        """Whether this routine is available and known to work on many numbers at once."""
         ...
 
     def call(self, name: str, *arguments: Any, work: int = 0) -> None:
@@ -145,7 +145,7 @@ class Routines(Protocol):
         ...
 
     def lying(self, operand: Reader) -> Block:
-        """An operand in memory, as it lies: the steps of its axes may be any if it is a moved part of another array."""
+        """An operand in memory, where it is: its strides are arbitrary if it is a view of another array."""
         ...
 
     def every(self, shape: Sequence[int], body: Callable[[tuple[Index, ...]], None]) -> None:
@@ -169,7 +169,7 @@ class Routines(Protocol):
         ...
 
     def apart(self, write: Callable[[], None]) -> None:
-        """What ``write`` writes, as loops that call nothing and do not fail: they are compiled by themselves, and may become vectors."""
+        """Outline the code that ``write`` emits: loops that call nothing and do not fail. They are compiled alone and may be vectorized."""
         ...
 
     def fill(self, target: Block, element: Callable[[tuple[Index, ...]], Scalar]) -> None:

@@ -1,4 +1,4 @@
-"""What a user sees when something is wrong. One class per kind, each also a built-in error, all with one layout:
+"""The errors that users see. One class per kind, each also a built-in error, all with one layout:
 
     what is wrong, in one sentence
 

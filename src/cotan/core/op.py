@@ -5,7 +5,7 @@ An op is a frozen dataclass whose fields are its static parameters. Its rules ar
     type_rule(*types)               the result's type; raises ShapeError or DtypeError
     impl(*arrays)                   the meaning, in NumPy; the oracle of every other rule
     element(e, i, *readers)         the defining equation: output element i as a scalar of input elements
-    routine(w, operands, results)   beside or in place of that: what is done on memory, and which routines of libraries do it
+    routine(w, operands, results)   beside or in place of ``element``: operations on memory, and calls of libraries
     jvp(primals, tangents)          the value and its tangent, in terms of other ops; a tangent may be None (absent, that is zero)
     linearize(primals, active)      beside jvp, for ops that hold programs: the values and a function of the active tangents
     transpose(y_bar, *operands)     a cotangent or None for each operand; linear operands come as `Var`s, known ones as values
@@ -54,7 +54,7 @@ class Op:
     holds_programs: ClassVar[bool] = False
     parameter_names: ClassVar[tuple[str, ...]] = ()
     compare_by_value: ClassVar[bool] = True
-    """Whether two ops of the class with equal parameters are equal; False for those that hold programs, which are known by identity."""
+    """Whether two ops of the class with equal parameters are equal; False for ops that hold programs, which are known by identity."""
     tangent: ClassVar[Literal["rule", "local", "itself"]] = "rule"
     """How the tangent comes about: by the ``jvp`` rule; by local derivatives (``local_derivative``), which the rule of the family
     multiplies with the tangents; or by the op itself on the tangents. The last two let `linearize` record it without running the rule."""
@@ -62,8 +62,8 @@ class Op:
     expand: Callable[..., Any] | None = None
     """The op as a computation of other ops. A linear program that meets an op which is not declared linear looks into it by this."""
     written_out: Callable[..., Sequence[Any]] | None = None
-    """What running the op runs, as other ops: an engine may write that in its place. It raises NotImplementedError where it has no such
-    form."""
+    """The op as the ops that running it runs: an engine may compile these in its place. It raises NotImplementedError where there is no
+    such form."""
     transpose_update: Callable[..., tuple[Op, Sequence[Any]]] | None = None
     """``(y_bar, *operands) -> (op, rest)`` of an op that reads part of its first operand: ``op(total, *rest)`` adds the transpose to a
     total, touching that part alone."""
@@ -79,7 +79,7 @@ class Op:
     """``prefers_routine(*types)`` of an op that has both: whether its routine is faster than loops of its defining equation."""
     swapped: Callable[..., tuple[Op, tuple[int, ...]]] | None = None
     """``swapped(*types)`` of an op of two operands that can be taken the other way round: the op for the operands exchanged, and the order
-    in which the axes of its result are those of this one's."""
+    of axes that makes its result the result of this op."""
     singular: Callable[..., Any] | None = None
     """``singular(*primals)``: a mask, by NumPy, of where the derivative is not a fact but a convention, or infinite; or a tuple of masks,
     one for the derivative in each operand."""
@@ -204,7 +204,7 @@ def op(cls: C) -> C:
 
 
 def parameters_of(cls: type[Op]) -> tuple[str, ...]:
-    """The names of the static parameters: those of the ops that it inherits from, and its own; without those that are not to be shown."""
+    """The names of the static parameters, inherited ones first, without the hidden ones."""
     names: dict[str, bool] = {}
     for c in reversed(cls.__mro__):
         if c is cls or isinstance(c.__dict__.get("__init__"), Unmade) or "__dataclass_fields__" in c.__dict__:
@@ -230,7 +230,7 @@ class Unmade:
 
 
 def make_dataclasses(cls: type[Op]) -> None:
-    """Make dataclasses of an op class and of those that it inherits from, where they are not yet."""
+    """Make dataclasses of an op class and of its bases, where they are not yet."""
     with _making:
         for c in reversed(cls.__mro__):
             if isinstance(c.__dict__.get("__init__"), Unmade):

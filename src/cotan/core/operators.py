@@ -1,4 +1,4 @@
-"""What a traced value can do: operators and ndarray methods, each a call of the NumPy-like surface.
+"""The operators and ndarray methods of traced values, each a call of the NumPy-like surface.
 
 The core cannot import ``cotan.numpy`` (it lies above), so the surface puts itself into the one slot here, `install`, when it is
 imported. That is the only way from the core up.

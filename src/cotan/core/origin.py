@@ -39,7 +39,7 @@ INSTALLED = (os.path.dirname(os.__file__) + os.sep, os.sep + "site-packages" + o
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What is left of a code object that was pickled: where one of its instructions stands in the source."""
+    """The remains of a pickled code object: the place of one of its instructions in the source."""
 
     co_filename: str
     co_name: str
@@ -182,7 +182,7 @@ def name_in_package(module: str, name: str) -> str | None:
 
 
 def here() -> Origin:
-    """The origin of what is being recorded: the equation being re-derived if there is one, else the user's line."""
+    """The origin of an equation recorded now: the origin of the equation that is being derived if there is one, else the user's line."""
     inherited = _deriving.get()
     if inherited is not None:
         return inherited

@@ -46,8 +46,8 @@ def result_types(subject: str, results: Iterable[Any]) -> tuple[ArrayType, ...]:
 
 
 def types_at_examples(subject: str, function: Callable[..., Sequence[Any]], types: Sequence[ArrayType], do: str) -> tuple[ArrayType, ...]:
-    """The types of what ``function`` returns for example arrays of these types: ones, or, where it raises an error for these, numbers about
-    one, with positive definite matrices. ``do`` says how the user states them himself.
+    """The types of the results of ``function`` for example arrays of these types: ones, or, where it raises an error for these, numbers
+    about one, with positive definite matrices. ``do`` says how the user states them himself.
 
     Raises:
         RuleError: it raises an error for both.
@@ -120,7 +120,7 @@ def check_declared_linear(
 ) -> None:
     """Refuse a function that is not linear in the operands ``members`` together: f(u + 2 v) is f(u) + 2 f(v), the others being the same.
 
-    What cannot be told is passed over: where the function raises an error for the numbers tried, or gives something that is not finite.
+    A function passes if the test cannot decide: if it raises an error for the numbers tried, or returns a value that is not finite.
 
     Raises:
         NonlinearTangentError: it is not linear there.

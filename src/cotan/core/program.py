@@ -79,7 +79,7 @@ class Program:
     constants: Sequence[Any] = ()
     name: str = field(default="program", compare=False)
     derived: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
-    """What was made of it and goes with it: Programs for its derivatives, say, whose equations may refer back to it."""
+    """Values derived from this Program, which live as long as it: Programs for its derivatives, say, whose equations may refer to it."""
 
     @property
     def input_types(self) -> tuple[ArrayType, ...]:
@@ -101,7 +101,7 @@ class Program:
 
 
 def evaluate(program: Program, *arguments: Any, rule: str | None = None) -> list[Any]:
-    """Run the equations of ``program`` under the current trace. ``rule`` names what is being derived from them, if anything is."""
+    """Run the equations of ``program`` under the current trace. ``rule`` names the rule that derives a program from them, if any."""
     environment: dict[Any, Any] = dict(zip(program.inputs, arguments, strict=True))
     trace = current_trace()
     for equation in program.equations:

@@ -23,12 +23,12 @@ MEANING = (
     *(f"__{name}__" for name in ("neg", "pos", "abs", "invert", "eq", "ne", "lt", "le", "gt", "ge")),
     *(f"__{side}{name}__" for side in ("", "r") for name in ARITHMETIC),
 )
-"""What an ndarray does by these is what cotan computes."""
+"""The methods by which an ndarray computes as cotan does."""
 
 
 @lru_cache(maxsize=256)
 def other_meaning(kind: type) -> str:
-    """What objects of this class mean beyond their memory, as a message says it; empty for a harmless one."""
+    """The meaning of objects of this class beyond their memory, as a message says it; empty for a harmless one."""
     if not issubclass(kind, np.ndarray):
         return "it carries units" if hasattr(kind, "units") and hasattr(kind, "__array_ufunc__") else ""
     if issubclass(kind, np.ma.MaskedArray):

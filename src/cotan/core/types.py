@@ -38,7 +38,7 @@ REMEDIES = {
     "O": "make an array of numbers of it (np.asarray(x, float)), or pass its elements as a list.",
     "V": "pass its fields as separate arrays.",
 }
-"""What to do with an array of another dtype, by the dtype's kind."""
+"""The advice for an array of another dtype, by the dtype's kind."""
 
 
 def dtype_name(dtype: np.dtype[Any]) -> str:
@@ -104,9 +104,9 @@ class ArrayType:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StackType:
-    """``f64[3]...``: values of one type, as many as a loop had steps. What a loop of unknown length keeps for its derivative.
+    """``f64[3]...``: values of one type, one for each step that a loop of unknown length took, kept for its derivative.
 
-    No user sees one. The ops that take them are those that hold programs. On a batch, each element has the batch axis.
+    No user sees one. Only ops that hold programs take them. On a batch, each element has the batch axis.
     """
 
     element: Type
