@@ -349,6 +349,6 @@ def test_what_the_engine_cannot_write_is_said_and_other_errors_are_their_own(mon
         def fail(*_, raised=raised, **__):
             raise raised
 
-        monkeypatch.setattr(c_entry, "Written", fail)
+        monkeypatch.setattr(c_entry, "LoweredProgram", fail)
         with pytest.raises(expected):
             lowered.compile()

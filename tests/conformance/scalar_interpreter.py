@@ -212,7 +212,7 @@ class ScalarInterpreter:
     def choose(self, condition: bool, yes: Callable[[], Any], no: Callable[[], Any]) -> Any:
         return yes() if condition else no()
 
-    def fold(self, monoid: str, extents: Sequence[int], at: Callable[[Sequence[int]], Any], dtype: np.dtype[Any]) -> Any:
+    def reduce(self, monoid: str, extents: Sequence[int], at: Callable[[Sequence[int]], Any], dtype: np.dtype[Any]) -> Any:
         combine, start = FOLDS[monoid]
         values = [at(r) for r in product(*map(range, extents))]
         if start is None:

@@ -67,11 +67,11 @@ def test_work_of_writing_is_linear_in_the_length_of_a_program(program: Callable[
             calls += event == "call"
 
         engine = sys.modules["cotan.engines.native.engine"]
-        engine.Written(staged)  # what is known of each op is found out once
+        engine.LoweredProgram(staged)  # what is known of each op is found out once
         before = sys.getprofile()
         sys.setprofile(count)
         try:
-            text = engine.Written(staged).code.text
+            text = engine.LoweredProgram(staged).code.text
         finally:
             sys.setprofile(before)
         return text.count("\n"), calls

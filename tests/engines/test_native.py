@@ -16,11 +16,11 @@ from cotan.core.tracing import type_of
 from cotan.core.types import array_type
 from cotan.engines import numpy as numpy_engine
 from cotan.engines.native import engine
-from cotan.engines.native.analysis.access import form_of
+from cotan.engines.native.analysis.access import access_summary
 from cotan.engines.native.codegen.lower import lowered
-from cotan.engines.native.passes.simplify import simplified
+from cotan.engines.native.passes.simplify import simplify
 from cotan.engines.native.runtime.thread_pool import limited
-from cotan.engines.native.schedule.fusion import Plan
+from cotan.engines.native.schedule.fusion import Schedule
 from cotan.engines.native.schedule.loop_nest import Loop, Statement
 from cotan.errors import ArgumentError, CotanError
 
@@ -48,7 +48,7 @@ def native_cases(cases):
             program = program_of(case.op, case.operands) if not case.op.multiple else None
         except CotanError:  # no such dtype
             continue
-        if program is not None and form_of(case.op, program.input_types) is not None:
+        if program is not None and access_summary(case.op, program.input_types) is not None:
             seen.append(case)
     return seen
 
@@ -98,7 +98,7 @@ def test_an_op_is_what_it_is_in_numpy(case):
     assert lowered(program).callbacks == [] or case.op.update is not None
     with np.errstate(all="ignore"):
         found, expected = engine.compile_program(program)(list(operands))[0], reference(case.op, operands)
-        form = form_of(case.op, program.input_types)
+        form = access_summary(case.op, program.input_types)
         if form.monoid in ("add", "mul") and expected.dtype.kind in "fc":  # next to the terms: they may cancel, in any order
             size = np.maximum(case.op.impl(*map(np.abs, operands)), np.finfo(expected.dtype).tiny)
             assert found.dtype == expected.dtype
@@ -209,7 +209,7 @@ def test_programs_agree_with_the_numpy_engine(program):
 
 def test_equal_equations_are_computed_once_and_calls_are_written_out():
     inner = cotan.jit(lambda x: cnp.sin(x) + cnp.exp(x))
-    program, _ = simplified(cotan.stage(lambda x: inner(x) * inner(x) + cnp.sin(x))(np.ones(3)))
+    program, _ = simplify(cotan.stage(lambda x: inner(x) * inner(x) + cnp.sin(x))(np.ones(3)))
     names = [e.op.name for e in program.equations]
     assert names.count("sin") == names.count("exp") == 1
     assert "call" not in names
@@ -217,14 +217,14 @@ def test_equal_equations_are_computed_once_and_calls_are_written_out():
 
 def test_what_checkpoint_computes_again_is_not_merged():
     f = cotan.checkpoint(lambda x: cnp.sum(cnp.sin(cnp.exp(x))))
-    program, _ = simplified(cotan.stage(cotan.value_and_grad(f))(np.ones(3)))
+    program, _ = simplify(cotan.stage(cotan.value_and_grad(f))(np.ones(3)))
     assert "again" in [e.op.name for e in program.equations]
 
 
 def test_a_gradient_is_one_loop():
     f = lambda x: cnp.sum(cnp.sin(x) * cnp.exp(-(x**2)) + cnp.tanh(x))  # noqa: E731
-    plan = Plan(simplified(cotan.stage(cotan.value_and_grad(f))(np.ones(1000)))[0])
-    (loop,) = [node for node in plan.root.body if isinstance(node, Loop)]
+    schedule = Schedule(simplify(cotan.stage(cotan.value_and_grad(f))(np.ones(1000)))[0])
+    (loop,) = [node for node in schedule.root.body if isinstance(node, Loop)]
     assert all(isinstance(node, Statement) for node in loop.body)
 
 
@@ -290,7 +290,7 @@ def test_reductions_join_the_loop_of_their_operand(shape, dtype):
             return [*found, cnp.max(y, axis=axes), cnp.min(y, axis=axes), cnp.max(wide, axis=axes)] if x.size else found
 
         staged = cotan.stage(f)(x)
-        assert not lowered(simplified(staged)[0]).callbacks
+        assert not lowered(simplify(staged)[0]).callbacks
         for a, b in zip(
             engine.compile_program(staged)([*staged.constants, x]), numpy_engine.run(staged, [*staged.constants, x]), strict=True
         ):

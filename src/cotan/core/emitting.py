@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-__all__ = ["Block", "Emitter", "Reader", "Routines"]
+__all__ = ["Emitter", "Reader", "Routines", "StridedView"]
 
 Index = Any
 Scalar = Any
@@ -49,7 +49,7 @@ class Emitter(Protocol):
         """``yes()`` where the index condition holds, else ``no()``; only the one taken may read its operands."""
         ...
 
-    def fold(self, monoid: str, extents: Sequence[int], at: Callable[[Sequence[Index]], Scalar], dtype: np.dtype[Any]) -> Scalar:
+    def reduce(self, monoid: str, extents: Sequence[int], at: Callable[[Sequence[Index]], Scalar], dtype: np.dtype[Any]) -> Scalar:
         """The fold of ``at(r)`` over all indices ``r`` below ``extents`` with add, mul, max, min, and, or."""
         ...
 
@@ -62,7 +62,7 @@ class Emitter(Protocol):
         ...
 
 
-class Block(Protocol):
+class StridedView(Protocol):
     """An array in memory: its elements are read and written, ``x[i, j]``."""
 
     @property
@@ -72,24 +72,24 @@ class Block(Protocol):
     def dtype(self) -> np.dtype[Any]: ...
 
     @property
-    def steps(self) -> tuple[int, ...]:
+    def strides(self) -> tuple[int, ...]:
         """The strides of the axes, in elements."""
         ...
 
-    def moved(self, order: Sequence[int]) -> Block:
+    def transposed(self, order: Sequence[int]) -> StridedView:
         """A view with the axes in another order."""
         ...
 
-    def viewed(self, dtype: np.dtype[Any]) -> Block:
+    def view(self, dtype: np.dtype[Any]) -> StridedView:
         """A view as numbers of another dtype of the same size."""
         ...
 
-    def ahead(self, elements: Index) -> Block:
+    def shifted(self, elements: Index) -> StridedView:
         """A view that starts ``elements`` elements further in memory."""
         ...
 
     @property
-    def turned(self) -> Block:
+    def mT(self) -> StridedView:  # noqa: N802 - NumPy's name
         """A view with the last two axes exchanged: the transposed matrix."""
         ...
 
@@ -97,7 +97,7 @@ class Block(Protocol):
 
     def __setitem__(self, index: Any, x: Scalar) -> None: ...
 
-    def part(self, *leading: Index) -> Block:
+    def part(self, *leading: Index) -> StridedView:
         """The elements under leading indices."""
         ...
 
@@ -128,23 +128,23 @@ class Routines(Protocol):
         """
         ...
 
-    def scratch(self, shape: Sequence[int], dtype: np.dtype[Any]) -> Block:
+    def scratch(self, shape: Sequence[int], dtype: np.dtype[Any]) -> StridedView:
         """Memory until the op is done; without axes, a variable. In what several threads run, each part has its own."""
         ...
 
-    def variable(self, start: Scalar) -> Block:
+    def variable(self, start: Scalar) -> StridedView:
         """A variable that begins with this value."""
         ...
 
-    def dense(self, operand: Reader) -> Block:
+    def dense(self, operand: Reader) -> StridedView:
         """An operand in memory, row by row; not to be written to."""
         ...
 
-    def copy(self, source: Block, target: Block) -> None:
+    def copy(self, source: StridedView, target: StridedView) -> None:
         """The numbers of a matrix, or of its upper left part, into another, whichever way each of them lies."""
         ...
 
-    def lying(self, operand: Reader) -> Block:
+    def strided(self, operand: Reader) -> StridedView:
         """An operand in memory, where it is: its strides are arbitrary if it is a view of another array."""
         ...
 
@@ -152,38 +152,38 @@ class Routines(Protocol):
         """``body(index)`` for every index below ``shape``, in order."""
         ...
 
-    def upto(self, count: Scalar, most: int, body: Callable[[Index], None]) -> None:
+    def up_to(self, count: Scalar, most: int, body: Callable[[Index], None]) -> None:
         """``body(k)`` for every k below an integer that is computed, which is ``most`` at most, in order."""
         ...
 
-    def spread(self, shape: Sequence[int], body: Callable[[tuple[Index, ...]], None], work: int, *, most: int = 64) -> None:
+    def parallel_for(self, shape: Sequence[int], body: Callable[[tuple[Index, ...]], None], work: int, *, most: int = 64) -> None:
         """``body(index)`` for every index below ``shape``, by several threads if all of it is much: ``work`` multiplications each. The
         body does not fail; it is run in ``most`` parts at most, each with its own memory.
         """
         ...
 
-    def shared(self, count: int, body: Callable[[Index, Any], None], work: int) -> None:
+    def parallel_ranges(self, count: int, body: Callable[[Index, Any], None], work: int) -> None:
         """``body(first, number)`` on parts of the range below ``count``, one for each thread, if ``work`` multiplications in all are worth
         it, else on the whole range. The number is an argument for `call`. The body does not fail.
         """
         ...
 
-    def apart(self, write: Callable[[], None]) -> None:
+    def outlined(self, write: Callable[[], None]) -> None:
         """Outline the code that ``write`` emits: loops that call nothing and do not fail. They are compiled alone and may be vectorized."""
         ...
 
-    def fill(self, target: Block, element: Callable[[tuple[Index, ...]], Scalar]) -> None:
+    def fill(self, target: StridedView, element: Callable[[tuple[Index, ...]], Scalar]) -> None:
         """``target[index] = element(index)`` for every index, in any order."""
         ...
 
-    def together(self, lead: Sequence[int], operands: Sequence[Reader], results: Sequence[Block], body: Callable[..., None]) -> None:
+    def batched(self, lead: Sequence[int], operands: Sequence[Reader], results: Sequence[StridedView], body: Callable[..., None]) -> None:
         """``body(*operands, *results)`` on blocks for every index below ``lead``, several side by side in the lanes of vectors.
 
         The body is straight code on numbers: no calls, loops or branches.
         """
         ...
 
-    def side_by_side(self, count: int, body: Callable[[Index], None]) -> None:
+    def vectorized(self, count: int, body: Callable[[Index], None]) -> None:
         """``body(k)`` for every k below ``count``, in the lanes of vectors: straight code on numbers."""
         ...
 

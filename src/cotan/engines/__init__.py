@@ -16,7 +16,7 @@ from .choice import ENGINES, NATIVE, NUMPY, Engine
 if TYPE_CHECKING:
     from ..core.program import Program
     from ..core.types import ArrayType
-    from .native.aot.c_entry import Ahead
+    from .native.aot.c_entry import AheadOfTimeCode
     from .native.aot.export import Exported
     from .native.llvm.object_cache import Contents
     from .native.report import Report
@@ -53,28 +53,28 @@ def report(program: Program, engine: Engine = NATIVE) -> Report:
 
 
 # ---- ahead of time ------------------------------------------------------------------------------------------------------------
-def compile_ahead(program: Program, constants: Sequence[Any], donated: Sequence[int]) -> Ahead:
+def compile_ahead(program: Program, constants: Sequence[Any], donated: Sequence[int]) -> AheadOfTimeCode:
     """The code of a Program for one signature, with an entry for C.
 
     Raises:
         EngineRefusal: there is an operation in it for which the native engine has no code.
     """
-    from .native.aot.c_entry import Ahead
+    from .native.aot.c_entry import AheadOfTimeCode
     from .native.status import UnsupportedError
 
     try:
-        return Ahead(program, constants, donated)
+        return AheadOfTimeCode(program, constants, donated)
     except UnsupportedError as reason:
         raise EngineRefusal(str(reason)) from None
 
 
 def llvm_text(program: Program, donated: Sequence[int]) -> str:
     """The text given to LLVM for a Program. Raises: as `compile_ahead`."""
-    from .native.pipeline import Written
+    from .native.pipeline import LoweredProgram
     from .native.status import UnsupportedError
 
     try:
-        return Written(program, donated).code.text
+        return LoweredProgram(program, donated).code.text
     except UnsupportedError as reason:
         raise EngineRefusal(str(reason)) from None
 
@@ -86,7 +86,7 @@ def scipy_signatures(inputs: Sequence[ArrayType], outputs: Sequence[ArrayType]) 
     return [signature for signature in ROUTINES if suits(signature, inputs, outputs)]
 
 
-def export(ahead: Ahead, name: str, arguments: Sequence[str], results: Sequence[str]) -> Exported:
+def export(ahead: AheadOfTimeCode, name: str, arguments: Sequence[str], results: Sequence[str]) -> Exported:
     """Compiled code as an object file with a header.
 
     Raises:

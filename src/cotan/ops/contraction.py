@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core.emitting import Block, Emitter, Reader, Routines
+from ..core.emitting import Emitter, Reader, Routines, StridedView
 from ..core.errors import DtypeError, ShapeError, teach
 from ..core.op import Op, op
 from ..core.program import Var
@@ -122,7 +122,7 @@ class DotGeneral(Multilinear):
             x_index, y_index = (*i[: nb + nx], *r), (*i[:nb], *r, *i[nb + nx :])
             return e.math(times, x(tuple(x_index[k] for k in x_place)), y(tuple(y_index[k] for k in y_place)))
 
-        return e.fold(plus, [x.shape[k] for k in self.contract[0]], at, x.dtype)
+        return e.reduce(plus, [x.shape[k] for k in self.contract[0]], at, x.dtype)
 
     def swapped(self, x: ArrayType, y: ArrayType) -> tuple[Op, tuple[int, ...]]:
         plan = plan_of(self.contract, self.batch_axes, x.ndim, y.ndim)
@@ -153,14 +153,14 @@ class DotGeneral(Multilinear):
         lead = prod(x.shape[j] for j in self.batch_axes[0])
         return min(m, n, k) > 2 and max(m, n, k) <= small.LONGEST_ROW and lead * m * n * k >= FEWEST_PRODUCTS
 
-    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[Block]) -> None:
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
         (x, y), (z,) = operands, results
         (xc, yc), (xb, yb) = self.contract, self.batch_axes
         plan = plan_of(self.contract, self.batch_axes, len(x.shape), len(y.shape))
         m, n, k = self.sizes(x, y)
         lead = [x.shape[j] for j in xb]
         if m * n * k < FEWEST_PRODUCTS:
-            small.multiply(w, w.lying(x).moved(plan.x_order), w.lying(y).moved(plan.y_order), z)
+            small.multiply(w, w.strided(x).transposed(plan.x_order), w.strided(y).transposed(plan.y_order), z)
             return
         one, zero = x.dtype.type(1), x.dtype.type(0)
         # gemm counts along columns, so it makes z^T = y^T x^T; a matrix whose columns lie together is read the other way.
@@ -175,15 +175,15 @@ class DotGeneral(Multilinear):
             def part(first: Any, number: Any) -> None:
                 if by_rows:
                     rows, columns = number, n
-                    at = a, b.ahead(first * (left.step if left.letter == "N" else 1)), out.ahead(first * n)
+                    at = a, b.shifted(first * (left.step if left.letter == "N" else 1)), out.shifted(first * n)
                 else:
                     rows, columns = m, number
-                    at = a.ahead(first * (1 if right.letter == "N" else right.step)), b, out.ahead(first)
+                    at = a.shifted(first * (1 if right.letter == "N" else right.step)), b, out.shifted(first)
                 w.call(gemm, *letters, columns, rows, k, one, at[0], right.step, at[1], left.step, zero, at[2], n, work=m * n * k)
 
-            w.shared(m if by_rows else n, part, m * n * k)
+            w.parallel_ranges(m if by_rows else n, part, m * n * k)
 
-        w.spread(lead, multiply, m * n * k)
+        w.parallel_for(lead, multiply, m * n * k)
 
     def transpose(self, y_bar: Any, x: Any, y: Any) -> Sequence[Any | None]:
         # x_bar[b, p, c] = sum_q out_bar[b, p, q] y[b, c, q]; its axes come out as b, p, then c in the order of y's axes. With the operands
@@ -240,7 +240,7 @@ class DotGeneral(Multilinear):
 class Matrices(NamedTuple):
     """A stack of matrices as gemm takes them: its leading axes first, the letter for rows or columns, the step from one to the next."""
 
-    block: Block
+    block: StridedView
     letter: str
     step: int
 
@@ -248,26 +248,26 @@ class Matrices(NamedTuple):
 def as_matrices(w: Routines, x: Reader, batch: Sequence[int], rows: Sequence[int], columns: Sequence[int]) -> Matrices:
     """An operand as matrices: as it lies if that can be, else as a copy in that order."""
     m, n = (prod(x.shape[j] for j in axes) for axes in (rows, columns))
-    block = w.lying(x)
+    block = w.strided(x)
     order = (*batch, *rows, *columns)
     row, column = (step_along(block, axes) for axes in (rows, columns))
     row, column = (n if m == 1 else row), (column if n > 1 else m if row == 1 else 1)
     if column == 1 and row >= n:
-        return Matrices(block.moved(order), "N", row)
+        return Matrices(block.transposed(order), "N", row)
     if row == 1 and column >= m:
-        return Matrices(block.moved(order), "T", column)
+        return Matrices(block.transposed(order), "T", column)
     copy, places = w.scratch([x.shape[j] for j in order], x.dtype), inverse_order(order)
     w.fill(copy, lambda i: x(tuple(i[k] for k in places)))
     return Matrices(copy, "N", n)
 
 
-def step_along(block: Block, axes: Sequence[int]) -> int:
+def step_along(block: StridedView, axes: Sequence[int]) -> int:
     """The step along several axes taken as one; 0 if there is none."""
     size, step = 1, 0
     for j in reversed(axes):
         if block.shape[j] != 1:
-            step = step or block.steps[j]
-            if block.steps[j] != step * size:
+            step = step or block.strides[j]
+            if block.strides[j] != step * size:
                 return 0
             size *= block.shape[j]
     return step

@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..core.emitting import Block, Reader, Routines
+from ..core.emitting import Reader, Routines, StridedView
 from ..core.errors import ShapeError, teach
 from ..core.op import Op, op
 from ..core.program import Var
@@ -65,7 +65,7 @@ class Det(MatrixOp):
     def impl(self, a: Any) -> Any:
         return np.linalg.det(a)
 
-    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[Block]) -> None:
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
         determinants(w, operands[0], results, lambda e, sign, logarithm: [scaled_by_exp(e, sign, logarithm)])
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
@@ -145,11 +145,11 @@ class Cofactors(MatrixOp):
         u, vh = (conj(u), conj(vh)) if t.dtype.kind == "c" else (u, vh)
         return [mul(sign, matmul(matmul(u, inner), vh))]
 
-    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[Block]) -> Any:
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> Any:
         shape = operands[0].shape
         if shape[-1] > POLYNOMIAL:
             return NotImplemented
-        return w.together(shape[:-2], operands, results, lambda *xs: exterior.written_cofactors(w.emitter, xs[:-1], xs[-1]))
+        return w.batched(shape[:-2], operands, results, lambda *xs: exterior.written_cofactors(w.emitter, xs[:-1], xs[-1]))
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
         terms = [] if tangents[0] is None else [self(*primals, tangents[0])]
@@ -240,7 +240,7 @@ class Slogdet(MatrixOp):
         sign, logarithm = np.linalg.slogdet(a)
         return sign, logarithm
 
-    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[Block]) -> None:
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
         determinants(w, operands[0], results, lambda e, sign, logarithm: [sign, logarithm])
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any]:
@@ -273,7 +273,7 @@ def scaled_by_exp(e: Any, sign: Any, logarithm: Any) -> Any:
     return e.math("mul", sign, e.cast(size, sign.dtype))
 
 
-def determinants(w: Routines, a: Reader, results: Sequence[Block], finish: Any) -> None:
+def determinants(w: Routines, a: Reader, results: Sequence[StridedView], finish: Any) -> None:
     """The sign and the logarithm of the size, of which ``finish`` makes the results: from the diagonal of the factor U, row by row."""
     *lead, n, _ = a.shape
     e, part = w.emitter, np.finfo(a.dtype).dtype
@@ -281,7 +281,7 @@ def determinants(w: Routines, a: Reader, results: Sequence[Block], finish: Any) 
         small.sign_and_logarithm(w, a, results, finish)
         return
     lu, pivots, info = by_columns(w, n, n, a.dtype), w.scratch((n,), w.integer), w.scratch((), w.integer)
-    given = w.lying(a)
+    given = w.strided(a)
 
     def one(k: tuple[Any, ...]) -> None:
         factorized(w, given.part(*k), lu, pivots, info)

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..core.emitting import Block, Reader, Routines
+from ..core.emitting import Reader, Routines, StridedView
 from ..core.op import Op, op
 from ..core.tracing import type_of
 from ..core.types import ArrayType, array_type
@@ -74,7 +74,7 @@ class Svd(MatrixOp):
         u, s, vh = np.linalg.svd(a, full_matrices=self.full)
         return u, s, vh
 
-    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[Block]) -> None:
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
         (a,), (u, s, vh) = operands, results
         *lead, m, n = a.shape
         k, most = min(m, n), max(m, n)
@@ -88,7 +88,7 @@ class Svd(MatrixOp):
         work, integers, info = w.scratch((size,), a.dtype), w.scratch((8 * k,), w.integer), w.scratch((), w.integer)
         more = [w.scratch((max(5 * k * k + 5 * k, 2 * most * k + 2 * k * k + k),), s.dtype)] if a.dtype.kind == "c" else []
 
-        given = w.lying(a)
+        given = w.strided(a)
 
         def one(i: tuple[Any, ...]) -> None:
             w.copy(given.part(*i), matrix)
@@ -163,7 +163,7 @@ class Svd(MatrixOp):
         yield cls(full=True), (np.zeros((2, 0)),)
 
 
-def identity(w: Routines, target: Block) -> None:
+def identity(w: Routines, target: StridedView) -> None:
     """Make a matrix in memory the identity."""
     e, one, zero = w.emitter, w.emitter.constant(1, target.dtype), w.emitter.constant(0, target.dtype)
     w.fill(target, lambda j: e.choose(j[0] <= j[1], lambda: e.choose(j[1] <= j[0], lambda: one, lambda: zero), lambda: zero))
@@ -206,7 +206,7 @@ class Eigh(MatrixOp):
         w, v = np.linalg.eigh(a, "L" if self.lower else "U")
         return w, v
 
-    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[Block]) -> None:
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
         (a,), (values, vectors) = operands, results
         *lead, n, _ = a.shape
         if n == 0:
@@ -217,7 +217,7 @@ class Eigh(MatrixOp):
         more = [w.scratch((real_size,), values.dtype), real_size] if a.dtype.kind == "c" else []
         work, places, info = w.scratch((size,), a.dtype), w.scratch((integers,), w.integer), w.scratch((), w.integer)
 
-        given = w.lying(a)
+        given = w.strided(a)
 
         def one(i: tuple[Any, ...]) -> None:
             w.copy(given.part(*i), matrix)
@@ -276,7 +276,7 @@ class Qr(MatrixOp):
         q, r = np.linalg.qr(a)
         return q, r
 
-    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[Block]) -> None:
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
         (a,), (q, r) = operands, results
         *lead, m, n = a.shape
         k, e = min(m, n), w.emitter
@@ -286,7 +286,7 @@ class Qr(MatrixOp):
         factors, work, info = w.scratch((k,), a.dtype), w.scratch((size,), a.dtype), w.scratch((), w.integer)
         zero = e.constant(0, a.dtype)
 
-        given = w.lying(a)
+        given = w.strided(a)
 
         def one(i: tuple[Any, ...]) -> None:
             w.copy(given.part(*i), matrix)

@@ -380,7 +380,7 @@ def fold_axes(e: Emitter, monoid: str, axes: Sequence[int], i: Sequence[Any], x:
         kept, reduced = iter(i), iter(r)
         return x(tuple(next(reduced) if k in axes else next(kept) for k in range(len(x.shape))))
 
-    return e.fold(monoid, [x.shape[k] for k in axes], at, x.dtype)
+    return e.reduce(monoid, [x.shape[k] for k in axes], at, x.dtype)
 
 
 add, scale = Add(), Scale()

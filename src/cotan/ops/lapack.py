@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.emitting import Block, Routines
+from ..core.emitting import Routines, StridedView
 
 __all__ = ["by_columns", "factorized", "fail_if_not_done", "named", "not_zero"]
 
@@ -22,23 +22,23 @@ def named(dtype: np.dtype[Any], real: str, unitary: str = "", library: str = "la
     return f"{library} {LETTERS[dtype.char]}{unitary if unitary and dtype.kind == 'c' else real}"
 
 
-def by_columns(w: Routines, rows: int, columns: int, dtype: np.dtype[Any]) -> Block:
+def by_columns(w: Routines, rows: int, columns: int, dtype: np.dtype[Any]) -> StridedView:
     """Memory for a matrix by columns."""
-    return w.scratch((columns, rows), dtype).turned
+    return w.scratch((columns, rows), dtype).mT
 
 
-def not_zero(w: Routines, x: Block, index: Any = ()) -> Any:
+def not_zero(w: Routines, x: StridedView, index: Any = ()) -> Any:
     """Whether a number is not zero."""
     e = w.emitter
     return e.math("ne", x[index], e.constant(0, x.dtype))
 
 
-def fail_if_not_done(w: Routines, info: Block, message: str) -> None:
+def fail_if_not_done(w: Routines, info: StridedView, message: str) -> None:
     """Raise NumPy's error where a routine reports that it failed."""
     w.fail(not_zero(w, info), np.linalg.LinAlgError, message)
 
 
-def factorized(w: Routines, a: Block, lu: Block, pivots: Block, info: Block) -> None:
+def factorized(w: Routines, a: StridedView, lu: StridedView, pivots: StridedView, info: StridedView) -> None:
     """P L U of one matrix, rows exchanged."""
     n = a.shape[-1]
     w.copy(a, lu)

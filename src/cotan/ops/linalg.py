@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..core.emitting import Block, Reader, Routines
+from ..core.emitting import Reader, Routines, StridedView
 from ..core.errors import DtypeError, ShapeError, teach
 from ..core.op import Op, op
 from ..core.program import Var
@@ -131,7 +131,7 @@ class Cholesky(MatrixOp):
     def impl(self, a: Any) -> Any:
         return np.linalg.cholesky(a)
 
-    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[Block]) -> None:
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
         (a,), (factor,) = operands, results
         *lead, n, _ = a.shape
         if small.is_small(lead, a.dtype, n):
@@ -212,7 +212,7 @@ class Solve(SolveOp):
     def impl(self, a: Any, b: Any) -> Any:
         return np.linalg.solve(a, b)
 
-    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[Block]) -> None:
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
         (a, b), (x,) = operands, results
         *lead, n, m = b.shape
         if small.is_small(lead, a.dtype, n, m):
@@ -220,7 +220,7 @@ class Solve(SolveOp):
             return
         lu, pivots, info = by_columns(w, n, n, a.dtype), w.scratch((n,), w.integer), w.scratch((), w.integer)
         right = by_columns(w, n, m, a.dtype)
-        matrices, sides = w.lying(a), w.lying(b)
+        matrices, sides = w.strided(a), w.strided(b)
 
         def one(k: tuple[Any, ...]) -> None:
             y = x.part(*k) if m == 1 else right
@@ -302,13 +302,13 @@ class TriangularSolve(SolveOp):
             raise np.linalg.LinAlgError(SINGULAR.format(info - 1))
         return x
 
-    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[Block]) -> None:
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
         (a, b), (x,) = operands, results
         *lead, rows, columns = b.shape
         n, m = a.shape[-1], columns if self.left_side else rows
         if 0 in b.shape:
             return
-        factor, sides, e = w.dense(a), w.lying(b), w.emitter
+        factor, sides, e = w.dense(a), w.strided(b), w.emitter
         zero = e.constant(0, a.dtype)
 
         def check(k: tuple[Any, ...]) -> None:

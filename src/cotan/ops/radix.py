@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.emitting import Block, Emitter, Routines
+from ..core.emitting import Emitter, Routines, StridedView
 
 __all__ = ["FEWEST", "FEWEST_IN_PARTS", "FEWEST_NUMBERED", "argsorted", "digit_bits", "has_digits", "key_of", "key_type", "sorted_", "work"]
 
@@ -78,10 +78,10 @@ def bits_of(e: Emitter, key: Any, dtype: np.dtype[Any]) -> Any:
 class Radix:
     """The keys of a line and, if ``numbered``, their numbers in it: sorted in ``keys[where]`` and ``numbers[where]``."""
 
-    def __init__(self, w: Routines, line: Block, *, numbered: bool):
+    def __init__(self, w: Routines, line: StridedView, *, numbered: bool):
         self.w, self.line, self.n = w, line, line.shape[0]
         t = key_type(line.dtype)
-        self.bits = line.viewed(t)
+        self.bits = line.view(t)
         self.width = digit_bits(self.n, t)
         self.digits = 1 << self.width
         self.passes = -(-8 * t.itemsize // self.width)
@@ -109,11 +109,11 @@ class Radix:
                     w.every((self.n,), lambda i: do(i[0]))
                 else:
                     rest = e.math("sub", e.constant(self.n, INT64), e.as_scalar(first, INT64))
-                    w.upto(e.math("minimum", rest, e.constant(each, INT64)), each, lambda i: do(first + i))
+                    w.up_to(e.math("minimum", rest, e.constant(each, INT64)), each, lambda i: do(first + i))
 
-            w.apart(lambda: body(k[0], first, every))
+            w.outlined(lambda: body(k[0], first, every))
 
-        w.spread((self.parts,), one, WORK * each)
+        w.parallel_for((self.parts,), one, WORK * each)
 
     def sort(self) -> None:
         w, e = self.w, self.w.emitter
@@ -185,7 +185,7 @@ class Radix:
                 self.numbers[target, e.as_index(at)] = self.numbers[source, i]
 
         self.in_parts(count)
-        w.apart(begin)
+        w.outlined(begin)
         other = e.math("sub", one, self.place[()])
         target = e.as_index(other)
         self.in_parts(lambda part, first, every: every(lambda i: place(part, i, target)))
@@ -196,16 +196,16 @@ class Radix:
         return e.as_index(e.math("and", e.math("shr", key, shift), e.constant(self.digits - 1, key.dtype)))
 
 
-def sorted_(w: Routines, line: Block, target: Block) -> None:
+def sorted_(w: Routines, line: StridedView, target: StridedView) -> None:
     """The numbers of a line in ascending order; zeros lose their signs, nans their bits."""
     radix = Radix(w, line, numbered=False)
-    bits = target.viewed(key_type(target.dtype))
+    bits = target.view(key_type(target.dtype))
     radix.sort()
     where = radix.where
     radix.in_parts(lambda part, first, every: every(lambda i: bits.__setitem__(i, bits_of(w.emitter, radix.keys[where, i], target.dtype))))
 
 
-def argsorted(w: Routines, line: Block, target: Block) -> None:
+def argsorted(w: Routines, line: StridedView, target: StridedView) -> None:
     """The indices that sort a line."""
     radix = Radix(w, line, numbered=True)
     numbers = radix.numbers

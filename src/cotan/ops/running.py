@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..core.emitting import Block, Reader, Routines
+from ..core.emitting import Reader, Routines, StridedView
 from ..core.errors import DtypeError, ShapeError, teach
 from ..core.op import Op, op
 from ..core.program import Var
@@ -67,7 +67,7 @@ class Running(Op):
         """The next result from the one before and an element."""
         return e.math({"add": "add", "multiply": "mul"}.get(self.numpy.__name__, self.numpy.__name__), y, x)
 
-    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[Block]) -> None:
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
         (x,), (y,) = operands, results
         along(w, y, self.axis, self.reverse, x, lambda before, k: self.step(w.emitter, before, x(k)))
 
@@ -221,7 +221,7 @@ class Recurrence(Op):
     def impl(self, c: Any, u: Any) -> Any:
         return run_recurrence(c, u, self.axis, self.reverse)
 
-    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[Block]) -> None:
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
         (c, u), (t,), e = operands, results, w.emitter
         along(w, t, self.axis, self.reverse, u, lambda before, k: e.math("add", e.math("mul", c(k), before), u(k)))
 
@@ -296,7 +296,7 @@ def steps(c: Any, u: Any, carry: Any = None) -> Any:
 
 
 # ---- routines ----
-def along(w: Routines, y: Block, axis: int, reverse_: bool, first: Reader, step: Any) -> None:
+def along(w: Routines, y: StridedView, axis: int, reverse_: bool, first: Reader, step: Any) -> None:
     """y_i = step(y_{i-1}, index of i) along ``axis``, from ``first`` at its beginning: element by element, or, where there are axes
     inside of it, row by row.
     """
@@ -329,7 +329,7 @@ def along(w: Routines, y: Block, axis: int, reverse_: bool, first: Reader, step:
 
         w.every((n - 1,), row)
 
-    w.apart(lambda: w.every(lead, one))
+    w.outlined(lambda: w.every(lead, one))
 
 
 # ---- pieces of rules ----

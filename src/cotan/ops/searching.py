@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from ..core.emitting import Block, Reader, Routines
+from ..core.emitting import Reader, Routines, StridedView
 from ..core.errors import DtypeError, ShapeError, teach
 from ..core.op import Op, op
 from ..core.tracing import type_of
@@ -46,7 +46,7 @@ class Position(Op):
             )
         return x.with_shape(tuple(n for k, n in enumerate(x.shape) if k != self.axis)).with_dtype(INT64)
 
-    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[Block]) -> Any:
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> Any:
         (x,), (y,) = operands, results
         lead, n, inner = x.shape[: self.axis], x.shape[self.axis], x.shape[self.axis + 1 :]
         name = f"numpy {self.library} {x.dtype.name}"
@@ -55,11 +55,11 @@ class Position(Op):
             if prod(lead) < PIECES <= n // FEWEST_IN_PIECE:
                 w.every(lead, lambda k: self.in_pieces(w, name, lines.part(*k), y.part(*k)))
             else:
-                w.spread(lead, lambda k: w.call(name, lines.part(*k), n, y.part(*k), None), n * x.dtype.itemsize // 2)
+                w.parallel_for(lead, lambda k: w.call(name, lines.part(*k), n, y.part(*k), None), n * x.dtype.itemsize // 2)
             return
         e, better = w.emitter, "gt" if self.library == "argmax" else "lt"
 
-        def step(k: tuple[Any, ...], i: Any, best: Block, j: tuple[Any, ...]) -> None:
+        def step(k: tuple[Any, ...], i: Any, best: StridedView, j: tuple[Any, ...]) -> None:
             new, old = x((*k, i, *j)), best[j]
             taken = self.is_better(e, better, new, old)
             best[j] = e.math("select", taken, old, new)
@@ -75,18 +75,18 @@ class Position(Op):
                 w.every(inner, begin)
                 w.every((n - 1,), lambda i: w.every(inner, lambda j: step(k, i[0] + 1, best, j)))
 
-            w.apart(write)
+            w.outlined(write)
 
         w.every(lead, one)
 
-    def in_pieces(self, w: Routines, name: str, line: Block, y: Block) -> None:
+    def in_pieces(self, w: Routines, name: str, line: StridedView, y: StridedView) -> None:
         """The position in a long line: those in pieces of it, of which the first best is taken."""
         e, n, better = w.emitter, line.shape[0], "gt" if self.library == "argmax" else "lt"
         found = w.scratch((PIECES,), INT64)
 
         def one(k: tuple[Any, ...]) -> None:
             # All are of the same length: the last ones may share elements, of which the first best is still the first.
-            w.call(name, line.ahead(k[0] * (n // PIECES)), n // PIECES + n % PIECES, found.part(*k), None)
+            w.call(name, line.shifted(k[0] * (n // PIECES)), n // PIECES + n % PIECES, found.part(*k), None)
 
         def place(k: Any) -> Any:
             return e.math("add", found[k], e.as_scalar(k * (n // PIECES), INT64))
@@ -96,7 +96,7 @@ class Position(Op):
             new, old = line[e.as_index(at)], line[e.as_index(y[()])]
             y[()] = e.math("select", self.is_better(e, better, new, old), y[()], at)
 
-        w.spread((PIECES,), one, n // PIECES * line.dtype.itemsize // 2)
+        w.parallel_for((PIECES,), one, n // PIECES * line.dtype.itemsize // 2)
         y[()] = found[0]
         w.every((PIECES - 1,), compare)
 
@@ -182,7 +182,7 @@ class Argsort(Ordering):
     def impl(self, x: Any) -> Any:
         return np.argsort(x, self.axis, kind="stable")
 
-    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[Block]) -> Any:
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> Any:
         (x,), (y,) = operands, results
         name = f"numpy stable_argsort {x.dtype.name}"
         e, n = w.emitter, x.shape[self.axis]
@@ -190,7 +190,7 @@ class Argsort(Ordering):
         if not digits and not w.has(name):
             return NotImplemented
 
-        def one(line: Block, into: Block) -> None:
+        def one(line: StridedView, into: StridedView) -> None:
             if digits:
                 radix.argsorted(w, line, into)
             else:
@@ -230,7 +230,7 @@ class Argselect(Op):
     def impl(self, x: Any) -> Any:
         return np.take(np.argsort(x, self.axis, kind="stable"), self.ranks, self.axis)
 
-    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[Block]) -> Any:
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> Any:
         (x,), (y,) = operands, results
         name = f"numpy stable_argsort {x.dtype.name}"
         e, n = w.emitter, x.shape[self.axis]
@@ -238,7 +238,7 @@ class Argselect(Op):
         if not few and not w.has(name):
             return NotImplemented
 
-        def one(line: Block, into: Block) -> None:
+        def one(line: StridedView, into: StridedView) -> None:
             if few:
                 selecting.selected(w, line, into, self.ranks)
                 return
@@ -289,11 +289,11 @@ class Argpartition(Ordering):
         sides = np.where((x < value) | (last & ~nan), 0, np.where((x == value) | (last & nan), 1, 2))
         return np.argsort(sides, self.axis, kind="stable")
 
-    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[Block]) -> Any:
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> Any:
         (x,), (y,) = operands, results
         n, small = x.shape[self.axis], x.dtype.itemsize < 4
 
-        def one(line: Block, into: Block) -> None:
+        def one(line: StridedView, into: StridedView) -> None:
             if small:
                 numbers = w.scratch((n,), np.dtype(np.int32))
                 w.fill(numbers, lambda i: w.emitter.cast(line[i], numbers.dtype))
@@ -354,7 +354,7 @@ class Searchsorted(Op):
             y[k] = np.searchsorted(x[k], values[k], self.side)
         return y
 
-    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[Block]) -> None:
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
         (x, values), (y,) = operands, results
         numbers, depth, n, e = w.dense(x), len(x.shape) - 1, x.shape[-1], w.emitter
 
@@ -363,7 +363,7 @@ class Searchsorted(Op):
             less = e.math("lt", a, b)
             return less if a.dtype.kind != "f" else e.math("or", less, e.math("and", e.math("isnan", b), e.math("not", e.math("isnan", a))))
 
-        def passed(row: Block, at: Any, v: Any) -> Any:
+        def passed(row: StridedView, at: Any, v: Any) -> Any:
             """Whether the place for v is behind an element."""
             a = row[e.as_index(at)]
             return before(a, v) if self.side == "left" else e.math("not", before(v, a))
@@ -378,7 +378,7 @@ class Searchsorted(Op):
                 rest -= half
             y[k] = e.math("add", first, e.cast(passed(row, first, v), INT64)) if n else first
 
-        w.apart(lambda: w.every(values.shape, one))
+        w.outlined(lambda: w.every(values.shape, one))
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, None]:
         return self(*primals), None
@@ -399,34 +399,36 @@ class Searchsorted(Op):
         yield cls("left"), (np.zeros(0), np.zeros(2))
 
 
-def each_line(w: Routines, x: Reader, y: Block, axis: int, body: Callable[[Block, Block], None], work: int, *, alone: bool) -> None:
+def each_line(
+    w: Routines, x: Reader, y: StridedView, axis: int, body: Callable[[StridedView, StridedView], None], work: int, *, alone: bool
+) -> None:
     """``body(line, into)`` for every line along ``axis``: it, and where its result is to be made, which have no gaps. Lines are divided
     among threads, unless the body takes several itself: ``alone``.
     """
     order = (*[k for k in range(len(x.shape)) if k != axis], axis)
-    lines, target = without_gaps(w, w.lying(x).moved(order)), y.moved(order)
-    made = target if target.steps[-1] == 1 else w.scratch(target.shape, y.dtype)
+    lines, target = without_gaps(w, w.strided(x).transposed(order)), y.transposed(order)
+    made = target if target.strides[-1] == 1 else w.scratch(target.shape, y.dtype)
     lead = lines.shape[:-1]
     if 0 in lines.shape:
         return
     if alone:
         w.every(lead, lambda k: body(lines.part(*k), made.part(*k)))
     else:
-        w.spread(lead, lambda k: body(lines.part(*k), made.part(*k)), work, most=LINES_AT_ONCE)
+        w.parallel_for(lead, lambda k: body(lines.part(*k), made.part(*k)), work, most=LINES_AT_ONCE)
     if made is not target:
         copy_matrices(w, made, target)
 
 
-def without_gaps(w: Routines, block: Block) -> Block:
+def without_gaps(w: Routines, block: StridedView) -> StridedView:
     """A block whose last axis has no gaps: it, or a copy."""
-    if block.steps[-1] == 1 or block.shape[-1] < 2:
+    if block.strides[-1] == 1 or block.shape[-1] < 2:
         return block
     copy = w.scratch(block.shape, block.dtype)
     copy_matrices(w, block, copy)
     return copy
 
 
-def copy_matrices(w: Routines, source: Block, target: Block) -> None:
+def copy_matrices(w: Routines, source: StridedView, target: StridedView) -> None:
     """All numbers of a block, by its last two axes."""
     if len(source.shape) == 1:
         w.fill(target, lambda i: source[i])

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.emitting import Block, Routines
+from ..core.emitting import Routines, StridedView
 from . import radix
 
 __all__ = ["FEWEST", "FEWEST_FOR_WIDE", "is_way", "parted", "selected", "work"]
@@ -48,7 +48,7 @@ def work(n: int, ranks: Sequence[int]) -> int:
     return radix.WORK * n * len(runs_of(ranks))
 
 
-def selected(w: Routines, line: Block, target: Block, ranks: Sequence[int]) -> None:
+def selected(w: Routines, line: StridedView, target: StridedView, ranks: Sequence[int]) -> None:
     """``target[k]`` becomes the index of the element of rank ``ranks[k]``."""
     e, selection, runs = w.emitter, Selection(w, line), runs_of(ranks)
     begins, found = w.scratch((len(runs),), INT64), w.scratch((len(runs), 2), INT64)
@@ -60,13 +60,13 @@ def selected(w: Routines, line: Block, target: Block, ranks: Sequence[int]) -> N
         for place, index in enumerate(selection.find(begins[k], further)):
             found[k[0], place] = index
 
-    w.apart(lambda: w.every((len(runs),), one))
+    w.outlined(lambda: w.every((len(runs),), one))
     for k, rank in enumerate(ranks):
         run = next(j for j, run in enumerate(runs) if rank in run)
         target[k] = found[run, runs[run].index(rank)]
 
 
-def parted(w: Routines, line: Block, target: Block, rank: int) -> None:
+def parted(w: Routines, line: StridedView, target: StridedView, rank: int) -> None:
     """``target`` becomes the indices of the elements before that of a rank, of those equal to it, and of those behind, each in order."""
     e, selection = w.emitter, Selection(w, line)
     none = e.constant(0, INT64)
@@ -100,16 +100,16 @@ def parted(w: Routines, line: Block, target: Block, rank: int) -> None:
 
         w.every((selection.n,), place)
 
-    w.apart(write)
+    w.outlined(write)
 
 
 class Selection:
     """A line, and memory for the keys that are left and their numbers in it."""
 
-    def __init__(self, w: Routines, line: Block):
+    def __init__(self, w: Routines, line: StridedView):
         self.w, self.line, self.n = w, line, line.shape[0]
         self.type = radix.key_type(line.dtype)
-        self.bits = line.viewed(self.type)
+        self.bits = line.view(self.type)
         self.size = 8 * self.type.itemsize
         self.width = radix.WIDE if self.n >= FEWEST_FOR_WIDE else radix.NARROW
         self.digits = 1 << self.width
@@ -166,7 +166,7 @@ class Selection:
 
     def kept(self, do: Callable[[Any, Any, Any], None]) -> None:
         """For every key that is left: its place, it, and its number."""
-        self.w.upto(self.many[()], self.n, lambda i: do(i, self.keys[i], self.numbers[i]))
+        self.w.up_to(self.many[()], self.n, lambda i: do(i, self.keys[i], self.numbers[i]))
 
     def one_pass(self, shift: Any, every: Callable[[Callable[[Any, Any, Any], None]], None]) -> None:
         """Keep the keys that have the same digit as the one that is looked for."""

@@ -1,7 +1,7 @@
 """Linear algebra of small real matrices as straight code: eliminations written out, in which choices are selects.
 
 For up to `LARGEST` rows a call of LAPACK costs more than the arithmetic. Written out, many matrices are done side by side, each in a lane
-of a vector (`Routines.together`). Pivots are those of LAPACK: the first of the largest in its column, whose row changes places with the
+of a vector (`Routines.batched`). Pivots are those of LAPACK: the first of the largest in its column, whose row changes places with the
 row at hand.
 """
 
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core.emitting import Block, Emitter, Reader, Routines
+from ..core.emitting import Emitter, Reader, Routines, StridedView
 
 __all__ = ["LONGEST_ROW", "Triangle", "cholesky", "is_small", "multiply", "sign_and_logarithm", "solve", "triangular_solve"]
 
@@ -64,17 +64,17 @@ def less_products(x: Real, pairs: Sequence[tuple[Real, Real]]) -> Real:
     return x
 
 
-def any_failed(w: Routines, lead: Sequence[int], failed: Block) -> Any:
+def any_failed(w: Routines, lead: Sequence[int], failed: StridedView) -> Any:
     """Whether a matrix of the stack failed."""
     e = w.emitter
     none = e.constant(0, failed.dtype)
     total = w.variable(none)
-    w.apart(lambda: w.every(lead, lambda k: total.__setitem__((), e.math("add", total[()], failed[k]))))
+    w.outlined(lambda: w.every(lead, lambda k: total.__setitem__((), e.math("add", total[()], failed[k]))))
     return e.math("ne", total[()], none)
 
 
 # ---- Cholesky ------------------------------------------------------------------------------------------------------------
-def cholesky(w: Routines, a: Reader, factor: Block) -> None:
+def cholesky(w: Routines, a: Reader, factor: StridedView) -> None:
     """L by rows: l_ij = (a_ij - sum_k l_ik l_jk) / l_jj."""
     lead, n, e = a.shape[:-2], a.shape[-1], w.emitter
     failed = w.scratch(lead, a.dtype)
@@ -102,7 +102,7 @@ def cholesky(w: Routines, a: Reader, factor: Block) -> None:
                 factor[i, j] = zero
         failed[()] = e.math("select", wrong, zero, one)
 
-    w.together(lead, [a], [factor, failed], body)
+    w.batched(lead, [a], [factor, failed], body)
     w.fail(any_failed(w, lead, failed), np.linalg.LinAlgError, "Matrix is not positive definite")
 
 
@@ -143,7 +143,7 @@ class Triangle(NamedTuple):
         return found, zero if wrong is None else e.math("select", wrong, zero, one)
 
 
-def triangular_solve(w: Routines, a: Reader, b: Reader, x: Block, triangle: Triangle, find: Callable[[], None]) -> None:
+def triangular_solve(w: Routines, a: Reader, b: Reader, x: StridedView, triangle: Triangle, find: Callable[[], None]) -> None:
     """Forward or back substitution: several right-hand sides side by side, or else the matrices; ``find`` is for a zero on a diagonal."""
     lead = a.shape[:-2]
     failed = w.scratch(lead, a.dtype)
@@ -153,7 +153,7 @@ def triangular_solve(w: Routines, a: Reader, b: Reader, x: Block, triangle: Tria
         w.when(any_failed(w, lead, failed), find)
 
 
-def matrices_in_lanes(w: Routines, a: Reader, b: Reader, x: Block, triangle: Triangle, failed: Block) -> None:
+def matrices_in_lanes(w: Routines, a: Reader, b: Reader, x: StridedView, triangle: Triangle, failed: StridedView) -> None:
     """Systems with few right-hand sides."""
     e, m = w.emitter, b.shape[-1] if triangle.left_side else b.shape[-2]
 
@@ -164,28 +164,28 @@ def matrices_in_lanes(w: Routines, a: Reader, b: Reader, x: Block, triangle: Tri
             for i, y in triangle.column(e, a, inverses, lambda i, at=at: b[at(i)]).items():
                 x[at(i)] = y.x
 
-    w.together(a.shape[:-2], [a, b], [x, failed], body)
+    w.batched(a.shape[:-2], [a, b], [x, failed], body)
 
 
-def columns_in_lanes(w: Routines, a: Reader, b: Reader, x: Block, triangle: Triangle, failed: Block) -> None:
+def columns_in_lanes(w: Routines, a: Reader, b: Reader, x: StridedView, triangle: Triangle, failed: StridedView) -> None:
     """Systems with several right-hand sides, one system after the other; where they are rows, they are turned before and after."""
     *lead, n, _ = a.shape
     e, left = w.emitter, triangle.left_side
     m = b.shape[-1] if left else b.shape[-2]
-    factors, sides, diagonal = w.dense(a), w.lying(b), w.scratch((*lead, n), a.dtype)
+    factors, sides, diagonal = w.dense(a), w.strided(b), w.scratch((*lead, n), a.dtype)
 
     def reciprocals(a: Any, diagonal: Any, failed: Any) -> None:
         inverses, failed[()] = triangle.inverses(e, a)
         for i, y in enumerate(inverses):
             diagonal[i] = y
 
-    w.together(lead, [a], [diagonal, failed], reciprocals)
+    w.batched(lead, [a], [diagonal, failed], reciprocals)
     copy = w.scratch((n, m), a.dtype)
 
     def one(k: tuple[Any, ...]) -> None:
         matrix, inverses = factors.part(*k), diagonal.part(*k)
-        given, target = (sides.part(*k), x.part(*k)) if left else (sides.part(*k).turned, copy)
-        source = given if given.steps[-1] == 1 else copy
+        given, target = (sides.part(*k), x.part(*k)) if left else (sides.part(*k).mT, copy)
+        source = given if given.strides[-1] == 1 else copy
         if source is copy:
             w.copy(given, copy)
 
@@ -193,11 +193,11 @@ def columns_in_lanes(w: Routines, a: Reader, b: Reader, x: Block, triangle: Tria
             for i, y in triangle.column(e, matrix, inverses, lambda i: source[i, j]).items():
                 target[i, j] = y.x
 
-        w.side_by_side(m, column)
+        w.vectorized(m, column)
         if not left:
-            w.copy(copy, x.part(*k).turned)
+            w.copy(copy, x.part(*k).mT)
 
-    w.apart(lambda: w.every(lead, one))
+    w.outlined(lambda: w.every(lead, one))
 
 
 # ---- elimination ---------------------------------------------------------------------------------------------------------------
@@ -251,7 +251,7 @@ class Elimination:
         return found[::-1]
 
 
-def solve(w: Routines, a: Reader, b: Reader, x: Block) -> None:
+def solve(w: Routines, a: Reader, b: Reader, x: StridedView) -> None:
     """A x = b."""
     lead, (n, m), e = a.shape[:-2], b.shape[-2:], w.emitter
     failed = w.scratch(lead, a.dtype)
@@ -264,11 +264,13 @@ def solve(w: Routines, a: Reader, b: Reader, x: Block) -> None:
                 x[i, j] = y.x
         failed[()] = done.chosen(done.singular, done.one, done.zero).x
 
-    w.together(lead, [a, b], [x, failed], body)
+    w.batched(lead, [a, b], [x, failed], body)
     w.fail(any_failed(w, lead, failed), np.linalg.LinAlgError, "Singular matrix")
 
 
-def sign_and_logarithm(w: Routines, a: Reader, results: Sequence[Block], finish: Callable[[Emitter, Any, Any], Sequence[Any]]) -> None:
+def sign_and_logarithm(
+    w: Routines, a: Reader, results: Sequence[StridedView], finish: Callable[[Emitter, Any, Any], Sequence[Any]]
+) -> None:
     """The determinant as its sign and the logarithm of its size, of which ``finish(e, sign, logarithm)`` makes the results."""
     lead, n, e = a.shape[:-2], a.shape[-1], w.emitter
 
@@ -284,14 +286,14 @@ def sign_and_logarithm(w: Routines, a: Reader, results: Sequence[Block], finish:
         for y, value in zip(results, finish(e, sign.x, total.x), strict=True):
             y[()] = value
 
-    w.together(lead, [a], results, body)
+    w.batched(lead, [a], results, body)
 
 
 # ---- products ------------------------------------------------------------------------------------------------------------------
-def multiply(w: Routines, x: Block, y: Block, z: Block) -> None:
+def multiply(w: Routines, x: StridedView, y: StridedView, z: StridedView) -> None:
     """Products of stacks of matrices: the numbers of a row of the result side by side."""
     lead, (n, k), m, e = x.shape[:-2], x.shape[-2:], y.shape[-1], w.emitter
-    copy = w.scratch((k, m), y.dtype) if y.steps[-1] != 1 else None
+    copy = w.scratch((k, m), y.dtype) if y.strides[-1] != 1 else None
 
     def one(b: tuple[Any, ...]) -> None:
         right = copy or y.part(*b)
@@ -305,8 +307,8 @@ def multiply(w: Routines, x: Block, y: Block, z: Block) -> None:
                     total = e.math("fmuladd", x[(*b, *i, r)], right[r, j], total)
                 z[(*b, *i, j)] = total
 
-            w.side_by_side(m, number)
+            w.vectorized(m, number)
 
         w.every((n,), row)
 
-    w.apart(lambda: w.every(lead, one))
+    w.outlined(lambda: w.every(lead, one))

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..core.emitting import Block, Reader, Routines
+from ..core.emitting import Reader, Routines, StridedView
 from ..core.op import op
 from ..core.tracing import type_of
 from . import radix
@@ -30,7 +30,7 @@ class Sort(Ordering):
     def impl(self, x: Any) -> Any:
         return np.sort(x, self.axis, kind="stable")
 
-    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[Block]) -> Any:
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> Any:
         (x,), (y,) = operands, results
         # Equal numbers are the same number, but for the sign of a zero; complex ones have two of those.
         name = f"numpy {'stable_sort' if x.dtype.kind == 'c' else 'sort'} {x.dtype.name}"
@@ -39,7 +39,7 @@ class Sort(Ordering):
         if not digits and not w.has(name):
             return NotImplemented
 
-        def one(line: Block, into: Block) -> None:
+        def one(line: StridedView, into: StridedView) -> None:
             if digits:
                 radix.sorted_(w, line, into)
             else:
@@ -60,7 +60,7 @@ class Sort(Ordering):
         return take_along(x, order, self.axis), take_along(dx, order, self.axis)
 
 
-def zeros_in_order(w: Routines, line: Block, n: int, y: Block) -> None:
+def zeros_in_order(w: Routines, line: StridedView, n: int, y: StridedView) -> None:
     """Put the zeros of a sorted line in the order in which they came: a sort that is not stable may have mixed up their signs."""
     e = w.emitter
     zero, none, one = e.constant(0, y.dtype), e.constant(0, INT64), e.constant(1, INT64)
@@ -87,8 +87,8 @@ def zeros_in_order(w: Routines, line: Block, n: int, y: Block) -> None:
 
         w.every((n,), step)
 
-    w.apart(count)
-    w.when(e.math("gt", negative[()], none), lambda: w.apart(again))
+    w.outlined(count)
+    w.when(e.math("gt", negative[()], none), lambda: w.outlined(again))
 
 
 def take_along(x: Any, order: Any, axis: int) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.emitting import Block, Reader, Routines
+from ..core.emitting import Reader, Routines, StridedView
 from ..core.op import op
 from .arithmetic import constant_like, div, like_python, mul, neg, one_like, sub, zero_like
 from .families import Analytic, Elementwise, Reals, Unary, add, fill_shape, scale
@@ -494,7 +494,7 @@ class Power(Elementwise):
         # In x: infinite, for 0 < y < 1 and y < 0; x^1.5 has a derivative from the one side that there is. In y: 0^y jumps at y = 0.
         return (x == 0) & (np.real(y) < 1) & (y != 0), (x == 0) & (np.real(y) <= 0)
 
-    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[Block]) -> Any:
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> Any:
         """Of signed integers, whose negative exponents raise."""
         (x, n), (y,), e = operands, results, w.emitter
         if n.dtype.kind != "i":
@@ -510,7 +510,7 @@ class Power(Elementwise):
             powers = [e.cast(v(i if v.shape else ()), unsigned) for v in (x, n)]
             return e.cast(e.math("pow", *powers), n.dtype)
 
-        w.apart(lambda: w.every(n.shape, smallest))
+        w.outlined(lambda: w.every(n.shape, smallest))
         w.fail(e.math("lt", least[()], none), ValueError, "Integers to negative integer powers are not allowed.")
         w.fill(y, element)
         return None

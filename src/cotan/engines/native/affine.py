@@ -1,4 +1,4 @@
-"""Indices of native code: linear forms of loop variables, simplified as they are built.
+"""Indices of native code: linear forms of loop variables, simplify as they are built.
 
 An index that is a number is a Python int. Others are an `Index`: a constant plus multiples of `Atom`s, each with the range of its values,
 so that ``(i * 4 + j) // 4`` is ``i`` where ``0 <= j < 4``, and a comparison whose outcome is certain is a bool. Two indices are the same

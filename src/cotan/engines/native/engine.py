@@ -17,12 +17,12 @@ from cotan.core.program import Program
 from cotan.engines import numpy as numpy_engine
 from cotan.engines.choice import NATIVE, Engine
 from cotan.engines.native.cache.size_templates import templates
-from cotan.engines.native.cache.tiers import compiled_in_tiers
+from cotan.engines.native.cache.tiers import compile_in_tiers
 from cotan.engines.native.call.caller import Caller
 from cotan.engines.native.runtime.compile_lock import compile_lock
 from cotan.engines.native.status import UnsupportedError
 
-from .pipeline import Written
+from .pipeline import LoweredProgram
 from .report import Report
 
 __all__ = ["compile_program", "compiled", "made"]
@@ -61,12 +61,12 @@ def run_and_report(program: Program, engine: Engine, recalled: bool) -> tuple[Ca
 def made_now(program: Program, engine: Engine, recalled: bool) -> tuple[Callable[[list[Any]], list[Any]], Report]:
     """The same, by the thread that may."""
     try:
-        written = Written(program, engine.donated, recalled=recalled)
+        written = LoweredProgram(program, engine.donated, recalled=recalled)
     except UnsupportedError as reason:
         return quiet(numpy_engine.compile_program(program)), Report(program.name, (), (f"the whole program: {reason}",), 0, "", {})
     code, start = written.code, perf_counter()
-    finish = partial(compiled_in_tiers, program=program)
-    placed = templates.place(code.text, code.table, len(code.callbacks), finish, engine.dynamic_sizes)
+    finish = partial(compile_in_tiers, program=program)
+    placed = templates.code_for(code.text, code.table, len(code.callbacks), finish, engine.dynamic_sizes)
     caller = Caller(written.program, written.constants, code, placed, threads=engine.threads or 0)
     return caller, written.report(perf_counter() - start)
 

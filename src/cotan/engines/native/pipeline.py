@@ -13,27 +13,27 @@ from cotan.engines.native.cache.tiers import level_of
 from cotan.engines.native.codegen.lower import Code, lowered
 from cotan.engines.native.llvm import object_cache
 from cotan.engines.native.llvm.builder import Module
-from cotan.engines.native.passes.simplify import simplified
-from cotan.engines.native.passes.strip_mining import blocked
+from cotan.engines.native.passes.simplify import simplify
+from cotan.engines.native.passes.strip_mining import strip_mine
 
 from .report import Report, describe
 from .status import UnsupportedError
 from .target import Target
 
-__all__ = ["Written"]
+__all__ = ["LoweredProgram"]
 
 
-def in_strips(program: Program, donated: Sequence[int]) -> tuple[Program, Code]:
+def strip_mined(program: Program, donated: Sequence[int]) -> tuple[Program, Code]:
     """A Program and its code: in strips, unless there is something in it that has to leave the call from within one."""
     try:
-        blocks = blocked(program)
+        blocks = strip_mine(program)
         return blocks, lowered(blocks, donated)
     except UnsupportedError:
         return program, lowered(program, donated)
 
 
-class Written:
-    """A Program as LLVM text: the simplified Program, the values of its leading inputs that are constants, and the code.
+class LoweredProgram:
+    """A Program as LLVM text: the simplify Program, the values of its leading inputs that are constants, and the code.
 
     ``donated`` are the numbers of inputs in whose memory results may lie, and ``shared`` says which do. The text may be ``recalled`` from
     disk: then nothing is planned, and the code has no plans.
@@ -45,7 +45,7 @@ class Written:
     def __init__(self, program: Program, donated: Sequence[int] = (), *, recalled: bool = False):
         start = perf_counter()
         with no_collection():
-            self.program, self.constants = simplified(program)
+            self.program, self.constants = simplify(program)
             middle = perf_counter()
             first = len(self.program.inputs) - len(program.inputs)
             self.donated = [first + k for k in donated]
@@ -60,7 +60,7 @@ class Written:
         if known is not None:
             self.code = known
             return
-        self.program, self.code = in_strips(self.program, self.donated)
+        self.program, self.code = strip_mined(self.program, self.donated)
         if key is not None:
             program_cache.store(key, self.code)
 
@@ -79,4 +79,6 @@ class Written:
         outside = tuple(f"{c.equation.op}{f'   # {c.equation.origin}' if c.equation.origin else ''}" for c in code.callbacks)
         buffers = {str(t): count for t, count in code.buffers.items()}
         times = {**self.seconds, "LLVM": seconds}
-        return Report(self.program.name, tuple(map(describe, code.plans)), outside, code.workspace, code.text, times, buffers, self.shared)
+        return Report(
+            self.program.name, tuple(map(describe, code.schedules)), outside, code.workspace, code.text, times, buffers, self.shared
+        )

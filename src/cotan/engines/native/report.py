@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from cotan.engines.native.schedule.fusion import Plan
+from cotan.engines.native.schedule.fusion import Schedule
 from cotan.engines.native.schedule.loop_nest import Loop, Opaque, Statement
 
 __all__ = ["Report", "describe"]
@@ -49,9 +49,9 @@ class Report:
         return "\n".join([*self.programs, *outside, *donated, workspace, f"compiled in: {times}"])
 
 
-def describe(plan: Plan) -> str:
+def describe(schedule: Schedule) -> str:
     """The loops of a plan and the equations in them."""
-    return "\n".join([f"{plan.program.name}:", *lines(plan.root, "  ")])
+    return "\n".join([f"{schedule.program.name}:", *lines(schedule.root, "  ")])
 
 
 def lines(loop: Loop, indent: str) -> Iterator[str]:
@@ -65,7 +65,7 @@ def lines(loop: Loop, indent: str) -> Iterator[str]:
             yield f"{indent}{', '.join(statements)}"
             statements = []
         if type(node) is Loop:
-            yield f"{indent}for {node.extent}{' (written out)' if node.tiny else ''}:"
+            yield f"{indent}for {node.extent}{' (written out)' if node.unrolled else ''}:"
             yield from lines(node, indent + "  ")
         elif type(node) is Opaque:
             yield f"{indent}{node.equation.op}"

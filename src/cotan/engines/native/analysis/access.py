@@ -19,7 +19,7 @@ from cotan.engines.native.llvm.builder import Function, Module
 from cotan.engines.native.llvm.jit import VECTOR_FUNCTIONS
 from cotan.engines.native.scalar.emitter import LlvmEmitter, NoInstructionError, Scalar, supported
 
-__all__ = ["FOLDED", "Form", "Probe", "Reader", "axis", "extent", "form_of"]
+__all__ = ["REDUCED", "AccessProbe", "AccessSummary", "Reader", "access_summary", "axis", "extent"]
 
 
 class Reader:
@@ -34,21 +34,21 @@ class Reader:
         return self.at(tuple(index))
 
 
-class Form(NamedTuple):
+class AccessSummary(NamedTuple):
     """What a defining equation does: the fold it is, if any, and the axes of that; whether it moves elements and no more."""
 
     monoid: str
     extents: tuple[int, ...]
-    moves: bool
+    only_moves: bool
     conditional: bool
     work: int
     """About what an element costs, next to an addition."""
     reads: tuple[tuple[int, tuple[Any, ...]], ...]
     """The operands and the elements of them that are read for the element at the symbols of the axes."""
     conditions: tuple[Condition, ...]
-    placed: bool
+    index_dependent: bool
     """Whether what is computed depends on the place of the element."""
-    numbered: bool
+    computes_index: bool
     """Whether a number of the place is computed with."""
 
 
@@ -64,19 +64,19 @@ def extent(symbol: Index) -> int:
     return atom.high + 1
 
 
-FOLDED = object()
+REDUCED = object()
 WORK = dict.fromkeys(VECTOR_FUNCTIONS, 10) | dict.fromkeys(("div", "sqrt", "rsqrt", "rem", "floor_divide"), 4) | {"logistic": 14}
 """What scalar functions cost, next to an addition, where that is more."""
 
 
-class Probe:
+class AccessProbe:
     """An emitter that computes nothing: it counts, and calls the readers."""
 
     def __init__(self) -> None:
         self.operations = self.work = 0
         self.conditions: list[Condition] = []
         self.monoid, self.extents = "", ()
-        self.placed = self.numbered = False
+        self.index_dependent = self.computes_index = False
         """Whether what is computed depends on the place of the element, or with its number."""
 
     def constant(self, value: Any, dtype: Any) -> Any:
@@ -92,39 +92,39 @@ class Probe:
     def choose(self, condition: Any, yes: Any, no: Any) -> Any:
         if isinstance(condition, Condition):
             self.conditions.append(condition)
-            self.placed = True
+            self.index_dependent = True
             yes()
             no()
         else:
             (yes if condition else no)()
 
-    def fold(self, monoid: str, extents: Sequence[int], at: Any, dtype: Any) -> Any:
+    def reduce(self, monoid: str, extents: Sequence[int], at: Any, dtype: Any) -> Any:
         self.monoid, self.extents = monoid, tuple(extents)
         at(tuple(axis(k, n, True) for k, n in enumerate(extents)))
         self.operations += 1
-        return FOLDED
+        return REDUCED
 
     def as_index(self, operand: Any) -> Any:
         self.operations += 1
         return Index({Atom(("read", self.operations)): 1}, 0)
 
     def as_scalar(self, index: Any, dtype: Any) -> Any:
-        self.placed = self.numbered = True
+        self.index_dependent = self.computes_index = True
 
 
-class Trial(LlvmEmitter):
+class TrialEmitter(LlvmEmitter):
     """The emitter on nothing, to see whether it has the instructions."""
 
     folded: Any = None
 
-    def fold(self, monoid: str, extents: Sequence[int], at: Any, dtype: np.dtype[Any]) -> Any:
+    def reduce(self, monoid: str, extents: Sequence[int], at: Any, dtype: np.dtype[Any]) -> Any:
         x = at(tuple(axis(k, n, True) for k, n in enumerate(extents)))
-        self.combined(monoid, dtype, x.value, self.neutral(monoid, dtype).value)
+        self.combined(monoid, dtype, x.value, self.identity(monoid, dtype).value)
         self.folded = x
         return x
 
 
-class Anywhere(Function):
+class UnplacedFunction(Function):
     """A function whose indices need no values."""
 
     def atom(self, atom: Any) -> str:
@@ -132,7 +132,7 @@ class Anywhere(Function):
 
 
 @lru_cache(maxsize=100_000)
-def form_of(op: Op, types: tuple[Any, ...]) -> Form | None:
+def access_summary(op: Op, types: tuple[Any, ...]) -> AccessSummary | None:
     """The form of an op on operands of these types; None where the engine has no code for it."""
     element: Any = getattr(op, "element", None)
     if element is None or not all(type(t) is ArrayType and supported(t.dtype) for t in types):
@@ -142,13 +142,13 @@ def form_of(op: Op, types: tuple[Any, ...]) -> Form | None:
         return None
     at = tuple(axis(k, n) for k, n in enumerate(result.shape))
     module = Module()
-    module.stack.append(Anywhere(module, []))
-    trial = Trial(module)
+    module.stack.append(UnplacedFunction(module, []))
+    trial = TrialEmitter(module)
 
     def anything(t: ArrayType) -> Scalar:
         return Scalar(("%x", "%y"), t.dtype) if t.dtype.kind == "c" else Scalar("%x", t.dtype)
 
-    probe = Probe()
+    probe = AccessProbe()
     try:
         made = element(trial, at, *[Reader(t, lambda _, t=t: anything(t)) for t in types])
     except NoInstructionError:
@@ -157,10 +157,18 @@ def form_of(op: Op, types: tuple[Any, ...]) -> Form | None:
         return None
     reads: list[tuple[int, tuple[Any, ...]]] = []
     found = element(probe, at, *[Reader(t, lambda index, k=k: reads.append((k, index))) for k, t in enumerate(types)])
-    if probe.monoid and (found is not FOLDED or made is not trial.folded):
+    if probe.monoid and (found is not REDUCED or made is not trial.folded):
         return None
     work, moves = probe.work + len(types) + 1, probe.operations == 0
     conditions = tuple(probe.conditions)
-    return Form(
-        probe.monoid, probe.extents, moves, bool(conditions), work, tuple(reads), conditions, placed=probe.placed, numbered=probe.numbered
+    return AccessSummary(
+        probe.monoid,
+        probe.extents,
+        moves,
+        bool(conditions),
+        work,
+        tuple(reads),
+        conditions,
+        index_dependent=probe.index_dependent,
+        computes_index=probe.computes_index,
     )

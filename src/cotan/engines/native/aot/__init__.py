@@ -1,1 +1,1 @@
-"""Ahead-of-time compilation: entry points for C and SciPy, and object files with headers."""
+"""AheadOfTimeCode-of-time compilation: entry points for C and SciPy, and object files with headers."""

@@ -16,35 +16,35 @@ from typing import Any
 
 from cotan.core.program import Program
 from cotan.core.types import ArrayType
-from cotan.engines.native.cache.size_templates import Main, Placed
+from cotan.engines.native.cache.size_templates import BoundCode, Main
 from cotan.engines.native.call.caller import Caller
 from cotan.engines.native.codegen.lower import Code
 from cotan.engines.native.llvm.builder import Module
 from cotan.engines.native.llvm.jit import machine
-from cotan.engines.native.pipeline import Written
+from cotan.engines.native.pipeline import LoweredProgram
 from cotan.engines.native.runtime.capi import new_capsule
 from cotan.engines.native.runtime.compile_lock import compile_lock
 from cotan.engines.native.runtime.trampoline import ALIGNMENT
 from cotan.engines.native.status import Status
 
-__all__ = ["ROUTINES", "Ahead", "suits", "write_entry"]
+__all__ = ["ROUTINES", "AheadOfTimeCode", "suits", "write_entry"]
 
 ENTRY = "cotan_entry"
 _kept: list[Any] = []
 """What the capsules of `routine` point to: their code stays for the life of the process, too."""
 
 
-class Ahead:
+class AheadOfTimeCode:
     """A Program, compiled. ``constants`` are values that it captured, its first inputs; results may lie in the inputs ``donated``."""
 
     def __init__(self, program: Program, constants: Sequence[Any], donated: Sequence[int] = (), threads: int = 0):
         with compile_lock:
-            self.written = written = Written(program, donated)
+            self.written = written = LoweredProgram(program, donated)
             self.captured = constants
             start = perf_counter()
             address = machine().compile(written.code.text, ["main"], written.level)["main"]
             self.report = written.report(perf_counter() - start)
-            placed = Placed(Main(address, None), ())
+            placed = BoundCode(Main(address, None), ())
             self.caller = Caller(written.program, [*written.constants, *constants], written.code, placed, threads=threads)
             self.given, self.outputs = self.caller.given, self.caller.outputs
             self.entry = 0

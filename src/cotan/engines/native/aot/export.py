@@ -24,7 +24,7 @@ from cotan.engines.native.runtime.symbols import Symbol
 from cotan.engines.native.status import NotExportableError, Status
 from cotan.engines.native.target import Target
 
-from .c_entry import Ahead, write_entry
+from .c_entry import AheadOfTimeCode, write_entry
 
 __all__ = ["Exported", "exported", "libraries_of"]
 
@@ -48,7 +48,7 @@ class Exported(NamedTuple):
     libraries: tuple[str, ...]
 
 
-def exported(ahead: Ahead, name: str, arguments: Sequence[str], results: Sequence[str]) -> Exported:
+def exported(ahead: AheadOfTimeCode, name: str, arguments: Sequence[str], results: Sequence[str]) -> Exported:
     """The code as an object with the function ``name``; the parameters in its header have the names ``arguments`` and ``results``."""
 
     def finish(module: Module, code: Code) -> None:
@@ -109,7 +109,7 @@ def in_c_library(symbol: str) -> bool:
 
 # ---- the header -------------------------------------------------------------------------------------------------------------------
 def header(
-    ahead: Ahead, failures: Failures, name: str, arguments: Sequence[str], results: Sequence[str], libraries: Sequence[str]
+    ahead: AheadOfTimeCode, failures: Failures, name: str, arguments: Sequence[str], results: Sequence[str], libraries: Sequence[str]
 ) -> str:  # fmt: skip
     """The declaration for C, with what each pointer is of."""
     parameters = [

@@ -9,7 +9,7 @@ Numbers that have had one value in all texts so far stay constants; numbers that
 The table lies behind the functions that code calls back, at the pointer that is the last argument of ``main``.
 
 To find the numbers of a text takes a while, and most texts are like no other. So a text is only taken apart when a second one comes with
-the same `outline`, which texts that differ in numbers alone have in common.
+the same `skeleton_hash`, which texts that differ in numbers alone have in common.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Any, NamedTuple
 
-__all__ = ["Main", "Placed", "Template", "Text", "split", "templates"]
+__all__ = ["BoundCode", "Main", "SplitIR", "Template", "split_ir", "templates"]
 
 TEXTS_BEFORE = 3
 """So many texts that differ in numbers alone are worth a template."""
@@ -33,7 +33,7 @@ FIXED = re.compile(r"^\s*(?:%v\d+ = alloca|declare|define|@|!|switch)|^[\w.]+:|=
 REPLACED = {"i64": "i64", "i32": "i32", "double": "double", "float": "float"}
 
 
-class Text(NamedTuple):
+class SplitIR(NamedTuple):
     """A text as a skeleton and the numbers that fill it, each with its type."""
 
     skeleton: str
@@ -41,7 +41,7 @@ class Text(NamedTuple):
     types: tuple[str, ...]
 
 
-def split(text: str) -> Text:
+def split_ir(text: str) -> SplitIR:
     """The numbers of a text that are values of instructions, and the rest."""
     rows: list[str] = []
     numbers: list[str] = []
@@ -63,10 +63,10 @@ def split(text: str) -> Text:
             types.append(type)
         parts.append(body[end:])
         rows.append("".join(parts) + (f", !{note}" if note is not None else ""))
-    return Text("\n".join(rows), tuple(numbers), tuple(types))
+    return SplitIR("\n".join(rows), tuple(numbers), tuple(types))
 
 
-def outline(text: str) -> bytes:
+def skeleton_hash(text: str) -> bytes:
     """What all texts of one skeleton have in common: the rest when every character that numbers consist of is left out, as a hash."""
     return hashlib.sha256(text.encode().translate(None, b"0123456789ABCDEFx-")).digest()
 
@@ -83,7 +83,7 @@ class Template:
     ``table`` is the name of the pointer to the table in every function of the text, and ``first`` the entry with which the numbers begin.
     """
 
-    def __init__(self, texts: Sequence[Text], table: str, first: int):
+    def __init__(self, texts: Sequence[SplitIR], table: str, first: int):
         self.model, self.table, self.first = texts[0], table, first
         entries: dict[tuple[str, ...], int] = {}
         self.entry_of: list[int | None] = []
@@ -93,7 +93,7 @@ class Template:
             self.entry_of.append(entries.setdefault((type, *values), len(entries)) if varies else None)
         self.count = len(entries)
 
-    def words(self, text: Text) -> list[int] | None:
+    def words(self, text: SplitIR) -> list[int] | None:
         """The table of a text of this skeleton, as 64-bit words; None if the template is not its code."""
         found: list[tuple[str, str] | None] = [None] * self.count
         for number, type, entry, known in zip(text.numbers, text.types, self.entry_of, self.model.numbers, strict=True):
@@ -104,7 +104,7 @@ class Template:
                 found[entry] = (number, type)
             elif found[entry] != (number, type):
                 return None
-        return [word(*pair) for pair in found if pair is not None]
+        return [slot_value(*pair) for pair in found if pair is not None]
 
     def text(self) -> str:
         """The text with its numbers read from the table."""
@@ -141,7 +141,7 @@ class Template:
 FUNCTION = re.compile(r"\n(?=define )")
 
 
-def word(number: str, type: str) -> int:
+def slot_value(number: str, type: str) -> int:
     """A number as the word that is read as it."""
     if type in ("double", "float"):
         (exact,) = struct.unpack("<d", int(number, 16).to_bytes(8, "little"))
@@ -157,7 +157,7 @@ class Main(NamedTuple):
     owner: Any
 
 
-class Placed(NamedTuple):
+class BoundCode(NamedTuple):
     """Code, and the numbers that it reads from its table."""
 
     main: Main
@@ -169,7 +169,7 @@ class Family:
 
     def __init__(self) -> None:
         self.exact: OrderedDict[tuple[str, ...], Main] = OrderedDict()
-        self.texts: list[Text] = []
+        self.texts: list[SplitIR] = []
         self.template: Template | None = None
         self.main = Main(0, None)
         self.made = 0
@@ -192,36 +192,36 @@ class Templates:
 
     def __init__(self) -> None:
         self.outlines: OrderedDict[bytes, Single | None] = OrderedDict()
-        """The only text of an outline; None where there were several, which have families."""
+        """The only text of an skeleton_hash; None where there were several, which have families."""
         self.families: OrderedDict[str, Family] = OrderedDict()
         self.lock = Lock()
 
-    def place(self, text: str, table: str, first: int, compile: Callable[[str], Main], dynamic: bool | None = None) -> Placed:
+    def code_for(self, text: str, table: str, first: int, compile: Callable[[str], Main], dynamic: bool | None = None) -> BoundCode:
         """The code for a text: a template with ``dynamic``, or if that is None after a few texts that differ in numbers alone."""
-        key = outline(text)
+        key = skeleton_hash(text)
         with self.lock:
             known = key in self.outlines
             single = self.outlines.get(key)
             if single is not None and single.text != text:
                 self.outlines[key] = None
         if single is not None and single.text == text:
-            return Placed(single.main, ())
+            return BoundCode(single.main, ())
         if not known:
             main = compile(text)
             with self.lock:
                 self.outlines.setdefault(key, Single(text, main, dynamic is not False))
                 if len(self.outlines) > MOST_FAMILIES:
                     self.outlines.popitem(last=False)
-            return Placed(main, ())
+            return BoundCode(main, ())
         if single is not None:
-            cut = split(single.text)
+            cut = split_ir(single.text)
             family = self.family(cut)
             family.exact[cut.numbers] = single.main
             if single.counts:
                 family.texts = [*family.texts, cut]
-        return self.among(split(text), text, table, first, compile, dynamic)
+        return self.among(split_ir(text), text, table, first, compile, dynamic)
 
-    def family(self, cut: Text) -> Family:
+    def family(self, cut: SplitIR) -> Family:
         """The texts of a skeleton."""
         with self.lock:
             family = self.families.setdefault(cut.skeleton, Family())
@@ -230,14 +230,14 @@ class Templates:
                 self.families.popitem(last=False)
         return family
 
-    def among(self, cut: Text, text: str, table: str, first: int, compile: Callable[[str], Main], dynamic: bool | None) -> Placed:
+    def among(self, cut: SplitIR, text: str, table: str, first: int, compile: Callable[[str], Main], dynamic: bool | None) -> BoundCode:
         """The code for a text that is like others."""
         family = self.family(cut)
         if cut.numbers in family.exact:
-            return Placed(family.exact[cut.numbers], ())
+            return BoundCode(family.exact[cut.numbers], ())
         if dynamic is not False:
             if family.template is not None and (words := family.template.words(cut)) is not None:
-                return Placed(family.main, tuple(words))
+                return BoundCode(family.main, tuple(words))
             family.texts = [*family.texts[-MOST_TEXTS:], cut]
             if len(family.texts) >= (2 if dynamic else TEXTS_BEFORE) and family.made < MOST_TEMPLATES:
                 template = Template(family.texts, table, first)
@@ -245,11 +245,11 @@ class Templates:
                 words = template.words(cut)
                 assert words is not None
                 family.template, family.main, family.made = template, main, family.made + 1
-                return Placed(main, tuple(words))
+                return BoundCode(main, tuple(words))
         main = family.exact[cut.numbers] = compile(text)
         if len(family.exact) > MOST_TEXTS:
             family.exact.popitem(last=False)
-        return Placed(main, ())
+        return BoundCode(main, ())
 
 
 templates = Templates()

@@ -24,7 +24,7 @@ from cotan.engines.native.runtime.signals import clock
 
 from .size_templates import Main
 
-__all__ = ["compiled_in_tiers", "level_of"]
+__all__ = ["compile_in_tiers", "level_of"]
 
 FEWEST_LINES = 4000
 """Shorter text is compiled well at once."""
@@ -98,7 +98,7 @@ def nanoseconds(text: str) -> tuple[int, int]:
     return spent, CALLS_IN_LOOPS if 2 * in_loops > lines else CALLS
 
 
-def compiled_in_tiers(text: str, program: Program) -> Main:
+def compile_in_tiers(text: str, program: Program) -> Main:
     """``main`` of a text: made quickly at first if that is better, else well at once."""
     level, (limit, calls) = level_of(text), nanoseconds(text)
     if (

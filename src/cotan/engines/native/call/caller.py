@@ -21,7 +21,7 @@ from cotan.core.array import Array, settled
 from cotan.core.errors import EngineError, teach
 from cotan.core.program import Program
 from cotan.core.types import ArrayType, StackType
-from cotan.engines.native.cache.size_templates import Placed
+from cotan.engines.native.cache.size_templates import BoundCode
 from cotan.engines.native.codegen.callbacks import python_function
 from cotan.engines.native.codegen.control.loops import CONTROL
 from cotan.engines.native.codegen.lower import Code
@@ -31,7 +31,7 @@ from cotan.engines.native.runtime.allocator import maker
 from cotan.engines.native.runtime.capi import Slot, add_python_functions, address_of, new_function, numpy_function
 from cotan.engines.native.runtime.compile_lock import once
 from cotan.engines.native.runtime.stack_handles import at_call, free_blocks, holds_stacks, with_stacks
-from cotan.engines.native.runtime.trampoline import INPUT_WORDS, OUTPUT_WORDS, SYMBOLS, TEXT, Word
+from cotan.engines.native.runtime.trampoline import INPUT_SLOTS, OUTPUT_SLOTS, SYMBOLS, TEXT, TableSlot
 from cotan.engines.native.status import Status
 
 __all__ = ["Caller", "c_function"]
@@ -68,7 +68,7 @@ class Table(np.ndarray[Any, np.dtype[Any]]):
 
     def __del__(self, ending: Callable[[], bool] = sys.is_finalizing) -> None:
         if self.free is not None and not ending():  # at the end of the process, modules are empty and the code may be gone
-            spare = int(np.ndarray.__getitem__(self, Word.SPARE))
+            spare = int(np.ndarray.__getitem__(self, TableSlot.SPARE))
             if spare:
                 self.free(spare)
 
@@ -121,17 +121,18 @@ def c_function(
         for w in (id(plain_dtype(t.dtype)), len(t.shape), shape_at(t.shape), shared.get(k, -1), maker(t.nbytes, machine()))
     )  # fmt: skip
     sizes = words(t.nbytes for t in inputs)
-    assert len(ins) == INPUT_WORDS * len(inputs)
-    assert len(outs) == OUTPUT_WORDS * len(outputs)
-    table = np.zeros(len(Word), np.int64).view(Table)
-    for word, value in {
-        Word.MAIN: main, Word.FUNCTIONS: functions, Word.WORKSPACE_BYTES: workspace, Word.CONSTANTS: len(constants),
-        Word.COUNT_IN: len(inputs), Word.COUNT_OUT: len(outputs), Word.INPUTS: ins.ctypes.data, Word.OUTPUTS: outs.ctypes.data,
-        Word.RELEASE: release, Word.SINGLE: single, Word.NDARRAY: id(np.ndarray), Word.ARRAY: id(Array),
-        Word.NOT_IMPLEMENTED: id(NotImplemented), Word.NEW_ARRAY: numpy_function(Slot.NEW_FROM_DESCR),
-        Word.BYTES: sizes.ctypes.data, Word.MAY_WRITE: may_write_address(machine()) if shared else 0,
+    assert len(ins) == INPUT_SLOTS * len(inputs)
+    assert len(outs) == OUTPUT_SLOTS * len(outputs)
+    table = np.zeros(len(TableSlot), np.int64).view(Table)
+    for slot, value in {
+        TableSlot.MAIN: main, TableSlot.FUNCTIONS: functions, TableSlot.WORKSPACE_BYTES: workspace, TableSlot.CONSTANTS: len(constants),
+        TableSlot.COUNT_IN: len(inputs), TableSlot.COUNT_OUT: len(outputs),
+        TableSlot.INPUTS: ins.ctypes.data, TableSlot.OUTPUTS: outs.ctypes.data,
+        TableSlot.RELEASE: release, TableSlot.SINGLE: single, TableSlot.NDARRAY: id(np.ndarray), TableSlot.ARRAY: id(Array),
+        TableSlot.NOT_IMPLEMENTED: id(NotImplemented), TableSlot.NEW_ARRAY: numpy_function(Slot.NEW_FROM_DESCR),
+        TableSlot.BYTES: sizes.ctypes.data, TableSlot.MAY_WRITE: may_write_address(machine()) if shared else 0,
     }.items():  # fmt: skip
-        table[word] = value
+        table[slot] = value
     table.kept = (ins, outs, sizes, shapes, list(inputs), list(outputs), list(constants), kept)
     definition, table.free = method()
     return new_function(ctypes.addressof(definition), table)
@@ -169,7 +170,9 @@ class Caller:
     ``constants`` are the first inputs of the Program, which are the same in each call; nobody changes them.
     """
 
-    def __init__(self, program: Program, constants: Sequence[Any], code: Code, placed: Placed, *, threads: int = 0, single: bool = False):
+    def __init__(
+        self, program: Program, constants: Sequence[Any], code: Code, placed: BoundCode, *, threads: int = 0, single: bool = False
+    ):
         self.main, words = placed
         address = self.main.address
         self.program, self.code, self.single = program, code, single
@@ -201,7 +204,7 @@ class Caller:
     def bound(self, constants: Sequence[Any], single: bool) -> Caller:
         """The same code on further constants; ``single`` if it gives its one result as it is, not in a tuple."""
         given = [*self.constants, *constants]
-        return Caller(self.program, given, self.code, Placed(self.main, self.words), threads=self.threads, single=single)
+        return Caller(self.program, given, self.code, BoundCode(self.main, self.words), threads=self.threads, single=single)
 
     @property
     def unused(self) -> list[int]:

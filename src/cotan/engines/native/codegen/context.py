@@ -15,12 +15,12 @@ from cotan.engines.native.llvm.bounds_checks import JUDGED, Checks
 from cotan.engines.native.llvm.builder import Module
 from cotan.engines.native.runtime.symbols import Symbol
 from cotan.engines.native.scalar.emitter import LlvmEmitter
-from cotan.engines.native.schedule.fusion import TINY, Plan
+from cotan.engines.native.schedule.fusion import TINY, Schedule
 from cotan.engines.native.status import Status, UnsupportedError
 from cotan.engines.native.target import Target
 
-from .values import Kept, Memory, Value, memory_type
-from .workspace import Frame
+from .values import Memory, Value, WorkspaceArray, memory_type
+from .workspace import WorkspaceFrame
 
 __all__ = ["ModuleContext"]
 
@@ -35,7 +35,7 @@ class ModuleContext:
     def __init__(self, target: Target = Target.IN_PROCESS) -> None:
         self.module = Module(target)
         self.e = LlvmEmitter(self.module)
-        self.frames: list[Frame] = []
+        self.frames: list[WorkspaceFrame] = []
         self.workspace_bytes = 0
         self.workspace = self.module.name("ptr")
         self.nests = 0
@@ -45,8 +45,8 @@ class ModuleContext:
         self.beginning: list[str] = []
         self.endings: list[Any] = []
         self.freed: list[str] = []
-        self.plans: dict[Program, Plan] = {}
-        """The loop nests of the Programs in it (`codegen.program.plan_of`)."""
+        self.schedules: dict[Program, Schedule] = {}
+        """The loop nests of the Programs in it (`codegen.program.schedule_of`)."""
         self.buffers: Counter[ArrayType] = Counter()
         """The arrays that are set aside for values in between, by type."""
 
@@ -60,18 +60,18 @@ class ModuleContext:
 
     def in_workspace(self, type: ArrayType, taken: list[int]) -> Memory:
         self.buffers[type] += 1
-        return Kept(self.module, self.workspace, taken, type)
+        return WorkspaceArray(self.module, self.workspace, taken, type)
 
     def every(self, shape: Sequence[int], body: Callable[[tuple[Any, ...]], None]) -> None:
         """``body(index)`` for every index below ``shape``; few are unrolled."""
         code = self.module.code
 
-        def level(rest: tuple[int, ...], index: tuple[Any, ...], tiny: bool) -> None:
+        def level(rest: tuple[int, ...], index: tuple[Any, ...], unrolled: bool) -> None:
             if not rest:
                 body(index)
-            elif tiny:
+            elif unrolled:
                 for k in range(rest[0]):
-                    level(rest[1:], (*index, k), tiny)
+                    level(rest[1:], (*index, k), unrolled)
             else:
                 code.loop(rest[0], lambda k: level(rest[1:], (*index, variable(k, rest[0])), False))
 

@@ -38,11 +38,11 @@ class LoopBuilder:
         if 0 not in shape:
             level(tuple(shape), ())
 
-    def apart(self, write: Callable[[], None]) -> None:
+    def outlined(self, write: Callable[[], None]) -> None:
         """What ``write`` writes, as a function of its own: loops that call nothing."""
         self.context.outlined(write)
 
-    def side_by_side(self, count: int, body: Callable[[Any], None]) -> None:
+    def vectorized(self, count: int, body: Callable[[Any], None]) -> None:
         """``body(k)`` for every k below ``count``, in the lanes of vectors."""
         if count <= 2:
             for k in range(count):

@@ -10,7 +10,7 @@ from cotan.core.types import ArrayType, StackType, Type
 from cotan.engines.native.llvm.builder import Function, Module
 from cotan.engines.native.scalar.expression import supported
 from cotan.engines.native.schedule.aliasing import results_in_arguments, unused
-from cotan.engines.native.schedule.fusion import Plan
+from cotan.engines.native.schedule.fusion import Schedule
 from cotan.engines.native.schedule.loop_nest import Loop, Opaque
 from cotan.engines.native.status import Status, UnsupportedError
 from cotan.engines.native.target import Target
@@ -21,9 +21,9 @@ from .control.carries import StackValue
 from .control.loops import CONTROL
 from .failures import Failures
 from .kernels.builder import KernelBuilder, Operand
-from .kernels.scatter import update
-from .kernels.tiling import copied_in_squares, looped_in_tiles
-from .program import ProgramLowering, lower_program, plan_of
+from .kernels.scatter import scatter
+from .kernels.tiling import tiled_nest, transposed_copy
+from .program import ProgramLowering, lower_program, schedule_of
 from .values import Memory, Value
 
 __all__ = ["Code", "lowered"]
@@ -35,7 +35,7 @@ class Code(NamedTuple):
     text: str
     callbacks: list[Callback]
     workspace: int
-    plans: list[Plan]
+    schedules: list[Schedule]
     """Of the Program, and of the programs that its control ops hold."""
     failures: Failures
     table: str
@@ -58,15 +58,15 @@ class ModuleLowering:
         self.failures = Failures()
 
     def tiled(self, lowering: ProgramLowering, loop: Loop) -> bool:
-        return looped_in_tiles(lowering, loop)
+        return tiled_nest(lowering, loop)
 
     def transposed(self, lowering: ProgramLowering, v: Var, target: Memory) -> bool:
-        return copied_in_squares(lowering, v, target)
+        return transposed_copy(lowering, v, target)
 
     def opaque(self, lowering: ProgramLowering, node: Opaque, operands: list[Value], results: list[Any]) -> None:
         """An equation that is run as a whole: by the lowering of its control op, as a scatter, by its routine, or by a callback."""
         op = node.equation.op
-        write = CONTROL.get(op.name) or (update if op.update is not None else self.kernel if op.routine is not None else None)
+        write = CONTROL.get(op.name) or (scatter if op.update is not None else self.kernel if op.routine is not None else None)
         if write is not None and write(lowering, node, operands, results) is not NotImplemented:
             return
         if any(not isinstance(v.type, ArrayType) for v in [*node.equation.inputs, *node.equation.outputs]):
@@ -130,8 +130,8 @@ def lowered(
     with module.function(name, "i32", parameters, internal=finish is not None) as code:
         code.lines.append(context.beginning)
         inputs = [argument(code, entry(code, arguments, k), v.type) for k, v in enumerate(program.inputs)]
-        plan = plan_of(context, program)
-        shared = results_in_arguments(plan, donated) if donated else {}
+        schedule = schedule_of(context, program)
+        shared = results_in_arguments(schedule, donated) if donated else {}
         targets = [
             None if isinstance(v.type, StackType)
             else Memory(entry(code, results, k), v.type) if k not in shared
@@ -148,13 +148,13 @@ def lowered(
         text="",
         callbacks=strategies.callbacks,
         workspace=context.workspace_bytes,
-        plans=list(context.plans.values()),
+        schedules=list(context.schedules.values()),
         failures=strategies.failures,
         table=module.table,
         places=module.checks.places if module.checks is not None else [],
         buffers=dict(context.buffers),
         shared=shared,
-        unused=unused(plan, donated, shared),
+        unused=unused(schedule, donated, shared),
     )
     if finish is not None:
         finish(module, found)

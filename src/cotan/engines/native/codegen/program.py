@@ -1,4 +1,4 @@
-"""One lowering of a Program: its plan, written as LLVM text on the values it is given.
+"""One lowering of a Program: its schedule, written as LLVM text on the values it is given.
 
 The nests of the plan become functions of their own, divided among threads where that pays; the rest is written in line, or in parts if it
 is long. Elements that are known are not computed again: the function at hand remembers them.
@@ -17,17 +17,17 @@ from cotan.core.types import ArrayType, array_type
 from cotan.engines.native.affine import variable
 from cotan.engines.native.analysis.access import Reader
 from cotan.engines.native.llvm.parallel_for import CHUNKS_EACH
-from cotan.engines.native.passes.half_precision import widened
+from cotan.engines.native.passes.half_precision import widen_half
 from cotan.engines.native.runtime import thread_pool
 from cotan.engines.native.scalar.emitter import LlvmEmitter, Scalar
-from cotan.engines.native.schedule.fusion import MOST_PIECES, TINY, Plan
+from cotan.engines.native.schedule.fusion import MOST_PIECES, TINY, Schedule
 from cotan.engines.native.schedule.loop_nest import Loop, Opaque, Statement
 
 from .context import ModuleContext
-from .values import Memory, Moved, Number, Value, memory_type, offset_of
-from .workspace import Frame, padded
+from .values import Constant, Memory, Value, View, memory_type, offset_of
+from .workspace import WorkspaceFrame, padded_size
 
-__all__ = ["LEAST_WORK", "SMALL_WORK", "ProgramLowering", "Strategies", "lower_program", "plan_of"]
+__all__ = ["LEAST_WORK", "SMALL_WORK", "ProgramLowering", "Strategies", "lower_program", "schedule_of"]
 
 BLOCK = 1024
 """How many elements are folded before the result is added to the total: the error of a long sum stays small."""
@@ -72,10 +72,10 @@ class Strategies(Protocol):
 class ProgramLowering:
     """One Program being written on values."""
 
-    def __init__(self, context: ModuleContext, strategies: Strategies, plan: Plan, values: Sequence[Value]):
-        self.context, self.e, self.strategies, self.plan = context, context.e, strategies, plan
-        self.values: dict[Var, Value] = dict(zip(plan.program.inputs, values, strict=True))
-        self.frame = Frame(context.frames[-1] if context.frames else None)
+    def __init__(self, context: ModuleContext, strategies: Strategies, schedule: Schedule, values: Sequence[Value]):
+        self.context, self.e, self.strategies, self.schedule = context, context.e, strategies, schedule
+        self.values: dict[Var, Value] = dict(zip(schedule.program.inputs, values, strict=True))
+        self.frame = WorkspaceFrame(context.frames[-1] if context.frames else None)
         self.now = 0
         self.cells: dict[Statement, tuple[Cell, Cell]] = {}
         self.places: dict[Var, Memory] = {}
@@ -90,7 +90,7 @@ class ProgramLowering:
 
     def steady(self, value: Value) -> Value:
         """A value that a loop reads in each iteration: what moves elements under conditions is done before."""
-        if isinstance(value, Moved) and value.type.size > TINY:
+        if isinstance(value, View) and value.type.size > TINY:
             memory = self.buffer(value.type)
             self.context.copy(value, memory)
             return memory
@@ -98,20 +98,25 @@ class ProgramLowering:
 
     def write(self, targets: Sequence[Memory | None]) -> list[Value]:
         """The whole Program; its outputs."""
-        outputs = self.plan.program.outputs
+        outputs = self.schedule.program.outputs
         for v, target in zip(outputs, targets, strict=True):
-            if isinstance(v, Var) and target is not None and v not in self.places and (v in self.plan.statement or v in self.plan.opaque):
+            if (
+                isinstance(v, Var)
+                and target is not None
+                and v not in self.places
+                and (v in self.schedule.statement or v in self.schedule.opaque)
+            ):
                 self.places[v] = target
                 self.updates_in(v, target)
-        for first, end, apart in self.plan.parts():
+        for first, end, apart in self.schedule.parts():
             if apart:
-                for v in self.plan.handed_on(first, end):
+                for v in self.schedule.handed_on(first, end):
                     if v not in self.places:
                         self.places[v] = self.context.in_workspace(v.type, self.frame.keep(v.type.nbytes))
                 self.context.outlined(lambda: self.nodes_at_root(first, end), nest=False)  # noqa: B023 - used at once
             else:
                 self.nodes_at_root(first, end)
-        self.now = len(self.plan.root.body)
+        self.now = len(self.schedule.root.body)
         found = []
         for v, target in zip(outputs, targets, strict=True):
             value = self.value(v)
@@ -124,15 +129,15 @@ class ProgramLowering:
 
     def updates_in(self, v: Var, target: Memory) -> None:
         """What ``v`` is updates of lies where ``v`` will, from the first on."""
-        source = self.plan.updated(v)
+        source = self.schedule.updated(v)
         while source is not None and source not in self.places:
             self.places[source] = copy(target)
-            source = self.plan.updated(source)
+            source = self.schedule.updated(source)
 
     def nodes_at_root(self, first: int, end: int) -> None:
         """The nodes of the root in this range."""
         for k in range(first, end):
-            node, self.now = self.plan.root.body[k], k
+            node, self.now = self.schedule.root.body[k], k
             if type(node) is Opaque:
                 operands = [self.value(v) for v in node.equation.inputs]
                 self.update_in_place(node)
@@ -148,16 +153,16 @@ class ProgramLowering:
     def value(self, v: Var | Literal) -> Value:
         """What a variable stands for."""
         if isinstance(v, Literal):
-            return Number(v.value, v.type)
+            return Constant(v.value, v.type)
         found = self.values.get(v)
         if found is None:
-            equation = self.plan.moved.get(v)
+            equation = self.schedule.moved.get(v)
             if equation is not None:
-                found = Moved(v.type, lambda index: self.read(v, index))
+                found = View(v.type, lambda index: self.read(v, index))
             elif v in self.places:
                 found = self.places[v]
             else:
-                found = Moved(v.type, lambda index: self.read(v, index))
+                found = View(v.type, lambda index: self.read(v, index))
             self.values[v] = found
         return found
 
@@ -168,7 +173,7 @@ class ProgramLowering:
         found = self.code.known((self, v, index))
         if found is not None:
             return found
-        equation = self.plan.moved.get(v)
+        equation = self.schedule.moved.get(v)
         if equation is not None:
             return self.element(equation, index)
         place = self.places.get(v)
@@ -184,19 +189,19 @@ class ProgramLowering:
         """Memory for the whole of a value, as long as it is read."""
         found = self.places.get(v)
         if found is None:
-            found = self.places[v] = self.buffer(v.type, max(self.plan.last_use(v), self.now))
+            found = self.places[v] = self.buffer(v.type, max(self.schedule.last_use(v), self.now))
         return found
 
     def update_in_place(self, node: Opaque) -> None:
         """An op that returns a changed copy of its operand may change the operand itself if it is read nowhere else."""
         equation = node.equation
         source, result = equation.inputs[0] if equation.inputs else None, equation.outputs[0]
-        if not isinstance(source, Var) or result in self.places or not self.plan.changes(equation, source):
+        if not isinstance(source, Var) or result in self.places or not self.schedule.changes(equation, source):
             return
         memory = self.places.get(source)
-        if memory is not None and memory.taken is not None and self.plan.last_use(source) <= node.position:
+        if memory is not None and memory.taken is not None and self.schedule.last_use(source) <= node.position:
             self.places[result] = copy(memory)  # another value in the same place: what is known of the elements of one is not of the other
-            memory.taken[2] = max(self.plan.last_use(result), node.position)
+            memory.taken[2] = max(self.schedule.last_use(result), node.position)
 
     def buffer(self, type: ArrayType, last: int | None = None) -> Memory:
         """Memory until the node ``last``: on the stack if it is small."""
@@ -218,16 +223,16 @@ class ProgramLowering:
         """A loop at the root: turn by turn if it is tiny, else as a function of its own."""
         for statement in loop.statements:
             v = statement.var
-            kept = self.plan.kept_axes(v)
-            outside = any(not s.path or s.path[0] is not loop for s, _ in self.plan.readers.get(v, []))
-            if kept is None or (kept == 0 and v.type.shape) or (outside and not (loop.tiny and kept == len(v.type.shape))):
+            kept = self.schedule.shared_axes(v)
+            outside = any(not s.path or s.path[0] is not loop for s, _ in self.schedule.readers.get(v, []))
+            if kept is None or (kept == 0 and v.type.shape) or (outside and not (loop.unrolled and kept == len(v.type.shape))):
                 self.place(v)
-        if loop.tiny:
+        if loop.unrolled:
             self.loop(loop, ())
         elif self.strategies.tiled(self, loop):
             pass
-        elif self.worth_dividing(loop):
-            self.divided(loop)
+        elif self.worth_parallelizing(loop):
+            self.parallel_for(loop)
         else:
             self.context.outlined(lambda: self.rows_and_loop(loop))
 
@@ -248,7 +253,7 @@ class ProgramLowering:
             inner, size = flat
             depth = len(inner.statements[0].order)
             self.turns(inner, size, (), lambda k: self.nodes(inner, (*[0] * (depth - 1), k)), span)
-        elif loop.tiny:
+        elif loop.unrolled:
             for k in range(loop.extent):
                 self.nodes(loop, (*turn, k))
             self.flush([s for s in loop.statements if s in self.cells and s.loop is loop])
@@ -259,12 +264,12 @@ class ProgramLowering:
 
     def flat(self, loop: Loop) -> tuple[Loop, int] | None:
         """Of loops that may be one, the innermost and the number of all turns."""
-        return None if loop.tiny or not self.linear(loop) else flat_size(loop)
+        return None if loop.unrolled or not self.linear(loop) else flat_size(loop)
 
     def linear(self, loop: Loop) -> bool:
         """Whether the arrays from outside that are read in a loop lie in order."""
         given = {v for s in loop.statements for v, index in s.reads if index and v in self.values}
-        return all(self.values[v].linear for v in given if v not in self.plan.statement)
+        return all(self.values[v].linear for v in given if v not in self.schedule.statement)
 
     def turns(self, loop: Loop, size: int, cuts: Any, body: Callable[[Any], None], span: Span | None = None) -> None:
         """The turns of a loop: in pieces where conditions change."""
@@ -318,11 +323,11 @@ class ProgramLowering:
         return None
 
     # ---- threads ----------------------------------------------------------------------------------------------------------------
-    def worth_dividing(self, loop: Loop) -> bool:
+    def worth_parallelizing(self, loop: Loop) -> bool:
         """Whether the turns of a loop at the root go to several threads."""
         totals = [s for s in loop.statements if s.monoid and s.ready == 0]
         rows = [s.var.type for s in loop.statements if s.var not in self.places]
-        kept = [self.plan.kept_axes(s.var) or 0 for s in loop.statements if s.var not in self.places]
+        kept = [self.schedule.shared_axes(s.var) or 0 for s in loop.statements if s.var not in self.places]
         sizes = [prod(t.shape[k:]) * t.dtype.itemsize for t, k in zip(rows, kept, strict=True)]
         return (
             not self.context.in_chunk
@@ -331,19 +336,19 @@ class ProgramLowering:
             and all(n <= LARGEST_ON_STACK for n in sizes)
         )
 
-    def divided(self, loop: Loop) -> None:
+    def parallel_for(self, loop: Loop) -> None:
         """A loop at the root in chunks. What is folded over all turns has a total for each chunk; these are folded in order."""
         flat = self.flat(loop)
         most = min(thread_pool.MOST_CHUNKS, loop.work // LEAST_WORK)
         totals = [s for s in loop.statements if s.monoid and s.ready == 0]
-        parts = {s: self.context.in_workspace(array_type((most, padded(s.var.type)), s.var.type.dtype), []) for s in totals}
+        parts = {s: self.context.in_workspace(array_type((most, padded_size(s.var.type)), s.var.type.dtype), []) for s in totals}
         for part in parts.values():
             part.taken = self.frame.take(part.type.nbytes, self.now, self.now)
         kept = {s: self.place(s.var) for s in totals}
 
         def write(first: str, end: str, chunk: str) -> None:
             for s, part in parts.items():
-                start = self.context.module.within(variable(chunk, most) * padded(s.var.type), part.type.size - s.var.type.size + 1)
+                start = self.context.module.within(variable(chunk, most) * padded_size(s.var.type), part.type.size - s.var.type.size + 1)
                 at = self.code.address(part.at, memory_type(s.var.type.dtype), start)
                 self.places[s.var] = Memory(at, s.var.type)
             self.rows_and_loop(loop, (first, end))
@@ -351,7 +356,7 @@ class ProgramLowering:
         self.context.nests += 1
         size, work = loop.extent if flat is None else flat[1], loop.work
         each = min(1 + work // SMALL_WORK, CHUNKS_EACH)
-        count = self.context.module.divided(f"nest{self.context.nests}", size, most, write, small=work < SMALL_WORK, each=each)
+        count = self.context.module.parallel_for(f"nest{self.context.nests}", size, most, write, small=work < SMALL_WORK, each=each)
         for s, part in parts.items():
             place = self.places[s.var] = kept[s]
             self.context.outlined(lambda: self.together(s, part, count, place))  # noqa: B023 - used at once
@@ -359,7 +364,7 @@ class ProgramLowering:
     def together(self, s: Statement, parts: Memory, count: str, place: Memory) -> None:
         """Fold the totals of all chunks."""
         dtype = s.var.type.dtype
-        self.context.every(s.var.type.shape, lambda index: place.write(self.e, index, self.neutral(s)))
+        self.context.every(s.var.type.shape, lambda index: place.write(self.e, index, self.identity(s)))
 
         def one(chunk: str) -> None:
             def element(index: tuple[Any, ...]) -> None:
@@ -391,17 +396,17 @@ class ProgramLowering:
 
     def element_of(self, s: Statement, index: tuple[Any, ...]) -> Scalar:
         """An element of a statement that folds nothing, or has nothing to fold over."""
-        outer, self.e.fold = self.e.fold, lambda monoid, extents, at, dtype: at(())  # type: ignore[method-assign]
+        outer, self.e.reduce = self.e.reduce, lambda monoid, extents, at, dtype: at(())  # type: ignore[method-assign]
         try:
             return self.element(s.equation, index)
         finally:
-            self.e.fold = outer  # type: ignore[method-assign]
+            self.e.reduce = outer  # type: ignore[method-assign]
 
     def define(self, s: Statement, index: tuple[Any, ...], x: Scalar) -> None:
         """An element of a result is known, and is stored if it is read elsewhere."""
         self.code.remember((self, s.var, index), x)
         place = self.places.get(s.var)
-        if place is None and s.loop is not None and s.loop.tiny:
+        if place is None and s.loop is not None and s.loop.unrolled:
             place = self.row(s)
         if place is not None:
             place.write(self.e, index, x)
@@ -409,7 +414,7 @@ class ProgramLowering:
     def row(self, s: Statement) -> Memory | None:
         """Memory for the part of a value that one turn of the shared loops makes; None if its readers are at the same element."""
         t = s.var.type
-        kept = self.plan.kept_axes(s.var)
+        kept = self.schedule.shared_axes(s.var)
         if kept is None or kept == len(t.shape):
             return None
         rest = t.with_shape(t.shape[kept:])
@@ -435,19 +440,19 @@ class ProgramLowering:
         """Whether all the loops inside are folded over."""
         return s.ready == len(s.var.type.shape)
 
-    def neutral(self, s: Statement) -> Scalar:
-        return self.e.neutral(s.monoid, s.var.type.dtype)
+    def identity(self, s: Statement) -> Scalar:
+        return self.e.identity(s.monoid, s.var.type.dtype)
 
     def start_fold(self, s: Statement, turn: tuple[Any, ...]) -> None:
         """Before the loops that are folded over."""
         if self.in_register(s):
             total = Cell(self.e, s.var.type)
-            self.cells[s] = (total if s.loop is not None and s.loop.tiny else Cell(self.e, s.var.type)), total
+            self.cells[s] = (total if s.loop is not None and s.loop.unrolled else Cell(self.e, s.var.type)), total
             for cell in dict.fromkeys(self.cells[s]):
-                cell.set(self.e, self.neutral(s))
+                cell.set(self.e, self.identity(s))
         else:
             place = self.places.get(s.var) or self.row(s) or self.partial(s)
-            self.context.every(s.var.type.shape[s.ready :], lambda index: place.write(self.e, (*turn, *index), self.neutral(s)))
+            self.context.every(s.var.type.shape[s.ready :], lambda index: place.write(self.e, (*turn, *index), self.identity(s)))
 
     def fold(self, s: Statement, turn: tuple[Any, ...]) -> None:
         """Fold one element in."""
@@ -460,17 +465,17 @@ class ProgramLowering:
             found.append(at(tuple(place["r", k] for k in range(len(extents)))))
             return found[0]
 
-        outer, self.e.fold = self.e.fold, fold  # type: ignore[method-assign]
+        outer, self.e.reduce = self.e.reduce, fold  # type: ignore[method-assign]
         try:
             self.element(s.equation, out)
         finally:
-            self.e.fold = outer  # type: ignore[method-assign]
+            self.e.reduce = outer  # type: ignore[method-assign]
         if s in self.cells:
             part = self.cells[s][0]
             old = part.get(self.e)
             part.set(self.e, Scalar(self.e.combined(s.monoid, dtype, old.value, found[0].value), dtype))
         else:
-            memory = Memory(self.places[s.var].at, s.var.type, self.places[s.var].dropped)
+            memory = Memory(self.places[s.var].at, s.var.type, self.places[s.var].contracted)
             old = memory.read(self.e, out)
             memory.write(self.e, out, Scalar(self.e.combined(s.monoid, dtype, old.value, found[0].value), dtype))
 
@@ -482,7 +487,7 @@ class ProgramLowering:
                 continue
             dtype = s.var.type.dtype
             total.set(self.e, Scalar(self.e.combined(s.monoid, dtype, total.get(self.e).value, part.get(self.e).value), dtype))
-            part.set(self.e, self.neutral(s))
+            part.set(self.e, self.identity(s))
 
     def end_fold(self, s: Statement, turn: tuple[Any, ...]) -> None:
         """After the loops that are folded over."""
@@ -490,12 +495,12 @@ class ProgramLowering:
             self.define(s, turn, self.cells.pop(s)[1].get(self.e))
 
 
-def plan_of(context: ModuleContext, program: Program) -> Plan:
+def schedule_of(context: ModuleContext, program: Program) -> Schedule:
     """The loop nests of a Program, made once in a module."""
-    plan = context.plans.get(program)
-    if plan is None:
-        plan = context.plans[program] = Plan(widened(program))
-    return plan
+    schedule = context.schedules.get(program)
+    if schedule is None:
+        schedule = context.schedules[program] = Schedule(widen_half(program))
+    return schedule
 
 
 def lower_program(
@@ -504,7 +509,7 @@ def lower_program(
     """Write ``program`` on ``values`` where the writer stands: at the top, or as the body of a loop. An output that has a target is
     written there.
     """
-    lowering = ProgramLowering(context, strategies, plan_of(context, program), values)
+    lowering = ProgramLowering(context, strategies, schedule_of(context, program), values)
     context.frames.append(lowering.frame)
     outputs = lowering.write(targets)
     context.frames.pop()

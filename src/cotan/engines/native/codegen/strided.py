@@ -16,7 +16,7 @@ from cotan.engines.native.scalar.emitter import LlvmEmitter, Scalar
 
 from .values import load, memory_type, store
 
-__all__ = ["Block", "row_major"]
+__all__ = ["StridedView", "row_major"]
 
 
 def row_major(shape: Sequence[int]) -> tuple[int, ...]:
@@ -24,20 +24,20 @@ def row_major(shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(prod(shape[k + 1 :]) for k in range(len(shape)))
 
 
-class Block:
+class StridedView:
     """Elements at ``start + sum of index * step`` from a pointer, counted in elements."""
 
     def __init__(
         self, e: LlvmEmitter, at: str, dtype: np.dtype[Any], shape: Sequence[int], steps: Sequence[int] | None = None, start: Any = 0
     ):
         self.e, self.at, self.dtype, self.shape, self.start = e, at, dtype, tuple(shape), start
-        self.steps = row_major(shape) if steps is None else tuple(steps)
+        self.strides = row_major(shape) if steps is None else tuple(steps)
 
     def offset(self, index: Any) -> Any:
         """Which element of memory one is."""
         index = index if isinstance(index, tuple) else (index,)
         assert len(index) == len(self.shape), (index, self.shape)
-        return linear([(self.start, 1), *zip(index, self.steps, strict=True)])
+        return linear([(self.start, 1), *zip(index, self.strides, strict=True)])
 
     def __getitem__(self, index: Any) -> Scalar:
         return load(self.e, self.at, self.dtype, self.offset(index))
@@ -45,26 +45,26 @@ class Block:
     def __setitem__(self, index: Any, x: Scalar) -> None:
         store(self.e, self.at, self.e.cast(x, self.dtype), self.offset(index))
 
-    def part(self, *leading: Any) -> Block:
+    def part(self, *leading: Any) -> StridedView:
         n = len(leading)
-        start = linear([(self.start, 1), *zip(leading, self.steps[:n], strict=True)])
-        return Block(self.e, self.at, self.dtype, self.shape[n:], self.steps[n:], start)
+        start = linear([(self.start, 1), *zip(leading, self.strides[:n], strict=True)])
+        return StridedView(self.e, self.at, self.dtype, self.shape[n:], self.strides[n:], start)
 
-    def ahead(self, elements: Any) -> Block:
-        return Block(self.e, self.at, self.dtype, self.shape, self.steps, linear([(self.start, 1), (elements, 1)]))
+    def shifted(self, elements: Any) -> StridedView:
+        return StridedView(self.e, self.at, self.dtype, self.shape, self.strides, linear([(self.start, 1), (elements, 1)]))
 
-    def moved(self, order: Sequence[int]) -> Block:
+    def transposed(self, order: Sequence[int]) -> StridedView:
         """The axes in another order."""
-        return Block(self.e, self.at, self.dtype, [self.shape[k] for k in order], [self.steps[k] for k in order], self.start)
+        return StridedView(self.e, self.at, self.dtype, [self.shape[k] for k in order], [self.strides[k] for k in order], self.start)
 
-    def viewed(self, dtype: np.dtype[Any]) -> Block:
+    def view(self, dtype: np.dtype[Any]) -> StridedView:
         assert dtype.itemsize == self.dtype.itemsize, (dtype, self.dtype)
-        return Block(self.e, self.at, dtype, self.shape, self.steps, self.start)
+        return StridedView(self.e, self.at, dtype, self.shape, self.strides, self.start)
 
     @property
-    def turned(self) -> Block:
+    def mT(self) -> StridedView:  # noqa: N802 - NumPy's name
         n = len(self.shape)
-        return self.moved((*range(n - 2), n - 1, n - 2))
+        return self.transposed((*range(n - 2), n - 1, n - 2))
 
     @property
     def pointer(self) -> str:

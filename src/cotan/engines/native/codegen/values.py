@@ -16,7 +16,7 @@ from cotan.engines.native.affine import bounds, linear
 from cotan.engines.native.llvm.builder import Module, register_type
 from cotan.engines.native.scalar.emitter import BOOL, LlvmEmitter, Scalar
 
-__all__ = ["Kept", "Memory", "Moved", "Number", "Part", "Value", "load", "offset_of", "store"]
+__all__ = ["Constant", "Memory", "Subarray", "Value", "View", "WorkspaceArray", "load", "offset_of", "store"]
 
 
 class Value:
@@ -40,21 +40,21 @@ class Value:
 class Memory(Value):
     """An array in memory, row-major; ``dropped`` leading axes are not kept: each turn of their loops writes the rest anew."""
 
-    def __init__(self, at: str, type: ArrayType, dropped: int = 0):
-        self.at, self.type, self.dropped = at, type, dropped
+    def __init__(self, at: str, type: ArrayType, contracted: int = 0):
+        self.at, self.type, self.contracted = at, type, contracted
         self.taken: list[int] | None = None
         """What it is of the workspace, if it is of that."""
 
     @property
     def linear(self) -> bool:
-        return not self.dropped
+        return not self.contracted
 
     def read(self, e: LlvmEmitter, index: tuple[Any, ...]) -> Scalar:
         code = e.module.code
         key = (self, index)
         found = code.known(key)
         if found is None:
-            shape, rest = self.type.shape[self.dropped :], index[self.dropped :]
+            shape, rest = self.type.shape[self.contracted :], index[self.contracted :]
             offset = offset_of(shape, rest)
             safe = all(low >= 0 and high < n for n, (low, high) in zip(shape, map(bounds, rest), strict=True))
             guard = None if safe else e.guard()
@@ -68,18 +68,18 @@ class Memory(Value):
         return found
 
     def write(self, e: LlvmEmitter, index: tuple[Any, ...], x: Scalar) -> None:
-        shape = self.type.shape[self.dropped :]
-        store(e, self.at, x, e.module.within(offset_of(shape, index[self.dropped :]), prod(shape)))
+        shape = self.type.shape[self.contracted :]
+        store(e, self.at, x, e.module.within(offset_of(shape, index[self.contracted :]), prod(shape)))
 
     def pointer(self, e: LlvmEmitter) -> str | None:
-        return None if self.dropped else self.at
+        return None if self.contracted else self.at
 
 
-class Kept(Memory):
+class WorkspaceArray(Memory):
     """An array in the workspace, addressed anew in each function that uses it."""
 
     def __init__(self, module: Module, workspace: str, taken: list[int], type: ArrayType):
-        self.module, self.workspace, self.type, self.dropped = module, workspace, type, 0
+        self.module, self.workspace, self.type, self.contracted = module, workspace, type, 0
         self.taken: list[int] | None = taken
 
     @property
@@ -87,7 +87,7 @@ class Kept(Memory):
         return self.module.home.address(self.workspace, "i8", self.taken[0] if self.taken else 0)
 
 
-class Number(Value):
+class Constant(Value):
     """A scalar that is known."""
 
     def __init__(self, value: Any, type: ArrayType):
@@ -97,7 +97,7 @@ class Number(Value):
         return e.constant(self.value, self.type.dtype)
 
 
-class Part(Value):
+class Subarray(Value):
     """The elements of a value under leading indices."""
 
     def __init__(self, whole: Value, leading: tuple[Any, ...]):
@@ -121,7 +121,7 @@ class Part(Value):
         return e.module.code.address(whole, memory_type(self.type.dtype), offset)
 
 
-class Moved(Value):
+class View(Value):
     """What is read through the movement of other values."""
 
     def __init__(self, type: ArrayType, at: Callable[[tuple[Any, ...]], Scalar]):

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from cotan.core.types import ArrayType
 
-__all__ = ["ALIGNMENT", "Frame", "padded"]
+__all__ = ["ALIGNMENT", "WorkspaceFrame", "padded_size"]
 
 ALIGNMENT = 64
 SMALL_BUFFERS, MANY_NODES = 1 << 12, 1 << 60
 
 
-class Frame:
+class WorkspaceFrame:
     """The buffers of one lowering of a Program, in the workspace above those of the lowering around it."""
 
-    def __init__(self, around: Frame | None):
+    def __init__(self, around: WorkspaceFrame | None):
         self.base = self.top = around.top if around is not None else 0
         self.taken: list[list[int]] = []
         self.begin = self.room = 0
@@ -41,6 +41,6 @@ class Frame:
         return found
 
 
-def padded(type: ArrayType) -> int:
+def padded_size(type: ArrayType) -> int:
     """The elements between what two chunks have, who should not share a line of the cache."""
     return -(-max(type.size, 1) * type.dtype.itemsize // ALIGNMENT) * ALIGNMENT // type.dtype.itemsize

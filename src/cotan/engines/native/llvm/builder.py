@@ -166,7 +166,7 @@ class Module:
         self.finish(code, f"define internal void @{name}({parameters}) noinline")
         return free
 
-    def divided(
+    def parallel_for(
         self, name: str, size: int, most: int, write: Callable[[str, str, str], None], *, small: bool, each: int,
         nest: bool = True,
     ) -> str:  # fmt: skip

@@ -1,8 +1,7 @@
-"""Programs with arrays of half precision, as NumPy computes with them: in single precision, each result rounded.
+"""Half precision as NumPy computes with it: in single precision, each result rounded.
 
-A Program is `widened` before it is planned: an op on float16 becomes the op on float32 between conversions, also sums, products of matrices
-and sorts, which are rounded once. What only moves numbers takes them as they are; so does what is run by Python, which is to see what the
-user has written it for.
+`widen_half` rewrites an op on float16 as the op on float32 between conversions, also sums, matrix products and sorts, which are rounded
+once. Ops that only move elements stay; so do ops that Python runs, whose functions see the dtype that the user wrote them for.
 """
 
 from __future__ import annotations
@@ -14,18 +13,18 @@ import numpy as np
 
 from cotan.core.program import Equation, Literal, Program, Var
 from cotan.core.types import ArrayType
-from cotan.engines.native.analysis.access import form_of
-from cotan.engines.native.scalar.expression import HALF, WORDS
+from cotan.engines.native.analysis.access import access_summary
+from cotan.engines.native.scalar.expression import FORMULAS, HALF
 from cotan.ops.casting import ConvertElementType
 
-__all__ = ["widened"]
+__all__ = ["widen_half"]
 
 SINGLE = np.dtype(np.float32)
 MOVING = frozenset({"movement", "indexing", "creation", "control"})
 
 
-def widened(program: Program) -> Program:
-    """The same Program, with what computes on halves between conversions. Its inputs and outputs are the same variables."""
+def widen_half(program: Program) -> Program:
+    """The Program with ops on float16 as ops on float32 between conversions. Its inputs and outputs stay the same variables."""
     if not any(is_half(v) for e in program.equations for v in (*e.inputs, *e.outputs)):
         return program
     equations: list[Equation] = []
@@ -59,9 +58,9 @@ def computes(equation: Equation, types: Sequence[Any]) -> bool:
     op, given = equation.op, [v.type.with_dtype(SINGLE) if is_half(v) else v.type for v in equation.inputs]
     if op.family in MOVING or type(op) is ConvertElementType or not any(is_half(v) for v in equation.inputs):
         return False
-    if ("half", getattr(op, "machine", "")) in WORDS:  # which is another function of halves than of singles
+    if ("half", getattr(op, "machine", "")) in FORMULAS:  # which is another function of halves than of singles
         return False
-    if op.routine is None and form_of(op, tuple(given)) is None:  # Python runs it, on what the user's function was written for
+    if op.routine is None and access_summary(op, tuple(given)) is None:  # Python runs it, on what the user's function was written for
         return False
     found = op.type_rule(*given)
     return list(found if op.multiple else (found,)) == list(types)

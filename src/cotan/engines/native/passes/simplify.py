@@ -1,6 +1,6 @@
 """Simplification: calls written out, functions of numbers computed, equal equations merged, unused ones dropped.
 
-Programs that loops and branches hold are simplified too, where something in them is to be written out.
+Programs that loops and branches hold are simplify too, where something in them is to be written out.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from cotan.ops.movement import Permute
 
 from .inner import holding
 
-__all__ = ["simplified"]
+__all__ = ["simplify"]
 
 
 class Simplifier:
@@ -62,11 +62,11 @@ class Simplifier:
         return [value(v) for v in program.outputs]
 
     def written_within(self, op: Op, operands: list[Any]) -> tuple[Op, list[Any]]:
-        """An op with the programs that it holds simplified. What they bring in are further operands of it."""
+        """An op with the programs that it holds simplify. What they bring in are further operands of it."""
         held = holding(op)
         if held is None or not any(map(has_written_out, held.programs)):
             return op, operands
-        made = [simplified(program) for program in held.programs]
+        made = [simplify(program) for program in held.programs]
         arrays = {id(x): x for _, brought in made for x in brought}
         programs: list[Program] = []
         for program, brought in made:
@@ -115,7 +115,7 @@ def has_written_out(program: Program) -> bool:
     return False
 
 
-def simplified(program: Program) -> tuple[Program, list[Any]]:
+def simplify(program: Program) -> tuple[Program, list[Any]]:
     """The same Program in fewer equations, and the values of inputs that it has before the others."""
     simplifier = Simplifier()
     outputs = simplifier.write(program, list(program.inputs))

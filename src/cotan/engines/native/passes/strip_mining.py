@@ -22,12 +22,12 @@ from cotan.core.op import Op
 from cotan.core.program import Equation, Literal, Program, Var
 from cotan.core.types import ArrayType
 from cotan.engines.native.affine import Condition, Index
-from cotan.engines.native.analysis.access import Form, extent, form_of
+from cotan.engines.native.analysis.access import AccessSummary, access_summary, extent
 from cotan.ops.families import add
 
 from .strip_op import Strips
 
-__all__ = ["blocked"]
+__all__ = ["strip_mine"]
 
 FEWEST_ROWS, MOST_TRIED = 64, 4
 """How long an axis has to be, and how many axes are looked at: each takes time for every equation."""
@@ -42,12 +42,12 @@ Axis = tuple[Any, Any]
 """A variable and the number of its axis; or an equation and the symbol of an axis that it folds over."""
 
 
-def blocked(program: Program) -> Program:
+def strip_mine(program: Program) -> Program:
     """The same Program, in strips where that pays."""
     between = {v for e in program.equations if is_product(e) for v in variables(e)} - set(program.inputs)
     if sum(v.type.nbytes for v in between) < LEAST_STORED:
         return program
-    forms = [form_of(e.op, tuple([v.type for v in e.inputs])) if not e.op.multiple else None for e in program.equations]
+    forms = [access_summary(e.op, tuple([v.type for v in e.inputs])) if not e.op.multiple else None for e in program.equations]
     axes = Axes(program, forms)
     stored: Counter[Axis] = Counter()
     for v in between:
@@ -96,7 +96,7 @@ def symbols(index: Any) -> Iterator[Any]:
 class Axes:
     """The axes of a Program, those that are the same together: they have one length."""
 
-    def __init__(self, program: Program, forms: Sequence[Form | None]):
+    def __init__(self, program: Program, forms: Sequence[AccessSummary | None]):
         self.parent: dict[Axis, Axis] = {}
         self.length: dict[Axis, int] = {}
         for v in program.inputs:
@@ -138,7 +138,7 @@ class Axes:
         return self.same[root].get(v, ())
 
 
-def reads_of(e: Equation, form: Form | None) -> list[tuple[Var, tuple[Any, ...]]]:
+def reads_of(e: Equation, form: AccessSummary | None) -> list[tuple[Var, tuple[Any, ...]]]:
     """The variables that an equation reads, and at which index."""
     return [] if form is None else [(v, index) for k, index in form.reads if isinstance(v := e.inputs[k], Var)]
 
@@ -155,9 +155,9 @@ class Row(NamedTuple):
     axis: int | None
 
 
-def row_of(e: Equation, form: Form | None, axes: Axes, root: Axis) -> Row | None:
+def row_of(e: Equation, form: AccessSummary | None, axes: Axes, root: Axis) -> Row | None:
     """How an equation goes along an axis; None if it does not, or reads other rows than its own."""
-    if form is None or form.numbered or e.op.update is not None:
+    if form is None or form.computes_index or e.op.update is not None:
         return None
     own = [("o", k) for k in axes.along(e.outputs[0], root)]
     own += [("r", k) for k in axes.along(e, root)]
@@ -180,7 +180,7 @@ def row_of(e: Equation, form: Form | None, axes: Axes, root: Axis) -> Row | None
 class Groups:
     """The equations along an axis in groups, each after the sums of those before."""
 
-    def __init__(self, program: Program, forms: Sequence[Form | None], axes: Axes, root: Axis):
+    def __init__(self, program: Program, forms: Sequence[AccessSummary | None], axes: Axes, root: Axis):
         self.whole, self.axes, self.root = program, axes, root
         self.results = {v for v in program.outputs if isinstance(v, Var)}
         self.forms = dict(zip(map(id, program.equations), forms, strict=True))
@@ -297,12 +297,12 @@ def strip_of(size: int, nbytes: int) -> int | None:
 
 
 # ---- ops on fewer rows --------------------------------------------------------------------------------------------------------
-def resized(e: Equation, form: Form | None, types: Sequence[Any], size: int, rows: int) -> Op | None:
+def resized(e: Equation, form: AccessSummary | None, types: Sequence[Any], size: int, rows: int) -> Op | None:
     """The op of an equation on so many rows instead of ``size``: it has the same form, and gives the last of these types."""
     *operands, result = types
     for op in candidates(e.op, size, rows):
         try:
-            if op.type_rule(*operands) == result and form is not None and alike(form, form_of(op, tuple(operands)), size, rows):
+            if op.type_rule(*operands) == result and form is not None and alike(form, access_summary(op, tuple(operands)), size, rows):
                 return op
         except CotanError:
             continue
@@ -320,9 +320,15 @@ def candidates(op: Op, size: int, rows: int) -> Iterator[Op]:
                     yield replace(op, **{field.name: (*value[:p], rows, *value[p + 1 :])})  # type: ignore[type-var]
 
 
-def alike(a: Form, b: Form | None, size: int, rows: int) -> bool:
+def alike(a: AccessSummary, b: AccessSummary | None, size: int, rows: int) -> bool:
     """Whether two forms are the same, up to the length of an axis that is folded."""
-    if b is None or (a.monoid, a.moves, a.conditional, a.numbered, a.work) != (b.monoid, b.moves, b.conditional, b.numbered, b.work):
+    if b is None or (a.monoid, a.only_moves, a.conditional, a.computes_index, a.work) != (
+        b.monoid,
+        b.only_moves,
+        b.conditional,
+        b.computes_index,
+        b.work,
+    ):
         return False
     lengths = len(a.extents) == len(b.extents) and all(m == n or (m, n) == (size, rows) for m, n in zip(a.extents, b.extents, strict=True))
     return (

@@ -25,7 +25,7 @@ from .symbols import Jit
 __all__ = ["HeldStack", "at_call", "holds_stacks", "with_stacks"]
 
 INT = np.dtype(np.int64)
-WORDS, HEAD = array_type((2,), INT), array_type((1,), INT)
+FORMULAS, HEAD = array_type((2,), INT), array_type((1,), INT)
 FREE = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 TEXT = """
@@ -55,7 +55,7 @@ def holds_stacks(types: Iterable[Type]) -> bool:
 
 def at_call(types: Sequence[Type], *, given: bool = False) -> list[ArrayType]:
     """The types of arguments as code takes them; or, if ``given``, of results, with the list of blocks behind them."""
-    found = [WORDS if isinstance(t, StackType) else t for t in types]
+    found = [FORMULAS if isinstance(t, StackType) else t for t in types]
     return [*found, HEAD] if given and holds_stacks(types) else found
 
 

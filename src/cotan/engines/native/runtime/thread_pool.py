@@ -356,7 +356,7 @@ skip:
   br label %again
 }
 
-; Workers 1 ... threads - 1, with all signals blocked: those are for the threads of Python.
+; Workers 1 ... threads - 1, with all signals strip_mine: those are for the threads of Python.
 define internal void @grow(i64 %threads) noinline {
 entry:
   %count.at = getelementptr i8, ptr @cotan_pool, i64 576

@@ -1,28 +1,28 @@
-"""The text of `launch`, a Python C function in LLVM: it calls compiled code on array objects, without an interpreter in between.
+"""The call trampoline: the LLVM IR of `launch`, a Python C function that calls compiled code on array objects without the interpreter.
 
-One function serves all Programs. What it calls, and on what, is in a table of 64-bit words (`Word`), the data of the ndarray that is its
-``self``. It takes the arguments only if they are exactly what the code reads: plain arrays of the wanted dtype and shape that are
+One function serves all Programs. A table of 64-bit slots (`TableSlot`), the data of the ndarray that is its ``self``, says what it calls
+and how. It takes the arguments only if they are exactly what the code reads: plain arrays of the wanted dtype and shape that are
 C-contiguous and aligned, or scalars. Else it returns NotImplemented, and nothing has happened. Results are new arrays: one, or a tuple
-of them. A result that the code writes over a donated argument (`donating`) is a new array too, which views the owner of that memory; if the
-argument must not be changed, it is copied to new memory, and the code is given the copy as its argument. A failure of the code is returned
-as an int (its status), unless a Python exception is set.
+of them. A result that the code writes over a donated argument (`schedule.aliasing`) is a new array too, which views the owner of that
+memory; if the argument must not be changed, it is copied to new memory, and the code is given the copy as its argument. A failure of the
+code is returned as an int (its status), unless a Python exception is set.
 
-Each record of `Word.INPUTS` is (data, dtype, number of axes, shape, type of a scalar, whether an int will do), all words; data is that of a
-constant, for the inputs that the caller does not give. A record of `Word.OUTPUTS` is (dtype, number of axes, shape, number of the input in
-whose memory it is or -1, the function that makes it: PyArray_NewFromDescr, or that of `recycling`).
+Each record of `TableSlot.INPUTS` is (data, dtype, number of axes, shape, type of a scalar, whether an int will do), one slot each; data is
+that of a constant, for the inputs that the caller does not give. A record of `TableSlot.OUTPUTS` is (dtype, number of axes, shape, number
+of the input in whose memory it is or -1, the function that makes it: PyArray_NewFromDescr, or `allocator.maker`).
 """
 
 from __future__ import annotations
 
 from enum import IntEnum, auto
 
-__all__ = ["ALIGNMENT", "INPUT_WORDS", "OUTPUT_WORDS", "SYMBOLS", "TEXT", "Word"]
+__all__ = ["ALIGNMENT", "INPUT_SLOTS", "OUTPUT_SLOTS", "SYMBOLS", "TEXT", "TableSlot"]
 
 ALIGNMENT = 64
-INPUT_WORDS, OUTPUT_WORDS = 6, 5
+INPUT_SLOTS, OUTPUT_SLOTS = 6, 5
 
 
-class Word(IntEnum):
+class TableSlot(IntEnum):
     """The words of the table."""
 
     MAIN = 0
@@ -57,8 +57,8 @@ SYMBOLS = (
 
 READ = "\n".join(
     f"  %at.{w.name} = getelementptr i64, ptr %table, i64 {w.value}\n  %{w.name} = load i64, ptr %at.{w.name}"
-    for w in Word
-    if w is not Word.SPARE
+    for w in TableSlot
+    if w is not TableSlot.SPARE
 )
 OUT_OF_MEMORY = 1
 PLAIN = 0x501
@@ -91,7 +91,7 @@ entry:
   %table.word = call i64 @field(ptr %self, i64 16)
   %table = inttoptr i64 %table.word to ptr
 {READ}
-  %at.SPARE = getelementptr i64, ptr %table, i64 {Word.SPARE.value}
+  %at.SPARE = getelementptr i64, ptr %table, i64 {TableSlot.SPARE.value}
   %inputs = inttoptr i64 %INPUTS to ptr
   %outputs = inttoptr i64 %OUTPUTS to ptr
   %wanted = sub i64 %COUNT_IN, %CONSTANTS
@@ -109,7 +109,7 @@ argument:
   %more.in = icmp slt i64 %k, %COUNT_IN
   br i1 %more.in, label %argument.look, label %make
 argument.look:
-  %record.word = mul i64 %k, {INPUT_WORDS}
+  %record.word = mul i64 %k, {INPUT_SLOTS}
   %record = getelementptr i64, ptr %inputs, i64 %record.word
   %constant = icmp slt i64 %k, %CONSTANTS
   br i1 %constant, label %argument.constant, label %argument.given
@@ -197,7 +197,7 @@ make:
   %more.out = icmp slt i64 %m, %COUNT_OUT
   br i1 %more.out, label %make.one, label %memory
 make.one:
-  %out.word = mul i64 %m, {OUTPUT_WORDS}
+  %out.word = mul i64 %m, {OUTPUT_SLOTS}
   %out = getelementptr i64, ptr %outputs, i64 %out.word
   %out.descr.word = call i64 @field(ptr %out, i64 0)
   %out.nd.long = call i64 @field(ptr %out, i64 8)

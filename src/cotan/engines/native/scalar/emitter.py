@@ -28,7 +28,7 @@ from . import (
     formulas_special,
     half,
 )
-from .expression import BOOL, COMPLEX, HALF, WORDS, NoInstructionError, Scalar, Term, supported
+from .expression import BOOL, COMPLEX, FORMULAS, HALF, Expression, NoInstructionError, Scalar, supported
 from .polynomials import FASTER, POLYNOMIALS
 from .vector_variants import on_vectors
 
@@ -36,8 +36,8 @@ __all__ = ["BOOL", "LlvmEmitter", "NoInstructionError", "Scalar", "supported"]
 
 TRUTH = ("true", "false")
 EXACT: dict[str, Callable[[int, int], int]] = {"add": operator.add, "sub": operator.sub, "mul": operator.mul}
-FORMULAS = (formulas_complex, formulas_complex_analytic, formulas_complex_inverse, formulas_integer, formulas_real, formulas_special)
-"""Importing these fills `WORDS`."""
+MODULES = (formulas_complex, formulas_complex_analytic, formulas_complex_inverse, formulas_integer, formulas_real, formulas_special)
+"""Importing these fills `FORMULAS`."""
 KINDS = {"e": "half", "f": "float", "d": "float", "?": "bool", "F": "complex", "D": "complex"}
 """What words are for operands of a dtype, by its letter; other letters are integers."""
 COMPARISONS = {"eq": "oeq eq eq", "ne": "une ne ne", "lt": "olt slt ult", "le": "ole sle ule", "gt": "ogt sgt ugt", "ge": "oge sge uge"}
@@ -90,7 +90,7 @@ class LlvmEmitter:
         if have.kind == "f":
             if not machine().casts_as_x86:
                 raise NoInstructionError("floats to integers, which NumPy does in another way on this processor")
-            return formulas_real.float_to_integer(Term(self, operand), want).scalar
+            return formulas_real.float_to_integer(Expression(self, operand), want).scalar
         if a == b:
             return Scalar(x, want)
         if have.kind == "b" or want.itemsize > have.itemsize:
@@ -120,17 +120,17 @@ class LlvmEmitter:
         if kind == "integer" and is_known(operands[-1]):
             found = self.folded.get((name, *operands))
             if found is None:
-                found = self.worded(kind, name, dtype, operands)
+                found = self.applied(kind, name, dtype, operands)
                 if is_known(found) and all(map(is_known, operands)):
                     self.folded[name, *operands] = found
             return found
-        return self.worded(kind, name, dtype, operands)
+        return self.applied(kind, name, dtype, operands)
 
-    def worded(self, kind: str, name: str, dtype: np.dtype[Any], operands: Sequence[Any]) -> Scalar:
+    def applied(self, kind: str, name: str, dtype: np.dtype[Any], operands: Sequence[Any]) -> Scalar:
         """What a word gives on operands of a kind."""
-        formula = WORDS.get((kind, name))
+        formula = FORMULAS.get((kind, name))
         if formula is not None:
-            return formula(*[Term(self, x) if type(x) is Scalar else x for x in operands]).scalar
+            return formula(*[Expression(self, x) if type(x) is Scalar else x for x in operands]).scalar
         if kind == "half":
             return half.in_single(self, name, operands)
         values: list[Any] = []
@@ -159,7 +159,7 @@ class LlvmEmitter:
             self.guards.pop()
         return self.select(Scalar(self.module.code.condition(condition), BOOL), right, left)
 
-    def fold(self, monoid: str, extents: Sequence[int], at: Callable[[Sequence[Any]], Scalar], dtype: np.dtype[Any]) -> Scalar:
+    def reduce(self, monoid: str, extents: Sequence[int], at: Callable[[Sequence[Any]], Scalar], dtype: np.dtype[Any]) -> Scalar:
         raise NoInstructionError("a fold within an expression")
 
     def as_index(self, operand: Scalar) -> Any:
@@ -243,7 +243,7 @@ class LlvmEmitter:
             name = {"add": "or", "mul": "and", "maximum": "or", "minimum": "and"}.get(name, name)
         return self.math(name, Scalar(x, dtype), Scalar(y, dtype)).value
 
-    def neutral(self, monoid: str, dtype: np.dtype[Any]) -> Scalar:
+    def identity(self, monoid: str, dtype: np.dtype[Any]) -> Scalar:
         """What a fold begins with."""
         if monoid in ("add", "or"):
             return self.constant(0, dtype)

@@ -1,7 +1,7 @@
-"""Scalars of native code, and formulas of them: a `Term` is written like a number, and emits what it says.
+"""Scalars of native code, and formulas of them: a `Expression` is written like a number, and emits what it says.
 
 A module of words (`words_*.py`) defines each of its functions once, as a formula of terms, under the kind
-of the operands and the name by which defining equations call it. The emitter looks them up in `WORDS`.
+of the operands and the name by which defining equations call it. The emitter looks them up in `FORMULAS`.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from cotan.engines.native.llvm.builder import Module
 __all__ = [
     "BOOL",
     "COMPLEX",
+    "FORMULAS",
     "HALF",
-    "WORDS",
+    "Expression",
     "NoInstructionError",
     "Scalar",
     "ScalarEmitter",
-    "Term",
+    "formula",
     "helper",
     "supported",
     "where",
-    "word",
 ]
 
 BOOL, HALF = np.dtype(np.bool_), np.dtype(np.float16)
@@ -94,7 +94,7 @@ class ScalarEmitter(Protocol):
         ...
 
 
-class Term:
+class Expression:
     """A scalar with the emitter that knows it. A number beside it is a constant of its dtype."""
 
     __slots__ = ("e", "scalar")
@@ -106,132 +106,132 @@ class Term:
     def dtype(self) -> np.dtype[Any]:
         return self.scalar.dtype
 
-    def math(self, name: str, *others: Any) -> Term:
+    def math(self, name: str, *others: Any) -> Expression:
         """The function ``name`` of it, as defining equations call it."""
-        return Term(self.e, self.e.math(name, self.scalar, *[self.like(x).scalar for x in others]))
+        return Expression(self.e, self.e.math(name, self.scalar, *[self.like(x).scalar for x in others]))
 
-    def like(self, x: Any) -> Term:
+    def like(self, x: Any) -> Expression:
         """A term, or a number as a constant."""
-        return x if type(x) is Term else Term(self.e, self.e.constant(x, self.dtype))
+        return x if type(x) is Expression else Expression(self.e, self.e.constant(x, self.dtype))
 
-    def cast(self, dtype: Any) -> Term:
-        return Term(self.e, self.e.cast(self.scalar, np.dtype(dtype)))
+    def cast(self, dtype: Any) -> Expression:
+        return Expression(self.e, self.e.cast(self.scalar, np.dtype(dtype)))
 
-    def bits(self, dtype: Any) -> Term:
+    def bits(self, dtype: Any) -> Expression:
         """The same bits as a number of another dtype of this size."""
-        return Term(self.e, self.e.bits(self.scalar, np.dtype(dtype)))
+        return Expression(self.e, self.e.bits(self.scalar, np.dtype(dtype)))
 
-    def fused(self, factor: Any, term: Any) -> Term:
+    def fused(self, factor: Any, term: Any) -> Expression:
         """``self * factor + term``, rounded once where the processor can, else twice."""
-        return Term(self.e, self.e.fused(self.scalar, self.like(factor).scalar, self.like(term).scalar))
+        return Expression(self.e, self.e.fused(self.scalar, self.like(factor).scalar, self.like(term).scalar))
 
-    def product_and_error(self, other: Term) -> tuple[Term, Term]:
+    def product_and_error(self, other: Expression) -> tuple[Expression, Expression]:
         """The rounded product, and what was rounded off, exactly."""
         product = self * other
-        return product, Term(self.e, self.e.fused(self.scalar, other.scalar, (-product).scalar, exactly=True))
+        return product, Expression(self.e, self.e.fused(self.scalar, other.scalar, (-product).scalar, exactly=True))
 
-    def __add__(self, other: Any) -> Term:
+    def __add__(self, other: Any) -> Expression:
         return self.math("add", other)
 
-    def __radd__(self, other: Any) -> Term:
+    def __radd__(self, other: Any) -> Expression:
         return self.like(other) + self
 
-    def __sub__(self, other: Any) -> Term:
+    def __sub__(self, other: Any) -> Expression:
         return self.math("sub", other)
 
-    def __rsub__(self, other: Any) -> Term:
+    def __rsub__(self, other: Any) -> Expression:
         return self.like(other) - self
 
-    def __mul__(self, other: Any) -> Term:
+    def __mul__(self, other: Any) -> Expression:
         return self.math("mul", other)
 
-    def __rmul__(self, other: Any) -> Term:
+    def __rmul__(self, other: Any) -> Expression:
         return self.like(other) * self
 
-    def __truediv__(self, other: Any) -> Term:
+    def __truediv__(self, other: Any) -> Expression:
         return self.math("div", other)
 
-    def __rtruediv__(self, other: Any) -> Term:
+    def __rtruediv__(self, other: Any) -> Expression:
         return self.like(other) / self
 
-    def __neg__(self) -> Term:
+    def __neg__(self) -> Expression:
         return self.math("neg")
 
-    def __abs__(self) -> Term:
+    def __abs__(self) -> Expression:
         return self.math("abs")
 
     # Comparisons are terms of bools; equality of terms is not that of Python.
-    def equals(self, other: Any) -> Term:
+    def equals(self, other: Any) -> Expression:
         return self.math("eq", other)
 
-    def differs(self, other: Any) -> Term:
+    def differs(self, other: Any) -> Expression:
         return self.math("ne", other)
 
-    def __lt__(self, other: Any) -> Term:
+    def __lt__(self, other: Any) -> Expression:
         return self.math("lt", other)
 
-    def __le__(self, other: Any) -> Term:
+    def __le__(self, other: Any) -> Expression:
         return self.math("le", other)
 
-    def __gt__(self, other: Any) -> Term:
+    def __gt__(self, other: Any) -> Expression:
         return self.math("gt", other)
 
-    def __ge__(self, other: Any) -> Term:
+    def __ge__(self, other: Any) -> Expression:
         return self.math("ge", other)
 
-    def __and__(self, other: Any) -> Term:
+    def __and__(self, other: Any) -> Expression:
         return self.math("and", other)
 
-    def __or__(self, other: Any) -> Term:
+    def __or__(self, other: Any) -> Expression:
         return self.math("or", other)
 
-    def __xor__(self, other: Any) -> Term:
+    def __xor__(self, other: Any) -> Expression:
         return self.math("xor", other)
 
-    def __invert__(self) -> Term:
+    def __invert__(self) -> Expression:
         return self.math("not")
 
     @property
-    def is_nan(self) -> Term:
+    def is_nan(self) -> Expression:
         return self.math("isnan")
 
     # ---- complex numbers
     @property
-    def re(self) -> Term:
+    def re(self) -> Expression:
         return self.math("real")
 
     @property
-    def im(self) -> Term:
+    def im(self) -> Expression:
         return self.math("imag")
 
-    def i(self, im: Any) -> Term:
+    def i(self, im: Any) -> Expression:
         """The complex number with this real part."""
         return self.math("complex", im)
 
 
-def where(condition: Term, yes: Any, no: Any) -> Term:
+def where(condition: Expression, yes: Any, no: Any) -> Expression:
     """``yes`` where the condition holds, else ``no``; one of them is a term."""
-    like = yes if type(yes) is Term else no
+    like = yes if type(yes) is Expression else no
     return condition.math("select", like.like(no), like.like(yes))
 
 
-WORDS: dict[tuple[str, str], Callable[..., Term]] = {}
+FORMULAS: dict[tuple[str, str], Callable[..., Expression]] = {}
 """The functions that are formulas, by the kind of their first operand (bool, integer, half, float, complex) and their name."""
 
 
-def word(*kinds: str, name: str = "") -> Callable[[Callable[..., Term]], Callable[..., Term]]:
+def formula(*kinds: str, name: str = "") -> Callable[[Callable[..., Expression]], Callable[..., Expression]]:
     """Make a function of terms the meaning of its name for operands of these kinds."""
 
-    def defined(function: Callable[..., Term]) -> Callable[..., Term]:
+    def defined(function: Callable[..., Expression]) -> Callable[..., Expression]:
         for kind in kinds:
-            WORDS[kind, name or function.__name__] = function
+            FORMULAS[kind, name or function.__name__] = function
         return function
 
     return defined
 
 
-def helper(name: str, body: Callable[..., Term], *operands: Term) -> Term:
+def helper(name: str, body: Callable[..., Expression], *operands: Expression) -> Expression:
     """``body`` of the operands as a function of its own, written once in a module: what has loops or is long."""
     e = operands[0].e
-    dtype = e.function(name, [x.dtype for x in operands], lambda *xs: body(*[Term(e, x) for x in xs]).scalar)
-    return Term(e, e.call(name, dtype, *[x.scalar for x in operands]))
+    dtype = e.function(name, [x.dtype for x in operands], lambda *xs: body(*[Expression(e, x) for x in xs]).scalar)
+    return Expression(e, e.call(name, dtype, *[x.scalar for x in operands]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from .expression import Term, where, word
+from .expression import Expression, formula, where
 
 __all__: list[str] = []
 
@@ -12,59 +12,59 @@ LOG2, LOG2E, LOG10E = math.log(2.0), math.log2(math.e), math.log10(math.e)
 
 
 # ---- parts ------------------------------------------------------------------------------------------------------------------
-@word("complex")
-def add(x: Term, y: Term) -> Term:
+@formula("complex")
+def add(x: Expression, y: Expression) -> Expression:
     return (x.re + y.re).i(x.im + y.im)
 
 
-@word("complex")
-def sub(x: Term, y: Term) -> Term:
+@formula("complex")
+def sub(x: Expression, y: Expression) -> Expression:
     return (x.re - y.re).i(x.im - y.im)
 
 
-@word("complex")
-def neg(x: Term) -> Term:
+@formula("complex")
+def neg(x: Expression) -> Expression:
     return (-x.re).i(-x.im)
 
 
-@word("complex")
-def conj(x: Term) -> Term:
+@formula("complex")
+def conj(x: Expression) -> Expression:
     return x.re.i(-x.im)
 
 
-@word("complex")
-def rint(x: Term) -> Term:
+@formula("complex")
+def rint(x: Expression) -> Expression:
     return x.re.math("rint").i(x.im.math("rint"))
 
 
-@word("complex")
-def isnan(x: Term) -> Term:
+@formula("complex")
+def isnan(x: Expression) -> Expression:
     return x.re.math("isnan") | x.im.math("isnan")
 
 
-@word("complex")
-def isinf(x: Term) -> Term:
+@formula("complex")
+def isinf(x: Expression) -> Expression:
     return x.re.math("isinf") | x.im.math("isinf")
 
 
-@word("complex")
-def isfinite(x: Term) -> Term:
+@formula("complex")
+def isfinite(x: Expression) -> Expression:
     return x.re.math("isfinite") & x.im.math("isfinite")
 
 
-@word("complex", name="abs")
-def magnitude(x: Term) -> Term:
+@formula("complex", name="abs")
+def magnitude(x: Expression) -> Expression:
     return x.re.math("hypot", x.im)
 
 
-@word("complex")
-def sign(x: Term) -> Term:
+@formula("complex")
+def sign(x: Expression) -> Expression:
     """x / |x|; of an infinite number the direction, if there is one; 0 at 0."""
     size = abs(x)
     endless = size.math("isinf")
     both = x.re.math("isinf") & x.im.math("isinf")
 
-    def part(a: Term) -> Term:
+    def part(a: Expression) -> Expression:
         far = where(both, math.nan, where(a.math("isinf"), a.like(1.0).math("copysign", a), 0.0))
         return where(size.equals(0.0), 0.0, where(endless, far, a / size))
 
@@ -75,8 +75,8 @@ def sign(x: Term) -> Term:
 def ordered(name: str, strict: str) -> None:
     """A comparison by the real parts, then by the imaginary ones; false if a number that is looked at is nan."""
 
-    @word("complex", name=name)
-    def compare(x: Term, y: Term) -> Term:
+    @formula("complex", name=name)
+    def compare(x: Expression, y: Expression) -> Expression:
         decided = x.re.math(strict, y.re) & ~x.im.is_nan & ~y.im.is_nan
         return decided | (x.re.equals(y.re) & x.im.math(name, y.im))
 
@@ -86,18 +86,18 @@ for _name, _strict in (("lt", "lt"), ("le", "lt"), ("gt", "gt"), ("ge", "gt")):
 
 
 # ---- products ---------------------------------------------------------------------------------------------------------------
-@word("complex")
-def mul(x: Term, y: Term) -> Term:
+@formula("complex")
+def mul(x: Expression, y: Expression) -> Expression:
     return (x.re * y.re - x.im * y.im).i(x.re * y.im + x.im * y.re)
 
 
-@word("complex")
-def scale(d: Term, t: Term) -> Term:
+@formula("complex")
+def scale(d: Expression, t: Expression) -> Expression:
     return where(d.equals(0) | t.equals(0), 0, d * t)
 
 
-@word("complex")
-def div(x: Term, y: Term) -> Term:
+@formula("complex")
+def div(x: Expression, y: Expression) -> Expression:
     """Smith's algorithm: the smaller part of the divisor in units of the larger."""
     by_real = abs(y.re) >= abs(y.im)
     large, small = where(by_real, y.re, y.im), where(by_real, y.im, y.re)
@@ -110,8 +110,8 @@ def div(x: Term, y: Term) -> Term:
     return where(zero, x.re / abs(y.re), re).i(where(zero, x.im / abs(y.re), im))
 
 
-@word("complex", name="pow")
-def power(x: Term, y: Term) -> Term:
+@formula("complex", name="pow")
+def power(x: Expression, y: Expression) -> Expression:
     """By squaring for integers between -100 and 100, as NumPy; else e^(y log x), as C."""
     n = where(abs(y.re) < 100.0, y.re, 0.0).math("trunc")
     whole = y.im.equals(0.0) & y.re.equals(n)
@@ -130,40 +130,40 @@ def power(x: Term, y: Term) -> Term:
 
 
 # ---- by other functions ----------------------------------------------------------------------------------------
-def in_units(x: Term, unit: float) -> Term:
+def in_units(x: Expression, unit: float) -> Expression:
     """Both parts times a real number."""
     return (x.re * unit).i(x.im * unit)
 
 
-@word("complex")
-def rsqrt(x: Term) -> Term:
+@formula("complex")
+def rsqrt(x: Expression) -> Expression:
     return 1 / x.math("sqrt")
 
 
-@word("complex")
-def exp2(x: Term) -> Term:
+@formula("complex")
+def exp2(x: Expression) -> Expression:
     return in_units(x, LOG2).math("exp")
 
 
-@word("complex")
-def log2(x: Term) -> Term:
+@formula("complex")
+def log2(x: Expression) -> Expression:
     return in_units(x.math("log"), LOG2E)
 
 
-@word("complex")
-def log10(x: Term) -> Term:
+@formula("complex")
+def log10(x: Expression) -> Expression:
     return in_units(x.math("log"), LOG10E)
 
 
-@word("complex")
-def expm1(x: Term) -> Term:
+@formula("complex")
+def expm1(x: Expression) -> Expression:
     """e^a cos(b) - 1 = (e^a - 1) cos(b) - 2 sin(b/2)^2."""
     half = (x.im / 2.0).math("sin")
     re = x.re.math("expm1") * x.im.math("cos") - 2.0 * half * half
     return re.i(x.re.math("exp") * x.im.math("sin"))
 
 
-@word("complex")
-def log1p(x: Term) -> Term:
+@formula("complex")
+def log1p(x: Expression) -> Expression:
     above = x.re + 1.0
     return above.math("hypot", x.im).math("log").i(x.im.math("atan2", above))

@@ -10,32 +10,32 @@ import math
 
 import numpy as np
 
-from .expression import Term, where, word
+from .expression import Expression, formula, where
 
 __all__: list[str] = []
 
 
-def limits(x: Term) -> tuple[float, float]:
+def limits(x: Expression) -> tuple[float, float]:
     """Below where e^x overflows, and e to that: e^(x - edge) e^edge is e^x cos(y) also where e^x alone is infinite."""
     edge = 709.0 if x.dtype == np.float64 else 88.0
     return edge, math.exp(edge)
 
 
-def finite(x: Term) -> Term:
+def finite(x: Expression) -> Expression:
     return x.math("isfinite")
 
 
-def infinite(x: Term) -> Term:
+def infinite(x: Expression) -> Expression:
     return x.math("isinf")
 
 
-def zero_of(x: Term) -> Term:
+def zero_of(x: Expression) -> Expression:
     """Zero with the sign of x."""
     return x.like(0.0).math("copysign", x)
 
 
-@word("complex")
-def exp(z: Term) -> Term:
+@formula("complex")
+def exp(z: Expression) -> Expression:
     """e^x (cos y + i sin y)."""
     x, y = z.re, z.im
     edge, rest = limits(x)
@@ -47,7 +47,7 @@ def exp(z: Term) -> Term:
 
 
 # ---- the logarithm and the square root -----------------------------------------------------------------------------------------
-def scaled(z: Term) -> tuple[Term, Term, Term]:
+def scaled(z: Expression) -> tuple[Expression, Expression, Expression]:
     """The parts without signs, times a factor that keeps what follows from overflow, and from denormal numbers.
 
     The factor is 1, 2^-4 or 2^60; the third is the exponent.
@@ -61,8 +61,8 @@ def scaled(z: Term) -> tuple[Term, Term, Term]:
     return x * factor, y * factor, exponent
 
 
-@word("complex")
-def log(z: Term) -> Term:
+@formula("complex")
+def log(z: Expression) -> Expression:
     """log |z| + i arg z. Near |z| = 1, log |z| = log1p(x^2 + y^2 - 1) / 2, where the sum cancels: it is computed to twice the digits."""
     x, y, exponent = scaled(z)
     far = x.math("hypot", y).math("log") - exponent * math.log(2.0)
@@ -73,8 +73,8 @@ def log(z: Term) -> Term:
     return where(near, 0.5 * where(near, above, 0.0).math("log1p"), far).i(z.im.math("atan2", z.re))
 
 
-@word("complex")
-def sqrt(z: Term) -> Term:
+@formula("complex")
+def sqrt(z: Expression) -> Expression:
     """With r = sqrt((|z| + |x|) / 2), the parts are r and |y| / 2r: in this order for x >= 0, else in the other."""
     x, y, exponent = scaled(z)
     root = (0.5 * (x.math("hypot", y) + x)).math("sqrt")
@@ -94,7 +94,7 @@ def sqrt(z: Term) -> Term:
 
 
 # ---- hyperbolic and trigonometric ------------------------------------------------------------------------------------------------
-def parts(z: Term) -> tuple[Term, Term, Term, Term, Term]:
+def parts(z: Expression) -> tuple[Expression, Expression, Expression, Expression, Expression]:
     """sinh |x|, cosh |x|, sin y, cos y, and the factor that the products of these want beside it. With u = e^|x| - 1,
     sinh |x| = (u + u / (u + 1)) / 2.
     """
@@ -109,8 +109,8 @@ def parts(z: Term) -> tuple[Term, Term, Term, Term, Term]:
     return where(infinity, math.inf, sinh), where(infinity, math.inf, cosh), y.math("sin"), y.math("cos"), where(beyond, x.like(rest), 1.0)
 
 
-@word("complex")
-def sinh(z: Term) -> Term:
+@formula("complex")
+def sinh(z: Expression) -> Expression:
     """sinh(x) cos(y) + i cosh(x) sin(y)."""
     x, y = z.re, z.im
     sh, ch, s, c, rest = parts(z)
@@ -119,8 +119,8 @@ def sinh(z: Term) -> Term:
     return re.i(where(y.equals(0.0), y, ch * s * rest))
 
 
-@word("complex")
-def cosh(z: Term) -> Term:
+@formula("complex")
+def cosh(z: Expression) -> Expression:
     """cosh(x) cos(y) + i sinh(x) sin(y)."""
     x, y = z.re, z.im
     sh, ch, s, c, rest = parts(z)
@@ -130,8 +130,8 @@ def cosh(z: Term) -> Term:
     return re.i(where(flat, x.like(1.0).math("copysign", x) * where(vague, 0.0, y), sh.math("copysign", x) * s * rest))
 
 
-@word("complex")
-def tanh(z: Term) -> Term:
+@formula("complex")
+def tanh(z: Expression) -> Expression:
     """(sinh(x) cosh(x) + i sin(y) cos(y)) / (sinh(x)^2 + cos(y)^2); far out, x is +-infinite but for e^(-2 |x|)."""
     x, y = z.re, z.im
     far = abs(x) > (22.0 if x.dtype == np.float64 else 11.0)
@@ -145,22 +145,22 @@ def tanh(z: Term) -> Term:
     return where(x.is_nan, x, re.math("copysign", x)).i(im)
 
 
-def turned(z: Term) -> Term:
+def turned(z: Expression) -> Expression:
     """The parts in the other order."""
     return z.im.i(z.re)
 
 
-@word("complex")
-def sin(z: Term) -> Term:
+@formula("complex")
+def sin(z: Expression) -> Expression:
     """sin(x + iy) and sinh(y + ix) have the same parts in the other order."""
     return turned(turned(z).math("sinh"))
 
 
-@word("complex")
-def cos(z: Term) -> Term:
+@formula("complex")
+def cos(z: Expression) -> Expression:
     return turned(z).math("cosh").math("conj")
 
 
-@word("complex")
-def tan(z: Term) -> Term:
+@formula("complex")
+def tan(z: Expression) -> Expression:
     return turned(turned(z).math("tanh"))

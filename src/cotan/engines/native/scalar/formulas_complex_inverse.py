@@ -10,28 +10,28 @@ import math
 
 import numpy as np
 
-from .expression import Term, where, word
+from .expression import Expression, formula, where
 
 __all__: list[str] = []
 
 HALF_PI, QUARTER_PI = math.pi / 2, math.pi / 4
 
 
-def infinite(x: Term) -> Term:
+def infinite(x: Expression) -> Expression:
     return x.math("isinf")
 
 
-def signed(size: Term | float, sign: Term) -> Term:
+def signed(size: Expression | float, sign: Expression) -> Expression:
     """A number without a sign, with that of another."""
     return sign.like(size).math("copysign", sign)
 
 
-def turned(z: Term) -> Term:
+def turned(z: Expression) -> Expression:
     """The parts in the other order."""
     return z.im.i(z.re)
 
 
-def tamed(z: Term) -> tuple[Term, Term]:
+def tamed(z: Expression) -> tuple[Expression, Expression]:
     """z, or z / 16 where products of its roots may overflow; and the logarithm of 16 or 1: asinh(16 z) is there asinh(z) + log(16)."""
     limit = float(np.finfo(z.re.dtype).max) / 8
     huge = (abs(z.re) > limit) | (abs(z.im) > limit)
@@ -39,18 +39,18 @@ def tamed(z: Term) -> tuple[Term, Term]:
     return (z.re * factor).i(z.im * factor), where(huge, z.re.like(math.log(16.0)), 0.0)
 
 
-def roots(z: Term) -> tuple[Term, Term]:
+def roots(z: Expression) -> tuple[Expression, Expression]:
     """The square roots of 1 - z and 1 + z."""
     return (1.0 - z.re).i(-z.im).math("sqrt"), (1.0 + z.re).i(z.im).math("sqrt")
 
 
-def plain(z: Term) -> Term:
+def plain(z: Expression) -> Expression:
     """Whether both parts are finite."""
     return z.math("isfinite")
 
 
-@word("complex")
-def asinh(z: Term) -> Term:
+@formula("complex")
+def asinh(z: Expression) -> Expression:
     """asinh(x + iy) and asin(y + ix) have the same parts in the other order."""
     x, y = z.re, z.im
     near, rest = tamed(z)
@@ -65,13 +65,13 @@ def asinh(z: Term) -> Term:
     return where(plain(z), re.i(im), far_re.i(far_im))
 
 
-@word("complex")
-def asin(z: Term) -> Term:
+@formula("complex")
+def asin(z: Expression) -> Expression:
     return turned(turned(z).math("asinh"))
 
 
-@word("complex")
-def acos(z: Term) -> Term:
+@formula("complex")
+def acos(z: Expression) -> Expression:
     """Far out, pi / 2 - asin(z)."""
     near, rest = tamed(z)
     a, b = roots(near)
@@ -81,8 +81,8 @@ def acos(z: Term) -> Term:
     return where(plain(z), re.i(im), (HALF_PI - other.re).i(-other.im))
 
 
-@word("complex")
-def acosh(z: Term) -> Term:
+@formula("complex")
+def acosh(z: Expression) -> Expression:
     x, y = z.re, z.im
     near, rest = tamed(z)
     s, t = (near.re - 1.0).i(near.im).math("sqrt"), (near.re + 1.0).i(near.im).math("sqrt")
@@ -96,8 +96,8 @@ def acosh(z: Term) -> Term:
     return where(plain(z), re.i(im), far_re.i(far_im))
 
 
-@word("complex")
-def atanh(z: Term) -> Term:
+@formula("complex")
+def atanh(z: Expression) -> Expression:
     """log1p(4x / ((1 - x)^2 + y^2)) / 4 + i arg(1 - x^2 - y^2 + 2iy) / 2; far out, x / |z|^2 +- i pi / 2.
 
     Close to 1, at a distance of d whose square may vanish, the real part is log(2 sqrt(x) / d) / 2.
@@ -122,7 +122,7 @@ def atanh(z: Term) -> Term:
     return signed(re, z.re).i(signed(im, z.im))
 
 
-@word("complex")
-def atan(z: Term) -> Term:
+@formula("complex")
+def atan(z: Expression) -> Expression:
     """As asin is of asinh."""
     return turned(turned(z).math("atanh"))

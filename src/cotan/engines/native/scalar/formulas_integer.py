@@ -6,31 +6,31 @@ import numpy as np
 
 from cotan.engines.native.llvm.builder import register_type
 
-from .expression import NoInstructionError, Term, helper, where, word
+from .expression import Expression, NoInstructionError, formula, helper, where
 
 __all__: list[str] = []
 
 DOUBLE = np.dtype(np.float64)
 
 
-@word("bool", "integer")
-def floor(x: Term) -> Term:
+@formula("bool", "integer")
+def floor(x: Expression) -> Expression:
     """The number itself."""
     return x
 
 
-word("bool", "integer", name="ceil")(floor)
-word("bool", "integer", name="trunc")(floor)
+formula("bool", "integer", name="ceil")(floor)
+formula("bool", "integer", name="trunc")(floor)
 
 
-def instruction(name: str, x: Term, y: Term) -> Term:
+def instruction(name: str, x: Expression, y: Expression) -> Expression:
     """An instruction on two integers; one beginning with a dot has variants for signed and unsigned ones."""
     full = name.replace(".", "u" if x.dtype.kind == "u" else "s")
-    return Term(x.e, x.e.value(x.dtype, f"{full} {register_type(x.dtype)} {x.scalar.value}, {y.scalar.value}"))
+    return Expression(x.e, x.e.value(x.dtype, f"{full} {register_type(x.dtype)} {x.scalar.value}, {y.scalar.value}"))
 
 
 # ---- division ---------------------------------------------------------------------------------------------------------------
-def truncated(x: Term, y: Term) -> tuple[Term, Term]:
+def truncated(x: Expression, y: Expression) -> tuple[Expression, Expression]:
     """Quotient and remainder, rounded to zero; the quotient must exist.
 
     Processors divide vectors of floats alone. Doubles are exact enough for 32 bits: a quotient that is no integer is farther from the
@@ -40,11 +40,11 @@ def truncated(x: Term, y: Term) -> tuple[Term, Term]:
         return instruction(".div", x, y), instruction(".rem", x, y)
     real = (x.cast(DOUBLE) / y.cast(DOUBLE)).scalar.value
     sign, kind = "u" if x.dtype.kind == "u" else "s", register_type(x.dtype)
-    quotient = Term(x.e, x.e.value(x.dtype, f"fpto{sign}i double {real} to {kind}"))
+    quotient = Expression(x.e, x.e.value(x.dtype, f"fpto{sign}i double {real} to {kind}"))
     return quotient, x - quotient * y
 
 
-def divided(x: Term, y: Term) -> tuple[Term, Term]:
+def divided(x: Expression, y: Expression) -> tuple[Expression, Expression]:
     """Quotient and remainder, rounded down; both 0 for a divisor of 0, and the least number by -1 is itself."""
     zero = y.equals(0)
     if x.dtype.kind == "u":
@@ -58,23 +58,23 @@ def divided(x: Term, y: Term) -> tuple[Term, Term]:
     return where(zero, 0, where(minus_one, -x, q)), where(zero, 0, r)
 
 
-@word("integer")
-def rem(x: Term, y: Term) -> Term:
+@formula("integer")
+def rem(x: Expression, y: Expression) -> Expression:
     return divided(x, y)[1]
 
 
-@word("integer")
-def floor_divide(x: Term, y: Term) -> Term:
+@formula("integer")
+def floor_divide(x: Expression, y: Expression) -> Expression:
     return divided(x, y)[0]
 
 
-@word("integer", name="pow")
-def power(x: Term, n: Term) -> Term:
+@formula("integer", name="pow")
+def power(x: Expression, n: Expression) -> Expression:
     """By squaring, modulo the size of the dtype. NumPy raises for a negative exponent, which native code cannot."""
     if n.dtype.kind != "u":
         raise NoInstructionError("powers of signed integers, which raise for a negative exponent")
 
-    def by_squaring(x: Term, n: Term) -> Term:
+    def by_squaring(x: Expression, n: Expression) -> Expression:
         result = x.like(1)
         for k in range(8 * n.dtype.itemsize):
             result = where((n & (1 << k)).differs(0), result * x, result)
@@ -85,28 +85,28 @@ def power(x: Term, n: Term) -> Term:
 
 
 # ---- bits -------------------------------------------------------------------------------------------------------------------
-def shifted(name: str, x: Term, y: Term, beyond: Term) -> Term:
+def shifted(name: str, x: Expression, y: Expression, beyond: Expression) -> Expression:
     """A shift by any number of bits, all of which are gone where that is too many."""
     unsigned = np.dtype(f"u{x.dtype.itemsize}")
     fits = y.cast(unsigned) < 8 * x.dtype.itemsize
     return where(fits, instruction(name, x, where(fits, y, 0)), beyond)
 
 
-@word("integer")
-def shl(x: Term, y: Term) -> Term:
+@formula("integer")
+def shl(x: Expression, y: Expression) -> Expression:
     return shifted("shl", x, y, x.like(0))
 
 
-@word("integer")
-def shr(x: Term, y: Term) -> Term:
+@formula("integer")
+def shr(x: Expression, y: Expression) -> Expression:
     if x.dtype.kind == "u":
         return shifted("lshr", x, y, x.like(0))
     return shifted("ashr", x, y, instruction("ashr", x, x.like(8 * x.dtype.itemsize - 1)))
 
 
-@word("integer")
-def popcount(x: Term) -> Term:
+@formula("integer")
+def popcount(x: Expression) -> Expression:
     """Of the bits of the size."""
     kind, e = register_type(x.dtype), x.e
     text = e.declared(f"llvm.ctpop.{kind}", kind, [(kind, abs(x).scalar.value)])
-    return Term(e, e.value(np.dtype(f"u{x.dtype.itemsize}"), text)).cast(np.uint8)
+    return Expression(e, e.value(np.dtype(f"u{x.dtype.itemsize}"), text)).cast(np.uint8)

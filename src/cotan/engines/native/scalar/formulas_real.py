@@ -9,7 +9,7 @@ import numpy as np
 from cotan.engines.native.llvm.jit import machine
 from cotan.ops.transcendental import largest_square
 
-from .expression import HALF, Term, where, word
+from .expression import HALF, Expression, formula, where
 from .vector_variants import guarded
 
 __all__ = ["float_to_integer"]
@@ -17,7 +17,7 @@ __all__ = ["float_to_integer"]
 LOG2 = math.log(2.0)
 
 
-def float_to_integer(x: Term, dtype: np.dtype) -> Term:
+def float_to_integer(x: Expression, dtype: np.dtype) -> Expression:
     """The integer part; what has none or does not fit becomes what an x86 processor makes of it, as in NumPy.
 
     There the conversions are to signed integers of 32 or 64 bits, whose least number stands for what does not fit; smaller ones keep
@@ -36,11 +36,11 @@ def float_to_integer(x: Term, dtype: np.dtype) -> Term:
     have, want = kinds[x.dtype.itemsize][0], kinds[dtype.itemsize][1]
     safe = where(fits, x, 0.0)
     whole = x.e.value(dtype, f"fptosi {have} {safe.scalar.value} to {want}")
-    return where(fits, Term(x.e, whole), -(2 ** (8 * dtype.itemsize - 1)))
+    return where(fits, Expression(x.e, whole), -(2 ** (8 * dtype.itemsize - 1)))
 
 
 # ---- division with a remainder ----------------------------------------------------------------------------------------------
-def remainder_of(x: Term, y: Term) -> Term:
+def remainder_of(x: Expression, y: Expression) -> Expression:
     """The exact remainder of the quotient rounded to zero, as C's fmod.
 
     The quotient of the sizes is computed to within one, if it is a number of so many digits as floats have; one fused step then gives
@@ -51,12 +51,12 @@ def remainder_of(x: Term, y: Term) -> Term:
     return guarded("remainder", remainder_by_quotient, division, x, y)
 
 
-def division(x: Term, y: Term) -> Term:
+def division(x: Expression, y: Expression) -> Expression:
     """By long division."""
-    return Term(x.e, x.e.remainder(x.scalar, y.scalar))
+    return Expression(x.e, x.e.remainder(x.scalar, y.scalar))
 
 
-def remainder_by_quotient(x: Term, y: Term) -> tuple[Term, Term]:
+def remainder_by_quotient(x: Expression, y: Expression) -> tuple[Expression, Expression]:
     size, divisor = abs(x), abs(y)
     quotient = (size / divisor).math("trunc")
     rest = (-quotient).fused(divisor, size)
@@ -65,21 +65,21 @@ def remainder_by_quotient(x: Term, y: Term) -> tuple[Term, Term]:
     return rest.math("copysign", x), quotient < 2.0 ** (np.finfo(x.dtype).nmant + 1)
 
 
-def signed_as(x: Term, y: Term) -> Term:
+def signed_as(x: Expression, y: Expression) -> Expression:
     """Whether both are below zero, or neither: negated."""
     return (x < 0.0) ^ (y < 0.0)
 
 
-@word("float")
-def rem(x: Term, y: Term) -> Term:
+@formula("float")
+def rem(x: Expression, y: Expression) -> Expression:
     """The remainder with the sign of the divisor: nan for a divisor of 0."""
     r = remainder_of(x, y)
     moved = where(signed_as(r, y), r + y, r)
     return where(y.equals(0.0), r, where(r.equals(0.0), r.like(0.0).math("copysign", y), moved))
 
 
-@word("float")
-def floor_divide(x: Term, y: Term) -> Term:
+@formula("float")
+def floor_divide(x: Expression, y: Expression) -> Expression:
     """The floor of the quotient, as the remainder says it is; x / 0 for a divisor of 0."""
     r = remainder_of(x, y)
     quotient = (x - r) / y
@@ -92,8 +92,8 @@ def floor_divide(x: Term, y: Term) -> Term:
 
 
 # ---- bits of floats ---------------------------------------------------------------------------------------------------------
-@word("float")
-def nextafter(x: Term, y: Term) -> Term:
+@formula("float")
+def nextafter(x: Expression, y: Expression) -> Expression:
     """The bits of a positive float, as an integer, count the floats."""
     integers = np.dtype(f"i{x.dtype.itemsize}")
     bits = x.bits(integers)
@@ -105,50 +105,50 @@ def nextafter(x: Term, y: Term) -> Term:
 
 
 # ---- exponentials and logarithms --------------------------------------------------------------------------------------------
-@word("float")
-def rsqrt(x: Term) -> Term:
+@formula("float")
+def rsqrt(x: Expression) -> Expression:
     return 1.0 / x.math("sqrt")
 
 
-@word("float")
-def arctan_derivative(x: Term) -> Term:
+@formula("float")
+def arctan_derivative(x: Expression) -> Expression:
     size = abs(x)
     far, inverse = size > float(largest_square(x.dtype)), 1.0 / size
     return where(far, inverse * inverse, 1.0 / (1.0 + size * size))
 
 
-@word("float")
-def arcsinh_derivative(x: Term) -> Term:
+@formula("float")
+def arcsinh_derivative(x: Expression) -> Expression:
     size = abs(x)
     return 1.0 / where(size > float(largest_square(x.dtype)), size, (1.0 + size * size).math("sqrt"))
 
 
-@word("complex", name="arctan_derivative")
-def complex_arctan_derivative(x: Term) -> Term:
+@formula("complex", name="arctan_derivative")
+def complex_arctan_derivative(x: Expression) -> Expression:
     return 1.0 / (1.0 + x * x)
 
 
-@word("complex", name="arcsinh_derivative")
-def complex_arcsinh_derivative(x: Term) -> Term:
+@formula("complex", name="arcsinh_derivative")
+def complex_arcsinh_derivative(x: Expression) -> Expression:
     return 1.0 / (1.0 + x * x).math("sqrt")
 
 
-@word("float")
-def logistic(x: Term) -> Term:
+@formula("float")
+def logistic(x: Expression) -> Expression:
     """By e^-|x|, which does not overflow: far below 0 the result is e^x, denormal in the end."""
     below = (-abs(x)).math("exp")
     return where(x < 0.0, below, 1.0) / (1.0 + below)
 
 
-@word("float")
-def logistic_derivative(x: Term) -> Term:
+@formula("float")
+def logistic_derivative(x: Expression) -> Expression:
     e = (-abs(x)).math("exp")
     w = 1.0 + e
     return e / (w * w)
 
 
-@word("float")
-def logit(x: Term) -> Term:
+@formula("float")
+def logit(x: Expression) -> Expression:
     """log(x) - log1p(-x); between 1/4 and 3/4, where that cancels, 2 arctanh(2x - 1), whose operand is exact."""
     gap = x - 0.5
     near = abs(gap) <= 0.25
@@ -157,39 +157,39 @@ def logit(x: Term) -> Term:
     return where(near, middle, away.math("log") - (-away).math("log1p"))
 
 
-@word("float")
-def logaddexp(x: Term, y: Term) -> Term:
+@formula("float")
+def logaddexp(x: Expression, y: Expression) -> Expression:
     gap = x - y
     larger = where(gap > 0.0, x, y)
     apart = larger + (-abs(gap)).math("exp").math("log1p")
     return where(x.equals(y), x + LOG2, where(gap.is_nan, gap, apart))
 
 
-@word("float")
-def xlogy(x: Term, y: Term) -> Term:
+@formula("float")
+def xlogy(x: Expression, y: Expression) -> Expression:
     return where(x.equals(0) & ~y.is_nan, 0, x * y.math("log"))
 
 
-@word("float")
-def xlog1py(x: Term, y: Term) -> Term:
+@formula("float")
+def xlog1py(x: Expression, y: Expression) -> Expression:
     return where(x.equals(0) & ~y.is_nan, 0, x * y.math("log1p"))
 
 
-@word("float")
-def entr(x: Term) -> Term:
+@formula("float")
+def entr(x: Expression) -> Expression:
     inside = where(x > 0.0, -x * x.math("log"), 0.0)
     return where(x.is_nan, x, where(x < 0.0, -math.inf, inside))
 
 
 # ---- sinc -------------------------------------------------------------------------------------------------------------------
-@word("float")
-def sinc(x: Term) -> Term:
+@formula("float")
+def sinc(x: Expression) -> Expression:
     u = math.pi * where(x.equals(0.0), 1e-20, x)
     return u.math("sin") / u
 
 
-@word("float")
-def sinc_derivative(x: Term, n: int) -> Term:
+@formula("float")
+def sinc_derivative(x: Expression, n: int) -> Expression:
     """The recursion and the series of `ops.transcendental.sinc_derivative`."""
     dtype = x.dtype
     u = (math.pi * x).cast(np.float64)

@@ -17,7 +17,7 @@ from cotan.engines.native.llvm.jit import machine
 from cotan.engines.native.runtime.capi import capsule_address, capsule_name
 from cotan.ops.gaussian import CENTRE, DERIVATIVES_OF_SCALED_ERFC, FARTHEST
 
-from .expression import NoInstructionError, Term, helper, where, word
+from .expression import Expression, NoInstructionError, formula, helper, where
 from .polynomials import polynomial
 
 __all__: list[str] = []
@@ -43,17 +43,17 @@ def routine(name: str, arity: int, kind: str = "double") -> str:
     raise NoInstructionError(f"{name}: SciPy has no such routine for compiled code")
 
 
-def scipy(name: str, *operands: Term) -> Term:
+def scipy(name: str, *operands: Expression) -> Expression:
     """A call of SciPy's routine."""
     e, symbol = operands[0].e, routine(name, len(operands))
     arguments = [("double", x.cast(DOUBLE).scalar.value) for x in operands]
     text = e.declared(symbol, "double", [*arguments, ("i32", "0")])
-    return Term(e, e.value(DOUBLE, text)).cast(operands[0].dtype)
+    return Expression(e, e.value(DOUBLE, text)).cast(operands[0].dtype)
 
 
 def from_scipy(name: str, scipy_name: str) -> None:
-    @word("float", name=name)
-    def function(*operands: Term) -> Term:
+    @formula("float", name=name)
+    def function(*operands: Expression) -> Expression:
         return scipy(scipy_name, *operands)
 
 
@@ -71,11 +71,11 @@ for _name, _scipy_name in {
 
 
 def from_scipy_complex(name: str) -> None:
-    @word("complex", name=name)
-    def function(*operands: Term) -> Term:
+    @formula("complex", name=name)
+    def function(*operands: Expression) -> Expression:
         e, symbol = operands[0].e, routine(name, len(operands), "__pyx_t_double_complex")
         found = e.call_complex(symbol, *[x.cast(np.complex128).scalar for x in operands], further=[("i32", "0")])
-        return Term(e, found).cast(operands[0].dtype)
+        return Expression(e, found).cast(operands[0].dtype)
 
 
 for _name in ("xlogy", "xlog1py", "erf", "erfc"):
@@ -83,8 +83,8 @@ for _name in ("xlogy", "xlog1py", "erf", "erfc"):
 
 
 def bessel(name: str, scaled: str) -> None:
-    @word("float", name=name)
-    def function(x: Term, n: int) -> Term:
+    @formula("float", name=name)
+    def function(x: Expression, n: int) -> Expression:
         return scipy(f"i{n}{scaled}", x) if n in (0, 1) else scipy(f"iv{scaled}", x.like(float(n)), x)
 
 
@@ -93,8 +93,8 @@ bessel("bessel_ie", "e")
 
 
 # ---- Gaussians and tails: see ops.gaussian ------------------------------------------------------------------------------------
-@word("float")
-def gaussian(x: Term, rate: float) -> Term:
+@formula("float")
+def gaussian(x: Expression, rate: float) -> Expression:
     """e^(-rate s) (1 - rate e), with x^2 = s + e; of singles in double, where e is 0."""
     size = abs(x.cast(DOUBLE))
     size = where(size > FARTHEST, FARTHEST, size)
@@ -105,8 +105,8 @@ def gaussian(x: Term, rate: float) -> Term:
     return y - y * (rate * rest)
 
 
-@word("float")
-def scaled_erfc(x: Term, order: int) -> Term:
+@formula("float")
+def scaled_erfc(x: Expression, order: int) -> Expression:
     """The polynomials and the recursion of `ops.gaussian.scaled_erfc_of`."""
     z = x.cast(DOUBLE)
     orders = len(DERIVATIVES_OF_SCALED_ERFC)
@@ -123,8 +123,8 @@ def scaled_erfc(x: Term, order: int) -> Term:
     return where(z < 0.0, math.nan, y).cast(x.dtype)
 
 
-@word("float")
-def ndtr(x: Term) -> Term:
+@formula("float")
+def ndtr(x: Expression) -> Expression:
     """erfc(z) / 2 for z = -x / sqrt(2) rounded, times 1 - 2 z e for what z lacks, e: erfc'(z) / erfc(z) is -2z where it matters."""
     high = float(np.asarray(math.sqrt(0.5), x.dtype))
     z, rest = (-x).product_and_error(x.like(high))
@@ -143,7 +143,7 @@ SHIFT = 10
 BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510, 43867 / 798, -174611 / 330, 854513 / 138)
 
 
-def whole_power(x: Term, n: int) -> Term:
+def whole_power(x: Expression, n: int) -> Expression:
     """x^n by squaring, for n >= 1."""
     result = x
     for bit in f"{n:b}"[1:]:
@@ -151,7 +151,7 @@ def whole_power(x: Term, n: int) -> Term:
     return result
 
 
-def zeta_of_positive(s: int, x: Term) -> Term:
+def zeta_of_positive(s: int, x: Expression) -> Expression:
     """Hurwitz's sum of (x + k)^-s over k >= 0, for x > 0: ten terms, then Euler-Maclaurin's formula (DLMF 25.11.5) for the rest.
 
     With w = x + 10, the rest is w^(1-s)/(s-1) + w^-s/2 + sum_j B_2j/(2j)! s (s+1) ... (s+2j-2) w^(-s-2j+1).
@@ -171,16 +171,16 @@ def zeta_of_positive(s: int, x: Term) -> Term:
     return total + rest
 
 
-def zeta(s: int) -> Callable[[Term], Term]:
+def zeta(s: int) -> Callable[[Expression], Expression]:
     """Hurwitz's zeta function of an integer s >= 2. Where x < 0, with the sum over all integers as the sum of its halves
 
     zeta(s, x) = zeta(s, f) + (-1)^s (zeta(s, 1 - f) - zeta(s, 1 - x)), f = x - floor(x); infinite at 0, -1, -2, ...
     """
 
-    def positive(x: Term) -> Term:
+    def positive(x: Expression) -> Expression:
         return helper(f"cotan_zeta_{s}", lambda x: zeta_of_positive(s, x), x)
 
-    def function(x: Term) -> Term:
+    def function(x: Expression) -> Expression:
         below = x < 0.0
         up = x.math("ceil") - x
         mirrored = positive(where(below, up, 1.0)) - positive(where(below, 1.0 - x, 1.0))
@@ -191,8 +191,8 @@ def zeta(s: int) -> Callable[[Term], Term]:
     return function
 
 
-@word("float")
-def polygamma(x: Term, n: int) -> Term:
+@formula("float")
+def polygamma(x: Expression, n: int) -> Expression:
     """(-1)^(n+1) n! zeta(n + 1, x)."""
     if n == 0:
         return x.math("digamma")

@@ -14,13 +14,13 @@ import numpy as np
 
 from cotan.engines.native.llvm.jit import machine
 
-from .expression import HALF, NoInstructionError, Scalar, ScalarEmitter, Term, where, word
+from .expression import HALF, Expression, NoInstructionError, Scalar, ScalarEmitter, formula, where
 from .formulas_real import nextafter
 
 __all__ = ["from_number", "in_single", "to_single"]
 
 SINGLE, DOUBLE, BITS, WIDE = (np.dtype(t) for t in (np.float32, np.float64, np.uint16, np.uint32))
-word("half")(nextafter)  # which counts the bits
+formula("half")(nextafter)  # which counts the bits
 
 
 def to_single(e: ScalarEmitter, x: Scalar) -> Scalar:
@@ -29,7 +29,7 @@ def to_single(e: ScalarEmitter, x: Scalar) -> Scalar:
         return e.constant(np.uint16(int(x.value.removeprefix("0xH"), 16)).view(np.float16), SINGLE)
     if machine().converts_halves:
         return e.value(SINGLE, f"fpext half {x.value} to float")
-    bits = Term(e, x).bits(BITS).cast(WIDE)
+    bits = Expression(e, x).bits(BITS).cast(WIDE)
     size = bits & 0x7FFF
     shifted = size.math("shl", 13)
     number = where(size < 0x7C00, shifted.bits(SINGLE) * 2.0**112, (shifted | 0x7F800000).bits(SINGLE))
@@ -40,7 +40,7 @@ def from_single(e: ScalarEmitter, x: Scalar) -> Scalar:
     """A number of single precision, rounded to the nearest, and of two such to the even one."""
     if machine().converts_halves:
         return e.value(HALF, f"fptrunc float {x.value} to half")
-    bits = Term(e, x).bits(WIDE)
+    bits = Expression(e, x).bits(WIDE)
     size = bits & 0x7FFFFFFF
     large = where(size > 0x7F800000, size.like(0x7E00), 0x7C00)
     small = (size.bits(SINGLE) + 0.5).bits(WIDE) - 0x3F000000  # the sum rounds to multiples of the least half
@@ -53,7 +53,7 @@ def from_number(e: ScalarEmitter, x: Scalar) -> Scalar:
     """A real number of any dtype, rounded once."""
     if x.dtype != DOUBLE:
         return from_single(e, e.cast(x, SINGLE))
-    exact, near = Term(e, x), Term(e, x).cast(SINGLE)
+    exact, near = Expression(e, x), Expression(e, x).cast(SINGLE)
     bits, back = near.bits(WIDE), near.cast(DOUBLE)
     lower = where(abs(back) > abs(exact), bits - 1, bits)
     odd = where((back < exact) | (back > exact), lower | 1, bits)

@@ -12,7 +12,7 @@ from typing import Any
 
 from cotan.core.program import Var
 
-from .fusion import TINY, Plan
+from .fusion import TINY, Schedule
 
 __all__ = ["LOOPS", "results_in_arguments", "unused"]
 
@@ -20,15 +20,15 @@ LOOPS = frozenset({"scan", "bounded_scan", "while"})
 """Control ops whose carries become results after the last turn, when nothing is read any more."""
 
 
-def results_in_arguments(plan: Plan, donated: Sequence[int]) -> dict[int, int]:
+def results_in_arguments(schedule: Schedule, donated: Sequence[int]) -> dict[int, int]:
     """The inputs in whose memory outputs are written, by the numbers of the outputs."""
-    inputs, outputs = plan.program.inputs, plan.program.outputs
+    inputs, outputs = schedule.program.inputs, schedule.program.outputs
     first: dict[Any, int] = {}
     for k, v in enumerate(outputs):
         if isinstance(v, Var):
             first.setdefault(v, k)
     choices = {
-        k: sorted([j for j in donated if fits(plan, inputs[j], v)], key=lambda j: inputs[j] is not origin(plan, v))
+        k: sorted([j for j in donated if fits(schedule, inputs[j], v)], key=lambda j: inputs[j] is not origin(schedule, v))
         for v, k in first.items()
     }
     taker: dict[int, int] = {}
@@ -49,9 +49,9 @@ def results_in_arguments(plan: Plan, donated: Sequence[int]) -> dict[int, int]:
     return {k: j for j, k in sorted(taker.items(), key=lambda pair: pair[1])}
 
 
-def origin(plan: Plan, v: Var) -> Any:
+def origin(schedule: Schedule, v: Var) -> Any:
     """The value over which ``v`` is best written: itself, the start of the carry that it is, or what it is an update of."""
-    node = plan.opaque.get(v)
+    node = schedule.opaque.get(v)
     if node is None:
         return v
     e, place = node.equation, node.equation.outputs.index(v)
@@ -62,21 +62,21 @@ def origin(plan: Plan, v: Var) -> Any:
     return starts[place] if place < len(starts) else None
 
 
-def fits(plan: Plan, old: Var, new: Var) -> bool:
+def fits(schedule: Schedule, old: Var, new: Var) -> bool:
     """Whether the output ``new`` may lie where the input ``old`` does."""
     if old.type is not new.type or old.type.size <= TINY:
         return False
-    if new is old or plan.may_replace(old, new):
+    if new is old or schedule.may_replace(old, new):
         return True
-    node = plan.opaque.get(new)
+    node = schedule.opaque.get(new)
     if node is None:
         return False
     if node.equation.op.name in LOOPS:
-        return origin(plan, new) is not None and plan.last_use(old) <= node.position
-    source = plan.updated(new)
-    return source is not None and fits(plan, old, source) and plan.last_use(old) <= node.position
+        return origin(schedule, new) is not None and schedule.last_use(old) <= node.position
+    source = schedule.updated(new)
+    return source is not None and fits(schedule, old, source) and schedule.last_use(old) <= node.position
 
 
-def unused(plan: Plan, donated: Sequence[int], shared: dict[int, int]) -> tuple[int, ...]:
+def unused(schedule: Schedule, donated: Sequence[int], shared: dict[int, int]) -> tuple[int, ...]:
     """The donated inputs in which there is no result, but for those that are too small to matter."""
-    return tuple(j for j in donated if j not in shared.values() and plan.program.inputs[j].type.size > TINY)
+    return tuple(j for j in donated if j not in shared.values() and schedule.program.inputs[j].type.size > TINY)

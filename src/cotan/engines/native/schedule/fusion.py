@@ -19,15 +19,15 @@ from typing import Any
 
 from cotan.core.program import Equation, Literal, Program, Var
 from cotan.engines.native.affine import Index
-from cotan.engines.native.analysis.access import Form, Probe, Reader, axis, extent, form_of
+from cotan.engines.native.analysis.access import AccessProbe, AccessSummary, Reader, access_summary, axis, extent
 
 from .loop_nest import SCALAR, Layout, Loop, Opaque, Statement, layout_of
 
-__all__ = ["TINY", "Plan"]
+__all__ = ["TINY", "Schedule"]
 
 TINY, MOST_TURNS = 32, 8
 """Arrays of up to so many elements lie on the stack; a nest of up to so many turns, which is no more than a vector, may be written out."""
-MOST_WRITTEN_OUT = 2500
+MOST_UNROLLED = 2500
 """How many elements of a Program may be written out, one by one: the time that LLVM takes grows with them."""
 LONGEST, PART = 800, 200
 """Straight code beyond the first length is cut into parts of the second."""
@@ -39,18 +39,18 @@ SHORT_ROW, LONGEST_ROW = 128, 512
 """The bytes of a row that is written anew rather than changed in part, two lines of the cache; and where the part is half of the row."""
 
 
-class Plan:
+class Schedule:
     """The tree of a Program, what reads what, and how each value is kept."""
 
     def __init__(self, program: Program):
         self.program = program
-        self.forms: dict[Var, Form | None] = {}
+        self.forms: dict[Var, AccessSummary | None] = {}
         for e in program.equations:
             if not e.op.multiple:
-                self.forms[e.outputs[0]] = form_of(e.op, tuple([v.type for v in e.inputs]))
+                self.forms[e.outputs[0]] = access_summary(e.op, tuple([v.type for v in e.inputs]))
         self.layouts: dict[int, Layout] = {}
         """Those of the forms whose operands are not moved, by the number of the form."""
-        self.tiny = turns_written_out(program, self.forms)
+        self.unrolled = longest_unrolled(program, self.forms)
         """Up to so many turns, a nest is written out turn by turn and its values stay in registers."""
         self.most = WHOLE if len(program.equations) <= WHOLE else MOST_STATEMENTS
         self.root = Loop(1, -1, False, None, 0)
@@ -62,7 +62,7 @@ class Plan:
         self.whole: dict[Var, list[int]] = {}
         """Values that are needed as whole arrays, and the positions of the nodes that need them."""
         self.kept: dict[Var, int | None] = {}
-        """What is known of `kept_axes`, once the plan is made."""
+        """What is known of `shared_axes`, once the plan is made."""
         self.anew = written_anew(program)
         """Results of updates that are written row by row, with what is not changed."""
         forms = [self.form_in_loops(equation) for equation in program.equations]
@@ -78,7 +78,7 @@ class Plan:
                     self.whole.setdefault(root, []).append(len(self.root.body))
 
     # ---- equations -------------------------------------------------------------------------------------------------------
-    def form_in_loops(self, equation: Equation) -> Form | None:
+    def form_in_loops(self, equation: Equation) -> AccessSummary | None:
         """The form of an equation that becomes loops; None for one that is run as a whole."""
         form = self.forms.get(equation.outputs[0]) if equation.outputs else None
         in_place = equation.op.update is not None and equation.outputs[0] not in self.anew
@@ -88,7 +88,7 @@ class Plan:
             return None
         return form
 
-    def add(self, equation: Equation, form: Form | None) -> None:
+    def add(self, equation: Equation, form: AccessSummary | None) -> None:
         if form is None:
             node = Opaque(equation, len(self.root.body))
             self.root.body.append(node)
@@ -98,7 +98,7 @@ class Plan:
                 if isinstance(v, Var):
                     for root in self.roots_of(v):
                         self.whole.setdefault(root, []).append(node.position)
-        elif form.moves and (not form.conditional or self.read_once(equation.outputs[0])):
+        elif form.only_moves and (not form.conditional or self.read_once(equation.outputs[0])):
             self.moved[equation.outputs[0]] = equation
         else:
             self.place(self.statement_of(equation, form))
@@ -121,16 +121,16 @@ class Plan:
             layout = self.layouts.get(id(form))
             if layout is None:
                 types = [(inputs[k].type, index) for k, index in form.reads]
-                layout = self.tried(equation, layout_of(shape, form, types, form.conditions, form.placed))
+                layout = self.tried(equation, layout_of(shape, form, types, form.conditions, form.index_dependent))
                 self.layouts[id(form)] = layout
             return Statement(equation, [(x, i) for k, i in form.reads if type(x := inputs[k]) is Var], layout, monoid, form.work)
         reads: list[tuple[Var, tuple[Any, ...]]] = []
-        probe = Probe()
+        probe = AccessProbe()
         for k, index in form.reads:
             self.resolve(inputs[k], index, probe, reads)
         probe.conditions += form.conditions
         types = [(v.type, index) for v, index in reads]
-        layout = self.tried(equation, layout_of(shape, form, types, probe.conditions, form.placed or probe.placed))
+        layout = self.tried(equation, layout_of(shape, form, types, probe.conditions, form.index_dependent or probe.index_dependent))
         return Statement(equation, reads, layout, monoid, form.work)
 
     def tried(self, equation: Equation, layout: Layout) -> Layout:
@@ -139,14 +139,14 @@ class Plan:
         """
         if not layout.flat or len(layout.order) < 2:
             return layout
-        probe, reads = FlatProbe(), []
+        probe, reads = FlatAccessProbe(), []
         readers = [Reader(x.type, lambda at, x=x: self.resolve(x, at, probe, reads)) for x in equation.inputs]
         equation.op.element(probe, counted(equation.outputs[0].type.shape, False), *readers)  # type: ignore[attr-defined]
         whole = counted(layout.sizes, bool(probe.extents))
-        fine = not probe.placed and all(index in ((), whole) for _, index in reads)
+        fine = not probe.index_dependent and all(index in ((), whole) for _, index in reads)
         return layout if fine else layout._replace(flat=False)
 
-    def resolve(self, v: Any, index: tuple[Any, ...], probe: Probe, reads: list[tuple[Var, tuple[Any, ...]]]) -> None:
+    def resolve(self, v: Any, index: tuple[Any, ...], probe: AccessProbe, reads: list[tuple[Var, tuple[Any, ...]]]) -> None:
         """What is read where an element of ``v`` is: through movement, elements of other values."""
         if isinstance(v, Literal):
             return
@@ -173,10 +173,10 @@ class Plan:
         body = self.root
         tiny = False
         for level in range(len(order)):
-            tiny = tiny or prod(sizes[level:]) <= self.tiny
+            tiny = tiny or prod(sizes[level:]) <= self.unrolled
             low, held = self.where(inside, level, order[level], sizes[level], after if level == 0 else 0)
             rest = prod(sizes[level + 1 :])
-            row, work = (rest if rest > self.tiny else 0), statement.cost * rest
+            row, work = (rest if rest > self.unrolled else 0), statement.cost * rest
             loop = self.entered(body, sizes[level], tiny, low, held, row, work)
             if loop is None:
                 loop = Loop(sizes[level], level, tiny, body, len(body.body))
@@ -212,12 +212,12 @@ class Plan:
         """Whether a statement with this axis reads of ``v``, in each turn of a loop, what that turn has made."""
         return self.statement[v].ready > level and all(len(i) > level and i[level] == symbol for i in indices)
 
-    def entered(self, body: Loop, size: int, tiny: bool, low: int, held: int | None, row: int, work: int) -> Loop | None:
+    def entered(self, body: Loop, size: int, unrolled: bool, low: int, held: int | None, row: int, work: int) -> Loop | None:
         """A loop to enter that suits such code: the one that makes what is read, or another one after that."""
         loop = body.body[held] if held is not None else None
-        if loop is not None and (tiny or not loop.tiny) and len(loop.statements) < self.most and loop.suits(row, work, reads=True):
+        if loop is not None and (unrolled or not loop.unrolled) and len(loop.statements) < self.most and loop.suits(row, work, reads=True):
             return loop
-        for position in body.loops.get((size, tiny), [])[-4:]:
+        for position in body.loops.get((size, unrolled), [])[-4:]:
             if position >= low and position != held:
                 loop = body.body[position]
                 if len(loop.statements) < self.most and loop.suits(row, work, reads=False):
@@ -255,7 +255,7 @@ class Plan:
         if type(node) is Statement:
             return 1
         assert type(node) is Loop
-        return sum(prod(map(extent, s.order)) for s in node.statements) if node.tiny else 8
+        return sum(prod(map(extent, s.order)) for s in node.statements) if node.unrolled else 8
 
     def handed_on(self, first: int, end: int) -> list[Var]:
         """Small values that are made by the nodes of a range and read after it."""
@@ -302,14 +302,14 @@ class Plan:
         others = [root for x in rest if isinstance(x, Var) for root in self.roots_of(x)]
         return equation.op.update is not None and first is v and v not in others
 
-    def kept_axes(self, v: Var) -> int | None:
+    def shared_axes(self, v: Var) -> int | None:
         """How many leading axes of ``v`` are those of loops that all its readers share with it; None if it is needed whole."""
         found = self.kept.get(v, -1)
         if found == -1:
-            found = self.kept[v] = self.axes_shared(v)
+            found = self.kept[v] = self.find_shared_axes(v)
         return found
 
-    def axes_shared(self, v: Var) -> int | None:
+    def find_shared_axes(self, v: Var) -> int | None:
         """The same, found out."""
         if v in self.whole:
             return None
@@ -343,10 +343,10 @@ def written_anew(program: Program) -> set[Var]:
     return found
 
 
-class FlatProbe(Probe):
+class FlatAccessProbe(AccessProbe):
     """A probe that folds as if all axes were the last."""
 
-    def fold(self, monoid: str, extents: Sequence[int], at: Any, dtype: Any) -> Any:
+    def reduce(self, monoid: str, extents: Sequence[int], at: Any, dtype: Any) -> Any:
         self.extents = tuple(extents)
         at(counted(extents, True))
 
@@ -379,13 +379,13 @@ def count_uses(program: Program) -> dict[Var, int]:
     return uses
 
 
-def turns_written_out(program: Program, forms: dict[Var, Form | None]) -> int:
+def longest_unrolled(program: Program, forms: dict[Var, AccessSummary | None]) -> int:
     """The longest nests that are written out: as long as there is not too much of them."""
     sizes: Counter[tuple[int, ...]] = Counter(
-        (*v.type.shape, *form.extents) for v, form in forms.items() if form is not None and not form.moves
+        (*v.type.shape, *form.extents) for v, form in forms.items() if form is not None and not form.only_moves
     )
     written = [([*accumulate(reversed(shape), mul, initial=1)], count) for shape, count in sizes.items() if 0 not in shape]
     limit = MOST_TURNS
-    while limit > 1 and sum(count * max(n for n in suffixes if n <= limit) for suffixes, count in written) > MOST_WRITTEN_OUT:
+    while limit > 1 and sum(count * max(n for n in suffixes if n <= limit) for suffixes, count in written) > MOST_UNROLLED:
         limit //= 2
     return limit

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from cotan.core.program import Equation, Var
 from cotan.engines.native.affine import Condition
-from cotan.engines.native.analysis.access import Form, axis, extent
+from cotan.engines.native.analysis.access import AccessSummary, axis, extent
 
 __all__ = ["SCALAR", "Layout", "Loop", "Opaque", "Statement", "layout_of"]
 
@@ -18,8 +18,8 @@ FEWEST_TURNS, COSTLY, LONGEST_SHORT = 32, 4, 32
 class Loop:
     """A loop over ``extent`` turns of the nodes in ``body``. A tiny one is written out."""
 
-    def __init__(self, extent: int, level: int, tiny: bool, parent: Loop | None, position: int):
-        self.extent, self.level, self.tiny, self.parent, self.position = extent, level, tiny, parent, position
+    def __init__(self, extent: int, level: int, unrolled: bool, parent: Loop | None, position: int):
+        self.extent, self.level, self.unrolled, self.parent, self.position = extent, level, unrolled, parent, position
         self.body: list[Any] = []
         self.loops: dict[tuple[int, bool], list[int]] = {}
         self.statements: list[Statement] = []
@@ -38,7 +38,7 @@ class Loop:
         """Whether code may join: straight code, or with ``row`` turns of a loop inside; a turn costs ``work``, and ``reads`` says whether
         it reads what the same turn makes. LLVM makes vectors of a loop of straight code, and of no loop around another one.
         """
-        if self.tiny or self.extent < FEWEST_TURNS:
+        if self.unrolled or self.extent < FEWEST_TURNS:
             return True
         if row:
             return bool(self.row) or self.straight < COSTLY
@@ -73,7 +73,9 @@ class Layout(NamedTuple):
 SCALAR = Layout([], (), 0, True, [])
 
 
-def layout_of(shape: tuple[int, ...], form: Form, reads: list[tuple[Any, tuple[Any, ...]]], conditions: Any, placed: bool) -> Layout:
+def layout_of(
+    shape: tuple[int, ...], form: AccessSummary, reads: list[tuple[Any, tuple[Any, ...]]], conditions: Any, index_dependent: bool
+) -> Layout:
     """The layout of a statement whose result has this shape. ``reads`` are the types and indices of what it reads in the end."""
     direct = [index for _, index in form.reads]
     out = [axis(k, n) for k, n in enumerate(shape)]
@@ -83,7 +85,7 @@ def layout_of(shape: tuple[int, ...], form: Form, reads: list[tuple[Any, tuple[A
     ready = next((k for k, (a, b) in enumerate(zip(order, out, strict=False)) if a != b), len(out))
     whole = tuple(order)
     flat = (
-        not placed
+        not index_dependent
         and (not (form.monoid and red) or not out)
         and all(index == () or (index == whole and type.shape == sizes) for type, index in reads)
     )

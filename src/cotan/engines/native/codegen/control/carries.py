@@ -15,17 +15,30 @@ from cotan.core.program import Program, Var
 from cotan.core.types import StackType
 from cotan.engines.native.affine import variable
 from cotan.engines.native.codegen.context import ModuleContext
-from cotan.engines.native.codegen.program import ProgramLowering, plan_of
-from cotan.engines.native.codegen.values import Memory, Part, Value
+from cotan.engines.native.codegen.program import ProgramLowering, schedule_of
+from cotan.engines.native.codegen.values import Memory, Subarray, Value
 from cotan.engines.native.scalar.emitter import Scalar
 from cotan.engines.native.schedule.fusion import TINY
 from cotan.engines.native.schedule.loop_nest import Opaque
 from cotan.engines.native.status import UnsupportedError
 
 __all__ = [
-    "INT", "MANY", "Carry", "Rows", "StackCarry", "StackValue", "advance", "carries", "entry", "entry_bytes", "number", "outputs", "put",
-    "settle", "slot",
-]  # fmt: skip
+    "INT",
+    "MANY",
+    "Carry",
+    "ScannedInputs",
+    "StackCarry",
+    "StackValue",
+    "advance",
+    "carries",
+    "entry",
+    "entry_bytes",
+    "number",
+    "outputs",
+    "put",
+    "settle",
+    "slot",
+]
 
 INT = np.dtype(np.int64)
 STACK_BYTES, MANY = 16, 1 << 40
@@ -155,7 +168,7 @@ def carries(
     lowering: ProgramLowering, node: Opaque, body: Program, first: int, starts: Sequence[Any], results: Sequence[Memory | None]
 ) -> list[Carry]:
     """The carries of a loop, of which input ``first + k`` of the body becomes output ``k``, and in the end result ``k``."""
-    plan = plan_of(lowering.context, body)
+    schedule = schedule_of(lowering.context, body)
     found: list[Carry] = []
     for k, start in enumerate(starts):
         if isinstance(start, StackValue):
@@ -165,16 +178,16 @@ def carries(
         else:
             old, new = body.inputs[first + k], body.outputs[k]
             once = sum(v is new for v in body.outputs) == 1 and old not in body.outputs
-            over = isinstance(new, Var) and once and plan.may_replace(old, new)
+            over = isinstance(new, Var) and once and schedule.may_replace(old, new)
             found.append(LargeCarry(lowering, start, over, results[k] if over and read_once(lowering, node, start, results[k]) else None))
     return found
 
 
 def read_once(lowering: ProgramLowering, node: Opaque, start: Value, result: Memory | None) -> bool:
     """Whether a start lies in the memory of the result, and no other operand of the loop reads it."""
-    if not isinstance(start, Memory) or result is None or start.dropped or start.at != result.at:
+    if not isinstance(start, Memory) or result is None or start.contracted or start.at != result.at:
         return False
-    roots = [lowering.values.get(root) for v in node.equation.inputs if isinstance(v, Var) for root in lowering.plan.roots_of(v)]
+    roots = [lowering.values.get(root) for v in node.equation.inputs if isinstance(v, Var) for root in lowering.schedule.roots_of(v)]
     return sum(isinstance(value, Memory) and value.at == start.at for value in roots) == 1
 
 
@@ -208,7 +221,7 @@ def number(lowering: ProgramLowering, value: Value) -> str:
     return lowering.e.cast(value.read(lowering.e, ()), INT).value
 
 
-class Rows:
+class ScannedInputs:
     """What a loop scans."""
 
     def __init__(self, lowering: ProgramLowering, xs: Sequence[Any]):
@@ -217,7 +230,7 @@ class Rows:
 
     def at(self, i: Any) -> list[Value]:
         """Of each its row ``i``."""
-        return [entry(self.lowering, x, zero, i) if isinstance(x, StackValue) else Part(x, (i,)) for x, zero in self.xs]
+        return [entry(self.lowering, x, zero, i) if isinstance(x, StackValue) else Subarray(x, (i,)) for x, zero in self.xs]
 
 
 def zeros(lowering: ProgramLowering, type: Any) -> str:
@@ -264,7 +277,7 @@ def slot(lowering: ProgramLowering, y: Any, i: Any) -> Memory | None:
         if isinstance(element, StackType):
             return None
         return Memory(lowering.code.address(y.at, f"[{entry_bytes(element)} x i8]", lowering.context.module.within(i, y.count)), element)
-    part = Part(y, (i,))
+    part = Subarray(y, (i,))
     at = part.pointer(lowering.e)
     assert at is not None
     return Memory(at, part.type)

@@ -25,10 +25,10 @@ from cotan.engines.native.runtime.symbols import Symbol
 from cotan.engines.native.scalar.emitter import Scalar
 from cotan.engines.native.schedule.loop_nest import Opaque
 
-from .carries import MANY, Carry, Rows, StackValue, advance, carries, entry, entry_bytes, number, outputs, put, settle, slot
-from .interrupt_checks import check_after, turns_counted
+from .carries import MANY, Carry, ScannedInputs, StackValue, advance, carries, entry, entry_bytes, number, outputs, put, settle, slot
+from .interrupt_checks import check_after, iteration_counter
 
-__all__ = ["sweep"]
+__all__ = ["checkpointed_reversal"]
 
 ADVANCE = Symbol(
     "cotan_advance",
@@ -96,7 +96,7 @@ class Snapshots:
         self.lowering, self.state = lowering, state
         self.allowed = str(op.allowed(op.length)) if op.length is not None else self.allowed_of(op.snapshots, length)
         types = [*[carry.value().type for carry in state], array_type((), np.dtype(np.int64))]
-        *self.places, self.steps = [StackValue(stack_type(t), self.room(op, t), self.allowed) for t in types]
+        *self.places, self.strides = [StackValue(stack_type(t), self.room(op, t), self.allowed) for t in types]
         self.count = lowering.code.alloca("i64")
 
     def room(self, op: Any, type: Type) -> str:
@@ -137,12 +137,12 @@ class Snapshots:
         return self.steps_at(at).read(lowering.e, ()).value
 
     def steps_at(self, at: Any) -> Memory:
-        found = slot(self.lowering, self.steps, at)
+        found = slot(self.lowering, self.strides, at)
         assert found is not None
         return found
 
 
-def sweep(lowering: ProgramLowering, node: Opaque, operands: list[Any], results: list[Any]) -> None:
+def checkpointed_reversal(lowering: ProgramLowering, node: Opaque, operands: list[Any], results: list[Any]) -> None:
     """A `Sweep`."""
     op: Any = node.equation.op
     context, code = lowering.context, lowering.code
@@ -154,11 +154,11 @@ def sweep(lowering: ProgramLowering, node: Opaque, operands: list[Any], results:
         return settle(lowering, node, sums, results)
     state = carries(lowering, node, op.forward, op.sizes[0], parts.carry, [None] * len(parts.carry))
     constants = [lowering.steady(x) for x in parts.constants]
-    xs, ws = Rows(lowering, parts.xs), Rows(lowering, parts.ws)
+    xs, ws = ScannedInputs(lowering, parts.xs), ScannedInputs(lowering, parts.ws)
     kept = Snapshots(lowering, op, length, state)
     step, end = code.alloca("i64"), code.alloca("i64")
-    turns = turns_counted(lowering)
-    head, last, plan, ahead, turn, there, keep, back, after = (code.label() for _ in range(9))
+    turns = iteration_counter(lowering)
+    head, last, schedule, ahead, turn, there, keep, back, after = (code.label() for _ in range(9))
 
     def read(cell: str) -> str:
         return code.value("i64", f"load i64, ptr {cell}")
@@ -181,9 +181,9 @@ def sweep(lowering: ProgramLowering, node: Opaque, operands: list[Any], results:
     code.start(last)
     with code.scope():
         code.line(f"store i64 {kept.load()}, ptr {step}")
-    code.jump(plan)
+    code.jump(schedule)
 
-    code.start(plan)
+    code.start(schedule)
     first = read(step)
     steps = code.value("i64", f"sub i64 {read(end)}, {first}")
     single = code.value("i1", f"icmp eq i64 {steps}, 1")
@@ -213,7 +213,7 @@ def sweep(lowering: ProgramLowering, node: Opaque, operands: list[Any], results:
     code.start(keep)
     with code.scope():
         kept.keep(read(step))
-    code.jump(plan)
+    code.jump(schedule)
 
     code.start(back)
     with code.scope():

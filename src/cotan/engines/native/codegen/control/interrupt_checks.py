@@ -9,16 +9,16 @@ from cotan.engines.native.codegen.program import ProgramLowering
 from cotan.engines.native.runtime.signals import CHECK
 from cotan.engines.native.status import Status
 
-__all__ = ["check_after", "turns_counted"]
+__all__ = ["check_after", "iteration_counter"]
 
 SHORT = 1 << 25
 """A loop of so many elementary operations takes some 10 ms."""
 WORK_BETWEEN = 1 << 14
 """About so many elementary operations, some microseconds, lie between two calls of the check."""
-MOST_TURNS_BETWEEN = 1 << 12
+MOST_ITERATIONS_BETWEEN = 1 << 12
 
 
-def turns_counted(lowering: ProgramLowering) -> str:
+def iteration_counter(lowering: ProgramLowering) -> str:
     """A counter of the turns of a loop that has none, as an address."""
     counter = lowering.code.alloca("i64")
     lowering.code.line(f"store i64 0, ptr {counter}")
@@ -26,12 +26,12 @@ def turns_counted(lowering: ProgramLowering) -> str:
 
 
 def check_after(lowering: ProgramLowering, turn: str, work: int, length: int | None = None) -> None:
-    """Write, in a turn of a loop, the check. ``turn`` is the number of the turn, or a counter from `turns_counted`; a turn does so much
+    """Write, in a turn of a loop, the check. ``turn`` is the number of the turn, or a counter from `iteration_counter`; a turn does so much
     ``work``, and there are ``length`` turns, if that is known.
     """
     if length is not None and length * work < SHORT:
         return
-    every = max(1, min(MOST_TURNS_BETWEEN, 1 << max(0, (WORK_BETWEEN // work).bit_length() - 1)))
+    every = max(1, min(MOST_ITERATIONS_BETWEEN, 1 << max(0, (WORK_BETWEEN // work).bit_length() - 1)))
     context, code = lowering.context, lowering.code
     if context.module.types[turn] == "ptr":
         counter, turn = turn, code.value("i64", f"load i64, ptr {turn}")

@@ -11,9 +11,9 @@ from cotan.engines.native.cost import program_cost
 from cotan.engines.native.scalar.emitter import Scalar
 from cotan.engines.native.schedule.loop_nest import Opaque
 
-from .carries import INT, MANY, Rows, StackCarry, StackValue, advance, carries, number, outputs, put, settle, slot
-from .checkpointed import sweep
-from .interrupt_checks import check_after, turns_counted
+from .carries import INT, MANY, ScannedInputs, StackCarry, StackValue, advance, carries, number, outputs, put, settle, slot
+from .checkpointed import checkpointed_reversal
+from .interrupt_checks import check_after, iteration_counter
 from .strip_mined import strips
 
 __all__ = ["CONTROL"]
@@ -30,7 +30,7 @@ def scan(lowering: ProgramLowering, node: Opaque, operands: list[Any], results: 
     ys = outputs(lowering, node, op.carry, results, length)
     if op.length == 0:
         return settle(lowering, node, state, results)
-    rows = Rows(lowering, xs)
+    rows = ScannedInputs(lowering, xs)
     last = code.value("i64", f"sub i64 {length}, 1") if op.backwards else ""
     constants = [lowering.steady(x) for x in constants]
 
@@ -55,7 +55,7 @@ def while_(lowering: ProgramLowering, node: Opaque, operands: list[Any], results
     constants = [lowering.steady(x) for x in operands[: op.constants]]
     state = carries(lowering, node, op.body, op.constants, operands[op.constants :], results)
     head, inside, after = code.label(), code.label(), code.label()
-    turns = turns_counted(lowering)
+    turns = iteration_counter(lowering)
     code.jump(head)
     code.start(head)
     with code.scope():
@@ -131,7 +131,7 @@ CONTROL: dict[str, Callable[..., None]] = {
     "scan": scan,
     "bounded_scan": scan,
     "while": while_,
-    "sweep": sweep,
+    "sweep": checkpointed_reversal,
     "cond": cond,
     "again": again,
     "zero_stack": zero_stack,

@@ -15,9 +15,9 @@ from cotan.core.types import ArrayType, array_type
 from cotan.engines.native.affine import linear, variable
 from cotan.engines.native.codegen.failures import Failures
 from cotan.engines.native.codegen.kernels.builder import KernelBuilder
-from cotan.engines.native.codegen.program import ProgramLowering, plan_of
-from cotan.engines.native.codegen.values import Memory, Moved, Value, memory_type, offset_of
-from cotan.engines.native.codegen.workspace import ALIGNMENT, MANY_NODES, Frame, padded
+from cotan.engines.native.codegen.program import ProgramLowering, schedule_of
+from cotan.engines.native.codegen.values import Memory, Value, View, memory_type, offset_of
+from cotan.engines.native.codegen.workspace import ALIGNMENT, MANY_NODES, WorkspaceFrame, padded_size
 from cotan.engines.native.schedule.loop_nest import Opaque
 
 __all__ = ["strips"]
@@ -34,7 +34,7 @@ def strips(lowering: ProgramLowering, node: Opaque, operands: list[Value], resul
     totals, ys = results[: op.totals], results[op.totals :]
     count = op.size // op.strip
     most = min(MOST_CHUNKS, count)
-    spans = [padded(t.type) for t in totals]
+    spans = [padded_size(t.type) for t in totals]
     parts = [context.in_workspace(array_type((most, n), t.type.dtype), []) for t, n in zip(totals, spans, strict=True)]
     for part in parts:
         part.taken = lowering.frame.take(part.type.nbytes, lowering.now, lowering.now)
@@ -56,13 +56,13 @@ def strips(lowering: ProgramLowering, node: Opaque, operands: list[Value], resul
     with KernelBuilder(lowering, Failures()).limited(True):
         context.nests += 1
         outer, context.in_chunk = context.in_chunk, True
-        chunks = context.module.divided(f"strips{context.nests}", count, most, chunk, small=False, each=CHUNKS_EACH, nest=False)
+        chunks = context.module.parallel_for(f"strips{context.nests}", count, most, chunk, small=False, each=CHUNKS_EACH, nest=False)
         context.in_chunk = outer
     clear(lowering, totals)
     for part, total, n in zip(parts, totals, spans, strict=True):
         lowering.code.loop(chunks, lambda k: added(lowering, total, part, variable(k, most) * n))  # noqa: B023 - used at once
     if op.rest is not None:
-        frame = Frame(lowering.frame)
+        frame = WorkspaceFrame(lowering.frame)
         context.frames.append(frame)
         one(lowering, op, op.rest, operands, totals, ys, count * op.strip, frame)
         context.frames.pop()
@@ -76,7 +76,7 @@ def one(
     totals: Sequence[Memory],
     ys: Sequence[Memory],
     first: Any,
-    frame: Frame,
+    frame: WorkspaceFrame,
 ) -> None:
     """The strip that begins with this row."""
     context, n = lowering.context, len(totals)
@@ -84,7 +84,7 @@ def one(
     xs = [rows_of(lowering, x, k, first, v.type) for x, k, v in zip(operands[op.constants :], op.x_axes, inputs, strict=True)]
     targets: list[Memory | None] = []
     for total, old, new in zip(totals, before, body.outputs, strict=False):
-        over = isinstance(new, Var) and plan_of(context, body).may_replace(old, new)
+        over = isinstance(new, Var) and schedule_of(context, body).may_replace(old, new)
         targets.append(total if over else beside(lowering, total.type, frame))
     for y, k, v in zip(ys, op.y_axes, body.outputs[n:], strict=True):
         at = rows_of(lowering, y, k, first, v.type)
@@ -98,7 +98,7 @@ def one(
             spread_out(lowering, out, y, k, first)
 
 
-def beside(lowering: ProgramLowering, type: ArrayType, frame: Frame) -> Memory:
+def beside(lowering: ProgramLowering, type: ArrayType, frame: WorkspaceFrame) -> Memory:
     """Memory for the next total where it cannot be written over the last one."""
     return (
         lowering.context.on_stack(type)
@@ -108,12 +108,12 @@ def beside(lowering: ProgramLowering, type: ArrayType, frame: Frame) -> Memory:
 
 
 @contextmanager
-def own_workspace(lowering: ProgramLowering, number: str, most: int) -> Generator[Frame]:
+def own_workspace(lowering: ProgramLowering, number: str, most: int) -> Generator[WorkspaceFrame]:
     """What is written within takes memory from a workspace that only this chunk has."""
     context, code = lowering.context, lowering.code
     outer, bytes_before = context.workspace, context.workspace_bytes
     place, context.workspace, context.workspace_bytes = code.later(), context.module.name("ptr"), 0
-    frame = Frame(lowering.frame)
+    frame = WorkspaceFrame(lowering.frame)
     context.frames.append(frame)
     yield frame
     context.frames.pop()
@@ -155,7 +155,7 @@ def rows_of(lowering: ProgramLowering, whole: Value, axis: int, first: Any, type
         offset = linear([(first, type.size // max(type.shape[0], 1))])
         offset = lowering.context.module.within(offset, whole.type.size - type.size + 1)
         return Memory(lowering.code.address(at, memory_type(type.dtype), offset), type)
-    return Moved(type, lambda index: whole.read(lowering.e, shifted(index, axis, first)))
+    return View(type, lambda index: whole.read(lowering.e, shifted(index, axis, first)))
 
 
 def spread_out(lowering: ProgramLowering, rows: Value, whole: Memory, axis: int, first: Any) -> None:

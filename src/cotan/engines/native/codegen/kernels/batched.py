@@ -1,7 +1,7 @@
-"""The same straight code on many small arrays at once: each lane of a vector is another of them.
+"""Batched kernels: straight-line code on many small arrays at once, one array in each lane of a vector.
 
-Blocks of as many arrays as a vector has lanes are copied so that element ``i`` of all of them lies together; there the code is a loop over
-the lanes, which LLVM makes one vector of. The last block overlaps the one before, so that every block is a full one.
+Blocks of as many arrays as a vector has lanes are copied to memory in which element ``i`` of all of them is contiguous. There the code is a
+loop over the lanes, which LLVM vectorizes. The last block overlaps the one before, so every block is full.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from typing import Any
 
 from cotan.engines.native.affine import variable
 from cotan.engines.native.codegen.loop_builder import LoopBuilder
-from cotan.engines.native.codegen.strided import Block, row_major
+from cotan.engines.native.codegen.strided import StridedView, row_major
 from cotan.engines.native.codegen.values import memory_type
 from cotan.engines.native.llvm.jit import machine
 
 from .transpose import copy_matrix
 
-__all__ = ["as_stack", "together"]
+__all__ = ["batched", "dense_batch"]
 
 
-def together(
+def batched(
     w: LoopBuilder,
     lead: tuple[int, ...],
     operands: Sequence[Any],
     results: Sequence[Any],
     body: Callable[..., None],
-    stacked: Callable[[Any], Stack | None],
+    stacked: Callable[[Any], DenseBatch | None],
 ) -> None:
     """``body(*blocks)`` for every index below ``lead``; ``stacked`` gives an operand in memory without gaps."""
     count = prod(lead)
@@ -38,7 +38,7 @@ def together(
         w.every(lead, lambda k: body(*[Shifted(x, k) for x in operands], *[y.part(*k) for y in results]))
         return
     stacks = [stacked(x) for x in operands]
-    w.apart(lambda: Blocks(w, count, lanes, [*stacks, *[as_stack(y, len(lead)) for y in results]], len(stacks)).write(body))
+    w.outlined(lambda: BatchLoop(w, count, lanes, [*stacks, *[dense_batch(y, len(lead)) for y in results]], len(stacks)).write(body))
 
 
 def lanes_of(dtypes: Sequence[Any]) -> int:
@@ -56,10 +56,10 @@ class Shifted:
         return self.x((*self.leading, *(index if isinstance(index, tuple) else (index,))))
 
 
-class Lane:
+class BatchLane:
     """One of the arrays that lie side by side: the lanes are the first axis of the block."""
 
-    def __init__(self, block: Block, lane: Any):
+    def __init__(self, block: StridedView, lane: Any):
         self.block, self.lane, self.dtype, self.shape = block, lane, block.dtype, block.shape[1:]
 
     def __getitem__(self, index: Any) -> Any:
@@ -69,28 +69,28 @@ class Lane:
         self.block[(self.lane, *(index if isinstance(index, tuple) else (index,)))] = x
 
 
-class Stack:
+class DenseBatch:
     """Arrays without gaps, one after the other; their axes in the order in which they lie, and where each of them is in that."""
 
-    def __init__(self, flat: Block, shape: tuple[int, ...], order: tuple[int, ...]):
+    def __init__(self, flat: StridedView, shape: tuple[int, ...], order: tuple[int, ...]):
         self.flat, self.shape, self.order, self.size = flat, shape, order, prod(shape)
 
 
-def as_stack(block: Block, depth: int) -> Stack | None:
+def dense_batch(block: StridedView, depth: int) -> DenseBatch | None:
     """A block as a stack, the first ``depth`` axes as one; None if there are gaps in it, or its arrays overlap."""
-    rest, steps = block.shape[depth:], block.steps[depth:]
+    rest, steps = block.shape[depth:], block.strides[depth:]
     order = tuple(sorted(range(len(rest)), key=lambda k: (-steps[k], -rest[k])))
     lying = tuple(rest[k] for k in order)
     whole = (*block.shape[:depth], *lying)
-    have = (*block.steps[:depth], *[steps[k] for k in order])
+    have = (*block.strides[:depth], *[steps[k] for k in order])
     if any(n != 1 and a != b for n, a, b in zip(whole, have, row_major(whole), strict=True)):
         return None
     count = prod(block.shape[:depth])
-    flat = Block(block.e, block.at, block.dtype, (count, prod(rest)), None, block.start)
-    return Stack(flat, lying, tuple(order.index(k) for k in range(len(rest))))
+    flat = StridedView(block.e, block.at, block.dtype, (count, prod(rest)), None, block.start)
+    return DenseBatch(flat, lying, tuple(order.index(k) for k in range(len(rest))))
 
 
-class Blocks:
+class BatchLoop:
     """The loop over blocks of ``lanes`` arrays, the first ``inputs`` of the stacks being read, the others written."""
 
     def __init__(self, w: LoopBuilder, count: int, lanes: int, stacks: Sequence[Any], inputs: int):
@@ -102,23 +102,27 @@ class Blocks:
 
         def one(k: Any) -> None:
             first = self.w.block_start(variable(k, number), self.count, lanes)
-            parts = [Block(self.w.emitter, s.flat.at, s.flat.dtype, (lanes, s.size), None, s.flat.offset((first, 0))) for s in self.stacks]
+            parts = [
+                StridedView(self.w.emitter, s.flat.at, s.flat.dtype, (lanes, s.size), None, s.flat.offset((first, 0))) for s in self.stacks
+            ]
             for part, side in zip(parts[: self.inputs], sides, strict=False):
                 copy_matrix(self.w, part, side)
             views = [self.view(side, s) for side, s in zip(sides, self.stacks, strict=True)]
-            self.w.side_by_side(lanes, lambda k: body(*[Lane(view, k) for view in views]))
+            self.w.vectorized(lanes, lambda k: body(*[BatchLane(view, k) for view in views]))
             for part, side in zip(parts[self.inputs :], sides[self.inputs :], strict=True):
                 copy_matrix(self.w, side, part)
 
         code.loop(str(number), one)
 
-    def side(self, s: Stack) -> Block:
-        """Memory in which the lanes lie together: ``[lane, element]``."""
+    def side(self, s: DenseBatch) -> StridedView:
+        """Memory in which the lanes lie batched: ``[lane, element]``."""
         kind = memory_type(s.flat.dtype)
         at = self.code.alloca(f"[{max(s.size * self.lanes, 1)} x {kind}]")
-        return Block(self.w.emitter, at, s.flat.dtype, (self.lanes, s.size), (1, self.lanes))
+        return StridedView(self.w.emitter, at, s.flat.dtype, (self.lanes, s.size), (1, self.lanes))
 
-    def view(self, side: Block, s: Stack) -> Block:
+    def view(self, side: StridedView, s: DenseBatch) -> StridedView:
         """The arrays in it, by their own indices."""
         steps = [self.lanes * step for step in row_major(s.shape)]
-        return Block(self.w.emitter, side.at, side.dtype, (self.lanes, *[s.shape[k] for k in s.order]), (1, *[steps[k] for k in s.order]))
+        return StridedView(
+            self.w.emitter, side.at, side.dtype, (self.lanes, *[s.shape[k] for k in s.order]), (1, *[steps[k] for k in s.order])
+        )

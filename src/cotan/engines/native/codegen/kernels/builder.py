@@ -16,20 +16,20 @@ import numpy as np
 from cotan.core.program import Literal
 from cotan.core.types import array_type
 from cotan.engines.native.affine import Index, linear, variable
-from cotan.engines.native.analysis.access import Probe, Reader
+from cotan.engines.native.analysis.access import AccessProbe, Reader
 from cotan.engines.native.codegen.failures import Failures
 from cotan.engines.native.codegen.loop_builder import LoopBuilder, unravelled
 from cotan.engines.native.codegen.program import ProgramLowering
-from cotan.engines.native.codegen.strided import Block, row_major
+from cotan.engines.native.codegen.strided import StridedView, row_major
 from cotan.engines.native.codegen.values import Memory, Value, memory_type
-from cotan.engines.native.codegen.workspace import padded
+from cotan.engines.native.codegen.workspace import padded_size
 from cotan.engines.native.libraries.blas import LIMIT, fortran_integer, has_count
 from cotan.engines.native.libraries.registry import routine, sorts_in_vectors
 from cotan.engines.native.runtime import thread_pool
 from cotan.engines.native.scalar.emitter import Scalar
 from cotan.engines.native.schedule.fusion import TINY
 
-from .batched import as_stack, together
+from .batched import batched, dense_batch
 from .transpose import copy_matrix
 
 __all__ = ["KernelBuilder", "Operand"]
@@ -98,7 +98,7 @@ class KernelBuilder(LoopBuilder):
         """The pointer to a block, or to a constant."""
         if x is None:
             return "null"
-        if isinstance(x, Block):
+        if isinstance(x, StridedView):
             return x.pointer
         if type(x) is Scalar:
             return self.variable(self.emitter.cast(x, self.integer)).pointer
@@ -132,30 +132,30 @@ class KernelBuilder(LoopBuilder):
         return constants[key].split(" ", 1)[0]
 
     # ---- memory --------------------------------------------------------------------------------------------------------------
-    def scratch(self, shape: Sequence[int], dtype: np.dtype[Any]) -> Block:
+    def scratch(self, shape: Sequence[int], dtype: np.dtype[Any]) -> StridedView:
         t = array_type(tuple(shape), np.dtype(dtype))
         if not self.divided or t.size <= TINY:
-            return Block(self.emitter, self.lowering.buffer(t).at, t.dtype, t.shape)
+            return StridedView(self.emitter, self.lowering.buffer(t).at, t.dtype, t.shape)
         chunk, most = self.chunk
-        every = self.lowering.buffer(array_type((most, padded(t)), t.dtype))
-        return Block(self.emitter, every.at, t.dtype, t.shape, None, chunk * padded(t))
+        every = self.lowering.buffer(array_type((most, padded_size(t)), t.dtype))
+        return StridedView(self.emitter, every.at, t.dtype, t.shape, None, chunk * padded_size(t))
 
-    def variable(self, start: Scalar) -> Block:
-        cell = Block(self.emitter, self.context.on_stack(array_type((), start.dtype)).at, start.dtype, ())
+    def variable(self, start: Scalar) -> StridedView:
+        cell = StridedView(self.emitter, self.context.on_stack(array_type((), start.dtype)).at, start.dtype, ())
         cell[()] = start
         return cell
 
-    def result(self, memory: Memory) -> Block:
+    def result(self, memory: Memory) -> StridedView:
         """A result as a block."""
-        return Block(self.emitter, memory.at, memory.type.dtype, memory.type.shape)
+        return StridedView(self.emitter, memory.at, memory.type.dtype, memory.type.shape)
 
-    def dense(self, operand: Operand) -> Block:
-        return Block(self.emitter, self.lowering.contiguous(operand.value), operand.dtype, operand.shape)
+    def dense(self, operand: Operand) -> StridedView:
+        return StridedView(self.emitter, self.lowering.contiguous(operand.value), operand.dtype, operand.shape)
 
-    def lying(self, operand: Operand) -> Block:
+    def strided(self, operand: Operand) -> StridedView:
         return self.as_it_lies(operand.variable) or self.dense(operand)
 
-    def as_it_lies(self, v: Any) -> Block | None:
+    def as_it_lies(self, v: Any) -> StridedView | None:
         """A value that is a moved part of an array in memory, there."""
         source, index = self.source(v)
         at = source.pointer(self.emitter) if source is not None else None
@@ -168,13 +168,13 @@ class KernelBuilder(LoopBuilder):
                 if atom.of is not None or type(atom.value) is not tuple or atom.value[0] != "axis":
                     return None
                 steps[atom.value[1]] = factor
-        return Block(self.emitter, at, v.type.dtype, v.type.shape, steps, found.constant if type(found) is Index else found)
+        return StridedView(self.emitter, at, v.type.dtype, v.type.shape, steps, found.constant if type(found) is Index else found)
 
     def source(self, v: Any) -> tuple[Value | None, tuple[Any, ...]]:
         """The value of which ``v`` is a moved part, and the element of it at each index; None where it is not so."""
         index = tuple(axis_of(k, n) for k, n in enumerate(v.type.shape))
-        while v in self.lowering.plan.moved:
-            equation, read, probe = self.lowering.plan.moved[v], [], Probe()
+        while v in self.lowering.schedule.moved:
+            equation, read, probe = self.lowering.schedule.moved[v], [], AccessProbe()
 
             def noted(x: Any, at: Any, read: list[Any] = read) -> Any:
                 read.append((x, at))
@@ -188,11 +188,11 @@ class KernelBuilder(LoopBuilder):
         return (None, ()) if isinstance(v, Literal) else (self.lowering.value(v), index)
 
     # ---- loops ----------------------------------------------------------------------------------------------------------------
-    def upto(self, count: Scalar, most: int, body: Callable[[Any], None]) -> None:
+    def up_to(self, count: Scalar, most: int, body: Callable[[Any], None]) -> None:
         number = self.emitter.cast(count, np.dtype(np.int64)).value
         self.code.loop(number, lambda k: body(variable(k, most)), at_least_once=False)
 
-    def spread(
+    def parallel_for(
         self, shape: Sequence[int], body: Callable[[tuple[Any, ...]], None], work: int, *, most: int = thread_pool.MOST_CHUNKS
     ) -> None:
         count = prod(shape)
@@ -207,9 +207,9 @@ class KernelBuilder(LoopBuilder):
                 end, lambda k: body(unravelled(variable(k, count), shape)), start=self.code.index(first), at_least_once=False
             )
 
-        return self.shared(count, some, work * count, most=most)
+        return self.parallel_ranges(count, some, work * count, most=most)
 
-    def shared(self, count: int, body: Callable[[Any, Any], None], work: int, *, most: int = thread_pool.MOST_CHUNKS) -> None:
+    def parallel_ranges(self, count: int, body: Callable[[Any, Any], None], work: int, *, most: int = thread_pool.MOST_CHUNKS) -> None:
         most = min(count, most)
         if work < FEWEST_FOR_POOL or most < 2 or self.divided:
             return body(0, count)
@@ -222,7 +222,7 @@ class KernelBuilder(LoopBuilder):
         with self.limited(True):
             self.divided = True
             self.context.nests += 1
-            self.context.module.divided(f"share{self.context.nests}", count, most, chunk, small=work < SMALL, each=1)
+            self.context.module.parallel_for(f"share{self.context.nests}", count, most, chunk, small=work < SMALL, each=1)
             self.divided = False
         return None
 
@@ -235,12 +235,17 @@ class KernelBuilder(LoopBuilder):
         else:
             write()
 
-    def copy(self, source: Block, target: Block) -> None:
-        self.apart(lambda: copy_matrix(self, source, target))
+    def copy(self, source: StridedView, target: StridedView) -> None:
+        self.outlined(lambda: copy_matrix(self, source, target))
 
-    def together(self, lead: Sequence[int], operands: Sequence[Any], results: Sequence[Any], body: Callable[..., None]) -> None:
-        together(
-            self, tuple(lead), operands, results, body, lambda x: as_stack(self.lying(x), len(lead)) or as_stack(self.dense(x), len(lead))
+    def batched(self, lead: Sequence[int], operands: Sequence[Any], results: Sequence[Any], body: Callable[..., None]) -> None:
+        batched(
+            self,
+            tuple(lead),
+            operands,
+            results,
+            body,
+            lambda x: dense_batch(self.strided(x), len(lead)) or dense_batch(self.dense(x), len(lead)),
         )
 
     # ---- branches -------------------------------------------------------------------------------------------------------------

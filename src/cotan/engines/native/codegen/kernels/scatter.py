@@ -13,17 +13,17 @@ from typing import Any
 
 from cotan.core.types import array_type
 from cotan.engines.native.affine import Condition, variable
-from cotan.engines.native.analysis.access import Probe, Reader, axis
+from cotan.engines.native.analysis.access import AccessProbe, Reader, axis
 from cotan.engines.native.codegen.loop_builder import unravelled
 from cotan.engines.native.codegen.program import LEAST_WORK, SMALL_WORK, ProgramLowering
 from cotan.engines.native.codegen.values import Memory, Value, memory_type, offset_of
-from cotan.engines.native.codegen.workspace import padded
+from cotan.engines.native.codegen.workspace import padded_size
 from cotan.engines.native.runtime import thread_pool
 from cotan.engines.native.scalar.emitter import Scalar
 from cotan.engines.native.schedule.fusion import TINY
 from cotan.engines.native.schedule.loop_nest import Opaque
 
-__all__ = ["update"]
+__all__ = ["scatter"]
 
 WORK = 8
 """What it costs to find the place of an update, next to an addition."""
@@ -33,18 +33,18 @@ TARGET_WORK, MOST_BYTES = 32, 1 << 25
 """What an element of a thread's own target costs, and how large all these targets may be together."""
 
 
-def update(lowering: ProgramLowering, node: Opaque, operands: list[Value], results: list[Memory]) -> Any:
+def scatter(lowering: ProgramLowering, node: Opaque, operands: list[Value], results: list[Memory]) -> Any:
     """An op that changes a part of its first operand: each element of the second goes to its destination, in order."""
     op: Any = node.equation.op
     if op.destination is None:
         return NotImplemented
     if operands[0].pointer(lowering.e) != results[0].at:
         lowering.context.copy(operands[0], results[0])
-    Update(lowering, op, operands, results[0]).write()
+    Scatter(lowering, op, operands, results[0]).write()
     return None
 
 
-class Update:
+class Scatter:
     """The updates of one equation."""
 
     def __init__(self, lowering: ProgramLowering, op: Any, operands: list[Value], target: Memory):
@@ -63,7 +63,7 @@ class Update:
         if self.type.size <= TINY:
             return self.context.every(shape, lambda i: self.one(i, self.target))
         target, work = self.target.type, self.work()
-        room = padded(target) * target.dtype.itemsize
+        room = padded_size(target) * target.dtype.itemsize
         most = min(thread_pool.MOST_CHUNKS, work // LEAST_WORK, work // (TARGET_WORK * max(target.size, 1)), MOST_BYTES // room)
         whole = self.kind == "set" or (self.kind == "mul" and target.dtype.kind == "c")  # no complex number leaves infinities as they are
         if most > 1 and not whole:
@@ -95,7 +95,7 @@ class Update:
         """About what all updates cost: in a row, whose elements lie together in the target, there is one place to find."""
         shape = self.type.shape
         index = tuple(axis(k, n) for k, n in enumerate(shape))
-        _, at = self.op.destination(Probe(), index, *[Reader(x.type, lambda _: None) for x in self.operands])
+        _, at = self.op.destination(AccessProbe(), index, *[Reader(x.type, lambda _: None) for x in self.operands])
         row = shape[-1] if shape[-1] > 1 and at[-1] == index[-1] else 1
         return self.type.size + self.type.size // row * (WORK - 1)
 
@@ -105,11 +105,11 @@ class Update:
         t, lead = self.target.type, self.type.shape
         depth = next(k for k in range(1, len(lead) + 1) if prod(lead[:k]) >= MOST_UNLIKE * most or k == len(lead))
         count = prod(lead[:depth])
-        parts = self.lowering.buffer(array_type((most, padded(t)), t.dtype))
+        parts = self.lowering.buffer(array_type((most, padded_size(t)), t.dtype))
 
         def write(first: str, end: str, chunk: str) -> None:
-            own = Memory(self.code.address(parts.at, memory_type(t.dtype), variable(chunk, most) * padded(t)), t)
-            self.context.every(t.shape, lambda i: own.write(self.e, i, self.neutral()))
+            own = Memory(self.code.address(parts.at, memory_type(t.dtype), variable(chunk, most) * padded_size(t)), t)
+            self.context.every(t.shape, lambda i: own.write(self.e, i, self.identity()))
             self.code.loop(end, lambda i: rest(unravelled(variable(i, count), lead[:depth]), own), start=first, at_least_once=False)
 
         def rest(index: tuple[Any, ...], own: Memory) -> None:
@@ -129,19 +129,19 @@ class Update:
         code.jump(on)
         code.start(several)
         with code.scope():
-            chunks = self.divided(count, most, write)
+            chunks = self.parallel_for(count, most, write)
             self.context.outlined(lambda: together(chunks))
         code.jump(on)
         code.start(on)
 
-    def neutral(self) -> Scalar:
+    def identity(self) -> Scalar:
         """What changes nothing; not even the sign of a zero."""
         t = self.target.type.dtype
         if self.kind == "add" and t.kind in "fc":
             return self.e.constant(complex(-0.0, -0.0) if t.kind == "c" else -0.0, t)
-        return self.e.neutral({"minimum": "min", "maximum": "max"}.get(self.kind, self.kind), t)
+        return self.e.identity({"minimum": "min", "maximum": "max"}.get(self.kind, self.kind), t)
 
-    def divided(self, size: int, most: int, write: Callable[[str, str, str], None]) -> str:
+    def parallel_for(self, size: int, most: int, write: Callable[[str, str, str], None]) -> str:
         """``write(first, end, chunk)`` on a chunk of the range below ``size`` for each thread; how many chunks there are."""
         self.context.nests += 1
-        return self.context.module.divided(f"update{self.context.nests}", size, most, write, small=self.work() < SMALL_WORK, each=1)
+        return self.context.module.parallel_for(f"update{self.context.nests}", size, most, write, small=self.work() < SMALL_WORK, each=1)

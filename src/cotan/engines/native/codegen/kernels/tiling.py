@@ -14,7 +14,7 @@ from cotan.core.program import Var
 from cotan.engines.native.affine import Index, bounds, linear, variable
 from cotan.engines.native.codegen.failures import Failures
 from cotan.engines.native.codegen.program import ProgramLowering
-from cotan.engines.native.codegen.strided import Block, row_major
+from cotan.engines.native.codegen.strided import StridedView, row_major
 from cotan.engines.native.codegen.values import Memory, memory_type, offset_of
 from cotan.engines.native.schedule.fusion import TINY
 from cotan.engines.native.schedule.loop_nest import Loop, Statement
@@ -22,7 +22,7 @@ from cotan.engines.native.schedule.loop_nest import Loop, Statement
 from .builder import KernelBuilder
 from .transpose import copy_matrix
 
-__all__ = ["copied_in_squares", "looped_in_tiles"]
+__all__ = ["tiled_nest", "transposed_copy"]
 
 TILE, FEWEST = 64, 8
 """The side of a tile, and the least that an axis has for squares to be worth it."""
@@ -32,23 +32,23 @@ FEWEST_IN_LOOPS, MOST_ACROSS = 16, 4
 """How long loops are that go by tiles, and for how many arrays, which need stack."""
 
 
-def copied_in_squares(lowering: ProgramLowering, v: Any, target: Memory) -> bool:
+def transposed_copy(lowering: ProgramLowering, v: Any, target: Memory) -> bool:
     """Write a value that is a moved part of an array in memory to its target, if that is to be done in squares."""
-    if v not in lowering.plan.moved or v.type.size <= TINY:
+    if v not in lowering.schedule.moved or v.type.size <= TINY:
         return False
     w = KernelBuilder(lowering, Failures())
     source = w.as_it_lies(v)
-    if source is None or source.shape[-1] < FEWEST or source.steps[-1] == 1:
+    if source is None or source.shape[-1] < FEWEST or source.strides[-1] == 1:
         return False
-    along = next((k for k, (n, step) in enumerate(zip(source.shape, source.steps, strict=True)) if step == 1 and n >= FEWEST), None)
+    along = next((k for k, (n, step) in enumerate(zip(source.shape, source.strides, strict=True)) if step == 1 and n >= FEWEST), None)
     if along is None:
         return False
     order = (*[k for k in range(len(source.shape) - 1) if k != along], along, len(source.shape) - 1)
-    copy_tiles(w, source.moved(order), w.result(target).moved(order))
+    copy_tiles(w, source.transposed(order), w.result(target).transposed(order))
     return True
 
 
-def copy_tiles(w: KernelBuilder, source: Block, target: Block) -> None:
+def copy_tiles(w: KernelBuilder, source: StridedView, target: StridedView) -> None:
     """The matrices of the last two axes, tile by tile."""
     *lead, height, width = source.shape
     sides = min(height, TILE), min(width, TILE)
@@ -57,15 +57,15 @@ def copy_tiles(w: KernelBuilder, source: Block, target: Block) -> None:
     def tile(index: tuple[Any, ...]) -> None:
         *k, i, j = index
         first = (*k, w.block_start(i, height, sides[0]), w.block_start(j, width, sides[1]))
-        parts = [Block(b.e, b.at, b.dtype, sides, b.steps[-2:], b.offset(first)) for b in (source, target)]
+        parts = [StridedView(b.e, b.at, b.dtype, sides, b.strides[-2:], b.offset(first)) for b in (source, target)]
         copy_matrix(w, *parts)
 
     shape = (*lead, *counts)
-    w.spread(shape, lambda index: w.apart(lambda: tile(index)), WORK * prod(sides))
+    w.parallel_for(shape, lambda index: w.outlined(lambda: tile(index)), WORK * prod(sides))
 
 
 # ---- loops ------------------------------------------------------------------------------------------------------------------------
-def looped_in_tiles(lowering: ProgramLowering, loop: Loop) -> bool:
+def tiled_nest(lowering: ProgramLowering, loop: Loop) -> bool:
     """Write a nest of loops tile by tile, if it reads arrays across."""
     chain = chain_of(loop)
     if len(chain) < 2 or not all(plain(lowering, s, len(chain)) for s in chain[-1].statements):
@@ -76,7 +76,7 @@ def looped_in_tiles(lowering: ProgramLowering, loop: Loop) -> bool:
         return False
     counts = (*[level.extent for level in chain[:-2]], -(-height // TILE), -(-width // TILE))
     w = KernelBuilder(lowering, Failures())
-    w.spread(counts, lambda index: w.apart(lambda: Tile(w, lowering, chain, index).write(across)), 4 * loop.work // prod(counts))
+    w.parallel_for(counts, lambda index: w.outlined(lambda: Tile(w, lowering, chain, index).write(across)), 4 * loop.work // prod(counts))
     return True
 
 
@@ -85,20 +85,20 @@ def chain_of(loop: Loop) -> list[Loop]:
     chain = [loop]
     while len(chain[-1].body) == 1 and type(chain[-1].body[0]) is Loop:
         chain.append(chain[-1].body[0])
-    plain = not any(level.tiny or level.cuts for level in chain) and all(type(node) is Statement for node in chain[-1].body)
+    plain = not any(level.unrolled or level.cuts for level in chain) and all(type(node) is Statement for node in chain[-1].body)
     return chain if plain else []
 
 
 def plain(lowering: ProgramLowering, s: Statement, depth: int) -> bool:
     """Whether a statement folds nothing, and its elements are kept whole or not at all."""
     ndim = len(s.var.type.shape)
-    return not s.monoid and ndim == depth and (s.var in lowering.places or lowering.plan.kept_axes(s.var) == ndim)
+    return not s.monoid and ndim == depth and (s.var in lowering.places or lowering.schedule.shared_axes(s.var) == ndim)
 
 
 def is_across(lowering: ProgramLowering, read: tuple[Var, tuple[Any, ...]], depth: int) -> bool:
     """Whether elements of an array in memory that are read in neighbouring turns are far apart, and those of the loop around not."""
     v, index = read
-    if v in lowering.plan.statement and v not in lowering.places:
+    if v in lowering.schedule.statement and v not in lowering.places:
         return False
     if v.type.dtype.kind not in "biuf" or lowering.value(v).pointer(lowering.e) is None:
         return False
@@ -151,15 +151,15 @@ class Tile:
             end = code.value("i64", self.lowering.context.module.call("i64", "llvm.smin.i64", f"i64 {end}", f"i64 {size}"))
         code.loop(end, lambda k: body(variable(k, size)), start=start)
 
-    def copy(self, v: Var, index: tuple[Any, ...]) -> Block:
+    def copy(self, v: Var, index: tuple[Any, ...]) -> StridedView:
         """The numbers of an array that are read in the tile."""
         e, kind = self.lowering.e, memory_type(v.type.dtype)
         at, steps = self.lowering.value(v).pointer(e), steps_of(v, index, len(self.chain))
         assert at is not None
         assert steps is not None
         first = offset_of(v.type.shape, placed(index, (*self.lead, *self.copied)))
-        copy = Block(e, self.lowering.code.alloca(f"[{prod(self.sides)} x {kind}]"), v.type.dtype, self.sides)
-        copy_matrix(self.w, Block(e, at, v.type.dtype, self.sides, steps[-2:], first), copy)
+        copy = StridedView(e, self.lowering.code.alloca(f"[{prod(self.sides)} x {kind}]"), v.type.dtype, self.sides)
+        copy_matrix(self.w, StridedView(e, at, v.type.dtype, self.sides, steps[-2:], first), copy)
         return copy
 
 

@@ -11,19 +11,19 @@ from typing import Any
 
 from cotan.engines.native.affine import linear, variable
 from cotan.engines.native.codegen.loop_builder import LoopBuilder
-from cotan.engines.native.codegen.strided import Block
+from cotan.engines.native.codegen.strided import StridedView
 from cotan.engines.native.codegen.values import memory_type
 from cotan.engines.native.llvm.jit import machine
 
 __all__ = ["copy_matrix"]
 
 
-def copy_matrix(w: LoopBuilder, source: Block, target: Block) -> None:
+def copy_matrix(w: LoopBuilder, source: StridedView, target: StridedView) -> None:
     """``target[i, j] = source[i, j]`` for all of the target: in loops, which belong into a function of their own."""
     assert all(a >= b for a, b in zip(source.shape, target.shape, strict=True)), (source.shape, target.shape)
     if 0 in target.shape:
         return
-    along = [next((k for k in (1, 0) if block.steps[k] == 1), None) for block in (source, target)]
+    along = [next((k for k in (1, 0) if block.strides[k] == 1), None) for block in (source, target)]
     side = 1
     if None not in along and along[0] != along[1] and source.dtype == target.dtype and source.dtype.kind in "biuf":
         most = machine().width // (8 * source.dtype.itemsize)
@@ -32,17 +32,17 @@ def copy_matrix(w: LoopBuilder, source: Block, target: Block) -> None:
     if side > 1:
         squares(w, source, target, side)
     elif along[1] == 0:
-        rows(w, source.turned, target.turned)
+        rows(w, source.mT, target.mT)
     else:
         rows(w, source, target)
 
 
-def rows(w: LoopBuilder, source: Block, target: Block) -> None:
+def rows(w: LoopBuilder, source: StridedView, target: StridedView) -> None:
     """Number by number, along the rows of the target."""
     w.every(target.shape, lambda i: target.__setitem__(i, source[i]))
 
 
-def squares(w: LoopBuilder, source: Block, target: Block, n: int) -> None:
+def squares(w: LoopBuilder, source: StridedView, target: StridedView, n: int) -> None:
     """All squares of ``n`` rows and columns."""
 
     def loop(size: int, body: Callable[[Any], None]) -> None:
@@ -55,13 +55,13 @@ def squares(w: LoopBuilder, source: Block, target: Block, n: int) -> None:
     loop(height, lambda i: loop(width, lambda j: square(w, source, target, n, i, j)))
 
 
-def square(w: LoopBuilder, source: Block, target: Block, n: int, i: Any, j: Any) -> None:
+def square(w: LoopBuilder, source: StridedView, target: StridedView, n: int, i: Any, j: Any) -> None:
     """The square that begins at row ``i`` and column ``j``."""
     code, kind = w.code, memory_type(source.dtype)
     vector = f"<{n} x {kind}>"
 
-    def place(block: Block, k: int) -> str:
-        index = (linear([(i, 1), (k, 1)]), j) if block.steps[1] == 1 else (i, linear([(j, 1), (k, 1)]))
+    def place(block: StridedView, k: int) -> str:
+        index = (linear([(i, 1), (k, 1)]), j) if block.strides[1] == 1 else (i, linear([(j, 1), (k, 1)]))
         return f"ptr {code.address(block.at, kind, block.offset(index))}, align {block.dtype.itemsize}"
 
     def mixed(a: str, b: str, lanes: list[int]) -> str:

@@ -5,7 +5,7 @@ import pytest
 
 import cotan
 import cotan.numpy as cnp
-from cotan.engines.native.cache.size_templates import Template, Templates, outline, split, word
+from cotan.engines.native.cache.size_templates import Template, Templates, skeleton_hash, slot_value, split_ir
 from cotan.engines.native.llvm.jit import Machine
 
 
@@ -62,7 +62,7 @@ start:
   %v3 = fmul double %v9, 0x4000000000000000
   %v4 = alloca [3 x double]
 }"""
-    cut = split(text)
+    cut = split_ir(text)
     assert cut.numbers == ("12", "0x4000000000000000")
     assert cut.types == ("i64", "double")
     assert "[3 x double]" in cut.skeleton
@@ -82,12 +82,12 @@ start:
 
 
 def test_a_template_serves_only_texts_that_agree_in_all_else():
-    template = Template([split(text_of(5, 1)), split(text_of(6, 1))], "%v1", 0)
+    template = Template([split_ir(text_of(5, 1)), split_ir(text_of(6, 1))], "%v1", 0)
     assert template.count == 1
-    assert template.words(split(text_of(7, 1))) == [7]
-    assert template.words(split(text_of(7, 2))) is None, "the other number is a constant of the template"
+    assert template.words(split_ir(text_of(7, 1))) == [7]
+    assert template.words(split_ir(text_of(7, 2))) is None, "the other number is a constant of the template"
     unequal = text_of(7, 1).replace("%v2, 7", "%v2, 8")
-    assert template.words(split(unequal)) is None, "the two numbers have always been equal"
+    assert template.words(split_ir(unequal)) is None, "the two numbers have always been equal"
     assert template.text().count("load i64") == 1
 
 
@@ -95,14 +95,14 @@ def test_a_template_serves_only_texts_that_agree_in_all_else():
 def test_texts_of_one_skeleton_have_one_outline_and_none_is_taken_apart_alone(monkeypatch, counts):
     texts = [text_of(n, 1) for n in (5, -6, 712, 8)]
     other = text_of(5, 1).replace("mul", "sub")
-    assert len({outline(text) for text in texts}) == 1
-    assert outline(other) != outline(texts[0])
+    assert len({skeleton_hash(text) for text in texts}) == 1
+    assert skeleton_hash(other) != skeleton_hash(texts[0])
     taken_apart, made = [], []
-    monkeypatch.setattr("cotan.engines.native.cache.size_templates.split", lambda text: taken_apart.append(text) or split(text))
+    monkeypatch.setattr("cotan.engines.native.cache.size_templates.split_ir", lambda text: taken_apart.append(text) or split_ir(text))
     templates = Templates()
 
     def place(text, dynamic=counts):
-        return templates.place(text, "%v1", 0, lambda text: made.append(text) or len(made), dynamic)
+        return templates.code_for(text, "%v1", 0, lambda text: made.append(text) or len(made), dynamic)
 
     assert place(texts[0]) == (1, ())
     assert place(other) == (2, ())
@@ -114,16 +114,16 @@ def test_texts_of_one_skeleton_have_one_outline_and_none_is_taken_apart_alone(mo
 
 
 def test_words_are_read_as_the_numbers_they_stand_for():
-    assert word("-3", "i64") == -3
-    assert np.int64(word("0x3FF8000000000000", "double")).view(np.float64) == 1.5
-    assert np.int64(word("0x3FF8000000000000", "float")).astype(np.int32).view(np.float32) == 1.5
+    assert slot_value("-3", "i64") == -3
+    assert np.int64(slot_value("0x3FF8000000000000", "double")).view(np.float64) == 1.5
+    assert np.int64(slot_value("0x3FF8000000000000", "float")).astype(np.int32).view(np.float32) == 1.5
 
 
 def test_the_same_text_is_compiled_once():
     made = []
     templates = Templates()
     for _ in range(3):
-        place = templates.place(text_of(5, 1), "%v1", 0, lambda text: made.append(text) or len(made))
+        place = templates.code_for(text_of(5, 1), "%v1", 0, lambda text: made.append(text) or len(made))
         assert place == (1, ())
     assert len(made) == 1
 

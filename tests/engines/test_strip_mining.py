@@ -7,7 +7,7 @@ import cotan
 import cotan.numpy as cnp
 from cotan.engines import numpy as numpy_engine
 from cotan.engines.native.passes import strip_mining
-from cotan.engines.native.passes.simplify import simplified
+from cotan.engines.native.passes.simplify import simplify
 from cotan.engines.native.passes.strip_op import Strips
 from cotan.engines.native.runtime.thread_pool import limited
 
@@ -26,8 +26,8 @@ def everything_in_strips(monkeypatch):
 def strips_of(f, *args):
     """The strips of a function's Program, and that Program in strips."""
     staged = cotan.stage(f)(*args)
-    program, constants = simplified(staged)
-    found = strip_mining.blocked(program)
+    program, constants = simplify(staged)
+    found = strip_mining.strip_mine(program)
     return [e for e in found.equations if isinstance(e.op, Strips)], found, [*constants, *staged.constants]
 
 
@@ -179,7 +179,7 @@ def test_a_product_that_is_read_across_is_taken_the_other_way_round():
     def f(x):
         return cnp.einsum("kij,nkj->nki", STACK, x)
 
-    program, _ = simplified(cotan.stage(f)(x))
+    program, _ = simplify(cotan.stage(f)(x))
     last = program.equations[-1]
     assert last.op.order[-1] == 2
     np.testing.assert_allclose(cotan.jit(f)(x), np.einsum("kij,nkj->nki", STACK, x), rtol=1e-12, atol=1e-12)

@@ -20,14 +20,14 @@ from cotan.core.types import ArrayType, array_type
 from cotan.engines.native.cache import fingerprint, program_cache
 from cotan.engines.native.cache.fingerprint import UnknowableError, described, key_of
 from cotan.engines.native.llvm import object_cache
-from cotan.engines.native.passes.simplify import simplified
-from cotan.engines.native.pipeline import Written
+from cotan.engines.native.passes.simplify import simplify
+from cotan.engines.native.pipeline import LoweredProgram
 
 PROGRAM = """
 import numpy as np, cotan, cotan.numpy as cnp, json
 from cotan.engines.native import pipeline
-in_strips, written = pipeline.in_strips, []
-pipeline.in_strips = lambda *a: written.append(1) or in_strips(*a)
+strip_mined, written = pipeline.strip_mined, []
+pipeline.strip_mined = lambda *a: written.append(1) or strip_mined(*a)
 rng = np.random.default_rng(0)
 x, a = rng.normal(size=(40, 40)), rng.normal(size=3)
 marks = []
@@ -63,7 +63,7 @@ def settled(monkeypatch):
 
 
 def program_of(f, *arguments):
-    return simplified(cotan.stage(f)(*arguments))[0]
+    return simplify(cotan.stage(f)(*arguments))[0]
 
 
 def test_a_new_process_writes_nothing_again_and_gives_the_same_bits(folder):
@@ -150,7 +150,7 @@ def test_examples_with_one_key_have_one_text(settled):
             found.setdefault(key, {})[f"{op!r} of {[str(type_of(x)) for x in operands]}"] = program
     assert len(found) > 400
     for alike in found.values():
-        assert len({Written(program).code.text for program in alike.values()} if len(alike) > 1 else {""}) == 1, list(alike)
+        assert len({LoweredProgram(program).code.text for program in alike.values()} if len(alike) > 1 else {""}) == 1, list(alike)
 
 
 def test_whatever_differs_between_programs_differs_in_their_keys(settled):
@@ -231,7 +231,7 @@ def test_ops_and_functions_of_users_have_no_key(settled):
 
 # ---- entries -----------------------------------------------------------------------------------------------------------------------
 def test_an_entry_holds_what_a_call_needs(folder):
-    code = Written(program_of(lambda a: cnp.linalg.solve(a, a), np.eye(30))).code
+    code = LoweredProgram(program_of(lambda a: cnp.linalg.solve(a, a), np.eye(30))).code
     program_cache.store("a" * 64, code)
     known = program_cache.load("a" * 64)
     for name in ("text", "workspace", "table", "shared", "unused"):
@@ -242,7 +242,7 @@ def test_an_entry_holds_what_a_call_needs(folder):
 
 @pytest.mark.parametrize("change", ["integer", "routine", "error", "symbol", "function", "json"])
 def test_an_entry_that_is_not_of_this_process_is_none(folder, change):
-    code = Written(program_of(lambda a: cnp.linalg.solve(a, a), np.eye(30))).code
+    code = LoweredProgram(program_of(lambda a: cnp.linalg.solve(a, a), np.eye(30))).code
     program_cache.store("a" * 64, code)
     head, _, text = object_cache.load("a" * 64, program_cache.KIND).decode().partition("\n")
     content = json.loads(head)
@@ -264,7 +264,7 @@ def test_an_entry_that_is_not_of_this_process_is_none(folder, change):
 def test_what_calls_back_into_python_is_not_kept(folder):
     double = cotan.extend.primitive("double_of_texts", lambda x: 2.0 * x, linear_in=(0,))
     try:
-        code = Written(program_of(double, 2.0)).code
+        code = LoweredProgram(program_of(double, 2.0)).code
     finally:
         del REGISTRY["double_of_texts"]
     assert code.callbacks

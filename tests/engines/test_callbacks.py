@@ -12,7 +12,7 @@ import cotan.numpy as cnp
 from cotan import lax
 from cotan.core.tracing import type_of
 from cotan.engines.native.codegen.lower import lowered
-from cotan.engines.native.passes.simplify import simplified
+from cotan.engines.native.passes.simplify import simplify
 from cotan.errors import CotanError
 
 from ..conformance.cases import ALL_CASES, DTYPES, FIRST_ORDER_OPS, Case, in_dtypes, label
@@ -79,7 +79,7 @@ def left(way, cases):
         except CotanError:  # no such dtype, no derivative, nothing along a batch
             continue
         count += 1
-        found |= {f"{case.op} on {type_of(case.operands[0])}: {c.equation}" for c in lowered(simplified(program)[0]).callbacks}
+        found |= {f"{case.op} on {type_of(case.operands[0])}: {c.equation}" for c in lowered(simplify(program)[0]).callbacks}
     return found, count
 
 

@@ -16,7 +16,7 @@ from cotan.core.op import REGISTRY
 from cotan.core.tracing import type_of
 from cotan.core.types import array_type
 from cotan.engines.native import engine
-from cotan.engines.native.analysis.access import form_of
+from cotan.engines.native.analysis.access import access_summary
 from cotan.engines.native.codegen.lower import lowered
 from cotan.engines.native.llvm.jit import machine
 from cotan.engines.native.scalar import formulas_special
@@ -61,7 +61,7 @@ def test_every_defining_equation_has_words():
             continue
         if case.op.name == "complex" and types[0].dtype == np.float16:  # there is no such number
             continue
-        if form_of(case.op, types) is None:
+        if access_summary(case.op, types) is None:
             missing.add((case.op.name, types[0].dtype.kind))
     assert missing == {("power", "i")}  # raises for negative exponents: a routine
 
@@ -287,11 +287,11 @@ def test_a_routine_that_scipy_does_not_have_is_no_word(monkeypatch):
     capsules = dict(cython_special.__pyx_capi__)
     formulas_special.routine.cache_clear()
     for instead in ({}, {"gammaln": capsules["gammainc"]}):  # it is not there; it has another signature
-        form_of.cache_clear()
+        access_summary.cache_clear()
         monkeypatch.setattr(cython_special, "__pyx_capi__", instead)
-        assert form_of(gammaln, (t,)) is None
+        assert access_summary(gammaln, (t,)) is None
     x = np.array([0.5, 1.5, 2.5])
     np.testing.assert_array_equal(engine.compile_program(program_of(gammaln, (x,)))([x])[0], gammaln.impl(x))
     monkeypatch.undo()
-    form_of.cache_clear()
-    assert form_of(gammaln, (t,)) is not None
+    access_summary.cache_clear()
+    assert access_summary(gammaln, (t,)) is not None

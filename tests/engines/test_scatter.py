@@ -47,13 +47,13 @@ def divided(monkeypatch):
     """How many times updates were divided among threads."""
     counted = []
 
-    class Counting(scatter.Update):
+    class Counting(scatter.Scatter):
         def apart(self, most):
             counted.append(most)
             super().apart(most)
 
-    monkeypatch.setattr(scatter, "Update", Counting)
-    assert lower.update is scatter.update
+    monkeypatch.setattr(scatter, "Scatter", Counting)
+    assert lower.scatter is scatter.scatter
     return counted
 
 
