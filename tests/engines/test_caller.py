@@ -355,6 +355,10 @@ ENDLESS = {
     "small while": "lax.while_loop(lambda c: c < 1e300, lambda c: c * 0.5 + 1.0, x)",
     "large while": "lax.while_loop(lambda c: cnp.sum(c) < 1e300, lambda c: cnp.sin(c), x * np.ones(30_000))",
     "long scan": "lax.scan(lambda c, _: (c * 0.5 + 1.0, None), x, None, length=10**12)[0]",
+    "scan over a heavy branch": (
+        "lax.scan(lambda c, _: (lax.cond(c > -1e9, lambda c: cnp.cumsum(cnp.broadcast_to(c * 1e-6, (1_000_000,)))[-1], lambda c: c, c), "
+        "None), x, None, length=10_000)[0]"
+    ),
     "nested": "lax.while_loop(lambda c: c < 1e300, lambda c: lax.scan(lambda d, _: (d * 0.5, None), c, None, length=1000)[0], x)",
     "sweep": "cotan.grad(lambda y: lax.scan(lambda c, _: (cnp.sin(c), None), y, None, length=10**12, checkpoint=True)[0])(x)",
 }

@@ -69,7 +69,9 @@ class Recall:
 def calls_later(x: Any) -> bool:
     """Whether a Program, or one of several, holds functions of Python that may refer to something."""
     if isinstance(x, Program):
-        return any(calls_later(parameter) for e in x.equations for parameter in e.op.parameters().values())
+        return any(calls_later(region.program) for e in x.equations for region in e.op.regions()) or any(
+            calls_later(parameter) for e in x.equations for parameter in e.op.parameters().values() if not isinstance(parameter, Program)
+        )
     if isinstance(x, tuple | list):
         return any(map(calls_later, x))
     known = isinstance(x, FunctionType) and (x.__module__ or "").partition(".")[0] in KNOWN_PACKAGES and not x.__closure__

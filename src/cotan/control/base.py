@@ -4,8 +4,7 @@ an op in its programs may.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Sequence
 from itertools import compress
 from typing import Any, ClassVar
 
@@ -15,7 +14,7 @@ from ..core.staging import stage_flat
 from ..transforms.jvp import jvp_flat
 from ..transforms.linearize import linearize_flat, replay
 
-__all__ = ["ControlOp", "active_outputs", "filled", "inputs_that_fail", "linearize_function"]
+__all__ = ["ControlOp", "active_outputs", "filled", "inputs_that_fail", "linearize_function", "with_captured"]
 
 
 class ControlOp(Op):
@@ -28,7 +27,7 @@ class ControlOp(Op):
 
     def fails_on(self, *types: Any) -> Sequence[int]:
         """All operands if the op holds opaque code, or a program that may fail; else none."""
-        programs = list(programs_in([getattr(self, name) for name in self.parameter_names]))
+        programs = [region.program for region in self.regions()]
         total = self.total or (programs and not any(any(inputs_that_fail(p)) for p in programs))
         return () if total else range(len(types))
 
@@ -38,25 +37,17 @@ class ControlOp(Op):
         return outs, push(*[t for t in tangents if t is not None])
 
 
+def with_captured(flags: Sequence[bool], first: int, captured: int) -> tuple[bool, ...]:
+    """Flags of linear operands after further constants became operands before number ``first``."""
+    return (*flags[:first], *[False] * captured, *flags[first:]) if flags else ()
+
+
 def linearize_function(
     function: Callable[..., Sequence[Any]], primals: Sequence[Any], active: Sequence[bool]
 ) -> tuple[list[Any], Callable[..., list[Any | None]]]:
     """``linearize`` of an op that is a computation of other ops: its values, and its tangents by replaying the recorded equations."""
     outs, tape, inputs, outputs = linearize_flat(function, primals, active)
     return outs, lambda *tangents: replay(tape.equations, inputs, tangents, outputs)
-
-
-def programs_in(value: Any) -> Iterator[Program]:
-    """The programs that a parameter of an op holds."""
-    if isinstance(value, Program):
-        yield value
-    elif isinstance(value, tuple | list):
-        for x in value:
-            yield from programs_in(x)
-    elif isinstance(value, Op):
-        yield from programs_in([getattr(value, name) for name in value.parameter_names])
-    elif is_dataclass(value):
-        yield from programs_in([getattr(value, f.name) for f in fields(value)])
 
 
 def inputs_that_fail(program: Program) -> tuple[bool, ...]:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.op import op
+from ..core.op import Region, op
 from ..core.program import Program, Var, evaluate
 from ..core.staging import stage_flat
 from ..core.types import ArrayType
@@ -57,6 +57,13 @@ class Call(ControlOp):
 
     def __str__(self) -> str:
         return f"call[{self.program.name}]"
+
+    def regions(self) -> tuple[Region[Program], ...]:
+        return (Region(self.program, 0, len(self.program.inputs)),)
+
+    def with_regions(self, programs: Sequence[Program], captured: int = 0) -> Call:
+        (program,) = programs
+        return replace(self, program=program, residuals=None if self.residuals is None else self.residuals + captured)
 
     def linear_sets(self, count: int) -> tuple[int, ...]:
         return () if self.residuals is None else (((1 << count) - 1) & ~((1 << self.residuals) - 1),)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..core.emitting import Reader
-from ..core.op import Op, op
+from ..core.op import Op, Region, op
 from ..core.origin import deriving
 from ..core.program import Equation, Program, Var, evaluate
 from ..core.staging import stage_flat
@@ -69,6 +69,13 @@ class Checkpoint(ControlOp):
 
     def __str__(self) -> str:
         return f"checkpoint[{self.program.name}]"
+
+    def regions(self) -> tuple[Region[Program], ...]:
+        return (Region(self.program, 0, len(self.program.inputs)),)
+
+    def with_regions(self, programs: Sequence[Program], captured: int = 0) -> Checkpoint:
+        (program,) = programs
+        return replace(self, program=program)
 
     def type_rule(self, *types: Type) -> tuple[Type, ...]:
         return self.program.output_types
@@ -172,6 +179,10 @@ class CheckpointTangent(ControlOp):
 
     def __str__(self) -> str:
         return f"checkpoint_tangent[{self.derivative.name}]"
+
+    def regions(self) -> tuple[Region[Program], ...]:
+        """The second takes the results of the first, then the tangents."""
+        return Region(self.again, 0, self.known), Region(self.derivative, self.known - len(self.again.outputs), len(self.derivative.inputs))
 
     def linear_sets(self, count: int) -> tuple[int, ...]:
         return (((1 << count) - 1) & ~((1 << self.known) - 1),)

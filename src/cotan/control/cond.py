@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import ArgumentError, teach
-from ..core.op import op
+from ..core.op import Region, op
 from ..core.program import Program, Var, evaluate
 from ..core.staging import stage_flat
 from ..core.tracing import Tracer, type_of
@@ -29,7 +29,7 @@ from ..transforms.batch import batch_flat
 from ..transforms.jvp import jvp_flat
 from ..transforms.linearize import linearize_program
 from ..transforms.transpose import transpose_program_rule
-from .base import ControlOp, filled, inputs_that_fail
+from .base import ControlOp, filled, inputs_that_fail, with_captured
 from .call import derived_program
 from .stacks import copied, either, with_each, zeros_of
 
@@ -51,6 +51,12 @@ class Cond(ControlOp):
 
     def __str__(self) -> str:
         return f"cond[{', '.join(b.name for b in self.branches)}]"
+
+    def regions(self) -> tuple[Region[Program], ...]:
+        return tuple(Region(branch, 1, len(branch.inputs), exclusive=True) for branch in self.branches)
+
+    def with_regions(self, programs: Sequence[Program], captured: int = 0) -> Cond:
+        return self.made(tuple(programs), with_captured(self.linear_operands, 1, captured))
 
     def linear_sets(self, count: int) -> tuple[int, ...]:
         return (sum(1 << k for k, flag in enumerate(self.linear_operands) if flag),) if self.linear_operands else ()

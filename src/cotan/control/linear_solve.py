@@ -16,7 +16,7 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 from ..core.errors import MissingRuleError, teach
-from ..core.op import op
+from ..core.op import Region, op
 from ..core.program import Program, evaluate
 from ..core.staging import stage_flat
 from ..core.tracing import type_of
@@ -54,6 +54,15 @@ class LinearSolve(ControlOp):
 
     def __str__(self) -> str:
         return f"linear_solve[{self.forward.matvec.name}]"
+
+    def regions(self) -> tuple[Region[Program], ...]:
+        """Those of A and of its transpose; each solver calls its matvec as often as it likes."""
+        found: list[Region[Program]] = []
+        ends = [0, *accumulate(self.sizes)]
+        for k, program in enumerate((self.forward.matvec, self.forward.solve, self.backward.matvec, self.backward.solve)):
+            if program is not None:
+                found.append(Region(program, ends[k], self.sizes[k], trip_count=None))
+        return tuple(found)
 
     @property
     def sizes(self) -> tuple[int, int, int, int]:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from ..core.errors import ShapeError, teach
-from ..core.op import op
+from ..core.op import Region, op
 from ..core.program import Program, evaluate
 from ..core.stack import Stack
 from ..core.staging import stage_flat
@@ -33,7 +33,7 @@ from ..transforms.batch import batch_flat
 from ..transforms.jvp import jvp_flat
 from ..transforms.linearize import linearize_program
 from ..transforms.transpose import TOTALS, transpose_program_rule
-from .base import ControlOp, active_outputs, filled
+from .base import ControlOp, active_outputs, filled, with_captured
 from .call import derived_program
 from .cond import only_if
 from .residuals import ResidualPlan, extract, has_room, plan_residuals
@@ -99,6 +99,16 @@ class Scan(ControlOp):
         """A list with an entry for each input of the body, cut in three."""
         a, b = self.constants, self.constants + self.carry
         return Parts(list(values[:a]), list(values[a:b]), list(values[b:]))
+
+    def regions(self) -> tuple[Region[Program], ...]:
+        first = 1 if self.length is None else 0
+        carry = range(self.constants, self.constants + self.carry)
+        return (Region(self.body, first, self.constants, carry, self.length, gives_carry=True),)
+
+    def with_regions(self, programs: Sequence[Program], captured: int = 0) -> Scan:
+        (body,), first = programs, 1 if self.length is None else 0
+        linear = with_captured(self.linear_operands, first, captured)
+        return replace(self, body=body, constants=self.constants + captured, linear_operands=linear)
 
     def linear_sets(self, count: int) -> tuple[int, ...]:
         return (sum(1 << k for k, flag in enumerate(self.linear_operands) if flag),) if self.linear_operands else ()

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core.op import op
+from ..core.op import Region, op
 from ..core.program import Program, Var, evaluate
 from ..core.stack import Stack
 from ..core.staging import stage_flat
@@ -73,6 +73,20 @@ class Sweep(ControlOp):
 
     def __str__(self) -> str:
         return f"sweep[{self.forward.name}, length={self.length}, snapshots={self.snapshots or 'auto'}]"
+
+    def regions(self) -> tuple[Region[Program], ...]:
+        """The backward program reads the constants, carry and xs of the forward one, too: for it, the carry is one of the xs."""
+        constants, carry, xs, sums = self.sizes
+        first, summed = 1 if self.length is None else 0, constants + carry + xs
+        return (
+            Region(self.forward, first, constants, range(constants, constants + carry), self.length),
+            Region(self.backward, first, constants, range(summed, summed + sums), self.length),
+        )
+
+    def with_regions(self, programs: Sequence[Program], captured: int = 0) -> Sweep:
+        forward, backward = programs
+        constants, *rest = self.sizes
+        return replace(self, forward=forward, backward=backward, sizes=(constants + captured, *rest))
 
     def cut(self, values: Sequence[Any]) -> Operands:
         it = iter(values[1:] if self.length is None else values)
@@ -365,6 +379,9 @@ class LoopTangent(ControlOp):
 
     def __str__(self) -> str:
         return f"loop_tangent[{self.loop}]"
+
+    def regions(self) -> tuple[Region[Program], ...]:
+        return tuple(region._replace(gives_carry=False) for region in self.loop.regions())
 
     def linear_sets(self, count: int) -> tuple[int, ...]:
         return (((1 << count) - 1) & ~((1 << len(self.active)) - 1),)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import ArgumentError, teach
-from ..core.op import op
+from ..core.op import Region, op
 from ..core.program import Program, evaluate
 from ..core.staging import StagingTrace, stage_flat
 from ..core.tracing import Tracer, type_of
@@ -49,6 +49,15 @@ class While(ControlOp):
 
     def __str__(self) -> str:
         return f"while[{self.condition.name}, {self.body.name}]"
+
+    def regions(self) -> tuple[Region[Program], ...]:
+        carry = range(self.constants, len(self.body.inputs))
+        body = Region(self.body, 0, self.constants, carry, None, gives_carry=True)
+        return Region(self.condition, 0, self.constants, carry, None), body
+
+    def with_regions(self, programs: Sequence[Program], captured: int = 0) -> While:
+        condition, body = programs
+        return replace(self, condition=condition, body=body, constants=self.constants + captured)
 
     def type_rule(self, *types: ArrayType) -> tuple[ArrayType, ...]:
         return self.body.output_types

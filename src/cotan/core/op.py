@@ -12,6 +12,8 @@ An op is a frozen dataclass whose fields are its static parameters. Its rules ar
     batch(size, batched, *operands) the result for operands of which those flagged have a new leading axis, and its flag
     fails_on(*types)                the operands by whose values running it, or its derivatives, may fail
     examples()                      (op, operands) pairs from which the conformance tests are made
+    regions()                       the programs that it holds, and how often and on which operands each is run
+    with_regions(programs, n)       the op with other programs in their places, which take n captured values as further constants
 
 ``linear`` declares the operand sets in which the op is linear: ``((0,), (1,))`` for a product (in each alone), ``((0, 1),)`` for a sum
 (in both together, so with one of them fixed it is linear only if that one is zero), ``"all"`` when it is one set of all operands.
@@ -28,17 +30,52 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import Field, FrozenInstanceError, dataclass
 from inspect import get_annotations
 from threading import RLock
-from typing import Any, ClassVar, Literal, TypeVar, dataclass_transform
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVar, dataclass_transform
 
 from .errors import MissingRuleError, teach
 from .tracing import current_trace
 from .types import ArrayType
 
-__all__ = ["REGISTRY", "LinearIn", "Op", "op"]
+__all__ = ["REGISTRY", "LinearIn", "Op", "Region", "op"]
 
 LinearIn = tuple[tuple[int, ...], ...] | Literal["all"]
 Value = Any
 """A concrete array or scalar, or a Tracer: what rules compute with."""
+P = TypeVar("P", bound="HasInputs")
+
+
+class HasInputs(Protocol):
+    """The part of a Program that a region needs."""
+
+    @property
+    def inputs(self) -> Sequence[Any]: ...
+
+
+class Region(NamedTuple, Generic[P]):
+    """A program that an op holds (a `core.program.Program`), and how the op runs it.
+
+    The inputs of the program are ``constants``, the same in each iteration; then a carry, which changes from one iteration to the next, and
+    xs, of which each iteration gets an entry. A branch, or a program that is run once, has constants only.
+    """
+
+    program: P
+    first: int
+    """The operand of the op that is the first input of the program; the others follow in order."""
+    constants: int
+    carry: range = range(0)
+    """The inputs that are the carry: input ``carry[k]`` is output k of the iteration before. The remaining inputs are xs."""
+    trip_count: int | None = 1
+    """The number of iterations; None if it is known only when the op runs."""
+    exclusive: bool = False
+    """Whether it is one of several of which the op runs one."""
+    gives_carry: bool = False
+    """Whether the last carry is the first results of the op."""
+
+    def cut(self, operands: Sequence[Any]) -> tuple[list[Any], list[Any], list[Any]]:
+        """A list with an entry for each operand of the op: those of the constants, the carry and the xs of this program."""
+        given = operands[self.first : self.first + len(self.program.inputs)]
+        constants, carry = given[: self.constants], [given[k] for k in self.carry]
+        return list(constants), carry, [x for k, x in enumerate(given) if k >= self.constants and k not in self.carry]
 
 
 class Op:
@@ -130,6 +167,16 @@ class Op:
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
         """Ops of this class with operands to try them on; the conformance tests come from these."""
         return ()
+
+    def regions(self) -> tuple[Region[Any], ...]:
+        """The programs that the op holds."""
+        return ()
+
+    def with_regions(self, programs: Sequence[Any], captured: int = 0) -> Op:
+        """The op with these programs in place of those of its regions. They take ``captured`` values more, all the same ones, before
+        their own inputs: operands of the new op, before the first one that its regions take.
+        """
+        raise NotImplementedError(f"{self.name} is not run with other programs")
 
     # ---- facts derived from the declaration -----------------------------------------------------------------------
     def linear_sets(self, count: int) -> tuple[int, ...]:

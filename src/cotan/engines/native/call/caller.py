@@ -23,8 +23,8 @@ from cotan.core.program import Program
 from cotan.core.types import ArrayType, StackType
 from cotan.engines.native.cache.size_templates import BoundCode
 from cotan.engines.native.codegen.callbacks import python_function
-from cotan.engines.native.codegen.control.loops import CONTROL
 from cotan.engines.native.codegen.lower import Code
+from cotan.engines.native.cost import is_short
 from cotan.engines.native.llvm.jit import machine
 from cotan.engines.native.runtime.alias_check import may_write, may_write_address
 from cotan.engines.native.runtime.allocator import maker
@@ -36,8 +36,6 @@ from cotan.engines.native.status import Status
 
 __all__ = ["Caller", "c_function"]
 
-LITTLE_WORK = 1 << 14
-"""So many elementary operations take about a microsecond or two: too little to let other threads run meanwhile."""
 LARGEST_TABLE = 1 << 12
 """More arguments and results than these are not put on the stack."""
 METH_FASTCALL = 0x0080
@@ -185,7 +183,7 @@ class Caller:
         functions = [python_function(c, lambda error: errors.__setitem__(threading.get_ident(), error)) for c in code.callbacks]
         self.table = (ctypes.c_int64 * (1 + len(functions) + len(words)))(threads, *map(address_of, functions), *words)
         self.words, self.threads = words, threads
-        release = bool(code.callbacks) or not little(program)
+        release = bool(code.callbacks) or not is_short(program)
         self.release = release
         if layouts_are_known() and len(self.inputs) + len(self.outputs) <= LARGEST_TABLE:
             self.launch: Callable[..., Any] = c_function(
@@ -293,15 +291,3 @@ def outside(name: str, place: str) -> EngineError:
     """What a checked build says of an access outside of an array."""
     what = f"{name}: compiled code was about to leave the memory of an array, at {place}."
     return teach(EngineError, what, do="this is a defect of cotan, or of the `element` of an op from elsewhere: please report it.")
-
-
-def little(program: Program) -> bool:
-    """Whether a Program surely takes microseconds only."""
-    work = 0
-    for e in program.equations:
-        if e.op.multiple or e.op.name in CONTROL or any(not hasattr(v.type, "size") for v in (*e.inputs, *e.outputs)):
-            return False
-        work += sum(v.type.size for v in (*e.inputs, *e.outputs))
-        if e.op.name == "dot_general" or work >= LITTLE_WORK:
-            return False
-    return True

@@ -55,7 +55,5 @@ def lines_of(program: Program, names: Collection[str]) -> Iterator[str]:
     for equation in program.equations:
         if equation.op.name in names and equation.origin is not None and equation.origin.code is not None:
             yield equation.origin.excerpt()
-        for held in equation.op.parameters().values() if equation.op.holds_programs else ():
-            for inner in held if isinstance(held, tuple) else (held,):
-                if isinstance(inner, Program):
-                    yield from lines_of(inner, names)
+        for region in equation.op.regions():
+            yield from lines_of(region.program, names)

@@ -18,8 +18,6 @@ from cotan.core.tracing import type_of
 from cotan.core.types import ArrayType
 from cotan.ops.movement import Permute
 
-from .inner import holding
-
 __all__ = ["simplify"]
 
 
@@ -63,10 +61,10 @@ class Simplifier:
 
     def written_within(self, op: Op, operands: list[Any]) -> tuple[Op, list[Any]]:
         """An op with the programs that it holds simplify. What they bring in are further operands of it."""
-        held = holding(op)
-        if held is None or not any(map(has_written_out, held.programs)):
+        regions = op.regions()
+        if not any(has_written_out(region.program) for region in regions):
             return op, operands
-        made = [simplify(program) for program in held.programs]
+        made = [simplify(region.program) for region in regions]
         arrays = {id(x): x for _, brought in made for x in brought}
         programs: list[Program] = []
         for program, brought in made:
@@ -74,7 +72,11 @@ class Simplifier:
             leading = [own.get(k) or Var(type_of(x)) for k, x in arrays.items()]
             programs.append(Program([*leading, *program.inputs[len(brought) :]], program.equations, program.outputs, (), program.name))
         further = [self.constant(x) for x in arrays.values()]
-        return held.made(programs, len(arrays)), [*operands[: held.first], *further, *operands[held.first :]]
+        first = regions[0].first
+        try:
+            return op.with_regions(programs, len(arrays)), [*operands[:first], *further, *operands[first:]]
+        except NotImplementedError:
+            return op, operands
 
     def constant(self, array: Any) -> Var:
         """A variable for an array that a written-out op brought in."""
@@ -109,8 +111,7 @@ def written_out(equation: Equation, operands: Sequence[Any]) -> tuple[Program, l
 def has_written_out(program: Program) -> bool:
     """Whether an op in a Program, or in one that is held in it, may be written out."""
     for equation in program.equations:
-        held = holding(equation.op)
-        if equation.op.written_out is not None or (held is not None and any(map(has_written_out, held.programs))):
+        if equation.op.written_out is not None or any(has_written_out(region.program) for region in equation.op.regions()):
             return True
     return False
 

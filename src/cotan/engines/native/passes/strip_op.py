@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from cotan.core.op import Op
+from cotan.core.op import Op, Region
 from cotan.core.program import Program
 from cotan.core.types import ArrayType
 from cotan.engines import numpy as engine
@@ -40,6 +40,12 @@ class Strips(Op):
 
     def __str__(self) -> str:
         return f"strips[{self.strip} of {self.size} rows]"
+
+    def regions(self) -> tuple[Region[Program], ...]:
+        """The totals begin with zeros, which are no operands."""
+        totals = range(self.constants, self.constants + self.totals)
+        body = Region(self.body, 0, self.constants, totals, self.size // self.strip)
+        return (body,) if self.rest is None else (body, Region(self.rest, 0, self.constants, totals))
 
     def type_rule(self, *types: Any) -> tuple[Any, ...]:
         outs = self.body.output_types

@@ -10,14 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cotan.core.program import Var
+from cotan.core.op import Op, Region
+from cotan.core.program import Program, Var
 
 from .fusion import TINY, Schedule
 
-__all__ = ["LOOPS", "results_in_arguments", "unused"]
-
-LOOPS = frozenset({"scan", "bounded_scan", "while"})
-"""Control ops whose carries become results after the last turn, when nothing is read any more."""
+__all__ = ["results_in_arguments", "unused"]
 
 
 def results_in_arguments(schedule: Schedule, donated: Sequence[int]) -> dict[int, int]:
@@ -54,12 +52,16 @@ def origin(schedule: Schedule, v: Var) -> Any:
     node = schedule.opaque.get(v)
     if node is None:
         return v
-    e, place = node.equation, node.equation.outputs.index(v)
-    if e.op.name not in LOOPS:
+    e, k = node.equation, node.equation.outputs.index(v)
+    found = loops(e.op)
+    if not found:
         return e.inputs[0] if e.inputs else None
-    op: Any = e.op
-    starts = e.inputs[op.constants :] if op.name == "while" else op.cut(e.inputs)[1]
-    return starts[place] if place < len(starts) else None
+    return next((e.inputs[region.first + region.carry[k]] for region in found if k < len(region.carry)), None)
+
+
+def loops(op: Op) -> list[Region[Program]]:
+    """The loops of an op whose last carry is results: it is written when no iteration reads anything any more."""
+    return [region for region in op.regions() if region.gives_carry]
 
 
 def fits(schedule: Schedule, old: Var, new: Var) -> bool:
@@ -71,7 +73,7 @@ def fits(schedule: Schedule, old: Var, new: Var) -> bool:
     node = schedule.opaque.get(new)
     if node is None:
         return False
-    if node.equation.op.name in LOOPS:
+    if loops(node.equation.op):
         return origin(schedule, new) is not None and schedule.last_use(old) <= node.position
     source = schedule.updated(new)
     return source is not None and fits(schedule, old, source) and schedule.last_use(old) <= node.position

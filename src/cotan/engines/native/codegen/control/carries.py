@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from cotan.core.op import Region
 from cotan.core.program import Program, Var
 from cotan.core.types import StackType
 from cotan.engines.native.affine import variable
@@ -165,10 +166,10 @@ class StackCarry(Carry):
 
 
 def carries(
-    lowering: ProgramLowering, node: Opaque, body: Program, first: int, starts: Sequence[Any], results: Sequence[Memory | None]
+    lowering: ProgramLowering, node: Opaque, region: Region[Program], starts: Sequence[Any], results: Sequence[Memory | None]
 ) -> list[Carry]:
-    """The carries of a loop, of which input ``first + k`` of the body becomes output ``k``, and in the end result ``k``."""
-    schedule = schedule_of(lowering.context, body)
+    """The carries of a loop over a region, from these values on; in the end carry ``k`` becomes result ``k``."""
+    body, schedule = region.program, schedule_of(lowering.context, region.program)
     found: list[Carry] = []
     for k, start in enumerate(starts):
         if isinstance(start, StackValue):
@@ -176,7 +177,7 @@ def carries(
         elif start.type.size <= TINY:
             found.append(SmallCarry(lowering.context, start))
         else:
-            old, new = body.inputs[first + k], body.outputs[k]
+            old, new = body.inputs[region.carry[k]], body.outputs[k]
             once = sum(v is new for v in body.outputs) == 1 and old not in body.outputs
             over = isinstance(new, Var) and once and schedule.may_replace(old, new)
             found.append(LargeCarry(lowering, start, over, results[k] if over and read_once(lowering, node, start, results[k]) else None))

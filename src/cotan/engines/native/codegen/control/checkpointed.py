@@ -148,11 +148,12 @@ def checkpointed_reversal(lowering: ProgramLowering, node: Opaque, operands: lis
     context, code = lowering.context, lowering.code
     parts = op.cut(operands)
     length = str(op.length) if op.length is not None else number(lowering, operands[0])
-    sums = carries(lowering, node, op.backward, sum(op.sizes[:3]), parts.sums, results[: op.sizes[3]])
+    forward, backward = op.regions()
+    sums = carries(lowering, node, backward, parts.sums, results[: op.sizes[3]])
     ys = outputs(lowering, node, op.sizes[3], results, length)
     if op.length == 0:
         return settle(lowering, node, sums, results)
-    state = carries(lowering, node, op.forward, op.sizes[0], parts.carry, [None] * len(parts.carry))
+    state = carries(lowering, node, forward, parts.carry, [None] * len(parts.carry))
     constants = [lowering.steady(x) for x in parts.constants]
     xs, ws = ScannedInputs(lowering, parts.xs), ScannedInputs(lowering, parts.ws)
     kept = Snapshots(lowering, op, length, state)

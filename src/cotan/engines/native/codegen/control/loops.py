@@ -24,9 +24,10 @@ def scan(lowering: ProgramLowering, node: Opaque, operands: list[Any], results: 
     """A `Scan`."""
     op: Any = node.equation.op
     code = lowering.code
-    constants, starts, xs = op.cut(operands)
+    (region,) = op.regions()
+    constants, starts, xs = region.cut(operands)
     length = str(op.length) if op.length is not None else number(lowering, operands[0])
-    state = carries(lowering, node, op.body, op.constants, starts, results)
+    state = carries(lowering, node, region, starts, results)
     ys = outputs(lowering, node, op.carry, results, length)
     if op.length == 0:
         return settle(lowering, node, state, results)
@@ -52,8 +53,10 @@ def while_(lowering: ProgramLowering, node: Opaque, operands: list[Any], results
     """A `While`."""
     op: Any = node.equation.op
     code = lowering.code
-    constants = [lowering.steady(x) for x in operands[: op.constants]]
-    state = carries(lowering, node, op.body, op.constants, operands[op.constants :], results)
+    region = op.regions()[1]
+    constants, starts, _ = region.cut(operands)
+    constants = [lowering.steady(x) for x in constants]
+    state = carries(lowering, node, region, starts, results)
     head, inside, after = code.label(), code.label(), code.label()
     turns = iteration_counter(lowering)
     code.jump(head)
