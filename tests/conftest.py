@@ -47,4 +47,4 @@ def patched_code_recalls_no_text(request: pytest.FixtureRequest) -> None:
     """Texts of Programs on disk are known by the files of cotan. A test that replaces parts of it in memory finds and leaves none."""
     if "monkeypatch" in request.fixturenames:
         patch = request.getfixturevalue("monkeypatch")
-        patch.setattr("cotan.engines.native.pipeline.key_of", lambda program, donated: None)
+        patch.setattr("cotan.engines.native.pipeline.key_of", lambda program, donated, options: None)

@@ -9,11 +9,11 @@ import pytest
 import cotan
 import cotan.numpy as cnp
 from cotan.engines.native.call.caller import Caller
-from cotan.engines.native.schedule import fusion
+from cotan.engines.native.options import CodegenOptions
 from cotan.errors import ArgumentError, ArgumentTypeError
 
 N = 100
-assert fusion.TINY < N, "smaller arrays are not written over"
+assert CodegenOptions().small_array < N, "smaller arrays are not written over"
 
 
 def numbers(n=N, dtype=float, seed=0):

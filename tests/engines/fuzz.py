@@ -30,7 +30,7 @@ import cotan
 import cotan.numpy as cnp
 from cotan import lax
 from cotan.core.program import Program
-from cotan.engines.native.passes import strip_mining
+from cotan.engines.native.options import codegen_options
 from cotan.engines.native.runtime.thread_pool import limited
 from cotan.errors import CotanError
 
@@ -249,20 +249,13 @@ def main() -> int:
     parser.add_argument("--strips", action="store_true", help="run what can be run in strips of few rows in them, however small it is")
     options = parser.parse_args()
     os.environ["COTAN_CACHE"] = "0"  # every program is new, and --strips writes other code for it than a cache would have
-    if options.strips:
-        (
-            strip_mining.FEWEST_ROWS,
-            strip_mining.LEAST_STORED,
-            strip_mining.FEWEST_IN_STRIP,
-            strip_mining.MOST_IN_STRIP,
-            strip_mining.MOST_WORK,
-        ) = (
-            4,
-            1,
-            2,
-            5,
-            1 << 40,
-        )
+    few_rows = {"strip_axis": 4, "strip_stored_bytes": 1, "least_strip": 2, "most_strip": 5, "strip_products_per_byte": 1 << 40}
+    with codegen_options(**few_rows if options.strips else {}):
+        return run(options)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the programs that the command line asks for; the exit code."""
     counts, started = {"same": 0, "passed over": 0, "different": 0}, time.monotonic()
     for k in range(options.programs):
         seed = options.first + k * options.step

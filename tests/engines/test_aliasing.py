@@ -5,7 +5,7 @@ import pytest
 
 import cotan
 from cotan.core import tree
-from cotan.engines.native.schedule import aliasing, fusion
+from cotan.engines.native.options import codegen_options
 from cotan.errors import CotanError
 
 from .fuzz import made
@@ -48,22 +48,21 @@ def written_over(seed):
     return sum(np.shares_memory(y, x) for y in found for x in given if x.size)
 
 
-def check(first, count, monkeypatch):
-    for module in (fusion, aliasing):
-        monkeypatch.setattr(module, "TINY", 1)  # the arrays of random programs are small
-    counts = [written_over(seed) for seed in range(first, first + count)]
+def check(first, count):
+    with codegen_options(small_array=1):  # the arrays of random programs are small
+        counts = [written_over(seed) for seed in range(first, first + count)]
     assert sum(k is not None for k in counts) > count // 2
     assert sum(bool(k) for k in counts) > count // 4
 
 
 @pytest.mark.parametrize("block", range(4))
 @pytest.mark.filterwarnings("ignore")
-def test_random_programs_give_the_same_bits_with_donated_arguments(block, monkeypatch):
-    check(block * EACH, EACH, monkeypatch)
+def test_random_programs_give_the_same_bits_with_donated_arguments(block):
+    check(block * EACH, EACH)
 
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("block", range(8))
 @pytest.mark.filterwarnings("ignore")
-def test_many_random_programs_give_the_same_bits_with_donated_arguments(block, monkeypatch):
-    check(20_000 + block * MANY, MANY, monkeypatch)
+def test_many_random_programs_give_the_same_bits_with_donated_arguments(block):
+    check(20_000 + block * MANY, MANY)

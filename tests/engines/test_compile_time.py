@@ -6,7 +6,7 @@ import gc
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import cotan
 import cotan.numpy as cnp
 from cotan.core.collecting import no_collection
 from cotan.engines.native.cache import tiers
+from cotan.engines.native.options import codegen_options
 
 
 def steps(count: int) -> Callable[[Any], Any]:
@@ -34,6 +35,17 @@ def updates(count: int) -> Callable[[Any], Any]:
         return cnp.sum(x**2)
 
     return f
+
+
+QUICK = {"quick_lines": 100}
+SOON = {"nanoseconds_per_line": 1_000, "nanoseconds_per_loop_line": 1_000, "quick_calls": 4, "quick_loop_calls": 4}
+
+
+@pytest.fixture
+def soon_optimized() -> Iterator[None]:
+    """Programs of a hundred lines are compiled quickly at first, and optimized after calls of some milliseconds."""
+    with codegen_options(**QUICK, **SOON):
+        yield
 
 
 @pytest.fixture
@@ -82,9 +94,8 @@ def test_work_of_writing_is_linear_in_the_length_of_a_program(program: Callable[
     assert more_calls < 2.1 * calls
 
 
-def test_long_programs_are_compiled_quickly_and_later_well(monkeypatch: pytest.MonkeyPatch, compiled_now: list[tuple[str, int]]):
-    monkeypatch.setattr(tiers, "FEWEST_LINES", 100)
-    monkeypatch.setattr(tiers, "nanoseconds", lambda text: (4_000_000, 4))
+@pytest.mark.usefixtures("soon_optimized")
+def test_long_programs_are_compiled_quickly_and_later_well(compiled_now: list[tuple[str, int]]):
     f, x = cotan.grad(steps(30)), np.linspace(0.1, 0.9, 13)
     expected = np.asarray(f(x))
     g = cotan.jit(f, engine="native")
@@ -105,9 +116,8 @@ def test_long_programs_are_compiled_quickly_and_later_well(monkeypatch: pytest.M
     np.testing.assert_allclose(later, expected, rtol=1e-9)
 
 
-def test_threads_that_call_quick_code_get_its_results_while_it_becomes_better(monkeypatch: pytest.MonkeyPatch, compiled_now: Any):
-    monkeypatch.setattr(tiers, "FEWEST_LINES", 100)
-    monkeypatch.setattr(tiers, "nanoseconds", lambda text: (4_000_000, 4))
+@pytest.mark.usefixtures("soon_optimized")
+def test_threads_that_call_quick_code_get_its_results_while_it_becomes_better(compiled_now: Any):
     f, x = cotan.grad(steps(40)), np.linspace(0.1, 0.9, 13)
     expected = np.asarray(f(x))
     g = cotan.jit(f, engine="native")
@@ -126,9 +136,8 @@ def test_threads_that_call_quick_code_get_its_results_while_it_becomes_better(mo
     assert [level for text, level in compiled_now if "@main(" in text] == [0, 3]
 
 
+@pytest.mark.usefixtures("soon_optimized")
 def test_an_interrupt_while_code_becomes_better_reaches_the_caller(monkeypatch: pytest.MonkeyPatch, compiled_now: Any):
-    monkeypatch.setattr(tiers, "FEWEST_LINES", 100)
-    monkeypatch.setattr(tiers, "nanoseconds", lambda text: (4_000_000, 4))
     x = np.linspace(0.1, 0.9, 13)
     g = cotan.jit(cotan.grad(steps(33)), engine="native")
     expected = np.array(g(x))
@@ -147,14 +156,14 @@ def test_an_interrupt_while_code_becomes_better_reaches_the_caller(monkeypatch: 
     np.testing.assert_array_equal(g(x), expected)
 
 
-def test_heavy_programs_are_compiled_well_at_once(monkeypatch: pytest.MonkeyPatch, compiled_now: list[tuple[str, int]]):
-    monkeypatch.setattr(tiers, "FEWEST_LINES", 100)
+def test_heavy_programs_are_compiled_well_at_once(compiled_now: list[tuple[str, int]]):
     x = np.linspace(0.1, 0.9, 200_000)
     f = cotan.grad(steps(12))
-    np.testing.assert_allclose(cotan.jit(f, engine="native")(x), f(x), rtol=1e-9)
+    with codegen_options(**QUICK):
+        np.testing.assert_allclose(cotan.jit(f, engine="native")(x), f(x), rtol=1e-9)
     whole = [(text, level) for text, level in compiled_now if "@main(" in text]
     assert [level for _, level in whole] == [3]
-    assert whole[0][0].count("\n") >= tiers.FEWEST_LINES
+    assert whole[0][0].count("\n") >= QUICK["quick_lines"]
 
 
 def test_the_collector_waits_for_all_pauses_to_end():

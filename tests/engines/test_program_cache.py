@@ -18,8 +18,10 @@ from cotan.core.program import Program
 from cotan.core.tracing import type_of
 from cotan.core.types import ArrayType, array_type
 from cotan.engines.native.cache import fingerprint, program_cache
-from cotan.engines.native.cache.fingerprint import UnknowableError, described, key_of
+from cotan.engines.native.cache.fingerprint import UnknowableError, described
+from cotan.engines.native.cache.fingerprint import key_of as key_with
 from cotan.engines.native.llvm import object_cache
+from cotan.engines.native.options import CodegenOptions
 from cotan.engines.native.passes.simplify import simplify
 from cotan.engines.native.pipeline import LoweredProgram
 
@@ -46,6 +48,10 @@ except np.linalg.LinAlgError as error:
     marks.append(str(error))
 print(json.dumps([len(written), marks]))
 """
+
+
+def key_of(program, donated, options=CodegenOptions()):  # noqa: B008 - it is frozen
+    return key_with(program, donated, options)
 
 
 def run(**variables):
@@ -189,7 +195,7 @@ def test_whatever_differs_between_programs_differs_in_their_keys(settled):
 
 def test_the_key_depends_on_settings_processor_and_files(settled, monkeypatch):
     program = program_of(lambda a: a * 2.0, 1.0)
-    keys = [key_of(program, ())]
+    keys = [key_of(program, ()), key_of(program, (), CodegenOptions(small_array=8))]
 
     def another():
         fingerprint.surroundings.cache_clear()

@@ -1,11 +1,14 @@
 """Blocking: a Program in strips gives what the whole gives, and only what reads each row by itself is in one."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
 import cotan
 import cotan.numpy as cnp
 from cotan.engines import numpy as numpy_engine
+from cotan.engines.native.options import CodegenOptions, codegen_options
 from cotan.engines.native.passes import strip_mining
 from cotan.engines.native.passes.simplify import simplify
 from cotan.engines.native.passes.strip_op import Strips
@@ -16,11 +19,15 @@ W, V = rng.normal(size=(20, 20)), rng.normal(size=(20, 12))
 STACK = rng.normal(size=(7, 20, 20))
 
 
+DEFAULTS = CodegenOptions()
+SMALL_STRIPS = {"strip_axis": 32, "strip_stored_bytes": 1, "least_strip": 4, "most_strip": 16, "strip_products_per_byte": 1 << 40}
+
+
 @pytest.fixture(autouse=True)
-def everything_in_strips(monkeypatch):
+def everything_in_strips():
     """Small Programs are cut as well, into strips of up to so many rows."""
-    for name, value in {"FEWEST_ROWS": 32, "LEAST_STORED": 1, "FEWEST_IN_STRIP": 4, "MOST_IN_STRIP": 16, "MOST_WORK": 1 << 40}.items():
-        monkeypatch.setattr(strip_mining, name, value)
+    with codegen_options(**SMALL_STRIPS):
+        yield
 
 
 def strips_of(f, *args):
@@ -142,15 +149,21 @@ def test_slices_and_pads_of_each_row():
     check(lambda x: cnp.pad(cnp.tanh(x[:, 2:22] @ W)[:, :12], ((0, 0), (4, 4))) @ W, x)
 
 
-def test_small_programs_stay_whole(monkeypatch):
-    monkeypatch.undo()
+@pytest.fixture
+def default_options(everything_in_strips):
+    with codegen_options(**asdict(DEFAULTS)):
+        yield
+
+
+@pytest.mark.usefixtures("default_options")
+def test_small_programs_stay_whole():
     strips, program, _ = strips_of(two_products, rng.normal(size=(200, 20)), W, V)
     assert not strips
     assert "strips" not in str(program)
 
 
-def test_large_programs_are_cut_and_those_that_compute_much_are_not(monkeypatch):
-    monkeypatch.undo()
+@pytest.mark.usefixtures("default_options")
+def test_large_programs_are_cut_and_those_that_compute_much_are_not():
     x = rng.normal(size=(40_000, 20))
     assert len(strips_of(two_products, x, W, V)[0]) == 1
     big = rng.normal(size=(600, 600))
@@ -230,32 +243,23 @@ def test_random_programs_of_rows(block):
 
 
 # ---- how many rows a strip has ---------------------------------------------------------------------------------------------------
-def test_there_are_two_strips_at_least_and_no_rest_of_one_row(monkeypatch):
-    monkeypatch.undo()
-    for size in range(strip_mining.FEWEST_ROWS, 1300):
-        for nbytes in (
-            strip_mining.LEAST_STORED,
-            strip_mining.LEAST_STORED + size,
-            3 << 20,
-            strip_mining.STRIP_BYTES,
-            1 << 24,
-            1 << 27,
-            1 << 30,
-        ):
-            rows = strip_mining.strip_of(size, nbytes)
-            assert 16 <= rows <= min(size // 2, strip_mining.MOST_IN_STRIP)
+def test_there_are_two_strips_at_least_and_no_rest_of_one_row():
+    least, most = DEFAULTS.strip_stored_bytes, DEFAULTS.most_strip
+    for size in range(DEFAULTS.strip_axis, 1300):
+        for nbytes in (least, least + size, 3 << 20, DEFAULTS.strip_bytes, 1 << 24, 1 << 27, 1 << 30):
+            rows = strip_mining.strip_of(size, nbytes, DEFAULTS)
+            assert 16 <= rows <= min(size // 2, most)
             assert size % rows != 1
 
 
-def test_no_strip_is_one_row_however_few_there_are(monkeypatch):
-    monkeypatch.setattr(strip_mining, "FEWEST_IN_STRIP", 2)
-    monkeypatch.setattr(strip_mining, "MOST_IN_STRIP", 5)
-    found = {size: strip_mining.strip_of(size, 1) for size in range(1, 130)}
+def test_no_strip_is_one_row_however_few_there_are():
+    options = CodegenOptions(least_strip=2, most_strip=5)
+    found = {size: strip_mining.strip_of(size, 1, options) for size in range(1, 130)}
     assert [size for size, rows in found.items() if rows is None] == [1, 2, 3, 5, 7, 61, 121]  # what is left over would be one row
     assert all(2 <= rows <= size // 2 and size % rows != 1 for size, rows in found.items() if rows is not None)
 
 
-def test_what_is_just_large_enough_to_be_cut_is_cut_within_its_length(monkeypatch):
-    monkeypatch.undo()
+@pytest.mark.usefixtures("default_options")
+def test_what_is_just_large_enough_to_be_cut_is_cut_within_its_length():
     w, v = rng.normal(size=(64, 512)), rng.normal(size=(512, 64))
     check(lambda x: cnp.tanh(x @ w) @ v, rng.normal(size=(256, 64)))  # two arrays of a megabyte between the products

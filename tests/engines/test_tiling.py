@@ -12,11 +12,12 @@ import cotan.numpy as cnp
 from cotan.core.tracing import type_of
 from cotan.core.types import array_type
 from cotan.engines.native.analysis.access import access_summary
-from cotan.engines.native.codegen.kernels.tiling import TILE
+from cotan.engines.native.options import CodegenOptions
 from cotan.engines.native.runtime.thread_pool import limited
 
 from ..conformance.cases import ALL_CASES, label
 
+TILE = CodegenOptions().tile
 rng = np.random.default_rng(41)
 DTYPES = [
     np.float64,

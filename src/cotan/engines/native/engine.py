@@ -22,23 +22,25 @@ from cotan.engines.native.call.caller import Caller
 from cotan.engines.native.runtime.compile_lock import compile_lock
 from cotan.engines.native.status import UnsupportedError
 
+from .options import CodegenOptions, current_options
 from .pipeline import LoweredProgram
 from .report import Report
 
 __all__ = ["compile_program", "compiled", "made"]
 
-_compiled: WeakKeyDictionary[Program, dict[Engine, Callable[[list[Any]], list[Any]]]] = WeakKeyDictionary()
+_compiled: WeakKeyDictionary[Program, dict[tuple[Engine, CodegenOptions], Callable[[list[Any]], list[Any]]]] = WeakKeyDictionary()
 
 
 def compiled(program: Program, engine: Engine = NATIVE) -> Callable[[list[Any]], list[Any]]:
     """`compile_program`, done once for each Program and setting."""
-    run = _compiled.get(program, {}).get(engine)
+    key = engine, current_options()
+    run = _compiled.get(program, {}).get(key)
     if run is None:
         with compile_lock:
             runs = _compiled.setdefault(program, {})
-            run = runs.get(engine)
+            run = runs.get(key)
             if run is None:
-                run = runs[engine] = compile_program(program, engine)
+                run = runs[key] = compile_program(program, engine)
     return run
 
 
@@ -65,7 +67,7 @@ def made_now(program: Program, engine: Engine, recalled: bool) -> tuple[Callable
     except UnsupportedError as reason:
         return quiet(numpy_engine.compile_program(program)), Report(program.name, (), (f"the whole program: {reason}",), 0, "", {})
     code, start = written.code, perf_counter()
-    finish = partial(compile_in_tiers, program=program)
+    finish = partial(compile_in_tiers, program=program, options=written.options)
     placed = templates.code_for(code.text, code.table, len(code.callbacks), finish, engine.dynamic_sizes)
     caller = Caller(written.program, written.constants, code, placed, threads=engine.threads or 0)
     return caller, written.report(perf_counter() - start)

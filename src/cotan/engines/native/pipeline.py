@@ -16,6 +16,7 @@ from cotan.engines.native.llvm.builder import Module
 from cotan.engines.native.passes.simplify import simplify
 from cotan.engines.native.passes.strip_mining import strip_mine
 
+from .options import CodegenOptions, current_options
 from .report import Report, describe
 from .status import UnsupportedError
 from .target import Target
@@ -23,13 +24,13 @@ from .target import Target
 __all__ = ["LoweredProgram"]
 
 
-def strip_mined(program: Program, donated: Sequence[int]) -> tuple[Program, Code]:
+def strip_mined(program: Program, donated: Sequence[int], options: CodegenOptions) -> tuple[Program, Code]:
     """A Program and its code: in strips, unless there is something in it that has to leave the call from within one."""
     try:
-        blocks = strip_mine(program)
-        return blocks, lowered(blocks, donated)
+        blocks = strip_mine(program, options)
+        return blocks, lowered(blocks, donated, options=options)
     except UnsupportedError:
-        return program, lowered(program, donated)
+        return program, lowered(program, donated, options=options)
 
 
 class LoweredProgram:
@@ -43,6 +44,7 @@ class LoweredProgram:
     """
 
     def __init__(self, program: Program, donated: Sequence[int] = (), *, recalled: bool = False):
+        self.options = current_options()
         start = perf_counter()
         with no_collection():
             self.program, self.constants = simplify(program)
@@ -55,18 +57,18 @@ class LoweredProgram:
 
     def write(self, recalled: bool) -> None:
         """Find the code on disk, or write it, which leaves it there."""
-        key = key_of(self.program, self.donated) if recalled and object_cache.folder() is not None else None
+        key = key_of(self.program, self.donated, self.options) if recalled and object_cache.folder() is not None else None
         known = program_cache.load(key) if key is not None else None
         if known is not None:
             self.code = known
             return
-        self.program, self.code = strip_mined(self.program, self.donated)
+        self.program, self.code = strip_mined(self.program, self.donated, self.options)
         if key is not None:
             program_cache.store(key, self.code)
 
     def standalone(self, name: str = "main", finish: Callable[[Module, Code], None] | None = None) -> Code:
         """The code for an object file, with the function ``name``; ``finish`` writes further functions into the module."""
-        return lowered(self.program, self.donated, Target.STANDALONE, name, finish)
+        return lowered(self.program, self.donated, Target.STANDALONE, name, finish, self.options)
 
     @property
     def level(self) -> int:

@@ -33,6 +33,7 @@ from cotan.core.program import Literal, Program, Var
 from cotan.core.types import ArrayType, StackType
 from cotan.engines.native.llvm.bounds_checks import wanted
 from cotan.engines.native.llvm.jit import PASSES, machine
+from cotan.engines.native.options import CodegenOptions
 
 __all__ = ["UnknowableError", "described", "key_of"]
 
@@ -47,8 +48,8 @@ class UnknowableError(Exception):
     """Something is not known by its value."""
 
 
-def key_of(program: Program, donated: Sequence[int]) -> str | None:
-    """The key of the text of a Program some of whose inputs are donated; None if it has none."""
+def key_of(program: Program, donated: Sequence[int], options: CodegenOptions) -> str | None:
+    """The key of the IR of a Program some of whose inputs are donated; None if it has none."""
     if wanted():  # checked code names lines of the user
         return None
     around = surroundings(*sorted((k, v) for k, v in os.environ.items() if k.startswith("COTAN_") and not k.startswith("COTAN_CACHE")))
@@ -58,7 +59,7 @@ def key_of(program: Program, donated: Sequence[int]) -> str | None:
         content = Describer().program(program)
     except UnknowableError:
         return None
-    return hashlib.sha256(repr((FORMAT, around, content, tuple(donated))).encode()).hexdigest()
+    return hashlib.sha256(repr((FORMAT, around, content, tuple(donated), options)).encode()).hexdigest()
 
 
 # ---- the Program -------------------------------------------------------------------------------------------------------------------

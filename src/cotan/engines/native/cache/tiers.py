@@ -19,6 +19,7 @@ from typing import Any
 from cotan.core.program import Program
 from cotan.engines.native.cost import program_cost
 from cotan.engines.native.llvm.jit import machine
+from cotan.engines.native.options import CodegenOptions
 from cotan.engines.native.runtime.capi import add_python_functions
 from cotan.engines.native.runtime.signals import clock
 
@@ -26,14 +27,6 @@ from .size_templates import Main
 
 __all__ = ["compile_in_tiers", "level_of"]
 
-FEWEST_LINES = 4000
-"""Shorter text is compiled well at once."""
-NANOSECONDS_OF_WORK = 4
-"""What an elementary operation takes in quick code."""
-NANOSECONDS_OF_LINE, NANOSECONDS_IN_LOOPS, LINES_OF_A_LOOP = 20_000, 100_000, 200
-"""What a line takes to be compiled well, and one of the lines, about so many, around the head of a loop."""
-CALLS, CALLS_IN_LOOPS = 4, 200
-"""So many calls of quick code, at least, take less time than to compile it well: more where that makes vectors of loops."""
 FIRST = "first_tier"
 LOOP, FUNCTION = " = phi i64 ", re.compile(r"^define internal (?!void)", re.MULTILINE)
 """What the head of a loop begins with; and a scalar function, which has to become part of what calls it."""
@@ -90,21 +83,21 @@ def level_of(text: str) -> int:
     return 3 if LOOP in text or FUNCTION.search(text) else 1
 
 
-def nanoseconds(text: str) -> tuple[int, int]:
+def nanoseconds(text: str, options: CodegenOptions) -> tuple[int, int]:
     """About what it takes to compile a text well; and the calls of quick code that should fit into that time."""
     lines = text.count("\n")
-    in_loops = min(text.count(LOOP) * LINES_OF_A_LOOP, lines)
-    spent = (lines - in_loops) * NANOSECONDS_OF_LINE + in_loops * NANOSECONDS_IN_LOOPS
-    return spent, CALLS_IN_LOOPS if 2 * in_loops > lines else CALLS
+    in_loops = min(text.count(LOOP) * options.lines_per_loop, lines)
+    spent = (lines - in_loops) * options.nanoseconds_per_line + in_loops * options.nanoseconds_per_loop_line
+    return spent, options.quick_loop_calls if 2 * in_loops > lines else options.quick_calls
 
 
-def compile_in_tiers(text: str, program: Program) -> Main:
+def compile_in_tiers(text: str, program: Program, options: CodegenOptions) -> Main:
     """``main`` of a text: made quickly at first if that is better, else well at once."""
-    level, (limit, calls) = level_of(text), nanoseconds(text)
+    level, (limit, calls) = level_of(text), nanoseconds(text, options)
     if (
-        text.count("\n") < FEWEST_LINES
+        text.count("\n") < options.quick_lines
         or clock() is None
-        or program_cost(program) * NANOSECONDS_OF_WORK * calls > limit
+        or program_cost(program) * options.nanoseconds_per_operation * calls > limit
         or machine().is_kept(text, level)
     ):
         found = machine().linked(text, ["main"], level)

@@ -13,9 +13,10 @@ from cotan.core.types import ArrayType
 from cotan.engines.native.affine import variable
 from cotan.engines.native.llvm.bounds_checks import JUDGED, Checks
 from cotan.engines.native.llvm.builder import Module
+from cotan.engines.native.options import CodegenOptions
 from cotan.engines.native.runtime.symbols import Symbol
 from cotan.engines.native.scalar.emitter import LlvmEmitter
-from cotan.engines.native.schedule.fusion import TINY, Schedule
+from cotan.engines.native.schedule.fusion import Schedule
 from cotan.engines.native.status import Status, UnsupportedError
 from cotan.engines.native.target import Target
 
@@ -32,7 +33,8 @@ EMPTY = Symbol("empty", "@empty = internal constant [2 x i64] zeroinitializer")
 class ModuleContext:
     """A module that is being written, and the memory that a call of it uses."""
 
-    def __init__(self, target: Target = Target.IN_PROCESS) -> None:
+    def __init__(self, options: CodegenOptions, target: Target = Target.IN_PROCESS) -> None:
+        self.options = options
         self.module = Module(target)
         self.e = LlvmEmitter(self.module)
         self.frames: list[WorkspaceFrame] = []
@@ -54,7 +56,7 @@ class ModuleContext:
     def on_stack(self, type: ArrayType) -> Memory:
         """Memory of the function at hand."""
         size = max(type.size, 1)
-        if size > TINY:  # so that code for some elements more has the same text
+        if size > self.options.small_array:  # so that code for some elements more has the same text
             size = 1 << (size - 1).bit_length()
         return Memory(self.module.code.alloca(f"[{size} x {memory_type(type.dtype)}]"), type)
 
@@ -76,7 +78,7 @@ class ModuleContext:
                 code.loop(rest[0], lambda k: level(rest[1:], (*index, variable(k, rest[0])), False))
 
         if 0 not in shape:
-            level(tuple(shape), (), prod(shape) <= TINY)
+            level(tuple(shape), (), prod(shape) <= self.options.small_array)
 
     def outlined(self, write: Callable[[], None], *, nest: bool = True) -> None:
         """What ``write`` writes as a function of its own: a nest of loops, or a part of long straight code."""
@@ -86,10 +88,10 @@ class ModuleContext:
     def copy(self, source: Value, target: Memory) -> None:
         """Write all elements of a value to memory."""
         shape, at = source.type.shape, source.pointer(self.e)
-        if at is not None and source.type.size > TINY:
+        if at is not None and source.type.size > self.options.small_array:
             operands = (f"ptr {target.at}", f"ptr {at}", f"i64 {source.type.nbytes}", "i1 false")
             self.module.code.line(self.module.call("void", "llvm.memcpy.p0.p0.i64", *operands))
-        elif source.type.size > TINY:
+        elif source.type.size > self.options.small_array:
             self.outlined(lambda: self.every(shape, lambda index: target.write(self.e, index, source.read(self.e, index))))
         else:
             self.every(shape, lambda index: target.write(self.e, index, source.read(self.e, index)))

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from cotan.core.program import Program, Var
 from cotan.core.types import ArrayType, StackType, Type
 from cotan.engines.native.llvm.builder import Function, Module
+from cotan.engines.native.options import CodegenOptions, current_options
 from cotan.engines.native.scalar.expression import supported
 from cotan.engines.native.schedule.aliasing import results_in_arguments, unused
 from cotan.engines.native.schedule.fusion import Schedule
@@ -114,6 +115,7 @@ def lowered(
     target: Target = Target.IN_PROCESS,
     name: str = "main",
     finish: Callable[[Module, Code], None] | None = None,
+    options: CodegenOptions | None = None,
 ) -> Code:
     """``i32 main(ptr arguments, ptr results, ptr workspace, ptr table)``, on two tables of pointers to the data of arrays that are
     C-contiguous and aligned. It returns 0, or what went wrong. The last table has the functions that are called back, then the numbers of a
@@ -123,7 +125,7 @@ def lowered(
     Raises:
         UnsupportedError: there is something in it that the engine cannot write.
     """
-    context, strategies = ModuleContext(target), ModuleLowering()
+    context, strategies = ModuleContext(options or current_options(), target), ModuleLowering()
     module = context.module
     arguments, results, module.table = (module.name("ptr") for _ in range(3))
     parameters = [("ptr", v) for v in (arguments, results, context.workspace, module.table)]

@@ -16,26 +16,18 @@ from cotan.core.program import Equation, Literal, Program, Var
 from cotan.core.types import ArrayType, array_type
 from cotan.engines.native.affine import variable
 from cotan.engines.native.analysis.access import Reader
-from cotan.engines.native.llvm.parallel_for import CHUNKS_EACH
 from cotan.engines.native.passes.half_precision import widen_half
 from cotan.engines.native.runtime import thread_pool
 from cotan.engines.native.scalar.emitter import LlvmEmitter, Scalar
-from cotan.engines.native.schedule.fusion import MOST_PIECES, TINY, Schedule
+from cotan.engines.native.schedule.fusion import Schedule
 from cotan.engines.native.schedule.loop_nest import Loop, Opaque, Statement
 
 from .context import ModuleContext
 from .values import Constant, Memory, Value, View, memory_type, offset_of
 from .workspace import WorkspaceFrame, padded_size
 
-__all__ = ["LEAST_WORK", "SMALL_WORK", "ProgramLowering", "Strategies", "lower_program", "schedule_of"]
+__all__ = ["ProgramLowering", "Strategies", "lower_program", "schedule_of"]
 
-BLOCK = 1024
-"""How many elements are folded before the result is added to the total: the error of a long sum stays small."""
-LARGEST_ON_STACK = 1 << 14
-LEAST_WORK = 150_000
-"""What a chunk should cost at least, next to an addition: some 20 microseconds."""
-SMALL_WORK = 1_500_000
-"""Below it a job is small: it is not worth to wake a thread, but a thread that is awake may help."""
 Span = tuple[Any, Any]
 """The turns of a loop that a chunk has: the first, and the one after the last."""
 
@@ -74,6 +66,7 @@ class ProgramLowering:
 
     def __init__(self, context: ModuleContext, strategies: Strategies, schedule: Schedule, values: Sequence[Value]):
         self.context, self.e, self.strategies, self.schedule = context, context.e, strategies, schedule
+        self.options = context.options
         self.values: dict[Var, Value] = dict(zip(schedule.program.inputs, values, strict=True))
         self.frame = WorkspaceFrame(context.frames[-1] if context.frames else None)
         self.now = 0
@@ -90,7 +83,7 @@ class ProgramLowering:
 
     def steady(self, value: Value) -> Value:
         """A value that a loop reads in each iteration: what moves elements under conditions is done before."""
-        if isinstance(value, View) and value.type.size > TINY:
+        if isinstance(value, View) and value.type.size > self.options.small_array:
             memory = self.buffer(value.type)
             self.context.copy(value, memory)
             return memory
@@ -205,7 +198,7 @@ class ProgramLowering:
 
     def buffer(self, type: ArrayType, last: int | None = None) -> Memory:
         """Memory until the node ``last``: on the stack if it is small."""
-        if type.size <= TINY:
+        if type.size <= self.options.small_array:
             return self.context.on_stack(type)
         return self.context.in_workspace(type, self.frame.take(type.nbytes, self.now, self.now if last is None else last))
 
@@ -275,7 +268,7 @@ class ProgramLowering:
         """The turns of a loop: in pieces where conditions change."""
         folds = [s for s in loop.statements if s in self.cells and s.loop is loop]
         at = sorted({0, size, *[c for c in cuts if 0 < c < size]})
-        if len(at) > MOST_PIECES:
+        if len(at) > self.options.index_set_pieces:
             at = [0, size]
         for first, end in pairwise(at):
             if span is not None:
@@ -300,24 +293,24 @@ class ProgramLowering:
 
     def stretch(self, first: Any, end: Any, range: tuple[int, int], body: Callable[[Any], None], folds: list[Statement]) -> None:
         """Turns one after the other, numbers or values within a range; in blocks where something is folded."""
-        code, known = self.code, type(first) is int and type(end) is int
+        code, known, block_size = self.code, type(first) is int and type(end) is int, self.options.reduction_block
 
         def loop(first: Any, end: Any, at_least_once: bool) -> None:
             code.loop(end, lambda k: body(variable(k, range[1], range[0])), start=first, at_least_once=at_least_once)
 
-        if not folds or (known and end - first < 2 * BLOCK):
+        if not folds or (known and end - first < 2 * block_size):
             return loop(first, end, known)
         if known:
-            whole: Any = first + (end - first) // BLOCK * BLOCK
+            whole: Any = first + (end - first) // block_size * block_size
         else:
-            whole = code.value("i64", f"and i64 {code.value('i64', f'sub i64 {end}, {first}')}, {-BLOCK}")
+            whole = code.value("i64", f"and i64 {code.value('i64', f'sub i64 {end}, {first}')}, {-block_size}")
             whole = code.value("i64", f"add i64 {first}, {whole}")
 
         def block(start: str) -> None:
-            loop(start, code.value("i64", f"add nuw nsw i64 {start}, {BLOCK}"), True)
+            loop(start, code.value("i64", f"add nuw nsw i64 {start}, {block_size}"), True)
             self.flush(folds)
 
-        code.loop(whole, block, start=first, step=BLOCK, at_least_once=known)
+        code.loop(whole, block, start=first, step=block_size, at_least_once=known)
         if not known or end > whole:
             loop(whole, end, known)
         return None
@@ -331,15 +324,15 @@ class ProgramLowering:
         sizes = [prod(t.shape[k:]) * t.dtype.itemsize for t, k in zip(rows, kept, strict=True)]
         return (
             not self.context.in_chunk
-            and loop.work >= 2 * LEAST_WORK
-            and all(s.var.type.nbytes <= LARGEST_ON_STACK for s in totals)
-            and all(n <= LARGEST_ON_STACK for n in sizes)
+            and loop.work >= 2 * self.options.chunk_cost
+            and all(s.var.type.nbytes <= self.options.stack_array_bytes for s in totals)
+            and all(n <= self.options.stack_array_bytes for n in sizes)
         )
 
     def parallel_for(self, loop: Loop) -> None:
         """A loop at the root in chunks. What is folded over all turns has a total for each chunk; these are folded in order."""
         flat = self.flat(loop)
-        most = min(thread_pool.MOST_CHUNKS, loop.work // LEAST_WORK)
+        most = min(thread_pool.MOST_CHUNKS, loop.work // self.options.chunk_cost)
         totals = [s for s in loop.statements if s.monoid and s.ready == 0]
         parts = {s: self.context.in_workspace(array_type((most, padded_size(s.var.type)), s.var.type.dtype), []) for s in totals}
         for part in parts.values():
@@ -355,8 +348,10 @@ class ProgramLowering:
 
         self.context.nests += 1
         size, work = loop.extent if flat is None else flat[1], loop.work
-        each = min(1 + work // SMALL_WORK, CHUNKS_EACH)
-        count = self.context.module.parallel_for(f"nest{self.context.nests}", size, most, write, small=work < SMALL_WORK, each=each)
+        each = min(1 + work // self.options.small_job_cost, self.options.chunks_per_thread)
+        count = self.context.module.parallel_for(
+            f"nest{self.context.nests}", size, most, write, small=work < self.options.small_job_cost, each=each
+        )
         for s, part in parts.items():
             place = self.places[s.var] = kept[s]
             self.context.outlined(lambda: self.together(s, part, count, place))  # noqa: B023 - used at once
@@ -418,7 +413,7 @@ class ProgramLowering:
         if kept is None or kept == len(t.shape):
             return None
         rest = t.with_shape(t.shape[kept:])
-        if rest.nbytes <= LARGEST_ON_STACK:
+        if rest.nbytes <= self.options.stack_array_bytes:
             at = self.context.on_stack(rest).at
         else:
             at = self.context.in_workspace(rest, self.frame.take(rest.nbytes, self.now, self.now)).at
@@ -428,7 +423,7 @@ class ProgramLowering:
     def partial(self, s: Statement) -> Memory:
         """Memory for totals that are unfinished side by side, where no reader needs a row: what one turn of the outer loops makes."""
         rest = s.var.type.with_shape(s.var.type.shape[s.ready :])
-        if rest.nbytes <= LARGEST_ON_STACK:
+        if rest.nbytes <= self.options.stack_array_bytes:
             at = self.context.on_stack(rest).at
         else:
             at = self.context.in_workspace(rest, self.frame.take(rest.nbytes, self.now, self.now)).at
@@ -499,7 +494,7 @@ def schedule_of(context: ModuleContext, program: Program) -> Schedule:
     """The loop nests of a Program, made once in a module."""
     schedule = context.schedules.get(program)
     if schedule is None:
-        schedule = context.schedules[program] = Schedule(widen_half(program))
+        schedule = context.schedules[program] = Schedule(widen_half(program), context.options)
     return schedule
 
 

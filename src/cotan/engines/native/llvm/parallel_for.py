@@ -13,11 +13,10 @@ from collections.abc import Sequence
 from cotan.engines.native.runtime.symbols import Symbol
 from cotan.engines.native.runtime.thread_pool import PARALLEL, SETTING
 
-__all__ = ["CHUNKS_EACH", "FIRST_VALUE", "IN_CHUNKS", "chunk_function", "mask"]
+__all__ = ["FIRST_VALUE", "IN_CHUNKS", "chunk_function", "mask"]
 
-CHUNKS_EACH, MANY_TURNS = 4, 4096
-"""How many chunks there are for each thread in a long loop: one that is held up leaves them to the others; a short loop has fewer, since
-each costs time. And from how many turns on chunks begin at multiples of 64."""
+MANY_TURNS = 4096
+"""From so many iterations on chunks begin at multiples of 64."""
 FIRST_VALUE = 3
 """The word of a context with which the values begin."""
 LETTERS = {"ptr": "p", "double": "d", "float": "s", "half": "h", "i64": "l", "i32": "i", "i16": "w", "i8": "b", "i1": "t"}

@@ -23,40 +23,33 @@ from cotan.core.program import Equation, Literal, Program, Var
 from cotan.core.types import ArrayType
 from cotan.engines.native.affine import Condition, Index
 from cotan.engines.native.analysis.access import AccessSummary, access_summary, extent
+from cotan.engines.native.options import CodegenOptions, current_options
 from cotan.ops.families import add
 
 from .strip_op import Strips
 
 __all__ = ["strip_mine"]
 
-FEWEST_ROWS, MOST_TRIED = 64, 4
-"""How long an axis has to be, and how many axes are looked at: each takes time for every equation."""
-LEAST_STORED = 1 << 21
-"""Bytes between products that do not fit into a cache of the second level."""
-MOST_WORK = 32
-"""From so many multiplications for each of these bytes on, memory is not what a product waits for."""
-STRIP_BYTES = 1 << 22
-"""About what lies between the products of a strip: in the cache of the third level, since products of few rows take more time for each."""
-FEWEST_IN_STRIP, MOST_IN_STRIP = 32, 1024
 Axis = tuple[Any, Any]
 """A variable and the number of its axis; or an equation and the symbol of an axis that it folds over."""
 
 
-def strip_mine(program: Program) -> Program:
-    """The same Program, in strips where that pays."""
+def strip_mine(program: Program, options: CodegenOptions | None = None) -> Program:
+    """The Program with the equations between products as `Strips`, where that pays."""
+    options = options or current_options()
     between = {v for e in program.equations if is_product(e) for v in variables(e)} - set(program.inputs)
-    if sum(v.type.nbytes for v in between) < LEAST_STORED:
+    if sum(v.type.nbytes for v in between) < options.strip_stored_bytes:
         return program
     forms = [access_summary(e.op, tuple([v.type for v in e.inputs])) if not e.op.multiple else None for e in program.equations]
     axes = Axes(program, forms)
     stored: Counter[Axis] = Counter()
     for v in between:
-        for root in {axes.find((v, k)) for k, n in enumerate(v.type.shape) if n >= FEWEST_ROWS}:
+        for root in {axes.find((v, k)) for k, n in enumerate(v.type.shape) if n >= options.strip_axis}:
             stored[root] += v.type.nbytes
-    for root, nbytes in stored.most_common(MOST_TRIED):
-        if nbytes < LEAST_STORED:
+    for root, nbytes in stored.most_common(options.strip_axes):
+        if nbytes < options.strip_stored_bytes:
             break
-        groups = Groups(program, forms, axes, root)
+        groups = Groups(program, forms, axes, root, options)
         if any(groups.worthwhile(level) for level in range(groups.levels)):
             return groups.program()
     return program
@@ -180,8 +173,8 @@ def row_of(e: Equation, form: AccessSummary | None, axes: Axes, root: Axis) -> R
 class Groups:
     """The equations along an axis in groups, each after the sums of those before."""
 
-    def __init__(self, program: Program, forms: Sequence[AccessSummary | None], axes: Axes, root: Axis):
-        self.whole, self.axes, self.root = program, axes, root
+    def __init__(self, program: Program, forms: Sequence[AccessSummary | None], axes: Axes, root: Axis, options: CodegenOptions):
+        self.whole, self.axes, self.root, self.options = program, axes, root, options
         self.results = {v for v in program.outputs if isinstance(v, Var)}
         self.forms = dict(zip(map(id, program.equations), forms, strict=True))
         (v, k) = next(a for a in axes.length if axes.find(a) is root)
@@ -235,10 +228,10 @@ class Groups:
 
     def worthwhile(self, level: int) -> bool:
         nbytes = self.between(level)
-        if strip_of(self.size, nbytes) is None:
+        if strip_of(self.size, nbytes, self.options) is None:
             return False
         work = sum(prod(e.outputs[0].type.shape) * prod(self.forms[id(e)].extents) for e in self.groups[level] if is_product(e))  # type: ignore[union-attr]
-        return nbytes >= LEAST_STORED and work <= MOST_WORK * nbytes
+        return nbytes >= self.options.strip_stored_bytes and work <= self.options.strip_products_per_byte * nbytes
 
     def needed_outside(self, group: Sequence[Equation]) -> list[Var]:
         """What a group gives to others."""
@@ -264,7 +257,7 @@ class Groups:
         constants, cut = [v for v in given if not self.axes.along(v, self.root)], [v for v in given if self.axes.along(v, self.root)]
         outputs = self.needed_outside(group)
         totals, rows = [v for v in outputs if not self.axes.along(v, self.root)], [v for v in outputs if self.axes.along(v, self.root)]
-        strip = strip_of(self.size, self.between(level))
+        strip = strip_of(self.size, self.between(level), self.options)
         assert strip is not None
         bodies = [self.body(group, size, constants, cut, totals, rows) for size in (strip, self.size % strip) if size]
         places = [tuple(self.axes.along(v, self.root)[0] for v in vs) for vs in (cut, rows)]
@@ -285,12 +278,12 @@ class Groups:
         return Program(inputs, equations, [*after, *[new[v] for v in rows]], (), "strip")
 
 
-def strip_of(size: int, nbytes: int) -> int | None:
+def strip_of(size: int, nbytes: int, options: CodegenOptions) -> int | None:
     """How many rows a strip has: a part of all without rest, if there is one of about the size that is wanted. There are two strips at
     least, since one would be the whole, for one thread. None of them is one row: an axis of length one is one that is spread out. None if
     there are too few rows for that.
     """
-    wanted = min(size // 2, max(FEWEST_IN_STRIP, min(MOST_IN_STRIP, STRIP_BYTES * size // max(nbytes, 1))))
+    wanted = min(size // 2, max(options.least_strip, min(options.most_strip, options.strip_bytes * size // max(nbytes, 1))))
     even = (n for n in range(wanted, wanted // 2, -1) if size % n == 0)
     found = next(even, 1)
     return found if found > 1 else next((n for n in range(wanted, 1, -1) if size % n != 1), None)

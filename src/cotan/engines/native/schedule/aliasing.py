@@ -13,7 +13,7 @@ from typing import Any
 from cotan.core.op import Op, Region
 from cotan.core.program import Program, Var
 
-from .fusion import TINY, Schedule
+from .fusion import Schedule
 
 __all__ = ["results_in_arguments", "unused"]
 
@@ -66,7 +66,7 @@ def loops(op: Op) -> list[Region[Program]]:
 
 def fits(schedule: Schedule, old: Var, new: Var) -> bool:
     """Whether the output ``new`` may lie where the input ``old`` does."""
-    if old.type is not new.type or old.type.size <= TINY:
+    if old.type is not new.type or old.type.size <= schedule.options.small_array:
         return False
     if new is old or schedule.may_replace(old, new):
         return True
@@ -81,4 +81,4 @@ def fits(schedule: Schedule, old: Var, new: Var) -> bool:
 
 def unused(schedule: Schedule, donated: Sequence[int], shared: dict[int, int]) -> tuple[int, ...]:
     """The donated inputs in which there is no result, but for those that are too small to matter."""
-    return tuple(j for j in donated if j not in shared.values() and schedule.program.inputs[j].type.size > TINY)
+    return tuple(j for j in donated if j not in shared.values() and schedule.program.inputs[j].type.size > schedule.options.small_array)

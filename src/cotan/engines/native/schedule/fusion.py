@@ -20,39 +20,28 @@ from typing import Any
 from cotan.core.program import Equation, Literal, Program, Var
 from cotan.engines.native.affine import Index
 from cotan.engines.native.analysis.access import AccessProbe, AccessSummary, Reader, access_summary, axis, extent
+from cotan.engines.native.options import CodegenOptions, current_options
 
 from .loop_nest import SCALAR, Layout, Loop, Opaque, Statement, layout_of
 
-__all__ = ["TINY", "Schedule"]
-
-TINY, MOST_TURNS = 32, 8
-"""Arrays of up to so many elements lie on the stack; a nest of up to so many turns, which is no more than a vector, may be written out."""
-MOST_UNROLLED = 2500
-"""How many elements of a Program may be written out, one by one: the time that LLVM takes grows with them."""
-LONGEST, PART = 800, 200
-"""Straight code beyond the first length is cut into parts of the second."""
-WHOLE, MOST_STATEMENTS, MOST_PIECES = 2000, 60, 64
-"""A Program of up to so many equations may be one loop. The loops of longer ones have fewer statements: what one loop leaves to the next is
-a stream of memory for each value, and a processor follows only so many.
-"""
-SHORT_ROW, LONGEST_ROW = 128, 512
-"""The bytes of a row that is written anew rather than changed in part, two lines of the cache; and where the part is half of the row."""
+__all__ = ["Schedule"]
 
 
 class Schedule:
     """The tree of a Program, what reads what, and how each value is kept."""
 
-    def __init__(self, program: Program):
+    def __init__(self, program: Program, options: CodegenOptions | None = None):
         self.program = program
+        self.options = options = options or current_options()
         self.forms: dict[Var, AccessSummary | None] = {}
         for e in program.equations:
             if not e.op.multiple:
                 self.forms[e.outputs[0]] = access_summary(e.op, tuple([v.type for v in e.inputs]))
         self.layouts: dict[int, Layout] = {}
         """Those of the forms whose operands are not moved, by the number of the form."""
-        self.unrolled = longest_unrolled(program, self.forms)
+        self.unrolled = longest_unrolled(program, self.forms, options)
         """Up to so many turns, a nest is written out turn by turn and its values stay in registers."""
-        self.most = WHOLE if len(program.equations) <= WHOLE else MOST_STATEMENTS
+        self.most = options.one_loop_equations if len(program.equations) <= options.one_loop_equations else options.loop_statements
         self.root = Loop(1, -1, False, None, 0)
         self.moved: dict[Var, Equation] = {}
         self.statement: dict[Var, Statement] = {}
@@ -63,7 +52,7 @@ class Schedule:
         """Values that are needed as whole arrays, and the positions of the nodes that need them."""
         self.kept: dict[Var, int | None] = {}
         """What is known of `shared_axes`, once the plan is made."""
-        self.anew = written_anew(program)
+        self.anew = written_anew(program, options)
         """Results of updates that are written row by row, with what is not changed."""
         forms = [self.form_in_loops(equation) for equation in program.equations]
         whole = [e for e, form in zip(program.equations, forms, strict=True) if form is None and e.op.destination is None]
@@ -82,7 +71,7 @@ class Schedule:
         """The form of an equation that becomes loops; None for one that is run as a whole."""
         form = self.forms.get(equation.outputs[0]) if equation.outputs else None
         in_place = equation.op.update is not None and equation.outputs[0] not in self.anew
-        if form is not None and in_place and equation.outputs[0].type.size > TINY:
+        if form is not None and in_place and equation.outputs[0].type.size > self.options.small_array:
             return None  # changes a part of an array, which is less than to write it anew
         if form is not None and equation.op.prefers_routine is not None and equation.op.prefers_routine(*[v.type for v in equation.inputs]):
             return None
@@ -215,14 +204,30 @@ class Schedule:
     def entered(self, body: Loop, size: int, unrolled: bool, low: int, held: int | None, row: int, work: int) -> Loop | None:
         """A loop to enter that suits such code: the one that makes what is read, or another one after that."""
         loop = body.body[held] if held is not None else None
-        if loop is not None and (unrolled or not loop.unrolled) and len(loop.statements) < self.most and loop.suits(row, work, reads=True):
+        if (
+            loop is not None
+            and (unrolled or not loop.unrolled)
+            and len(loop.statements) < self.most
+            and self.suits(loop, row, work, reads=True)
+        ):
             return loop
         for position in body.loops.get((size, unrolled), [])[-4:]:
             if position >= low and position != held:
                 loop = body.body[position]
-                if len(loop.statements) < self.most and loop.suits(row, work, reads=False):
+                if len(loop.statements) < self.most and self.suits(loop, row, work, reads=False):
                     return loop
         return None
+
+    def suits(self, loop: Loop, row: int, work: int, reads: bool) -> bool:
+        """Whether code may join a loop: straight-line code, or code with a loop of ``row`` iterations inside. One iteration costs ``work``;
+        ``reads`` says whether it reads a value of the same iteration. LLVM vectorizes innermost loops only.
+        """
+        options = self.options
+        if loop.unrolled or loop.extent < options.vectorized_iterations:
+            return True
+        if row:
+            return bool(loop.row) or loop.straight < options.costly_iteration
+        return not loop.row or work < options.costly_iteration or (reads and loop.row > options.short_inner_loop)
 
     # ---- parts --------------------------------------------------------------------------------------------------------------
     def parts(self) -> list[tuple[int, int, bool]]:
@@ -230,12 +235,12 @@ class Schedule:
         takes for a function is more than linear in its length.
         """
         lengths = [self.length(node) for node in self.root.body]
-        if sum(n or 0 for n in lengths) <= LONGEST:
+        if sum(n or 0 for n in lengths) <= self.options.straight_line:
             return [(0, len(lengths), False)]
         found: list[tuple[int, int, bool]] = []
         first, size = 0, 0
         for k, n in enumerate([*lengths, None]):
-            if n is None or size + n > PART:
+            if n is None or size + n > self.options.function_part:
                 if k > first:
                     found.append((first, k, True))
                 first, size = k, 0
@@ -265,7 +270,7 @@ class Schedule:
                 made = node.equation.outputs
             else:
                 made = [s.var for s in (node.statements if type(node) is Loop else [node])]
-            found += [v for v in made if v.type.size <= TINY and self.last_use(v) >= end]
+            found += [v for v in made if v.type.size <= self.options.small_array and self.last_use(v) >= end]
         return found
 
     # ---- storage ------------------------------------------------------------------------------------------------------------
@@ -275,7 +280,7 @@ class Schedule:
 
     def may_replace(self, old: Var, new: Var) -> bool:
         """Whether ``new`` may be written over the input ``old``: what reads ``old`` is done, or reads the element that is written next."""
-        if old.type is not new.type or old.type.size <= TINY:
+        if old.type is not new.type or old.type.size <= self.options.small_array:
             return False
         node = self.opaque.get(new)
         if node is not None:
@@ -325,7 +330,7 @@ class Schedule:
         return shared
 
 
-def written_anew(program: Program) -> set[Var]:
+def written_anew(program: Program, options: CodegenOptions) -> set[Var]:
     """The results of updates that change a part of each row of an array. If rows are short, to write them anew costs memory no more; if
     much of them is changed, it costs little more, and neither does a further change of what is written so.
     """
@@ -335,7 +340,7 @@ def written_anew(program: Program) -> set[Var]:
         if equation.op.update is None:
             continue
         whole, part = equation.outputs[0].type, equation.inputs[1].type
-        up_to = LONGEST_ROW if 2 * part.nbytes >= whole.nbytes or equation.inputs[0] in mostly else SHORT_ROW
+        up_to = options.longest_row_bytes if 2 * part.nbytes >= whole.nbytes or equation.inputs[0] in mostly else options.short_row_bytes
         if whole.shape and whole.shape[:1] == part.shape[:1] and whole.nbytes <= up_to * whole.shape[0]:
             found.update(equation.outputs)
             if 2 * part.nbytes >= whole.nbytes:
@@ -379,13 +384,13 @@ def count_uses(program: Program) -> dict[Var, int]:
     return uses
 
 
-def longest_unrolled(program: Program, forms: dict[Var, AccessSummary | None]) -> int:
+def longest_unrolled(program: Program, forms: dict[Var, AccessSummary | None], options: CodegenOptions) -> int:
     """The longest nests that are written out: as long as there is not too much of them."""
     sizes: Counter[tuple[int, ...]] = Counter(
         (*v.type.shape, *form.extents) for v, form in forms.items() if form is not None and not form.only_moves
     )
     written = [([*accumulate(reversed(shape), mul, initial=1)], count) for shape, count in sizes.items() if 0 not in shape]
-    limit = MOST_TURNS
-    while limit > 1 and sum(count * max(n for n in suffixes if n <= limit) for suffixes, count in written) > MOST_UNROLLED:
+    limit = options.unrolled_iterations
+    while limit > 1 and sum(count * max(n for n in suffixes if n <= limit) for suffixes, count in written) > options.unrolled_elements:
         limit //= 2
     return limit

@@ -11,9 +11,6 @@ from cotan.engines.native.analysis.access import AccessSummary, axis, extent
 
 __all__ = ["SCALAR", "Layout", "Loop", "Opaque", "Statement", "layout_of"]
 
-FEWEST_TURNS, COSTLY, LONGEST_SHORT = 32, 4, 32
-"""A loop of so many turns of straight code of this cost is worth vectors; beside a loop inside of more turns it costs little without."""
-
 
 class Loop:
     """A loop over ``extent`` turns of the nodes in ``body``. A tiny one is written out."""
@@ -33,16 +30,6 @@ class Loop:
     def work(self) -> int:
         """What all iterations cost, in elementary operations."""
         return sum(s.work for s in self.statements)
-
-    def suits(self, row: int, work: int, reads: bool) -> bool:
-        """Whether code may join: straight code, or with ``row`` turns of a loop inside; a turn costs ``work``, and ``reads`` says whether
-        it reads what the same turn makes. LLVM makes vectors of a loop of straight code, and of no loop around another one.
-        """
-        if self.unrolled or self.extent < FEWEST_TURNS:
-            return True
-        if row:
-            return bool(self.row) or self.straight < COSTLY
-        return not self.row or work < COSTLY or (reads and self.row > LONGEST_SHORT)
 
     def joined(self, row: int, work: int) -> None:
         """Code has joined."""

@@ -19,7 +19,6 @@ from cotan.engines.native.codegen.context import ModuleContext
 from cotan.engines.native.codegen.program import ProgramLowering, schedule_of
 from cotan.engines.native.codegen.values import Memory, Subarray, Value
 from cotan.engines.native.scalar.emitter import Scalar
-from cotan.engines.native.schedule.fusion import TINY
 from cotan.engines.native.schedule.loop_nest import Opaque
 from cotan.engines.native.status import UnsupportedError
 
@@ -174,7 +173,7 @@ def carries(
     for k, start in enumerate(starts):
         if isinstance(start, StackValue):
             found.append(StackCarry(lowering.context, start))
-        elif start.type.size <= TINY:
+        elif start.type.size <= lowering.options.small_array:
             found.append(SmallCarry(lowering.context, start))
         else:
             old, new = body.inputs[region.carry[k]], body.outputs[k]

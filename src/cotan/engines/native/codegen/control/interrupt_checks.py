@@ -11,12 +11,6 @@ from cotan.engines.native.status import Status
 
 __all__ = ["check_after", "iteration_counter"]
 
-SHORT = 1 << 25
-"""A loop of so many elementary operations takes some 10 ms."""
-WORK_BETWEEN = 1 << 14
-"""About so many elementary operations, some microseconds, lie between two calls of the check."""
-MOST_ITERATIONS_BETWEEN = 1 << 12
-
 
 def iteration_counter(lowering: ProgramLowering) -> str:
     """A counter of the turns of a loop that has none, as an address."""
@@ -29,9 +23,10 @@ def check_after(lowering: ProgramLowering, turn: str, work: int, length: int | N
     """Write, in a turn of a loop, the check. ``turn`` is the number of the turn, or a counter from `iteration_counter`; a turn does so much
     ``work``, and there are ``length`` turns, if that is known.
     """
-    if length is not None and length * work < SHORT:
+    options = lowering.options
+    if length is not None and length * work < options.unchecked_cost:
         return
-    every = max(1, min(MOST_ITERATIONS_BETWEEN, 1 << max(0, (WORK_BETWEEN // work).bit_length() - 1)))
+    every = max(1, min(options.check_iterations, 1 << max(0, (options.check_cost // work).bit_length() - 1)))
     context, code = lowering.context, lowering.code
     if context.module.types[turn] == "ptr":
         counter, turn = turn, code.value("i64", f"load i64, ptr {turn}")

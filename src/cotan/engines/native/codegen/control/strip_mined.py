@@ -22,9 +22,6 @@ from cotan.engines.native.schedule.loop_nest import Opaque
 
 __all__ = ["strips"]
 
-MOST_CHUNKS, CHUNKS_EACH = 32, 2
-"""The most chunks, and how many there are for each thread: every one has a workspace of its own, which should stay in the cache."""
-
 
 def strips(lowering: ProgramLowering, node: Opaque, operands: list[Value], results: list[Memory]) -> None:
     """A `Strips`."""
@@ -33,7 +30,7 @@ def strips(lowering: ProgramLowering, node: Opaque, operands: list[Value], resul
     operands = [x if x.pointer(lowering.e) is not None else Memory(lowering.contiguous(x), x.type) for x in operands]
     totals, ys = results[: op.totals], results[op.totals :]
     count = op.size // op.strip
-    most = min(MOST_CHUNKS, count)
+    most = min(context.options.strip_chunks, count)
     spans = [padded_size(t.type) for t in totals]
     parts = [context.in_workspace(array_type((most, n), t.type.dtype), []) for t, n in zip(totals, spans, strict=True)]
     for part in parts:
@@ -56,7 +53,9 @@ def strips(lowering: ProgramLowering, node: Opaque, operands: list[Value], resul
     with KernelBuilder(lowering, Failures()).limited(True):
         context.nests += 1
         outer, context.in_chunk = context.in_chunk, True
-        chunks = context.module.parallel_for(f"strips{context.nests}", count, most, chunk, small=False, each=CHUNKS_EACH, nest=False)
+        chunks = context.module.parallel_for(
+            f"strips{context.nests}", count, most, chunk, small=False, each=context.options.strip_chunks_per_thread, nest=False
+        )
         context.in_chunk = outer
     clear(lowering, totals)
     for part, total, n in zip(parts, totals, spans, strict=True):

@@ -27,19 +27,11 @@ from cotan.engines.native.libraries.blas import LIMIT, fortran_integer, has_coun
 from cotan.engines.native.libraries.registry import routine, sorts_in_vectors
 from cotan.engines.native.runtime import thread_pool
 from cotan.engines.native.scalar.emitter import Scalar
-from cotan.engines.native.schedule.fusion import TINY
 
 from .batched import batched, dense_batch
 from .transpose import copy_matrix
 
 __all__ = ["KernelBuilder", "Operand"]
-
-FEWEST_FOR_THREADS = 1 << 23
-"""From so many multiplications on, several threads of BLAS are worth their meeting."""
-FEWEST_FOR_POOL = 1 << 18
-"""From so many multiplications on, a product of matrices is worth the threads of the pool."""
-SMALL = 3 << 20
-"""Below it a job is small: no thread is woken for it alone."""
 
 
 class Operand(Reader):
@@ -80,7 +72,7 @@ class KernelBuilder(LoopBuilder):
             passed = [f"ptr {self.by_address(x, found.integer)}" for x in arguments]
         else:
             passed = [f"ptr {self.by_address(x, '')}" if not isinstance(x, int) else f"{found.integer} {x}" for x in arguments]
-        with self.limited(work < FEWEST_FOR_THREADS, asked=work > 0 and not self.divided):
+        with self.limited(work < self.context.options.blas_threads_products, asked=work > 0 and not self.divided):
             self.code.line(self.context.module.call_routine(found, *passed))
 
     @contextmanager
@@ -134,7 +126,7 @@ class KernelBuilder(LoopBuilder):
     # ---- memory --------------------------------------------------------------------------------------------------------------
     def scratch(self, shape: Sequence[int], dtype: np.dtype[Any]) -> StridedView:
         t = array_type(tuple(shape), np.dtype(dtype))
-        if not self.divided or t.size <= TINY:
+        if not self.divided or t.size <= self.context.options.small_array:
             return StridedView(self.emitter, self.lowering.buffer(t).at, t.dtype, t.shape)
         chunk, most = self.chunk
         every = self.lowering.buffer(array_type((most, padded_size(t)), t.dtype))
@@ -211,7 +203,7 @@ class KernelBuilder(LoopBuilder):
 
     def parallel_ranges(self, count: int, body: Callable[[Any, Any], None], work: int, *, most: int = thread_pool.MOST_CHUNKS) -> None:
         most = min(count, most)
-        if work < FEWEST_FOR_POOL or most < 2 or self.divided:
+        if work < self.context.options.kernel_products or most < 2 or self.divided:
             return body(0, count)
 
         def chunk(first: str, end: str, number: str) -> None:
@@ -222,7 +214,9 @@ class KernelBuilder(LoopBuilder):
         with self.limited(True):
             self.divided = True
             self.context.nests += 1
-            self.context.module.parallel_for(f"share{self.context.nests}", count, most, chunk, small=work < SMALL, each=1)
+            self.context.module.parallel_for(
+                f"share{self.context.nests}", count, most, chunk, small=work < self.context.options.small_kernel_products, each=1
+            )
             self.divided = False
         return None
 
@@ -230,7 +224,7 @@ class KernelBuilder(LoopBuilder):
         def write() -> None:
             self.context.every(target.shape, lambda index: target.__setitem__(index, element(index)))
 
-        if prod(target.shape) > TINY:
+        if prod(target.shape) > self.context.options.small_array:
             self.context.outlined(write)
         else:
             write()

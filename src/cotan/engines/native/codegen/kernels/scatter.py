@@ -15,22 +15,14 @@ from cotan.core.types import array_type
 from cotan.engines.native.affine import Condition, variable
 from cotan.engines.native.analysis.access import AccessProbe, Reader, axis
 from cotan.engines.native.codegen.loop_builder import unravelled
-from cotan.engines.native.codegen.program import LEAST_WORK, SMALL_WORK, ProgramLowering
+from cotan.engines.native.codegen.program import ProgramLowering
 from cotan.engines.native.codegen.values import Memory, Value, memory_type, offset_of
 from cotan.engines.native.codegen.workspace import padded_size
 from cotan.engines.native.runtime import thread_pool
 from cotan.engines.native.scalar.emitter import Scalar
-from cotan.engines.native.schedule.fusion import TINY
 from cotan.engines.native.schedule.loop_nest import Opaque
 
 __all__ = ["scatter"]
-
-WORK = 8
-"""What it costs to find the place of an update, next to an addition."""
-MOST_UNLIKE = 16
-"""So many turns of the loop that is divided there are for each thread, if there can be: their parts should be about the same."""
-TARGET_WORK, MOST_BYTES = 32, 1 << 25
-"""What an element of a thread's own target costs, and how large all these targets may be together."""
 
 
 def scatter(lowering: ProgramLowering, node: Opaque, operands: list[Value], results: list[Memory]) -> Any:
@@ -49,6 +41,7 @@ class Scatter:
 
     def __init__(self, lowering: ProgramLowering, op: Any, operands: list[Value], target: Memory):
         self.lowering, self.op, self.operands, self.target = lowering, op, operands, target
+        self.options = lowering.options
         self.context, self.e, self.type = lowering.context, lowering.e, operands[1].type
         self.readers = [Reader(x.type, lambda index, x=x: x.read(self.e, index)) for x in operands]
         self.kind: str = {"min": "minimum", "max": "maximum"}.get(op.kind) or op.kind
@@ -60,11 +53,16 @@ class Scatter:
     def write(self) -> None:
         """All of them."""
         shape = self.type.shape
-        if self.type.size <= TINY:
+        if self.type.size <= self.options.small_array:
             return self.context.every(shape, lambda i: self.one(i, self.target))
         target, work = self.target.type, self.work()
         room = padded_size(target) * target.dtype.itemsize
-        most = min(thread_pool.MOST_CHUNKS, work // LEAST_WORK, work // (TARGET_WORK * max(target.size, 1)), MOST_BYTES // room)
+        most = min(
+            thread_pool.MOST_CHUNKS,
+            work // self.options.chunk_cost,
+            work // (self.options.scatter_target_cost * max(target.size, 1)),
+            self.options.scatter_target_bytes // room,
+        )
         whole = self.kind == "set" or (self.kind == "mul" and target.dtype.kind == "c")  # no complex number leaves infinities as they are
         if most > 1 and not whole:
             return self.apart(most)
@@ -97,13 +95,13 @@ class Scatter:
         index = tuple(axis(k, n) for k, n in enumerate(shape))
         _, at = self.op.destination(AccessProbe(), index, *[Reader(x.type, lambda _: None) for x in self.operands])
         row = shape[-1] if shape[-1] > 1 and at[-1] == index[-1] else 1
-        return self.type.size + self.type.size // row * (WORK - 1)
+        return self.type.size + self.type.size // row * (self.options.scatter_cost - 1)
 
     # ---- threads ---------------------------------------------------------------------------------------------------------------
     def apart(self, most: int) -> None:
         """Each thread has a target of its own."""
         t, lead = self.target.type, self.type.shape
-        depth = next(k for k in range(1, len(lead) + 1) if prod(lead[:k]) >= MOST_UNLIKE * most or k == len(lead))
+        depth = next(k for k in range(1, len(lead) + 1) if prod(lead[:k]) >= self.options.scatter_balance * most or k == len(lead))
         count = prod(lead[:depth])
         parts = self.lowering.buffer(array_type((most, padded_size(t)), t.dtype))
 
@@ -144,4 +142,6 @@ class Scatter:
     def parallel_for(self, size: int, most: int, write: Callable[[str, str, str], None]) -> str:
         """``write(first, end, chunk)`` on a chunk of the range below ``size`` for each thread; how many chunks there are."""
         self.context.nests += 1
-        return self.context.module.parallel_for(f"update{self.context.nests}", size, most, write, small=self.work() < SMALL_WORK, each=1)
+        return self.context.module.parallel_for(
+            f"update{self.context.nests}", size, most, write, small=self.work() < self.options.small_job_cost, each=1
+        )

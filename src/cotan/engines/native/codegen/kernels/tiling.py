@@ -16,7 +16,6 @@ from cotan.engines.native.codegen.failures import Failures
 from cotan.engines.native.codegen.program import ProgramLowering
 from cotan.engines.native.codegen.strided import StridedView, row_major
 from cotan.engines.native.codegen.values import Memory, memory_type, offset_of
-from cotan.engines.native.schedule.fusion import TINY
 from cotan.engines.native.schedule.loop_nest import Loop, Statement
 
 from .builder import KernelBuilder
@@ -24,23 +23,20 @@ from .transpose import copy_matrix
 
 __all__ = ["tiled_nest", "transposed_copy"]
 
-TILE, FEWEST = 64, 8
-"""The side of a tile, and the least that an axis has for squares to be worth it."""
-WORK = 16
-"""What a number costs, in multiplications."""
-FEWEST_IN_LOOPS, MOST_ACROSS = 16, 4
-"""How long loops are that go by tiles, and for how many arrays, which need stack."""
-
 
 def transposed_copy(lowering: ProgramLowering, v: Any, target: Memory) -> bool:
     """Write a value that is a moved part of an array in memory to its target, if that is to be done in squares."""
-    if v not in lowering.schedule.moved or v.type.size <= TINY:
+    options = lowering.options
+    if v not in lowering.schedule.moved or v.type.size <= options.small_array:
         return False
     w = KernelBuilder(lowering, Failures())
     source = w.as_it_lies(v)
-    if source is None or source.shape[-1] < FEWEST or source.strides[-1] == 1:
+    if source is None or source.shape[-1] < options.transposed_axis or source.strides[-1] == 1:
         return False
-    along = next((k for k, (n, step) in enumerate(zip(source.shape, source.strides, strict=True)) if step == 1 and n >= FEWEST), None)
+    along = next(
+        (k for k, (n, step) in enumerate(zip(source.shape, source.strides, strict=True)) if step == 1 and n >= options.transposed_axis),
+        None,
+    )
     if along is None:
         return False
     order = (*[k for k in range(len(source.shape) - 1) if k != along], along, len(source.shape) - 1)
@@ -51,7 +47,8 @@ def transposed_copy(lowering: ProgramLowering, v: Any, target: Memory) -> bool:
 def copy_tiles(w: KernelBuilder, source: StridedView, target: StridedView) -> None:
     """The matrices of the last two axes, tile by tile."""
     *lead, height, width = source.shape
-    sides = min(height, TILE), min(width, TILE)
+    options = w.context.options
+    sides = min(height, options.tile), min(width, options.tile)
     counts = -(-height // sides[0]), -(-width // sides[1])
 
     def tile(index: tuple[Any, ...]) -> None:
@@ -61,7 +58,7 @@ def copy_tiles(w: KernelBuilder, source: StridedView, target: StridedView) -> No
         copy_matrix(w, *parts)
 
     shape = (*lead, *counts)
-    w.parallel_for(shape, lambda index: w.outlined(lambda: tile(index)), WORK * prod(sides))
+    w.parallel_for(shape, lambda index: w.outlined(lambda: tile(index)), options.transposed_element_cost * prod(sides))
 
 
 # ---- loops ------------------------------------------------------------------------------------------------------------------------
@@ -71,10 +68,11 @@ def tiled_nest(lowering: ProgramLowering, loop: Loop) -> bool:
     if len(chain) < 2 or not all(plain(lowering, s, len(chain)) for s in chain[-1].statements):
         return False
     height, width = chain[-2].extent, chain[-1].extent
+    options = lowering.options
     across = list(dict.fromkeys(read for s in chain[-1].statements for read in s.reads if is_across(lowering, read, len(chain))))
-    if min(height, width) < FEWEST_IN_LOOPS or not 0 < len(across) <= MOST_ACROSS:
+    if min(height, width) < options.tiled_axis or not 0 < len(across) <= options.tiled_operands:
         return False
-    counts = (*[level.extent for level in chain[:-2]], -(-height // TILE), -(-width // TILE))
+    counts = (*[level.extent for level in chain[:-2]], -(-height // options.tile), -(-width // options.tile))
     w = KernelBuilder(lowering, Failures())
     w.parallel_for(counts, lambda index: w.outlined(lambda: Tile(w, lowering, chain, index).write(across)), 4 * loop.work // prod(counts))
     return True
@@ -123,11 +121,11 @@ class Tile:
     """One tile of a nest of loops."""
 
     def __init__(self, w: KernelBuilder, lowering: ProgramLowering, chain: list[Loop], index: tuple[Any, ...]):
-        self.w, self.lowering, self.chain = w, lowering, chain
+        self.w, self.lowering, self.chain, self.side = w, lowering, chain, lowering.options.tile
         *self.lead, i, j = index
         self.sizes = chain[-2].extent, chain[-1].extent
-        self.sides = min(self.sizes[0], TILE), min(self.sizes[1], TILE)
-        self.starts = i * TILE, j * TILE
+        self.sides = min(self.sizes[0], self.side), min(self.sizes[1], self.side)
+        self.starts = i * self.side, j * self.side
         self.copied = w.block_start(i, self.sizes[0], self.sides[0]), w.block_start(j, self.sizes[1], self.sides[1])
         """Where the numbers begin that are copied: as many in the last tiles as in the others."""
 
@@ -146,8 +144,8 @@ class Tile:
     def along(self, axis: int, body: Callable[[Any], None]) -> None:
         """``body`` for the turns of the tile along an axis."""
         code, size, start = self.lowering.code, self.sizes[axis], self.lowering.code.index(self.starts[axis])
-        end = code.value("i64", f"add nsw i64 {start}, {TILE}")
-        if size % TILE:
+        end = code.value("i64", f"add nsw i64 {start}, {self.side}")
+        if size % self.side:
             end = code.value("i64", self.lowering.context.module.call("i64", "llvm.smin.i64", f"i64 {end}", f"i64 {size}"))
         code.loop(end, lambda k: body(variable(k, size)), start=start)
 
