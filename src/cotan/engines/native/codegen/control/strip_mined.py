@@ -11,13 +11,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from cotan.core.program import Program, Var
-from cotan.core.types import ArrayType, array_type
+from cotan.core.types import ArrayType
 from cotan.engines.native.affine import linear, variable
 from cotan.engines.native.codegen.failures import Failures
 from cotan.engines.native.codegen.kernels.builder import KernelBuilder
+from cotan.engines.native.codegen.partials import PartialResults
 from cotan.engines.native.codegen.program import ProgramLowering, schedule_of
-from cotan.engines.native.codegen.values import Memory, Value, View, memory_type, offset_of
-from cotan.engines.native.codegen.workspace import ALIGNMENT, MANY_NODES, WorkspaceFrame, padded_size
+from cotan.engines.native.codegen.values import Memory, Value, View, memory_type
+from cotan.engines.native.codegen.workspace import ALIGNMENT, MANY_NODES, WorkspaceFrame
 from cotan.engines.native.schedule.loop_nest import Opaque
 
 __all__ = ["strips"]
@@ -31,17 +32,11 @@ def strips(lowering: ProgramLowering, node: Opaque, operands: list[Value], resul
     totals, ys = results[: op.totals], results[op.totals :]
     count = op.size // op.strip
     most = min(context.options.strip_chunks, count)
-    spans = [padded_size(t.type) for t in totals]
-    parts = [context.in_workspace(array_type((most, n), t.type.dtype), []) for t, n in zip(totals, spans, strict=True)]
-    for part in parts:
-        part.taken = lowering.frame.take(part.type.nbytes, lowering.now, lowering.now)
+    partial = [PartialResults(lowering, t.type, most) for t in totals]
 
     def chunk(first: str, end: str, number: str) -> None:
         with own_workspace(lowering, number, most) as frame:
-            mine = [
-                Memory(lowering.code.address(part.at, memory_type(t.type.dtype), variable(number, most) * n), t.type)
-                for part, t, n in zip(parts, totals, spans, strict=True)
-            ]
+            mine = [parts.own(number) for parts in partial]
             clear(lowering, mine)
             lowering.code.loop(
                 end,
@@ -58,8 +53,8 @@ def strips(lowering: ProgramLowering, node: Opaque, operands: list[Value], resul
         )
         context.in_chunk = outer
     clear(lowering, totals)
-    for part, total, n in zip(parts, totals, spans, strict=True):
-        lowering.code.loop(chunks, lambda k: added(lowering, total, part, variable(k, most) * n))  # noqa: B023 - used at once
+    for parts, total in zip(partial, totals, strict=True):
+        context.outlined(lambda: parts.combine(chunks, total, lambda old, x: lowering.e.math("add", old, x)))  # noqa: B023 - used at once
     if op.rest is not None:
         frame = WorkspaceFrame(lowering.frame)
         context.frames.append(frame)
@@ -129,17 +124,6 @@ def clear(lowering: ProgramLowering, totals: Sequence[Memory]) -> None:
     for total in totals:
         zero = lowering.e.constant(0, total.type.dtype)
         lowering.context.outlined(lambda: lowering.context.every(total.type.shape, lambda i: total.write(lowering.e, i, zero)))  # noqa: B023 - used at once
-
-
-def added(lowering: ProgramLowering, total: Memory, parts: Memory, first: Any) -> None:
-    """The total of a chunk is added."""
-
-    def element(i: tuple[Any, ...]) -> None:
-        x = parts.read(lowering.e, (0, linear([(first, 1), (offset_of(total.type.shape, i), 1)])))
-        old = Memory(total.at, total.type).read(lowering.e, i)
-        total.write(lowering.e, i, lowering.e.math("add", old, x))
-
-    lowering.context.outlined(lambda: lowering.context.every(total.type.shape, element))
 
 
 def shifted(index: Sequence[Any], axis: int, first: Any) -> tuple[Any, ...]:

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from math import prod
 from typing import Any
 
-from cotan.core.types import array_type
 from cotan.engines.native.affine import Condition, variable
 from cotan.engines.native.analysis.access import AccessProbe, Reader, axis
 from cotan.engines.native.codegen.loop_builder import unravelled
+from cotan.engines.native.codegen.partials import PartialResults
 from cotan.engines.native.codegen.program import ProgramLowering
-from cotan.engines.native.codegen.values import Memory, Value, memory_type, offset_of
+from cotan.engines.native.codegen.values import Memory, Value
 from cotan.engines.native.codegen.workspace import padded_size
 from cotan.engines.native.runtime import thread_pool
 from cotan.engines.native.scalar.emitter import Scalar
@@ -99,25 +99,19 @@ class Scatter:
 
     # ---- threads ---------------------------------------------------------------------------------------------------------------
     def apart(self, most: int) -> None:
-        """Each thread has a target of its own."""
+        """Each chunk has a target of its own, if there are several threads."""
         t, lead = self.target.type, self.type.shape
         depth = next(k for k in range(1, len(lead) + 1) if prod(lead[:k]) >= self.options.scatter_balance * most or k == len(lead))
         count = prod(lead[:depth])
-        parts = self.lowering.buffer(array_type((most, padded_size(t)), t.dtype))
+        partial = PartialResults(self.lowering, t, most)
 
         def write(first: str, end: str, chunk: str) -> None:
-            own = Memory(self.code.address(parts.at, memory_type(t.dtype), variable(chunk, most) * padded_size(t)), t)
+            own = partial.own(chunk)
             self.context.every(t.shape, lambda i: own.write(self.e, i, self.identity()))
             self.code.loop(end, lambda i: rest(unravelled(variable(i, count), lead[:depth]), own), start=first, at_least_once=False)
 
         def rest(index: tuple[Any, ...], own: Memory) -> None:
             self.context.every(lead[depth:], lambda i: self.one((*index, *i), own))
-
-        def together(chunks: str) -> None:
-            def add(chunk: str, i: tuple[Any, ...]) -> None:
-                self.change(self.target, i, parts.read(self.e, (variable(chunk, most), offset_of(t.shape, i))))
-
-            self.code.loop(chunks, lambda chunk: self.context.every(t.shape, lambda i: add(chunk, i)))
 
         code, alone, several, on = self.code, self.code.label(), self.code.label(), self.code.label()
         code.branch(code.value("i1", f"icmp sle i32 {self.context.module.threads()}, 1"), alone, several)
@@ -128,7 +122,7 @@ class Scatter:
         code.start(several)
         with code.scope():
             chunks = self.parallel_for(count, most, write)
-            self.context.outlined(lambda: together(chunks))
+            self.context.outlined(lambda: partial.combine(chunks, self.target, lambda old, x: self.e.math(self.kind, old, x)))
         code.jump(on)
         code.start(on)
 

@@ -1,0 +1,152 @@
+"""The lowering of elements: the value of each variable of a Program, where it is in memory, and how one element of it is computed.
+
+Elements that are known are not computed again: the function that is being written remembers them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import copy
+from typing import Any
+
+from cotan.core.program import Equation, Literal, Var
+from cotan.core.types import ArrayType
+from cotan.engines.native.analysis.access import Reader
+from cotan.engines.native.scalar.expression import Scalar
+from cotan.engines.native.schedule.fusion import Schedule
+from cotan.engines.native.schedule.loop_nest import Opaque, Statement
+
+from .context import ModuleContext
+from .values import Constant, Memory, Value, View
+from .workspace import WorkspaceFrame
+
+__all__ = ["ElementLowering"]
+
+
+class ElementLowering:
+    """The variables of one Program that is being written on values."""
+
+    def __init__(self, context: ModuleContext, schedule: Schedule, values: Sequence[Value]):
+        self.context, self.e, self.options, self.schedule = context, context.e, context.options, schedule
+        self.values: dict[Var, Value] = dict(zip(schedule.program.inputs, values, strict=True))
+        self.places: dict[Var, Memory] = {}
+        """The variables in memory."""
+        self.frame = WorkspaceFrame(context.frames[-1] if context.frames else None)
+        self.now = 0
+        """The position of the node at the root that is being written: the lifetimes of buffers are ranges of positions."""
+
+    @property
+    def code(self) -> Any:
+        return self.context.module.code
+
+    def value(self, v: Var | Literal) -> Value:
+        """What a variable stands for."""
+        if isinstance(v, Literal):
+            return Constant(v.value, v.type)
+        found = self.values.get(v)
+        if found is None:
+            equation = self.schedule.moved.get(v)
+            if equation is not None:
+                found = View(v.type, lambda index: self.read(v, index))
+            elif v in self.places:
+                found = self.places[v]
+            else:
+                found = View(v.type, lambda index: self.read(v, index))
+            self.values[v] = found
+        return found
+
+    def read(self, v: Var | Literal, index: tuple[Any, ...]) -> Scalar:
+        """An element of a variable."""
+        if isinstance(v, Literal):
+            return self.e.constant(v.value, v.type.dtype)
+        found = self.code.known((self, v, index))
+        if found is not None:
+            return found
+        equation = self.schedule.moved.get(v)
+        if equation is not None:
+            return self.element(equation, index)
+        place = self.places.get(v)
+        return place.read(self.e, index) if place is not None else self.values[v].read(self.e, index)
+
+    def element(self, equation: Equation, index: tuple[Any, ...]) -> Scalar:
+        """An element of a result, by the defining equation."""
+        readers = [Reader(v.type, lambda at, v=v: self.read(v, at)) for v in equation.inputs]
+        with self.context.written_for(equation):
+            return equation.op.element(self.e, index, *readers)  # type: ignore[attr-defined]
+
+    def place(self, v: Var) -> Memory:
+        """Memory for the whole of a value, as long as it is read."""
+        found = self.places.get(v)
+        if found is None:
+            found = self.places[v] = self.buffer(v.type, max(self.schedule.last_use(v), self.now))
+        return found
+
+    def update_in_place(self, node: Opaque) -> None:
+        """An op that returns a changed copy of its operand may change the operand itself if it is read nowhere else."""
+        equation = node.equation
+        source, result = equation.inputs[0] if equation.inputs else None, equation.outputs[0]
+        if not isinstance(source, Var) or result in self.places or not self.schedule.changes(equation, source):
+            return
+        memory = self.places.get(source)
+        if memory is not None and memory.taken is not None and self.schedule.last_use(source) <= node.position:
+            self.places[result] = copy(memory)  # another value in the same place: what is known of the elements of one is not of the other
+            memory.taken[2] = max(self.schedule.last_use(result), node.position)
+
+    def buffer(self, type: ArrayType, last: int | None = None) -> Memory:
+        """Memory until the node ``last``: on the stack if it is small."""
+        if type.size <= self.options.small_array:
+            return self.context.on_stack(type)
+        return self.workspace_array(type, last)
+
+    def workspace_array(self, type: ArrayType, last: int | None = None) -> Memory:
+        """Memory of the workspace until the node ``last``, or for this node."""
+        return self.context.in_workspace(type, self.frame.take(type.nbytes, self.now, self.now if last is None else last))
+
+    def contiguous(self, value: Value) -> str:
+        """The pointer to a value, which is put into memory if it is not there."""
+        at = value.pointer(self.e)
+        if at is None:
+            memory = self.buffer(value.type)
+            self.context.copy(value, memory)
+            at = memory.at
+        return at
+
+    # ---- statements ---------------------------------------------------------------------------------------------------------
+    def element_of(self, s: Statement, index: tuple[Any, ...]) -> Scalar:
+        """An element of a statement that reductions nothing, or has nothing to fold over."""
+        outer, self.e.reduce = self.e.reduce, lambda monoid, extents, at, dtype: at(())  # type: ignore[method-assign]
+        try:
+            return self.element(s.equation, index)
+        finally:
+            self.e.reduce = outer  # type: ignore[method-assign]
+
+    def define(self, s: Statement, index: tuple[Any, ...], x: Scalar) -> None:
+        """An element of a result is known, and is stored if it is read elsewhere."""
+        self.code.remember((self, s.var, index), x)
+        place = self.places.get(s.var)
+        if place is None and s.loop is not None and s.loop.unrolled:
+            place = self.row(s)
+        if place is not None:
+            place.write(self.e, index, x)
+
+    def row(self, s: Statement) -> Memory | None:
+        """Memory for the part of a value that one iteration of the shared loops makes; None if its readers are at the same element."""
+        t = s.var.type
+        kept = self.schedule.shared_axes(s.var)
+        if kept is None or kept == len(t.shape):
+            return None
+        rest = t.with_shape(t.shape[kept:])
+        at = self.contracted_array(rest).at
+        place = self.places[s.var] = Memory(at, t, kept)
+        return place
+
+    def contracted_array(self, type: ArrayType) -> Memory:
+        """Memory for the part of a value that one iteration makes."""
+        return self.context.on_stack(type) if type.nbytes <= self.options.stack_array_bytes else self.workspace_array(type)
+
+    def partial(self, s: Statement) -> Memory:
+        """Memory for totals that are unfinished side by side, where no reader needs a row: what one iteration of the outer loops makes."""
+        rest = s.var.type.with_shape(s.var.type.shape[s.ready :])
+        at = self.contracted_array(rest).at
+        place = self.places[s.var] = Memory(at, s.var.type, s.ready)
+        return place
