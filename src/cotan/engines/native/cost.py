@@ -1,4 +1,9 @@
-"""The cost model: how much work a piece of code does, in elementary operations: one is about an addition of two numbers."""
+"""The cost model: how much work a piece of code does, in elementary operations: one is about an addition of two numbers.
+
+`scalar_cost` is the cost of a scalar function; access summaries add them up for an element, and a loop nest's statements for all elements
+(`schedule.loop_nest`). `program_cost` is the cost of a whole Program, `optimization_cost` the time that LLVM takes. `options` has the costs
+at which decisions change.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +11,22 @@ from math import prod
 
 from cotan.core.op import Op
 from cotan.core.program import Equation, Program
+from cotan.engines.native.llvm.jit import VECTOR_FUNCTIONS
 
-__all__ = ["is_short", "program_cost"]
+from .options import CodegenOptions
 
+__all__ = ["is_short", "loop_heads", "optimization_cost", "program_cost", "scalar_cost"]
+
+SCALAR_COSTS = dict.fromkeys(VECTOR_FUNCTIONS, 10) | dict.fromkeys(("div", "sqrt", "rsqrt", "rem", "floor_divide"), 4) | {"logistic": 14}
+"""The scalar functions that cost more than one elementary operation."""
+LOOP_HEAD = " = phi i64 "
 SHORT_CALL = 1 << 14
 """So many elementary operations take about a microsecond or two."""
+
+
+def scalar_cost(name: str) -> int:
+    """The cost of a scalar function by its name in defining equations."""
+    return SCALAR_COSTS.get(name, 1)
 
 
 def elements(e: Equation) -> int:
@@ -39,3 +55,16 @@ def is_short(program: Program) -> bool:
         if e.op.name == "dot_general" or work >= SHORT_CALL:
             return False
     return True
+
+
+def loop_heads(ir: str) -> int:
+    """The number of loops in LLVM IR."""
+    return ir.count(LOOP_HEAD)
+
+
+def optimization_cost(ir: str, options: CodegenOptions) -> tuple[int, int]:
+    """The nanoseconds that LLVM takes to optimize IR, and the number of calls of quick code that should take less."""
+    lines = ir.count("\n")
+    in_loops = min(loop_heads(ir) * options.lines_per_loop, lines)
+    spent = (lines - in_loops) * options.nanoseconds_per_line + in_loops * options.nanoseconds_per_loop_line
+    return spent, options.quick_loop_calls if 2 * in_loops > lines else options.quick_calls

@@ -15,8 +15,8 @@ import numpy as np
 from cotan.core.op import Op
 from cotan.core.types import ArrayType
 from cotan.engines.native.affine import Atom, Condition, Index
+from cotan.engines.native.cost import scalar_cost
 from cotan.engines.native.llvm.builder import Function, Module
-from cotan.engines.native.llvm.jit import VECTOR_FUNCTIONS
 from cotan.engines.native.scalar.emitter import LlvmEmitter, NoInstructionError, Scalar, supported
 
 __all__ = ["REDUCED", "AccessProbe", "AccessSummary", "Reader", "access_summary", "axis", "extent"]
@@ -65,8 +65,6 @@ def extent(symbol: Index) -> int:
 
 
 REDUCED = object()
-WORK = dict.fromkeys(VECTOR_FUNCTIONS, 10) | dict.fromkeys(("div", "sqrt", "rsqrt", "rem", "floor_divide"), 4) | {"logistic": 14}
-"""What scalar functions cost, next to an addition, where that is more."""
 
 
 class AccessProbe:
@@ -87,7 +85,7 @@ class AccessProbe:
 
     def math(self, name: str, *operands: Any) -> Any:
         self.operations += name != "copy"
-        self.work += WORK.get(name, 1)
+        self.work += scalar_cost(name)
 
     def choose(self, condition: Any, yes: Any, no: Any) -> Any:
         if isinstance(condition, Condition):

@@ -1,12 +1,11 @@
-"""Two tiers of code: long programs are compiled quickly at first, and well once they have run so long that it pays.
+"""Two tiers of code: a long Program is compiled quickly at first, and optimized once its calls have taken so long that it pays.
 
-What LLVM does for code that is to be fast takes five times as long as code that is right. So the code of a long Program whose calls are
-short is made quickly (`quick`), and what its calls take is added up by the code itself. When that is about what compiling it well takes,
-the call at hand compiles it well, and goes on with the new code from the next call on. All in all this takes at most about twice the time
-that the better choice would have taken, and there is no thread beside those of the user. Results of the two tiers differ by rounding
-only: vectors have other functions, and sums another order.
+Optimization takes LLVM five times as long as correct code does. So the code of a long Program whose calls are short is not optimized
+(`quick`), and the code itself adds up the time of its calls. When that is about the time of the optimization, the current call optimizes
+the code, and the next call runs the new code. In the worst case this takes twice the time of the better choice, and there is no thread beside
+those of the user. Results of the two tiers differ by rounding only: vectorized functions and the order of sums differ.
 
-Code of the second tier that a former process has left in the cache is used at once.
+If the object cache has optimized code of a former process, that is used at once.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cotan.core.program import Program
-from cotan.engines.native.cost import program_cost
+from cotan.engines.native.cost import loop_heads, optimization_cost, program_cost
 from cotan.engines.native.llvm.jit import machine
 from cotan.engines.native.options import CodegenOptions
 from cotan.engines.native.runtime.capi import add_python_functions
@@ -28,8 +27,8 @@ from .size_templates import Main
 __all__ = ["compile_in_tiers", "level_of"]
 
 FIRST = "first_tier"
-LOOP, FUNCTION = " = phi i64 ", re.compile(r"^define internal (?!void)", re.MULTILINE)
-"""What the head of a loop begins with; and a scalar function, which has to become part of what calls it."""
+FUNCTION = re.compile(r"^define internal (?!void)", re.MULTILINE)
+"""A scalar function, which LLVM has to inline."""
 IMPROVE = ctypes.CFUNCTYPE(ctypes.c_int32)
 
 TEXT = """
@@ -74,57 +73,49 @@ done:
   ret i32 %status
 }
 """
-"""``main`` of quick code: better code, once it is there; before, the quick code and the time it takes. The cell holds the address of the
-better code, that of the function which makes it, and the nanoseconds until then."""
+"""``main`` of quick code: it calls the optimized code once that exists, and before that the quick code, whose time it measures. The cell
+holds the address of the optimized code, the address of the function that makes it, and the nanoseconds that are left until then."""
 
 
-def level_of(text: str) -> int:
-    """How well it pays to compile a text: straight code, in which equal instructions are one already, gains nothing from LLVM's best."""
-    return 3 if LOOP in text or FUNCTION.search(text) else 1
+def level_of(ir: str) -> int:
+    """The optimization level that pays: straight-line code, in which common subexpressions are one already, gains nothing from level 3."""
+    return 3 if loop_heads(ir) or FUNCTION.search(ir) else 1
 
 
-def nanoseconds(text: str, options: CodegenOptions) -> tuple[int, int]:
-    """About what it takes to compile a text well; and the calls of quick code that should fit into that time."""
-    lines = text.count("\n")
-    in_loops = min(text.count(LOOP) * options.lines_per_loop, lines)
-    spent = (lines - in_loops) * options.nanoseconds_per_line + in_loops * options.nanoseconds_per_loop_line
-    return spent, options.quick_loop_calls if 2 * in_loops > lines else options.quick_calls
-
-
-def compile_in_tiers(text: str, program: Program, options: CodegenOptions) -> Main:
-    """``main`` of a text: made quickly at first if that is better, else well at once."""
-    level, (limit, calls) = level_of(text), nanoseconds(text, options)
+def compile_in_tiers(ir: str, program: Program, options: CodegenOptions) -> Main:
+    """``main`` of a module: quick code at first if that is better, else optimized code."""
+    level, (limit, calls) = level_of(ir), optimization_cost(ir, options)
     if (
-        text.count("\n") < options.quick_lines
+        ir.count("\n") < options.quick_lines
         or clock() is None
         or program_cost(program) * options.nanoseconds_per_operation * calls > limit
-        or machine().is_kept(text, level)
+        or machine().is_kept(ir, level)
     ):
-        found = machine().linked(text, ["main"], level)
+        found = machine().linked(ir, ["main"], level)
         return Main(found["main"], found)
-    return quick(text, level, limit)
+    return quick(ir, level, limit)
 
 
-def quick(text: str, level: int, limit: int) -> Main:
-    """``main`` of quick code, which after so many nanoseconds of calls becomes better code."""
+def quick(ir: str, level: int, limit: int) -> Main:
+    """``main`` of quick code, which is optimized after ``limit`` nanoseconds of calls."""
     add_python_functions(machine(), "PyErr_SetInterrupt")
-    first = text.replace("define i32 @main(", f"define internal i32 @{FIRST}(", 1)
+    first = ir.replace("define i32 @main(", f"define internal i32 @{FIRST}(", 1)
     wrapper = TEXT.replace("FIRST", FIRST).replace("LIMIT", str(limit))
     addresses = machine().linked(f"{wrapper}{clock()}{first}", ["main", "tier"], 0)
     cell = (ctypes.c_int64 * 3).from_address(ctypes.CFUNCTYPE(ctypes.c_void_p)(addresses["tier"])())
     owner: list[Any] = [addresses]
-    improve = IMPROVE(improver(text, level, cell, owner))
+    improve = IMPROVE(improver(ir, level, cell, owner))
     cell[1] = ctypes.cast(improve, ctypes.c_void_p).value or 0
     owner.append(improve)
     return Main(addresses["main"], owner)
 
 
-def improver(text: str, level: int, cell: Any, owner: list[Any]) -> Callable[[], int]:
-    """What code calls when it is to become better. It says 1 if it was interrupted: the signal is then given again, to the caller."""
+def improver(ir: str, level: int, cell: Any, owner: list[Any]) -> Callable[[], int]:
+    """The function that quick code calls to be optimized. It returns 1 if it was interrupted: the caller then gets the signal again."""
 
     def improve() -> int:
         try:
-            found = machine().linked(text, ["main"], level)
+            found = machine().linked(ir, ["main"], level)
             owner.append(found)
             cell[0] = found["main"]
         except KeyboardInterrupt:

@@ -1,20 +1,18 @@
-"""`Sweep` in native code: forward through a loop and back, in the memory of a few states.
+"""Checkpointed reversal: a `Sweep` as machine code. It goes forward through a loop and back, in the memory of a few snapshots.
 
     while end > 0:
-        the last state that is kept is loaded: that before step k
-        plan:  of the steps k ... end-1, some are taken
-        if a state is to be kept there:  it is, and we go on from it at ``plan``
-        else:                            step end-1 is taken back;  end = k
+        load the last snapshot, the state before step k
+        plan: advance from step k towards end-1
+        if a snapshot is wanted there: store it, and go on from it at ``plan``
+        else:                          reverse step end-1;  end = k
 
-which is the binomial schedule of control/sweep.py, step by step. The states lie in memory of their own, as many as may be kept: that of
-the call where their number is known, else from the heap.
+This is the binomial schedule of control/sweep.py (revolve), step by step. Snapshots have memory for as many as may be stored: in the
+workspace if their number is known when the code is written, else from the heap.
 """
 
 from __future__ import annotations
 
 from typing import Any
-
-import numpy as np
 
 from cotan.core.types import ArrayType, Type, array_type, stack_type
 from cotan.engines.native.affine import variable
@@ -25,7 +23,7 @@ from cotan.engines.native.runtime.symbols import Symbol
 from cotan.engines.native.scalar.emitter import Scalar
 from cotan.engines.native.schedule.loop_nest import Opaque
 
-from .carries import MANY, Carry, ScannedInputs, StackValue, advance, carries, entry, entry_bytes, number, outputs, put, settle, slot
+from .carries import INT, MANY, Carry, ScannedInputs, StackValue, advance, carries, entry, entry_bytes, number, outputs, put, settle, slot
 from .interrupt_checks import check_after, iteration_counter
 
 __all__ = ["checkpointed_reversal"]
@@ -86,147 +84,168 @@ found:
   ret i64 %whole
 }""",
 )
-"""`advance` and `enough_for` of control/sweep.py. Binomials are doubles, beyond 2^53 they are rounded, which may cost a step, no more."""
+"""`advance` and `enough_for` of control/sweep.py. Binomials are doubles: beyond 2^53 they are rounded, which may cost a step, no more."""
 
 
 class Snapshots:
-    """The states that are kept, and the steps that they are before. The first ``count`` places are taken."""
+    """The states that are stored, and the steps that they precede. The first ``count`` slots are taken."""
 
     def __init__(self, lowering: ProgramLowering, op: Any, length: str, state: list[Carry]):
         self.lowering, self.state = lowering, state
         self.allowed = str(op.allowed(op.length)) if op.length is not None else self.allowed_of(op.snapshots, length)
-        types = [*[carry.value().type for carry in state], array_type((), np.dtype(np.int64))]
-        *self.places, self.strides = [StackValue(stack_type(t), self.room(op, t), self.allowed) for t in types]
+        types = [*[carry.value().type for carry in state], array_type((), INT)]
+        *self.slots, self.steps = [StackValue(stack_type(t), self.memory(op, t), self.allowed) for t in types]
         self.count = lowering.code.alloca("i64")
 
-    def room(self, op: Any, type: Type) -> str:
-        """Memory for so many entries."""
+    def memory(self, op: Any, type: Type) -> str:
+        """Memory for as many entries as may be stored."""
         if op.length is None:
             return self.lowering.context.allocate_again(self.allowed, entry_bytes(type))
-        whole = type.batched(int(self.allowed)) if isinstance(type, ArrayType) else array_type((int(self.allowed), 2), np.dtype(np.int64))
+        whole = type.batched(int(self.allowed)) if isinstance(type, ArrayType) else array_type((int(self.allowed), 2), INT)
         return self.lowering.buffer(whole).at
 
     def allowed_of(self, snapshots: int, length: str) -> str:
-        """How many, if the number of steps is a value."""
+        """The number of slots, if the number of steps is a value."""
         context, code = self.lowering.context, self.lowering.code
         module = context.module
         most = str(snapshots) if snapshots else code.value("i64", f"call i64 {module.refer(ENOUGH_FOR)}(i64 {length})")
         fewer = code.value("i64", module.call("i64", "llvm.smin.i64", f"i64 {most}", f"i64 {length}"))
         return code.value("i64", module.call("i64", "llvm.smax.i64", f"i64 {fewer}", "i64 1"))
 
-    def keep(self, step: str) -> None:
-        """The state at hand, which is that before a step, is kept in the next place."""
+    def store(self, step: str) -> None:
+        """Store the current state, which precedes a step, in the next slot."""
         lowering, code = self.lowering, self.lowering.code
         count = code.value("i64", f"load i64, ptr {self.count}")
         at = variable(count, MANY)
-        for place, carry in zip(self.places, self.state, strict=True):
-            value, target = carry.value(), slot(lowering, place, at)
+        for stack, carry in zip(self.slots, self.state, strict=True):
+            value, target = carry.value(), slot(lowering, stack, at)
             if target is None:
-                put(lowering, place, at, value)
+                put(lowering, stack, at, value)
             else:
                 lowering.context.copy(value, target)
-        self.steps_at(at).write(lowering.e, (), Scalar(step, np.dtype(np.int64)))
+        self.step_at(at).write(lowering.e, (), Scalar(step, INT))
         code.line(f"store i64 {code.value('i64', f'add i64 {count}, 1')}, ptr {self.count}")
 
     def load(self) -> str:
-        """The last of them is the state at hand; the step that it is before."""
+        """Make the last snapshot the current state; the step that it precedes."""
         lowering, code = self.lowering, self.lowering.code
         at = variable(code.value("i64", f"sub i64 {code.value('i64', f'load i64, ptr {self.count}')}, 1"), MANY)
-        for place, carry in zip(self.places, self.state, strict=True):
-            carry.reset(entry(lowering, place, "null", at))
-        return self.steps_at(at).read(lowering.e, ()).value
+        for stack, carry in zip(self.slots, self.state, strict=True):
+            carry.reset(entry(lowering, stack, "null", at))
+        return self.step_at(at).read(lowering.e, ()).value
 
-    def steps_at(self, at: Any) -> Memory:
-        found = slot(self.lowering, self.strides, at)
+    def step_at(self, at: Any) -> Memory:
+        found = slot(self.lowering, self.steps, at)
         assert found is not None
         return found
+
+
+class Reversal:
+    """The way forward and back of one `Sweep`. ``step`` is the step that the current state precedes, ``end`` the number of steps left."""
+
+    def __init__(self, lowering: ProgramLowering, node: Opaque, operands: list[Any], length: str, sums: list[Carry], ys: list[Any]):
+        op: Any = node.equation.op
+        self.lowering, self.code, self.op, self.length, self.sums, self.ys = lowering, lowering.code, op, length, sums, ys
+        parts = op.cut(operands)
+        forward, _ = op.regions()
+        self.state = carries(lowering, node, forward, parts.carry, [None] * len(parts.carry))
+        self.constants = [lowering.steady(x) for x in parts.constants]
+        self.xs, self.ws = ScannedInputs(lowering, parts.xs), ScannedInputs(lowering, parts.ws)
+        self.snapshots = Snapshots(lowering, op, length, self.state)
+        self.step, self.end = self.code.alloca("i64"), self.code.alloca("i64")
+        self.counter = iteration_counter(lowering)
+
+    def read(self, cell: str) -> str:
+        return self.code.value("i64", f"load i64, ptr {cell}")
+
+    def index(self, k: str) -> Any:
+        """The index of the scanned entries of a step."""
+        if self.op.backwards:
+            k = self.code.value("i64", f"sub i64 {self.code.value('i64', f'sub i64 {self.length}, 1')}, {k}")
+        return variable(k, self.op.length if self.op.length is not None else MANY)
+
+    def write(self) -> None:
+        code = self.code
+        head, last, plan, ahead, advancing, there, storing, reversing, after = (code.label() for _ in range(9))
+        code.line(f"store i64 {self.length}, ptr {self.end}")
+        code.line(f"store i64 0, ptr {self.snapshots.count}")
+        with code.scope():
+            self.snapshots.store("0")
+        code.jump(head)
+
+        code.start(head)
+        code.branch(code.value("i1", f"icmp sgt i64 {self.read(self.end)}, 0"), last, after)
+        code.start(last)
+        with code.scope():
+            code.line(f"store i64 {self.snapshots.load()}, ptr {self.step}")
+        code.jump(plan)
+
+        code.start(plan)
+        goal, stays = self.plan()
+        code.jump(ahead)
+        code.start(ahead)
+        code.branch(code.value("i1", f"icmp slt i64 {self.read(self.step)}, {goal}"), advancing, there)
+        code.start(advancing)
+        with code.scope():
+            self.advance()
+        code.jump(ahead)
+
+        code.start(there)
+        code.branch(stays, storing, reversing)
+        code.start(storing)
+        with code.scope():
+            self.snapshots.store(self.read(self.step))
+        code.jump(plan)
+        code.start(reversing)
+        with code.scope():
+            self.reverse()
+        code.jump(head)
+        code.start(after)
+
+    def plan(self) -> tuple[str, str]:
+        """The step to advance to, and whether a snapshot is stored there. The last snapshot gives its slot back if its one step is next."""
+        code, snapshots = self.code, self.snapshots
+        first = self.read(self.step)
+        steps = code.value("i64", f"sub i64 {self.read(self.end)}, {first}")
+        single = code.value("i1", f"icmp eq i64 {steps}, 1")
+        count = self.read(snapshots.count)
+        left = code.value("i64", f"select i1 {single}, i64 {code.value('i64', f'sub i64 {count}, 1')}, i64 {count}")
+        code.line(f"store i64 {left}, ptr {snapshots.count}")
+        free = code.value("i64", f"add i64 {code.value('i64', f'sub i64 {snapshots.allowed}, {count}')}, 1")
+        more = code.value("i1", f"icmp sgt i64 {free}, 1")
+        stays = code.value("i1", f"and i1 {more}, {code.value('i1', f'xor i1 {single}, true')}")
+        way = code.value("i64", f"call i64 {self.lowering.context.module.refer(ADVANCE)}(i64 {steps}, i64 {free})")
+        to_end = code.value("i64", f"sub i64 {steps}, 1")
+        return code.value("i64", f"add i64 {first}, {code.value('i64', f'select i1 {stays}, i64 {way}, i64 {to_end}')}"), stays
+
+    def advance(self) -> None:
+        """One step forward."""
+        code, forward = self.code, self.op.forward
+        check_after(self.lowering, self.counter, program_cost(forward))
+        k = self.read(self.step)
+        advance(self.lowering, forward, self.constants, self.state, self.xs.at(self.index(k)), [])
+        code.line(f"store i64 {code.value('i64', f'add i64 {k}, 1')}, ptr {self.step}")
+
+    def reverse(self) -> None:
+        """One step back."""
+        lowering, backward = self.lowering, self.op.backward
+        check_after(lowering, self.counter, program_cost(backward))
+        k = self.read(self.step)
+        i = self.index(k)
+        given = [*self.constants, *[carry.value() for carry in self.state], *self.xs.at(i)]
+        outs = advance(lowering, backward, given, self.sums, self.ws.at(i), [slot(lowering, y, i) for y in self.ys])
+        for y, out in zip(self.ys, outs, strict=True):
+            put(lowering, y, i, out)
+        self.code.line(f"store i64 {k}, ptr {self.end}")
 
 
 def checkpointed_reversal(lowering: ProgramLowering, node: Opaque, operands: list[Any], results: list[Any]) -> None:
     """A `Sweep`."""
     op: Any = node.equation.op
-    context, code = lowering.context, lowering.code
-    parts = op.cut(operands)
-    length = str(op.length) if op.length is not None else number(lowering, operands[0])
-    forward, backward = op.regions()
-    sums = carries(lowering, node, backward, parts.sums, results[: op.sizes[3]])
-    ys = outputs(lowering, node, op.sizes[3], results, length)
-    if op.length == 0:
-        return settle(lowering, node, sums, results)
-    state = carries(lowering, node, forward, parts.carry, [None] * len(parts.carry))
-    constants = [lowering.steady(x) for x in parts.constants]
-    xs, ws = ScannedInputs(lowering, parts.xs), ScannedInputs(lowering, parts.ws)
-    kept = Snapshots(lowering, op, length, state)
-    step, end = code.alloca("i64"), code.alloca("i64")
-    turns = iteration_counter(lowering)
-    head, last, schedule, ahead, turn, there, keep, back, after = (code.label() for _ in range(9))
-
-    def read(cell: str) -> str:
-        return code.value("i64", f"load i64, ptr {cell}")
-
-    def place(k: str) -> Any:
-        """The index of the rows of a step."""
-        if op.backwards:
-            k = code.value("i64", f"sub i64 {code.value('i64', f'sub i64 {length}, 1')}, {k}")
-        return variable(k, op.length if op.length is not None else MANY)
-
-    code.line(f"store i64 {length}, ptr {end}")
-    code.line(f"store i64 0, ptr {kept.count}")
-    with code.scope():
-        kept.keep("0")
-    code.jump(head)
-
-    code.start(head)
-    code.branch(code.value("i1", f"icmp sgt i64 {read(end)}, 0"), last, after)
-
-    code.start(last)
-    with code.scope():
-        code.line(f"store i64 {kept.load()}, ptr {step}")
-    code.jump(schedule)
-
-    code.start(schedule)
-    first = read(step)
-    steps = code.value("i64", f"sub i64 {read(end)}, {first}")
-    single = code.value("i1", f"icmp eq i64 {steps}, 1")
-    count = read(kept.count)
-    left = code.value("i64", f"select i1 {single}, i64 {code.value('i64', f'sub i64 {count}, 1')}, i64 {count}")
-    code.line(f"store i64 {left}, ptr {kept.count}")
-    free = code.value("i64", f"add i64 {code.value('i64', f'sub i64 {kept.allowed}, {count}')}, 1")
-    more = code.value("i1", f"icmp sgt i64 {free}, 1")
-    stays = code.value("i1", f"and i1 {more}, {code.value('i1', f'xor i1 {single}, true')}")
-    way = code.value("i64", f"call i64 {context.module.refer(ADVANCE)}(i64 {steps}, i64 {free})")
-    to_end = code.value("i64", f"sub i64 {steps}, 1")
-    goal = code.value("i64", f"add i64 {first}, {code.value('i64', f'select i1 {stays}, i64 {way}, i64 {to_end}')}")
-    code.jump(ahead)
-
-    code.start(ahead)
-    code.branch(code.value("i1", f"icmp slt i64 {read(step)}, {goal}"), turn, there)
-    code.start(turn)
-    with code.scope():
-        check_after(lowering, turns, program_cost(op.forward))
-        k = read(step)
-        advance(lowering, op.forward, constants, state, xs.at(place(k)), [])
-        code.line(f"store i64 {code.value('i64', f'add i64 {k}, 1')}, ptr {step}")
-    code.jump(ahead)
-
-    code.start(there)
-    code.branch(stays, keep, back)
-    code.start(keep)
-    with code.scope():
-        kept.keep(read(step))
-    code.jump(schedule)
-
-    code.start(back)
-    with code.scope():
-        check_after(lowering, turns, program_cost(op.backward))
-        k = read(step)
-        i = place(k)
-        given = [*constants, *[carry.value() for carry in state], *xs.at(i)]
-        outs = advance(lowering, op.backward, given, sums, ws.at(i), [slot(lowering, y, i) for y in ys])
-        for y, out in zip(ys, outs, strict=True):
-            put(lowering, y, i, out)
-        code.line(f"store i64 {k}, ptr {end}")
-    code.jump(head)
-
-    code.start(after)
-    return settle(lowering, node, sums, results)
+    _, backward = op.regions()
+    count, length = op.sizes[3], str(op.length) if op.length is not None else number(lowering, operands[0])
+    sums = carries(lowering, node, backward, op.cut(operands).sums, results[:count])
+    ys = outputs(lowering, node, count, results, length)
+    if op.length != 0:
+        Reversal(lowering, node, operands, length, sums, ys).write()
+    settle(lowering, node, sums, results)
