@@ -86,7 +86,7 @@ def the_same(function, operands):
     except NotExportableError as refused:
         assert "cotan_numpy_" in str(refused), "a routine of BLAS, of LAPACK or of the C library can be linked"  # noqa: PT017
     else:
-        wanted = [*DECLARED.findall(code.text), *VARIABLE.findall(code.text)]
+        wanted = [*DECLARED.findall(code.ir), *VARIABLE.findall(code.ir)]
         assert not [symbol for symbol in wanted if symbol.startswith("cotan_")]
 
 

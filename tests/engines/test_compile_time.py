@@ -83,7 +83,7 @@ def test_work_of_writing_is_linear_in_the_length_of_a_program(program: Callable[
         before = sys.getprofile()
         sys.setprofile(count)
         try:
-            text = engine.LoweredProgram(staged).code.text
+            text = engine.LoweredProgram(staged).code.ir
         finally:
             sys.setprofile(before)
         return text.count("\n"), calls

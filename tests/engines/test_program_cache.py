@@ -156,7 +156,7 @@ def test_examples_with_one_key_have_one_text(settled):
             found.setdefault(key, {})[f"{op!r} of {[str(type_of(x)) for x in operands]}"] = program
     assert len(found) > 400
     for alike in found.values():
-        assert len({LoweredProgram(program).code.text for program in alike.values()} if len(alike) > 1 else {""}) == 1, list(alike)
+        assert len({LoweredProgram(program).code.ir for program in alike.values()} if len(alike) > 1 else {""}) == 1, list(alike)
 
 
 def test_whatever_differs_between_programs_differs_in_their_keys(settled):

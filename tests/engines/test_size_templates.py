@@ -84,11 +84,11 @@ start:
 def test_a_template_serves_only_texts_that_agree_in_all_else():
     template = Template([split_ir(text_of(5, 1)), split_ir(text_of(6, 1))], "%v1", 0)
     assert template.count == 1
-    assert template.words(split_ir(text_of(7, 1))) == [7]
-    assert template.words(split_ir(text_of(7, 2))) is None, "the other number is a constant of the template"
+    assert template.slots(split_ir(text_of(7, 1))) == [7]
+    assert template.slots(split_ir(text_of(7, 2))) is None, "the other number is a constant of the template"
     unequal = text_of(7, 1).replace("%v2, 7", "%v2, 8")
-    assert template.words(split_ir(unequal)) is None, "the two numbers have always been equal"
-    assert template.text().count("load i64") == 1
+    assert template.slots(split_ir(unequal)) is None, "the two numbers have always been equal"
+    assert template.ir().count("load i64") == 1
 
 
 @pytest.mark.parametrize("counts", [None, True])

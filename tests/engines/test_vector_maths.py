@@ -193,7 +193,7 @@ WRITTEN = [name for name in EXACT if REGISTRY[name].machine in POLYNOMIALS]
 @pytest.mark.parametrize("count", [60, pytest.param(3000, marks=pytest.mark.exhaustive)])
 def test_polynomials_are_within_two_and_a_half_units_of_the_last_place(name, dtype, count):
     program = program_of(REGISTRY[name](), operands(name, dtype, count))
-    assert "_on_vectors" in lowered(program).text
+    assert "_on_vectors" in lowered(program).ir
     assert_accurate(name, dtype, count, 2.5)
 
 

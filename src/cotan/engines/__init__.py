@@ -74,7 +74,7 @@ def llvm_text(program: Program, donated: Sequence[int]) -> str:
     from .native.status import UnsupportedError
 
     try:
-        return LoweredProgram(program, donated).code.text
+        return LoweredProgram(program, donated).code.ir
     except UnsupportedError as reason:
         raise EngineRefusal(str(reason)) from None
 

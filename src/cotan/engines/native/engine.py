@@ -32,7 +32,7 @@ _compiled: WeakKeyDictionary[Program, dict[tuple[Engine, CodegenOptions], Callab
 
 
 def compiled(program: Program, engine: Engine = NATIVE) -> Callable[[list[Any]], list[Any]]:
-    """`compile_program`, done once for each Program and setting."""
+    """`compile_program`, once for each Program, engine and options."""
     key = engine, current_options()
     run = _compiled.get(program, {}).get(key)
     if run is None:
@@ -45,36 +45,36 @@ def compiled(program: Program, engine: Engine = NATIVE) -> Callable[[list[Any]],
 
 
 def compile_program(program: Program, engine: Engine = NATIVE) -> Callable[[list[Any]], list[Any]]:
-    """A function of the flat arguments that runs ``program``. It takes over the list that it is given."""
+    """A function of the flat list of arguments that runs ``program``. It owns the list that it is given."""
     return run_and_report(program, engine, recalled=True)[0]
 
 
 def made(program: Program, engine: Engine = NATIVE) -> tuple[Callable[[list[Any]], list[Any]], Report]:
-    """A function that runs ``program``, and the report of how it was made, which it is anew."""
+    """A function that runs ``program``, compiled anew, and the report of its compilation."""
     return run_and_report(program, engine, recalled=False)
 
 
 def run_and_report(program: Program, engine: Engine, recalled: bool) -> tuple[Callable[[list[Any]], list[Any]], Report]:
-    """The same; the text may be ``recalled``, and then the report knows no plans."""
+    """Compile and report. With ``recalled``, the IR may come from the cache; the report then has no loop nests."""
     with compile_lock:
         return made_now(program, engine, recalled)
 
 
 def made_now(program: Program, engine: Engine, recalled: bool) -> tuple[Callable[[list[Any]], list[Any]], Report]:
-    """The same, by the thread that may."""
+    """`run_and_report` under the compile lock."""
     try:
         written = LoweredProgram(program, engine.donated, recalled=recalled)
     except UnsupportedError as reason:
         return quiet(numpy_engine.compile_program(program)), Report(program.name, (), (f"the whole program: {reason}",), 0, "", {})
     code, start = written.code, perf_counter()
     finish = partial(compile_in_tiers, program=program, options=written.options)
-    placed = templates.code_for(code.text, code.table, len(code.callbacks), finish, engine.dynamic_sizes)
+    placed = templates.code_for(code.ir, code.table, len(code.callbacks), finish, engine.dynamic_sizes)
     caller = Caller(written.program, written.constants, code, placed, threads=engine.threads or 0)
     return caller, written.report(perf_counter() - start)
 
 
 def quiet(execute: Callable[[list[Any]], list[Any]]) -> Callable[[list[Any]], list[Any]]:
-    """The same without floating-point warnings."""
+    """``execute`` without floating-point warnings."""
 
     def run(values: list[Any]) -> list[Any]:
         with np.errstate(all="ignore"):

@@ -25,7 +25,7 @@ __all__ = ["LoweredProgram"]
 
 
 def strip_mined(program: Program, donated: Sequence[int], options: CodegenOptions) -> tuple[Program, Code]:
-    """A Program and its code: in strips, unless there is something in it that has to leave the call from within one."""
+    """A Program and its code: strip-mined, unless an equation in a strip may have to return from the call."""
     try:
         blocks = strip_mine(program, options)
         return blocks, lowered(blocks, donated, options=options)
@@ -34,13 +34,13 @@ def strip_mined(program: Program, donated: Sequence[int], options: CodegenOption
 
 
 class LoweredProgram:
-    """A Program as LLVM text: the simplify Program, the values of its leading inputs that are constants, and the code.
+    """A Program as LLVM IR: the simplified Program, the values of its leading inputs that are constants, and the code.
 
-    ``donated`` are the numbers of inputs in whose memory results may lie, and ``shared`` says which do. The text may be ``recalled`` from
-    disk: then nothing is planned, and the code has no plans.
+    Results may lie in the memory of the inputs ``donated``; ``shared`` says which do. With ``recalled`` the IR may come from the IR cache;
+    the code then has no loop nests to report.
 
     Raises:
-        UnsupportedError: the engine cannot write it.
+        UnsupportedError: the engine has no code for it.
     """
 
     def __init__(self, program: Program, donated: Sequence[int] = (), *, recalled: bool = False):
@@ -53,10 +53,10 @@ class LoweredProgram:
             self.donated = [first + k for k in donated]
             self.write(recalled)
         self.shared = {k: j - first for k, j in self.code.shared.items()}
-        self.seconds = {"simplify": middle - start, "plan and write": perf_counter() - middle}
+        self.seconds = {"simplify": middle - start, "schedule and write": perf_counter() - middle}
 
     def write(self, recalled: bool) -> None:
-        """Find the code on disk, or write it, which leaves it there."""
+        """Take the code from the IR cache, or write it and store it there."""
         key = key_of(self.program, self.donated, self.options) if recalled and object_cache.folder() is not None else None
         known = program_cache.load(key) if key is not None else None
         if known is not None:
@@ -72,15 +72,15 @@ class LoweredProgram:
 
     @property
     def level(self) -> int:
-        """How well LLVM is to optimise it."""
-        return level_of(self.code.text)
+        """The optimization level for LLVM."""
+        return level_of(self.code.ir)
 
     def report(self, seconds: float) -> Report:
-        """The report, after LLVM took so many seconds."""
+        """The report; LLVM took so many seconds."""
         code = self.code
         outside = tuple(f"{c.equation.op}{f'   # {c.equation.origin}' if c.equation.origin else ''}" for c in code.callbacks)
         buffers = {str(t): count for t, count in code.buffers.items()}
         times = {**self.seconds, "LLVM": seconds}
         return Report(
-            self.program.name, tuple(map(describe, code.schedules)), outside, code.workspace, code.text, times, buffers, self.shared
+            self.program.name, tuple(map(describe, code.schedules)), outside, code.workspace, code.ir, times, buffers, self.shared
         )

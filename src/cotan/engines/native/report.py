@@ -1,4 +1,4 @@
-"""What was compiled: the loops and what is in them, what is left to NumPy, and what it cost."""
+"""The compilation report: the loop nests, the equations that are left to NumPy, memory and times."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Report:
     """How a Program became machine code.
 
     ``programs``: for each Program (the function, then the bodies of its loops and branches) its loops and the equations in them, as text;
-    ``outside``: the equations that are not machine code but calls back into Python; ``workspace``: the bytes of memory of a call beside its
+    ``outside``: the equations that are callbacks into Python; ``workspace``: the bytes of memory of a call beside its
     results; ``buffers``: the arrays that are in it, by type, with how many there are of each (they share its memory where they do not live
-    at the same time); ``shared``: by the numbers of results, those of the donated inputs in whose memory they lie; ``donated``: the same by
-    name; ``llvm``: the text that was given to LLVM; ``seconds``: what each stage of compiling took.
+    at the same time); ``shared``: by the numbers of results, those of the donated inputs in whose memory they lie; ``donated``: these by
+    name; ``llvm``: the LLVM IR before optimization; ``seconds``: the time of each stage.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Report:
     donated: dict[str, str] = field(default_factory=dict)
 
     def naming(self, results: Sequence[str], inputs: Sequence[str]) -> Report:
-        """The same with these names of the results and inputs."""
+        """The report with names for results and inputs."""
         return replace(self, donated={results[k]: inputs[j] for k, j in self.shared.items()})
 
     def __str__(self) -> str:
@@ -50,12 +50,12 @@ class Report:
 
 
 def describe(schedule: Schedule) -> str:
-    """The loops of a plan and the equations in them."""
+    """The loop nests of a schedule and the equations in them, as text."""
     return "\n".join([f"{schedule.program.name}:", *lines(schedule.root, "  ")])
 
 
 def lines(loop: Loop, indent: str) -> Iterator[str]:
-    """The nodes in a loop, one in a line; statements that follow each other are one."""
+    """The nodes of a loop, one in a line; adjacent statements are one line."""
     statements: list[str] = []
     for node in [*loop.body, None]:
         if type(node) is Statement:
@@ -65,7 +65,7 @@ def lines(loop: Loop, indent: str) -> Iterator[str]:
             yield f"{indent}{', '.join(statements)}"
             statements = []
         if type(node) is Loop:
-            yield f"{indent}for {node.extent}{' (written out)' if node.unrolled else ''}:"
+            yield f"{indent}for {node.extent}{' (unrolled)' if node.unrolled else ''}:"
             yield from lines(node, indent + "  ")
         elif type(node) is Opaque:
             yield f"{indent}{node.equation.op}"

@@ -1,4 +1,4 @@
-"""Code that is compiled ahead of its calls, with entries for C beside the one for Python.
+"""Ahead-of-time compilation in this process: code with an entry for C beside the caller for Python.
 
 The entry for C takes a pointer to the data of each input, then of each output, row-major without gaps, and returns 0 or a status:
 
@@ -31,18 +31,18 @@ __all__ = ["ROUTINES", "AheadOfTimeCode", "suits", "write_entry"]
 
 ENTRY = "cotan_entry"
 _kept: list[Any] = []
-"""What the capsules of `routine` point to: their code stays for the life of the process, too."""
+"""The objects that capsules of `routine` point to; they and their code live as long as the process."""
 
 
 class AheadOfTimeCode:
-    """A Program, compiled. ``constants`` are values that it captured, its first inputs; results may lie in the inputs ``donated``."""
+    """A compiled Program. ``constants`` are values that it captured, its first inputs; results may lie in the inputs ``donated``."""
 
     def __init__(self, program: Program, constants: Sequence[Any], donated: Sequence[int] = (), threads: int = 0):
         with compile_lock:
             self.written = written = LoweredProgram(program, donated)
             self.captured = constants
             start = perf_counter()
-            address = machine().compile(written.code.text, ["main"], written.level)["main"]
+            address = machine().compile(written.code.ir, ["main"], written.level)["main"]
             self.report = written.report(perf_counter() - start)
             placed = BoundCode(Main(address, None), ())
             self.caller = Caller(written.program, [*written.constants, *constants], written.code, placed, threads=threads)
@@ -54,12 +54,12 @@ class AheadOfTimeCode:
         return self.caller.bound((), single)
 
     def text(self, dialect: str) -> str:
-        """The optimised LLVM text ("llvm") or the assembly ("asm") of the code."""
-        module, host = machine().optimised(self.written.code.text, self.written.level)
+        """The optimized LLVM IR ("llvm") or the assembly ("asm") of the code."""
+        module, host = machine().optimised(self.written.code.ir, self.written.level)
         return host.emit_assembly(module) if dialect == "asm" else str(module)
 
     def copies(self, code: Code) -> dict[int, tuple[int, int]]:
-        """For each argument that the code writes a result over: which result, and how many bytes."""
+        """For each argument that the code overwrites with a result: the number of the result, and its bytes."""
         first = len(self.caller.constants)
         return {j - first: (k, self.outputs[k].nbytes) for k, j in code.shared.items()}
 

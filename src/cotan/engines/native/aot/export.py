@@ -1,8 +1,8 @@
-"""Compiled code as a file for C: a relocatable object and its header, which need nothing of Python.
+"""Export: compiled code as a relocatable object file with a C header, independent of Python.
 
-The object holds the code, the arrays that it captured, and the entry of `ahead`. It needs the C library and libm; libmvec where there are
-vector functions; a BLAS or LAPACK with the names of Fortran (``dgemm_``) where there are products of matrices. What would be a call back
-into Python cannot be exported.
+The object file holds the code, the arrays that it captured, and the entry of `c_entry`. It needs the C library and libm; libmvec if there
+are vector functions; a BLAS or LAPACK with Fortran names (``dgemm_``) if there are library calls. Code with callbacks into Python cannot be
+exported.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def exported(ahead: AheadOfTimeCode, name: str, arguments: Sequence[str], result
     if code.callbacks:
         raise NotExportableError(f"{code.callbacks[0].equation.op.name} is a call back into Python")
     libraries = libraries_of(code)
-    module, host = machine().optimised(code.text, ahead.written.level, reloc="pic", codemodel="default")
+    module, host = machine().optimised(code.ir, ahead.written.level, reloc="pic", codemodel="default")
     return Exported(host.emit_object(module), header(ahead, code.failures, name, arguments, results, libraries), libraries)
 
 
@@ -81,7 +81,7 @@ def libraries_of(code: Code) -> tuple[str, ...]:
     """
     routines = {found.symbol: name.split()[0] for name in code.failures.routines if (found := routine(name, Target.STANDALONE)) is not None}
     libraries: set[str] = set()
-    for symbol in DECLARED.findall(code.text):
+    for symbol in DECLARED.findall(code.ir):
         if symbol.startswith("llvm."):
             continue
         if routines.get(symbol) in LIBRARIES:
@@ -90,7 +90,7 @@ def libraries_of(code: Code) -> tuple[str, ...]:
             libraries.add("mvec")
         elif not in_c_library(symbol):
             raise NotExportableError(f"{symbol} is a routine of this process")
-    for symbol in VARIABLE.findall(code.text):
+    for symbol in VARIABLE.findall(code.ir):
         raise NotExportableError(f"{symbol} is a variable of this process")
     return (*[x for x in LIBRARIES if x in libraries], "m")
 

@@ -1,12 +1,12 @@
-"""What the text of a Program depends on, as a key that later processes find again.
+"""Fingerprints: a key of everything that the LLVM IR of a Program depends on, which later processes compute again.
 
-The key is a hash of the Program itself (its equations, the parameters of their ops in full, types, literals) and of its `surroundings`: the
-files of cotan, the versions and the processor that decide what is written, the settings. Values of arrays that a Program takes as inputs,
-captured ones too, are no part of it, since code reads them from memory.
+The key is a hash of the Program (its equations, the parameters of their ops in full, types, literals), of the codegen options, and of the
+`surroundings`: the files of cotan, the versions, the processor, the settings. The values of input arrays, captured ones too, are no part of
+it, since code reads them from memory.
 
-Invariant: two Programs with one key have the same text. So parameters are described by their exact classes, each of which is listed here
-with all that its values consist of, and floats by their bits. Whatever is not listed (a function, an object of a user, an op that is not
-cotan's own) is not known by its value: such a Program has no key.
+Invariant: two Programs with one key have the same IR. So parameters are described by their exact classes, each of which is listed here with
+all that its values consist of, and floats by their bits. A value of another class (a function, an object of a user, an op that is not
+cotan's own) cannot be described: such a Program has no key.
 """
 
 from __future__ import annotations

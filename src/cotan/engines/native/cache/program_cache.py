@@ -1,12 +1,11 @@
-"""Texts of Programs on disk: what a Program was written as by a former process, found before it is planned.
+"""The IR cache: the LLVM IR of Programs on disk, found before a Program is scheduled.
 
-To plan and write a Program takes longer than to load the object of its text, so an entry of the cache holds, under the Program's key
-(`identity.py`), the text and the rest of its `Code`: sizes, results in arguments, messages of failures, and routines of libraries by name.
-Nothing in it is an address or is executed as it is: the text is the key of the object, as ever. What the text calls is made known to the
-process anew, and has to be there as it was. Where anything is otherwise (other routines, a function that is missing, an entry that is not
-whole), the Program is written again.
+To schedule and write a Program takes longer than to load its object file. So an entry holds, under the Program's fingerprint, the IR and
+the rest of its `Code`: sizes, results in arguments, messages of failures, and library routines by name. An entry has no addresses, and
+nothing in it is executed as it is: the IR is the key of the object file. This process must have each routine and symbol that the IR refers
+to, with the same calling convention. Otherwise, or if an entry is damaged, the Program is written again.
 
-Not kept are texts that call back into Python, and those whose symbols this module cannot make known by their names.
+Code with callbacks into Python is not cached, nor code with symbols that this process cannot make known by name.
 """
 
 from __future__ import annotations
@@ -31,16 +30,16 @@ KIND = "ll"
 ERRORS: dict[str, type[Exception]] = {"LinAlgError": np.linalg.LinAlgError, "ValueError": ValueError}
 """The exceptions of failures by name."""
 OURS = re.compile(r"\n(?:declare [^@]*@|@)(cotan_\w+)(?:\(| = external )")
-"""What a text wants of this process beside functions of the system."""
+"""The symbols of this process to which IR refers, beside functions of the system."""
 
 
 def load(key: str) -> Code | None:
-    """The code of a Program that was kept under this key; its plans are not."""
+    """The code of a Program that is cached under this key, without loop nests."""
     entry = object_cache.load(key, KIND)
     if entry is None:
         return None
     try:
-        head, _, text = entry.decode().partition("\n")
+        head, _, ir = entry.decode().partition("\n")
         content = json.loads(head)
         failures = Failures()
         failures.known = [(ERRORS[name], str(message)) for name, message, _ in content["failures"]]
@@ -48,19 +47,19 @@ def load(key: str) -> Code | None:
         routines = {str(name): list(how) for name, how in content["routines"]}
         failures.routines = dict.fromkeys(routines)
         shared = {int(k): int(j) for k, j in content["shared"]}
-        code = Code(text, [], int(content["workspace"]), [], failures, str(content["table"]), [], {}, shared, tuple(content["unused"]))
+        code = Code(ir, [], int(content["workspace"]), [], failures, str(content["table"]), [], {}, shared, tuple(content["unused"]))
     except (ValueError, KeyError, TypeError):
         return None
-    return code if binds(text, routines) and not machine().missing(text) else None
+    return code if binds(ir, routines) and not machine().missing(ir) else None
 
 
 def store(key: str, code: Code) -> None:
-    """Keep the code of a Program, if another process can do with it what this one does."""
+    """Cache the code of a Program, if another process can use it."""
     names = {error: name for name, error in ERRORS.items()}
     if code.callbacks or code.places or not all(error in names for error, _ in code.failures.known):
         return
     routines = {name: how_called(routine(name)) for name in code.failures.routines}
-    if not binds(code.text, routines):
+    if not binds(code.ir, routines):
         return
     head: dict[str, Any] = {
         "workspace": code.workspace,
@@ -70,7 +69,7 @@ def store(key: str, code: Code) -> None:
         "failures": [(names[error], message, code.failures.ops[message]) for error, message in code.failures.known],
         "routines": list(routines.items()),
     }
-    object_cache.store(key, f"{json.dumps(head)}\n{code.text}".encode(), KIND)
+    object_cache.store(key, f"{json.dumps(head)}\n{code.ir}".encode(), KIND)
 
 
 def how_called(found: Routine | None) -> list[Any]:
@@ -78,15 +77,15 @@ def how_called(found: Routine | None) -> list[Any]:
     return list(found[:3]) if found is not None else []
 
 
-def binds(text: str, routines: dict[str, list[Any]]) -> bool:
-    """Whether all that a text wants of cotan is there and called as it says; this makes it known to LLVM."""
+def binds(ir: str, routines: dict[str, list[Any]]) -> bool:
+    """Whether all symbols of this process that IR refers to are there, with their calling conventions; the JIT knows them afterwards."""
     for name, how in routines.items():
         found = routine(name)
         if found is None or how_called(found) != how:
             return False
         machine().add_symbol(found.symbol, found.address)
     known = {how[0] for how in routines.values()}
-    return all(symbol in known or is_known(symbol) for symbol in set(OURS.findall(f"\n{text}")))
+    return all(symbol in known or is_known(symbol) for symbol in set(OURS.findall(f"\n{ir}")))
 
 
 def is_known(name: str) -> bool:

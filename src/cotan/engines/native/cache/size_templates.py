@@ -1,15 +1,15 @@
-"""Code for many sizes: one compilation serves every Program whose text is the same up to numbers.
+"""Size templates: one compilation serves every Program whose LLVM IR is equal up to numbers.
 
-The text of a Program is written for exact sizes, which is cheap; compiling it is not. Programs that differ in sizes alone mostly have texts
-that differ in numbers alone: bounds of loops, offsets, the 1/n of a mean. When a third such text comes, a `Template` is compiled, in which
-those numbers are read from a table that each call brings along. A text may use the template if all its other numbers are those of the
-template, which is compared number by number: so it is the text's own code that runs, whatever the sizes mean.
+IR is written for exact sizes, which is cheap; compiling it is not. Programs that differ in sizes alone mostly have IR that differs in
+numbers alone: loop bounds, offsets, the 1/n of a mean. When a third such module comes, a `Template` is compiled, which reads these numbers
+from a table that each call passes. A module may use the template if all its other numbers are equal to the template's, number by number:
+so the code that runs computes exactly what the module's own code would.
 
-Numbers that have had one value in all texts so far stay constants; numbers that have always been equal to each other share an entry.
-The table lies behind the functions that code calls back, at the pointer that is the last argument of ``main``.
+A number that has had one value in all modules so far stays a constant; numbers that have always been equal to each other share a slot.
+The table follows the callbacks, at the pointer that is the last argument of ``main``.
 
-To find the numbers of a text takes a while, and most texts are like no other. So a text is only taken apart when a second one comes with
-the same `skeleton_hash`, which texts that differ in numbers alone have in common.
+To find the numbers of a module takes a while, and most modules are unique. So IR is split only when a second module comes with the same
+`skeleton_hash`.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ from typing import Any, NamedTuple
 
 __all__ = ["BoundCode", "Main", "SplitIR", "Template", "split_ir", "templates"]
 
-TEXTS_BEFORE = 3
-"""So many texts that differ in numbers alone are worth a template."""
+MODULES_BEFORE = 3
+"""So many modules that differ in numbers alone are worth a template."""
 NUMBER = re.compile(r"(?<![\w.%@\"$-])(?:0x[0-9A-F]{16}|-?\d+)(?![\w.\"$])")
 TYPE = re.compile(r"(?<![\w.%@])(i\d+|double|float|half|ptr)(?![\w.])")
 FIXED = re.compile(r"^\s*(?:%v\d+ = alloca|declare|define|@|!|switch)|^[\w.]+:|= (?:extractvalue|insertvalue|shufflevector)")
-"""Lines whose numbers belong to what the text is, and are not values."""
+"""Lines whose numbers are part of the skeleton, not values."""
 REPLACED = {"i64": "i64", "i32": "i32", "double": "double", "float": "float"}
 
 
 class SplitIR(NamedTuple):
-    """A text as a skeleton and the numbers that fill it, each with its type."""
+    """The IR of a module as a skeleton and the numbers that fill it, each with its type."""
 
     skeleton: str
     numbers: tuple[str, ...]
     types: tuple[str, ...]
 
 
-def split_ir(text: str) -> SplitIR:
-    """The numbers of a text that are values of instructions, and the rest."""
+def split_ir(ir: str) -> SplitIR:
+    """Split IR into the numbers that are operands of instructions, and the rest."""
     rows: list[str] = []
     numbers: list[str] = []
     types: list[str] = []
-    for row in text.split("\n"):
+    for row in ir.split("\n"):
         if FIXED.search(row) or not NUMBER.search(row):
             rows.append(row)
             continue
@@ -66,37 +66,37 @@ def split_ir(text: str) -> SplitIR:
     return SplitIR("\n".join(rows), tuple(numbers), tuple(types))
 
 
-def skeleton_hash(text: str) -> bytes:
-    """What all texts of one skeleton have in common: the rest when every character that numbers consist of is left out, as a hash."""
-    return hashlib.sha256(text.encode().translate(None, b"0123456789ABCDEFx-")).digest()
+def skeleton_hash(ir: str) -> bytes:
+    """A hash of IR without the characters that numbers consist of: modules of one skeleton have one hash."""
+    return hashlib.sha256(ir.encode().translate(None, b"0123456789ABCDEFx-")).digest()
 
 
 def type_before(row: str, at: int) -> str:
-    """The type that a number in a line has: the last one that is named before it."""
+    """The type of a number in a line: the last type before it."""
     named = TYPE.findall(row, 0, at)
     return named[-1] if named else ""
 
 
 class Template:
-    """Code for all texts of a skeleton that differ from those given in certain numbers only.
+    """Code for all modules of a skeleton that differ from the given ones only in the numbers in which these differ.
 
-    ``table`` is the name of the pointer to the table in every function of the text, and ``first`` the entry with which the numbers begin.
+    ``table`` is the name of the pointer to the table in every function, and ``first`` the slot of the first number.
     """
 
-    def __init__(self, texts: Sequence[SplitIR], table: str, first: int):
-        self.model, self.table, self.first = texts[0], table, first
+    def __init__(self, modules: Sequence[SplitIR], table: str, first: int):
+        self.model, self.table, self.first = modules[0], table, first
         entries: dict[tuple[str, ...], int] = {}
         self.entry_of: list[int | None] = []
         """The entry of each number, None for a constant."""
-        for type, values in zip(self.model.types, zip(*[t.numbers for t in texts], strict=True), strict=True):
+        for type, values in zip(self.model.types, zip(*[m.numbers for m in modules], strict=True), strict=True):
             varies = any(value != values[0] for value in values)
             self.entry_of.append(entries.setdefault((type, *values), len(entries)) if varies else None)
         self.count = len(entries)
 
-    def words(self, text: SplitIR) -> list[int] | None:
-        """The table of a text of this skeleton, as 64-bit words; None if the template is not its code."""
+    def slots(self, split: SplitIR) -> list[int] | None:
+        """The table of a module of this skeleton, as 64-bit integers; None if the template is not its code."""
         found: list[tuple[str, str] | None] = [None] * self.count
-        for number, type, entry, known in zip(text.numbers, text.types, self.entry_of, self.model.numbers, strict=True):
+        for number, type, entry, known in zip(split.numbers, split.types, self.entry_of, self.model.numbers, strict=True):
             if entry is None:
                 if number != known:
                     return None
@@ -106,8 +106,8 @@ class Template:
                 return None
         return [slot_value(*pair) for pair in found if pair is not None]
 
-    def text(self) -> str:
-        """The text with its numbers read from the table."""
+    def ir(self) -> str:
+        """The IR with its numbers read from the table."""
         rows: list[str] = []
         entries = iter(self.entry_of)
         numbers = iter(self.model.numbers)
@@ -128,7 +128,7 @@ class Template:
         return "\n".join(rows)
 
     def with_loads(self, body: list[str], used: dict[int, str]) -> list[str]:
-        """A function that begins with reading its numbers: where it has the table."""
+        """A function that begins with loads of its numbers, after the pointer to the table is known."""
         given = self.table in body[0].split("(", 1)[1] if body[0].startswith("define") else False
         start = next(k for k, row in enumerate(body) if (row == "start:" if given else row.startswith(f"  {self.table} = load")))
         loads: list[str] = []
@@ -142,7 +142,7 @@ FUNCTION = re.compile(r"\n(?=define )")
 
 
 def slot_value(number: str, type: str) -> int:
-    """A number as the word that is read as it."""
+    """The 64-bit integer from which a load of this type reads the number."""
     if type in ("double", "float"):
         (exact,) = struct.unpack("<d", int(number, 16).to_bytes(8, "little"))
         form = "<d" if type == "double" else "<f4x"
@@ -151,7 +151,7 @@ def slot_value(number: str, type: str) -> int:
 
 
 class Main(NamedTuple):
-    """Where code is, which is there as long as somebody has its owner."""
+    """The address of code, which lives as long as its owner."""
 
     address: int
     owner: Any
@@ -161,93 +161,93 @@ class BoundCode(NamedTuple):
     """Code, and the numbers that it reads from its table."""
 
     main: Main
-    words: tuple[int, ...]
+    slots: tuple[int, ...]
 
 
 class Family:
-    """The texts of one skeleton: those that were compiled as they are, and the template, once there is one."""
+    """The modules of one skeleton: those that were compiled exactly, and the template, once there is one."""
 
     def __init__(self) -> None:
         self.exact: OrderedDict[tuple[str, ...], Main] = OrderedDict()
-        self.texts: list[SplitIR] = []
+        self.modules: list[SplitIR] = []
         self.template: Template | None = None
         self.main = Main(0, None)
         self.made = 0
 
 
 class Single(NamedTuple):
-    """A text that is like no other so far, where its code is, and whether it counts among those that are worth a template."""
+    """The only module of its hash so far, its code, and whether it counts towards a template."""
 
-    text: str
+    ir: str
     main: Main
     counts: bool
 
 
-MOST_FAMILIES, MOST_TEMPLATES, MOST_TEXTS = 2000, 6, 8
-"""A process can have some 30,000 codes at once: each takes two of its mappings of memory, and more than 65,530 the system refuses."""
+MOST_FAMILIES, MOST_TEMPLATES, MOST_EXACT = 2000, 6, 8
+"""A process can hold some 30,000 modules: each takes two memory mappings, and Linux allows 65,530."""
 
 
 class Templates:
-    """The code of the process by skeleton. The same text is compiled once."""
+    """The code of the process by skeleton. Equal IR is compiled once."""
 
     def __init__(self) -> None:
-        self.outlines: OrderedDict[bytes, Single | None] = OrderedDict()
-        """The only text of an skeleton_hash; None where there were several, which have families."""
+        self.singles: OrderedDict[bytes, Single | None] = OrderedDict()
+        """The only module of a hash; None where there were several, which have families."""
         self.families: OrderedDict[str, Family] = OrderedDict()
         self.lock = Lock()
 
-    def code_for(self, text: str, table: str, first: int, compile: Callable[[str], Main], dynamic: bool | None = None) -> BoundCode:
-        """The code for a text: a template with ``dynamic``, or if that is None after a few texts that differ in numbers alone."""
-        key = skeleton_hash(text)
+    def code_for(self, ir: str, table: str, first: int, compile: Callable[[str], Main], dynamic: bool | None = None) -> BoundCode:
+        """The code for IR: a template with ``dynamic``, or if that is None after a few modules that differ in numbers alone."""
+        key = skeleton_hash(ir)
         with self.lock:
-            known = key in self.outlines
-            single = self.outlines.get(key)
-            if single is not None and single.text != text:
-                self.outlines[key] = None
-        if single is not None and single.text == text:
+            known = key in self.singles
+            single = self.singles.get(key)
+            if single is not None and single.ir != ir:
+                self.singles[key] = None
+        if single is not None and single.ir == ir:
             return BoundCode(single.main, ())
         if not known:
-            main = compile(text)
+            main = compile(ir)
             with self.lock:
-                self.outlines.setdefault(key, Single(text, main, dynamic is not False))
-                if len(self.outlines) > MOST_FAMILIES:
-                    self.outlines.popitem(last=False)
+                self.singles.setdefault(key, Single(ir, main, dynamic is not False))
+                if len(self.singles) > MOST_FAMILIES:
+                    self.singles.popitem(last=False)
             return BoundCode(main, ())
         if single is not None:
-            cut = split_ir(single.text)
-            family = self.family(cut)
-            family.exact[cut.numbers] = single.main
+            split = split_ir(single.ir)
+            family = self.family(split)
+            family.exact[split.numbers] = single.main
             if single.counts:
-                family.texts = [*family.texts, cut]
-        return self.among(split_ir(text), text, table, first, compile, dynamic)
+                family.modules = [*family.modules, split]
+        return self.among(split_ir(ir), ir, table, first, compile, dynamic)
 
-    def family(self, cut: SplitIR) -> Family:
-        """The texts of a skeleton."""
+    def family(self, split: SplitIR) -> Family:
+        """The family of a skeleton."""
         with self.lock:
-            family = self.families.setdefault(cut.skeleton, Family())
-            self.families.move_to_end(cut.skeleton)
+            family = self.families.setdefault(split.skeleton, Family())
+            self.families.move_to_end(split.skeleton)
             if len(self.families) > MOST_FAMILIES:
                 self.families.popitem(last=False)
         return family
 
-    def among(self, cut: SplitIR, text: str, table: str, first: int, compile: Callable[[str], Main], dynamic: bool | None) -> BoundCode:
-        """The code for a text that is like others."""
-        family = self.family(cut)
-        if cut.numbers in family.exact:
-            return BoundCode(family.exact[cut.numbers], ())
+    def among(self, split: SplitIR, ir: str, table: str, first: int, compile: Callable[[str], Main], dynamic: bool | None) -> BoundCode:
+        """The code for a module that has relatives."""
+        family = self.family(split)
+        if split.numbers in family.exact:
+            return BoundCode(family.exact[split.numbers], ())
         if dynamic is not False:
-            if family.template is not None and (words := family.template.words(cut)) is not None:
-                return BoundCode(family.main, tuple(words))
-            family.texts = [*family.texts[-MOST_TEXTS:], cut]
-            if len(family.texts) >= (2 if dynamic else TEXTS_BEFORE) and family.made < MOST_TEMPLATES:
-                template = Template(family.texts, table, first)
-                main = compile(template.text())
-                words = template.words(cut)
-                assert words is not None
+            if family.template is not None and (slots := family.template.slots(split)) is not None:
+                return BoundCode(family.main, tuple(slots))
+            family.modules = [*family.modules[-MOST_EXACT:], split]
+            if len(family.modules) >= (2 if dynamic else MODULES_BEFORE) and family.made < MOST_TEMPLATES:
+                template = Template(family.modules, table, first)
+                main = compile(template.ir())
+                slots = template.slots(split)
+                assert slots is not None
                 family.template, family.main, family.made = template, main, family.made + 1
-                return BoundCode(main, tuple(words))
-        main = family.exact[cut.numbers] = compile(text)
-        if len(family.exact) > MOST_TEXTS:
+                return BoundCode(main, tuple(slots))
+        main = family.exact[split.numbers] = compile(ir)
+        if len(family.exact) > MOST_EXACT:
             family.exact.popitem(last=False)
         return BoundCode(main, ())
 

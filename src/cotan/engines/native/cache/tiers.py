@@ -2,8 +2,8 @@
 
 Optimization takes LLVM five times as long as correct code does. So the code of a long Program whose calls are short is not optimized
 (`quick`), and the code itself adds up the time of its calls. When that is about the time of the optimization, the current call optimizes
-the code, and the next call runs the new code. In the worst case this takes twice the time of the better choice, and there is no thread beside
-those of the user. Results of the two tiers differ by rounding only: vectorized functions and the order of sums differ.
+the code, and the next call runs the new code. In the worst case this takes twice the time of the better choice, and there is no thread
+beside those of the user. Results of the two tiers differ by rounding only: vectorized functions and the order of sums differ.
 
 If the object cache has optimized code of a former process, that is used at once.
 """

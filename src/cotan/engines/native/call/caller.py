@@ -1,8 +1,9 @@
-"""Calls of compiled code on array objects: `Caller`, which makes of a Program's code a function that Python calls directly.
+"""The caller: compiled code as a function that Python calls directly, on array objects.
 
-`launch.py` has the C function; here its tables are filled. A `Caller` holds everything that its table points to, and the C function holds
-the `Table`, so code, constants and callbacks live as long as somebody can call them. Arguments that the C function refuses (another layout,
-byte order or class) are copied into what it takes. Arguments that are not donated are never modified; results are new arrays.
+The C function is `runtime.trampoline`; this module fills its tables. A `Caller` holds everything that its table points to, and the C
+function holds the `Table`, so code, constants and callbacks live as long as somebody can call them. Arguments that the C function refuses
+(not C-contiguous, another byte order or class) are copied into arrays that it takes (`exactly`). Arguments that are not donated are never
+modified; results are new arrays.
 """
 
 from __future__ import annotations
@@ -57,10 +58,10 @@ def plain_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 class Table(np.ndarray[Any, np.dtype[Any]]):
-    """The words of a call; frees its spare workspace."""
+    """The table of a callable, as an array that frees its spare workspace."""
 
     kept: Any = ()
-    """What its words point to."""
+    """The objects that its slots point to."""
     free: Any = None
     """Frees a workspace. A view of a table has none."""
 
@@ -91,7 +92,7 @@ def method() -> tuple[Any, Any]:
     return MethodDef(b"launch", addresses["launch"], METH_FASTCALL, None), FREE(addresses["give_back"])
 
 
-def words(values: Iterable[int]) -> np.ndarray[Any, Any]:
+def slots(values: Iterable[int]) -> np.ndarray[Any, Any]:
     return np.array(list(values), np.int64)
 
 
@@ -105,7 +106,7 @@ def c_function(
     shapes: list[Any] = []
 
     def shape_at(shape: tuple[int, ...]) -> int:
-        shapes.append(words(shape or (0,)))
+        shapes.append(slots(shape or (0,)))
         return shapes[-1].ctypes.data
 
     records: list[int] = []
@@ -113,12 +114,12 @@ def c_function(
         scalar = None if t.shape else SCALARS.get((t.dtype, t.weak))
         data = constants[k].ctypes.data if k < len(constants) else 0
         records += [data, id(plain_dtype(t.dtype)), len(t.shape), shape_at(t.shape), id(scalar) if scalar is not None else 0, scalar is int]
-    ins = words(records)
-    outs = words(
+    ins = slots(records)
+    outs = slots(
         w for k, t in enumerate(outputs)
         for w in (id(plain_dtype(t.dtype)), len(t.shape), shape_at(t.shape), shared.get(k, -1), maker(t.nbytes, machine()))
     )  # fmt: skip
-    sizes = words(t.nbytes for t in inputs)
+    sizes = slots(t.nbytes for t in inputs)
     assert len(ins) == INPUT_SLOTS * len(inputs)
     assert len(outs) == OUTPUT_SLOTS * len(outputs)
     table = np.zeros(len(TableSlot), np.int64).view(Table)
@@ -171,7 +172,7 @@ class Caller:
     def __init__(
         self, program: Program, constants: Sequence[Any], code: Code, placed: BoundCode, *, threads: int = 0, single: bool = False
     ):
-        self.main, words = placed
+        self.main, numbers = placed
         address = self.main.address
         self.program, self.code, self.single = program, code, single
         self.inputs, self.outputs = [v.type for v in program.inputs], [v.type for v in program.outputs]
@@ -181,8 +182,8 @@ class Caller:
         errors: dict[int, BaseException] = {}
         self.errors = errors
         functions = [python_function(c, lambda error: errors.__setitem__(threading.get_ident(), error)) for c in code.callbacks]
-        self.table = (ctypes.c_int64 * (1 + len(functions) + len(words)))(threads, *map(address_of, functions), *words)
-        self.words, self.threads = words, threads
+        self.table = (ctypes.c_int64 * (1 + len(functions) + len(numbers)))(threads, *map(address_of, functions), *numbers)
+        self.numbers, self.threads = numbers, threads
         release = bool(code.callbacks) or not is_short(program)
         self.release = release
         if layouts_are_known() and len(self.inputs) + len(self.outputs) <= LARGEST_TABLE:
@@ -202,7 +203,7 @@ class Caller:
     def bound(self, constants: Sequence[Any], single: bool) -> Caller:
         """The same code on further constants; ``single`` if it gives its one result as it is, not in a tuple."""
         given = [*self.constants, *constants]
-        return Caller(self.program, given, self.code, BoundCode(self.main, self.words), threads=self.threads, single=single)
+        return Caller(self.program, given, self.code, BoundCode(self.main, self.numbers), threads=self.threads, single=single)
 
     @property
     def unused(self) -> list[int]:

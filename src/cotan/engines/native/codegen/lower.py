@@ -31,22 +31,22 @@ __all__ = ["Code", "lowered"]
 
 
 class Code(NamedTuple):
-    """The text of a Program's module, what it calls back, the bytes of workspace that a call needs."""
+    """The LLVM IR of a Program's module, its callbacks, and the bytes of workspace that a call needs."""
 
-    text: str
+    ir: str
     callbacks: list[Callback]
     workspace: int
     schedules: list[Schedule]
-    """Of the Program, and of the programs that its control ops hold."""
+    """The loop nests of the Program, and of the programs that its control ops hold."""
     failures: Failures
     table: str
     """The name of the pointer to the table."""
     places: list[str]
-    """In a checked build, what is written at each place that is tested."""
+    """In a checked build, the equation of each access that is tested."""
     buffers: dict[ArrayType, int]
-    """The arrays in the workspace by type, how many of each; they share its memory where they do not live at the same time."""
+    """The number of arrays in the workspace by type. Arrays that do not live at the same time share memory."""
     shared: dict[int, int]
-    """By the numbers of results, those of the inputs in whose memory they are written: ``main`` looks there for both."""
+    """For each result that is written in the memory of an input, both by number: the number of the input."""
     unused: tuple[int, ...]
     """Donated inputs in whose memory there is no result."""
 
@@ -147,7 +147,7 @@ def lowered(
             context.leave(Status.FINE)
         context.free_all()
     found = Code(
-        text="",
+        ir="",
         callbacks=strategies.callbacks,
         workspace=context.workspace_bytes,
         schedules=list(context.schedules.values()),
@@ -160,7 +160,7 @@ def lowered(
     )
     if finish is not None:
         finish(module, found)
-    return found._replace(text=str(module))
+    return found._replace(ir=str(module))
 
 
 def argument(code: Function, at: str, type: Type) -> Value:
