@@ -18,7 +18,7 @@ COUNT = 20
 def forget():
     """What is kept for texts that are the same or alike."""
     templates.families.clear()
-    templates.outlines.clear()
+    templates.singles.clear()
 
 
 def codes():
