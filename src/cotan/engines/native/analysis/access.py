@@ -1,7 +1,7 @@
-"""Forms: what an op's defining equation reads, found out by running it on symbols.
+"""Access analysis: the elements that an op's defining equation reads, found by running it on symbolic indices.
 
-The engine knows ops by their ``element`` only. Running that once on symbolic indices tells which elements of the operands one element of
-the result takes, whether it folds over further axes, and whether it computes anything or only moves elements.
+The engine knows ops by their ``element`` only. One run on symbols tells which elements of the operands an element of the result reads,
+whether the op reduces over further axes, and whether it computes anything or only moves elements.
 """
 
 from __future__ import annotations
@@ -35,27 +35,29 @@ class Reader:
 
 
 class AccessSummary(NamedTuple):
-    """What a defining equation does: the fold it is, if any, and the axes of that; whether it moves elements and no more."""
+    """The accesses of a defining equation. ``monoid`` and ``extents`` are its reduction, if it is one; ``only_moves`` says whether it is
+    pure data movement.
+    """
 
     monoid: str
     extents: tuple[int, ...]
     only_moves: bool
     conditional: bool
     work: int
-    """About what an element costs, next to an addition."""
+    """The cost of an element (`cost`)."""
     reads: tuple[tuple[int, tuple[Any, ...]], ...]
-    """The operands and the elements of them that are read for the element at the symbols of the axes."""
+    """The numbers of the operands, and the index at which each is read for the element at the symbols of the axes."""
     conditions: tuple[Condition, ...]
     index_dependent: bool
-    """Whether what is computed depends on the place of the element."""
+    """Whether the computation depends on the index of the element."""
     computes_index: bool
-    """Whether a number of the place is computed with."""
+    """Whether an index is converted to a value."""
 
 
 @lru_cache(maxsize=100_000)
-def axis(number: int, extent: int, folded: bool = False) -> Any:
-    """The symbol of an axis of the result, or of an axis that is folded."""
-    return Index({Atom(("r" if folded else "o", number), 0, extent - 1): 1}, 0)
+def axis(number: int, extent: int, reduced: bool = False) -> Any:
+    """The symbol of an axis of the result, or of an axis that is reduced."""
+    return Index({Atom(("r" if reduced else "o", number), 0, extent - 1): 1}, 0)
 
 
 def extent(symbol: Index) -> int:
@@ -68,14 +70,14 @@ REDUCED = object()
 
 
 class AccessProbe:
-    """An emitter that computes nothing: it counts, and calls the readers."""
+    """An emitter that computes nothing: it counts operations, and calls the readers."""
 
     def __init__(self) -> None:
         self.operations = self.work = 0
         self.conditions: list[Condition] = []
         self.monoid, self.extents = "", ()
         self.index_dependent = self.computes_index = False
-        """Whether what is computed depends on the place of the element, or with its number."""
+        """As in `AccessSummary`."""
 
     def constant(self, value: Any, dtype: Any) -> Any:
         return None
@@ -111,14 +113,14 @@ class AccessProbe:
 
 
 class TrialEmitter(LlvmEmitter):
-    """The emitter on nothing, to see whether it has the instructions."""
+    """The emitter on unnamed values, to try whether it has the instructions."""
 
-    folded: Any = None
+    reduced: Any = None
 
     def reduce(self, monoid: str, extents: Sequence[int], at: Any, dtype: np.dtype[Any]) -> Any:
         x = at(tuple(axis(k, n, True) for k, n in enumerate(extents)))
         self.combined(monoid, dtype, x.value, self.identity(monoid, dtype).value)
-        self.folded = x
+        self.reduced = x
         return x
 
 
@@ -131,7 +133,7 @@ class UnplacedFunction(Function):
 
 @lru_cache(maxsize=100_000)
 def access_summary(op: Op, types: tuple[Any, ...]) -> AccessSummary | None:
-    """The form of an op on operands of these types; None where the engine has no code for it."""
+    """The access summary of an op on operands of these types; None if the engine has no code for it."""
     element: Any = getattr(op, "element", None)
     if element is None or not all(type(t) is ArrayType and supported(t.dtype) for t in types):
         return None
@@ -155,7 +157,7 @@ def access_summary(op: Op, types: tuple[Any, ...]) -> AccessSummary | None:
         return None
     reads: list[tuple[int, tuple[Any, ...]]] = []
     found = element(probe, at, *[Reader(t, lambda index, k=k: reads.append((k, index))) for k, t in enumerate(types)])
-    if probe.monoid and (found is not REDUCED or made is not trial.folded):
+    if probe.monoid and (found is not REDUCED or made is not trial.reduced):
         return None
     work, moves = probe.work + len(types) + 1, probe.operations == 0
     conditions = tuple(probe.conditions)

@@ -45,7 +45,7 @@ class ElementLowering:
             return Constant(v.value, v.type)
         found = self.values.get(v)
         if found is None:
-            equation = self.schedule.moved.get(v)
+            equation = self.schedule.views.get(v)
             if equation is not None:
                 found = View(v.type, lambda index: self.read(v, index))
             elif v in self.places:
@@ -62,7 +62,7 @@ class ElementLowering:
         found = self.code.known((self, v, index))
         if found is not None:
             return found
-        equation = self.schedule.moved.get(v)
+        equation = self.schedule.views.get(v)
         if equation is not None:
             return self.element(equation, index)
         place = self.places.get(v)

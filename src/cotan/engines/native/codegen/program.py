@@ -78,9 +78,9 @@ class ProgramLowering(ReductionLowering):
             ):
                 self.places[v] = target
                 self.updates_in(v, target)
-        for first, end, apart in self.schedule.parts():
+        for first, end, apart in self.schedule.function_parts():
             if apart:
-                for v in self.schedule.handed_on(first, end):
+                for v in self.schedule.live_across(first, end):
                     if v not in self.places:
                         self.places[v] = self.context.in_workspace(v.type, self.frame.keep(v.type.nbytes))
                 self.context.outlined(lambda: self.nodes_at_root(first, end), nest=False)  # noqa: B023 - used at once
@@ -159,23 +159,23 @@ class ProgramLowering(ReductionLowering):
                 self.nodes(loop, (*iteration, k))
             self.flush([s for s in loop.statements if s in self.accumulators and s.loop is loop])
         else:
-            self.iterations(loop, loop.extent, loop.cuts, lambda k: self.nodes(loop, (*iteration, k)), span)
+            self.iterations(loop, loop.extent, loop.splits, lambda k: self.nodes(loop, (*iteration, k)), span)
         for statement in starting:
             self.finish_reduction(statement, iteration)
 
     def flat(self, loop: Loop) -> tuple[Loop, int] | None:
         """Of loops that may be one, the innermost and the number of all iterations."""
-        return None if loop.unrolled or not self.linear(loop) else flat_size(loop)
+        return None if loop.unrolled or not self.linear(loop) else collapsed_size(loop)
 
     def linear(self, loop: Loop) -> bool:
         """Whether the arrays from outside that are read in a loop lie in order."""
         given = {v for s in loop.statements for v, index in s.reads if index and v in self.values}
         return all(self.values[v].linear for v in given if v not in self.schedule.statement)
 
-    def iterations(self, loop: Loop, size: int, cuts: Any, body: Callable[[Any], None], span: Span | None = None) -> None:
+    def iterations(self, loop: Loop, size: int, splits: Any, body: Callable[[Any], None], span: Span | None = None) -> None:
         """The iterations of a loop: in pieces where conditions change."""
         reductions = [s for s in loop.statements if s in self.accumulators and s.loop is loop]
-        at = sorted({0, size, *[c for c in cuts if 0 < c < size]})
+        at = sorted({0, size, *[c for c in splits if 0 < c < size]})
         if len(at) > self.options.index_set_pieces:
             at = [0, size]
         for first, end in pairwise(at):
@@ -304,9 +304,9 @@ def lower_program(
     return outputs
 
 
-def flat_size(loop: Loop) -> tuple[Loop, int] | None:
+def collapsed_size(loop: Loop) -> tuple[Loop, int] | None:
     """Of loops in which every element is read where it is needed, the innermost and the number of all iterations."""
-    if not all(s.flat for s in loop.statements):
+    if not all(s.collapsible for s in loop.statements):
         return None
     size, inner = loop.extent, loop
     while len(inner.body) == 1 and type(inner.body[0]) is Loop:

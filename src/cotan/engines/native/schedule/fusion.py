@@ -1,11 +1,12 @@
-"""The plan of a Program: which equations share which loops, and what has to be stored.
+"""Fusion: the schedule of a Program says which equations share which loops, and which values have to be stored.
 
-A plan is a tree of loops. An equation that has a defining equation becomes a `Statement`, with one axis for each axis of its result and one
-for each axis that it folds over. Statements are put into the tree one after the other, each as far inside of an existing loop as its reads
-allow: a loop may be entered beside the statement that makes a value only where each turn reads what the same turn has made. So elementwise
-chains share their innermost loop, and what needs the sum of a row comes later in the turn of that row, while it is in the cache.
+A schedule is a tree of loops. An equation that has a defining equation becomes a `Statement`, with one axis for each axis of its result and
+one for each axis that it reduces over. Statements are inserted into the tree one after the other, each as far inside an existing loop as
+its reads allow: it may join the loop of a statement that makes a value if each iteration reads only elements that the same iteration has
+made. So elementwise chains share their innermost loop, and a statement that needs the sum of a row follows in the same iteration of that
+row, while the row is in the cache.
 
-What only moves elements (a transpose, a slice, a broadcast) is no statement: whoever reads it reads through it.
+Pure data movement (a transpose, a slice, a broadcast) is no statement but a view: its readers read through it.
 """
 
 from __future__ import annotations
@@ -28,57 +29,61 @@ __all__ = ["Schedule"]
 
 
 class Schedule:
-    """The tree of a Program, what reads what, and how each value is kept."""
+    """The loop nests of a Program, the readers of each value, and how each value is stored."""
 
     def __init__(self, program: Program, options: CodegenOptions | None = None):
         self.program = program
         self.options = options = options or current_options()
-        self.forms: dict[Var, AccessSummary | None] = {}
+        self.accesses: dict[Var, AccessSummary | None] = {}
         for e in program.equations:
             if not e.op.multiple:
-                self.forms[e.outputs[0]] = access_summary(e.op, tuple([v.type for v in e.inputs]))
+                self.accesses[e.outputs[0]] = access_summary(e.op, tuple([v.type for v in e.inputs]))
         self.layouts: dict[int, Layout] = {}
-        """Those of the forms whose operands are not moved, by the number of the form."""
-        self.unrolled = longest_unrolled(program, self.forms, options)
-        """Up to so many turns, a nest is written out turn by turn and its values stay in registers."""
+        """The layouts of access summaries without views among the operands, by the identity of the summary."""
+        self.unrolled = longest_unrolled(program, self.accesses, options)
+        """A nest of up to so many iterations is unrolled, and its values stay in registers."""
         self.most = options.one_loop_equations if len(program.equations) <= options.one_loop_equations else options.loop_statements
         self.root = Loop(1, -1, False, None, 0)
-        self.moved: dict[Var, Equation] = {}
+        self.views: dict[Var, Equation] = {}
         self.statement: dict[Var, Statement] = {}
         self.opaque: dict[Var, Opaque] = {}
         self.uses = count_uses(program)
         self.readers: dict[Var, list[tuple[Statement, tuple[Any, ...]]]] = {}
-        self.whole: dict[Var, list[int]] = {}
-        """Values that are needed as whole arrays, and the positions of the nodes that need them."""
-        self.kept: dict[Var, int | None] = {}
-        """What is known of `shared_axes`, once the plan is made."""
-        self.anew = written_anew(program, options)
-        """Results of updates that are written row by row, with what is not changed."""
-        forms = [self.form_in_loops(equation) for equation in program.equations]
-        whole = [e for e, form in zip(program.equations, forms, strict=True) if form is None and e.op.destination is None]
+        self.whole_uses: dict[Var, list[int]] = {}
+        """The positions of the nodes that need a value as a whole array."""
+        self.shared: dict[Var, int | None] = {}
+        """The known results of `shared_axes`, once the schedule is made."""
+        self.rewritten = rewritten_updates(program, options)
+        """Results of updates that are written anew, row by row."""
+        accesses = [self.access_in_loops(equation) for equation in program.equations]
+        whole = [e for e, access in zip(program.equations, accesses, strict=True) if access is None and e.op.destination is None]
         opaque = [v for equation in whole for v in equation.inputs]
         self.stored = {v for v in (*opaque, *program.outputs) if isinstance(v, Var)}
-        """What has to be in memory: where conditions decide which element moves there, that is a loop, which may be cut."""
-        for equation, form in zip(program.equations, forms, strict=True):
-            self.add(equation, form)
+        """The variables that must be in memory. Conditional data movement into them is a loop, which may be split."""
+        for equation, access in zip(program.equations, accesses, strict=True):
+            self.add(equation, access)
         for v in program.outputs:
             if isinstance(v, Var):
                 for root in self.roots_of(v):
-                    self.whole.setdefault(root, []).append(len(self.root.body))
+                    self.whole_uses.setdefault(root, []).append(len(self.root.body))
 
     # ---- equations -------------------------------------------------------------------------------------------------------
-    def form_in_loops(self, equation: Equation) -> AccessSummary | None:
-        """The form of an equation that becomes loops; None for one that is run as a whole."""
-        form = self.forms.get(equation.outputs[0]) if equation.outputs else None
-        in_place = equation.op.update is not None and equation.outputs[0] not in self.anew
-        if form is not None and in_place and equation.outputs[0].type.size > self.options.small_array:
-            return None  # changes a part of an array, which is less than to write it anew
-        if form is not None and equation.op.prefers_routine is not None and equation.op.prefers_routine(*[v.type for v in equation.inputs]):
+    def access_in_loops(self, equation: Equation) -> AccessSummary | None:
+        """The access summary of an equation that becomes loops; None for one that is run as a whole."""
+        access = self.accesses.get(equation.outputs[0]) if equation.outputs else None
+        in_place = equation.op.update is not None and equation.outputs[0] not in self.rewritten
+        if access is not None and in_place and equation.outputs[0].type.size > self.options.small_array:
+            return None  # to update a part of an array costs less than to write it anew
+        if (
+            access is not None
+            and equation.op.prefers_routine is not None
+            and equation.op.prefers_routine(*[v.type for v in equation.inputs])
+        ):
             return None
-        return form
+        return access
 
-    def add(self, equation: Equation, form: AccessSummary | None) -> None:
-        if form is None:
+    def add(self, equation: Equation, access: AccessSummary | None) -> None:
+        if access is None:
             node = Opaque(equation, len(self.root.body))
             self.root.body.append(node)
             for v in equation.outputs:
@@ -86,60 +91,60 @@ class Schedule:
             for v in equation.inputs:
                 if isinstance(v, Var):
                     for root in self.roots_of(v):
-                        self.whole.setdefault(root, []).append(node.position)
-        elif form.only_moves and (not form.conditional or self.read_once(equation.outputs[0])):
-            self.moved[equation.outputs[0]] = equation
+                        self.whole_uses.setdefault(root, []).append(node.position)
+        elif access.only_moves and (not access.conditional or self.read_once(equation.outputs[0])):
+            self.views[equation.outputs[0]] = equation
         else:
-            self.place(self.statement_of(equation, form))
+            self.insert(self.statement_of(equation, access))
 
     def read_once(self, v: Var) -> bool:
         """Whether a value is read by one equation in loops, and nowhere else."""
         return self.uses[v] == 1 and v not in self.stored
 
     def roots_of(self, v: Var) -> list[Var]:
-        """The values through whose movement ``v`` comes about."""
-        equation = self.moved.get(v)
+        """The values that ``v`` is a view of; itself if it is none."""
+        equation = self.views.get(v)
         return [v] if equation is None else [r for x in equation.inputs if isinstance(x, Var) for r in self.roots_of(x)]
 
-    def statement_of(self, equation: Equation, form: Any) -> Statement:
+    def statement_of(self, equation: Equation, access: Any) -> Statement:
         inputs, shape = equation.inputs, equation.outputs[0].type.shape
-        monoid = form.monoid if form.extents else ""
-        if not any(x in self.moved for x in inputs if type(x) is Var):
-            if not shape and not form.monoid and not any(x.type.shape for x in inputs):
+        monoid = access.monoid if access.extents else ""
+        if not any(x in self.views for x in inputs if type(x) is Var):
+            if not shape and not access.monoid and not any(x.type.shape for x in inputs):
                 return Statement(equation, [(x, ()) for x in inputs if type(x) is Var], SCALAR)
-            layout = self.layouts.get(id(form))
+            layout = self.layouts.get(id(access))
             if layout is None:
-                types = [(inputs[k].type, index) for k, index in form.reads]
-                layout = self.tried(equation, layout_of(shape, form, types, form.conditions, form.index_dependent))
-                self.layouts[id(form)] = layout
-            return Statement(equation, [(x, i) for k, i in form.reads if type(x := inputs[k]) is Var], layout, monoid, form.work)
+                types = [(inputs[k].type, index) for k, index in access.reads]
+                layout = self.checked(equation, layout_of(shape, access, types, access.conditions, access.index_dependent))
+                self.layouts[id(access)] = layout
+            return Statement(equation, [(x, i) for k, i in access.reads if type(x := inputs[k]) is Var], layout, monoid, access.work)
         reads: list[tuple[Var, tuple[Any, ...]]] = []
         probe = AccessProbe()
-        for k, index in form.reads:
+        for k, index in access.reads:
             self.resolve(inputs[k], index, probe, reads)
-        probe.conditions += form.conditions
+        probe.conditions += access.conditions
         types = [(v.type, index) for v, index in reads]
-        layout = self.tried(equation, layout_of(shape, form, types, probe.conditions, form.index_dependent or probe.index_dependent))
-        return Statement(equation, reads, layout, monoid, form.work)
+        layout = self.checked(equation, layout_of(shape, access, types, probe.conditions, access.index_dependent or probe.index_dependent))
+        return Statement(equation, reads, layout, monoid, access.work)
 
-    def tried(self, equation: Equation, layout: Layout) -> Layout:
-        """A layout, after a trial of whether all axes may be one: what is certain of an index, along an axis of one element say, need not
-        be certain of one that counts all elements.
+    def checked(self, equation: Equation, layout: Layout) -> Layout:
+        """A layout whose axes are collapsible only if a trial says so: a condition that is certain along each axis (of one element, say)
+        may be uncertain for an index that counts all elements.
         """
-        if not layout.flat or len(layout.order) < 2:
+        if not layout.collapsible or len(layout.order) < 2:
             return layout
-        probe, reads = FlatAccessProbe(), []
+        probe, reads = LinearAccessProbe(), []
         readers = [Reader(x.type, lambda at, x=x: self.resolve(x, at, probe, reads)) for x in equation.inputs]
-        equation.op.element(probe, counted(equation.outputs[0].type.shape, False), *readers)  # type: ignore[attr-defined]
-        whole = counted(layout.sizes, bool(probe.extents))
+        equation.op.element(probe, linear_index(equation.outputs[0].type.shape, False), *readers)  # type: ignore[attr-defined]
+        whole = linear_index(layout.sizes, bool(probe.extents))
         fine = not probe.index_dependent and all(index in ((), whole) for _, index in reads)
-        return layout if fine else layout._replace(flat=False)
+        return layout if fine else layout._replace(collapsible=False)
 
     def resolve(self, v: Any, index: tuple[Any, ...], probe: AccessProbe, reads: list[tuple[Var, tuple[Any, ...]]]) -> None:
-        """What is read where an element of ``v`` is: through movement, elements of other values."""
+        """Append the elements that a read of an element of ``v`` reads, through views."""
         if isinstance(v, Literal):
             return
-        source = self.moved.get(v)
+        source = self.views.get(v)
         if source is None:
             reads.append((v, index))
         else:
@@ -147,8 +152,8 @@ class Schedule:
             source.op.element(probe, index, *readers)  # type: ignore[attr-defined]
 
     # ---- loops -----------------------------------------------------------------------------------------------------------------
-    def place(self, statement: Statement) -> None:
-        """Put a statement into the tree."""
+    def insert(self, statement: Statement) -> None:
+        """Insert a statement into the tree."""
         self.statement[statement.var] = statement
         order, sizes = statement.order, statement.sizes
         inside: dict[Var, list[tuple[Any, ...]]] = {}
@@ -163,19 +168,19 @@ class Schedule:
         tiny = False
         for level in range(len(order)):
             tiny = tiny or prod(sizes[level:]) <= self.unrolled
-            low, held = self.where(inside, level, order[level], sizes[level], after if level == 0 else 0)
+            low, held = self.entry_point(inside, level, order[level], sizes[level], after if level == 0 else 0)
             rest = prod(sizes[level + 1 :])
             row, work = (rest if rest > self.unrolled else 0), statement.cost * rest
-            loop = self.entered(body, sizes[level], tiny, low, held, row, work)
+            loop = self.loop_to_enter(body, sizes[level], tiny, low, held, row, work)
             if loop is None:
                 loop = Loop(sizes[level], level, tiny, body, len(body.body))
                 body.body.append(loop)
                 body.loops.setdefault((sizes[level], tiny), []).append(loop.position)
             if level + 1 < len(order):
                 inside = {v: i for v, i in inside.items() if len(p := self.statement[v].path) > level and p[level] is loop}
-            for a, cut in statement.cuts:
+            for a, cut in statement.splits:
                 if order[level] == Index({a: 1}, 0):
-                    loop.cuts.add(cut)
+                    loop.splits.add(cut)
             loop.statements.append(statement)
             loop.joined(row, work)
             body = loop
@@ -184,8 +189,10 @@ class Schedule:
         body.body.append(statement)
         statement.positions = [*[p.position for p in statement.path], len(body.body) - 1]
 
-    def where(self, inside: dict[Var, list[tuple[Any, ...]]], level: int, symbol: Any, size: int, low: int) -> tuple[int, int | None]:
-        """The first position at which a loop may be entered that reads these values, and that of the one that makes them, if it may be."""
+    def entry_point(self, inside: dict[Var, list[tuple[Any, ...]]], level: int, symbol: Any, size: int, low: int) -> tuple[int, int | None]:
+        """The first position at which a loop that reads these values may be entered, and the position of the loop that makes them, if the
+        statement may join it.
+        """
         held = None
         for v, indices in inside.items():
             source = self.statement[v]
@@ -198,11 +205,11 @@ class Schedule:
         return low, held if held == low else None
 
     def aligned(self, v: Var, indices: list[tuple[Any, ...]], level: int, symbol: Any) -> bool:
-        """Whether a statement with this axis reads of ``v``, in each turn of a loop, what that turn has made."""
+        """Whether each iteration of a loop over this axis reads only elements of ``v`` that the same iteration has made."""
         return self.statement[v].ready > level and all(len(i) > level and i[level] == symbol for i in indices)
 
-    def entered(self, body: Loop, size: int, unrolled: bool, low: int, held: int | None, row: int, work: int) -> Loop | None:
-        """A loop to enter that suits such code: the one that makes what is read, or another one after that."""
+    def loop_to_enter(self, body: Loop, size: int, unrolled: bool, low: int, held: int | None, row: int, work: int) -> Loop | None:
+        """The loop that such code joins: the loop of the value that it reads, or another one after that; None for a new loop."""
         loop = body.body[held] if held is not None else None
         if (
             loop is not None
@@ -230,9 +237,9 @@ class Schedule:
         return not loop.row or work < options.costly_iteration or (reads and loop.row > options.short_inner_loop)
 
     # ---- parts --------------------------------------------------------------------------------------------------------------
-    def parts(self) -> list[tuple[int, int, bool]]:
-        """The nodes of the root in ranges, and whether each is a function of its own: long straight code is cut, since the time that LLVM
-        takes for a function is more than linear in its length.
+    def function_parts(self) -> list[tuple[int, int, bool]]:
+        """The nodes of the root in ranges, and whether each range is a function of its own: long straight-line code is cut, since LLVM's
+        time is superlinear in the length of a function.
         """
         lengths = [self.length(node) for node in self.root.body]
         if sum(n or 0 for n in lengths) <= self.options.straight_line:
@@ -253,17 +260,17 @@ class Schedule:
         return found
 
     def length(self, node: Loop | Statement | Opaque) -> int | None:
-        """About how many operations are written for a node of the root; None for one that must stand in the function of the Program."""
+        """About how many operations are written for a node of the root; None for a node that must be in the main function."""
         if type(node) is Opaque:
-            # Without a destination it is a routine or a call back into Python, which may have to return from the Program.
+            # Without a destination it is a routine or a callback, which may have to return from the call.
             return 8 if node.equation.op.destination is not None else None
         if type(node) is Statement:
             return 1
         assert type(node) is Loop
         return sum(prod(map(extent, s.order)) for s in node.statements) if node.unrolled else 8
 
-    def handed_on(self, first: int, end: int) -> list[Var]:
-        """Small values that are made by the nodes of a range and read after it."""
+    def live_across(self, first: int, end: int) -> list[Var]:
+        """The small values that nodes of a range make and later nodes read."""
         found: list[Var] = []
         for node in self.root.body[first:end]:
             if type(node) is Opaque:
@@ -276,25 +283,25 @@ class Schedule:
     # ---- storage ------------------------------------------------------------------------------------------------------------
     def last_use(self, v: Var) -> int:
         """The position of the last node that reads a value."""
-        return max([*self.whole.get(v, []), *[s.position for s, _ in self.readers.get(v, [])]], default=-1)
+        return max([*self.whole_uses.get(v, []), *[s.position for s, _ in self.readers.get(v, [])]], default=-1)
 
     def may_replace(self, old: Var, new: Var) -> bool:
-        """Whether ``new`` may be written over the input ``old``: what reads ``old`` is done, or reads the element that is written next."""
+        """Whether ``new`` may be written over the input ``old``: each reader of ``old`` is done, or reads the element that is next."""
         if old.type is not new.type or old.type.size <= self.options.small_array:
             return False
         node = self.opaque.get(new)
         if node is not None:
             return self.changes(node.equation, old) and self.last_use(old) <= node.position
         s = self.statement.get(new)
-        if s is None or s.monoid or max(self.whole.get(old, []), default=-1) >= s.position:
+        if s is None or s.monoid or max(self.whole_uses.get(old, []), default=-1) >= s.position:
             return False
         readers = self.readers.get(old, [])
-        form = self.forms[new]
-        known = any(r is s for r, _ in readers) and not s.cuts and form is not None and not form.conditional
+        access = self.accesses[new]
+        known = any(r is s for r, _ in readers) and not s.splits and access is not None and not access.conditional
         return all(read_before(r, i, s, known) for r, i in readers)
 
     def updated(self, new: Var) -> Var | None:
-        """What an update makes ``new`` of, if it is made by an update of a value that only lives until then."""
+        """The value that an update changes into ``new``, if that value is not used afterwards."""
         node = self.opaque.get(new)
         source = node.equation.inputs[0] if node is not None and node.equation.inputs else None
         if node is None or not isinstance(source, Var) or not (source in self.opaque or source in self.statement):
@@ -302,21 +309,23 @@ class Schedule:
         return source if self.changes(node.equation, source) and self.last_use(source) <= node.position else None
 
     def changes(self, equation: Equation, v: Var) -> bool:
-        """Whether an equation returns a changed copy of ``v``, and reads nothing else of it."""
+        """Whether an equation returns a changed copy of ``v``, and does not read ``v`` otherwise."""
         first, *rest = equation.inputs or [None]
         others = [root for x in rest if isinstance(x, Var) for root in self.roots_of(x)]
         return equation.op.update is not None and first is v and v not in others
 
     def shared_axes(self, v: Var) -> int | None:
-        """How many leading axes of ``v`` are those of loops that all its readers share with it; None if it is needed whole."""
-        found = self.kept.get(v, -1)
+        """The number of leading axes of ``v`` whose loops all readers share with it, so that it is contracted along them; None if it is
+        needed as a whole array.
+        """
+        found = self.shared.get(v, -1)
         if found == -1:
-            found = self.kept[v] = self.find_shared_axes(v)
+            found = self.shared[v] = self.find_shared_axes(v)
         return found
 
     def find_shared_axes(self, v: Var) -> int | None:
-        """The same, found out."""
-        if v in self.whole:
+        """`shared_axes`, computed."""
+        if v in self.whole_uses:
             return None
         statement = self.statement[v]
         path, ndim = statement.path, len(v.type.shape)
@@ -330,9 +339,9 @@ class Schedule:
         return shared
 
 
-def written_anew(program: Program, options: CodegenOptions) -> set[Var]:
-    """The results of updates that change a part of each row of an array. If rows are short, to write them anew costs memory no more; if
-    much of them is changed, it costs little more, and neither does a further change of what is written so.
+def rewritten_updates(program: Program, options: CodegenOptions) -> set[Var]:
+    """The results of updates that change a part of each row and are better written anew. If rows are short, this costs no more memory
+    traffic; if half of a row is changed, it costs little more, and so does a further update of such an array.
     """
     found: set[Var] = set()
     mostly: set[Any] = set()
@@ -348,22 +357,22 @@ def written_anew(program: Program, options: CodegenOptions) -> set[Var]:
     return found
 
 
-class FlatAccessProbe(AccessProbe):
-    """A probe that folds as if all axes were the last."""
+class LinearAccessProbe(AccessProbe):
+    """A probe that reduces as if all axes were one."""
 
     def reduce(self, monoid: str, extents: Sequence[int], at: Any, dtype: Any) -> Any:
         self.extents = tuple(extents)
-        at(counted(extents, True))
+        at(linear_index(extents, True))
 
 
-def counted(shape: Sequence[int], folded: bool) -> tuple[Any, ...]:
-    """The index of an element by its number: all axes are the last."""
-    return (*[0] * (len(shape) - 1), axis(len(shape) - 1, prod(shape), folded)) if shape else ()
+def linear_index(shape: Sequence[int], reduced: bool) -> tuple[Any, ...]:
+    """The index of an element by its number in row-major order, as if all axes were the last one."""
+    return (*[0] * (len(shape) - 1), axis(len(shape) - 1, prod(shape), reduced)) if shape else ()
 
 
 def read_before(r: Statement, i: tuple[Any, ...], s: Statement, known: bool) -> bool:
-    """Whether ``r`` reads the element ``i`` of an array before ``s`` writes its own element there. ``known``: what ``s`` reads of the array
-    is remembered, which it is not under conditions.
+    """Whether ``r`` reads the element ``i`` of an array before ``s`` writes its own element there. ``known``: the elements that ``s`` reads
+    are remembered, which they are not under conditions.
     """
     if r is s:
         return i == tuple(s.order)
@@ -371,12 +380,12 @@ def read_before(r: Statement, i: tuple[Any, ...], s: Statement, known: bool) -> 
     while shared < min(len(r.path), len(s.path)) and r.path[shared] is s.path[shared]:
         shared += 1
     if i[:shared] != tuple(r.order[:shared]):
-        return False  # another turn of these loops reads what this one writes
+        return False  # another iteration of these loops reads the element that this one writes
     return r.positions[shared] < s.positions[shared] or (known and r.loop is s.loop)
 
 
 def count_uses(program: Program) -> dict[Var, int]:
-    """How often each value is read."""
+    """The number of reads of each value."""
     uses: dict[Var, int] = {v: 0 for e in program.equations for v in e.outputs}
     for v in [*[v for e in program.equations for v in e.inputs], *program.outputs]:
         if isinstance(v, Var):
@@ -384,10 +393,10 @@ def count_uses(program: Program) -> dict[Var, int]:
     return uses
 
 
-def longest_unrolled(program: Program, forms: dict[Var, AccessSummary | None], options: CodegenOptions) -> int:
-    """The longest nests that are written out: as long as there is not too much of them."""
+def longest_unrolled(program: Program, accesses: dict[Var, AccessSummary | None], options: CodegenOptions) -> int:
+    """The most iterations of a nest that is unrolled: fewer if there would be too much unrolled code."""
     sizes: Counter[tuple[int, ...]] = Counter(
-        (*v.type.shape, *form.extents) for v, form in forms.items() if form is not None and not form.only_moves
+        (*v.type.shape, *access.extents) for v, access in accesses.items() if access is not None and not access.only_moves
     )
     written = [([*accumulate(reversed(shape), mul, initial=1)], count) for shape, count in sizes.items() if 0 not in shape]
     limit = options.unrolled_iterations

@@ -13,87 +13,86 @@ __all__ = ["SCALAR", "Layout", "Loop", "Opaque", "Statement", "layout_of"]
 
 
 class Loop:
-    """A loop over ``extent`` turns of the nodes in ``body``. A tiny one is written out."""
+    """A loop of ``extent`` iterations over the nodes in ``body``; a short one is ``unrolled``."""
 
     def __init__(self, extent: int, level: int, unrolled: bool, parent: Loop | None, position: int):
         self.extent, self.level, self.unrolled, self.parent, self.position = extent, level, unrolled, parent, position
         self.body: list[Any] = []
         self.loops: dict[tuple[int, bool], list[int]] = {}
         self.statements: list[Statement] = []
-        self.cuts: set[int] = set()
+        self.splits: set[int] = set()
         self.straight = 0
-        """What one turn of the straight code in it costs, without the loops inside, next to an addition."""
+        """The cost of an iteration of the straight-line code in it, without inner loops."""
         self.row = 0
-        """The turns of the longest loop inside; 0 where there is none that is not written out."""
+        """The iterations of the longest inner loop that is not unrolled; 0 if there is none."""
 
     @property
     def work(self) -> int:
-        """What all iterations cost, in elementary operations."""
+        """The cost of all iterations."""
         return sum(s.work for s in self.statements)
 
     def joined(self, row: int, work: int) -> None:
-        """Code has joined."""
+        """Account for code that joins the loop: straight-line code, or code with an inner loop of ``row`` iterations."""
         self.row = max(self.row, row)
         self.straight += 0 if row else work
 
 
 class Opaque:
-    """An equation that is run as a whole: a loop, a branch, a routine, NumPy."""
+    """An equation that is run as a whole: a loop, a branch, a kernel, a callback into Python."""
 
     def __init__(self, equation: Equation, position: int):
         self.equation, self.position = equation, position
 
 
 class Layout(NamedTuple):
-    """The axes of a statement in the order of the loops, and what follows from how it reads."""
+    """The axes of a statement in the order of its loops, and the properties that follow from its reads."""
 
     order: list[Any]
     sizes: tuple[int, ...]
     ready: int
-    """How many of the outer loops are the leading axes of the result: where the others are done, a part of it is."""
-    flat: bool
-    """Whether every element is read at the place where it is needed, and nothing depends on what place it is, so that all axes may be
-    one."""
-    cuts: list[tuple[Any, int]]
+    """The number of outer loops that are leading axes of the result: after the other loops, a part of the result is complete."""
+    collapsible: bool
+    """Whether all loops may be collapsed into one: each element is read at its own index, and no value depends on the index."""
+    splits: list[tuple[Any, int]]
 
 
 SCALAR = Layout([], (), 0, True, [])
 
 
 def layout_of(
-    shape: tuple[int, ...], form: AccessSummary, reads: list[tuple[Any, tuple[Any, ...]]], conditions: Any, index_dependent: bool
+    shape: tuple[int, ...], access: AccessSummary, reads: list[tuple[Any, tuple[Any, ...]]], conditions: Any, index_dependent: bool
 ) -> Layout:
-    """The layout of a statement whose result has this shape. ``reads`` are the types and indices of what it reads in the end."""
-    direct = [index for _, index in form.reads]
+    """The layout of a statement whose result has this shape. ``reads`` are the types and indices of its reads, through views."""
+    direct = [index for _, index in access.reads]
     out = [axis(k, n) for k, n in enumerate(shape)]
-    red = [axis(k, n, True) for k, n in enumerate(form.extents)]
+    red = [axis(k, n, True) for k, n in enumerate(access.extents)]
     order = loop_order(out, red, direct, reads)
     sizes = tuple(map(extent, order))
     ready = next((k for k, (a, b) in enumerate(zip(order, out, strict=False)) if a != b), len(out))
     whole = tuple(order)
     flat = (
         not index_dependent
-        and (not (form.monoid and red) or not out)
+        and (not (access.monoid and red) or not out)
         and all(index == () or (index == whole and type.shape == sizes) for type, index in reads)
     )
-    return Layout(order, sizes, ready, flat, [cut for condition in conditions for cut in cuts_of(condition)])
+    return Layout(order, sizes, ready, flat, [split for condition in conditions for split in splits_of(condition)])
 
 
 class Statement:
-    """An equation in loops: its axes in the order of the loops, and which elements it reads."""
+    """An equation in loops: its axes in the order of the loops, and the elements that it reads."""
 
     def __init__(self, equation: Equation, reads: list[tuple[Var, tuple[Any, ...]]], layout: Layout, monoid: str = "", work: int = 1):
         self.equation, self.reads, self.monoid = equation, reads, monoid
-        self.order, self.sizes, self.ready, self.flat, self.cuts = layout
+        self.order, self.sizes, self.ready, self.collapsible, self.splits = layout
         self.cost = work
         self.work = work * prod(self.sizes)
-        """About what all its elements cost, next to an addition."""
+        """The cost of all its elements."""
         self.var = equation.outputs[0]
         self.loop: Loop | None = None
         self.path: list[Loop] = []
         """The loops around it, outermost first."""
         self.positions: list[int] = []
-        """Of the nodes around it and of itself, each in the body that it is in."""
+        """The positions of the loops around it and its own, each in its parent's body."""
 
     @property
     def position(self) -> int:
@@ -101,7 +100,7 @@ class Statement:
 
 
 def loop_order(out: list[Any], red: list[Any], direct: list[tuple[Any, ...]], reads: list[tuple[Var, tuple[Any, ...]]]) -> list[Any]:
-    """The axes of a statement from the outermost loop to the innermost: elements are read in the order in which they lie."""
+    """The axes of a statement from the outermost loop to the innermost: elements are read in memory order."""
     if not red:
         return out
     if len(direct) == 1:
@@ -114,12 +113,12 @@ def loop_order(out: list[Any], red: list[Any], direct: list[tuple[Any, ...]], re
     return [*out, *red]
 
 
-def cuts_of(condition: Any) -> list[tuple[Any, int]]:
-    """Where along an axis a condition changes: the axis and the first index of the other side."""
+def splits_of(condition: Any) -> list[tuple[Any, int]]:
+    """The points for index-set splitting: axes along which a condition changes, each with the first index of the other side."""
     if not isinstance(condition, Condition):
         return []
     if condition.sign in ("and", "or"):
-        return [cut for part in condition.parts for cut in cuts_of(part)]
+        return [split for part in condition.parts for split in splits_of(part)]
     (difference,) = condition.parts
     if len(difference.terms) != 1:
         return []

@@ -165,8 +165,8 @@ class KernelBuilder(LoopBuilder):
     def source(self, v: Any) -> tuple[Value | None, tuple[Any, ...]]:
         """The value of which ``v`` is a moved part, and the element of it at each index; None where it is not so."""
         index = tuple(axis_of(k, n) for k, n in enumerate(v.type.shape))
-        while v in self.lowering.schedule.moved:
-            equation, read, probe = self.lowering.schedule.moved[v], [], AccessProbe()
+        while v in self.lowering.schedule.views:
+            equation, read, probe = self.lowering.schedule.views[v], [], AccessProbe()
 
             def noted(x: Any, at: Any, read: list[Any] = read) -> Any:
                 read.append((x, at))

@@ -27,7 +27,7 @@ __all__ = ["tiled_nest", "transposed_copy"]
 def transposed_copy(lowering: ProgramLowering, v: Any, target: Memory) -> bool:
     """Write a value that is a moved part of an array in memory to its target, if that is to be done in squares."""
     options = lowering.options
-    if v not in lowering.schedule.moved or v.type.size <= options.small_array:
+    if v not in lowering.schedule.views or v.type.size <= options.small_array:
         return False
     w = KernelBuilder(lowering, Failures())
     source = w.as_it_lies(v)
@@ -83,7 +83,7 @@ def chain_of(loop: Loop) -> list[Loop]:
     chain = [loop]
     while len(chain[-1].body) == 1 and type(chain[-1].body[0]) is Loop:
         chain.append(chain[-1].body[0])
-    plain = not any(level.unrolled or level.cuts for level in chain) and all(type(node) is Statement for node in chain[-1].body)
+    plain = not any(level.unrolled or level.splits for level in chain) and all(type(node) is Statement for node in chain[-1].body)
     return chain if plain else []
 
 
