@@ -22,7 +22,7 @@ import numpy as np
 from cotan.core.op import Op
 from cotan.core.program import Program
 from cotan.engines import numpy as engine
-from cotan.engines.collapsible import Step, flat_runner
+from cotan.engines.flat import Step, flat_runner
 
 from .open_ways import another_way, with_open_signs
 
