@@ -1,1 +1,1 @@
-"""AheadOfTimeCode-of-time compilation: entry points for C and SciPy, and object files with headers."""
+"""Ahead-of-time compilation: entry points for C and SciPy, and object files with headers."""

@@ -42,7 +42,7 @@ class ModuleContext:
         self.workspace = self.module.name("ptr")
         self.nests = 0
         self.in_chunk = False
-        """Whether what is written is run by one of several threads, and not to be divided again."""
+        """Whether the current code runs in a chunk of a parallel loop: inner loops are then sequential."""
         self.heap = ""
         self.beginning: list[str] = []
         self.endings: list[Any] = []
@@ -50,13 +50,13 @@ class ModuleContext:
         self.schedules: dict[Program, Schedule] = {}
         """The loop nests of the Programs in it (`codegen.program.schedule_of`)."""
         self.buffers: Counter[ArrayType] = Counter()
-        """The arrays that are set aside for values in between, by type."""
+        """The number of buffers by type."""
 
     # ---- memory -------------------------------------------------------------------------------------------------------------
     def on_stack(self, type: ArrayType) -> Memory:
-        """Memory of the function at hand."""
+        """Stack memory of the current function."""
         size = max(type.size, 1)
-        if size > self.options.small_array:  # so that code for some elements more has the same text
+        if size > self.options.small_array:  # so that code for some elements more has the same IR up to numbers
             size = 1 << (size - 1).bit_length()
         return Memory(self.module.code.alloca(f"[{size} x {memory_type(type.dtype)}]"), type)
 
@@ -86,7 +86,7 @@ class ModuleContext:
         self.module.outlined(f"{'nest' if nest else 'part'}{self.nests}", write, nest=nest)
 
     def copy(self, source: Value, target: Memory) -> None:
-        """Write all elements of a value to memory."""
+        """Copy all elements of a value to memory."""
         shape, at = source.type.shape, source.pointer(self.e)
         if at is not None and source.type.size > self.options.small_array:
             operands = (f"ptr {target.at}", f"ptr {at}", f"i64 {source.type.nbytes}", "i1 false")
@@ -97,7 +97,7 @@ class ModuleContext:
             self.every(shape, lambda index: target.write(self.e, index, source.read(self.e, index)))
 
     def written_for(self, equation: Equation) -> AbstractContextManager[None]:
-        """What is written here belongs to an equation: a checked build says so where it fails."""
+        """The code within belongs to an equation, which a checked build names in its errors."""
         checks = self.module.checks
         return NOT_CHECKED if checks is None else self.noted(checks, equation)
 
@@ -110,8 +110,8 @@ class ModuleContext:
             checks.equation = outer
 
     def allocate(self, count: str, size: int) -> str:
-        """Memory from the heap for so many entries of so many bytes, until the call ends: a list of all such blocks begins at ``heap``.
-        More than an address can tell apart is more than there is, and fewer than no entries are none.
+        """Allocate heap memory for so many entries of so many bytes until the call ends; a linked list of such blocks begins at ``heap``. A
+        negative count is zero, and a size beyond the address space is out of memory.
         """
         code = self.module.code
         if not self.heap:
@@ -133,7 +133,7 @@ class ModuleContext:
         return code.value("ptr", f"getelementptr i8, ptr {block}, i64 64")
 
     def allocate_again(self, count: str, size: int) -> str:
-        """The same for what is not needed beyond the next time that the code comes by here, which takes the same memory if it has room."""
+        """`allocate` for memory that is needed only until this code runs again, which reuses the block if it is large enough."""
         code = self.module.code
         at, room = code.alloca("ptr"), code.alloca("i64")
         self.beginning.append(f"  store i64 -1, ptr {room}")
@@ -150,11 +150,11 @@ class ModuleContext:
         return code.value("ptr", f"load ptr, ptr {at}")
 
     def empty_stack(self) -> str:
-        """Memory that says: no entries."""
+        """The words of an empty stack."""
         return self.module.refer(EMPTY)
 
     def leave(self, result: int, *, freeing: bool = True) -> None:
-        """Return from the call, which frees what it took from the heap. A thread that has a chunk of it cannot."""
+        """Return from the call, which frees its heap blocks. A chunk of a parallel loop cannot return from the call."""
         if self.in_chunk:
             raise UnsupportedError("an end of the call within a chunk")
         code = self.module.code
@@ -167,7 +167,7 @@ class ModuleContext:
             self.endings.append((code, places))
 
     def free_all(self) -> None:
-        """Write the freeing at each end, once it is known whether there is anything to free."""
+        """Write the freeing at each return, once it is known whether there are heap blocks."""
         for code, places in self.endings:
             if self.heap:
                 with code.at(places):

@@ -40,7 +40,7 @@ class ElementLowering:
         return self.context.module.code
 
     def value(self, v: Var | Literal) -> Value:
-        """What a variable stands for."""
+        """The value of a variable."""
         if isinstance(v, Literal):
             return Constant(v.value, v.type)
         found = self.values.get(v)
@@ -75,25 +75,25 @@ class ElementLowering:
             return equation.op.element(self.e, index, *readers)  # type: ignore[attr-defined]
 
     def place(self, v: Var) -> Memory:
-        """Memory for the whole of a value, as long as it is read."""
+        """Memory for a whole value, until its last use."""
         found = self.places.get(v)
         if found is None:
             found = self.places[v] = self.buffer(v.type, max(self.schedule.last_use(v), self.now))
         return found
 
     def update_in_place(self, node: Opaque) -> None:
-        """An op that returns a changed copy of its operand may change the operand itself if it is read nowhere else."""
+        """Let an op that returns a changed copy of its operand change the operand itself, if that is not used afterwards."""
         equation = node.equation
         source, result = equation.inputs[0] if equation.inputs else None, equation.outputs[0]
         if not isinstance(source, Var) or result in self.places or not self.schedule.changes(equation, source):
             return
         memory = self.places.get(source)
         if memory is not None and memory.taken is not None and self.schedule.last_use(source) <= node.position:
-            self.places[result] = copy(memory)  # another value in the same place: what is known of the elements of one is not of the other
+            self.places[result] = copy(memory)  # another value in the same memory: known elements of one are not elements of the other
             memory.taken[2] = max(self.schedule.last_use(result), node.position)
 
     def buffer(self, type: ArrayType, last: int | None = None) -> Memory:
-        """Memory until the node ``last``: on the stack if it is small."""
+        """Memory until the node ``last``; on the stack if it is small."""
         if type.size <= self.options.small_array:
             return self.context.on_stack(type)
         return self.workspace_array(type, last)
@@ -103,7 +103,7 @@ class ElementLowering:
         return self.context.in_workspace(type, self.frame.take(type.nbytes, self.now, self.now if last is None else last))
 
     def contiguous(self, value: Value) -> str:
-        """The pointer to a value, which is put into memory if it is not there."""
+        """The pointer to a value, which is copied to memory if it is not contiguous there."""
         at = value.pointer(self.e)
         if at is None:
             memory = self.buffer(value.type)
@@ -113,7 +113,7 @@ class ElementLowering:
 
     # ---- statements ---------------------------------------------------------------------------------------------------------
     def element_of(self, s: Statement, index: tuple[Any, ...]) -> Scalar:
-        """An element of a statement that reductions nothing, or has nothing to fold over."""
+        """An element of a statement that reduces nothing, or over nothing."""
         outer, self.e.reduce = self.e.reduce, lambda monoid, extents, at, dtype: at(())  # type: ignore[method-assign]
         try:
             return self.element(s.equation, index)
@@ -121,7 +121,7 @@ class ElementLowering:
             self.e.reduce = outer  # type: ignore[method-assign]
 
     def define(self, s: Statement, index: tuple[Any, ...], x: Scalar) -> None:
-        """An element of a result is known, and is stored if it is read elsewhere."""
+        """Define an element of a result, which is stored if it is read elsewhere."""
         self.code.remember((self, s.var, index), x)
         place = self.places.get(s.var)
         if place is None and s.loop is not None and s.loop.unrolled:
@@ -130,7 +130,7 @@ class ElementLowering:
             place.write(self.e, index, x)
 
     def row(self, s: Statement) -> Memory | None:
-        """Memory for the part of a value that one iteration of the shared loops makes; None if its readers are at the same element."""
+        """Memory for a value that is contracted along its shared loops; None if its readers are in the same iteration of all its loops."""
         t = s.var.type
         kept = self.schedule.shared_axes(s.var)
         if kept is None or kept == len(t.shape):
@@ -145,7 +145,7 @@ class ElementLowering:
         return self.context.on_stack(type) if type.nbytes <= self.options.stack_array_bytes else self.workspace_array(type)
 
     def partial(self, s: Statement) -> Memory:
-        """Memory for totals that are unfinished side by side, where no reader needs a row: what one iteration of the outer loops makes."""
+        """Memory for the accumulators of one iteration of the outer loops, if no reader needs them in memory."""
         rest = s.var.type.with_shape(s.var.type.shape[s.ready :])
         at = self.contracted_array(rest).at
         place = self.places[s.var] = Memory(at, s.var.type, s.ready)

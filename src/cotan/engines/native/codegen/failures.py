@@ -11,7 +11,7 @@ __all__ = ["Failures"]
 
 
 class Failures:
-    """The exceptions that a call can raise, by what it returns; and the routines of libraries that it calls, by name."""
+    """The exceptions that a call can raise, by the status that it returns; and the library routines that it calls, by name."""
 
     def __init__(self) -> None:
         self.known: list[tuple[type[Exception], str]] = []
@@ -20,7 +20,7 @@ class Failures:
         self.routines: dict[str, None] = {}
 
     def code(self, error: type[Exception], message: str, op: str = "") -> int:
-        """What a call returns for this exception of an op."""
+        """The status of this exception of an op."""
         if (error, message) not in self.known:
             self.known.append((error, message))
         names = self.ops.setdefault(message, [])
@@ -29,7 +29,7 @@ class Failures:
         return Status.FIRST_FAILURE + min(self.known.index((error, message)), 255 - Status.FIRST_FAILURE)
 
     def statuses(self) -> list[tuple[int, str]]:
-        """What a call may return, in its lowest byte, and what it says."""
+        """The statuses, in the lowest byte, and their messages."""
         return [
             (Status.FIRST_FAILURE + k, message.format("<the number above the lowest byte>")) for k, (_, message) in enumerate(self.known)
         ]

@@ -1,7 +1,7 @@
-"""One lowering of a Program: its schedule, written as LLVM text on the values it is given.
+"""The lowering of a Program: its schedule as LLVM IR, on the values that it is given.
 
-The nests of the plan become functions of their own, divided among threads where that pays; the rest is written in line, or in parts if it
-is long. Elements that are known are not computed again: the function at hand remembers them.
+Loop nests become functions of their own, parallel where that pays. The rest is written inline, or outlined in parts if it is long. The
+bases `elements` and `reductions` say how an element is computed and how reductions accumulate.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from .values import Memory, Value, View
 __all__ = ["ProgramLowering", "Strategies", "lower_program", "schedule_of"]
 
 Span = tuple[Any, Any]
-"""The iterations of a loop that a chunk has: the first, and the one after the last."""
+"""The iterations of a chunk: the first, and the one after the last."""
 
 
 class Strategies(Protocol):
-    """How nodes of the loop nests are written that are more than loops over elements (`lower.ModuleLowering`)."""
+    """The lowering of nodes that are more than loops over elements (`lower.ModuleLowering`)."""
 
     def opaque(self, lowering: ProgramLowering, node: Opaque, operands: list[Value], results: list[Any]) -> None:
         """Write an equation that is run as a whole."""
@@ -43,7 +43,7 @@ class Strategies(Protocol):
         ...
 
     def transposed(self, lowering: ProgramLowering, v: Any, target: Memory) -> bool:
-        """Write a value that is a transpose to memory, in squares, if it is one; whether it was."""
+        """Write a permuted view to memory as a tiled copy, if that pays; whether it was."""
         ...
 
 
@@ -55,11 +55,11 @@ class ProgramLowering(ReductionLowering):
         self.strategies = strategies
 
     def inline(self, program: Program, values: Sequence[Value], targets: Sequence[Memory | None]) -> list[Value]:
-        """Write a Program that this one holds, here, on these values."""
+        """Write a Program that an op holds, inline, on these values."""
         return lower_program(self.context, self.strategies, program, values, targets)
 
     def steady(self, value: Value) -> Value:
-        """A value that a loop reads in each iteration: what moves elements under conditions is done before."""
+        """A value for reads in each iteration of a loop: conditional data movement is done once before."""
         if isinstance(value, View) and value.type.size > self.options.small_array:
             memory = self.buffer(value.type)
             self.context.copy(value, memory)
@@ -67,7 +67,7 @@ class ProgramLowering(ReductionLowering):
         return value
 
     def write(self, targets: Sequence[Memory | None]) -> list[Value]:
-        """The whole Program; its outputs."""
+        """Write the whole Program; its outputs."""
         outputs = self.schedule.program.outputs
         for v, target in zip(outputs, targets, strict=True):
             if (
@@ -98,14 +98,14 @@ class ProgramLowering(ReductionLowering):
         return found
 
     def updates_in(self, v: Var, target: Memory) -> None:
-        """What ``v`` is updates of lies where ``v`` will, from the first on."""
+        """Let the chain of values that updates change into ``v`` be in the memory of ``v``, from the first on."""
         source = self.schedule.updated(v)
         while source is not None and source not in self.places:
             self.places[source] = copy(target)
             source = self.schedule.updated(source)
 
     def nodes_at_root(self, first: int, end: int) -> None:
-        """The nodes of the root in this range."""
+        """Write the nodes of the root in this range."""
         for k in range(first, end):
             node, self.now = self.schedule.root.body[k], k
             if type(node) is Opaque:
@@ -121,7 +121,7 @@ class ProgramLowering(ReductionLowering):
 
     # ---- loops -------------------------------------------------------------------------------------------------------------------
     def nest(self, loop: Loop) -> None:
-        """A loop at the root: iteration by iteration if it is tiny, else as a function of its own."""
+        """Write a loop at the root: unrolled, tiled, parallel, or as a function of its own."""
         for statement in loop.statements:
             v = statement.var
             kept = self.schedule.shared_axes(v)
@@ -138,14 +138,14 @@ class ProgramLowering(ReductionLowering):
             self.context.outlined(lambda: self.rows_and_loop(loop))
 
     def rows_and_loop(self, loop: Loop, span: Span | None = None) -> None:
-        """A loop, after the memory that its iterations use again and again has been set aside."""
+        """Write a loop, after the memory of contracted values is allocated."""
         for statement in loop.statements:
             if statement.var not in self.places:
                 self.row(statement)
         self.loop(loop, (), span)
 
     def loop(self, loop: Loop, iteration: tuple[Any, ...], span: Span | None = None) -> None:
-        """A loop inside of the iterations of others; with ``span``, those of its iterations."""
+        """Write a loop at an iteration of the loops around it; with ``span``, only these of its iterations."""
         starting = [s for s in loop.statements if s.monoid and s.ready == len(iteration)]
         for statement in starting:
             self.start_reduction(statement, iteration)
@@ -164,16 +164,16 @@ class ProgramLowering(ReductionLowering):
             self.finish_reduction(statement, iteration)
 
     def flat(self, loop: Loop) -> tuple[Loop, int] | None:
-        """Of loops that may be one, the innermost and the number of all iterations."""
+        """The innermost of loops that are collapsed, and the number of all iterations; None if they are not."""
         return None if loop.unrolled or not self.linear(loop) else collapsed_size(loop)
 
     def linear(self, loop: Loop) -> bool:
-        """Whether the arrays from outside that are read in a loop lie in order."""
+        """Whether the input arrays that a loop reads are contiguous in row-major order."""
         given = {v for s in loop.statements for v, index in s.reads if index and v in self.values}
         return all(self.values[v].linear for v in given if v not in self.schedule.statement)
 
     def iterations(self, loop: Loop, size: int, splits: Any, body: Callable[[Any], None], span: Span | None = None) -> None:
-        """The iterations of a loop: in pieces where conditions change."""
+        """Write the iterations of a loop, split where conditions change."""
         reductions = [s for s in loop.statements if s in self.accumulators and s.loop is loop]
         at = sorted({0, size, *[c for c in splits if 0 < c < size]})
         if len(at) > self.options.index_set_pieces:
@@ -188,7 +188,7 @@ class ProgramLowering(ReductionLowering):
             self.flush(reductions)
 
     def within(self, span: Span, first: int, end: int, size: int) -> Span:
-        """The part of a span between two iterations. It never ends before it begins: blocks are counted from the difference."""
+        """The part of a span between two iterations. It never ends before it begins, since blocks are counted from the difference."""
         low, high = span
         call = self.context.module.call
         if first > 0:
@@ -200,7 +200,7 @@ class ProgramLowering(ReductionLowering):
         return low, high
 
     def stretch(self, first: Any, end: Any, range: tuple[int, int], body: Callable[[Any], None], reductions: list[Statement]) -> None:
-        """Turns one after the other, numbers or values within a range; in blocks where something is folded."""
+        """Write consecutive iterations, from numbers or values within a range; in blocks if something is reduced."""
         code, known, block_size = self.code, type(first) is int and type(end) is int, self.options.reduction_block
 
         def loop(first: Any, end: Any, at_least_once: bool) -> None:
@@ -225,7 +225,7 @@ class ProgramLowering(ReductionLowering):
 
     # ---- threads ----------------------------------------------------------------------------------------------------------------
     def worth_parallelizing(self, loop: Loop) -> bool:
-        """Whether the iterations of a loop at the root go to several threads."""
+        """Whether a loop at the root is parallel."""
         totals = [s for s in loop.statements if s.monoid and s.ready == 0]
         rows = [s.var.type for s in loop.statements if s.var not in self.places]
         kept = [self.schedule.shared_axes(s.var) or 0 for s in loop.statements if s.var not in self.places]
@@ -264,7 +264,7 @@ class ProgramLowering(ReductionLowering):
         parts.combine(chunks, place, lambda total, x: self.combined(s, total, x))
 
     def nodes(self, loop: Loop, iteration: tuple[Any, ...]) -> None:
-        """What is in a loop, at one iteration."""
+        """Write the body of a loop at one iteration."""
         for node in loop.body:
             if type(node) is Statement:
                 self.statement(node, iteration)
@@ -273,7 +273,7 @@ class ProgramLowering(ReductionLowering):
 
     # ---- statements -------------------------------------------------------------------------------------------------------------
     def statement(self, s: Statement, iteration: tuple[Any, ...]) -> None:
-        """One element of a statement."""
+        """Write one element of a statement."""
         with self.context.written_for(s.equation):
             if s.monoid:
                 self.accumulate(s, iteration)
@@ -283,7 +283,7 @@ class ProgramLowering(ReductionLowering):
 
 
 def schedule_of(context: ModuleContext, program: Program) -> Schedule:
-    """The loop nests of a Program, made once in a module."""
+    """The schedule of a Program, made once in a module."""
     schedule = context.schedules.get(program)
     if schedule is None:
         schedule = context.schedules[program] = Schedule(widen_half(program), context.options)
@@ -293,8 +293,8 @@ def schedule_of(context: ModuleContext, program: Program) -> Schedule:
 def lower_program(
     context: ModuleContext, strategies: Strategies, program: Program, values: Sequence[Value], targets: Sequence[Memory | None]
 ) -> list[Value]:
-    """Write ``program`` on ``values`` where the writer stands: at the top, or as the body of a loop. An output that has a target is
-    written there.
+    """Write ``program`` on ``values`` at the current point: at the top, or as the body of a loop. An output that has a target is written
+    there.
     """
     lowering = ProgramLowering(context, strategies, schedule_of(context, program), values)
     context.frames.append(lowering.frame)
@@ -305,7 +305,7 @@ def lower_program(
 
 
 def collapsed_size(loop: Loop) -> tuple[Loop, int] | None:
-    """Of loops in which every element is read where it is needed, the innermost and the number of all iterations."""
+    """The innermost loop of a collapsible nest, and the number of all iterations."""
     if not all(s.collapsible for s in loop.statements):
         return None
     size, inner = loop.extent, loop

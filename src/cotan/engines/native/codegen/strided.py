@@ -1,6 +1,6 @@
-"""Blocks: arrays in memory that a routine reads and writes, with any steps between their elements.
+"""Strided views: arrays in memory that a kernel reads and writes, with any strides.
 
-Nothing that was read is remembered: a routine may write to what it has read.
+Loads are not remembered: a kernel may write to elements that it has read.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ __all__ = ["StridedView", "row_major"]
 
 
 def row_major(shape: Sequence[int]) -> tuple[int, ...]:
-    """The steps of an array without gaps."""
+    """The strides of a contiguous array, in elements."""
     return tuple(prod(shape[k + 1 :]) for k in range(len(shape)))
 
 
 class StridedView:
-    """Elements at ``start + sum of index * step`` from a pointer, counted in elements."""
+    """Elements at ``start + sum of index * stride`` from a pointer, counted in elements."""
 
     def __init__(
         self, e: LlvmEmitter, at: str, dtype: np.dtype[Any], shape: Sequence[int], steps: Sequence[int] | None = None, start: Any = 0
@@ -34,7 +34,7 @@ class StridedView:
         self.strides = row_major(shape) if steps is None else tuple(steps)
 
     def offset(self, index: Any) -> Any:
-        """Which element of memory one is."""
+        """The offset of an element."""
         index = index if isinstance(index, tuple) else (index,)
         assert len(index) == len(self.shape), (index, self.shape)
         return linear([(self.start, 1), *zip(index, self.strides, strict=True)])
@@ -54,7 +54,7 @@ class StridedView:
         return StridedView(self.e, self.at, self.dtype, self.shape, self.strides, linear([(self.start, 1), (elements, 1)]))
 
     def transposed(self, order: Sequence[int]) -> StridedView:
-        """The axes in another order."""
+        """The view with its axes in another order."""
         return StridedView(self.e, self.at, self.dtype, [self.shape[k] for k in order], [self.strides[k] for k in order], self.start)
 
     def view(self, dtype: np.dtype[Any]) -> StridedView:

@@ -1,6 +1,6 @@
-"""Values of native code: what the variables of a Program stand for while it is written.
+"""Values: arrays and scalars that the variables of a Program stand for while it is written.
 
-A value gives its elements (``read``) and, where it lies in memory in row-major order without gaps, the pointer to it.
+A value gives its elements (``read``) and, if it is in memory and contiguous in row-major order, its ``pointer``.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ class Value:
         raise NotImplementedError
 
     def pointer(self, e: LlvmEmitter) -> str | None:
-        """Where it lies, if it does."""
+        """The pointer to its elements, if it is in memory and contiguous."""
         return None
 
     @property
     def linear(self) -> bool:
-        """Whether its elements lie in row-major order, so that the last index may count them all."""
+        """Whether its elements are contiguous in row-major order, so that the last index may count them all."""
         return False
 
 
 class Memory(Value):
-    """An array in memory, row-major; ``dropped`` leading axes are not kept: each turn of their loops writes the rest anew."""
+    """An array in memory, row-major. It may be ``contracted`` along leading axes: each iteration of their loops overwrites it."""
 
     def __init__(self, at: str, type: ArrayType, contracted: int = 0):
         self.at, self.type, self.contracted = at, type, contracted
         self.taken: list[int] | None = None
-        """What it is of the workspace, if it is of that."""
+        """Its slot of the workspace, if it is there."""
 
     @property
     def linear(self) -> bool:
@@ -76,7 +76,7 @@ class Memory(Value):
 
 
 class WorkspaceArray(Memory):
-    """An array in the workspace, addressed anew in each function that uses it."""
+    """An array in the workspace. Each function that uses it computes its address."""
 
     def __init__(self, module: Module, workspace: str, taken: list[int], type: ArrayType):
         self.module, self.workspace, self.type, self.contracted = module, workspace, type, 0
@@ -88,7 +88,7 @@ class WorkspaceArray(Memory):
 
 
 class Constant(Value):
-    """A scalar that is known."""
+    """A scalar constant."""
 
     def __init__(self, value: Any, type: ArrayType):
         self.value, self.type = value, type
@@ -98,7 +98,7 @@ class Constant(Value):
 
 
 class Subarray(Value):
-    """The elements of a value under leading indices."""
+    """The part of a value under leading indices."""
 
     def __init__(self, whole: Value, leading: tuple[Any, ...]):
         self.whole, self.leading = whole, leading
@@ -122,7 +122,7 @@ class Subarray(Value):
 
 
 class View(Value):
-    """What is read through the movement of other values."""
+    """A value that is read through data movement."""
 
     def __init__(self, type: ArrayType, at: Callable[[tuple[Any, ...]], Scalar]):
         self.type, self.at = type, at
@@ -140,7 +140,7 @@ def memory_type(dtype: np.dtype[Any]) -> str:
 
 
 def offset_of(shape: tuple[int, ...], index: tuple[Any, ...]) -> Any:
-    """The number of an element in row-major order."""
+    """The offset of an element in row-major order."""
     parts, size = [], 1
     for n, k in zip(reversed(shape), reversed(index), strict=True):
         parts.append((k, size))
@@ -149,7 +149,7 @@ def offset_of(shape: tuple[int, ...], index: tuple[Any, ...]) -> Any:
 
 
 def load(e: LlvmEmitter, pointer: str, dtype: np.dtype[Any], offset: Any) -> Scalar:
-    """An element, read anew."""
+    """Load an element."""
     code = e.module.code
     at = code.address(pointer, memory_type(dtype), offset)
     if dtype.kind == "c":
@@ -162,7 +162,7 @@ def load(e: LlvmEmitter, pointer: str, dtype: np.dtype[Any], offset: Any) -> Sca
 
 
 def store(e: LlvmEmitter, pointer: str, x: Scalar, offset: Any) -> None:
-    """Write an element."""
+    """Store an element."""
     code = e.module.code
     at = code.address(pointer, memory_type(x.dtype), offset)
     if x.dtype.kind == "c":

@@ -1,4 +1,4 @@
-"""Where the values of a Program lie in the workspace of its call."""
+"""The workspace of a call: buffers with lifetimes in one block of memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SMALL_BUFFERS, MANY_NODES = 1 << 12, 1 << 60
 
 
 class WorkspaceFrame:
-    """The buffers of one lowering of a Program, in the workspace above those of the lowering around it."""
+    """The buffers of one Program in the workspace, above the buffers of the Program around it."""
 
     def __init__(self, around: WorkspaceFrame | None):
         self.base = self.top = around.top if around is not None else 0
@@ -19,7 +19,7 @@ class WorkspaceFrame:
         self.begin = self.room = 0
 
     def take(self, nbytes: int, now: int, last: int) -> list[int]:
-        """A new buffer that is needed from the node ``now`` to the node ``last``: its offset, size and last node."""
+        """Allocate a buffer that lives from the node ``now`` to the node ``last``: its offset, size and last node. First fit."""
         nbytes = -(-nbytes // ALIGNMENT) * ALIGNMENT
         self.taken = sorted(t for t in self.taken if t[2] >= now)
         offset = self.base
@@ -32,7 +32,7 @@ class WorkspaceFrame:
         return self.taken[-1]
 
     def keep(self, nbytes: int) -> list[int]:
-        """A new small buffer that is needed to the end."""
+        """Allocate a small buffer that lives to the end."""
         if self.room < nbytes:
             self.begin, self.room = self.take(SMALL_BUFFERS, 0, MANY_NODES)[0], SMALL_BUFFERS
         size = -(-nbytes // 16) * 16
@@ -42,5 +42,5 @@ class WorkspaceFrame:
 
 
 def padded_size(type: ArrayType) -> int:
-    """The elements between what two chunks have, who should not share a line of the cache."""
+    """The size of an array in elements, padded to a cache line to avoid false sharing between chunks."""
     return -(-max(type.size, 1) * type.dtype.itemsize // ALIGNMENT) * ALIGNMENT // type.dtype.itemsize

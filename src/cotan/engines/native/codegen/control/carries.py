@@ -1,7 +1,8 @@
-"""What changes from turn to turn of a loop: its carries, and the rows of what it scans and of what it gives.
+"""Loop-carried values: carries, the entries of scanned inputs, and the entries of outputs and residual stacks.
 
-A carry of few elements is kept in registers. A large one has two buffers that change places after each turn, or one, where the body writes
-each element after it has read it. Stacks (what a loop of unknown length keeps) are taken from the heap and freed when the call ends.
+A carry of few elements is in registers. A large one has two buffers that change places after each iteration, or one buffer if the body
+writes each element after its last read. A stack (the residuals of a loop of unknown length) is heap memory, freed when the call ends: two
+words, the address of its entries and their number; entry k is at ``address + k * entry_bytes``, and of a stack of stacks again two words.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ STACK_BYTES, MANY = 16, 1 << 40
 
 
 class StackValue(Value):
-    """A stack: where its entries lie, and how many there are."""
+    """A stack: the address of its entries, and their number."""
 
     def __init__(self, type: Any, at: str, count: str):
         self.type, self.stack, self.at, self.count = type, type, at, count
@@ -62,27 +63,27 @@ def entry_bytes(type: Any) -> int:
 
 # ---- variables of loops ----------------------------------------------------------------------------------------------------
 class Carry:
-    """A variable that changes from turn to turn."""
+    """A loop-carried value."""
 
     def value(self) -> Value:
-        """What it is in this turn."""
+        """The value in this iteration."""
         raise NotImplementedError
 
     def target(self) -> Memory | None:
-        """Where the next value may be written directly."""
+        """The memory to which the body may write the next value directly."""
         return None
 
     def prepare(self, new: Value) -> Callable[[], None]:
-        """Read the next value; the function that is given stores it."""
+        """Read the next value; the function that is returned stores it."""
         raise NotImplementedError
 
     def reset(self, value: Any) -> None:
-        """Give it a value between two turns."""
+        """Set the value between two iterations."""
         self.prepare(value)()
 
 
 class SmallCarry(Carry):
-    """Few elements, which LLVM keeps in registers."""
+    """A carry of few elements, which LLVM keeps in registers."""
 
     def __init__(self, context: ModuleContext, start: Value):
         self.context, self.memory = context, context.on_stack(start.type)
@@ -103,7 +104,7 @@ class SmallCarry(Carry):
 
 
 class LargeCarry(Carry):
-    """Two buffers that change places, or one that is written over: that of the result, if the start lies there (``home``)."""
+    """A carry in two buffers that change places, or in one that is overwritten: the result's, if the start is there (``home``)."""
 
     def __init__(self, lowering: ProgramLowering, start: Value, over: bool, home: Memory | None):
         self.context, self.over, self.type, self.home = lowering.context, over, start.type, home
@@ -144,7 +145,7 @@ class LargeCarry(Carry):
 
 
 class StackCarry(Carry):
-    """A stack."""
+    """A stack as a carry."""
 
     def __init__(self, context: ModuleContext, start: StackValue):
         self.context, self.stack = context, start.stack
@@ -184,7 +185,7 @@ def carries(
 
 
 def read_once(lowering: ProgramLowering, node: Opaque, start: Value, result: Memory | None) -> bool:
-    """Whether a start lies in the memory of the result, and no other operand of the loop reads it."""
+    """Whether a start is in the memory of the result, and no other operand of the loop reads it."""
     if not isinstance(start, Memory) or result is None or start.contracted or start.at != result.at:
         return False
     roots = [lowering.values.get(root) for v in node.equation.inputs if isinstance(v, Var) for root in lowering.schedule.roots_of(v)]
@@ -194,7 +195,7 @@ def read_once(lowering: ProgramLowering, node: Opaque, start: Value, result: Mem
 def advance(
     lowering: ProgramLowering, body: Program, constants: Sequence[Any], state: list[Carry], xs: Sequence[Any], ys: Sequence[Any]
 ) -> list[Value]:
-    """One turn: the body, and the next values of the carries."""
+    """One iteration: the body, and the next values of the carries. The other outputs of the body."""
     values = [c.value() for c in state]
     outs = lowering.inline(body, [*constants, *values, *xs], [*[c.target() for c in state], *ys])
     ready = [c.prepare(new) for c, new in zip(state, outs, strict=False)]
@@ -204,7 +205,7 @@ def advance(
 
 
 def settle(lowering: ProgramLowering, node: Opaque, state: list[Carry], results: Sequence[Memory | None]) -> None:
-    """The last values of the carries are results."""
+    """Make the last values of the carries results."""
     for v, carry, target in zip(node.equation.outputs, state, results, strict=False):
         if isinstance(carry, LargeCarry) and carry.home is not None:
             continue  # it is there
@@ -222,19 +223,19 @@ def number(lowering: ProgramLowering, value: Value) -> str:
 
 
 class ScannedInputs:
-    """What a loop scans."""
+    """The scanned inputs of a loop."""
 
     def __init__(self, lowering: ProgramLowering, xs: Sequence[Any]):
         self.lowering = lowering
         self.xs = [(x, zeros(lowering, x.element) if isinstance(x, StackValue) else "") for x in xs]
 
     def at(self, i: Any) -> list[Value]:
-        """Of each its row ``i``."""
+        """Entry ``i`` of each."""
         return [entry(self.lowering, x, zero, i) if isinstance(x, StackValue) else Subarray(x, (i,)) for x, zero in self.xs]
 
 
 def zeros(lowering: ProgramLowering, type: Any) -> str:
-    """Memory that is zero, of the size of an entry."""
+    """Zeroed memory of the size of an entry."""
     if isinstance(type, StackType):
         return "null"
     memory = lowering.buffer(type)
@@ -260,7 +261,7 @@ def entry(lowering: ProgramLowering, x: Any, zero: str, i: Any) -> Value:
 
 
 def outputs(lowering: ProgramLowering, node: Opaque, first: int, results: Sequence[Any], length: str) -> list[Any]:
-    """The results from ``first`` on, which a loop writes row by row: arrays, and new stacks of ``length`` entries."""
+    """The results from ``first`` on, which a loop writes entry by entry: arrays, and new stacks of ``length`` entries."""
     ys: list[Any] = []
     for v, target in zip(node.equation.outputs[first:], results[first:], strict=True):
         if target is None:
@@ -271,7 +272,7 @@ def outputs(lowering: ProgramLowering, node: Opaque, first: int, results: Sequen
 
 
 def slot(lowering: ProgramLowering, y: Any, i: Any) -> Memory | None:
-    """Where the body may write its part of a result."""
+    """The memory to which the body may write its entry of a result."""
     if isinstance(y, StackValue):
         element = y.element
         if isinstance(element, StackType):
@@ -284,7 +285,7 @@ def slot(lowering: ProgramLowering, y: Any, i: Any) -> Memory | None:
 
 
 def put(lowering: ProgramLowering, y: Any, i: Any, out: Value) -> None:
-    """Write a stack that is a row of a result. (An array is in its `slot`.)"""
+    """Write a stack that is an entry of a result. (An array is in its `slot`.)"""
     if isinstance(out, StackValue):
         code = lowering.code
         at = code.address(y.at, f"[{STACK_BYTES} x i8]", lowering.context.module.within(i, y.count))

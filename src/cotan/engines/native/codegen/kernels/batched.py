@@ -42,12 +42,12 @@ def batched(
 
 
 def lanes_of(dtypes: Sequence[Any]) -> int:
-    """How many of the widest of these a vector holds."""
+    """The lanes of a vector of the widest of these dtypes."""
     return max(machine().width // (8 * max(dtype.itemsize for dtype in dtypes)), 1)
 
 
 class Shifted:
-    """An operand under leading indices, as a block that is read."""
+    """An operand under leading indices, as a readable block."""
 
     def __init__(self, x: Any, leading: tuple[Any, ...]):
         self.x, self.leading, self.dtype, self.shape = x, leading, x.dtype, x.shape[len(leading) :]
@@ -57,7 +57,7 @@ class Shifted:
 
 
 class BatchLane:
-    """One of the arrays that lie side by side: the lanes are the first axis of the block."""
+    """One array of a batch whose lanes are the first axis of the block."""
 
     def __init__(self, block: StridedView, lane: Any):
         self.block, self.lane, self.dtype, self.shape = block, lane, block.dtype, block.shape[1:]
@@ -70,14 +70,14 @@ class BatchLane:
 
 
 class DenseBatch:
-    """Arrays without gaps, one after the other; their axes in the order in which they lie, and where each of them is in that."""
+    """A contiguous batch of arrays: the shape of an array in memory order, and the position of each axis in that order."""
 
     def __init__(self, flat: StridedView, shape: tuple[int, ...], order: tuple[int, ...]):
         self.flat, self.shape, self.order, self.size = flat, shape, order, prod(shape)
 
 
 def dense_batch(block: StridedView, depth: int) -> DenseBatch | None:
-    """A block as a stack, the first ``depth`` axes as one; None if there are gaps in it, or its arrays overlap."""
+    """A view as a batch, its first ``depth`` axes as one; None if it has gaps or overlaps."""
     rest, steps = block.shape[depth:], block.strides[depth:]
     order = tuple(sorted(range(len(rest)), key=lambda k: (-steps[k], -rest[k])))
     lying = tuple(rest[k] for k in order)
@@ -91,7 +91,7 @@ def dense_batch(block: StridedView, depth: int) -> DenseBatch | None:
 
 
 class BatchLoop:
-    """The loop over blocks of ``lanes`` arrays, the first ``inputs`` of the stacks being read, the others written."""
+    """The loop over blocks of ``lanes`` arrays. The first ``inputs`` batches are read, the others written."""
 
     def __init__(self, w: LoopBuilder, count: int, lanes: int, stacks: Sequence[Any], inputs: int):
         self.w, self.code, self.count, self.lanes, self.stacks, self.inputs = w, w.code, count, lanes, stacks, inputs
@@ -115,13 +115,13 @@ class BatchLoop:
         code.loop(str(number), one)
 
     def side(self, s: DenseBatch) -> StridedView:
-        """Memory in which the lanes lie batched: ``[lane, element]``."""
+        """Memory in which the lanes of an element are contiguous, as a view ``[lane, element]``."""
         kind = memory_type(s.flat.dtype)
         at = self.code.alloca(f"[{max(s.size * self.lanes, 1)} x {kind}]")
         return StridedView(self.w.emitter, at, s.flat.dtype, (self.lanes, s.size), (1, self.lanes))
 
     def view(self, side: StridedView, s: DenseBatch) -> StridedView:
-        """The arrays in it, by their own indices."""
+        """The arrays in it, by their own axes."""
         steps = [self.lanes * step for step in row_major(s.shape)]
         return StridedView(
             self.w.emitter, side.at, side.dtype, (self.lanes, *[s.shape[k] for k in s.order]), (1, *[steps[k] for k in s.order])

@@ -1,7 +1,7 @@
-"""The writer of routines: the vocabulary of an op's ``routine`` (`core.emitting.Routines`) as native code.
+"""The kernel builder: the vocabulary of an op's ``routine`` (`core.emitting.Routines`) as native code.
 
-What it writes stands in line, so that a failure can leave the whole call; long loops without calls are functions of their own, in which
-pointers are known not to overlap.
+A kernel is written inline, so that a failure can return from the whole call. Long loops without calls are outlined into functions whose
+pointers are known not to alias.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = ["KernelBuilder", "Operand"]
 
 
 class Operand(Reader):
-    """An operand of a routine: what it is in the Program, and its value there."""
+    """An operand of a kernel: its variable in the Program, and its value."""
 
     __slots__ = ("value", "variable")
 
@@ -45,16 +45,16 @@ class Operand(Reader):
 
 
 class KernelBuilder(LoopBuilder):
-    """Writes the routine of one equation."""
+    """Builds the kernel of one equation."""
 
     def __init__(self, lowering: ProgramLowering, failures: Failures, op: str = ""):
         self.lowering, self.failures, self.op = lowering, failures, op
         super().__init__(lowering.context)
         self.integer = fortran_integer(self.context.module.target)
         self.divided = lowering.context.in_chunk
-        """Whether what is written now is run by several threads, each with one thread of BLAS."""
+        """Whether the current code is run by several threads, each with one thread of BLAS."""
         self.chunk: tuple[Any, int] = (0, 1)
-        """Where it is: the number of the chunk at hand, and how many there are at most. Each has its own memory."""
+        """The number of the current chunk, and the most chunks that there are. Each has its own memory."""
 
     # ---- libraries -----------------------------------------------------------------------------------------------------------
     def has(self, name: str) -> bool:
@@ -77,7 +77,7 @@ class KernelBuilder(LoopBuilder):
 
     @contextmanager
     def limited(self, to_one: bool, asked: bool = True) -> Generator[None]:
-        """Calls of BLAS with one thread, or as many as the call of the Program has."""
+        """Calls of BLAS within use one thread, or as many as the call of the Program has."""
         if not asked or not has_count():
             yield
             return
@@ -106,7 +106,7 @@ class KernelBuilder(LoopBuilder):
         return self.constant(memory_type(x.dtype), f"[{kind} {parts[0]}, {kind} {parts[1]}]")
 
     def cell(self, kind: str, number: int) -> str:
-        """A number in memory. It is written by the code, so that code for other sizes differs in it alone."""
+        """A number in memory. The code stores it, so that code for other sizes differs in numbers alone."""
         key = ("cell", kind, number)
         found = self.code.known(key)
         if found is None:
@@ -138,7 +138,7 @@ class KernelBuilder(LoopBuilder):
         return cell
 
     def result(self, memory: Memory) -> StridedView:
-        """A result as a block."""
+        """A result as a view."""
         return StridedView(self.emitter, memory.at, memory.type.dtype, memory.type.shape)
 
     def dense(self, operand: Operand) -> StridedView:
@@ -148,7 +148,7 @@ class KernelBuilder(LoopBuilder):
         return self.as_it_lies(operand.variable) or self.dense(operand)
 
     def as_it_lies(self, v: Any) -> StridedView | None:
-        """A value that is a moved part of an array in memory, there."""
+        """The strided view of an array in memory that a value is; None if it is none."""
         source, index = self.source(v)
         at = source.pointer(self.emitter) if source is not None else None
         if source is None or at is None:
@@ -163,7 +163,7 @@ class KernelBuilder(LoopBuilder):
         return StridedView(self.emitter, at, v.type.dtype, v.type.shape, steps, found.constant if type(found) is Index else found)
 
     def source(self, v: Any) -> tuple[Value | None, tuple[Any, ...]]:
-        """The value of which ``v`` is a moved part, and the element of it at each index; None where it is not so."""
+        """The value that ``v`` is a view of, and the index there of each element; None if it is no view of one value."""
         index = tuple(axis_of(k, n) for k, n in enumerate(v.type.shape))
         while v in self.lowering.schedule.views:
             equation, read, probe = self.lowering.schedule.views[v], [], AccessProbe()

@@ -1,8 +1,8 @@
-"""Updates of a part of an array, run as loops: each element goes to its destination, and what meets there is taken in order.
+"""Scatter: updates of a part of an array as loops. Each element goes to its destination; updates of one destination are taken in order.
 
-If the target is small next to the updates, threads divide these: each has a target of its own that begins with what changes nothing, and in
-the end they are put together in order. So sums depend on the number of threads, as all sums do. Updates of a large target, and those that
-replace what was there, are done by one thread: to find out which are whose takes as long as to do them.
+If the target is small next to the updates, the updates are parallel: each chunk has a target of its own that begins with the identity
+element, and these are combined in order. So sums depend on the number of threads, as all sums do. Updates of a large target, and updates
+that replace elements, are done by one thread: to find the owner of each destination takes as long as the update.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["scatter"]
 
 
 def scatter(lowering: ProgramLowering, node: Opaque, operands: list[Value], results: list[Memory]) -> Any:
-    """An op that changes a part of its first operand: each element of the second goes to its destination, in order."""
+    """Write an op that updates a part of its first operand: each element of the second goes to its destination, in order."""
     op: Any = node.equation.op
     if op.destination is None:
         return NotImplemented
@@ -37,7 +37,7 @@ def scatter(lowering: ProgramLowering, node: Opaque, operands: list[Value], resu
 
 
 class Scatter:
-    """The updates of one equation."""
+    """The scatter of one equation."""
 
     def __init__(self, lowering: ProgramLowering, op: Any, operands: list[Value], target: Memory):
         self.lowering, self.op, self.operands, self.target = lowering, op, operands, target
@@ -51,7 +51,7 @@ class Scatter:
         return self.lowering.code
 
     def write(self) -> None:
-        """All of them."""
+        """Write all updates."""
         shape = self.type.shape
         if self.type.size <= self.options.small_array:
             return self.context.every(shape, lambda i: self.one(i, self.target))
@@ -69,7 +69,7 @@ class Scatter:
         return self.context.outlined(lambda: self.context.every(shape, lambda i: self.one(i, self.target)))
 
     def one(self, i: tuple[Any, ...], target: Memory) -> None:
-        """An element."""
+        """Write the update by one element."""
         code = self.code
         inside, at = self.op.destination(self.e, i, *self.readers)
         x = self.operands[1].read(self.e, i)
@@ -90,7 +90,7 @@ class Scatter:
         target.write(self.e, at, x)
 
     def work(self) -> int:
-        """About what all updates cost: in a row, whose elements lie together in the target, there is one place to find."""
+        """The cost of all updates. A row that is contiguous in the target has one destination to find."""
         shape = self.type.shape
         index = tuple(axis(k, n) for k, n in enumerate(shape))
         _, at = self.op.destination(AccessProbe(), index, *[Reader(x.type, lambda _: None) for x in self.operands])
@@ -127,14 +127,14 @@ class Scatter:
         code.start(on)
 
     def identity(self) -> Scalar:
-        """What changes nothing; not even the sign of a zero."""
+        """The identity element of the update; of a sum it is -0.0, which keeps the sign of a zero."""
         t = self.target.type.dtype
         if self.kind == "add" and t.kind in "fc":
             return self.e.constant(complex(-0.0, -0.0) if t.kind == "c" else -0.0, t)
         return self.e.identity({"minimum": "min", "maximum": "max"}.get(self.kind, self.kind), t)
 
     def parallel_for(self, size: int, most: int, write: Callable[[str, str, str], None]) -> str:
-        """``write(first, end, chunk)`` on a chunk of the range below ``size`` for each thread; how many chunks there are."""
+        """``write(first, end, chunk)`` on a chunk of the range below ``size`` for each thread; the number of chunks."""
         self.context.nests += 1
         return self.context.module.parallel_for(
             f"update{self.context.nests}", size, most, write, small=self.work() < self.options.small_job_cost, each=1

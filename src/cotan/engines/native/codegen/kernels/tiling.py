@@ -1,7 +1,8 @@
-"""Arrays whose axes are in another order: they are copied in squares of the two axes along which the one and the other lie.
+"""Tiled permuted copies: arrays whose axes are in another order are copied in blocks of the two contiguous axes.
 
-Squares are taken tile by tile, so that few pages of memory are in use at a time, and threads take tiles. The last squares overlap those
-before, so that all are full. A nest of loops that reads arrays so goes by tiles too: each is first copied to memory of its own.
+Blocks that fit in registers (`transpose`) are taken tile by tile, so that few pages of memory are in use at a time, and threads take tiles.
+The last blocks overlap others, so that all are full. A loop nest with such reads goes by tiles, too: each array's tile is first copied to
+contiguous memory.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ __all__ = ["tiled_nest", "transposed_copy"]
 
 
 def transposed_copy(lowering: ProgramLowering, v: Any, target: Memory) -> bool:
-    """Write a value that is a moved part of an array in memory to its target, if that is to be done in squares."""
+    """Write a view with permuted axes to its target as a tiled copy, if that pays; whether it was."""
     options = lowering.options
     if v not in lowering.schedule.views or v.type.size <= options.small_array:
         return False
@@ -45,7 +46,7 @@ def transposed_copy(lowering: ProgramLowering, v: Any, target: Memory) -> bool:
 
 
 def copy_tiles(w: KernelBuilder, source: StridedView, target: StridedView) -> None:
-    """The matrices of the last two axes, tile by tile."""
+    """Copy the matrices of the last two axes, tile by tile."""
     *lead, height, width = source.shape
     options = w.context.options
     sides = min(height, options.tile), min(width, options.tile)
@@ -63,7 +64,7 @@ def copy_tiles(w: KernelBuilder, source: StridedView, target: StridedView) -> No
 
 # ---- loops ------------------------------------------------------------------------------------------------------------------------
 def tiled_nest(lowering: ProgramLowering, loop: Loop) -> bool:
-    """Write a nest of loops tile by tile, if it reads arrays across."""
+    """Write a loop nest tile by tile, if it reads arrays along a non-contiguous axis; whether it was."""
     chain = chain_of(loop)
     if len(chain) < 2 or not all(plain(lowering, s, len(chain)) for s in chain[-1].statements):
         return False
@@ -79,7 +80,7 @@ def tiled_nest(lowering: ProgramLowering, loop: Loop) -> bool:
 
 
 def chain_of(loop: Loop) -> list[Loop]:
-    """Loops of which each holds the next one alone, and the last one statements; none if they are not so, or know where they are."""
+    """A perfect nest of loops around statements; empty if the nest is not perfect, or is unrolled or split."""
     chain = [loop]
     while len(chain[-1].body) == 1 and type(chain[-1].body[0]) is Loop:
         chain.append(chain[-1].body[0])
@@ -88,13 +89,13 @@ def chain_of(loop: Loop) -> list[Loop]:
 
 
 def plain(lowering: ProgramLowering, s: Statement, depth: int) -> bool:
-    """Whether a statement folds nothing, and its elements are kept whole or not at all."""
+    """Whether a statement reduces nothing, and its result is stored whole or not at all."""
     ndim = len(s.var.type.shape)
     return not s.monoid and ndim == depth and (s.var in lowering.places or lowering.schedule.shared_axes(s.var) == ndim)
 
 
 def is_across(lowering: ProgramLowering, read: tuple[Var, tuple[Any, ...]], depth: int) -> bool:
-    """Whether elements of an array in memory that are read in neighbouring turns are far apart, and those of the loop around not."""
+    """Whether an array in memory is contiguous along the outer of the two innermost loops, and not along the inner one."""
     v, index = read
     if v in lowering.schedule.statement and v not in lowering.places:
         return False
@@ -105,7 +106,7 @@ def is_across(lowering: ProgramLowering, read: tuple[Var, tuple[Any, ...]], dept
 
 
 def steps_of(v: Var, index: tuple[Any, ...], depth: int) -> list[int] | None:
-    """How far elements are apart along the axes of a nest; None if that depends on where they are, or if not all are there."""
+    """The strides of a read along the axes of a nest; None if the index is not affine in them, or may be out of bounds."""
     if any(low < 0 or high >= n for n, (low, high) in zip(v.type.shape, map(bounds, index), strict=True)):
         return None
     found = linear(list(zip(index, row_major(v.type.shape), strict=True)))
@@ -118,7 +119,7 @@ def steps_of(v: Var, index: tuple[Any, ...], depth: int) -> list[int] | None:
 
 
 class Tile:
-    """One tile of a nest of loops."""
+    """One tile of a loop nest."""
 
     def __init__(self, w: KernelBuilder, lowering: ProgramLowering, chain: list[Loop], index: tuple[Any, ...]):
         self.w, self.lowering, self.chain, self.side = w, lowering, chain, lowering.options.tile
@@ -127,7 +128,7 @@ class Tile:
         self.sides = min(self.sizes[0], self.side), min(self.sizes[1], self.side)
         self.starts = i * self.side, j * self.side
         self.copied = w.block_start(i, self.sizes[0], self.sides[0]), w.block_start(j, self.sizes[1], self.sides[1])
-        """Where the numbers begin that are copied: as many in the last tiles as in the others."""
+        """The first indices of the copied tile: the last tiles overlap others, so that all are full."""
 
     def write(self, across: Sequence[tuple[Var, tuple[Any, ...]]]) -> None:
         copies = [(v, index, self.copy(v, index)) for v, index in across]
@@ -142,7 +143,7 @@ class Tile:
         self.along(0, lambda i: self.along(1, lambda j: one((*self.lead, i, j))))
 
     def along(self, axis: int, body: Callable[[Any], None]) -> None:
-        """``body`` for the turns of the tile along an axis."""
+        """``body`` for the iterations of the tile along an axis."""
         code, size, start = self.lowering.code, self.sizes[axis], self.lowering.code.index(self.starts[axis])
         end = code.value("i64", f"add nsw i64 {start}, {self.side}")
         if size % self.side:
@@ -150,7 +151,7 @@ class Tile:
         code.loop(end, lambda k: body(variable(k, size)), start=start)
 
     def copy(self, v: Var, index: tuple[Any, ...]) -> StridedView:
-        """The numbers of an array that are read in the tile."""
+        """A copy of the elements of an array that the tile reads."""
         e, kind = self.lowering.e, memory_type(v.type.dtype)
         at, steps = self.lowering.value(v).pointer(e), steps_of(v, index, len(self.chain))
         assert at is not None
@@ -162,7 +163,7 @@ class Tile:
 
 
 def placed(index: tuple[Any, ...], turn: tuple[Any, ...]) -> tuple[Any, ...]:
-    """An index of the symbols of axes at a turn."""
+    """An index in symbols of axes, at an iteration."""
     return tuple(
         linear([*[(turn[atom.value[1]], factor) for atom, factor in part.terms.items()], (part.constant, 1)])
         if type(part) is Index

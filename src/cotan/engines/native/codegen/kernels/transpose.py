@@ -1,7 +1,8 @@
-"""Copies of matrices from rows to columns, or as they are.
+"""Matrix transpose: copies of matrices from row-major to column-major order, or in one order.
 
-A matrix that is read along one axis and written along the other is taken in squares, each as many vectors as they have numbers; a square is
-turned in registers: log2(n) times, halves of pairs of vectors change places. The last squares overlap those before, so that all are full.
+A matrix that is read along one axis and written along the other is taken in square blocks of as many vectors as these have lanes. A block
+is transposed in registers in log2(n) steps, each of which exchanges halves of pairs of vectors. The last blocks overlap others, so that all
+are full.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def copy_matrix(w: LoopBuilder, source: StridedView, target: StridedView) -> Non
         while 2 * side <= min(*target.shape, most):
             side *= 2
     if side > 1:
-        squares(w, source, target, side)
+        transposed_blocks(w, source, target, side)
     elif along[1] == 0:
         rows(w, source.mT, target.mT)
     else:
@@ -38,12 +39,12 @@ def copy_matrix(w: LoopBuilder, source: StridedView, target: StridedView) -> Non
 
 
 def rows(w: LoopBuilder, source: StridedView, target: StridedView) -> None:
-    """Number by number, along the rows of the target."""
+    """Copy element by element, along the rows of the target."""
     w.every(target.shape, lambda i: target.__setitem__(i, source[i]))
 
 
-def squares(w: LoopBuilder, source: StridedView, target: StridedView, n: int) -> None:
-    """All squares of ``n`` rows and columns."""
+def transposed_blocks(w: LoopBuilder, source: StridedView, target: StridedView, n: int) -> None:
+    """Copy all blocks of ``n`` rows and columns."""
 
     def loop(size: int, body: Callable[[Any], None]) -> None:
         if size == n:
@@ -52,11 +53,11 @@ def squares(w: LoopBuilder, source: StridedView, target: StridedView, n: int) ->
             w.code.loop(str(-(-size // n)), lambda k: body(w.block_start(variable(k, -(-size // n)), size, n)))
 
     height, width = target.shape
-    loop(height, lambda i: loop(width, lambda j: square(w, source, target, n, i, j)))
+    loop(height, lambda i: loop(width, lambda j: transposed_block(w, source, target, n, i, j)))
 
 
-def square(w: LoopBuilder, source: StridedView, target: StridedView, n: int, i: Any, j: Any) -> None:
-    """The square that begins at row ``i`` and column ``j``."""
+def transposed_block(w: LoopBuilder, source: StridedView, target: StridedView, n: int, i: Any, j: Any) -> None:
+    """Copy the block that begins at row ``i`` and column ``j``, transposed in registers."""
     code, kind = w.code, memory_type(source.dtype)
     vector = f"<{n} x {kind}>"
 
