@@ -120,6 +120,7 @@ def test_sorting_is_pythons_sorting(op, operands):
 def test_positions_point_to_the_first_extremum_or_nan(op, operands):
     x = np.moveaxis(operands[0], op.axis, 0)
     found = np.asarray(op(*operands))
+    assert found.shape == x.shape[1:]
     for rest in np.ndindex(x.shape[1:]):
         line = [float(v) for v in x[(slice(None), *rest)]]
         best = next((v for v in line if v != v), (max if isinstance(op, Argmax) else min)(line))

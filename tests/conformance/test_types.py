@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -44,7 +46,7 @@ def test_python_scalars_give_the_type_that_the_type_rule_says(case: Case):
     assert [type_of(y) for y in results(case.op, operands)] == list(t if case.op.multiple else (t,))
 
 
-@pytest.mark.parametrize("cls", [pytest.param(cls, id=cls.name) for cls in FIRST_ORDER_OPS])
+@pytest.mark.parametrize("cls", [pytest.param(cls, id=cls.name) for cls in FIRST_ORDER_OPS if any(case.operands for case in examples(cls))])
 def test_operands_are_left_as_they_were(cls):
     for op, operands in examples(cls):
         copies = [np.array(x) for x in operands]
@@ -53,14 +55,26 @@ def test_operands_are_left_as_they_were(cls):
             np.testing.assert_array_equal(x, copy)
 
 
-@pytest.mark.parametrize("cls", [pytest.param(cls, id=cls.name) for cls in FIRST_ORDER_OPS])
+def not_claimed(case: Case) -> list[np.dtype[Any]]:
+    """Dtypes that the op does not claim; none where the operands differ in dtype (indices, selectors)."""
+    uniform = len({np.asarray(x).dtype for x in case.operands}) == 1
+    return [dtype for dtype in DTYPES if uniform and dtype.kind not in claimed(case.op)]
+
+
+REFUSING = [cls for cls in FIRST_ORDER_OPS if any(map(not_claimed, examples(cls)))]
+
+
+def test_ops_that_claim_some_dtypes_only_are_known():
+    names = {cls.name for cls in REFUSING}
+    assert names >= {"sin", "arctan2", "cholesky", "bitwise_and", "reduce_sum", "floor"}
+    assert not names & {"reshape", "permute", "stop_gradient", "equal", "iota"}
+
+
+@pytest.mark.parametrize("cls", [pytest.param(cls, id=cls.name) for cls in REFUSING])
 def test_dtypes_that_are_not_claimed_are_refused(cls):
-    """... by the type rule, with an error that says so. Ops of mixed operand dtypes (indices, selectors) are tried in their main ones."""
+    """... by the type rule, with an error that says so."""
     for case in examples(cls):
-        arrays = [np.asarray(x) for x in case.operands]
-        for dtype in DTYPES:
-            if dtype.kind in claimed(case.op) or not case.floats or len(case.floats) != len(arrays):
-                continue
-            types = [type_of(np.zeros(x.shape, dtype)) for x in arrays]
+        for dtype in not_claimed(case):
+            types = [type_of(np.zeros(np.shape(x), dtype)) for x in case.operands]
             with pytest.raises(DtypeError, match="What to do:"):
                 case.op.type_rule(*types)
