@@ -32,6 +32,8 @@ TORCH = "torch==2.13.0+cpu" if sys.platform == "linux" else "torch==2.13.0"
 # Two workers fit in small machines; each with the threads of one, or the two would wait for each other's.
 WORKERS = "2"
 ONE_THREAD_EACH = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+# Of the workers' own code; what tests run in further processes is not counted. pyproject.toml says the rest.
+COVERAGE = ("--cov=cotan", "--cov-report=term", "--cov-report=html")
 
 
 class CommandError(Exception):
@@ -137,7 +139,8 @@ def test(arguments: argparse.Namespace) -> None:
     """Run the tests and the docstrings' examples; further arguments go to pytest."""
     prepare(peers=arguments.peers)
     chosen = [flag for flag, on in (("--all", arguments.all), ("--peers", arguments.peers)) if on]
-    run(PYTHON, "-m", "pytest", "-n", WORKERS, *chosen, *arguments.rest, variables=ONE_THREAD_EACH)
+    measured = COVERAGE if arguments.coverage else ()
+    run(PYTHON, "-m", "pytest", "-n", WORKERS, *chosen, *measured, *arguments.rest, variables=ONE_THREAD_EACH)
 
 
 def check(_: argparse.Namespace) -> None:
@@ -202,6 +205,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         if command is test:
             subparser.add_argument("--all", action="store_true", help="the exhaustive tests too, with the larger hypothesis profile")
             subparser.add_argument("--peers", action="store_true", help="the tests against JAX, autograd and PyTorch too")
+            subparser.add_argument("--coverage", action="store_true", help="measure branch coverage; print it, and write it to htmlcov/")
     namespace, namespace.rest = parser.parse_known_args(words)
     if namespace.rest and namespace.command not in HANDING_ON:
         parser.error(f"{namespace.command.__name__} takes no arguments: {shlex.join(namespace.rest)}")

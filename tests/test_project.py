@@ -27,6 +27,15 @@ def test_a_lock_pins_every_package_by_hash_and_names_no_host(lock: str) -> None:
         assert "--hash=sha256:" in requirement, requirement
 
 
+@pytest.mark.parametrize("lock", LOCKS)
+def test_every_tool_that_is_asked_for_is_locked(lock: str) -> None:
+    wanted = (ROOT / "requirements" / lock).with_suffix(".in").read_text()
+    names = {match[1] for match in re.finditer(r"^([a-z][\w-]*)", wanted, flags=re.MULTILINE)}
+    locked = set(re.findall(r"^([a-z][\w-]*)==", (ROOT / "requirements" / lock).read_text(), flags=re.MULTILINE))
+    assert len(names) > 5
+    assert names <= locked, names - locked
+
+
 def test_every_runtime_dependency_is_locked_at_or_above_its_lower_bound() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     lock = (ROOT / "requirements" / "dev.txt").read_text()
