@@ -11,7 +11,7 @@ import cotan
 import cotan.numpy as cnp
 from cotan import lax
 from cotan.core.program import Program
-from cotan.engines.native.cost import program_cost
+from cotan.engines.native.cost import SHORT_CALL, is_short, program_cost
 
 from ...laws.programs import random_programs
 
@@ -83,6 +83,28 @@ def test_a_loop_of_an_unknown_number_of_steps_costs_one_of_them_and_its_conditio
     assert program_cost(program) > program_cost(held(program, "while", "body")) + program_cost(held(program, "while", "condition"))
 
 
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=4), st.randoms())
+def test_a_cond_costs_its_dearest_branch(depths, random):
+    """... beside a cost that is the same for all branches, in whatever order they stand."""
+
+    def branch(depth):
+        def f(x):
+            for _ in range(depth):
+                x = step(x)
+            return x
+
+        return f
+
+    def chosen(depths):
+        program = cotan.stage(lambda k, x: lax.switch(k, [branch(d) for d in depths], x))(0, np.ones(7))
+        return program_cost(program), max(map(program_cost, held(program, "cond", "branches")))
+
+    (cost, dearest), (alone, same) = chosen([*depths, 0]), chosen([max(depths), 0])
+    assert dearest == same
+    assert cost == alone == chosen(random.sample([*depths, 0], len(depths) + 1))[0]
+    assert 0 < cost - dearest < 100
+
+
 @pytest.mark.parametrize("wrap", [cotan.checkpoint, cotan.jit])
 def test_a_call_costs_what_it_calls(wrap):
     def f(x):
@@ -113,3 +135,33 @@ def test_a_sweep_costs_its_two_directions_once_for_each_step():
     program = cotan.stage(cotan.grad(loss))(np.ones(7))
     both = sum(program_cost(held(program, "sweep", name)) for name in ("forward", "backward"))
     assert 100 * both <= program_cost(program) <= 100 * both + 1000
+
+
+# ---- programs that surely take microseconds only -------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("n", "short"), [(0, True), (1, True), (SHORT_CALL // 3, True), (SHORT_CALL // 3 + 1, False), (10**9, False)])
+def test_a_program_is_short_by_the_elements_that_it_reads_and_writes(n, short):
+    t = cotan.ShapeDtypeStruct((n,), "float64")
+    assert is_short(cotan.stage(lambda x, y: x + y)(t, t)) is short
+
+
+@given(random_programs())
+def test_a_short_program_costs_less_than_a_short_call(program):
+    staged = cotan.stage(program.on(cnp))(*program.inputs())
+    cost = program_cost(staged)
+    assert is_short(staged) == (cost <= SHORT_CALL)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: x @ x,
+        lambda x: lax.scan(lambda c, _: (step(c), None), x, None, length=1)[0],
+        lambda x: lax.while_loop(lambda c: cnp.sum(c) < 0, step, x),
+        lambda x: lax.cond(cnp.sum(x) < 0, step, step, x),
+        lambda x: cnp.linalg.svd(x)[1],
+    ],
+    ids=["product", "scan", "while", "cond", "several results"],
+)
+def test_a_program_with_a_product_a_loop_or_a_factorization_is_not_short(f):
+    assert is_short(cotan.stage(step)(np.ones((2, 2))))
+    assert not is_short(cotan.stage(f)(np.ones((2, 2))))
