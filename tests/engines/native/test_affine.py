@@ -299,3 +299,19 @@ def test_a_condition_has_no_truth_before_the_code_runs():
     for ask in (bool, operator.not_, lambda c: 1 if c else 2):
         with pytest.raises(TypeError, match="known only when the code runs"):
             ask(condition)
+
+
+@pytest.mark.parametrize("divisor", [-3, -1, 2.0, variable("j", 2)], ids=str)
+def test_an_index_is_divided_by_natural_numbers_only(divisor):
+    for divide in (lambda i: i // divisor, lambda i: i % divisor):
+        with pytest.raises(TypeError, match="natural numbers"):
+            divide(variable("i", 5))
+
+
+def test_quotients_stay_equal_however_many_others_there_are():
+    i = variable("i", 100)
+    quotient = i // 7
+    for n in range(2, 20_000):
+        (variable("k", 10**9) + n) // 3
+    assert i // 7 == quotient
+    assert hash(i // 7) == hash(quotient)

@@ -50,7 +50,7 @@ def histories(draw, most_alive=6, keeping=True):
     for _ in range(draw(st.integers(1, 12))):
         now += draw(st.integers(0, 2))
         if keeping and draw(st.integers(0, 3)) == 0:
-            found.append(Request(draw(st.integers(1, 64)), now, MANY_NODES, kept=True))
+            found.append(Request(draw(st.one_of(st.integers(1, 64), st.integers(1, 2 * SMALL_BUFFERS))), now, MANY_NODES, kept=True))
         else:
             found.append(Request(draw(SIZES), now, now + draw(st.integers(0, most_alive))))
     return found

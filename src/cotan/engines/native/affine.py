@@ -1,13 +1,14 @@
-"""Indices of native code: linear forms of loop variables, simplify as they are built.
+"""The affine index algebra: linear forms of loop variables, simplified as they are built.
 
 An index that is a number is a Python int. Others are an `Index`: a constant plus multiples of `Atom`s, each with the range of its values,
 so that ``(i * 4 + j) // 4`` is ``i`` where ``0 <= j < 4``, and a comparison whose outcome is certain is a bool. Two indices are the same
-number wherever they are equal. Nothing here knows of LLVM: an atom is whatever the writer of code makes of it.
+number wherever they are equal. This module knows nothing of LLVM: the code generator gives atoms their values.
 """
 
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakValueDictionary
 
 __all__ = ["Atom", "Condition", "Index", "bounds", "linear", "variable"]
 
@@ -15,9 +16,9 @@ HUGE = 1 << 62
 
 
 class Atom:
-    """What an index is made of: a variable, a number that was read, or the quotient or remainder of an index."""
+    """A part of an index: a variable, a value that was loaded, or the quotient or remainder of an index."""
 
-    __slots__ = ("high", "low", "of", "value")
+    __slots__ = ("__weakref__", "high", "low", "of", "value")
 
     def __init__(self, value: Any, low: int = -HUGE, high: int = HUGE, of: tuple[str, Index, int] | None = None):
         self.value, self.low, self.high, self.of = value, low, high, of
@@ -61,7 +62,11 @@ class Index:
         return self.divided(n)[1]
 
     def divided(self, n: int) -> tuple[Any, Any]:
-        """Quotient and remainder: what is a multiple of ``n`` is taken out, the rest is an atom unless it is below ``n``."""
+        """Quotient and remainder: multiples of ``n`` are taken out, the rest is an atom unless it is below ``n``. There are no elements
+        where ``n`` is zero, so that any result will do.
+        """
+        if type(n) is not int or n < 0:
+            raise TypeError("an index is divided by natural numbers only")
         if n <= 1:
             return (self, 0) if n else (0, 0)
         whole = Index({a: k // n for a, k in self.terms.items() if k % n == 0}, 0)
@@ -87,15 +92,14 @@ class Index:
         return compared(">=", other - self)
 
 
-_atoms: dict[tuple[str, Index, int], Atom] = {}
+_atoms: WeakValueDictionary[tuple[str, Index, int], Atom] = WeakValueDictionary()
+"""The atoms of quotients and remainders that are in use."""
 
 
 def intern(index: Index) -> Index:
     """The index of one quotient or remainder, with one atom for equal ones."""
     ((atom, _),) = index.terms.items()
     assert atom.of is not None
-    if len(_atoms) > 10_000:
-        _atoms.clear()
     return Index({_atoms.setdefault(atom.of, atom): 1}, 0)
 
 

@@ -41,7 +41,10 @@ def program_cost(program: Program) -> int:
 
 def regions_cost(op: Op) -> int:
     """The cost of the programs that an op holds: of branches, the dearest."""
-    costs = [(region.exclusive, program_cost(region.program) * (region.trip_count or 1)) for region in op.regions()]
+    costs = [
+        (region.exclusive, program_cost(region.program) * (1 if region.trip_count is None else region.trip_count))
+        for region in op.regions()
+    ]
     return sum(cost for exclusive, cost in costs if not exclusive) + max([cost for exclusive, cost in costs if exclusive], default=0)
 
 

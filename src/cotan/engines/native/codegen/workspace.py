@@ -33,6 +33,8 @@ class WorkspaceFrame:
 
     def keep(self, nbytes: int) -> list[int]:
         """Allocate a small buffer that lives to the end."""
+        if nbytes > SMALL_BUFFERS:
+            return self.take(nbytes, 0, MANY_NODES)
         if self.room < nbytes:
             self.begin, self.room = self.take(SMALL_BUFFERS, 0, MANY_NODES)[0], SMALL_BUFFERS
         size = -(-nbytes // 16) * 16

@@ -1,6 +1,6 @@
-"""Simplification: calls written out, functions of numbers computed, equal equations merged, unused ones dropped.
+"""Simplification: calls are inlined, functions of constants computed, equal equations merged, unused ones dropped.
 
-Programs that loops and branches hold are simplify too, where something in them is to be written out.
+The programs of loops and branches are simplified too, if an op in them is to be inlined.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["simplify"]
 
 
 class Simplifier:
-    """Equations that are kept, in order, with equal ones known; and the arrays that written-out ops brought in."""
+    """The equations of the result, in order, and the arrays that inlined ops bring in."""
 
     def __init__(self) -> None:
         self.equations: list[Equation] = []
@@ -60,7 +60,7 @@ class Simplifier:
         return [value(v) for v in program.outputs]
 
     def written_within(self, op: Op, operands: list[Any]) -> tuple[Op, list[Any]]:
-        """An op with the programs that it holds simplify. What they bring in are further operands of it."""
+        """An op whose programs are simplified. Arrays that these bring in become further operands."""
         regions = op.regions()
         if not any(has_written_out(region.program) for region in regions):
             return op, operands
@@ -79,14 +79,14 @@ class Simplifier:
             return op, operands
 
     def constant(self, array: Any) -> Var:
-        """A variable for an array that a written-out op brought in."""
+        """A variable for an array that an inlined op brings in."""
         if id(array) not in self.captured:
             self.captured[id(array)] = Var(type_of(array)), array
         return self.captured[id(array)][0]
 
 
 def known_number(equation: Equation, operands: Sequence[Any]) -> Literal | None:
-    """The number that a function of numbers is; None for other equations."""
+    """The value of a function of constants; None for other equations."""
     op, t = equation.op, equation.outputs[0].type if len(equation.outputs) == 1 else None
     if type(t) is not ArrayType or t.shape or op.multiple or not operands or not hasattr(op, "element"):
         return None
@@ -99,7 +99,7 @@ def known_number(equation: Equation, operands: Sequence[Any]) -> Literal | None:
 
 
 def written_out(equation: Equation, operands: Sequence[Any]) -> tuple[Program, list[Any]] | None:
-    """What running an equation runs, as a Program, and the arrays that this brings in; None where it is run as it is."""
+    """The Program that running an equation runs, and the arrays that it brings in; None if the op is not inlined."""
     if equation.op.written_out is None:
         return None
     try:
@@ -109,7 +109,7 @@ def written_out(equation: Equation, operands: Sequence[Any]) -> tuple[Program, l
 
 
 def has_written_out(program: Program) -> bool:
-    """Whether an op in a Program, or in one that is held in it, may be written out."""
+    """Whether an op in a Program, or in one that it holds, may be inlined."""
     for equation in program.equations:
         if equation.op.written_out is not None or any(has_written_out(region.program) for region in equation.op.regions()):
             return True
@@ -117,7 +117,7 @@ def has_written_out(program: Program) -> bool:
 
 
 def simplify(program: Program) -> tuple[Program, list[Any]]:
-    """The same Program in fewer equations, and the values of inputs that it has before the others."""
+    """The Program in fewer equations, and the values of inputs that it has before the others."""
     simplifier = Simplifier()
     outputs = simplifier.write(program, list(program.inputs))
     needed = {v for v in outputs if isinstance(v, Var)}
