@@ -29,7 +29,7 @@ from .c_entry import AheadOfTimeCode, write_entry
 __all__ = ["Exported", "exported", "libraries_of"]
 
 LARGEST_CONSTANT = 1 << 24
-"""Bytes of an array that the text of a module may hold."""
+"""The most bytes of an array that a module may hold."""
 C_TYPES = {"f8": "double", "f4": "float", "f2": "uint16_t", "c16": "double", "c8": "float", "b1": "uint8_t"} | {
     f"{kind}{size}": f"{'u' * (kind == 'u')}int{8 * size}_t" for kind in "iu" for size in (1, 2, 4, 8)
 }

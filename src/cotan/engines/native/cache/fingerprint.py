@@ -37,7 +37,7 @@ from cotan.engines.native.options import CodegenOptions
 
 __all__ = ["UnknowableError", "described", "key_of"]
 
-FORMAT = "text 1"
+FORMAT = "ir 2"
 JUST_NOW = 2.0
 """Clocks of file systems are coarse: a file that was changed so many seconds before cotan was imported counts as changed since."""
 MOST_BYTES = 1 << 20
@@ -195,7 +195,7 @@ KINDS: dict[type, Callable[[Describer, Any], Any]] = {
 # ---- what is around it -------------------------------------------------------------------------------------------------------------
 @lru_cache(maxsize=8)
 def surroundings(*settings: tuple[str, str]) -> str | None:
-    """What the text of every Program depends on, as a hash; None if it is not known what runs here."""
+    """A hash of everything outside a Program that its IR depends on; None if the running files are not known."""
     files = source()
     if files is None:
         return None

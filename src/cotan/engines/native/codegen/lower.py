@@ -164,14 +164,14 @@ def lowered(
 
 
 def argument(code: Function, at: str, type: Type) -> Value:
-    """An argument: an array, or a stack, which comes as two words."""
+    """The value of an argument: an array, or a stack, which is passed as two 64-bit integers."""
     if not isinstance(type, StackType):
         return Memory(at, type)
     return StackValue(type, code.value("ptr", f"load ptr, ptr {at}"), code.value("i64", f"load i64, ptr {code.address(at, 'i64', 1)}"))
 
 
 def hand_over(context: ModuleContext, outs: Sequence[Value], results: str) -> None:
-    """Return from a call that gives stacks: their words, and the list of all blocks of memory, which are not freed."""
+    """Return from a call that gives stacks: address and length of each, and the list of all heap blocks, which are not freed."""
     code = context.module.code
     for k, y in enumerate(outs):
         if isinstance(y, StackValue):
@@ -184,11 +184,11 @@ def hand_over(context: ModuleContext, outs: Sequence[Value], results: str) -> No
 
 
 def over(given: Value, same: bool) -> Memory:
-    """The place of a result that is written over an input: another value in the same memory, unless it is the input itself."""
+    """The memory of a result that is written over an input: another value there, unless it is the input itself."""
     assert isinstance(given, Memory)
     return given if same else Memory(given.at, given.type)
 
 
 def entry(code: Function, table: str, k: int) -> str:
-    """A pointer out of a table."""
+    """A pointer in a table."""
     return code.value("ptr", f"load ptr, ptr {code.address(table, 'ptr', k)}")

@@ -1,12 +1,12 @@
-"""Blocking: what is done for each row of a long axis is done strip by strip, so that what lies between two products stays in the cache.
+"""Strip-mining: equations along a long axis run on strips of rows, so that intermediates between two products stay in the cache.
 
-The axes of the values of a Program are followed through the forms of its equations: an axis of an operand and one of the result are the
-same where an element of the result reads the element at its own place along them. Of the equations along such an axis, those that read each
-row by itself can be run on a strip of rows as well as on all; a sum along the axis is the sum over the strips. Equations of this kind that
-do not wait for each other's sums become one `Strips`: its body is those equations, on fewer rows.
+The axes of the values of a Program are put into classes by access analysis: an axis of an operand and one of the result are of one class if
+an element of the result reads the operand at its own index there. Of the equations along such a class, those that read each row by itself
+run on a strip of rows as well as on all rows; a sum along the axis is the sum over the strips. Equations that do not wait for each other's
+sums become one `Strips`: its body is these equations, on fewer rows.
 
-That pays where large arrays lie between products of matrices (loops alone are joined by `plan` anyway), and where the products do so little
-with them that memory would be what they wait for.
+This pays if large arrays are between matrix products (fusion joins loops without it), and if the products do so little work per byte that
+they would wait for memory.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from .strip_op import Strips
 __all__ = ["strip_mine"]
 
 Axis = tuple[Any, Any]
-"""A variable and the number of its axis; or an equation and the symbol of an axis that it folds over."""
+"""A variable and the number of its axis; or an equation and the symbol of an axis that it reduces over."""
 
 
 def strip_mine(program: Program, options: CodegenOptions | None = None) -> Program:
@@ -66,7 +66,7 @@ def variables(e: Equation) -> list[Var]:
 
 # ---- axes that are the same ---------------------------------------------------------------------------------------------------
 def alone(index: Any) -> tuple[str, int] | None:
-    """What axis an index is the symbol of; None if it is something else."""
+    """The axis of which an index is the symbol; None if it is another expression."""
     if type(index) is not Index or index.constant or len(index.terms) != 1:
         return None
     ((atom, factor),) = index.terms.items()
@@ -87,7 +87,7 @@ def symbols(index: Any) -> Iterator[Any]:
 
 
 class Axes:
-    """The axes of a Program, those that are the same together: they have one length."""
+    """The axes of a Program in classes of equal axes (union-find). All axes of a class have one length."""
 
     def __init__(self, program: Program, forms: Sequence[AccessSummary | None]):
         self.parent: dict[Axis, Axis] = {}
@@ -103,7 +103,7 @@ class Axes:
                     if symbol is not None and v.type.shape[p] == extent(i):  # a slice reads a part of an axis, which is another one
                         self.join((v, p), place(e, symbol))
         self.same: dict[Axis, dict[Any, list[int]]] = {}
-        """For each axis: the values, and the equations that fold over it, with which of their axes are this one."""
+        """For each class of axes: the values, and the equations that reduce over it, with their axes of the class."""
         for a in self.parent:
             key, k = a
             self.same.setdefault(self.find(a), {}).setdefault(key, []).append(k if type(key) is Var else k[1])
@@ -127,12 +127,12 @@ class Axes:
             self.parent[b] = a
 
     def along(self, v: Any, root: Axis) -> Sequence[int]:
-        """Which axes of a value, or of those that an equation folds over, are this one."""
+        """The axes of a value, or the reduced axes of an equation, that are of this class."""
         return self.same[root].get(v, ())
 
 
 def reads_of(e: Equation, form: AccessSummary | None) -> list[tuple[Var, tuple[Any, ...]]]:
-    """The variables that an equation reads, and at which index."""
+    """The variables that an equation reads, each with the index."""
     return [] if form is None else [(v, index) for k, index in form.reads if isinstance(v := e.inputs[k], Var)]
 
 
@@ -149,7 +149,7 @@ class Row(NamedTuple):
 
 
 def row_of(e: Equation, form: AccessSummary | None, axes: Axes, root: Axis) -> Row | None:
-    """How an equation goes along an axis; None if it does not, or reads other rows than its own."""
+    """The `Row` of an equation along an axis; None if it has none, or reads other rows than its own."""
     if form is None or form.computes_index or e.op.update is not None:
         return None
     own = [("o", k) for k in axes.along(e.outputs[0], root)]
@@ -171,7 +171,7 @@ def row_of(e: Equation, form: AccessSummary | None, axes: Axes, root: Axis) -> R
 
 
 class Groups:
-    """The equations along an axis in groups, each after the sums of those before."""
+    """The equations along an axis in groups; each group follows the sums of the groups before."""
 
     def __init__(self, program: Program, forms: Sequence[AccessSummary | None], axes: Axes, root: Axis, options: CodegenOptions):
         self.whole, self.axes, self.root, self.options = program, axes, root, options
@@ -193,7 +193,7 @@ class Groups:
         self.levels = max(self.level.values(), default=-1) + 1
         self.groups: list[list[Equation]] = [[] for _ in range(self.levels)]
         self.others: list[list[Equation]] = [[] for _ in range(self.levels)]
-        """What is along the axis, by level, and what is not."""
+        """The equations along the axis by level, and the others."""
         self.readers: dict[Var, list[Equation]] = {}
         for e in program.equations:
             (self.groups if id(e) in self.rows else self.others)[self.level[id(e)]].append(e)
@@ -201,7 +201,7 @@ class Groups:
                 self.readers.setdefault(v, []).append(e)
 
     def level_after(self, source: Equation, e: Equation) -> int:
-        """The first level at which ``e`` may be that reads what ``source`` gives."""
+        """The first level for ``e``, which reads a result of ``source``."""
         row = self.rows.get(id(source))
         together = row is None or (row.axis is not None and id(e) in self.rows)
         return self.level[id(source)] + (0 if together else 1)
@@ -221,7 +221,7 @@ class Groups:
         return v.type.with_shape(tuple(shape))
 
     def between(self, level: int) -> int:
-        """The bytes that products of a group read or give and nothing outside of it needs."""
+        """The bytes that products of a group read or write and that only the group uses."""
         group = self.groups[level]
         inside = {v for e in group for v in e.outputs} - set(self.needed_outside(group))
         return sum(v.type.nbytes for v in {v for e in group if is_product(e) for v in variables(e)} & inside)
@@ -234,7 +234,7 @@ class Groups:
         return nbytes >= self.options.strip_stored_bytes and work <= self.options.strip_products_per_byte * nbytes
 
     def needed_outside(self, group: Sequence[Equation]) -> list[Var]:
-        """What a group gives to others."""
+        """The variables of a group that others read."""
         inside = set(map(id, group))
         return [
             v for e in group for v in e.outputs
@@ -291,7 +291,7 @@ def strip_of(size: int, nbytes: int, options: CodegenOptions) -> int | None:
 
 # ---- ops on fewer rows --------------------------------------------------------------------------------------------------------
 def resized(e: Equation, form: AccessSummary | None, types: Sequence[Any], size: int, rows: int) -> Op | None:
-    """The op of an equation on so many rows instead of ``size``: it has the same form, and gives the last of these types."""
+    """The op of an equation on ``rows`` rows instead of ``size``, with an equal access summary and the last of these types as result."""
     *operands, result = types
     for op in candidates(e.op, size, rows):
         try:
@@ -314,7 +314,7 @@ def candidates(op: Op, size: int, rows: int) -> Iterator[Op]:
 
 
 def alike(a: AccessSummary, b: AccessSummary | None, size: int, rows: int) -> bool:
-    """Whether two forms are the same, up to the length of an axis that is folded."""
+    """Whether two access summaries are equal, up to the length of a reduced axis."""
     if b is None or (a.monoid, a.only_moves, a.conditional, a.computes_index, a.work) != (
         b.monoid,
         b.only_moves,
@@ -332,7 +332,7 @@ def alike(a: AccessSummary, b: AccessSummary | None, size: int, rows: int) -> bo
 
 
 def key(index: Any) -> Any:
-    """What an index or a condition is, whatever the lengths of its axes."""
+    """The structure of an index or a condition, without the lengths of its axes."""
     if isinstance(index, Condition):
         return index.sign, *map(key, index.parts)
     if type(index) is not Index:

@@ -35,7 +35,7 @@ def scan(lowering: ProgramLowering, node: Opaque, operands: list[Any], results: 
     last = code.value("i64", f"sub i64 {length}, 1") if op.backwards else ""
     constants = [lowering.steady(x) for x in constants]
 
-    def turn(k: str) -> None:
+    def iteration(k: str) -> None:
         check_after(lowering, k, program_cost(op.body), op.length)
         k = code.value("i64", f"sub i64 {last}, {k}") if op.backwards else k
         i = variable(k, op.length if op.length is not None else MANY)
@@ -43,7 +43,7 @@ def scan(lowering: ProgramLowering, node: Opaque, operands: list[Any], results: 
         for y, out in zip(ys, outs, strict=True):
             put(lowering, y, i, out)
 
-    code.loop(length, turn, at_least_once=op.length is not None)
+    code.loop(length, iteration, at_least_once=op.length is not None)
     settle(lowering, node, state, results)
     return None
 
@@ -58,7 +58,7 @@ def while_(lowering: ProgramLowering, node: Opaque, operands: list[Any], results
     constants = [lowering.steady(x) for x in constants]
     state = carries(lowering, node, region, starts, results)
     head, inside, after = code.label(), code.label(), code.label()
-    turns = iteration_counter(lowering)
+    counter = iteration_counter(lowering)
     code.jump(head)
     code.start(head)
     with code.scope():
@@ -66,7 +66,7 @@ def while_(lowering: ProgramLowering, node: Opaque, operands: list[Any], results
         code.branch(going.read(lowering.e, ()).value, inside, after)
     code.start(inside)
     with code.scope():
-        check_after(lowering, turns, program_cost(op.body))
+        check_after(lowering, counter, program_cost(op.body))
         advance(lowering, op.body, constants, state, [], [])
     code.jump(head)
     code.start(after)

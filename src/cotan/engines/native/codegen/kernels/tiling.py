@@ -134,11 +134,11 @@ class Tile:
         copies = [(v, index, self.copy(v, index)) for v, index in across]
         code, inner = self.lowering.code, self.chain[-1]
 
-        def one(turn: tuple[Any, ...]) -> None:
-            place = tuple(linear([(k, 1), (first, -1)]) for k, first in zip(turn[-2:], self.copied, strict=True))
+        def one(iteration: tuple[Any, ...]) -> None:
+            place = tuple(linear([(k, 1), (first, -1)]) for k, first in zip(iteration[-2:], self.copied, strict=True))
             for v, index, copy in copies:
-                code.remember((self.lowering, v, placed(index, turn)), copy[place])
-            self.lowering.nodes(inner, turn)
+                code.remember((self.lowering, v, at_iteration(index, iteration)), copy[place])
+            self.lowering.nodes(inner, iteration)
 
         self.along(0, lambda i: self.along(1, lambda j: one((*self.lead, i, j))))
 
@@ -156,16 +156,16 @@ class Tile:
         at, steps = self.lowering.value(v).pointer(e), steps_of(v, index, len(self.chain))
         assert at is not None
         assert steps is not None
-        first = offset_of(v.type.shape, placed(index, (*self.lead, *self.copied)))
+        first = offset_of(v.type.shape, at_iteration(index, (*self.lead, *self.copied)))
         copy = StridedView(e, self.lowering.code.alloca(f"[{prod(self.sides)} x {kind}]"), v.type.dtype, self.sides)
         copy_matrix(self.w, StridedView(e, at, v.type.dtype, self.sides, steps[-2:], first), copy)
         return copy
 
 
-def placed(index: tuple[Any, ...], turn: tuple[Any, ...]) -> tuple[Any, ...]:
+def at_iteration(index: tuple[Any, ...], iteration: tuple[Any, ...]) -> tuple[Any, ...]:
     """An index in symbols of axes, at an iteration."""
     return tuple(
-        linear([*[(turn[atom.value[1]], factor) for atom, factor in part.terms.items()], (part.constant, 1)])
+        linear([*[(iteration[atom.value[1]], factor) for atom, factor in part.terms.items()], (part.constant, 1)])
         if type(part) is Index
         else part
         for part in index
