@@ -14,11 +14,11 @@ written in the words of `Routines`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 
-__all__ = ["Emitter", "Reader", "Routines", "StridedView"]
+__all__ = ["Emitter", "Expression", "Reader", "Routines", "StridedView", "where"]
 
 Index = Any
 Scalar = Any
@@ -60,6 +60,114 @@ class Emitter(Protocol):
     def as_scalar(self, index: Index, dtype: np.dtype[Any]) -> Scalar:
         """An index as an element (``iota``)."""
         ...
+
+
+EmitterT = TypeVar("EmitterT", bound=Emitter)
+ScalarT = TypeVar("ScalarT")
+ExpressionT = TypeVar("ExpressionT", bound="Expression[Any, Any]")
+
+
+class Expression(Generic[EmitterT, ScalarT]):
+    """A scalar with its emitter, written like a number: each operator emits code. A Python number beside it is a constant of its dtype.
+
+    Scalars of an emitter are opaque, so a subclass knows the dtype (`dtype`), and how to wrap another scalar (`of`).
+    """
+
+    __slots__ = ("e", "scalar")
+
+    def __init__(self, e: EmitterT, scalar: ScalarT):
+        self.e, self.scalar = e, scalar
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of constants beside it."""
+        raise NotImplementedError
+
+    def of(self, scalar: ScalarT) -> Self:
+        """Another scalar of this emitter as an expression."""
+        raise NotImplementedError
+
+    def like(self, x: Self | complex) -> Self:
+        """An expression unchanged; a number as a constant of this dtype."""
+        return x if isinstance(x, type(self)) else self.of(self.e.constant(x, self.dtype))
+
+    def math(self, name: str, *others: Self | complex) -> Self:
+        """The scalar function ``name`` of this expression and others."""
+        return self.of(self.e.math(name, self.scalar, *[self.like(x).scalar for x in others]))
+
+    def fused(self, factor: Self | complex, term: Self | complex) -> Self:
+        """``self * factor + term``, rounded once where the processor can, else twice."""
+        return self.math("fmuladd", factor, term)
+
+    # ---- arithmetic
+    def __add__(self, other: Self | complex) -> Self:
+        return self.math("add", other)
+
+    def __radd__(self, other: complex) -> Self:
+        return self.like(other) + self
+
+    def __sub__(self, other: Self | complex) -> Self:
+        return self.math("sub", other)
+
+    def __rsub__(self, other: complex) -> Self:
+        return self.like(other) - self
+
+    def __mul__(self, other: Self | complex) -> Self:
+        return self.math("mul", other)
+
+    def __rmul__(self, other: complex) -> Self:
+        return self.like(other) * self
+
+    def __truediv__(self, other: Self | complex) -> Self:
+        return self.math("div", other)
+
+    def __rtruediv__(self, other: complex) -> Self:
+        return self.like(other) / self
+
+    def __neg__(self) -> Self:
+        return self.math("neg")
+
+    def __abs__(self) -> Self:
+        return self.math("abs")
+
+    # ---- comparisons and conditions: scalars of bools. ``==`` compares the Python objects.
+    def equals(self, other: Self | complex) -> Self:
+        return self.math("eq", other)
+
+    def differs(self, other: Self | complex) -> Self:
+        return self.math("ne", other)
+
+    def __lt__(self, other: Self | complex) -> Self:
+        return self.math("lt", other)
+
+    def __le__(self, other: Self | complex) -> Self:
+        return self.math("le", other)
+
+    def __gt__(self, other: Self | complex) -> Self:
+        return self.math("gt", other)
+
+    def __ge__(self, other: Self | complex) -> Self:
+        return self.math("ge", other)
+
+    def __and__(self, other: Self | complex) -> Self:
+        return self.math("and", other)
+
+    def __or__(self, other: Self | complex) -> Self:
+        return self.math("or", other)
+
+    def __xor__(self, other: Self | complex) -> Self:
+        return self.math("xor", other)
+
+    def __invert__(self) -> Self:
+        return self.math("not")
+
+
+def where(condition: ExpressionT, yes: ExpressionT | complex, no: ExpressionT | complex) -> ExpressionT:
+    """``yes`` where the condition holds, else ``no``. At least one of them is an expression: its dtype is that of the result."""
+    model = yes if isinstance(yes, Expression) else no
+    if not isinstance(model, Expression):
+        raise TypeError("where needs an expression among its cases, for the dtype of the result")
+    return model.of(model.e.math("select", condition.scalar, model.like(no).scalar, model.like(yes).scalar))
 
 
 class StridedView(Protocol):

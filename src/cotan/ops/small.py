@@ -7,13 +7,13 @@ row at hand.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core.emitting import Emitter, Reader, Routines, StridedView
+from ..core.emitting import Emitter, Expression, Reader, Routines, StridedView, where
 
 __all__ = ["LONGEST_ROW", "Triangle", "cholesky", "is_small", "multiply", "sign_and_logarithm", "solve", "triangular_solve"]
 
@@ -22,28 +22,21 @@ LITTLE_WORK, MANY = 600, 64
 """More than so much takes long to compile, and is so only for many matrices."""
 
 
-class Real:
-    """A real scalar with operators."""
+class Real(Expression[Emitter, Any]):
+    """A real scalar of a matrix. A condition keeps the dtype of the numbers that it compares."""
 
-    __slots__ = ("e", "x")
+    __slots__ = ("_dtype",)
 
-    def __init__(self, e: Emitter, x: Any):
-        self.e, self.x = e, x
+    def __init__(self, e: Emitter, scalar: Any, dtype: np.dtype[Any]):
+        super().__init__(e, scalar)
+        self._dtype = dtype
 
-    def made(self, name: str, *others: Real) -> Real:
-        return Real(self.e, self.e.math(name, self.x, *[y.x for y in others]))
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._dtype
 
-    def __add__(self, y: Real) -> Real:
-        return self.made("add", y)
-
-    def __sub__(self, y: Real) -> Real:
-        return self.made("sub", y)
-
-    def __mul__(self, y: Real) -> Real:
-        return self.made("mul", y)
-
-    def __truediv__(self, y: Real) -> Real:
-        return self.made("div", y)
+    def of(self, scalar: Any) -> Real:
+        return Real(self.e, scalar, self._dtype)
 
 
 def is_small(lead: Sequence[int], dtype: np.dtype[Any], n: int, m: int = 1) -> bool:
@@ -52,16 +45,26 @@ def is_small(lead: Sequence[int], dtype: np.dtype[Any], n: int, m: int = 1) -> b
     return dtype.kind == "f" and 0 < n <= LARGEST and 0 < m <= LARGEST and prod(lead) >= fewest
 
 
-def numbers(e: Emitter, x: Any, rows: int, columns: int) -> list[list[Real]]:
+def element(e: Emitter, x: Any, *index: Any) -> Real:
+    """An element of a block of memory."""
+    return Real(e, x[index], x.dtype)
+
+
+def elements(e: Emitter, x: Any, rows: int, columns: int) -> list[list[Real]]:
     """The elements of a matrix."""
-    return [[Real(e, x[i, j]) for j in range(columns)] for i in range(rows)]
+    return [[element(e, x, i, j) for j in range(columns)] for i in range(rows)]
 
 
-def less_products(x: Real, pairs: Sequence[tuple[Real, Real]]) -> Real:
+def less_products(x: Real, pairs: Iterable[tuple[Real, Real]]) -> Real:
     """x minus the sum of products."""
     for a, b in pairs:
-        x = a.made("neg").made("fmuladd", b, x)
+        x = (-a).fused(b, x)
     return x
+
+
+def indicator(condition: Real) -> Any:
+    """The scalar 1 where the condition holds, else 0."""
+    return where(condition, condition.like(1), 0).scalar
 
 
 def any_failed(w: Routines, lead: Sequence[int], failed: StridedView) -> Any:
@@ -78,29 +81,28 @@ def cholesky(w: Routines, a: Reader, factor: StridedView) -> None:
     """L by rows: l_ij = (a_ij - sum_k l_ik l_jk) / l_jj."""
     lead, n, e = a.shape[:-2], a.shape[-1], w.emitter
     failed = w.scratch(lead, a.dtype)
-    zero, one = e.constant(0, a.dtype), e.constant(1, a.dtype)
 
     def body(a: Any, factor: Any, failed: Any) -> None:
         rows: list[list[Real]] = []
         inverses: list[Real] = []
-        wrong: Any = None
+        wrong: Real | None = None
         for i in range(n):
             row: list[Real] = []
             for j in range(i):
-                rest = less_products(Real(e, a[i, j]), list(zip(row, rows[j], strict=False)))
-                row.append(rest * inverses[j])
-                factor[i, j] = row[j].x
-            square = less_products(Real(e, a[i, i]), [(x, x) for x in row])
-            bad = e.math("le", square.x, zero)
-            wrong = bad if wrong is None else e.math("or", wrong, bad)
-            root = square.made("sqrt")
-            factor[i, i] = root.x
+                row.append(less_products(element(e, a, i, j), zip(row, rows[j], strict=False)) * inverses[j])
+                factor[i, j] = row[j].scalar
+            square = less_products(element(e, a, i, i), [(x, x) for x in row])
+            bad = square <= 0
+            wrong = bad if wrong is None else wrong | bad
+            root = square.math("sqrt")
+            factor[i, i] = root.scalar
             row.append(root)
             rows.append(row)
-            inverses.append(Real(e, one) / root)
+            inverses.append(1 / root)
             for j in range(i + 1, n):
-                factor[i, j] = zero
-        failed[()] = e.math("select", wrong, zero, one)
+                factor[i, j] = e.constant(0, a.dtype)
+        assert wrong is not None  # a matrix has a row
+        failed[()] = indicator(wrong)
 
     w.batched(lead, [a], [factor, failed], body)
     w.fail(any_failed(w, lead, failed), np.linalg.LinAlgError, "Matrix is not positive definite")
@@ -123,24 +125,23 @@ class Triangle(NamedTuple):
         """The rows in the order in which they are solved for."""
         return list(range(n)) if self.lower != self.turned else list(range(n))[::-1]
 
-    def column(self, e: Emitter, a: Any, inverses: Any, b: Callable[[int], Any]) -> dict[int, Real]:
-        """The solution for one right-hand side, by rows."""
+    def column(self, e: Emitter, a: Any, inverse: Callable[[int], Real], b: Callable[[int], Real]) -> dict[int, Real]:
+        """The solution for one right-hand side, by rows; ``inverse(i)`` is one over diagonal element i."""
         found: dict[int, Real] = {}
         for i in self.order(a.shape[-1]):
-            products = [(Real(e, a[(k, i) if self.turned else (i, k)]), y) for k, y in found.items()]
-            rest = less_products(Real(e, b(i)), products)
-            found[i] = rest if self.unit else rest * Real(e, inverses[i])
+            rest = less_products(b(i), [(element(e, a, *((k, i) if self.turned else (i, k))), y) for k, y in found.items()])
+            found[i] = rest if self.unit else rest * inverse(i)
         return found
 
-    def inverses(self, e: Emitter, a: Any) -> tuple[list[Any], Any]:
-        """One over each number of the diagonal, and whether one of these is zero."""
-        zero, one = e.constant(0, a.dtype), e.constant(1, a.dtype)
-        found, wrong = [], None
+    def inverses(self, e: Emitter, a: Any) -> tuple[list[Real], Any]:
+        """One over each element of the diagonal, and the scalar 1 if one of these elements is zero, else 0."""
+        found: list[Real] = []
+        wrong: Real | None = None
         for i in [] if self.unit else range(a.shape[-1]):
-            bad = e.math("eq", a[i, i], zero)
-            wrong = bad if wrong is None else e.math("or", wrong, bad)
-            found.append(e.math("div", one, a[i, i]))
-        return found, zero if wrong is None else e.math("select", wrong, zero, one)
+            bad = element(e, a, i, i).equals(0)
+            wrong = bad if wrong is None else wrong | bad
+            found.append(1 / element(e, a, i, i))
+        return found, e.constant(0, a.dtype) if wrong is None else indicator(wrong)
 
 
 def triangular_solve(w: Routines, a: Reader, b: Reader, x: StridedView, triangle: Triangle, find: Callable[[], None]) -> None:
@@ -161,8 +162,9 @@ def matrices_in_lanes(w: Routines, a: Reader, b: Reader, x: StridedView, triangl
         inverses, failed[()] = triangle.inverses(e, a)
         for j in range(m):
             at = (lambda i, j=j: (i, j)) if triangle.left_side else (lambda i, j=j: (j, i))
-            for i, y in triangle.column(e, a, inverses, lambda i, at=at: b[at(i)]).items():
-                x[at(i)] = y.x
+            solution = triangle.column(e, a, inverses.__getitem__, lambda i, at=at: element(e, b, *at(i)))
+            for i, y in solution.items():
+                x[at(i)] = y.scalar
 
     w.batched(a.shape[:-2], [a, b], [x, failed], body)
 
@@ -177,7 +179,7 @@ def columns_in_lanes(w: Routines, a: Reader, b: Reader, x: StridedView, triangle
     def reciprocals(a: Any, diagonal: Any, failed: Any) -> None:
         inverses, failed[()] = triangle.inverses(e, a)
         for i, y in enumerate(inverses):
-            diagonal[i] = y
+            diagonal[i] = y.scalar
 
     w.batched(lead, [a], [diagonal, failed], reciprocals)
     copy = w.scratch((n, m), a.dtype)
@@ -190,8 +192,9 @@ def columns_in_lanes(w: Routines, a: Reader, b: Reader, x: StridedView, triangle
             w.copy(given, copy)
 
         def column(j: Any) -> None:
-            for i, y in triangle.column(e, matrix, inverses, lambda i: source[i, j]).items():
-                target[i, j] = y.x
+            solution = triangle.column(e, matrix, lambda i: element(e, inverses, i), lambda i: element(e, source, i, j))
+            for i, y in solution.items():
+                target[i, j] = y.scalar
 
         w.vectorized(m, column)
         if not left:
@@ -204,16 +207,15 @@ def columns_in_lanes(w: Routines, a: Reader, b: Reader, x: StridedView, triangle
 class Elimination:
     """Gaussian elimination of ``rows`` (with right-hand sides as further columns), by partial pivoting."""
 
-    def __init__(self, e: Emitter, rows: list[list[Real]], dtype: np.dtype[Any]):
-        self.e, self.rows, self.n = e, rows, len(rows)
-        self.zero, self.one = Real(e, e.constant(0, dtype)), Real(e, e.constant(1, dtype))
-        self.sign, self.inverses = self.one, []
-        self.singular: Any = None
+    def __init__(self, rows: list[list[Real]]):
+        self.rows, self.n = rows, len(rows)
+        self.sign = rows[0][0].like(1)
+        self.inverses: list[Real] = []
         for k in range(self.n):
             self.pivot(k)
-            bad = e.math("eq", rows[k][k].x, self.zero.x)
-            self.singular = bad if self.singular is None else e.math("or", self.singular, bad)
-            self.inverses.append(self.one / rows[k][k])
+            bad = rows[k][k].equals(0)
+            self.singular = self.singular | bad if k else bad
+            self.inverses.append(1 / rows[k][k])
             for i in range(k + 1, self.n):
                 factor = rows[i][k] * self.inverses[k]
                 for j in range(k + 1, len(rows[i])):
@@ -221,25 +223,22 @@ class Elimination:
 
     def pivot(self, k: int) -> None:
         """Exchange row k and the first row from k on with the largest number in column k."""
-        e, rows = self.e, self.rows
-        best, larger = rows[k][k].made("abs"), []
+        rows = self.rows
+        best, larger = abs(rows[k][k]), list[Real]()
         for i in range(k + 1, self.n):
-            size = rows[i][k].made("abs")
-            larger.append(e.math("gt", size.x, best.x))
-            best = self.chosen(larger[-1], size, best)
-        later: Any = None
+            size = abs(rows[i][k])
+            larger.append(size > best)
+            best = where(larger[-1], size, best)
+        later: Real | None = None
         top = rows[k]
         for i in range(self.n - 1, k, -1):  # the last that was larger is the largest
-            taken = larger[i - k - 1] if later is None else e.math("and", larger[i - k - 1], e.math("not", later))
-            later = larger[i - k - 1] if later is None else e.math("or", later, larger[i - k - 1])
-            old = self.rows[i]
-            rows[i] = [y if j < k else self.chosen(taken, x, y) for j, (x, y) in enumerate(zip(top, old, strict=True))]
-            rows[k] = [y if j < k else self.chosen(taken, x, y) for j, (x, y) in enumerate(zip(old, rows[k], strict=True))]
+            taken = larger[i - k - 1] if later is None else larger[i - k - 1] & ~later
+            later = larger[i - k - 1] if later is None else later | larger[i - k - 1]
+            old = rows[i]
+            rows[i] = [y if j < k else where(taken, x, y) for j, (x, y) in enumerate(zip(top, old, strict=True))]
+            rows[k] = [y if j < k else where(taken, x, y) for j, (x, y) in enumerate(zip(old, rows[k], strict=True))]
         if later is not None:
-            self.sign = self.chosen(later, self.sign.made("neg"), self.sign)
-
-    def chosen(self, condition: Any, yes: Real, no: Real) -> Real:
-        return Real(self.e, self.e.math("select", condition, no.x, yes.x))
+            self.sign = where(later, -self.sign, self.sign)
 
     def solution(self, column: int) -> list[Real]:
         """The solution for a right-hand side, from below."""
@@ -257,12 +256,12 @@ def solve(w: Routines, a: Reader, b: Reader, x: StridedView) -> None:
     failed = w.scratch(lead, a.dtype)
 
     def body(a: Any, b: Any, x: Any, failed: Any) -> None:
-        rows = [[*p, *q] for p, q in zip(numbers(e, a, n, n), numbers(e, b, n, m), strict=True)]
-        done = Elimination(e, rows, a.dtype)
+        rows = [[*p, *q] for p, q in zip(elements(e, a, n, n), elements(e, b, n, m), strict=True)]
+        done = Elimination(rows)
         for j in range(m):
             for i, y in enumerate(done.solution(n + j)):
-                x[i, j] = y.x
-        failed[()] = done.chosen(done.singular, done.one, done.zero).x
+                x[i, j] = y.scalar
+        failed[()] = indicator(done.singular)
 
     w.batched(lead, [a, b], [x, failed], body)
     w.fail(any_failed(w, lead, failed), np.linalg.LinAlgError, "Singular matrix")
@@ -275,15 +274,14 @@ def sign_and_logarithm(
     lead, n, e = a.shape[:-2], a.shape[-1], w.emitter
 
     def body(a: Any, *results: Any) -> None:
-        done = Elimination(e, numbers(e, a, n, n), a.dtype)
-        sign, total = done.sign, done.zero
+        done = Elimination(elements(e, a, n, n))
+        sign, total = done.sign, done.sign.like(0)
         for i in range(n):
             size = done.rows[i][i]
-            sign = done.chosen(e.math("lt", size.x, done.zero.x), sign.made("neg"), sign)
-            total = total + size.made("abs").made("log")
-        least = Real(e, e.constant(-np.inf, a.dtype))
-        sign, total = done.chosen(done.singular, done.zero, sign), done.chosen(done.singular, least, total)
-        for y, value in zip(results, finish(e, sign.x, total.x), strict=True):
+            sign = where(size < 0, -sign, sign)
+            total = total + abs(size).math("log")
+        sign, total = where(done.singular, 0, sign), where(done.singular, -np.inf, total)
+        for y, value in zip(results, finish(e, sign.scalar, total.scalar), strict=True):
             y[()] = value
 
     w.batched(lead, [a], results, body)
@@ -302,10 +300,10 @@ def multiply(w: Routines, x: StridedView, y: StridedView, z: StridedView) -> Non
 
         def row(i: tuple[Any, ...]) -> None:
             def number(j: Any) -> None:
-                total = e.math("mul", x[(*b, *i, 0)], right[0, j])
+                total = element(e, x, *b, *i, 0) * element(e, right, 0, j)
                 for r in range(1, k):
-                    total = e.math("fmuladd", x[(*b, *i, r)], right[r, j], total)
-                z[(*b, *i, j)] = total
+                    total = element(e, x, *b, *i, r).fused(element(e, right, r, j), total)
+                z[(*b, *i, j)] = total.scalar
 
             w.vectorized(m, number)
 

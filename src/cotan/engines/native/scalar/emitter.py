@@ -28,7 +28,7 @@ from . import (
     formulas_special,
     half,
 )
-from .expression import BOOL, COMPLEX, FORMULAS, HALF, Expression, NoInstructionError, Scalar, supported
+from .expression import BOOL, COMPLEX, FORMULAS, HALF, LlvmExpression, NoInstructionError, Scalar, supported
 from .polynomials import FASTER, POLYNOMIALS
 from .vector_variants import on_vectors
 
@@ -90,7 +90,7 @@ class LlvmEmitter:
         if have.kind == "f":
             if not machine().casts_as_x86:
                 raise NoInstructionError("floats to integers, which NumPy does in another way on this processor")
-            return formulas_real.float_to_integer(Expression(self, operand), want).scalar
+            return formulas_real.float_to_integer(LlvmExpression(self, operand), want).scalar
         if a == b:
             return Scalar(x, want)
         if have.kind == "b" or want.itemsize > have.itemsize:
@@ -130,7 +130,7 @@ class LlvmEmitter:
         """What a word gives on operands of a kind."""
         formula = FORMULAS.get((kind, name))
         if formula is not None:
-            return formula(*[Expression(self, x) if type(x) is Scalar else x for x in operands]).scalar
+            return formula(*[LlvmExpression(self, x) if type(x) is Scalar else x for x in operands]).scalar
         if kind == "half":
             return half.in_single(self, name, operands)
         values: list[Any] = []

@@ -7,10 +7,12 @@ of the operands and the name by which defining equations call it. The emitter lo
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
+from numpy.typing import DTypeLike
 
+from cotan.core.emitting import Emitter, Expression
 from cotan.engines.native.llvm.builder import Module
 
 __all__ = [
@@ -18,14 +20,13 @@ __all__ = [
     "COMPLEX",
     "FORMULAS",
     "HALF",
-    "Expression",
+    "LlvmExpression",
     "NoInstructionError",
     "Scalar",
     "ScalarEmitter",
     "formula",
     "helper",
     "supported",
-    "where",
 ]
 
 BOOL, HALF = np.dtype(np.bool_), np.dtype(np.float16)
@@ -48,18 +49,10 @@ def supported(dtype: np.dtype[Any]) -> bool:
     return dtype.isnative and (dtype.kind in "biu" or (dtype.kind == "f" and dtype.itemsize in (2, 4, 8)) or dtype in COMPLEX)
 
 
-class ScalarEmitter(Protocol):
+class ScalarEmitter(Emitter, Protocol):
     """What a formula needs of the emitter: `emitter.LlvmEmitter`, which imports the formulas."""
 
     module: Module
-
-    def constant(self, value: Any, dtype: np.dtype[Any]) -> Scalar: ...
-
-    def cast(self, operand: Scalar, dtype: np.dtype[Any]) -> Scalar: ...
-
-    def math(self, name: str, *operands: Any) -> Scalar:
-        """The scalar function ``name``, as defining equations call it."""
-        ...
 
     def value(self, dtype: np.dtype[Any], text: str) -> Scalar:
         """The scalar that a pure instruction gives."""
@@ -94,135 +87,59 @@ class ScalarEmitter(Protocol):
         ...
 
 
-class Expression:
-    """A scalar with the emitter that knows it. A number beside it is a constant of its dtype."""
+class LlvmExpression(Expression[ScalarEmitter, Scalar]):
+    """An expression of LLVM scalars, which carry their dtype."""
 
-    __slots__ = ("e", "scalar")
-
-    def __init__(self, e: ScalarEmitter, scalar: Scalar):
-        self.e, self.scalar = e, scalar
+    __slots__ = ()
 
     @property
     def dtype(self) -> np.dtype[Any]:
         return self.scalar.dtype
 
-    def math(self, name: str, *others: Any) -> Expression:
-        """The function ``name`` of it, as defining equations call it."""
-        return Expression(self.e, self.e.math(name, self.scalar, *[self.like(x).scalar for x in others]))
+    def of(self, scalar: Scalar) -> Self:
+        return type(self)(self.e, scalar)
 
-    def like(self, x: Any) -> Expression:
-        """A term, or a number as a constant."""
-        return x if type(x) is Expression else Expression(self.e, self.e.constant(x, self.dtype))
+    def cast(self, dtype: DTypeLike) -> Self:
+        return self.of(self.e.cast(self.scalar, np.dtype(dtype)))
 
-    def cast(self, dtype: Any) -> Expression:
-        return Expression(self.e, self.e.cast(self.scalar, np.dtype(dtype)))
-
-    def bits(self, dtype: Any) -> Expression:
+    def bits(self, dtype: DTypeLike) -> Self:
         """The same bits as a number of another dtype of this size."""
-        return Expression(self.e, self.e.bits(self.scalar, np.dtype(dtype)))
+        return self.of(self.e.bits(self.scalar, np.dtype(dtype)))
 
-    def fused(self, factor: Any, term: Any) -> Expression:
-        """``self * factor + term``, rounded once where the processor can, else twice."""
-        return Expression(self.e, self.e.fused(self.scalar, self.like(factor).scalar, self.like(term).scalar))
+    def fused(self, factor: Self | complex, term: Self | complex) -> Self:
+        return self.of(self.e.fused(self.scalar, self.like(factor).scalar, self.like(term).scalar))
 
-    def product_and_error(self, other: Expression) -> tuple[Expression, Expression]:
-        """The rounded product, and what was rounded off, exactly."""
+    def product_and_error(self, other: Self) -> tuple[Self, Self]:
+        """The rounded product, and its rounding error, exactly."""
         product = self * other
-        return product, Expression(self.e, self.e.fused(self.scalar, other.scalar, (-product).scalar, exactly=True))
-
-    def __add__(self, other: Any) -> Expression:
-        return self.math("add", other)
-
-    def __radd__(self, other: Any) -> Expression:
-        return self.like(other) + self
-
-    def __sub__(self, other: Any) -> Expression:
-        return self.math("sub", other)
-
-    def __rsub__(self, other: Any) -> Expression:
-        return self.like(other) - self
-
-    def __mul__(self, other: Any) -> Expression:
-        return self.math("mul", other)
-
-    def __rmul__(self, other: Any) -> Expression:
-        return self.like(other) * self
-
-    def __truediv__(self, other: Any) -> Expression:
-        return self.math("div", other)
-
-    def __rtruediv__(self, other: Any) -> Expression:
-        return self.like(other) / self
-
-    def __neg__(self) -> Expression:
-        return self.math("neg")
-
-    def __abs__(self) -> Expression:
-        return self.math("abs")
-
-    # Comparisons are terms of bools; equality of terms is not that of Python.
-    def equals(self, other: Any) -> Expression:
-        return self.math("eq", other)
-
-    def differs(self, other: Any) -> Expression:
-        return self.math("ne", other)
-
-    def __lt__(self, other: Any) -> Expression:
-        return self.math("lt", other)
-
-    def __le__(self, other: Any) -> Expression:
-        return self.math("le", other)
-
-    def __gt__(self, other: Any) -> Expression:
-        return self.math("gt", other)
-
-    def __ge__(self, other: Any) -> Expression:
-        return self.math("ge", other)
-
-    def __and__(self, other: Any) -> Expression:
-        return self.math("and", other)
-
-    def __or__(self, other: Any) -> Expression:
-        return self.math("or", other)
-
-    def __xor__(self, other: Any) -> Expression:
-        return self.math("xor", other)
-
-    def __invert__(self) -> Expression:
-        return self.math("not")
+        return product, self.of(self.e.fused(self.scalar, other.scalar, (-product).scalar, exactly=True))
 
     @property
-    def is_nan(self) -> Expression:
+    def is_nan(self) -> Self:
         return self.math("isnan")
 
     # ---- complex numbers
     @property
-    def re(self) -> Expression:
+    def re(self) -> Self:
         return self.math("real")
 
     @property
-    def im(self) -> Expression:
+    def im(self) -> Self:
         return self.math("imag")
 
-    def i(self, im: Any) -> Expression:
+    def i(self, im: Self | complex) -> Self:
         """The complex number with this real part."""
         return self.math("complex", im)
 
 
-def where(condition: Expression, yes: Any, no: Any) -> Expression:
-    """``yes`` where the condition holds, else ``no``; one of them is a term."""
-    like = yes if type(yes) is Expression else no
-    return condition.math("select", like.like(no), like.like(yes))
-
-
-FORMULAS: dict[tuple[str, str], Callable[..., Expression]] = {}
+FORMULAS: dict[tuple[str, str], Callable[..., LlvmExpression]] = {}
 """The functions that are formulas, by the kind of their first operand (bool, integer, half, float, complex) and their name."""
 
 
-def formula(*kinds: str, name: str = "") -> Callable[[Callable[..., Expression]], Callable[..., Expression]]:
+def formula(*kinds: str, name: str = "") -> Callable[[Callable[..., LlvmExpression]], Callable[..., LlvmExpression]]:
     """Make a function of terms the meaning of its name for operands of these kinds."""
 
-    def defined(function: Callable[..., Expression]) -> Callable[..., Expression]:
+    def defined(function: Callable[..., LlvmExpression]) -> Callable[..., LlvmExpression]:
         for kind in kinds:
             FORMULAS[kind, name or function.__name__] = function
         return function
@@ -230,8 +147,8 @@ def formula(*kinds: str, name: str = "") -> Callable[[Callable[..., Expression]]
     return defined
 
 
-def helper(name: str, body: Callable[..., Expression], *operands: Expression) -> Expression:
+def helper(name: str, body: Callable[..., LlvmExpression], *operands: LlvmExpression) -> LlvmExpression:
     """``body`` of the operands as a function of its own, written once in a module: what has loops or is long."""
     e = operands[0].e
-    dtype = e.function(name, [x.dtype for x in operands], lambda *xs: body(*[Expression(e, x) for x in xs]).scalar)
-    return Expression(e, e.call(name, dtype, *[x.scalar for x in operands]))
+    dtype = e.function(name, [x.dtype for x in operands], lambda *xs: body(*[LlvmExpression(e, x) for x in xs]).scalar)
+    return LlvmExpression(e, e.call(name, dtype, *[x.scalar for x in operands]))

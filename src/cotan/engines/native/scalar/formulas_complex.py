@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 
-from .expression import Expression, formula, where
+from cotan.core.emitting import where
+
+from .expression import LlvmExpression, formula
 
 __all__: list[str] = []
 
@@ -13,58 +15,58 @@ LOG2, LOG2E, LOG10E = math.log(2.0), math.log2(math.e), math.log10(math.e)
 
 # ---- parts ------------------------------------------------------------------------------------------------------------------
 @formula("complex")
-def add(x: Expression, y: Expression) -> Expression:
+def add(x: LlvmExpression, y: LlvmExpression) -> LlvmExpression:
     return (x.re + y.re).i(x.im + y.im)
 
 
 @formula("complex")
-def sub(x: Expression, y: Expression) -> Expression:
+def sub(x: LlvmExpression, y: LlvmExpression) -> LlvmExpression:
     return (x.re - y.re).i(x.im - y.im)
 
 
 @formula("complex")
-def neg(x: Expression) -> Expression:
+def neg(x: LlvmExpression) -> LlvmExpression:
     return (-x.re).i(-x.im)
 
 
 @formula("complex")
-def conj(x: Expression) -> Expression:
+def conj(x: LlvmExpression) -> LlvmExpression:
     return x.re.i(-x.im)
 
 
 @formula("complex")
-def rint(x: Expression) -> Expression:
+def rint(x: LlvmExpression) -> LlvmExpression:
     return x.re.math("rint").i(x.im.math("rint"))
 
 
 @formula("complex")
-def isnan(x: Expression) -> Expression:
+def isnan(x: LlvmExpression) -> LlvmExpression:
     return x.re.math("isnan") | x.im.math("isnan")
 
 
 @formula("complex")
-def isinf(x: Expression) -> Expression:
+def isinf(x: LlvmExpression) -> LlvmExpression:
     return x.re.math("isinf") | x.im.math("isinf")
 
 
 @formula("complex")
-def isfinite(x: Expression) -> Expression:
+def isfinite(x: LlvmExpression) -> LlvmExpression:
     return x.re.math("isfinite") & x.im.math("isfinite")
 
 
 @formula("complex", name="abs")
-def magnitude(x: Expression) -> Expression:
+def magnitude(x: LlvmExpression) -> LlvmExpression:
     return x.re.math("hypot", x.im)
 
 
 @formula("complex")
-def sign(x: Expression) -> Expression:
+def sign(x: LlvmExpression) -> LlvmExpression:
     """x / |x|; of an infinite number the direction, if there is one; 0 at 0."""
     size = abs(x)
     endless = size.math("isinf")
     both = x.re.math("isinf") & x.im.math("isinf")
 
-    def part(a: Expression) -> Expression:
+    def part(a: LlvmExpression) -> LlvmExpression:
         far = where(both, math.nan, where(a.math("isinf"), a.like(1.0).math("copysign", a), 0.0))
         return where(size.equals(0.0), 0.0, where(endless, far, a / size))
 
@@ -76,7 +78,7 @@ def ordered(name: str, strict: str) -> None:
     """A comparison by the real parts, then by the imaginary ones; false if a number that is looked at is nan."""
 
     @formula("complex", name=name)
-    def compare(x: Expression, y: Expression) -> Expression:
+    def compare(x: LlvmExpression, y: LlvmExpression) -> LlvmExpression:
         decided = x.re.math(strict, y.re) & ~x.im.is_nan & ~y.im.is_nan
         return decided | (x.re.equals(y.re) & x.im.math(name, y.im))
 
@@ -87,17 +89,17 @@ for _name, _strict in (("lt", "lt"), ("le", "lt"), ("gt", "gt"), ("ge", "gt")):
 
 # ---- products ---------------------------------------------------------------------------------------------------------------
 @formula("complex")
-def mul(x: Expression, y: Expression) -> Expression:
+def mul(x: LlvmExpression, y: LlvmExpression) -> LlvmExpression:
     return (x.re * y.re - x.im * y.im).i(x.re * y.im + x.im * y.re)
 
 
 @formula("complex")
-def scale(d: Expression, t: Expression) -> Expression:
+def scale(d: LlvmExpression, t: LlvmExpression) -> LlvmExpression:
     return where(d.equals(0) | t.equals(0), 0, d * t)
 
 
 @formula("complex")
-def div(x: Expression, y: Expression) -> Expression:
+def div(x: LlvmExpression, y: LlvmExpression) -> LlvmExpression:
     """Smith's algorithm: the smaller part of the divisor in units of the larger."""
     by_real = abs(y.re) >= abs(y.im)
     large, small = where(by_real, y.re, y.im), where(by_real, y.im, y.re)
@@ -111,7 +113,7 @@ def div(x: Expression, y: Expression) -> Expression:
 
 
 @formula("complex", name="pow")
-def power(x: Expression, y: Expression) -> Expression:
+def power(x: LlvmExpression, y: LlvmExpression) -> LlvmExpression:
     """By squaring for integers between -100 and 100, as NumPy; else e^(y log x), as C."""
     n = where(abs(y.re) < 100.0, y.re, 0.0).math("trunc")
     whole = y.im.equals(0.0) & y.re.equals(n)
@@ -130,33 +132,33 @@ def power(x: Expression, y: Expression) -> Expression:
 
 
 # ---- by other functions ----------------------------------------------------------------------------------------
-def in_units(x: Expression, unit: float) -> Expression:
+def in_units(x: LlvmExpression, unit: float) -> LlvmExpression:
     """Both parts times a real number."""
     return (x.re * unit).i(x.im * unit)
 
 
 @formula("complex")
-def rsqrt(x: Expression) -> Expression:
+def rsqrt(x: LlvmExpression) -> LlvmExpression:
     return 1 / x.math("sqrt")
 
 
 @formula("complex")
-def exp2(x: Expression) -> Expression:
+def exp2(x: LlvmExpression) -> LlvmExpression:
     return in_units(x, LOG2).math("exp")
 
 
 @formula("complex")
-def log2(x: Expression) -> Expression:
+def log2(x: LlvmExpression) -> LlvmExpression:
     return in_units(x.math("log"), LOG2E)
 
 
 @formula("complex")
-def log10(x: Expression) -> Expression:
+def log10(x: LlvmExpression) -> LlvmExpression:
     return in_units(x.math("log"), LOG10E)
 
 
 @formula("complex")
-def expm1(x: Expression) -> Expression:
+def expm1(x: LlvmExpression) -> LlvmExpression:
     """e^a cos(b) - 1 = (e^a - 1) cos(b) - 2 sin(b/2)^2."""
     half = (x.im / 2.0).math("sin")
     re = x.re.math("expm1") * x.im.math("cos") - 2.0 * half * half
@@ -164,6 +166,6 @@ def expm1(x: Expression) -> Expression:
 
 
 @formula("complex")
-def log1p(x: Expression) -> Expression:
+def log1p(x: LlvmExpression) -> LlvmExpression:
     above = x.re + 1.0
     return above.math("hypot", x.im).math("log").i(x.im.math("atan2", above))

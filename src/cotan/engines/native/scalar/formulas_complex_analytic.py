@@ -10,32 +10,34 @@ import math
 
 import numpy as np
 
-from .expression import Expression, formula, where
+from cotan.core.emitting import where
+
+from .expression import LlvmExpression, formula
 
 __all__: list[str] = []
 
 
-def limits(x: Expression) -> tuple[float, float]:
+def limits(x: LlvmExpression) -> tuple[float, float]:
     """Below where e^x overflows, and e to that: e^(x - edge) e^edge is e^x cos(y) also where e^x alone is infinite."""
     edge = 709.0 if x.dtype == np.float64 else 88.0
     return edge, math.exp(edge)
 
 
-def finite(x: Expression) -> Expression:
+def finite(x: LlvmExpression) -> LlvmExpression:
     return x.math("isfinite")
 
 
-def infinite(x: Expression) -> Expression:
+def infinite(x: LlvmExpression) -> LlvmExpression:
     return x.math("isinf")
 
 
-def zero_of(x: Expression) -> Expression:
+def zero_of(x: LlvmExpression) -> LlvmExpression:
     """Zero with the sign of x."""
     return x.like(0.0).math("copysign", x)
 
 
 @formula("complex")
-def exp(z: Expression) -> Expression:
+def exp(z: LlvmExpression) -> LlvmExpression:
     """e^x (cos y + i sin y)."""
     x, y = z.re, z.im
     edge, rest = limits(x)
@@ -47,7 +49,7 @@ def exp(z: Expression) -> Expression:
 
 
 # ---- the logarithm and the square root -----------------------------------------------------------------------------------------
-def scaled(z: Expression) -> tuple[Expression, Expression, Expression]:
+def scaled(z: LlvmExpression) -> tuple[LlvmExpression, LlvmExpression, LlvmExpression]:
     """The parts without signs, times a factor that keeps what follows from overflow, and from denormal numbers.
 
     The factor is 1, 2^-4 or 2^60; the third is the exponent.
@@ -62,7 +64,7 @@ def scaled(z: Expression) -> tuple[Expression, Expression, Expression]:
 
 
 @formula("complex")
-def log(z: Expression) -> Expression:
+def log(z: LlvmExpression) -> LlvmExpression:
     """log |z| + i arg z. Near |z| = 1, log |z| = log1p(x^2 + y^2 - 1) / 2, where the sum cancels: it is computed to twice the digits."""
     x, y, exponent = scaled(z)
     far = x.math("hypot", y).math("log") - exponent * math.log(2.0)
@@ -74,7 +76,7 @@ def log(z: Expression) -> Expression:
 
 
 @formula("complex")
-def sqrt(z: Expression) -> Expression:
+def sqrt(z: LlvmExpression) -> LlvmExpression:
     """With r = sqrt((|z| + |x|) / 2), the parts are r and |y| / 2r: in this order for x >= 0, else in the other."""
     x, y, exponent = scaled(z)
     root = (0.5 * (x.math("hypot", y) + x)).math("sqrt")
@@ -94,7 +96,7 @@ def sqrt(z: Expression) -> Expression:
 
 
 # ---- hyperbolic and trigonometric ------------------------------------------------------------------------------------------------
-def parts(z: Expression) -> tuple[Expression, Expression, Expression, Expression, Expression]:
+def parts(z: LlvmExpression) -> tuple[LlvmExpression, LlvmExpression, LlvmExpression, LlvmExpression, LlvmExpression]:
     """sinh |x|, cosh |x|, sin y, cos y, and the factor that the products of these want beside it. With u = e^|x| - 1,
     sinh |x| = (u + u / (u + 1)) / 2.
     """
@@ -110,7 +112,7 @@ def parts(z: Expression) -> tuple[Expression, Expression, Expression, Expression
 
 
 @formula("complex")
-def sinh(z: Expression) -> Expression:
+def sinh(z: LlvmExpression) -> LlvmExpression:
     """sinh(x) cos(y) + i cosh(x) sin(y)."""
     x, y = z.re, z.im
     sh, ch, s, c, rest = parts(z)
@@ -120,7 +122,7 @@ def sinh(z: Expression) -> Expression:
 
 
 @formula("complex")
-def cosh(z: Expression) -> Expression:
+def cosh(z: LlvmExpression) -> LlvmExpression:
     """cosh(x) cos(y) + i sinh(x) sin(y)."""
     x, y = z.re, z.im
     sh, ch, s, c, rest = parts(z)
@@ -131,7 +133,7 @@ def cosh(z: Expression) -> Expression:
 
 
 @formula("complex")
-def tanh(z: Expression) -> Expression:
+def tanh(z: LlvmExpression) -> LlvmExpression:
     """(sinh(x) cosh(x) + i sin(y) cos(y)) / (sinh(x)^2 + cos(y)^2); far out, x is +-infinite but for e^(-2 |x|)."""
     x, y = z.re, z.im
     far = abs(x) > (22.0 if x.dtype == np.float64 else 11.0)
@@ -145,22 +147,22 @@ def tanh(z: Expression) -> Expression:
     return where(x.is_nan, x, re.math("copysign", x)).i(im)
 
 
-def turned(z: Expression) -> Expression:
+def turned(z: LlvmExpression) -> LlvmExpression:
     """The parts in the other order."""
     return z.im.i(z.re)
 
 
 @formula("complex")
-def sin(z: Expression) -> Expression:
+def sin(z: LlvmExpression) -> LlvmExpression:
     """sin(x + iy) and sinh(y + ix) have the same parts in the other order."""
     return turned(turned(z).math("sinh"))
 
 
 @formula("complex")
-def cos(z: Expression) -> Expression:
+def cos(z: LlvmExpression) -> LlvmExpression:
     return turned(z).math("cosh").math("conj")
 
 
 @formula("complex")
-def tan(z: Expression) -> Expression:
+def tan(z: LlvmExpression) -> LlvmExpression:
     return turned(turned(z).math("tanh"))

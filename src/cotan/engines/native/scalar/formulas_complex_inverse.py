@@ -10,28 +10,30 @@ import math
 
 import numpy as np
 
-from .expression import Expression, formula, where
+from cotan.core.emitting import where
+
+from .expression import LlvmExpression, formula
 
 __all__: list[str] = []
 
 HALF_PI, QUARTER_PI = math.pi / 2, math.pi / 4
 
 
-def infinite(x: Expression) -> Expression:
+def infinite(x: LlvmExpression) -> LlvmExpression:
     return x.math("isinf")
 
 
-def signed(size: Expression | float, sign: Expression) -> Expression:
+def signed(size: LlvmExpression | float, sign: LlvmExpression) -> LlvmExpression:
     """A number without a sign, with that of another."""
     return sign.like(size).math("copysign", sign)
 
 
-def turned(z: Expression) -> Expression:
+def turned(z: LlvmExpression) -> LlvmExpression:
     """The parts in the other order."""
     return z.im.i(z.re)
 
 
-def tamed(z: Expression) -> tuple[Expression, Expression]:
+def tamed(z: LlvmExpression) -> tuple[LlvmExpression, LlvmExpression]:
     """z, or z / 16 where products of its roots may overflow; and the logarithm of 16 or 1: asinh(16 z) is there asinh(z) + log(16)."""
     limit = float(np.finfo(z.re.dtype).max) / 8
     huge = (abs(z.re) > limit) | (abs(z.im) > limit)
@@ -39,18 +41,18 @@ def tamed(z: Expression) -> tuple[Expression, Expression]:
     return (z.re * factor).i(z.im * factor), where(huge, z.re.like(math.log(16.0)), 0.0)
 
 
-def roots(z: Expression) -> tuple[Expression, Expression]:
+def roots(z: LlvmExpression) -> tuple[LlvmExpression, LlvmExpression]:
     """The square roots of 1 - z and 1 + z."""
     return (1.0 - z.re).i(-z.im).math("sqrt"), (1.0 + z.re).i(z.im).math("sqrt")
 
 
-def plain(z: Expression) -> Expression:
+def plain(z: LlvmExpression) -> LlvmExpression:
     """Whether both parts are finite."""
     return z.math("isfinite")
 
 
 @formula("complex")
-def asinh(z: Expression) -> Expression:
+def asinh(z: LlvmExpression) -> LlvmExpression:
     """asinh(x + iy) and asin(y + ix) have the same parts in the other order."""
     x, y = z.re, z.im
     near, rest = tamed(z)
@@ -66,12 +68,12 @@ def asinh(z: Expression) -> Expression:
 
 
 @formula("complex")
-def asin(z: Expression) -> Expression:
+def asin(z: LlvmExpression) -> LlvmExpression:
     return turned(turned(z).math("asinh"))
 
 
 @formula("complex")
-def acos(z: Expression) -> Expression:
+def acos(z: LlvmExpression) -> LlvmExpression:
     """Far out, pi / 2 - asin(z)."""
     near, rest = tamed(z)
     a, b = roots(near)
@@ -82,7 +84,7 @@ def acos(z: Expression) -> Expression:
 
 
 @formula("complex")
-def acosh(z: Expression) -> Expression:
+def acosh(z: LlvmExpression) -> LlvmExpression:
     x, y = z.re, z.im
     near, rest = tamed(z)
     s, t = (near.re - 1.0).i(near.im).math("sqrt"), (near.re + 1.0).i(near.im).math("sqrt")
@@ -97,7 +99,7 @@ def acosh(z: Expression) -> Expression:
 
 
 @formula("complex")
-def atanh(z: Expression) -> Expression:
+def atanh(z: LlvmExpression) -> LlvmExpression:
     """log1p(4x / ((1 - x)^2 + y^2)) / 4 + i arg(1 - x^2 - y^2 + 2iy) / 2; far out, x / |z|^2 +- i pi / 2.
 
     Close to 1, at a distance of d whose square may vanish, the real part is log(2 sqrt(x) / d) / 2.
@@ -123,6 +125,6 @@ def atanh(z: Expression) -> Expression:
 
 
 @formula("complex")
-def atan(z: Expression) -> Expression:
+def atan(z: LlvmExpression) -> LlvmExpression:
     """As asin is of asinh."""
     return turned(turned(z).math("atanh"))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from cotan.core.emitting import where
 from cotan.engines.native.llvm.builder import register_type
 
-from .expression import Expression, NoInstructionError, formula, helper, where
+from .expression import LlvmExpression, NoInstructionError, formula, helper
 
 __all__: list[str] = []
 
@@ -14,7 +15,7 @@ DOUBLE = np.dtype(np.float64)
 
 
 @formula("bool", "integer")
-def floor(x: Expression) -> Expression:
+def floor(x: LlvmExpression) -> LlvmExpression:
     """The number itself."""
     return x
 
@@ -23,14 +24,14 @@ formula("bool", "integer", name="ceil")(floor)
 formula("bool", "integer", name="trunc")(floor)
 
 
-def instruction(name: str, x: Expression, y: Expression) -> Expression:
+def instruction(name: str, x: LlvmExpression, y: LlvmExpression) -> LlvmExpression:
     """An instruction on two integers; one beginning with a dot has variants for signed and unsigned ones."""
     full = name.replace(".", "u" if x.dtype.kind == "u" else "s")
-    return Expression(x.e, x.e.value(x.dtype, f"{full} {register_type(x.dtype)} {x.scalar.value}, {y.scalar.value}"))
+    return LlvmExpression(x.e, x.e.value(x.dtype, f"{full} {register_type(x.dtype)} {x.scalar.value}, {y.scalar.value}"))
 
 
 # ---- division ---------------------------------------------------------------------------------------------------------------
-def truncated(x: Expression, y: Expression) -> tuple[Expression, Expression]:
+def truncated(x: LlvmExpression, y: LlvmExpression) -> tuple[LlvmExpression, LlvmExpression]:
     """Quotient and remainder, rounded to zero; the quotient must exist.
 
     Processors divide vectors of floats alone. Doubles are exact enough for 32 bits: a quotient that is no integer is farther from the
@@ -40,11 +41,11 @@ def truncated(x: Expression, y: Expression) -> tuple[Expression, Expression]:
         return instruction(".div", x, y), instruction(".rem", x, y)
     real = (x.cast(DOUBLE) / y.cast(DOUBLE)).scalar.value
     sign, kind = "u" if x.dtype.kind == "u" else "s", register_type(x.dtype)
-    quotient = Expression(x.e, x.e.value(x.dtype, f"fpto{sign}i double {real} to {kind}"))
+    quotient = LlvmExpression(x.e, x.e.value(x.dtype, f"fpto{sign}i double {real} to {kind}"))
     return quotient, x - quotient * y
 
 
-def divided(x: Expression, y: Expression) -> tuple[Expression, Expression]:
+def divided(x: LlvmExpression, y: LlvmExpression) -> tuple[LlvmExpression, LlvmExpression]:
     """Quotient and remainder, rounded down; both 0 for a divisor of 0, and the least number by -1 is itself."""
     zero = y.equals(0)
     if x.dtype.kind == "u":
@@ -59,22 +60,22 @@ def divided(x: Expression, y: Expression) -> tuple[Expression, Expression]:
 
 
 @formula("integer")
-def rem(x: Expression, y: Expression) -> Expression:
+def rem(x: LlvmExpression, y: LlvmExpression) -> LlvmExpression:
     return divided(x, y)[1]
 
 
 @formula("integer")
-def floor_divide(x: Expression, y: Expression) -> Expression:
+def floor_divide(x: LlvmExpression, y: LlvmExpression) -> LlvmExpression:
     return divided(x, y)[0]
 
 
 @formula("integer", name="pow")
-def power(x: Expression, n: Expression) -> Expression:
+def power(x: LlvmExpression, n: LlvmExpression) -> LlvmExpression:
     """By squaring, modulo the size of the dtype. NumPy raises for a negative exponent, which native code cannot."""
     if n.dtype.kind != "u":
         raise NoInstructionError("powers of signed integers, which raise for a negative exponent")
 
-    def by_squaring(x: Expression, n: Expression) -> Expression:
+    def by_squaring(x: LlvmExpression, n: LlvmExpression) -> LlvmExpression:
         result = x.like(1)
         for k in range(8 * n.dtype.itemsize):
             result = where((n & (1 << k)).differs(0), result * x, result)
@@ -85,7 +86,7 @@ def power(x: Expression, n: Expression) -> Expression:
 
 
 # ---- bits -------------------------------------------------------------------------------------------------------------------
-def shifted(name: str, x: Expression, y: Expression, beyond: Expression) -> Expression:
+def shifted(name: str, x: LlvmExpression, y: LlvmExpression, beyond: LlvmExpression) -> LlvmExpression:
     """A shift by any number of bits, all of which are gone where that is too many."""
     unsigned = np.dtype(f"u{x.dtype.itemsize}")
     fits = y.cast(unsigned) < 8 * x.dtype.itemsize
@@ -93,20 +94,20 @@ def shifted(name: str, x: Expression, y: Expression, beyond: Expression) -> Expr
 
 
 @formula("integer")
-def shl(x: Expression, y: Expression) -> Expression:
+def shl(x: LlvmExpression, y: LlvmExpression) -> LlvmExpression:
     return shifted("shl", x, y, x.like(0))
 
 
 @formula("integer")
-def shr(x: Expression, y: Expression) -> Expression:
+def shr(x: LlvmExpression, y: LlvmExpression) -> LlvmExpression:
     if x.dtype.kind == "u":
         return shifted("lshr", x, y, x.like(0))
     return shifted("ashr", x, y, instruction("ashr", x, x.like(8 * x.dtype.itemsize - 1)))
 
 
 @formula("integer")
-def popcount(x: Expression) -> Expression:
+def popcount(x: LlvmExpression) -> LlvmExpression:
     """Of the bits of the size."""
     kind, e = register_type(x.dtype), x.e
     text = e.declared(f"llvm.ctpop.{kind}", kind, [(kind, abs(x).scalar.value)])
-    return Expression(e, e.value(np.dtype(f"u{x.dtype.itemsize}"), text)).cast(np.uint8)
+    return LlvmExpression(e, e.value(np.dtype(f"u{x.dtype.itemsize}"), text)).cast(np.uint8)

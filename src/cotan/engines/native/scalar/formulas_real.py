@@ -6,10 +6,11 @@ import math
 
 import numpy as np
 
+from cotan.core.emitting import where
 from cotan.engines.native.llvm.jit import machine
 from cotan.ops.transcendental import largest_square
 
-from .expression import HALF, Expression, formula, where
+from .expression import HALF, LlvmExpression, formula
 from .vector_variants import guarded
 
 __all__ = ["float_to_integer"]
@@ -17,7 +18,7 @@ __all__ = ["float_to_integer"]
 LOG2 = math.log(2.0)
 
 
-def float_to_integer(x: Expression, dtype: np.dtype) -> Expression:
+def float_to_integer(x: LlvmExpression, dtype: np.dtype) -> LlvmExpression:
     """The integer part; what has none or does not fit becomes what an x86 processor makes of it, as in NumPy.
 
     There the conversions are to signed integers of 32 or 64 bits, whose least number stands for what does not fit; smaller ones keep
@@ -36,11 +37,11 @@ def float_to_integer(x: Expression, dtype: np.dtype) -> Expression:
     have, want = kinds[x.dtype.itemsize][0], kinds[dtype.itemsize][1]
     safe = where(fits, x, 0.0)
     whole = x.e.value(dtype, f"fptosi {have} {safe.scalar.value} to {want}")
-    return where(fits, Expression(x.e, whole), -(2 ** (8 * dtype.itemsize - 1)))
+    return where(fits, LlvmExpression(x.e, whole), -(2 ** (8 * dtype.itemsize - 1)))
 
 
 # ---- division with a remainder ----------------------------------------------------------------------------------------------
-def remainder_of(x: Expression, y: Expression) -> Expression:
+def remainder_of(x: LlvmExpression, y: LlvmExpression) -> LlvmExpression:
     """The exact remainder of the quotient rounded to zero, as C's fmod.
 
     The quotient of the sizes is computed to within one, if it is a number of so many digits as floats have; one fused step then gives
@@ -51,12 +52,12 @@ def remainder_of(x: Expression, y: Expression) -> Expression:
     return guarded("remainder", remainder_by_quotient, division, x, y)
 
 
-def division(x: Expression, y: Expression) -> Expression:
+def division(x: LlvmExpression, y: LlvmExpression) -> LlvmExpression:
     """By long division."""
-    return Expression(x.e, x.e.remainder(x.scalar, y.scalar))
+    return LlvmExpression(x.e, x.e.remainder(x.scalar, y.scalar))
 
 
-def remainder_by_quotient(x: Expression, y: Expression) -> tuple[Expression, Expression]:
+def remainder_by_quotient(x: LlvmExpression, y: LlvmExpression) -> tuple[LlvmExpression, LlvmExpression]:
     size, divisor = abs(x), abs(y)
     quotient = (size / divisor).math("trunc")
     rest = (-quotient).fused(divisor, size)
@@ -65,13 +66,13 @@ def remainder_by_quotient(x: Expression, y: Expression) -> tuple[Expression, Exp
     return rest.math("copysign", x), quotient < 2.0 ** (np.finfo(x.dtype).nmant + 1)
 
 
-def signed_as(x: Expression, y: Expression) -> Expression:
+def signed_as(x: LlvmExpression, y: LlvmExpression) -> LlvmExpression:
     """Whether both are below zero, or neither: negated."""
     return (x < 0.0) ^ (y < 0.0)
 
 
 @formula("float")
-def rem(x: Expression, y: Expression) -> Expression:
+def rem(x: LlvmExpression, y: LlvmExpression) -> LlvmExpression:
     """The remainder with the sign of the divisor: nan for a divisor of 0."""
     r = remainder_of(x, y)
     moved = where(signed_as(r, y), r + y, r)
@@ -79,7 +80,7 @@ def rem(x: Expression, y: Expression) -> Expression:
 
 
 @formula("float")
-def floor_divide(x: Expression, y: Expression) -> Expression:
+def floor_divide(x: LlvmExpression, y: LlvmExpression) -> LlvmExpression:
     """The floor of the quotient, as the remainder says it is; x / 0 for a divisor of 0."""
     r = remainder_of(x, y)
     quotient = (x - r) / y
@@ -93,7 +94,7 @@ def floor_divide(x: Expression, y: Expression) -> Expression:
 
 # ---- bits of floats ---------------------------------------------------------------------------------------------------------
 @formula("float")
-def nextafter(x: Expression, y: Expression) -> Expression:
+def nextafter(x: LlvmExpression, y: LlvmExpression) -> LlvmExpression:
     """The bits of a positive float, as an integer, count the floats."""
     integers = np.dtype(f"i{x.dtype.itemsize}")
     bits = x.bits(integers)
@@ -106,49 +107,49 @@ def nextafter(x: Expression, y: Expression) -> Expression:
 
 # ---- exponentials and logarithms --------------------------------------------------------------------------------------------
 @formula("float")
-def rsqrt(x: Expression) -> Expression:
+def rsqrt(x: LlvmExpression) -> LlvmExpression:
     return 1.0 / x.math("sqrt")
 
 
 @formula("float")
-def arctan_derivative(x: Expression) -> Expression:
+def arctan_derivative(x: LlvmExpression) -> LlvmExpression:
     size = abs(x)
     far, inverse = size > float(largest_square(x.dtype)), 1.0 / size
     return where(far, inverse * inverse, 1.0 / (1.0 + size * size))
 
 
 @formula("float")
-def arcsinh_derivative(x: Expression) -> Expression:
+def arcsinh_derivative(x: LlvmExpression) -> LlvmExpression:
     size = abs(x)
     return 1.0 / where(size > float(largest_square(x.dtype)), size, (1.0 + size * size).math("sqrt"))
 
 
 @formula("complex", name="arctan_derivative")
-def complex_arctan_derivative(x: Expression) -> Expression:
+def complex_arctan_derivative(x: LlvmExpression) -> LlvmExpression:
     return 1.0 / (1.0 + x * x)
 
 
 @formula("complex", name="arcsinh_derivative")
-def complex_arcsinh_derivative(x: Expression) -> Expression:
+def complex_arcsinh_derivative(x: LlvmExpression) -> LlvmExpression:
     return 1.0 / (1.0 + x * x).math("sqrt")
 
 
 @formula("float")
-def logistic(x: Expression) -> Expression:
+def logistic(x: LlvmExpression) -> LlvmExpression:
     """By e^-|x|, which does not overflow: far below 0 the result is e^x, denormal in the end."""
     below = (-abs(x)).math("exp")
     return where(x < 0.0, below, 1.0) / (1.0 + below)
 
 
 @formula("float")
-def logistic_derivative(x: Expression) -> Expression:
+def logistic_derivative(x: LlvmExpression) -> LlvmExpression:
     e = (-abs(x)).math("exp")
     w = 1.0 + e
     return e / (w * w)
 
 
 @formula("float")
-def logit(x: Expression) -> Expression:
+def logit(x: LlvmExpression) -> LlvmExpression:
     """log(x) - log1p(-x); between 1/4 and 3/4, where that cancels, 2 arctanh(2x - 1), whose operand is exact."""
     gap = x - 0.5
     near = abs(gap) <= 0.25
@@ -158,7 +159,7 @@ def logit(x: Expression) -> Expression:
 
 
 @formula("float")
-def logaddexp(x: Expression, y: Expression) -> Expression:
+def logaddexp(x: LlvmExpression, y: LlvmExpression) -> LlvmExpression:
     gap = x - y
     larger = where(gap > 0.0, x, y)
     apart = larger + (-abs(gap)).math("exp").math("log1p")
@@ -166,30 +167,30 @@ def logaddexp(x: Expression, y: Expression) -> Expression:
 
 
 @formula("float")
-def xlogy(x: Expression, y: Expression) -> Expression:
+def xlogy(x: LlvmExpression, y: LlvmExpression) -> LlvmExpression:
     return where(x.equals(0) & ~y.is_nan, 0, x * y.math("log"))
 
 
 @formula("float")
-def xlog1py(x: Expression, y: Expression) -> Expression:
+def xlog1py(x: LlvmExpression, y: LlvmExpression) -> LlvmExpression:
     return where(x.equals(0) & ~y.is_nan, 0, x * y.math("log1p"))
 
 
 @formula("float")
-def entr(x: Expression) -> Expression:
+def entr(x: LlvmExpression) -> LlvmExpression:
     inside = where(x > 0.0, -x * x.math("log"), 0.0)
     return where(x.is_nan, x, where(x < 0.0, -math.inf, inside))
 
 
 # ---- sinc -------------------------------------------------------------------------------------------------------------------
 @formula("float")
-def sinc(x: Expression) -> Expression:
+def sinc(x: LlvmExpression) -> LlvmExpression:
     u = math.pi * where(x.equals(0.0), 1e-20, x)
     return u.math("sin") / u
 
 
 @formula("float")
-def sinc_derivative(x: Expression, n: int) -> Expression:
+def sinc_derivative(x: LlvmExpression, n: int) -> LlvmExpression:
     """The recursion and the series of `ops.transcendental.sinc_derivative`."""
     dtype = x.dtype
     u = (math.pi * x).cast(np.float64)

@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from cotan.core.emitting import where
 from cotan.engines.native.llvm.jit import machine
 from cotan.engines.native.runtime.capi import capsule_address, capsule_name
 from cotan.ops.gaussian import CENTRE, DERIVATIVES_OF_SCALED_ERFC, FARTHEST
 
-from .expression import Expression, NoInstructionError, formula, helper, where
+from .expression import LlvmExpression, NoInstructionError, formula, helper
 from .polynomials import polynomial
 
 __all__: list[str] = []
@@ -43,17 +44,17 @@ def routine(name: str, arity: int, kind: str = "double") -> str:
     raise NoInstructionError(f"{name}: SciPy has no such routine for compiled code")
 
 
-def scipy(name: str, *operands: Expression) -> Expression:
+def scipy(name: str, *operands: LlvmExpression) -> LlvmExpression:
     """A call of SciPy's routine."""
     e, symbol = operands[0].e, routine(name, len(operands))
     arguments = [("double", x.cast(DOUBLE).scalar.value) for x in operands]
     text = e.declared(symbol, "double", [*arguments, ("i32", "0")])
-    return Expression(e, e.value(DOUBLE, text)).cast(operands[0].dtype)
+    return LlvmExpression(e, e.value(DOUBLE, text)).cast(operands[0].dtype)
 
 
 def from_scipy(name: str, scipy_name: str) -> None:
     @formula("float", name=name)
-    def function(*operands: Expression) -> Expression:
+    def function(*operands: LlvmExpression) -> LlvmExpression:
         return scipy(scipy_name, *operands)
 
 
@@ -72,10 +73,10 @@ for _name, _scipy_name in {
 
 def from_scipy_complex(name: str) -> None:
     @formula("complex", name=name)
-    def function(*operands: Expression) -> Expression:
+    def function(*operands: LlvmExpression) -> LlvmExpression:
         e, symbol = operands[0].e, routine(name, len(operands), "__pyx_t_double_complex")
         found = e.call_complex(symbol, *[x.cast(np.complex128).scalar for x in operands], further=[("i32", "0")])
-        return Expression(e, found).cast(operands[0].dtype)
+        return LlvmExpression(e, found).cast(operands[0].dtype)
 
 
 for _name in ("xlogy", "xlog1py", "erf", "erfc"):
@@ -84,7 +85,7 @@ for _name in ("xlogy", "xlog1py", "erf", "erfc"):
 
 def bessel(name: str, scaled: str) -> None:
     @formula("float", name=name)
-    def function(x: Expression, n: int) -> Expression:
+    def function(x: LlvmExpression, n: int) -> LlvmExpression:
         return scipy(f"i{n}{scaled}", x) if n in (0, 1) else scipy(f"iv{scaled}", x.like(float(n)), x)
 
 
@@ -94,7 +95,7 @@ bessel("bessel_ie", "e")
 
 # ---- Gaussians and tails: see ops.gaussian ------------------------------------------------------------------------------------
 @formula("float")
-def gaussian(x: Expression, rate: float) -> Expression:
+def gaussian(x: LlvmExpression, rate: float) -> LlvmExpression:
     """e^(-rate s) (1 - rate e), with x^2 = s + e; of singles in double, where e is 0."""
     size = abs(x.cast(DOUBLE))
     size = where(size > FARTHEST, FARTHEST, size)
@@ -106,7 +107,7 @@ def gaussian(x: Expression, rate: float) -> Expression:
 
 
 @formula("float")
-def scaled_erfc(x: Expression, order: int) -> Expression:
+def scaled_erfc(x: LlvmExpression, order: int) -> LlvmExpression:
     """The polynomials and the recursion of `ops.gaussian.scaled_erfc_of`."""
     z = x.cast(DOUBLE)
     orders = len(DERIVATIVES_OF_SCALED_ERFC)
@@ -124,7 +125,7 @@ def scaled_erfc(x: Expression, order: int) -> Expression:
 
 
 @formula("float")
-def ndtr(x: Expression) -> Expression:
+def ndtr(x: LlvmExpression) -> LlvmExpression:
     """erfc(z) / 2 for z = -x / sqrt(2) rounded, times 1 - 2 z e for what z lacks, e: erfc'(z) / erfc(z) is -2z where it matters."""
     high = float(np.asarray(math.sqrt(0.5), x.dtype))
     z, rest = (-x).product_and_error(x.like(high))
@@ -143,7 +144,7 @@ SHIFT = 10
 BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510, 43867 / 798, -174611 / 330, 854513 / 138)
 
 
-def whole_power(x: Expression, n: int) -> Expression:
+def whole_power(x: LlvmExpression, n: int) -> LlvmExpression:
     """x^n by squaring, for n >= 1."""
     result = x
     for bit in f"{n:b}"[1:]:
@@ -151,7 +152,7 @@ def whole_power(x: Expression, n: int) -> Expression:
     return result
 
 
-def zeta_of_positive(s: int, x: Expression) -> Expression:
+def zeta_of_positive(s: int, x: LlvmExpression) -> LlvmExpression:
     """Hurwitz's sum of (x + k)^-s over k >= 0, for x > 0: ten terms, then Euler-Maclaurin's formula (DLMF 25.11.5) for the rest.
 
     With w = x + 10, the rest is w^(1-s)/(s-1) + w^-s/2 + sum_j B_2j/(2j)! s (s+1) ... (s+2j-2) w^(-s-2j+1).
@@ -171,16 +172,16 @@ def zeta_of_positive(s: int, x: Expression) -> Expression:
     return total + rest
 
 
-def zeta(s: int) -> Callable[[Expression], Expression]:
+def zeta(s: int) -> Callable[[LlvmExpression], LlvmExpression]:
     """Hurwitz's zeta function of an integer s >= 2. Where x < 0, with the sum over all integers as the sum of its halves
 
     zeta(s, x) = zeta(s, f) + (-1)^s (zeta(s, 1 - f) - zeta(s, 1 - x)), f = x - floor(x); infinite at 0, -1, -2, ...
     """
 
-    def positive(x: Expression) -> Expression:
+    def positive(x: LlvmExpression) -> LlvmExpression:
         return helper(f"cotan_zeta_{s}", lambda x: zeta_of_positive(s, x), x)
 
-    def function(x: Expression) -> Expression:
+    def function(x: LlvmExpression) -> LlvmExpression:
         below = x < 0.0
         up = x.math("ceil") - x
         mirrored = positive(where(below, up, 1.0)) - positive(where(below, 1.0 - x, 1.0))
@@ -192,7 +193,7 @@ def zeta(s: int) -> Callable[[Expression], Expression]:
 
 
 @formula("float")
-def polygamma(x: Expression, n: int) -> Expression:
+def polygamma(x: LlvmExpression, n: int) -> LlvmExpression:
     """(-1)^(n+1) n! zeta(n + 1, x)."""
     if n == 0:
         return x.math("digamma")

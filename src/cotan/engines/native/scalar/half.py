@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from cotan.core.emitting import where
 from cotan.engines.native.llvm.jit import machine
 
-from .expression import HALF, Expression, NoInstructionError, Scalar, ScalarEmitter, formula, where
+from .expression import HALF, LlvmExpression, NoInstructionError, Scalar, ScalarEmitter, formula
 from .formulas_real import nextafter
 
 __all__ = ["from_number", "in_single", "to_single"]
@@ -29,7 +30,7 @@ def to_single(e: ScalarEmitter, x: Scalar) -> Scalar:
         return e.constant(np.uint16(int(x.value.removeprefix("0xH"), 16)).view(np.float16), SINGLE)
     if machine().converts_halves:
         return e.value(SINGLE, f"fpext half {x.value} to float")
-    bits = Expression(e, x).bits(BITS).cast(WIDE)
+    bits = LlvmExpression(e, x).bits(BITS).cast(WIDE)
     size = bits & 0x7FFF
     shifted = size.math("shl", 13)
     number = where(size < 0x7C00, shifted.bits(SINGLE) * 2.0**112, (shifted | 0x7F800000).bits(SINGLE))
@@ -40,7 +41,7 @@ def from_single(e: ScalarEmitter, x: Scalar) -> Scalar:
     """A number of single precision, rounded to the nearest, and of two such to the even one."""
     if machine().converts_halves:
         return e.value(HALF, f"fptrunc float {x.value} to half")
-    bits = Expression(e, x).bits(WIDE)
+    bits = LlvmExpression(e, x).bits(WIDE)
     size = bits & 0x7FFFFFFF
     large = where(size > 0x7F800000, size.like(0x7E00), 0x7C00)
     small = (size.bits(SINGLE) + 0.5).bits(WIDE) - 0x3F000000  # the sum rounds to multiples of the least half
@@ -53,7 +54,7 @@ def from_number(e: ScalarEmitter, x: Scalar) -> Scalar:
     """A real number of any dtype, rounded once."""
     if x.dtype != DOUBLE:
         return from_single(e, e.cast(x, SINGLE))
-    exact, near = Expression(e, x), Expression(e, x).cast(SINGLE)
+    exact, near = LlvmExpression(e, x), LlvmExpression(e, x).cast(SINGLE)
     bits, back = near.bits(WIDE), near.cast(DOUBLE)
     lower = where(abs(back) > abs(exact), bits - 1, bits)
     odd = where((back < exact) | (back > exact), lower | 1, bits)

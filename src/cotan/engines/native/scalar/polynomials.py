@@ -11,7 +11,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from .expression import Expression, where
+from cotan.core.emitting import where
+
+from .expression import LlvmExpression
 from .vector_variants import Formula
 
 __all__ = ["FASTER", "POLYNOMIALS"]
@@ -25,7 +27,7 @@ MAGIC = 1.5 * 2.0**52
 """Added to a small number, it leaves the nearest integer in the lowest bits."""
 
 
-def polynomial(x: Expression, coefficients: Sequence[float]) -> Expression:
+def polynomial(x: LlvmExpression, coefficients: Sequence[float]) -> LlvmExpression:
     """By Horner's rule, the constant first."""
     y = x.like(coefficients[-1])
     for c in reversed(coefficients[:-1]):
@@ -33,7 +35,7 @@ def polynomial(x: Expression, coefficients: Sequence[float]) -> Expression:
     return y
 
 
-def two_sum(a: Expression, b: Expression) -> tuple[Expression, Expression]:
+def two_sum(a: LlvmExpression, b: LlvmExpression) -> tuple[LlvmExpression, LlvmExpression]:
     """The rounded sum of a larger and a smaller number, and what was rounded off."""
     total = a + b
     return total, b - (total - a)
@@ -47,14 +49,14 @@ EXP = (
 """(e^r - 1 - r) / r^2 for |r| <= log(2) / 2, to 1.1e-16 of 1/2."""
 
 
-def reduced(x: Expression) -> tuple[Expression, Expression]:
+def reduced(x: LlvmExpression) -> tuple[LlvmExpression, LlvmExpression]:
     """r and the integer k with x = k log(2) + r, |r| <= log(2) / 2."""
     shifted = x.fused(1 / math.log(2.0), MAGIC)
     k = shifted - MAGIC
     return (x - k * LOG2_HIGH) - k * LOG2_LOW, shifted.bits(BITS) - np.float64(MAGIC).view(np.int64).item()
 
 
-def exp_of(x: Expression, beside: Expression | None = None) -> Expression:
+def exp_of(x: LlvmExpression, beside: LlvmExpression | None = None) -> LlvmExpression:
     """e^(x + beside), for a small number beside: 2^k e^r with x = k log(2) + r.
 
     2^k is made of its bits. To keep these in range, 2^(k-1) is doubled, and for small x 2^(k+63) is brought down by one more product, which
@@ -78,7 +80,7 @@ LOG = (
 """(log((1 + s) / (1 - s)) - 2s) / s^3 as a function of s^2, for s up to (sqrt(2) - 1) / (sqrt(2) + 1), to 3e-16."""
 
 
-def mantissa_and_exponent(x: Expression) -> tuple[Expression, Expression]:
+def mantissa_and_exponent(x: LlvmExpression) -> tuple[LlvmExpression, LlvmExpression]:
     """f and k with x = (1 + f) 2^k, sqrt(1/2) <= 1 + f < sqrt(2), for positive finite x; f is exact."""
     denormal = x < 2.0**-1022
     bits = where(denormal, x * 2.0**54, x).bits(BITS)
@@ -91,13 +93,13 @@ def mantissa_and_exponent(x: Expression) -> tuple[Expression, Expression]:
     return mantissa - 1.0, k - where(denormal, x.like(54.0), 0.0)
 
 
-def log_at_limits(x: Expression, y: Expression) -> Expression:
+def log_at_limits(x: LlvmExpression, y: LlvmExpression) -> LlvmExpression:
     """``y``, the logarithm for positive finite x, and what it is elsewhere."""
     y = where(x > 0.0, where(x.equals(math.inf), x, y), where(x.equals(0.0), x.like(-math.inf), math.nan))
     return where(x.is_nan, x, y)
 
 
-def log(x: Expression) -> Expression:
+def log(x: LlvmExpression) -> LlvmExpression:
     """k log(2) + log(1 + f), with s = f / (2 + f): log(1 + f) = f - f^2/2 + s (f^2/2 + s^2 LOG(s^2))."""
     f, k = mantissa_and_exponent(x)
     s = f / (2.0 + f)
@@ -116,7 +118,7 @@ LOG_FIFTH = (
 TWO_THIRDS = 0.6666666666666666, 3.700743415417188e-17
 
 
-def log_in_two_parts(x: Expression) -> tuple[Expression, Expression]:
+def log_in_two_parts(x: LlvmExpression) -> tuple[LlvmExpression, LlvmExpression]:
     """The logarithm of a positive finite number as a sum of two doubles, to some 70 bits.
 
     As `log`, as k log(2) + s (2 + s^2 LOG(s^2)); but s, s^2, the first term of LOG and all products with these are in two parts.
@@ -140,7 +142,7 @@ def log_in_two_parts(x: Expression) -> tuple[Expression, Expression]:
     return two_sum(high, rest + (w_rest + k * LOG2_LOW))
 
 
-def power(x: Expression, y: Expression) -> tuple[Expression, Expression]:
+def power(x: LlvmExpression, y: LlvmExpression) -> tuple[LlvmExpression, LlvmExpression]:
     """|x|^y = e^(y log |x|), and whether it is that: for finite positive x, and a finite y with a result that is a normal number."""
     high, rest = log_in_two_parts(x)
     product, product_rest = y.product_and_error(high)
@@ -163,7 +165,7 @@ COS = (
 def sine(quarter: int) -> Formula:
     """sin(x + quarter pi / 2), and whether x is small enough for this: r = x - k pi / 2 is then accurate also where it nearly vanishes."""
 
-    def formula(x: Expression) -> tuple[Expression, Expression]:
+    def formula(x: LlvmExpression) -> tuple[LlvmExpression, LlvmExpression]:
         shifted = x.fused(2 / math.pi, MAGIC)
         k = shifted - MAGIC
         r = x
@@ -196,7 +198,7 @@ ERFC = (
 """x e^(x^2) erfc(x) as a function of (x - 3) / (x + 3), for 1 <= x <= 6.1, to 2e-17."""
 
 
-def tanh(x: Expression) -> Expression:
+def tanh(x: LlvmExpression) -> LlvmExpression:
     """E / (E + 2) with E = e^2|x| - 1 = 2^k (e^r - 1) + (2^k - 1), which loses nothing near 0, where k is 0; 1 from 20 on."""
     size = abs(x)
     r, k = reduced(2.0 * where(size > 20.0, 20.0, size))
@@ -205,7 +207,7 @@ def tanh(x: Expression) -> Expression:
     return where(x.is_nan, x, (grown / (grown + 2.0)).math("copysign", x))
 
 
-def erf(x: Expression) -> Expression:
+def erf(x: LlvmExpression) -> LlvmExpression:
     """An odd polynomial near 0; 1 - erfc(x) elsewhere, which is 1 from 6 on."""
     size = abs(x)
     near = x.fused(1.0, x * polynomial(x * x, ERF))
@@ -215,7 +217,7 @@ def erf(x: Expression) -> Expression:
     return where(size < 1.0, near, where(x.is_nan, x, far))
 
 
-def always(function: Callable[[Expression], Expression]) -> Formula:
+def always(function: Callable[[LlvmExpression], LlvmExpression]) -> Formula:
     """A function that is right for every operand."""
     return lambda x: (function(x), None)
 
@@ -223,7 +225,7 @@ def always(function: Callable[[Expression], Expression]) -> Formula:
 def in_double(function: Formula) -> Formula:
     """The function of doubles as one of either precision."""
 
-    def formula(*operands: Expression) -> tuple[Expression, Expression | None]:
+    def formula(*operands: LlvmExpression) -> tuple[LlvmExpression, LlvmExpression | None]:
         y, fine = function(*[x.cast(DOUBLE) for x in operands])
         return y.cast(operands[0].dtype), fine
 

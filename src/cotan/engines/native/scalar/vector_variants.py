@@ -15,22 +15,22 @@ import numpy as np
 from cotan.engines.native.llvm.builder import NOT_UNROLLED, PURE, Function, register_type
 from cotan.engines.native.llvm.jit import Variant, machine
 
-from .expression import Expression, Scalar, ScalarEmitter
+from .expression import LlvmExpression, Scalar, ScalarEmitter
 
 __all__ = ["Formula", "guarded", "on_vectors"]
 
-Formula = Callable[..., tuple[Expression, Expression | None]]
+Formula = Callable[..., tuple[LlvmExpression, LlvmExpression | None]]
 """Gives the result, and a condition under which it is right; None if it always is."""
 
 
-def guarded(name: str, formula: Formula, slow: Callable[..., Expression], *operands: Expression) -> Expression:
+def guarded(name: str, formula: Formula, slow: Callable[..., LlvmExpression], *operands: LlvmExpression) -> LlvmExpression:
     """The formula where it holds, and ``slow`` where not. All operands and the result have one dtype of floats."""
     e, dtype = operands[0].e, operands[0].dtype
     symbol = f"cotan_{name}_{dtype.name}"
     if symbol not in e.module.functions:
         e.module.functions[symbol] = dtype
         on_scalars(symbol, formula, slow, operands)
-    return Expression(e, call(e, symbol, on_vectors(e, symbol, formula, dtype, len(operands)), [x.scalar for x in operands]))
+    return LlvmExpression(e, call(e, symbol, on_vectors(e, symbol, formula, dtype, len(operands)), [x.scalar for x in operands]))
 
 
 def call(e: ScalarEmitter, symbol: str, variant: Variant, operands: Sequence[Scalar]) -> Scalar:
@@ -40,13 +40,13 @@ def call(e: ScalarEmitter, symbol: str, variant: Variant, operands: Sequence[Sca
     return e.value(dtype, f"call {kind} @{symbol}({', '.join(f'{kind} {x.value}' for x in operands)}) {PURE} {note}")
 
 
-def on_scalars(symbol: str, formula: Formula, slow: Callable[..., Expression], operands: Sequence[Expression]) -> None:
+def on_scalars(symbol: str, formula: Formula, slow: Callable[..., LlvmExpression], operands: Sequence[LlvmExpression]) -> None:
     """The function of scalars. It must still be called when loops become vectors."""
     e, dtype = operands[0].e, operands[0].dtype
     kind, code = register_type(dtype), Function(e.module, [])
     names = [e.module.name(kind) for _ in operands]
     e.module.stack.append(code)
-    xs = [Expression(e, Scalar(x, dtype)) for x in names]
+    xs = [LlvmExpression(e, Scalar(x, dtype)) for x in names]
     result, fine = formula(*xs)
     assert fine is not None
     yes, no = code.label(), code.label()
@@ -80,7 +80,7 @@ def on_vectors(e: ScalarEmitter, symbol: str, formula: Formula, dtype: np.dtype[
         return code.value("ptr", f"getelementptr inbounds {kind}, ptr {place}, i64 {k}")
 
     def fast(k: str) -> None:
-        xs = [Expression(e, Scalar(code.value(kind, f"load {kind}, ptr {lane(place, k)}"), dtype)) for place in places]
+        xs = [LlvmExpression(e, Scalar(code.value(kind, f"load {kind}, ptr {lane(place, k)}"), dtype)) for place in places]
         result, fine = formula(*xs)
         code.line(f"store {kind} {result.scalar.value}, ptr {lane(results, k)}")
         if fine is not None:
@@ -92,7 +92,7 @@ def on_vectors(e: ScalarEmitter, symbol: str, formula: Formula, dtype: np.dtype[
         y = code.value(kind, f"call {kind} @{symbol}({', '.join(f'{kind} {x}' for x in xs)})")
         code.line(f"store {kind} {y}, ptr {lane(results, k)}")
 
-    guards: list[Expression] = []
+    guards: list[LlvmExpression] = []
     code.loop(str(lanes), fast, note=module.loop_note(NOT_UNROLLED))
     if guards:
         found = code.value(flags, f"load {flags}, ptr {wrong}")
