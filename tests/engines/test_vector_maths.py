@@ -18,7 +18,7 @@ from cotan.engines.native.codegen.lower import lowered
 from cotan.engines.native.llvm import builder
 from cotan.engines.native.llvm import jit as machine_module
 from cotan.engines.native.llvm.jit import Machine
-from cotan.engines.native.scalar import emitter, formulas_real, vector_variants
+from cotan.engines.native.scalar import emitter, formulas_real, instructions, vector_variants
 from cotan.engines.native.scalar.polynomials import POLYNOMIALS
 
 from .test_native import program_of
@@ -174,7 +174,7 @@ def narrower(request, monkeypatch):
             machine.features[feature] = False
     machine.cpu = "x86-64"
     assert machine.width == request.param
-    for module in (emitter, machine_module, formulas_real, builder, vector_variants):
+    for module in (emitter, instructions, machine_module, formulas_real, builder, vector_variants):
         monkeypatch.setattr(module, "machine", lambda: machine)
     monkeypatch.setattr(engine, "machine", lambda: machine)
 

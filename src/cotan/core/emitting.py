@@ -18,11 +18,14 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 
-__all__ = ["Emitter", "Expression", "Reader", "Routines", "StridedView", "where"]
+__all__ = ["Emitter", "Expression", "Number", "Reader", "Routines", "StridedView", "where"]
 
 Index = Any
 Scalar = Any
 Condition = Any
+"""Opaque here: each emitter has its own."""
+Number = Any
+"""A number of Python or NumPy."""
 
 
 class Reader(Protocol):
@@ -41,7 +44,7 @@ class Emitter(Protocol):
         """A scalar function by name: the ``machine`` name of an elementwise op."""
         ...
 
-    def constant(self, value: Any, dtype: np.dtype[Any]) -> Scalar: ...
+    def constant(self, value: Number, dtype: np.dtype[Any]) -> Scalar: ...
 
     def cast(self, operand: Scalar, dtype: np.dtype[Any]) -> Scalar: ...
 
@@ -93,7 +96,7 @@ class Expression(Generic[EmitterT, ScalarT]):
 
     def math(self, name: str, *others: Self | complex) -> Self:
         """The scalar function ``name`` of this expression and others."""
-        return self.of(self.e.math(name, self.scalar, *[self.like(x).scalar for x in others]))
+        return self.of(self.e.math(name, self.scalar, *[x.scalar if isinstance(x, Expression) else self.like(x).scalar for x in others]))
 
     def fused(self, factor: Self | complex, term: Self | complex) -> Self:
         """``self * factor + term``, rounded once where the processor can, else twice."""

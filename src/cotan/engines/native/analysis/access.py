@@ -119,7 +119,7 @@ class TrialEmitter(LlvmEmitter):
 
     def reduce(self, monoid: str, extents: Sequence[int], at: Any, dtype: np.dtype[Any]) -> Any:
         x = at(tuple(axis(k, n, True) for k, n in enumerate(extents)))
-        self.combined(monoid, dtype, x.value, self.identity(monoid, dtype).value)
+        self.combine(monoid, x, self.identity(monoid, dtype))
         self.reduced = x
         return x
 

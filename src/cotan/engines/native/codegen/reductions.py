@@ -52,8 +52,7 @@ class ReductionLowering(ElementLowering):
 
     def combined(self, s: Statement, x: Scalar, y: Scalar) -> Scalar:
         """One step of a reduction."""
-        dtype = s.var.type.dtype
-        return Scalar(self.e.combined(s.monoid, dtype, x.value, y.value), dtype)
+        return self.e.combine(s.monoid, x, y)
 
     def start_reduction(self, s: Statement, iteration: tuple[Any, ...]) -> None:
         """Set the accumulators before the loops that are reduced over."""

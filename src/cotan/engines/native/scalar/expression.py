@@ -1,11 +1,15 @@
-"""Scalars of native code, and formulas of them: a `Expression` is written like a number, and emits what it says.
+"""Scalars of native code, scalar expressions, and the registry of scalar formulas.
 
-A module of words (`words_*.py`) defines each of its functions once, as a formula of terms, under the kind
-of the operands and the name by which defining equations call it. The emitter looks them up in `FORMULAS`.
+A `Scalar` is an LLVM register or constant with its dtype, an `LlvmExpression` a scalar that is written like a number and emits LLVM
+instructions. A module of formulas (``formulas_*.py``) defines each scalar function once, as a formula of expressions, under the kind of its
+first operand and the name by which defining equations call it. `emitter.LlvmEmitter` looks the function up in `FORMULAS`. Formulas import
+this module and never the emitter, whose interface to them is `ScalarEmitter`.
 """
 
 from __future__ import annotations
 
+import math
+import struct
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol, Self
 
@@ -13,7 +17,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from cotan.core.emitting import Emitter, Expression
-from cotan.engines.native.llvm.builder import Module
+from cotan.engines.native.llvm.builder import Module, register_type
 
 __all__ = [
     "BOOL",
@@ -22,15 +26,24 @@ __all__ = [
     "HALF",
     "LlvmExpression",
     "NoInstructionError",
+    "Operand",
     "Scalar",
     "ScalarEmitter",
+    "ScalarValue",
     "formula",
     "helper",
+    "instruction",
+    "is_constant",
+    "is_finite_and_not_zero",
+    "number_of",
     "supported",
 ]
 
 BOOL, HALF = np.dtype(np.bool_), np.dtype(np.float16)
 COMPLEX = {np.dtype(np.complex64): np.dtype(np.float32), np.dtype(np.complex128): np.dtype(np.float64)}
+"""The dtypes of complex numbers, and of their parts."""
+ScalarValue = str | tuple[str, str]
+"""The LLVM register (``%v12``) or constant of a real scalar; those of both parts of a complex one."""
 
 
 class NoInstructionError(NotImplementedError):
@@ -38,10 +51,20 @@ class NoInstructionError(NotImplementedError):
 
 
 class Scalar(NamedTuple):
-    """A value and its dtype; the value of a complex one is the pair of its parts."""
+    """A value and its dtype."""
 
-    value: Any
+    value: ScalarValue
     dtype: np.dtype[Any]
+
+    @property
+    def register(self) -> str:
+        """The register or constant of a real scalar."""
+        assert type(self.value) is str
+        return self.value
+
+
+Operand = Scalar | int | float
+"""An operand of a scalar function by name; the static parameters of some functions are Python numbers (the order of a Bessel function)."""
 
 
 def supported(dtype: np.dtype[Any]) -> bool:
@@ -49,21 +72,44 @@ def supported(dtype: np.dtype[Any]) -> bool:
     return dtype.isnative and (dtype.kind in "biu" or (dtype.kind == "f" and dtype.itemsize in (2, 4, 8)) or dtype in COMPLEX)
 
 
+# ---- constants --------------------------------------------------------------------------------------------------------------
+def is_constant(x: Operand) -> bool:
+    """Whether a scalar is a real constant."""
+    return type(x) is Scalar and type(x.value) is str and not x.value.startswith("%")
+
+
+def number_of(constant: Scalar) -> float:
+    """The number that an LLVM constant denotes."""
+    literal, dtype = constant.register, constant.dtype
+    if dtype.kind == "f":
+        return struct.unpack("<d", int(literal, 16).to_bytes(8, "little"))[0]
+    if dtype.kind == "b":
+        return literal == "true"
+    return int(literal) % (1 << 8 * dtype.itemsize) if dtype.kind == "u" else int(literal)
+
+
+def is_finite_and_not_zero(x: Scalar) -> bool:
+    """Whether a float is known to be so: a constant, finite and not zero."""
+    number = number_of(x) if is_constant(x) else 0.0
+    return number != 0 and math.isfinite(number)
+
+
+# ---- expressions ------------------------------------------------------------------------------------------------------------
 class ScalarEmitter(Emitter, Protocol):
-    """What a formula needs of the emitter: `emitter.LlvmEmitter`, which imports the formulas."""
+    """The interface of the emitter to formulas."""
 
     module: Module
 
-    def value(self, dtype: np.dtype[Any], text: str) -> Scalar:
-        """The scalar that a pure instruction gives."""
+    def value(self, dtype: np.dtype[Any], ir: str) -> Scalar:
+        """The result of a pure instruction."""
         ...
 
     def bits(self, x: Scalar, dtype: np.dtype[Any]) -> Scalar:
-        """The same bits as another dtype."""
+        """The bits of a scalar as a number of another dtype of its size."""
         ...
 
     def fused(self, x: Scalar, y: Scalar, z: Scalar, exactly: bool = False) -> Scalar:
-        """The sum ``x * y + z``: rounded once where the processor can, or, slowly where it cannot, ``exactly`` so."""
+        """The sum ``x * y + z``: rounded once where the processor can; with ``exactly``, once also where that is slow."""
         ...
 
     def remainder(self, x: Scalar, y: Scalar) -> Scalar:
@@ -71,7 +117,7 @@ class ScalarEmitter(Emitter, Protocol):
         ...
 
     def function(self, name: str, operands: Sequence[np.dtype[Any]], body: Callable[..., Scalar]) -> np.dtype[Any]:
-        """A function of its own that computes ``body``, written once; the dtype of its result."""
+        """Define a function that computes ``body``, unless the module has it; the dtype of its result."""
         ...
 
     def call(self, name: str, dtype: np.dtype[Any], *operands: Scalar) -> Scalar:
@@ -82,8 +128,8 @@ class ScalarEmitter(Emitter, Protocol):
         """A call of a C function of complex numbers."""
         ...
 
-    def declared(self, symbol: str, result: str, arguments: Sequence[tuple[str, str]]) -> str:
-        """The text of a call of a pure function, which is declared."""
+    def pure_call(self, symbol: str, result: str, arguments: Sequence[tuple[str, str]]) -> str:
+        """The LLVM IR of a call of a pure function, which is declared; arguments are pairs of a type and a value."""
         ...
 
 
@@ -103,7 +149,7 @@ class LlvmExpression(Expression[ScalarEmitter, Scalar]):
         return self.of(self.e.cast(self.scalar, np.dtype(dtype)))
 
     def bits(self, dtype: DTypeLike) -> Self:
-        """The same bits as a number of another dtype of this size."""
+        """The bits as a number of another dtype of this size."""
         return self.of(self.e.bits(self.scalar, np.dtype(dtype)))
 
     def fused(self, factor: Self | complex, term: Self | complex) -> Self:
@@ -132,23 +178,31 @@ class LlvmExpression(Expression[ScalarEmitter, Scalar]):
         return self.math("complex", im)
 
 
+def instruction(name: str, *operands: LlvmExpression, dtype: np.dtype[Any] | None = None) -> LlvmExpression:
+    """An LLVM instruction on operands of one type: ``instruction("fcmp uno", x, x, dtype=BOOL)``."""
+    x = operands[0]
+    registers = ", ".join(y.scalar.register for y in operands)
+    return x.of(x.e.value(dtype or x.dtype, f"{name} {register_type(x.dtype)} {registers}"))
+
+
+def helper(name: str, body: Callable[..., LlvmExpression], *operands: LlvmExpression) -> LlvmExpression:
+    """``body`` of the operands as a function of its own, defined once in a module: for formulas that are long."""
+    e = operands[0].e
+    dtype = e.function(name, [x.dtype for x in operands], lambda *xs: body(*[LlvmExpression(e, x) for x in xs]).scalar)
+    return LlvmExpression(e, e.call(name, dtype, *[x.scalar for x in operands]))
+
+
+# ---- formulas ---------------------------------------------------------------------------------------------------------------
 FORMULAS: dict[tuple[str, str], Callable[..., LlvmExpression]] = {}
-"""The functions that are formulas, by the kind of their first operand (bool, integer, half, float, complex) and their name."""
+"""The scalar functions that are formulas, by the kind of their first operand (bool, integer, half, float, complex) and their name."""
 
 
 def formula(*kinds: str, name: str = "") -> Callable[[Callable[..., LlvmExpression]], Callable[..., LlvmExpression]]:
-    """Make a function of terms the meaning of its name for operands of these kinds."""
+    """Register a function of expressions as the scalar function of its name for operands of these kinds."""
 
-    def defined(function: Callable[..., LlvmExpression]) -> Callable[..., LlvmExpression]:
+    def register(function: Callable[..., LlvmExpression]) -> Callable[..., LlvmExpression]:
         for kind in kinds:
             FORMULAS[kind, name or function.__name__] = function
         return function
 
-    return defined
-
-
-def helper(name: str, body: Callable[..., LlvmExpression], *operands: LlvmExpression) -> LlvmExpression:
-    """``body`` of the operands as a function of its own, written once in a module: what has loops or is long."""
-    e = operands[0].e
-    dtype = e.function(name, [x.dtype for x in operands], lambda *xs: body(*[LlvmExpression(e, x) for x in xs]).scalar)
-    return LlvmExpression(e, e.call(name, dtype, *[x.scalar for x in operands]))
+    return register

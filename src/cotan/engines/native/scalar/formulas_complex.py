@@ -6,7 +6,7 @@ import math
 
 from cotan.core.emitting import where
 
-from .expression import LlvmExpression, formula
+from .expression import COMPLEX, LlvmExpression, Scalar, formula
 
 __all__: list[str] = []
 
@@ -14,6 +14,16 @@ LOG2, LOG2E, LOG10E = math.log(2.0), math.log2(math.e), math.log10(math.e)
 
 
 # ---- parts ------------------------------------------------------------------------------------------------------------------
+@formula("complex")
+def real(x: LlvmExpression) -> LlvmExpression:
+    return x.of(Scalar(x.scalar.value[0], COMPLEX[x.dtype]))
+
+
+@formula("complex")
+def imag(x: LlvmExpression) -> LlvmExpression:
+    return x.of(Scalar(x.scalar.value[1], COMPLEX[x.dtype]))
+
+
 @formula("complex")
 def add(x: LlvmExpression, y: LlvmExpression) -> LlvmExpression:
     return (x.re + y.re).i(x.im + y.im)

@@ -7,7 +7,7 @@ import numpy as np
 from cotan.core.emitting import where
 from cotan.engines.native.llvm.builder import register_type
 
-from .expression import LlvmExpression, NoInstructionError, formula, helper
+from .expression import LlvmExpression, NoInstructionError, formula, helper, instruction
 
 __all__: list[str] = []
 
@@ -24,10 +24,36 @@ formula("bool", "integer", name="ceil")(floor)
 formula("bool", "integer", name="trunc")(floor)
 
 
-def instruction(name: str, x: LlvmExpression, y: LlvmExpression) -> LlvmExpression:
-    """An instruction on two integers; one beginning with a dot has variants for signed and unsigned ones."""
-    full = name.replace(".", "u" if x.dtype.kind == "u" else "s")
-    return LlvmExpression(x.e, x.e.value(x.dtype, f"{full} {register_type(x.dtype)} {x.scalar.value}, {y.scalar.value}"))
+# ---- signs and order --------------------------------------------------------------------------------------------------------
+@formula("integer", name="not")
+def invert(x: LlvmExpression) -> LlvmExpression:
+    return instruction("xor", x, x.like(-1))
+
+
+@formula("integer")
+def neg(x: LlvmExpression) -> LlvmExpression:
+    return instruction("sub", x.like(0), x)
+
+
+@formula("integer")
+def maximum(x: LlvmExpression, y: LlvmExpression) -> LlvmExpression:
+    return where(x > y, x, y)
+
+
+@formula("integer")
+def minimum(x: LlvmExpression, y: LlvmExpression) -> LlvmExpression:
+    return where(x < y, x, y)
+
+
+@formula("integer", name="abs")
+def magnitude(x: LlvmExpression) -> LlvmExpression:
+    return x if x.dtype.kind == "u" else x.math("maximum", -x)
+
+
+@formula("integer")
+def sign(x: LlvmExpression) -> LlvmExpression:
+    positive, negative = x > 0, x < 0
+    return where(positive, 1, where(negative, x.like(-1), 0))
 
 
 # ---- division ---------------------------------------------------------------------------------------------------------------
@@ -37,11 +63,11 @@ def truncated(x: LlvmExpression, y: LlvmExpression) -> tuple[LlvmExpression, Llv
     Processors divide vectors of floats alone. Doubles are exact enough for 32 bits: a quotient that is no integer is farther from the
     next one than 2^-31 of its size.
     """
+    letter = "u" if x.dtype.kind == "u" else "s"
     if x.dtype.itemsize == 8:
-        return instruction(".div", x, y), instruction(".rem", x, y)
-    real = (x.cast(DOUBLE) / y.cast(DOUBLE)).scalar.value
-    sign, kind = "u" if x.dtype.kind == "u" else "s", register_type(x.dtype)
-    quotient = LlvmExpression(x.e, x.e.value(x.dtype, f"fpto{sign}i double {real} to {kind}"))
+        return instruction(f"{letter}div", x, y), instruction(f"{letter}rem", x, y)
+    real = x.cast(DOUBLE) / y.cast(DOUBLE)
+    quotient = x.of(x.e.value(x.dtype, f"fpto{letter}i double {real.scalar.value} to {register_type(x.dtype)}"))
     return quotient, x - quotient * y
 
 
@@ -108,6 +134,6 @@ def shr(x: LlvmExpression, y: LlvmExpression) -> LlvmExpression:
 @formula("integer")
 def popcount(x: LlvmExpression) -> LlvmExpression:
     """Of the bits of the size."""
-    kind, e = register_type(x.dtype), x.e
-    text = e.declared(f"llvm.ctpop.{kind}", kind, [(kind, abs(x).scalar.value)])
-    return LlvmExpression(e, e.value(np.dtype(f"u{x.dtype.itemsize}"), text)).cast(np.uint8)
+    kind = register_type(x.dtype)
+    ir = x.e.pure_call(f"llvm.ctpop.{kind}", kind, [(kind, abs(x).scalar.register)])
+    return x.of(x.e.value(np.dtype(f"u{x.dtype.itemsize}"), ir)).cast(np.uint8)

@@ -10,7 +10,7 @@ from cotan.core.emitting import where
 from cotan.engines.native.llvm.jit import machine
 from cotan.ops.transcendental import largest_square
 
-from .expression import HALF, LlvmExpression, formula
+from .expression import BOOL, COMPLEX, HALF, LlvmExpression, Scalar, formula, instruction, is_finite_and_not_zero
 from .vector_variants import guarded
 
 __all__ = ["float_to_integer"]
@@ -18,6 +18,86 @@ __all__ = ["float_to_integer"]
 LOG2 = math.log(2.0)
 
 
+# ---- signs and classes ------------------------------------------------------------------------------------------------------
+@formula("float")
+def neg(x: LlvmExpression) -> LlvmExpression:
+    return instruction("fneg", x)
+
+
+@formula("float")
+def isnan(x: LlvmExpression) -> LlvmExpression:
+    return instruction("fcmp uno", x, x, dtype=BOOL)
+
+
+@formula("float")
+def isinf(x: LlvmExpression) -> LlvmExpression:
+    return abs(x).equals(math.inf)
+
+
+@formula("float")
+def isfinite(x: LlvmExpression) -> LlvmExpression:
+    return abs(x) < math.inf
+
+
+@formula("float")
+def signbit(x: LlvmExpression) -> LlvmExpression:
+    return x.bits(f"i{x.dtype.itemsize}") < 0
+
+
+@formula("float")
+def sign(x: LlvmExpression) -> LlvmExpression:
+    one = x.like(1.0).math("copysign", x)
+    other = where(x.is_nan, x, 0.0)
+    return where(instruction("fcmp ueq", x, x.like(0.0), dtype=BOOL), other, one)
+
+
+# ---- order ------------------------------------------------------------------------------------------------------------------
+def extremum(predicate: str, x: LlvmExpression, y: LlvmExpression) -> LlvmExpression:
+    """The larger or smaller number, nan if either is, as in NumPy. The predicate holds if one of them is nan."""
+    better = where(instruction(f"fcmp {predicate}", x, y, dtype=BOOL), x, y)
+    return where(y.is_nan, y, better)
+
+
+@formula("float")
+def maximum(x: LlvmExpression, y: LlvmExpression) -> LlvmExpression:
+    return extremum("uge", x, y)
+
+
+@formula("float")
+def minimum(x: LlvmExpression, y: LlvmExpression) -> LlvmExpression:
+    return extremum("ule", x, y)
+
+
+# ---- the strong zero --------------------------------------------------------------------------------------------------------
+@formula("float")
+def scale(d: LlvmExpression, t: LlvmExpression) -> LlvmExpression:
+    """Zero where either factor is, also times infinity or nan; a constant factor that is neither zero nor infinite needs no select."""
+    if is_finite_and_not_zero(d.scalar) or is_finite_and_not_zero(t.scalar):
+        return d * t
+    return where(d.equals(0.0) | t.equals(0.0), 0.0, d * t)
+
+
+# ---- as complex numbers -----------------------------------------------------------------------------------------------------
+@formula("float", name="real")
+def itself(x: LlvmExpression) -> LlvmExpression:
+    return x
+
+
+formula("float", name="conj")(itself)
+
+
+@formula("float", name="imag")
+def imaginary_part(x: LlvmExpression) -> LlvmExpression:
+    return x.like(0.0)
+
+
+@formula("float", name="complex")
+def complex_of(re: LlvmExpression, im: LlvmExpression) -> LlvmExpression:
+    dtype = next(c for c, part in COMPLEX.items() if part == re.dtype)
+    return re.of(Scalar((re.scalar.register, im.scalar.register), dtype))
+
+
+# ---- conversion to integers -------------------------------------------------------------------------------------------------
 def float_to_integer(x: LlvmExpression, dtype: np.dtype) -> LlvmExpression:
     """The integer part; what has none or does not fit becomes what an x86 processor makes of it, as in NumPy.
 

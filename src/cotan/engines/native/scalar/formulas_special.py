@@ -47,9 +47,9 @@ def routine(name: str, arity: int, kind: str = "double") -> str:
 def scipy(name: str, *operands: LlvmExpression) -> LlvmExpression:
     """A call of SciPy's routine."""
     e, symbol = operands[0].e, routine(name, len(operands))
-    arguments = [("double", x.cast(DOUBLE).scalar.value) for x in operands]
-    text = e.declared(symbol, "double", [*arguments, ("i32", "0")])
-    return LlvmExpression(e, e.value(DOUBLE, text)).cast(operands[0].dtype)
+    arguments = [("double", x.cast(DOUBLE).scalar.register) for x in operands]
+    ir = e.pure_call(symbol, "double", [*arguments, ("i32", "0")])
+    return LlvmExpression(e, e.value(DOUBLE, ir)).cast(operands[0].dtype)
 
 
 def from_scipy(name: str, scipy_name: str) -> None:

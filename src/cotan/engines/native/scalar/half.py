@@ -8,14 +8,13 @@ exact (Boldo & Melquiond 2008, "Emulation of a FMA and correctly rounded sums: p
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from cotan.core.emitting import where
 from cotan.engines.native.llvm.jit import machine
 
-from .expression import HALF, LlvmExpression, NoInstructionError, Scalar, ScalarEmitter, formula
+from .expression import HALF, LlvmExpression, NoInstructionError, Operand, Scalar, ScalarEmitter, formula, is_constant
 from .formulas_real import nextafter
 
 __all__ = ["from_number", "in_single", "to_single"]
@@ -26,8 +25,8 @@ formula("half")(nextafter)  # which counts the bits
 
 def to_single(e: ScalarEmitter, x: Scalar) -> Scalar:
     """The same number in single precision."""
-    if not x.value.startswith("%"):
-        return e.constant(np.uint16(int(x.value.removeprefix("0xH"), 16)).view(np.float16), SINGLE)
+    if is_constant(x):
+        return e.constant(np.uint16(int(x.register.removeprefix("0xH"), 16)).view(np.float16), SINGLE)
     if machine().converts_halves:
         return e.value(SINGLE, f"fpext half {x.value} to float")
     bits = LlvmExpression(e, x).bits(BITS).cast(WIDE)
@@ -61,7 +60,7 @@ def from_number(e: ScalarEmitter, x: Scalar) -> Scalar:
     return from_single(e, odd.bits(SINGLE).scalar)
 
 
-def in_single(e: ScalarEmitter, name: str, operands: Sequence[Any]) -> Scalar:
+def in_single(e: ScalarEmitter, name: str, operands: Sequence[Operand]) -> Scalar:
     """A word on numbers of half precision."""
     found = e.math(name, *[to_single(e, x) if type(x) is Scalar and x.dtype == HALF else x for x in operands])
     if found.dtype.kind == "c":

@@ -50,7 +50,7 @@ def on_scalars(symbol: str, formula: Formula, slow: Callable[..., LlvmExpression
     result, fine = formula(*xs)
     assert fine is not None
     yes, no = code.label(), code.label()
-    code.branch(fine.scalar.value, yes, no)
+    code.branch(fine.scalar.register, yes, no)
     code.start(yes)
     code.line(f"ret {kind} {result.scalar.value}")
     code.start(no)

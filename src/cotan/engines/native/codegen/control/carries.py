@@ -219,7 +219,7 @@ def settle(lowering: ProgramLowering, node: Opaque, state: list[Carry], results:
 # ---- rows -------------------------------------------------------------------------------------------------------------------
 def number(lowering: ProgramLowering, value: Value) -> str:
     """A scalar integer as an i64."""
-    return lowering.e.cast(value.read(lowering.e, ()), INT).value
+    return lowering.e.cast(value.read(lowering.e, ()), INT).register
 
 
 class ScannedInputs:

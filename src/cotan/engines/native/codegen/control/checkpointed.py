@@ -132,7 +132,7 @@ class Snapshots:
         at = variable(code.value("i64", f"sub i64 {code.value('i64', f'load i64, ptr {self.count}')}, 1"), MANY)
         for stack, carry in zip(self.slots, self.state, strict=True):
             carry.reset(entry(lowering, stack, "null", at))
-        return self.step_at(at).read(lowering.e, ()).value
+        return self.step_at(at).read(lowering.e, ()).register
 
     def step_at(self, at: Any) -> Memory:
         found = slot(self.lowering, self.steps, at)

@@ -99,11 +99,12 @@ class KernelBuilder(LoopBuilder):
         if isinstance(x, int):
             return self.cell(integer, x)
         assert isinstance(x, np.generic), x
-        parts = self.emitter.constant(x, x.dtype).value
+        number = self.emitter.constant(x, x.dtype)
         if x.dtype.kind != "c":
-            return self.constant(memory_type(x.dtype), parts)
+            return self.constant(memory_type(x.dtype), number.register)
         kind = memory_type(x.dtype).split()[-1][:-1]
-        return self.constant(memory_type(x.dtype), f"[{kind} {parts[0]}, {kind} {parts[1]}]")
+        re, im = number.value
+        return self.constant(memory_type(x.dtype), f"[{kind} {re}, {kind} {im}]")
 
     def cell(self, kind: str, number: int) -> str:
         """A number in memory. The code stores it, so that code for other sizes differs in numbers alone."""
