@@ -1,4 +1,7 @@
-"""Words of complex numbers: arithmetic, comparisons, and what is made of other functions, by NumPy's algorithms."""
+"""Scalar formulas of complex numbers: parts, arithmetic, comparisons, and functions made of others, by NumPy's algorithms.
+
+`emitter` looks the formulas up in `expression.FORMULAS`.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +74,7 @@ def magnitude(x: LlvmExpression) -> LlvmExpression:
 
 @formula("complex")
 def sign(x: LlvmExpression) -> LlvmExpression:
-    """x / |x|; of an infinite number the direction, if there is one; 0 at 0."""
+    """x / |x|: 0 at 0, and the direction of an infinite number, if it has one."""
     size = abs(x)
     endless = size.math("isinf")
     both = x.re.math("isinf") & x.im.math("isinf")
@@ -85,7 +88,7 @@ def sign(x: LlvmExpression) -> LlvmExpression:
 
 # ---- order ------------------------------------------------------------------------------------------------------------------
 def ordered(name: str, strict: str) -> None:
-    """A comparison by the real parts, then by the imaginary ones; false if a number that is looked at is nan."""
+    """A comparison by the real parts, then by the imaginary parts; false if a part that decides is nan."""
 
     @formula("complex", name=name)
     def compare(x: LlvmExpression, y: LlvmExpression) -> LlvmExpression:

@@ -1,7 +1,8 @@
 """The exponential, logarithm, square root, and trigonometric and hyperbolic functions of complex numbers, as formulas of real ones.
 
-The C library has them too, but its calls do not become vectors. These do, and agree with it to a few units of the last place, and at
-infinities, nans and zeros with Annex G of the C standard: no branch is taken; what is wrong where a part is not finite is chosen away.
+LLVM does not vectorize calls of the C library's functions. These formulas take no branch, so that LLVM vectorizes them:
+selects replace wrong results where a part is not finite. They agree with the C library to a few units of the last place,
+and with Annex G of the C standard at infinities, nans and zeros. `emitter` looks them up in `expression.FORMULAS`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ __all__: list[str] = []
 
 
 def limits(x: LlvmExpression) -> tuple[float, float]:
-    """Below where e^x overflows, and e to that: e^(x - edge) e^edge is e^x cos(y) also where e^x alone is infinite."""
+    """An edge below which e^x does not overflow, and e^edge: e^(x - edge) cos(y) e^edge is finite also where e^x is not."""
     edge = 709.0 if x.dtype == np.float64 else 88.0
     return edge, math.exp(edge)
 
@@ -44,15 +45,15 @@ def exp(z: LlvmExpression) -> LlvmExpression:
     beyond = x > edge
     size, rest = where(beyond, x - edge, x).math("exp"), where(beyond, x.like(rest), 1.0)
     re, im = size * y.math("cos") * rest, where(y.equals(0.0), y, size * y.math("sin") * rest)
-    vague = infinite(x) & ~finite(y)  # an infinite number of no direction; or zero
+    vague = infinite(x) & ~finite(y)  # an infinite number without a direction; or zero
     return where(vague, where(x > 0.0, x, 0.0), re).i(where(vague, where(x > 0.0, math.nan, zero_of(y)), im))
 
 
 # ---- the logarithm and the square root -----------------------------------------------------------------------------------------
 def scaled(z: LlvmExpression) -> tuple[LlvmExpression, LlvmExpression, LlvmExpression]:
-    """The parts without signs, times a factor that keeps what follows from overflow, and from denormal numbers.
+    """The absolute values of the parts, scaled against overflow and denormal numbers in later steps; the exponent of the factor.
 
-    The factor is 1, 2^-4 or 2^60; the third is the exponent.
+    The factor is 1, 2^-4 or 2^60.
     """
     x, y = abs(z.re), abs(z.im)
     large = where(x >= y, x, y)
@@ -65,7 +66,7 @@ def scaled(z: LlvmExpression) -> tuple[LlvmExpression, LlvmExpression, LlvmExpre
 
 @formula("complex")
 def log(z: LlvmExpression) -> LlvmExpression:
-    """log |z| + i arg z. Near |z| = 1, log |z| = log1p(x^2 + y^2 - 1) / 2, where the sum cancels: it is computed to twice the digits."""
+    """log |z| + i arg z. Near |z| = 1 it is log1p(x^2 + y^2 - 1) / 2; the sum, which cancels, is computed to twice the digits."""
     x, y, exponent = scaled(z)
     far = x.math("hypot", y).math("log") - exponent * math.log(2.0)
     large, small = where(x >= y, x, y), where(x >= y, y, x)
@@ -77,7 +78,7 @@ def log(z: LlvmExpression) -> LlvmExpression:
 
 @formula("complex")
 def sqrt(z: LlvmExpression) -> LlvmExpression:
-    """With r = sqrt((|z| + |x|) / 2), the parts are r and |y| / 2r: in this order for x >= 0, else in the other."""
+    """With r = sqrt((|z| + |x|) / 2), the parts are r and |y| / 2r for x >= 0, else |y| / 2r and r."""
     x, y, exponent = scaled(z)
     root = (0.5 * (x.math("hypot", y) + x)).math("sqrt")
     other = where(y.equals(0.0), 0.0, y / where(root.equals(0.0), 1.0, root + root))
@@ -97,8 +98,9 @@ def sqrt(z: LlvmExpression) -> LlvmExpression:
 
 # ---- hyperbolic and trigonometric ------------------------------------------------------------------------------------------------
 def parts(z: LlvmExpression) -> tuple[LlvmExpression, LlvmExpression, LlvmExpression, LlvmExpression, LlvmExpression]:
-    """sinh |x|, cosh |x|, sin y, cos y, and the factor that the products of these want beside it. With u = e^|x| - 1,
-    sinh |x| = (u + u / (u + 1)) / 2.
+    """sinh |x|, cosh |x|, sin y, cos y, and the factor by which their products are scaled.
+
+    With u = e^|x| - 1, sinh |x| = (u + u / (u + 1)) / 2.
     """
     x, y = abs(z.re), z.im
     edge, rest = limits(x)
@@ -134,7 +136,7 @@ def cosh(z: LlvmExpression) -> LlvmExpression:
 
 @formula("complex")
 def tanh(z: LlvmExpression) -> LlvmExpression:
-    """(sinh(x) cosh(x) + i sin(y) cos(y)) / (sinh(x)^2 + cos(y)^2); far out, x is +-infinite but for e^(-2 |x|)."""
+    """(sinh(x) cosh(x) + i sin(y) cos(y)) / (sinh(x)^2 + cos(y)^2); for large |x| the real part is +-1 to rounding."""
     x, y = z.re, z.im
     far = abs(x) > (22.0 if x.dtype == np.float64 else 11.0)
     sh, ch, s, c, _ = parts(where(far, x.like(1.0), x).i(y))
@@ -147,22 +149,22 @@ def tanh(z: LlvmExpression) -> LlvmExpression:
     return where(x.is_nan, x, re.math("copysign", x)).i(im)
 
 
-def turned(z: LlvmExpression) -> LlvmExpression:
-    """The parts in the other order."""
+def swapped(z: LlvmExpression) -> LlvmExpression:
+    """The number whose real part is the imaginary part of z, and the other way round."""
     return z.im.i(z.re)
 
 
 @formula("complex")
 def sin(z: LlvmExpression) -> LlvmExpression:
-    """sin(x + iy) and sinh(y + ix) have the same parts in the other order."""
-    return turned(turned(z).math("sinh"))
+    """sin(x + iy) and sinh(y + ix) have the same parts, exchanged."""
+    return swapped(swapped(z).math("sinh"))
 
 
 @formula("complex")
 def cos(z: LlvmExpression) -> LlvmExpression:
-    return turned(z).math("cosh").math("conj")
+    return swapped(z).math("cosh").math("conj")
 
 
 @formula("complex")
 def tan(z: LlvmExpression) -> LlvmExpression:
-    return turned(turned(z).math("tanh"))
+    return swapped(swapped(z).math("tanh"))

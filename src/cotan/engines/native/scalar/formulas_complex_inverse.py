@@ -1,7 +1,8 @@
 """The inverse trigonometric and hyperbolic functions of complex numbers, as formulas of real ones that take no branch.
 
 The formulas are of W. Kahan, "Branch cuts for complex elementary functions, or much ado about nothing's sign bit" (1987): with the square
-roots of 1 - z and 1 + z, no sum in them cancels. Where a part is not finite, the values are those of Annex G of the C standard.
+roots of 1 - z and 1 + z, no sum in them cancels. Where a part is not finite, the values are as in Annex G of the C standard.
+`emitter` looks the formulas up in `expression.FORMULAS`.
 """
 
 from __future__ import annotations
@@ -24,17 +25,17 @@ def infinite(x: LlvmExpression) -> LlvmExpression:
 
 
 def signed(size: LlvmExpression | float, sign: LlvmExpression) -> LlvmExpression:
-    """A number without a sign, with that of another."""
+    """A number of this size with the sign of another."""
     return sign.like(size).math("copysign", sign)
 
 
-def turned(z: LlvmExpression) -> LlvmExpression:
-    """The parts in the other order."""
+def swapped(z: LlvmExpression) -> LlvmExpression:
+    """The number whose real part is the imaginary part of z, and the other way round."""
     return z.im.i(z.re)
 
 
 def tamed(z: LlvmExpression) -> tuple[LlvmExpression, LlvmExpression]:
-    """z, or z / 16 where products of its roots may overflow; and the logarithm of 16 or 1: asinh(16 z) is there asinh(z) + log(16)."""
+    """z, or z / 16 where products of its roots may overflow, and log(16) there, else 0: for such z, asinh(16 z) = asinh(z) + log(16)."""
     limit = float(np.finfo(z.re.dtype).max) / 8
     huge = (abs(z.re) > limit) | (abs(z.im) > limit)
     factor = where(huge, z.re.like(0.0625), 1.0)
@@ -53,10 +54,10 @@ def plain(z: LlvmExpression) -> LlvmExpression:
 
 @formula("complex")
 def asinh(z: LlvmExpression) -> LlvmExpression:
-    """asinh(x + iy) and asin(y + ix) have the same parts in the other order."""
+    """asinh(x + iy) and asin(y + ix) have the same parts, exchanged."""
     x, y = z.re, z.im
     near, rest = tamed(z)
-    a, b = roots(turned(near))
+    a, b = roots(swapped(near))
     size = abs(a.re * b.im - a.im * b.re).math("asinh") + rest
     re = size.math("copysign", x)
     im = near.im.math("atan2", a.re * b.re - a.im * b.im)
@@ -69,12 +70,12 @@ def asinh(z: LlvmExpression) -> LlvmExpression:
 
 @formula("complex")
 def asin(z: LlvmExpression) -> LlvmExpression:
-    return turned(turned(z).math("asinh"))
+    return swapped(swapped(z).math("asinh"))
 
 
 @formula("complex")
 def acos(z: LlvmExpression) -> LlvmExpression:
-    """Far out, pi / 2 - asin(z)."""
+    """By the roots of 1 - z and 1 + z; pi / 2 - asin(z) where a part is not finite."""
     near, rest = tamed(z)
     a, b = roots(near)
     re = 2.0 * a.re.math("atan2", b.re)
@@ -100,7 +101,7 @@ def acosh(z: LlvmExpression) -> LlvmExpression:
 
 @formula("complex")
 def atanh(z: LlvmExpression) -> LlvmExpression:
-    """log1p(4x / ((1 - x)^2 + y^2)) / 4 + i arg(1 - x^2 - y^2 + 2iy) / 2; far out, x / |z|^2 +- i pi / 2.
+    """log1p(4x / ((1 - x)^2 + y^2)) / 4 + i arg(1 - x^2 - y^2 + 2iy) / 2; for large |z|, x / |z|^2 +- i pi / 2.
 
     Close to 1, at a distance of d whose square may vanish, the real part is log(2 sqrt(x) / d) / 2.
     """
@@ -126,5 +127,5 @@ def atanh(z: LlvmExpression) -> LlvmExpression:
 
 @formula("complex")
 def atan(z: LlvmExpression) -> LlvmExpression:
-    """As asin is of asinh."""
-    return turned(turned(z).math("atanh"))
+    """atan(x + iy) and atanh(y + ix) have the same parts, exchanged."""
+    return swapped(swapped(z).math("atanh"))

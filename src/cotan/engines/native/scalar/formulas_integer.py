@@ -1,4 +1,8 @@
-"""Words of integers and bools: division, powers, shifts. What has no result in mathematics has NumPy's."""
+"""Scalar formulas of integers and bools: signs, order, division, powers, shifts.
+
+Where mathematics has no result (a division by zero, a shift by too many bits), the result is NumPy's. `emitter` looks the
+formulas up in `expression.FORMULAS`.
+"""
 
 from __future__ import annotations
 
@@ -71,8 +75,8 @@ def truncated(x: LlvmExpression, y: LlvmExpression) -> tuple[LlvmExpression, Llv
     return quotient, x - quotient * y
 
 
-def divided(x: LlvmExpression, y: LlvmExpression) -> tuple[LlvmExpression, LlvmExpression]:
-    """Quotient and remainder, rounded down; both 0 for a divisor of 0, and the least number by -1 is itself."""
+def floor_quotient_and_remainder(x: LlvmExpression, y: LlvmExpression) -> tuple[LlvmExpression, LlvmExpression]:
+    """Quotient and remainder, rounded down. Both are 0 for a divisor of 0; the least number divided by -1 is itself."""
     zero = y.equals(0)
     if x.dtype.kind == "u":
         q, r = truncated(x, where(zero, 1, y))
@@ -87,12 +91,12 @@ def divided(x: LlvmExpression, y: LlvmExpression) -> tuple[LlvmExpression, LlvmE
 
 @formula("integer")
 def rem(x: LlvmExpression, y: LlvmExpression) -> LlvmExpression:
-    return divided(x, y)[1]
+    return floor_quotient_and_remainder(x, y)[1]
 
 
 @formula("integer")
 def floor_divide(x: LlvmExpression, y: LlvmExpression) -> LlvmExpression:
-    return divided(x, y)[0]
+    return floor_quotient_and_remainder(x, y)[0]
 
 
 @formula("integer", name="pow")
@@ -113,7 +117,7 @@ def power(x: LlvmExpression, n: LlvmExpression) -> LlvmExpression:
 
 # ---- bits -------------------------------------------------------------------------------------------------------------------
 def shifted(name: str, x: LlvmExpression, y: LlvmExpression, beyond: LlvmExpression) -> LlvmExpression:
-    """A shift by any number of bits, all of which are gone where that is too many."""
+    """A shift by any number of bits; ``beyond`` is the result where no bit is left."""
     unsigned = np.dtype(f"u{x.dtype.itemsize}")
     fits = y.cast(unsigned) < 8 * x.dtype.itemsize
     return where(fits, instruction(name, x, where(fits, y, 0)), beyond)
@@ -133,7 +137,7 @@ def shr(x: LlvmExpression, y: LlvmExpression) -> LlvmExpression:
 
 @formula("integer")
 def popcount(x: LlvmExpression) -> LlvmExpression:
-    """Of the bits of the size."""
+    """The number of bits that are set in the absolute value."""
     kind = register_type(x.dtype)
     ir = x.e.pure_call(f"llvm.ctpop.{kind}", kind, [(kind, abs(x).scalar.register)])
     return x.of(x.e.value(np.dtype(f"u{x.dtype.itemsize}"), ir)).cast(np.uint8)

@@ -1,4 +1,8 @@
-"""Words of floats that are formulas of others. Where NumPy has the function, this is its algorithm, so the numbers are the same."""
+"""Scalar formulas of floats: classes and order, remainders, and functions made of others.
+
+A function of NumPy is computed by NumPy's algorithm, so that both give equal numbers. `emitter` looks the formulas up in
+`expression.FORMULAS`; `float_to_integer` is its conversion of floats.
+"""
 
 from __future__ import annotations
 
@@ -99,10 +103,11 @@ def complex_of(re: LlvmExpression, im: LlvmExpression) -> LlvmExpression:
 
 # ---- conversion to integers -------------------------------------------------------------------------------------------------
 def float_to_integer(x: LlvmExpression, dtype: np.dtype) -> LlvmExpression:
-    """The integer part; what has none or does not fit becomes what an x86 processor makes of it, as in NumPy.
+    """The integer part. A number that has none, or whose integer does not fit, gives the result of an x86 processor, as in NumPy.
 
-    There the conversions are to signed integers of 32 or 64 bits, whose least number stands for what does not fit; smaller ones keep
-    the lowest bits of 32, and uint32 of 64. (NumPy's arrays of uint32 saturate at 2^31 in some of its loops; its scalars do not.)
+    Such a processor converts to signed integers of 32 or 64 bits, and gives the least of them for numbers that do not fit.
+    Smaller integers are the lowest bits of 32, uint32 those of 64. (NumPy's arrays of uint32 saturate at 2^31 in some of its
+    loops; its scalars do not.)
     """
     if dtype == np.uint64:
         high = x >= 2.0**63
@@ -124,8 +129,8 @@ def float_to_integer(x: LlvmExpression, dtype: np.dtype) -> LlvmExpression:
 def remainder_of(x: LlvmExpression, y: LlvmExpression) -> LlvmExpression:
     """The exact remainder of the quotient rounded to zero, as C's fmod.
 
-    The quotient of the sizes is computed to within one, if it is a number of so many digits as floats have; one fused step then gives
-    the remainder, or that less the divisor, without an error, since either is a multiple of the last place of the divisor, and smaller.
+    If the quotient of the absolute values has no more bits than the mantissa, it is computed to within one. One fused step
+    then gives the remainder r, or r less the divisor. Either is exact: a multiple of the divisor's last place, and smaller.
     """
     if not machine().fuses:
         return division(x, y)
@@ -146,8 +151,8 @@ def remainder_by_quotient(x: LlvmExpression, y: LlvmExpression) -> tuple[LlvmExp
     return rest.math("copysign", x), quotient < 2.0 ** (np.finfo(x.dtype).nmant + 1)
 
 
-def signed_as(x: LlvmExpression, y: LlvmExpression) -> LlvmExpression:
-    """Whether both are below zero, or neither: negated."""
+def signs_differ(x: LlvmExpression, y: LlvmExpression) -> LlvmExpression:
+    """Whether just one of them is below zero."""
     return (x < 0.0) ^ (y < 0.0)
 
 
@@ -155,16 +160,16 @@ def signed_as(x: LlvmExpression, y: LlvmExpression) -> LlvmExpression:
 def rem(x: LlvmExpression, y: LlvmExpression) -> LlvmExpression:
     """The remainder with the sign of the divisor: nan for a divisor of 0."""
     r = remainder_of(x, y)
-    moved = where(signed_as(r, y), r + y, r)
+    moved = where(signs_differ(r, y), r + y, r)
     return where(y.equals(0.0), r, where(r.equals(0.0), r.like(0.0).math("copysign", y), moved))
 
 
 @formula("float")
 def floor_divide(x: LlvmExpression, y: LlvmExpression) -> LlvmExpression:
-    """The floor of the quotient, as the remainder says it is; x / 0 for a divisor of 0."""
+    """The floor of the quotient, by the remainder; x / 0 for a divisor of 0."""
     r = remainder_of(x, y)
     quotient = (x - r) / y
-    down = r.differs(0.0) & signed_as(r, y)
+    down = r.differs(0.0) & signs_differ(r, y)
     quotient = where(down, quotient - 1.0, quotient)
     below = quotient.math("floor")
     nearest = where(quotient - below > 0.5, below + 1.0, below)

@@ -1,7 +1,8 @@
-"""Words of special functions: routines of SciPy, called by the pointers that `scipy.special.cython_special` gives to compiled code.
+"""Scalar formulas of special functions: routines of SciPy, and formulas of others.
 
-A capsule holds such a pointer, and the C signature as its text. Where it is missing or reads otherwise than expected, there is no word.
-Single precision is computed in double, and rounded once.
+`scipy.special.cython_special` gives pointers to its routines to compiled code, in capsules whose names are the C signatures.
+Where a capsule is missing or has another signature, the function is missing too (`NoInstructionError`). Single precision is
+computed in double precision and rounded once. `emitter` looks the formulas up in `expression.FORMULAS`.
 """
 
 from __future__ import annotations
@@ -28,7 +29,11 @@ DOUBLE = np.dtype(np.float64)
 
 @cache
 def routine(name: str, arity: int, kind: str = "double") -> str:
-    """The symbol of a routine of SciPy on numbers of double precision, made known to compiled code."""
+    """The symbol of a routine of SciPy on numbers of double precision, made known to compiled code.
+
+    Raises:
+        NoInstructionError: SciPy has no such routine.
+    """
     try:
         from scipy.special import cython_special  # noqa: PLC0415 - it takes a while to load
     except ImportError as missing:
@@ -126,7 +131,7 @@ def scaled_erfc(x: LlvmExpression, order: int) -> LlvmExpression:
 
 @formula("float")
 def ndtr(x: LlvmExpression) -> LlvmExpression:
-    """erfc(z) / 2 for z = -x / sqrt(2) rounded, times 1 - 2 z e for what z lacks, e: erfc'(z) / erfc(z) is -2z where it matters."""
+    """erfc(z) / 2 for z = -x / sqrt(2) rounded, times 1 - 2 z e for its rounding error e: erfc'(z) / erfc(z) is near -2z for large z."""
     high = float(np.asarray(math.sqrt(0.5), x.dtype))
     z, rest = (-x).product_and_error(x.like(high))
     lacking = (-x).fused(SQRT_HALF_LOW[x.dtype.itemsize], rest)
@@ -136,7 +141,7 @@ def ndtr(x: LlvmExpression) -> LlvmExpression:
 
 
 SQRT_HALF_LOW = {8: -4.833646656726457e-17, 4: 1.210161710447897e-08}
-"""What sqrt(1/2) in double and in single precision lacks."""
+"""The rounding errors of sqrt(1/2) in double and in single precision."""
 
 
 # ---- polygamma --------------------------------------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
-"""Scalars of half precision: words on them (those of an update, say) are computed in single precision, and the result rounded.
+"""Scalars of half precision: their functions are computed in single precision, and the result is rounded.
 
-Whole ops on halves are those on singles before they get here (`widening`). Conversions are instructions where the processor has them, and
-arithmetic of integers elsewhere; what comes from double precision is rounded once, by way of a float whose last bit says that it is not
-exact (Boldo & Melquiond 2008, "Emulation of a FMA and correctly rounded sums: proved algorithms using rounding to odd").
+`passes.half_precision` has replaced whole ops on halves by ops on singles; what gets here are the scalar functions of
+updates and the like. Conversions are instructions where the processor has them, else arithmetic of integers. A number of
+double precision is rounded once, by way of a float whose last bit tells whether it is exact (Boldo & Melquiond 2008,
+"Emulation of a FMA and correctly rounded sums: proved algorithms using rounding to odd"). `emitter` calls this module.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from .formulas_real import nextafter
 __all__ = ["from_number", "in_single", "to_single"]
 
 SINGLE, DOUBLE, BITS, WIDE = (np.dtype(t) for t in (np.float32, np.float64, np.uint16, np.uint32))
-formula("half")(nextafter)  # which counts the bits
+formula("half")(nextafter)  # its neighbours are halves, not singles
 
 
 def to_single(e: ScalarEmitter, x: Scalar) -> Scalar:
-    """The same number in single precision."""
+    """A number of half precision in single precision."""
     if is_constant(x):
         return e.constant(np.uint16(int(x.register.removeprefix("0xH"), 16)).view(np.float16), SINGLE)
     if machine().converts_halves:
@@ -37,7 +38,7 @@ def to_single(e: ScalarEmitter, x: Scalar) -> Scalar:
 
 
 def from_single(e: ScalarEmitter, x: Scalar) -> Scalar:
-    """A number of single precision, rounded to the nearest, and of two such to the even one."""
+    """A number of single precision rounded to the nearest half, ties to even."""
     if machine().converts_halves:
         return e.value(HALF, f"fptrunc float {x.value} to half")
     bits = LlvmExpression(e, x).bits(WIDE)
@@ -61,7 +62,7 @@ def from_number(e: ScalarEmitter, x: Scalar) -> Scalar:
 
 
 def in_single(e: ScalarEmitter, name: str, operands: Sequence[Operand]) -> Scalar:
-    """A word on numbers of half precision."""
+    """A scalar function of numbers of half precision."""
     found = e.math(name, *[to_single(e, x) if type(x) is Scalar and x.dtype == HALF else x for x in operands])
     if found.dtype.kind == "c":
         raise NoInstructionError(f"{name}: there are no complex numbers of half precision")

@@ -1,7 +1,8 @@
-"""Mathematical functions of vectors as polynomials, where the C library has none, or a slower one.
+"""Vector functions as polynomials, for libm functions of which the C library has no vector variant, or a slower one.
 
-All are of doubles, and take no branch; single precision is computed in double. They are within 2.5 units of the last place. The
-coefficients are Chebyshev fits, made with 60 digits and rounded: beside them stands what they approximate, where, and how well.
+The formulas are of doubles and take no branch; single precision is computed in double. They are within 2.5 units of the last
+place. The coefficients are Chebyshev fits, made with 60 digits and rounded; the docstring of each table names the function,
+the interval and the error. `emitter.LlvmEmitter.variant` takes them.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ MAGIC = 1.5 * 2.0**52
 
 
 def polynomial(x: LlvmExpression, coefficients: Sequence[float]) -> LlvmExpression:
-    """By Horner's rule, the constant first."""
+    """The polynomial with these coefficients, the constant first, by Horner's rule."""
     y = x.like(coefficients[-1])
     for c in reversed(coefficients[:-1]):
         y = y.fused(x, c)
@@ -36,7 +37,7 @@ def polynomial(x: LlvmExpression, coefficients: Sequence[float]) -> LlvmExpressi
 
 
 def two_sum(a: LlvmExpression, b: LlvmExpression) -> tuple[LlvmExpression, LlvmExpression]:
-    """The rounded sum of a larger and a smaller number, and what was rounded off."""
+    """The rounded sum of a larger and a smaller number, and its rounding error."""
     total = a + b
     return total, b - (total - a)
 
@@ -87,14 +88,14 @@ def mantissa_and_exponent(x: LlvmExpression) -> tuple[LlvmExpression, LlvmExpres
     offset = np.float64(math.sqrt(0.5)).view(np.int64).item()
     above = bits - offset
     mantissa = ((above & ((1 << 52) - 1)) + offset).bits(DOUBLE)
-    # The exponent as a double: its bits below those of 2^52; it is made positive first.
+    # The exponent as a double: made positive, it fills the lowest bits of 2^52.
     count = (above.math("shr", 52) + 2048) | np.float64(2.0**52).view(np.int64).item()
     k = count.bits(DOUBLE) - (2.0**52 + 2048.0)
     return mantissa - 1.0, k - where(denormal, x.like(54.0), 0.0)
 
 
 def log_at_limits(x: LlvmExpression, y: LlvmExpression) -> LlvmExpression:
-    """``y``, the logarithm for positive finite x, and what it is elsewhere."""
+    """``y``, the logarithm, for positive finite x; the limits elsewhere."""
     y = where(x > 0.0, where(x.equals(math.inf), x, y), where(x.equals(0.0), x.like(-math.inf), math.nan))
     return where(x.is_nan, x, y)
 
@@ -114,7 +115,7 @@ LOG_FIFTH = (
     *(0.4000000000000003, 0.28571428571332935, 0.22222222273617623, 0.18181807839015793),
     *(0.15385604411768514, 0.13284977969619904, 0.12925663575110274),
 )
-"""(LOG - 2/3) / s^2 as a function of s^2, in the same place, to 3e-16."""
+"""(LOG - 2/3) / s^2 as a function of s^2, on the interval of LOG, to 3e-16."""
 TWO_THIRDS = 0.6666666666666666, 3.700743415417188e-17
 
 
@@ -143,7 +144,7 @@ def log_in_two_parts(x: LlvmExpression) -> tuple[LlvmExpression, LlvmExpression]
 
 
 def power(x: LlvmExpression, y: LlvmExpression) -> tuple[LlvmExpression, LlvmExpression]:
-    """|x|^y = e^(y log |x|), and whether it is that: for finite positive x, and a finite y with a result that is a normal number."""
+    """|x|^y = e^(y log |x|), and whether the formula holds: for finite positive x and finite y, if the result is a normal number."""
     high, rest = log_in_two_parts(x)
     product, product_rest = y.product_and_error(high)
     fine = (x > 0.0) & (x < math.inf) & (abs(product) < 708.0)
@@ -163,7 +164,7 @@ COS = (
 
 
 def sine(quarter: int) -> Formula:
-    """sin(x + quarter pi / 2), and whether x is small enough for this: r = x - k pi / 2 is then accurate also where it nearly vanishes."""
+    """sin(x + quarter pi / 2), and whether x is small enough: then r = x - k pi / 2 is accurate also where it nearly vanishes."""
 
     def formula(x: LlvmExpression) -> tuple[LlvmExpression, LlvmExpression]:
         shifted = x.fused(2 / math.pi, MAGIC)
@@ -174,9 +175,9 @@ def sine(quarter: int) -> Formula:
         z = r * r
         sin = r.fused(1.0, r * z * polynomial(z, SIN))
         cos = 1.0 - (0.5 * z - z * z * polynomial(z, COS))
-        turns = shifted.bits(BITS) + quarter
-        y = where((turns & 1).differs(0), cos, sin)
-        sign = (turns & 2).math("shl", 62)
+        quarters = shifted.bits(BITS) + quarter
+        y = where((quarters & 1).differs(0), cos, sin)
+        sign = (quarters & 2).math("shl", 62)
         y = (y.bits(BITS) ^ sign).bits(DOUBLE)
         return (where(x.equals(0.0), x, y) if not quarter else y), abs(x) < 2.0**20
 
@@ -199,7 +200,7 @@ ERFC = (
 
 
 def tanh(x: LlvmExpression) -> LlvmExpression:
-    """E / (E + 2) with E = e^2|x| - 1 = 2^k (e^r - 1) + (2^k - 1), which loses nothing near 0, where k is 0; 1 from 20 on."""
+    """E / (E + 2) with E = e^2|x| - 1 = 2^k (e^r - 1) + (2^k - 1), accurate near 0, where k is 0; 1 from 20 on."""
     size = abs(x)
     r, k = reduced(2.0 * where(size > 20.0, 20.0, size))
     power = (k + 1023).math("shl", 52).bits(DOUBLE)
@@ -218,12 +219,12 @@ def erf(x: LlvmExpression) -> LlvmExpression:
 
 
 def always(function: Callable[[LlvmExpression], LlvmExpression]) -> Formula:
-    """A function that is right for every operand."""
+    """A formula that holds for every operand."""
     return lambda x: (function(x), None)
 
 
 def in_double(function: Formula) -> Formula:
-    """The function of doubles as one of either precision."""
+    """A formula of doubles for operands of either precision."""
 
     def formula(*operands: LlvmExpression) -> tuple[LlvmExpression, LlvmExpression | None]:
         y, fine = function(*[x.cast(DOUBLE) for x in operands])
@@ -243,4 +244,4 @@ POLYNOMIALS: dict[str, Formula] = {
 }
 """The formulas, by libm's names."""
 FASTER = {("tanh", 64)}
-"""Those that take less time than the vector functions of glibc, by the bits of the numbers: tanh 1.1 ns for 2.0, with AVX-512."""
+"""Formulas that are faster than the vector functions of glibc, with the bits of the numbers: tanh 1.1 ns for 2.0, with AVX-512."""

@@ -1,8 +1,9 @@
-"""Functions of vectors that are written here, to which the loop vectoriser is led as to those of the C library.
+"""Vector variants of scalar functions, written here; the loop vectorizer finds them as it finds the C library's.
 
-A call of a scalar function in a loop becomes a call of its variant on vectors, which an attribute names. Such a variant is a formula on all
-lanes; where the formula does not hold on one of them, the variant goes through the lanes one by one, by the scalar function. So a loop may
-take a function whose hard operands need a branch, which would keep it from becoming vectors.
+LLVM replaces a call of a scalar function in a loop by a call of its vector variant, which an attribute names. Such a variant
+computes a formula on all lanes; if the formula does not hold on one of them, it calls the scalar function lane by lane. So a
+function whose hard operands need a branch does not keep a loop from being vectorized. `formulas_real` and `emitter` call
+this module.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from .expression import LlvmExpression, Scalar, ScalarEmitter
 __all__ = ["Formula", "guarded", "on_vectors"]
 
 Formula = Callable[..., tuple[LlvmExpression, LlvmExpression | None]]
-"""Gives the result, and a condition under which it is right; None if it always is."""
+"""A function of expressions: the result, and the condition under which it is right; None if it always is."""
 
 
 def guarded(name: str, formula: Formula, slow: Callable[..., LlvmExpression], *operands: LlvmExpression) -> LlvmExpression:
@@ -41,7 +42,7 @@ def call(e: ScalarEmitter, symbol: str, variant: Variant, operands: Sequence[Sca
 
 
 def on_scalars(symbol: str, formula: Formula, slow: Callable[..., LlvmExpression], operands: Sequence[LlvmExpression]) -> None:
-    """The function of scalars. It must still be called when loops become vectors."""
+    """Define the scalar function. It is not inlined, so that its call is there when LLVM vectorizes loops."""
     e, dtype = operands[0].e, operands[0].dtype
     kind, code = register_type(dtype), Function(e.module, [])
     names = [e.module.name(kind) for _ in operands]
@@ -61,7 +62,7 @@ def on_scalars(symbol: str, formula: Formula, slow: Callable[..., LlvmExpression
 
 
 def on_vectors(e: ScalarEmitter, symbol: str, formula: Formula, dtype: np.dtype[Any], arity: int) -> Variant:
-    """The variant of a scalar function, written once: a loop over the lanes, which itself becomes one turn on vectors."""
+    """The vector variant of a scalar function, defined once in a module: a loop over the lanes, which LLVM vectorizes itself."""
     module, kind = e.module, register_type(dtype)
     known = module.variants.get(symbol)
     if known is not None:
@@ -72,15 +73,15 @@ def on_vectors(e: ScalarEmitter, symbol: str, formula: Formula, dtype: np.dtype[
     code, vector, flags = Function(module, []), f"<{lanes} x {kind}>", f"<{lanes} x i8>"
     names = [module.name(vector) for _ in range(arity)]
     module.stack.append(code)
-    places, results, wrong = [code.alloca(vector) for _ in names], code.alloca(vector), code.alloca(flags)
-    for x, place in zip(names, places, strict=True):
-        code.line(f"store {vector} {x}, ptr {place}")
+    inputs, results, wrong = [code.alloca(vector) for _ in names], code.alloca(vector), code.alloca(flags)
+    for x, array in zip(names, inputs, strict=True):
+        code.line(f"store {vector} {x}, ptr {array}")
 
-    def lane(place: str, k: str, kind: str = kind) -> str:
-        return code.value("ptr", f"getelementptr inbounds {kind}, ptr {place}, i64 {k}")
+    def lane(array: str, k: str, kind: str = kind) -> str:
+        return code.value("ptr", f"getelementptr inbounds {kind}, ptr {array}, i64 {k}")
 
     def fast(k: str) -> None:
-        xs = [LlvmExpression(e, Scalar(code.value(kind, f"load {kind}, ptr {lane(place, k)}"), dtype)) for place in places]
+        xs = [LlvmExpression(e, Scalar(code.value(kind, f"load {kind}, ptr {lane(x, k)}"), dtype)) for x in inputs]
         result, fine = formula(*xs)
         code.line(f"store {kind} {result.scalar.value}, ptr {lane(results, k)}")
         if fine is not None:
@@ -88,7 +89,7 @@ def on_vectors(e: ScalarEmitter, symbol: str, formula: Formula, dtype: np.dtype[
             code.line(f"store i8 {(~fine).cast(np.uint8).scalar.value}, ptr {lane(wrong, k, 'i8')}")
 
     def each(k: str) -> None:
-        xs = [code.value(kind, f"load {kind}, ptr {lane(place, k)}") for place in places]
+        xs = [code.value(kind, f"load {kind}, ptr {lane(x, k)}") for x in inputs]
         y = code.value(kind, f"call {kind} @{symbol}({', '.join(f'{kind} {x}' for x in xs)})")
         code.line(f"store {kind} {y}, ptr {lane(results, k)}")
 
