@@ -1,14 +1,14 @@
-"""The language of defining equations: the protocol between an op's ``element`` and its readers.
+"""The language of defining equations: the protocols between an op's ``element`` or ``routine`` and those who run it.
 
 ``element(e, i, *readers)`` gives element ``i`` (a tuple of indices) of the result as a scalar of elements of the operands,
-``reader(index)``. These few lines become a native loop, a printed formula, or (in the tests) a slow scalar interpretation that is
-compared with ``impl``.
+``reader(index)``. An engine makes a native loop or a printed formula of it; the tests interpret it on numbers and compare
+the result with ``impl``.
 
-An index supports ``+ - * // %`` and the comparisons ``< <= > >=``, which give conditions that support ``& |``. A scalar is opaque: only
-the emitter's methods touch it.
+An index supports ``+ - * // %`` and the comparisons ``< <= > >=``, which give conditions that support ``& |``. A scalar is
+opaque: only the emitter's methods touch it. An `Expression` is a scalar with operators.
 
-An op whose results are made as a whole (a factorization, a sorted array, a running sum) has ``routine(w, operands, results)`` instead,
-written in the words of `Routines`.
+An op whose result is computed as a whole (a factorization, a sorted array, a running sum) has ``routine(w, operands,
+results)`` instead, which calls the operations of `Routines`.
 """
 
 from __future__ import annotations
@@ -18,49 +18,51 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 
-__all__ = ["Emitter", "Expression", "Number", "Reader", "Routines", "StridedView", "where"]
+__all__ = ["DType", "Emitter", "Expression", "Index", "Number", "Reader", "Routines", "Scalar", "StridedView", "where"]
 
 Index = Any
 Scalar = Any
 Condition = Any
-"""Opaque here: each emitter has its own."""
+"""Each engine has its own indices, scalars and conditions."""
 Number = Any
 """A number of Python or NumPy."""
+DType = np.dtype[Any]
+"""A dtype, whose scalar type is not known statically."""
 
 
 class Reader(Protocol):
     """An operand: its type, and the scalar at an index."""
 
     shape: tuple[int, ...]
-    dtype: np.dtype[Any]
+    dtype: DType
 
     def __call__(self, index: Sequence[Index]) -> Scalar: ...
 
 
 class Emitter(Protocol):
-    """The vocabulary of defining equations."""
+    """The operations of defining equations."""
 
     def math(self, name: str, *operands: Scalar) -> Scalar:
         """A scalar function by name: the ``machine`` name of an elementwise op."""
         ...
 
-    def constant(self, value: Number, dtype: np.dtype[Any]) -> Scalar: ...
+    def constant(self, value: Number, dtype: DType) -> Scalar: ...
 
-    def cast(self, operand: Scalar, dtype: np.dtype[Any]) -> Scalar: ...
+    def cast(self, operand: Scalar, dtype: DType) -> Scalar: ...
 
     def choose(self, condition: Condition, yes: Callable[[], Scalar], no: Callable[[], Scalar]) -> Scalar:
-        """``yes()`` where the index condition holds, else ``no()``; only the one taken may read its operands."""
+        """``yes()`` where the index condition holds, else ``no()``; the case that is not taken reads no operands."""
         ...
 
-    def reduce(self, monoid: str, extents: Sequence[int], at: Callable[[Sequence[Index]], Scalar], dtype: np.dtype[Any]) -> Scalar:
-        """The fold of ``at(r)`` over all indices ``r`` below ``extents`` with add, mul, max, min, and, or."""
+    def reduce(self, monoid: str, extents: Sequence[int], at: Callable[[Sequence[Index]], Scalar], dtype: DType) -> Scalar:
+        """The reduction of ``at(r)`` over all indices ``r`` below ``extents`` by add, mul, max, min, and, or."""
         ...
 
     def as_index(self, operand: Scalar) -> Index:
-        """An integer element as an index (a gather reads one to read another)."""
+        """An integer element as an index (a gather reads an index)."""
         ...
 
-    def as_scalar(self, index: Index, dtype: np.dtype[Any]) -> Scalar:
+    def as_scalar(self, index: Index, dtype: DType) -> Scalar:
         """An index as an element (``iota``)."""
         ...
 
@@ -82,7 +84,7 @@ class Expression(Generic[EmitterT, ScalarT]):
         self.e, self.scalar = e, scalar
 
     @property
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> DType:
         """The dtype of constants beside it."""
         raise NotImplementedError
 
@@ -174,13 +176,13 @@ def where(condition: ExpressionT, yes: ExpressionT | complex, no: ExpressionT | 
 
 
 class StridedView(Protocol):
-    """An array in memory: its elements are read and written, ``x[i, j]``."""
+    """An array in memory, whose elements are read and written: ``x[i, j]``."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
 
     @property
-    def dtype(self) -> np.dtype[Any]: ...
+    def dtype(self) -> DType: ...
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -191,7 +193,7 @@ class StridedView(Protocol):
         """A view with the axes in another order."""
         ...
 
-    def view(self, dtype: np.dtype[Any]) -> StridedView:
+    def view(self, dtype: DType) -> StridedView:
         """A view as numbers of another dtype of the same size."""
         ...
 
@@ -214,33 +216,33 @@ class StridedView(Protocol):
 
 
 class Routines(Protocol):
-    """The vocabulary of ``routine(w, operands, results)``: operations on memory and calls of libraries, for ops without ``element``.
+    """The operations of ``routine(w, operands, results)`` on memory, and calls of libraries, for ops without ``element``.
 
-    Operands are readers, and are never written to; results are blocks. Branches only write.
-    A routine of a library is named by the library and its name there, ``"lapack dpotrf"``. Fortran's get numbers and letters by address,
-    C's by value.
+    Operands are readers and are never written to; results are strided views. The body of a branch returns nothing: it writes to memory.
+    A library routine is named by its library and its name there, ``"lapack dpotrf"``. Fortran routines take numbers and letters by address,
+    C functions by value.
     """
 
     emitter: Emitter
-    integer: np.dtype[Any]
+    integer: DType
     """The integers of BLAS and LAPACK."""
 
     def has(self, name: str) -> bool:
-        """Whether this routine is available; to be asked before any code is written that needs it."""
+        """Whether this routine is available. Ask before any code is emitted that needs it."""
         ...
 
     def in_vectors(self, name: str) -> bool:
-        """Whether this routine is available and known to work on many numbers at once."""
+        """Whether this routine is available and vectorized."""
         ...
 
     def call(self, name: str, *arguments: Any, work: int = 0) -> None:
-        """Call a routine: blocks are passed as pointers, letters and numbers as the library takes them. ``work``: about how many
-        multiplications that is; one thread is enough for few.
+        """Call a routine: views are passed as pointers, letters and numbers as the library takes them. ``work`` is about the number of
+        multiplications: a call of few uses one thread.
         """
         ...
 
-    def scratch(self, shape: Sequence[int], dtype: np.dtype[Any]) -> StridedView:
-        """Memory until the op is done; without axes, a variable. In what several threads run, each part has its own."""
+    def scratch(self, shape: Sequence[int], dtype: DType) -> StridedView:
+        """Memory until the op is done; without axes, a variable. In the body of a parallel loop each thread has its own."""
         ...
 
     def variable(self, start: Scalar) -> StridedView:
@@ -248,15 +250,15 @@ class Routines(Protocol):
         ...
 
     def dense(self, operand: Reader) -> StridedView:
-        """An operand in memory, row by row; not to be written to."""
+        """An operand in memory, C-contiguous. Do not write to it."""
         ...
 
     def copy(self, source: StridedView, target: StridedView) -> None:
-        """The numbers of a matrix, or of its upper left part, into another, whichever way each of them lies."""
+        """Copy a matrix, or its upper left part, to another; their strides are arbitrary."""
         ...
 
     def strided(self, operand: Reader) -> StridedView:
-        """An operand in memory, where it is: its strides are arbitrary if it is a view of another array."""
+        """An operand in memory without a copy: its strides are arbitrary if it is a view of another array."""
         ...
 
     def every(self, shape: Sequence[int], body: Callable[[tuple[Index, ...]], None]) -> None:
@@ -264,23 +266,23 @@ class Routines(Protocol):
         ...
 
     def up_to(self, count: Scalar, most: int, body: Callable[[Index], None]) -> None:
-        """``body(k)`` for every k below an integer that is computed, which is ``most`` at most, in order."""
+        """``body(k)`` for every k below ``count``, a computed integer of at most ``most``, in order."""
         ...
 
     def parallel_for(self, shape: Sequence[int], body: Callable[[tuple[Index, ...]], None], work: int, *, most: int = 64) -> None:
-        """``body(index)`` for every index below ``shape``, by several threads if all of it is much: ``work`` multiplications each. The
-        body does not fail; it is run in ``most`` parts at most, each with its own memory.
+        """``body(index)`` for every index below ``shape``, by several threads if the total work is large: ``work`` multiplications for
+        each index. The body does not fail. It runs in at most ``most`` chunks, each with its own scratch memory.
         """
         ...
 
     def parallel_ranges(self, count: int, body: Callable[[Index, Any], None], work: int) -> None:
-        """``body(first, number)`` on parts of the range below ``count``, one for each thread, if ``work`` multiplications in all are worth
-        it, else on the whole range. The number is an argument for `call`. The body does not fail.
+        """``body(first, number)`` on a part of the range below ``count`` for each thread, if ``work`` multiplications in total are worth
+        the threads; else on the whole range. The number is an argument for `call`. The body does not fail.
         """
         ...
 
     def outlined(self, write: Callable[[], None]) -> None:
-        """Outline the code that ``write`` emits: loops that call nothing and do not fail. They are compiled alone and may be vectorized."""
+        """Outline the code that ``write`` emits: loops without calls or failures, in a function of their own, which LLVM vectorizes."""
         ...
 
     def fill(self, target: StridedView, element: Callable[[tuple[Index, ...]], Scalar]) -> None:
@@ -288,14 +290,14 @@ class Routines(Protocol):
         ...
 
     def batched(self, lead: Sequence[int], operands: Sequence[Reader], results: Sequence[StridedView], body: Callable[..., None]) -> None:
-        """``body(*operands, *results)`` on blocks for every index below ``lead``, several side by side in the lanes of vectors.
+        """``body(*operands, *results)`` on views for every index below ``lead``, one index in each lane of a vector.
 
-        The body is straight code on numbers: no calls, loops or branches.
+        The body is straight-line code on scalars, without calls, loops or branches.
         """
         ...
 
     def vectorized(self, count: int, body: Callable[[Index], None]) -> None:
-        """``body(k)`` for every k below ``count``, in the lanes of vectors: straight code on numbers."""
+        """``body(k)`` for every k below ``count``, one k in each lane of a vector: straight-line code on scalars."""
         ...
 
     def when(self, condition: Scalar, body: Callable[[], None]) -> None:

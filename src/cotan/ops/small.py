@@ -1,56 +1,56 @@
-"""Linear algebra of small real matrices as straight code: eliminations written out, in which choices are selects.
+"""Linear algebra of small real matrices as straight-line code: unrolled eliminations, in which every choice is a select.
 
-For up to `LARGEST` rows a call of LAPACK costs more than the arithmetic. Written out, many matrices are done side by side, each in a lane
-of a vector (`Routines.batched`). Pivots are those of LAPACK: the first of the largest in its column, whose row changes places with the
-row at hand.
+For up to `LARGEST` rows a call of LAPACK costs more than the arithmetic. Straight-line code vectorizes over a stack of
+matrices, one in each lane of a vector (`Routines.batched`). Pivots are chosen as in LAPACK: the first of the largest
+elements of the column. `linalg`, `determinant` and `contraction` call this module where `is_small` holds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from math import prod
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from ..core.emitting import Emitter, Expression, Reader, Routines, StridedView, where
+from ..core.emitting import DType, Emitter, Expression, Index, Reader, Routines, Scalar, StridedView, where
 
 __all__ = ["LONGEST_ROW", "Triangle", "cholesky", "is_small", "multiply", "sign_and_logarithm", "solve", "triangular_solve"]
 
 LARGEST, FEWEST, FEWEST_COLUMNS, LONGEST_ROW = 8, 4, 4, 16
 LITTLE_WORK, MANY = 600, 64
-"""More than so much takes long to compile, and is so only for many matrices."""
+"""Eliminations of more work than `LITTLE_WORK` compile slowly; they are unrolled for stacks of at least `MANY` matrices."""
 
 
-class Real(Expression[Emitter, Any]):
+class Real(Expression[Emitter, Scalar]):
     """A real scalar of a matrix. A condition keeps the dtype of the numbers that it compares."""
 
     __slots__ = ("_dtype",)
 
-    def __init__(self, e: Emitter, scalar: Any, dtype: np.dtype[Any]):
+    def __init__(self, e: Emitter, scalar: Scalar, dtype: DType):
         super().__init__(e, scalar)
         self._dtype = dtype
 
     @property
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> DType:
         return self._dtype
 
-    def of(self, scalar: Any) -> Real:
+    def of(self, scalar: Scalar) -> Real:
         return Real(self.e, scalar, self._dtype)
 
 
-def is_small(lead: Sequence[int], dtype: np.dtype[Any], n: int, m: int = 1) -> bool:
-    """Whether straight code is better than a call for each of a stack of n x n matrices (and n x m right-hand sides)."""
+def is_small(lead: Sequence[int], dtype: DType, n: int, m: int = 1) -> bool:
+    """Whether straight-line code is faster than a call for each of a stack of n x n matrices (and n x m right-hand sides)."""
     fewest = 1 if n <= 3 else FEWEST if n * n * (n + m) <= LITTLE_WORK else MANY
     return dtype.kind == "f" and 0 < n <= LARGEST and 0 < m <= LARGEST and prod(lead) >= fewest
 
 
-def element(e: Emitter, x: Any, *index: Any) -> Real:
+def element(e: Emitter, x: StridedView, *index: Index) -> Real:
     """An element of a block of memory."""
     return Real(e, x[index], x.dtype)
 
 
-def elements(e: Emitter, x: Any, rows: int, columns: int) -> list[list[Real]]:
+def elements(e: Emitter, x: StridedView, rows: int, columns: int) -> list[list[Real]]:
     """The elements of a matrix."""
     return [[element(e, x, i, j) for j in range(columns)] for i in range(rows)]
 
@@ -62,12 +62,12 @@ def less_products(x: Real, pairs: Iterable[tuple[Real, Real]]) -> Real:
     return x
 
 
-def indicator(condition: Real) -> Any:
+def indicator(condition: Real) -> Scalar:
     """The scalar 1 where the condition holds, else 0."""
     return where(condition, condition.like(1), 0).scalar
 
 
-def any_failed(w: Routines, lead: Sequence[int], failed: StridedView) -> Any:
+def any_failed(w: Routines, lead: Sequence[int], failed: StridedView) -> Scalar:
     """Whether a matrix of the stack failed."""
     e = w.emitter
     none = e.constant(0, failed.dtype)
@@ -82,7 +82,7 @@ def cholesky(w: Routines, a: Reader, factor: StridedView) -> None:
     lead, n, e = a.shape[:-2], a.shape[-1], w.emitter
     failed = w.scratch(lead, a.dtype)
 
-    def body(a: Any, factor: Any, failed: Any) -> None:
+    def body(a: StridedView, factor: StridedView, failed: StridedView) -> None:
         rows: list[list[Real]] = []
         inverses: list[Real] = []
         wrong: Real | None = None
@@ -110,7 +110,7 @@ def cholesky(w: Routines, a: Reader, factor: StridedView) -> None:
 
 # ---- triangular systems ------------------------------------------------------------------------------------------------------
 class Triangle(NamedTuple):
-    """A triangular system: op(A) X = B, or X op(A) = B, which is the transposed one on the left."""
+    """A triangular system: op(A) X = B, or X op(A) = B, whose transpose has A on the left."""
 
     left_side: bool
     lower: bool
@@ -118,22 +118,23 @@ class Triangle(NamedTuple):
     unit: bool
 
     @property
-    def turned(self) -> bool:
+    def on_transpose(self) -> bool:
+        """Whether the system on the left is of the transposed matrix."""
         return self.transposed if self.left_side else not self.transposed
 
     def order(self, n: int) -> list[int]:
         """The rows in the order in which they are solved for."""
-        return list(range(n)) if self.lower != self.turned else list(range(n))[::-1]
+        return list(range(n)) if self.lower != self.on_transpose else list(range(n))[::-1]
 
-    def column(self, e: Emitter, a: Any, inverse: Callable[[int], Real], b: Callable[[int], Real]) -> dict[int, Real]:
+    def column(self, e: Emitter, a: StridedView, inverse: Callable[[int], Real], b: Callable[[int], Real]) -> dict[int, Real]:
         """The solution for one right-hand side, by rows; ``inverse(i)`` is one over diagonal element i."""
         found: dict[int, Real] = {}
         for i in self.order(a.shape[-1]):
-            rest = less_products(b(i), [(element(e, a, *((k, i) if self.turned else (i, k))), y) for k, y in found.items()])
+            rest = less_products(b(i), [(element(e, a, *((k, i) if self.on_transpose else (i, k))), y) for k, y in found.items()])
             found[i] = rest if self.unit else rest * inverse(i)
         return found
 
-    def inverses(self, e: Emitter, a: Any) -> tuple[list[Real], Any]:
+    def inverses(self, e: Emitter, a: StridedView) -> tuple[list[Real], Scalar]:
         """One over each element of the diagonal, and the scalar 1 if one of these elements is zero, else 0."""
         found: list[Real] = []
         wrong: Real | None = None
@@ -145,7 +146,7 @@ class Triangle(NamedTuple):
 
 
 def triangular_solve(w: Routines, a: Reader, b: Reader, x: StridedView, triangle: Triangle, find: Callable[[], None]) -> None:
-    """Forward or back substitution: several right-hand sides side by side, or else the matrices; ``find`` is for a zero on a diagonal."""
+    """Forward or back substitution, vectorized over right-hand sides or over matrices; ``find`` runs if a diagonal element is zero."""
     lead = a.shape[:-2]
     failed = w.scratch(lead, a.dtype)
     m = b.shape[-1] if triangle.left_side else b.shape[-2]
@@ -155,10 +156,10 @@ def triangular_solve(w: Routines, a: Reader, b: Reader, x: StridedView, triangle
 
 
 def matrices_in_lanes(w: Routines, a: Reader, b: Reader, x: StridedView, triangle: Triangle, failed: StridedView) -> None:
-    """Systems with few right-hand sides."""
+    """Systems with few right-hand sides, a system in each lane."""
     e, m = w.emitter, b.shape[-1] if triangle.left_side else b.shape[-2]
 
-    def body(a: Any, b: Any, x: Any, failed: Any) -> None:
+    def body(a: StridedView, b: StridedView, x: StridedView, failed: StridedView) -> None:
         inverses, failed[()] = triangle.inverses(e, a)
         for j in range(m):
             at = (lambda i, j=j: (i, j)) if triangle.left_side else (lambda i, j=j: (j, i))
@@ -170,13 +171,13 @@ def matrices_in_lanes(w: Routines, a: Reader, b: Reader, x: StridedView, triangl
 
 
 def columns_in_lanes(w: Routines, a: Reader, b: Reader, x: StridedView, triangle: Triangle, failed: StridedView) -> None:
-    """Systems with several right-hand sides, one system after the other; where they are rows, they are turned before and after."""
+    """Systems with several right-hand sides, one system after the other, a side in each lane; rows are transposed before and after."""
     *lead, n, _ = a.shape
     e, left = w.emitter, triangle.left_side
     m = b.shape[-1] if left else b.shape[-2]
     factors, sides, diagonal = w.dense(a), w.strided(b), w.scratch((*lead, n), a.dtype)
 
-    def reciprocals(a: Any, diagonal: Any, failed: Any) -> None:
+    def reciprocals(a: StridedView, diagonal: StridedView, failed: StridedView) -> None:
         inverses, failed[()] = triangle.inverses(e, a)
         for i, y in enumerate(inverses):
             diagonal[i] = y.scalar
@@ -184,14 +185,14 @@ def columns_in_lanes(w: Routines, a: Reader, b: Reader, x: StridedView, triangle
     w.batched(lead, [a], [diagonal, failed], reciprocals)
     copy = w.scratch((n, m), a.dtype)
 
-    def one(k: tuple[Any, ...]) -> None:
+    def one(k: tuple[Index, ...]) -> None:
         matrix, inverses = factors.part(*k), diagonal.part(*k)
         given, target = (sides.part(*k), x.part(*k)) if left else (sides.part(*k).mT, copy)
         source = given if given.strides[-1] == 1 else copy
         if source is copy:
             w.copy(given, copy)
 
-        def column(j: Any) -> None:
+        def column(j: Index) -> None:
             solution = triangle.column(e, matrix, lambda i: element(e, inverses, i), lambda i: element(e, source, i, j))
             for i, y in solution.items():
                 target[i, j] = y.scalar
@@ -222,7 +223,7 @@ class Elimination:
                     rows[i][j] = less_products(rows[i][j], [(factor, rows[k][j])])
 
     def pivot(self, k: int) -> None:
-        """Exchange row k and the first row from k on with the largest number in column k."""
+        """Exchange row k and the first row from k on with the largest element of column k."""
         rows = self.rows
         best, larger = abs(rows[k][k]), list[Real]()
         for i in range(k + 1, self.n):
@@ -241,7 +242,7 @@ class Elimination:
             self.sign = where(later, -self.sign, self.sign)
 
     def solution(self, column: int) -> list[Real]:
-        """The solution for a right-hand side, from below."""
+        """The solution for a right-hand side, by back substitution."""
         found: list[Real] = []
         for i in range(self.n - 1, -1, -1):
             row = self.rows[i]
@@ -255,7 +256,7 @@ def solve(w: Routines, a: Reader, b: Reader, x: StridedView) -> None:
     lead, (n, m), e = a.shape[:-2], b.shape[-2:], w.emitter
     failed = w.scratch(lead, a.dtype)
 
-    def body(a: Any, b: Any, x: Any, failed: Any) -> None:
+    def body(a: StridedView, b: StridedView, x: StridedView, failed: StridedView) -> None:
         rows = [[*p, *q] for p, q in zip(elements(e, a, n, n), elements(e, b, n, m), strict=True)]
         done = Elimination(rows)
         for j in range(m):
@@ -268,12 +269,12 @@ def solve(w: Routines, a: Reader, b: Reader, x: StridedView) -> None:
 
 
 def sign_and_logarithm(
-    w: Routines, a: Reader, results: Sequence[StridedView], finish: Callable[[Emitter, Any, Any], Sequence[Any]]
+    w: Routines, a: Reader, results: Sequence[StridedView], finish: Callable[[Emitter, Scalar, Scalar], Sequence[Scalar]]
 ) -> None:
-    """The determinant as its sign and the logarithm of its size, of which ``finish(e, sign, logarithm)`` makes the results."""
+    """The sign of the determinant and the logarithm of its size; ``finish(e, sign, logarithm)`` gives the results."""
     lead, n, e = a.shape[:-2], a.shape[-1], w.emitter
 
-    def body(a: Any, *results: Any) -> None:
+    def body(a: StridedView, *results: StridedView) -> None:
         done = Elimination(elements(e, a, n, n))
         sign, total = done.sign, done.sign.like(0)
         for i in range(n):
@@ -289,17 +290,17 @@ def sign_and_logarithm(
 
 # ---- products ------------------------------------------------------------------------------------------------------------------
 def multiply(w: Routines, x: StridedView, y: StridedView, z: StridedView) -> None:
-    """Products of stacks of matrices: the numbers of a row of the result side by side."""
+    """Products of stacks of matrices: an element of a row of the result in each lane."""
     lead, (n, k), m, e = x.shape[:-2], x.shape[-2:], y.shape[-1], w.emitter
     copy = w.scratch((k, m), y.dtype) if y.strides[-1] != 1 else None
 
-    def one(b: tuple[Any, ...]) -> None:
+    def one(b: tuple[Index, ...]) -> None:
         right = copy or y.part(*b)
         if copy is not None:
             w.copy(y.part(*b), copy)
 
-        def row(i: tuple[Any, ...]) -> None:
-            def number(j: Any) -> None:
+        def row(i: tuple[Index, ...]) -> None:
+            def number(j: Index) -> None:
                 total = element(e, x, *b, *i, 0) * element(e, right, 0, j)
                 for r in range(1, k):
                     total = element(e, x, *b, *i, r).fused(element(e, right, r, j), total)

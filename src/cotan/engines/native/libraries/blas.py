@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cotan.core.emitting import DType
 from cotan.engines.native.runtime.capi import capsule_address, capsule_name
 from cotan.engines.native.runtime.symbols import Jit, runtime_symbol
 from cotan.engines.native.target import Target
@@ -44,7 +45,7 @@ def look_up_fortran(library: str, routine: str) -> tuple[int, bool, str] | None:
     return found if found is not None and found[2] == "i32" else None
 
 
-def fortran_integer(target: Target) -> np.dtype[Any]:
+def fortran_integer(target: Target) -> DType:
     """The integers of BLAS and LAPACK."""
     if target is Target.STANDALONE:
         return np.dtype(np.int32)

@@ -10,10 +10,11 @@ import ctypes
 from collections.abc import Callable
 from functools import lru_cache, partial
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from cotan.core.emitting import DType
 from cotan.engines.native.runtime.capi import DtypeSlot, dtype_functions
 from cotan.engines.native.target import Target
 
@@ -69,7 +70,7 @@ def function_of_dtype(routine: str) -> tuple[int, bool, str] | None:
     return (address, False, "i64") if address and right(kind, dtype, address) else None
 
 
-def right(kind: str, dtype: np.dtype[Any], address: int) -> bool:
+def right(kind: str, dtype: DType, address: int) -> bool:
     """Whether a function gives what NumPy's own call of it gives, on numbers with ties and nans."""
     for n in (1, 2, 7, 40, 300, 3000):
         x = (np.random.default_rng(n).normal(size=n) * 5).round().astype(dtype)

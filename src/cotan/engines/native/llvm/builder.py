@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from cotan.core.emitting import DType
 from cotan.engines.native.affine import Condition, Index, bounds, variable
 from cotan.engines.native.libraries.registry import Routine
 from cotan.engines.native.runtime.symbols import Symbol
@@ -38,7 +39,7 @@ UNKNOWN = 1 << 60
 PURE = "nounwind willreturn memory(none)"
 
 
-def register_type(dtype: np.dtype[Any]) -> str:
+def register_type(dtype: DType) -> str:
     """The LLVM type of a real scalar of this dtype in a register; bool is one bit (and one byte in memory)."""
     if dtype.kind == "f":
         return {8: "double", 4: "float", 2: "half"}[dtype.itemsize]
@@ -60,7 +61,7 @@ class Module:
         self.table = ""
         """The pointer to what a call brings along beside its arrays: every function has it."""
         self.metadata: list[str] = []
-        self.functions: dict[str, np.dtype[Any]] = {}
+        self.functions: dict[str, DType] = {}
         """The scalar functions that words have written, and what they give."""
         self.checks = bounds_checks.Checks() if bounds_checks.wanted() else None
 
@@ -369,7 +370,7 @@ class Function:
         self.line(f"br i1 {more}, label %{head}, label %{after}{note}")
         self.start(after)
 
-    def number(self, value: float, dtype: np.dtype[Any]) -> str:
+    def number(self, value: float, dtype: DType) -> str:
         """A real constant of this dtype."""
         if dtype.kind == "f":
             with np.errstate(over="ignore"):

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from cotan.core.emitting import DType
+
 from .symbols import Jit
 
 __all__ = [
@@ -100,7 +102,7 @@ def numpy_function(slot: Slot) -> int:
     return int((ctypes.c_void_p * (max(Slot) + 1)).from_address(table)[slot] or 0)
 
 
-def dtype_functions(dtype: np.dtype[Any]) -> Any:
+def dtype_functions(dtype: DType) -> Any:
     """The table of a dtype's functions, indexed by `DtypeSlot`; None where there is none."""
     if np.lib.NumpyVersion(np.__version__) < "2.0.0" or ctypes.sizeof(ctypes.c_void_p) != 8:
         return None

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from cotan.core.emitting import DType
 from cotan.core.stack import Stack
 from cotan.core.tracing import TYPE_READERS
 from cotan.core.types import ArrayType, StackType, Type, array_type
@@ -83,7 +84,7 @@ class EntryView:
 
     __slots__ = ("__array_interface__", "blocks")
 
-    def __init__(self, address: int, shape: tuple[int, ...], dtype: np.dtype[Any], blocks: Any):
+    def __init__(self, address: int, shape: tuple[int, ...], dtype: DType, blocks: Any):
         self.blocks = blocks
         self.__array_interface__ = {"version": 3, "data": (address, True), "shape": shape, "typestr": dtype.str}
 
@@ -109,7 +110,7 @@ class HeldStack(Stack):
     def __reduce__(self) -> Any:
         return Stack, (self.type, self.entries)  # copies and pickles have entries of their own
 
-    def rows_at(self, address: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    def rows_at(self, address: int, shape: tuple[int, ...], dtype: DType) -> np.ndarray[Any, Any]:
         return np.asarray(EntryView(address, shape, dtype, self.blocks)) if shape[0] else np.zeros(shape, dtype)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from cotan.core.emitting import Number
+from cotan.core.emitting import DType, Number
 from cotan.engines.native.affine import Atom, Condition, Index
 from cotan.engines.native.llvm.builder import Module, register_type
 from cotan.engines.native.llvm.jit import VECTOR_FUNCTIONS, Variant, machine
@@ -75,7 +75,7 @@ class LlvmEmitter(InstructionEmitter):
         """The conditions under which the result of the code at hand will be used: elsewhere the code must be harmless."""
 
     # ---- the protocol ------------------------------------------------------------
-    def constant(self, value: Number, dtype: np.dtype[Any]) -> Scalar:
+    def constant(self, value: Number, dtype: DType) -> Scalar:
         if dtype.kind == "c":
             value, part = complex(value), self.part(dtype)
             return Scalar((self.module.code.number(value.real, part), self.module.code.number(value.imag, part)), dtype)
@@ -83,7 +83,7 @@ class LlvmEmitter(InstructionEmitter):
             raise NoInstructionError(f"scalars of dtype {dtype}")
         return Scalar(self.module.code.number(value, dtype), dtype)
 
-    def cast(self, operand: Scalar, dtype: np.dtype[Any]) -> Scalar:
+    def cast(self, operand: Scalar, dtype: DType) -> Scalar:
         have, want = operand.dtype, dtype
         if have == want:
             return operand
@@ -99,7 +99,7 @@ class LlvmEmitter(InstructionEmitter):
             return self.compare("ne", operand, self.constant(0, have))
         return self.cast_real(operand, want)
 
-    def cast_real(self, operand: Scalar, want: np.dtype[Any]) -> Scalar:
+    def cast_real(self, operand: Scalar, want: DType) -> Scalar:
         have, x = operand.dtype, operand.register
         a, b = register_type(have), register_type(want)
         if have.kind == "f" and want.kind == "f":
@@ -116,7 +116,7 @@ class LlvmEmitter(InstructionEmitter):
             return self.value(want, f"{'sext' if have.kind == 'i' else 'zext'} {a} {x} to {b}")
         return self.value(want, f"trunc {a} {x} to {b}")
 
-    def cast_complex(self, operand: Scalar, want: np.dtype[Any]) -> Scalar:
+    def cast_complex(self, operand: Scalar, want: DType) -> Scalar:
         if want.kind == "b":
             return self.compare("ne", operand, self.constant(0, operand.dtype))
         if want.kind != "c":
@@ -156,7 +156,7 @@ class LlvmEmitter(InstructionEmitter):
                 self.guards.pop()
         return self.select(Scalar(self.module.code.condition(condition), BOOL), *cases[::-1])
 
-    def reduce(self, monoid: str, extents: Sequence[int], at: Callable[[Sequence[Any]], Scalar], dtype: np.dtype[Any]) -> Scalar:
+    def reduce(self, monoid: str, extents: Sequence[int], at: Callable[[Sequence[Any]], Scalar], dtype: DType) -> Scalar:
         raise NoInstructionError("a reduction within an expression")
 
     def as_index(self, operand: Scalar) -> Index | int:
@@ -168,7 +168,7 @@ class LlvmEmitter(InstructionEmitter):
             self.module.code.remember(key, found)
         return found
 
-    def as_scalar(self, index: Index | int, dtype: np.dtype[Any]) -> Scalar:
+    def as_scalar(self, index: Index | int, dtype: DType) -> Scalar:
         return self.cast(Scalar(self.module.code.index(index), np.dtype(np.int64)), dtype)
 
     def guard(self) -> str | None:
@@ -209,7 +209,7 @@ class LlvmEmitter(InstructionEmitter):
             return self.pure("i1", f"xor i1 {xs[0]}, true")
         raise NoInstructionError(f"{name} of bools")
 
-    def integer_function(self, name: str, dtype: np.dtype[Any], *xs: str) -> str:
+    def integer_function(self, name: str, dtype: DType, *xs: str) -> str:
         kind = register_type(dtype)
         if name in EXACT and not any(x.startswith("%") for x in xs):
             return self.module.code.number(EXACT[name](*map(int, xs)), dtype)
@@ -217,7 +217,7 @@ class LlvmEmitter(InstructionEmitter):
             return self.pure(kind, f"{name} {kind} {xs[0]}, {xs[1]}")
         raise NoInstructionError(f"{name} of integers")
 
-    def float_function(self, name: str, dtype: np.dtype[Any], *xs: str) -> str:
+    def float_function(self, name: str, dtype: DType, *xs: str) -> str:
         kind = register_type(dtype)
         if name in ("add", "sub", "mul", "div"):
             return self.pure(kind, f"f{name} {kind} {xs[0]}, {xs[1]}")
@@ -286,7 +286,7 @@ class LlvmEmitter(InstructionEmitter):
             return Scalar(self.intrinsic(EXTREMA[monoid], kind, x.register, y.register, flags="nsz "), dtype)
         return self.math(EXTREMA.get(monoid, monoid), x, y)
 
-    def identity(self, monoid: str, dtype: np.dtype[Any]) -> Scalar:
+    def identity(self, monoid: str, dtype: DType) -> Scalar:
         """The identity element of a reduction."""
         if monoid in ("add", "or"):
             return self.constant(0, dtype)

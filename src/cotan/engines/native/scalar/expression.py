@@ -11,12 +11,12 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from cotan.core.emitting import Emitter, Expression
+from cotan.core.emitting import DType, Emitter, Expression
 from cotan.engines.native.llvm.builder import Module, register_type
 
 __all__ = [
@@ -54,7 +54,7 @@ class Scalar(NamedTuple):
     """A value and its dtype."""
 
     value: ScalarValue
-    dtype: np.dtype[Any]
+    dtype: DType
 
     @property
     def register(self) -> str:
@@ -67,7 +67,7 @@ Operand = Scalar | int | float
 """An operand of a scalar function by name; the static parameters of some functions are Python numbers (the order of a Bessel function)."""
 
 
-def supported(dtype: np.dtype[Any]) -> bool:
+def supported(dtype: DType) -> bool:
     """Whether there are scalars of this dtype."""
     return dtype.isnative and (dtype.kind in "biu" or (dtype.kind == "f" and dtype.itemsize in (2, 4, 8)) or dtype in COMPLEX)
 
@@ -100,11 +100,11 @@ class ScalarEmitter(Emitter, Protocol):
 
     module: Module
 
-    def value(self, dtype: np.dtype[Any], ir: str) -> Scalar:
+    def value(self, dtype: DType, ir: str) -> Scalar:
         """The result of a pure instruction."""
         ...
 
-    def bits(self, x: Scalar, dtype: np.dtype[Any]) -> Scalar:
+    def bits(self, x: Scalar, dtype: DType) -> Scalar:
         """The bits of a scalar as a number of another dtype of its size."""
         ...
 
@@ -116,11 +116,11 @@ class ScalarEmitter(Emitter, Protocol):
         """The remainder of a division rounded to zero."""
         ...
 
-    def function(self, name: str, operands: Sequence[np.dtype[Any]], body: Callable[..., Scalar]) -> np.dtype[Any]:
+    def function(self, name: str, operands: Sequence[DType], body: Callable[..., Scalar]) -> DType:
         """Define a function that computes ``body``, unless the module has it; the dtype of its result."""
         ...
 
-    def call(self, name: str, dtype: np.dtype[Any], *operands: Scalar) -> Scalar:
+    def call(self, name: str, dtype: DType, *operands: Scalar) -> Scalar:
         """A call of a pure function of real numbers."""
         ...
 
@@ -139,7 +139,7 @@ class LlvmExpression(Expression[ScalarEmitter, Scalar]):
     __slots__ = ()
 
     @property
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> DType:
         return self.scalar.dtype
 
     def of(self, scalar: Scalar) -> Self:
@@ -178,7 +178,7 @@ class LlvmExpression(Expression[ScalarEmitter, Scalar]):
         return self.math("complex", im)
 
 
-def instruction(name: str, *operands: LlvmExpression, dtype: np.dtype[Any] | None = None) -> LlvmExpression:
+def instruction(name: str, *operands: LlvmExpression, dtype: DType | None = None) -> LlvmExpression:
     """An LLVM instruction on operands of one type: ``instruction("fcmp uno", x, x, dtype=BOOL)``."""
     x = operands[0]
     registers = ", ".join(y.scalar.register for y in operands)

@@ -7,10 +7,10 @@ of a function of the module. A libm function that the process lacks raises `NoIn
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
+from cotan.core.emitting import DType
 from cotan.engines.native.llvm.builder import PURE, Function, Module, register_type
 from cotan.engines.native.llvm.jit import Variant, machine
 
@@ -30,11 +30,11 @@ class InstructionEmitter:
         """The register of a pure instruction."""
         return self.module.code.pure(type, ir)
 
-    def value(self, dtype: np.dtype[Any], ir: str) -> Scalar:
+    def value(self, dtype: DType, ir: str) -> Scalar:
         """The result of a pure instruction."""
         return Scalar(self.pure(register_type(dtype), ir), dtype)
 
-    def bits(self, x: Scalar, dtype: np.dtype[Any]) -> Scalar:
+    def bits(self, x: Scalar, dtype: DType) -> Scalar:
         """The bits of a scalar as a number of another dtype of its size."""
         a, b = register_type(x.dtype), register_type(dtype)
         return Scalar(x.value, dtype) if a == b else self.value(dtype, f"bitcast {a} {x.value} to {b}")
@@ -58,7 +58,7 @@ class InstructionEmitter:
         return self.value(x.dtype, f"frem {register_type(x.dtype)} {x.value}, {y.value}")
 
     # ---- complex numbers ------------------------------------------------------------
-    def part(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
+    def part(self, dtype: DType) -> DType:
         """The dtype of the parts of a complex number."""
         return COMPLEX[dtype]
 
@@ -73,7 +73,7 @@ class InstructionEmitter:
         symbol = f"llvm.{name}.{'f64' if kind == 'double' else 'f32'}"
         return self.pure(kind, self.module.call(kind, symbol, *[f"{kind} {x}" for x in xs], flags=flags))
 
-    def libm_symbol(self, name: str, dtype: np.dtype[Any]) -> str:
+    def libm_symbol(self, name: str, dtype: DType) -> str:
         """The symbol of a function of libm for floats of this dtype.
 
         Raises:
@@ -130,7 +130,7 @@ class InstructionEmitter:
         return f"{self.module.call(result, symbol, *[f'{kind} {x}' for kind, x in arguments])} {PURE}"
 
     # ---- functions of the module ------------------------------------------------------------
-    def function(self, name: str, operands: Sequence[np.dtype[Any]], body: Callable[..., Scalar]) -> np.dtype[Any]:
+    def function(self, name: str, operands: Sequence[DType], body: Callable[..., Scalar]) -> DType:
         """Define a function that computes ``body``, unless the module has it; the dtype of its result."""
         if name not in self.module.functions:
             code = Function(self.module, [])
@@ -145,7 +145,7 @@ class InstructionEmitter:
             self.module.functions[name] = result.dtype
         return self.module.functions[name]
 
-    def call(self, name: str, dtype: np.dtype[Any], *operands: Scalar) -> Scalar:
+    def call(self, name: str, dtype: DType, *operands: Scalar) -> Scalar:
         """A call of a pure function of real numbers."""
         arguments = ", ".join(f"{register_type(x.dtype)} {x.value}" for x in operands)
         return self.value(dtype, f"call {register_type(dtype)} @{name}({arguments}) {PURE}")

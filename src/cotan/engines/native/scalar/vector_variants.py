@@ -9,10 +9,10 @@ this module.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
+from cotan.core.emitting import DType
 from cotan.engines.native.llvm.builder import NOT_UNROLLED, PURE, Function, register_type
 from cotan.engines.native.llvm.jit import Variant, machine
 
@@ -61,7 +61,7 @@ def on_scalars(symbol: str, formula: Formula, slow: Callable[..., LlvmExpression
     e.module.finish(code, f"define internal {kind} @{symbol}({parameters}) noinline willreturn memory(none)")
 
 
-def on_vectors(e: ScalarEmitter, symbol: str, formula: Formula, dtype: np.dtype[Any], arity: int) -> Variant:
+def on_vectors(e: ScalarEmitter, symbol: str, formula: Formula, dtype: DType, arity: int) -> Variant:
     """The vector variant of a scalar function, defined once in a module: a loop over the lanes, which LLVM vectorizes itself."""
     module, kind = e.module, register_type(dtype)
     known = module.variants.get(symbol)
