@@ -10,7 +10,7 @@ import numpy as np
 import cotan
 import cotan.numpy as cnp
 from cotan.engines.native.cache.size_templates import templates
-from cotan.engines.native.llvm.jit import Linked
+from cotan.engines.native.llvm.jit import LinkedModule
 
 COUNT = 20
 
@@ -24,7 +24,7 @@ def forget():
 def codes():
     """How many modules there are that may go."""
     gc.collect()
-    return sum(type(x) is Linked for x in gc.get_objects())
+    return sum(type(x) is LinkedModule for x in gc.get_objects())
 
 
 def test_code_of_functions_that_nobody_has_is_given_back():

@@ -54,13 +54,13 @@ def compiled_now(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     monkeypatch.setenv("COTAN_CACHE", "0")
     found: list[tuple[str, int]] = []
     whole = tiers.machine()
-    compile_ = whole.linked
+    compile_ = whole.link
 
     def told(text: str, names: list[str], level: int = 3, **options: Any) -> dict[str, int]:
         found.append((text, level))
         return compile_(text, names, level, **options)
 
-    monkeypatch.setattr(whole, "linked", told)
+    monkeypatch.setattr(whole, "link", told)
     return found
 
 
@@ -145,7 +145,7 @@ def test_an_interrupt_while_code_becomes_better_reaches_the_caller(monkeypatch: 
     def interrupted(text: str, names: list[str], level: int) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(tiers.machine(), "linked", interrupted)
+    monkeypatch.setattr(tiers.machine(), "link", interrupted)
 
     def calls() -> None:
         for _ in range(10_000):

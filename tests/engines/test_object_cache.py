@@ -15,9 +15,9 @@ from cotan.engines.native.llvm.jit import machine
 PROGRAM = """
 import numpy as np, cotan, cotan.numpy as cnp
 from cotan.engines.native.llvm.jit import Machine
-optimised = Machine.optimised
+optimize = Machine.optimize
 made = []
-Machine.optimised = lambda self, *a, **k: made.append(1) or optimised(self, *a, **k)
+Machine.optimize = lambda self, *a, **k: made.append(1) or optimize(self, *a, **k)
 f = cotan.jit(cotan.grad(lambda x: cnp.sum(cnp.sin(x) * x)))
 assert np.allclose(f(np.ones(100)), np.sin(1.0) + np.cos(1.0))
 print(len(made))

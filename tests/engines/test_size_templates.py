@@ -12,8 +12,8 @@ from cotan.engines.native.llvm.jit import Machine
 @pytest.fixture
 def compilations(monkeypatch):
     count = []
-    unchanged = Machine.linked
-    monkeypatch.setattr(Machine, "linked", lambda self, text, *a, **k: count.append(text) or unchanged(self, text, *a, **k))
+    unchanged = Machine.link
+    monkeypatch.setattr(Machine, "link", lambda self, text, *a, **k: count.append(text) or unchanged(self, text, *a, **k))
     return count
 
 

@@ -55,7 +55,7 @@ class AheadOfTimeCode:
 
     def text(self, dialect: str) -> str:
         """The optimized LLVM IR ("llvm") or the assembly ("asm") of the code."""
-        module, host = machine().optimised(self.written.code.ir, self.written.level)
+        module, host = machine().optimize(self.written.code.ir, self.written.level)
         return host.emit_assembly(module) if dialect == "asm" else str(module)
 
     def copies(self, code: Code) -> dict[int, tuple[int, int]]:

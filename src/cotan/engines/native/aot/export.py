@@ -61,7 +61,7 @@ def exported(ahead: AheadOfTimeCode, name: str, arguments: Sequence[str], result
     if code.callbacks:
         raise NotExportableError(f"{code.callbacks[0].equation.op.name} is a call back into Python")
     libraries = libraries_of(code)
-    module, host = machine().optimised(code.ir, ahead.written.level, reloc="pic", codemodel="default")
+    module, host = machine().optimize(code.ir, ahead.written.level, reloc="pic", codemodel="default")
     return Exported(host.emit_object(module), header(ahead, code.failures, name, arguments, results, libraries), libraries)
 
 

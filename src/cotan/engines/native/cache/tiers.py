@@ -89,9 +89,9 @@ def compile_in_tiers(ir: str, program: Program, options: CodegenOptions) -> Main
         ir.count("\n") < options.quick_lines
         or clock() is None
         or program_cost(program) * options.nanoseconds_per_operation * calls > limit
-        or machine().is_kept(ir, level)
+        or machine().is_cached(ir, level)
     ):
-        found = machine().linked(ir, ["main"], level)
+        found = machine().link(ir, ["main"], level)
         return Main(found["main"], found)
     return quick(ir, level, limit)
 
@@ -101,7 +101,7 @@ def quick(ir: str, level: int, limit: int) -> Main:
     add_python_functions(machine(), "PyErr_SetInterrupt")
     first = ir.replace("define i32 @main(", f"define internal i32 @{FIRST}(", 1)
     wrapper = TEXT.replace("FIRST", FIRST).replace("LIMIT", str(limit))
-    addresses = machine().linked(f"{wrapper}{clock()}{first}", ["main", "tier"], 0)
+    addresses = machine().link(f"{wrapper}{clock()}{first}", ["main", "tier"], 0)
     cell = (ctypes.c_int64 * 3).from_address(ctypes.CFUNCTYPE(ctypes.c_void_p)(addresses["tier"])())
     owner: list[Any] = [addresses]
     improve = IMPROVE(improver(ir, level, cell, owner))
@@ -115,7 +115,7 @@ def improver(ir: str, level: int, cell: Any, owner: list[Any]) -> Callable[[], i
 
     def improve() -> int:
         try:
-            found = machine().linked(ir, ["main"], level)
+            found = machine().link(ir, ["main"], level)
             owner.append(found)
             cell[0] = found["main"]
         except KeyboardInterrupt:

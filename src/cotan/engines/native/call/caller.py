@@ -30,7 +30,7 @@ from cotan.engines.native.llvm.jit import machine
 from cotan.engines.native.runtime.alias_check import may_write, may_write_address
 from cotan.engines.native.runtime.allocator import maker
 from cotan.engines.native.runtime.capi import Slot, add_python_functions, address_of, new_function, numpy_function
-from cotan.engines.native.runtime.compile_lock import once
+from cotan.engines.native.runtime.compile_lock import lazy_singleton
 from cotan.engines.native.runtime.stack_handles import at_call, free_blocks, holds_stacks, with_stacks
 from cotan.engines.native.runtime.trampoline import INPUT_SLOTS, OUTPUT_SLOTS, SYMBOLS, TEXT, TableSlot
 from cotan.engines.native.status import Status
@@ -81,7 +81,7 @@ class MethodDef(ctypes.Structure):
 FREE = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
-@once
+@lazy_singleton
 def method() -> tuple[Any, Any]:
     """The PyMethodDef of `launch`, which is kept since functions point to it; and the function that frees a workspace.
 
@@ -137,7 +137,7 @@ def c_function(
     return new_function(ctypes.addressof(definition), table)
 
 
-@once
+@lazy_singleton
 def layouts_are_known() -> bool:
     """Whether objects of this Python and NumPy lie as `launch` reads them, tried on arrays and scalars of known contents."""
     if ctypes.sizeof(ctypes.c_void_p) != 8:

@@ -153,7 +153,7 @@ def lowered(
         schedules=list(context.schedules.values()),
         failures=strategies.failures,
         table=module.table,
-        places=module.checks.places if module.checks is not None else [],
+        places=module.checks.accesses if module.checks is not None else [],
         buffers=dict(context.buffers),
         shared=shared,
         unused=unused(schedule, donated, shared),

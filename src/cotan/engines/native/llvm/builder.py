@@ -1,22 +1,23 @@
-"""LLVM text: functions whose values are named once, with what was computed already remembered by scope.
+"""The builder of LLVM IR: modules, their functions, and the instructions of a function.
 
-Text is written as it is read: a value is its name (``%v12``) or a constant. Equal pure instructions in a scope, or in one around it, are
-one. A `Function` that is written in the middle of another (`Module.outlined`) takes what it uses of the outer one as parameters, so a loop
-nest is compiled by itself, and its pointers are known not to overlap.
+A value is a register (``%v12``) or a constant. Pure instructions are numbered by value: an equal one in scope is used again.
+A `Function` that is outlined from the middle of another (`Module.outlined`) takes the values of the outer one that it uses
+as parameters. So LLVM compiles a loop nest by itself, and knows that its pointers do not overlap. `scalar` and `codegen`
+write modules, `jit` compiles them.
 """
 
 from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Hashable, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from cotan.core.emitting import DType
-from cotan.engines.native.affine import Condition, Index, bounds, variable
+from cotan.core.emitting import DType, Number
+from cotan.engines.native.affine import Atom, Condition, Index, bounds, variable
 from cotan.engines.native.libraries.registry import Routine
 from cotan.engines.native.runtime.symbols import Symbol
 from cotan.engines.native.runtime.thread_pool import SETTING
@@ -28,14 +29,18 @@ from .parallel_for import FIRST_VALUE, IN_CHUNKS, chunk_function, mask
 
 __all__ = ["NOT_UNROLLED", "Function", "Module", "register_type"]
 
-VALUE, MADE = re.compile(r"%v\d+"), re.compile(r"^  (%v\d+) =", re.MULTILINE)
+Line: TypeAlias = "str | Sequence[Line]"
+"""A line of LLVM IR, or the lines of a placeholder, which is filled later."""
+Known = dict[Hashable, Any]
+"""The values in a scope: registers by their instructions, scalars by the elements of arrays, and others by keys of the callers."""
+REGISTER, DEFINED = re.compile(r"%v\d+"), re.compile(r"^  (%v\d+) =", re.MULTILINE)
 NOT_UNROLLED = '!{!"llvm.loop.unroll.disable"}'
-"""What is noted at a loop that is to become vectors before it is written out."""
+"""The metadata of a loop that is to be vectorized and not unrolled before."""
 MASKED = '!{!"llvm.loop.vectorize.predicate.enable", i1 true}'
 SHORT = [n for n in range(9, 64) if n % 8]
-"""Loops of so many turns are masked: a rest of single turns would take longer than the vectors."""
+"""Loops of so many iterations are vectorized with masks: a remainder of single iterations would take longer than the vectors."""
 UNKNOWN = 1 << 60
-"""More than the elements of any array."""
+"""A bound above the number of elements of any array."""
 PURE = "nounwind willreturn memory(none)"
 
 
@@ -47,22 +52,23 @@ def register_type(dtype: DType) -> str:
 
 
 class Module:
-    """Functions, what they call, and the function that is being written."""
+    """The definitions and declarations of a module, and the stack of functions that are being written."""
 
     def __init__(self, target: Target = Target.IN_PROCESS) -> None:
         self.target = target
-        self.done: list[str] = []
-        self.declared: dict[str, str] = {}
+        self.definitions: list[str] = []
+        self.declarations: dict[str, str] = {}
         self.variants: dict[str, Variant] = {}
         self.types: dict[str, str] = {}
         self.count = 0
         self.stack: list[Function] = []
         self.constants: dict[str, str] = {}
+        """The LLVM IR of the symbols and constants to which the module refers, by name."""
         self.table = ""
-        """The pointer to what a call brings along beside its arrays: every function has it."""
+        """The pointer to the table of the call, which every function takes: limits and callbacks beside its arrays."""
         self.metadata: list[str] = []
         self.functions: dict[str, DType] = {}
-        """The scalar functions that words have written, and what they give."""
+        """The scalar functions of the module (`scalar.expression.helper`), and the dtypes of their results."""
         self.checks = bounds_checks.Checks() if bounds_checks.wanted() else None
 
     @property
@@ -72,7 +78,7 @@ class Module:
 
     @property
     def home(self) -> Function:
-        """The innermost function that is no nest of loops: what a nest takes is addressed there."""
+        """The innermost function that is no loop nest: it computes the addresses that a nest takes."""
         return next(code for code in reversed(self.stack) if not code.nest)
 
     def name(self, type: str) -> str:
@@ -82,49 +88,49 @@ class Module:
         self.types[name] = type
         return name
 
-    def within(self, offset: Any, count: Any) -> Any:
-        """An offset that should be below ``count``, a number or an i64 value: in a checked build, tested."""
-        if self.checks is None or (type(offset) is type(count) is int and 0 <= offset < count):
+    def within(self, offset: Index | int, count: int | str) -> Index | int:
+        """An offset that should be below ``count``, a number or an i64 value; a checked build tests it."""
+        if self.checks is None or (isinstance(offset, int) and isinstance(count, int) and 0 <= offset < count):
             return offset
         code = self.code
         at = code.value("i64", f"freeze i64 {code.index(offset)}")
         within = self.refer(bounds_checks.WITHIN)
-        return variable(code.value("i64", f"call i64 {within}(i64 {at}, i64 {count}, i32 {self.checks.place()})"), UNKNOWN)
+        return variable(code.value("i64", f"call i64 {within}(i64 {at}, i64 {count}, i32 {self.checks.access()})"), UNKNOWN)
 
     def loop_note(self, *properties: str) -> str:
-        """A note at the branch that closes a loop: what LLVM's vectoriser is to know of it."""
+        """The metadata of the branch that closes a loop, for LLVM's vectorizer."""
         numbers = []
-        for text in properties:
-            if text not in self.metadata:
-                self.metadata.append(text)
-            numbers.append(f"!{self.metadata.index(text)}")
+        for node in properties:
+            if node not in self.metadata:
+                self.metadata.append(node)
+            numbers.append(f"!{self.metadata.index(node)}")
         own = f"!{len(self.metadata)}"
         self.metadata.append(f"distinct !{{{', '.join([own, *numbers])}}}")
         return f", !llvm.loop {own}"
 
     def declare(self, symbol: str, result: str, *parameters: str) -> None:
-        self.declared.setdefault(symbol, f"declare {result} @{symbol}({', '.join(parameters)})")
+        self.declarations.setdefault(symbol, f"declare {result} @{symbol}({', '.join(parameters)})")
 
     def call(self, result: str, symbol: str, *arguments: str, flags: str = "") -> str:
-        """The text of a call of a function of a library or of LLVM's, which is thereby declared. Arguments stand with their types."""
+        """The LLVM IR of a call of a C function or an intrinsic, which is declared. Arguments stand with their types: ``i32 %v1``."""
         self.declare(symbol, result, *[argument.rpartition(" ")[0] for argument in arguments])
         return f"call {flags}{result} @{symbol}({', '.join(arguments)})"
 
     def call_routine(self, routine: Routine, *arguments: str) -> str:
-        """The text of a call of a library routine, which is thereby declared and made known."""
+        """The LLVM IR of a call of a library routine, which is declared and made known to the JIT."""
         if self.target is Target.IN_PROCESS:
             machine().add_symbol(routine.symbol, routine.address)
         return self.call("void" if routine.by_address else "i32", routine.symbol, *arguments)
 
     def refer(self, symbol: Symbol) -> str:
-        """The name of a symbol, which the module thereby has, with all that it needs."""
+        """The name of a symbol. The module then has it, and all symbols that it needs."""
         if symbol.name not in self.constants:
             outside = self.target is Target.STANDALONE and symbol.standalone is not None
             for needed in symbol.needs:
                 self.refer(needed)
             if symbol.make_known is not None and not outside:
                 symbol.make_known(machine())
-            self.constants[symbol.name] = symbol.standalone if outside and symbol.standalone is not None else symbol.text
+            self.constants[symbol.name] = symbol.standalone if outside and symbol.standalone is not None else symbol.ir
         return f"@{symbol.name}"
 
     @contextmanager
@@ -139,31 +145,31 @@ class Module:
     def finish(self, code: Function, head: str) -> None:
         body = code.flat()
         entry = [f"  {name} = alloca {kind}, align 64" for name, kind in code.allocas]
-        text = f'{head} "prefer-vector-width"="{machine().width}" nounwind {{\nentry:\n' + "\n".join(
+        start = f'{head} "prefer-vector-width"="{machine().width}" nounwind {{\nentry:\n' + "\n".join(
             [*entry, "  br label %start", "start:"]
         )
-        self.done.append(text + "\n" + "\n".join(body) + "\n}")
+        self.definitions.append(start + "\n" + "\n".join(body) + "\n}")
 
     def outlined(self, name: str, write: Callable[[], None], *, nest: bool = True) -> None:
-        """What ``write`` writes, as a function of its own and a call of it. The pointers that a nest of loops uses do not overlap."""
-        free = self.apart(name, [], write, nest)
+        """The code of ``write`` as a function of its own, and a call of it. The pointers that a loop nest uses do not overlap."""
+        free = self.outline(name, [], write, nest)
         self.code.line(f"call void @{name}({', '.join(f'{self.types[v]} {v}' for v in free)})")
 
-    def apart(self, name: str, own: list[str], write: Callable[[], None], nest: bool) -> list[str]:
-        """What ``write`` writes as a function of the values ``own``, and then of those outside that it uses: these."""
+    def outline(self, name: str, own: list[str], write: Callable[[], None], nest: bool) -> list[str]:
+        """The code of ``write`` as a function of the values ``own`` and of the outer values that it uses; the outer values."""
         code = Function(self, self.code.scopes, nest)
         self.stack.append(code)
         write()
         code.line("ret void")
         self.stack.pop()
         body = code.flat()
-        text = "\n".join(body)
-        made = {*own, *(name for name, _ in code.allocas), *MADE.findall(text)}
-        free = [v for v in dict.fromkeys(VALUE.findall(text)) if v not in made]
+        ir = "\n".join(body)
+        made = {*own, *(name for name, _ in code.allocas), *DEFINED.findall(ir)}
+        free = [v for v in dict.fromkeys(REGISTER.findall(ir)) if v not in made]
         if self.table and self.table not in free:
             free.append(self.table)
         parameters = ", ".join(f"{self.types[v]}{' noalias' if nest and self.types[v] == 'ptr' else ''} {v}" for v in [*own, *free])
-        code.lines = body
+        code.lines = [*body]
         self.finish(code, f"define internal void @{name}({parameters}) noinline")
         return free
 
@@ -171,22 +177,23 @@ class Module:
         self, name: str, size: int, most: int, write: Callable[[str, str, str], None], *, small: bool, each: int,
         nest: bool = True,
     ) -> str:  # fmt: skip
-        """``write(first, end, chunk)`` on chunks of the range below ``size``, so many for each thread; the number of chunks. A job that is
-        ``small`` takes no longer than to wake the threads for it; one that is no nest of loops may hold such nests.
+        """``write(first, end, chunk)`` on chunks of the range below ``size``, ``each`` for a thread, at most ``most``; their number.
+
+        A job that is ``small`` takes no longer than to wake the threads for it. A body that is no loop nest may contain nests.
         """
         first, end, chunk = (self.name("i64") for _ in range(3))
-        free = self.apart(name, [first, end, chunk], lambda: write(first, end, chunk), nest)
+        free = self.outline(name, [first, end, chunk], lambda: write(first, end, chunk), nest)
         function = self.refer(chunk_function([self.types[v] for v in free]))
         code = self.code
         context = code.alloca(f"[{FIRST_VALUE + len(free)} x i64]")
-        words = [("ptr", f"@{name}"), ("i64", str(size)), ("i64", str(mask(size))), *[(self.types[v], v) for v in free]]
-        for k, (type, word) in enumerate(words):
-            code.line(f"store {type} {word}, ptr {code.address(context, 'i64', k)}")
+        slots = [("ptr", f"@{name}"), ("i64", str(size)), ("i64", str(mask(size))), *[(self.types[v], v) for v in free]]
+        for k, (type, value) in enumerate(slots):
+            code.line(f"store {type} {value}, ptr {code.address(context, 'i64', k)}")
         arguments = f"ptr {function}, ptr {context}, i32 {each}, i32 {most}, i1 {str(small).lower()}, ptr {self.table or 'null'}"
         return code.value("i64", f"call i64 {self.refer(IN_CHUNKS)}({arguments})")
 
     def threads(self) -> str:
-        """How many threads a loop may have: what the call says, before its table; or what the process does, if that is 0."""
+        """The number of threads of a loop: the limit of the call, in the slot before its table, or the process's if that is 0."""
         code = self.code
         everywhere = code.value("i32", f"load i32, ptr {self.refer(SETTING)}")
         if not self.table:
@@ -195,92 +202,93 @@ class Module:
         return code.value("i32", f"select i1 {code.value('i1', f'icmp eq i32 {here}, 0')}, i32 {everywhere}, i32 {here}")
 
     def __str__(self) -> str:
-        text = [*self.constants.values(), *self.declared.values(), *self.done]
-        text += [f"!{k} = {content}" for k, content in enumerate(self.metadata)]
+        parts = [*self.constants.values(), *self.declarations.values(), *self.definitions]
+        parts += [f"!{k} = {content}" for k, content in enumerate(self.metadata)]
         if self.variants:
             used = ", ".join(f"ptr @{v.symbol}" for v in self.variants.values())
-            text.append(f'@llvm.compiler.used = appending global [{len(self.variants)} x ptr] [{used}], section "llvm.metadata"')
-        return "\n".join(text) + "\n"
+            parts.append(f'@llvm.compiler.used = appending global [{len(self.variants)} x ptr] [{used}], section "llvm.metadata"')
+        return "\n".join(parts) + "\n"
 
 
 class Function:
-    """The text of a function. ``scopes`` hold what is known where the writer stands: instructions, and elements of arrays."""
+    """The body of a function. ``scopes`` hold the values that are known at the point of writing, the innermost last."""
 
-    def __init__(self, module: Module, around: list[dict[Any, Any]], nest: bool = False):
+    def __init__(self, module: Module, around: list[Known], nest: bool = False):
         self.module, self.nest = module, nest
-        self.lines: list[Any] = []
+        self.lines: list[Line] = []
         self.allocas: list[tuple[str, str]] = []
-        self.scopes: list[dict[Any, Any]] = [*around, {}]
+        self.scopes: list[Known] = [*around, {}]
         self.block = "start"
         self.blocks = 0
 
     def flat(self) -> list[str]:
-        """The lines, with what was put in later at its place."""
+        """The lines, with placeholders replaced by their content."""
         rows: list[str] = []
 
-        def add(lines: list[Any]) -> None:
+        def add(lines: Sequence[Line]) -> None:
             for line in lines:
-                if type(line) is list:
-                    add(line)
-                else:
+                if isinstance(line, str):
                     rows.append(line)
+                else:
+                    add(line)
 
         add(self.lines)
         return rows
 
-    def line(self, text: str) -> None:
-        self.lines.append("  " + text)
+    def line(self, ir: str) -> None:
+        self.lines.append("  " + ir)
 
-    def later(self) -> list[Any]:
-        """A place here for lines that are written later."""
-        place: list[Any] = []
-        self.lines.append(place)
-        return place
+    def later(self) -> list[Line]:
+        """A placeholder here for lines that are written later."""
+        placeholder: list[Line] = []
+        self.lines.append(placeholder)
+        return placeholder
 
     @contextmanager
-    def at(self, place: list[Any]) -> Generator[None]:
-        """Write at a place that was left."""
-        lines, self.lines = self.lines, place
+    def at(self, placeholder: list[Line]) -> Generator[None]:
+        """Write into a placeholder."""
+        lines, self.lines = self.lines, placeholder
         yield
         self.lines = lines
 
-    # ---- what is known ------------------------------------------------------------------------------------------------------
-    def known(self, key: Any) -> Any:
+    # ---- known values -----------------------------------------------------------------------------------------------------
+    def known(self, key: Hashable) -> Any:
+        """The value of a key in scope; None if there is none."""
         for scope in reversed(self.scopes):
             found = scope.get(key)
             if found is not None:
                 return found
         return None
 
-    def remember(self, key: Any, value: Any) -> None:
+    def remember(self, key: Hashable, value: object) -> None:
         self.scopes[-1][key] = value
 
     @contextmanager
     def scope(self) -> Generator[None]:
-        """What is written here is not known afterwards."""
+        """A scope: its values are not known afterwards."""
         self.scopes.append({})
         yield
         self.scopes.pop()
 
     # ---- instructions ---------------------------------------------------------------------------------------------------------
-    def value(self, type: str, text: str) -> str:
-        """The value of an instruction, written anew."""
+    def value(self, type: str, ir: str) -> str:
+        """The value of an instruction, which is emitted again even if an equal one is known."""
         name = self.module.name(type)
-        self.lines.append(f"  {name} = {text}")
+        self.lines.append(f"  {name} = {ir}")
         return name
 
-    def pure(self, type: str, text: str) -> str:
-        """The value of an instruction that depends on its operands alone, written once."""
+    def pure(self, type: str, ir: str) -> str:
+        """The value of an instruction that depends on its operands alone, emitted once in a scope."""
         for scope in reversed(self.scopes):
-            found = scope.get(text)
+            found = scope.get(ir)
             if found is not None:
                 return found
-        module = self.module  # what follows is `value`, which is called most often from here
+        module = self.module  # `value`, inlined: it is called most often from here
         module.count += 1
         name = f"%v{module.count}"
         module.types[name] = type
-        self.lines.append(f"  {name} = {text}")
-        self.scopes[-1][text] = name
+        self.lines.append(f"  {name} = {ir}")
+        self.scopes[-1][ir] = name
         return name
 
     def alloca(self, type: str) -> str:
@@ -303,15 +311,15 @@ class Function:
     def branch(self, condition: str, yes: str, no: str) -> None:
         self.line(f"br i1 {condition}, label %{yes}, label %{no}")
 
-    def address(self, pointer: str, type: str, offset: Any) -> str:
+    def address(self, pointer: str, type: str, offset: Index | int) -> str:
         """The pointer to an element."""
         where = self.index(offset)
         return pointer if where == "0" else self.pure("ptr", f"getelementptr inbounds {type}, ptr {pointer}, i64 {where}")
 
     # ---- indices ----------------------------------------------------------------------------------------------------------------
-    def index(self, index: Any) -> str:
+    def index(self, index: Index | int) -> str:
         """The value of an index."""
-        if type(index) is not Index:
+        if not isinstance(index, Index):
             return str(int(index))
         total = ""
         for atom, factor in index.terms.items():
@@ -321,22 +329,22 @@ class Function:
             total = value if not total else self.pure("i64", f"add nsw i64 {total}, {value}")
         return self.pure("i64", f"add nsw i64 {total}, {index.constant}") if index.constant else total
 
-    def atom(self, atom: Any) -> str:
+    def atom(self, atom: Atom) -> str:
         if atom.of is None:
             return atom.value
         kind, index, n = atom.of
         x = self.index(index)
         if bounds(index)[0] >= 0:
             return self.pure("i64", f"u{'div' if kind == 'div' else 'rem'} i64 {x}, {n}")
-        # Where a condition is not met, an index may be below zero. Its remainder still is not: what is read there, in vain, has to exist.
+        # Where a guard does not hold, an index may be below zero. Its remainder still is not: the element is read in vain, and must exist.
         rest = self.pure("i64", f"srem i64 {x}, {n}")
         below = self.pure("i1", f"icmp slt i64 {rest}, 0")
         if kind == "mod":
             return self.pure("i64", f"select i1 {below}, i64 {self.pure('i64', f'add i64 {rest}, {n}')}, i64 {rest}")
         return self.pure("i64", f"add i64 {self.pure('i64', f'sdiv i64 {x}, {n}')}, {self.pure('i64', f'sext i1 {below} to i64')}")
 
-    def condition(self, condition: Any) -> str:
-        """The value of a condition, one bit."""
+    def condition(self, condition: Condition | bool) -> str:
+        """The value of a condition, an i1."""
         if not isinstance(condition, Condition):
             return "true" if condition else "false"
         if condition.sign in ("and", "or"):
@@ -347,9 +355,16 @@ class Function:
 
     # ---- loops ----------------------------------------------------------------------------------------------------------------
     def loop(
-        self, end: Any, body: Callable[[str], None], *, start: Any = 0, step: int = 1, at_least_once: bool = True, note: str = ""
-    ) -> None:
-        """``body(k)`` for k from ``start`` below ``end``, numbers or i64 values. A short loop is one of masked vectors, without a rest."""
+        self,
+        end: int | str,
+        body: Callable[[str], None],
+        *,
+        start: int | str = 0,
+        step: int = 1,
+        at_least_once: bool = True,
+        note: str = "",
+    ) -> None:  # fmt: skip
+        """``body(k)`` for k from ``start`` below ``end``, numbers or i64 values. A short loop is vectorized with masks."""
         head, after = self.label(), self.label()
         before = self.block
         if at_least_once:
@@ -365,12 +380,12 @@ class Function:
         self.lines.append(f"  {following} = add nuw nsw i64 {k}, {step}")
         phi.append(f"  {k} = phi i64 [{start}, %{before}], [{following}, %{self.block}]")
         more = self.value("i1", f"icmp slt i64 {following}, {end}")
-        if type(start) is type(end) is int and end - start in SHORT:
+        if isinstance(start, int) and isinstance(end, int) and end - start in SHORT:
             note = self.module.loop_note(MASKED)
         self.line(f"br i1 {more}, label %{head}, label %{after}{note}")
         self.start(after)
 
-    def number(self, value: float, dtype: DType) -> str:
+    def number(self, value: Number, dtype: DType) -> str:
         """A real constant of this dtype."""
         if dtype.kind == "f":
             with np.errstate(over="ignore"):

@@ -1,7 +1,8 @@
-"""LLVM on this machine: a module's text in, the addresses of its functions out.
+"""The JIT: compiles the LLVM IR of a module for this machine, and gives the addresses of its functions.
 
-Scalar calls of mathematical functions become calls of glibc's vector variants (libmvec) where these are there: LLVM's loop vectoriser maps
-them by the attribute ``vector-function-abi-variant``.
+LLVM's loop vectorizer replaces calls of libm by calls of glibc's vector variants (libmvec) where the process has them, by the
+attribute ``vector-function-abi-variant``. Objects come from `object_cache` where it has them. `machine` is the one instance;
+`cache` and `runtime` compile with it, `scalar` and `codegen` ask it for the features of the processor.
 """
 
 from __future__ import annotations
@@ -12,12 +13,11 @@ import platform
 import re
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
 
 import llvmlite.binding as llvm
 
 from cotan.engines.native.runtime.capi import keep_forever
-from cotan.engines.native.runtime.compile_lock import compile_lock, once
+from cotan.engines.native.runtime.compile_lock import compile_lock, lazy_singleton
 
 from . import object_cache
 
@@ -28,35 +28,35 @@ ONE_ARGUMENT = (
     *("exp2", "expm1", "log", "log10", "log1p", "log2", "sin", "sinh", "tan", "tanh"),
 )
 VECTOR_FUNCTIONS = dict.fromkeys(ONE_ARGUMENT, 1) | dict.fromkeys(("atan2", "hypot", "pow"), 2)
-"""The functions of libmvec, and how many arguments they take."""
+"""The functions of libmvec, and their numbers of arguments."""
 LEVELS = {
     "x86-64-v2": ("sse4.2",),
     "x86-64-v3": ("sse4.2", "avx2", "fma", "f16c"),
     "x86-64-v4": ("sse4.2", "avx2", "fma", "f16c", "avx512f"),
 }
-"""What COTAN_CPU may ask for, to debug code for another processor than this one: levels of x86-64, and which features they have."""
+"""The values of COTAN_CPU, to debug code for another processor: levels of x86-64, and their features."""
 PASSES = 4
-"""The version of what `Machine.optimised` does: with another one, code in the cache is not what it would make."""
+"""The version of `Machine.optimize`, a part of the keys of the object cache."""
 DECLARED = re.compile(r"\ndeclare [^@]*@([\w.]+)\(")
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A vector variant of a function: its symbol, its number of lanes, and the attribute that leads to it."""
+    """A vector variant of a function: its symbol, its number of lanes, and the attribute by which LLVM finds it."""
 
     symbol: str
     lanes: int
     attribute: str
 
 
-class Linked(dict[str, int]):
-    """Functions in memory by name. They are there as long as this is."""
+class LinkedModule(dict[str, int]):
+    """The addresses of functions by name. Their code lives as long as this object."""
 
-    owner: Any = None
+    owner: tuple[llvm.ExecutionEngine, llvm.TargetMachine]
 
 
 class Machine:
-    """The host: compiles modules."""
+    """LLVM for this host: its features, and the compiler of modules."""
 
     def __init__(self) -> None:
         llvm.initialize_native_target()
@@ -68,9 +68,9 @@ class Machine:
         level = os.environ.get("COTAN_CPU")
         if level:
             self.cpu, self.flags, self.features = level, "", features_of(level, self.features)
-        self.kept: list[Any] = []
+        self.kept: list[LinkedModule] = []
         self.symbols: set[str] = set()
-        """Functions that were found in the process, which stay there."""
+        """The functions that were found in the process."""
         for library in ("libm.so.6", "libmvec.so.1"):
             try:
                 llvm.load_library_permanently(library)
@@ -79,12 +79,12 @@ class Machine:
 
     @cached_property
     def casts_as_x86(self) -> bool:
-        """Whether NumPy's conversions of floats to integers are those of an x86 processor, also of numbers that do not fit."""
+        """Whether NumPy converts floats to integers as an x86 processor does, also numbers that do not fit."""
         return platform.machine().lower() in ("x86_64", "amd64")
 
     @cached_property
     def complex_numbers(self) -> str | None:
-        """How C functions take complex numbers: by parts; ``packed`` if two floats are one vector; None if it is not known."""
+        """The calling convention of complex numbers: by parts; ``packed`` if two floats are one vector; None if unknown."""
         if os.name != "posix":
             return None
         return {"x86_64": "packed", "amd64": "packed", "aarch64": "parts", "arm64": "parts"}.get(platform.machine().lower())
@@ -101,7 +101,7 @@ class Machine:
 
     @property
     def width(self) -> int:
-        """The bits of a vector register that code is made for."""
+        """The bits of the vector registers for which code is compiled."""
         return 512 if self.features.get("avx512f") else 256 if self.features.get("avx2") else 128
 
     @lru_cache(maxsize=None)  # noqa: B019, UP033 - there is one machine
@@ -117,21 +117,21 @@ class Machine:
             return None
         return Variant(symbol, lanes, f"_ZGV_LLVM_N{lanes}{arguments}_{scalar}({symbol})")
 
-    def optimised(self, text: str, level: int = 3, reloc: str = "default", codemodel: str = "jitdefault") -> tuple[Any, Any]:
-        """The module ``text`` optimised for this host: at level 3 with vectors, at 1 quickly, at 0 hardly at all; and the target machine,
-        made anew.
-        """
+    def optimize(
+        self, ir: str, level: int = 3, reloc: str = "default", codemodel: str = "jitdefault"
+    ) -> tuple[llvm.ModuleRef, llvm.TargetMachine]:
+        """The module ``ir`` optimized for this host, and a new target machine. Level 3 vectorizes, 1 is quick, 0 does next to nothing."""
         host = llvm.Target.from_triple(self.triple).create_target_machine(
             cpu=self.cpu, features=self.flags, opt=min(level, 1), reloc=reloc, codemodel=codemodel, jit=reloc == "default"
         )
-        module = llvm.parse_assembly(text)
+        module = llvm.parse_assembly(ir)
         module.verify()
         # LLVM's level 1 with vectors takes a seventh less time than level 3, and makes most loops as fast, but not all: k-means takes up to
-        # twice as long. Levels of what follows the passes make no difference.
+        # twice as long. The level of code generation makes no difference.
         options = llvm.create_pipeline_tuning_options(speed_level=level)
-        # Vectors out of straight code are left alone: LLVM 22 has aborted on what became of them.
+        # Straight-line code is not vectorized (SLP): LLVM 22 has aborted on the result.
         options.loop_vectorization = options.loop_interleaving = level == 3
-        # What should be written out is written out before; unrolled vector loops took LLVM ten times as long and were no faster.
+        # Loops that should be unrolled are unrolled before; unrolled vector loops took LLVM ten times as long and were no faster.
         options.loop_unrolling = False
         options.slp_vectorization = False
         builder = llvm.create_pass_builder(host, options)
@@ -145,37 +145,39 @@ class Machine:
         passes.run(module, builder)
         return module, host
 
-    def compile(self, text: str, names: list[str], level: int = 3, *, keep: bool = True, forever: bool = False) -> dict[str, int]:
-        """The addresses of the functions ``names`` of the module ``text``, which stays as long as this module does. Its object is kept on
-        disk, or found there, with ``keep``. Code that may be called when Python is ending, and this module is empty, stays ``forever``.
+    def compile(self, ir: str, names: list[str], level: int = 3, *, keep: bool = True, forever: bool = False) -> dict[str, int]:
+        """The addresses of the functions ``names`` of the module ``ir``, which lives as long as the process uses cotan.
+
+        With ``keep``, its object comes from the object cache, or goes there. With ``forever``, its code survives this Python module: it may
+        be called while Python ends.
 
         Raises:
-            LookupError: as `linked`.
+            LookupError: as `link`.
         """
-        found = self.linked(text, names, level, keep=keep)
+        found = self.link(ir, names, level, keep=keep)
         self.kept.append(found)
         if forever:
             for part in found.owner:
                 keep_forever(part)
         return found
 
-    def linked(self, text: str, names: list[str], level: int = 3, *, keep: bool = True) -> Linked:
-        """The same of a module that goes when nothing refers to what is returned.
+    def link(self, ir: str, names: list[str], level: int = 3, *, keep: bool = True) -> LinkedModule:
+        """The addresses of the functions ``names`` of the module ``ir``, which is freed with the returned object. ``keep`` as in `compile`.
 
         Raises:
             LookupError: the module calls a function that the process does not have; to link it would end the process.
         """
-        missing = self.missing(text)
+        missing = self.missing(ir)
         if missing:
             raise LookupError(f"there is no function {missing[0]} in this process")
         with compile_lock:
-            return self.loaded(text, names, level, self.key(text, level) if keep else "")
+            return self.load(ir, names, level, self.key(ir, level) if keep else "")
 
-    def loaded(self, text: str, names: list[str], level: int, key: str) -> Linked:
-        """The same of calls that are there, by the thread that may compile; kept under a key, if there is one."""
+    def load(self, ir: str, names: list[str], level: int, key: str) -> LinkedModule:
+        """Compile and load a module whose external functions exist, under the compile lock. A ``key`` is that of its cache entry."""
         code = object_cache.load(key) if key else None
         if code is None:
-            module, host = self.optimised(text, level)
+            module, host = self.optimize(ir, level)
             code = host.emit_object(module)
             if key:
                 object_cache.store(key, code)
@@ -184,36 +186,36 @@ class Machine:
         engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), host)
         engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         engine.finalize_object()
-        found = Linked({name: engine.get_function_address(name) for name in names})
+        found = LinkedModule({name: engine.get_function_address(name) for name in names})
         found.owner = engine, host
         return found
 
-    def missing(self, text: str) -> list[str]:
-        """The functions that a text calls and the process does not have."""
-        return [name for name in DECLARED.findall(f"\n{text}") if not name.startswith("llvm.") and not self.has_symbol(name)]
+    def missing(self, ir: str) -> list[str]:
+        """The functions that a module calls and the process does not have."""
+        return [name for name in DECLARED.findall(f"\n{ir}") if not name.startswith("llvm.") and not self.has_symbol(name)]
 
-    def is_kept(self, text: str, level: int) -> bool:
-        """Whether the object of a text is on disk."""
-        return object_cache.load(self.key(text, level)) is not None
+    def is_cached(self, ir: str, level: int) -> bool:
+        """Whether the object of a module is in the object cache."""
+        return object_cache.load(self.key(ir, level)) is not None
 
-    def key(self, text: str, level: int) -> str:
-        """What the code of a text depends on, as a hash."""
-        parts = (text, str(level), self.triple, self.cpu, self.flags, str(llvm.llvm_version_info), str(PASSES))
+    def key(self, ir: str, level: int) -> str:
+        """The key of a module in the object cache: a hash of all inputs of its compilation."""
+        parts = (ir, str(level), self.triple, self.cpu, self.flags, str(llvm.llvm_version_info), str(PASSES))
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     def add_symbol(self, name: str, address: int) -> None:
-        """Make a function known under a name that compiled code may call."""
+        """Make an address known under a name that compiled code may refer to."""
         llvm.add_symbol(name, address)
 
     def has_symbol(self, name: str) -> bool:
-        """Whether the process has this function; a module that needs one it has not must never be linked."""
+        """Whether the process has this function. To link a module that calls a missing one would end the process."""
         if name not in self.symbols and llvm.address_of_symbol(name):
             self.symbols.add(name)
         return name in self.symbols
 
 
 def features_of(level: str, host: dict[str, bool]) -> dict[str, bool]:
-    """The features that decide what code is written, at a level of x86-64.
+    """The features that code generation asks for, at a level of x86-64.
 
     Raises:
         ValueError: there is no such level, or the processor is below it.
@@ -226,7 +228,7 @@ def features_of(level: str, host: dict[str, bool]) -> dict[str, bool]:
     return dict.fromkeys(LEVELS[level], True)
 
 
-@once
+@lazy_singleton
 def machine() -> Machine:
-    """The machine, set up when it is first asked for."""
+    """The JIT of this process."""
     return Machine()

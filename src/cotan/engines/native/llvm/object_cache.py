@@ -1,13 +1,14 @@
-"""Compiled code on disk: a folder of object files, which any later process may load instead of compiling again.
+"""The object cache: a folder of object files, which later processes load instead of compiling again.
 
-An entry is known by a hash of all that its code depends on: the text, the level of optimisation, the processor and its features, the
-versions of LLVM and of this format. It holds that key and a hash of its content, so an entry that was damaged, or put there under another
-name, is not loaded but compiled anew. Code of others is never run: the folder and the entry have to belong to the user, and nobody else may
-be able to write to them. Entries are written under another name and then renamed, so a reader sees a whole entry or none.
+The key of an entry is a hash of all inputs of its compilation: the LLVM IR, the level of optimization, the processor and its
+features, the versions of LLVM and of this format. An entry holds a hash of its key and content, so a damaged or renamed one
+is not loaded, but compiled again. Code of other users is never run: the folder and the entry must belong to the user, and
+nobody else may have the right to write to them. Entries are written under another name and then renamed, so a reader sees a
+whole entry or none.
 
-COTAN_CACHE_DIR is the folder (else ``cotan`` in the user's folder for caches); COTAN_CACHE=0 turns the cache off; COTAN_CACHE_BYTES is the
-most that all entries take (1 GB), beyond which those that were not used for longest go. An error of the file system is no error here: then
-the code is compiled.
+COTAN_CACHE_DIR is the folder (else ``cotan`` in the user's folder for caches); COTAN_CACHE=0 turns the cache off;
+COTAN_CACHE_BYTES bounds the size of all entries (1 GB), by removal of the least recently used ones. An error of the file
+system is no error here: then the code is compiled. `jit` stores objects, `cache.program_cache` LLVM IR.
 """
 
 from __future__ import annotations
@@ -25,16 +26,16 @@ __all__ = ["Contents", "clear", "contents", "folder", "load", "store"]
 
 MAGIC = b"cotan object 1\n"
 KINDS = (".o", ".ll")
-"""Objects, and texts of Programs (`texts.py`), whose keys are of what is before the text."""
+"""Objects, and LLVM IR of Programs (`cache.program_cache`), whose keys are fingerprints of the Programs."""
 DEFAULT_BYTES = 1 << 30
 STORES_BETWEEN = 32
-"""How many entries are written before somebody looks at the size of the folder, which takes long where there are many."""
+"""The number of entries that are written between two checks of the folder's size, which take long where entries are many."""
 _stores = os.getpid()
-"""Counts entries written. It begins somewhere, so that of many short processes that write a few entries each, some look and most do not."""
+"""The number of entries written. It starts at the process number, so that a few of many short processes check the size."""
 
 
 class Contents(NamedTuple):
-    """What is in the cache."""
+    """The folder of the cache, the number of its entries and their size."""
 
     folder: Path | None
     entries: int
@@ -42,7 +43,7 @@ class Contents(NamedTuple):
 
 
 def folder() -> Path | None:
-    """Where the entries are; None if the cache is turned off."""
+    """The folder of the entries; None if the cache is turned off."""
     if os.environ.get("COTAN_CACHE", "").strip().lower() in ("0", "off", "false", "no"):
         return None
     named = os.environ.get("COTAN_CACHE_DIR")
@@ -61,9 +62,9 @@ def folder() -> Path | None:
 
 
 def most_bytes() -> int:
-    """The most that all entries take."""
-    text = os.environ.get("COTAN_CACHE_BYTES", "")
-    return int(text) if text.isdecimal() else DEFAULT_BYTES
+    """The bound of the size of all entries."""
+    setting = os.environ.get("COTAN_CACHE_BYTES", "")
+    return int(setting) if setting.isdecimal() else DEFAULT_BYTES
 
 
 def ours(status: os.stat_result) -> bool:
@@ -149,7 +150,7 @@ def entries(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
 
 
 def shrink(path: Path) -> None:
-    """Remove what was not used for longest, where there is too much."""
+    """Remove the least recently used entries, until the rest fits the bound."""
     found = sorted(entries(path), key=lambda entry: entry[1].st_mtime)
     total = sum(status.st_size for _, status in found)
     for file, status in found:
@@ -160,14 +161,14 @@ def shrink(path: Path) -> None:
 
 
 def contents() -> Contents:
-    """How much is in the cache."""
+    """The contents of the cache."""
     path = private_folder()
     sizes = [status.st_size for _, status in entries(path)] if path is not None else []
     return Contents(folder(), len(sizes), sum(sizes))
 
 
 def clear() -> Contents:
-    """Remove all entries; what there was."""
+    """Remove all entries; the contents before."""
     path, before = private_folder(), contents()
     if path is not None:
         for file, _ in list(entries(path)):

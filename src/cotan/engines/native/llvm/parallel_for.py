@@ -1,9 +1,9 @@
-"""Loops in chunks for the pool of threads, as text that all divided loops of a module share.
+"""Parallel loops: the LLVM IR that runs a loop in chunks on the thread pool, shared by all parallel loops of a module.
 
-A loop that is divided is a function ``void (i64 first, i64 end, i64 chunk, ...)``. Its context is a table of 64-bit words: the function,
-the number of turns, the bits of a turn that may be the first of a chunk (`mask`), and then the values that the function takes besides. One
-function for each list of their types reads them (`chunk_function`), and one hands over chunks of any loop (`IN_CHUNKS`): LLVM takes about
-half a millisecond for each function, however short it is.
+The body of a parallel loop is a function ``void (i64 first, i64 end, i64 chunk, ...)``. Its context is a table of 64-bit
+slots: the function, the number of iterations, a mask for the first iteration of a chunk (`mask`), and the further arguments
+of the function. A function for each list of their types loads them (`chunk_function`), and one function divides any loop
+(`IN_CHUNKS`): LLVM takes about half a millisecond for each function, however short. `builder.Module.parallel_for` calls both.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from cotan.engines.native.runtime.thread_pool import PARALLEL, SETTING
 
 __all__ = ["FIRST_VALUE", "IN_CHUNKS", "chunk_function", "mask"]
 
-MANY_TURNS = 4096
-"""From so many iterations on chunks begin at multiples of 64."""
+MANY_ITERATIONS = 4096
+"""Chunks of a loop of at least so many iterations begin at multiples of 64."""
 FIRST_VALUE = 3
-"""The word of a context with which the values begin."""
+"""The first slot of a context with an argument of the function."""
 LETTERS = {"ptr": "p", "double": "d", "float": "s", "half": "h", "i64": "l", "i32": "i", "i16": "w", "i8": "b", "i1": "t"}
 
 IN_CHUNKS = Symbol(
@@ -47,12 +47,12 @@ known:
 }""",
     needs=(PARALLEL, SETTING),
 )
-"""Runs a loop in chunks, ``each`` for each thread, at ``most`` so many; how many. What the call says of threads stands before its table."""
+"""Runs a loop in chunks, ``each`` for a thread, at most ``most``; their count. The slot before the table is the call's limit of threads."""
 
 
 def mask(size: int) -> int:
-    """Which bits the first turn of a chunk has: where there are many turns, chunks begin at multiples of 64."""
-    return -64 if size >= MANY_TURNS else -1
+    """The bits of the first iteration of a chunk: chunks of a long loop begin at multiples of 64."""
+    return -64 if size >= MANY_ITERATIONS else -1
 
 
 def chunk_function(types: Sequence[str]) -> Symbol:
@@ -61,15 +61,15 @@ def chunk_function(types: Sequence[str]) -> Symbol:
     rows = [f"define internal void @{name}(ptr %context, i32 %k, i32 %n) nounwind {{"]
     fixed = [("function", "ptr"), ("size", "i64"), ("mask", "i64")]
     values = [(f"value{k}", type) for k, type in enumerate(types)]
-    for k, (word, type) in enumerate([*fixed, *values]):
-        rows += [f"  %{word}.at = getelementptr i64, ptr %context, i64 {k}", f"  %{word} = load {type}, ptr %{word}.at"]
+    for k, (slot, type) in enumerate([*fixed, *values]):
+        rows += [f"  %{slot}.at = getelementptr i64, ptr %context, i64 {k}", f"  %{slot} = load {type}, ptr %{slot}.at"]
     rows += ["  %k0 = zext i32 %k to i64", "  %n0 = zext i32 %n to i64", "  %k1 = add i64 %k0, 1"]
-    for word, number in (("first", "%k0"), ("end", "%k1")):
+    for bound, number in (("first", "%k0"), ("end", "%k1")):
         rows += [
-            f"  %{word}.a = mul i64 {number}, %size",
-            f"  %{word}.b = udiv i64 %{word}.a, %n0",
-            f"  %{word} = and i64 %{word}.b, %mask",
+            f"  %{bound}.a = mul i64 {number}, %size",
+            f"  %{bound}.b = udiv i64 %{bound}.a, %n0",
+            f"  %{bound} = and i64 %{bound}.b, %mask",
         ]
     rows += ["  %last = icmp eq i64 %k1, %n0", "  %until = select i1 %last, i64 %size, i64 %end"]
-    arguments = ["i64 %first", "i64 %until", "i64 %k0", *[f"{type} %{word}" for word, type in values]]
+    arguments = ["i64 %first", "i64 %until", "i64 %k0", *[f"{type} %{slot}" for slot, type in values]]
     return Symbol(name, "\n".join([*rows, f"  call void %function({', '.join(arguments)})", "  ret void", "}"]))

@@ -14,7 +14,7 @@ import numpy as np
 
 from cotan.core.array import Array
 
-from .compile_lock import once
+from .compile_lock import lazy_singleton
 from .symbols import Jit
 
 __all__ = ["may_write", "may_write_address"]
@@ -85,7 +85,7 @@ no:
 written there; else null. ``data`` and ``bytes`` are where the arguments lie and their sizes: that of x meets itself alone."""
 
 
-@once
+@lazy_singleton
 def may_write_address(jit: Jit) -> int:
     """The address of `may_write`, compiled when the first function with donated arguments is."""
     return jit.compile(TEXT, ["may_write"])["may_write"]

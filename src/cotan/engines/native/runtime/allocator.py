@@ -21,7 +21,7 @@ from enum import IntEnum
 from typing import Any
 
 from .capi import Slot, add_python_functions, keep_forever, new_capsule, numpy_function
-from .compile_lock import once
+from .compile_lock import lazy_singleton
 from .symbols import Jit
 
 __all__ = ["LEAST", "SLOTS", "Handler", "handler", "kept", "maker", "most_bytes", "release"]
@@ -96,7 +96,7 @@ class CachingAllocator:
         keep_forever(self)  # arrays may outlive the modules
 
 
-@once
+@lazy_singleton
 def handler(jit: Jit) -> CachingAllocator | None:
     """The handler, made when there is a first large result; None where nothing is to be kept, or NumPy has no such interface."""
     most = most_bytes()

@@ -19,7 +19,7 @@ import threading
 from cotan.engines.native.status import Status
 
 from .capi import add_python_functions
-from .compile_lock import once
+from .compile_lock import lazy_singleton
 from .symbols import Jit, runtime_symbol
 
 __all__ = ["CHECK", "clock", "make_known"]
@@ -91,7 +91,7 @@ def clock() -> str | None:
     return CLOCK if hasattr(os, "uname") and os.uname().sysname == "Linux" else None
 
 
-@once
+@lazy_singleton
 def make_known(jit: Jit) -> None:
     """Compile the check and make it known to code that is compiled afterwards."""
     add_python_functions(jit, "PyThread_get_thread_ident", "PyGILState_Ensure", "PyGILState_Release", "PyErr_CheckSignals")

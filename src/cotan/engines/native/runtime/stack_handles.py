@@ -20,7 +20,7 @@ from cotan.core.stack import Stack
 from cotan.core.tracing import TYPE_READERS
 from cotan.core.types import ArrayType, StackType, Type, array_type
 
-from .compile_lock import once
+from .compile_lock import lazy_singleton
 from .symbols import Jit
 
 __all__ = ["HeldStack", "at_call", "holds_stacks", "with_stacks"]
@@ -60,7 +60,7 @@ def at_call(types: Sequence[Type], *, given: bool = False) -> list[ArrayType]:
     return [*found, HEAD] if given and holds_stacks(types) else found
 
 
-@once
+@lazy_singleton
 def free_blocks(jit: Jit) -> Callable[[int], None]:
     """The function that frees a list of blocks."""
     return FREE(jit.compile(TEXT, ["free_blocks"], 0, forever=True)["free_blocks"])

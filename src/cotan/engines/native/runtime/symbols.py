@@ -1,41 +1,41 @@
-"""Symbols: the functions and variables to which the IR of a module refers beside the functions that are written for its Program.
+"""The registry of runtime symbols: functions and variables of the runtime library to which the LLVM IR of a module refers.
 
-A symbol has the text that declares or defines it, the symbols to which that text refers in turn, and the function that makes it known to
-the JIT. `llvm.builder.Module.refer` is the one way to its name, and puts all of this in place, so no module refers to a symbol that it does
-not have. Functions of libraries and LLVM's own are declared by `Module.call` from the arguments that they are given.
+A symbol has the LLVM IR that declares or defines it, the symbols to which that IR refers, and the function that makes it
+known to the JIT. `llvm.builder.Module.refer` is the one way to its name and puts all of this in place, so a module has every
+symbol to which it refers. Library functions and intrinsics are declared by `Module.call`, from their arguments.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 __all__ = ["RUNTIME_SYMBOLS", "Jit", "Symbol", "runtime_symbol"]
 
 
 class Jit(Protocol):
-    """What the runtime needs of the compiler: `llvm.jit.Machine`."""
+    """The interface of the JIT to the runtime: `llvm.jit.Machine`."""
 
     def add_symbol(self, name: str, address: int) -> None:
         """Make an address known under a name that compiled code may refer to."""
         ...
 
-    def compile(self, text: str, names: list[str], level: int = 3, *, keep: bool = True, forever: bool = False) -> Mapping[str, int]:
+    def compile(self, ir: str, names: list[str], level: int = 3, *, keep: bool = True, forever: bool = False) -> Mapping[str, int]:
         """The addresses of the functions ``names`` of a module."""
         ...
 
 
 class Symbol(NamedTuple):
-    """A function or variable by name. ``text`` declares or defines it, once in a module."""
+    """A function or variable by name; ``ir`` declares or defines it, once in a module."""
 
     name: str
-    text: str
+    ir: str
     needs: tuple[Symbol, ...] = ()
-    """The symbols to which the text refers."""
-    make_known: Callable[[Jit], Any] | None = None
-    """Makes a symbol of this process known to the JIT; None if the text defines it. It gives False where this cannot be done."""
+    """The symbols to which ``ir`` refers."""
+    make_known: Callable[[Jit], object] | None = None
+    """Makes a symbol of this process known to the JIT; False if it cannot. None if ``ir`` defines the symbol."""
     standalone: str | None = None
-    """The text in code that runs outside of this process; None if it is the same."""
+    """The LLVM IR in code that runs outside of this process; None if it is ``ir``."""
 
 
 RUNTIME_SYMBOLS: dict[str, Symbol] = {}
@@ -43,8 +43,8 @@ RUNTIME_SYMBOLS: dict[str, Symbol] = {}
 
 
 def runtime_symbol(
-    name: str, text: str, *, make_known: Callable[[Jit], Any] | None = None, needs: tuple[Symbol, ...] = (), standalone: str | None
+    name: str, ir: str, *, make_known: Callable[[Jit], object] | None = None, needs: tuple[Symbol, ...] = (), standalone: str | None
 ) -> Symbol:
-    """A symbol that this process provides, or that is another one outside of it."""
-    found = RUNTIME_SYMBOLS[name] = Symbol(name, text, needs, make_known, standalone)
+    """A symbol that this process provides; ``standalone`` replaces it in code that runs outside."""
+    found = RUNTIME_SYMBOLS[name] = Symbol(name, ir, needs, make_known, standalone)
     return found

@@ -27,7 +27,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from functools import reduce
 
-from .compile_lock import once
+from .compile_lock import lazy_singleton
 from .symbols import Jit, runtime_symbol
 
 __all__ = ["MOST_CHUNKS", "PARALLEL", "SETTING", "count", "limited", "set_count", "start"]
@@ -58,7 +58,7 @@ def configured() -> int:
     return available()
 
 
-@once
+@lazy_singleton
 def setting() -> ctypes.c_int32:
     """How many threads compiled code uses, which reads it here."""
     return ctypes.c_int32(configured())
@@ -83,7 +83,7 @@ class Pool:
             os.register_at_fork(after_in_child=self.reset)
 
 
-@once
+@lazy_singleton
 def start(jit: Jit) -> Pool:
     """The pool, made known to compiled code."""
     return Pool(jit)
