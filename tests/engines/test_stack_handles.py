@@ -132,9 +132,9 @@ def test_stacks_are_read_more_than_once_copied_and_pickled(watched):
     first, second = (p for p, _, _ in with_stacks(watched)[:2])
     outs = compiled(first)([X])
     residuals = outs[len(outs) - (len(second.inputs) - 1) :]
-    assert any(type(x) is stack_handles.HeldStack for x in residuals)
+    assert any(type(x) is stack_handles.OwnedStack for x in residuals)
     copied = pickle.loads(pickle.dumps(copy.deepcopy(residuals)))
-    assert not any(type(x) is stack_handles.HeldStack for x in copied)
+    assert not any(type(x) is stack_handles.OwnedStack for x in copied)
     entries = [x.entries for x in residuals if isinstance(x, Stack)]
     del outs, residuals
     gc.collect()

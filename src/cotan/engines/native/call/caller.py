@@ -32,7 +32,7 @@ from cotan.engines.native.runtime.allocator import maker
 from cotan.engines.native.runtime.capi import Slot, add_python_functions, address_of, new_function, numpy_function
 from cotan.engines.native.runtime.compile_lock import lazy_singleton
 from cotan.engines.native.runtime.stack_handles import at_call, free_blocks, holds_stacks, with_stacks
-from cotan.engines.native.runtime.trampoline import INPUT_SLOTS, OUTPUT_SLOTS, SYMBOLS, TEXT, TableSlot
+from cotan.engines.native.runtime.trampoline import INPUT_SLOTS, OUTPUT_SLOTS, SYMBOLS, TRAMPOLINE, TableSlot
 from cotan.engines.native.status import Status
 
 __all__ = ["Caller", "c_function"]
@@ -88,7 +88,7 @@ def method() -> tuple[Any, Any]:
     Made when it is first asked for. To optimise the few loops of `launch` takes LLVM seven times as long, and makes no call shorter.
     """
     add_python_functions(machine(), *SYMBOLS)
-    addresses = machine().compile(TEXT, ["launch", "give_back"], 0)
+    addresses = machine().compile(TRAMPOLINE, ["launch", "give_back"], 0)
     return MethodDef(b"launch", addresses["launch"], METH_FASTCALL, None), FREE(addresses["give_back"])
 
 

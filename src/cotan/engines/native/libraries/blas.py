@@ -1,10 +1,11 @@
-"""BLAS and LAPACK: where their routines are, how wide their integers are, and how many threads they take.
+"""BLAS and LAPACK: the addresses of their routines, the width of their integers, and their number of threads.
 
-NumPy brings a whole OpenBLAS with it, and the process has it anyway: where its routines are found by name, compiled code calls these. So
-there is one set of threads for what the user multiplies with NumPy and what cotan does. OpenBLAS's workers go on looking for work for some
-120 ms after a product, on processors that those of another copy of it need.
-Elsewhere the routines are SciPy's, by the capsules of ``cython_blas`` and ``cython_lapack``, whose names are the signatures; the width of
-their integers is read from these. One library serves all: widths are not mixed.
+NumPy's wheels bring a whole OpenBLAS, which is in the process anyway. Where its routines are found by name, compiled code
+calls them, so that products of NumPy and of cotan share one set of threads: the workers of OpenBLAS poll for work for some
+120 ms after a product, on processors that the workers of another copy would need. Elsewhere the routines are SciPy's, by the
+capsules of ``cython_blas`` and ``cython_lapack``, whose names are their C signatures, from which the width of their integers
+is read. All routines are from one library, so widths are not mixed. `registry` looks routines up here; `codegen.kernels`
+limits the threads (`LIMIT`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from importlib.machinery import ExtensionFileLoader, PathFinder
 from importlib.util import module_from_spec
 from pathlib import Path
 from threading import RLock
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,7 +33,7 @@ __all__ = ["LIMIT", "fortran_integer", "has_count", "look_up", "look_up_fortran"
 
 
 def look_up(library: str, routine: str) -> tuple[int, bool, str] | None:
-    """The address of a routine of "blas" or "lapack", that it takes numbers by address, and the LLVM type of its integers."""
+    """A routine of "blas" or "lapack": its address, True for numbers by address, and the LLVM type of its integers."""
     numpys = of_numpy()
     if numpys is None:
         return capsule_of(f"cython_{library}", routine)
@@ -40,13 +42,13 @@ def look_up(library: str, routine: str) -> tuple[int, bool, str] | None:
 
 
 def look_up_fortran(library: str, routine: str) -> tuple[int, bool, str] | None:
-    """SciPy's routine, whose interface is Fortran's; None if its integers have other widths than 32 bits."""
+    """SciPy's routine, with the interface of Fortran; None if its integers are not of 32 bits."""
     found = capsule_of(f"cython_{library}", routine)
     return found if found is not None and found[2] == "i32" else None
 
 
 def fortran_integer(target: Target) -> DType:
-    """The integers of BLAS and LAPACK."""
+    """The dtype of the integers of BLAS and LAPACK."""
     if target is Target.STANDALONE:
         return np.dtype(np.int32)
     found = look_up("lapack", "dgetrf")
@@ -55,12 +57,12 @@ def fortran_integer(target: Target) -> DType:
 
 # ---- NumPy's ----------------------------------------------------------------------------------------------------------------
 class Shared(NamedTuple):
-    """A shared library and those that it is linked to."""
+    """A shared library and its dependencies."""
 
     library: ctypes.CDLL
 
     def address(self, symbol: str) -> int | None:
-        """Where a function is."""
+        """The address of a function; None if the library does not have it."""
         return ctypes.cast(getattr(self.library, symbol), ctypes.c_void_p).value if hasattr(self.library, symbol) else None
 
 
@@ -68,12 +70,12 @@ NEEDED = (
     *("scipy_dgemm_64_", "scipy_dgetrf_64_", "scipy_zheevd_64_"),
     *("scipy_openblas_set_num_threads64_", "scipy_openblas_get_num_threads64_"),
 )
-"""What tells the OpenBLAS of NumPy's wheels, with integers of 64 bits and all of LAPACK, from other ones."""
+"""The symbols by which the OpenBLAS of NumPy's wheels is recognized: it has integers of 64 bits and all of LAPACK."""
 
 
 @lru_cache(maxsize=1)
 def of_numpy() -> Shared | None:
-    """The OpenBLAS that NumPy is linked to; None if it is another library, or cannot be searched for names."""
+    """The OpenBLAS of NumPy's wheels; None if NumPy has another library, or one whose symbols cannot be looked up."""
     try:
         found = Shared(ctypes.CDLL(import_module("numpy._core._multiarray_umath").__file__))
     except (ImportError, OSError):
@@ -85,16 +87,17 @@ def of_numpy() -> Shared | None:
 _loading = RLock()
 
 
-def scipy_module(name: str) -> Any:
-    """A Cython module of ``scipy.linalg``, loaded once: a module that another thread is loading is not whole yet."""
+def scipy_module(name: str) -> ModuleType:
+    """A Cython module of ``scipy.linalg``, loaded under a lock: a module that another thread is loading is incomplete."""
     with _loading:
         return load_alone(name)
 
 
 @lru_cache(maxsize=2)
-def load_alone(name: str) -> Any:
-    """A Cython module of ``scipy.linalg``. It needs nothing of that package, whose import takes a hundred times as long: so it is loaded
-    alone, and then forgotten by the import system, which finds the same module when somebody imports the package.
+def load_alone(name: str) -> ModuleType:
+    """A Cython module of ``scipy.linalg``, without the package, whose import takes a hundred times as long and which it does not need.
+
+    The import system forgets the module afterwards, and finds it again when somebody imports the package.
     """
     whole = f"scipy.linalg.{name}"
     if "scipy.linalg" in sys.modules:
@@ -134,7 +137,7 @@ def integer_of(signature: str) -> str:
 
 # ---- threads of BLAS --------------------------------------------------------------------------------------------------------
 _threads = (ctypes.c_int64 * 3)()
-"""A lock; how many calls want a limit at the moment; how many threads there were before the first of them."""
+"""A lock; the number of calls with a limit at the moment; the number of threads before the first of them."""
 COUNTING = """define internal void @limit_blas(i1 %begin, i32 %wanted) noinline nounwind {
 entry:
   br label %wait
@@ -175,30 +178,30 @@ done:
 
 @lru_cache(maxsize=1)
 def thread_functions() -> dict[str, int] | None:
-    """Where BLAS says ("get") and takes ("set") how many threads it uses, as OpenBLAS does; None if it does not."""
+    """The addresses of OpenBLAS's functions that return ("get") and set ("set") its number of threads; None if BLAS has none."""
     for library, pattern in candidates():
-        addresses = {word: library.address(pattern.format(word)) for word in ("get", "set")}
-        if None not in addresses.values():
-            return {word: address for word, address in addresses.items() if address is not None}
+        get, set_ = (library.address(pattern.format(verb)) for verb in ("get", "set"))
+        if get is not None and set_ is not None:
+            return {"get": get, "set": set_}
     return None
 
 
 def has_count() -> bool:
-    """Whether BLAS says and takes how many threads it uses."""
+    """Whether the number of threads of BLAS can be read and set."""
     return thread_functions() is not None
 
 
 def make_known(jit: Jit) -> bool:
-    """Make the functions for the number of threads known; whether they are there."""
+    """Make the functions for the number of threads known to the JIT; whether they exist."""
     found = thread_functions()
-    for word, address in (found or {}).items():
-        jit.add_symbol(f"cotan_blas_{word}_threads", address)
+    for verb, address in (found or {}).items():
+        jit.add_symbol(f"cotan_blas_{verb}_threads", address)
     jit.add_symbol("cotan_blas_threads", ctypes.addressof(_threads))
     return found is not None
 
 
 def candidates() -> Iterator[tuple[Shared, str]]:
-    """Libraries, and what their functions for the number of threads may be called."""
+    """Libraries, and possible names of their functions for the number of threads."""
     numpys = of_numpy()
     if numpys is not None:
         yield numpys, "scipy_openblas_{}_num_threads64_"
@@ -219,7 +222,8 @@ COUNTERS = (
 LIMIT = runtime_symbol(
     "limit_blas", COUNTING, needs=COUNTERS, standalone="define internal void @limit_blas(i1 %begin, i32 %wanted) {\n  ret void\n}"
 )
-"""``void limit_blas(i1, i32)``: from true to false BLAS uses so many threads. It is there if BLAS `has_count`.
+"""``void limit_blas(i1 begin, i32 threads)``: between a call with true and one with false, BLAS uses at most so many threads. It exists if
+BLAS `has_count`.
 
-OpenBLAS has one number of threads for the whole process. The first call that wants a limit sets it, the last puts it back. Code outside
-of this process leaves the threads of BLAS alone."""
+OpenBLAS has one number of threads for the whole process. The first call with a limit sets it, the last one restores it. Code that runs
+outside of this process does not limit the threads of BLAS."""

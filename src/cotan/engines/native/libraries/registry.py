@@ -1,7 +1,8 @@
-"""The registry of library routines that compiled code calls: where they are, and how they take their arguments.
+"""The registry of library routines that compiled code calls: their addresses, and how they take their arguments.
 
-A routine is named ``"library name"``. BLAS and LAPACK are found by `blas`. NumPy's functions that sort and search are found in the table
-of functions of a dtype, and are tried out before they are trusted.
+A routine is named ``"library name"``. `blas` finds routines of BLAS and LAPACK. NumPy's functions for sorting and searching
+come from the table of functions of a dtype, and are tested before they are used. `codegen.kernels` asks for routines,
+`llvm.builder` calls them, and `cache` binds recalled IR to them.
 """
 
 from __future__ import annotations
@@ -24,9 +25,7 @@ __all__ = ["Routine", "routine", "sorts_in_vectors"]
 
 
 class Routine(NamedTuple):
-    """A routine that is there: its symbol, whether it takes numbers by address, the LLVM type of its integers, and where it is in this
-    process.
-    """
+    """A library routine: its symbol, whether it takes numbers by address, the LLVM type of its integers, its address in this process."""
 
     symbol: str
     by_address: bool
@@ -36,7 +35,7 @@ class Routine(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def routine(name: str, target: Target = Target.IN_PROCESS) -> Routine | None:
-    """A routine by its library and name; None if there is no such routine, or not as it is known."""
+    """A routine by its library and name; None if it does not exist, or fails its test."""
     library, _, rest = name.partition(" ")
     if target is Target.STANDALONE and library in ("blas", "lapack"):
         found = blas.look_up_fortran(library, rest)
@@ -49,7 +48,7 @@ def routine(name: str, target: Target = Target.IN_PROCESS) -> Routine | None:
 
 
 def sorts_in_vectors(name: str) -> bool:
-    """Whether a routine is a sort of NumPy's that has vectors of 512 bits on this processor: twice to three times as fast as by digits."""
+    """Whether a routine is a sort of NumPy with AVX-512 on this processor, which is two to three times as fast as a radix sort."""
     library, kind, dtype = (*name.split(), "")[:3]
     features = getattr(import_module("numpy._core._multiarray_umath"), "__cpu_features__", {})
     return (library, kind) == ("numpy", "sort") and np.dtype(dtype).itemsize in (4, 8) and bool(features.get("AVX512_SKX"))
@@ -62,16 +61,16 @@ FINDING = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_ssize_t, ctyp
 
 
 def function_of_dtype(routine: str) -> tuple[int, bool, str] | None:
-    """``"sort float64"`` and its like, if it does on trial what NumPy says."""
+    """A function of a dtype by name (``"sort float64"``), if it passes its test."""
     kind, _, name = routine.partition(" ")
     dtype = np.dtype(name)
     functions = dtype_functions(dtype)
     address = functions[DtypeSlot[kind.upper()]] if functions is not None else None
-    return (address, False, "i64") if address and right(kind, dtype, address) else None
+    return (address, False, "i64") if address and passes_test(kind, dtype, address) else None
 
 
-def right(kind: str, dtype: DType, address: int) -> bool:
-    """Whether a function gives what NumPy's own call of it gives, on numbers with ties and nans."""
+def passes_test(kind: str, dtype: DType, address: int) -> bool:
+    """Whether a function gives the result of NumPy's own call of it, on numbers with ties and nans."""
     for n in (1, 2, 7, 40, 300, 3000):
         x = (np.random.default_rng(n).normal(size=n) * 5).round().astype(dtype)
         if dtype.kind in "fc":

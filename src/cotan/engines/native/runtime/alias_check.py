@@ -1,14 +1,13 @@
 """The alias check of donated arguments: whether a call may write a result over an argument (`schedule.aliasing` says where code does).
 
-The argument must own its memory, or view an array that does, all of them writeable; and no other argument may lie there. Where that fails
-the call is given a copy: so an argument that is not donated is never changed, and neither is one that a recording has made read-only
-(core/borrowing.py).
+The argument must own its memory, or view an array that does, all of them writeable, and no other argument may share that memory. Otherwise
+the code gets a copy. So an argument that is not donated is never changed, and neither is one that a recording has made read-only
+(core/borrowing.py). The trampoline calls `may_write_address`, and `call.caller` `may_write` where it cannot use the trampoline.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -21,8 +20,8 @@ __all__ = ["may_write", "may_write_address"]
 
 C_CONTIGUOUS, OWNS_DATA, ALIGNED, WRITEABLE = 0x1, 0x4, 0x100, 0x400
 
-# Offsets of PyArrayObject: data 16, base 48, flags 64; ob_type 8. `calling` verifies them. LLVM makes vectors of the second loop.
-TEXT = f"""
+# Offsets of PyArrayObject: data 16, base 48, flags 64; ob_type 8. `call.caller` verifies them. LLVM vectorizes the second loop.
+MAY_WRITE = f"""
 define ptr @may_write(ptr %x, i64 %k, ptr noalias %data, ptr noalias %bytes, i64 %count, i64 %ndarray, i64 %array) nounwind {{
 entry:
   br label %object
@@ -82,19 +81,19 @@ no:
 }}
 """
 """``may_write(x, k, data, bytes, count, ndarray, Array)``: the array that owns the memory of argument k, the object x, if a result may be
-written there; else null. ``data`` and ``bytes`` are where the arguments lie and their sizes: that of x meets itself alone."""
+written there; else null. ``data`` and ``bytes`` are the addresses and sizes of the arguments: x must overlap with itself alone."""
 
 
 @lazy_singleton
 def may_write_address(jit: Jit) -> int:
-    """The address of `may_write`, compiled when the first function with donated arguments is."""
-    return jit.compile(TEXT, ["may_write"])["may_write"]
+    """The address of `may_write`."""
+    return jit.compile(MAY_WRITE, ["may_write"])["may_write"]
 
 
-def may_write(x: np.ndarray[Any, Any], others: Sequence[np.ndarray[Any, Any]]) -> bool:
-    """The check of `TEXT` in Python, for C-contiguous arrays."""
+def may_write(x: np.ndarray, others: Sequence[np.ndarray]) -> bool:
+    """The check of `MAY_WRITE` in Python, for C-contiguous arrays."""
     if any(np.may_share_memory(x, other) for other in others):
         return False
-    while x.flags.writeable and type(x.base) in (np.ndarray, Array):
-        x = x.base  # type: ignore[assignment]
+    while x.flags.writeable and isinstance(base := x.base, np.ndarray) and type(base) in (np.ndarray, Array):
+        x = base
     return x.flags.writeable and x.base is None and x.flags.owndata

@@ -1,14 +1,15 @@
-"""Memory for large results, which is kept when they die: the next ones do not have to be given every page anew by the system.
+"""The caching allocator: keeps the memory of large results that are freed, for the next large results.
 
-To touch a fresh page for the first time costs as much as to compute the 512 numbers on it. So large results of compiled code are allocated
-by a handler of our own (NEP 49): the arrays own their data as any others do, and when NumPy frees them, the handler keeps the block for a
-result of about that size. What is kept is bounded in bytes and in number, the oldest block goes first, and `release` gives all of it back.
+The first access to a fresh page costs as much as to compute the 512 numbers on it. So a handler of our own (NEP 49) allocates
+the large results of compiled code. The arrays own their data as any others do; when NumPy frees them, the handler caches the
+block for a result of about that size. The cache is bounded in bytes and in blocks, the oldest block is freed first, and
+`release` frees all of them. `call.caller` takes `maker` for its results.
 
-The functions of the handler are machine code, and stay until the process ends: arrays may die after all Python modules. They never wait:
-whoever finds the list of blocks taken goes to malloc and free. NumPy calls them with the GIL held, so that is rare, and no fork finds it
-taken.
+The functions of the handler are machine code that lives until the process ends: arrays may be freed after all Python modules.
+They never wait: a caller that finds the list of blocks locked uses malloc and free. NumPy calls them with the GIL held, so
+this is rare, and no fork finds the list locked.
 
-    words of the state:  lock, blocks, bytes kept, most bytes; then (data, bytes) of each block, the oldest first
+    slots of the state:  lock, number of blocks, bytes cached, bound of bytes; then (data, bytes) of each block, oldest first
     a block:             ... | start from malloc, bytes | data, at a multiple of 64 ...
 """
 
@@ -18,7 +19,6 @@ import ctypes
 import os
 import sys
 from enum import IntEnum
-from typing import Any
 
 from .capi import Slot, add_python_functions, keep_forever, new_capsule, numpy_function
 from .compile_lock import lazy_singleton
@@ -27,17 +27,17 @@ from .symbols import Jit
 __all__ = ["LEAST", "SLOTS", "Handler", "handler", "kept", "maker", "most_bytes", "release"]
 
 LEAST = 1 << 19
-"""The bytes of a result from which on its memory is kept. Smaller ones cost the same from malloc, which keeps them itself."""
+"""The bytes of the smallest result whose memory is cached. Smaller ones cost the same from malloc, which caches them itself."""
 HUGE = 1 << 22
-"""Blocks from this size on are to have huge pages, as NumPy's have."""
+"""The bytes of the smallest block for which huge pages are asked for, as NumPy does."""
 SLOTS = 64
 MOST_BYTES, SHARE = 1 << 28, 16
-"""No more than this is kept, and no more than this part of the memory that there is."""
+"""The cache is bounded by `MOST_BYTES`, and by the memory of the machine divided by `SHARE`."""
 SPARED = 1 << 62
 
 
 class State(IntEnum):
-    """The words before the blocks."""
+    """The slots before the blocks."""
 
     LOCK = 0
     COUNT = 1
@@ -47,10 +47,10 @@ class State(IntEnum):
 
 
 def most_bytes() -> int:
-    """How many bytes are kept: COTAN_KEEP_BYTES, or what is modest beside the memory of the machine."""
-    text = os.environ.get("COTAN_KEEP_BYTES", "").strip()
-    if text.isdecimal():
-        return int(text)
+    """The bound of the cache in bytes: COTAN_KEEP_BYTES, or a small part of the memory of the machine."""
+    setting = os.environ.get("COTAN_KEEP_BYTES", "").strip()
+    if setting.isdecimal():
+        return int(setting)
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
@@ -77,66 +77,66 @@ class CachingAllocator:
         self.state = (ctypes.c_int64 * (State.BLOCKS + 2 * SLOTS))()
         self.state[State.MOST] = most
         functions = {"new": Slot.NEW_FROM_DESCR, "set_handler": Slot.SET_HANDLER, "get_handler": Slot.GET_HANDLER}
-        for name, place in functions.items():
-            jit.add_symbol(f"cotan_numpy_{name}", numpy_function(place))
+        for name, slot in functions.items():
+            jit.add_symbol(f"cotan_numpy_{name}", numpy_function(slot))
         jit.add_symbol("cotan_numpy_default", numpy_function(Slot.DEFAULT_HANDLER))
         add_python_functions(jit, "Py_DecRef")
         jit.add_symbol("cotan_recycled", ctypes.addressof(self.state))
-        self.capsule_place = ctypes.c_void_p()
-        jit.add_symbol("cotan_recycler", ctypes.addressof(self.capsule_place))
+        self.capsule_address = ctypes.c_void_p()
+        jit.add_symbol("cotan_recycler", ctypes.addressof(self.capsule_address))
         names = ["take", "take_zeros", "take_again", "give", "empty", "new_array"]
-        found = jit.compile(text(), names, 0, forever=True)
+        found = jit.compile(allocator_ir(), names, 0, forever=True)
         self.new_array = found["new_array"]
         self.empty = ctypes.PYFUNCTYPE(ctypes.c_int64)(found["empty"])
         addresses = [found[name] for name in ("take", "take_zeros", "take_again", "give")]
         self.handler = Handler(b"cotan", 1, Allocator(None, *addresses))
         self.name = b"mem_handler"
         self.capsule = new_capsule(ctypes.addressof(self.handler), self.name)
-        self.capsule_place.value = id(self.capsule)
+        self.capsule_address.value = id(self.capsule)
         keep_forever(self)  # arrays may outlive the modules
 
 
 @lazy_singleton
 def handler(jit: Jit) -> CachingAllocator | None:
-    """The handler, made when there is a first large result; None where nothing is to be kept, or NumPy has no such interface."""
+    """The handler, made for the first large result; None if the bound is 0, or NumPy has no such interface."""
     most = most_bytes()
     return CachingAllocator(most, jit) if most and all(map(numpy_function, Slot)) else None
 
 
 def maker(nbytes: int, jit: Jit) -> int:
-    """The address of the function that makes an array of so many bytes, with the arguments of PyArray_NewFromDescr."""
+    """The address of the function that allocates an array of so many bytes; its arguments are those of PyArray_NewFromDescr."""
     found = handler(jit) if nbytes >= LEAST else None
     return numpy_function(Slot.NEW_FROM_DESCR) if found is None else found.new_array
 
 
-def made() -> CachingAllocator | None:
-    """The handler, if there is one yet."""
+def existing() -> CachingAllocator | None:
+    """The handler, if it has been made."""
     return handler.found[0] if handler.done else None
 
 
 def kept() -> int:
-    """The bytes that are kept at this moment."""
-    found = made()
+    """The bytes in the cache."""
+    found = existing()
     return int(found.state[State.KEPT]) if found is not None else 0
 
 
 def release() -> int:
-    """Give what is kept back to the system: so many bytes."""
-    found = made()
+    """Free all blocks of the cache; their bytes."""
+    found = existing()
     return int(found.empty()) if found is not None else 0
 
 
 # ---- the functions --------------------------------------------------------------------------------------------------------------------
-def text() -> str:
-    """They as LLVM text."""
-    words: dict[str, Any] = {name: State[name].value for name in State.__members__}
-    found = TEXT
-    for name, value in {**words, "LEAST": LEAST, "SLOTS": SLOTS, "SPARED": SPARED}.items():
+def allocator_ir() -> str:
+    """The allocator functions as LLVM IR."""
+    slots = {name: State[name].value for name in State.__members__}
+    found = FUNCTIONS
+    for name, value in {**slots, "LEAST": LEAST, "SLOTS": SLOTS, "SPARED": SPARED}.items():
         found = found.replace(f"<{name}>", str(value))
     return found + (ADVICE.replace("<HUGE>", str(HUGE)) if sys.platform == "linux" else NO_ADVICE)
 
 
-TEXT = """
+FUNCTIONS = """
 @cotan_recycled = external global [<BLOCKS> x i64]
 @cotan_recycler = external global ptr
 @cotan_numpy_default = external global ptr

@@ -1,16 +1,18 @@
-"""The C interfaces of Python and NumPy: the functions that compiled code calls, capsules, and NumPy's table of functions.
+"""The C interfaces of Python and NumPy: functions that compiled code calls, capsules, and NumPy's tables of functions.
 
-NumPy publishes a table of pointers for extension modules; its slots are those of ``numpy/__multiarray_api.h``, and part of the binary
-interface of NumPy 2.
+This is the one module that touches `ctypes.pythonapi` and NumPy's tables; `runtime`, `libraries`, `scalar`, `call`, `cache`
+and `aot` call it. NumPy publishes a table of pointers for extension modules, whose slots are numbered in
+``numpy/__multiarray_api.h`` and belong to the binary interface of NumPy 2.
 """
 
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable, Sequence
 from enum import IntEnum
 from functools import lru_cache
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -18,14 +20,21 @@ from cotan.core.emitting import DType
 
 from .symbols import Jit
 
+if TYPE_CHECKING:
+    from _ctypes import CFuncPtr as CFunction
+
 __all__ = [
     "DtypeSlot", "Slot", "add_python_functions", "address_of", "capsule_address", "capsule_name", "dtype_functions", "keep_forever",
     "new_capsule", "new_function", "numpy_function",
 ]  # fmt: skip
 
 
+Capsule: TypeAlias = object
+"""A capsule of Python, which has no type of its own there."""
+
+
 # ---- Python ------------------------------------------------------------------------------------------------------------------------
-def address_of(function: Any) -> int:
+def address_of(function: CFunction) -> int:
     """The address of a function of ctypes."""
     return ctypes.cast(function, ctypes.c_void_p).value or 0
 
@@ -37,7 +46,7 @@ def add_python_functions(jit: Jit, *names: str) -> None:
 
 
 def keep_forever(x: object) -> None:
-    """Let an object live until the process ends, beyond the end of Python modules."""
+    """Keep an object alive until the process ends, after Python's modules are gone."""
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(x))
 
 
@@ -49,41 +58,41 @@ CAPSULE_NAME = ctypes.PYFUNCTYPE(ctypes.c_char_p, ctypes.py_object)(("PyCapsule_
 CAPSULE_ADDRESS = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(("PyCapsule_GetPointer", ctypes.pythonapi))
 
 
-def new_function(definition: int, owner: object) -> Any:
-    """A function that Python calls, by the address of its PyMethodDef; it gets ``owner`` as its self, and holds it."""
+def new_function(definition: int, owner: object) -> Callable[..., Any]:
+    """A Python function by the address of its PyMethodDef; ``owner`` is its self, and lives as long."""
     return NEW_FUNCTION(definition, owner, None)
 
 
-def new_capsule(address: int, name: bytes) -> Any:
-    """A capsule with a pointer. The caller keeps the name, whose memory the capsule refers to."""
+def new_capsule(address: int, name: bytes) -> Capsule:
+    """A capsule with a pointer. The caller keeps ``name`` alive: the capsule refers to its memory."""
     return NEW_CAPSULE(address, name, None)
 
 
-def capsule_name(capsule: Any) -> bytes:
-    """The name of a capsule: in Cython's, the C signature of the function."""
+def capsule_name(capsule: Capsule) -> bytes:
+    """The name of a capsule. Cython names capsules by the C signatures of their functions."""
     return CAPSULE_NAME(capsule)
 
 
-def capsule_address(capsule: Any, name: bytes | None) -> int:
+def capsule_address(capsule: Capsule, name: bytes | None) -> int:
     """The pointer in a capsule of this name."""
     return CAPSULE_ADDRESS(capsule, name) or 0
 
 
 # ---- NumPy -------------------------------------------------------------------------------------------------------------------------
 class Slot(IntEnum):
-    """Where a function, or the pointer to a variable, is in NumPy's table."""
+    """The slot of a function, or of the pointer to a variable, in NumPy's table."""
 
     NEW_FROM_DESCR = 94
     SET_HANDLER = 304
     GET_HANDLER = 305
     DEFAULT_HANDLER = 306
-    """Of a variable."""
+    """A pointer to a variable."""
     DTYPE_FUNCTIONS = 365
     """``_PyDataType_GetArrFuncs``."""
 
 
 class DtypeSlot(IntEnum):
-    """Where a function is in the table of a dtype's functions, ``PyArray_ArrFuncs``."""
+    """The slot of a function in the table of a dtype's functions, ``PyArray_ArrFuncs``."""
 
     ARGMAX = 26
     SORT = 33
@@ -94,7 +103,7 @@ class DtypeSlot(IntEnum):
 
 @lru_cache(maxsize=len(Slot))
 def numpy_function(slot: Slot) -> int:
-    """The address of PyArray_NewFromDescr and the like; 0 if there is no table where NumPy 2 has it."""
+    """The address in a slot of NumPy's table; 0 if this NumPy has no such table."""
     try:
         table = capsule_address(vars(import_module("numpy._core._multiarray_umath"))["_ARRAY_API"], None)
     except (ImportError, KeyError):
@@ -102,10 +111,10 @@ def numpy_function(slot: Slot) -> int:
     return int((ctypes.c_void_p * (max(Slot) + 1)).from_address(table)[slot] or 0)
 
 
-def dtype_functions(dtype: DType) -> Any:
-    """The table of a dtype's functions, indexed by `DtypeSlot`; None where there is none."""
+def dtype_functions(dtype: DType) -> Sequence[int | None] | None:
+    """The addresses of a dtype's functions, indexed by `DtypeSlot`; None if this NumPy has no such table."""
     if np.lib.NumpyVersion(np.__version__) < "2.0.0" or ctypes.sizeof(ctypes.c_void_p) != 8:
         return None
     look_up = numpy_function(Slot.DTYPE_FUNCTIONS)
     at = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object)(look_up)(dtype) if look_up else None
-    return (ctypes.c_void_p * (max(DtypeSlot) + 1)).from_address(at) if at else None
+    return list((ctypes.c_void_p * (max(DtypeSlot) + 1)).from_address(at)) if at else None

@@ -1,13 +1,13 @@
-"""Signals: how compiled loops, which run without the interpreter, learn that a signal (Ctrl-C) waits.
+"""The poll for signals: compiled loops run without the interpreter, and ask with it whether a signal (Ctrl-C) is pending.
 
 A loop that may run long calls, every so many iterations (`codegen.control.interrupt_checks`),
 
     i32 cotan_interrupted()      ; 0: go on;  INTERRUPTED: a Python exception is set, return that status
 
-On other threads than the main one it says 0 at once: Python runs handlers of signals on the main thread only. Otherwise it looks at the
-clock, and once in 50 ms takes the interpreter's lock and calls PyErr_CheckSignals, which runs the handlers. If one raises
-(KeyboardInterrupt), the exception stays set on the thread, the code returns INTERRUPTED, and the trampoline passes the exception on. Code
-that runs without Python has a ``cotan_interrupted`` of its own, which says 0.
+On other threads than the main one it returns 0 at once: Python runs signal handlers on the main thread only. There it reads the clock, and
+once in 50 ms takes the GIL and calls PyErr_CheckSignals, which runs the handlers. If a handler raises (KeyboardInterrupt), the exception
+stays set on the thread, the code returns INTERRUPTED, and the trampoline passes the exception on. Code that runs without Python has a
+``cotan_interrupted`` of its own, which returns 0.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["CHECK", "clock", "make_known"]
 SYMBOL = "cotan_interrupted"
 NANOSECONDS_BETWEEN = 50_000_000
 
-TEXT = f"""
+POLL = f"""
 @cotan_main_thread = global i64 0
 @next_look = internal global i64 0
 declare i64 @cotan_PyThread_get_thread_ident()
@@ -83,27 +83,27 @@ define internal i64 @now() nounwind {
   ret i64 %new
 }
 """
-"""Where there is no such clock: each call of the check counts as a microsecond."""
+"""For systems without that clock: each call of the poll counts as a microsecond."""
 
 
 def clock() -> str | None:
-    """A function ``i64 now()`` of nanoseconds, as text; None where there is no clock that is known."""
+    """The LLVM IR of ``i64 now()``, in nanoseconds; None on systems whose clock is not known."""
     return CLOCK if hasattr(os, "uname") and os.uname().sysname == "Linux" else None
 
 
 @lazy_singleton
 def make_known(jit: Jit) -> None:
-    """Compile the check and make it known to code that is compiled afterwards."""
+    """Compile the poll and make it known to the JIT."""
     add_python_functions(jit, "PyThread_get_thread_ident", "PyGILState_Ensure", "PyGILState_Release", "PyErr_CheckSignals")
     addresses = jit.compile(
-        TEXT.replace("CLOCK", clock() or COUNTING) + "define ptr @place() {\n  ret ptr @cotan_main_thread\n}\n",
+        POLL.replace("CLOCK", clock() or COUNTING) + "define ptr @place() {\n  ret ptr @cotan_main_thread\n}\n",
         [SYMBOL, "place"], 1,
     )  # fmt: skip
     jit.add_symbol(SYMBOL, addresses[SYMBOL])
-    cell = ctypes.c_int64.from_address(ctypes.CFUNCTYPE(ctypes.c_void_p)(addresses["place"])())
+    main_thread = ctypes.c_int64.from_address(ctypes.CFUNCTYPE(ctypes.c_void_p)(addresses["place"])())
 
     def remember() -> None:
-        cell.value = threading.main_thread().ident or 0
+        main_thread.value = threading.main_thread().ident or 0
 
     remember()
     if hasattr(os, "register_at_fork"):

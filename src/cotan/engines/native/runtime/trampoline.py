@@ -1,42 +1,44 @@
 """The call trampoline: the LLVM IR of `launch`, a Python C function that calls compiled code on array objects without the interpreter.
 
-One function serves all Programs. A table of 64-bit slots (`TableSlot`), the data of the ndarray that is its ``self``, says what it calls
-and how. It takes the arguments only if they are exactly what the code reads: plain arrays of the wanted dtype and shape that are
-C-contiguous and aligned, or scalars. Else it returns NotImplemented, and nothing has happened. Results are new arrays: one, or a tuple
-of them. A result that the code writes over a donated argument (`schedule.aliasing`) is a new array too, which views the owner of that
-memory; if the argument must not be changed, it is copied to new memory, and the code is given the copy as its argument. A failure of the
-code is returned as an int (its status), unless a Python exception is set.
+One function serves all Programs. A table of 64-bit slots (`TableSlot`), the data of the ndarray that is its ``self``, names
+the function to call, and the types of its arguments and results. The trampoline accepts arguments only if the code can read
+them in place: plain arrays of the wanted dtype and shape that are C-contiguous and aligned, or scalars. Otherwise it returns
+NotImplemented, without an effect. Results are new arrays: one, or a tuple. A result that the code writes over a donated
+argument (`schedule.aliasing`) is a new array too, which views the owner of that memory; if the argument must not be changed,
+it is copied to new memory, and the code gets the copy as its argument. A failure of the code is returned as an int (its
+status), unless a Python exception is set. `call.caller` compiles the trampoline and fills its tables.
 
-Each record of `TableSlot.INPUTS` is (data, dtype, number of axes, shape, type of a scalar, whether an int will do), one slot each; data is
-that of a constant, for the inputs that the caller does not give. A record of `TableSlot.OUTPUTS` is (dtype, number of axes, shape, number
-of the input in whose memory it is or -1, the function that makes it: PyArray_NewFromDescr, or `allocator.maker`).
+Each record of `TableSlot.INPUTS` is (data, dtype, number of axes, shape, type of a scalar, whether an int will do), one slot
+each; data is the address of a constant, for inputs that the caller does not give. A record of `TableSlot.OUTPUTS` is (dtype,
+number of axes, shape, number of the input in whose memory it is or -1, address of the function that allocates it:
+PyArray_NewFromDescr, or `allocator.maker`).
 """
 
 from __future__ import annotations
 
 from enum import IntEnum, auto
 
-__all__ = ["ALIGNMENT", "INPUT_SLOTS", "OUTPUT_SLOTS", "SYMBOLS", "TEXT", "TableSlot"]
+__all__ = ["ALIGNMENT", "INPUT_SLOTS", "OUTPUT_SLOTS", "SYMBOLS", "TRAMPOLINE", "TableSlot"]
 
 ALIGNMENT = 64
 INPUT_SLOTS, OUTPUT_SLOTS = 6, 5
 
 
 class TableSlot(IntEnum):
-    """The words of the table."""
+    """The slots of the table."""
 
     MAIN = 0
     FUNCTIONS = auto()
     WORKSPACE_BYTES = auto()
     SPARE = auto()
-    """A workspace that is not in use, or 0: threads exchange it atomically, so that no two have the same."""
+    """A workspace that is not in use, or 0: threads exchange it atomically, so that no two of them share one."""
     CONSTANTS = auto()
     COUNT_IN = auto()
     COUNT_OUT = auto()
     INPUTS = auto()
     OUTPUTS = auto()
     RELEASE = auto()
-    """Whether other threads may run meanwhile: to let them takes some 25 ns."""
+    """Whether the call releases the GIL, which takes some 25 ns."""
     SINGLE = auto()
     """Whether the result is one array, not a tuple."""
     NDARRAY = auto()
@@ -45,15 +47,16 @@ class TableSlot(IntEnum):
     NEW_ARRAY = auto()
     """PyArray_NewFromDescr, for results on given memory."""
     BYTES = auto()
-    """The sizes of the inputs, and the function that says which may be written over: where results lie in arguments."""
+    """The sizes of the inputs, for results in the memory of arguments."""
     MAY_WRITE = auto()
+    """`alias_check.may_write`, for results in the memory of arguments."""
 
 
 SYMBOLS = (
     *("PyEval_SaveThread", "PyEval_RestoreThread", "PyErr_Occurred", "PyLong_FromLong", "PyLong_AsLongLongAndOverflow"),
     *("PyTuple_New", "PyTuple_SetItem", "Py_IncRef", "Py_DecRef"),
 )
-"""What it calls of Python, here under names of our own (``cotan_PyTuple_New``)."""
+"""The functions of Python's C interface that it calls, under names of our own (``cotan_PyTuple_New``)."""
 
 READ = "\n".join(
     f"  %at.{w.name} = getelementptr i64, ptr %table, i64 {w.value}\n  %{w.name} = load i64, ptr %at.{w.name}"
@@ -65,8 +68,8 @@ PLAIN = 0x501
 """The flags of a new array on given memory: C-contiguous, aligned, writeable."""
 
 # Offsets: ob_type 8; PyArrayObject data 16, nd 24, dimensions 32, base 48, descr 56, flags 64 (0x101: C-contiguous and aligned); the number
-# of a scalar object 16. `calling` verifies them on arrays before the function is used.
-TEXT = f"""
+# of a scalar object 16. `call.caller` verifies them on arrays before the function is used.
+TRAMPOLINE = f"""
 declare ptr @cotan_PyEval_SaveThread()
 declare void @cotan_PyEval_RestoreThread(ptr)
 declare ptr @cotan_PyErr_Occurred()
