@@ -168,7 +168,7 @@ class Expression(Generic[EmitterT, ScalarT]):
 
 
 def where(condition: ExpressionT, yes: ExpressionT | complex, no: ExpressionT | complex) -> ExpressionT:
-    """``yes`` where the condition holds, else ``no``. At least one of them is an expression: its dtype is that of the result."""
+    """``yes`` where the condition holds, else ``no``. At least one of them is an expression; the result has its dtype."""
     model = yes if isinstance(yes, Expression) else no
     if not isinstance(model, Expression):
         raise TypeError("where needs an expression among its cases, for the dtype of the result")
@@ -194,7 +194,7 @@ class StridedView(Protocol):
         ...
 
     def view(self, dtype: DType) -> StridedView:
-        """A view as numbers of another dtype of the same size."""
+        """A view as numbers of another dtype of equal size."""
         ...
 
     def shifted(self, elements: Index) -> StridedView:

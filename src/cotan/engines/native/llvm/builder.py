@@ -65,7 +65,7 @@ class Module:
         self.constants: dict[str, str] = {}
         """The LLVM IR of the symbols and constants to which the module refers, by name."""
         self.table = ""
-        """The pointer to the table of the call, which every function takes: limits and callbacks beside its arrays."""
+        """The pointer to the table of the call, which every function takes: callbacks, and before them the limit of threads."""
         self.metadata: list[str] = []
         self.functions: dict[str, DType] = {}
         """The scalar functions of the module (`scalar.expression.helper`), and the dtypes of their results."""

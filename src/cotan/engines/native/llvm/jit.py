@@ -146,7 +146,7 @@ class Machine:
         return module, host
 
     def compile(self, ir: str, names: list[str], level: int = 3, *, keep: bool = True, forever: bool = False) -> dict[str, int]:
-        """The addresses of the functions ``names`` of the module ``ir``, which lives as long as the process uses cotan.
+        """The addresses of the functions ``names`` of the module ``ir``, which lives as long as this object.
 
         With ``keep``, its object comes from the object cache, or goes there. With ``forever``, its code survives this Python module: it may
         be called while Python ends.
@@ -174,7 +174,7 @@ class Machine:
             return self.load(ir, names, level, self.key(ir, level) if keep else "")
 
     def load(self, ir: str, names: list[str], level: int, key: str) -> LinkedModule:
-        """Compile and load a module whose external functions exist, under the compile lock. A ``key`` is that of its cache entry."""
+        """Compile and load a module whose external functions exist, under the compile lock; ``key`` is its key in the object cache."""
         code = object_cache.load(key) if key else None
         if code is None:
             module, host = self.optimize(ir, level)

@@ -52,7 +52,7 @@ X86, ARM = (
 PAUSES = {"x86_64": X86, "AMD64": X86, "aarch64": ARM, "arm64": ARM}
 """The instruction between two polls of a memory location, by processor: its declaration and its call."""
 # Offsets in the pool: 0 the slot of the job, 64 the function, 72 its context, 80 the number of threads that may take part,
-# 128 the number of pending chunks, 136 that of all chunks, 192 whether the pool is taken, 256 the number of sleeping workers,
+# 128 the number of pending chunks, 136 the number of chunks, 192 whether the pool is taken, 256 the number of sleeping workers,
 # 320 a mutex, 448 a condition, 576 the number of workers, 640 the end of the last small job that found them asleep, 704 the
 # processor (plus one) that workers keep off, 768 the time until which callers run small jobs, 1024 the processors of workers,
 # 1152 the workers.

@@ -19,7 +19,7 @@ __all__: list[str] = []
 
 
 def limits(x: LlvmExpression) -> tuple[float, float]:
-    """An edge below which e^x does not overflow, and e^edge: e^(x - edge) cos(y) e^edge is finite also where e^x is not."""
+    """An edge below which e^x does not overflow, and e^edge: e^(x - edge) cos(y) e^edge may be finite where e^x is not."""
     edge = 709.0 if x.dtype == np.float64 else 88.0
     return edge, math.exp(edge)
 

@@ -106,7 +106,7 @@ def float_to_integer(x: LlvmExpression, dtype: np.dtype) -> LlvmExpression:
     """The integer part. A number that has none, or whose integer does not fit, gives the result of an x86 processor, as in NumPy.
 
     Such a processor converts to signed integers of 32 or 64 bits, and gives the least of them for numbers that do not fit.
-    Smaller integers are the lowest bits of 32, uint32 those of 64. (NumPy's arrays of uint32 saturate at 2^31 in some of its
+    Smaller integers are the lowest of these 32 bits, uint32 the lowest of 64. (NumPy's arrays of uint32 saturate at 2^31 in some of its
     loops; its scalars do not.)
     """
     if dtype == np.uint64:

@@ -1,7 +1,7 @@
 """Scalars of half precision: their functions are computed in single precision, and the result is rounded.
 
-`passes.half_precision` has replaced whole ops on halves by ops on singles; what gets here are the scalar functions of
-updates and the like. Conversions are instructions where the processor has them, else arithmetic of integers. A number of
+`passes.half_precision` has replaced whole ops on halves by ops on singles; the scalar functions of updates and the like
+remain. Conversions are instructions where the processor has them, else arithmetic of integers. A number of
 double precision is rounded once, by way of a float whose last bit tells whether it is exact (Boldo & Melquiond 2008,
 "Emulation of a FMA and correctly rounded sums: proved algorithms using rounding to odd"). `emitter` calls this module.
 """
