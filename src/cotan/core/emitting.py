@@ -94,11 +94,11 @@ class Expression(Generic[EmitterT, ScalarT]):
 
     def like(self, x: Self | complex) -> Self:
         """An expression unchanged; a number as a constant of this dtype."""
-        return x if isinstance(x, type(self)) else self.of(self.e.constant(x, self.dtype))
+        return x if isinstance(x, Expression) else self.of(self.e.constant(x, self.dtype))
 
     def math(self, name: str, *others: Self | complex) -> Self:
         """The scalar function ``name`` of this expression and others."""
-        return self.of(self.e.math(name, self.scalar, *[x.scalar if isinstance(x, Expression) else self.like(x).scalar for x in others]))
+        return self.of(self.e.math(name, self.scalar, *[self.like(x).scalar for x in others]))
 
     def fused(self, factor: Self | complex, term: Self | complex) -> Self:
         """``self * factor + term``, rounded once where the processor can, else twice."""

@@ -12,6 +12,7 @@ from typing import Any
 from cotan.core.program import Equation, Literal, Var
 from cotan.core.types import ArrayType
 from cotan.engines.native.analysis.access import Reader
+from cotan.engines.native.scalar.emitter import LlvmEmitter
 from cotan.engines.native.scalar.expression import Scalar
 from cotan.engines.native.schedule.fusion import Schedule
 from cotan.engines.native.schedule.loop_nest import Opaque, Statement
@@ -32,6 +33,7 @@ class ElementLowering:
         self.places: dict[Var, Memory] = {}
         """The variables in memory."""
         self.frame = WorkspaceFrame(context.frames[-1] if context.frames else None)
+        self.over_nothing = context.e.reducing(lambda monoid, extents, at, dtype: at(()))
         self.now = 0
         """The position of the node at the root that is being written: the lifetimes of buffers are ranges of positions."""
 
@@ -68,11 +70,11 @@ class ElementLowering:
         place = self.places.get(v)
         return place.read(self.e, index) if place is not None else self.values[v].read(self.e, index)
 
-    def element(self, equation: Equation, index: tuple[Any, ...]) -> Scalar:
-        """An element of a result, by the defining equation."""
+    def element(self, equation: Equation, index: tuple[Any, ...], e: LlvmEmitter | None = None) -> Scalar:
+        """An element of a result, by the defining equation; ``e`` may have a strategy for reductions."""
         readers = [Reader(v.type, lambda at, v=v: self.read(v, at)) for v in equation.inputs]
         with self.context.written_for(equation):
-            return equation.op.element(self.e, index, *readers)  # type: ignore[attr-defined]
+            return equation.op.element(e or self.e, index, *readers)  # type: ignore[attr-defined]
 
     def place(self, v: Var) -> Memory:
         """Memory for a whole value, until its last use."""
@@ -114,11 +116,7 @@ class ElementLowering:
     # ---- statements ---------------------------------------------------------------------------------------------------------
     def element_of(self, s: Statement, index: tuple[Any, ...]) -> Scalar:
         """An element of a statement that reduces nothing, or over nothing."""
-        outer, self.e.reduce = self.e.reduce, lambda monoid, extents, at, dtype: at(())  # type: ignore[method-assign]
-        try:
-            return self.element(s.equation, index)
-        finally:
-            self.e.reduce = outer  # type: ignore[method-assign]
+        return self.element(s.equation, index, self.over_nothing)
 
     def define(self, s: Statement, index: tuple[Any, ...], x: Scalar) -> None:
         """Define an element of a result, which is stored if it is read elsewhere."""

@@ -71,15 +71,11 @@ class ReductionLowering(ElementLowering):
         out = tuple(place["o", k] for k in range(len(s.var.type.shape)))
         found: list[Scalar] = []
 
-        def fold(monoid: str, extents: Sequence[int], at: Callable[[Any], Scalar], dtype: Any) -> Scalar:
+        def element(monoid: str, extents: Sequence[int], at: Callable[[Any], Scalar], dtype: Any) -> Scalar:
             found.append(at(tuple(place["r", k] for k in range(len(extents)))))
             return found[0]
 
-        outer, self.e.reduce = self.e.reduce, fold  # type: ignore[method-assign]
-        try:
-            self.element(s.equation, out)
-        finally:
-            self.e.reduce = outer  # type: ignore[method-assign]
+        self.element(s.equation, out, self.e.reducing(element))
         if s in self.accumulators:
             part = self.accumulators[s][0]
             old = part.get(self.e)

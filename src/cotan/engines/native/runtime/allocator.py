@@ -151,7 +151,7 @@ declare void @llvm.memmove.p0.p0.i64(ptr, ptr, i64, i1)
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 declare i64 @llvm.umin.i64(i64, i64)
 
-define internal ptr @formula(i64 %k) alwaysinline {
+define internal ptr @slot(i64 %k) alwaysinline {
   %at = getelementptr i64, ptr @cotan_recycled, i64 %k
   ret ptr %at
 }
@@ -159,19 +159,19 @@ define internal ptr @formula(i64 %k) alwaysinline {
 define internal ptr @block(i64 %k) alwaysinline {
   %twice = shl i64 %k, 1
   %at = add i64 %twice, <BLOCKS>
-  %found = call ptr @formula(i64 %at)
+  %found = call ptr @slot(i64 %at)
   ret ptr %found
 }
 
 define internal i1 @lock() alwaysinline {
-  %at = call ptr @formula(i64 <LOCK>)
+  %at = call ptr @slot(i64 <LOCK>)
   %pair = cmpxchg ptr %at, i64 0, i64 1 acquire monotonic
   %done = extractvalue { i64, i1 } %pair, 1
   ret i1 %done
 }
 
 define internal void @unlock() alwaysinline {
-  %at = call ptr @formula(i64 <LOCK>)
+  %at = call ptr @slot(i64 <LOCK>)
   store atomic i64 0, ptr %at release, align 8
   ret void
 }
@@ -182,11 +182,11 @@ define internal ptr @remove(i64 %k) {
   %data = load ptr, ptr %at
   %at.bytes = getelementptr i64, ptr %at, i64 1
   %bytes = load i64, ptr %at.bytes
-  %at.count = call ptr @formula(i64 <COUNT>)
+  %at.count = call ptr @slot(i64 <COUNT>)
   %count = load i64, ptr %at.count
   %fewer = sub i64 %count, 1
   store i64 %fewer, ptr %at.count
-  %at.kept = call ptr @formula(i64 <KEPT>)
+  %at.kept = call ptr @slot(i64 <KEPT>)
   %kept = load i64, ptr %at.kept
   %less = sub i64 %kept, %bytes
   store i64 %less, ptr %at.kept
@@ -216,7 +216,7 @@ entry:
   %free = call i1 @lock()
   br i1 %free, label %search, label %none
 search:
-  %at.count = call ptr @formula(i64 <COUNT>)
+  %at.count = call ptr @slot(i64 <COUNT>)
   %count = load i64, ptr %at.count
   %quarter = lshr i64 %wanted, 2
   %most = add i64 %wanted, %quarter
@@ -331,7 +331,7 @@ entry:
   br i1 %nothing, label %leave, label %look
 look:
   %bytes = call i64 @size_of(ptr %data)
-  %at.most = call ptr @formula(i64 <MOST>)
+  %at.most = call ptr @slot(i64 <MOST>)
   %most = load i64, ptr %at.most
   %large = icmp ugt i64 %bytes, %most
   %small = icmp ult i64 %bytes, <LEAST>
@@ -341,9 +341,9 @@ try:
   %free = call i1 @lock()
   br i1 %free, label %room, label %away
 room:
-  %at.count = call ptr @formula(i64 <COUNT>)
+  %at.count = call ptr @slot(i64 <COUNT>)
   %count = load i64, ptr %at.count
-  %at.kept = call ptr @formula(i64 <KEPT>)
+  %at.kept = call ptr @slot(i64 <KEPT>)
   %kept = load i64, ptr %at.kept
   %sum = add i64 %kept, %bytes
   %too.much = icmp ugt i64 %sum, %most
@@ -377,9 +377,9 @@ entry:
   %free = call i1 @lock()
   br i1 %free, label %begin, label %none
 begin:
-  %at.kept = call ptr @formula(i64 <KEPT>)
+  %at.kept = call ptr @slot(i64 <KEPT>)
   %kept = load i64, ptr %at.kept
-  %at.count = call ptr @formula(i64 <COUNT>)
+  %at.count = call ptr @slot(i64 <COUNT>)
   br label %head
 head:
   %count = load i64, ptr %at.count

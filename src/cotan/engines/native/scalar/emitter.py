@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Sequence
+from copy import copy
 from functools import reduce
 from typing import Any
 
@@ -52,6 +53,7 @@ MODULES = (formulas_complex, formulas_complex_analytic, formulas_complex_inverse
 KINDS = {"e": "half", "f": "float", "d": "float", "?": "bool", "F": "complex", "D": "complex"}
 """The kind of a dtype in `FORMULAS`, by its letter; other letters are integers."""
 TRUTH = ("true", "false")
+ARITHMETIC = frozenset({"add", "sub", "mul", "div"})
 EXACT: dict[str, Callable[[int, int], int]] = {"add": operator.add, "sub": operator.sub, "mul": operator.mul}
 COMPARISONS = {"eq": "oeq eq eq", "ne": "une ne ne", "lt": "olt slt ult", "le": "ole sle ule", "gt": "ogt sgt ugt", "ge": "oge sge uge"}
 """The predicates of fcmp, and of icmp for signed and unsigned integers."""
@@ -62,6 +64,8 @@ EXTREMA = {"max": "maximum", "min": "minimum"}
 """The scalar functions of monoids whose names differ from theirs."""
 Guard = tuple[Condition, bool]
 """A condition, and whether it or its negation holds."""
+Reduction = Callable[[str, Sequence[int], Callable[[Sequence[Any]], Scalar], DType], Scalar]
+"""The value of a reduction: ``(monoid, extents, at, dtype)``, as in `core.emitting.Emitter.reduce`."""
 
 
 class LlvmEmitter(InstructionEmitter):
@@ -71,6 +75,7 @@ class LlvmEmitter(InstructionEmitter):
         super().__init__(module)
         self.constants: dict[tuple[str | Operand, ...], Scalar] = {}
         """The results of scalar functions of integer constants that are constants themselves."""
+        self.reduction: Reduction | None = None
         self.guards: list[Guard] = []
         """The conditions under which the result of the code at hand will be used: elsewhere the code must be harmless."""
 
@@ -134,7 +139,11 @@ class LlvmEmitter(InstructionEmitter):
             return self.select(*[x for x in operands if type(x) is Scalar])
         if name == "copy":
             return x
+        if name in COMPARISONS and len(operands) == 2 and type(y := operands[1]) is Scalar:
+            return self.compare(name, x, y)
         kind = KINDS.get(x.dtype.char, "integer")
+        if kind == "float" and name in ARITHMETIC:
+            return self.float_arithmetic(name, x, operands[1])
         if kind != "integer" or not is_constant(operands[-1]):
             return self.apply(kind, name, operands)
         found = self.constants.get((name, *operands))
@@ -157,7 +166,15 @@ class LlvmEmitter(InstructionEmitter):
         return self.select(Scalar(self.module.code.condition(condition), BOOL), *cases[::-1])
 
     def reduce(self, monoid: str, extents: Sequence[int], at: Callable[[Sequence[Any]], Scalar], dtype: DType) -> Scalar:
-        raise NoInstructionError("a reduction within an expression")
+        if self.reduction is None:
+            raise NoInstructionError("a reduction within an expression")
+        return self.reduction(monoid, extents, at, dtype)
+
+    def reducing(self, reduction: Reduction) -> LlvmEmitter:
+        """The emitter with a strategy for reductions: loops around the expression accumulate its elements (`codegen.reductions`)."""
+        other = copy(self)
+        other.reduction = reduction
+        return other
 
     def as_index(self, operand: Scalar) -> Index | int:
         wide = self.cast(operand, np.dtype(np.int64)).register
@@ -217,10 +234,14 @@ class LlvmEmitter(InstructionEmitter):
             return self.pure(kind, f"{name} {kind} {xs[0]}, {xs[1]}")
         raise NoInstructionError(f"{name} of integers")
 
+    def float_arithmetic(self, name: str, x: Scalar, y: Operand) -> Scalar:
+        if type(y) is not Scalar:
+            raise NoInstructionError(f"{name} of float numbers")
+        kind = register_type(x.dtype)
+        return Scalar(self.pure(kind, f"f{name} {kind} {x.register}, {y.register}"), x.dtype)
+
     def float_function(self, name: str, dtype: DType, *xs: str) -> str:
         kind = register_type(dtype)
-        if name in ("add", "sub", "mul", "div"):
-            return self.pure(kind, f"f{name} {kind} {xs[0]}, {xs[1]}")
         if name in VECTOR_FUNCTIONS:
             return self.call_libm(name, kind, *xs)
         if name in INTRINSICS:

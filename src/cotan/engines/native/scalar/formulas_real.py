@@ -76,9 +76,12 @@ def minimum(x: LlvmExpression, y: LlvmExpression) -> LlvmExpression:
 @formula("float")
 def scale(d: LlvmExpression, t: LlvmExpression) -> LlvmExpression:
     """Zero where either factor is, also times infinity or nan; a constant factor that is neither zero nor infinite needs no select."""
-    if is_finite_and_not_zero(d.scalar) or is_finite_and_not_zero(t.scalar):
-        return d * t
-    return where(d.equals(0.0) | t.equals(0.0), 0.0, d * t)
+    e, a, b = d.e, d.scalar, t.scalar
+    if is_finite_and_not_zero(a) or is_finite_and_not_zero(b):
+        return d.of(e.math("mul", a, b))
+    zero = e.constant(0.0, a.dtype)  # on scalars, since this is the most frequent function of gradients
+    none = e.math("or", e.math("eq", a, zero), e.math("eq", b, zero))
+    return d.of(e.math("select", none, e.math("mul", a, b), zero))
 
 
 # ---- as complex numbers -----------------------------------------------------------------------------------------------------
