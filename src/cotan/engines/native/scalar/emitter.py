@@ -139,9 +139,9 @@ class LlvmEmitter(InstructionEmitter):
             return self.select(*[x for x in operands if type(x) is Scalar])
         if name == "copy":
             return x
-        if name in COMPARISONS and len(operands) == 2 and type(y := operands[1]) is Scalar:
-            return self.compare(name, x, y)
         kind = KINDS.get(x.dtype.char, "integer")
+        if name in COMPARISONS and kind != "complex" and type(y := operands[1]) is Scalar:
+            return self.compare(name, x, y)
         if kind == "float" and name in ARITHMETIC:
             return self.float_arithmetic(name, x, operands[1])
         if kind != "integer" or not is_constant(operands[-1]):
