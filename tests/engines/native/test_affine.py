@@ -301,7 +301,7 @@ def test_a_condition_has_no_truth_before_the_code_runs():
             ask(condition)
 
 
-@pytest.mark.parametrize("divisor", [-3, -1, 2.0, variable("j", 2)], ids=str)
+@pytest.mark.parametrize("divisor", [-3, -1, 2.0, variable("j", 2)], ids=["-3", "-1", "float", "index"])
 def test_an_index_is_divided_by_natural_numbers_only(divisor):
     for divide in (lambda i: i // divisor, lambda i: i % divisor):
         with pytest.raises(TypeError, match="natural numbers"):
