@@ -8,12 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..control.call import Call
-from ..control.checkpoint import Checkpoint
-from ..control.scan import Scan
 from ..core import tree
 from ..core.origin import Origin, describe_function
-from ..core.program import Equation, Program, Var
+from ..core.program import Equation, Var
 from ..core.staging import StagingTrace
 from ..core.tracing import Tracer, running, type_of
 from ..core.types import ArrayType, Type, array_type
@@ -137,12 +134,11 @@ def innermost(t: Any) -> ArrayType:
 
 def source_of(equation: Equation, output: int) -> tuple[str, Origin | None]:
     """The op and the line that made output number ``output``: inside the loop or the called program, if it came from there."""
-    op = equation.op
-    program: Program | None = op.body if isinstance(op, Scan) else op.program if isinstance(op, Call | Checkpoint) else None
-    if program is None:
+    op, regions = equation.op, equation.op.regions()
+    if len(regions) != 1 or len(regions[0].program.outputs) != len(equation.outputs):
         return op.name, equation.origin
-    made: Sequence[Any] = program.outputs
-    for inner in program.equations:
+    made: Sequence[Any] = regions[0].program.outputs
+    for inner in regions[0].program.equations:
         if made[output] in inner.outputs:
             return source_of(inner, list(inner.outputs).index(made[output]))
     return op.name, equation.origin
