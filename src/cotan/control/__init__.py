@@ -1,4 +1,4 @@
-"""Ops whose parameters are programs or functions: calls, branches, loops, custom rules, checkpoints."""
+"""Ops whose parameters are programs or functions: calls, branches, loops, custom rules and checkpoints."""
 
 from . import call, checkpoint, cond, custom_rules, scan, while_loop
 

@@ -1,5 +1,5 @@
-"""The base of the ops that hold programs: results are tuples, forward mode is linearize applied at once, and such an op may fail where
-an op in its programs may.
+"""The base class of the ops that hold programs. Their results are tuples. Their forward mode is `linearize`, applied to the tangents at
+once. Such an op may fail in the operands in which an op of its programs may fail.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["ControlOp", "active_outputs", "filled", "inputs_that_fail", "lineari
 
 
 class ControlOp(Op):
-    """An op that holds programs. It states ``linearize``; the JVP applies the linear function to the tangents at hand."""
+    """An op that holds programs. It defines ``linearize``; its JVP applies the linear function to the given tangents."""
 
     family = "control"
     multiple: ClassVar[bool] = True
@@ -26,7 +26,7 @@ class ControlOp(Op):
     compare_by_value: ClassVar[bool] = False
 
     def fails_on(self, *types: Any) -> Sequence[int]:
-        """All operands if the op holds opaque code, or a program that may fail; else none."""
+        """All operands if the op holds opaque code or a program that may fail; otherwise none."""
         programs = [region.program for region in self.regions()]
         total = self.total or (programs and not any(any(inputs_that_fail(p)) for p in programs))
         return () if total else range(len(types))
@@ -38,20 +38,20 @@ class ControlOp(Op):
 
 
 def with_captured(flags: Sequence[bool], first: int, captured: int) -> tuple[bool, ...]:
-    """Flags of linear operands after further constants became operands before number ``first``."""
+    """The flags of linear operands after ``captured`` constants are inserted before operand ``first``."""
     return (*flags[:first], *[False] * captured, *flags[first:]) if flags else ()
 
 
 def linearize_function(
     function: Callable[..., Sequence[Any]], primals: Sequence[Any], active: Sequence[bool]
 ) -> tuple[list[Any], Callable[..., list[Any | None]]]:
-    """``linearize`` of an op that is a computation of other ops: its values, and its tangents by replaying the recorded equations."""
+    """``linearize`` of an op that is a composition of other ops: its values, and its tangents by replaying the recorded equations."""
     outs, tape, inputs, outputs = linearize_flat(function, primals, active)
     return outs, lambda *tangents: replay(tape.equations, inputs, tangents, outputs)
 
 
 def inputs_that_fail(program: Program) -> tuple[bool, ...]:
-    """For each input of the program, whether some of its values may make the program fail: an op `fails_on` a value that depends on it."""
+    """For each input of the program, whether values of it may make the program fail: an op `fails_on` a value that depends on it."""
     found: tuple[bool, ...] | None = program.derived.get("fails")
     if found is None:
         reached: set[Any] = set()
@@ -63,7 +63,7 @@ def inputs_that_fail(program: Program) -> tuple[bool, ...]:
 
 
 def active_outputs(program: Program, active: Sequence[bool]) -> list[bool]:
-    """Which outputs of ``program`` have a tangent in forward mode if these inputs have one."""
+    """Which outputs of ``program`` have a tangent in forward mode if the flagged inputs have one."""
     found: list[bool] = []
     count = len(program.inputs)
 
@@ -77,6 +77,6 @@ def active_outputs(program: Program, active: Sequence[bool]) -> list[bool]:
 
 
 def filled(values: Sequence[Any], flags: Sequence[bool]) -> list[Any | None]:
-    """``values`` put where ``flags`` are set, None elsewhere."""
+    """A list with ``values`` in the flagged positions and None elsewhere."""
     it = iter(values)
     return [next(it) if flag else None for flag in flags]

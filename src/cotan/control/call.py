@@ -1,13 +1,13 @@
-"""`Call`: a staged Program as one op. What ``jit`` makes of a function under another transformation.
+"""`Call`: a staged Program as one op. ``jit`` makes one when a jitted function runs under another transformation.
 
-Its rules transform the Program and call the result, and each transformed Program is made once: the derivative of a jitted function is
-again a jitted function.
+Its rules transform the Program and call the transformed one. Each transformed Program is made once, so the derivative of a jitted function
+is again a jitted function.
 
     linearize   Call(primal)(x) -> y, r      then   Call(tangent)(r, x') -> y'
     transpose   Call(tangent)^T (r, y_bar) = Call(backward)(r, y_bar) -> x_bar
     batch       Call(program on a batch)
 
-A rule may bring in arrays of its own; they are the ``constants`` of the derived Program, and its first operands.
+A rule may capture further arrays. They are the ``constants`` of the derived Program, and its first operands.
 """
 
 from __future__ import annotations
@@ -35,25 +35,25 @@ __all__ = ["Call", "derived_program"]
 
 
 def derived_program(program: Program, key: Hashable, make: Callable[[], Any]) -> Any:
-    """What ``make()`` derives from ``program``, made once for each key and kept as long as the program."""
+    """The program that ``make()`` derives from ``program``: made once for each key, and cached as long as the program exists."""
     if key not in program.derived:
         program.derived[key] = make()
     return program.derived[key]
 
 
 def plain(y: Any) -> Any:
-    """A result as rules compute with it: an array that is nothing more, or a number."""
+    """A result in the form that rules compute with: a plain array or a number."""
     return y if not isinstance(y, np.ndarray) else np.asarray(y) if y.ndim else y[()]
 
 
 @op
 class Call(ControlOp):
-    """Evaluate a Program. Linear in the operands from ``residuals`` on, if that is given."""
+    """Evaluate a Program. It is linear in the operands from number ``residuals`` on, if that is given."""
 
     program: Program
     residuals: int | None = None
     engine: Engine = NUMPY
-    """What runs it on values; the Programs that derive from it are run by the same."""
+    """The engine that runs the program on values, and the Programs derived from it."""
 
     def __str__(self) -> str:
         return f"call[{self.program.name}]"

@@ -1,7 +1,8 @@
-"""Checkpoint: keep a function's inputs, and what a policy allows, instead of its residuals, and compute those again when they are needed.
+"""Checkpoint: rematerialization. The inputs of a function, and the values that a policy allows, are stored in place of its residuals; the
+residuals are recomputed when they are needed.
 
-    linearize    y, s = f(x), now (s: values that the policy lets be saved)      y' = CheckpointTangent(x, s, x')
-    transpose    the residuals are computed again from x and s, and the tangent program is run backwards
+        linearize    y, s = f(x), now (s: the values that the policy allows to save)      y' = CheckpointTangent(x, s, x')
+        transpose    recompute the residuals from x and s, then run the tangent program backwards
 
 Reference: Griewank & Walther 2008, "Evaluating Derivatives", chapter 12. Policies and names are JAX's (jax.checkpoint_policies).
 """
@@ -31,12 +32,12 @@ from .stacks import zeros_of
 __all__ = ["Checkpoint", "CheckpointName", "CheckpointTangent", "Policy"]
 
 Policy = Callable[..., bool]
-"""``policy(op, *operand_types)``: whether the results of an op may be kept for the derivative."""
+"""``policy(op, *operand_types)``: whether the results of an op may be stored for the derivative."""
 
 
 @op
 class CheckpointName(Structural):
-    """The identity, which gives a value a name for policies of `checkpoint` to go by."""
+    """The identity, which names a value for the policies of `checkpoint`."""
 
     label: str
 
@@ -62,7 +63,7 @@ class CheckpointName(Structural):
 
 @op
 class Checkpoint(ControlOp):
-    """Evaluate a Program of whose residuals only those are kept that ``policy`` allows; without one, none."""
+    """Evaluate a Program. Of its residuals, only those that ``policy`` allows are stored; without a policy, none."""
 
     program: Program
     policy: Policy | None = None
@@ -102,8 +103,8 @@ class Checkpoint(ControlOp):
         return list(results[:count]), push if any(out_active) else lambda *_: [None] * count
 
     def split(self, active: tuple[bool, ...]) -> tuple[Program, Program, Program, list[bool]]:
-        """The primal program with what is saved as further outputs; the program from its inputs and those to the residuals; the tangent
-        program; which outputs have a tangent.
+        """The primal program, with the saved values as further outputs; the program that computes the residuals from the inputs and the
+        saved values; the tangent program; which outputs have a tangent.
         """
         whole, captured = stage_flat(lambda *x: flat_evaluate(self.program, x), self.program.input_types, name=self.program.name)
         assert not captured
@@ -121,7 +122,7 @@ class Checkpoint(ControlOp):
 
 
 def flat_evaluate(program: Program, operands: Sequence[Any]) -> list[Any]:
-    """Evaluate a Program with the Programs that it calls written out, so that a policy sees their ops."""
+    """Evaluate a Program with the Programs that it calls inlined, so that a policy sees their ops."""
     environment: dict[Any, Any] = dict(zip(program.inputs, operands, strict=True))
     trace = current_trace()
     for equation in program.equations:
@@ -136,10 +137,10 @@ def flat_evaluate(program: Program, operands: Sequence[Any]) -> list[Any]:
 
 
 def allowed(policy: Policy, program: Program, residuals: Sequence[Any]) -> list[Var]:
-    """The variables nearest to the residuals that the policy lets be saved, and that those depend on."""
+    """The variables nearest to the residuals that the policy allows to save and on which the residuals depend."""
     maker: dict[Var, Equation] = {v: equation for equation in program.equations for v in equation.outputs}
     may: dict[int, bool] = {}
-    # A name stands for the value that it was given to, which rules may have used without the name.
+    # A name applies to the value that was named. Rules may have used that value without the name.
     named = {e.inputs[0] for e in program.equations if isinstance(e.op, CheckpointName) and policy(e.op, e.inputs[0].type)}
     found: list[Var] = []
     seen: set[Var] = set()
@@ -162,7 +163,9 @@ def allowed(policy: Policy, program: Program, residuals: Sequence[Any]) -> list[
 
 @op
 class Again(Call):
-    """A call that is not written out in the program around it: what it computes is not to be merged with what was computed before."""
+    """A call that is not inlined in the program around it: its recomputed values must not be merged with the values of the first
+    evaluation.
+    """
 
     written_out = None
 
@@ -181,7 +184,7 @@ class CheckpointTangent(ControlOp):
         return f"checkpoint_tangent[{self.derivative.name}]"
 
     def regions(self) -> tuple[Region[Program], ...]:
-        """The second takes the results of the first, then the tangents."""
+        """The second region takes the results of the first one, then the tangents."""
         return Region(self.again, 0, self.known), Region(self.derivative, self.known - len(self.again.outputs), len(self.derivative.inputs))
 
     def linear_sets(self, count: int) -> tuple[int, ...]:
@@ -199,7 +202,7 @@ class CheckpointTangent(ControlOp):
     written_out = expand
 
     def residuals(self, operands: Sequence[Any]) -> Sequence[Any]:
-        """The residuals, computed again: by one op, in which nobody looks for what has been computed before."""
+        """The recomputed residuals, by one op, which is opaque to common-subexpression elimination."""
         return Again(self.again)(*operands[: self.known])
 
     def linearize(self, primals: Sequence[Any], active: Sequence[bool]) -> tuple[Any, Any]:  # type: ignore[override]
@@ -226,7 +229,7 @@ class CheckpointTangent(ControlOp):
         return CheckpointTangent(again, tangent, len(again.inputs))(*again.constants, *operands), out_flags
 
     def batched(self, size: int, flags: tuple[bool, ...]) -> tuple[Program, Program, list[bool]]:
-        """Both programs on a batch; what the tangent captured goes through ``again``."""
+        """Both programs on a batch. Values that the tangent program captured are passed through ``again``."""
         again, residual_flags = batch_program(self.again, size, flags[: self.known])
         tangent, out_flags = batch_program(self.derivative, size, (*residual_flags, *flags[self.known :]))
         extra = list(tangent.inputs)[: len(tangent.constants)]

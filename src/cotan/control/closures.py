@@ -1,4 +1,4 @@
-"""Closed-over tracers made explicit.
+"""Closed-over tracers as explicit operands.
 
 A function with a custom rule may close over a traced value: ``c`` below is a tracer of the outer ``grad``.
 
@@ -7,10 +7,10 @@ A function with a custom rule may close over a traced value: ``c`` below is a tr
         def f(x): return c * x
         ...
 
-The rules of ``f`` run under another trace than its body was written in, so such values cannot be left where they are. `find_tracers` looks
-for them where Python keeps what a function closes over (cells, defaults, partial arguments, attributes of bound instances, and containers
-in these); `substitute` makes a copy of the function with other values in their place: at once, or later, with a `Hole` in each place
-meanwhile.
+The rules of ``f`` run under another trace than its body, so such values must become operands. `find_tracers` looks for them in the places
+where Python stores the values that a function closes over: cells, defaults, partial arguments, attributes of bound instances, and
+containers in these. `substitute` copies the function with other values in their positions, at once or later; until then each position holds
+a `Hole`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CONTAINERS = (tuple, list, dict)
 
 
 class Hole:
-    """A place in a function's closure for a value that comes later."""
+    """A position in a function's closure for a value that is filled in later."""
 
     __slots__ = ()
 
@@ -38,7 +38,7 @@ PLACES = (Tracer, Hole)
 
 
 def find_tracers(*functions: Any, kind: type = Tracer) -> list[Any]:
-    """The tracers (or holes) that these functions and containers hold, each once, in order of discovery."""
+    """The distinct tracers (or holes) that these functions and containers hold, in order of discovery."""
     found: dict[int, Any] = {}
     seen: set[int] = set()
     todo = list(functions)
@@ -59,7 +59,7 @@ def holds_values(x: Any) -> bool:
 
 
 def is_instance(x: Any) -> bool:
-    """Whether ``x`` is an instance of some class with a traced value, or a place for one, in an attribute or a container there."""
+    """Whether ``x`` is an instance of a class that has a tracer, or a hole, in an attribute or in a container there."""
     if isinstance(x, (type, ModuleType)) or not hasattr(x, "__dict__"):
         return False
     found = vars(x).values()
@@ -69,7 +69,7 @@ def is_instance(x: Any) -> bool:
 
 
 def held_values(x: Any) -> list[Any]:
-    """What a function or container refers to directly."""
+    """The values to which a function or container refers directly."""
     if isinstance(x, FunctionType):
         cells = [contents(c) for c in x.__closure__ or ()]
         return [*cells, *(x.__defaults__ or ()), *(x.__kwdefaults__ or {}).values()]
@@ -87,12 +87,12 @@ def held_values(x: Any) -> list[Any]:
 def contents(cell: CellType) -> Any:
     try:
         return cell.cell_contents
-    except ValueError:  # an empty cell: a name assigned later
+    except ValueError:  # an empty cell: its name is assigned later
         return None
 
 
 def substitute(x: Any, values: Mapping[int, Any], memo: dict[int, Any] | None = None) -> Any:
-    """A copy of ``x`` with each tracer or hole whose ``id`` is a key of ``values`` replaced; ``x`` itself where it holds none."""
+    """A copy of ``x`` in which each tracer or hole whose ``id`` is a key of ``values`` is replaced; ``x`` itself if it holds none."""
     memo = {} if memo is None else memo
     if type(x) is Tracer or type(x) is Hole:
         return values.get(id(x), x)
@@ -128,7 +128,7 @@ def copy_container(x: Any, again: Callable[[Any], Any]) -> Any:
 
 
 def copy_function(x: FunctionType, again: Callable[[Any], Any], memo: dict[int, Any]) -> FunctionType:
-    """A function with the same code, and ``again`` applied to what its cells and defaults hold."""
+    """A function with the same code, and ``again`` applied to the values of its cells and defaults."""
     cells = tuple(CellType() for _ in x.__closure__ or ())
     new = memo[id(x)] = FunctionType(x.__code__, x.__globals__, x.__name__, None, cells)
     for cell, old in zip(cells, x.__closure__ or (), strict=True):

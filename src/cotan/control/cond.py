@@ -1,7 +1,7 @@
 """`Cond`: one of several programs, chosen at run time by an index.
 
-All branches take the same operands and give the same types. The derivative is again a `Cond`: the primal branches give their outputs and
-the residuals of every branch (zeros for those not taken), the tangent branches read their own.
+All branches take the same operands and return the same types. The derivative is again a `Cond`. The primal branches return their outputs
+and residuals for every branch (zeros for the branches not taken). Each tangent branch reads its own residuals.
 """
 
 from __future__ import annotations
@@ -38,15 +38,17 @@ __all__ = ["Cond", "only_if"]
 
 @op
 class Cond(ControlOp):
-    """Evaluate ``branches[index]``. The first operand is the index (an integer from 0); the others go to the branch."""
+    """Evaluate ``branches[index]``. The first operand is the index (an integer from 0 on); the others are the operands of the branches."""
 
     branches: tuple[Program, ...]
     linear_operands: tuple[bool, ...] = ()
     run_all: bool = False
-    """Whether on a batch all are run, and nobody asks if an example takes them: one takes the last, and the others cost nothing."""
+    """Whether all branches run on a batch, without a test that some example takes them: one example takes the last branch, and the others
+    cost nothing.
+    """
 
     def made(self, branches: tuple[Program, ...], linear: tuple[bool, ...] = ()) -> Cond:
-        """The same choice among other branches."""
+        """A choice by the same index among other branches."""
         return Cond(branches, linear, self.run_all)
 
     def __str__(self) -> str:
@@ -68,7 +70,7 @@ class Cond(ControlOp):
         return tuple(engine.run(self.branches[int(operands[0])], operands[1:]))
 
     def expand(self, *operands: Any) -> Sequence[Any]:
-        """The branch that is meant; all of them, and a choice of their results, if it is not known."""
+        """The selected branch; if the index is not known, all branches and a choice among their results."""
         index, rest = operands[0], operands[1:]
         if type(index) is not Tracer and np.ndim(index) == 0:
             return evaluate(self.branches[int(index)], *rest)
@@ -76,7 +78,7 @@ class Cond(ControlOp):
         return [choose(index, values) for values in zip(*results, strict=True)]
 
     def chosen(self, values: Sequence[Any]) -> Any:
-        """The branch that is taken; on a batch all of them, if they may be run for examples that do not take them."""
+        """The branch that is taken; on a batch all branches, if none of them may fail for an example that does not take it."""
         if np.ndim(values[0]) == 0:
             return lambda index, *rest: evaluate(self.branches[int(values[0])], *rest)
         if any(any(inputs_that_fail(branch)) for branch in self.branches):
@@ -92,7 +94,8 @@ class Cond(ControlOp):
         return derived_program(self.branches[0], (key, self.branches[1:]), make)
 
     def stage_branches(self, name: str, functions: Sequence[Any], types: Sequence[ArrayType]) -> tuple[tuple[Program, ...], list[Any]]:
-        """One program for each function of the same types; what any of them captured are leading inputs of all."""
+        """One program for each function, all with the same types; the values that any function captured are leading inputs of all programs.
+        """
         staged = [stage_flat(f, types, name=f"{b.name}_{name}") for f, b in zip(functions, self.branches, strict=True)]
         captured = [c for _, constants in staged for c in constants]
         programs: list[Program] = []
@@ -145,7 +148,9 @@ class Cond(ControlOp):
         return outs, push
 
     def split_branches(self, active: tuple[bool, ...]) -> Any:
-        """Primal branches (outputs, residuals of all branches), tangent branches over (those residuals, active tangents), counts."""
+        """The primal branches (outputs, residuals of all branches), the tangent branches over (these residuals, active tangents), and the
+        counts.
+        """
         parts = [linearize_program(branch, active) for branch in self.branches]
         counts = [part[3] for part in parts]
         types = [[v.type for v in part[0].outputs[len(b.outputs) :]] for part, b in zip(parts, self.branches, strict=True)]
@@ -239,8 +244,8 @@ class Cond(ControlOp):
 
 
 def for_takers_alone(branch: Program, index: Any, k: int, operands: list[Any], flags: Sequence[bool], size: int) -> list[Any]:
-    """The operands of branch ``k`` on a batch (those flagged have an entry for each example): where the branch might raise, or not end,
-    for examples that do not take it, they have there the values of one that does.
+    """The operands of branch ``k`` on a batch; flagged operands have an entry for each example. Operands that might make the branch raise,
+    or not end, for an example that does not take it get the values of an example that takes it.
     """
     replaced = [b and fails for b, fails in zip(flags, inputs_that_fail(branch), strict=True)]
     if not size or not any(replaced):
@@ -253,10 +258,10 @@ def for_takers_alone(branch: Program, index: Any, k: int, operands: list[Any], f
 def only_if(
     going: Any, program: Program, operands: Sequence[Any], otherwise: Sequence[Any], linear: Sequence[bool] | None = None, *, sure: bool
 ) -> list[Any]:
-    """The results of ``program`` if ``going``, a scalar; else the values ``otherwise``, and zeros for the rest of the results.
+    """The results of ``program`` if the scalar ``going`` is true; otherwise the values ``otherwise``, and zeros for the remaining results.
 
-    If the program may fail, it is not run where it is not meant to be. ``linear`` flags the operands in which it is linear together. It is
-    ``sure`` if on any batch on which this is run ``going`` is true for some example.
+    A program that may fail runs only where ``going`` is true. ``linear`` flags the operands in which the program is linear together.
+    ``sure`` says that on any batch on which this runs, ``going`` is true for some example.
     """
     rest = program.output_types[len(otherwise) :]
     if not any(inputs_that_fail(program)):
@@ -277,7 +282,7 @@ def only_if(
 
 
 def for_takers(x: Any, takes: Any, first: Any, size: int) -> Any:
-    """A batch in which the examples that do not take a branch are replaced by the first that does."""
+    """A batch in which examples that do not take a branch are replaced by the first example that takes it."""
     if isinstance(type_of(x), StackType):
         return with_each(lambda t, k, entry: for_takers(entry, t, k, size), (takes, first), (x,), linear=True)
     shape = type_of(x).shape
@@ -285,7 +290,7 @@ def for_takers(x: Any, takes: Any, first: Any, size: int) -> Any:
 
 
 def choose(index: Any, values: Sequence[Any]) -> Any:
-    """``values[index]``, elementwise along the leading axes that ``index`` has; of two values it may be a bool."""
+    """``values[index]``, elementwise along the leading axes of ``index``. For two values, ``index`` may be a bool."""
     if isinstance(type_of(values[0]), StackType):
         return with_each(lambda k, *entries: choose(k, entries), (index,), values, linear=True)
     shape, axes = type_of(values[0]).shape, range(type_of(index).ndim)

@@ -1,6 +1,6 @@
 """A function with derivative rules of its own, as one op.
 
-`CustomCall` holds a flat function and whichever of its rules the user gave; what is not given is derived:
+`CustomCall` holds a flat function and the rules that the user gave. Missing rules are derived:
 
     given            forward mode                       reverse mode
     jvp              the rule                           the rule's linear program, transposed
@@ -9,12 +9,12 @@
     transpose        the function itself (it is linear) the transpose rule
     none of these    through the function's body
 
-and `vmap` is the vmap rule if given, else the body's batching; under vmap the derivative rules are batched with it. Where there is a vmap
-rule alone, derivatives on a batch are those of that rule.
+`vmap` uses the vmap rule if there is one, and otherwise batches the body; the derivative rules are batched with it. If a vmap rule is the
+only rule, derivatives on a batch are derivatives of the vmap rule.
 
-A jvp rule is always recorded on a `LinearTape` first, also in forward mode: a rule that is not linear in its tangents is refused when it
-is first used, in every mode. ``hidden`` operands, the first ones, are tracers that the function closed over (see `closures`); the rules
-see their values, and the derivative in them goes through the body.
+A jvp rule is always recorded on a `LinearTape` first, in forward mode too: a rule that is not linear in its tangents is refused at its
+first use, in every mode. The ``hidden`` operands, which come first, are tracers that the function closed over (see `closures`). The rules
+see their values; the derivative with respect to them goes through the body.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ Flat = Callable[..., Sequence[Any]]
 
 @dataclass(frozen=True)
 class Names:
-    """How messages name a custom function, its rules and its arguments."""
+    """The names of a custom function, its rules and its arguments in messages."""
 
     function: str
     jvp: str = ""
@@ -54,7 +54,7 @@ class Names:
 
 @dataclass(frozen=True, eq=False)
 class FlatRules:
-    """A function of flat values and its rules, all flat.
+    """A function of flat values and its flat rules.
 
     body(*hidden, *x) -> y
     jvp(hidden, x, dx) -> (y, dy)
@@ -73,7 +73,7 @@ class FlatRules:
     transpose: Callable[..., Sequence[Any | None]] | None = None
     vmap: Callable[..., Sequence[Any]] | None = None
     derived: bool = False
-    """Whether the rules for derivatives are those of the body (see `with_derivatives`)."""
+    """Whether the derivative rules are made from the body (see `with_derivatives`)."""
 
 
 @op
@@ -175,7 +175,7 @@ class CustomCall(ControlOp):
         )
         if rules.jvp is None:
             return outs, lambda *tangents: list(tangent(*held, *tangents))
-        # Both rules given: the primals ride along, for the jvp rule to run forward.
+        # Both rules are given: the primals become operands, since forward mode runs the jvp rule.
         both = replace(tangent, primals=len(xs))
         return outs, lambda *tangents: list(both(*held, *xs, *tangents))
 
@@ -204,9 +204,9 @@ class CustomCall(ControlOp):
 
 
 def with_derivatives(rules: FlatRules) -> FlatRules:
-    """The rules of a function that has a vmap rule alone: those for derivatives are made of its body.
+    """The rules of a function that has only a vmap rule, with derivative rules made from its body.
 
-    So its derivative stays an op, which on a batch is the derivative of the vmap rule.
+    So its derivative stays an op, and on a batch it is the derivative of the vmap rule.
     """
     names = replace(rules.names, jvp="derived", bwd="derived")
 
@@ -235,7 +235,7 @@ def with_derivatives(rules: FlatRules) -> FlatRules:
 def record_jvp_rule(
     rules: FlatRules, hidden: list[Any], xs: list[Any], active: list[Any]
 ) -> tuple[Sequence[Any], Any, Any, list[Var | None]]:
-    """Run a jvp rule once, its active tangents being symbols: (values, equations, input Vars, output Vars or None)."""
+    """Run a jvp rule once with symbolic active tangents: (values, equations, input Vars, output Vars or None)."""
     assert rules.jvp is not None
     found: dict[str, Any] = {}
     jvp = rules.jvp
@@ -274,10 +274,10 @@ def record_jvp_rule(
 
 @op
 class CustomTangent(ControlOp):
-    """The derivative of a function at a point, of which the transpose is known: ``bwd``.
+    """The derivative of a function at a point, with a known transpose: ``bwd``.
 
-    Operands: hidden values, residuals, the primals if there is a jvp rule too, and the active tangents, in which it is linear. Run forward
-    it is the jvp rule, or, where there is none, the transpose of ``bwd``, which must then be linear in the cotangent.
+    Operands: hidden values, residuals, the primals if there is a jvp rule too, and the active tangents, in which it is linear. Forward, it
+    runs the jvp rule or, without one, the transpose of ``bwd``, which must then be linear in the cotangent.
     """
 
     rules: FlatRules
@@ -318,10 +318,10 @@ class CustomTangent(ControlOp):
     written_out = expand
 
     def chosen(self, values: Sequence[Any]) -> None:
-        """It is a rule itself."""
+        """None: the op is itself a rule."""
 
     def transposed_bwd(self, hidden: list[Any], residuals: list[Any], tangents: Sequence[Any]) -> list[Any | None]:
-        """y' such that <y_bar, y'> = <bwd(y_bar), x'> for every cotangent y_bar: bwd, recorded as linear in y_bar and run backwards."""
+        """y' such that <y_bar, y'> = <bwd(y_bar), x'> for every cotangent y_bar: bwd, recorded as linear in y_bar and transposed."""
         bwd, names = self.rules.bwd, self.rules.names
         assert bwd is not None
         inexact = [t.inexact for t in self.output_types]
@@ -346,7 +346,7 @@ class CustomTangent(ControlOp):
         return filled(backward_pass(tape.equations, cotangents, inputs), inexact)
 
     def linearize(self, primals: Sequence[Any], active: Sequence[bool]) -> tuple[Any, Any]:  # type: ignore[override]
-        if not any(active[: self.known]):  # only the tangents move, and in them it is linear
+        if not any(active[: self.known]):  # only tangents are active, and the op is linear in them
             known = list(primals[: self.known])
 
             def push(*tangents: Any) -> list[Any]:
@@ -367,7 +367,7 @@ class CustomTangent(ControlOp):
 
     def batch(self, size: int, batched: Sequence[bool], *operands: Any) -> tuple[Any, Any]:
         a, b = self.hidden, self.hidden + self.residuals
-        # Every explicit input counts as batched, and what was the same for all is spread: the primals and the tangents.
+        # Every explicit input counts as batched: unbatched primals and tangents are broadcast.
         operands = (*operands[:b], *[x if flag else spread(x, size) for x, flag in zip(operands[b:], batched[b:], strict=True)])
         every = [True] * len(self.active)
         rules = batched_rules(self.rules, size, list(batched[:a]), every, list(batched[a:b]))
@@ -378,7 +378,7 @@ class CustomTangent(ControlOp):
 
 
 def run_on_batch(size: int, function: Flat, flags: Sequence[bool], operands: Sequence[Any]) -> list[Any]:
-    """The results of a function on a batch, all of which have its axis."""
+    """The results of a function on a batch; each of them has the batch axis."""
     outs, out_flags = batch_flat(function, size, flags, operands)
     return [y if flag else spread(y, size) for y, flag in zip(outs, out_flags, strict=True)]
 
@@ -386,10 +386,10 @@ def run_on_batch(size: int, function: Flat, flags: Sequence[bool], operands: Seq
 def batched_rules(
     rules: FlatRules, size: int, hidden: Sequence[bool], xs: Sequence[bool], residuals: Sequence[bool] | None = None
 ) -> FlatRules:
-    """The rules of the function on a batch, in which the flagged operands have a leading axis; all results have one.
+    """The rules of the function on a batch in which the flagged operands have a leading axis; every result has one.
 
-    The cotangent of an operand that is the same for the whole batch is summed over it. ``residuals`` flags residuals that were made before
-    batching; those that the batched ``fwd`` makes are all batched.
+    The cotangent of an unbatched operand is summed over the batch. ``residuals`` flags batched residuals that were made before batching;
+    the residuals that the batched ``fwd`` returns are all batched.
     """
     hidden, xs = list(hidden), list(xs)
 

@@ -1,7 +1,7 @@
 """`External`: a call of code that cannot be traced: another library, compiled code, a simulator.
 
-Its implementation is handed NumPy arrays of its own and runs whenever its results are wanted. It has no derivative but in operands in
-which it is said to be linear; `api.outside` gives it rules. A batch is a loop inside one op, or one call, as ``method`` says.
+The code gets NumPy arrays that are copies, and runs whenever its results are needed. It has a derivative only in operands in which it is
+declared linear; `api.outside` gives it rules. A batch is a loop inside of one op or one call, as ``method`` says.
 """
 
 from __future__ import annotations
@@ -23,24 +23,27 @@ from .base import ControlOp
 __all__ = ["METHODS", "External"]
 
 METHODS = ("sequential", "expand_dims", "broadcast_all")
-"""How a batch is handed over: an example at a time; at once, where an operand that is not batched has a leading axis of length 1; at once,
-where all are copied along the batch."""
+"""How the code gets a batch: one example at a time; at once, with a leading axis of length 1 on unbatched operands; at once, with all
+operands copied along the batch.
+"""
 
 
 @op
 class External(ControlOp):
-    """Call ``function`` (flat: arrays in, a list of arrays out). ``results`` are its types; without them it is called on ones, once."""
+    """Call ``function`` (flat: arrays in, a list of arrays out). ``results`` are its result types; without them, one call on ones finds
+    them.
+    """
 
     function: Callable[..., Sequence[Any]]
     label: str
     results: tuple[ArrayType, ...] | None = None
     linear_operands: tuple[bool, ...] = ()
-    """In which operands it is linear, together: the user says so, and nothing here can look into it."""
+    """The operands in which it is linear, together. The user declares this; it cannot be checked here."""
     adjoint: Callable[..., Sequence[Any]] | None = None
-    """(the other operands, y_bar) -> the cotangents of the linear ones; traceable."""
+    """(the other operands, y_bar) -> the cotangents of the linear operands; traceable."""
     method: str = "sequential"
     known: dict[tuple[ArrayType, ...], tuple[ArrayType, ...]] = field(default_factory=dict, repr=False)
-    """The types of its results, by those of its operands, once they were found out: all calls of one function share them."""
+    """The result types found so far, by operand types; all calls of one function share them."""
 
     def linear_sets(self, count: int) -> tuple[int, ...]:
         return (sum(1 << k for k, flag in enumerate(self.linear_operands) if flag),) if any(self.linear_operands) else ()
@@ -62,7 +65,7 @@ class External(ControlOp):
         return found
 
     def impl(self, *operands: Any) -> Sequence[Any]:
-        with running(EVAL):  # the code may call cotan itself
+        with running(EVAL):  # the code may call cotan
             values = tuple(as_array(self.label, y) for y in self.function(*map(np.array, operands)))
         if self.results is not None and [(y.shape, y.dtype) for y in values] != [(t.shape, t.dtype) for t in self.results]:
             have = ", ".join(f"{y.dtype}{list(y.shape)}" for y in values)
@@ -117,7 +120,7 @@ class External(ControlOp):
         return outs, [True] * len(outs)
 
     def in_a_loop(self, size: int, batched: tuple[bool, ...]) -> Callable[..., list[Any]]:
-        """The function called on one example after the other."""
+        """The function, called on one example after the other."""
 
         def loop(*arrays: Any) -> list[Any]:
             rows = [self.function(*[x[k] if b else x for x, b in zip(arrays, batched, strict=True)]) for k in range(size)]
@@ -129,7 +132,7 @@ class External(ControlOp):
         return loop
 
     def stacked(self, column: Sequence[Any]) -> np.ndarray[Any, Any]:
-        """One result of all examples."""
+        """One result of all examples, stacked."""
         arrays = list(map(np.asarray, column))
         kinds = sorted({f"{y.dtype}{list(y.shape)}" for y in arrays})
         if len(kinds) > 1:
@@ -141,7 +144,7 @@ class External(ControlOp):
         return np.stack(arrays)
 
     def at_once(self, size: int, batched: tuple[bool, ...]) -> Callable[..., Sequence[Any]]:
-        """The function called once on the batch."""
+        """The function, called once on the batch."""
         length = 1 if self.method == "expand_dims" else size
 
         def call(*arrays: Any) -> Sequence[Any]:

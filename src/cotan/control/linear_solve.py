@@ -2,8 +2,8 @@
 
     x' = A^-1 (b' - A' x)            b_bar = A^-T x_bar
 
-A is a program, so are its transpose and the solvers; each has constants of its own, the values that it closes over. The solver's constants
-get no derivative: what depends on A's values is said by A.
+A, its transpose and both solvers are programs. Each has its own constants, the values that it closes over. The constants of a solver get no
+derivative: A determines the dependence of x on them.
 
 Source: Giles 2008, "An extended collection of matrix derivative results"; the interface is JAX's custom_linear_solve.
 """
@@ -35,7 +35,7 @@ __all__ = ["LinearSolve", "Solver"]
 
 @dataclass(frozen=True, eq=False)
 class Solver:
-    """A, as a program of (its constants, x), and the program of (its constants, b) that solves with it; how many constants each has."""
+    """A, as a program of (its constants, x); the solver, as a program of (its constants, b); and the number of constants of each."""
 
     matvec: Program
     solve: Program | None
@@ -45,8 +45,8 @@ class Solver:
 
 @op
 class LinearSolve(ControlOp):
-    """Operands: the constants of A, of its solver, of A's transpose and of that one's solver; then b. Results: x, and what the solver
-    gives besides.
+    """Operands: the constants of A, of its solver, of the transpose of A and of its solver; then b. Results: x, and the further results of
+    the solver.
     """
 
     forward: Solver
@@ -56,7 +56,7 @@ class LinearSolve(ControlOp):
         return f"linear_solve[{self.forward.matvec.name}]"
 
     def regions(self) -> tuple[Region[Program], ...]:
-        """Those of A and of its transpose; each solver calls its matvec as often as it likes."""
+        """The regions of A and of its transpose; each solver calls its matvec any number of times."""
         found: list[Region[Program]] = []
         ends = [0, *accumulate(self.sizes)]
         for k, program in enumerate((self.forward.matvec, self.forward.solve, self.backward.matvec, self.backward.solve)):
@@ -122,7 +122,7 @@ class LinearSolve(ControlOp):
         return results, push
 
     def matvec_tangent(self, moving: tuple[bool, ...], constants: Sequence[Any], x: Sequence[Any], tangents: Sequence[Any]) -> list[Any]:
-        """A' x, with A' from the tangents of A's constants."""
+        """A' x, with A' from the tangents of the constants of A."""
         program = self.forward.matvec
         active = (*moving, *[False] * len(x))
         _, push = Call(program).linearize([*constants, *x], active)
@@ -146,7 +146,7 @@ class LinearSolve(ControlOp):
         return outs, [True] * len(outs)
 
     def batched(self, size: int, flags: tuple[bool, ...]) -> tuple[Solver, Solver, list[list[Any]]]:
-        """Both solvers on a batch, and what their programs captured."""
+        """Both solvers on a batch, and the values that their programs captured."""
         of = self.cut(flags)
         captured: list[list[Any]] = []
 

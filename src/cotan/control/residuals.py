@@ -1,19 +1,19 @@
-"""What a loop's derivative has to remember of each step, and what it computes again.
+"""The residuals of a loop's derivative: which are stored at each step, and which are recomputed.
 
-Linearizing a loop's body gives a primal program whose last outputs are the residuals: the values that the tangent program needs. Storing
-all of them at every step is the naive way. `plan_residuals` sorts them:
+Linearizing a loop's body gives a primal program whose last outputs are the residuals: the values that the tangent program needs. The
+simplest way stores all of them at every step. `plan_residuals` distinguishes three cases:
 
-- a residual that depends on the loop's constants only is the same at every step: it is computed once, outside the loop;
-- one that is an element of the scanned inputs is there already;
-- of the others, those that cheap operations (elementwise, movement) give from values at hand need not be stored: what is stored instead
-  is what they come from, the carry or the results of expensive operations (matmul, reductions, factorizations), if that takes fewer bytes.
+- A residual that depends on the loop's constants only is the same at every step. It is computed once, outside of the loop.
+- A residual that is an element of the scanned inputs needs no storage.
+- A residual that cheap operations (elementwise, movement) compute from available values is recomputed. Its sources are stored
+  instead, the carry or the results of expensive operations (matmul, reductions, factorizations), if they take fewer bytes.
 
-So the gradient of ``scan(sin(c) * c + x)`` stores c, one array a step, and not c, sin(c) and cos(c). A loop that is
-short, or whose arrays are small, has room for these: what costs much to compute, and little to keep, is stored there.
+So the gradient of ``scan(sin(c) * c + x)`` stores c, one array for each step, and not c, sin(c) and cos(c). A loop whose values fit in the
+memory budget `ROOM` also stores the results of costly functions.
 
-What is computed again may differ in its last bit: a vectorised sine is not the scalar one. For a number that is rounding. For a decision it
-is an error: the derivative of max(y) asks where y equals it, and must find what the primal loop found. So the result of an op that is
-piecewise constant (a comparison, a sign) is stored, and not computed again, unless its operands are at hand bit by bit.
+A recomputed value may differ in its last bit: a vectorized sine is not the scalar one. For a number this is rounding. For a discrete value
+it is an error: the derivative of max(y) asks where y equals the maximum, and must find the same elements as the primal loop. So the result
+of a piecewise constant op (a comparison, a sign) is stored, unless its operands are available bit by bit.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from ..core.types import ArrayType
 __all__ = ["ResidualPlan", "decisions_between", "extract", "has_room", "plan_residuals"]
 
 ROOM = 1 << 22
-"""Bytes that a loop may keep without a thought: what lies in a cache is read sooner than a sine is computed again."""
+"""The memory budget in bytes: values that a loop stores without further checks. A value in the cache is read faster than a sine is
+recomputed.
+"""
 CHEAP_FAMILIES = frozenset({"elementwise", "flat", "movement", "creation"})
 DECIDING, MOVING = "flat", frozenset({"movement", "creation"})
 
 
 @dataclass(frozen=True)
 class ResidualPlan:
-    """How the residuals of a body come about in the loop that uses them.
-
-    saved: the variables of the primal body that are stored at every step.
-    once: a program from the body's constants to the residuals that never change; ``again``: one from (constants, scanned inputs, saved) to
-    all others. ``invariant`` flags which residuals are of the first kind.
+    """How the loop that uses the residuals of a body obtains them. ``saved``: the variables of the primal body that are stored at every
+    step. ``once``: a program from the body's constants to the residuals that never change. ``again``: a program from (constants, scanned
+    inputs, saved) to all other residuals. ``invariant``: flags of the residuals that never change.
     """
 
     saved: tuple[Var, ...]
@@ -53,8 +53,8 @@ class ResidualPlan:
 def plan_residuals(
     primal: Program, constants: Sequence[Var], scanned: Sequence[Var], residuals: Sequence[Any], roomy: bool
 ) -> ResidualPlan:
-    """Choose what to store so that ``residuals`` of the ``primal`` body can be had at each step of a later loop. Where it is ``roomy``,
-    results of costly functions are stored.
+    """Choose the values to store so that a later loop can compute the ``residuals`` of the ``primal`` body at each step. If it is
+    ``roomy``, results of costly functions are stored too.
     """
     fixed = dependent_on_only(primal, constants)
     invariant = tuple(type(r) is not Var or r in fixed for r in residuals)
@@ -78,8 +78,8 @@ def dependent_on_only(program: Program, inputs: Collection[Var]) -> set[Var]:
 
 
 def sources(program: Program, wanted: Sequence[Var], free: Collection[Var], anew: AbstractSet[Var], roomy: bool) -> list[Var]:
-    """The variables from which cheap operations (if it is ``roomy``, none that are costly) give ``wanted``, beside those that are free, of
-    which some are computed ``anew``.
+    """The variables to store so that cheap operations compute ``wanted`` from them and from the free ones; if it is ``roomy``, without
+    costly operations. Variables in ``anew`` are themselves recomputed.
     """
     maker: dict[Var, Equation] = {v: equation for equation in program.equations for v in equation.outputs}
     same = same_bits(program, anew)
@@ -100,7 +100,7 @@ def sources(program: Program, wanted: Sequence[Var], free: Collection[Var], anew
 
 
 def same_bits(program: Program, anew: AbstractSet[Var]) -> set[Var]:
-    """The variables that a later loop has bit by bit: what is stored, and what moving and the arithmetic of integers make of it."""
+    """The variables that a later loop has bit by bit: stored values, and results of data movement and integer arithmetic on them."""
     same = set(program.inputs)
     for equation in program.equations:
         stored = equation.op.family not in CHEAP_FAMILIES and anew.isdisjoint(equation.outputs)
@@ -111,18 +111,18 @@ def same_bits(program: Program, anew: AbstractSet[Var]) -> set[Var]:
 
 
 def may_be_repeated(equation: Equation, same: set[Var]) -> bool:
-    """Whether a later loop may compute this again: it is cheap, and no decision that could come out otherwise."""
+    """Whether a later loop may recompute this: it is cheap, and no discrete value that could differ."""
     return equation.op.family in CHEAP_FAMILIES and (not decides(equation) or same.issuperset(variables(equation)))
 
 
 def decides(equation: Equation) -> bool:
-    """Whether the result is one of few, and not a number that is rounded."""
+    """Whether the result is a discrete value, as opposed to a number that is rounded."""
     return equation.op.family == DECIDING or not any(v.type.inexact for v in equation.outputs)
 
 
 def decisions_between(program: Program, saved: Sequence[Var], residuals: Sequence[Any]) -> list[Var]:
-    """Further variables to save where ``saved`` are and all else is computed again: decisions between what was saved, or comes from it, and
-    what may have other bits than it had when they were taken.
+    """Further variables to save if ``saved`` are stored and all others recomputed: discrete values whose operands include a saved value, or
+    a value computed from one, and an operand whose recomputed bits may differ.
     """
     same, later, found = {*program.inputs, *saved}, set(saved), []
     for equation in extract(program, [*program.inputs, *saved], residuals).equations:
@@ -144,7 +144,7 @@ def variables(equation: Equation) -> list[Var]:
 
 
 def extract(program: Program, inputs: Sequence[Var], outputs: Sequence[Any]) -> Program:
-    """The part of ``program`` that computes ``outputs`` from ``inputs``, any of its variables."""
+    """The part of ``program`` that computes ``outputs`` from ``inputs``, which may be any of its variables."""
     given = set(inputs)
     needed = {v for v in outputs if type(v) is Var and v not in given}
     kept: list[Equation] = []
@@ -156,7 +156,9 @@ def extract(program: Program, inputs: Sequence[Var], outputs: Sequence[Any]) -> 
 
 
 def has_room(primal: Program, length: int | None) -> bool:
-    """Whether a loop of this primal body may store all results of costly functions in it, those for the derivative included."""
+    """Whether the results of all costly functions of this primal body, including those for the derivative, fit in the memory budget of a
+    loop.
+    """
     return length is not None and length * sum(v.type.nbytes for e in primal.equations if e.op.costly for v in e.outputs) <= ROOM
 
 
@@ -165,5 +167,5 @@ def unique(variables: Any) -> list[Var]:
 
 
 def size_of(variables: Sequence[Var]) -> float:
-    """Bytes that these variables take; a stack, of which the length is not known, is taken for long."""
+    """The bytes of these variables; infinite for a stack, whose length is not known."""
     return sum(v.type.nbytes if isinstance(v.type, ArrayType) else inf for v in variables)

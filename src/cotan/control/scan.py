@@ -2,10 +2,10 @@
 
     body(constants, carry, x[i]) -> (carry, y[i])          for i = 0 .. length-1 (backwards if ``reverse``)
 
-Where the number of steps is not known when the loop is traced, it is the first operand, and the xs and ys are stacks (`StackType`).
+If the number of steps is not known when the loop is traced, it is the first operand, and the xs and ys are stacks (`StackType`).
 
-Its tangent is a scan of the body's tangent, its transpose a scan in the other direction: the cotangent of the carry is the carry, the
-cotangents of the constants are summed up on the way. What the tangent needs of each step is stored by the forward scan (see `residuals`).
+The tangent of a Scan is a scan of the body's tangent. Its transpose is a scan in the opposite direction, whose carry is the cotangent of
+the carry, and which sums the cotangents of the constants. The forward scan stores the residuals of each step (see `residuals`).
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Derivative(NamedTuple):
     active: Parts
     primal: Program
     forward: Program
-    """The primal program that stores what the plan says, beside its outputs."""
+    """The primal program, which also returns the values that the plan stores."""
     tangent: Program
     out_active: list[bool]
     plan: ResidualPlan
@@ -68,10 +68,10 @@ class Derivative(NamedTuple):
 
 @op
 class Scan(ControlOp):
-    """Loop over the leading axis; results are the last carry and the stacked ys.
+    """Loop over the leading axis; the results are the last carry and the stacked ys.
 
-    Operands: the number of steps, if ``length`` is None; constants, carry, xs. ``linear_operands`` flags operands in which it is linear
-    together, among them the whole carry, for a loop that is a derivative.
+    Operands: the number of steps, if ``length`` is None; constants, carry, xs. For a loop that is a derivative, ``linear_operands`` flags
+    the operands in which it is linear together; they include the whole carry.
     """
 
     body: Program
@@ -86,11 +86,11 @@ class Scan(ControlOp):
         return f"scan[{self.body.name}{length}{', reverse' if self.backwards else ''}]"
 
     def count(self, values: Sequence[Any]) -> list[Any]:
-        """What stands for the number of steps in a list with an entry for each operand: the first entry, or nothing."""
+        """The entry for the number of steps in a list with an entry for each operand: a list of one entry, or an empty list."""
         return list(values[:1]) if self.length is None else []
 
     def cut(self, values: Sequence[Any]) -> Parts:
-        """The other entries."""
+        """The entries for constants, carry and xs."""
         start = 1 if self.length is None else 0
         a, b = start + self.constants, start + self.constants + self.carry
         return Parts(list(values[start:a]), list(values[a:b]), list(values[b:]))
@@ -125,7 +125,7 @@ class Scan(ControlOp):
         return (*outs[: self.carry], *map(self.stacked, outs[self.carry :]))
 
     def stacked(self, t: Type) -> Type:
-        """The type of all the ys (or xs) of which each has this type."""
+        """The type of the stack of all ys (or xs), each of which has type ``t``."""
         return stack_type(t) if self.length is None or isinstance(t, StackType) else t.batched(self.length)
 
     def steps(self, operands: Sequence[Any]) -> range:
@@ -143,7 +143,7 @@ class Scan(ControlOp):
         n = self.carry
         for i in steps:
             arguments = [*constants, *carry, *[x[i] for x in rows]]
-            carry = outs = None  # so that the body may change the carry in place
+            carry = outs = None  # without references the body may change the carry in place
             outs = run(arguments)
             carry = outs[:n]
             for k, y in enumerate(ys, n):
@@ -164,7 +164,7 @@ class Scan(ControlOp):
 
     # ---- forward ------------------------------------------------------------------------------------------------------
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any]:
-        """One scan that carries the values and their tangents: nothing is stored."""
+        """One scan that carries the values and their tangents; it stores nothing."""
         given = tuple(t is not None for t in tangents)
         active, y_active = derived_program(self.body, ("reached", self.constants, self.carry, given), lambda: self.reached(given))
         body = derived_program(self.body, ("jvp", *map(tuple, active)), lambda: self.jvp_body(active, y_active))
@@ -211,7 +211,7 @@ class Scan(ControlOp):
 
     # ---- linearize ------------------------------------------------------------------------------------------------------
     def derivative(self, active: Sequence[bool]) -> Derivative:
-        """The body's derivative; a carry is active if anything active reaches it in any step."""
+        """The derivative of the body; a carry is active if an active value reaches it in any step."""
         key = ("scan", self.constants, self.carry, tuple(active))
         flags, primal, tangent, out_active = derived_program(self.body, key, lambda: self.linearized_body(active))
         roomy = has_room(primal, self.length)
@@ -219,7 +219,7 @@ class Scan(ControlOp):
         return Derivative(flags, primal, forward, tangent, out_active, plan)
 
     def linearized_body(self, active: Sequence[bool]) -> tuple[Parts, Program, Program, list[bool]]:
-        """What is active in some step, and what `linearize_program` gives for that."""
+        """The operands that are active in some step, and the result of `linearize_program` for them."""
         flags = self.cut(active)
         while True:
             primal, tangent, out_active, count = linearize_program(self.body, (*flags.constants, *flags.carry, *flags.xs))
@@ -230,7 +230,7 @@ class Scan(ControlOp):
             flags = flags._replace(carry=reached)
 
     def planned(self, primal: Program, roomy: bool) -> tuple[Program, ResidualPlan]:
-        """The primal body that stores what the plan says, and the plan."""
+        """The primal body that stores the values of the plan, and the plan."""
         inputs, n = list(primal.inputs), len(self.body.outputs)
         shift = len(primal.constants)
         constants, xs = inputs[: shift + self.constants], inputs[shift + self.constants + self.carry :]
@@ -335,7 +335,7 @@ class Scan(ControlOp):
         if self.length is None and batched[0]:
             return self.masked(size, batched, operands)
         flags = self.cut(batched)
-        while True:  # a carry is batched if anything batched reaches it in any step
+        while True:  # a carry is batched if a batched value reaches it in any step
             body, out_flags = self.batched_body(size, flags)
             reached = [a or b for a, b in zip(flags.carry, out_flags, strict=False)]
             if reached == flags.carry:
@@ -353,12 +353,12 @@ class Scan(ControlOp):
         return [*results[: self.carry], *ys], [*flags.carry, *out_flags[self.carry :]]
 
     def batched_whole(self, size: int) -> tuple[Self, list[Any]]:
-        """The loop on a batch in which all operands and results are batched, and what its body captured."""
+        """The loop on a batch in which all operands and results are batched, and the values that its body captured."""
         body, _ = self.batched_body(size, self.cut_inputs([True] * len(self.body.inputs)), whole=True)
         return replace(self, body=body, constants=len(body.constants) + self.constants), list(body.constants)
 
     def batched_body(self, size: int, flags: Parts, whole: bool = False) -> tuple[Program, list[bool]]:
-        """The body on a batch, its carry spread where it is flagged (or all is), and which of its outputs are batched."""
+        """The body on a batch, and which of its outputs are batched. Flagged carries (all, if ``whole``) are broadcast over the batch."""
         batched = (*flags.constants, *flags.carry, *flags.xs)
 
         def make() -> tuple[Program, list[bool]]:
@@ -377,7 +377,9 @@ class Scan(ControlOp):
         return derived_program(self.body, ("scan batch", size, self.carry, batched, whole), make)
 
     def masked(self, size: int, batched: Sequence[bool], operands: Sequence[Any]) -> tuple[Any, Any]:
-        """Each example has a number of steps of its own: the longest is taken, and a step too many changes nothing."""
+        """The loop on a batch in which each example has its own number of steps: it runs the largest number, and further steps of an
+        example change nothing.
+        """
         each, (constants, carry, xs) = operands[0], self.cut(operands)
         longest = ReduceMax((0,))(each) if size else np.int64(0)
         body = derived_program(self.body, ("masked", self.constants, self.carry), self.masked_body)
@@ -393,7 +395,7 @@ class Scan(ControlOp):
         )
 
     def masked_body(self) -> Program:
-        """A step that is taken only if its index is less than the number of steps: (n, constants; carry; index, x) -> (carry; y)."""
+        """A step that runs only if its index is less than the number of steps: (n, constants; carry; index, x) -> (carry; y)."""
 
         def step(n: Any, *values: Any) -> list[Any]:
             constants, rest = values[: self.constants], values[self.constants :]
@@ -434,7 +436,8 @@ def stack(rows: Sequence[Any]) -> Any:
 
 
 def swap_leading(x: Any) -> Any:
-    """The first two axes exchanged: (batch, step, ...) to (step, batch, ...) and back. The entries of a stack are batched already."""
+    """The first two axes exchanged: (batch, step, ...) to (step, batch, ...) and back. The entries of a stack already have the batch axis.
+    """
     if isinstance(type_of(x), StackType):
         return x
     ndim = type_of(x).ndim

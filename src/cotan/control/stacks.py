@@ -1,6 +1,6 @@
-"""Ops of stacks: what loops of unknown length keep, one entry for each step (see `StackType`).
+"""Ops of stacks: the values that loops of unknown length store, one entry for each step (see `StackType`).
 
-A `Scan` whose length is an operand reads and writes them, and so gives everything else (`with_each`): their sum, a choice among them,
+A `Scan` whose length is an operand reads and writes stacks. So all other operations on stacks are scans (`with_each`): sums, choices,
 copies.
 """
 
@@ -25,12 +25,12 @@ from .base import ControlOp
 __all__ = ["INT", "LOOPS", "Count", "StackLength", "ZeroStack", "copied", "either", "with_each", "zeros_of"]
 
 LOOPS: list[Any] = []
-"""`Scan`, when it is defined: it is written with what is here."""
+"""`Scan`, once it is defined: its module imports this one."""
 INT = array_type((), np.dtype(np.int64))
 
 
 class Plain(ControlOp):
-    """An op without derivative and without programs that gives one value."""
+    """An op without derivative and without programs that returns one value."""
 
     multiple = False
     compare_by_value = True
@@ -42,7 +42,7 @@ class Plain(ControlOp):
 
 @op
 class ZeroStack(Plain):
-    """The stack without entries: zero throughout."""
+    """The stack without entries; reads of it give zero."""
 
     element: Type
 
@@ -58,7 +58,7 @@ class ZeroStack(Plain):
 
 @op
 class StackLength(Plain):
-    """The number of entries of a stack: beyond them it is zero."""
+    """The number of entries of a stack; further entries read as zero."""
 
     def type_rule(self, x: StackType) -> ArrayType:
         return INT
@@ -90,27 +90,27 @@ def zeros_of(type: Type) -> Any:
 
 
 def either(condition: Any, yes: Any, no: Any) -> Any:
-    """One of two values of one type, by a scalar."""
+    """One of two values of one type, by a scalar condition."""
     if isinstance(type_of(yes), StackType):
         return with_each(either, (condition,), (yes, no), linear=True)
     return select(condition, yes, no) if not (shape := type_of(yes).shape) else select(broadcast_in_dim(condition, shape, ()), yes, no)
 
 
 def copied(x: Any, size: int) -> Any:
-    """A value of any type on a batch, the same for each example."""
+    """A value of any type, copied to each example of a batch."""
     if isinstance(type_of(x), StackType):
         return with_each(lambda entry: copied(entry, size), (), (x,), linear=True)
     return spread(x, size)
 
 
 def element_type(stack: Any) -> Type:
-    """The type of its entries."""
+    """The type of the entries of a stack."""
     t: Any = type_of(stack)
     return t.element
 
 
 def with_each(function: Any, constants: Sequence[Any], stacks: Sequence[Any], *, linear: bool = False) -> Any:
-    """The stack of ``function(*constants, *entries)``; ``linear`` if it is so in the entries."""
+    """The stack of ``function(*constants, *entries)``; ``linear`` says that the function is linear in the entries."""
     types: list[Any] = [*map(type_of, constants), *[element_type(s) for s in stacks]]
     body, captured = stage_flat(lambda *values: [function(*values)], types, name="each")
     assert not captured

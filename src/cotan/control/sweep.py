@@ -1,13 +1,13 @@
-"""Reverse mode in bounded memory: `Sweep` goes forward through a loop and back, and keeps only some of the states.
+"""Checkpointed reversal: `Sweep` runs through a loop forward and back, and stores only some of the states (snapshots).
 
     c[i+1] = forward(k, c[i], x[i])                 in the order of the loop
     a, v[i] = backward(k, c[i], x[i], a, w[i])      in the opposite order
 
-What it needs on the way back it computes again from the nearest state that it kept, by the binomial schedule: with s states and each step
-taken at most t times, a loop of binomial(s + t, s) steps can be reversed, and no schedule does better.
+On the way back, a state that was not stored is recomputed from the nearest snapshot, by the binomial schedule: with s snapshots and each
+step taken at most t times, a loop of binomial(s + t, s) steps can be reversed, and no schedule does better.
 
-A `BoundedScan` is linearized as a `LoopTangent`, whose transpose is a Sweep. The derivative of a Sweep forwards is a Sweep, so
-that Hessian-vector products are bounded too; its derivative backwards is that of two scans, and keeps everything.
+A `BoundedScan` is linearized as a `LoopTangent`, whose transpose is a Sweep. The forward derivative of a Sweep is a Sweep, so
+Hessian-vector products are bounded too. Its reverse derivative is the derivative of two scans, and stores all states.
 
 Source: Griewank & Walther 2000, "Algorithm 799: revolve"; Griewank & Walther 2008, "Evaluating Derivatives", chapter 12.
 """
@@ -57,16 +57,16 @@ class Operands(NamedTuple):
 
 @op
 class Sweep(ControlOp):
-    """Forward through a loop, and back with another program. Results: what the way back ends with, and its outputs of each step.
+    """Run forward through a loop, and back with another program. Results: the final values of the way back, and its outputs of each step.
 
-    Operands: the number of steps, if ``length`` is None (then there are no xs and ws); constants, carry, xs, sums, ws. ``snapshots`` is
-    the number of states that may be kept; 0 means as many as needed to take each step three times at most.
+    Operands: the number of steps, if ``length`` is None (then there are no xs and ws); constants, carry, xs, sums, ws. At most
+    ``snapshots`` states are stored; 0 means as many as needed to take each step three times at most.
     """
 
     forward: Program
     backward: Program
     sizes: tuple[int, int, int, int]
-    """The numbers of constants, carries, xs and sums; what is left are ws."""
+    """The numbers of constants, carries, xs and sums; the remaining operands are ws."""
     length: int | None
     backwards: bool
     snapshots: int
@@ -75,7 +75,7 @@ class Sweep(ControlOp):
         return f"sweep[{self.forward.name}, length={self.length}, snapshots={self.snapshots or 'auto'}]"
 
     def regions(self) -> tuple[Region[Program], ...]:
-        """The backward program reads the constants, carry and xs of the forward one, too: for it, the carry is one of the xs."""
+        """The backward program also reads the constants, carry and xs of the forward one; for it, the carry is one of the xs."""
         constants, carry, xs, sums = self.sizes
         first, summed = 1 if self.length is None else 0, constants + carry + xs
         return (
@@ -97,7 +97,7 @@ class Sweep(ControlOp):
         return list(values[:1]) if self.length is None else []
 
     def allowed(self, length: int) -> int:
-        """How many states are kept at most on the way through so many steps."""
+        """The most states that are stored for this number of steps."""
         return states_for(length, self.snapshots)
 
     def type_rule(self, *types: Type) -> tuple[Type, ...]:
@@ -126,7 +126,7 @@ class Sweep(ControlOp):
             nonlocal sums
             i = place(k)
             arguments = [*constants, *state, *[x[i] for x in xs], *sums, *[w[i] for w in ws]]
-            sums = []  # so that they may be added to in place
+            sums = []  # without references they may be updated in place
             outs = back(arguments)
             sums = outs[:n]
             for result, value in zip(results, outs[n:], strict=True):
@@ -136,7 +136,7 @@ class Sweep(ControlOp):
         return (*sums, *[Stack(t, y) if isinstance(t, StackType) else y for y, t in zip(results, types, strict=True)])
 
     def expand(self, *operands: Any) -> Sequence[Any]:
-        """The same by two scans, that keep every state."""
+        """An equivalent computation by two scans, which store every state."""
         constants, carry, xs, sums, ws = self.cut(operands)
         ahead, back = derived_program(self.forward, ("states", self.backward, self.sizes), self.with_states)
         count = self.count(operands)
@@ -144,7 +144,7 @@ class Sweep(ControlOp):
         return Scan(back, len(constants), len(sums), self.length, not self.backwards)(*count, *constants, *sums, *states, *xs, *ws)
 
     def with_states(self) -> tuple[Program, Program]:
-        """A step forward that also gives the state it began with, and a step back that takes it from the scanned inputs."""
+        """A forward step that also returns its initial state, and a backward step that takes this state from the scanned inputs."""
         ahead = self.forward
         carry = list(ahead.inputs)[self.sizes[0] : self.sizes[0] + self.sizes[1]]
         constants, state, xs, sums, ws = self.cut_inputs(list(self.backward.inputs))
@@ -159,7 +159,7 @@ class Sweep(ControlOp):
 
     # ---- derivatives ------------------------------------------------------------------------------------------------------
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any]:
-        """A sweep of values and tangents."""
+        """A sweep over values and tangents."""
         given = tuple(t is not None for t in tangents)
         active, out_active, forward, backward = derived_program(
             self.backward, ("jvp", self.forward, self.sizes, given), lambda: self.jvp_programs(given)
@@ -195,7 +195,7 @@ class Sweep(ControlOp):
         return active, wanted, *with_constants_of_both(forward, backward)
 
     def jvp_program(self, program: Program, active: Sequence[list[bool]], wanted: Sequence[bool], first: int) -> tuple[Program, list[Any]]:
-        """``program`` on values and tangents, part by part; the outputs are cut after ``first``, as values and tangents too."""
+        """``program`` on values and tangents, part by part; the outputs are split at ``first``, for values and tangents alike."""
         types = iter(program.input_types)
         parts = [take(types, len(flags)) for flags in active]
 
@@ -252,7 +252,9 @@ class Sweep(ControlOp):
             flags = flags._replace(carry=carry, sums=sums)
 
     def masked(self, size: int, batched: Sequence[bool], operands: Sequence[Any]) -> tuple[Any, Any]:
-        """Each example has a number of steps of its own: the longest is taken, and a step too many changes nothing."""
+        """The sweep on a batch in which each example has its own number of steps: it runs the largest number, and further steps of an
+        example change nothing.
+        """
         each, parts, of = operands[0], self.cut(operands), self.cut(batched)
         longest = ReduceMax((0,))(each) if size else np.int64(0)
         forward, backward = derived_program(self.backward, ("masked", self.forward, self.sizes), self.masked_programs)
@@ -263,7 +265,7 @@ class Sweep(ControlOp):
         return loop.batch(size, flags, longest, each, *constants, *carry, Count()(longest), *xs, *sums, *ws)
 
     def masked_programs(self) -> tuple[Program, Program]:
-        """Steps that are taken only if their index, the first of the xs, is less than the number of steps, the first constant."""
+        """Steps that run only if their index, the first of the xs, is less than the number of steps, the first constant."""
         constants, carry, xs, sums, ws = self.cut_inputs(self.backward.input_types)
         n_constants, n_carry, n_xs, n_sums = self.sizes
 
@@ -283,7 +285,7 @@ class Sweep(ControlOp):
 
 
 def with_constants_of_both(first: tuple[Program, list[Any]], second: tuple[Program, list[Any]]) -> tuple[Program, Program]:
-    """Two programs with the captured values of both as leading inputs, kept as the ``constants`` of the second."""
+    """Two programs whose leading inputs are the captured values of both, stored as the ``constants`` of the second."""
     (a, a_values), (b, b_values) = first, second
     n, m = len(a_values), len(b_values)
     fresh_a, fresh_b = [Var(type_of(v)) for v in b_values], [Var(type_of(v)) for v in a_values]
@@ -295,7 +297,7 @@ def with_constants_of_both(first: tuple[Program, list[Any]], second: tuple[Progr
 
 
 def batched_program(program: Program, size: int, flags: Sequence[bool], carry: Sequence[bool]) -> tuple[Program, list[Any], list[bool]]:
-    """``program`` on a batch, with outputs spread where ``carry`` says that they must be; what it captured; which outputs are batched."""
+    """``program`` on a batch, with the outputs flagged in ``carry`` broadcast; the values that it captured; which outputs are batched."""
     found: list[bool] = []
 
     def run(*values: Any) -> list[Any]:
@@ -312,7 +314,7 @@ def batched_program(program: Program, size: int, flags: Sequence[bool], carry: S
 def reversal(
     step: Callable[[list[Any], int], list[Any]], reverse: Callable[[list[Any], int], None], start: list[Any], length: int, snapshots: int
 ) -> None:
-    """Call ``reverse(state before step k, k)`` for k = length-1 .. 0, with at most ``snapshots`` states kept (0: see `Sweep`)."""
+    """Call ``reverse(state before step k, k)`` for k = length-1 .. 0, with at most ``snapshots`` states stored (0: see `Sweep`)."""
     allowed = states_for(length, snapshots)
     kept: list[tuple[int, list[Any]]] = [(0, start)]
     end = length
@@ -334,7 +336,7 @@ def reversal(
 
 
 def advance(steps: int, free: int) -> int:
-    """How far to go before the next state is kept, with ``free`` places for states, the one at hand included."""
+    """How far to advance before the next snapshot, with ``free`` slots for states, including the slot of the current one."""
     times = 1
     while comb(free + times, free) < steps:
         times += 1
@@ -342,12 +344,12 @@ def advance(steps: int, free: int) -> int:
 
 
 def states_for(length: int, snapshots: int) -> int:
-    """How many states are kept at most, if ``snapshots`` are allowed (0: see `Sweep`). No step needs more than one."""
+    """The most states that are stored if ``snapshots`` are allowed (0: see `Sweep`); no more than one for each step."""
     return max(1, min(snapshots or enough_for(length), length))
 
 
 def enough_for(length: int, times: int = 3) -> int:
-    """The least number of states with which ``length`` steps can be reversed while each is taken at most ``times`` times."""
+    """The least number of states with which ``length`` steps can be reversed if each step is taken at most ``times`` times."""
     states = 1
     while comb(states + times, states) < length:
         states += 1
@@ -356,7 +358,7 @@ def enough_for(length: int, times: int = 3) -> int:
 
 @op
 class BoundedScan(Scan):
-    """A scan of which reverse mode keeps ``snapshots`` states at most (0: see `Sweep`), and computes the others again."""
+    """A scan whose reverse mode stores at most ``snapshots`` states (0: see `Sweep`) and recomputes the others."""
 
     snapshots: int = 0
 
@@ -369,8 +371,8 @@ class BoundedScan(Scan):
 
 @op
 class LoopTangent(ControlOp):
-    """The tangents of a loop, computed by running it again. Operands: those of the loop, then the tangents of ``active`` ones, in which
-    it is linear. Results: the tangents of the outputs that are flagged in ``moving``.
+    """The tangents of a loop, computed by running it again. Operands: the operands of the loop, then the tangents of the ``active`` ones,
+    in which the op is linear. Results: the tangents of the outputs flagged in ``moving``.
     """
 
     loop: BoundedScan
@@ -433,8 +435,8 @@ class LoopTangent(ControlOp):
         return [None] * count + [*constant_bars, *compress(ends, of.carry), *results]
 
     def programs(self, flags: Any) -> tuple[Program, Program, list[Any]]:
-        """A step of the loop, which gives the carry alone; a step back, (constants, carry, x; sums, carry_bar; y_bar) -> (sums, carry_bar;
-        x_bar); and what both captured.
+        """A step of the loop that returns the carry alone; a backward step, (constants, carry, x; sums, carry_bar; y_bar) -> (sums,
+        carry_bar; x_bar); and the values that both captured.
         """
         loop = self.loop
         body = loop.body
@@ -464,7 +466,7 @@ class LoopTangent(ControlOp):
         return forward, backward, captured
 
     def batch(self, size: int, batched: Sequence[bool], *operands: Any) -> tuple[Any, Any]:
-        """The loop on a batch in which everything is batched."""
+        """The loop on a batch in which all operands and results are batched."""
         count, n = len(self.active), len(self.loop.count(operands))
         if n and batched[0]:
             return batch_flat(self.expand, size, batched, operands)

@@ -1,10 +1,9 @@
-"""`While`: a loop that goes on as long as a program of the carry says so.
+"""`While`: a loop that runs while a condition, a program of the carry, is true.
 
-Forward mode carries the tangent along. Reverse mode needs what happened in each step: the loop is run once to count its steps, and is then
-a `Scan` of that length, of which everything is known. Inside jit, where that length is not a number yet, it is an operand of the scan,
-whose residuals are stacks.
+Forward mode carries the tangents along. Reverse mode needs the residuals of each step. So the loop is run once to count its steps, and is
+then a `Scan` of known length. Inside jit, where the length is not a number yet, it is an operand of the scan, and the residuals are stacks.
 
-A batched loop goes on while any example does; an example that is done keeps its carry.
+A batched loop runs while the condition is true for any example; an example that has ended keeps its carry.
 """
 
 from __future__ import annotations
@@ -39,13 +38,13 @@ __all__ = ["While"]
 
 @op
 class While(ControlOp):
-    """``carry = body(constants, carry)`` while ``condition(constants, carry)``. Operands: constants (of both), carry."""
+    """``carry = body(constants, carry)`` while ``condition(constants, carry)``. Operands: constants (of both programs), carry."""
 
     condition: Program
     body: Program
     constants: int
     snapshots: int | None = None
-    """If given, reverse mode keeps so many states at most (see `Sweep`)."""
+    """If given, the most states that reverse mode stores (see `Sweep`)."""
 
     def __str__(self) -> str:
         return f"while[{self.condition.name}, {self.body.name}]"
@@ -67,7 +66,7 @@ class While(ControlOp):
         going, step = engine.compiled(self.condition), engine.compiled(self.body)
         while going([*constants, *carry])[0]:
             arguments = [*constants, *carry]
-            carry = []  # so that the body may change the carry in place
+            carry = []  # without references the body may change the carry in place
             carry = step(arguments)
         return tuple(carry)
 
@@ -79,7 +78,7 @@ class While(ControlOp):
         return carry
 
     def chosen(self, values: Sequence[Any]) -> Any:
-        """The steps, of which every example of a batch would take another number."""
+        """The loop, unrolled; refused on a batch, whose examples would run different numbers of steps."""
         if any(np.ndim(x) > t.ndim for x, t in zip(values, self.body.input_types, strict=True)):
             raise teach(
                 ArgumentError,
@@ -138,7 +137,7 @@ class While(ControlOp):
 
     @staticmethod
     def with_captured(condition: tuple[Program, list[Any]], body: tuple[Program, list[Any]]) -> tuple[Program, Program]:
-        """Both programs with the captured values of both as leading inputs (given as ``constants`` of the body)."""
+        """Both programs with the captured values of both as leading inputs (stored as ``constants`` of the body)."""
         (first, first_values), (second, second_values) = condition, body
         a, b = list(first.inputs), list(second.inputs)
         n, m = len(first_values), len(second_values)
@@ -159,21 +158,23 @@ class While(ControlOp):
         return self.as_scan(body, steps).linearize(primals, active)
 
     def as_scan(self, body: Program, length: int | None) -> Scan:
-        """As many steps of ``body``."""
+        """A scan with ``length`` steps of ``body``."""
         n = len(self.body.outputs)
         if self.snapshots is None:
             return Scan(body, self.constants, n, length)
         return BoundedScan(body, self.constants, n, length, snapshots=self.snapshots)
 
     def counting(self) -> tuple[Program, Program]:
-        """The loop with one more carry, that counts its steps."""
+        """The loop with a further carry that counts its steps."""
         types = [*self.body.input_types, array_type((), np.dtype(np.int64))]
         condition, _ = stage_flat(lambda *v: evaluate(self.condition, *v[:-1]), types, name=self.condition.name)
         body, _ = stage_flat(lambda *v: [*evaluate(self.body, *v[:-1]), add(v[-1], np.int64(1))], types, name=self.body.name)
         return condition, body
 
     def masked_body(self, *, sure: bool) -> Program:
-        """A step that changes nothing once the condition is false; ``sure`` if it is run on batches of which an example goes on."""
+        """A step that changes nothing once the condition is false. ``sure`` says that on every batch, the condition is true for some
+        example.
+        """
 
         def step(*values: Any) -> list[Any]:
             (going,) = evaluate(self.condition, *values)
@@ -202,7 +203,7 @@ class While(ControlOp):
             flags[self.constants :] = carry
 
     def run_batched(self, program: Program, size: int, flags: Sequence[bool]) -> list[bool]:
-        """Which outputs of ``program`` are batched if these inputs are."""
+        """Which outputs of ``program`` are batched if the flagged inputs are."""
         found: list[bool] = []
 
         def run(*values: Any) -> list[Any]:
@@ -214,7 +215,7 @@ class While(ControlOp):
         return found
 
     def batched_programs(self, size: int, flags: tuple[bool, ...], many: bool) -> tuple[Program, Program]:
-        """The condition (any example goes on) and the body on a batch."""
+        """The condition (true for any example) and the body, on a batch."""
         types = [t.batched(size) if b else t for t, b in zip(self.body.input_types, flags, strict=True)]
 
         def run(program: Program, values: Sequence[Any]) -> tuple[list[Any], list[bool]]:
@@ -233,7 +234,7 @@ class While(ControlOp):
 
 
 def largest(counter: Any) -> tuple[int | None, bool]:
-    """The number of steps behind ``counter`` (None if it is not known), and whether examples of a batch differ in it."""
+    """The number of steps that ``counter`` holds (None if it is not known), and whether it differs between the examples of a batch."""
     masked = False
     while type(counter) is Tracer:
         if isinstance(counter.owner, StagingTrace):
