@@ -1,7 +1,7 @@
-"""Batch: one more leading axis on every value, by a rule per op.
+"""Batch: a leading axis for every value, by one rule per op.
 
-The payload of a tracer of `BatchTrace` is the array with its batch axis in front; `vmap` moves axes at its two ends, so a rule sees one
-case. A value that is the same for the whole batch is no tracer of this trace.
+The payload of a tracer of `BatchTrace` is the array with its batch axis in front. `vmap` moves axes of its arguments and results, so a rule
+handles one case. A value that is the same for the whole batch is not a tracer of this trace.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class BatchTrace(Trace):
 
 
 class MeasuringTrace(BatchTrace):
-    """Counts the bytes of the batched results of the ops that it runs."""
+    """A `BatchTrace` that counts the bytes of the batched results of its ops."""
 
     __slots__ = ("bytes",)
 
@@ -85,7 +85,7 @@ def batch_flat(
     of: Any = None,
     trace: BatchTrace | None = None,
 ) -> tuple[list[Any], list[bool]]:
-    """Values of a flat function on operands of which the flagged ones have a leading batch axis, and the flags of the results."""
+    """The results of a flat function on operands of which the flagged ones have a leading batch axis, and the flags of the results."""
     if trace is None:
         trace = BatchTrace(current_trace(), size, of)
     try:

@@ -1,7 +1,7 @@
 """Forward mode: dual numbers by rule.
 
-A tracer of `JVPTrace` carries (value, tangent). An op with an active operand runs its ``jvp`` rule under the parent trace; with none it
-runs in the parent as it is. An absent tangent is None, at the boundary of a rule only.
+A tracer of `JVPTrace` carries (value, tangent). An op with an active operand runs its ``jvp`` rule under the parent trace; any other op
+runs in the parent unchanged. An absent tangent is None, at the boundary of a rule only.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class JVPTrace(Trace):
         return value
 
     def split(self, value: Any) -> tuple[Any, Any]:
-        """(primal, tangent or None) of any value."""
+        """The pair (primal, tangent or None) of any value."""
         return value.payload if type(value) is Tracer and value.owner is self else (value, None)
 
     def join(self, primal: Any, tangent: Any | None) -> Any:
@@ -81,7 +81,7 @@ COUNTER = [0]
 
 
 def conversions() -> int:
-    """The number of conversions of traced values so far: a program staged meanwhile may depend on the converted numbers."""
+    """The number of conversions of traced values so far. A program that is staged while it grows may depend on the converted numbers."""
     return COUNTER[0]
 
 

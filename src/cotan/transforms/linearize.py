@@ -1,11 +1,11 @@
-"""Linearize: a function's values now, and its derivative as a linear program of the tangents.
+"""Linearize: the values of a function now, and its derivative as a linear program of the tangents.
 
-Linearize is forward mode whose tangents are not numbers but variables of a `LinearTape`. A derivative rule runs as it stands; what it
-computes from primal values runs at once (in the parent), and what touches a tangent is recorded on the tape. So the tape holds only
-linear equations, and that is checked as each is recorded: an equation whose tangent operands lie in none of the operand sets in which
-its op is linear is refused there and then, while the user's line is still on the stack.
+Linearize is forward mode whose tangents are not numbers but variables of a `LinearTape`. A derivative rule runs unchanged: its operations
+on primal values run at once (in the parent), and its operations on tangents are recorded on the tape. So the tape holds only linear
+equations. Each is checked when it is recorded: an equation whose tangent operands lie in none of the operand sets in which its op is linear
+is refused immediately, while the user's line is still on the stack.
 
-This is the whole of partial evaluation that reverse mode needs.
+Reverse mode needs no other partial evaluation.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ __all__ = ["LinearTape", "LinearizeTrace", "SplitTrace", "detach", "linearize_fl
 
 
 class LinearTape(StagingTrace):
-    """Records linear equations; operands that are not its own Vars are known values (residuals).
+    """Records linear equations; operands that are not Vars of the tape are known values (residuals).
 
-    ``subject`` says in messages what has to be linear ("the JVP rule f_jvp") in its ``variables``; ``names`` names the input Vars
-    (``tangents[0]``).
+    In messages, ``subject`` is the linear function ("the JVP rule f_jvp"), ``variables`` the arguments in which it has to be linear, and
+    ``names`` the names of the input Vars (``tangents[0]``).
     """
 
     __slots__ = ("names", "subject", "variables")
@@ -82,7 +82,8 @@ class LinearTape(StagingTrace):
         return any(mask & ~members == 0 for members in op.linear_sets(len(operands)))
 
     def others_are_zero(self, inputs: Sequence[Any], others: int) -> bool:
-        """Whether the known operands in the set ``others`` are zero, so that an op linear in all of the set jointly is linear here."""
+        """Whether the known operands in the set ``others`` are zero, so that an op that is linear in all of the set jointly is linear here.
+        """
         return all(concrete_zero(x) for k, x in enumerate(inputs) if others >> k & 1)
 
     def concrete(self, tracer: Tracer, conversion: str) -> Any:
@@ -96,7 +97,7 @@ class LinearTape(StagingTrace):
     def label(self) -> str:
         return f"linearization of {self.subject}" if self.subject else "linearization"
 
-    # ---- the error that the thread asked for ---------------------------------------------------------------------
+    # ---- the error of nonlinear tangents ---------------------------------------------------------------------
     def describe(self, v: Var) -> str:
         """``tangents[0]``, or ``a value computed from tangents[0]``."""
         if v in self.names:
@@ -144,7 +145,7 @@ ADVICE = {
 
 
 class SplitTrace(Trace):
-    """Runs a rule: what touches a tangent is recorded on ``tape``, anything else runs in ``known``."""
+    """Runs a rule: operations on tangents are recorded on ``tape``, all others run in ``known``."""
 
     __slots__ = ("known", "tape")
 
@@ -164,7 +165,7 @@ class SplitTrace(Trace):
                     trace, plain = tape, False
                     break
                 plain = False
-        if plain and not op.holds_programs:  # what EvalTrace would do, without changing the current trace for it
+        if plain and not op.holds_programs:  # as EvalTrace does, without a change of the current trace
             results = op.impl(*operands)
             return results if op.multiple else (results,)
         token = set_trace(trace)
@@ -175,14 +176,15 @@ class SplitTrace(Trace):
 
 
 TOLD = (Tracer, float, int, bool, complex)
-"""Operands of which it is known whether two are the same: an array may change in between."""
+"""Classes of operands that can be compared by identity: an array may change in between."""
 
 
 class LinearizeTrace(JVPTrace):
-    """Forward mode under a `SplitTrace`. The payload's tangent is a tracer of ``tape``.
+    """Forward mode under a `SplitTrace`. The tangent of a payload is a tracer of ``tape``.
 
-    What is computed twice is recorded once if it is staged: then its cotangents are added before they are pulled back through it, and not
-    after. (No later pass can merge them: it would have to know that two linear equations with different operands are applied to a sum.)
+    While staging, an operation that is computed twice is recorded once: its cotangents are then added before they are pulled back through
+    it, and not after. (No later pass can merge the two: it would have to know that two linear equations with different operands are applied
+    to a sum.)
     """
 
     __slots__ = ("done", "known", "tape")
@@ -198,7 +200,7 @@ class LinearizeTrace(JVPTrace):
         key = (op, *[id(x) if type(x) is Tracer else (type(x), repr(x)) for x in operands])
         found = self.done.get(key)
         if found is None:
-            found = self.done[key] = super().process(op, operands), operands  # these are kept: no other tracer may have their ids
+            found = self.done[key] = super().process(op, operands), operands  # stored, so that no other tracer gets their ids
         return found[0]
 
     def is_zero(self, payload: Any) -> bool:
@@ -217,7 +219,7 @@ class LinearizeTrace(JVPTrace):
         return op.jvp(primals, tangents)
 
     def differentiate_locally(self, op: Any, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
-        """What the jvp rule of the elementwise family gives, with each product of a local derivative and a tangent recorded at once."""
+        """The result of the jvp rule of the elementwise family, with each product of a local derivative and a tangent recorded directly."""
         y = op(*primals)
         shape = np.shape(y) if type(y) is not Tracer else y.shape
         dy = None
@@ -225,7 +227,7 @@ class LinearizeTrace(JVPTrace):
             if dx is not None:
                 d = op.local_derivative(k, y, primals)
                 if d is not None:
-                    if any(d is x for x in primals):  # not made by the rule: perhaps an array that the user holds
+                    if any(d is x for x in primals):  # not made by the rule: possibly an array that the user holds
                         self.tape.operand(d)
                     v = dx.payload
                     term = self.tape.record(scale, (d, v), v.type) if v.type.shape == shape else fill_shape(scale(d, dx), y)
@@ -266,7 +268,7 @@ def linearize_flat(
 
 
 def detach(tape: LinearTape) -> None:
-    """Replace the arrays on a closed tape that somebody else holds by copies, so that the tape may be kept and they be changed."""
+    """Replace the arrays on a closed tape that are referenced elsewhere by copies, so that they may change while the tape exists."""
     copies = copies_of_shared(x for equation in tape.equations for x in equation.inputs)
     if copies:
         for equation in tape.equations:
@@ -288,7 +290,7 @@ def record_linear(
 ) -> tuple[LinearTape, list[Var], list[Any]]:
     """Record ``function``, which must be linear in all its arguments, on a tape: (tape, input Vars, outputs).
 
-    ``inputs`` are ArrayTypes. An output is a Var of the tape, or, where it does not depend on the inputs, a value.
+    ``inputs`` are ArrayTypes. An output is a Var of the tape, or a value if it does not depend on the inputs.
     """
     tape = LinearTape(subject, variables)
     arguments = [tape.new_input(t) for t in inputs]

@@ -1,8 +1,8 @@
-"""Strict differentiation: where a derivative is a convention, not a fact, an error is raised instead.
+"""Strict differentiation raises an error where a derivative is a convention and not a limit.
 
-An op says where by its method ``singular(*primals)``, a mask. The traces here ask it, on the values behind the primals, before each op
-is differentiated; ops that hold programs are written out, so that the ops inside are asked too. A custom rule is the user's statement of
-what the derivative is, and is taken as it stands.
+The method ``singular(*primals)`` of an op returns a mask of such points. The traces here call it on the values behind the primals, before
+each op is differentiated. Ops that hold programs are inlined, so that the ops inside are checked too. A custom rule is the user's
+definition of the derivative, and is accepted unchanged.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def check(op: Op, primals: Sequence[Any], active: Sequence[bool]) -> None:
 
 
 def mask_of(op: Op, values: Sequence[Any], ndims: Sequence[int], active: Sequence[bool]) -> np.ndarray[Any, Any]:
-    """Where ``op`` is singular; values with more axes than ``ndims`` have batch axes in front, and are looked at one by one."""
+    """Where ``op`` is singular. Values with more axes than ``ndims`` have batch axes in front, and are checked one example at a time."""
     assert op.singular is not None
     size = max((len(v) for v, ndim in zip(values, ndims, strict=True) if np.ndim(v) > ndim), default=None)
     if size is None:
@@ -75,7 +75,7 @@ def refuse(op: Op, primals: Sequence[Any], mask: np.ndarray[Any, Any]) -> NoRetu
 
 
 class Strict(JVPTrace):
-    """What both traces share: check first, and write out what holds programs."""
+    """The base of both traces: check first, and inline ops that hold programs."""
 
     __slots__ = ()
 

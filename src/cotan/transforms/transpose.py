@@ -1,8 +1,8 @@
-"""Transpose: a linear program run backwards.
+"""Transpose: a linear program, run backwards.
 
-Each linear equation y = L x has a transpose x_bar = L^T y_bar, given by its op. Walking the equations from the last to the first and
-adding up the cotangents of each variable transposes the whole program. Known operands (residuals) are ordinary values here: the tape
-of `linearize` holds them as they are, and a closed Program gets them from an environment.
+Each linear equation y = L x has a transpose x_bar = L^T y_bar, given by its op. The whole program is transposed by visiting the equations
+from the last to the first, and summing the cotangents of each variable. Known operands (residuals) are ordinary values: the tape of
+`linearize` holds them directly, and a closed Program gets them from an environment.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["TOTALS", "accumulate", "backward_pass", "transpose_program_rule"]
 
 
 TOTALS: dict[type, Callable[[Any, Any], Any]] = {ArrayType: add}
-"""How two cotangents are added, by the class of their type; `control.scan` adds stacks."""
+"""The function that adds two cotangents, by the class of their type; `control.scan` adds stacks."""
 
 
 def accumulate(cotangents: dict[Var, Any], v: Any, x_bar: Any) -> None:
@@ -40,11 +40,11 @@ def backward_pass(
     known: Mapping[Var, Any] | None = None,
     rule: str | None = None,
 ) -> list[Any | None]:
-    """The cotangents of ``inputs``, given those of the outputs.
+    """The cotangents of ``inputs``, given the cotangents of the outputs.
 
-    ``known`` gives the values of Vars that are residuals. A cotangent that is None is zero.
+    ``known`` holds the values of Vars that are residuals. A cotangent that is None is zero.
     """
-    own: set[Var] = set()  # whose cotangent is an array that is ours alone, to be changed in place
+    own: set[Var] = set()  # variables whose cotangent is referenced here only, and may change in place
     for equation in reversed(equations):
         op: Op = equation.op
         if op.multiple:
@@ -56,7 +56,7 @@ def backward_pass(
             if y_bar is None:
                 continue
         operands = equation.inputs
-        if known is not None:  # a closed program; the inputs of a tape are Vars and values already
+        if known is not None:  # a closed program; the equations of a tape hold their values
             operands = [known.get(v, v) if type(v) is Var else v.value for v in operands]
         if rule is not None and equation.origin is not None:
             with deriving(equation, rule):
@@ -75,10 +75,10 @@ def backward_pass(
 
 
 def update_total(op: Op, y_bar: Any, operands: Sequence[Any], cotangents: dict[Var, Any], own: set[Var]) -> bool:
-    """Add the transpose of an op that reads part of an array to the cotangent of that array, touching that part alone.
+    """Add the transpose of an op that reads part of an array to the cotangent of that array, touching that part only.
 
-    On values it is done in place, in an array of our own, so that reading n elements one by one costs n steps and not n arrays. While
-    tracing it is an op on the total so far, if there is one; else the answer is False, and nothing is done.
+    On values the addition is in place, in an array that is referenced here only, so reading n elements one by one costs n steps and not n
+    arrays. While tracing it is an op on the total so far, if there is one; otherwise nothing is done, and the result is False.
     """
     v = operands[0]
     assert op.transpose_update is not None
@@ -100,10 +100,10 @@ def update_total(op: Op, y_bar: Any, operands: Sequence[Any], cotangents: dict[V
 def transpose_program_rule(
     program: Program, linear: Sequence[bool], known: Sequence[Any], y_bars: Sequence[Any | None], totals: Sequence[Any | None] = ()
 ) -> list[Any | None]:
-    """Transpose a closed Program that is linear in the inputs flagged ``linear``; ``known`` are the values of the others.
+    """Transpose a closed Program that is linear in the inputs flagged ``linear``; ``known`` are the values of the other inputs.
 
-    Equations that touch no linear input are evaluated first. Returns a cotangent, or None, for each linear input; the first ones are
-    added to ``totals``.
+    Equations that touch no linear input are evaluated first. Returns a cotangent, or None, for each linear input; the first ones are added
+    to ``totals``.
     """
     values = iter(known)
     environment: dict[Var, Any] = {v: next(values) for v, is_linear in zip(program.inputs, linear, strict=True) if not is_linear}
