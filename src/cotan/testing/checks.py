@@ -1,9 +1,9 @@
-"""check_rule: is this derivative right?
+"""check_rule: a test of the derivatives of a function at a point.
 
-It asks for nothing but the function and a point: it finds the numerical derivatives with bounds of their
-errors, and measures the rounding errors of what it compares them with, so it knows what tolerance is fair; compares every entry of the
-Jacobian in both modes; checks linearity, batching and second derivatives in all four pairs of modes; and when something is wrong it says
-which entry, and what mistake would make it so. Where the function has a kink or jumps, no derivative is right or wrong: that is said.
+It needs the function and a point only. It computes numerical derivatives with error bounds, and measures the rounding errors of the
+derivatives under test; both give the tolerances. It compares every entry of the Jacobian in both modes, and checks linearity, batching and
+second derivatives in all four pairs of modes. A report of an error names the entry, and a mistake that would explain it. At a kink or a
+jump of the function, where no derivative is right or wrong, it warns.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from .trees import TreeFunction
 __all__ = ["check_rule"]
 
 SAFE = 30
-"""Errors that are estimated may be so many times larger."""
+"""The factor by which estimated errors may be exceeded."""
 ENTRIES = 400
-"""The largest Jacobian that is compared entry by entry; larger ones along random directions."""
+"""The most entries of a Jacobian that is compared entry by entry; larger ones are compared along random directions."""
 
 
 def check_rule(f: Callable[..., Any], args: Sequence[Any], *, second_order: bool = True, batching: bool = True) -> RuleReport:
@@ -37,10 +37,10 @@ def check_rule(f: Callable[..., Any], args: Sequence[Any], *, second_order: bool
         second_order, batching: whether to check these.
 
     Returns:
-        a report of what was checked, and how well it agreed.
+        a report of the checks and of the agreement that they found.
 
     Raises:
-        RuleCheckError: something is wrong: names the check, the entry of the Jacobian, both values, and the likely cause.
+        RuleCheckError: a check fails. The error names the check, the entry of the Jacobian, both values, and the likely cause.
         NonlinearTangentError: the rule is not linear in its tangents.
     """
     with quiet():
@@ -51,7 +51,7 @@ def check_rule(f: Callable[..., Any], args: Sequence[Any], *, second_order: bool
 
 
 def examine(f: Callable[..., Any], args: Sequence[Any], second_order: bool, batching: bool) -> RuleReport:
-    """What `check_rule` reports, right or wrong."""
+    """The report of `check_rule`, with or without failures."""
     function = TreeFunction(f, args)
     n, m = function.flat.point.size, function.flat(function.flat.point).size
     rng = np.random.default_rng(0)
@@ -79,7 +79,7 @@ def examine(f: Callable[..., Any], args: Sequence[Any], second_order: bool, batc
         cause: str | None = None,
         rounding: Callable[[], Vector] | None = None,
     ) -> bool:
-        """Whether these agree. ``rounding`` measures the errors of what was found, if it does not agree without them."""
+        """Whether these agree. ``rounding`` measures the errors of the computed values; it is called if they do not agree without them."""
         tolerance = tolerance + function.flat.least
         with np.errstate(all="ignore"):
             if rounding is not None and not (np.abs(found - wanted) <= tolerance).all():
@@ -134,7 +134,7 @@ def examine(f: Callable[..., Any], args: Sequence[Any], second_order: bool, batc
 
 
 def compared_with(estimates: Sequence[Estimate], precision: float, size: int) -> tuple[Vector, Vector]:
-    """The expected derivatives, a row for each direction, and how far from them a derivative may be; at a jump, infinitely far."""
+    """The expected derivatives, a row for each direction, and the largest error that a derivative may have; infinite at a jump."""
     ranges = [between(e, SAFE * e.error + 100 * precision * np.abs(e.value)) for e in estimates]
     low, high = (np.array([r[side] for r in ranges]).reshape(len(estimates), size) for side in (0, 1))
     jumping = np.isinf(high)
@@ -142,7 +142,7 @@ def compared_with(estimates: Sequence[Estimate], precision: float, size: int) ->
 
 
 def weighted(matrix: Vector, vectors: Vector) -> Vector:
-    """The product; infinite where something infinite is not multiplied by zero."""
+    """The matrix product; infinite where an infinite factor is not multiplied by zero."""
     with np.errstate(all="ignore"):
         return np.nan_to_num(matrix[..., None] * vectors, nan=0.0, posinf=np.inf).sum(-2)
 
@@ -163,7 +163,7 @@ def check_transpose(
 
 
 def check_linearity(function: TreeFunction, rng: Any, record: Record) -> None:
-    """The derivative along a + 2b against those along a and b."""
+    """The derivative along a + 2b against the derivatives along a and b."""
     a, b = function.directions(rng, 2)
     total, first, second = function.push(a + 2 * b)[None], function.push(a)[None], 2 * function.push(b)[None]
     record(
@@ -236,7 +236,7 @@ def check_second_order(function: TreeFunction, rng: Any, record: Record) -> None
         return float(complex_as_real([np.conj(x) if np.asarray(x).dtype.kind == "c" else x for x in leaves]) @ direction)
 
     def pull_back(args: Sequence[Any]) -> Any:
-        # <x_bar, d> = Re(sum(x_bar * d)), so the cotangent of ``pulled``'s output that picks its component along d is d itself.
+        # <x_bar, d> = Re(sum(x_bar * d)), so the cotangent of the output of ``pulled`` that selects its component along d is d itself.
         pulled_out, pull_pulled = vjp(pulled, *args)
         return pull_pulled(tree.unflatten(tree.structure(pulled_out), [x for x in tree.leaves(d_tree) if np.asarray(x).dtype.kind in "fc"]))
 
@@ -257,9 +257,8 @@ def check_second_order(function: TreeFunction, rng: Any, record: Record) -> None
 def likely_cause(
     found: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any], tolerance: np.ndarray[Any, Any], complex_valued: bool, whole: bool
 ) -> str:
-    """The mistake that would turn the right Jacobian into this one, if it is a common one.
-
-    ``complex_valued``: numbers may be pairs (real, imaginary). ``whole``: the rows are inputs, not random directions.
+    """The mistake that would turn the right Jacobian into this one, if it is a common one. ``complex_valued``: numbers may be pairs (real,
+    imaginary). ``whole``: the rows are inputs, not random directions.
     """
 
     def matches(candidate: np.ndarray[Any, Any], allowed: np.ndarray[Any, Any] = tolerance) -> bool:

@@ -1,4 +1,4 @@
-"""What the checks of derivatives find, and say."""
+"""The findings of derivative checks, and their messages."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ __all__ = ["Finding", "NotSmoothWarning", "RuleCheckError", "RuleReport", "betwe
 
 
 class RuleCheckError(AssertionError, CotanError):
-    """A derivative rule is wrong; the text says where and, if it can be seen, why."""
+    """A derivative rule is wrong; the message names the entry and, if it is found, the cause."""
 
 
 class NotSmoothWarning(UserWarning):
-    """A derivative was asked for at a kink or a jump, or nearer to one than differences can tell."""
+    """A derivative was asked for at a kink or a jump, or too near to one for differences to resolve."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One failed check: which, what differs, and the likely cause."""
+    """One failed check: its name, the values that differ, and the likely cause."""
 
     check: str
     what: str
@@ -34,7 +34,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class RuleReport:
-    """What `check_rule` checked, with the largest error relative to its tolerance (below 1 is a pass)."""
+    """The checks that `check_rule` made, with the largest error relative to its tolerance (below 1 is a pass)."""
 
     checks: dict[str, float]
     findings: tuple[Finding, ...] = ()
@@ -53,7 +53,7 @@ class RuleReport:
 
 
 def between(estimate: Estimate, tolerance: Vector) -> tuple[Vector, Vector]:
-    """The least and the largest derivatives that pass: at a kink, all between those of both sides."""
+    """The least and the largest derivatives that pass: at a kink, all values between the derivatives of both sides."""
     value, (left, right), rough = estimate.value, estimate.sides, estimate.rough
     return (
         np.where(rough, np.minimum(value, left), value) - tolerance,
@@ -62,7 +62,7 @@ def between(estimate: Estimate, tolerance: Vector) -> tuple[Vector, Vector]:
 
 
 def told(estimate: Estimate) -> str:
-    """The first entry without a derivative, with what is known of it."""
+    """A message about the first entry without a derivative."""
     k = int(np.argmax(estimate.rough))
     low, high = (float(side[k]) for side in estimate.sides)
     where = f"entry {k} of the function" if estimate.rough.size > 1 else "the function"

@@ -1,4 +1,4 @@
-"""check_grads, as JAX has it: derivatives along random directions against differences, to any order."""
+"""check_grads with JAX's signature: derivatives along random directions against differences, to any order."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def check_grads(
         RuleCheckError: a derivative is wrong.
 
     Warns:
-        NotSmoothWarning: ``f`` has a kink or a jump at ``args``, or very near: there a derivative between those of both sides passes.
+        NotSmoothWarning: ``f`` has a kink or a jump at ``args``, or very near: a derivative between the one-sided derivatives passes.
     """
     names = (modes,) if isinstance(modes, str) else tuple(modes)
     rng = np.random.default_rng(0)
@@ -57,7 +57,7 @@ def check_order(
     rng: Any,
     reached: int = 1,
 ) -> None:
-    """First derivatives in the given modes, then those of the derivative; ``reached``: of which order they are."""
+    """First derivatives in the given modes, then the derivatives of the derivative; ``reached`` is their order."""
     function = TreeFunction(f, args)
     direction = rng.standard_normal(function.flat.point.size)
     if eps is None:
@@ -106,6 +106,6 @@ def check_order(
 
 
 def smooth(value: Vector) -> Estimate:
-    """Differences that are taken as they are."""
+    """An estimate of differences without error bounds."""
     none = np.zeros(value.shape)
     return Estimate(value, none, (value, value), none.astype(bool))

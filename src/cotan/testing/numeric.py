@@ -1,14 +1,14 @@
-"""Numerical derivatives, with an estimate of their own error.
+"""Numerical derivatives, with an estimate of their error.
 
 Central differences at steps h, h/2, h/4, ... are extrapolated to h = 0 by Richardson's scheme (Ridders 1982). Two errors remain. The
-*truncation* of an entry of the table is seen in its distance from its neighbours: those it is made of, and the next finer one. The
-*rounding* follows from the noise of the function: the differences of high order of its values at steps too small for anything else to be
-seen (Hamming; Moré and Wild 2011), over the step, grown by each extrapolation. The entry with the smallest sum is the answer, and the sum
-its error. A table whose errors are large is made again with other steps: coordinates may have unlike scales, and a kink may lie within the
-first steps.
+*truncation* error of an entry of the table is estimated by its distance from its neighbours: the entries it is made of, and the next finer
+one. The *rounding* error follows from the noise of the function, divided by the step and grown by each extrapolation. The noise is measured
+by high-order differences of values at steps too small to show anything else (Hamming; Moré and Wild 2011). The entry with the smallest sum
+of errors is the result, and the sum its error. A table with large errors is computed again with other steps: coordinates may have different
+scales, and a kink may lie within the first steps.
 
-A kink (of abs, maximum, a sort) at the point, or closer than any step that can be taken, shows in the second difference, which falls with h
-there and not with h^2; a jump, in the first one, which does not fall. Such entries have no derivative: they are ``rough``.
+A kink (of abs, maximum, a sort) at the point, or closer than any usable step, is detected by the second difference, which falls with h
+there and not with h^2; a jump by the first difference, which does not fall. Such entries have no derivative and are ``rough``.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ __all__ = ["GOOD", "Estimate", "FlatFunction", "complex_as_real", "directional",
 
 Vector = np.ndarray[Any, np.dtype[np.float64]]
 ROWS = 7
-"""Steps of a table: each half of the one before."""
+"""Steps of a table, each half of the previous one."""
 STARTS = (0, -7, 6, -14, 12, -21, 18)
-"""First steps of further tables, as powers of 2 times that of the first, until one is good."""
+"""First steps of further tables, as powers of 2 times the first one, tried until a table is good."""
 GOOD = 1e-8
-"""The relative error with which a table is good enough."""
+"""The relative error below which a table is good enough."""
 
 
 def complex_as_real(leaves: Sequence[Any]) -> Vector:
-    """All numbers of the inexact leaves as one real vector; a complex number is two of them."""
+    """All numbers of the inexact leaves as one real vector; a complex number gives two of them."""
     parts: list[Any] = [np.asarray(x) for x in leaves if np.asarray(x).dtype.kind in "fc"]
     flat = [np.stack([p.real, p.imag], -1).ravel() if p.dtype.kind == "c" else p.ravel() for p in parts]
     return np.concatenate(flat).astype(np.float64) if flat else np.zeros(0)
 
 
 def real_as_complex(vector: Vector, like: Sequence[Any]) -> list[Any]:
-    """The inverse of `complex_as_real`: leaves of the shapes and dtypes of ``like``; its other leaves as they are."""
+    """The inverse of `complex_as_real`: leaves of the shapes and dtypes of ``like``; its other leaves are unchanged."""
     leaves: list[Any] = []
     start = 0
     for x in map(np.asarray, like):
@@ -54,7 +54,8 @@ def real_as_complex(vector: Vector, like: Sequence[Any]) -> list[Any]:
 
 
 class Estimate(NamedTuple):
-    """Derivatives along a direction, entry by entry: the values, bounds of their errors, those from each side, and where there is none."""
+    """Derivatives along a direction, entry by entry: the values, bounds of their errors, the one-sided derivatives, and which do not exist.
+    """
 
     value: Vector
     error: Vector
@@ -63,7 +64,7 @@ class Estimate(NamedTuple):
 
 
 def scales_of(numbers: Vector) -> Vector:
-    """The sizes of numbers; of zeros, that of the smallest beside them, or 1."""
+    """The magnitudes of numbers; for zeros, the smallest magnitude beside them, or 1."""
     sizes = np.abs(numbers)
     known = np.isfinite(sizes) & (sizes > 0)
     return np.where(known, sizes, np.min(sizes, initial=np.inf, where=known) if known.any() else 1.0)
@@ -78,7 +79,7 @@ class FlatFunction:
         limits = [np.finfo(np.asarray(x).dtype) for x in leaves if np.asarray(x).dtype.kind in "fc"]
         self.precision = float(max([limit.eps for limit in limits], default=2.3e-16))
         self.least = float(max([limit.tiny for limit in limits], default=2.3e-308))
-        """Below it numbers are denormal, of lesser precision."""
+        """Smaller numbers are denormal, with less precision."""
         self.scales = np.concatenate([scales_of(complex_as_real([x])) for x in leaves]) if leaves else np.zeros(0)
         """By how much each number may be changed."""
 
@@ -86,16 +87,17 @@ class FlatFunction:
         return complex_as_real(self.function(*real_as_complex(vector, self.leaves)))
 
     def along(self, direction: Vector, noise: Any = 0.0) -> Estimate:
-        """The derivative along ``direction`` at the point; the function is known to have so much ``noise`` at least."""
+        """The derivative along ``direction`` at the point; ``noise`` is a known lower bound of the function's noise."""
         moved = direction != 0
         scale = float(np.min(self.scales[moved] / np.abs(direction[moved]), initial=np.inf))
         return directional(self, self.point, direction, scale if math.isfinite(scale) else 1.0, self.precision, noise)
 
 
 def noise_of(values: Sequence[Vector]) -> Vector:
-    """The standard deviation of the rounding errors of values at equal, tiny steps: by differences of the two orders with the least.
+    """The standard deviation of the rounding errors of values at equal, tiny steps, from the differences of the two orders where it is
+    least.
 
-    Those of a smooth function fall with the order; those of errors, divided by their growth, do not.
+    Differences of a smooth function fall with the order; differences of errors, divided by their growth, do not.
     """
     table = np.array(values)
     size = np.max(np.abs(table), axis=0)
@@ -112,7 +114,8 @@ def noise_of(values: Sequence[Vector]) -> Vector:
 def directional(
     function: Callable[[Vector], Vector], point: Vector, direction: Vector, scale: float = 1.0, precision: float = 2.3e-16, known: Any = 0.0
 ) -> Estimate:
-    """d/dt function(point + t direction) at t = 0, where t may be changed by some of ``scale``; ``known``: noise that there is at least."""
+    """d/dt function(point + t direction) at t = 0, where t may change by a fraction of ``scale``; ``known`` is a lower bound of the noise.
+    """
     centre = function(point)
     sizes = np.abs(np.nan_to_num(centre))
 
@@ -129,11 +132,11 @@ def directional(
     for natural in scales:
         first = 2 * natural * precision ** (1 / 5)
         noise = np.maximum(least_noise, noise_at(first / 2**ROWS / 20))
-        least_noise = np.where(noise <= 1e-6 * sizes, noise, least_noise)  # of larger steps too, unless it is no noise
+        least_noise = np.where(noise <= 1e-6 * sizes, noise, least_noise)  # also of larger steps, unless they show more than noise
         table = difference_table(function, point, direction, first, noise, sides)
         if best is None:
             best, steps = table, np.full(centre.shape, first)
-        else:  # far away, a function may be flat: larger steps are believed where smaller ones do not contradict
+        else:  # far away a function may be flat: larger steps count unless smaller ones contradict
             agreed = np.abs(table[0] - best[0]) <= 10 * (table[1] + best[1])
             better = (table[1] < best[1]) & (agreed | (first < steps))
             best, steps = (np.where(better, table[0], best[0]), np.where(better, table[1], best[1])), np.where(better, first, steps)
@@ -152,7 +155,8 @@ def difference_table(
     noise: Vector,
     sides: list[tuple[float, Vector, Vector]],
 ) -> tuple[Vector, Vector]:
-    """The best entry of the table of extrapolations that begins with this step, with its error; ``sides`` grows by the values used."""
+    """The best entry of the table of extrapolations that begins with this step, with its error; the values used are appended to ``sides``.
+    """
     rows: list[list[tuple[Vector, Vector]]] = []
     for r in range(ROWS):
         h = first / 2**r
@@ -181,10 +185,10 @@ def difference_table(
 def from_both_sides(
     sides: list[tuple[float, Vector, Vector]], centre: Vector, noise: Vector, spacing: Vector
 ) -> tuple[tuple[Vector, Vector], np.ndarray[Any, np.dtype[np.bool_]]]:
-    """The derivatives from both sides at the smallest steps at which they can be told apart, and where they do not meet.
+    """The one-sided derivatives at the smallest steps that resolve them, and where they differ.
 
-    ``spacing`` is that of numbers at the value. With a(h) = |f(h) - 2 f(0) + f(-h)| / h, where that is above the noise: it is halved with
-    h where f is smooth, and stays at a kink. A change of the slope by less than its thousandth part is not seen.
+    ``spacing`` is the spacing of floating-point numbers at the value. Let a(h) = |f(h) - 2 f(0) + f(-h)| / h. Where it is above the noise,
+    it halves with h if f is smooth, and is constant at a kink. A change of the slope by less than a thousandth is not detected.
     """
     sides = sorted(sides, key=lambda side: side[0])
     kinked, jumping = np.zeros(centre.shape, bool), np.zeros(centre.shape, bool)
@@ -212,5 +216,5 @@ def from_both_sides(
 
 
 def at_least(sides: list[tuple[float, Vector, Vector]], h: float) -> tuple[float, Vector, Vector] | None:
-    """The first of these whose step is so long."""
+    """The first of these with a step of at least this length."""
     return next((side for side in sides if side[0] >= 0.99 * h), None)

@@ -27,13 +27,13 @@ class TreeFunction:
         self.flat = FlatFunction(lambda *xs: tree.leaves(f(*tree.unflatten(self.spec, xs))), self.leaves)
 
     def at(self, point: Vector) -> TreeFunction:
-        """The function at another point."""
+        """The same function at another point."""
         return TreeFunction(self.f, tree.unflatten(self.spec, real_as_complex(point, self.leaves)))
 
     def noise(self, computed: Callable[[TreeFunction], Vector]) -> Vector:
-        """The rounding errors of what is computed at a point: from points so near that it changes by nothing else.
+        """The rounding errors of a value computed at a point, from points so near that only rounding changes it.
 
-        Steps that leave the domain tell nothing.
+        Steps that leave the domain give no information.
         """
         precision, signs = self.flat.precision, np.where(np.arange(self.flat.point.size) % 2, -1.0, 1.0)
         found = []
@@ -45,11 +45,11 @@ class TreeFunction:
         return np.max(found, axis=0)
 
     def directions(self, rng: Any, count: int) -> Vector:
-        """Random directions along which no coordinate is changed out of its scale."""
+        """Random directions that change no coordinate beyond its scale."""
         return rng.standard_normal((count, self.flat.point.size)) * self.flat.scales
 
     def tangent_trees(self, direction: Vector) -> Any:
-        # What has no derivative stays as it is: its tangent is zero.
+        # Integer leaves do not change: their tangent is zero.
         leaves = [x if x.dtype.kind in "fc" else np.zeros_like(x) for x in real_as_complex(direction, self.leaves)]
         return tree.unflatten(self.spec, leaves)
 
@@ -64,11 +64,11 @@ class TreeFunction:
         return complex_as_real([d for d, y in zip(tree.leaves(dy), self.out_leaves, strict=True) if np.asarray(y).dtype.kind in "fc"])
 
     def value_by_jvp(self) -> Vector:
-        """The value of the function as forward mode gives it."""
+        """The value of the function from forward mode."""
         return complex_as_real(tree.leaves(jvp(self.f, self.args, self.tangent_trees(np.zeros(self.flat.point.size)))[0]))
 
     def value_by_vjp(self) -> Vector:
-        """The value of the function as reverse mode gives it."""
+        """The value of the function from reverse mode."""
         return complex_as_real(tree.leaves(vjp(self.f, *self.args)[0]))
 
     def pull(self, bar: Vector) -> Vector:
