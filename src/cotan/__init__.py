@@ -1,4 +1,4 @@
-"""cotan: derivatives of NumPy programs. The public names and nothing else."""
+"""cotan: derivatives of NumPy programs. This module holds the public names only."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    """The submodules that not every program needs, imported when they are first asked for."""
+    """The submodules that only some programs need, imported at their first use."""
     if name in ("extend", "lax", "special", "testing"):
         return import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

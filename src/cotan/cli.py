@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def show_cache(what: str) -> int:
-    """Print what is in the cache of compiled code, or what was and is removed."""
+    """Print the contents of the cache of compiled code, or the contents removed from it."""
     found = engines.disk_cache(clear=what == "clear")
     if found.folder is None:
         print("the cache is turned off")
@@ -42,7 +42,7 @@ def show_cache(what: str) -> int:
 
 
 def info() -> int:
-    """Print what a bug report needs."""
+    """Print the facts that a bug report needs."""
     rows = [
         ("cotan", version("cotan")),
         ("Python", f"{platform.python_version()} ({platform.python_implementation()})"),
@@ -72,7 +72,7 @@ def version(name: str) -> str:
 
 
 def processor() -> str:
-    """The processor's name, where the system tells it."""
+    """The processor's name, if the system reports it."""
     try:
         with open("/proc/cpuinfo") as lines:
             return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())

@@ -1,4 +1,4 @@
-"""The errors that cotan raises, by their public name; docs/errors.md says when."""
+"""The errors of cotan, by their public names; docs/errors.md explains when each is raised."""
 
 from .core.errors import (
     ArgumentError,

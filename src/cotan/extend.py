@@ -1,10 +1,10 @@
-"""New primitives: a NumPy function and one rule, everything else derived.
+"""New primitives: a NumPy function and one rule; everything else is derived.
 
     softplus = cotan.extend.primitive("softplus", impl=lambda x: np.logaddexp(0, x), jvp=softplus_jvp)
 
-Give ``impl`` and one of ``jvp``, ``vjp``, ``linear_in``. The result's type is found by running ``impl`` on example arrays, batching is a
-loop. The rules are checked as the rules of `custom_jvp` are: structure, shapes, dtypes, linearity. For a primitive that lasts, write an op
-class (`Op`, `op`): see CONTRIBUTING.md.
+Give ``impl`` and one of ``jvp``, ``vjp`` and ``linear_in``. The result types are found by running ``impl`` on example arrays, and batching
+is a loop. The rules are checked like the rules of `custom_jvp`: structure, shapes, dtypes, linearity. For a permanent primitive, write an
+op class (`Op`, `op`): see CONTRIBUTING.md.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ SIGNATURES = {
 
 
 class Primitive(Op):
-    """An op made by `primitive`: its rules are the functions it was given."""
+    """An op made by `primitive`: its rules are the given functions."""
 
     family = "user"
     function: ClassVar[Callable[..., Any]]
@@ -93,7 +93,7 @@ class Primitive(Op):
         return found
 
     def found_types(self, types: tuple[ArrayType, ...]) -> Any:
-        """The types of the results of ``impl`` at example arrays."""
+        """The result types of ``impl`` at example arrays."""
         do = "give type_rule=, a function of the operands' types; or make impl take arrays of ones."
         found = types_at_examples(self.user_code.rstrip(","), lambda *xs: self.results(self.impl(*xs)), types, do)
         return found if self.multiple else found[0]
@@ -109,7 +109,7 @@ class Primitive(Op):
 
     # ---- batching --------------------------------------------------------------------------------------------------------
     def batch(self, size: int, batched: Sequence[bool], *operands: Any) -> tuple[Any, Any]:
-        """The rule, or a loop over the batch."""
+        """The batching rule, or a loop over the batch."""
         one = [t.with_shape(t.shape[1:]) if b else t for t, b in zip(map(type_of, operands), batched, strict=True)]
         if "batch" in self.rules:
             return self.by_batch_rule(size, batched, operands, one)
@@ -180,7 +180,7 @@ class Primitive(Op):
         return self(*primals), push
 
     def check_linear(self, k: int, name: str, types: tuple[ArrayType, ...]) -> None:
-        """Refuse a function that is not linear as declared; tried once for operands of the same types."""
+        """Refuse a function that is not linear as declared; tried once for each combination of operand types."""
         if (k, types) not in self.seen_linear:
             subject = f"{self.name} ({describe_function(self.function)})"
             check_declared_linear(subject, lambda *xs: self.results(self.impl(*xs)), types, [k], f"linear_in operand {k}, {name}")
@@ -248,7 +248,7 @@ class Primitive(Op):
         return [x_bar if i == k else None for i in range(len(operands))]
 
     def by_transpose_rule(self, y_bar: Any, k: int, operands: Sequence[Any]) -> Any:
-        """The user's rule, which is asked for the cotangent of operand ``k`` and sees a `Var` in its place."""
+        """The user's rule, called for the cotangent of operand ``k``, with a `Var` in its position."""
         name = self.operand_names(len(operands))[k]
         try:
             found = self.checked.call("transpose", self.rules["transpose"], y_bar, *operands)
@@ -266,9 +266,10 @@ class Primitive(Op):
         return self.checked.cotangents("transpose", [found], [operands[k].type], [name])[0]
 
     def transpose_by_basis(self, y_bar: Any, k: int, operands: Sequence[Any]) -> Any:
-        """Re(x_bar dx) = Re <y_bar, op(dx)> for every dx, tried on the basis: right for any linear op, for an evaluation a number of x.
+        """Re(x_bar dx) = Re <y_bar, op(dx)> for every dx, evaluated on a basis. This is right for any linear op, at one evaluation for each
+        number of x.
 
-        Of a complex x, that of the imaginary units too: Re(x_bar_i) = Re <y_bar, op(e_i)>, Im(x_bar_i) = - Re <y_bar, op(i e_i)>.
+        For complex x the imaginary units are evaluated too: Re(x_bar_i) = Re <y_bar, op(e_i)>, Im(x_bar_i) = - Re <y_bar, op(i e_i)>.
         """
         t: ArrayType = operands[k].type
         bars = y_bar if self.multiple else [y_bar]
@@ -293,7 +294,7 @@ class Primitive(Op):
 
 
 def primitive_named(name: str) -> Op:
-    """The primitive of this name, which the process must have defined."""
+    """The primitive of this name, which must be defined in the process."""
     return REGISTRY[name]()
 
 

@@ -1,7 +1,7 @@
 """``cotan.special``: special functions under SciPy's names, on arrays and on traced values.
 
-Eager, an elementwise function is scipy.special's own, loaded at the first call; traced, it is an op or is written with ops. Plain
-``scipy.special.erf(x)`` of a traced ``x`` comes here too.
+On arrays, an elementwise function is scipy.special's own, loaded at the first call. Traced, it is an op or is composed of ops. Plain
+``scipy.special.erf(x)`` of a traced ``x`` is dispatched to these functions too.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ __dir__ = listing(__all__)
 
 
 class RoutineUfunc:
-    """A ufunc of scipy.special, loaded when it is first called or asked for its dtypes; `MENDED` where its tails are not accurate."""
+    """A ufunc of scipy.special, loaded when it is first called or its dtypes are needed; its `MENDED` version if its tails are not
+    accurate.
+    """
 
     nout = 1
 
@@ -62,7 +64,7 @@ MENDED: dict[str, Callable[..., Any]] = {
     **gaussian.MENDED,
     "pseudo_huber": lambda d, r: losses.pseudo_huber.impl(*floating_pair(d, r)),
 }
-"""Functions that are right where SciPy's are not."""
+"""Replacements for functions of SciPy that are not accurate everywhere."""
 
 
 def of_one(name: str, rules: Rules, sentence: str = "") -> Callable[..., Any]:
@@ -82,7 +84,7 @@ def log_ndtr_rule(x: Any) -> Any:
     far = logic.less(x, end)
     near = transcendental.log1p(arithmetic.neg(gaussian.ndtr(arithmetic.neg(logic.select(far, end, x)))))
     z = logic.select(far, x, end)
-    beyond = constant_like(-(2.0**27), z)  # there, the logarithm and its derivatives are negligible beside x^2 and 2x, and E is not yet 0
+    beyond = constant_like(-(2.0**27), z)  # below it, the logarithm and its derivatives are negligible beside x^2 and 2x, and E is not 0
     inside = logic.select(logic.less(z, beyond), beyond, z)
     tail = gaussian.scaled_erfc(0, arithmetic.mul(constant_like(-math.sqrt(0.5), z), inside))
     half = constant_like(0.5, z)
@@ -200,7 +202,7 @@ def floating(x: Any) -> Any:
 
 
 def offset(x: Any, axis: Any) -> Any:
-    """The largest element over ``axis`` (0 where it is infinite or nan), without derivative: subtracted, it prevents overflow."""
+    """The largest element over ``axis`` (0 if it is infinite or nan), without derivative. Subtracting it prevents overflow."""
     x = stop_gradient(x)
     top = reduction.max(x.real if type_of(x).dtype.kind == "c" else x, axis, keepdims=True)
     finite = operand(elementwise.isfinite(top))
@@ -217,7 +219,7 @@ def logsumexp(
 ) -> Any:
     """log(sum(b exp(a))) over ``axis`` (all if None), without overflow; -inf for a sum of 0.
 
-    With ``return_sign``, also the sign of the sum, whose magnitude is taken; without, a negative sum gives nan.
+    With ``return_sign``, also the sign of the sum; the logarithm is then of its magnitude. Without it, a negative sum gives nan.
     """
     a = floating(a)
     shape = shape_of(a)
@@ -230,7 +232,7 @@ def logsumexp(
     sign = elementwise.sign(total) if return_sign else None
     total = operand(elementwise.abs(total)) if return_sign else total
     with np.errstate(invalid="ignore", divide="ignore"):
-        y = elementwise.add(elementwise.log(total), top)  # of a sum of 0: the terms' derivatives are zero, and log' is infinite
+        y = elementwise.add(elementwise.log(total), top)  # for a sum of 0, the derivatives of the terms are zero and log' is infinite
     y, sign = (part if keepdims or part is None else squeeze(part, axes) for part in (y, sign))
     return (result(y), result(sign)) if return_sign else result(y)
 
@@ -253,4 +255,4 @@ def log_softmax(x: Numbers, axis: int | tuple[int, ...] | None = None) -> Any:
 
 for _function in [globals()[name] for name in __all__]:
     if getattr(surface(), _function.__name__, None) is not _function:
-        _function.__module__ = __name__  # by which it is pickled
+        _function.__module__ = __name__  # the name used by pickle

@@ -1,4 +1,4 @@
-"""Pytrees, by their public name: what ``jax.tree`` is to JAX."""
+"""Pytrees, by their public name: the counterpart of ``jax.tree``."""
 
 from .core.listing import listing
 from .core.tree import flatten, leaves, map, register_pytree_node, structure, unflatten

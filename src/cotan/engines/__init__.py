@@ -1,7 +1,7 @@
-"""What runs a Program: machine code, imported when it is first asked for; and the NumPy interpreter, always there.
+"""The engines that run a Program: native machine code, imported at its first use, and the NumPy interpreter.
 
-This is the whole interface of the engines to the rest of cotan. Its functions import the native engine when they are called, since that
-takes as long as importing everything else.
+This is the whole interface of the engines to the rest of cotan. Its functions import the native engine when they are called, since this
+import takes as long as all others together.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ Run = Callable[[list[Any]], list[Any]]
 
 
 class EngineRefusal(Exception):  # noqa: N818 - the caller makes an error of it, in the words of the user
-    """Why the native engine cannot do what was asked for."""
+    """The reason why the native engine cannot do the requested operation."""
 
 
 # ---- running ------------------------------------------------------------------------------------------------------------------
 def runner(engine: Engine) -> Callable[[Program], Run]:
-    """What makes a function of flat arguments of a Program."""
+    """The function that compiles a Program to a function of flat arguments."""
     if engine.name == "numpy":
         from .numpy import compiled as interpreted
 
@@ -46,7 +46,7 @@ def runner(engine: Engine) -> Callable[[Program], Run]:
 
 
 def report(program: Program, engine: Engine = NATIVE) -> Report:
-    """How the native engine compiles a Program, which it does anew."""
+    """How the native engine compiles a Program; it compiles it again for the report."""
     from .native.engine import made
 
     return made(program, engine)[1]
@@ -54,10 +54,10 @@ def report(program: Program, engine: Engine = NATIVE) -> Report:
 
 # ---- ahead of time ------------------------------------------------------------------------------------------------------------
 def compile_ahead(program: Program, constants: Sequence[Any], donated: Sequence[int]) -> AheadOfTimeCode:
-    """The code of a Program for one signature, with an entry for C.
+    """The code of a Program for one signature, with a C entry.
 
     Raises:
-        EngineRefusal: there is an operation in it for which the native engine has no code.
+        EngineRefusal: the native engine has no code for an operation of the Program.
     """
     from .native.aot.c_entry import AheadOfTimeCode
     from .native.status import UnsupportedError
@@ -69,7 +69,7 @@ def compile_ahead(program: Program, constants: Sequence[Any], donated: Sequence[
 
 
 def llvm_text(program: Program, donated: Sequence[int]) -> str:
-    """The text given to LLVM for a Program. Raises: as `compile_ahead`."""
+    """The LLVM IR of a Program. Raises: as `compile_ahead`."""
     from .native.pipeline import LoweredProgram
     from .native.status import UnsupportedError
 
@@ -110,20 +110,20 @@ def thread_count() -> int:
 
 
 def limit_threads(count: int) -> AbstractContextManager[None]:
-    """At most so many, within a context."""
+    """At most ``count`` threads, within a context."""
     from .native.runtime.thread_pool import limited
 
     return limited(count)
 
 
 def disk_cache(*, clear: bool = False) -> Contents:
-    """What is, or was and is removed, in the cache of compiled code on disk."""
+    """The contents of the cache of compiled code on disk; with ``clear``, the contents that were removed."""
     from .native.llvm import object_cache
 
     return object_cache.clear() if clear else object_cache.contents()
 
 
 def release_memory() -> int:
-    """Free the memory that is kept for results of compiled code, if there is any; how many bytes that was."""
+    """Free the unused memory that is reserved for results of compiled code; returns the number of bytes."""
     recycling = sys.modules.get(f"{__name__}.native.runtime.allocator")
     return int(recycling.release()) if recycling is not None else 0

@@ -1,4 +1,4 @@
-"""Which engine runs a Program, and how."""
+"""The choice of the engine that runs a Program, with its options."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ ENGINES = ("native", "numpy")
 
 
 class Engine(NamedTuple):
-    """An engine by name, and how it is to run Programs.
+    """An engine by name, and its options.
 
-    ``threads``: the most threads, None for the setting of the process; ``dynamic_sizes``: whether code serves several sizes, None if that
-    is found out; ``donated``: the numbers of the inputs in whose memory results may be written, which only the native engine does.
+    ``threads``: the most threads, None for the setting of the process; ``dynamic_sizes``: whether code serves several sizes, None for
+    automatic; ``donated``: the numbers of the inputs whose memory may be reused for results (native engine only).
     """
 
     name: str
@@ -24,7 +24,7 @@ class Engine(NamedTuple):
 
     @classmethod
     def default(cls) -> str:
-        """The name of the engine that runs what names none: by the environment variable COTAN_ENGINE, else the native one."""
+        """The default engine: the value of the environment variable COTAN_ENGINE, else the native one."""
         return os.environ.get("COTAN_ENGINE") or "native"
 
 

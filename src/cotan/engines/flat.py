@@ -1,9 +1,9 @@
-"""Running a flat list of steps: what the engines share.
+"""The execution of a flat list of steps, shared by the engines.
 
-Variables are resolved to slots once, so that running is a loop over tuples; a slot is emptied after its last use, so that an intermediate
-array lives no longer than it is needed. A step that returns a changed copy of an operand (`Op.update`) changes the operand itself where
-nobody else has it, which its reference count tells: a loop that fills an array, or adds up the cotangent of one, copies it once and not
-at each step.
+Variables are resolved to slots once, so execution is a loop over tuples. A slot is emptied after its last use, so an intermediate array
+exists only as long as it is needed. A step that returns a changed copy of an operand (`Op.update`) updates the operand in place if nothing
+else references it, by its reference count. So a loop that fills an array, or accumulates its cotangent, copies it once and not at each
+step.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ class Step(NamedTuple):
 
 
 class Resolved(NamedTuple):
-    """A Program whose variables are slots of a list: its steps as rows, and what else the list holds."""
+    """A Program whose variables are slots of a list: its steps as rows, and the initial contents of the list."""
 
     rows: list[tuple[Callable[..., Any], Callable[..., Any] | None, bool, tuple[int, ...], tuple[int, ...], tuple[int, ...]]]
     """(run, update, multiple, slots read, slots written, slots emptied afterwards)"""
     outputs: tuple[int, ...]
     unused: set[int]
     rest: list[Any]
-    """What follows the arguments in the list: room for intermediates, and the literals."""
+    """The part of the list behind the arguments: slots of intermediates, and the literals."""
 
 
 def resolved(program: Program, steps: Sequence[Step]) -> Resolved:
@@ -66,10 +66,10 @@ def resolved(program: Program, steps: Sequence[Step]) -> Resolved:
 
 
 def flat_runner(program: Program, steps: Sequence[Step]) -> Callable[[list[Any]], list[Any]]:
-    """A function of the flat arguments that runs ``steps``, which compute ``program``. It takes over the list that it is given."""
+    """A function of the flat arguments that runs ``steps``, which compute ``program``. It owns, and empties, the list that it is given."""
     code, outputs, unused, rest = resolved(program, steps)
     origins = {id(row[4]): step.origin for step, row in zip(steps, code, strict=True)}
-    # The function must not hold the Program: it is the value of a table whose weak key the Program is.
+    # The function must not reference the Program: it is a value of a table whose weak key is the Program.
     name, count = program.name, len(program.inputs)
 
     def execute(values: list[Any]) -> list[Any]:
@@ -108,13 +108,13 @@ def flat_runner(program: Program, steps: Sequence[Step]) -> Callable[[list[Any]]
 
 
 def note_line(error: Exception, name: str, origin: Origin | None) -> None:
-    """Say with an error which line of the user it comes from, unless that was said."""
+    """Add the user's source line to an error, unless it has one."""
     if origin is not None and origin.code is not None and not hasattr(error, "__notes__"):
         error.add_note(f"in {name}, at:\n{origin.excerpt()}")
 
 
 def unshared_count() -> int:
-    """What `getrefcount` says of an array that one local variable holds and nothing else."""
+    """The value of `getrefcount` for an array that only one local variable references."""
     x = np.empty(1)
     return getrefcount(x)
 
@@ -123,12 +123,12 @@ UNSHARED = unshared_count()
 
 
 def may_update(step: Step, ins: tuple[int, ...], dead: tuple[int, ...]) -> bool:
-    """Whether a step may change its first operand in place if nobody else has it: this is the operand's last use."""
+    """Whether a step may update its first operand in place if nothing else references it: this is the operand's last use."""
     return step.update is not None and ins[0] in dead and ins[0] not in ins[1:]
 
 
 def last_uses(rows: Sequence[tuple[tuple[int, ...], tuple[int, ...]]], keep: set[int]) -> list[tuple[int, ...]]:
-    """For each row, the slots that no later row reads and that are not to be kept."""
+    """For each row, the slots that no later row reads and that are not in ``keep``."""
     last = {k: number for number, (ins, outs) in enumerate(rows) for k in (*ins, *outs)}
     dying: list[list[int]] = [[] for _ in rows]
     for k, number in last.items():

@@ -29,6 +29,6 @@ def compiled(program: Program) -> Callable[[list[Any]], list[Any]]:
 
 
 def compile_program(program: Program) -> Callable[[list[Any]], list[Any]]:
-    """A function of the flat arguments that runs ``program``. It takes over the list that it is given, and empties it."""
+    """A function of the flat arguments that runs ``program``. It owns, and empties, the list that it is given."""
     steps = [Step(checked_impl(e), e.op.update, e.op.multiple, e.inputs, e.outputs, e.origin) for e in program.equations]
     return flat_runner(program, steps)
