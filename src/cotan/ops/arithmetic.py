@@ -32,7 +32,7 @@ nonzero = Reals(0.5, 2.0)
 
 
 def like_python(function: Callable[..., Any]) -> Any:
-    """``function`` of NumPy, except that Python scalars give a Python scalar, which stays weak in promotion."""
+    """NumPy's ``function``; Python scalars give a Python scalar, which stays weak in promotion."""
 
     def call(x: Any, y: Any) -> Any:
         z = function(x, y)
@@ -167,7 +167,7 @@ sub, neg, mul, div = Sub(), Neg(), Mul(), Div()
 
 
 to_the = lru_cache(maxsize=256, typed=True)(IntegerPow)
-"""The op for an exponent, made once."""
+"""The op for an exponent, cached."""
 
 
 def integer_pow(x: Any, n: int) -> Any:

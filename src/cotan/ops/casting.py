@@ -1,7 +1,7 @@
-"""Between dtypes, and between the real and the complex numbers.
+"""Conversions between dtypes, and between real and complex numbers.
 
 Cotangents follow JAX's convention: the pairing of a cotangent with a tangent is Re(sum(y_bar * y')), without a conjugate. So the adjoint of
-``real`` makes a complex number of its cotangent, and that of ``imag`` puts minus the cotangent in the imaginary part.
+``real`` converts its cotangent to complex, and the adjoint of ``imag`` puts minus the cotangent into the imaginary part.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["complex_", "conj", "convert", "imag", "real", "stop_gradient"]
 
 @op
 class ConvertElementType(Unary):
-    """Change the dtype. Complex to real takes the real part; float to integer truncates, and has no tangent; bools say what is not zero."""
+    """Change the dtype. Complex to real takes the real part; float to integer truncates, without a tangent; to bool tests for nonzero."""
 
     dtype: np.dtype[Any]
     weak: bool = False
@@ -42,7 +42,7 @@ class ConvertElementType(Unary):
         if self.weak:
             return np.asarray(x, self.dtype).item()
         x = np.asarray(x)
-        if x.dtype.kind == "c" and self.dtype.kind in "iuf":  # to bool: whether either part is not zero
+        if x.dtype.kind == "c" and self.dtype.kind in "iuf":  # a conversion to bool tests both parts
             x = x.real
         return x.astype(self.dtype) if x.ndim else self.dtype.type(x[()])
 
@@ -68,7 +68,7 @@ class ConvertElementType(Unary):
 
 
 def convert(x: Any, dtype: np.dtype[Any]) -> Any:
-    """`ConvertElementType`, or ``x`` itself if it has that dtype already (and is not weak)."""
+    """`ConvertElementType`, or ``x`` itself if it has that dtype already and is not weak."""
     t = type_of(x)
     return x if t.dtype == dtype and not t.weak else ConvertElementType(dtype)(x)
 

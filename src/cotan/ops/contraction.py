@@ -28,7 +28,7 @@ from .lapack import named
 from .movement import inverse_order, permute
 
 FEWEST_PRODUCTS = 1 << 12
-"""From so many multiplications of two matrices on, a call of BLAS is faster than loops."""
+"""From this number of multiplications of two matrices on, a call of BLAS is faster than loops."""
 MOST_WRITTEN_OUT = 1 << 9
 
 __all__ = ["DotGeneral", "dot_general", "matmul"]
@@ -37,19 +37,19 @@ AxisPairs = tuple[tuple[int, ...], tuple[int, ...]]
 
 
 class Plan(NamedTuple):
-    """How the axes of the operands divide: batch, free, contracted."""
+    """The axes of the operands by role: batch, free, contracted."""
 
     x_free: tuple[int, ...]
     y_free: tuple[int, ...]
     x_order: tuple[int, ...]
     y_order: tuple[int, ...]
     plain: str
-    """``dot`` where numpy.dot of the (transposed) operands does it; ``matmul`` where they are stacks of matrices; else empty."""
+    """``dot`` if numpy.dot of the (transposed) operands computes it; ``matmul`` for stacks of matrices; else empty."""
 
 
 @lru_cache(maxsize=4096)
 def plan_of(contract: AxisPairs, batch: AxisPairs, x_ndim: int, y_ndim: int) -> Plan:
-    """The division of the axes of operands with these numbers of axes."""
+    """The axes by role, for operands with these numbers of axes."""
     (xc, yc), (xb, yb) = contract, batch
     x_free = tuple(k for k in range(x_ndim) if k not in xc and k not in xb)
     y_free = tuple(k for k in range(y_ndim) if k not in yc and k not in yb)
@@ -132,7 +132,7 @@ class DotGeneral(Multilinear):
         return DotGeneral((yc, xc), (yb, xb)), order
 
     def sizes(self, x: Any, y: Any) -> tuple[int, int, int]:
-        """Rows, columns and inner length of the matrices that are multiplied."""
+        """Rows, columns and inner length of the multiplied matrices."""
         plan = plan_of(self.contract, self.batch_axes, len(x.shape), len(y.shape))
         groups = ((x, plan.x_free), (y, plan.y_free), (x, self.contract[0]))
         rows, columns, inner = (prod(t.shape[k] for k in axes) for t, axes in groups)
@@ -145,7 +145,7 @@ class DotGeneral(Multilinear):
         return m > 1 and n > 1 and (m * n * k >= FEWEST_PRODUCTS or self.many_small(x, y))
 
     def many_small(self, x: ArrayType, y: ArrayType) -> bool:
-        """Whether these are stacks of many small matrices."""
+        """Whether the operands are stacks of many small matrices."""
         plan = plan_of(self.contract, self.batch_axes, x.ndim, y.ndim)
         if len(plan.x_free) != 1 or len(plan.y_free) != 1 or len(self.contract[0]) != 1 or x.dtype.kind != "f":
             return False
@@ -163,7 +163,7 @@ class DotGeneral(Multilinear):
             small.multiply(w, w.strided(x).transposed(plan.x_order), w.strided(y).transposed(plan.y_order), z)
             return
         one, zero = x.dtype.type(1), x.dtype.type(0)
-        # gemm counts along columns, so it makes z^T = y^T x^T; a matrix whose columns lie together is read the other way.
+        # gemm is column-major, so it computes z^T = y^T x^T; a matrix with contiguous columns is passed with the other flag.
         right, left = as_matrices(w, y, yb, yc, plan.y_free), as_matrices(w, x, xb, plan.x_free, xc)
 
         gemm, letters = named(x.dtype, "gemm", library="blas"), (right.letter, left.letter)
@@ -186,8 +186,8 @@ class DotGeneral(Multilinear):
         w.parallel_for(lead, multiply, m * n * k)
 
     def transpose(self, y_bar: Any, x: Any, y: Any) -> Sequence[Any | None]:
-        # x_bar[b, p, c] = sum_q out_bar[b, p, q] y[b, c, q]; its axes come out as b, p, then c in the order of y's axes. With the operands
-        # the other way round they come out as b, c, p: that is taken where it is x's own order, and nothing has to be moved.
+        # x_bar[b, p, c] = sum_q out_bar[b, p, q] y[b, c, q] has the axes b, p, then c in the order of y's axes. With the operands
+        # exchanged it has the axes b, c, p. That is used if it is x's own order, since then no permutation is needed.
         (xc, yc), (xb, yb) = self.contract, self.batch_axes
         nb, wanted = len(xb), type(x) is Var
         plan = plan_of(self.contract, self.batch_axes, len(x.shape) if wanted else type_of(x).ndim, type_of(y).ndim)
@@ -215,7 +215,8 @@ class DotGeneral(Multilinear):
             yc, yb = tuple(k + 1 for k in yc), tuple(k + 1 for k in yb)
         if all(batched):
             return DotGeneral((xc, yc), ((0, *xb), (0, *yb)))(x, y), True
-        # The new axis is the first free one of its operand: it comes out after the batch axes, and after x's free axes if it is y's.
+        # The new axis is the first free one of its operand: in the result it follows the batch axes, and x's free axes if it belongs to
+        # y.
         out = DotGeneral((xc, yc), (xb, yb))(x, y)
         place = len(xb) + (0 if batched[0] else type_of(x).ndim - len(xc) - len(xb))
         ndim = type_of(out).ndim
@@ -238,7 +239,7 @@ class DotGeneral(Multilinear):
 
 # ---- BLAS --------------------------------------------------------------------------------------------------------------------
 class Matrices(NamedTuple):
-    """A stack of matrices as gemm takes them: its leading axes first, the letter for rows or columns, the step from one to the next."""
+    """A stack of matrices in the form that gemm takes: leading axes first, the flag for rows or columns, the leading dimension."""
 
     block: StridedView
     letter: str
@@ -246,7 +247,7 @@ class Matrices(NamedTuple):
 
 
 def as_matrices(w: Routines, x: Reader, batch: Sequence[int], rows: Sequence[int], columns: Sequence[int]) -> Matrices:
-    """An operand as matrices: as it lies if that can be, else as a copy in that order."""
+    """An operand as matrices: in place if its strides allow it, else a copy in that order."""
     m, n = (prod(x.shape[j] for j in axes) for axes in (rows, columns))
     block = w.strided(x)
     order = (*batch, *rows, *columns)
@@ -262,7 +263,7 @@ def as_matrices(w: Routines, x: Reader, batch: Sequence[int], rows: Sequence[int
 
 
 def step_along(block: StridedView, axes: Sequence[int]) -> int:
-    """The step along several axes taken as one; 0 if there is none."""
+    """The stride along several axes taken as one; 0 for no axes."""
     size, step = 1, 0
     for j in reversed(axes):
         if block.shape[j] != 1:

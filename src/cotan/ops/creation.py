@@ -1,4 +1,4 @@
-"""Creation: arrays that come from no operand."""
+"""Creation: arrays made without an operand."""
 
 from __future__ import annotations
 

@@ -1,19 +1,19 @@
-"""Determinants of (stacks of) square matrices, with derivatives that are right at singular matrices too, to every order.
+"""Determinants of (stacks of) square matrices, with derivatives of every order that are right at singular matrices too.
 
-The gradient of det A is the matrix of cofactors C(A), a polynomial in A; written det(A) A^-T it would divide by zero where A is singular,
-and there it is not zero in general. `Cofactors` is that matrix and all its derivatives in one op:
+The gradient of det A is the matrix of cofactors C(A), a polynomial in A. The formula det(A) A^-T divides by zero where A is singular, and
+there C(A) is not zero in general. `Cofactors` is that matrix and all its derivatives in one op:
 
     Cofactors(A, E1, ..., Ek) = D^k C(A)[E1, ..., Ek]          D^{k+1} det(A)[E1, ..., Ek, F] = sum(Cofactors(A, E1, ..., Ek) * F)
 
-It is linear in each E. Its derivative in A is the same op with one more operand, and because the form is symmetric in its E's and F, its
-adjoint in E_j is itself with the cotangent in the place of E_j. So one op is closed under every transformation.
+It is linear in each E. Its derivative in A is the same op with one more operand. The form is symmetric in its E's and F, so its adjoint in
+E_j is the op itself with the cotangent in the position of E_j. So one op is closed under every transformation.
 
-Of small matrices it is evaluated as the polynomial that it is (`exterior`). To evaluate it for larger ones, rotate by the singular vectors:
-A = U S V^H makes A diagonal and E_j into E_j' = U^H E_j V. For a diagonal S,
+For small matrices it is evaluated as a polynomial (`exterior`). For larger ones, rotate by the singular vectors: A = U S V^H transforms A
+to the diagonal S, and E_j to E_j' = U^H E_j V. For a diagonal S,
 
     D^k C(S)[E'...] = sum over sets I of k+1 indices of  prod_{l not in I} s_l  *  D^k C(0)[E' restricted to I],
 
-in which nothing is divided, and on k+1 indices C is homogeneous of degree k, so its derivative there is a product of the directions alone.
+without any division. On k+1 indices C is homogeneous of degree k, so its derivative there is a product of the directions alone.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ from .reduction import reduce_prod
 __all__ = ["Cofactors", "Det", "Slogdet", "det", "slogdet"]
 
 POLYNOMIAL = 5
-"""Up to so many rows the terms of the polynomial are few enough to be written one by one."""
+"""Up to this number of rows the polynomial is unrolled term by term."""
 
 
 @op
 class Det(MatrixOp):
-    """The determinant. Its tangent is sum(C(A) * dA), C(A) the cofactors."""
+    """The determinant. Its tangent is sum(C(A) * dA), with the cofactors C(A)."""
 
     library: ClassVar[str] = "det"
 
@@ -83,7 +83,7 @@ class Det(MatrixOp):
 
 @op
 class Cofactors(MatrixOp):
-    """The matrix of cofactors of A, the gradient of its determinant; with further operands, its derivative along those."""
+    """The matrix of cofactors of A, the gradient of its determinant; with further operands, its derivative along them."""
 
     library: ClassVar[str] = "cofactors"
 
@@ -91,7 +91,7 @@ class Cofactors(MatrixOp):
         return tuple(1 << k for k in range(1, count))
 
     def fails_on(self, *types: ArrayType) -> Sequence[int]:
-        return (0,) if types[0].shape[-1] > POLYNOMIAL else ()  # singular values of nan
+        return (0,) if types[0].shape[-1] > POLYNOMIAL else ()  # the singular value decomposition fails for nan
 
     def type_rule(self, *types: ArrayType) -> ArrayType:
         self.check_matrices(*types)
@@ -122,13 +122,14 @@ class Cofactors(MatrixOp):
         return (sign[..., None, None] * (np.conj(u) @ inner @ np.conj(vh))).astype(a.dtype)
 
     def written_out(self, a: Any, *directions: Any) -> Sequence[Any]:  # type: ignore[override]
-        """As in ``impl``; of larger matrices in order 0 and 1 shorter. Where S is diagonal and w_ij the product of its numbers but for two,
-        the derivative along E has -w_ij E_ji beside the diagonal, and on it the sums over j != i of w_ij E_jj.
+        """Inlined, as in ``impl``, with shorter formulas for larger matrices in order 0 and 1. Let S be diagonal and w_ij the product of
+        its entries without s_i and s_j. The derivative along E has -w_ij E_ji off the diagonal, and the sums over j != i of w_ij E_jj on
+        it.
         """
         t = type_of(a)
         n, order = t.shape[-1], len(directions)
         if n <= POLYNOMIAL:
-            raise NotImplementedError  # there is a routine for it
+            raise NotImplementedError  # the op has a routine
         if order >= n or t.size == 0:
             return [zeros(t)]
         u, s, vh = Svd()(a)
@@ -173,7 +174,7 @@ class Cofactors(MatrixOp):
 
 
 def products_of_others(s: Any, count: int) -> Any:
-    """At each tuple of ``count`` indices, the product of the other numbers along the last axis."""
+    """At each tuple of ``count`` indices, the product of the other entries along the last axis."""
     t = type_of(s)
     n, lead = t.shape[-1], t.ndim - 1
     left_out = np.zeros((n,) * (count + 1), bool)
@@ -186,7 +187,7 @@ def products_of_others(s: Any, count: int) -> Any:
 
 
 def sum_over_sets(s: Any, directions: Sequence[Any]) -> Any:
-    """The sum over sets of k+1 indices, as above, of k directions (stacks of matrices), for traced values."""
+    """The sum over sets of k+1 indices of the module docstring, for k directions (stacks of matrices), on traced values."""
     t, k = type_of(directions[0]), len(directions)
     n, lead = t.shape[-1], t.ndim - 2
     chosen = np.array(list(combinations(range(n), k + 1)))
@@ -206,7 +207,7 @@ def sum_over_sets(s: Any, directions: Sequence[Any]) -> Any:
 
 
 def square_examples(cls: Any) -> Iterable[tuple[Op, tuple[Any, ...]]]:
-    """Square matrices, regular and singular ones."""
+    """Examples: regular and singular square matrices."""
     rng = default_rng()
     yield cls(), (rng.normal(size=(3, 3)),)
     yield cls(), (rng.normal(size=(2, 2, 2)),)
@@ -268,13 +269,15 @@ class Slogdet(MatrixOp):
 
 # ---- routines --------------------------------------------------------------------------------------------------------------
 def scaled_by_exp(e: Any, sign: Any, logarithm: Any) -> Any:
-    """sign exp(logarithm), as NumPy makes a determinant: nothing overflows on the way."""
+    """sign exp(logarithm), computed as in NumPy's determinant, without overflow of intermediate results."""
     size = e.math("exp", logarithm)
     return e.math("mul", sign, e.cast(size, sign.dtype))
 
 
 def determinants(w: Routines, a: Reader, results: Sequence[StridedView], finish: Any) -> None:
-    """The sign and the logarithm of the size, of which ``finish`` makes the results: from the diagonal of the factor U, row by row."""
+    """The sign and the logarithm of the magnitude, from the diagonal of the factor U, row by row; ``finish`` computes the results from
+    them.
+    """
     *lead, n, _ = a.shape
     e, part = w.emitter, np.finfo(a.dtype).dtype
     if small.is_small(lead, a.dtype, n):

@@ -1,8 +1,9 @@
-"""Values that are known to be even functions of a root, near its zero.
+"""Even functions of a root, differentiated near its zero.
 
-A root r = sqrt(s) (a norm, a magnitude) has no derivative at 0, and an even function of it, f(r) = g(s), has all. The chain rule through
-r cannot see that: there the second derivative is f'(r) r'' + f''(r) r' r', zero times infinity plus a term that the convention r' = 0 makes
-zero. Where the Taylor series of f is known, c0 + c2 r^2 + c3 r^3 + c4 r^4, the derivative near 0 is that of c0 + c2 s + c3 r s + c4 s^2.
+A root r = sqrt(s) (a norm, a magnitude) has no derivative at 0. An even function of it, f(r) = g(s), has all derivatives, but the chain
+rule through r loses them: the second derivative is f'(r) r'' + f''(r) r' r', which is zero times infinity plus a term that the convention
+r' = 0 makes zero. If the Taylor series of f is known, c0 + c2 r^2 + c3 r^3 + c4 r^4, the derivative near 0 is the derivative of c0 + c2 s +
+c3 r s + c4 s^2.
 """
 
 from __future__ import annotations
@@ -23,18 +24,18 @@ __all__ = ["even", "near_zero", "nearness"]
 
 
 def nearness(dtype: np.dtype[Any]) -> float:
-    """Below this size of the root the series is taken: the error of its fifth term is then about that of the chain rule, eps / r."""
+    """The series is used below this size of the root: the error of its fifth term is then about the error of the chain rule, eps / r."""
     return float(np.finfo(dtype).eps) ** 0.25 / 2
 
 
 def near_zero(r: Any, scale: float) -> Any:
-    """Where the series of a function of ``scale`` times r is taken."""
+    """Where the series of a function of ``scale`` times r is used."""
     return less(abs_(r), constant_like(nearness(type_of(r).dtype) / scale, r))
 
 
 @op
 class Even(Elementwise):
-    """The first operand, z, of (z, r, s): s is the square of r, and z is c2 s + c3 r s + c4 s^2, and a constant, near r = 0."""
+    """The first operand, z, of (z, r, s): s is the square of r, and near r = 0, z is c2 s + c3 r s + c4 s^2 plus a constant."""
 
     series: tuple[float, float, float]
     scale: float
@@ -49,7 +50,8 @@ class Even(Elementwise):
         return e.math("copy", readers[0](i if readers[0].shape else ()))
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
-        # As r is the square root of s, d(r s) = 3/2 r ds: r ds + s dr is the same, and has a derivative s r'' that underflow spoils.
+        # Since r is the square root of s, d(r s) = 3/2 r ds. The equal form r ds + s dr has a derivative s r'', which loses accuracy by
+        # underflow.
         _, r, s = primals
         dz, _, ds = tangents
         y = self(*primals)

@@ -1,18 +1,18 @@
 """Minors of matrices and their derivatives, by the products of the exterior algebra.
 
 M_p(A) has an entry for every two sets R, C of p rows and columns (sorted, in lexicographic order): the determinant of A restricted to them.
-The product of such a matrix X with an n x n matrix E is the one over sets of p + 1,
+The product of such a matrix X with an n x n matrix E is a matrix over sets of p + 1,
 
-    (X ^ E)[R, C] = sum over r in R, c in C of (-1)^(place of r in R + place of c in C) X[R - r, C - c] E[r, c].
+    (X ^ E)[R, C] = sum over r in R, c in C of (-1)^(position of r in R + position of c in C) X[R - r, C - c] E[r, c].
 
 It is commutative, and A ^ ... ^ A of p factors is p! M_p(A) (Laplace's expansion, along every row). So the derivatives of minors are
 
     D^k M_p(A)[E1, ..., Ek] = M_{p-k}(A) ^ E1 ^ ... ^ Ek,
 
-sums of products in which each direction is a factor: nothing of one is added to another, so they may be of any scales. The cofactors
-of A are C(A)[i, j] = (-1)^(i+j) M_{n-1}(A)[all but i, all but j].
+These are sums of products in which each direction is a factor. Entries of one direction are never added to entries of another, so the
+directions may have any scales. The cofactors of A are C(A)[i, j] = (-1)^(i+j) M_{n-1}(A)[all but i, all but j].
 
-Each function is here for arrays of NumPy, with the matrices in the last two axes, and for traced values.
+Each function has a version for NumPy arrays, with the matrices in the last two axes, and one for traced values.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ __all__ = ["cofactors", "traced_cofactors", "written_cofactors"]
 
 
 class Terms(NamedTuple):
-    """The terms of a product. Axes: the row and the column of its entry (sets of p + 1), and the terms of this."""
+    """The terms of a product. Axes: the row and the column of its entry (sets of p + 1), and the terms of the entry."""
 
     left: Any
-    """Where the factors over sets of p are, in a flat array."""
+    """Positions of the factors over sets of p, in a flat array."""
     right: Any
-    """Where those of the n x n matrix are, in a flat array."""
+    """Positions of the factors from the n x n matrix, in a flat array."""
     signs: Any
 
 
 @lru_cache(maxsize=256)
 def terms(n: int, p: int, rows: int) -> Terms:
-    """The product of a matrix over sets of p with an n x n matrix, expanded along so many rows of each set: all of them, or the first."""
+    """The product of a matrix over sets of p with an n x n matrix, expanded along the first ``rows`` rows of each set."""
     number = {chosen: k for k, chosen in enumerate(combinations(range(n), p))}
     sets = list(combinations(range(n), p + 1))
     without = np.array([[number[s[:k] + s[k + 1 :]] for k in range(p + 1)] for s in sets])
@@ -79,7 +79,9 @@ def cofactors(a: Any, directions: Sequence[Any]) -> Any:
 
 
 def product(x: Any, e: Any, p: int, rows: int) -> Any:
-    """X ^ E for X over sets of p, expanded along so many rows of each set. Over empty sets there is the number 1: then X is None."""
+    """X ^ E for X over sets of p, expanded along the first ``rows`` rows of each set. Over empty sets X is the number 1, and is passed as
+    None.
+    """
     if x is None:
         return e
     at = terms(e.shape[-1], p, rows)
@@ -89,7 +91,7 @@ def product(x: Any, e: Any, p: int, rows: int) -> Any:
 
 # ---- traced values ------------------------------------------------------------------------------------------------------------
 def traced_cofactors(directions: Sequence[Any]) -> Any:
-    """E1 ^ ... ^ Ek as cofactors, of n = k + 1 rows: the derivative of order k, which is the same at every matrix."""
+    """E1 ^ ... ^ Ek as cofactors, of n = k + 1 rows: the derivative of order k, which does not depend on the matrix."""
     t = type_of(directions[0])
     lead = t.ndim - 2
     x = None
@@ -100,7 +102,7 @@ def traced_cofactors(directions: Sequence[Any]) -> Any:
 
 
 def traced_product(x: Any, e: Any, p: int) -> Any:
-    """As `product`, along all rows."""
+    """`product`, along all rows, for traced values."""
     if x is None:
         return e
     t = type_of(e)
@@ -117,9 +119,9 @@ def traced_product(x: Any, e: Any, p: int) -> Any:
     return reduce_sum(mul(left, mul(right, signs)), (len(lead) + 2,))
 
 
-# ---- straight code -------------------------------------------------------------------------------------------------------------
+# ---- straight-line code -------------------------------------------------------------------------------------------------------------
 def written_cofactors(e: Emitter, matrices: Sequence[Any], result: Any) -> None:
-    """The same of one matrix and any number of directions, element by element."""
+    """The cofactors of one matrix and any number of directions, unrolled element by element."""
     a, *directions = matrices
     n, k = a.shape[-1], len(directions)
     minors: dict[tuple[tuple[int, ...], tuple[int, ...]], Any] = {}

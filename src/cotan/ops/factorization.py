@@ -1,10 +1,9 @@
-"""Factorizations of matrices: singular values, eigenvalues of Hermitian matrices, QR; on stacks of matrices.
+"""Factorizations of (stacks of) matrices: singular values, eigenvalues of Hermitian matrices, QR.
 
-Only what a factorization determines has a derivative: columns of eigenvectors and singular vectors are known up to a phase (a sign), and
-the rules choose one; where values are equal, their vectors are known up to a rotation and have no derivative at all, so their tangents
-are infinite, not wrong. References: Giles (2008), "Collected matrix derivative results for forward and reverse mode AD"; Townsend
-(2016), "Differentiating the singular value decomposition"; Walter & Lehmann (2010), "Algorithmic differentiation of linear algebra
-functions".
+Only quantities that a factorization determines have a derivative. Columns of eigenvectors and singular vectors are determined up to a phase
+(a sign), and the rules choose one. Vectors of equal values are determined up to a rotation and have no derivative, so their tangents are
+infinite, not wrong. References: Giles (2008), "Collected matrix derivative results for forward and reverse mode AD"; Townsend (2016),
+"Differentiating the singular value decomposition"; Walter & Lehmann (2010), "Algorithmic differentiation of linear algebra functions".
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from .movement import concatenate, slice_
 __all__ = ["Eigh", "Qr", "Svd", "eigh", "eigh_of_upper", "full_svd", "qr", "svd"]
 
 BLOCK = 64
-"""Rows of memory that a routine works in are for so many columns at once."""
+"""The block size for which the workspace of a LAPACK routine is allocated."""
 WRONG_QR = "Incorrect argument found while performing QR factorization"
 
 
@@ -50,11 +49,11 @@ class Svd(MatrixOp):
 
     and the second terms alone on the diagonal, where they choose the phases of complex columns.
 
-    Where singular values are equal, single vectors have no derivative, and the quotient is infinite: what depends on s alone gets its
-    derivative all the same, and what depends on the vectors gets no finite number that would be wrong.
+    Where singular values are equal, single vectors have no derivative, and the quotient is infinite. Functions of s alone still get their
+    derivative, and functions of the vectors get no finite number that would be wrong.
 
-    The further columns U' of a square U are a basis of the complement. As U stays unitary, U^H dU' = -(dU)^H U', and what they turn within
-    the complement is not determined: of one column it is zero, between several it is infinite.
+    The further columns U' of a square U are a basis of the complement. As U stays unitary, U^H dU' = -(dU)^H U'. Their rotation within the
+    complement is not determined: for one column it is zero, between several it is infinite.
     """
 
     full: bool = False
@@ -79,7 +78,7 @@ class Svd(MatrixOp):
         *lead, m, n = a.shape
         k, most = min(m, n), max(m, n)
         rows, columns = (m, n) if self.full else (k, k)
-        if k == 0:  # of no columns, any basis is one
+        if k == 0:  # the complement of no columns is the whole space
             for unitary in (u, vh):
                 w.every(lead, lambda i, unitary=unitary: identity(w, unitary.part(*i)))
             return
@@ -188,7 +187,7 @@ def with_complement(whole: Any, u: Any, du: Any) -> Any:
 
 @op
 class Eigh(MatrixOp):
-    """Eigenvalues, ascending, and orthonormal eigenvectors (columns) of a Hermitian A = V diag(w) V^H, of which one triangle is read.
+    """Eigenvalues, ascending, and orthonormal eigenvectors (columns) of a Hermitian A = V diag(w) V^H; one triangle of A is read.
 
     With P = V^H dA V:  dw = Re diag P,  dV = V X,  X_ij = P_ij / (w_j - w_i), zero on the diagonal (Giles 2008, 3.1).
     """
@@ -332,7 +331,7 @@ class Qr(MatrixOp):
 
 
 def reciprocal(x: Any) -> Any:
-    """1/x, infinite at 0 without a warning."""
+    """1/x, infinite at 0, without a warning."""
     one = constant_of(1, type_of(x).dtype)
     none = equal(x, constant_of(0, type_of(x).dtype))
     return select(none, constant_of(np.inf, type_of(x).dtype), div(one, select(none, one, x)))

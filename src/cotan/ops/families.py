@@ -1,6 +1,6 @@
 """The families of ops, and the four linear ops in which their rules are written.
 
-Most rules are derived here, once per family:
+Most rules are derived here, once for each family:
 
 - `Elementwise`: one scalar function at every index. Operands have one shape, or are scalars, and one dtype. Its derivative is
   y' = sum_k (df/dx_k) x_k', each product a `Scale`; an op states its local derivatives and nothing else.
@@ -11,8 +11,8 @@ Most rules are derived here, once per family:
 The four ops are `Add`, `Scale`, `BroadcastInDim` and `ReduceSum`: addition of tangents, local derivative times tangent, and the
 adjoint pair of copying a value and summing it up.
 
-**Strong zero.** ``scale(d, t)`` is d*t, except that it is zero wherever either factor is zero, be the other infinite or nan. So a lane
-that ``where`` or ``cond`` has masked keeps the derivative zero, though the local derivative there be infinite.
+**Strong zero.** ``scale(d, t)`` is d*t, except that it is zero wherever either factor is zero, even if the other is infinite or nan. So an
+element that ``where`` or ``cond`` has masked has derivative zero, even if the local derivative there is infinite.
 """
 
 from __future__ import annotations
@@ -56,12 +56,14 @@ PYTHON_SCALARS = (float, int, complex)
 
 
 def default_rng(seed: int = 0) -> np.random.Generator:
-    """The generator of example operands: the same on every run."""
+    """The generator of example operands, with the same seed in every run."""
     return np.random.default_rng(seed)
 
 
 class Reals:
-    """Where examples of an operand are drawn from: an open interval (both ends finite in effect), and whether complex ones too."""
+    """The numbers from which examples of an operand are drawn: an open interval (both ends finite in effect), and whether they may be
+    complex.
+    """
 
     def __init__(self, low: float = -2.0, high: float = 2.0):
         self.low, self.high = low, high
@@ -81,11 +83,11 @@ class Elementwise(Op):
     numpy: ClassVar[Callable[..., Any]]
     machine: ClassVar[str] = ""
     takes: ClassVar[str] = "fc"
-    """The kinds of dtype that the op works on, as NumPy letters."""
+    """The kinds of dtype that the op accepts, as NumPy letters."""
     arity: ClassVar[int] = 1
     domain: ClassVar[Reals | tuple[Reals, ...]] = Reals()
     keeps_weak: ClassVar[bool] = False
-    """Whether Python scalars in give Python scalars out, as Python's own operators do."""
+    """Whether Python scalars give a Python scalar, as in Python's own operators."""
 
     def type_rule(self, *types: ArrayType) -> ArrayType:
         shape: Shape = ()
@@ -128,11 +130,11 @@ class Elementwise(Op):
         return e.math(self.machine or self.name, *[x(i if x.shape else ()) for x in readers])
 
     def derivative(self, k: int, y: Any, *operands: Any) -> Any | None:
-        """The local derivative in operand ``k`` at these operands, where the value is ``y``; None where it is zero everywhere."""
+        """The local derivative in operand ``k`` at these operands, where the value is ``y``; None if it is zero everywhere."""
         raise NotImplementedError
 
     def local_derivative(self, k: int, y: Any, operands: Sequence[Any]) -> Any | None:
-        """`derivative`, whatever the arity."""
+        """`derivative`, for any arity."""
         return self.derivative(k, y, *operands)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
@@ -169,7 +171,7 @@ KINDS = {"b": "bool", "i": "integer", "u": "unsigned integer", "f": "float", "c"
 
 
 class Unary(Elementwise):
-    """An elementwise op of one operand; states ``derivative(x, y)``, which may use the output y, as exp and tanh do."""
+    """An elementwise op of one operand. It defines ``derivative(x, y)``, which may use the output y, as exp and tanh do."""
 
     def derivative(self, x: Any, y: Any) -> Any | None:  # type: ignore[override]
         raise NotImplementedError
@@ -179,13 +181,13 @@ class Unary(Elementwise):
 
 
 class Analytic(Unary):
-    """A function that is approximated: exp, sin and their like."""
+    """A function that is approximated, such as exp and sin."""
 
     costly = True
 
 
 class Flat(Elementwise):
-    """Piecewise constant, or not a number: the tangent is zero, and recorded nowhere."""
+    """Piecewise constant, or with a result that is not a number: the tangent is zero, and is not recorded."""
 
     family = "flat"
     takes = "biuf"
@@ -195,7 +197,7 @@ class Flat(Elementwise):
 
 
 class Multilinear(Op):
-    """Linear in each operand of ``linear`` by itself: the tangent is the op with one operand replaced by its tangent, summed."""
+    """Linear in each operand of ``linear`` by itself: the tangent is the sum of the op with one operand replaced by its tangent."""
 
     total = True
     family = "multilinear"
@@ -207,7 +209,7 @@ class Multilinear(Op):
 
 
 class Structural(Op):
-    """Linear in all operands together; the tangent is the op itself on tangents (an absent one is filled with zeros)."""
+    """Linear in all operands together; the tangent is the op itself on tangents (an absent one becomes zeros)."""
 
     total = True
     family = "movement"
@@ -247,7 +249,7 @@ class Scale(Elementwise, Multilinear):
     def impl(self, d: Any, t: Any) -> Any:
         y = d * t
         if isinstance(y, np.ndarray):
-            norm = np.vdot(y, y)  # nan just where y has a nan, at the price of one pass
+            norm = np.vdot(y, y)  # nan if y has a nan, found in one pass
             return y if norm == norm else np.where((d == 0) | (t == 0), np.zeros((), y.dtype), y)
         return y if y == y or not (d == 0 or t == 0) else y.dtype.type(0) if isinstance(y, np.generic) else type(y)(0)
 
@@ -287,7 +289,7 @@ class BroadcastInDim(Structural):
         x = np.asarray(x)
         if not x.ndim:
             return repeated(x, self.shape)
-        # Not as_strided, whose result does not say what it is a view of: a recording that holds it borrows that, too.
+        # as_strided hides its base array; broadcast_to keeps it, so a recording that holds the result borrows the base too.
         return np.broadcast_to(x[tuple([slice(None) if d in self.dims else None for d in range(len(self.shape))])], self.shape)
 
     def element(self, e: Emitter, i: Sequence[Any], x: Reader) -> Any:
@@ -321,7 +323,7 @@ def repeated(x: Any, shape: Shape) -> Any:
 
 @op
 class ReduceSum(Structural):
-    """Sum over ``axes``: out[i] = sum_r x[i with r put in at axes]."""
+    """Sum over ``axes``: out[i] = sum_r x[i with r inserted at axes]."""
 
     family = "reduction"
     axes: tuple[int, ...]
@@ -353,7 +355,7 @@ class ReduceSum(Structural):
 
 
 def axes_examples(cls: Any, *, empty: bool = True) -> Iterable[tuple[Op, tuple[Any, ...]]]:
-    """Examples of an op whose one parameter is ``axes``. ``empty``: whether it may reduce no elements."""
+    """Examples of an op whose only parameter is ``axes``. ``empty``: whether it may reduce no elements."""
     rng = default_rng()
     yield cls((0,)), (rng.normal(size=3),)
     yield cls((1,)), (rng.normal(size=(2, 3, 2)),)
@@ -374,7 +376,7 @@ def check_axes(op: Any, x: ArrayType) -> None:
 
 
 def fold_axes(e: Emitter, monoid: str, axes: Sequence[int], i: Sequence[Any], x: Reader) -> Any:
-    """The fold over ``axes`` of ``x``, at index ``i`` of the other axes."""
+    """The reduction of ``x`` over ``axes`` by ``monoid``, at index ``i`` of the other axes."""
 
     def at(r: Sequence[Any]) -> Any:
         kept, reduced = iter(i), iter(r)
@@ -387,7 +389,7 @@ add, scale = Add(), Scale()
 
 
 def broadcast_in_dim(x: Any, shape: Shape, dims: Sequence[int]) -> Any:
-    """`BroadcastInDim`, or ``x`` itself where there is nothing to do."""
+    """`BroadcastInDim`, or ``x`` itself if it has that shape."""
     return x if type_of(x).shape == tuple(shape) else BroadcastInDim(tuple(shape), tuple(dims))(x)
 
 
@@ -404,7 +406,7 @@ def spread(x: Any, size: int) -> Any:
 
 
 def align(size: int, batched: Sequence[bool], operands: Sequence[Any]) -> list[Any]:
-    """Operands of an elementwise op, some with a leading batch axis, given one shape again (scalars that are not batched stay)."""
+    """Operands of an elementwise op, some with a leading batch axis, brought to one shape; unbatched scalars are unchanged."""
     shapes = [type_of(x).shape[1:] if b else type_of(x).shape for x, b in zip(operands, batched, strict=True)]
     common = max(shapes, key=len)
     full = (size, *common)
@@ -419,7 +421,7 @@ def align(size: int, batched: Sequence[bool], operands: Sequence[Any]) -> list[A
 
 
 def zeros(type: ArrayType) -> Any:
-    """Zeros of this type, as a scalar and a broadcast: nothing is allocated, and a program that needs them captures no array."""
+    """Zeros of this type, as a scalar and a broadcast: it allocates no memory, and a program that needs it captures no array."""
     zero = type.dtype.type(0)
     return BroadcastInDim(type.shape, ())(zero) if type.shape else zero
 
@@ -431,7 +433,7 @@ def fill_shape(x: Any, y: Any) -> Any:
 
 
 def sum_to(y_bar: Any, type: ArrayType) -> Any:
-    """The adjoint of `fill_shape`: the sum of ``y_bar`` if ``type`` is that of a scalar operand of a larger result."""
+    """The adjoint of `fill_shape`: the sum of ``y_bar`` if ``type`` is the type of a scalar operand of a larger result."""
     ndim = y_bar.ndim if isinstance(y_bar, np.ndarray) else type_of(y_bar).ndim
     return y_bar if ndim == len(type.shape) else ReduceSum(tuple(range(ndim)))(y_bar)
 

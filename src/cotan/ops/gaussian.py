@@ -1,8 +1,8 @@
-"""The Gaussian e^(-x^2), the error functions' tails and the normal distribution function, exact to rounding however far out.
+"""The Gaussian e^(-x^2), the tails of the error functions and the normal distribution function, exact to rounding in the far tails.
 
-With E(z) = e^(z^2) erfc(z), erfc(z) = e^(-z^2) E(z): the first factor is tiny, the second varies slowly, and each is accurate by
-itself. In the first, x^2 must not be rounded: a relative error of 2^-53 in it is one of 2^-53 x^2 in the result, 700 units of the
-last place at the end. The derivatives of the second must not be computed as E' = 2 z E - 2/sqrt(pi), which cancels; E'' cancels even
+With E(z) = e^(z^2) erfc(z), erfc(z) = e^(-z^2) E(z): the first factor is tiny, the second varies slowly, and each is accurate by itself. In
+the first factor, x^2 must not be rounded: a relative error of 2^-53 in it is one of 2^-53 x^2 in the result, 700 units in the last place at
+the end of the range. The derivatives of the second factor must not be computed as E' = 2 z E - 2/sqrt(pi), which cancels; E'' cancels even
 more. So `Gaussian` computes x^2 in two parts, and `ScaledErfc` has an approximation of its own for each order.
 """
 
@@ -22,7 +22,7 @@ from .routines import special
 __all__ = ["CENTRE", "DERIVATIVES_OF_SCALED_ERFC", "FARTHEST", "MENDED", "erfc_of", "gaussian", "in_double", "ndtr", "scaled_erfc"]
 
 FARTHEST = 64.0
-"""Beyond, e^(-x^2/2) is 0 in every dtype."""
+"""For larger |x|, e^(-x^2/2) is 0 in every dtype."""
 CENTRE = 3.0
 DERIVATIVES_OF_SCALED_ERFC: tuple[tuple[float, ...], ...] = (
     (
@@ -50,8 +50,9 @@ DERIVATIVES_OF_SCALED_ERFC: tuple[tuple[float, ...], ...] = (
         3.152828611974118e-08,
     ),
 )
-"""(-1)^n (1 + 2 z)^(n + 1) times the n-th derivative of E at z >= 0, as polynomials of (z - CENTRE) / (z + CENTRE): Chebyshev fits
-made with 60 digits and rounded, to 6e-17, 4e-17 and 4.3e-16. (The first is like that of Shepherd and Laframboise 1981.)"""
+"""(-1)^n (1 + 2 z)^(n + 1) times the n-th derivative of E at z >= 0, as polynomials of (z - CENTRE) / (z + CENTRE): Chebyshev fits computed
+with 60 digits and rounded, with errors of 6e-17, 4e-17 and 4.3e-16. (The first one resembles Shepherd and Laframboise 1981.)
+"""
 
 
 def in_double(x: Any, function: Any) -> Any:
@@ -63,7 +64,7 @@ def in_double(x: Any, function: Any) -> Any:
 
 
 def gaussian_of(rate: float, x: Any) -> Any:
-    """e^(-rate x^2) in double precision; where the error of the square would be seen, multiplied by what is missing."""
+    """e^(-rate x^2) in double precision; where the error of the square matters, multiplied by its correction."""
     s = x * x
     y = np.exp(-rate * s)
     far = s > 8 / rate
@@ -99,7 +100,7 @@ def scaled_erfc_of(order: int, z: Any) -> Any:
 
 
 def mended(name: str, end: float, better: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """The function of scipy.special; of doubles further out than ``end``, which it computes from x^2 rounded, ``better``."""
+    """The function of scipy.special; for doubles beyond ``end``, where it uses a rounded x^2, the function ``better``."""
 
     def function(x: Any) -> Any:
         y = getattr(special, name)(x)
@@ -127,7 +128,7 @@ erfc_of = mended("erfc", 2.0, lambda x: gaussian_of(1.0, x) * special.erfcx(x))
 ndtr_of = mended("ndtr", -2.0, lambda x: upper_tail(-x))
 log_ndtr_of = mended("log_ndtr", 2.0, lambda x: np.log1p(-upper_tail(x)))
 MENDED = {"erfc": erfc_of, "ndtr": ndtr_of, "log_ndtr": log_ndtr_of}
-"""Functions of scipy.special, right further out than its own."""
+"""Replacements for functions of scipy.special, accurate for larger arguments."""
 
 
 @op

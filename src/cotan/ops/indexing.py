@@ -1,11 +1,11 @@
-"""Indexing by arrays of integers: `Gather` reads, `Scatter` makes a changed copy.
+"""Indexing by integer arrays: `Gather` reads, `Scatter` returns a changed copy.
 
 Both take k index arrays of one shape S, which index the first k axes of x together:
 
     gather:   out[s, r] = x[i_1[s], ..., i_k[s], r]
     scatter:  out = x, then for each s in turn: out[i_1[s], ..., i_k[s], r] (+)= updates[s, r]
 
-``mode`` says what an index outside of the array does:
+``mode`` determines the meaning of an index outside of the array:
 
     raise               an IndexError; negative ones count from the end (NumPy)
     promise_in_bounds   there is none; negative ones count from the end
@@ -14,9 +14,10 @@ Both take k index arrays of one shape S, which index the first k axes of x toget
     fill, zero          (gather) negative ones count from the end; beyond that it reads nan (the least or greatest integer), or 0
     drop                (scatter) negative ones count from the end; beyond that the update is dropped
 
-Gather and scatter-add are each other's adjoint. A gather that fills with nan is affine; its tangent is the one that fills with 0.
-Where several updates meet one element: ``set`` keeps the last, whose cotangent is the only one not zero; the derivative of ``mul``
-takes the product of the others by a recurrence along the sorted indices, without division; ``min`` and ``max`` share among all that tie.
+Gather and scatter-add are adjoint to each other. A gather that fills with nan is affine; its tangent is the gather that fills with 0. If
+several updates have the same target, ``set`` stores the last one, and only its cotangent is not zero. The derivative of ``mul`` computes
+the product of the other updates by a recurrence along the sorted indices, without division. ``min`` and ``max`` share the derivative among
+all ties.
 """
 
 from __future__ import annotations
@@ -52,11 +53,11 @@ BOUNDED = ("raise", "promise_in_bounds", "clip", "wrap")
 """The modes in which every index reads or writes an element."""
 SCATTER_MODES = ("raise", "promise_in_bounds", "clip", "wrap", "drop")
 SCATTER_KINDS = {"add": "iufc", "set": "biufc", "mul": "iufc", "min": "biuf", "max": "biuf"}
-"""What `Scatter` does with an update, and the dtypes for which it does that."""
+"""The kinds of update of `Scatter`, and the dtypes for which each is defined."""
 
 
 class Indexed(Op):
-    """What gather and scatter share: the check of indices, and their meaning by mode."""
+    """The base of gather and scatter: the check of indices, and their meaning by mode."""
 
     family = "indexing"
     mode: str
@@ -88,7 +89,7 @@ class Indexed(Op):
             self.refuse_empty(x.shape)
 
     def refuse_empty(self, shape: Sequence[int]) -> NoReturn:
-        """Raise: there is no element that an index could stand for."""
+        """Raise: the array has no element for any index."""
         raise teach(
             IndexingError,
             f"{self.name}: an index into an axis of length 0 (shape {tuple(shape)}).",
@@ -96,10 +97,11 @@ class Indexed(Op):
         )
 
     def resolve(self, indices: Sequence[Any], shape: Sequence[int]) -> tuple[tuple[Any, ...], Any | None]:
-        """NumPy index arrays with every index in bounds or left to NumPy's check, and (fill, zero, drop) which were in bounds."""
+        """NumPy index arrays in which every index is in bounds or left to NumPy's check, and (fill, zero, drop) which were in bounds."""
         if self.mode in ("raise", "promise_in_bounds"):
             return tuple(indices), None
-        # A small integer may not hold the length of the axis. The largest unsigned ones are no signed ones; they are compared as they are.
+        # A small integer type may not hold the length of the axis. The largest unsigned integers have no signed value; they are compared
+        # unsigned.
         arrays = [np.asarray(j) if np.asarray(j).dtype == np.uint64 else np.asarray(j, np.int64) for j in indices]
         if self.mode in ("clip", "wrap"):
             if any(n == 0 and j.size for j, n in zip(arrays, shape, strict=False)):
@@ -114,9 +116,9 @@ class Indexed(Op):
         return tuple(arrays), inside
 
     def read_index(self, e: Emitter, i: Sequence[Any], reader: Reader, n: int) -> Any:
-        """Index ``i`` of an index array as a scalar int64 by mode; only for fill, zero and drop it may lie outside."""
+        """Index ``i`` of an index array as a scalar int64, by mode; it may be out of bounds only for fill, zero and drop."""
         j = reader(i)
-        if reader.dtype == np.uint64:  # those beyond the largest signed integer are as far outside as that one
+        if reader.dtype == np.uint64:  # larger values than the largest signed integer become that integer, which is outside too
             wrapped, largest = self.mode == "wrap", np.iinfo(np.int64).max
             j = e.math("rem", j, e.constant(n, reader.dtype)) if wrapped else e.math("minimum", j, e.constant(largest, reader.dtype))
         j = e.cast(j, INT64)
@@ -127,7 +129,7 @@ class Indexed(Op):
             return e.math("rem", j, length)
         if reader.dtype.kind == "i":
             j = e.math("select", e.math("lt", j, zero), j, e.math("add", j, length))
-        # A program cannot raise midway: the nearest element is read instead, and never memory that is not the array's.
+        # A program cannot raise while it runs: it reads the nearest element instead, and never memory outside of the array.
         return j if self.mode in ("fill", "zero", "drop") else e.math("maximum", zero, e.math("minimum", j, last))
 
 
@@ -161,7 +163,7 @@ class Gather(Indexed):
         return y if shape else y[()]
 
     def filling(self, dtype: np.dtype[Any]) -> Any:
-        """What is read outside: nan, the least signed or greatest unsigned integer, True (as JAX), or 0."""
+        """The value read outside: nan, the least signed or greatest unsigned integer, True (as in JAX), or 0."""
         if self.mode == "zero":
             return dtype.type(0)
         if dtype.kind in "fc":
@@ -218,7 +220,7 @@ class Gather(Indexed):
 
 @op
 class Scatter(Indexed):
-    """A copy of x with ``updates`` added, set, multiplied, or the lesser or greater taken (``kind``) at the indices."""
+    """A copy of x in which ``updates`` are added, set, multiplied, or the lesser or greater taken (``kind``) at the indices."""
 
     kind: str
     mode: str = "raise"
@@ -226,7 +228,7 @@ class Scatter(Indexed):
 
     @property
     def takes(self) -> str:
-        """The kinds of dtype for which there is such an update."""
+        """The kinds of dtype for which this update is defined."""
         return SCATTER_KINDS[self.kind]
 
     def fails_on(self, *types: ArrayType) -> Sequence[int]:
@@ -256,7 +258,7 @@ class Scatter(Indexed):
         return self.update(np.array(x), updates, *indices)
 
     def destination(self, e: Emitter, i: Sequence[Any], x: Reader, updates: Reader, *indices: Reader) -> tuple[Any, tuple[Any, ...]]:
-        """Whether update ``i`` goes anywhere, and where."""
+        """Whether update ``i`` has a target, and its index."""
         ndim = len(indices[0].shape)
         at = [e.as_index(self.read_index(e, tuple(i[:ndim]), reader, n)) for reader, n in zip(indices, x.shape, strict=False)]
         inside: Any = True
@@ -269,7 +271,7 @@ class Scatter(Indexed):
         index, inside = self.resolve(indices, y.shape)
         if inside is not None:
             index, updates = tuple(np.asarray(j)[inside] for j in index), np.asarray(updates)[inside]
-        elif np.ndim(indices[0]) == 0:  # one place, so no updates can meet
+        elif np.ndim(indices[0]) == 0:  # one index, so no updates share a target
             y[index] = updates if self.kind == "set" else UFUNCS[self.kind](y[index], updates)
             return y
         if self.kind == "set":
@@ -298,7 +300,7 @@ class Scatter(Indexed):
         return y, self.extremum_tangent(y, x, updates, indices, dx, du)
 
     def product_tangent(self, x: Any, updates: Any, indices: Sequence[Any], dx: Any | None, du: Any | None) -> Any:
-        """The tangent x' prod u + sum_k x u_k' prod_{j != k} u_j, over the updates that meet at one element."""
+        """The tangent x' prod u + sum_k x u_k' prod_{j != k} u_j, over the updates with the same target."""
         terms = [] if dx is None else [self(dx, updates, *indices)]
         if du is not None:
             t = type_of(updates)
@@ -312,7 +314,7 @@ class Scatter(Indexed):
         return sum_tangents(terms)
 
     def extremum_tangent(self, y: Any, x: Any, updates: Any, indices: Sequence[Any], dx: Any | None, du: Any | None) -> Any:
-        """The mean of the tangents of what is equal to the result, x and the updates alike."""
+        """The mean of the tangents of all values, in x and the updates, that are equal to the result."""
         dtype = type_of(x).dtype
         gather_, adding = Gather(self.reading), Scatter("add", self.mode)
         from_x = convert(equal(x, y), dtype)
@@ -324,7 +326,7 @@ class Scatter(Indexed):
 
     @property
     def reading(self) -> str:
-        """The gather mode that reads where this writes, and 0 where this drops."""
+        """The gather mode that reads the targets of this op's mode, and 0 where it drops."""
         return "zero" if self.mode == "drop" else self.mode
 
     def transpose(self, y_bar: Any, x: Any, updates: Any, *indices: Any) -> Sequence[Any | None]:
@@ -343,14 +345,14 @@ class Scatter(Indexed):
         return [x_bar if type(x) is Var else None, u_bar, *[None] * len(indices)]
 
     def last_writer(self, shape: Sequence[int], indices: Sequence[Any]) -> Any:
-        """For each update whether it is the last at its element: number them, set the numbers, and see which are read again."""
+        """For each update, whether it is the last one with its target: scatter the numbers of the updates, and test which are read back."""
         places = type_of(indices[0]).shape
         number = reshape(iota((prod(places),)), places)
         board = Scatter("set", self.mode)(full(shape[: len(indices)], np.int64(-1)), number, *indices)
         return equal(Gather(self.reading)(board, *indices), number)
 
     def runs(self, indices: Sequence[Any], shape: Sequence[int]) -> tuple[Any, Any]:
-        """The order that sorts the updates by their element, and whether each, in that order, meets the one before it."""
+        """The order that sorts the updates by target, and whether each, in that order, has the same target as the previous one."""
         flat: Any = None
         for j, n in zip(indices, shape, strict=False):
             j = convert(reshape(j, (type_of(j).size,)), INT64)
@@ -362,7 +364,7 @@ class Scatter(Indexed):
             else:
                 j = select(less(j, np.int64(0)), add(j, length), j)
                 inside = bitwise_and(greater_equal(j, np.int64(0)), less(j, length))
-                j = select(inside, j, length)  # those that are dropped meet only each other
+                j = select(inside, j, length)  # dropped updates share a target with dropped ones only
             flat = j if flat is None else add(mul(flat, np.int64(n + 1)), j)
         order = Argsort(0)(flat)
         ranked = Gather("promise_in_bounds")(flat, order)
@@ -396,7 +398,7 @@ UFUNCS = {"add": np.add, "mul": np.multiply, "min": np.minimum, "max": np.maximu
 
 
 def indices_shape(x: Any, indices: Sequence[Any]) -> tuple[int, ...]:
-    """The shape of what the indices take of ``x``."""
+    """The shape of ``x`` indexed by ``indices``."""
     return type_of(indices[0]).shape + type_of(x).shape[len(indices) :]
 
 

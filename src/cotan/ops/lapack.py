@@ -1,7 +1,7 @@
-"""LAPACK in the routines of ops: names by dtype, matrices by columns, and what is the same in all of them.
+"""LAPACK in the routines of ops: names by dtype, column-major matrices, and shared checks.
 
-LAPACK reads matrices by columns and writes over what it reads, so a matrix is copied into memory of its own; it goes there by columns, so
-that the routine sees the same matrix as NumPy's call of it does, and gives the same signs, pivots and failures.
+LAPACK reads column-major matrices and overwrites its operands, so a matrix is copied into memory of its own. It is copied by columns, so
+that the routine sees the same matrix as in NumPy's call, and gives the same signs, pivots and failures.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ LETTERS = {"f": "s", "d": "d", "F": "c", "D": "z"}
 
 
 def named(dtype: np.dtype[Any], real: str, unitary: str = "", library: str = "lapack") -> str:
-    """The routine for a dtype: ``real``, or the one that has another name for complex matrices."""
+    """The routine for a dtype: ``real``, or ``unitary`` for complex matrices if the name differs."""
     return f"{library} {LETTERS[dtype.char]}{unitary if unitary and dtype.kind == 'c' else real}"
 
 
 def by_columns(w: Routines, rows: int, columns: int, dtype: np.dtype[Any]) -> StridedView:
-    """Memory for a matrix by columns."""
+    """Memory for a column-major matrix."""
     return w.scratch((columns, rows), dtype).mT
 
 
@@ -34,12 +34,12 @@ def not_zero(w: Routines, x: StridedView, index: Any = ()) -> Any:
 
 
 def fail_if_not_done(w: Routines, info: StridedView, message: str) -> None:
-    """Raise NumPy's error where a routine reports that it failed."""
+    """Raise NumPy's error if a routine reports a failure."""
     w.fail(not_zero(w, info), np.linalg.LinAlgError, message)
 
 
 def factorized(w: Routines, a: StridedView, lu: StridedView, pivots: StridedView, info: StridedView) -> None:
-    """P L U of one matrix, rows exchanged."""
+    """P L U of one matrix, with row exchanges."""
     n = a.shape[-1]
     w.copy(a, lu)
     w.call(named(a.dtype, "getrf"), n, n, lu, max(n, 1), pivots, info, work=n**3)

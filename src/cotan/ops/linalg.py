@@ -1,6 +1,6 @@
 """Linear algebra: solves and the Cholesky factorization, on stacks of matrices (any equal leading axes).
 
-Derivatives are written with products and solves, so they are differentiable again. A superscript H is the conjugate transpose, T the
+Derivatives are composed of products and solves, so they are differentiable again. A superscript H is the conjugate transpose, T the
 plain one. References: Giles (2008), "Collected matrix derivative results for forward and reverse mode AD"; Murray (2016),
 "Differentiation of the Cholesky decomposition". The other factorizations are in `factorization`, determinants in `determinant`.
 """
@@ -37,7 +37,7 @@ SINGULAR = "triangular_solve: the matrix is singular (its diagonal is zero at {}
 
 
 class MatrixOp(Op):
-    """An op on stacks of matrices: checks them, and states that a batch axis is one more leading axis."""
+    """An op on stacks of matrices: it checks them, and a batch axis is a further leading axis."""
 
     family = "linalg"
     takes: ClassVar[str] = "fc"
@@ -102,13 +102,13 @@ def hermitian(x: Any) -> Any:
 
 
 def read_lower(da: Any) -> Any:
-    """The tangent of the Hermitian matrix of which a routine reads the lower triangle, and of its diagonal the real part."""
+    """The tangent of the Hermitian matrix defined by the lower triangle of ``da`` and the real part of its diagonal."""
     half = constant_of(0.5, type_of(da).dtype)
     return hermitian(add(mask(da, greater), scale(half, mask(da, equal))))
 
 
 def symmetric_examples(n: int, lead: tuple[int, ...] = (), seed: int = 0) -> Any:
-    """Positive definite matrices."""
+    """Positive definite matrices, as examples."""
     a = default_rng(seed).normal(size=(*lead, n, n))
     return a @ np.swapaxes(a, -1, -2) + n * np.eye(n)
 
@@ -116,7 +116,7 @@ def symmetric_examples(n: int, lead: tuple[int, ...] = (), seed: int = 0) -> Any
 # ---- Cholesky ------------------------------------------------------------------------------------------------------------
 @op
 class Cholesky(MatrixOp):
-    """The lower triangular L with L L^H = A, for positive definite A. Only the lower triangle of A is read, of its diagonal the real part.
+    """The lower triangular L with L L^H = A, for positive definite A. Reads the lower triangle of A, and the real part of its diagonal.
 
     From dL L^H + L dL^H = dA follows L^-1 dL + (L^-1 dL)^H = L^-1 dA L^-H, and since L^-1 dL is lower triangular,
     dL = L Phi(L^-1 dA L^-H), where Phi takes the lower triangle and half of the diagonal (Murray 2016, section 3.1).
@@ -140,7 +140,7 @@ class Cholesky(MatrixOp):
         info, zero = w.scratch((), w.integer), w.emitter.constant(0, a.dtype)
 
         def one(k: tuple[Any, ...]) -> None:
-            # By rows, the lower triangle of A is the upper one of A^T = conj(A), and U^H U = conj(A) is L L^H = A for L = U^T.
+            # Row-major, the lower triangle of A is the upper triangle of A^T = conj(A), and U^H U = conj(A) is L L^H = A for L = U^T.
             target = factor.part(*k)
             w.fill(target, lambda i: w.emitter.choose(i[0] >= i[1], lambda: a((*k, *i)), lambda: zero))
             w.call(named(a.dtype, "potrf"), "U", n, target, max(n, 1), info, work=n**3)
@@ -170,15 +170,15 @@ class Cholesky(MatrixOp):
 
 # ---- solves ----------------------------------------------------------------------------------------------------------------
 class SolveOp(MatrixOp):
-    """A x = b for b; linear in b, with the rules that follow from `solve_other`."""
+    """A x = b, solved for b; linear in b, with the rules that follow from `solve_other`."""
 
     linear = ((1,),)
 
     def fails_on(self, *types: ArrayType) -> Sequence[int]:
-        return (0,)  # a matrix that is singular, also by rounding
+        return (0,)  # the matrix may be singular, exactly or by rounding
 
     def columns_in_batch(self, size: int, batched: Sequence[bool], a: Any, b: Any) -> Any | None:
-        """One matrix, many right-hand sides: the batch as more columns, so the matrix is factorized once. None where it is not so."""
+        """One matrix, many right-hand sides: the batch becomes further columns, so the matrix is factorized once. None in other cases."""
         if batched[0] or type_of(a).ndim != 2:
             return None
         _, n, m = type_of(b).shape
@@ -257,8 +257,8 @@ class Solve(SolveOp):
 class TriangularSolve(SolveOp):
     """x with op(A) x = b (``left_side``) or x op(A) = b, for triangular A; ``transpose_a`` 0, 1, 2: op(A) is A, A^T, A^H.
 
-    Only the triangle that ``lower`` names is read, and not its diagonal if it is a unit one. dx solves the same system with the
-    right-hand side db - op(dA) x (db - x op(dA) on the right), of dA the same triangle.
+    Only the triangle that ``lower`` names is read; its diagonal is not read if ``unit_diagonal``. dx solves the same system with the
+    right-hand side db - op(dA) x (db - x op(dA) on the right), with the same triangle of dA.
     """
 
     left_side: bool = True
@@ -290,7 +290,7 @@ class TriangularSolve(SolveOp):
         zeros = [] if self.unit_diagonal else np.argwhere(np.diagonal(a, axis1=-2, axis2=-1) == 0)
         if len(zeros):
             raise np.linalg.LinAlgError(SINGULAR.format(zeros[0][-1]))
-        if stack > 4 and a.shape[-1] < 48:  # many small ones: one call for all costs less than one call each
+        if stack > 4 and a.shape[-1] < 48:  # one call for many small ones costs less than a call for each
             return np.linalg.solve(self.full(a), b)
         flat_a, flat_b = a.reshape(stack, *a.shape[-2:]), b.reshape(stack, *b.shape[-2:])
         return np.stack([self.solve_one(m, r) for m, r in zip(flat_a, flat_b, strict=True)]).reshape(b.shape)
@@ -321,7 +321,7 @@ class TriangularSolve(SolveOp):
             triangle = small.Triangle(self.left_side, self.lower, self.transpose_a != NONE, self.unit_diagonal)
             small.triangular_solve(w, a, b, x, triangle, lambda: w.every(lead, check))
             return
-        # By rows, A and x are A^T and x^T: op(A) x = b becomes x^T op(A)^T = b^T, on the other side and turned as it was.
+        # Row-major, A and x are A^T and x^T: op(A) x = b becomes x^T op(A)^T = b^T, on the other side and with the same transposition.
         triangle, unit = "U" if self.lower else "L", "U" if self.unit_diagonal else "N"
 
         def one(k: tuple[Any, ...]) -> None:
@@ -336,7 +336,7 @@ class TriangularSolve(SolveOp):
         w.every(lead, one)
 
     def full(self, a: Any) -> Any:
-        """op(A) with what is not read made explicit."""
+        """op(A), with zeros and a unit diagonal in place of the elements that are not read."""
         a = np.tril(a) if self.lower else np.triu(a)
         if self.unit_diagonal:
             a = a - a * np.eye(a.shape[-1], dtype=a.dtype) + np.eye(a.shape[-1], dtype=a.dtype)

@@ -1,7 +1,7 @@
 """Comparisons, bits and choices, elementwise.
 
-Comparisons and bit operations have no tangents. `Select` is linear in its cases together: a case that is not differentiated must be
-zero for the choice to be linear in the other, which is what ``where(mask, t, 0)`` in a rule says.
+Comparisons and bit operations have no tangents. `SelectN` is linear in its cases together: a case that is not differentiated must be zero
+for the choice to be linear in the other one, as in the ``where(mask, t, 0)`` of a rule.
 """
 
 from __future__ import annotations
@@ -197,7 +197,7 @@ class SelectN(Elementwise):
     machine = "select"
 
     def linear_sets(self, count: int) -> tuple[int, ...]:
-        return ((1 << count) - 2,)  # all cases together, never the selector
+        return ((1 << count) - 2,)  # all cases together, without the selector
 
     def type_rule(self, *types: ArrayType) -> ArrayType:
         which, cases = types[0], types[1:]

@@ -1,5 +1,5 @@
-"""Box-Cox transformations, relative entropies and a smooth loss: functions of two operands whose derivatives would cancel, or
-overflow, if the chain rule took them from the formulas of the values. Each op here states a derivative that does not.
+"""Box-Cox transformations, relative entropies and a smooth loss: functions of two operands whose derivatives by the chain rule would cancel
+or overflow. Each op has a derivative formula that does neither.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["boxcox", "boxcox_inverse", "pseudo_huber", "rel_entr"]
 
 
 class OverPower(Elementwise):
-    """A function f(p x) / p of (x, p) with f(u) = u + O(u^2), and so x where p x is nothing beside 1; f is ``numpy``, or ``machine``."""
+    """A function f(p x) / p of (x, p) with f(u) = u + O(u^2), hence x where p x is negligible beside 1; f is ``numpy``, or ``machine``."""
 
     costly = True
     arity, takes = 2, "f"
@@ -56,7 +56,8 @@ class OverPower(Elementwise):
         return mul(mul(x, x), select(near, series, quotients))
 
     near: ClassVar[float]
-    """Where the derivative in p, x^2 E(p x) with E(u) = (f(u) / u)' = (f'(u) - f(u) / u) / u, is computed by the series of E."""
+    """Below this |p x|, the derivative in p, x^2 E(p x) with E(u) = (f(u) / u)' = (f'(u) - f(u) / u) / u, is computed by the series of E.
+    """
     terms: ClassVar[int]
     of: ClassVar[Callable[[Any], Any]]
 
@@ -65,7 +66,7 @@ class OverPower(Elementwise):
         raise NotImplementedError
 
     def coefficient(self, n: int) -> float:
-        """That of u^n in E."""
+        """The coefficient of u^n in E."""
         raise NotImplementedError
 
 
@@ -102,7 +103,7 @@ class BoxcoxInverse(OverPower):
 
 @op
 class LogRatio(Elementwise):
-    """log(x / y) of positive x and y, also where that is near 0 or the quotient is out of range; its derivatives are 1 / x and -1 / y."""
+    """log(x / y) of positive x and y, also where it is near 0 or the quotient is out of range; its derivatives are 1 / x and -1 / y."""
 
     costly = True
     arity, takes, domain, machine = 2, "f", POSITIVE, "log_ratio"

@@ -1,10 +1,10 @@
-"""Movement: ops that put elements elsewhere and compute nothing.
+"""Movement: ops that move elements and compute nothing.
 
-Each is linear, reads an element of its operand at most once, and its tangent is itself (`Structural`). The adjoints stay in the family:
+Each op is linear, reads an element of its operand at most once, and is its own tangent (`Structural`). The adjoints stay in the family:
 
     reshape <-> reshape      permute(p) <-> permute(p^-1)      reverse <-> itself      slice <-> pad with zeros      concatenate <-> slices
 
-The lower-case functions skip what would change nothing, so rules call them without asking.
+The lower-case functions skip ops that would change nothing, so rules call them without a test.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ class Reshape(Structural):
         return (x if type(x) is np.ndarray else np.asarray(x)).reshape(self.shape)
 
     def element(self, e: Emitter, i: Sequence[Any], x: Reader) -> Any:
-        # Runs of axes with equal products are reshaped by themselves, so an axis that stays keeps its plain index.
+        # Runs of axes with equal products are reshaped separately, so an unchanged axis keeps its plain index.
         read: list[Any] = []
         if 0 in x.shape:
-            return x((0,) * len(x.shape))  # there is no element
+            return x((0,) * len(x.shape))  # there are no elements
         for outer, inner in matching_axes(self.shape, x.shape):
             flat: Any = 0
             for k in outer:
@@ -216,7 +216,7 @@ class Concatenate(Structural):
         starts = [0, *accumulate(x.shape[axis] for x in present)]
 
         def pick(first: int, last: int) -> Any:
-            """The element, which one of these operands has: the first half of them, or the others."""
+            """The element of one of these operands: of the first half of them, or of the others."""
             if last - first == 1:
                 start = starts[first]
                 return present[first]((*i[:axis], i[axis] - start if start else i[axis], *i[axis + 1 :]))
@@ -253,7 +253,7 @@ class Concatenate(Structural):
 class Pad(Structural):
     """Put ``value`` around and between the elements of x; ``config`` gives (low, high, interior) for each axis, as lax.pad.
 
-    Element k along an axis goes to low + k (interior + 1). A negative low or high cuts off at that end, after the interior is put in.
+    Element k along an axis moves to low + k (interior + 1). A negative low or high crops at that end, after the interior is inserted.
     """
 
     config: PadConfig
@@ -287,12 +287,12 @@ class Pad(Structural):
 
     @lru_cache(maxsize=1024)  # noqa: B019 - an op is a value; the cache keeps few
     def placement(self, shape: Shape) -> tuple[Shape, tuple[slice, ...] | None, tuple[slice, ...]]:
-        """The shape of the result, which part of x is not cut off (None for none), and where it goes."""
+        """The shape of the result, the part of x that is not cropped (None for none), and its position in the result."""
         padded = self.padded(shape)
         source, target = [], []
         for n, (low, _, interior), length in zip(shape, self.config, padded, strict=True):
             step = interior + 1
-            first = max(0, -(low // step))  # the first and one past the last element that are not cut off
+            first = max(0, -(low // step))  # the first and one past the last element that are not cropped
             last = min(n, -((low - length) // step))
             if last <= first:
                 return padded, None, ()
@@ -383,7 +383,7 @@ class Slice(Structural):
 
     @cached_property
     def index(self) -> tuple[slice, ...]:
-        """The same as an index of NumPy."""
+        """The slices as an index of NumPy."""
         return tuple(map(slice, self.start, self.stop, self.step))
 
     def element(self, e: Emitter, i: Sequence[Any], x: Reader) -> Any:
@@ -397,12 +397,12 @@ class Slice(Structural):
 
     @cached_property
     def adding(self) -> AddSlice:
-        """What adds to the part that this op takes."""
+        """The op that adds to the part that this op reads."""
         return AddSlice(self.start, self.stop, self.step)
 
     @lru_cache(maxsize=1024)  # noqa: B019 - an op is a value; the cache keeps few
     def padding(self, shape: Shape) -> Pad:
-        """The adjoint, for an operand of this shape: elements go back to where they were taken, with zeros between."""
+        """The adjoint, for an operand of this shape: elements return to their positions, with zeros between."""
         config: list[tuple[int, int, int]] = []
         for n, a, b, s in zip(shape, self.start, self.stop, self.step, strict=True):
             m = -((a - b) // s)
@@ -424,7 +424,9 @@ class Slice(Structural):
 
 @op
 class AddSlice(Structural):
-    """A copy of x with ``part`` added to what `Slice` of the same parameters takes: how cotangents of slices of one array meet."""
+    """A copy of x with ``part`` added to the part that `Slice` of the same parameters reads: it accumulates cotangents of slices of one
+    array.
+    """
 
     start: tuple[int, ...]
     stop: tuple[int, ...]
@@ -432,7 +434,7 @@ class AddSlice(Structural):
 
     @cached_property
     def slice(self) -> Slice:
-        """What takes the part to which this op adds."""
+        """The op that reads the part to which this op adds."""
         return Slice(self.start, self.stop, self.step)
 
     def type_rule(self, x: ArrayType, part: ArrayType) -> ArrayType:
@@ -455,7 +457,7 @@ class AddSlice(Structural):
     kind: ClassVar[str] = "add"
 
     def destination(self, e: Emitter, i: Sequence[Any], x: Reader, part: Reader) -> tuple[bool, tuple[Any, ...]]:
-        """Whether element ``i`` of ``part`` goes anywhere, and where."""
+        """Whether element ``i`` of ``part`` has a target, and its index."""
         return True, tuple(a + k * s for k, a, s in zip(i, self.start, self.step, strict=True))
 
     def element(self, e: Emitter, i: Sequence[Any], x: Reader, part: Reader) -> Any:
@@ -484,7 +486,7 @@ class AddSlice(Structural):
         yield cls((), (), ()), (rng.normal(size=()), rng.normal(size=()))
 
 
-# ---- the same, skipping what changes nothing ---------------------------------------------------------------------------
+# ---- as functions, which skip ops that change nothing ---------------------------------------------------------------------------
 def reshape(x: Any, shape: Sequence[int]) -> Any:
     """`Reshape`, or ``x`` itself if it has that shape."""
     return x if type_of(x).shape == tuple(shape) else Reshape(tuple(shape))(x)
@@ -506,7 +508,7 @@ def concatenate(xs: Sequence[Any], axis: int) -> Any:
 
 
 def pad(x: Any, value: Any, config: Sequence[Sequence[int]]) -> Any:
-    """`Pad`, or ``x`` itself if nothing is added or cut. A Python scalar ``value`` is taken in the dtype of ``x``."""
+    """`Pad`, or ``x`` itself if nothing is added or cropped. A Python scalar ``value`` gets the dtype of ``x``."""
     t = type_of(x)
     if all((low, high) == (0, 0) and (interior == 0 or n < 2) for n, (low, high, interior) in zip(t.shape, config, strict=True)):
         return x
@@ -516,7 +518,7 @@ def pad(x: Any, value: Any, config: Sequence[Sequence[int]]) -> Any:
 
 
 def slice_(x: Any, start: Sequence[int], stop: Sequence[int], step: Sequence[int] | None = None) -> Any:
-    """`Slice`, or ``x`` itself if that is all of it."""
+    """`Slice`, or ``x`` itself if the slice is all of it."""
     shape = type_of(x).shape
     step = (1,) * len(shape) if step is None else tuple(step)
     whole = tuple(stop) == shape and not any(start) and all(s == 1 or n < 2 for s, n in zip(step, shape, strict=True))

@@ -69,7 +69,7 @@ class Sign(Unary):
 
 
 class Choice(Elementwise):
-    """maximum or minimum: the tangent of the operand that is taken; at a tie, half of each."""
+    """maximum or minimum: the tangent of the selected operand; at a tie, half of each."""
 
     arity, takes = 2, "biuf"
 
@@ -145,7 +145,7 @@ class Copysign(Elementwise):
 
 @op
 class Nextafter(Elementwise):
-    """The next number after x towards y: x to within its rounding, so the tangent is that of x."""
+    """The next number after x towards y. It is x to within rounding, so the tangent is the tangent of x."""
 
     arity, takes, machine = 2, "f", "nextafter"
     numpy = np.nextafter

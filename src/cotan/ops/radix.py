@@ -1,11 +1,11 @@
-"""Radix sort in the routines of ops: numbers of 4 and 8 bytes by their digits, the lowest first, each time keeping the order of equals.
+"""Radix sort in the routines of ops: numbers of 4 and 8 bytes, sorted by their digits from the lowest one on, stable in each pass.
 
-A number becomes an unsigned key in the same order: of integers the sign is turned round, of negative floats every bit, and nan is the
-largest key. A pass counts the digits of all keys, and moves every key to the next place of its digit. What is in order already is left as
-it is, and digits that all keys share are passed over. Each pass is linear in the number of keys, so that this is for many.
+A number becomes an unsigned key of the same order: integers have their sign inverted, negative floats every bit, and nan is the largest
+key. A pass counts the digits of all keys, and moves every key to the next position of its digit. Sorted lines are left unchanged, and
+digits that all keys share are skipped. Each pass is linear in the number of keys, so the sort pays for long lines.
 
-A long line has parts, which threads take: a pass counts the digits of each part, and the keys of a part go behind those of the parts before
-it that have the same digit. So the order is the same for any number of threads.
+A long line is divided into parts, one for each thread. A pass counts the digits of each part, and the keys of a part follow the keys of
+earlier parts with the same digit. So the order does not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -20,32 +20,33 @@ from ..core.emitting import Emitter, Routines, StridedView
 __all__ = ["FEWEST", "FEWEST_IN_PARTS", "FEWEST_NUMBERED", "argsorted", "digit_bits", "has_digits", "key_of", "key_type", "sorted_", "work"]
 
 FEWEST, FEWEST_NUMBERED, FEWEST_IN_PARTS, PARTS = 2000, 400, 1 << 15, 8
-"""From how many numbers on they are sorted by digits; with the numbers of their places, which takes libraries longer; in parts, of which
-there are so many."""
+"""The least lengths for radix sort: of numbers; of numbers with their positions, where libraries are slower; in parts; and the number of
+parts.
+"""
 NARROW, WIDE, FEWEST_FOR_WIDE = 8, 11, 1 << 14
-"""The bits of a digit. More counters, for fewer passes, pay where there are many keys, of 4 bytes: of 8, memory is what it takes."""
+"""Bits of a digit. More counters, hence fewer passes, pay for many keys of 4 bytes; passes over keys of 8 bytes are limited by memory."""
 WORK = 60
-"""What a key costs in a pass, in multiplications."""
+"""The cost of a key in a pass, in multiplications."""
 INT64, INT32 = np.dtype(np.int64), np.dtype(np.int32)
 
 
 def has_digits(dtype: np.dtype[Any], n: int, fewest: int = FEWEST) -> bool:
-    """Whether radix sort is the way for a line of so many numbers."""
+    """Whether radix sort is used for a line of ``n`` numbers."""
     return dtype.kind in "iuf" and dtype.itemsize in (4, 8) and fewest <= n < 1 << 31
 
 
 def digit_bits(n: int, t: np.dtype[Any]) -> int:
-    """How many bits a digit of so many keys has."""
+    """The bits of a digit for ``n`` keys."""
     return WIDE if n >= FEWEST_FOR_WIDE and t.itemsize == 4 else NARROW
 
 
 def work(n: int) -> int:
-    """About what it takes to sort so many, in multiplications."""
+    """The approximate cost of sorting ``n`` numbers, in multiplications."""
     return 4 * WORK * n
 
 
 def key_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The unsigned integers that are the keys of numbers."""
+    """The unsigned dtype of the keys of numbers."""
     return np.dtype(f"u{dtype.itemsize}")
 
 
@@ -58,7 +59,7 @@ def key_of(e: Emitter, x: Any, bits: Any) -> Any:
     if dtype.kind == "i":
         return e.math("xor", bits, sign)
     bits = e.math("select", e.math("eq", bits, sign), bits, none)  # the two zeros are equal
-    signed = np.dtype(f"i{t.itemsize}")  # no choice by the sign, which is not foreseen
+    signed = np.dtype(f"i{t.itemsize}")  # no select by the sign, which would be mispredicted
     negative = e.cast(e.math("shr", e.cast(bits, signed), e.constant(8 * t.itemsize - 1, signed)), t)
     key = e.math("xor", bits, e.math("or", negative, sign))
     return e.math("select", e.math("isnan", x), key, ones)
@@ -76,7 +77,7 @@ def bits_of(e: Emitter, key: Any, dtype: np.dtype[Any]) -> Any:
 
 
 class Radix:
-    """The keys of a line and, if ``numbered``, their numbers in it: sorted in ``keys[where]`` and ``numbers[where]``."""
+    """The keys of a line and, if ``numbered``, their positions in it: sorted in ``keys[where]`` and ``numbers[where]``."""
 
     def __init__(self, w: Routines, line: StridedView, *, numbered: bool):
         self.w, self.line, self.n = w, line, line.shape[0]
@@ -94,11 +95,11 @@ class Radix:
 
     @property
     def where(self) -> Any:
-        """Which of the two halves of memory has the keys."""
+        """Which of the two halves of memory holds the keys."""
         return self.w.emitter.as_index(self.place[()])
 
     def in_parts(self, body: Callable[[Any, Any, Callable[[Callable[[Any], None]], None]], None]) -> None:
-        """``body(part, first, every)`` for each part: its number, its first key, and how to do something for every key of it."""
+        """``body(part, first, every)`` for each part: its number, its first key, and a function that runs an action for every key of it."""
         w, e, each = self.w, self.w.emitter, -(-self.n // self.parts)
 
         def one(k: tuple[Any, ...]) -> None:
@@ -151,7 +152,7 @@ class Radix:
         w.when(e.math("gt", falls, none), lambda: w.every((self.passes,), step))
 
     def one_pass(self, shift: Any) -> None:
-        """Move the keys to the places of their digits."""
+        """Move the keys to the positions of their digits."""
         w, e = self.w, self.w.emitter
         none, one, source = e.constant(0, INT64), e.constant(1, INT64), self.where
 

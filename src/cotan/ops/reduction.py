@@ -1,4 +1,4 @@
-"""Reductions over axes (`ReduceSum` is in `families`, the running ones along an axis in `running`).
+"""Reductions over axes (`ReduceSum` is in `families`, running reductions along an axis are in `running`).
 
 Derivatives never divide by an operand, so they hold at zeros, to every order:
 
@@ -56,7 +56,7 @@ __all__ = [
 
 
 class Reduction(Op):
-    """A fold over ``axes``. ``monoid`` names it to an emitter; ``numpy`` is the ufunc whose ``reduce`` is its meaning."""
+    """A reduction over ``axes``. ``monoid`` names it to an emitter; ``numpy`` is the ufunc whose ``reduce`` is its meaning."""
 
     total = True
     family = "reduction"
@@ -81,7 +81,7 @@ class Reduction(Op):
     def impl(self, x: Any) -> Any:
         y = self.numpy.reduce(x, axis=self.axes)
         dtype = x.dtype if isinstance(x, np.ndarray | np.generic) else np.asarray(x).dtype
-        return y if y.dtype == dtype else y.astype(dtype)  # small integers grow in NumPy's sums and products
+        return y if y.dtype == dtype else y.astype(dtype)  # NumPy widens small integers in sums and products
 
     def element(self, e: Emitter, i: Sequence[Any], x: Reader) -> Any:
         return fold_axes(e, self.monoid, self.axes, i, x)
@@ -98,12 +98,12 @@ class Reduction(Op):
 
 
 def put_back(y: Any, shape: Sequence[int], axes: Sequence[int]) -> Any:
-    """A reduced array copied along the reduced ``axes`` again."""
+    """A reduced array, broadcast along the reduced ``axes`` again."""
     return BroadcastInDim(tuple(shape), tuple(k for k in range(len(shape)) if k not in axes))(y)
 
 
 class Extremum(Reduction):
-    """max or min over axes: the tangent is the mean of those of the tied elements."""
+    """max or min over axes: the tangent is the mean of the tangents of the tied elements."""
 
     has_identity = False
 
@@ -115,7 +115,7 @@ class Extremum(Reduction):
         y = self(x)
         t = type_of(x)
         ties = convert(equal(x, put_back(y, t.shape, self.axes)), t.dtype)
-        count = maximum(reduce_sum(ties, self.axes), constant_of(1, t.dtype))  # none is equal to nan
+        count = maximum(reduce_sum(ties, self.axes), constant_of(1, t.dtype))  # no element is equal to nan
         return y, reduce_sum(scale(div(ties, put_back(count, t.shape, self.axes)), dx), self.axes)
 
 
@@ -146,7 +146,7 @@ class ReduceProd(Reduction):
         (x,), (dx,) = primals, tangents
         y = self(x)
         shape = type_of(x).shape
-        # One reduced axis, the last, so that "the elements before k" means something.
+        # One reduced axis, moved to the end, so that "the elements before k" is defined.
         order = (*[k for k in range(len(shape)) if k not in self.axes], *self.axes)
         kept = tuple(n for k, n in enumerate(shape) if k not in self.axes)
         flat = (*kept, int(np.prod([shape[k] for k in self.axes], dtype=np.int64)))

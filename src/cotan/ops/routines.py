@@ -10,7 +10,7 @@ __all__ = ["Routines", "lapack", "special", "special_function"]
 
 
 class Routines:
-    """A module that is imported when the first of its functions is asked for."""
+    """A module that is imported at the first use of one of its functions."""
 
     def __init__(self, module: str):
         self._module = module
@@ -25,7 +25,7 @@ special, lapack = Routines("scipy.special"), Routines("scipy.linalg.lapack")
 
 
 def special_function(name: str) -> Callable[..., Any]:
-    """The function ``name`` of scipy.special as the ``numpy`` of an op; results keep the dtype of the operands."""
+    """The function ``name`` of scipy.special as the ``numpy`` of an op; results have the dtype of the operands."""
 
     def call(*operands: Any) -> Any:
         y = getattr(special, name)(*operands)

@@ -1,11 +1,11 @@
-"""Running reductions along one axis, y_i = f(y_{i-1}, x_i), and the recurrence that is the derivative of them all.
+"""Running reductions along one axis, y_i = f(y_{i-1}, x_i), and the linear recurrence that is the derivative of each.
 
 Differentiating the step gives a linear recurrence for the tangents,
 
     t_i = c_i t_{i-1} + u_i,      c_i = df/dy_{i-1},  u_i = df/dx_i x_i',
 
-which is an op of its own, `Recurrence`. It is linear in u, and its adjoint is the same recurrence the other way round. Nothing divides by
-an operand, so derivatives hold at zeros, to every order.
+which is an op, `Recurrence`. It is linear in u, and its adjoint is the same recurrence in the opposite direction. No rule divides by an
+operand, so derivatives hold at zeros, to every order.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def check_axis(op: Any, x: ArrayType, takes: str) -> None:
 
 
 class Running(Op):
-    """out[i] is the reduction of the elements up to i along ``axis`` (of those from i on, if ``reverse``)."""
+    """out[i] is the reduction of the elements up to i along ``axis`` (of the elements from i on, if ``reverse``)."""
 
     total = True
     family = "running"
@@ -64,7 +64,7 @@ class Running(Op):
         return np.flip(self.numpy.accumulate(np.flip(x, self.axis), self.axis, x.dtype), self.axis)
 
     def step(self, e: Any, y: Any, x: Any) -> Any:
-        """The next result from the one before and an element."""
+        """The next result from the previous result and an element."""
         return e.math({"add": "add", "multiply": "mul"}.get(self.numpy.__name__, self.numpy.__name__), y, x)
 
     def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
@@ -115,7 +115,7 @@ class Cumprod(Running):
 
 
 class RunningExtremum(Running):
-    """cummax or cummin. Tied elements follow each other in the run of equal results: the tangent is the mean over those so far."""
+    """cummax or cummin. Tied elements belong to one run of equal results; the tangent is the mean over those of the run so far."""
 
     takes = "biuf"
 
@@ -167,7 +167,7 @@ class Cumlogsumexp(Running):
     numpy, takes = np.logaddexp, "f"
 
     def step(self, e: Any, y: Any, x: Any) -> Any:
-        # max + log(1 + e^-|difference|); where the two are equal, infinite ones too, the difference is none.
+        # max + log(1 + e^-|difference|); if the two are equal, also infinite, the difference is zero.
         high, gap = e.math("maximum", x, y), e.math("abs", e.math("sub", x, y))
         gap = e.math("select", e.math("eq", x, y), gap, e.constant(0, x.dtype))
         return e.math("add", high, e.math("log1p", e.math("exp", e.math("neg", gap))))
@@ -182,7 +182,7 @@ class Cumlogsumexp(Running):
         dtype = type_of(x).dtype
         before = shift(y, self.axis, constant_of(-np.inf, dtype), back=self.reverse)
         keep, take = logistic(gap(before, x)), logistic(gap(x, before))
-        # The first element has nothing before it, also where it is -inf itself.
+        # The first element has no predecessor, even where it is -inf itself.
         zero = constant_of(0, dtype)
         ends = first_along(type_of(x).shape, self.axis, self.reverse)
         keep, take = select(ends, zero, keep), select(ends, constant_of(1, dtype), take)
@@ -196,10 +196,10 @@ def first_along(shape: Sequence[int], axis: int, reverse_: bool) -> Any:
 
 @op
 class Recurrence(Op):
-    """t_i = c_i t_{i-1} + u_i along ``axis``, from t = 0 before the first (behind the last, if ``reverse``).
+    """t_i = c_i t_{i-1} + u_i along ``axis``, with t = 0 before the first element (after the last, if ``reverse``).
 
-    Linear in u. In c: t_i' = c_i t_{i-1}' + (c_i' t_{i-1} + u_i'), the same recurrence with another right-hand side. The adjoint in u,
-    from t_bar: u_bar_i = c_{i+1} u_bar_{i+1} + t_bar_i, the recurrence the other way with c moved by one.
+    Linear in u. In c: t_i' = c_i t_{i-1}' + (c_i' t_{i-1} + u_i'), the same recurrence with another right-hand side. The adjoint in u, from
+    t_bar: u_bar_i = c_{i+1} u_bar_{i+1} + t_bar_i, the recurrence in the opposite direction with c shifted by one.
     """
 
     total = True
@@ -253,10 +253,10 @@ class Recurrence(Op):
 
 
 def run_recurrence(c: Any, u: Any, axis: int, reverse_: bool) -> Any:
-    """The recurrence, vectorized over the other axes and, where those are short, over about sqrt(n) blocks of the axis too.
+    """The recurrence, vectorized over the other axes and, if they are short, over about sqrt(n) blocks of the axis too.
 
-    Within a block, t = p * (t before the block) + (t from zero), with p the running product of c; so the blocks are run side by side,
-    and then joined one after the other.
+    Within a block, t = p * (t before the block) + (t from zero), with p the running product of c. So the blocks run in parallel, and are
+    then joined sequentially.
     """
     c, u = (np.moveaxis(v[::-1] if axis == 0 and reverse_ else np.flip(v, axis) if reverse_ else v, axis, 0) for v in (c, u))
     n = len(u)
@@ -274,7 +274,7 @@ def run_recurrence(c: Any, u: Any, axis: int, reverse_: bool) -> Any:
         carry = np.zeros(u.shape[1:], u.dtype)
         for k in range(blocks):
             joined[:, k] = local[:, k]
-            with np.errstate(invalid="ignore"):  # a product beyond the range, of no consequence where nothing is carried
+            with np.errstate(invalid="ignore"):  # products may overflow, without effect where nothing is carried
                 joined[:, k] += np.where(carry == 0, carry, powers[:, k] * carry)
             carry = joined[-1, k]
         if head < n:
@@ -297,8 +297,8 @@ def steps(c: Any, u: Any, carry: Any = None) -> Any:
 
 # ---- routines ----
 def along(w: Routines, y: StridedView, axis: int, reverse_: bool, first: Reader, step: Any) -> None:
-    """y_i = step(y_{i-1}, index of i) along ``axis``, from ``first`` at its beginning: element by element, or, where there are axes
-    inside of it, row by row.
+    """y_i = step(y_{i-1}, index of i) along ``axis``, starting from ``first``: element by element or, if there are axes inside of it, row
+    by row.
     """
     lead, n, inner = y.shape[:axis], y.shape[axis], y.shape[axis + 1 :]
     if 0 in y.shape:
@@ -334,7 +334,7 @@ def along(w: Routines, y: StridedView, axis: int, reverse_: bool, first: Reader,
 
 # ---- pieces of rules ----
 def shift(x: Any, axis: int, fill: Any, *, back: bool = False) -> Any:
-    """The element before (or, ``back``, behind) each along ``axis``; ``fill`` at the end where there is none."""
+    """The previous element (or, ``back``, the next one) of each along ``axis``; ``fill`` at the end where there is none."""
     by = (-1, 1, 0) if back else (1, -1, 0)
     shape = type_of(x).shape
     return pad(x, fill, [by if k == axis else (0, 0, 0) for k in range(len(shape))]) if shape[axis] else x
@@ -347,7 +347,8 @@ def product_of_others(x: Any, axis: int) -> Any:
 
 
 def product_of_others_in_runs(x: Any, same: Any) -> Any:
-    """At each index the product of the other elements of its run along the first axis; ``same``: whether it continues the run before.
+    """At each index the product of the other elements of its run along the first axis. ``same``: whether an element continues the previous
+    run.
 
     The running product of a run obeys p_i = x_i p_{i-1} where it continues, x_i where it starts: a `Recurrence`.
     """

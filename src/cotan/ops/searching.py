@@ -1,4 +1,4 @@
-"""Searching: ops whose result is a position, an int64 index. They have no tangents."""
+"""Searching: ops whose result is an index, in int64. They have no tangents."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ __all__ = [
 
 INT64 = np.dtype(np.int64)
 PIECES, FEWEST_IN_PIECE = 16, 4096
-"""Into so many pieces a long line is divided, for the threads there may be."""
+"""The number of pieces of a long line, for threads, and the least length of a piece."""
 LINES_AT_ONCE = 16
-"""So many threads may take lines, each with memory of its own."""
+"""The most threads that take lines, each with its own memory."""
 
 
 class Position(Op):
-    """The index of an extremum along ``axis``, as int64: the first at ties, the first nan if there is one."""
+    """The index of an extremum along ``axis``, as int64: the first one of ties; the first nan, if there is one."""
 
     total = True
     family = "flat"
@@ -80,12 +80,12 @@ class Position(Op):
         w.every(lead, one)
 
     def in_pieces(self, w: Routines, name: str, line: StridedView, y: StridedView) -> None:
-        """The position in a long line: those in pieces of it, of which the first best is taken."""
+        """The position in a long line: the first best one of the positions in its pieces."""
         e, n, better = w.emitter, line.shape[0], "gt" if self.library == "argmax" else "lt"
         found = w.scratch((PIECES,), INT64)
 
         def one(k: tuple[Any, ...]) -> None:
-            # All are of the same length: the last ones may share elements, of which the first best is still the first.
+            # All pieces have the same length: the last ones may share elements, and the first best element is still the first.
             w.call(name, line.shifted(k[0] * (n // PIECES)), n // PIECES + n % PIECES, found.part(*k), None)
 
         def place(k: Any) -> Any:
@@ -102,7 +102,7 @@ class Position(Op):
 
     @staticmethod
     def is_better(e: Any, better: str, new: Any, old: Any) -> Any:
-        """Whether a later element takes the place of an earlier one: a nan does, of anything but a nan."""
+        """Whether a later element replaces an earlier one: a nan replaces anything but a nan."""
         taken = e.math(better, new, old)
         if new.dtype.kind != "f":
             return taken
@@ -112,7 +112,7 @@ class Position(Op):
         return self(*primals), None
 
     def batch(self, size: int, batched: Sequence[bool], x: Any) -> tuple[Any, bool]:
-        if size == 0:  # an empty batch of anything has nothing to search
+        if size == 0:  # an empty batch has nothing to search
             return np.zeros(tuple(n for k, n in enumerate(type_of(x).shape) if k != self.axis + 1), INT64), True
         return type(self)(self.axis + 1)(x), True  # type: ignore[call-arg]
 
@@ -211,7 +211,7 @@ class Argsort(Ordering):
 
 @op
 class Argselect(Op):
-    """The indices (int64) of the elements along ``axis`` that have these ``ranks``: what `Argsort` has at these places."""
+    """The indices (int64) of the elements along ``axis`` with these ``ranks``: the entries of `Argsort` at these positions."""
 
     total = True
     ranks: tuple[int, ...]
@@ -268,7 +268,7 @@ class Argselect(Op):
 
 @op
 class Argpartition(Ordering):
-    """The indices (int64) along ``axis`` of the elements that are less than that of a rank, equal to it, and greater: each in order."""
+    """The indices (int64) along ``axis`` of the elements less than, equal to and greater than the element of a rank, each in order."""
 
     rank: int
     axis: int
@@ -319,7 +319,8 @@ class Argpartition(Ordering):
 
 @op
 class Searchsorted(Op):
-    """Where to insert ``values`` in the ascending x to keep it sorted, before (``left``) or behind (``right``) equal ones; int64.
+    """The positions at which to insert ``values`` in the ascending x to keep it sorted, before (``left``) or after (``right``) equal ones;
+    int64.
 
     x is one sequence, or a stack of them along its last axis: then ``values`` has the same leading axes.
     """
@@ -359,17 +360,17 @@ class Searchsorted(Op):
         numbers, depth, n, e = w.dense(x), len(x.shape) - 1, x.shape[-1], w.emitter
 
         def before(a: Any, b: Any) -> Any:
-            """Whether a comes before b: nan is last."""
+            """Whether a precedes b: nan is last."""
             less = e.math("lt", a, b)
             return less if a.dtype.kind != "f" else e.math("or", less, e.math("and", e.math("isnan", b), e.math("not", e.math("isnan", a))))
 
         def passed(row: StridedView, at: Any, v: Any) -> Any:
-            """Whether the place for v is behind an element."""
+            """Whether the position for v is after an element."""
             a = row[e.as_index(at)]
             return before(a, v) if self.side == "left" else e.math("not", before(v, a))
 
         def one(k: tuple[Any, ...]) -> None:
-            # The place is at or behind `first`, and at most `rest` further; both halves of that take the same steps.
+            # The position is at or after `first`, and at most `rest` further; both halves take the same number of steps.
             row, v, first, rest = numbers.part(*k[:depth]), values(k), e.constant(0, INT64), n
             while rest > 1:
                 half = rest // 2
@@ -402,8 +403,8 @@ class Searchsorted(Op):
 def each_line(
     w: Routines, x: Reader, y: StridedView, axis: int, body: Callable[[StridedView, StridedView], None], work: int, *, alone: bool
 ) -> None:
-    """``body(line, into)`` for every line along ``axis``: it, and where its result is to be made, which have no gaps. Lines are divided
-    among threads, unless the body takes several itself: ``alone``.
+    """``body(line, into)`` for every line along ``axis``: the line and the memory for its result, both contiguous. Lines are divided among
+    threads, unless the body uses threads itself: ``alone``.
     """
     order = (*[k for k in range(len(x.shape)) if k != axis], axis)
     lines, target = without_gaps(w, w.strided(x).transposed(order)), y.transposed(order)
@@ -420,7 +421,7 @@ def each_line(
 
 
 def without_gaps(w: Routines, block: StridedView) -> StridedView:
-    """A block whose last axis has no gaps: it, or a copy."""
+    """A block with a contiguous last axis: the block itself, or a copy."""
     if block.strides[-1] == 1 or block.shape[-1] < 2:
         return block
     copy = w.scratch(block.shape, block.dtype)
@@ -429,7 +430,7 @@ def without_gaps(w: Routines, block: StridedView) -> StridedView:
 
 
 def copy_matrices(w: Routines, source: StridedView, target: StridedView) -> None:
-    """All numbers of a block, by its last two axes."""
+    """Copy all numbers of a block, by its last two axes."""
     if len(source.shape) == 1:
         w.fill(target, lambda i: source[i])
     else:

@@ -1,11 +1,11 @@
-"""Selection in the routines of ops: which element of a line has a given rank, without sorting it.
+"""Selection in the routines of ops: the element of a line with a given rank, found without sorting.
 
-Keys (those of `radix`) are looked at digit by digit, the highest first: a pass counts how many have each digit, finds the digit of the rank
-that is looked for, and keeps the keys that have it, in order; a digit that all share is passed over. What is left in the end is equal, and
-the rank says which of the equal ones it is: the one that a stable sort would put there. The first pass leaves a part of the keys, and the
-others are short; at worst each looks at all.
+Keys (see `radix`) are examined digit by digit, from the highest one on. A pass counts the keys with each digit, finds the digit of the
+wanted rank, and keeps the keys with that digit, in order; a digit that all keys share is skipped. The remaining keys are equal in the end,
+and the rank selects the one that a stable sort would put there. The first pass keeps a fraction of the keys, so the other passes are short;
+at worst each examines all keys.
 
-The element of the next rank is the next of the equal ones or, behind the last of them, the first of the least that are greater.
+The element of the next rank is the next one of the equal keys or, after the last of them, the first of the least greater keys.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from . import radix
 __all__ = ["FEWEST", "FEWEST_FOR_WIDE", "is_way", "parted", "selected", "work"]
 
 FEWEST, FEWEST_FOR_WIDE = 128, 3000
-"""From so many elements on, it takes less to select one than to sort them; and wide digits less than narrow ones."""
+"""From these lengths on, selecting one element is faster than sorting, and wide digits are faster than narrow ones."""
 MOST_RUNS = 5
-"""So many ranks, each with the one behind it, take less to select than all to sort."""
+"""Up to this number of ranks, each with its successor, selection is faster than a sort."""
 INT64, INT32 = np.dtype(np.int64), np.dtype(np.int32)
 
 
 def is_way(dtype: np.dtype[Any], n: int, ranks: Sequence[int]) -> bool:
-    """Whether selection is the way to these ranks of a line of so many numbers."""
+    """Whether selection is used for these ranks of a line of ``n`` numbers."""
     return radix.has_digits(dtype, n, FEWEST) and 0 < len(runs_of(ranks)) <= MOST_RUNS
 
 
 def runs_of(ranks: Sequence[int]) -> list[tuple[int, ...]]:
-    """Ranks in pairs of one and the next, where there are such, or alone."""
+    """Ranks in pairs of successive ones, or alone."""
     found: list[tuple[int, ...]] = []
     for rank in sorted(set(ranks)):
         if found and found[-1] == (rank - 1,):
@@ -44,7 +44,7 @@ def runs_of(ranks: Sequence[int]) -> list[tuple[int, ...]]:
 
 
 def work(n: int, ranks: Sequence[int]) -> int:
-    """About what it takes, in multiplications."""
+    """The approximate cost, in multiplications."""
     return radix.WORK * n * len(runs_of(ranks))
 
 
@@ -67,7 +67,9 @@ def selected(w: Routines, line: StridedView, target: StridedView, ranks: Sequenc
 
 
 def parted(w: Routines, line: StridedView, target: StridedView, rank: int) -> None:
-    """``target`` becomes the indices of the elements before that of a rank, of those equal to it, and of those behind, each in order."""
+    """``target`` becomes the indices of the elements before the element of a rank, of those equal to it, and of those after it, each in
+    order.
+    """
     e, selection = w.emitter, Selection(w, line)
     none = e.constant(0, INT64)
 
@@ -91,7 +93,7 @@ def parted(w: Routines, line: StridedView, target: StridedView, rank: int) -> No
             key, behind = selection.key(i[0]), greater[()]
             is_less, is_greater = bit(e.math("lt", key, value)), bit(e.math("gt", key, value))
             is_equal = e.math("sub", e.constant(1, INT64), e.math("or", is_less, is_greater))
-            at = behind  # by products: a choice would be a branch that is not foreseen
+            at = behind  # by arithmetic: a select would be a mispredicted branch
             for cursor, here in ((less, is_less), (equal, is_equal)):
                 at = e.math("add", at, e.math("mul", here, e.math("sub", cursor[()], behind)))
             target[e.as_index(at)] = e.as_scalar(i[0], INT64)
@@ -104,7 +106,7 @@ def parted(w: Routines, line: StridedView, target: StridedView, rank: int) -> No
 
 
 class Selection:
-    """A line, and memory for the keys that are left and their numbers in it."""
+    """A line, and memory for the remaining keys and their positions in it."""
 
     def __init__(self, w: Routines, line: StridedView):
         self.w, self.line, self.n = w, line, line.shape[0]
@@ -121,7 +123,7 @@ class Selection:
         return radix.key_of(self.w.emitter, self.line[i], self.bits[i])
 
     def find(self, rank: Any, further: bool) -> list[Any]:
-        """The index of the element of a rank and, if wanted, of that of the next one: in loops that belong into a function of their own."""
+        """The index of the element of a rank and, if ``further``, of the next rank. Its loops belong in a function of their own."""
         w, e = self.w, self.w.emitter
         none, one, all_ones = e.constant(0, INT64), e.constant(1, INT64), e.constant((1 << self.size) - 1, self.type)
         self.many, self.rest = w.variable(e.constant(self.n, INT64)), w.variable(rank)
@@ -130,7 +132,7 @@ class Selection:
 
         def again(p: tuple[Any, ...]) -> None:
             shift = e.math("sub", e.constant(self.size - 2 * self.width, INT64), e.as_scalar(p[0] * self.width, INT64))
-            shift = e.cast(e.math("maximum", shift, none), self.type)  # the last digit may have bits of the one before, which are equal
+            shift = e.cast(e.math("maximum", shift, none), self.type)  # the last digit may share equal bits with the previous one
             unlike = w.variable(e.constant(0, self.type))
             start = self.keys[0]
             self.kept(lambda i, key, number: unlike.__setitem__((), e.math("or", unlike[()], e.math("xor", key, start))))
@@ -165,11 +167,11 @@ class Selection:
         return [*found, behind[()]]
 
     def kept(self, do: Callable[[Any, Any, Any], None]) -> None:
-        """For every key that is left: its place, it, and its number."""
+        """Run ``do`` for every remaining key: its index, the key, and its position in the line."""
         self.w.up_to(self.many[()], self.n, lambda i: do(i, self.keys[i], self.numbers[i]))
 
     def one_pass(self, shift: Any, every: Callable[[Callable[[Any, Any, Any], None]], None]) -> None:
-        """Keep the keys that have the same digit as the one that is looked for."""
+        """Keep the keys that have the same digit as the wanted one."""
         w, e = self.w, self.w.emitter
         none, one = e.constant(0, INT64), e.constant(1, INT64)
 
@@ -186,7 +188,7 @@ class Selection:
 
         def look(d: tuple[Any, ...]) -> None:
             before = total[()]
-            passed = e.math("le", before, self.rest[()])  # it is in the last bucket that begins at or before the rank
+            passed = e.math("le", before, self.rest[()])  # the rank is in the last bucket that begins at or before it
             bucket[()] = e.math("select", passed, bucket[()], e.as_scalar(d[0], INT64))
             below[()] = e.math("select", passed, below[()], before)
             total[()] = e.math("add", before, self.counts[d])

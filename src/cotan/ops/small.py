@@ -1,8 +1,8 @@
 """Linear algebra of small real matrices as straight-line code: unrolled eliminations, in which every choice is a select.
 
-For up to `LARGEST` rows a call of LAPACK costs more than the arithmetic. Straight-line code vectorizes over a stack of
-matrices, one in each lane of a vector (`Routines.batched`). Pivots are chosen as in LAPACK: the first of the largest
-elements of the column. `linalg`, `determinant` and `contraction` call this module where `is_small` holds.
+For up to `LARGEST` rows a call of LAPACK costs more than the arithmetic. Straight-line code vectorizes over a stack of matrices, one in
+each lane of a vector (`Routines.batched`). Pivots are chosen as in LAPACK: the first of the largest elements of the column. `linalg`,
+`determinant` and `contraction` call this module where `is_small` holds.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ __all__ = ["LONGEST_ROW", "Triangle", "cholesky", "is_small", "multiply", "sign_
 
 LARGEST, FEWEST, FEWEST_COLUMNS, LONGEST_ROW = 8, 4, 4, 16
 LITTLE_WORK, MANY = 600, 64
-"""Eliminations of more work than `LITTLE_WORK` compile slowly; they are unrolled for stacks of at least `MANY` matrices."""
+"""Eliminations with more multiplications than `LITTLE_WORK` compile slowly; they are unrolled for stacks of at least `MANY` matrices."""
 
 
 class Real(Expression[Emitter, Scalar]):
-    """A real scalar of a matrix. A condition keeps the dtype of the numbers that it compares."""
+    """A real scalar of a matrix. A condition has the dtype of the numbers that it compares."""
 
     __slots__ = ("_dtype",)
 
@@ -119,15 +119,15 @@ class Triangle(NamedTuple):
 
     @property
     def on_transpose(self) -> bool:
-        """Whether the system on the left is of the transposed matrix."""
+        """Whether the system with the matrix on the left is the transposed one."""
         return self.transposed if self.left_side else not self.transposed
 
     def order(self, n: int) -> list[int]:
-        """The rows in the order in which they are solved for."""
+        """The rows in the order of substitution."""
         return list(range(n)) if self.lower != self.on_transpose else list(range(n))[::-1]
 
     def column(self, e: Emitter, a: StridedView, inverse: Callable[[int], Real], b: Callable[[int], Real]) -> dict[int, Real]:
-        """The solution for one right-hand side, by rows; ``inverse(i)`` is one over diagonal element i."""
+        """The solution for one right-hand side, by rows; ``inverse(i)`` is the reciprocal of diagonal element i."""
         found: dict[int, Real] = {}
         for i in self.order(a.shape[-1]):
             rest = less_products(b(i), [(element(e, a, *((k, i) if self.on_transpose else (i, k))), y) for k, y in found.items()])
@@ -135,7 +135,7 @@ class Triangle(NamedTuple):
         return found
 
     def inverses(self, e: Emitter, a: StridedView) -> tuple[list[Real], Scalar]:
-        """One over each element of the diagonal, and the scalar 1 if one of these elements is zero, else 0."""
+        """The reciprocals of the diagonal elements, and the scalar 1 if one of these elements is zero, else 0."""
         found: list[Real] = []
         wrong: Real | None = None
         for i in [] if self.unit else range(a.shape[-1]):
@@ -156,7 +156,7 @@ def triangular_solve(w: Routines, a: Reader, b: Reader, x: StridedView, triangle
 
 
 def matrices_in_lanes(w: Routines, a: Reader, b: Reader, x: StridedView, triangle: Triangle, failed: StridedView) -> None:
-    """Systems with few right-hand sides, a system in each lane."""
+    """Systems with few right-hand sides, one system in each lane."""
     e, m = w.emitter, b.shape[-1] if triangle.left_side else b.shape[-2]
 
     def body(a: StridedView, b: StridedView, x: StridedView, failed: StridedView) -> None:
@@ -171,7 +171,9 @@ def matrices_in_lanes(w: Routines, a: Reader, b: Reader, x: StridedView, triangl
 
 
 def columns_in_lanes(w: Routines, a: Reader, b: Reader, x: StridedView, triangle: Triangle, failed: StridedView) -> None:
-    """Systems with several right-hand sides, one system after the other, a side in each lane; rows are transposed before and after."""
+    """Systems with several right-hand sides, one system after the other, one right-hand side in each lane; rows are transposed before and
+    after.
+    """
     *lead, n, _ = a.shape
     e, left = w.emitter, triangle.left_side
     m = b.shape[-1] if left else b.shape[-2]
@@ -232,7 +234,7 @@ class Elimination:
             best = where(larger[-1], size, best)
         later: Real | None = None
         top = rows[k]
-        for i in range(self.n - 1, k, -1):  # the last that was larger is the largest
+        for i in range(self.n - 1, k, -1):  # the last one found larger is the first of the largest
             taken = larger[i - k - 1] if later is None else larger[i - k - 1] & ~later
             later = larger[i - k - 1] if later is None else later | larger[i - k - 1]
             old = rows[i]
@@ -271,7 +273,7 @@ def solve(w: Routines, a: Reader, b: Reader, x: StridedView) -> None:
 def sign_and_logarithm(
     w: Routines, a: Reader, results: Sequence[StridedView], finish: Callable[[Emitter, Scalar, Scalar], Sequence[Scalar]]
 ) -> None:
-    """The sign of the determinant and the logarithm of its size; ``finish(e, sign, logarithm)`` gives the results."""
+    """The sign of the determinant and the logarithm of its magnitude; ``finish(e, sign, logarithm)`` gives the results."""
     lead, n, e = a.shape[:-2], a.shape[-1], w.emitter
 
     def body(a: StridedView, *results: StridedView) -> None:
@@ -290,7 +292,7 @@ def sign_and_logarithm(
 
 # ---- products ------------------------------------------------------------------------------------------------------------------
 def multiply(w: Routines, x: StridedView, y: StridedView, z: StridedView) -> None:
-    """Products of stacks of matrices: an element of a row of the result in each lane."""
+    """Products of stacks of matrices: one element of a row of the result in each lane."""
     lead, (n, k), m, e = x.shape[:-2], x.shape[-2:], y.shape[-1], w.emitter
     copy = w.scratch((k, m), y.dtype) if y.strides[-1] != 1 else None
 

@@ -1,4 +1,4 @@
-"""Sorting along an axis: stable, nan last, as NumPy's. (`Argsort` and `Searchsorted` are in `searching`.)"""
+"""Sorting along an axis: stable, nan last, as in NumPy. (`Argsort` and `Searchsorted` are in `searching`.)"""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ INT64 = np.dtype(np.int64)
 
 @op
 class Sort(Ordering):
-    """The elements in ascending order along ``axis``. Its tangent is that of x in the same order."""
+    """The elements in ascending order along ``axis``. Its tangent is the tangent of x in the same order."""
 
     axis: int
     library: ClassVar[str] = "sort"
@@ -32,7 +32,7 @@ class Sort(Ordering):
 
     def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> Any:
         (x,), (y,) = operands, results
-        # Equal numbers are the same number, but for the sign of a zero; complex ones have two of those.
+        # Equal numbers are identical, except for the signs of zeros; complex numbers have two of them.
         name = f"numpy {'stable_sort' if x.dtype.kind == 'c' else 'sort'} {x.dtype.name}"
         n = x.shape[self.axis]
         digits = radix.has_digits(x.dtype, n) and not w.in_vectors(name)
@@ -61,7 +61,7 @@ class Sort(Ordering):
 
 
 def zeros_in_order(w: Routines, line: StridedView, n: int, y: StridedView) -> None:
-    """Put the zeros of a sorted line in the order in which they came: a sort that is not stable may have mixed up their signs."""
+    """Put the zeros of a sorted line in their original order: a sort that is not stable may have exchanged their signs."""
     e = w.emitter
     zero, none, one = e.constant(0, y.dtype), e.constant(0, INT64), e.constant(1, INT64)
     below, negative = w.variable(none), w.variable(none)
@@ -98,7 +98,7 @@ def take_along(x: Any, order: Any, axis: int) -> Any:
 
 
 def select(x: Any, ranks: Sequence[int], axis: int) -> Any:
-    """What `Sort` has at these places along ``axis``."""
+    """The elements of the ``ranks`` along ``axis``: the entries of `Sort` at these positions."""
     return take_along(x, Argselect(tuple(ranks), axis)(x), axis)
 
 

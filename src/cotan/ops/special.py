@@ -1,7 +1,7 @@
-"""Special functions, elementwise. Their meaning is scipy.special's, which is loaded at the first use of one.
+"""Special functions, elementwise. Their meaning is the function of scipy.special, loaded at the first use.
 
-Derivatives are those of DLMF (dlmf.nist.gov), by the section named at each; none divides by an operand that may be zero, so they hold
-there to every order.
+The derivatives are the formulas of DLMF (dlmf.nist.gov); each rule names its section. None divides by an operand that may be zero, so they
+hold there to every order.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Erf(Analytic):
 
 @op
 class Erfc(Analytic):
-    """1 - erf(x), exact for large x."""
+    """1 - erf(x), accurate for large x."""
 
     machine, takes = "erfc", "fc"
 
@@ -186,7 +186,7 @@ class Beta(Elementwise):
 
 @op
 class Xlogy(Elementwise):
-    """x log(y), 0 at x = 0 whatever y."""
+    """x log(y), and 0 at x = 0 for every y."""
 
     costly = True
     arity, machine, takes, domain = 2, "xlogy", "fc", (Reals(), POSITIVE)
@@ -202,7 +202,7 @@ class Xlogy(Elementwise):
 
 @op
 class Xlog1py(Elementwise):
-    """x log(1 + y), 0 at x = 0 whatever y."""
+    """x log(1 + y), and 0 at x = 0 for every y."""
 
     costly = True
     arity, machine, takes, domain = 2, "xlog1py", "fc", (Reals(), Reals(-0.7, 2.0))
@@ -217,7 +217,7 @@ class Xlog1py(Elementwise):
 
 
 def quotient(x: Any, z: Any, y: Any) -> Any:
-    """The quotient x / z, 0 where both are zero; in the shape of ``y``. Its derivative in x is 1 / z, also where that is infinite."""
+    """The quotient x / z, 0 where both are zero; in the shape of ``y``. Its derivative in x is 1 / z, even where that is infinite."""
     x, z = fill_shape(x, y), fill_shape(z, y)
     none = equal(z, constant_like(0, z))
     return select(none, scale(div(one_like(z), z), x), div(x, select(none, one_like(z), z)))

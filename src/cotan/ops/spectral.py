@@ -1,33 +1,33 @@
-"""Functions of the singular values of (stacks of) matrices, with derivatives that are right where those are equal, to every order.
+"""Functions of the singular values of (stacks of) matrices, with derivatives of every order that are right at equal singular values too.
 
 Singular values up to a limit are *dropped*, the others *kept*. The pseudo-inverse A^+ = V_k S_k^-1 U_k^H and the polar factor U_k V_k^H are
-spectral functions, 1/x and the sign, of the kept ones. So their derivatives exist wherever kept and dropped ones are apart, be the kept
-ones equal or the dropped ones zero: nothing is divided by but kept singular values, their sums and their distances from dropped ones.
-Each op is the function and all its derivatives in one,
+spectral functions, 1/x and the sign, of the kept ones. So their derivatives exist wherever kept and dropped values are apart, even if kept
+values are equal or dropped values zero: the only divisors are kept singular values, their sums and their distances from dropped ones. Each
+op is the function and all its derivatives in one,
 
     PseudoInverse(A, U, s, V^H, kept, E1, ..., Ek) = D^k A^+[E1, ..., Ek]        at A = U diag(s) V^H,
 
-a function of A alone: the factorization belongs to the point, and is made once. It is linear in each E (over the reals), and its
+a function of A alone: the factorization belongs to the point, and is computed once. It is linear in each E (over the reals), and its
 derivative in A is the same op with one more operand. Re tr(D^k A^+[E1, ..., Ek] X) is the (k+1)-th derivative of the sum of the logarithms
-of the kept singular values, and Re tr(D^k polar(A)[E1, ..., Ek]^H X) the one of their sum. So both are symmetric in all E's and X, and the
-adjoint in E_j is the op itself with the cotangent in the place of E_j.
+of the kept singular values, and Re tr(D^k polar(A)[E1, ..., Ek]^H X) is the (k+1)-th derivative of their sum. So both are symmetric in all
+E's and X, and the adjoint in E_j is the op itself with the cotangent in the position of E_j.
 
 With M = U^H E V, the first derivatives V X U^H of A^+ and U Y V^H of the polar factor have
 
     X_ij = -M_ij / (s_i s_j)                              Y_ij = (M_ij - conj(M_ji)) / (s_i + s_j)             both kept
     X_ij = (conj(M_ji) + M_ij d / c) / (c^2 - d^2)        Y_ij = (M_ij c + conj(M_ji) d) / (c^2 - d^2)         one kept (c), one dropped (d)
 
-and zero for both dropped; what E has outside of the ranges of U and V belongs to dropped values of zero. For d = 0 and P = A^+ this is
+and zero for both dropped; the part of E outside of the ranges of U and V belongs to dropped values of zero. For d = 0 and P = A^+ this is
 dP = -P dA P + P P^H dA^H (1 - A P) + (1 - P A) dA^H P^H P (Golub & Pereyra 1973, "The differentiation of pseudo-inverses and nonlinear
 least squares problems whose variables separate").
 
-Higher ones are those of parts of the Hermitian H = [[0, A], [A^H, 0]], which has eigenvalues +-s and zeros: of the inverse of the kept
-part, and of the projectors on the kept positive and negative parts. Of the projector Q on chosen eigenvectors and the inverse S there,
-the coefficients Q_J, S_J of the product of the directions in a set J follow from
+Higher derivatives are derivatives of parts of the Hermitian H = [[0, A], [A^H, 0]], which has eigenvalues +-s and zeros: of the inverse of
+the kept part, and of the projectors on the kept positive and negative parts. Let Q be the projector on chosen eigenvectors, and S the
+inverse on their span. The coefficients Q_J, S_J of the product of the directions in a set J follow from
 
     H Q = Q H,   Q Q = Q,   H S = S H = Q,   Q S = S
 
-where H is diagonal (eigenvalues l): with sums over j in J and over the ways to split J into two sets B, C that are not empty,
+where H is diagonal (eigenvalues l): with sums over j in J and over the ways to split J into two nonempty sets B, C,
 
     (Q_J)_ij = sum (Q_{J-j} E_j - E_j Q_{J-j})_ij / (l_i - l_j)       one of i, j chosen;   -+ sum (Q_B Q_C)_ij   both chosen, neither
     (S_J)_ij = (Q_J - sum E_j S_{J-j})_ij / l_i   i chosen;    (Q_J - sum S_{J-j} E_j)_ij / l_j   j chosen;    sum (Q_B S_C)_ij   neither.
@@ -60,12 +60,12 @@ from .ordering import abs_, maximum, minimum
 __all__ = ["NuclearNorm", "PolarFactor", "PseudoInverse", "nuclear_norm", "polar_factor", "pseudo_inverse"]
 
 FACTORS = 5
-"""The matrix, its factorization, and which singular values are kept."""
+"""The number of leading operands: the matrix, its factorization, and the flags of the kept singular values."""
 
 
 class OfSingularValues(MatrixOp):
-    """A function of a matrix whose factorization is given, by the singular values that are kept; with further operands, its derivative
-    along those. ``turned`` says that the result has the shape of the transposed matrix.
+    """A function of a matrix with a given factorization, by its kept singular values; with further operands, its derivative along them.
+    ``turned`` says that the result has the shape of the transposed matrix.
     """
 
     total = True
@@ -102,7 +102,7 @@ class OfSingularValues(MatrixOp):
         return [point.value() if not directions else point.first(*directions) if len(directions) == 1 else point.higher(directions)]
 
     def singular(self, *primals: Any) -> Any:
-        """Where values are dropped, the derivative is the one for a constant number of values that are kept."""
+        """Where values are dropped, the derivative is the one for a constant number of kept values."""
         dropped = np.any(~primals[4], axis=-1)
         return (dropped, *[np.zeros_like(dropped)] * (len(primals) - 1))
 
@@ -140,13 +140,13 @@ class OfSingularValues(MatrixOp):
 
 
 def factorized(a: Any, rank: int) -> tuple[Any, ...]:
-    """Concrete operands: a matrix and its factorization, of which so many singular values are kept."""
+    """Concrete operands: a matrix and its factorization, with ``rank`` kept singular values."""
     u, s, vh = np.linalg.svd(a, full_matrices=False)
     return a, u, s.astype(a.dtype), vh, np.broadcast_to(np.arange(s.shape[-1]) < rank, s.shape)
 
 
 class Point:
-    """A matrix by its factorization, a function of it and the derivatives of that."""
+    """A matrix by its factorization, a function of it, and the derivatives of the function."""
 
     def __init__(self, u: Any, s: Any, vh: Any, kept: Any):
         self.u, self.uh, self.vh, self.v = u, adjoint(u), vh, adjoint(vh)
@@ -158,11 +158,11 @@ class Point:
         raise NotImplementedError
 
     def first(self, e: Any) -> Any:
-        """Its derivative."""
+        """The first derivative."""
         raise NotImplementedError
 
     def in_eigenvectors(self, plus: Chosen, minus: Chosen, directions: Sequence[Any]) -> Any:
-        """A derivative of the function of H, by the positive and the negative eigenvalues that are kept."""
+        """A derivative of the function of H, by the kept positive and negative eigenvalues."""
         raise NotImplementedError
 
     def corner(self, upper: Any, found: Any, lower: Any) -> Any:
@@ -174,13 +174,13 @@ class Point:
         return mul(convert(columns(d, type_of(x).shape[-2]), self.dtype), x)
 
     def by_rows_and_columns(self) -> tuple[Any, Any, Any]:
-        """s, whether it is kept and its inverse, each as (at the row, at the column)."""
+        """s, whether it is kept, and its inverse, each as a pair (for the row, for the column)."""
         pairs = [(transposed(x), x) for x in (columns(x, self.p) for x in (self.s, self.kept, self.inverse))]
         return pairs[0], pairs[1], pairs[2]
 
     def higher(self, directions: Sequence[Any]) -> Any:
         """A derivative of any order."""
-        if self.n > self.p:  # the function of A^H is the adjoint of the one of A
+        if self.n > self.p:  # the function of A^H is the adjoint of the function of A
             return adjoint(type(self)(self.v, self.s, self.uh, self.kept).higher([adjoint(e) for e in directions]))
         beyond = [matmul(e, self.v) for e in directions]
         basis, rows = self.complement([off_range(self.u, self.uh, x) for x in beyond])
@@ -195,7 +195,7 @@ class Point:
         return self.corner(upper, found, lower)
 
     def complement(self, parts: Sequence[Any]) -> tuple[Any, Sequence[Any]]:
-        """An orthonormal basis of what the directions have outside of the range of U, and their coordinates in it; None if U is square."""
+        """An orthonormal basis of the directions' part outside of the range of U, and their coordinates in it; None if U is square."""
         if self.m == self.p:
             return None, [None] * len(parts)
         axis = type_of(parts[0]).ndim - 1
@@ -217,14 +217,14 @@ class Point:
         return concatenate([concatenate(row, axis) for row in blocks], axis - 1)
 
     def along(self, plus: Any, minus: Any, basis: Any) -> Any:
-        """A number for each eigenvector; none, for those of the complement."""
+        """A number for each eigenvector: from ``plus``, from ``minus``, and zero for the complement."""
         t = type_of(plus)
         rest = [] if basis is None else [zeros(array_type((*t.shape[:-1], type_of(basis).shape[-1]), t.dtype))]
         return concatenate([plus, minus, *rest], t.ndim - 1)
 
 
 class Chosen:
-    """Chosen eigenvalues of a diagonal matrix of real numbers: the projector on their eigenvectors, the inverse there, and the
+    """Chosen eigenvalues of a diagonal matrix of real numbers: the projector on their eigenvectors, the inverse on their span, and the
     derivatives of both along Hermitian directions.
     """
 
@@ -242,7 +242,7 @@ class Chosen:
         self.projector, self.inverse = (mask(x, equal) for x in (convert(select(ki, one, none), dtype), self.rows))
 
     def derivatives(self, directions: Sequence[Any], inverse_too: bool) -> tuple[Any, Any]:
-        """Of the projector, and of the inverse if that is wanted."""
+        """The derivatives of the projector and, if ``inverse_too``, of the inverse."""
         everything = tuple(range(len(directions)))
         q: dict[tuple[int, ...], Any] = {(): self.projector}
         s: dict[tuple[int, ...], Any] = {(): self.inverse}
@@ -297,7 +297,7 @@ class InversePoint(Point):
 
 @op
 class PseudoInverse(OfSingularValues):
-    """The Moore-Penrose inverse of a matrix and its derivatives: 1 / s of the singular values that are kept."""
+    """The Moore-Penrose inverse of a matrix and its derivatives: 1 / s of the kept singular values."""
 
     library: ClassVar[str] = "pseudo_inverse"
     turned: ClassVar[bool] = True
@@ -338,7 +338,7 @@ class PolarPoint(Point):
 
 @op
 class PolarFactor(OfSingularValues):
-    """U V^H of the singular vectors that are kept, and its derivatives: the gradient of the sum of the singular values."""
+    """U V^H of the kept singular vectors, and its derivatives: the gradient of the sum of the singular values."""
 
     library: ClassVar[str] = "polar_factor"
     point: ClassVar[type[Point]] = PolarPoint
@@ -346,7 +346,7 @@ class PolarFactor(OfSingularValues):
 
 @op
 class NuclearNorm(MatrixOp):
-    """The sum of the singular values of a matrix whose factorization is given; its tangent is Re sum(conj(polar factor) dA)."""
+    """The sum of the singular values of a matrix with a given factorization; its tangent is Re sum(conj(polar factor) dA)."""
 
     total = True
     library: ClassVar[str] = "nuclear_norm"
@@ -385,13 +385,13 @@ class NuclearNorm(MatrixOp):
 
 
 def inverse(x: Any, chosen: Any) -> Any:
-    """1 / x where it is chosen, elsewhere 0."""
+    """1 / x where ``chosen``, 0 elsewhere."""
     one = constant_of(1, type_of(x).dtype)
     return select(chosen, div(one, select(chosen, x, one)), constant_of(0, type_of(x).dtype))
 
 
 def zeros_of(like: Any, rows: int, columns: int) -> Any:
-    """Zeros of a shape, as many as there are matrices in the stack ``like``."""
+    """Zeros of a shape, one matrix for each matrix of the stack ``like``."""
     t = type_of(like)
     return zeros(t.with_shape((*t.shape[:-2], rows, columns)))
 

@@ -1,7 +1,7 @@
 """Powers, exponentials, logarithms, and the trigonometric and hyperbolic functions, elementwise.
 
-Each states its local derivative, in terms of the output where that is cheaper. The domains keep the tests off the singular points;
-what happens there is the table of docs/conventions.
+Each op defines its local derivative, in terms of the output where that is cheaper. The domains exclude the singular points from the tests;
+docs/conventions has a table of the derivatives there.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Exp2(Analytic):
 
 @op
 class Expm1(Analytic):
-    """e^x - 1, exact for small x."""
+    """e^x - 1, accurate for small x."""
 
     numpy, machine = np.expm1, "expm1"
 
@@ -126,7 +126,7 @@ class Log10(Analytic):
 
 @op
 class Log1p(Analytic):
-    """log(1 + x), exact for small x."""
+    """log(1 + x), accurate for small x."""
 
     numpy, machine, domain = np.log1p, "log1p", Reals(-0.7, 2.0)
 
@@ -152,7 +152,7 @@ class Sqrt(Unary):
 
 @op
 class NormSqrt(Unary):
-    """The square root of a sum of squares, which is a norm: its derivative at 0 is 0."""
+    """The square root of a sum of squares, a norm: its derivative at 0 is 0."""
 
     verb = "norm"
     takes, machine = "f", "sqrt"
@@ -327,7 +327,7 @@ class ArcsinhDerivative(Unary):
 
 
 def far_apart(x: Any, near: Callable[[Any], Any], far: Callable[[Any], Any]) -> Any:
-    """``near(x)``; where x^2 nearly overflows, and 1 is nothing beside it, ``far(1 / |x|)``."""
+    """``near(x)``; where x^2 nearly overflows, and 1 is negligible beside it, ``far(1 / |x|)``."""
     with np.errstate(over="ignore"):
         y = near(x)
     y = np.asarray(y)
@@ -338,13 +338,13 @@ def far_apart(x: Any, near: Callable[[Any], Any], far: Callable[[Any], Any]) -> 
 
 
 def largest_square(dtype: np.dtype[Any]) -> Any:
-    """Half of the largest number whose square is a number."""
+    """Half of the largest number whose square does not overflow."""
     return np.asarray(math.sqrt(np.finfo(dtype).max) / 2, dtype)[()]
 
 
 @op
 class OneMinusSquare(Unary):
-    """(1 - x)(1 + x), which keeps its accuracy near one; its derivative -2x does near zero."""
+    """(1 - x)(1 + x), accurate near one; its derivative -2x is accurate near zero."""
 
     machine = "one_minus_square"
     numpy = staticmethod(lambda x: np.multiply(np.subtract(1, x), np.add(1, x)))
@@ -479,7 +479,7 @@ class SincDerivative(Analytic):
 class Power(Elementwise):
     """x to the power y, elementwise: d = y x^(y-1) dx + x^y log(x) dy.
 
-    The factor y is a strong zero, so x^0 is constant also at x = 0; where the base is 0, the derivative in the exponent is 0.
+    The factor y is a strong zero, so x^0 is constant at x = 0 too; where the base is 0, the derivative in the exponent is 0.
     """
 
     costly = True
@@ -491,15 +491,15 @@ class Power(Elementwise):
         return (1,) if types[1].dtype.kind == "i" else ()  # negative integers
 
     def singular(self, x: Any, y: Any) -> Any:
-        # In x: infinite, for 0 < y < 1 and y < 0; x^1.5 has a derivative from the one side that there is. In y: 0^y jumps at y = 0.
+        # In x: infinite for 0 < y < 1 and y < 0; x^1.5 has a one-sided derivative. In y: 0^y jumps at y = 0.
         return (x == 0) & (np.real(y) < 1) & (y != 0), (x == 0) & (np.real(y) <= 0)
 
     def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> Any:
-        """Of signed integers, whose negative exponents raise."""
+        """The routine for signed integers, whose negative exponents raise."""
         (x, n), (y,), e = operands, results, w.emitter
         if n.dtype.kind != "i":
             return NotImplemented
-        if 0 in y.shape:  # an exponent that no base has is not looked at
+        if 0 in y.shape:  # an exponent without a base is not checked
             return None
         unsigned, none, least = np.dtype(f"u{n.dtype.itemsize}"), e.constant(0, n.dtype), w.variable(e.constant(0, n.dtype))
 
@@ -537,7 +537,7 @@ class Arctan2(Elementwise):
         return (x == 0) & (y == 0)
 
     def derivative(self, k: int, y: Any, *operands: Any) -> Any:
-        r = hypot(*operands)  # x / r / r: r^2 may overflow, or vanish, where the derivative does not
+        r = hypot(*operands)  # x / r / r: r^2 may overflow or underflow where the derivative does not
         none = bitwise_or(equal(r, zero_like(r)), isinf(r))
         safe = select(none, one_like(r), r)
         d = div(div(select(none, zero_like(r), fill_shape(operands[1 - k], r)), safe), safe)
@@ -563,7 +563,7 @@ class Hypot(Elementwise):
 class Direction(Elementwise):
     """x / h with h = hypot(x, y), the cosine of an angle; zero at the origin. With c = x/h and s = y/h, dc = s^2/h dx - c s/h dy.
 
-    Written as a quotient of x and h, its derivative 1/h - x^2/h^3 would cancel where y is small.
+    As a quotient of x and h, its derivative 1/h - x^2/h^3 would cancel where y is small.
     """
 
     arity, takes, machine = 2, "f", "direction"
