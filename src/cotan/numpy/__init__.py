@@ -1,7 +1,8 @@
-"""``cotan.numpy``: NumPy's functions, on arrays and on traced values alike.
+"""``cotan.numpy``: NumPy's functions, on arrays and on traced values.
 
-Eager, a function is NumPy's own and returns a `cotan.Array`; traced, it promotes and broadcasts as NumPy does and becomes ops. The names
-are those of the Array API standard 2025.12 and the usual rest of NumPy. What is not here, or cannot be traced, says what to write instead.
+On arrays, a function is NumPy's own and returns a `cotan.Array`. Traced, it promotes and broadcasts as NumPy does, and records ops. The
+names are the Array API standard 2025.12 and the usual rest of NumPy. An error for a missing function, or for one that cannot be traced,
+names an alternative.
 """
 
 # ruff: noqa: I001 - the names of one module stand together

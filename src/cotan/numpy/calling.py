@@ -1,8 +1,8 @@
-"""How a function of the surface is called: eager it is NumPy's own, traced it is a definition in terms of ops.
+"""The calls of the surface's functions: eager, a function is NumPy's own; traced, it is a definition in terms of ops.
 
-A definition may give its parameters names of its own, and leave parameters of NumPy out. A call may use NumPy's names and order
-nevertheless: `as_defined` fits it to the definition, and refuses, by name, a parameter that is not there. Parameters that are annotated as
-`Numbers` are operands: lists of traced values are made arrays before the definition sees them.
+A definition may rename parameters of NumPy, and omit some. A call may still use NumPy's names and order: `as_defined` maps its arguments to
+the definition, and refuses, by name, an omitted parameter. Parameters annotated as `Numbers` are operands: lists of traced values become
+arrays before the definition sees them.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ __all__ = ["eager", "fitted", "refuse_arguments"]
 P = ParamSpec("P")
 READY = frozenset({*SIMPLE, Tracer})
 RENAMED = 2
-"""How many parameters of NumPy's, from the first, may have other names in a definition."""
+"""The number of leading parameters that a definition may rename."""
 
 
 def eager(numpy_function: Callable[..., Any], check: Callable[..., None] | None = None) -> Callable[[Callable[P, Any]], Callable[P, Any]]:
-    """Decorate the traced definition of a function: without tracers among its arguments, ``numpy_function`` is called instead.
+    """Decorate the traced definition of a function: if no argument is traced, ``numpy_function`` is called instead.
 
-    ``check`` is called after a ValueError of NumPy, with the same arguments, to raise a better one.
+    ``check`` is called after a ValueError of NumPy, with the same arguments, to raise a better error.
     """
 
     def decorate(definition: Callable[P, Any]) -> Callable[P, Any]:
@@ -66,7 +66,7 @@ def eager(numpy_function: Callable[..., Any], check: Callable[..., None] | None 
 
 
 def fitted(numpy_function: Callable[..., Any]) -> Callable[[Callable[P, Any]], Callable[P, Any]]:
-    """Decorate a definition that serves eager, too: it is called by the names and in the order of NumPy's parameters."""
+    """Decorate a definition that is also used eagerly: it accepts the names and the order of NumPy's parameters."""
 
     def decorate(definition: Callable[P, Any]) -> Callable[P, Any]:
         defined = Definition(definition, numpy_function)
@@ -81,7 +81,7 @@ def fitted(numpy_function: Callable[..., Any]) -> Callable[[Callable[P, Any]], C
 
 
 class Definition:
-    """The traced definition of a function, with what is known of its parameters."""
+    """The traced definition of a function, and the facts about its parameters."""
 
     def __init__(self, function: Callable[..., Any], numpy_function: Callable[..., Any]):
         self.function, self.numpy_function = function, numpy_function
@@ -94,7 +94,7 @@ class Definition:
         self.rest = self.open_ended and names[total] in self.operands
 
     def has_alone(self, kwargs: dict[str, Any]) -> bool:
-        """Whether these keywords are known here, and one of them not to NumPy."""
+        """Whether the definition has all these keywords, and NumPy lacks one of them."""
         return self.known.issuperset(kwargs) and not parameters_of(self.numpy_function).keys() >= kwargs.keys()
 
     def traced(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -118,7 +118,7 @@ def parameters_of(function: Any) -> dict[str, inspect.Parameter]:
 
 
 def as_defined(definition: Any, numpy_function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """Arguments that fit NumPy's signature, as arguments of ``definition``. What it lacks may be given as its default.
+    """Arguments that fit NumPy's signature, as arguments of ``definition``. A parameter that it lacks may have its default value.
 
     Raises:
         ArgumentTypeError: there is no such parameter here.

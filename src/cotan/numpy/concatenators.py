@@ -1,7 +1,7 @@
 """``r_[...]`` and ``c_[...]``: arrays, numbers and ranges joined by indexing, with traced parts.
 
-What stands between the brackets is read as by NumPy: a slice is a range (a linspace, where its step is imaginary), a string of up to three
-integers says along which axis the parts are joined, how many axes they have at least, and where the axes of parts with fewer of them go.
+The index is interpreted as by NumPy. A slice is a range (a linspace, if its step is imaginary). A string of up to three integers gives the
+axis along which the parts are joined, their least number of axes, and the position of the axes of parts with fewer of them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["c_", "r_"]
 
 
 class Concatenator:
-    """An object that joins what it is indexed by."""
+    """An object that joins the items of its index."""
 
     def __init__(self, name: str, numpy_object: Any, axis: int, ndmin: int, first: int, sentence: str):
         self.__name__, self.numpy_object, self.__doc__ = name, numpy_object, sentence
@@ -39,7 +39,7 @@ class Concatenator:
         return concatenate([raised(x, ndmin, first) for x in parts], axis, dtype=result_dtype(*parts), casting="unsafe")
 
     def directive(self, text: str) -> tuple[int, int, int]:
-        """The axis, the least number of axes, and the place of a part's own first axis, as a string says them."""
+        """The axis, the least number of axes, and the position of a part's own first axis, parsed from a string."""
         try:
             numbers = [int(word) for word in text.split(",")]
         except ValueError:
@@ -50,7 +50,7 @@ class Concatenator:
 
 
 def part_of(item: Any) -> Any:
-    """One part as an operand: a slice as the range that it stands for."""
+    """One part as an operand; a slice becomes its range."""
     return np.r_[item] if isinstance(item, slice) else operand(item)
 
 

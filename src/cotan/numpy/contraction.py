@@ -1,4 +1,4 @@
-"""Products that sum: matmul, dot, tensordot, einsum and their like. Traced, each is one DotGeneral per pair of operands."""
+"""Products with sums: matmul, dot, tensordot, einsum and similar functions. Traced, each is one DotGeneral per pair of operands."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def contracted(x: Any, y: Any, contract: tuple[Sequence[int], Sequence[int]], ba
 
 
 def conjugated(x: Any) -> Any:
-    """The conjugate of complex numbers; others as they are (NumPy's of a bool is an int8)."""
+    """The conjugate of complex numbers; other dtypes are unchanged (NumPy's conjugate of a bool is an int8)."""
     return conjugate(x) if type_of(x).dtype.kind == "c" else x
 
 
@@ -60,10 +60,8 @@ def check_matmul(x: Numbers, y: Numbers, *_: Any, **__: Any) -> None:
 def matmul(x: Numbers, y: Numbers, /) -> Any:
     """The matrix product ``x @ y``: sums over the last axis of x and the last but one of y; axes in front broadcast.
 
-    Raises
-    ------
-    ShapeError
-        These differ in length.
+    Raises ------ ShapeError
+        The summed axes differ in length.
     """
     x, y = promote(x, y)
     a, b = shape_of(x), shape_of(y)
@@ -73,7 +71,7 @@ def matmul(x: Numbers, y: Numbers, /) -> Any:
         return dot_general(x, y, ((m - 1,), (max(n - 2, 0),)))
     if m == 1:
         return dot_general(x, y, ((0,), (n - 2,)))
-    if m == 2:  # the rows of x come out in front of the axes of y
+    if m == 2:  # in the result, the rows of x precede the axes of y
         z = dot_general(x, y, ((1,), (n - 2,)))
         return permute(z, (*range(1, n - 1), 0, n - 1))
     lead = broadcast_shapes("matmul", [a[:-2], b[:-2]])
@@ -133,10 +131,8 @@ def check_dot(x: Numbers, y: Numbers) -> None:
 def dot(x: Numbers, y: Numbers) -> Any:
     """The sum over the last axis of ``x`` and the last but one (of a 1-d array the only one) of ``y``; scalars multiply.
 
-    Raises
-    ------
-    ShapeError
-        These differ in length.
+    Raises ------ ShapeError
+        The summed axes differ in length.
     """
     x, y = strong(x), strong(y)
     a, b = shape_of(x), shape_of(y)
@@ -203,7 +199,9 @@ def check_tensordot(x: Numbers, y: Numbers, axes: Any = 2) -> None:
 
 @eager(np.tensordot, check_tensordot)
 def tensordot(x: Numbers, y: Numbers, /, axes: int | Sequence[Any] = 2) -> Any:
-    """The sum over pairs of axes: the last ``axes`` of x with the first of y, or those of two lists. Raises ShapeError if they differ."""
+    """The sum over pairs of axes: the last ``axes`` of x with the first of y, or two lists of axes. Raises ShapeError if their lengths
+    differ.
+    """
     x, y = operand(x), operand(y)
     left, right = tensordot_axes(axes, shape_of(x), shape_of(y))
     return contracted(x, y, (left, right))
@@ -211,7 +209,7 @@ def tensordot(x: Numbers, y: Numbers, /, axes: int | Sequence[Any] = 2) -> Any:
 
 @eager(np.cross)
 def cross(x: Numbers, y: Numbers, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None) -> Any:
-    """The cross product of vectors of length 3 (or the third component of that, for length 2) along an axis; the others broadcast."""
+    """The cross product of vectors of length 3 (for length 2, its third component) along an axis; the other axes broadcast."""
     if axis is not None:
         axisa = axisb = axisc = axis
     x, y = moveaxis(operand(x), axisa, -1), moveaxis(operand(y), axisb, -1)
@@ -228,7 +226,7 @@ def cross(x: Numbers, y: Numbers, axisa: int = -1, axisb: int = -1, axisc: int =
 
 
 def difference(a: Any, b: Any, c: Any, d: Any) -> Any:
-    """a b - c d, where None is zero."""
+    """a b - c d, in which None is zero."""
     if a is None or b is None:
         return negative(multiply(c, d))
     return multiply(a, b) if c is None or d is None else subtract(multiply(a, b), multiply(c, d))
@@ -236,7 +234,7 @@ def difference(a: Any, b: Any, c: Any, d: Any) -> Any:
 
 # ---- convolution in one dimension ----------------------------------------------------------------------------------------------
 def full_convolution(x: Any, kernel: Any) -> Any:
-    """All of sum_k x[n - k] kernel[k]: windows of the padded long one times the short one, reversed."""
+    """All of sum_k x[n - k] kernel[k]: windows of the padded longer operand times the reversed shorter one."""
     if shape_of(x)[0] < shape_of(kernel)[0]:
         x, kernel = kernel, x
     n, k = shape_of(x)[0], shape_of(kernel)[0]
@@ -247,7 +245,7 @@ def full_convolution(x: Any, kernel: Any) -> Any:
 
 
 def centred(y: Any, n: int, k: int, mode: str, shift: int = 0) -> Any:
-    """The part of a full convolution of lengths n and k that ``mode`` asks for."""
+    """The part of a full convolution of lengths n and k that ``mode`` selects."""
     longer, shorter = max(n, k), min(n, k)
     if mode == "full":
         return y
@@ -284,11 +282,11 @@ def correlate(x: Numbers, y: Numbers, mode: str = "valid") -> Any:
 
 
 def any_true(x: Any, axes: tuple[int, ...]) -> Any:
-    """Whether any is true over ``axes``: the sum of bools."""
+    """Whether any element is true over ``axes``: the sum of bools."""
     return ReduceOr(axes)(x) if axes else x
 
 
 def total(x: Any, axes: tuple[int, ...]) -> Any:
-    """The sum over ``axes`` in the dtype of ``x``; of bools, whether any is true."""
+    """The sum over ``axes`` in the dtype of ``x``; for bools, whether any is true."""
     dtype = type_of(x).dtype
     return any_true(x, axes) if dtype.kind == "b" else sum(x, axes, dtype) if axes else x

@@ -1,4 +1,4 @@
-"""Making arrays. With nothing traced these are NumPy's functions; ``zeros`` and the like under `jit` become ops, not captured constants."""
+"""Array creation. On arrays these are NumPy's functions; ``zeros`` and similar functions record ops under `jit`, not captured constants."""
 
 from __future__ import annotations
 
@@ -39,22 +39,20 @@ __all__ = [
 ]  # fmt: skip
 
 LARGE = 256
-"""From so many elements on, a constant array under `jit` is recorded as an op instead of being captured."""
+"""From this number of elements on, a constant array under `jit` is recorded as an op instead of being captured."""
 
 
 # ---- from values -----------------------------------------------------------------------------------------------------------
 @eager(np.asarray)
 def asarray(x: Numbers, dtype: Any = None, order: str | None = None, *, copy: bool | None = None, device: str | None = None) -> Any:
-    """``x`` as an array: of numbers, nested lists (tracers in them too), or anything that NumPy takes. Shares memory where it can.
+    """``x`` as an array: numbers, nested lists (which may hold tracers), or any array-like of NumPy. Shares memory where possible.
 
-    Parameters
-    ----------
-    x
+    Parameters ---------- x
         Numbers of any shape.
     dtype
-        The dtype of the result; that of ``numpy.asarray`` if None.
+        The dtype of the result; the dtype of ``numpy.asarray`` if None.
     order
-        The order in memory, which traced arrays do not have.
+        The order in memory; traced arrays have none.
     copy, device
         As in the Array API; the device is "cpu".
     """
@@ -70,9 +68,9 @@ def asarray(x: Numbers, dtype: Any = None, order: str | None = None, *, copy: bo
 
 @eager(np.array)
 def array(x: Numbers, dtype: Any = None, *, copy: bool = True, order: str = "K", ndmin: int = 0) -> Any:
-    """A new array of ``x``: of numbers, nested lists (tracers in them too), or anything that NumPy takes.
+    """A new array of ``x``: numbers, nested lists (which may hold tracers), or any array-like of NumPy.
 
-    ``dtype`` is that of ``numpy.array`` if None; axes of length 1 are put in front up to ``ndmin``.
+    ``dtype`` is the dtype of ``numpy.array`` if None; axes of length 1 are put in front up to ``ndmin``.
     """
     y = asarray(x, dtype, copy=copy)
     return expand_dims(y, tuple(range(ndmin - len(y.shape)))) if ndmin > len(y.shape) else y
@@ -80,7 +78,7 @@ def array(x: Numbers, dtype: Any = None, *, copy: bool = True, order: str = "K",
 
 @eager(np.asanyarray)
 def asanyarray(x: Numbers, dtype: Any = None, order: str | None = None, *, copy: bool | None = None, device: str | None = None) -> Any:
-    """The same as `asarray`."""
+    """`asarray`; a traced array has no subclass to keep."""
     return asarray(x, dtype, copy=copy)
 
 
@@ -98,7 +96,7 @@ def copy(x: Numbers, order: str = "K") -> Any:
 
 
 def astype_by_numpy(x: Any, dtype: Any, /, *, copy: bool = True, device: str | None = None) -> Any:
-    """NumPy's astype, but for a list, too, and without a warning for the imaginary part that is dropped."""
+    """NumPy's astype, which also takes lists, and drops the imaginary part without a warning."""
     wanted = np.dtype(dtype)
     return real_part(np.asarray(x), wanted).astype(wanted, copy=copy)
 
@@ -110,7 +108,7 @@ def astype(x: Numbers, dtype: Any, /, *, copy: bool = True, device: str | None =
 
 
 def numpy_only(numpy_function: Callable[..., Any], sentence: str) -> Callable[..., Any]:
-    """A function of concrete arguments: NumPy's, whose arrays come back as `Array`."""
+    """A function of concrete arguments: NumPy's function, whose arrays are returned as `Array`."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
         return wrap(numpy_function(*args, **kwargs))
@@ -143,7 +141,7 @@ def as_shape(shape: Any) -> tuple[int, ...]:
 
 
 def filled(shape: tuple[int, ...], value: Any) -> Any:
-    """The NumPy scalar ``value`` at every index of ``shape``: an op where the current trace records, an `Array` where it does not."""
+    """The NumPy scalar ``value`` at every index of ``shape``: an op if the current trace records, an `Array` otherwise."""
     if current_trace() is not EVAL and prod(shape) >= LARGE:
         y = BroadcastInDim(shape, ())(value)
         if type(y) is Tracer:
@@ -169,13 +167,13 @@ def ones(shape: int | Sequence[int], dtype: Any = None, order: str = "C", *, dev
 
 @fitted(np.empty)
 def empty(shape: int | Sequence[int], dtype: Any = float, order: str = "C", *, device: str | None = None) -> Any:
-    """The same as `zeros`: results do not depend on what memory held before."""
+    """`zeros` of this shape and dtype: results do not depend on the previous contents of memory."""
     return zeros(shape, dtype, device=device)
 
 
 @fitted(np.full)
 def full(shape: int | Sequence[int], fill_value: Numbers, dtype: Any = None, order: str = "C", *, device: str | None = None) -> Any:
-    """``fill_value`` (it broadcasts) in an array of this shape; its dtype is that of the value if not given."""
+    """``fill_value`` (it broadcasts) in an array of this shape; its dtype is the dtype of the value if not given."""
     wanted = as_shape(shape)
     if type(fill_value) is not Tracer:
         if dtype is None or type(fill_value) is int:
@@ -189,7 +187,7 @@ def full(shape: int | Sequence[int], fill_value: Numbers, dtype: Any = None, ord
 
 
 def like(make: Callable[..., Any]) -> Any:
-    """zeros_like and the like: the shape and dtype of another array, unless given."""
+    """A function like zeros_like: its shape and dtype are those of another array, unless given."""
 
     @fitted(getattr(np, f"{make.__name__}_like"))
     def call(x: Numbers, /, dtype: Any = None, order: str = "K", *, shape: Any = None, device: str | None = None) -> Any:
@@ -207,7 +205,7 @@ zeros_like, ones_like, empty_like = like(zeros), like(ones), like(empty)
 
 @fitted(np.full_like)
 def full_like(x: Numbers, fill_value: Numbers, dtype: Any = None, order: str = "K", *, shape: Any = None, device: str | None = None) -> Any:
-    """As `full`, of the shape and dtype of ``x`` unless they are given."""
+    """`full`, with the shape and dtype of ``x`` unless they are given."""
     t = type_of(x)
     return full(t.shape if shape is None else shape, fill_value, t.dtype if dtype is None else dtype, device=device)
 
@@ -215,7 +213,9 @@ def full_like(x: Numbers, fill_value: Numbers, dtype: Any = None, order: str = "
 # ---- ranges ----------------------------------------------------------------------------------------------------------------
 @fitted(np.arange)
 def arange(start: Any, /, stop: Any = None, step: Any = 1, dtype: Any = None, *, device: str | None = None) -> Any:
-    """The numbers from ``start`` (0 if only one argument is given) up to ``stop`` in steps. All concrete, as the length must be."""
+    """The numbers from ``start`` (0 if only one argument is given) up to ``stop`` in steps. All arguments are concrete, since they
+    determine the length.
+    """
     for x in (start, stop, step):
         if type(x) is Tracer:
             raise teach(
@@ -252,7 +252,7 @@ def linspace(
     step = divide(delta, parts) if parts > 0 else np.float64(np.nan)
     ramp = np.arange(num, dtype=loop).reshape((num,) + (1,) * len(shape_of(first)))
     y = add(multiply(ramp, step) if parts > 0 else multiply(ramp, delta), first)
-    if endpoint and num > 1:  # exactly the end, not a rounding away from it
+    if endpoint and num > 1:  # exactly the end, without rounding
         y = select(
             np.broadcast_to(ramp == num - 1, shape_of(y)), spread_to(last, shape_of(y), shape_of(last)) if shape_of(last) else last, y
         )
@@ -264,7 +264,7 @@ def linspace(
 
 
 def how_many(name: str, num: Any) -> int:
-    """The number of samples that is asked for."""
+    """The number of samples."""
     if operator.index(num) < 0:
         raise teach(ArgumentError, f"{name}: {num} samples.", do="give a number from 0.")
     return operator.index(num)
@@ -280,7 +280,7 @@ def logspace(
     start: Numbers, stop: Numbers, num: int = 50, endpoint: bool = True, base: Numbers = 10.0, dtype: Any = None, axis: int = 0
 ) -> Any:
     """``base`` to the power of `linspace`."""
-    if shape_of(base):  # then it is broadcast, and says where the new axis is
+    if shape_of(base):  # then it is broadcast, and determines the position of the new axis
         n = max(len(shape_of(v)) for v in (start, stop, base))
         start, stop, base = (reshape(strong(v), (1,) * (n - len(shape_of(v))) + shape_of(v)) for v in (start, stop, base))
         base = expand_dims(base, axis)
@@ -297,7 +297,7 @@ def geomspace(start: Numbers, stop: Numbers, num: int = 50, endpoint: bool = Tru
             raise teach(ArgumentError, "geomspace: an end is zero.", do="give ends that are not zero, or use linspace.")
     wide = np.result_type(result_dtype(strong(start), strong(stop), 1.0), np.float64 if dtype is None else np.dtype(dtype))
     first, last = broadcast_arrays(convert_to(strong(start), wide), convert_to(strong(stop), wide))
-    turn = sign(first)  # of complex numbers, the direction: what is left of the first is positive
+    turn = sign(first)  # for complex numbers, the direction: the rest of the first is positive
     first, last = divide(first, turn), divide(last, turn)
     y = power(10.0, linspace(log10(first), log10(last), num, endpoint=endpoint))
     known = [first[None]] if num else []
@@ -327,7 +327,7 @@ def fromfunction(function: Callable[..., Any], shape: Sequence[int], *, dtype: A
 
 # ---- diagonals and triangles -----------------------------------------------------------------------------------------------
 def triangle(numpy_function: Any, sentence: str) -> Any:
-    """tril or triu: the other triangle is zero."""
+    """tril or triu: the other triangle becomes zero."""
 
     @eager(numpy_function)
     def call(x: Numbers, /, k: int = 0) -> Any:

@@ -1,4 +1,4 @@
-"""Differences of neighbours along an axis, and what is made of them: derivatives and integrals of samples."""
+"""Differences of neighbours along an axis, and derivatives and integrals of samples."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["diff", "ediff1d", "gradient", "trapezoid"]
 
 @eager(np.diff)
 def diff(x: Numbers, n: int = 1, axis: int = -1, prepend: Numbers = ABSENT, append: Numbers = ABSENT) -> Any:
-    """The ``n``-th differences along ``axis``; of bools, whether neighbours differ."""
+    """The ``n``-th differences along ``axis``; for bools, whether neighbours differ."""
     x = strong(x)
     if n == 0:
         return x
@@ -44,7 +44,7 @@ def diff(x: Numbers, n: int = 1, axis: int = -1, prepend: Numbers = ABSENT, appe
 
 @eager(np.ediff1d)
 def ediff1d(x: Numbers, to_end: Numbers | None = None, to_begin: Numbers | None = None) -> Any:
-    """The differences of the flat array, with these numbers before and behind, in its dtype."""
+    """The differences of the flat array, with these numbers before and after them, in its dtype."""
     x = strong(x).reshape(-1)
     dtype, n = type_of(x).dtype, shape_of(x)[0]
     parts = [subtract(along(x, 0, min(n, 1), n), along(x, 0, 0, max(n - 1, 0)))]
@@ -117,8 +117,8 @@ def differences(f: Any, axis: int, h: Any, edge_order: int) -> Any:
     return concatenate([edges[0], *([] if inside is None else [inside]), edges[1]], axis)
 
 
-# The derivatives of Lagrange's polynomials with the nodes 0, p and p + q, at one of these. That of node 0 is (2 t - 2 p - q) / (p (p + q)),
-# of node p (2 t - p - q) / (-p q), of node p + q (2 t - p) / (q (p + q)).
+# The derivatives of Lagrange's polynomials with the nodes 0, p and p + q, at one of these. For node 0 it is (2 t - 2 p - q) / (p (p +
+# q)), for node p (2 t - p - q) / (-p q), for node p + q (2 t - p) / (q (p + q)).
 def weights_of_three(p: Any, q: Any, place: int) -> tuple[Any, Any, Any]:
     """The weights of three samples, p and q apart, in the derivative at the first, second or third of them."""
     both = add(p, q)

@@ -1,7 +1,7 @@
-"""NumPy's own functions called with tracers: ``np.sin(x)``, ``np.sum(x)``, ``np_array @ x`` find their way here.
+"""Calls of NumPy's own functions with tracers: ``np.sin(x)``, ``np.sum(x)`` and ``np_array @ x`` are dispatched here.
 
-`call_ufunc` and `call_function` are what ``Tracer.__array_ufunc__`` and ``Tracer.__array_function__`` call. The table from NumPy's
-function objects to ours is made at the first call, by name. What has no entry is refused, with what to write instead.
+``Tracer.__array_ufunc__`` calls `call_ufunc`, and ``Tracer.__array_function__`` calls `call_function`. The table from NumPy's function
+objects to cotan's is made at the first call, by name. A function without an entry is refused, with an alternative.
 """
 
 from __future__ import annotations
@@ -32,23 +32,21 @@ INSTEAD = {
     "put_along_axis": "write x = x.at[indices].set(values).",
     "putmask": "write x = cotan.numpy.where(mask, values, x).",
 }
-"""What to write instead of functions that change an array in place."""
+"""Alternatives to functions that change an array in place."""
 
 provided: dict[str, Function] = {}
 
 
 def provide_ufuncs(functions: Mapping[str, Function]) -> None:
-    """Trace ufuncs of other packages (scipy.special) with these names by these functions."""
+    """Use these functions to trace the ufuncs of other packages (scipy.special) with the same names."""
     provided.update(functions)
 
 
 def call_ufunc(ufunc: Any, method: str, inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """``ufunc.method(*inputs, **kwargs)``, of which an input is traced.
+    """``ufunc.method(*inputs, **kwargs)``, in which an input is traced.
 
-    Raises
-    ------
-    UnsupportedFunctionError
-        There is no such function here.
+    Raises ------ UnsupportedFunctionError
+        cotan has no such function.
     ArgumentTypeError
         An argument (out=, where=) that a traced function cannot have.
     """
@@ -77,19 +75,17 @@ def call_ufunc(ufunc: Any, method: str, inputs: Sequence[Any], kwargs: Mapping[s
 
 
 def special_function(name: str) -> Function | None:
-    """The function that traces a ufunc of another package. Those of scipy.special come with cotan.special, imported here."""
+    """The function that traces a ufunc of another package. The functions for scipy.special are in cotan.special, imported here."""
     if not provided:
         import_module(f"{__name__.partition('.')[0]}.special")
     return provided.get(name)
 
 
 def call_function(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """``function(*args, **kwargs)`` for a function of NumPy, of which an argument is (or holds) a traced array.
+    """``function(*args, **kwargs)`` for a function of NumPy, in which an argument is (or holds) a traced array.
 
-    Raises
-    ------
-    UnsupportedFunctionError
-        There is no such function here.
+    Raises ------ UnsupportedFunctionError
+        cotan has no such function.
     """
     ours = table().get(function)
     if ours is None:
@@ -103,7 +99,7 @@ _table: dict[Any, Function] = {}
 
 
 def table() -> dict[Any, Function]:
-    """From NumPy's functions to ours."""
+    """The table from NumPy's functions to cotan's."""
     if not _table:
         module = surface()
         for theirs, ours in ((np, module), (np.linalg, module.linalg)):
@@ -123,11 +119,11 @@ STAND_INS = {
     "math": ("cotan.numpy", "cotan.special"),
     "statistics": ("cotan.numpy",),
 }
-"""In which of our modules the functions of another one have namesakes of the same meaning."""
+"""The cotan modules whose functions have the same names and meanings as the functions of another module."""
 
 
 def what_instead(full_name: str) -> str:
-    """What to write instead of a function of NumPy or another package that cannot be traced."""
+    """The alternative to a function of NumPy or another package that cannot be traced."""
     package, _, name = full_name.rpartition(".")
     for module in STAND_INS.get(package, ()):
         if name in import_module(module).__all__:
@@ -142,5 +138,5 @@ def what_instead(full_name: str) -> str:
 
 
 def refuse_function(full_name: str) -> NoReturn:
-    """Raise: this function has no traced form."""
+    """Raise an error: this function has no traced form."""
     raise teach(UnsupportedFunctionError, f"{full_name.replace('numpy.', 'np.', 1)} cannot be traced.", do=what_instead(full_name))

@@ -1,8 +1,9 @@
 """einsum: a path of pairwise contractions, each one DotGeneral.
 
-Each operand is first reduced to distinct labels that somebody else needs: a repeated label takes the diagonal, a label that occurs
-nowhere else is summed, one of length 1 where another operand has more is dropped. Then two operands at a time, in the order that
-``numpy.einsum_path`` finds: labels shared and still needed are batch axes, shared and needed nowhere else are contracted.
+Each operand is first reduced to distinct labels that other operands or the result need. A repeated label takes the diagonal. A label that
+occurs nowhere else is summed. A label of length 1 is dropped where another operand has more. Then two operands are contracted at a time, in
+the order of ``numpy.einsum_path``: shared labels that are still needed are batch axes, and shared labels that are not needed are
+contracted.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ def lengths_of(subscripts: str, shapes: tuple[Shape, ...]) -> tuple[tuple[str, .
 
 @lru_cache(maxsize=512)
 def path_of(terms: tuple[str, ...], output: str, shapes: tuple[Shape, ...]) -> list[tuple[int, ...]]:
-    """The order of contractions: the positions of the operands to take next; their result goes to the end."""
+    """The order of contractions: the positions of the operands to contract next; their result is appended."""
     if len(terms) <= 2:
         return [tuple(range(len(terms)))]
     dummies = [np.broadcast_to(0.0, shape) for shape in shapes]
@@ -115,14 +116,12 @@ def check_einsum(*operands: Any, **_: Any) -> None:
 
 @eager(np.einsum, check_einsum)
 def einsum(*operands: Any, optimize: Any = True, dtype: Any = None) -> Any:
-    """The sum of products that ``subscripts`` name, as ``einsum("ij,jk->ik", a, b)``: axes with one label are multiplied together, and
-    summed if the result does not have it. Ellipses, repeated labels and the form with lists of labels are NumPy's.
+    """The sum of products that ``subscripts`` defines, as in ``einsum("ij,jk->ik", a, b)``: axes with one label are multiplied together,
+    and summed if the result lacks the label. Ellipses, repeated labels and the form with lists of labels are as in NumPy.
 
-    The order of contractions is found by ``numpy.einsum_path``, whatever ``optimize`` says.
+    The order of contractions is found by ``numpy.einsum_path``; ``optimize`` has no effect.
 
-    Raises
-    ------
-    ShapeError
+    Raises ------ ShapeError
         A label has two lengths, or the labels do not fit the operands.
     """
     subscripts, arrays = split_arguments(operands)
@@ -150,7 +149,7 @@ def einsum(*operands: Any, optimize: Any = True, dtype: Any = None) -> Any:
 
 
 def simplified(term: str, x: Any, others: set[str], lengths: dict[str, int]) -> tuple[str, Any]:
-    """One operand with distinct labels, each of its full length, and each needed by ``others`` (the other operands, the result)."""
+    """One operand with distinct labels, each of its full length and needed by ``others`` (the other operands, the result)."""
     shape = shape_of(x)
     short = [k for k, (label, n) in enumerate(zip(term, shape, strict=True)) if n == 1 != lengths[label]]
     if short:
@@ -167,7 +166,7 @@ def simplified(term: str, x: Any, others: set[str], lengths: dict[str, int]) -> 
 
 
 def pair_of(left: tuple[str, Any], right: tuple[str, Any], needed: set[str]) -> tuple[str, Any]:
-    """The product of two operands, summed over the labels that nobody needs any more."""
+    """The product of two operands, summed over the labels that are no longer needed."""
     (a, x), (b, y) = left, right
     x = total(x, tuple(k for k, label in enumerate(a) if label not in b and label not in needed))
     y = total(y, tuple(k for k, label in enumerate(b) if label not in a and label not in needed))
@@ -185,7 +184,7 @@ def pair_of(left: tuple[str, Any], right: tuple[str, Any], needed: set[str]) -> 
 
 
 def einsum_path(*operands: Any, optimize: Any = "greedy", einsum_call: bool = False) -> Any:
-    """The order of contractions that NumPy finds for these operands, of which only the shapes matter."""
+    """The order of contractions that NumPy finds for these operands; only their shapes matter."""
     if einsum_call:
         refuse_arguments("einsum_path", ("einsum_call",))
     subscripts, arrays = split_arguments(operands)

@@ -1,6 +1,6 @@
-"""The ufuncs: one line each. What a function does with tracers is its op, or a rule in terms of ops.
+"""The ufuncs: one line each, with the op, or the rule in terms of ops, that traces the function.
 
-Functions without an op of their own have a rule here, for operands that have one dtype already and one shape (or are scalars).
+The rules of functions without an op are defined here, for operands of one dtype and one shape (or scalars).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = [
 BOOL = np.dtype(np.bool_)
 
 
-# ---- rules without an op of their own ------------------------------------------------------------------------------------
+# ---- rules of functions without an op ------------------------------------------------------------------------------------
 def identity(x: Any) -> Any:
     return x
 
@@ -44,7 +44,7 @@ def not_zero(x: Any) -> Any:
 
 
 def constant_bool(value: bool) -> Callable[[Any], Any]:
-    """The rule of isnan and the like on integers: the same everywhere."""
+    """The rule of isnan and similar functions on integers: a constant."""
     return lambda x: families.fill_shape(np.bool_(value), x)
 
 
@@ -61,12 +61,14 @@ square_rule.smooth = reciprocal_rule.smooth = square_root.smooth = True  # type:
 
 
 def rounded_away(x: Any, r: Any) -> Any:
-    """Where the integer quotient of ``x``, rounded down, is not that rounded to zero: the remainder ``r`` has not the sign of ``x``."""
+    """Where the quotient of ``x`` rounded down differs from the quotient rounded to zero: the remainder ``r`` and ``x`` have opposite
+    signs.
+    """
     return logic.bitwise_and(logic.not_equal(r, zero_like(r)), logic.less(logic.bitwise_xor(r, x), zero_like(r)))
 
 
 def truncated_divide(x: Any, y: Any) -> Any:
-    """The integer quotient rounded to zero, as C and lax.div have it."""
+    """The integer quotient rounded to zero, as in C and lax.div."""
     q = ordering.floor_divide(x, y)
     if type_of(x).dtype.kind == "u":
         return q
@@ -80,7 +82,7 @@ def integer_fmod(x: Any, y: Any) -> Any:
 
 
 def real_fmod(x: Any, y: Any) -> Any:
-    """By sizes, since a small negative x plus y would be rounded; -0.0 counts as negative."""
+    """By magnitudes, since a small negative x plus y would be rounded; -0.0 counts as negative."""
     negative = logic.signbit(x)
     r = ordering.rem(logic.select(negative, arithmetic.neg(x), x), ordering.abs_(y))
     return logic.select(negative, arithmetic.neg(r), r)
@@ -92,7 +94,7 @@ def fmod_rule(x: Any, y: Any) -> Any:
 
 
 def extremum(op: Callable[..., Any], better: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
-    """maximum or minimum; of complex numbers, by real, then imaginary part; nan wins."""
+    """maximum or minimum; complex numbers are ordered by real, then imaginary part; nan is returned if there is one."""
 
     def of_complex(x: Any, y: Any) -> Any:
         return logic.select(logic.bitwise_or(logic.isnan(x), better(x, y)), x, y)
@@ -134,7 +136,7 @@ def both(op: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def compared(op: Callable[..., Any], negative_left: bool | None, negative_right: bool | None) -> Callable[..., Any]:
-    """A comparison; of int64 with uint64 (NumPy has an exact loop for them), exact too.
+    """A comparison; exact for int64 with uint64 too, as in NumPy.
 
     ``negative_left`` is the result where the left operand is a negative integer and the right one is unsigned.
     """

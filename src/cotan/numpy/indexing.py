@@ -1,8 +1,9 @@
 """Indexing: ``x[index]`` in all of NumPy's forms, lowered to the fewest ops.
 
-A basic index (ints, slices, None, Ellipsis) becomes a Slice, a Reverse for negative steps, and a Reshape, each only if needed; ints in
-front become one Gather. An advanced one (integer arrays, masks, traced integers) puts the indexed axes in front (Permute), gathers, and
-puts the axes of the index where NumPy has them: at the place of the first, if the advanced indices stand together, else in front.
+A basic index (ints, slices, None, Ellipsis) becomes a Slice, a Reverse for negative steps, and a Reshape, each only if needed; leading ints
+become one Gather. An advanced index (integer arrays, masks, traced integers) moves the indexed axes to the front (Permute), gathers, and
+puts the axes of the index where NumPy has them: at the position of the first advanced index if the advanced indices are adjacent, else in
+front.
 
 Concrete indices are checked when they are read, traced ones when the program runs (by an engine that checks: see `ops.indexing`).
 """
@@ -51,19 +52,19 @@ __all__ = ["choose", "compress", "extract", "getitem", "take", "take_along_axis"
 FULL = slice(None)
 INTP = np.dtype(np.intp)
 GATHER = Gather("promise_in_bounds")
-"""What reads at ints that are known to be within."""
+"""The op that reads at ints that are known to be in bounds."""
 
 
 class Parsed(NamedTuple):
-    """An index, read. ``axes[k]`` is what axis k of x is indexed by: a slice, an int, or an integer array (concrete or traced)."""
+    """A parsed index. ``axes[k]`` is the index of axis k of x: a slice, an int, or an integer array (concrete or traced)."""
 
     axes: list[Any]
     tokens: list[Any]
-    """The axes of the result in order: an axis of x that is sliced, None for a new one, ``...`` for those of the advanced indices."""
+    """The axes of the result in order: an axis of x that is sliced, None for a new one, ``...`` for the axes of the advanced indices."""
     advanced: list[int]
-    """The axes of x that are indexed by ints and arrays, if any is an array or traced."""
+    """The axes of x that are indexed by ints and arrays, if any of these is an array or traced."""
     index_shape: Shape
-    """The broadcast shape of those."""
+    """The broadcast shape of these indices."""
 
 
 def is_integer(x: Any) -> bool:
@@ -71,7 +72,7 @@ def is_integer(x: Any) -> bool:
 
 
 def parse(index: Any, shape: Shape, *, check: bool = True) -> Parsed:
-    """Read ``index`` for an array of this shape. With ``check``, concrete indices out of bounds are refused.
+    """Parse ``index`` for an array of this shape. With ``check``, concrete indices out of bounds are refused.
 
     Raises
     ------
@@ -149,7 +150,7 @@ def read_item(item: Any, shape: Shape) -> Any:
 
 
 def known_slice(item: slice) -> slice:
-    """A slice with its bounds as Python's integers where they are traced but known."""
+    """A slice whose traced but known bounds are Python integers."""
     bounds = (item.start, item.stop, item.step)
     if not any(type(bound) is Tracer for bound in bounds):
         return item
@@ -176,7 +177,7 @@ def refuse_mask(mask: Tracer) -> Any:
 
 
 def bounded(item: Any, axis: int, shape: Shape) -> Any:
-    """A concrete index in bounds, an int counted from the front; a traced one as it is."""
+    """A concrete index, checked, with an int counted from the front; a traced index unchanged."""
     n = shape[axis]
     if type(item) is int:
         if -n <= item < n:
@@ -222,7 +223,7 @@ def is_truth(item: Any) -> bool:
 
 
 def with_axes_of_truths(x: Any, index: Any) -> tuple[Any, Any]:
-    """``x`` with a new axis of length one for each item of ``index`` that is a truth, and the index that takes it, or nothing."""
+    """``x`` with a new axis of length one for each truth value in ``index``, and the index that takes it, or nothing."""
     if type(index) is list:
         return x, index
     items: tuple[Any, ...] = index if type(index) is tuple else (index,)
@@ -240,7 +241,7 @@ def with_axes_of_truths(x: Any, index: Any) -> tuple[Any, Any]:
 
 
 def axes_of(item: Any) -> int:
-    """How many axes an item of an index takes: a mask as many as it has."""
+    """The number of axes that an item of an index takes; a mask takes as many as it has."""
     mask = from_nested(item) if isinstance(item, list | tuple) and item else item
     return len(shape_of(mask)) if getattr(mask, "dtype", None) == BOOL else 1
 
@@ -265,12 +266,12 @@ def basic_key(index: Any) -> tuple[Any, ...] | None:
 
 @lru_cache(maxsize=4096)
 def basic_steps(key: tuple[Any, ...], shape: Shape) -> tuple[tuple[int, ...], tuple[Op, ...]]:
-    """What a basic index does to an array of this shape: the ints to gather at in front, then ops one after the other."""
+    """A basic index lowered for this shape: the leading ints of a gather, then ops in order."""
     return steps_of(parse(tuple([slice(*item) if type(item) is tuple else item for item in key]), shape), shape)
 
 
 def take_basic(x: Any, ints: tuple[int, ...], ops: Sequence[Op]) -> Any:
-    """``x`` indexed by ints in front, then by these ops."""
+    """``x`` indexed by leading ints, then transformed by these ops."""
     if ints:
         x = GATHER(x, *ints)
     for op in ops:
@@ -279,7 +280,7 @@ def take_basic(x: Any, ints: tuple[int, ...], ops: Sequence[Op]) -> Any:
 
 
 def steps_of(parsed: Parsed, shape: Shape) -> tuple[tuple[int, ...], tuple[Op, ...]]:
-    """`basic_steps` of an index without arrays: ints in front are gathered at, others are slices of length one, reshaped away."""
+    """`basic_steps` of an index without arrays: leading ints are gathered, others are slices of length one that a reshape removes."""
     axes, tokens, _, _ = parsed
     ints = tuple([item for item in axes if type(item) is int])
     ops: list[Op] = []
@@ -298,7 +299,7 @@ def steps_of(parsed: Parsed, shape: Shape) -> tuple[tuple[int, ...], tuple[Op, .
 
 
 def take_parsed(x: Any, shape: Shape, parsed: Parsed, mode: str | None = None) -> Any:
-    """What ``parsed`` takes of ``x``."""
+    """``x`` indexed by ``parsed``."""
     axes, tokens, advanced, index_shape = parsed
     if not advanced:
         return take_basic(x, *steps_of(parsed, shape))
@@ -310,7 +311,7 @@ def take_parsed(x: Any, shape: Shape, parsed: Parsed, mode: str | None = None) -
     if mode is None:
         mode = "raise" if any(type(i) is Tracer for i in indices) else "promise_in_bounds"
     y = Gather(mode)(x, *indices)
-    # The axes of y: those of the index, then the kept ones; and in the order of the tokens.
+    # The axes of y: first the axes of the index, then the kept ones; then in the order of the tokens.
     count = len(index_shape)
     place = {k: count + j for j, k in enumerate(kept)}
     order = [axis for token in tokens if token is not None for axis in (range(count) if token is ... else (place[token],))]
@@ -330,7 +331,7 @@ def index_array(item: Any, shape: Shape) -> Any:
 
 
 def slice_ops(shape: Shape, axes: Sequence[Any]) -> tuple[Slice, tuple[int, ...]]:
-    """The op that cuts an array by these slices (an int is a slice of length one), and the axes to reverse after it."""
+    """The op that slices an array by these slices (an int is a slice of length one), and the axes to reverse after it."""
     start: list[int] = []
     stop: list[int] = []
     step: list[int] = []
@@ -378,7 +379,7 @@ MODES = {
 
 
 def gather_mode(mode: str | None) -> str | None:
-    """The mode of `Gather` under the name of NumPy or JAX."""
+    """The mode of `Gather` for a mode of NumPy or JAX."""
     if mode not in MODES:
         raise teach(
             UnsupportedFunctionError, f"index: there is no mode {mode!r}.", do=f"give one of {', '.join(str(m) for m in MODES if m)}."
@@ -387,7 +388,7 @@ def gather_mode(mode: str | None) -> str | None:
 
 
 def taken(x: Any, index: Any, mode: str | None, fill_value: Any = None) -> Any:
-    """``x[index]`` with what JAX's ``mode`` does out of bounds; ``fill_value`` for mode fill."""
+    """``x[index]`` with the out-of-bounds behaviour of JAX's ``mode``; ``fill_value`` for mode fill."""
     x, index = with_axes_of_truths(strong(operand(x)), index)
     shape = shape_of(x)
     wanted = gather_mode(mode)
@@ -405,7 +406,7 @@ def taken(x: Any, index: Any, mode: str | None, fill_value: Any = None) -> Any:
 
 
 def force_advanced(parsed: Parsed) -> Parsed:
-    """The same index with its ints as advanced ones, so that a mode applies to them."""
+    """An equal index whose ints are advanced ones, so that a mode applies to them."""
     return Parsed(parsed.axes, [*parsed.tokens, ...], [k for k, item in enumerate(parsed.axes) if type(item) is int], ())
 
 
@@ -413,7 +414,7 @@ def force_advanced(parsed: Parsed) -> Parsed:
 def take(x: Numbers, indices: Any, axis: int | None = None, mode: str | None = None, fill_value: Any = None) -> Any:
     """The elements (or, at ``axis``, slices) of ``x`` at integer ``indices``, of shape x.shape with that axis replaced by indices.shape.
 
-    Out of bounds: ``mode`` None or "raise" refuses concrete indices, "clip", "wrap" and "fill" are those of JAX.
+    Out of bounds: ``mode`` None or "raise" refuses concrete indices; "clip", "wrap" and "fill" are as in JAX.
 
     Raises
     ------
@@ -432,7 +433,9 @@ def take(x: Numbers, indices: Any, axis: int | None = None, mode: str | None = N
 
 
 def as_indices(name: str, indices: Any) -> Any:
-    """Indices of integers; bools are the integers 0 and 1, no mask. Lists and numbers, not arrays, are cut to integers, as by NumPy."""
+    """Integer indices; bools are the integers 0 and 1, not a mask. Lists and numbers, unlike arrays, are truncated to integers, as in
+    NumPy.
+    """
     if not isinstance(indices, np.ndarray | Tracer):
         indices = operand(indices) if has_tracer(indices) else np.asarray(indices, INTP)
     t = type_of(indices)
@@ -512,7 +515,7 @@ def choose(which: Numbers, choices: Sequence[Numbers], mode: str = "raise") -> A
 
 
 def chosen_from(index: Any, count: int) -> Any:
-    """The index of `choose`: negative ones do not count from the end; traced, they become as wrong as ``count`` is."""
+    """The index of `choose`: negative values do not count from the end; traced, they become as invalid as ``count``."""
     if type(index) is Tracer:
         return index if type_of(index).dtype.kind == "u" else select(less(index, zero_like(index)), count, convert_to(index, INTP))
     wrong = np.asarray(index)[(np.asarray(index) < 0) | (np.asarray(index) >= count)]

@@ -91,10 +91,8 @@ def named(numpy_function: Callable[..., Any], kind: Callable[..., Any]) -> Calla
 def matrices(name: str, *xs: Any, square: bool = False) -> list[Any]:
     """Operands as floating or complex stacks of matrices.
 
-    Raises
-    ------
-    ShapeError
-        One is no matrix, or not square where it must be.
+    Raises ------ ShapeError
+        An operand is no matrix, or not square where it must be.
     """
     operands = [operand(x) for x in xs]
     for x in operands:
@@ -111,7 +109,7 @@ def matrices(name: str, *xs: Any, square: bool = False) -> list[Any]:
 
 
 def columns(x: Any) -> Any:
-    """A number for each matrix of a stack, as it stands beside the singular values."""
+    """A number for each matrix of a stack, with an axis that aligns it with the singular values."""
     return x[..., None] if shape_of(x) else x
 
 
@@ -150,7 +148,7 @@ def solve(a: Numbers, b: Numbers, /) -> Any:
 
 @eager(np.linalg.inv)
 def inv(a: Numbers, /) -> Any:
-    """The inverse of square matrices. To solve equations, `solve` is faster and more exact."""
+    """The inverse of square matrices. To solve equations, `solve` is faster and more accurate."""
     (a,) = matrices("inv", a, square=True)
     t = type_of(a)
     return ops.solve(a, broadcast_to(np.eye(t.shape[-1], dtype=t.dtype), t.shape))
@@ -160,8 +158,8 @@ def inv(a: Numbers, /) -> Any:
 def svd(a: Numbers, /, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False) -> Any:
     """(U, S, Vh) with a = U diag(S) Vh, S descending; S alone if not ``compute_uv``.
 
-    With ``full_matrices`` U (m, m) and Vh (n, n) are square. The columns that this adds are a basis of the complement: of one column the
-    derivative is right; several are no functions of ``a``, and theirs is not finite.
+    With ``full_matrices`` U (m, m) and Vh (n, n) are square. The further columns are a basis of the complement. The derivative of a single
+    one is right; several are no functions of ``a``, and their derivative is not finite.
     """
     (a,) = matrices("svd", a)
     m, n = shape_of(a)[-2:]
@@ -180,14 +178,14 @@ def pinv(a: Numbers, /, rcond: Numbers | None = None, hermitian: bool = False, *
     """The Moore-Penrose inverse of matrices (..., m, n), of shape (..., n, m).
 
     Singular values up to ``rtol`` (default 1e-15; None is max(m, n) eps) times the largest are dropped. ``rtol`` is a number, or one for
-    each matrix of a stack; ``rcond`` is another name for it. Of a ``hermitian`` matrix the lower triangle is read. The derivative is for a
-    constant number of singular values that are kept, which may be equal (Golub & Pereyra 1973).
+    each matrix of a stack; ``rcond`` is another name for it. For a ``hermitian`` matrix the lower triangle is read. The derivative is for a
+    constant number of kept singular values, which may be equal (Golub & Pereyra 1973).
     """
     if rcond is not None and rtol is not ABSENT:
         raise teach(ArgumentError, "pinv: rcond= and rtol= are one thing.", do="give one of them.")
     relative = 1e-15 if rcond is None and rtol is ABSENT else rtol if rcond is None else rcond
     a, shape = operand(a), shape_of(a)
-    if 0 in shape[-2:] and len(shape) > 1:  # of any dtype
+    if 0 in shape[-2:] and len(shape) > 1:  # an empty matrix of any dtype
         return broadcast_to(type_of(a).dtype.type(0), (*shape[:-2], shape[-1], shape[-2]))
     (a,) = matrices("pinv", a, square=hermitian)
     t = type_of(a)
@@ -216,7 +214,7 @@ def qr(a: Numbers, /, mode: str = "reduced") -> Any:
 
 @eager(named(np.linalg.eigh, EighResult))
 def eigh(a: Numbers, /, UPLO: str = "L") -> Any:
-    """Eigenvalues, ascending, and orthonormal eigenvectors (as columns) of Hermitian matrices, of which one triangle is read."""
+    """Eigenvalues, ascending, and orthonormal eigenvectors (as columns) of Hermitian matrices; one triangle is read."""
     (a,) = matrices("eigh", a, square=True)
     if UPLO.upper() not in ("L", "U"):
         raise teach(ArgumentError, f"eigh: UPLO={UPLO!r}.", do="give 'L' or 'U', the triangle that is read.")
@@ -243,7 +241,7 @@ def slogdet(a: Numbers, /) -> Any:
 
 # ---- norms -----------------------------------------------------------------------------------------------------------------------
 def floating(x: Any) -> Any:
-    """``x`` floating or complex."""
+    """``x`` in a floating or complex dtype."""
     x = strong(operand(x))
     return x if type_of(x).dtype.kind in "fc" else convert_to(x, np.dtype(np.float64))
 
@@ -344,7 +342,7 @@ def matrix_norm(x: Numbers, /, *, keepdims: bool = False, ord: Any = "fro") -> A
 
 @eager(np.linalg.cond)
 def cond(x: Numbers, p: Any = None) -> Any:
-    """The condition number: of ``p`` None or 2, the ratio of the extreme singular values; else norm(x, p) norm(inv(x), p)."""
+    """The condition number: for ``p`` None or 2, the ratio of the extreme singular values; else norm(x, p) norm(inv(x), p)."""
     if 0 in shape_of(x)[-2:]:
         raise teach(ShapeError, f"cond: of no elements (shape {shape_of(x)}).", do="give matrices that have elements.")
     if p is None or p in (2, -2):
@@ -353,7 +351,8 @@ def cond(x: Numbers, p: Any = None) -> Any:
         y = divide(least, largest) if p == -2 else divide(largest, least)
     else:
         (a,) = matrices("cond", x, square=True)
-        # A singular matrix has an infinite number, and must not fail the others of its stack: the identity is inverted in its place.
+        # A singular matrix has an infinite condition number, and must not make the others of its stack fail: the identity is inverted in
+        # its place.
         regular = not_equal(determinant.slogdet(casting.stop_gradient(a))[0], 0)
         inverse = inv(where(regular[..., None, None], a, np.eye(shape_of(a)[-1], dtype=type_of(a).dtype)))
         y = divide(multiply(norm(a, p, (-2, -1)), norm(inverse, p, (-2, -1))), convert_to(regular, type_of(abs(a)).dtype))
@@ -393,7 +392,7 @@ def trace(x: Numbers, /, *, offset: int = 0, dtype: Any = None) -> Any:
 
 @eager(np.linalg.matrix_power)
 def matrix_power(a: Numbers, n: int) -> Any:
-    """The ``n``-th power of square matrices, by squaring; negative powers of the inverse."""
+    """The ``n``-th power of square matrices, by squaring; a negative power is a power of the inverse."""
     if len(shape_of(a)) < 2 or shape_of(a)[-1] != shape_of(a)[-2]:
         raise teach(ShapeError, f"matrix_power: an array of shape {shape_of(a)}.", do="give a square matrix, or a stack of them.")
     if n == 0:
@@ -411,7 +410,7 @@ def matrix_power(a: Numbers, n: int) -> Any:
 
 @eager(np.linalg.multi_dot)
 def multi_dot(arrays: Sequence[Numbers]) -> Any:
-    """The product of several matrices (the first and last may be vectors), in the order that costs least."""
+    """The product of several matrices (the first and last may be vectors), in the cheapest order."""
     parts = [strong(operand(x)) for x in arrays]  # each product has the dtype of its two factors
     first, last = len(shape_of(parts[0])) == 1, len(shape_of(parts[-1])) == 1
     parts[0] = reshape(parts[0], (1, -1)) if first else parts[0]
@@ -421,7 +420,7 @@ def multi_dot(arrays: Sequence[Numbers]) -> Any:
 
 
 def chain_order(shapes: Sequence[tuple[int, ...]]) -> dict[tuple[int, int], int]:
-    """Where to split each run of matrices: the dynamic programme of Cormen et al., section 15.2."""
+    """The split of each run of matrices, by the dynamic programming of Cormen et al., section 15.2."""
     sizes = [shapes[0][0], *[shape[1] for shape in shapes]]
     cost = {(k, k): 0 for k in range(len(shapes))}
     split: dict[tuple[int, int], int] = {}
@@ -434,13 +433,13 @@ def chain_order(shapes: Sequence[tuple[int, ...]]) -> dict[tuple[int, int], int]
 
 
 def chain(parts: Sequence[Any], split: dict[tuple[int, int], int], i: int, j: int) -> Any:
-    """The product of the matrices i to j, split as ``split`` says."""
+    """The product of the matrices i to j, in the order of ``split``."""
     return parts[i] if i == j else matmul(chain(parts, split, i, split[i, j]), chain(parts, split, split[i, j] + 1, j))
 
 
-# ---- not differentiable here -------------------------------------------------------------------------------------------------------
+# ---- functions without an op -------------------------------------------------------------------------------------------------------
 def untraced(numpy_function: Callable[..., Any], sentence: str) -> Callable[..., Any]:
-    """A function that has no op yet: NumPy's for concrete arrays, refused for tracers."""
+    """A function without an op: NumPy's function for concrete arrays, refused for tracers."""
     name: str = numpy_function.__name__
 
     def call(*args: Any, **kwargs: Any) -> Any:

@@ -1,8 +1,8 @@
-"""From the user's operands to an op's operands: eager or traced, promotion by NEP 50, broadcasting.
+"""From the user's operands to an op's operands: the choice of eager or traced, promotion by NEP 50, broadcasting.
 
-A function of the surface takes one of two ways. Where none of its operands is traced, NumPy itself computes, at once, and the result
-is viewed as an `Array` (also while some function is being traced: values that are known stay known). Where one is, the operands are
-converted to the dtypes that NumPy would use, broadcast (scalars apart, which every elementwise op takes), and handed to an op.
+A function of the surface is eager or traced. If no operand is traced, NumPy computes at once, and the result is viewed as an `Array` (also
+while another function is being traced: known values stay known). If one is traced, the operands are converted to NumPy's dtypes, broadcast
+(except scalars, which every elementwise op takes), and handed to an op.
 
 Python scalars are weak, and so are tracers of Python scalars: they adapt to the dtype of the other operand.
 """
@@ -36,12 +36,12 @@ Numbers = Any
 """An array, a Python or NumPy scalar, a tracer, or a nested list of them."""
 
 PYTHON_KINDS: dict[str, Any] = {"i": int, "f": float, "c": complex}
-"""The Python type that a weak type of this kind promotes as."""
+"""The Python type as which a weak type of this kind promotes."""
 
 
 # ---- eager or traced ---------------------------------------------------------------------------------------------------
 def wrap(result: Any) -> Any:
-    """What NumPy returned, as `Array` (a scalar as a 0-d one); inside tuples and lists too; anything else as it is."""
+    """NumPy's result as `Array` (a scalar as a 0-d one), also inside tuples and lists; any other object unchanged."""
     kind = type(result)
     if kind is Array or kind is Tracer:
         return result
@@ -57,18 +57,18 @@ def wrap(result: Any) -> Any:
 
 
 ABSENT: Any = np._NoValue  # noqa: SLF001 - NumPy has no other name for it
-"""The default of what need not be given where None could be: NumPy's, so that its functions take it."""
+"""The default value of parameters that may be omitted and for which None is a value. It is NumPy's, so NumPy's functions accept it."""
 SIMPLE = frozenset(
     {*PYTHON_TYPES, np.ndarray, Array, np.float64, np.float32, np.int64, np.bool_, str, type(None), type(ABSENT), np.dtype, type}
 )
-"""Classes of arguments that hold no tracer, and whose operators are an ndarray's: nobody need look closer."""
+"""Classes of arguments that hold no tracer and whose operators are an ndarray's; they need no further check."""
 
 
 def has_tracer(x: Any) -> bool:
-    """Whether ``x`` is a tracer, or a (nested) list or tuple, or an object of another library, with one in it.
+    """Whether ``x`` is a tracer, or a (nested) list or tuple, or an object of another library, that holds one.
 
     Raises:
-        ArgumentTypeError: an array in it whose operators mean something else than an ndarray's.
+        ArgumentTypeError: it holds an array whose operators differ in meaning from an ndarray's.
     """
     kind = type(x)
     if kind is Tracer:
@@ -83,7 +83,7 @@ def has_tracer(x: Any) -> bool:
 
 # ---- operands ----------------------------------------------------------------------------------------------------------
 def operand(x: Any) -> Any:
-    """A value that ops take: a tracer, a plain ndarray, a NumPy or Python scalar. Lists become arrays, with tracers in them too.
+    """A value that ops take: a tracer, a plain ndarray, a NumPy or Python scalar. Lists, which may hold tracers, become arrays.
 
     Raises:
         ArgumentTypeError: ``x`` is not made of numbers.
@@ -118,12 +118,12 @@ def from_nested(x: Any) -> Any:
             do="give all parts one shape, or join arrays of different lengths with cotan.numpy.concatenate.",
         )
     shape = next(iter(shapes))
-    dtype = promoted(tuple([type_of(part).dtype for part in parts]))  # in an array nothing is weak
+    dtype = promoted(tuple([type_of(part).dtype for part in parts]))  # an array is never weak
     return join([reshape_op(convert_to(part, dtype), (1, *shape)) for part in parts], 0)
 
 
 def shape_of(x: Any) -> Shape:
-    """The shape of an operand or of anything that NumPy takes as an array."""
+    """The shape of an operand, or of any array-like of NumPy."""
     kind = type(x)
     if kind is Tracer:
         return x.owner.type_of(x.payload).shape
@@ -133,7 +133,7 @@ def shape_of(x: Any) -> Shape:
 
 # ---- dtypes ------------------------------------------------------------------------------------------------------------
 def python_kind(t: ArrayType) -> Any:
-    """What stands for the type ``t`` in NumPy's promotion: its dtype, or int, float or complex if it is weak."""
+    """The representation of the type ``t`` in NumPy's promotion: its dtype, or int, float or complex if it is weak."""
     return PYTHON_KINDS[t.dtype.kind] if t.weak else t.dtype
 
 
@@ -155,7 +155,7 @@ def result_dtype(*xs: Any) -> np.dtype[Any]:
 
 
 def convert_to(x: Any, dtype: np.dtype[Any], weak: bool = False) -> Any:
-    """An operand in this dtype. A Python scalar stays one if it can; ``weak``: a tracer becomes weak."""
+    """An operand in this dtype. A Python scalar stays one if possible; ``weak``: a tracer becomes weak."""
     kind = type(x)
     if kind is Tracer:
         t = x.owner.type_of(x.payload)
@@ -170,12 +170,12 @@ def convert_to(x: Any, dtype: np.dtype[Any], weak: bool = False) -> Any:
 
 
 def real_part(x: Any, dtype: np.dtype[Any]) -> Any:
-    """``x``, or its real part on the way from complex to a real dtype (not to bool)."""
+    """``x``, or its real part if the conversion is from complex to a real dtype (not to bool)."""
     return x.real if dtype.kind in "iuf" and type(x) is not bool and np.iscomplexobj(x) else x
 
 
 def strong(x: Any) -> Any:
-    """``x``, with a weak type made strong: what an array made of a Python scalar is."""
+    """``x`` with a strong type, as in an array made of a Python scalar."""
     t = type_of(x)
     if not t.weak:
         return x
@@ -194,7 +194,7 @@ def promote(*xs: Any) -> list[Any]:
 
 
 def inexact_dtype(x: Any) -> np.dtype[Any]:
-    """The dtype of ``x`` if floating or complex, else float64: what a mean has."""
+    """The dtype of ``x`` if floating or complex, else float64: the dtype of a mean."""
     dtype = type_of(x).dtype
     return dtype if dtype.kind in "fc" else FLOAT64
 
@@ -206,10 +206,10 @@ def as_bool(x: Any) -> Any:
 
 # ---- shapes ------------------------------------------------------------------------------------------------------------
 def broadcast_shapes(name: str, shapes: Sequence[Shape]) -> Shape:
-    """The shape that these broadcast to.
+    """The broadcast shape of these shapes.
 
     Raises:
-        ShapeError: they do not.
+        ShapeError: they do not broadcast.
     """
     distinct = {shape for shape in shapes if shape}
     if len(distinct) <= 1:
@@ -226,7 +226,7 @@ def broadcast_shapes(name: str, shapes: Sequence[Shape]) -> Shape:
 
 
 def broadcast_all(name: str, xs: Sequence[Any], *, scalars: bool = True) -> list[Any]:
-    """Operands given one shape; 0-d ones stay so if ``scalars``."""
+    """Operands broadcast to one shape; 0-d operands are unchanged if ``scalars``."""
     shapes = [shape_of(x) for x in xs]
     common = broadcast_shapes(name, shapes)
     return [x if shape == common or (scalars and not shape) else spread_to(x, common, shape) for x, shape in zip(xs, shapes, strict=True)]
@@ -254,7 +254,7 @@ def canonical_axis(name: str, axis: Any, ndim: int) -> int:
 
 
 def canonical_axes(name: str, axis: Any, ndim: int) -> tuple[int, ...]:
-    """Increasing distinct axes, of None (all), an int or a tuple of ints.
+    """Increasing distinct axes from None (all), an int or a tuple of ints.
 
     Raises:
         IndexingError: there is no such axis.
@@ -269,14 +269,14 @@ def canonical_axes(name: str, axis: Any, ndim: int) -> tuple[int, ...]:
 
 
 def reduced_axes(name: str, axis: Any, ndim: int) -> tuple[int, ...]:
-    """`canonical_axes`, but a 0-d array has an axis 0 or -1 to reduce, as in NumPy's reductions."""
+    """`canonical_axes`, except that a 0-d array has an axis 0 or -1 to reduce, as in NumPy's reductions."""
     if ndim == 0 and axis is not None and not isinstance(axis, tuple) and int(axis) in (0, -1):
         return ()
     return canonical_axes(name, axis, ndim)
 
 
 def as_line(x: Any, shape: Shape) -> tuple[Any, Shape]:
-    """``x``, and its shape; a 0-d array as the array of one axis for which some functions of NumPy take it."""
+    """``x`` and its shape; a 0-d array becomes an array of one axis, as in some functions of NumPy."""
     return (x, shape) if shape else (reshape_op(strong(x), (1,)), (1,))
 
 
@@ -285,7 +285,7 @@ def size_of(shape: Sequence[int]) -> int:
 
 
 def refuse_dtype(name: str, *types: ArrayType) -> NoReturn:
-    """Raise: NumPy has no loop for these dtypes, or cotan has no op for it."""
+    """Raise an error: NumPy has no loop for these dtypes, or cotan has no op for it."""
     raise teach(
         DtypeError,
         f"{name} does not take {' and '.join(f'a Python {python_kind(t).__name__}' if t.weak else str(t.dtype) for t in types)} operands.",
@@ -294,7 +294,7 @@ def refuse_dtype(name: str, *types: ArrayType) -> NoReturn:
 
 
 def result_type(*arrays_and_dtypes: Any) -> np.dtype[Any]:
-    """The dtype that these arrays, scalars (weak if Python's), tracers and dtypes promote to."""
+    """The dtype to which these arrays, scalars (weak if Python's), tracers and dtypes promote."""
     return np.result_type(*[stand_in(x) for x in arrays_and_dtypes])
 
 
@@ -305,7 +305,7 @@ def can_cast(from_: Any, to: Any, casting: str = "safe") -> bool:
 
 
 def stand_in(x: Any) -> Any:
-    """What stands for ``x`` in NumPy's promotion: a tracer's dtype, or a Python scalar for a weak one."""
+    """The representation of ``x`` in NumPy's promotion: a tracer's dtype, or a Python scalar for a weak one."""
     if type(x) is not Tracer:
         return x
     kind = python_kind(type_of(x))

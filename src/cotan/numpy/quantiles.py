@@ -1,7 +1,7 @@
 """Order statistics: medians, quantiles and percentiles, of all elements or of those that are not nan.
 
-A quantile is an element of the sorted line, or lies between two neighbours. Where that is, is said by one of the methods of Hyndman and Fan
-(1996, "Sample quantiles in statistical packages"), under NumPy's names.
+A quantile is an element of the sorted line, or an interpolation between two neighbours. Its position is given by a method of Hyndman and
+Fan (1996, "Sample quantiles in statistical packages"), under NumPy's names.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ INDEX = np.dtype(np.int64)
 # ---- medians -------------------------------------------------------------------------------------------------------------------
 @eager(np.median)
 def median(x: Numbers, axis: Axis = None, *, overwrite_input: bool = False, keepdims: bool = False) -> Any:
-    """The middle element over ``axis`` (all axes if None), or the mean of the two in the middle; nan if one is nan, or there is none.
+    """The middle element over ``axis`` (all axes if None), or the mean of the two middle ones; nan if an element is nan, or there is none.
 
-    Its derivative is that of the elements in the middle.
+    The derivative is the derivative of the middle elements.
     """
     x = strong(x)
     shape, dtype = shape_of(x), inexact_dtype(x)
@@ -52,7 +52,7 @@ def median(x: Numbers, axis: Axis = None, *, overwrite_input: bool = False, keep
 
 @eager(np.nanmedian)
 def nanmedian(x: Numbers, axis: Axis = None, *, overwrite_input: bool = False, keepdims: bool = False) -> Any:
-    """The median over ``axis`` of what is not nan; nan where all are, or there is nothing."""
+    """The median over ``axis`` of the elements that are not nan; nan if there is none."""
     x = strong(x)
     if not type_of(x).inexact:
         return median(x, axis, keepdims=keepdims)
@@ -72,18 +72,18 @@ def of_nothing(shape: Shape, axes: tuple[int, ...], dtype: np.dtype[Any]) -> Any
 
 
 def in_order(x: Any, axes: tuple[int, ...]) -> tuple[Any, Any]:
-    """The lines of ``x`` sorted along the last axis, nan last, and how many elements of each are not nan."""
+    """The lines of ``x`` sorted along the last axis, nan last, and the number of elements of each that are not nan."""
     ordered = ops.sort(flattened(x, axes), len(shape_of(x)) - len(axes))
     return ordered, sum(logic.bitwise_not(isnan(ordered)), -1)
 
 
 def element(lines: Any, index: Any) -> Any:
-    """The element of each line at the index that is given for it."""
+    """The element of each line at the index given for that line."""
     return take_along_axis(lines, expand_dims(index, -1), -1)[..., 0]
 
 
 def of_ranks(lines: Any, ranks: Sequence[int] | None) -> tuple[Any, Any]:
-    """The elements along the last axis that have these ranks, or all if None, in order; and which lines have a nan (None: none can)."""
+    """The elements along the last axis with these ranks (all if None), in order; and which lines have a nan (None: none can)."""
     t = type_of(lines)
     axis, may = t.ndim - 1, t.dtype.kind in "fc"
     if ranks is not None and selecting.is_way(t.dtype, t.shape[-1], ranks):
@@ -94,13 +94,13 @@ def of_ranks(lines: Any, ranks: Sequence[int] | None) -> tuple[Any, Any]:
 
 
 def mean_of_two(low: Any, high: Any, dtype: np.dtype[Any]) -> Any:
-    """The mean of two elements, as NumPy computes it: the sum of both over two."""
+    """The mean of two elements, computed as in NumPy: their sum divided by two."""
     wide = np.dtype(np.float32) if dtype == np.float16 else dtype
     return convert_to(divide(add(convert_to(low, wide), convert_to(high, wide)), constant_of(2.0, wide)), dtype)
 
 
 def nan_where(y: Any, bad: Any | None) -> Any:
-    """``y``, but nan where ``bad``, which has its last axes."""
+    """``y``, with nan where ``bad``, whose axes are the last axes of ``y``."""
     if bad is None:
         return y
     extra = len(shape_of(y)) - len(shape_of(bad))
@@ -109,7 +109,7 @@ def nan_where(y: Any, bad: Any | None) -> Any:
     return logic.select(bad, type_of(y).dtype.type(np.nan), y)
 
 
-# ---- where a quantile is ---------------------------------------------------------------------------------------------------------
+# ---- the position of a quantile ---------------------------------------------------------------------------------------------------------
 PLACES = {
     "linear": (1.0, 1.0),
     "hazen": (0.5, 0.5),
@@ -120,14 +120,14 @@ PLACES = {
 }
 """The continuous methods of Hyndman and Fan (1996) by their plotting positions (alpha, beta)."""
 DISCRETE = frozenset({"lower", "higher", "nearest", "inverted_cdf", "closest_observation"})
-"""The methods whose quantiles are elements."""
+"""The methods whose quantiles are always elements."""
 
 WHOLE_AT_ENDS = frozenset({"weibull", "interpolated_inverted_cdf", "averaged_inverted_cdf"})
-"""The other methods whose indices are integers, in NumPy, for integer quantiles (0 and 1): so are then the quantiles of integers."""
+"""Further methods whose indices are integers, in NumPy, for integer quantiles (0 and 1), so that quantiles of integers are integers."""
 
 
 def virtual_index(method: str, q: Any, n: Any) -> Any:
-    """The real index, counted from 0, of the quantile ``q`` among ``n`` sorted elements; a whole one for a method that is `DISCRETE`."""
+    """The real index, counted from 0, of the quantile ``q`` among ``n`` sorted elements; a whole number for a `DISCRETE` method."""
     if method == "linear":
         return multiply(subtract(n, 1), q)
     if method in PLACES:
@@ -156,14 +156,14 @@ def virtual_index(method: str, q: Any, n: Any) -> Any:
 
 
 def is_whole(method: str, q: Any) -> bool:
-    """Whether quantiles are elements: nothing is interpolated, which would give nan beside infinite ones."""
+    """Whether quantiles are elements: interpolation would give nan beside infinite ones."""
     return method in DISCRETE or (method == "linear" and type_of(q).dtype.kind in "biu")
 
 
 def neighbours(method: str, place: Any, last: Any) -> tuple[Any, Any, Any]:
-    """The indices of the elements at or below a real index and behind it, and the weight of the latter.
+    """The indices of the elements at or below a real index and after it, and the weight of the latter.
 
-    Both are the same element before the first one and from the last one on: then the weight, of the real index as it is, has no effect.
+    Before the first element and from the last one on, both are the same element, so the weight has no effect.
     """
     below = floor(place)
     weight = subtract(place, below)
@@ -183,7 +183,7 @@ def check_quantiles(q: Any) -> None:
 
 
 def quantile_dtype(x: Any, q: Any, method: str) -> np.dtype[Any]:
-    """The dtype of quantiles: a method that interpolates has floating-point ones."""
+    """The dtype of quantiles; a floating-point one for a method that interpolates."""
     t, have = type_of(x), type_of(q)
     if t.dtype.kind == "c":
         raise teach(DtypeError, "quantile: complex numbers have no quantiles.", do="take the quantiles of x.real and x.imag.")
@@ -197,7 +197,7 @@ def quantile_dtype(x: Any, q: Any, method: str) -> np.dtype[Any]:
 
 
 def index_dtype(q: Any) -> np.dtype[Any]:
-    """The dtype in which indices of the quantiles ``q`` are computed: its own, whatever that of the elements is."""
+    """The dtype in which indices of the quantiles ``q`` are computed: the dtype of ``q``, for elements of any dtype."""
     dtype = type_of(q).dtype
     return dtype if dtype.kind == "f" else FLOAT64
 
@@ -238,7 +238,7 @@ def quantile(
 
 
 def in_range(y: Any, q: Any) -> Any:
-    """``y``, but nan where a traced ``q`` is outside of [0, 1]: no error can be raised then."""
+    """``y``, with nan where a traced ``q`` is outside of [0, 1], since no error can be raised then."""
     if type(q) is not Tracer or not type_of(y).inexact:
         return y
     inside = greater_equal(q, 0) & less_equal(q, 1)
@@ -247,7 +247,7 @@ def in_range(y: Any, q: Any) -> Any:
 
 
 def lerp(a: Any, b: Any, t: Any) -> Any:
-    """a + t (b - a), from the nearer end, as NumPy computes it: what is left of t is rounded to the dtype of a and b last."""
+    """a + t (b - a), from the nearer end, as in NumPy: the rest of t is rounded to the dtype of a and b last."""
     gap, dtype = subtract(b, a), type_of(a).dtype
     forward = add(a, multiply(gap, convert_to(t, dtype)))
     backward = subtract(b, multiply(gap, convert_to(subtract(1.0, t), dtype)))
@@ -256,7 +256,7 @@ def lerp(a: Any, b: Any, t: Any) -> Any:
 
 
 def hundredth(x: Any, q: Any) -> Any:
-    """Percentiles as quantiles, in the dtype that NumPy takes for them."""
+    """Percentiles as quantiles, in NumPy's dtype for them."""
     if type_of(q).weak:
         return q / 100.0
     t = type_of(x)
@@ -275,13 +275,13 @@ def percentile(
 def nanquantile(
     x: Numbers, q: Numbers, axis: Axis = None, *, overwrite_input: bool = False, method: str = "linear", keepdims: bool = False
 ) -> Any:
-    """The ``q``-th quantile over ``axis`` of what is not nan; nan where all are."""
+    """The ``q``-th quantile over ``axis`` of the elements that are not nan; nan if there is none."""
     x = strong(x)
     shape = shape_of(x)
     axes = canonical_axes("nanquantile", axis, len(shape))
     check_quantiles(q)
     if size_of(shape) == 0 and type_of(x).dtype.kind != "c":
-        return keep(of_nothing(shape, axes, inexact_dtype(x)), shape, axes, keepdims)  # one for all quantiles, as in NumPy
+        return keep(of_nothing(shape, axes, inexact_dtype(x)), shape, axes, keepdims)  # one nan for all quantiles, as in NumPy
     dtype = quantile_dtype(x, q, method)
     if not type_of(x).inexact:
         return quantile(x, q, axis, method=method, keepdims=keepdims)
@@ -301,5 +301,5 @@ def nanquantile(
 def nanpercentile(
     x: Numbers, q: Numbers, axis: Axis = None, *, overwrite_input: bool = False, method: str = "linear", keepdims: bool = False
 ) -> Any:
-    """The ``q``-th percentile over ``axis`` of what is not nan."""
+    """The ``q``-th percentile over ``axis`` of the elements that are not nan."""
     return nanquantile(x, hundredth(x, q), axis, method=method, keepdims=keepdims)

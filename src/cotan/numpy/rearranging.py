@@ -27,7 +27,7 @@ __all__ = ["apply_along_axis", "apply_over_axes", "delete", "insert", "pad", "re
 
 
 def concrete(name: str, what: str, x: Any) -> Any:
-    """``x``, on which the shape of the result depends, or the error that it is traced."""
+    """``x``, which determines the shape of the result; an error if it is traced."""
     if type(x) is Tracer:
         raise teach(
             TracerConversionError,
@@ -43,7 +43,7 @@ STATISTICS: dict[str, Callable[..., Any]] = {"maximum": max, "minimum": min, "me
 
 
 def widths(pad_width: Any, ndim: int) -> list[tuple[int, int]]:
-    """(before, behind) for each axis, from any of the forms that NumPy takes."""
+    """(before, after) for each axis, from any form that NumPy takes."""
     if isinstance(pad_width, dict):
         given = {canonical_axis("pad", k, ndim): v for k, v in pad_width.items()}
         pairs = [given.get(k, (0, 0)) for k in range(ndim)]
@@ -69,7 +69,7 @@ def pad(
     reflect_type: str = "even",
     stat_length: Any = None,
 ) -> Any:
-    """``x`` with elements before and behind along each axis: constants; copies (edge, reflect, symmetric, wrap); a ramp down to
+    """``x`` with elements before and after it along each axis: constants; copies (edge, reflect, symmetric, wrap); a ramp down to
     ``end_values`` (linear_ramp); a statistic (maximum, minimum, mean, median) of the ``stat_length`` elements next to the end; or zeros
     (empty).
     """
@@ -115,7 +115,7 @@ def pad_statistic(x: Any, pairs: Sequence[tuple[int, int]], mode: str, stat_leng
 
 
 def pad_ramp(x: Any, pairs: Sequence[tuple[int, int]], end_values: Any) -> Any:
-    """``x`` padded by numbers that go evenly from its edges to ``end_values``, in its dtype."""
+    """``x`` padded by numbers that change linearly from its edges to ``end_values``, in its dtype."""
     dtype = type_of(x).dtype
     table = pairs_of(end_values, len(pairs))
     for k, (before, behind) in enumerate(pairs):
@@ -129,7 +129,7 @@ def pad_ramp(x: Any, pairs: Sequence[tuple[int, int]], end_values: Any) -> Any:
 
 
 def pairs_of(values: Any, ndim: int) -> list[tuple[Any, Any]]:
-    """(before, behind) for each axis, of one number for all, one pair, or a pair for each."""
+    """(before, after) for each axis, from one number for all, one pair, or a pair for each axis."""
     if shape_of(values) == ():
         return [(values, values)] * ndim
     table = spread_to(strong(values), (ndim, 2), shape_of(values))
@@ -137,7 +137,7 @@ def pairs_of(values: Any, ndim: int) -> list[tuple[Any, Any]]:
 
 
 def pad_constant(x: Any, pairs: Sequence[tuple[int, int]], values: Any) -> Any:
-    """``x`` padded by constants: one for all, or (before, behind), or a pair for each axis."""
+    """``x`` padded by constants: one for all, or (before, after), or a pair for each axis."""
     dtype, ndim = type_of(x).dtype, len(pairs)
     if shape_of(values) == ():
         return pad_op(x, convert_to(values, dtype), [(a, b, 0) for a, b in pairs])
@@ -168,7 +168,7 @@ def repeat(x: Numbers, repeats: Any, axis: int | None = None, *, total_repeat_le
 
 @eager(np.tile)
 def tile(x: Numbers, reps: int | Sequence[int]) -> Any:
-    """Copies of ``x`` side by side: as many along each axis as ``reps`` says."""
+    """Copies of ``x`` side by side: ``reps`` of them along each axis."""
     counts = tuple(map(operator.index, reps)) if isinstance(reps, Sequence | np.ndarray) else (operator.index(reps),)
     x = strong(operand(x))
     shape = shape_of(x)
@@ -182,7 +182,7 @@ def tile(x: Numbers, reps: int | Sequence[int]) -> Any:
 
 @eager(np.resize)
 def resize(x: Numbers, new_shape: int | Sequence[int]) -> Any:
-    """The elements of ``x``, over and over, in an array of ``new_shape``."""
+    """The elements of ``x``, repeated cyclically, in an array of ``new_shape``."""
     shape = tuple(new_shape) if isinstance(new_shape, Sequence) else (new_shape,)
     if type_of(x).size == 0:
         return zeros(shape, type_of(x).dtype)
@@ -204,7 +204,7 @@ def delete(x: Numbers, obj: Any, axis: int | None = None) -> Any:
 
 @eager(np.insert)
 def insert(x: Numbers, obj: Any, values: Numbers, axis: int | None = None) -> Any:
-    """``x`` with ``values`` put in before the concrete indices ``obj`` along ``axis`` (flattened if None)."""
+    """``x`` with ``values`` inserted before the concrete indices ``obj`` along ``axis`` (flattened if None)."""
     x = strong(x)
     if axis is None:
         x, axis = reshape_op(x, (prod(shape_of(x)),)), 0
@@ -219,7 +219,7 @@ def insert(x: Numbers, obj: Any, values: Numbers, axis: int | None = None) -> An
     if index.size and not -n <= index.min() <= index.max() <= n:
         raise teach(IndexingError, f"insert: obj {obj} for {n} elements along axis {k}.", do=f"give indices from {-n} to {n}.")
     values = convert_to(values, type_of(x).dtype)
-    if index.size == 1:  # as many as there are values, all there
+    if index.size == 1:  # all values are inserted at this index
         values = reshape_op(strong(values), (1,) * (len(shape) - len(shape_of(values))) + shape_of(values))
         values = moveaxis(values, 0, k) if index.ndim == 0 else values
         index = np.repeat(index.reshape(-1), shape_of(values)[k])
@@ -232,7 +232,7 @@ def insert(x: Numbers, obj: Any, values: Numbers, axis: int | None = None) -> An
 # ---- functions along axes ------------------------------------------------------------------------------------------------------
 @fitted(np.apply_along_axis)
 def apply_along_axis(func1d: Callable[..., Any], axis: int, arr: Numbers, *args: Any, **kwargs: Any) -> Any:
-    """``func1d`` of each 1-d slice of ``arr`` along ``axis``; its result's axes take the place of that axis. One call for each slice."""
+    """``func1d`` of each 1-d slice of ``arr`` along ``axis``; the axes of its result replace that axis. One call for each slice."""
     x = strong(arr)
     shape = shape_of(x)
     k = canonical_axis("apply_along_axis", axis, len(shape))
@@ -246,7 +246,7 @@ def apply_along_axis(func1d: Callable[..., Any], axis: int, arr: Numbers, *args:
 
 @fitted(np.apply_over_axes)
 def apply_over_axes(func: Callable[..., Any], a: Numbers, axes: int | Sequence[int]) -> Any:
-    """``func(a, axis)`` for one axis after the other; axes that it removes are put back."""
+    """``func(a, axis)`` for one axis after the other; axes that it removes are restored with length 1."""
     x, count = strong(a), len(shape_of(a))
     for axis in axes if isinstance(axes, Sequence) else (axes,):
         axis = axis + count if axis < 0 else axis
@@ -256,7 +256,7 @@ def apply_over_axes(func: Callable[..., Any], a: Numbers, axes: int | Sequence[i
 
 
 def vectorize(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function`` of scalars made one of arrays, elementwise: a Python loop. For speed write it with arrays, or use cotan.vmap."""
+    """``function`` of scalars as an elementwise function of arrays: a Python loop. For speed, write it with arrays, or use cotan.vmap."""
 
     def call(*xs: Any) -> Any:
         operands = [operand(x) for x in xs]

@@ -1,4 +1,4 @@
-"""Reductions: sums, products, extrema, running ones, means. Static axes; dtypes as NumPy's reductions have them."""
+"""Reductions: sums, products, extrema, running reductions, means. Static axes; dtypes as in NumPy's reductions."""
 
 from __future__ import annotations
 
@@ -51,16 +51,16 @@ __all__ = [
 
 Axis = int | tuple[int, ...] | None
 Condition = Any
-"""Bools, or a number or a list, of which bools are made; of an array of numbers none are, so it must not become one on the way."""
+"""Bools, or a number or a list to convert to bools. NumPy refuses an array of numbers, so it must not become one on the way."""
 
 
 def keep(y: Any, shape: Shape, axes: tuple[int, ...], keepdims: bool) -> Any:
-    """A reduced array, with the axes put back at length 1 if ``keepdims``."""
+    """A reduced array; ``keepdims`` restores the reduced axes with length 1."""
     return reshape_op(y, [1 if k in axes else n for k, n in enumerate(shape)]) if keepdims is True else y
 
 
 def sum_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The dtype of NumPy's sums and products: small integers and bools grow to 64 bits."""
+    """The dtype of NumPy's sums and products: small integers and bools become 64-bit integers."""
     if dtype.kind in "bi":
         return np.dtype(np.int64)
     return np.dtype(np.uint64) if dtype.kind == "u" else dtype
@@ -86,7 +86,7 @@ def as_condition(name: str, where: Any) -> Any:
 
 
 def started(name: str, y: Any, initial: Any, combine: Callable[..., Any]) -> Any:
-    """``y`` combined with the first value, which takes the dtype of ``y``."""
+    """``y`` combined with the initial value, which takes the dtype of ``y``."""
     if initial is ABSENT or initial is None:
         return y
     t, first = type_of(y), type_of(initial)
@@ -96,7 +96,7 @@ def started(name: str, y: Any, initial: Any, combine: Callable[..., Any]) -> Any
 
 
 def first_value(initial: Any, dtype: np.dtype[Any]) -> Any:
-    """``initial`` in this dtype; a Python number that is out of its range is refused, as by NumPy."""
+    """``initial`` in this dtype; a Python number out of its range is refused, as in NumPy."""
     if dtype.kind in "iu" and type(initial) in (int, float):
         return dtype.type(int(initial))
     value = convert_to(initial, dtype)
@@ -213,7 +213,7 @@ def any(x: Numbers, axis: Axis = None, *, keepdims: bool = False, where: Conditi
 
 @eager(np.count_nonzero)
 def count_nonzero(x: Numbers, axis: Axis = None, *, keepdims: bool = False) -> Any:
-    """How many elements over ``axis`` are nonzero."""
+    """The number of nonzero elements over ``axis``."""
     return sum(as_bool(x), axis, keepdims=keepdims)
 
 
@@ -250,12 +250,12 @@ argmin = position(np.argmin, searching.argmin, "The index of the first smallest 
 
 # ---- means ---------------------------------------------------------------------------------------------------------------------
 def mean_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The dtype in which NumPy takes a mean of these: float16 in float32, integers in float64."""
+    """The dtype in which NumPy computes a mean: float32 for float16, float64 for integers."""
     return np.dtype(np.float32) if dtype == np.float16 else dtype if dtype.kind in "fc" else np.dtype(np.float64)
 
 
 def count_of(shape: Shape, axes: tuple[int, ...], where: Any) -> Any:
-    """How many elements are reduced: an int, or an array if ``where`` selects some."""
+    """The number of reduced elements: an int, or an array if ``where`` selects some."""
     if where is True:
         return size_of([shape[k] for k in axes])
     condition = as_condition("where", where)
@@ -303,13 +303,13 @@ def var(
     deviation = subtract(x, mean)
     squares = multiply(deviation, conjugate(deviation)).real if type_of(deviation).dtype.kind == "c" else square(deviation)
     total = sum(squares, axis, wanted, keepdims=keepdims, where=where)
-    # Not fewer than none: as NumPy, nan or inf where there are too few.
+    # At least zero: as in NumPy, the result is nan or inf if there are too few elements.
     degrees = builtins.max(float(count - less), 0.0) if known else maximum(subtract(count if keepdims else squeeze(count, axes), less), 0)
     return convert(divide(total, degrees), t.dtype if wanted is None and t.dtype == np.float16 else type_of(total).dtype)
 
 
 def safe_sqrt(x: Any) -> Any:
-    """The square root of x >= 0 with derivative 0 at 0: of a sum of squares, so a norm or a deviation."""
+    """The square root of x >= 0 with derivative 0 at 0, for a sum of squares: a norm or a deviation."""
     return rooted(norm_sqrt(x), lambda: x)
 
 
@@ -335,7 +335,7 @@ def std(
 
 @eager(np.average)
 def average(x: Numbers, axis: Axis = None, weights: Numbers | None = None, returned: bool = False, *, keepdims: bool = False) -> Any:
-    """The mean over ``axis``, weighted by ``weights`` (of the shape of x, or of the axes); with ``returned``, also their sum."""
+    """The mean over ``axis``, weighted by ``weights`` (with the shape of x, or of the axes); with ``returned``, also the sum of weights."""
     x = strong(operand(x))
     shape = shape_of(x)
     axes = canonical_axes("average", axis, len(shape))

@@ -1,11 +1,11 @@
-"""Square roots that remember what they are the root of, and functions of them that remember their series.
+"""Square roots that reference their radicand, and functions of them that carry their Taylor series.
 
-``norm(x) ** 2`` and ``cos(norm(x))`` are smooth at 0, and norm(x) is not: by the chain rule alone their second derivatives there would be
-lost. So a traced norm, magnitude, deviation or square root keeps its radicand at hand, and its even powers are computed from that. What is
-computed from the root elementwise has a *germ*: the first coefficients of its Taylor series in the root at 0. Where the linear one is zero,
-the value is smooth at 0, and gets the derivatives of the series (`ops.even`). A factor that is no number stands before the series, whose
-coefficients are numbers then. After a sum with another traced value a coefficient is traced itself; then each element decides by its
-linear one. A germ never changes a value: where shapes or dtypes of its parts do not fit, there is none.
+``norm(x) ** 2`` and ``cos(norm(x))`` are smooth at 0, and norm(x) is not: the chain rule alone would lose their second derivatives there.
+So a traced norm, magnitude, deviation or square root references its radicand, and its even powers are computed from the radicand. An
+elementwise function of the root has a *germ*: the first coefficients of its Taylor series in the root at 0. If the linear coefficient is
+zero, the value is smooth at 0, and gets the derivatives of the series (`ops.even`). A traced factor is stored separately, so that the
+coefficients stay numbers. After a sum with another traced value a coefficient is traced; then each element is treated by its own linear
+coefficient. A germ never changes a value: if the shapes or dtypes of its parts do not fit, it is dropped.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Series = tuple[Any, ...]
 
 
 class Multiple(NamedTuple):
-    """A root that is ``number`` times ``value`` times another root, which is no multiple itself."""
+    """A root that is ``number`` times ``value`` times another root, which is not itself a multiple."""
 
     root: Any
     square: Callable[[], Any]
@@ -49,40 +49,40 @@ class Multiple(NamedTuple):
 
 
 class Germ(NamedTuple):
-    """What is known of a function of a root near its zero: ``series`` are the coefficients of the powers of ``root``, up to `ORDER`."""
+    """The Taylor series of a function of a root near its zero: ``series`` has the coefficients of powers of ``root``, up to `ORDER`."""
 
     root: Any
-    """None for the root itself, which would hold itself otherwise."""
+    """None for the root itself, to avoid a reference cycle."""
     square: Callable[[], Any]
-    """Gives the square of the root."""
+    """Returns the square of the root."""
     series: Series
     matters: bool
     """Whether second derivatives may be taken at or near the zero."""
     scale: float = 1.0
-    """By how much the root is multiplied before a function of it is taken: the series holds that much nearer to the zero."""
+    """The factor of the root in a function of it: the series holds that much nearer to the zero."""
     made_of: Multiple | None = None
-    """What the root is, if it is a multiple of another one by a traced value."""
+    """The root as a multiple of another one by a traced value, if it is one."""
     smooth: bool = False
     """Whether its derivatives are right at the zero already."""
     factor: Any = 1.0
-    """What the series is multiplied by: an array or a traced value, or the number 1."""
+    """The factor of the series: an array or a traced value, or the number 1."""
     reach: Any = None
-    """What has to be near zero for the series to hold, if more than the root."""
+    """The value that must be near zero for the series to hold, if not only the root."""
 
     @property
     def pure(self) -> bool:
-        """Whether it is a number times the root."""
+        """Whether the function is a number times the root."""
         if not all(map(is_number, (self.factor, *self.series))):
             return False
         return self.series[1] != 0.0 and not any(c for k, c in enumerate(self.series) if k != 1)
 
     @property
     def values(self) -> list[Any]:
-        """Its parts that are arrays or traced, apart from roots."""
+        """The parts of the germ that are arrays or traced, without the roots."""
         return [c for c in (*self.series, self.factor, self.reach) if c is not None and not is_number(c)]
 
     def mapped(self, change: Callable[[Any], Any]) -> Germ:
-        """The germ with all its values, and its roots, changed alike."""
+        """The germ with ``change`` applied to all its values and roots."""
         return self._replace(
             root=None if self.root is None else change(self.root),
             square=lambda: change(self.square()),
@@ -94,24 +94,24 @@ class Germ(NamedTuple):
 
 
 def is_number(c: Any) -> bool:
-    """Whether a coefficient is known, and one for all elements."""
+    """Whether a coefficient is a known number, equal for all elements."""
     return type(c) is float
 
 
 def germ_of(x: Any) -> Germ | None:
-    """What is known of ``x`` as a function of a root; None if nothing is."""
+    """The germ of ``x`` as a function of a root; None if it has none."""
     return x.germ if type(x) is Tracer else None
 
 
 def rooted(y: Any, square: Callable[[], Any]) -> Any:
-    """``y``, a root; ``square()`` is what it is the root of, computed only if it is asked for."""
+    """``y``, a root; ``square()`` computes its radicand, only if it is needed."""
     if type(y) is Tracer:
         y.germ = Germ(None, square, ROOT, matters(y))
     return y
 
 
 def matters(r: Any) -> bool:
-    """Whether the root is differentiated twice or is not known yet, and vanishes, or nearly so."""
+    """Whether the root is differentiated twice or is not known yet, and is zero or near zero."""
     order, dtype = 0, type_of(r).dtype
     while type(r) is Tracer:
         if isinstance(r.owner, JVPTrace):
@@ -124,7 +124,7 @@ def matters(r: Any) -> bool:
 
 
 def even_power(y: Any, n: int) -> Any | None:
-    """``y ** n`` for an even n >= 2, if ``y`` is a root that is known, or a number times one; else None."""
+    """``y ** n`` for an even n >= 2, if ``y`` is a known root or a number times one; else None."""
     germ = germ_of(y)
     if germ is None or n < 2 or n % 2 or not germ.pure or not 1e-8 <= abs(germ.series[1]) <= 1e8:
         return None
@@ -154,7 +154,7 @@ def square_root(x: Any) -> Any:
 
 
 def magnitude(x: Any) -> Any:
-    """The magnitude; its square is x x, or the sum of those of the parts."""
+    """The magnitude; its square is x x, or the sum of the squares of the parts."""
 
     def square() -> Any:
         if type_of(x).dtype.kind != "c":
@@ -166,7 +166,7 @@ def magnitude(x: Any) -> Any:
 
 
 def two_norm(x: Any, y: Any) -> Any:
-    """hypot; its square is x x + y y. With a number that is not 0 it is none."""
+    """hypot; its square is x x + y y. With a nonzero number as an operand it has no germ."""
     z = transcendental.hypot(x, y)
     if any(type(v) is not Tracer and np.ndim(v) == 0 and v for v in (x, y)):
         return z
@@ -174,7 +174,7 @@ def two_norm(x: Any, y: Any) -> Any:
 
 
 def product(x: Any, y: Any) -> Any:
-    """The product; of a root with itself, what it is the root of."""
+    """The product; the product of a root with itself is its radicand."""
     if x is y:
         known = even_power(x, 2)
         if known is not None:
@@ -187,13 +187,13 @@ product.keeps_weak = arithmetic.mul.keeps_weak  # type: ignore[attr-defined]
 
 # ---- germs -----------------------------------------------------------------------------------------------------------------
 HELD = (arithmetic.div, transcendental.power, transcendental.logaddexp, transcendental.arctan2, two_norm)
-"""Rules of two operands that are series in each of them, with a number for the other."""
+"""Rules of two operands that are series in each operand, with a number for the other."""
 SMOOTH = (Analytic, arithmetic.Neg, arithmetic.IntegerPow, transcendental.Sqrt, transcendental.Rsqrt)
-"""Ops of one operand that are their Taylor series wherever their derivatives are finite."""
+"""Ops of one operand that equal their Taylor series wherever their derivatives are finite."""
 
 
 def after_unary(rule: Any, x: Any, y: Any) -> Any:
-    """``y``, the result of a rule on ``x``, which has a germ: with its own, or smooth."""
+    """``y``, the result of a rule on ``x``, which has a germ: with its own germ, or smooth."""
     germ = germ_of(x)
     if germ is None or not germ.matters or germ_of(y) is not None or type(y) is not Tracer:
         return y
@@ -207,12 +207,12 @@ def after_unary(rule: Any, x: Any, y: Any) -> Any:
 
 
 def based(x: Any, germ: Germ) -> Germ:
-    """The germ with its root in it."""
+    """The germ with its root stored in it."""
     return germ if germ.root is not None else germ._replace(root=x)
 
 
 def composed(outer: tuple[float, ...], series: Series) -> Series:
-    """A series at the constant of another, of which it is taken; by Horner's rule."""
+    """A series composed with another series, expanded at the constant of the latter; by Horner's rule."""
     inner: Series = (0.0, *series[1:])
     found: Series = (0.0,) * (ORDER + 1)
     for c in reversed(outer):
@@ -223,7 +223,7 @@ def composed(outer: tuple[float, ...], series: Series) -> Series:
 
 @lru_cache(maxsize=1024)
 def taylor(rule: Any, at: float) -> tuple[float, ...] | None:
-    """The coefficients of the Taylor series of a function of one number; None where one is infinite."""
+    """The coefficients of the Taylor series of a function of one number; None if one is infinite."""
 
     def derivative(f: Callable[[Any], Any]) -> Callable[[Any], Any]:
         def slope(x: Any) -> Any:
@@ -242,7 +242,7 @@ def taylor(rule: Any, at: float) -> tuple[float, ...] | None:
 
 @lru_cache(maxsize=1024)
 def with_constant(rule: Any, constant: float, first: bool) -> Callable[[Any], Any]:
-    """A rule of two operands with one of them held."""
+    """A rule of two operands with one of them fixed."""
 
     def held(v: Any) -> Any:
         return rule(np.float64(constant), v) if first else rule(v, np.float64(constant))
@@ -288,7 +288,7 @@ def number(w: Any) -> Any:
 
 
 def after_binary(rule: Any, x: Any, y: Any, z: Any) -> Any:
-    """``z``, the result of a rule on two operands of which one has a germ: with its own, or smooth."""
+    """``z``, the result of a rule on two operands of which one has a germ: with its own germ, or smooth."""
     left, right = germ_of(x), germ_of(y)
     if type(z) is not Tracer or germ_of(z) is not None or not any(g is not None and g.matters for g in (left, right)):
         return z
@@ -303,7 +303,7 @@ def after_binary(rule: Any, x: Any, y: Any, z: Any) -> Any:
 
 
 def of_germ_and_value(rule: Any, one: tuple[Any, Germ], w: Any, z: Any, first: bool) -> Any:
-    """`after_binary` of one germ, which is the ``first`` operand or not, and another value. It changes no linear coefficient to zero."""
+    """`after_binary` for one germ, which is the ``first`` operand or not, and another value. It changes no linear coefficient to zero."""
     v, germ = one[0], based(*one)
     if rule is product or (rule is arithmetic.div and first):
         if is_number(w):
@@ -344,7 +344,7 @@ def another_root(germ: Germ, w: Any, z: Any, by_division: bool) -> Any:
 
 
 def of_two_germs(rule: Any, left: Germ, right: Germ, z: Any) -> Any:
-    """`after_binary` of two germs; those of different roots have none in common."""
+    """`after_binary` for two germs; germs of different roots have no common germ."""
     pair = in_one_root(left, right)
     if pair is None:
         return z
@@ -389,7 +389,7 @@ def by_composition(rule: Any, left: Germ, right: Germ) -> Series | None:
 
 
 def in_one_root(left: Germ, right: Germ) -> tuple[Germ, Germ] | None:
-    """Two germs as functions of one root; None if theirs are not known to be multiples of one."""
+    """Two germs as functions of one root; None if their roots are not known multiples of one root."""
     if same(left.root, right.root):
         return left, right
     a, b = made_of(left), made_of(right)
@@ -403,19 +403,19 @@ def in_one_root(left: Germ, right: Germ) -> tuple[Germ, Germ] | None:
         return one._replace(root=right.root, square=right.square, made_of=right.made_of, scale=right.scale), right
     if right.pure and is_number(a.value):
         return left, right._replace(series=stretched(right.series, ratio), factor=multiplied(b.value, 1.0 / a.value))
-    # No division by a value, which may vanish: both in the root that they are multiples of.
+    # Not by division by a value, which may be zero: both become functions of the root of which theirs are multiples.
     reach = total([ordering.abs_(r) for r in (a.root, left.root, right.root)])
     return in_base(left, a, reach), in_base(right, b, reach)
 
 
 def in_base(germ: Germ, multiple: Multiple, reach: Any) -> Germ:
-    """The germ as a function of the root of which its own is a multiple, where ``reach`` is near zero."""
+    """The germ as a function of the root of which its own root is a multiple, where ``reach`` is near zero."""
     series = stretched(germ.series, multiplied(multiple.number, multiple.value))
     return germ._replace(root=multiple.root, square=multiple.square, series=series, made_of=None, reach=reach)
 
 
 def stretched(series: Series, ratio: Any) -> Series:
-    """The series in a root of which this one's is a multiple."""
+    """The series in a root of which the root of this series is a multiple."""
     found, power = [], 1.0
     for c in series:
         found.append(multiplied(c, power))
@@ -424,7 +424,7 @@ def stretched(series: Series, ratio: Any) -> Series:
 
 
 def kept(z: Any, germ: Germ) -> Any:
-    """``z`` with this germ, if its parts are numbers, or fit to the elements of ``z``."""
+    """``z`` with this germ, if its parts are numbers, or fit the elements of ``z``."""
     t = type_of(z)
     largest = float(np.finfo(t.dtype).max)
     if all(abs(c) <= largest for c in germ.series if is_number(c)) and all(
@@ -435,7 +435,7 @@ def kept(z: Any, germ: Germ) -> Any:
 
 
 def settled(z: Any, germ: Germ) -> Any:
-    """``z`` with this germ: smooth if the linear coefficient is zero. Its value is left as it is."""
+    """``z`` with this germ: smooth if the linear coefficient is zero. The value is unchanged."""
     series, values = germ.series, germ.values
     numbers = [abs(c) if is_number(c) else 0.0 for c in series]
     pure = is_number(series[1]) and not any(numbers[2:])
@@ -464,7 +464,7 @@ def settled(z: Any, germ: Germ) -> Any:
 
 
 def where_small(c1: Any, r: Any, near: Any, scale: float) -> Any:
-    """``near``, and infinite where the linear coefficient is none that rounding leaves, or that vanishes with the root."""
+    """``near``, but infinite where the linear coefficient exceeds rounding errors and a multiple of the root."""
     eps = 8 * float(np.finfo(type_of(r).dtype).eps)
     steep = min(16 * max(scale, 1.0) * max(scale, 1.0), float(np.finfo(type_of(r).dtype).max))
     small = total([multiplied(steep, ordering.abs_(r)), eps])
@@ -474,13 +474,13 @@ def where_small(c1: Any, r: Any, near: Any, scale: float) -> Any:
 
 
 def scale_of(germ: Germ, numbers: list[float]) -> float:
-    """The scale of a function, from those of its parts and from its series: the square root of c4 / c2."""
+    """The scale of a function, from the scales of its parts and from its series: the square root of c4 / c2."""
     even_part = math.sqrt(numbers[4] / numbers[2]) if numbers[2] > 1e-12 * max(numbers) else 0.0
     return max(germ.scale, even_part)
 
 
 def moves(definition: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate a function that gives elements of its first operand in other places: what is known of them goes with them."""
+    """Decorate a function that moves elements of its first operand: their germ moves with them."""
 
     @wraps(definition)
     def call(x: Any, *args: Any) -> Any:
@@ -497,7 +497,7 @@ def moves(definition: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def moved(y: Any, germ: Germ, move: Callable[[Any], Any]) -> Germ:
-    """The germ of ``y``, which is a value with this germ moved or converted."""
+    """The germ of ``y``, a moved or converted value with this germ."""
     found, base = based(y, germ.mapped(move)), germ.made_of
     if base is None:
         return found
@@ -506,7 +506,7 @@ def moved(y: Any, germ: Germ, move: Callable[[Any], Any]) -> Germ:
 
 
 def converted(x: Any, dtype: Any, y: Any) -> Any:
-    """``y``, which is ``x`` in another dtype: with its germ, if both are real."""
+    """``y``, which is ``x`` in another dtype: with the germ of ``x``, if both are real."""
     germ = germ_of(x)
     if germ is not None and type(y) is Tracer and dtype.kind == "f" and type_of(x).dtype.kind == "f":
         return kept(y, moved(y, germ, lambda v: convert_to(v, dtype)))
@@ -514,7 +514,7 @@ def converted(x: Any, dtype: Any, y: Any) -> Any:
 
 
 def strong(x: Any) -> Any:
-    """`promotion.strong`, with what is known of ``x``."""
+    """`promotion.strong`, which keeps the germ of ``x``."""
     y = promotion.strong(x)
     return y if y is x or germ_of(x) is None else converted(x, type_of(y).dtype, y)
 

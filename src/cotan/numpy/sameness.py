@@ -1,7 +1,7 @@
-"""Whether two traced values are the same: computed twice, by the same operations from the same values.
+"""Equality of two traced values by construction: the same operations on the same values.
 
-Under forward mode, two values whose numbers and tangents are equal at every level are the same as far as derivatives will be taken. A
-symbol of a tape or a staged program is what its equation says. The search gives up after `BUDGET` comparisons, and answers "no".
+Under forward mode, two values with equal numbers and tangents at every level are equal for all derivatives that will be taken. A symbol of
+a tape or a staged program is compared by its equation. The search stops after `BUDGET` comparisons, and answers "no".
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BUDGET = 300
 
 
 class Comparison:
-    """One question, with what is known of the symbols that it has met."""
+    """One comparison, with the facts found about the symbols so far."""
 
     def __init__(self) -> None:
         self.left = BUDGET
@@ -73,5 +73,5 @@ class Comparison:
 
 
 def same(a: Any, b: Any) -> bool:
-    """Whether two values are known to be the same."""
+    """Whether two values are known to be equal by construction."""
     return Comparison().same(a, b)

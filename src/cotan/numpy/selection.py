@@ -70,7 +70,7 @@ __all__ = [
 def where(condition: Numbers, x: Numbers = ABSENT, y: Numbers = ABSENT, /) -> Any:
     """``x`` where ``condition`` is nonzero, else ``y``; all three broadcast. With the condition alone, `nonzero` of it.
 
-    The derivative of the case that is not chosen is zero, also where that is infinite.
+    The derivative of the case that is not chosen is zero, even where it would be infinite.
     """
     if x is ABSENT or y is ABSENT:
         if x is not y:
@@ -85,13 +85,13 @@ def where(condition: Numbers, x: Numbers = ABSENT, y: Numbers = ABSENT, /) -> An
 
 
 def cut_to(n: int, dtype: np.dtype[Any]) -> Any:
-    """A Python int in this dtype: `where` cuts it to an integer one, as NumPy's does."""
+    """A Python int in this dtype; `where` wraps it to the range of an integer dtype, as NumPy's does."""
     return np.asarray(n).astype(dtype) if dtype.kind in "iu" and -(2**63) <= n < 2**63 else n
 
 
 @eager(np.select)
 def select(condlist: Sequence[Numbers], choicelist: Sequence[Numbers], default: Numbers = 0) -> Any:
-    """The choice of the first condition that holds, elementwise; ``default`` where none does. All broadcast."""
+    """The choice of the first condition that holds, elementwise; ``default`` if none does. All operands broadcast."""
     if len(condlist) != len(choicelist) or not condlist:
         raise teach(
             ArgumentError, f"select: {len(condlist)} conditions for {len(choicelist)} choices.", do="give one choice for each condition."
@@ -107,10 +107,10 @@ def select(condlist: Sequence[Numbers], choicelist: Sequence[Numbers], default: 
 
 @fitted(np.piecewise)
 def piecewise(x: Numbers, condlist: Any, funclist: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
-    """The value of the function (or the constant) whose condition holds; of a last one without condition elsewhere, else 0.
+    """The value of the function (or the constant) whose condition holds; elsewhere the value of a last one without condition, else 0.
 
-    Every function is called on all of ``x``, and the values chosen (NumPy calls each on its part); one whose condition is known to hold
-    nowhere is not called.
+    Every function is called on all of ``x``, and the values are selected (NumPy calls each on its part). A function whose condition is
+    known to hold nowhere is not called.
     """
     x = strong(x)
     shape = shape_of(x)
@@ -150,7 +150,7 @@ def clip(
 ) -> Any:
     """``x`` limited to at least ``a_min`` (or ``min``) and at most ``a_max`` (``max``); None is no limit; all broadcast.
 
-    At a limit, half of the derivative goes on.
+    At a limit, half of the derivative is passed on.
     """
     if a_min is ABSENT and a_max is ABSENT:
         a_min, a_max = (None if limit is ABSENT else limit for limit in (min, max))
@@ -167,7 +167,7 @@ def clip(
 
 
 def within(limit: Any, dtype: np.dtype[Any], which: str) -> Any | None:
-    """A limit; a Python integer that is beyond the range of ``dtype`` is none (None), a traced one the end of the range."""
+    """A limit; a Python integer beyond the range of ``dtype`` gives None (no limit), a traced one the end of the range."""
     if limit is None or dtype.kind not in "iu" or not type_of(limit).weak or type_of(limit).dtype.kind != "i":
         return limit
     info = np.iinfo(dtype)
@@ -248,19 +248,19 @@ def iscomplexobj(x: Numbers) -> bool:
 
 
 def isrealobj(x: Numbers) -> bool:
-    """Whether ``x`` has no complex dtype."""
+    """Whether ``x`` has a real dtype."""
     return not iscomplexobj(x)
 
 
 @fitted(np.isscalar)
 def isscalar(x: Any) -> bool:
-    """Whether ``x`` is a number: of Python or NumPy, or a 0-d array of cotan or traced one."""
+    """Whether ``x`` is a scalar: a number of Python or NumPy, a 0-d array of cotan, or a 0-d tracer."""
     return type_of(x).shape == () if isinstance(x, Array) else bool(np.isscalar(x))
 
 
 @eager(np.real_if_close)
 def real_if_close(x: Numbers, tol: float = 100) -> Any:
-    """A tracer as it is: whether the imaginary part is small is not known."""
+    """A tracer, unchanged: whether its imaginary part is small is not known."""
     return x
 
 
@@ -277,7 +277,7 @@ def isneginf(x: Numbers) -> Any:
 
 
 def ordered(name: str, x: Any) -> Any:
-    """``x``, unless it is complex: then it has no sign."""
+    """``x``, if it is real: complex numbers have no sign."""
     if type_of(x).dtype.kind == "c":
         raise teach(DtypeError, f"{name}: complex numbers are not positive or negative.", do="take x.real.")
     return x
@@ -329,14 +329,14 @@ def nan_to_num(x: Numbers, copy: bool = True, nan: Numbers = 0.0, posinf: Number
 
 @eager(np.unwrap)
 def unwrap(p: Numbers, discont: float | None = None, axis: int = -1, *, period: float = 2 * math.pi) -> Any:
-    """``p`` with jumps of more than half a ``period`` along ``axis`` made up for by multiples of it."""
+    """``p`` with jumps of more than half a ``period`` along ``axis`` compensated by multiples of it."""
     x = strong(p)
     k = canonical_axis("unwrap", axis, len(shape_of(x)))
     steps = diff(x, 1, k)
     dtype = result_dtype(steps, period)
     half, odd = builtins.divmod(period, 2) if dtype.kind in "iu" else (period / 2, 0)
     wrapped = add(remainder(add(steps, half), period), -half)
-    if not odd:  # half a period up or down is the same: the sign of the step decides
+    if not odd:  # half a period up or down is equivalent: the sign of the step decides
         wrapped = where(equal(wrapped, -half) & (steps > 0), half, wrapped)
     correction = where(abs(steps) < (period / 2 if discont is None else discont), 0, subtract(wrapped, steps))
     n = shape_of(x)[k]
@@ -353,7 +353,7 @@ def isclose(x: Numbers, y: Numbers, rtol: Numbers = 1e-05, atol: Numbers = 1e-08
         y = convert_to(y, result_dtype(y, 1.0))
     elif t.dtype.kind == "i":
         y = y * 1.0
-    # Numbers of Python stay so, by Python's own operators: the bound takes the dtype of x, as in NumPy.
+    # Python numbers stay Python numbers, by Python's own operators: the bound takes the dtype of x, as in NumPy.
     near = less_equal(abs(subtract(x, y)), atol + rtol * builtins.abs(y)) & isfinite(y)
     close = near | equal(x, y)
     return close | (isnan(x) & isnan(y)) if equal_nan else close
@@ -422,12 +422,12 @@ polysub = polynomial_sum(np.polysub, subtract, "The difference of two polynomial
 
 @eager(np.polymul)
 def polymul(a1: Numbers, a2: Numbers) -> Any:
-    """The product of two polynomials. Zeros in front of traced coefficients are kept: the length cannot depend on values."""
+    """The product of two polynomials. Leading zeros of traced coefficients are kept: the length cannot depend on values."""
     return convolve(without_front(a1), without_front(a2))
 
 
 def without_front(p: Any) -> Any:
-    """The coefficients of a polynomial, at least one, without zeros in front where they are known."""
+    """The coefficients of a polynomial, at least one, without leading zeros where these are known."""
     p = atleast_1d(strong(p))
     if len(shape_of(p)) != 1:
         raise teach(ShapeError, f"polymul: coefficients of shape {shape_of(p)}.", do="give vectors of coefficients.")
@@ -437,7 +437,7 @@ def without_front(p: Any) -> Any:
 
 
 def times(name: str, m: Any, p: Any) -> int:
-    """How often a polynomial is differentiated or integrated."""
+    """The number of differentiations or integrations of a polynomial."""
     if int(m) < 0:
         raise teach(ArgumentError, f"{name}: m={m}.", do="give an order from 0: polyder differentiates, polyint integrates.")
     if not shape_of(p) and (int(m) > 0 or name == "polyder"):

@@ -84,11 +84,9 @@ def check_reshape(x: Numbers, shape: Any = None, **_: Any) -> None:
 
 @eager(np.reshape, check_reshape)
 def reshape(x: Numbers, /, shape: int | Sequence[int], order: str = "C", *, copy: bool | None = None) -> Any:
-    """The elements of ``x`` in the order of ``order`` ("C" or "F") under another shape, in which one length may be -1.
+    """The elements of ``x`` in the order of ``order`` ("C" or "F") in another shape, in which one length may be -1.
 
-    Raises
-    ------
-    ShapeError
+    Raises ------ ShapeError
         The number of elements differs.
     """
     x = strong(operand(x))
@@ -140,7 +138,7 @@ def expand_dims(x: Numbers, axis: int | tuple[int, ...]) -> Any:
 
 
 def at_least(count: int) -> Any:
-    """The function that gives arrays at least ``count`` axes, as NumPy places them."""
+    """The function that gives arrays at least ``count`` axes, with NumPy's positions of new axes."""
     numpy_function = getattr(np, f"atleast_{count}d")
 
     @eager(numpy_function)
@@ -212,7 +210,7 @@ def swapaxes(x: Numbers, axis1: int, axis2: int) -> Any:
 
 @eager(np.moveaxis)
 def moveaxis(x: Numbers, source: int | Sequence[int], destination: int | Sequence[int]) -> Any:
-    """``x`` with the axes ``source`` at the places ``destination``, the others in their order."""
+    """``x`` with the axes ``source`` at the positions ``destination``, the others in their order."""
     count = len(shape_of(x))
     old = [canonical_axis("moveaxis", k, count) for k in (source if isinstance(source, Sequence) else (source,))]
     new = [canonical_axis("moveaxis", k, count) for k in (destination if isinstance(destination, Sequence) else (destination,))]
@@ -269,7 +267,7 @@ def rot90(x: Numbers, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Any:
 
 @eager(np.roll)
 def roll(x: Numbers, shift: int | Sequence[int], axis: int | Sequence[int] | None = None) -> Any:
-    """``x`` with its elements moved on by ``shift`` along ``axis``, those at the end coming back in front; flattened if axis is None."""
+    """``x`` with its elements shifted by ``shift`` along ``axis``, cyclically; flattened if axis is None."""
     have = shape_of(x)
     if axis is None:
         return reshape_op(roll(reshape_op(x, (prod(have),)), shift, 0), have)
@@ -302,7 +300,7 @@ def check_broadcast(x: Numbers, shape: Any, *_: Any, **__: Any) -> None:
 
 @eager(np.broadcast_to, check_broadcast)
 def broadcast_to(x: Numbers, shape: int | Sequence[int]) -> Any:
-    """``x`` copied along new axes in front and axes of length 1 to ``shape``. Raises ShapeError where that does not fit."""
+    """``x`` copied along new axes in front and axes of length 1 to ``shape``. Raises ShapeError if it does not fit."""
     check_broadcast(x, shape)
     want = tuple(map(operator.index, shape)) if isinstance(shape, Sequence) else (operator.index(shape),)
     return spread_to(strong(x), want, shape_of(x))
@@ -318,7 +316,7 @@ def broadcast_arrays(*arrays: Numbers) -> tuple[Any, ...]:
 
 # ---- joining -----------------------------------------------------------------------------------------------------------------
 def joined(name: str, arrays: Sequence[Any], axis: int, dtype: Any = None, casting: str = "same_kind") -> Any:
-    """Operands in one dtype, one after the other. Shapes and casts are checked here, in the words of ``name``."""
+    """Operands in one dtype, concatenated. Shapes and casts are checked here; errors use ``name``."""
     if not arrays:
         raise teach(ShapeError, f"{name}: no arrays.", do="give at least one.")
     check_joined(name, arrays, axis)
@@ -364,7 +362,7 @@ def concatenate(arrays: Any, /, axis: int | None = 0, *, dtype: Any = None, cast
         The shapes differ in another axis.
     """
     operands = as_list(arrays)
-    if axis is None:  # numbers among the arrays, which are weak, have a place here alone
+    if axis is None:  # weak numbers among the arrays are allowed only here
         if dtype is None and operands:
             operands = [convert_to(x, common) for common in (result_dtype(*operands),) for x in operands]
         operands, axis = [reshape_op(x, (prod(shape_of(x)),)) for x in operands], 0
@@ -433,7 +431,7 @@ def dstack(arrays: Any) -> Any:
 
 @eager(np.column_stack)
 def column_stack(arrays: Any) -> Any:
-    """1-d arrays as the columns of a matrix; 2-d ones side by side."""
+    """1-d arrays as the columns of a matrix; 2-d arrays side by side."""
     columns = [x if len(shape_of(x)) > 1 else reshape_op(x, (prod(shape_of(x)), 1)) for x in as_list(arrays)]
     return joined("column_stack", columns, 1)
 
@@ -463,7 +461,7 @@ def block(arrays: Any) -> Any:
 
 
 def max_ndim(part: Any) -> int:
-    """The most axes of any array in nested lists."""
+    """The largest number of axes of the arrays in nested lists."""
     return max(map(max_ndim, part), default=0) if isinstance(part, list) else len(shape_of(operand(part)))
 
 
@@ -477,7 +475,7 @@ def pieces(x: Any, bounds: Sequence[int], axis: int) -> list[Any]:
 
 @eager(np.array_split)
 def array_split(x: Numbers, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Any]:
-    """``x`` cut along ``axis`` into that many pieces (the first ones longer by one if need be), or before those positions."""
+    """``x`` split along ``axis`` into that many pieces (the first ones longer by one if necessary), or before these positions."""
     k = canonical_axis("array_split", axis, len(shape_of(x)))
     if isinstance(indices_or_sections, Sequence) or np.ndim(indices_or_sections):
         return pieces(x, [operator.index(b) for b in indices_or_sections], k)  # type: ignore[union-attr]
@@ -500,7 +498,7 @@ def check_split(x: Numbers, indices_or_sections: Any, axis: int = 0) -> None:
 
 @eager(np.split, check_split)
 def split(x: Numbers, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Any]:
-    """``x`` cut along ``axis`` into that many equal pieces, or before those positions. Raises ShapeError if they cannot be equal."""
+    """``x`` split along ``axis`` into that many equal pieces, or before these positions. Raises ShapeError if they cannot be equal."""
     check_split(x, indices_or_sections, axis)
     return array_split(x, indices_or_sections, axis)
 

@@ -1,4 +1,4 @@
-"""Sorting, searching and sets. What has a shape that depends on values is computed for concrete arrays only."""
+"""Sorting, searching and sets. Functions whose result shape depends on values are computed for concrete arrays only."""
 
 from __future__ import annotations
 
@@ -37,25 +37,25 @@ def flat_or_axis(name: str, x: Any, axis: int | None) -> tuple[Any, int]:
 
 
 def stable_sort(a: Any, axis: Any = -1, kind: str | None = None, order: None = None, *, stable: bool | None = None) -> Any:
-    """NumPy's sort, stable in any case."""
+    """NumPy's sort, always stable."""
     check_kind("sort", kind, stable)
     return np.sort(a, axis, "stable", order)
 
 
 def stable_argsort(a: Any, axis: Any = -1, kind: str | None = None, order: None = None, *, stable: bool | None = None) -> Any:
-    """NumPy's argsort, stable in any case."""
+    """NumPy's argsort, always stable."""
     check_kind("argsort", kind, stable)
     return np.argsort(a, axis, "stable", order)
 
 
 def check_select_kind(name: str, kind: str) -> None:
-    """Refuse a way to partition that NumPy does not have."""
+    """Refuse a kind of partition that NumPy does not have."""
     if kind != "introselect":
         raise teach(ArgumentError, f"{name}: kind={kind!r}.", do="leave it out.")
 
 
 def check_kind(name: str, kind: str | None, stable: bool | None) -> None:
-    """Refuse what NumPy refuses: a kind that there is not, or both ways to say it."""
+    """Refuse the arguments that NumPy refuses: an unknown kind, or both ``kind`` and ``stable``."""
     if (kind is not None and stable is not None) or str(kind)[:1].lower() not in "nqhms":
         raise teach(ArgumentError, f"{name}: kind={kind!r}, stable={stable!r}.", do="leave them out: every sort is stable here.")
 
@@ -71,7 +71,7 @@ def sort(x: Numbers, axis: int | None = -1, kind: str | None = None, *, stable: 
 
 @eager(stable_argsort)
 def argsort(x: Numbers, axis: int | None = -1, kind: str | None = None, *, stable: bool | None = None, descending: bool = False) -> Any:
-    """The indices that sort ``x`` along ``axis`` (flattened if None); equal elements stay in order, also ``descending``."""
+    """The indices that sort ``x`` along ``axis`` (flattened if None); equal elements stay in order, with ``descending`` too."""
     check_kind("argsort", kind, stable)
     y, k = flat_or_axis("argsort", as_line(x, shape_of(x))[0], axis)
     if not descending:
@@ -83,7 +83,7 @@ def argsort(x: Numbers, axis: int | None = -1, kind: str | None = None, *, stabl
 
 @eager(np.partition)
 def partition(x: Numbers, kth: int | Sequence[int], axis: int | None = -1, kind: str = "introselect") -> Any:
-    """``x`` with its ``kth`` element in its sorted place, smaller ones before and greater ones behind."""
+    """``x`` with its ``kth`` element in its sorted position, smaller elements before it and greater ones after it."""
     check_select_kind("partition", kind)
     y, k = flat_or_axis("partition", x, axis)
     order = parted("partition", y, kth, k)
@@ -100,7 +100,7 @@ def argpartition(x: Numbers, kth: int | Sequence[int], axis: int | None = -1, ki
 
 
 def parted(name: str, x: Any, kth: Any, axis: int) -> Any | None:
-    """The indices that partition ``x``; None if it is to be sorted, for short lines or several places."""
+    """The indices that partition ``x``; None if it is to be sorted: for short lines, or several positions."""
     t = type_of(x)
     n = t.shape[axis]
     for place in np.ravel(kth) if t.size else ():
@@ -125,7 +125,7 @@ def lexsort(keys: Any, axis: int = -1) -> Any:
     """The indices that sort by the last of ``keys``, then by the one before it, and so on."""
     order: Any = None
     for key in map(operand, keys):
-        if not shape_of(key):  # NumPy sorts one element, and gives its place
+        if not shape_of(key):  # NumPy sorts one element, and returns its index
             order = np.zeros((), np.int64)
             continue
         step = argsort(key if order is None else take_along_axis(key, order, axis), axis)
@@ -136,7 +136,7 @@ def lexsort(keys: Any, axis: int = -1) -> Any:
 # ---- searching -----------------------------------------------------------------------------------------------------------------
 @eager(np.searchsorted)
 def searchsorted(x: Numbers, v: Numbers, /, side: str = "left", sorter: Numbers | None = None) -> Any:
-    """Where to insert ``v`` in the ascending 1-d ``x``, before (left) or behind (right) equal elements; int64."""
+    """The positions at which to insert ``v`` in the ascending 1-d ``x``, before (left) or after (right) equal elements; int64."""
     x, v = promote(x, v)
     if side not in ("left", "right"):
         raise teach(ArgumentError, f"searchsorted: side {side!r}.", do="give 'left' or 'right'.")
@@ -150,7 +150,7 @@ def searchsorted(x: Numbers, v: Numbers, /, side: str = "left", sorter: Numbers 
 
 
 def place_of_complex(x: Any, v: Any, side: str) -> Any:
-    """`searchsorted` of complex numbers, which are ordered by real, then by imaginary part, nan last: how many come before."""
+    """`searchsorted` for complex numbers, ordered by real, then imaginary part, nan last: the number of elements that come before."""
     shape = (*shape_of(v), shape_of(x)[0])
     x, v = spread_to(x, shape, shape_of(x)), spread_to(reshape(v, (*shape_of(v), 1)), shape, (*shape_of(v), 1))
     a, b = (x, v) if side == "left" else (v, x)
@@ -160,7 +160,7 @@ def place_of_complex(x: Any, v: Any, side: str) -> Any:
 
 @eager(np.digitize)
 def digitize(x: Numbers, bins: Numbers, right: bool = False) -> Any:
-    """The index of the bin of each element, for monotonic ``bins``: ascending or descending. Traced bins are taken as monotonic."""
+    """The index of the bin of each element, for monotonic ``bins``: ascending or descending. Traced bins are assumed to be monotonic."""
     if len(shape_of(bins)) != 1:
         raise teach(ShapeError, f"digitize: bins of shape {shape_of(bins)}.", do="give a vector of edges, ascending or descending.")
     if "c" in (type_of(x).dtype.kind, type_of(bins).dtype.kind):
@@ -177,7 +177,7 @@ def digitize(x: Numbers, bins: Numbers, right: bool = False) -> Any:
     if n < 2:
         return up
     other = bins[1:] != bins[0]
-    falls = any(other) & logic.bitwise_not(bins[0] < take(bins[1:], argmax(other)))  # as the first edge that differs says
+    falls = any(other) & logic.bitwise_not(bins[0] < take(bins[1:], argmax(other)))  # by the first edge that differs
     if type(falls) is not Tracer:
         return subtract(n, searchsorted(bins[::-1], x, side)) if falls else up
     return logic.select(falls, subtract(n, searchsorted(bins[::-1], x, side)), up)
@@ -217,7 +217,7 @@ def interp(
     y = logic.select(logic.greater(x, filled_like(high, shape)), filled_like(above, shape), inside)
     y = logic.select(logic.equal(x, filled_like(high, shape)), filled_like(last, shape), y)
     y = logic.select(logic.less(x, filled_like(low, shape)), filled_like(below, shape), y)
-    if n == 1:  # NumPy gives its value for nan, too
+    if n == 1:  # NumPy returns its value for nan too
         return y
     return logic.select(logic.isnan(x), convert_to(x, wide), y)
 
@@ -228,7 +228,7 @@ def filled_like(value: Any, shape: tuple[int, ...]) -> Any:
 
 
 def wrapped(x: Any, xp: Any, fp: Any, period: Any) -> tuple[Any, Any, Any]:
-    """x, xp and fp of one period, sorted, with the last point before and the first one behind."""
+    """x, xp and fp of one period, sorted, with the last point copied in front and the first one at the end."""
     x, xp = x % period, xp % period
     order = argsort(xp)
     xp, fp = take(xp, order), take(fp, order)
@@ -245,7 +245,9 @@ def isin(x: Numbers, test_elements: Numbers, assume_unique: bool = False, invert
 
 @eager(np.bincount)
 def bincount(x: Numbers, weights: Numbers | None = None, minlength: int = 0, *, length: int | None = None) -> Any:
-    """How often each integer from 0 occurs in ``x`` (or the sum of its ``weights``). Traced x needs ``length``, that of the result."""
+    """The number of occurrences of each integer from 0 on in ``x`` (or the sum of its ``weights``). A traced x needs ``length``, the length
+    of the result.
+    """
     x = strong(x)
     if len(shape_of(x)) != 1 or type_of(x).dtype.kind not in "iub" or (weights is not None and shape_of(weights) != shape_of(x)):
         what = f"bincount: x of {type_of(x).long_name()}" + ("." if weights is None else f", weights of {type_of(weights).long_name()}.")
@@ -261,7 +263,7 @@ def bincount(x: Numbers, weights: Numbers | None = None, minlength: int = 0, *, 
 
 # ---- results whose shape depends on values -----------------------------------------------------------------------------------------
 def refuse_unknown(name: str, x: Any, do: str) -> Any:
-    """Raise: the shape of the result depends on values that are not known yet."""
+    """Raise an error: the shape of the result depends on values that are not known yet."""
     raise teach(TracerConversionError, f"{name}: the shape of the result depends on the values of {x!r}.", do=do)
 
 
@@ -269,7 +271,7 @@ DYNAMIC = "keep the shape: use cotan.numpy.where(condition, x, y), or sum(x, whe
 
 
 def concrete_only(numpy_function: Callable[..., Any], sentence: str) -> Callable[..., Any]:
-    """A function whose result's shape depends on values: NumPy's, refused for tracers."""
+    """A function whose result shape depends on values: NumPy's function, refused for tracers."""
     name: str = numpy_function.__name__
 
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -311,7 +313,7 @@ unique_values.__name__ = unique_values.__qualname__ = "unique_values"
 
 @eager(np.histogram)
 def histogram(x: Numbers, bins: Any = 10, range: Any = None, density: bool | None = None, weights: Numbers | None = None) -> Any:
-    """Counts (or sums of ``weights``) in bins, and the edges. For traced x these must be concrete: an array of them, or ``range``."""
+    """Counts (or sums of ``weights``) in bins, and the edges. For traced x the bins must be concrete: an array of edges, or ``range``."""
     x = strong(x).reshape(-1)
     dtype = type_of(x).dtype
     if dtype.kind in "bc":

@@ -1,4 +1,4 @@
-"""Sums, means and extrema that pass over nan, and correlations."""
+"""Sums, means and extrema that ignore nan, and correlations."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-# ---- over nan --------------------------------------------------------------------------------------------------------------------
+# ---- ignoring nan --------------------------------------------------------------------------------------------------------------------
 def without_nan(x: Any, value: Any) -> Any:
     """``x`` with the scalar ``value`` for nan."""
     t = type_of(x)
@@ -50,7 +50,7 @@ def without_nan(x: Any, value: Any) -> Any:
 
 
 def present(x: Any, where: Any) -> Any:
-    """Where ``x`` is not nan, of what is asked for."""
+    """Where ``x`` is not nan, among the elements ``where``."""
     known = logic.bitwise_not(isnan(x))
     return known if where is True else known & as_condition("where", where)
 
@@ -65,7 +65,7 @@ def check_inexact(name: str, dtype: Any) -> None:
 def nansum(
     x: Numbers, axis: Axis = None, dtype: Any = None, *, keepdims: bool = False, initial: Numbers = ABSENT, where: Condition = True
 ) -> Any:
-    """The sum over ``axis`` of what is not nan."""
+    """The sum over ``axis`` of the elements that are not nan."""
     return sum(without_nan(x, 0), axis, dtype, keepdims=keepdims, initial=initial, where=where)
 
 
@@ -73,25 +73,25 @@ def nansum(
 def nanprod(
     x: Numbers, axis: Axis = None, dtype: Any = None, *, keepdims: bool = False, initial: Numbers = ABSENT, where: Condition = True
 ) -> Any:
-    """The product over ``axis`` of what is not nan."""
+    """The product over ``axis`` of the elements that are not nan."""
     return prod(without_nan(x, 1), axis, dtype, keepdims=keepdims, initial=initial, where=where)
 
 
 @eager(np.nancumsum)
 def nancumsum(x: Numbers, axis: int | None = None, dtype: Any = None) -> Any:
-    """Running sums of what is not nan."""
+    """Running sums of the elements that are not nan."""
     return cumsum(without_nan(x, 0), axis, dtype)
 
 
 @eager(np.nancumprod)
 def nancumprod(x: Numbers, axis: int | None = None, dtype: Any = None) -> Any:
-    """Running products of what is not nan."""
+    """Running products of the elements that are not nan."""
     return cumprod(without_nan(x, 1), axis, dtype)
 
 
 @eager(np.nanmean)
 def nanmean(x: Numbers, axis: Axis = None, dtype: Any = None, *, keepdims: bool = False, where: Condition = True) -> Any:
-    """The mean over ``axis`` of what is not nan."""
+    """The mean over ``axis`` of the elements that are not nan."""
     if not type_of(x).inexact:
         return mean(x, axis, dtype, keepdims=keepdims, where=where)
     check_inexact("nanmean", dtype)
@@ -110,7 +110,7 @@ def nanvar(
     mean: Numbers | None = None,
     correction: float | None = None,
 ) -> Any:
-    """The variance over ``axis`` of what is not nan; nan where that is too little."""
+    """The variance over ``axis`` of the elements that are not nan; nan if there are too few."""
     correction = None if correction is ABSENT else correction
     further: dict[str, Any] = {"ddof": ddof, "keepdims": keepdims, "mean": mean, "correction": correction}
     if not type_of(x).inexact:
@@ -164,13 +164,13 @@ nanmax, nanmin = nan_extremum(np.nanmax, max, -np.inf), nan_extremum(np.nanmin, 
 
 @eager(np.nanargmax)
 def nanargmax(x: Numbers, axis: int | None = None, *, keepdims: bool = False) -> Any:
-    """The index of the largest element that is not nan; 0 where all are (NumPy raises)."""
+    """The index of the largest element that is not nan; 0 if all are (NumPy raises)."""
     return argmax(without_nan(x, -np.inf), axis, keepdims=keepdims)
 
 
 @eager(np.nanargmin)
 def nanargmin(x: Numbers, axis: int | None = None, *, keepdims: bool = False) -> Any:
-    """The index of the smallest element that is not nan; 0 where all are (NumPy raises)."""
+    """The index of the smallest element that is not nan; 0 if all are (NumPy raises)."""
     return argmin(without_nan(x, np.inf), axis, keepdims=keepdims)
 
 
@@ -187,7 +187,7 @@ def cov(
     *,
     dtype: Any = None,
 ) -> Any:
-    """The covariance matrix of the rows of ``m`` (columns, if not ``rowvar``), joined by those of ``y``; observations may be weighted."""
+    """The covariance matrix of the rows of ``m`` (columns, if not ``rowvar``) and of ``y``; observations may be weighted."""
     wide = np.result_type(FLOAT64, *[type_of(operand(v)).dtype for v in (m, y) if v is not None]) if dtype is None else np.dtype(dtype)
     x = observations(m, rowvar, wide)
     if shape_of(x)[0] == 0:
@@ -228,7 +228,7 @@ def observations(m: Any, rowvar: bool, dtype: np.dtype[Any]) -> Any:
 
 @eager(np.corrcoef)
 def corrcoef(x: Numbers, y: Numbers | None = None, rowvar: bool = True, *, dtype: Any = None) -> Any:
-    """The matrix of correlation coefficients of the rows of ``x`` (columns, if not ``rowvar``), joined by those of ``y``."""
+    """The matrix of correlation coefficients of the rows of ``x`` (columns, if not ``rowvar``) and of ``y``."""
     c = cov(x, y, rowvar, dtype=dtype)
     if shape_of(c) == ():
         return divide(c, c)

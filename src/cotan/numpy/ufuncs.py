@@ -1,8 +1,8 @@
-"""How a ufunc becomes a function of the surface: NumPy's own call when eager, a cached plan when traced.
+"""The functions of the surface made from ufuncs: NumPy's own call when eager, a cached plan when traced.
 
-A plan says, for the types of the operands, which rule computes the result and to which dtypes the operands are converted first. NumPy
-itself is asked for the dtypes (``ufunc.resolve_dtypes``), once per combination. A rule is an op, or a function of operands that have
-one dtype and one shape (or are scalars).
+For given operand types, a plan names the rule that computes the result and the dtypes to which the operands are converted first. NumPy
+determines the dtypes (``ufunc.resolve_dtypes``), once per combination. A rule is an op, or a function of operands that have one dtype and
+one shape (or are scalars).
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ Plan = tuple[Rule, tuple[np.dtype[Any] | None, ...], bool]
 
 asarray, ndarray = np.asarray, np.ndarray
 TAKEN = frozenset({np.ndarray, float, int, complex, bool, np.float64, np.float32, np.int64, np.bool_})
-"""Classes of operands that a ufunc of NumPy takes as they are; `operand` looks at all others."""
+"""Classes of operands that NumPy's ufuncs take directly; `operand` checks all others."""
 DEFAULTS: dict[str, Any] = {"where": True, "casting": "same_kind", "order": "K", "dtype": None, "subok": True, "signature": None}
 
 
 SIGNATURES = {n: Signature([Parameter(name, Parameter.POSITIONAL_ONLY) for name in ("x", "y")[:n]]) for n in (1, 2)}
-"""The operands alone: what else NumPy's ufuncs take is refused, unless it has its default value."""
+"""The operands alone: other parameters of NumPy's ufuncs are refused, unless they have their default values."""
 
 
 def refuse_unless_default(name: str, out: Any, refused: dict[str, Any]) -> None:
-    """Raise unless these further arguments of a ufunc have the values that they have when they are not given."""
+    """Raise unless these further arguments of a ufunc have their default values."""
     changed = ["out"] * (out is not None) + [key for key, value in refused.items() if value is not DEFAULTS.get(key, ...)]
     if changed and not (len(changed) == 1 and changed[0] in ("casting", "order") and refused[changed[0]] == DEFAULTS[changed[0]]):
         refuse_arguments(name, changed)
@@ -54,7 +54,7 @@ def plan_for(ufunc: Any, rules: Rules, types: tuple[ArrayType, ...]) -> Plan:
     Raises:
         DtypeError: NumPy has no loop, or cotan no rule, for them.
     """
-    # Where all are Python scalars, NumPy (in comparisons) would take Python's objects; their dtypes are meant.
+    # If all are Python scalars, NumPy's comparisons would use Python objects; here they use their dtypes.
     given = [t.dtype for t in types] if all(t.weak for t in types) else list(map(python_kind, types))
     try:
         resolved = ufunc.resolve_dtypes((*given, *[None] * ufunc.nout))
@@ -153,7 +153,7 @@ COMPARISONS = frozenset({np.equal, np.not_equal, np.less, np.less_equal, np.grea
 
 
 def is_beyond(n: Any, t: ArrayType) -> bool:
-    """Whether ``n`` is a Python int, and out of the range of ``t``, an integer dtype."""
+    """Whether ``n`` is a Python int that is out of the range of ``t``, an integer dtype."""
     if not isinstance(n, int) or t.dtype.kind not in "iu":
         return False
     limits = np.iinfo(t.dtype)
@@ -161,7 +161,7 @@ def is_beyond(n: Any, t: ArrayType) -> bool:
 
 
 def as_integer(x: Any, weak: ArrayType, other: ArrayType) -> Any:
-    """A traced Python int that is compared with another integer dtype: an int64, so that nothing of it is cut."""
+    """A traced Python int, compared with another integer dtype, as an int64, so that no bits are lost."""
     cut = type(x) is Tracer and weak.dtype == INT64 and other.dtype.kind in "iu" and other.dtype != INT64
     return convert(x, INT64) if cut else x
 
@@ -175,7 +175,7 @@ def traced_binary(ufunc: Any, rules: Rules, plans: dict[Any, Plan], x: Any, y: A
         y = operand(y)
     s, t = type_of(x), type_of(y)
     if (s.weak or t.weak) and ufunc in COMPARISONS:
-        if is_beyond(y, s):  # the sign decides, as in NumPy
+        if is_beyond(y, s):  # its sign decides, as in NumPy
             return fill_shape(ufunc(0, 1 if y > 0 else -1), x)
         if is_beyond(x, t):
             return fill_shape(ufunc(1 if x > 0 else -1, 0), y)

@@ -1,7 +1,7 @@
 """Functional updates: ``x.at[index].set(v)`` is a copy of ``x`` with the elements at ``index`` replaced, added to, and so on.
 
-Eager, that is a NumPy copy and one assignment or ``ufunc.at``. Traced, the indexed axes come in front and one Scatter does it. Where
-indices repeat, add, multiply, min and max apply every update; of several set, divide or power the last counts for set and power.
+Eager, it is a NumPy copy and one assignment or ``ufunc.at``. Traced, the indexed axes are moved to the front for one Scatter. If indices
+repeat, add, multiply, min and max apply every update; set and power apply the last one only.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ __all__ = ["At", "AtIndex", "at"]
 
 
 def at(x: Any) -> At:
-    """``at(x)[index].set(v)``: functional updates of ``x``; what ``x.at`` is."""
+    """``at(x)[index].set(v)``: functional updates of ``x``, as ``x.at``."""
     return At(x)
 
 
 class At:
-    """``x.at``; index it to say where."""
+    """``x.at``; indexing it selects the elements to update."""
 
     __slots__ = ("x",)
 
@@ -50,10 +50,10 @@ def index_has_tracer(index: Any) -> bool:
 
 
 class AtIndex:
-    """``x.at[index]``: the updates there. Each returns a new array of the shape and dtype of ``x``.
+    """``x.at[index]``: updates of the elements at an index. Each returns a new array of the shape and dtype of ``x``.
 
-    ``mode`` says what an index out of bounds does: None refuses concrete ones; "clip", "drop", "wrap", "promise_in_bounds" as in JAX.
-    ``indices_are_sorted`` and ``unique_indices`` are JAX's hints, of no effect here.
+    ``mode`` determines the effect of an index out of bounds: None refuses concrete ones; "clip", "drop", "wrap", "promise_in_bounds" are as
+    in JAX. ``indices_are_sorted`` and ``unique_indices`` are JAX's hints, of no effect here.
     """
 
     __slots__ = ("index", "x")
@@ -67,7 +67,7 @@ class AtIndex:
     def set(self, values: Any, /, *, mode: str | None = None, **hints: bool) -> Any:
         """``x`` with ``values`` (broadcast) at the index."""
         x, index = self.x, self.index
-        if type(x) is not Tracer and type(values) is not Tracer and type(index) is int and mode is None:  # the quick way, for a loop
+        if type(x) is not Tracer and type(values) is not Tracer and type(index) is int and mode is None:  # fast path for loops
             y = np.array(x)
             y[index] = values if type(values) is float and y.dtype.kind in "fc" else storable(values, y.dtype)
             return y.view(Array)
@@ -100,11 +100,11 @@ class AtIndex:
         return self.update("max", values, mode)
 
     def power(self, values: Any, /, *, mode: str | None = None, **hints: bool) -> Any:
-        """``x`` raised to ``values`` at the index; of repeated indices the last counts."""
+        """``x`` raised to ``values`` at the index; for repeated indices the last one is used."""
         return self.apply(lambda part: power(part, values), mode=mode)
 
     def apply(self, function: Callable[[Any], Any], /, *, mode: str | None = None, **hints: bool) -> Any:
-        """``x`` with ``function`` of what is there at the index."""
+        """``x`` with ``function`` applied to the elements at the index."""
         mask = as_mask(self.index)
         if type(mask) is Tracer:
             return self.update("set", function(self.x), mode, whole=True)
@@ -115,7 +115,7 @@ class AtIndex:
         y = taken(self.x, self.index, mode, fill_value)
         return y if type(y) is Tracer else np.asarray(y).view(Array)
 
-    # ---- how ---------------------------------------------------------------------------------------------------------------
+    # ---- implementation ---------------------------------------------------------------------------------------------------------------
     def update(self, kind: str, values: Any, mode: str | None, whole: bool = False) -> Any:
         """The update ``kind`` by ``values``; ``whole``: they have the shape of x, for a traced mask."""
         x, index = self.x, self.index
@@ -144,12 +144,10 @@ class AtIndex:
 
 
 def storable(values: Any, dtype: np.dtype[Any]) -> Any:
-    """``values`` in the dtype of the array that they go into.
+    """``values`` in the dtype of the array that they are stored in.
 
-    Raises
-    ------
-    DtypeError
-        That would lose a fraction or an imaginary part.
+    Raises ------ DtypeError
+        The conversion would lose a fraction or an imaginary part.
     """
     values = operand(values)
     t = type_of(values)
@@ -182,7 +180,7 @@ def eager_update(kind: str, x: Any, index: Any, values: Any) -> Any:
 
 
 def scatter_mode(mode: str | None) -> str | None:
-    """The mode of `Scatter` under JAX's names."""
+    """The mode of `Scatter` for a mode of JAX."""
     if mode not in (None, "clip", "drop", "fill", "wrap", "promise_in_bounds", "raise"):
         raise teach(UnsupportedFunctionError, f"at: there is no mode {mode!r}.", do="give clip, drop, wrap, promise_in_bounds, or nothing.")
     return "drop" if mode == "fill" else mode
@@ -200,7 +198,7 @@ COMBINE: dict[str, Callable[..., Any]] = {
 
 
 def masked(kind: str, x: Any, mask: Any, values: Any, shape: Shape, whole: bool) -> Any:
-    """The update where ``mask`` is true, as a choice: of values that are the same for every element that the mask takes."""
+    """The update where ``mask`` is true, as a select; the values are equal for every element that the mask takes."""
     have, rest = shape_of(values), shape[len(shape_of(mask)) :]
     if shape_of(mask) != shape[: len(shape_of(mask))]:
         raise teach(
@@ -227,13 +225,14 @@ def reshaped_mask(mask: Any, shape: Shape) -> Any:
 
 
 def scattered(kind: str, x: Any, parsed: Parsed, values: Any, shape: Shape, mode: str | None) -> Any:
-    """The update by one `Scatter`: axes indexed by ints, arrays and partial slices in front, those taken whole behind."""
+    """The update by one `Scatter`: axes indexed by ints, arrays and partial slices in front, whole axes after them."""
     axes, tokens, advanced, index_shape = parsed
     bounds = {k: slice_bounds(item, shape[k]) for k, item in enumerate(axes) if type(item) is slice}
     whole = [k for k, (first, count, step) in bounds.items() if (first, count, step) == (0, shape[k], 1) or (shape[k] == 1 == count)]
     cut = [k for k in bounds if k not in whole]
     advanced = advanced or [k for k, item in enumerate(axes) if type(item) is int]
-    # values, in the order of the result of x[index], then without new axes, then with the axes of the index, the cut and the whole ones.
+    # values: in the order of the result of x[index]; then without new axes; then with the axes of the index, the sliced and the whole
+    # ones.
     result = [n for token in tokens for n in ((1,) if token is None else index_shape if token is ... else (bounds[token][1],))]
     check_values(shape_of(values), tuple(result), shape)
     values = spread_to(values, tuple(result), shape_of(values)) if type(values) is Tracer or np.ndim(values) or result else values
@@ -264,7 +263,7 @@ def scattered(kind: str, x: Any, parsed: Parsed, values: Any, shape: Shape, mode
 
 
 def check_values(have: Shape, want: Shape, shape: Shape) -> None:
-    """Refuse values that do not broadcast to the shape of what they replace."""
+    """Refuse values that do not broadcast to the shape of the replaced elements."""
     if len(have) > len(want) or any(n not in (1, m) for n, m in zip(have[::-1], want[::-1], strict=False)):
         raise teach(
             ShapeError,
