@@ -1,4 +1,4 @@
-"""``cotan.lax``: the ops under JAX's names and signatures, strict about shapes and dtypes as there (`cotan.numpy` promotes)."""
+"""``cotan.lax``: the ops under JAX's names and signatures, as strict about shapes and dtypes as JAX's (`cotan.numpy` promotes)."""
 
 # ruff: noqa: I001 - the names of one module stand together
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`associative_scan`: all prefix combinations of an associative operation, in logarithmic depth.
 
-Combine neighbours, scan the half as long list, and fill in the even places (Blelloch 1990, "Prefix sums and their applications"). It is
-written with slices and the user's function alone, so every transformation works on it.
+Combine neighbours, scan the list of half the length, and fill in the even positions (Blelloch 1990, "Prefix sums and their applications").
+It uses slices and the user's function alone, so every transformation works on it.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def associative_scan(fn: Callable[[Any, Any], Any], elems: Any, reverse: bool = 
 
 
 def on_axis(combine: Any, a: list[Any], b: list[Any], axis: int) -> list[Any]:
-    """``combine`` with the element axis where the user has it."""
+    """``combine`` with the element axis at the user's position."""
     there = combine([cnp.moveaxis(x, 0, axis) for x in a], [cnp.moveaxis(x, 0, axis) for x in b])
     return [cnp.moveaxis(x, axis, 0) for x in there]
 
@@ -81,7 +81,7 @@ def prefixes(combine: Callable[[list[Any], list[Any]], list[Any]], elems: list[A
 
 
 def interleave(even: Any, odd: Any) -> Any:
-    """The elements of both in turn, beginning with ``even``, which may be one longer."""
+    """The elements of both, alternating, beginning with ``even``, which may be one longer."""
     m = odd.shape[0]
     pairs = cnp.reshape(cnp.stack([even[:m], odd], axis=1), (2 * m, *odd.shape[1:]))
     return cnp.concatenate([pairs, even[m:]]) if even.shape[0] > m else pairs

@@ -1,6 +1,6 @@
 """Branches: `cond` and `switch`, with JAX's names and signatures.
 
-Where the index is a number, only the branch that is meant is run, as Python would. Traced, all are staged, and the choice is one op.
+If the index is a number, only the selected branch runs, as in Python. Traced, all branches are staged, and the choice is one op.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def cond(pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any],
     """``true_fun(*operands)`` if ``pred``, else ``false_fun(*operands)``.
 
     Args:
-        pred: a scalar: a bool, or a number (true if nonzero). Where its value is known, only the branch that is meant is run.
+        pred: a scalar: a bool, or a number (true if nonzero). If its value is known, only the selected branch runs.
         true_fun, false_fun: functions of the operands whose results have the same structure, shapes and dtypes.
 
     Raises:
@@ -61,7 +61,7 @@ def cond(pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any],
 
 @boundary
 def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:
-    """``branches[index](*operands)``, the index clamped to the branches there are. Raises: as `cond`.
+    """``branches[index](*operands)``, with the index clamped to the range of the branches. Raises: as `cond`.
 
     >>> import cotan
     >>> cotan.lax.switch(1, [lambda x: x, lambda x: -x], 3.0)
@@ -83,17 +83,17 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
 
 
 def taken(f: Callable[..., Any], operands: Sequence[Any]) -> Any:
-    """The results of the branch that is meant: Python's numbers become arrays, as those of a staged branch are."""
+    """The results of the selected branch: Python numbers become arrays, as in a staged branch."""
     out = f(*operands)
     if type(out) is Array or type(out) is Tracer:
         return out
     leaves, spec = tree.flatten(out)
     values = [leaf(y, "a result") for y in leaves]
-    return tree.unflatten(spec, [to_array(y, values) for y in values])  # an ndarray might be the user's own: it is copied
+    return tree.unflatten(spec, [to_array(y, values) for y in values])  # an ndarray may be the user's own: it is copied
 
 
 def branch(name: str, index: Any, functions: Sequence[Callable[..., Any]], operands: Sequence[Any]) -> Any:
-    """The branches staged, and their `Cond`."""
+    """The staged branches, as a `Cond`."""
     leaves, spec = tree.flatten(tuple(operands))
     leaves = [leaf(x, n) for x, n in zip(leaves, tree.leaf_names(spec, "operands"), strict=True)]
     types = [array_type(t.shape, t.dtype) for t in (type_of(x) for x in leaves)]

@@ -118,7 +118,7 @@ def population_count(x: Any) -> Any:
 
 
 def shift_right_logical(x: Any, y: Any) -> Any:
-    """x >> y with zeros from the left, whatever the sign."""
+    """x >> y with zeros shifted in from the left, for any sign."""
     x, y = agree("shift_right_logical", (x, y))
     dtype = type_of(x).dtype
     unsigned = np.dtype(f"u{dtype.itemsize}")

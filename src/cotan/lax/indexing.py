@@ -1,7 +1,7 @@
-"""Reading and writing at places that are known when the program runs: gather, scatter, dynamic slices, segment sums.
+"""Reads and writes at indices that are known when the program runs: gather, scatter, dynamic slices, segment sums.
 
-All are computed from two ops, `Gather` and `Scatter` of `ops.indexing`, which index the first axes of an array by arrays: the axes that are
-indexed are brought in front, those taken whole stay behind, and a window is the places of its corner plus an offset along each axis.
+All are composed of two ops, `Gather` and `Scatter` of `ops.indexing`, which index the first axes of an array by arrays. Indexed axes are
+moved to the front, whole axes stay behind them, and a window is the position of its corner plus an offset along each axis.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ __all__ = [
 
 
 class GatherScatterMode(Enum):
-    """What a window that does not lie within the array does: is moved inside, is left out (or filled), or does not occur."""
+    """The treatment of a window that is not inside the array: it is moved inside, skipped (or filled), or assumed not to occur."""
 
     CLIP = "clip"
     FILL_OR_DROP = "fill"
@@ -56,7 +56,7 @@ class GatherScatterMode(Enum):
 
     @staticmethod
     def from_any(mode: Any) -> GatherScatterMode:
-        """The mode of a name (clip, fill, drop, promise_in_bounds), of None (fill or drop), or itself."""
+        """The mode for a name (clip, fill, drop, promise_in_bounds), for None (fill or drop), or for a mode."""
         if isinstance(mode, GatherScatterMode):
             return mode
         known = {None: "fill", "fill": "fill", "drop": "fill", "clip": "clip", "promise_in_bounds": "promise_in_bounds"}
@@ -66,13 +66,13 @@ class GatherScatterMode(Enum):
 
 
 class GatherDimensionNumbers(NamedTuple):
-    """Which axes are what in `gather`, as in JAX and XLA.
+    """The roles of the axes in `gather`, as in JAX and XLA.
 
     Attributes:
         offset_dims: the axes of the result that run along the window.
         collapsed_slice_dims: the axes of the operand along which the window has length 1 and is dropped.
-        start_index_map: the axis of the operand that each component of an index vector is for.
-        operand_batching_dims, start_indices_batching_dims: axes of both that go together, one index vector for one slice.
+        start_index_map: the axis of the operand for each component of an index vector.
+        operand_batching_dims, start_indices_batching_dims: paired axes of both, one index vector for one slice.
     """
 
     offset_dims: tuple[int, ...]
@@ -83,13 +83,13 @@ class GatherDimensionNumbers(NamedTuple):
 
 
 class ScatterDimensionNumbers(NamedTuple):
-    """Which axes are what in `scatter`, as in JAX and XLA.
+    """The roles of the axes in `scatter`, as in JAX and XLA.
 
     Attributes:
         update_window_dims: the axes of the updates that run along the window.
-        inserted_window_dims: the axes of the operand along which the window has length 1 and is left out of the updates.
-        scatter_dims_to_operand_dims: the axis of the operand that each component of an index vector is for.
-        operand_batching_dims, scatter_indices_batching_dims: axes of both that go together.
+        inserted_window_dims: the axes of the operand along which the window has length 1 and is omitted from the updates.
+        scatter_dims_to_operand_dims: the axis of the operand for each component of an index vector.
+        operand_batching_dims, scatter_indices_batching_dims: paired axes of both.
     """
 
     update_window_dims: tuple[int, ...]
@@ -101,10 +101,10 @@ class ScatterDimensionNumbers(NamedTuple):
 
 # ---- windows -----------------------------------------------------------------------------------------------------------
 class Windows(NamedTuple):
-    """Windows of one size in an array: how `Gather` and `Scatter` index them.
+    """Windows of one size in an array, as indices for `Gather` and `Scatter`.
 
     order: the axes of the array, the ``indexed`` ones in front. places: an index array of shape (batch, window of the indexed axes) for
-    each of these. inside: for each window whether it lies within the array, or None if all do.
+    each of these. inside: for each window whether it is inside the array, or None if all are.
     """
 
     order: tuple[int, ...]
@@ -118,7 +118,7 @@ class Windows(NamedTuple):
 
 
 def windows(shape: Shape, sizes: Shape, starts: dict[int, Any], batch: Shape, mode: GatherScatterMode) -> Windows:
-    """The windows of ``sizes`` at ``starts`` (axis -> an index of shape ``batch`` or a scalar; 0 where there is none)."""
+    """The windows of ``sizes`` at ``starts`` (axis -> an index of shape ``batch`` or a scalar; 0 for missing axes)."""
     indexed = tuple(d for d in range(len(shape)) if d in starts or sizes[d] != shape[d])
     order = (*indexed, *[d for d in range(len(shape)) if d not in indexed])
     lengths = tuple(sizes[d] for d in indexed)
@@ -145,7 +145,7 @@ def windows(shape: Shape, sizes: Shape, starts: dict[int, Any], batch: Shape, mo
 
 
 def read(x: Any, w: Windows, sizes: Shape) -> Any:
-    """What the windows hold: axes (batch, indexed axes, other axes)."""
+    """The elements of the windows: axes (batch, indexed axes, other axes)."""
     front = movement.permute(x, w.order)
     return (
         Gather("promise_in_bounds")(front, *w.places)
@@ -155,7 +155,7 @@ def read(x: Any, w: Windows, sizes: Shape) -> Any:
 
 
 def write(kind: str, x: Any, updates: Any, w: Windows) -> Any:
-    """``x`` with updates of axes (batch, indexed axes, other axes) put in the windows; windows that are not inside are left out."""
+    """``x`` with updates of axes (batch, indexed axes, other axes) stored in the windows; windows that are not inside are skipped."""
     front = movement.permute(x, w.order)
     shape = type_of(front).shape
     places = w.places
@@ -174,7 +174,7 @@ def write(kind: str, x: Any, updates: Any, w: Windows) -> Any:
 
 
 def index_vectors(name: str, indices: Any, axes: Sequence[int], pairs: Sequence[tuple[int, int]]) -> tuple[dict[int, Any], Shape]:
-    """For each indexed axis of the operand its index, of the batch shape; and that shape. ``pairs`` are (operand, index) batching axes."""
+    """The index of each indexed axis of the operand, of the batch shape; and that shape. ``pairs`` are (operand, index) batching axes."""
     indices = convert_to(strong(operand(indices)), INT64) if type_of(operand(indices)).dtype.kind in "iu" else indices
     t = type_of(operand(indices))
     if t.dtype.kind not in "iu":
@@ -210,14 +210,14 @@ def gather(
 
     Args:
         operand, start_indices: arrays; the indices are integers, and negative ones are out of bounds.
-        dimension_numbers: which axes are what, see `GatherDimensionNumbers`.
+        dimension_numbers: the roles of the axes, see `GatherDimensionNumbers`.
         slice_sizes: the length of the window along each axis of the operand.
-        mode: for a window that does not lie within the operand: None or "fill" gives ``fill_value`` (nan, for integers the least or
-            greatest number), "clip" moves it inside, "promise_in_bounds" says that there is none.
+        mode: for a window that is not inside the operand: None or "fill" gives ``fill_value`` (nan, for integers the least or
+            greatest number), "clip" moves it inside, "promise_in_bounds" asserts that there is none.
         unique_indices, indices_are_sorted: hints, of no effect here.
 
     Returns:
-        an array of the operand's dtype, with the axes of the window at ``offset_dims`` and those of the indices elsewhere.
+        an array of the operand's dtype, with the axes of the window at ``offset_dims`` and the axes of the indices elsewhere.
 
     Raises:
         ShapeError, DtypeError, IndexingError: sizes, indices or a mode that do not fit.
@@ -235,7 +235,7 @@ def gather(
         full = type_of(y).shape
         inside = broadcast_in_dim(w.inside, full, range(len(batch))) if full else w.inside
         y = select(inside, y, broadcast_in_dim(filling, full, ()) if full else filling)
-    # axes of y: the batch, then the window in w.order; of the result: offset_dims take the window axes that are left, in order
+    # axes of y: the batch, then the window in w.order; of the result: offset_dims take the remaining window axes, in order
     kept = [d for d in range(len(shape)) if d not in gone]
     drop = [len(batch) + k for k, d in enumerate(w.order) if d in gone]
     y = squeeze(y, tuple(drop)) if drop else y
@@ -302,13 +302,14 @@ def scatter(
     unique_indices: bool = False,
     mode: Any = None,
 ) -> Any:
-    """The operand with each window of it, one for each index vector, replaced by its update; of several for one element the last counts.
+    """The operand with each of its windows, one for each index vector, replaced by its update; of several updates of an element the last
+    counts.
 
     Args:
         operand, updates: arrays of one dtype. scatter_indices: integers, with the index vectors along the last axis.
-        dimension_numbers: which axes are what, see `ScatterDimensionNumbers`.
-        mode: for a window that does not lie within the operand: None, "drop" or "fill" leaves it out, "clip" moves it inside,
-            "promise_in_bounds" says that there is none.
+        dimension_numbers: the roles of the axes, see `ScatterDimensionNumbers`.
+        mode: for a window that is not inside the operand: None, "drop" or "fill" skips it, "clip" moves it inside,
+            "promise_in_bounds" asserts that there is none.
         indices_are_sorted, unique_indices: hints, of no effect here.
 
     Raises:
@@ -375,7 +376,7 @@ def scatter_max(
 
 # ---- dynamic slices ----------------------------------------------------------------------------------------------------
 def corner(name: str, x: Any, starts: Any, sizes: Dimensions) -> dict[int, Any]:
-    """Start indices, one for each axis, of which negative ones count from the end; those of axes taken whole are left out."""
+    """Start indices, one for each axis; negative ones count from the end, and indices of whole axes are omitted."""
     shape = type_of(x).shape
     starts = list(starts) if isinstance(starts, tuple | list) else [starts[k] for k in range(type_of(operand(starts)).shape[0])]
     if len(starts) != len(shape) or len(sizes) != len(shape) or any(not 0 <= n <= m for n, m in zip(sizes, shape, strict=True)):
@@ -398,7 +399,7 @@ def corner(name: str, x: Any, starts: Any, sizes: Dimensions) -> dict[int, Any]:
 def dynamic_slice(operand: Any, start_indices: Any, slice_sizes: Dimensions) -> Any:
     """A window of static ``slice_sizes`` from ``start_indices``, which may be traced.
 
-    A negative start counts from the end, once; then the window is moved to lie within the array.
+    A negative start counts from the end, once; then the window is moved inside the array.
     """
     x, sizes = value(operand), tuple(slice_sizes)
     w = windows(type_of(x).shape, sizes, corner("dynamic_slice", x, start_indices, sizes), (), GatherScatterMode.CLIP)
@@ -426,7 +427,7 @@ def dynamic_slice_in_dim(operand: Any, start_index: Any, slice_size: int, axis: 
 
 
 def dynamic_index_in_dim(operand: Any, index: Any, axis: int = 0, keepdims: bool = True) -> Any:
-    """The element at ``index``, which may be traced, along ``axis``; an index out of bounds takes the nearest end."""
+    """The element at ``index``, which may be traced, along ``axis``; an index out of bounds becomes the nearest one in bounds."""
     y = dynamic_slice_in_dim(operand, index, 1, axis)
     return y if keepdims else squeeze(y, (along("dynamic_index_in_dim", operand, axis)[0],))
 
@@ -438,7 +439,7 @@ def dynamic_update_slice_in_dim(operand: Any, update: Any, start_index: Any, axi
 
 
 def dynamic_update_index_in_dim(operand: Any, update: Any, index: Any, axis: int) -> Any:
-    """``operand`` with what is at ``index`` along ``axis`` replaced by ``update``, which may lack that axis."""
+    """``operand`` with the element at ``index`` along ``axis`` replaced by ``update``, which may lack that axis."""
     k, shape = along("dynamic_update_index_in_dim", operand, axis)
     update = value(update)
     have = type_of(update).shape
@@ -449,7 +450,7 @@ def dynamic_update_index_in_dim(operand: Any, update: Any, index: Any, axis: int
 
 # ---- segments ----------------------------------------------------------------------------------------------------------
 def segments(name: str, kind: str, start: Any, data: Any, segment_ids: Any, num_segments: int | None, mode: Any) -> Any:
-    """The segment reduction of this kind, which begins with ``start`` (of a dtype)."""
+    """The segment reduction of this kind, with the initial value ``start`` (a function of the dtype)."""
     x, ids = strong(operand(data)), operand(segment_ids)
     t, index = type_of(x), type_of(ids)
     if index.dtype.kind not in "iu":
@@ -495,8 +496,8 @@ def segment_sum(
 
     Args:
         data: an array; its first axes are those of ``segment_ids``.
-        segment_ids: integers. Rows whose id is not in [0, num_segments) are left out (``mode`` "clip": go to the nearest).
-        num_segments: the length of the result; the greatest id plus one if None, which a traced ``segment_ids`` has not yet.
+        segment_ids: integers. Rows whose id is not in [0, num_segments) are skipped (``mode`` "clip": added to the nearest segment).
+        num_segments: the length of the result; the greatest id plus one if None, which is unknown for traced ``segment_ids``.
         indices_are_sorted, unique_indices, bucket_size: hints, of no effect here.
 
     Raises:

@@ -38,7 +38,7 @@ bodies = Recall()
 
 
 class WidenedCarry(Exception):  # noqa: N818 - no error
-    """Some carries that began as Python scalars must begin with other dtypes: the body is traced again."""
+    """Some carries that were Python scalars at first need other dtypes: the body is traced again."""
 
     def __init__(self, types: list[ArrayType]):
         self.types = types
@@ -62,10 +62,10 @@ def scan(
         init: the first carry. A Python scalar in it takes the dtype that the body gives it (0.0 becomes float32 in a float32 loop).
         xs: a tree of arrays with one leading length, or None.
         length: the number of steps, needed if ``xs`` is None.
-        reverse: whether to go from the last element to the first (ys keep their places).
+        reverse: whether to go from the last element to the first (ys keep their positions).
         unroll: accepted as in JAX; the result is the same.
-        checkpoint: reverse mode keeps at most so many carries and computes the others again, each step as few times as can be; True
-            keeps as many as are needed to compute none more than three times. Without it, reverse mode keeps what it needs of each step.
+        checkpoint: the number of carries that reverse mode stores at most; the others are recomputed, each step as few times as
+            possible. True stores as many as needed to compute no step more than three times. False stores the residuals of each step.
 
     Returns:
         (the last carry, ys stacked along a new leading axis).
@@ -96,7 +96,7 @@ def scan(
 
 
 def scan_length(xs: Sequence[Any], spec: Any, length: int | None) -> int:
-    """The number of steps, on which all agree."""
+    """The number of steps, which all inputs must share."""
     names = tree.leaf_names(spec, "xs")
     for x, name in zip(xs, names, strict=True):
         if not type_of(x).shape:
@@ -112,7 +112,7 @@ def scan_length(xs: Sequence[Any], spec: Any, length: int | None) -> int:
 
 
 def snapshots_of(name: str, checkpoint: bool | int) -> int | None:
-    """How many states may be kept: None for all, 0 for as many as are right."""
+    """The most states that are stored: None for all, 0 for an automatic number."""
     if isinstance(checkpoint, bool):
         return 0 if checkpoint else None
     if not isinstance(checkpoint, int | np.integer) or checkpoint < 1:  # type: ignore[redundant-expr]
@@ -126,7 +126,7 @@ def snapshots_of(name: str, checkpoint: bool | int) -> int | None:
 
 # ---- on concrete values ------------------------------------------------------------------------------------------------
 def python_scan(f: Any, carry: list[Any], spec: Any, xs: list[Any], x_spec: Any, length: int, reverse: bool) -> tuple[Any, Any]:
-    """The loop in Python. The first step shows the types."""
+    """The loop in Python. The first step determines the types."""
     firsts, given = types_of(carry), carry
     steps = range(length - 1, -1, -1) if reverse else range(length)
     first = steps[0]
@@ -165,7 +165,7 @@ def python_scan(f: Any, carry: list[Any], spec: Any, xs: list[Any], x_spec: Any,
 
 
 def first_step(f: Any, carry: list[Any], spec: Any, types: list[ArrayType], x: Any) -> tuple[Any, Any]:
-    """One step, after which the carry has the types that it began with."""
+    """One step, after which the carry has its initial types."""
     new, y = pair(f, f(tree.unflatten(spec, carry), x))
     leaves, new_spec = tree.flatten(new)
     check_carry("scan", f, spec, types, new_spec, [type_of(leaf(c, "the carry")) for c in leaves])
@@ -173,7 +173,7 @@ def first_step(f: Any, carry: list[Any], spec: Any, types: list[ArrayType], x: A
 
 
 def check_again(f: Any, y: Any, expected: ArrayType) -> None:
-    """Refuse a y of another shape or dtype than that of the first step."""
+    """Refuse a y whose shape or dtype differs from the first step."""
     t = type_of(leaf(y, "y"))
     if (t.shape, t.dtype) != (expected.shape, expected.dtype):
         raise teach(
@@ -184,13 +184,13 @@ def check_again(f: Any, y: Any, expected: ArrayType) -> None:
 
 
 def rows_of(x: Any) -> Any:
-    """The elements of ``x`` for a body to have: Arrays of memory that it may change without a trace in the caller's."""
+    """The elements of ``x`` for the body, as Arrays in memory that it may change without effect on the caller's."""
     x = np.array(x)
     return [row.view(Array) for row in x] if x.ndim > 1 else x
 
 
 def own(x: Any, t: ArrayType) -> Any:
-    """A carry for a body to begin with, in memory of its own. A Python scalar stays one, as long as its type is weak."""
+    """An initial carry for the body, in memory of its own. A Python scalar stays one, as long as its type is weak."""
     if t.weak:
         return t.dtype.type(x).item() if type(x) is not Tracer else x
     x = convert(x, t.dtype)
@@ -198,7 +198,7 @@ def own(x: Any, t: ArrayType) -> Any:
 
 
 def pair(f: Any, out: Any) -> tuple[Any, Any]:
-    """What ``f`` must return."""
+    """The pair that ``f`` must return."""
     if not isinstance(out, tuple) or len(out) != 2:  # type: ignore[arg-type]
         raise teach(
             ArgumentTypeError,
@@ -215,7 +215,7 @@ def types_of(values: Sequence[Any]) -> list[ArrayType]:
 def check_carry(name: str, f: Any, spec: Any, types: Sequence[ArrayType], new_spec: Any, new_types: Sequence[ArrayType]) -> None:
     """Refuse a carry whose structure, shape or dtype changes from step to step.
 
-    Where a Python scalar began, the loop decides the type: `WidenedCarry` says with which to begin again.
+    If the initial carry is a Python scalar, the loop determines its type: `WidenedCarry` holds the types to begin again with.
     """
     if spec != new_spec:
         raise teach(
@@ -237,13 +237,13 @@ def check_carry(name: str, f: Any, spec: Any, types: Sequence[ArrayType], new_sp
 
 
 def may_become(old: ArrayType, new: ArrayType) -> bool:
-    """Whether a carry of a weak type may begin with the type ``new`` instead: one of its own kind, or of a more general one."""
+    """Whether the initial carry of a weak type may have the type ``new`` instead: of its own kind, or of a more general one."""
     return old.weak and old is not new and old.shape == new.shape and KINDS.index(new.dtype.kind) >= max(1, KINDS.index(old.dtype.kind))
 
 
 # ---- traced ------------------------------------------------------------------------------------------------------------
 def stage_scan(f: Any, carry: list[Any], carry_spec: Any, xs: list[Any], x_spec: Any) -> tuple[list[Any], Program, list[Any], Any]:
-    """The carry (Python scalars made arrays), the staged body, the values it captured, and the structure of y."""
+    """The carry (Python scalars made arrays), the staged body, the values that it captured, and the structure of y."""
     steps = [array_type(t.shape[1:], t.dtype) for t in types_of(xs)]
 
     def stage(types: list[ArrayType]) -> tuple[Program, list[Any], Any]:
@@ -267,7 +267,7 @@ def stage_scan(f: Any, carry: list[Any], carry_spec: Any, xs: list[Any], x_spec:
 
 
 def staged(name: str, functions: Sequence[Any], types: list[ArrayType], key: Any, stage: Callable[[list[ArrayType]], Any]) -> Any:
-    """The types that the carries begin with, and what ``stage`` gives for them, recalled if the same was staged before."""
+    """The initial types of the carries, and the result of ``stage`` for them, cached by ``key``."""
     with quiet():
         while True:
             try:
@@ -277,7 +277,7 @@ def staged(name: str, functions: Sequence[Any], types: list[ArrayType], key: Any
 
 
 def strong(x: Any) -> Any:
-    """The value without weakness."""
+    """The value with a strong type."""
     return convert(x, type_of(x).dtype)
 
 
@@ -286,7 +286,7 @@ def map(f: Callable[[Any], Any], xs: Any, *, batch_size: int | None = None, chec
     """``f`` on each element along the leading axis of ``xs``, one after the other: `scan` without a carry.
 
     Args:
-        batch_size: if given, ``f`` is applied by `vmap` to so many elements at a time.
+        batch_size: if given, ``f`` is applied by `vmap` to this number of elements at a time.
         checkpoint: as in `scan`.
 
     Raises: as `scan`; ArgumentError for a ``batch_size`` that is no positive integer.
@@ -350,7 +350,7 @@ def fori_loop(
 
 
 def known_value(x: Any) -> Any | None:
-    """The number behind a scalar, where it has one: a plain value, or one that is only being differentiated."""
+    """The number behind a scalar, if there is one: a plain value, or one that is only being differentiated."""
     while type(x) is Tracer and isinstance(x.owner, JVPTrace):
         x = x.payload[0]
     return None if type(x) is Tracer else x
@@ -361,12 +361,12 @@ def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], i
     """``val = body_fun(val)`` while ``cond_fun(val)``.
 
     Args:
-        cond_fun: gives a bool scalar.
+        cond_fun: returns a bool scalar.
         body_fun: keeps the structure, shapes and dtypes of its argument, a tree of arrays.
-        init_val: the first value. A Python scalar in it takes the dtype that the body gives it.
+        init_val: the first value. A Python scalar in it gets the dtype that the body returns for it.
         checkpoint: as in `scan`.
 
-    Reverse mode works for any number of steps, also inside jit: the loop then keeps what its derivative needs on a stack that grows.
+    Reverse mode works for any number of steps, also inside jit: the loop then stores its residuals on a stack that grows.
 
     Raises:
         ArgumentTypeError: a value that changes its type, a condition that is no bool scalar.
@@ -405,7 +405,7 @@ def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], i
 
 
 def python_while(cond_fun: Any, body_fun: Any, leaves: list[Any], spec: Any) -> Any:
-    """The loop in Python. The first step shows the types."""
+    """The loop in Python. The first step determines the types."""
     types = types_of(leaves)
     value = tree.unflatten(spec, [own(x, t) for x, t in zip(leaves, types, strict=True)])
     first = True
@@ -428,7 +428,7 @@ def python_while(cond_fun: Any, body_fun: Any, leaves: list[Any], spec: Any) -> 
 
 
 def checked_answer(cond_fun: Any, value: Any) -> Any:
-    """What the condition says, a bool scalar."""
+    """The result of the condition, a bool scalar."""
     answer = cond_fun(value)
     t = type_of(leaf(answer, "the condition"))
     if t.shape or t.dtype != BOOL:

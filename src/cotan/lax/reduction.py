@@ -93,7 +93,7 @@ def top_k(operand: Any, k: int) -> tuple[Any, Any]:
     x = value(operand)
     shape = type_of(x).shape
     last = len(shape) - 1
-    # Reversed before and after, so that of equal elements the first comes first.
+    # Reversed before and after, so that equal elements stay in order.
     order = movement.reverse(searching.argsort(movement.reverse(x, (last,)), last), (last,))
     index = value(subtract(np.int64(shape[last] - 1), slice_in_dim(order, 0, k, axis=last)))
     return finish(sorting.take_along(x, index, last)), finish(index)

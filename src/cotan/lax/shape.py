@@ -70,7 +70,7 @@ def broadcast(operand: Any, sizes: Dimensions) -> Any:
 
 
 def value(x: Any) -> Any:
-    """An operand, strong (under the name that a parameter called ``operand`` does not hide)."""
+    """An operand, strong (under a name that a parameter called ``operand`` does not shadow)."""
     return strong(operand(x))
 
 
@@ -80,7 +80,7 @@ def broadcast_in_dim(operand: Any, shape: Dimensions, broadcast_dimensions: Dime
 
 
 def broadcast_shapes(*shapes: Dimensions) -> Shape:
-    """The shape that these broadcast to. Raises ShapeError if they do not."""
+    """The broadcast shape of these shapes. Raises ShapeError if they do not broadcast."""
     return common_shape("broadcast_shapes", [tuple(shape) for shape in shapes])
 
 
@@ -142,7 +142,7 @@ def concatenate(operands: Sequence[Any], dimension: int) -> Any:
 
 
 def pad(operand: Any, padding_value: Any, padding_config: Sequence[tuple[int, int, int]]) -> Any:
-    """``operand`` with ``padding_value`` around it: (low, high, interior) for each axis; negative low and high cut off."""
+    """``operand`` with ``padding_value`` around it: (low, high, interior) for each axis; negative low and high crop."""
     x, fill = agree("pad", (operand, padding_value))
     return apply(movement.Pad(tuple((a, b, c) for a, b, c in padding_config)), x, fill)
 

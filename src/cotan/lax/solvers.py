@@ -34,16 +34,17 @@ def custom_linear_solve(
     symmetric: bool = False,
     has_aux: bool = False,
 ) -> Any:
-    """x with ``matvec(x) = b``, as ``solve(matvec, b)`` gives it; its derivative is that of the solution, and not of the solver's steps.
+    """x with ``matvec(x) = b``, computed by ``solve(matvec, b)``. Its derivative is the derivative of the solution, not of the solver's
+    steps.
 
     Args:
-        matvec: a linear function from trees like x to trees like ``b``, which are alike. It may close over values; x has a derivative in
-            them through ``matvec``, and none through ``solve``.
+        matvec: a linear function from trees like x to trees like ``b``, which are alike. It may close over values; the derivative of x
+            with respect to them comes from ``matvec``, and not from ``solve``.
         b: a tree of arrays.
-        solve: a traceable function of (matvec, b) that gives x. Loops in it need not be differentiable.
-        transpose_solve: the same for the transpose: a function of (vecmat, b). Reverse mode needs it.
+        solve: a traceable function of (matvec, b) that returns x. Loops in it need not be differentiable.
+        transpose_solve: a solver of the transposed system: a function of (vecmat, b). Reverse mode needs it.
         symmetric: whether matvec is its own transpose, so that ``solve`` serves for both.
-        has_aux: whether ``solve`` gives (x, aux); aux has no derivative.
+        has_aux: whether ``solve`` returns (x, aux); aux has no derivative.
 
     Returns:
         x, or (x, aux).
@@ -131,15 +132,15 @@ def custom_root(
     tangent_solve: Callable[..., Any],
     has_aux: bool = False,
 ) -> Any:
-    """x with ``f(x) = 0``, as ``solve(f, initial_guess)`` gives it; its derivative is by the implicit function theorem.
+    """x with ``f(x) = 0``, computed by ``solve(f, initial_guess)``. Its derivative is given by the implicit function theorem.
 
     Args:
         f: a function from trees like the guess to trees of the same kind. x has a derivative in the values that it closes over.
         initial_guess: a tree of arrays; x has no derivative in it.
-        solve: a function of (f, guess) that gives x, by any steps.
-        tangent_solve: a function of (g, y) that gives v with g(v) = y for a linear g: ``lambda g, y: y / g(1.0)`` for scalars, else
+        solve: a function of (f, guess) that returns x, by any method.
+        tangent_solve: a function of (g, y) that returns v with g(v) = y for a linear g: ``lambda g, y: y / g(1.0)`` for scalars, else
             ``numpy.linalg.solve(cotan.jacobian(g)(y), y)``, or an iterative method.
-        has_aux: whether ``solve`` gives (x, aux); aux has no derivative.
+        has_aux: whether ``solve`` returns (x, aux); aux has no derivative.
 
     Returns:
         x, or (x, aux).

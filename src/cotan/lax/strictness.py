@@ -1,7 +1,7 @@
-"""How a function of `cotan.lax` calls its op: no promotion, no broadcasting but of scalars; Python scalars are weak.
+"""The calls of ops by functions of `cotan.lax`: no promotion; broadcasting of scalars only; Python scalars are weak.
 
 The op itself refuses operands of different dtypes or shapes. A Python scalar (or a tracer of one) first takes the dtype of the other
-operands, if it can without changing its kind: 2 goes with any dtype of numbers, 2.0 with floating and complex ones.
+operands, if its kind allows it: 2 takes any dtype of numbers, 2.0 floating and complex ones.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TAKES = {"i": "iufc", "f": "fc", "c": "c"}
 
 
 def agree(name: str, xs: Sequence[Any]) -> list[Any]:
-    """Operands of which the weak ones have taken the dtype of the others.
+    """Operands, with the weak ones converted to the dtype of the others.
 
     Raises
     ------
@@ -45,12 +45,12 @@ def agree(name: str, xs: Sequence[Any]) -> list[Any]:
 
 
 def finish(y: Any) -> Any:
-    """A result: a tracer as it is, anything else as an `Array`."""
+    """A result: a tracer unchanged, any other value as an `Array`."""
     return y if type(y) is Tracer else wrap(np.asarray(y))
 
 
 def apply(op: Callable[..., Any], *operands: Any) -> Any:
-    """``op`` of operands. An op checks types when it is traced; here it does when nothing is."""
+    """``op`` of operands. An op checks types when it is traced; this checks them for untraced operands."""
     if isinstance(op, Op) and not any(type(x) is Tracer for x in operands):
         op.type_rule(*map(type_of, operands))
     return finish(op(*operands))
