@@ -1,8 +1,8 @@
 """Checkpoint: rematerialization. The inputs of a function, and the values that a policy allows, are stored in place of its residuals; the
 residuals are recomputed when they are needed.
 
-        linearize    y, s = f(x), now (s: the values that the policy allows to save)      y' = CheckpointTangent(x, s, x')
-        transpose    recompute the residuals from x and s, then run the tangent program backwards
+    linearize    y, s = f(x), now (s: the values that the policy allows to save)      y' = CheckpointTangent(x, s, x')
+    transpose    recompute the residuals from x and s, then run the tangent program backwards
 
 Reference: Griewank & Walther 2008, "Evaluating Derivatives", chapter 12. Policies and names are JAX's (jax.checkpoint_policies).
 """

@@ -94,8 +94,7 @@ class Cond(ControlOp):
         return derived_program(self.branches[0], (key, self.branches[1:]), make)
 
     def stage_branches(self, name: str, functions: Sequence[Any], types: Sequence[ArrayType]) -> tuple[tuple[Program, ...], list[Any]]:
-        """One program for each function, all with the same types; the values that any function captured are leading inputs of all programs.
-        """
+        """One program for each function, of the same types; the values that any function captured are leading inputs of all programs."""
         staged = [stage_flat(f, types, name=f"{b.name}_{name}") for f, b in zip(functions, self.branches, strict=True)]
         captured = [c for _, constants in staged for c in constants]
         programs: list[Program] = []

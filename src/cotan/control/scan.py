@@ -436,8 +436,7 @@ def stack(rows: Sequence[Any]) -> Any:
 
 
 def swap_leading(x: Any) -> Any:
-    """The first two axes exchanged: (batch, step, ...) to (step, batch, ...) and back. The entries of a stack already have the batch axis.
-    """
+    """The first two axes exchanged: (batch, step, ...) to (step, batch, ...) and back. Entries of a stack already have a batch axis."""
     if isinstance(type_of(x), StackType):
         return x
     ndim = type_of(x).ndim

@@ -54,8 +54,7 @@ def real_as_complex(vector: Vector, like: Sequence[Any]) -> list[Any]:
 
 
 class Estimate(NamedTuple):
-    """Derivatives along a direction, entry by entry: the values, bounds of their errors, the one-sided derivatives, and which do not exist.
-    """
+    """Derivatives along a direction, entry by entry: the values, bounds of their errors, one-sided derivatives, and which do not exist."""
 
     value: Vector
     error: Vector
@@ -114,8 +113,7 @@ def noise_of(values: Sequence[Vector]) -> Vector:
 def directional(
     function: Callable[[Vector], Vector], point: Vector, direction: Vector, scale: float = 1.0, precision: float = 2.3e-16, known: Any = 0.0
 ) -> Estimate:
-    """d/dt function(point + t direction) at t = 0, where t may change by a fraction of ``scale``; ``known`` is a lower bound of the noise.
-    """
+    """d/dt function(point + t direction) at t = 0, where t may change by a fraction of ``scale``; ``known`` bounds the noise from below."""
     centre = function(point)
     sizes = np.abs(np.nan_to_num(centre))
 
@@ -155,8 +153,7 @@ def difference_table(
     noise: Vector,
     sides: list[tuple[float, Vector, Vector]],
 ) -> tuple[Vector, Vector]:
-    """The best entry of the table of extrapolations that begins with this step, with its error; the values used are appended to ``sides``.
-    """
+    """The best entry of the table of extrapolations that begins with this step, with its error; values used are appended to ``sides``."""
     rows: list[list[tuple[Vector, Vector]]] = []
     for r in range(ROWS):
         h = first / 2**r

@@ -82,8 +82,7 @@ class LinearTape(StagingTrace):
         return any(mask & ~members == 0 for members in op.linear_sets(len(operands)))
 
     def others_are_zero(self, inputs: Sequence[Any], others: int) -> bool:
-        """Whether the known operands in the set ``others`` are zero, so that an op that is linear in all of the set jointly is linear here.
-        """
+        """Whether the known operands in the set ``others`` are zero, so that an op linear in all of the set jointly is linear here."""
         return all(concrete_zero(x) for k, x in enumerate(inputs) if others >> k & 1)
 
     def concrete(self, tracer: Tracer, conversion: str) -> Any:
