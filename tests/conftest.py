@@ -44,7 +44,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(autouse=True)
 def patched_code_recalls_no_text(request: pytest.FixtureRequest) -> None:
-    """Texts of Programs on disk are known by the files of cotan. A test that replaces parts of it in memory finds and leaves none."""
+    """Cached IR of Programs is keyed by the files of cotan. A test that replaces parts of cotan in memory neither finds nor stores any."""
     if "monkeypatch" in request.fixturenames:
         patch = request.getfixturevalue("monkeypatch")
         patch.setattr("cotan.engines.native.pipeline.key_of", lambda program, donated, options: None)

@@ -1,6 +1,6 @@
-"""What derivatives mean at kinks and singular points: the table of docs/conventions.md, row by row, in every mode and at second order.
+"""Derivatives at kinks and singular points: the table of docs/conventions.md, row by row, in every mode and at second order.
 
-A row is (function, where, derivative as the table says) and its cases: (f, x, gradient, Hessian).
+A row is (function, where, the derivative of the table) and its cases: (f, x, gradient, Hessian).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The documentation tells the truth: its examples run, what it quotes exists, its links lead somewhere, its lists are complete.
+"""The documentation is true: its examples run, its quotations exist, its links have targets, its lists are complete.
 
 Every block marked ``python`` is run, in the order of the page and in one namespace per page: one with ``>>>`` as doctest, so its output is
 compared, and one without as a plain piece of a module.
@@ -77,7 +77,7 @@ def run(page: Path) -> dict[str, Any]:
 
 @pytest.fixture
 def own_registry() -> Iterator[None]:
-    """Ops that a page defines are forgotten after it."""
+    """Ops that a page defines are removed after it."""
     before = dict(REGISTRY)
     yield
     REGISTRY.clear()

@@ -1,6 +1,6 @@
-"""Products of numbers some of which are zero: polynomials, so their derivatives are known exactly, to third order in all eight modes.
+"""Products of numbers, some of which are zero: polynomials, so their derivatives are known exactly, to third order in all eight modes.
 
-A product of parts of x is a sum of monomials w prod_{i in S} x_i with each variable once at most; so
+A product of parts of x is a sum of monomials w prod_{i in S} x_i with each variable at most once, so
 
     d^k f / dx_a dx_b ... = sum over the S that hold a, b, ..., all different, of w prod of the rest.
 """

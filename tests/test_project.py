@@ -1,4 +1,4 @@
-"""Laws of the project itself: what is locked, what is shipped, and that the demonstration tells the truth."""
+"""Laws of the project itself: the locked requirements, the shipped data, and the demonstrations."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Masked singularities: `where`, `cond` and `select` hide them, and the derivatives of what is left are right, without the double where.
+"""Masked singularities: `where`, `cond` and `select` hide them, and the other derivatives are right, without a double where.
 
-Each idiom is (f, x, g, kept): f hides what is singular at some elements of x; g is the same on the elements ``kept`` alone, where it is
-smooth. So the gradient of f is that of g there and zero (or ``elsewhere``) at the others, to first and second order.
+Each idiom is (f, x, g, kept): f hides singularities at some elements of x; g equals it on the elements ``kept`` alone, where it is smooth.
+So the gradient of f is the gradient of g there, and zero (or ``elsewhere``) at the others, to first and second order.
 """
 
 from __future__ import annotations
@@ -277,7 +277,7 @@ def test_there_are_enough():
 
 
 def test_a_sum_of_products_has_no_strong_zero_forward():
-    """What docs/limits.md says: 0 times an infinite tangent inside a product of matrices is nan, forward; backward it is right."""
+    """A limit of docs/limits.md: 0 times an infinite tangent inside a product of matrices is nan, forward; backward it is right."""
     f = lambda x: cnp.where(x > 0, 1.0, 0.0) @ cnp.sqrt(x)  # noqa: E731
     expected = [0.0, 0.5 / np.sqrt(0.5), 0.5 / np.sqrt(2.0), 0.0]
     np.testing.assert_allclose(cotan.grad(f)(X), expected)

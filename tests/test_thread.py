@@ -1,4 +1,4 @@
-"""The questions of the conversation from which cotan grew, each as running code. docs/thread.md tells the same story."""
+"""The questions of the conversation from which cotan grew, each as running code, as in docs/thread.md."""
 
 from __future__ import annotations
 

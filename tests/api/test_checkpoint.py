@@ -1,4 +1,4 @@
-"""checkpoint's policies keep what they say and nothing else, and memory_plan tells."""
+"""The policies of checkpoint store the values that they name and no others, as memory_plan reports."""
 
 from __future__ import annotations
 

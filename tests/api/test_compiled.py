@@ -1,4 +1,4 @@
-"""Compiling ahead of time: Lowered, Compiled, C entries, functions for SciPy, object files that a C program links."""
+"""Ahead-of-time compilation: Lowered, Compiled, C entries, functions for SciPy, object files that a C program links."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ with_a_compiler = pytest.mark.skipif(COMPILER is None, reason="there is no C com
 
 
 def run_c(folder, source, names, libraries=()):
-    """What a C program prints, linked with objects in a folder."""
+    """The output of a C program, linked with the objects in a folder."""
     (folder / "main.c").write_text(source)
     command = [COMPILER, "-Wall", "-Werror", "main.c", *[f"{name}.o" for name in names], "-o", "run", *libraries]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
@@ -164,7 +164,7 @@ def run_c(folder, source, names, libraries=()):
 
 
 def libraries_of(header):
-    """What a header says to link."""
+    """The libraries that a header names for linking."""
     line = next(line for line in header.read_text().splitlines() if "Link with" in line)
     return line.partition("Link with ")[2].rstrip(".").split()
 

@@ -1,4 +1,4 @@
-"""Custom rules: each subset of rules under each composition of transformations, closures, and what bad rules are told."""
+"""Custom rules: each subset of rules under each composition of transformations, closures, and the errors of bad rules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Donated arguments: the same numbers, in the memory of the arguments where that was promised, and nothing else is changed."""
+"""Donated arguments: equal results, in the memory of the arguments where this is promised, and no other memory changes."""
 
 import threading
 import warnings

@@ -1,4 +1,4 @@
-"""The gate of every transformation: dtypes that there are not here, integers that count as floats, tangents that would be lost."""
+"""The dtype checks of every transformation: dtypes that cotan lacks, integers that count as floats, tangents that would be lost."""
 
 import re
 

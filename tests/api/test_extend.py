@@ -1,4 +1,4 @@
-"""New primitives: impl and one rule; everything else follows."""
+"""New primitives: impl and one rule; the others are derived."""
 
 from __future__ import annotations
 

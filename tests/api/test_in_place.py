@@ -1,4 +1,4 @@
-"""Arrays that are changed in place: what a recording needs is refused to the change, or was copied before."""
+"""Arrays that are changed in place: an array that a recording needs refuses the change, or was copied before."""
 
 import threading
 from functools import partial

@@ -1,4 +1,4 @@
-"""jit: staged once per signature, one call op under other transformations, and it says why it staged again."""
+"""jit: staged once for each signature; one call op under other transformations; explanations of repeated staging."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Other packages on traced values: what they cannot do is refused with the user's own line and what to write instead; operators work."""
+"""Other packages on traced values: an unsupported call is refused, with the user's line and an alternative; operators work."""
 
 import statistics
 import sys

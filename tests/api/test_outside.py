@@ -98,7 +98,7 @@ def root(a, b):
 
 
 def by_newton(a, b):
-    """The same root as traced arithmetic, differentiated through its steps."""
+    """Newton's iteration for the root in traced arithmetic, differentiated through its steps."""
     x = 1.0 + 0.0 * a
     for _ in range(60):
         x = x - (x**3 + a * x - b) / (3 * x**2 + a)

@@ -1,4 +1,4 @@
-"""Pickling: functions by the name that a module has for them, else by the call that makes them again; Programs and reports as values."""
+"""Pickling: functions by their name in a module, else by the call that makes them; Programs and reports as values."""
 
 import pickle
 import subprocess

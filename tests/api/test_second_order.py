@@ -1,4 +1,4 @@
-"""Second-order tools against dense Hessians, and batches in pieces against batches at once."""
+"""Second-order tools against dense Hessians, and batches in pieces against whole batches."""
 
 from __future__ import annotations
 

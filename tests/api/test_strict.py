@@ -1,4 +1,4 @@
-"""strict=True raises where a derivative is a convention, with the op, the place and the user's line; elsewhere it changes nothing."""
+"""strict=True raises where a derivative is a convention, with the op, the index and the user's line; elsewhere it has no effect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The transformations as users call them: arguments, trees, nesting, and the classic traps."""
+"""The transformations as users call them: arguments, trees, nesting, and classic pitfalls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the laws are stated with: the transformations of flat functions, pairings, and finite differences."""
+"""The vocabulary of the laws: the transformations of flat functions, pairings, and finite differences."""
 
 from __future__ import annotations
 

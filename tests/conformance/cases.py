@@ -1,7 +1,7 @@
 """The cases of the conformance tests: every op of the registry on its examples, and on the same examples in other dtypes.
 
-A *case* is an op with operands. An op class says what its examples are; nothing here names an op, except those few whose meaning has
-more freedom than a test allows for, with the reason.
+A *case* is an op with operands. An op class defines its examples. No op is named here, except a few whose meaning has more freedom than a
+test allows for, with the reason.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ DERIVATIVE_BY_DEFINITION = {
         "is a function of its first operand, of which others are the factorization (see test_spectral)",
     ),
 }
-"""Ops whose derivative is not that of their value, on purpose."""
+"""Ops whose derivative is deliberately not the derivative of their value."""
 
 OF_ONE_POINT = {
     **dict.fromkeys(("pseudo_inverse", "polar_factor", "nuclear_norm"), "takes a matrix with its factorization"),
 }
-"""Ops whose operands belong together, so that other dtypes need examples of their own."""
+"""Ops with dependent operands, so that other dtypes need examples of their own."""
 
 FIRST_ORDER_OPS = [cls for cls in REGISTRY.values() if not cls.holds_programs and cls.__module__.startswith("cotan.ops.")]
 
@@ -143,7 +143,7 @@ def in_dtypes(cases: Sequence[Case], dtypes: Sequence[np.dtype[Any]]) -> list[Ca
 
 
 def differentiable(cases: Sequence[Case]) -> list[Case]:
-    """Those with an operand and a result that have tangents, and something in them."""
+    """The cases with an operand and a result that have tangents, and with elements in both."""
     kept = []
     for case in cases:
         if case.floats:

@@ -1,8 +1,8 @@
-"""The exact values of elementwise functions and of their first two derivatives, by mpmath; where to ask for them; and where less than
-the law of test_accuracy holds, with the reason.
+"""The exact values of elementwise functions and of their first two derivatives, by mpmath; the points to test; and exceptions to the law of
+test_accuracy, with the reasons.
 
 A row gives, for one operand, the function, its derivative and its second derivative. Formulas that cancel are avoided, or mpmath computes
-them with the digits that it needs (`DIGITS`).
+them with as many digits as they need (`DIGITS`).
 """
 
 from __future__ import annotations

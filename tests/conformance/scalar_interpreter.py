@@ -1,8 +1,8 @@
 """Defining equations, one element at a time: an `Emitter` whose scalars are Python numbers.
 
-It is slow and plain on purpose. An op's ``element`` is run for every index of its result, and must give what ``impl`` gives. Scalar
-functions come from Python's math and cmath where they are there, so that the check is one against a second implementation; the rest
-is written out below or, for a few special functions, comes from scipy.special's scalar routines.
+It is slow and simple on purpose. An op's ``element`` is run for every index of its result, and must agree with ``impl``. Scalar functions
+come from Python's math and cmath if these have them, so that a second implementation is compared. The others are implemented below or, for
+a few special functions, are scipy.special's scalar routines.
 """
 
 from __future__ import annotations

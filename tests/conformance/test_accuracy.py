@@ -1,8 +1,8 @@
-"""Elementwise functions and their first two derivatives are within 8 units of the last place of the exact value, in both engines and both
-dtypes: in the tails, towards zeros and poles, near under- and overflow. At the points themselves compiled code gives what NumPy gives.
+"""Elementwise functions and their first two derivatives are within 8 units in the last place of the exact value, in both engines and both
+dtypes: in the tails, towards zeros and poles, near under- and overflow. At these points themselves compiled code equals NumPy.
 
-`exact.LOOSE` says where less holds, and why. A derivative is a product of factors, of which one may be denormal: below the least normal
-number, the unit of a derivative is 32 times the spacing of denormal numbers.
+`exact.LOOSE` lists the exceptions, with the reasons. A derivative is a product of factors, of which one may be denormal: below the least
+normal number, the unit of a derivative is 32 times the spacing of denormal numbers.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Batching an op is a Python loop over the batch: for every subset of batched operands, and for an empty batch."""
+"""Batching an op equals a Python loop over the batch: for every subset of batched operands, and for an empty batch."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""An op whose result is made as a whole compiles alone: nothing that it needs of the engine comes from another op of a Program.
+"""An op with a routine compiles alone: no other op of a Program provides a part of the engine that it needs.
 
-The examples are enlarged beyond each number by which the engine decides (matrices in lanes or by a library, one thread or several, blocks,
-digits), and run with one thread and with two, in this process and as an object for a linker.
+The examples are enlarged beyond each threshold of the engine (matrices in lanes or by a library, one thread or several, blocks, digits),
+and run with one thread and with two, in this process and as an object for a linker.
 """
 
 from __future__ import annotations

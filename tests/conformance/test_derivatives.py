@@ -1,5 +1,6 @@
-"""The derivative laws of every op: forward agrees with finite differences, linearize with forward, transpose is the adjoint, and the four
-combinations of forward and reverse give the same second derivative, which agrees with finite differences of the first."""
+"""The derivative laws of every op: forward mode agrees with finite differences, linearize with forward mode, the transpose is the adjoint,
+and the four combinations of forward and reverse mode give equal second derivatives, which agree with finite differences of the first.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The defining equation of every op that has one, run one element at a time, gives what its NumPy meaning gives."""
+"""The defining equation of every op that has one, run one element at a time, agrees with the op's NumPy meaning."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""An op says by which operands running it or its derivatives may fail, and examples of a batch that are not meant to run it never do.
+"""An op declares the operands by which it or its derivatives may fail, and it never fails for examples of a batch that do not run it.
 
-Operands are filled with hostile values: zeros, nan, infinities, the largest and the least numbers. What an op does not say to fail by them
-ends with a result; what it says to fail does so where it is run, and not where a branch is not taken.
+Operands are filled with hostile values: zeros, nan, infinities, the largest and the least numbers. In operands without the declaration they
+give a result. In declared operands they may fail where the op runs, and never in a branch that is not taken.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def failing(case: Case) -> list[int]:
 
 
 def other_operands(case: Case) -> set[int]:
-    """Those by which the op does not fail."""
+    """The operands by which the op does not fail."""
     return set(range(len(case.operands))) - set(case.op.fails_on(*map(type_of, case.operands)))
 
 

@@ -1,4 +1,4 @@
-"""Ops that are a named routine instead of a defining equation, against plain Python loops and the definition of their result."""
+"""Ops that have a routine instead of a defining equation, against plain Python loops and the definition of their result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""No op lands unseen: each has a docstring, examples, a defining equation or a routine's name, and a transpose if it says it is linear."""
+"""Every op of the registry has a docstring, examples, a defining equation or the name of a routine, and a transpose if it declares itself
+linear.
+"""
 
 from __future__ import annotations
 

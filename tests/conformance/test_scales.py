@@ -1,8 +1,8 @@
-"""Derivatives are linear in each tangent and cotangent to rounding, whatever the scale of each.
+"""Derivatives are linear in each tangent and cotangent up to rounding, at any scale of each.
 
 The derivative of order k is linear in each of its directions, and in the cotangent that it is paired with. Directions are multiplied by
-powers of two as far as 2^-498 and 2^498 (about 1e-150 and 1e150), unlike ones at the same time: the result is multiplied by their product,
-and is otherwise as it was, since such a multiplication rounds nothing.
+powers of two up to 2^-498 and 2^498 (about 1e-150 and 1e150), different ones at once. The result is then the original result times the
+product of these powers, since such a multiplication is exact.
 """
 
 from __future__ import annotations

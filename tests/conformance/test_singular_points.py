@@ -1,5 +1,6 @@
-"""Derivatives at the points where formulas divide by zero, subtract infinities or meet a tie. Each row is a fact of mathematics or one
-of the conventions of docs/conventions; pytest turns warnings into errors, so each is also reached without one."""
+"""Derivatives at points where formulas divide by zero, subtract infinities or meet a tie. Each row is a mathematical fact or a convention
+of docs/conventions; pytest makes warnings errors, so none of them warns.
+"""
 
 from __future__ import annotations
 

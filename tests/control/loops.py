@@ -1,7 +1,7 @@
-"""The same programs on cotan's loops, on loops written in Python, and on JAX's: what the tests of control flow compare.
+"""Programs that run on cotan's loops, on Python loops, and on JAX's: the comparison behind the tests of control flow.
 
-A `Kit` is a namespace of loops, one with NumPy's names, and one of transformations. A case is a function of (kit, p): p is a vector of
-six, the result a vector.
+A `Kit` is a namespace of loops, one with NumPy's names, and one of transformations. A case is a function of (kit, p): p is a vector of six,
+the result a vector.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Random programs with control flow: scans, loops, branches and smooth steps inside one another, on a vector of three.
+"""Random programs with nested control flow: scans, loops, branches and smooth steps, on a vector of three.
 
-A program is data (a tree of blocks) and runs on any `Kit`: on cotan's loops and on the loops of Python. Every block is bounded, so that
-values and derivatives stay moderate, and predicates do not lie near the values on which they turn (they are of sums that are shifted by
-an irrational amount), so that finite differences do not step over a branch.
+A program is data (a tree of blocks) and runs on any `Kit`: on cotan's loops and on Python loops. Every block is bounded, so values and
+derivatives stay moderate. Predicates are of sums shifted by an irrational amount, so they are not near their thresholds, and finite
+differences do not step over a branch.
 """
 
 from __future__ import annotations

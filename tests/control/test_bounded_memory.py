@@ -1,4 +1,4 @@
-"""checkpoint= on loops: the same values and derivatives as without, from few states."""
+"""checkpoint= on loops: values and derivatives equal the ones without it, from few stored states."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_memory_is_that_of_the_states_that_are_kept():
 @pytest.mark.parametrize("steps", [0, 1, 2, 10, 56, 57, 200])
 @pytest.mark.parametrize("known", [True, False], ids=["known length", "unknown length"])
 def test_compiled_code_takes_the_steps_of_the_schedule(known, steps, checkpoint):
-    """The same steps in the same order as `reversal`, seen by a callback in the body."""
+    """Compiled code takes the steps of `reversal` in its order; a callback in the body observes them."""
     seen: list[int] = []
 
     def note(k):

@@ -1,4 +1,4 @@
-"""cond and switch are the branches that Python's if would take, in value and in every derivative."""
+"""cond and switch equal the branches that Python's if would take, in value and in every derivative."""
 
 from __future__ import annotations
 

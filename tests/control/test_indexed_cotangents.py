@@ -1,4 +1,4 @@
-"""The gradient of indexing costs what the indexing does: cotangents of parts of an array meet in place, in one array."""
+"""The gradient of indexing costs as much as the indexing: cotangents of parts of an array are added in place, in one array."""
 
 from __future__ import annotations
 

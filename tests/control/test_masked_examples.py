@@ -1,6 +1,6 @@
-"""What is computed for examples of a batch that are not meant to compute it never raises, and what they do not take leaves no trace.
+"""Code that runs for examples of a batch that do not need it never raises, and its results have no effect on them.
 
-Each function takes a branch, or goes on in a loop, for some examples alone; for others the same code would meet a singular matrix, an
+Each function takes a branch, or iterates a loop, for some examples only; for the others the same code would meet a singular matrix, an
 index out of bounds, a callback that refuses its argument.
 """
 

@@ -1,4 +1,4 @@
-"""Loops and branches inside one another, and inside transformations, to any depth."""
+"""Nested loops and branches, inside transformations, to any depth."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ops that hold programs declare all of them as regions, and are the same ops with the same programs in their places."""
+"""Ops that hold programs declare all of them as regions, and do not change if each region gets its own program again."""
 
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass

@@ -1,4 +1,4 @@
-"""What a scan's derivative stores of each step: as little as its tangent needs."""
+"""The residuals that a scan's derivative stores at each step: as few as its tangent needs."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ BODIES = {
 @pytest.mark.parametrize("shape", [(5, 17), (17, 7), (2, 65), (3, 3)], ids=str)
 @pytest.mark.parametrize("name", BODIES)
 def test_a_decision_of_the_first_loop_holds_in_the_second(name, shape, room, monkeypatch):
-    """Where y equals its maximum is not asked again of a y whose last bit may be another."""
+    """The comparison of y with its maximum is not repeated for a recomputed y, whose last bit may differ."""
     monkeypatch.setattr(residuals, "ROOM", room)
     body, rng = BODIES[name], np.random.default_rng(4)
 

@@ -1,4 +1,4 @@
-"""scan, map and fori_loop are the Python loops that they stand for, in value and in every derivative."""
+"""scan, map and fori_loop equal the corresponding Python loops, in value and in every derivative."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""while_loop is Python's while, in value and in every derivative, eagerly and inside jit."""
+"""while_loop equals Python's while, in value and in every derivative, eagerly and inside jit."""
 
 from __future__ import annotations
 
@@ -241,7 +241,7 @@ def test_forward_mode_through_checkpoint_inside_jit():
 
 
 def test_programs_of_a_loop_go_with_it():
-    """What is derived from a body refers back to it, by the equations that it comes from: both go when the loop is gone."""
+    """Programs derived from a body refer to it by the origins of their equations: both are freed with the loop."""
 
     def gradient(k):
         f = cotan.jit(lambda x: while_loop(lambda c: c[0] < 3, lambda c: (c[0] + 1, cnp.sin(c[1]) * x + k), (0, x))[1])

@@ -1,4 +1,6 @@
-"""A 0-d `Array` is a number, as NumPy's scalars are; a traced array is an `Array`; what means something else than an ndarray is refused."""
+"""A 0-d `Array` is a number, like NumPy's scalars; a traced array is an `Array`; arrays whose operators differ from an ndarray's are
+refused.
+"""
 
 from __future__ import annotations
 

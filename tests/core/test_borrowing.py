@@ -1,4 +1,4 @@
-"""Arrays that a recording holds are read-only until all who hold them have given them back."""
+"""Arrays that a recording holds are read-only until all holders have released them."""
 
 import numpy as np
 import pytest

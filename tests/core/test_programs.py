@@ -1,4 +1,4 @@
-"""Programs: they print as typed text, check themselves, and evaluate."""
+"""Programs print as typed text, check themselves, and evaluate."""
 
 from __future__ import annotations
 

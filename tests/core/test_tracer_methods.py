@@ -1,4 +1,4 @@
-"""A tracer as an ndarray: its methods, and the conversions of Python that lose nothing under differentiation."""
+"""A tracer as an ndarray: its methods, and Python's conversions, which lose nothing under differentiation."""
 
 from __future__ import annotations
 

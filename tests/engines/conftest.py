@@ -1,4 +1,4 @@
-"""What several tests of the native engine need."""
+"""Fixtures shared by tests of the native engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Further steps of random programs: special functions, forms of `cotan.lax`, custom rules, loops that are differentiated."""
+"""Further steps of random programs: special functions, functions of `cotan.lax`, custom rules, differentiated loops."""
 
 from __future__ import annotations
 

@@ -1,16 +1,16 @@
 """A fuzzer of the native engine: random programs of all kinds of ops, control flow and transformations, on arrays of any dtype and layout.
 
-A program is its seed. It runs on the NumPy engine and on the native one, and the results must be the same up to rounding. How much rounding
-may do to a program is measured: the NumPy engine runs it again on inputs that are changed in their last places, and where that changes the
-result a lot (a comparison turns, a pole is near) the program proves nothing and is passed over. Before two engines are said to differ, the
-steps of the program are rounded in other ways as well (`rounding.noisy`): whole numbers as inputs cannot be changed a little. So are
-the signs and the orders that docs/compiling.md leaves open (`open_ways`): what shows them is passed over.
+A program is its seed. It runs on the NumPy engine and on the native one, and the results must be equal up to rounding. The effect of
+rounding is measured: the NumPy engine runs the program again on inputs changed in their last places. If that changes the result a lot (a
+comparison flips, a pole is near), the program proves nothing and is skipped. Before a difference is reported, the steps of the program are
+also rounded in other ways (`rounding.noisy`), since integer inputs cannot be changed a little. Signs and orders that docs/compiling.md
+leaves open are varied too (`open_ways`); a program that depends on them is skipped.
 
-Then some run again: on one thread, which may round differently; twice on two, with equal bits; from four Python threads at once. Some are
-the body of a loop, whose derivative is taken outside of what is compiled, so that its halves are compiled apart.
+Then some programs run again: on one thread, which may round differently; twice on two, with equal bits; from four Python threads at once.
+Some become the body of a loop whose derivative is taken outside of the compiled code, so that its halves are compiled separately.
 
-``python -m tests.engines.fuzz --programs 1000 --first 0`` prints the seeds that differ and how to run each alone (``--first SEED
---programs 1 --show``).
+``python -m tests.engines.fuzz --programs 1000 --first 0`` prints the seeds that differ and how to run each alone (``--first SEED --programs
+1 --show``).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ CLOSER_LOOKS = 8
 
 # ---- comparison ----------------------------------------------------------------------------------------------------------------
 class Outcome(NamedTuple):
-    """What came of a program: "same", "passed over" or "different", and a word on it."""
+    """The outcome of a program: "same", "passed over" or "different", and a word on it."""
 
     verdict: str
     note: str = ""
@@ -125,7 +125,7 @@ AGAIN = 5
 def again(
     f: Callable[..., Any], native: Callable[..., Any], inputs: Sequence[Any], found: Any, expected: Any, others: Sequence[Any], unit: float
 ) -> Outcome:  # fmt: skip
-    """The same program on one thread, twice on two, and four times at once, on plain arrays, and on some that are donated."""
+    """The program again on one thread, twice on two, and four times at once, on plain arrays, and on some that are donated."""
     with limited(1):
         result = judged(native(*inputs), expected, others, unit)
     if result.verdict != "same":
@@ -228,7 +228,7 @@ def compared(x: np.ndarray, y: np.ndarray, others: Sequence[np.ndarray], unit: f
 
 
 def differences(x: np.ndarray, y: np.ndarray) -> str:
-    """Where two arrays differ most."""
+    """The index at which two arrays differ most."""
     if not x.size:
         return "empty"
     with np.errstate(all="ignore"):

@@ -1,8 +1,8 @@
-"""What docs/compiling.md ("Numbers") leaves open of a step's result: other ways to compute it, and signs that may be either.
+"""Results that docs/compiling.md ("Numbers") leaves open: other ways to compute a step, and signs that may be either.
 
-It is for closer looks at a program on which two engines differ (`rounding.noisy`). Each way is as right as NumPy's, and none is wider than
-what is written there: with other signs a nan is still a nan and a zero a zero, and other ways give the same but for rounding, underflow,
-and what comes of nan and infinities in a product of matrices.
+`rounding.noisy` uses them on a program on which two engines differ. Each way is as right as NumPy's, and none is wider than that page: with
+other signs a nan is still a nan and a zero a zero, and other ways are equal up to rounding, underflow, and the effects of nan and
+infinities in a product of matrices.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["another_way", "with_open_signs"]
 
 # ---- ways --------------------------------------------------------------------------------------------------------------------
 def another_way(op: Op, operands: Sequence[Any], random: np.random.Generator) -> Callable[..., Any] | None:
-    """What may stand for ``op.impl`` on these operands; None where only that is right, or by chance."""
+    """A replacement for ``op.impl`` on these operands; None if there is none, or by chance."""
     if random.random() < 0.5 or not all(np.asarray(x).dtype.kind in "fc" for x in operands):
         return None
     if isinstance(op, ReduceProd) and max((np.shape(operands[0])[k] for k in op.axes), default=0) > 1:

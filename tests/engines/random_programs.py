@@ -1,4 +1,4 @@
-"""Random programs: a program is its seed. Steps take the values so far and give a new one; ``STEPS`` says how often each is chosen.
+"""Random programs: a program is its seed. Steps take the values so far and return a new one; ``STEPS`` gives their weights.
 
 `fuzz` runs them; `further_steps` has the steps of rarer functions.
 """

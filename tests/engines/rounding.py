@@ -1,12 +1,11 @@
-"""The NumPy engine with noise: every result that is rounded is changed in its last places, and what is left open comes out at random.
+"""The NumPy engine with noise: every rounded result is changed in its last places, and open choices are made at random.
 
-What changes much of a program's result here is decided by rounding, and proves nothing about another engine. Results that are exact stay
-as they are: whole numbers, and elements that are those of an operand, maybe with the other sign (a maximum, a choice, a transpose), so that
-what compares them still finds them equal.
+A program whose result changes much here is decided by rounding, and proves nothing about another engine. Exact results are unchanged:
+integers, and elements equal to an operand's up to the sign (a maximum, a choice, a transpose), so that comparisons still find them equal.
 
-Left open is what docs/compiling.md ("Numbers") says is: the sign of a nan, of a zero of a derivative, and of the larger or smaller of zeros
-of both signs; the order of a product, which decides where it underflows; and products of matrices that hold nan or infinities, in which a
-library may take complex numbers apart in its own way or leave out a product with zero (`open_ways` has these).
+The open choices are those of docs/compiling.md ("Numbers"): the sign of a nan, of a zero of a derivative, and of the larger or smaller of
+zeros of both signs; the order of a product, which decides where it underflows; and products of matrices that hold nan or infinities, in
+which a library may split complex numbers in its own way or omit a product with zero (`open_ways` has these).
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ def noisy(seed: int, unit: float) -> Generator[None]:
 
 
 def with_noise(op: Op, random: np.random.Generator, unit: float, sign: float) -> Callable[..., Any]:
-    """What ``op`` does, in one of the ways that are open, and on operands that are a little off where its result is rounded."""
+    """``op`` in one of its open ways, on slightly changed operands if its result is rounded."""
 
     def run(*operands: Any) -> Any:
         impl = another_way(op, operands, random) or op.impl

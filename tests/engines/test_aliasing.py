@@ -1,4 +1,4 @@
-"""Random programs give the same bits with all their arguments donated."""
+"""Random programs give equal bits with all their arguments donated."""
 
 import numpy as np
 import pytest

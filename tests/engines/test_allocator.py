@@ -1,4 +1,4 @@
-"""Large results own memory that is recycled: the same bits, a bounded number of bytes, at any time and in any thread."""
+"""Large results own memory that is reused: equal bits, a bounded number of bytes, at any time and in any thread."""
 
 import copy
 import ctypes

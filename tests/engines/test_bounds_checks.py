@@ -1,4 +1,4 @@
-"""The checked build: with COTAN_CHECK=1 no random program leaves the memory of an array, and a wrong index is found and harms nothing."""
+"""The checked build: with COTAN_CHECK=1 no random program accesses memory outside of an array; a wrong index is found and does no harm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nothing but calls of users' Python is left to Python: no op of the registry, in no dtype that it claims, nor what is derived from it."""
+"""Compiled code calls Python for users' Python only: for no op of the registry in a dtype that it declares, nor for its derivatives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls of compiled code: any argument that NumPy takes, results of their own memory, many threads, forks, interrupts."""
+"""Calls of compiled code: any argument that NumPy takes, results with memory of their own, many threads, forks, interrupts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Pair(NamedTuple):
 
 
 def misaligned(x):
-    """The same numbers, one byte off."""
+    """A copy of the numbers, misaligned by one byte."""
     memory = np.empty(x.nbytes + 1, np.uint8)
     y = memory[1:].view(x.dtype).reshape(x.shape)
     y[...] = x

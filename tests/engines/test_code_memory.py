@@ -1,4 +1,4 @@
-"""Code in memory: it goes with the last function that has it."""
+"""Compiled code in memory is released with the last function that uses it."""
 
 import gc
 import os
@@ -16,7 +16,7 @@ COUNT = 20
 
 
 def forget():
-    """What is kept for texts that are the same or alike."""
+    """The code in memory for equal or similar IR."""
     templates.families.clear()
     templates.singles.clear()
 

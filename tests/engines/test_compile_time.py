@@ -1,4 +1,4 @@
-"""How compiling grows with a program, and the two tiers of code."""
+"""The growth of compile time with program size, and the two tiers of code."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SOON = {"nanoseconds_per_line": 1_000, "nanoseconds_per_loop_line": 1_000, "quic
 
 @pytest.fixture
 def soon_optimized() -> Iterator[None]:
-    """Programs of a hundred lines are compiled quickly at first, and optimized after calls of some milliseconds."""
+    """Lower thresholds: programs of a hundred lines are first compiled quickly, and optimized after calls of some milliseconds."""
     with codegen_options(**QUICK, **SOON):
         yield
 

@@ -1,4 +1,4 @@
-"""The largest and least elements that compiled code finds, and where: at every size, with nan, infinities and ties, on any threads."""
+"""Extrema and their indices in compiled code: at every size, with nan, infinities and ties, on any number of threads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which equations share a loop: a function of rows becomes vectors though the rows are read by loops inside."""
+"""Loop fusion: a function of rows is vectorized although inner loops read the rows."""
 
 import re
 

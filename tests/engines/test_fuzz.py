@@ -1,4 +1,4 @@
-"""Random programs run the same on both engines; `python -m tests.engines.fuzz` runs as many as one likes."""
+"""Random programs give equal results on both engines; `python -m tests.engines.fuzz` runs any number of them."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ OPEN = {
     "nan times zero in BLAS": (40001141,),
     "where a product underflows": (10012272,),
 }
-"""Seeds of programs whose results show what is left open, on a processor with AVX-512."""
+"""Seeds of programs whose results depend on open choices, on a processor with AVX-512."""
 
 
 def check(first, count):

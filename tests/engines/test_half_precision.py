@@ -1,4 +1,4 @@
-"""Numbers of half precision in compiled code: what NumPy makes of them, in single precision and rounded."""
+"""Half precision in compiled code equals NumPy's results, computed in single precision and rounded."""
 
 import re
 
@@ -25,7 +25,7 @@ rng = np.random.default_rng(0)
 
 @pytest.fixture(params=["by instructions", "by integers"])
 def conversions(request, monkeypatch):
-    """Both ways in which halves are converted."""
+    """Both conversions of halves."""
     if request.param == "by integers":
         monkeypatch.setattr(Machine, "converts_halves", False)
         monkeypatch.setenv("COTAN_CACHE", "0")
@@ -95,7 +95,7 @@ def within_an_ulp(found, expected):
 
 
 def singly(op, operands):
-    """What an op gives in single precision, rounded; the distances to the next float are of halves."""
+    """The result of an op in single precision, rounded; the distances to the next float are of halves."""
     if op.name == "nextafter":
         return op.impl(*operands)
     found = op.impl(*[x.astype(np.float32) for x in operands])

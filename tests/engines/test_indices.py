@@ -1,4 +1,4 @@
-"""Indices of any size: what compiled code reads and writes is what NumPy's does, in every mode, and never outside of the array."""
+"""Indices of any size: compiled code reads and writes the same elements as NumPy, in every mode, and never outside of the array."""
 
 from __future__ import annotations
 

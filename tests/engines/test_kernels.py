@@ -1,4 +1,4 @@
-"""Routines of libraries in compiled code do what the ops mean: on the examples of every op, at odd sizes, on what has no answer."""
+"""Library routines in compiled code agree with the meaning of their ops: on the examples of every op, at odd sizes, on unsolvable operands."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ CASES = routine_cases()
 
 @pytest.fixture(autouse=True)
 def nothing_is_written_beyond_the_workspace(monkeypatch):
-    """Memory before and behind the workspace of every call, which must be as it was."""
+    """Guard memory before and after the workspace of every call, which must not change."""
     blocks = []
 
     def guarded(nbytes):
@@ -385,7 +385,7 @@ def test_sorting_is_stable_with_nan_last(dtype, shape, axis):
 
 @pytest.fixture(params=["as here", "by digits"])
 def sorts(request, monkeypatch):
-    """Sorts of the library where these are fast here, and by digits wherever they may be."""
+    """Sorts by the library where it is fast on this machine, and by digits wherever they are supported."""
     if request.param == "by digits":
         monkeypatch.setattr(builder, "sorts_in_vectors", lambda name: False)
 
@@ -479,7 +479,7 @@ def test_searching(dtype, n):
 
 @pytest.fixture
 def other_libraries():
-    """What is known of routines is of these libraries alone."""
+    """The facts about routines hold for these libraries only."""
     registry.routine.cache_clear()
     yield
     registry.routine.cache_clear()

@@ -1,6 +1,6 @@
-"""Compiled code as an object file under valgrind and AddressSanitizer: it stays within arrays that are exactly as large as they must be.
+"""Compiled code as an object file under valgrind and AddressSanitizer: it stays within arrays of the exact required size.
 
-valgrind knows no AVX-512, so the code is made for x86-64-v3.
+valgrind has no AVX-512, so the code is made for x86-64-v3.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The native engine computes what NumPy computes: every op that it has instructions for, on examples and hard numbers; and programs."""
+"""The native engine equals NumPy: every op that it compiles, on examples and difficult numbers; and programs."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def agree(found, expected, ulps=ULPS):
 
 
 def reference(op, operands):
-    """What NumPy makes of the operands; of halves, in single precision and rounded: NumPy may round several steps of what is one op."""
+    """The result of NumPy; for halves in single precision, then rounded: NumPy may round several steps of one op."""
     if op.family != "elementwise" or op.name in ("nextafter", "convert_element_type") or np.float16 not in [x.dtype for x in operands]:
         return op.impl(*operands)
     found = op.impl(*[x.astype(np.float32) if x.dtype == np.float16 else x for x in operands])

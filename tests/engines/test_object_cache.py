@@ -1,4 +1,4 @@
-"""Compiled code on disk: found by a later process, private, and never run if it is not what was stored."""
+"""The object cache on disk: found by a later process, private, and never run if its contents have changed."""
 
 import os
 import subprocess

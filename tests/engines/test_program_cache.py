@@ -1,4 +1,4 @@
-"""Texts of Programs on disk: found by a later process before anything is planned, and only for the very same Program."""
+"""The IR cache on disk: found by a later process before anything is scheduled, and only for an identical Program."""
 
 import copy
 import json
@@ -61,7 +61,7 @@ def run(**variables):
 
 @pytest.fixture
 def settled(monkeypatch):
-    """As if the files of cotan had been changed long ago."""
+    """The files of cotan, with old modification times."""
     monkeypatch.setattr(fingerprint, "IMPORTED", 1e12)
     fingerprint.surroundings.cache_clear()
     yield

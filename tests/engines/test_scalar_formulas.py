@@ -1,4 +1,4 @@
-"""The words of native code: every op with a defining equation has them, and they agree with NumPy and SciPy where that is hard."""
+"""Scalar formulas of native code: every op with a defining equation has them, and they agree with NumPy and SciPy on difficult numbers."""
 
 from __future__ import annotations
 

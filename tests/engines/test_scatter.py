@@ -1,4 +1,4 @@
-"""Updates of arrays in compiled code: what many threads put together is what one does, but for the order of sums."""
+"""Scatter in compiled code: many threads give the result of one, except for the order of sums."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def scattered(op, *operands):
 
 @pytest.fixture
 def divided(monkeypatch):
-    """How many times updates were divided among threads."""
+    """The number of updates that were divided among threads."""
     counted = []
 
     class Counting(scatter.Scatter):

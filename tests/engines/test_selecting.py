@@ -1,4 +1,4 @@
-"""Selection in compiled code finds what a stable sort would put at a rank; medians and quantiles, with their derivatives, come of it."""
+"""Selection in compiled code finds the element that a stable sort would put at a rank; medians and quantiles, with derivatives, use it."""
 
 from __future__ import annotations
 

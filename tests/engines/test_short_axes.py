@@ -1,4 +1,4 @@
-"""Axes of one element: what is certain along them stays so when the axes of a loop are made one."""
+"""Axes of one element: conditions that are certain along them stay certain when the axes of a loop are collapsed."""
 
 import numpy as np
 import pytest

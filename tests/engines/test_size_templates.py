@@ -1,4 +1,4 @@
-"""Code for many sizes: one compilation serves all texts that differ in numbers alone, and gives what code for the exact size gives."""
+"""Size templates: one compilation serves all IR that differs in sizes only, and agrees with code for the exact size."""
 
 import numpy as np
 import pytest

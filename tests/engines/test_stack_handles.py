@@ -1,4 +1,4 @@
-"""Stacks between calls: the halves of a linearized loop are compiled apart, and hand on what the loop has kept."""
+"""Stacks between calls: the halves of a linearized loop are compiled separately, and pass on the values that the loop has stored."""
 
 import copy
 import gc

@@ -1,4 +1,4 @@
-"""Blocking: a Program in strips gives what the whole gives, and only what reads each row by itself is in one."""
+"""Strip-mining: a Program in strips equals the whole Program, and only ops that read each row separately are in a strip."""
 
 from dataclasses import asdict
 
@@ -25,7 +25,7 @@ SMALL_STRIPS = {"strip_axis": 32, "strip_stored_bytes": 1, "least_strip": 4, "mo
 
 @pytest.fixture(autouse=True)
 def everything_in_strips():
-    """Small Programs are cut as well, into strips of up to so many rows."""
+    """A lower threshold: small Programs are strip-mined as well, into strips of at most this many rows."""
     with codegen_options(**SMALL_STRIPS):
         yield
 
@@ -186,7 +186,7 @@ def test_dtypes(dtype):
 
 
 def test_a_product_that_is_read_across_is_taken_the_other_way_round():
-    """What reads it then reads along."""
+    """A reader of the value is in the strip too."""
     x = rng.normal(size=(50, 7, 20))
 
     def f(x):

@@ -1,4 +1,4 @@
-"""Compiled code among threads and processes: pools, forks, failures of memory, exceptions out of compiled loops."""
+"""Compiled code in threads and processes: pools, forks, failures of allocation, exceptions out of compiled loops."""
 
 from __future__ import annotations
 
@@ -233,7 +233,7 @@ def test_a_loop_that_keeps_more_than_there_is_memory_for_raises_memory_error():
 
 
 class RefusalError(Exception):
-    """What a callback raises here."""
+    """The exception that a callback raises here."""
 
 
 def test_what_a_callback_raises_in_a_compiled_loop_arrives_unharmed():

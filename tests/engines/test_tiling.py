@@ -1,4 +1,4 @@
-"""Arrays whose axes change places are the same arrays in compiled code, at every size of a tile, on any threads."""
+"""Permuted arrays are equal in compiled code, at every size of a tile, on any number of threads."""
 
 from __future__ import annotations
 

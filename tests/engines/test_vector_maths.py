@@ -1,7 +1,7 @@
-"""Mathematical functions in native code are within 4 units of the last place of the exact value, in vectors and one by one.
+"""Mathematical functions in native code are within 4 units in the last place of the exact value, in vectors and one by one.
 
-The exact value is mpmath's, at 45 digits, of the number that the operand is. Units are those of the exact value's binade; below the least
-normal number they are the spacing of the denormal ones, which must not be flushed to zero.
+The exact value is mpmath's, at 45 digits, for the exact operand. Units are those of the exact value's binade; below the least normal number
+they are the spacing of denormal numbers, which must not be flushed to zero.
 """
 
 from __future__ import annotations
@@ -159,13 +159,13 @@ def test_functions_are_within_four_units_of_the_last_place(name, dtype, count):
 
 @pytest.fixture
 def without_vector_functions(monkeypatch):
-    """As on a system whose C library has no functions of vectors."""
+    """A system whose C library has no vector functions."""
     monkeypatch.setattr(Machine, "variant", lambda self, name, bits: None)
 
 
 @pytest.fixture(params=[256, 128])
 def narrower(request, monkeypatch):
-    """As on a processor with registers of so many bits; with 128, it cannot fuse a product and a sum either."""
+    """A processor with registers of this many bits; with 128 bits, it has no fused multiply-add either."""
     machine = Machine()
     if machine.width <= request.param or platform.machine().lower() not in ("x86_64", "amd64"):
         pytest.skip("no narrower than this processor, or of another kind")

@@ -1,4 +1,4 @@
-"""The text that each mistake gives, and where its golden copy is kept."""
+"""The message of each mistake, and the path of its golden copy."""
 
 from __future__ import annotations
 

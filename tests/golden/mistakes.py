@@ -1,4 +1,4 @@
-"""The commonest mistakes, one function each. What cotan says to each stands word for word in ``texts/<name>.txt``.
+"""The commonest mistakes, one function each. cotan's message for each is in ``texts/<name>.txt``, word for word.
 
 Run ``python -m tests.golden.update`` after changing a message on purpose, and read the difference.
 """

@@ -1,4 +1,4 @@
-"""Every common mistake gets exactly the text that was decided for it."""
+"""Every common mistake gives exactly its golden message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write the golden texts anew: ``python -m tests.golden.update`` from the project's root. Read the difference before you commit it."""
+"""Write the golden messages again: ``python -m tests.golden.update`` from the project's root. Read the difference before you commit it."""
 
 from .messages import golden, message_of
 from .mistakes import MISTAKES

@@ -1,7 +1,7 @@
 """Random programs for the laws: smooth functions of two arrays, built from NumPy-named operations.
 
 A program is data (a list of steps), and runs on any namespace with NumPy's names: cotan.numpy, numpy, jax.numpy. Values stay moderate
-(every step is bounded or mildly growing on the range of the inputs), so that finite differences and float64 rounding do not spoil a law.
+(every step is bounded or grows mildly on the range of the inputs), so that finite differences and float64 rounding do not violate a law.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""associative_scan equals the loop, and its derivatives those of the loop."""
+"""associative_scan equals the loop, in value and in its derivatives."""
 
 from __future__ import annotations
 

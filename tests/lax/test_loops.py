@@ -1,4 +1,4 @@
-"""What loops take and give: dtypes of Python scalars, map in batches, bodies staged once."""
+"""The interfaces of loops: dtypes of Python scalars, map in batches, bodies staged once."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_map_in_batches(batch_size, count):
 # ---- bodies are staged once ----------------------------------------------------------------------------------------------
 @pytest.fixture
 def staged(monkeypatch):
-    """How often a body is staged."""
+    """The number of times that a body is staged."""
     calls = []
 
     def counting(*args, **kwargs):

@@ -1,4 +1,4 @@
-"""custom_linear_solve and custom_root have the derivatives of the solution, whatever the solver does."""
+"""custom_linear_solve and custom_root have the derivatives of the solution, for any solver."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""Arguments for every function of the surface, drawn at random: what NumPy's own signature asks for, by a recipe for each parameter.
+"""Random arguments for every function of the surface, from NumPy's own signature, by a recipe for each parameter.
 
 `calls` reads the signature of NumPy's function and draws a value for each required parameter, and for some of the others, each by position
-or by keyword. The recipe is under the function and the parameter in `OF_FUNCTION`, else under the parameter in `OF_PARAMETER`. A parameter
-without a recipe is a failure: a function that is new cannot land unseen. What can be traced is marked as an `Operand`.
+or by keyword. The recipe is listed under the function and the parameter in `OF_FUNCTION`, else under the parameter in `OF_PARAMETER`. A
+parameter without a recipe is a failure, so a new function cannot land without recipes. A value that can be traced is marked as an
+`Operand`.
 """
 
 from __future__ import annotations
@@ -394,7 +395,7 @@ def functions() -> dict[str, tuple[Any, Any]]:
 
 
 NOT_DRAWN = frozenset({"printoptions", "set_printoptions", "errstate", "vectorize", "issubdtype", "isdtype", "promote_types"})
-"""What no array enters: NumPy's own, or wrappers of Python functions, with tests of their own."""
+"""Functions that take no array: NumPy's own, or wrappers of Python functions, with tests of their own."""
 
 
 def recipe_of(name: str, parameter: str) -> Recipe:

@@ -1,6 +1,6 @@
-"""Calls of the functions of the surface that are no ufuncs: ``f(xp, *operands)`` with ``xp`` NumPy or cotan.numpy.
+"""Calls of the functions of the surface that are not ufuncs: ``f(xp, *operands)`` with ``xp`` NumPy or cotan.numpy.
 
-Each is run with NumPy, eagerly, and staged; those in `DIFFERENTIABLE` also against finite differences.
+Each is run with NumPy, eagerly, and staged; those in `DIFFERENTIABLE` are also tested against finite differences.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a call gives, by NumPy and by cotan in each of the ways in which a function can be run; and whether two outcomes agree."""
+"""The outcomes of a call, by NumPy and by cotan under each transformation; and a comparison of two outcomes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recipes for arguments: functions of a `Draw` that give one argument, at random, and know those before it.
+"""Recipes for arguments: functions of a `Draw` that return a random argument, and may depend on the arguments before it.
 
 A value that may be traced is marked as an `Operand`.
 """
@@ -166,7 +166,7 @@ def axis_or_none(d: Draw) -> Any:
 
 
 def mask(d: Draw) -> Any:
-    """Where a reduction looks."""
+    """The ``where`` argument of a reduction."""
     if d.chance(0.15):
         return d.one(True, False, 1, np.int64(0))
     if d.chance(0.1):
@@ -299,7 +299,7 @@ def hermitian(d: Draw) -> Any:
 
 
 def fitting(d: Draw) -> Any:
-    """What a matrix product, or solve, takes on the right of the first array."""
+    """The right operand of a matrix product or solve, for the first array."""
     shape = d.first().shape
     n = shape[-1] if shape else 3
     options = [(n,), (n, 2), (n, 1), (2, n, 2), (*shape[:-2], n, 3)]

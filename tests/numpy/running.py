@@ -1,4 +1,4 @@
-"""How the tests of the surface run a function: eagerly, staged and evaluated, and forward with finite differences."""
+"""Ways to run a function of the surface: eagerly, staged and evaluated, and in forward mode against finite differences."""
 
 from __future__ import annotations
 

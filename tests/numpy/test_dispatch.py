@@ -1,4 +1,6 @@
-"""Plain NumPy code is traced; what cannot be says what to write instead; shape errors name shapes; the namespace is whole."""
+"""Plain NumPy code is traced; functions that cannot be are refused with an alternative; shape errors name shapes; the namespace is
+complete.
+"""
 
 from __future__ import annotations
 
@@ -223,7 +225,7 @@ def test_questions_about_dtypes_take_tracers() -> None:
 
 
 def test_the_signature_of_a_ufunc_is_its_operands() -> None:
-    """What binds arguments by signature, as custom rules do, finds no further ones."""
+    """Code that binds arguments by signature, as custom rules do, finds no further ones."""
     for name, count in (("sin", 1), ("add", 2), ("divmod", 2)):
         parameters = inspect.signature(getattr(cnp, name)).parameters.values()
         assert [p.kind for p in parameters] == [inspect.Parameter.POSITIONAL_ONLY] * count

@@ -1,4 +1,4 @@
-"""The functions that are no ufuncs: eager equal to NumPy, staged equal to eager in values and dtypes, derivatives by differences."""
+"""The functions that are not ufuncs: eager equal to NumPy, staged equal to eager in values and dtypes, derivatives by differences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of roots never changes a value: expressions of roots and factors of random shapes and dtypes, drawn at random."""
+"""Germs of roots never change a value: random expressions of roots and factors of random shapes and dtypes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The law of the surface: a function of cotan.numpy is NumPy's, eager, under vjp, jit and vmap, in results and in refusals.
+"""The law of the surface: a function of cotan.numpy equals NumPy's, eager, under vjp, jit and vmap, in results and in refusals.
 
-Results agree in value, dtype and shape. Arguments are drawn from NumPy's own signatures (`arguments`). Where cotan is meant to differ,
-`DIFFERENCES` says so, with the reason; keywords of NumPy that it does not take are in a table of docs/names.md, which is read here.
+Results agree in value, dtype and shape. Arguments are drawn from NumPy's own signatures (`arguments`). Intended differences are listed in
+`DIFFERENCES`, with the reason; keywords of NumPy that cotan does not take are in a table of docs/names.md, which is read here.
 """
 
 from __future__ import annotations

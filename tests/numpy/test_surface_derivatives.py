@@ -1,4 +1,4 @@
-"""The law of the derivatives of the surface: those of every function and parameter are what differences give, forward and reverse."""
+"""The law of the derivatives of the surface: for every function and parameter they agree with differences, forward and reverse."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random smooth functions at random points, of unlike scales: for the tests of the tests of derivatives."""
+"""Random smooth functions at random points, of different scales, for the tests of the derivative checks."""
 
 from __future__ import annotations
 

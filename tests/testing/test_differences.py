@@ -1,4 +1,4 @@
-"""The checks of derivatives themselves: right derivatives of random functions pass, planted errors are found, kinks are seen and said."""
+"""The derivative checks themselves: right derivatives of random functions pass, planted errors are found, kinks are found and reported."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The algebra of indices is that of Python's integers: what an index is simplified to has the value of what was written.
+"""Index algebra agrees with Python's integers: a simplified index has the value of the original expression.
 
-The same expression is run on integers and on symbolic indices. The index is then evaluated from its terms and atoms, at every assignment of
-its variables.
+Each expression is run on integers and on symbolic indices. The index is then evaluated from its terms and atoms, at every assignment of its
+variables.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The workspace of a call: buffers that are needed at the same time never overlap, and the memory of those that are not is used again.
+"""The workspace of a call: buffers with overlapping lifetimes never overlap in memory, and the memory of dead buffers is reused.
 
-A history is a list of buffers in the order in which code takes them: when, how many bytes, and until which node they are needed.
+A history is a list of buffers in the order of their allocation: when, how many bytes, and the last node that needs them.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def histories(draw, most_alive=6, keeping=True):
 
 
 def buffers(frame, requests) -> list[Buffer]:
-    """What the frame gives for each."""
+    """The memory that the frame gives to each."""
     found = []
     for r in requests:
         start, size, last = frame.keep(r.nbytes) if r.kept else frame.take(r.nbytes, r.now, r.last)
