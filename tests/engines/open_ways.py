@@ -25,7 +25,7 @@ __all__ = ["another_way", "with_open_signs"]
 
 # ---- ways --------------------------------------------------------------------------------------------------------------------
 def another_way(op: Op, operands: Sequence[Any], random: np.random.Generator) -> Callable[..., Any] | None:
-    """A replacement for ``op.impl`` on these operands; None if there is none, or by chance."""
+    """A replacement for ``op.impl`` on these operands; None if there is none, or at random."""
     if random.random() < 0.5 or not all(np.asarray(x).dtype.kind in "fc" for x in operands):
         return None
     if isinstance(op, ReduceProd) and max((np.shape(operands[0])[k] for k in op.axes), default=0) > 1:

@@ -1,4 +1,4 @@
-"""Library routines in compiled code agree with the meaning of their ops: on the examples of every op, at odd sizes, on unsolvable operands."""
+"""Library routines in compiled code agree with the meaning of their ops: on examples of every op, at odd sizes, on unsolvable operands."""
 
 from __future__ import annotations
 

@@ -163,8 +163,9 @@ def allowed(policy: Policy, program: Program, residuals: Sequence[Any]) -> list[
 
 @op
 class Again(Call):
-    """A call that is not inlined in the program around it: its recomputed values must not be merged with the values of the first
-    evaluation.
+    """A call that is not inlined in the program around it.
+
+    Its recomputed values must not be merged with the values of the first evaluation.
     """
 
     written_out = None
@@ -172,8 +173,9 @@ class Again(Call):
 
 @op
 class CheckpointTangent(ControlOp):
-    """The derivative of a Program at a point. Operands: ``known`` values, from which ``again`` computes the residuals; then the tangents,
-    in which it is linear, as ``derivative`` is.
+    """The derivative of a Program at a point.
+
+    Operands: ``known`` values, from which ``again`` computes the residuals; then the tangents, in which it is linear, as ``derivative`` is.
     """
 
     again: Program

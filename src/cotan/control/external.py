@@ -30,8 +30,9 @@ operands copied along the batch.
 
 @op
 class External(ControlOp):
-    """Call ``function`` (flat: arrays in, a list of arrays out). ``results`` are its result types; without them, one call on ones finds
-    them.
+    """Call ``function`` (flat: arrays in, a list of arrays out).
+
+    ``results`` are its result types; without them, one call on ones finds them.
     """
 
     function: Callable[..., Sequence[Any]]

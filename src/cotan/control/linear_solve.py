@@ -45,8 +45,10 @@ class Solver:
 
 @op
 class LinearSolve(ControlOp):
-    """Operands: the constants of A, of its solver, of the transpose of A and of its solver; then b. Results: x, and the further results of
-    the solver.
+    """The solution x of A x = b, by a given solver.
+
+    Operands: the constants of A, of its solver, of the transpose of A and of its solver; then b. Results: x, and the further results of the
+    solver.
     """
 
     forward: Solver

@@ -371,8 +371,10 @@ class BoundedScan(Scan):
 
 @op
 class LoopTangent(ControlOp):
-    """The tangents of a loop, computed by running it again. Operands: the operands of the loop, then the tangents of the ``active`` ones,
-    in which the op is linear. Results: the tangents of the outputs flagged in ``moving``.
+    """The tangents of a loop, computed by running it again.
+
+    Operands: the operands of the loop, then the tangents of the ``active`` ones, in which the op is linear. Results: the tangents of the
+    outputs flagged in ``moving``.
     """
 
     loop: BoundedScan

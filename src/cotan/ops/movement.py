@@ -424,8 +424,9 @@ class Slice(Structural):
 
 @op
 class AddSlice(Structural):
-    """A copy of x with ``part`` added to the part that `Slice` of the same parameters reads: it accumulates cotangents of slices of one
-    array.
+    """A copy of x with ``part`` added to the part that `Slice` of the same parameters reads.
+
+    It accumulates cotangents of slices of one array.
     """
 
     start: tuple[int, ...]

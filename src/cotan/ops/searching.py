@@ -319,8 +319,7 @@ class Argpartition(Ordering):
 
 @op
 class Searchsorted(Op):
-    """The positions at which to insert ``values`` in the ascending x to keep it sorted, before (``left``) or after (``right``) equal ones;
-    int64.
+    """The int64 positions at which to insert ``values`` in the ascending x, before (``left``) or after (``right``) equal ones.
 
     x is one sequence, or a stack of them along its last axis: then ``values`` has the same leading axes.
     """
