@@ -496,7 +496,7 @@ def segment_sum(
 
     Args:
         data: an array; its first axes are those of ``segment_ids``.
-        segment_ids: integers. Rows whose id is not in [0, num_segments) are skipped (``mode`` "clip": added to the nearest segment).
+        segment_ids: integers. Rows whose id is not in [0, num_segments) are skipped (``mode`` "clip": moved to the nearest segment).
         num_segments: the length of the result; the greatest id plus one if None, which is unknown for traced ``segment_ids``.
         indices_are_sorted, unique_indices, bucket_size: hints, of no effect here.
 

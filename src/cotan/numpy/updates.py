@@ -1,7 +1,7 @@
 """Functional updates: ``x.at[index].set(v)`` is a copy of ``x`` with the elements at ``index`` replaced, added to, and so on.
 
 Eager, it is a NumPy copy and one assignment or ``ufunc.at``. Traced, the indexed axes are moved to the front for one Scatter. If indices
-repeat, add, multiply, min and max apply every update; set and power apply the last one only.
+repeat, add, subtract, multiply, divide, min and max apply every update; set and power apply the last one only.
 """
 
 from __future__ import annotations

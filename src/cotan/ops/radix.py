@@ -4,7 +4,7 @@ A number becomes an unsigned key of the same order: integers have their sign inv
 key. A pass counts the digits of all keys, and moves every key to the next position of its digit. Sorted lines are left unchanged, and
 digits that all keys share are skipped. Each pass is linear in the number of keys, so the sort pays for long lines.
 
-A long line is divided into parts, one for each thread. A pass counts the digits of each part, and the keys of a part follow the keys of
+A long line is divided into parts, which threads share. A pass counts the digits of each part, and the keys of a part follow the keys of
 earlier parts with the same digit. So the order does not depend on the number of threads.
 """
 

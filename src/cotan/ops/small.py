@@ -19,7 +19,7 @@ __all__ = ["LONGEST_ROW", "Triangle", "cholesky", "is_small", "multiply", "sign_
 
 LARGEST, FEWEST, FEWEST_COLUMNS, LONGEST_ROW = 8, 4, 4, 16
 LITTLE_WORK, MANY = 600, 64
-"""Eliminations with more multiplications than `LITTLE_WORK` compile slowly; they are unrolled for stacks of at least `MANY` matrices."""
+"""Eliminations with more work than `LITTLE_WORK` compile slowly; they are unrolled for stacks of at least `MANY` matrices."""
 
 
 class Real(Expression[Emitter, Scalar]):
