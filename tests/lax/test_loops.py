@@ -8,6 +8,7 @@ import pytest
 import cotan
 import cotan.numpy as cnp
 from cotan import lax
+from cotan.api import recall
 from cotan.core.errors import ArgumentTypeError
 from cotan.core.staging import stage_flat
 from cotan.lax import loops
@@ -223,3 +224,22 @@ def test_a_body_that_calls_python_is_not_taken_for_another(checkpointed):
     assert first[1] == second[1] == [1.0, 2.0]
     second[0][0] = 2.0
     assert (float(f(1.0)), float(g(1.0))) == (4.0, 9.0)
+
+
+def test_staging_takes_time_in_proportion_to_the_depth_of_branches(monkeypatch):
+    asked = []
+    whole = recall.calls_later
+    monkeypatch.setattr(recall, "calls_later", lambda program: asked.append(program) or whole(program))
+
+    def nested(depth):
+        if not depth:
+            return cnp.sin
+        inner = nested(depth - 1)
+        return lambda x: lax.cond(cnp.sum(x) > depth, inner, lambda x: x * 2.0, x)
+
+    def count(depth):
+        asked.clear()
+        cotan.stage(nested(depth))(np.ones(3))
+        return len(asked)
+
+    assert count(12) < 4 * count(6)

@@ -59,23 +59,38 @@ class Recall:
         index = {id(t): k for k, t in enumerate(tracers)}
         places = [(index.get(id(v)), None if type(v) is Tracer else private(v)) for v in captured]
         told = all(k is not None or type(v) is not Tracer for v, (k, _) in zip(captured, places, strict=True))
-        if told and conversions() == before and not calls_later(program):
+        if told and conversions() == before and not any(map(calls_later, programs_in(program))):
             self.known[fingerprint] = (first, places, program, rest)
             if len(self.known) > self.limit:
                 self.known.popitem(last=False)
         return first, (program, captured, rest)
 
 
-def calls_later(x: Any) -> bool:
-    """Whether a Program, or one of several, holds functions of Python that may refer to something."""
-    if isinstance(x, Program):
-        return any(calls_later(region.program) for e in x.equations for region in e.op.regions()) or any(
-            calls_later(parameter) for e in x.equations for parameter in e.op.parameters().values() if not isinstance(parameter, Program)
+def programs_in(staged: Any) -> list[Program]:
+    """The Programs in a result of staging: one, or several in a tuple or list."""
+    if isinstance(staged, Program):
+        return [staged]
+    return [x for part in staged for x in programs_in(part)] if isinstance(staged, tuple | list) else []
+
+
+def calls_later(program: Program) -> bool:
+    """Whether a Program, or one that an op in it holds, has functions of Python among its parameters that may refer to something."""
+    found: bool | None = program.derived.get("calls later")
+    if found is None:
+        found = program.derived["calls later"] = any(
+            any(map(refers, e.op.parameters().values())) or any(calls_later(region.program) for region in e.op.regions())
+            for e in program.equations
         )
-    if isinstance(x, tuple | list):
-        return any(map(calls_later, x))
-    known = isinstance(x, FunctionType) and (x.__module__ or "").partition(".")[0] in KNOWN_PACKAGES and not x.__closure__
-    return isinstance(x, (FunctionType, MethodType, partial)) and not known
+    return found
+
+
+def refers(parameter: Any) -> bool:
+    """Whether a parameter of an op is, or contains, a function of Python that may refer to something."""
+    if isinstance(parameter, tuple | list):
+        return any(map(refers, parameter))
+    if isinstance(parameter, FunctionType):
+        return (parameter.__module__ or "").partition(".")[0] not in KNOWN_PACKAGES or bool(parameter.__closure__)
+    return isinstance(parameter, MethodType | partial)
 
 
 def private(x: Any) -> Any:
