@@ -226,20 +226,24 @@ def test_a_body_that_calls_python_is_not_taken_for_another(checkpointed):
     assert (float(f(1.0)), float(g(1.0))) == (4.0, 9.0)
 
 
-def test_staging_takes_time_in_proportion_to_the_depth_of_branches(monkeypatch):
-    asked = []
-    whole = recall.calls_later
-    monkeypatch.setattr(recall, "calls_later", lambda program: asked.append(program) or whole(program))
-
+def test_each_held_program_is_asked_once_whether_it_calls_python(monkeypatch):
     def nested(depth):
         if not depth:
             return cnp.sin
         inner = nested(depth - 1)
         return lambda x: lax.cond(cnp.sum(x) > depth, inner, lambda x: x * 2.0, x)
 
-    def count(depth):
-        asked.clear()
-        cotan.stage(nested(depth))(np.ones(3))
-        return len(asked)
+    def held(program):
+        program.derived.pop("calls later", None)
+        return [program, *[p for e in program.equations for region in e.op.regions() for p in held(region.program)]]
 
-    assert count(12) < 4 * count(6)
+    program = cotan.stage(nested(14))(np.ones(3))
+    programs = {id(p): p for p in held(program)}.values()
+    assert len(programs) > 14
+    asked = []
+    whole = recall.refers
+    monkeypatch.setattr(recall, "refers", lambda parameter: asked.append(parameter) or whole(parameter))
+    assert not recall.calls_later(program)
+    parameters = [x for p in programs for e in p.equations for x in e.op.parameters().values()]
+    inside = [x for parameter in parameters if isinstance(parameter, tuple | list) for x in parameter]
+    assert len(asked) <= len(parameters) + len(inside)
