@@ -237,7 +237,7 @@ class Routines(Protocol):
 
     def call(self, name: str, *arguments: Any, work: int = 0) -> None:
         """Call a routine: views are passed as pointers, letters and numbers as the library takes them. ``work`` is about the number of
-        multiplications: a call of few uses one thread.
+        multiplications: a call with few of them runs on one thread.
         """
         ...
 

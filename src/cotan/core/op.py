@@ -173,8 +173,8 @@ class Op:
         return ()
 
     def with_regions(self, programs: Sequence[Any], captured: int = 0) -> Op:
-        """The op with these programs in place of those of its regions. They take ``captured`` values more, all the same ones, before
-        their own inputs: operands of the new op, before the first one that its regions take.
+        """The op with these programs in place of those of its regions. They take ``captured`` further constants before
+        their own inputs, the same ones each. These become operands of the new op, inserted at ``regions()[0].first``.
         """
         raise NotImplementedError(f"{self.name} is not run with other programs")
 

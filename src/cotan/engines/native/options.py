@@ -1,4 +1,4 @@
-"""Codegen options: the thresholds by which passes, schedule, code generation and tiers decide. They are part of every cache key.
+"""Codegen options: the thresholds by which passes, schedule, code generation and tiers decide. They are part of the key of the IR cache.
 
 Costs are in elementary operations (`cost`). The defaults were measured on x86-64 processors with AVX2 and AVX-512. Tests and experiments
 set others for the code that is compiled in a context:

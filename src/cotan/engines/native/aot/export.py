@@ -21,6 +21,7 @@ from cotan.engines.native.libraries.registry import routine
 from cotan.engines.native.llvm.builder import Module
 from cotan.engines.native.llvm.jit import machine
 from cotan.engines.native.runtime.symbols import Symbol
+from cotan.engines.native.runtime.trampoline import ALIGNMENT
 from cotan.engines.native.status import NotExportableError, Status
 from cotan.engines.native.target import Target
 
@@ -70,7 +71,7 @@ def constant(name: str, x: np.ndarray[Any, Any]) -> Symbol:
     if x.nbytes > LARGEST_CONSTANT:
         raise NotExportableError(f"it has captured an array of {x.nbytes} bytes")
     data = "".join(f"\\{byte:02x}" for byte in x.tobytes()) or "\\00"
-    return Symbol(name, f'@{name} = internal constant [{max(x.nbytes, 1)} x i8] c"{data}", align 64')
+    return Symbol(name, f'@{name} = internal constant [{max(x.nbytes, 1)} x i8] c"{data}", align {ALIGNMENT}')
 
 
 def libraries_of(code: Code) -> tuple[str, ...]:

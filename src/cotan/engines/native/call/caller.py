@@ -32,7 +32,7 @@ from cotan.engines.native.runtime.allocator import maker
 from cotan.engines.native.runtime.capi import Slot, add_python_functions, address_of, new_function, numpy_function
 from cotan.engines.native.runtime.compile_lock import lazy_singleton
 from cotan.engines.native.runtime.stack_handles import at_call, free_blocks, holds_stacks, with_stacks
-from cotan.engines.native.runtime.trampoline import INPUT_SLOTS, OUTPUT_SLOTS, SYMBOLS, TRAMPOLINE, TableSlot
+from cotan.engines.native.runtime.trampoline import ALIGNMENT, INPUT_SLOTS, OUTPUT_SLOTS, SYMBOLS, TRAMPOLINE, TableSlot
 from cotan.engines.native.status import Status
 
 __all__ = ["Caller", "c_function"]
@@ -268,10 +268,10 @@ class Caller:
 
 
 def workspace(nbytes: int) -> tuple[Any, int]:
-    """New memory, and the first address in it that is a multiple of 64."""
-    block = np.empty(nbytes + 64, np.uint8)
+    """New memory, and the first aligned address in it."""
+    block = np.empty(nbytes + ALIGNMENT, np.uint8)
     address = block.ctypes.data
-    return block, address + -address % 64
+    return block, address + -address % ALIGNMENT
 
 
 def exactly(x: Any, t: Any) -> np.ndarray[Any, Any]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from cotan.core.types import ArrayType
+from cotan.engines.native.runtime.trampoline import ALIGNMENT
 
 __all__ = ["ALIGNMENT", "WorkspaceFrame", "padded_size"]
 
-ALIGNMENT = 64
 SMALL_BUFFERS, MANY_NODES = 1 << 12, 1 << 60
 
 

@@ -1,7 +1,7 @@
 """The LLVM IR of the thread pool (`thread_pool`): the loop of its workers, and the division of a job into chunks.
 
-One 64-bit slot says which chunks are left: the number of the job (32 bits), the end of the chunks that are left (16) and the
-first of them (16). A thread takes a chunk by a compare-and-swap of that slot, so a worker that is late cannot take a chunk of
+One 64-bit word says which chunks are left: the number of the job (32 bits), the end of the chunks that are left (16) and the
+first of them (16). A thread takes a chunk by a compare-and-swap of that word, so a worker that is late cannot take a chunk of
 a later job for one of its own. The caller takes the first chunk, workers take the last: so in loops that follow each other
 each thread has much the same part, which is in its cache.
 
@@ -51,7 +51,7 @@ X86, ARM = (
 )
 PAUSES = {"x86_64": X86, "AMD64": X86, "aarch64": ARM, "arm64": ARM}
 """The instruction between two polls of a memory location, by processor: its declaration and its call."""
-# Offsets in the pool: 0 the slot of the job, 64 the function, 72 its context, 80 the number of threads that may take part,
+# Offsets in the pool: 0 the word of the job, 64 the function, 72 its context, 80 the number of threads that may take part,
 # 128 the number of pending chunks, 136 the number of chunks, 192 whether the pool is taken, 256 the number of sleeping workers,
 # 320 a mutex, 448 a condition, 576 the number of workers, 640 the end of the last small job that found them asleep, 704 the
 # processor (plus one) that workers keep off, 768 the time until which callers run small jobs, 1024 the processors of workers,

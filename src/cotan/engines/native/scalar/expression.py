@@ -37,6 +37,7 @@ __all__ = [
     "is_finite_and_not_zero",
     "number_of",
     "supported",
+    "swapped",
 ]
 
 BOOL, HALF = np.dtype(np.bool_), np.dtype(np.float16)
@@ -206,3 +207,8 @@ def formula(*kinds: str, name: str = "") -> Callable[[Callable[..., LlvmExpressi
         return function
 
     return register
+
+
+def swapped(z: LlvmExpression) -> LlvmExpression:
+    """A complex number with its real and imaginary parts exchanged."""
+    return z.im.i(z.re)

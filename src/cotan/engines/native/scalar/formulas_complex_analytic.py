@@ -13,7 +13,7 @@ import numpy as np
 
 from cotan.core.emitting import where
 
-from .expression import LlvmExpression, formula
+from .expression import LlvmExpression, formula, swapped
 
 __all__: list[str] = []
 
@@ -147,11 +147,6 @@ def tanh(z: LlvmExpression) -> LlvmExpression:
     im = where(y.equals(0.0), y, where(infinite(x) & vague, zero_of(y), im))
     re = where(vague & ~infinite(x), where(x.equals(0.0), x, math.nan), re)
     return where(x.is_nan, x, re.math("copysign", x)).i(im)
-
-
-def swapped(z: LlvmExpression) -> LlvmExpression:
-    """The number whose real part is the imaginary part of z, and the other way round."""
-    return z.im.i(z.re)
 
 
 @formula("complex")

@@ -13,7 +13,7 @@ import numpy as np
 
 from cotan.core.emitting import where
 
-from .expression import LlvmExpression, formula
+from .expression import LlvmExpression, formula, swapped
 
 __all__: list[str] = []
 
@@ -27,11 +27,6 @@ def infinite(x: LlvmExpression) -> LlvmExpression:
 def signed(size: LlvmExpression | float, sign: LlvmExpression) -> LlvmExpression:
     """A number of this size with the sign of another."""
     return sign.like(size).math("copysign", sign)
-
-
-def swapped(z: LlvmExpression) -> LlvmExpression:
-    """The number whose real part is the imaginary part of z, and the other way round."""
-    return z.im.i(z.re)
 
 
 def tamed(z: LlvmExpression) -> tuple[LlvmExpression, LlvmExpression]:

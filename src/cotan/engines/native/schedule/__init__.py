@@ -1,1 +1,1 @@
-"""Scheduling: what each defining equation accesses, which equations share a loop nest, and which results may alias inputs."""
+"""Scheduling: the equations that share a loop nest, the values that are stored, and the results that may alias donated arguments."""
