@@ -28,8 +28,7 @@ class Real(Expression[Emitter, Scalar]):
     __slots__ = ("_dtype",)
 
     def __init__(self, e: Emitter, scalar: Scalar, dtype: DType):
-        super().__init__(e, scalar)
-        self._dtype = dtype
+        self.e, self.scalar, self._dtype = e, scalar, dtype
 
     @property
     def dtype(self) -> DType:

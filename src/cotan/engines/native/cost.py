@@ -31,12 +31,15 @@ def scalar_cost(name: str) -> int:
 
 def elements(e: Equation) -> int:
     """The elements that an equation reads and writes. A stack counts as one: its length is known only when the code runs."""
-    return sum(prod(getattr(v.type, "shape", ())) for v in (*e.inputs, *e.outputs))
+    return sum([prod(getattr(v.type, "shape", ())) for v in (*e.inputs, *e.outputs)])
 
 
 def program_cost(program: Program) -> int:
     """The cost of a Program, as far as it is known beforehand: a loop of unknown length counts as one iteration."""
-    return 1 + sum(regions_cost(e.op) + elements(e) for e in program.equations)
+    cost: int | None = program.derived.get("cost")
+    if cost is None:
+        cost = program.derived["cost"] = 1 + sum([regions_cost(e.op) + elements(e) for e in program.equations])
+    return cost
 
 
 def regions_cost(op: Op) -> int:

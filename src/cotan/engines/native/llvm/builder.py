@@ -227,7 +227,7 @@ class Function:
 
         def add(lines: Sequence[Line]) -> None:
             for line in lines:
-                if isinstance(line, str):
+                if type(line) is str:
                     rows.append(line)
                 else:
                     add(line)

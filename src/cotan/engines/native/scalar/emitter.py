@@ -39,6 +39,7 @@ from .expression import (
     Operand,
     Scalar,
     is_constant,
+    is_finite_and_not_zero,
     number_of,
     supported,
 )
@@ -144,6 +145,8 @@ class LlvmEmitter(InstructionEmitter):
             return self.compare(name, x, y)
         if kind == "float" and name in ARITHMETIC:
             return self.float_arithmetic(name, x, operands[1])
+        if kind == "float" and name == "scale":
+            return self.strong_product(x, operands[1])
         if kind != "integer" or not is_constant(operands[-1]):
             return self.apply(kind, name, operands)
         found = self.constants.get((name, *operands))
@@ -239,6 +242,16 @@ class LlvmEmitter(InstructionEmitter):
             raise NoInstructionError(f"{name} of float numbers")
         kind = register_type(x.dtype)
         return Scalar(self.pure(kind, f"f{name} {kind} {x.register}, {y.register}"), x.dtype)
+
+    def strong_product(self, x: Scalar, y: Operand) -> Scalar:
+        """The product with a strong zero: zero where either factor is, also times infinity or nan. A constant factor that is neither zero
+        nor infinite needs no select.
+        """
+        if type(y) is not Scalar or is_finite_and_not_zero(x) or is_finite_and_not_zero(y):
+            return self.float_arithmetic("mul", x, y)
+        zero, kind = self.constant(0.0, x.dtype), register_type(x.dtype)
+        none = self.bool_function("or", self.compare("eq", x, zero).register, self.compare("eq", y, zero).register)
+        return Scalar(self.bit(none, zero.register, self.float_arithmetic("mul", x, y).register, kind), x.dtype)
 
     def float_function(self, name: str, dtype: DType, *xs: str) -> str:
         kind = register_type(dtype)

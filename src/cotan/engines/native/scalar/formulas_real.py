@@ -14,7 +14,7 @@ from cotan.core.emitting import where
 from cotan.engines.native.llvm.jit import machine
 from cotan.ops.transcendental import largest_square
 
-from .expression import BOOL, COMPLEX, HALF, LlvmExpression, Scalar, formula, instruction, is_finite_and_not_zero
+from .expression import BOOL, COMPLEX, HALF, LlvmExpression, Scalar, formula, instruction
 from .vector_variants import guarded
 
 __all__ = ["float_to_integer"]
@@ -70,18 +70,6 @@ def maximum(x: LlvmExpression, y: LlvmExpression) -> LlvmExpression:
 @formula("float")
 def minimum(x: LlvmExpression, y: LlvmExpression) -> LlvmExpression:
     return extremum("ule", x, y)
-
-
-# ---- the strong zero --------------------------------------------------------------------------------------------------------
-@formula("float")
-def scale(d: LlvmExpression, t: LlvmExpression) -> LlvmExpression:
-    """Zero where either factor is, also times infinity or nan; a constant factor that is neither zero nor infinite needs no select."""
-    e, a, b = d.e, d.scalar, t.scalar
-    if is_finite_and_not_zero(a) or is_finite_and_not_zero(b):
-        return d.of(e.math("mul", a, b))
-    zero = e.constant(0.0, a.dtype)  # on scalars, since this is the most frequent function of gradients
-    none = e.math("or", e.math("eq", a, zero), e.math("eq", b, zero))
-    return d.of(e.math("select", none, e.math("mul", a, b), zero))
 
 
 # ---- as complex numbers -----------------------------------------------------------------------------------------------------
