@@ -234,7 +234,7 @@ def interpret(op: Op, operands: Sequence[Any]) -> Any:
     y = np.empty(t.shape, t.dtype)
     e, readers = ScalarInterpreter(), [ArrayReader(x) for x in operands]
     for i in np.ndindex(t.shape):
-        y[i] = wrapped(op.element(e, tuple(int(k) for k in i), *readers), t.dtype)  # type: ignore[attr-defined]
+        y[i] = wrapped(op.element(e, tuple(int(k) for k in i), *readers), t.dtype)
     return y
 
 

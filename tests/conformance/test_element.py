@@ -8,7 +8,7 @@ import pytest
 from .cases import ALL_CASES, DTYPES, Case, in_dtypes, params, unique
 from .scalar_interpreter import interpret
 
-DEFINED = [case for case in ALL_CASES if hasattr(case.op, "element")]
+DEFINED = [case for case in ALL_CASES if case.op.has_element()]
 OTHERS = unique(in_dtypes(DEFINED, [np.dtype(np.complex128), np.dtype(np.int64)]))
 ALL_DTYPES = in_dtypes(DEFINED, [dtype for dtype in DTYPES if dtype.name not in ("float16", "float64", "complex128", "int64")])
 

@@ -31,7 +31,7 @@ def test_every_op_has_examples(cls):
 
 @pytest.mark.parametrize("cls", FIRST_ORDER)
 def test_every_op_has_a_defining_equation_or_names_its_routine(cls):
-    assert hasattr(cls, "element") or getattr(cls, "library", ""), "give `element`, or `library` with the name of the routine"
+    assert cls.has_element() or getattr(cls, "library", ""), "give `element`, or `library` with the name of the routine"
 
 
 @pytest.mark.parametrize("cls", FIRST_ORDER)

@@ -130,7 +130,7 @@ def meaning(cls: type[Op]) -> Rule:
 def lowering(cls: type[Op]) -> Rule:
     if getattr(cls, "library", None):
         return Rule("lowering", "given", f"the routine {cls.library}")  # type: ignore[attr-defined]
-    if getattr(cls, "element", None):
+    if cls.has_element():
         found = stated(cls, "element")
         assert found
         return Rule("lowering", "given" if found.status == "given" or getattr(cls, "machine", "") else "derived", "its defining equation")

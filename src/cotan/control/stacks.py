@@ -44,13 +44,13 @@ class Plain(ControlOp):
 class ZeroStack(Plain):
     """The stack without entries; reads of it give zero."""
 
-    element: Type
+    entry: Type
 
     def type_rule(self) -> StackType:
-        return stack_type(self.element)
+        return stack_type(self.entry)
 
     def impl(self) -> Any:
-        return Stack(stack_type(self.element))
+        return Stack(stack_type(self.entry))
 
     def batch(self, size: int, batched: Sequence[bool]) -> tuple[Any, bool]:
         return self(), False

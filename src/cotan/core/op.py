@@ -140,6 +140,15 @@ class Op:
     def impl(self, *operands: Any) -> Any:
         raise MissingRuleError(f"{self.name} has no NumPy implementation")
 
+    def element(self, e: Any, i: Sequence[Any], *readers: Any) -> Any:
+        """The defining equation: element ``i`` of the result, a scalar of the emitter ``e`` (`core.emitting.Emitter`)."""
+        raise MissingRuleError(f"{self.name} has no defining equation")
+
+    @classmethod
+    def has_element(cls) -> bool:
+        """Whether there is a defining equation; else the result is computed as a whole."""
+        return cls.element is not Op.element
+
     def jvp(self, primals: Sequence[Value], tangents: Sequence[Value | None]) -> Any:
         raise teach(
             MissingRuleError,

@@ -134,8 +134,7 @@ class UnplacedFunction(Function):
 @lru_cache(maxsize=100_000)
 def access_summary(op: Op, types: tuple[Any, ...]) -> AccessSummary | None:
     """The access summary of an op on operands of these types; None if the engine has no code for it."""
-    element: Any = getattr(op, "element", None)
-    if element is None or not all(type(t) is ArrayType and supported(t.dtype) for t in types):
+    if not op.has_element() or not all(type(t) is ArrayType and supported(t.dtype) for t in types):
         return None
     result = op.type_rule(*types)
     if type(result) is not ArrayType or not supported(result.dtype):
@@ -150,13 +149,13 @@ def access_summary(op: Op, types: tuple[Any, ...]) -> AccessSummary | None:
 
     probe = AccessProbe()
     try:
-        made = element(trial, at, *[Reader(t, lambda _, t=t: anything(t)) for t in types])
+        made = op.element(trial, at, *[Reader(t, lambda _, t=t: anything(t)) for t in types])
     except NoInstructionError:
         return None
     if made.dtype != result.dtype:
         return None
     reads: list[tuple[int, tuple[Any, ...]]] = []
-    found = element(probe, at, *[Reader(t, lambda index, k=k: reads.append((k, index))) for k, t in enumerate(types)])
+    found = op.element(probe, at, *[Reader(t, lambda index, k=k: reads.append((k, index))) for k, t in enumerate(types)])
     if probe.monoid and (found is not REDUCED or made is not trial.reduced):
         return None
     work, moves = probe.work + len(types) + 1, probe.operations == 0

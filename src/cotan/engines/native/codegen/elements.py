@@ -74,7 +74,7 @@ class ElementLowering:
         """An element of a result, by the defining equation; ``e`` may have a strategy for reductions."""
         readers = [Reader(v.type, lambda at, v=v: self.read(v, at)) for v in equation.inputs]
         with self.context.written_for(equation):
-            return equation.op.element(e or self.e, index, *readers)  # type: ignore[attr-defined]
+            return equation.op.element(e or self.e, index, *readers)
 
     def place(self, v: Var) -> Memory:
         """Memory for a whole value, until its last use."""

@@ -88,7 +88,7 @@ class Simplifier:
 def known_number(equation: Equation, operands: Sequence[Any]) -> Literal | None:
     """The value of a function of constants; None for other equations."""
     op, t = equation.op, equation.outputs[0].type if len(equation.outputs) == 1 else None
-    if type(t) is not ArrayType or t.shape or op.multiple or not operands or not hasattr(op, "element"):
+    if type(t) is not ArrayType or t.shape or op.multiple or not operands or not op.has_element():
         return None
     if not all(type(x) is Literal for x in operands):
         return None

@@ -135,7 +135,7 @@ class Schedule:
             return layout
         probe, reads = LinearAccessProbe(), []
         readers = [Reader(x.type, lambda at, x=x: self.resolve(x, at, probe, reads)) for x in equation.inputs]
-        equation.op.element(probe, linear_index(equation.outputs[0].type.shape, False), *readers)  # type: ignore[attr-defined]
+        equation.op.element(probe, linear_index(equation.outputs[0].type.shape, False), *readers)
         whole = linear_index(layout.sizes, bool(probe.extents))
         fine = not probe.index_dependent and all(index in ((), whole) for _, index in reads)
         return layout if fine else layout._replace(collapsible=False)
@@ -149,7 +149,7 @@ class Schedule:
             reads.append((v, index))
         else:
             readers = [Reader(x.type, lambda at, x=x: self.resolve(x, at, probe, reads)) for x in source.inputs]
-            source.op.element(probe, index, *readers)  # type: ignore[attr-defined]
+            source.op.element(probe, index, *readers)
 
     # ---- loops -----------------------------------------------------------------------------------------------------------------
     def insert(self, statement: Statement) -> None:

@@ -174,7 +174,7 @@ class KernelBuilder(LoopBuilder):
                 return read[-1]
 
             readers = [Reader(x.type, lambda at, x=x: noted(x, at)) for x in equation.inputs]
-            found = equation.op.element(probe, index, *readers)  # type: ignore[attr-defined]
+            found = equation.op.element(probe, index, *readers)
             if probe.conditions or len(read) != 1 or found is not read[0]:
                 return None, ()
             v, index = found
