@@ -7,16 +7,21 @@ number wherever they are equal. This module knows nothing of LLVM: the code gene
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, final
 from weakref import WeakValueDictionary
 
-__all__ = ["Atom", "Condition", "Index", "bounds", "linear", "variable"]
+__all__ = ["Atom", "Condition", "ElementIndex", "Index", "bounds", "linear", "variable"]
 
 HUGE = 1 << 62
 
 
 class Atom:
-    """A part of an index: a variable, a value that was loaded, or the quotient or remainder of an index."""
+    """A part of an index: a variable, a value that was loaded, or the quotient or remainder of an index.
+
+    ``value`` denotes it outside this module: an LLVM register in code, the symbol of an axis (``("o", 0)``) in an analysis; None where
+    ``of`` defines it: ``("div", x, n)`` or ``("mod", x, n)``.
+    """
 
     __slots__ = ("__weakref__", "high", "low", "of", "value")
 
@@ -24,6 +29,7 @@ class Atom:
         self.value, self.low, self.high, self.of = value, low, high, of
 
 
+@final
 class Index:
     """``constant + sum of factor * atom``."""
 
@@ -39,29 +45,29 @@ class Index:
     def __eq__(self, other: object) -> bool:
         return type(other) is Index and self._hash == other._hash and self.constant == other.constant and self.terms == other.terms
 
-    def __add__(self, other: Any) -> Any:
+    def __add__(self, other: Index | int) -> Index | int:
         return linear([(self, 1), (other, 1)])
 
-    def __sub__(self, other: Any) -> Any:
+    def __sub__(self, other: Index | int) -> Index | int:
         return linear([(self, 1), (other, -1)])
 
-    def __rsub__(self, other: Any) -> Any:
+    def __rsub__(self, other: Index | int) -> Index | int:
         return linear([(self, -1), (other, 1)])
 
-    def __mul__(self, factor: Any) -> Any:
+    def __mul__(self, factor: int) -> Index | int:
         if type(factor) is not int:
             raise TypeError("an index times an index")
         return linear([(self, factor)])
 
     __radd__, __rmul__ = __add__, __mul__
 
-    def __floordiv__(self, n: int) -> Any:
+    def __floordiv__(self, n: int) -> Index | int:
         return self.divided(n)[0]
 
-    def __mod__(self, n: int) -> Any:
+    def __mod__(self, n: int) -> Index | int:
         return self.divided(n)[1]
 
-    def divided(self, n: int) -> tuple[Any, Any]:
+    def divided(self, n: int) -> tuple[Index | int, Index | int]:
         """Quotient and remainder: multiples of ``n`` are taken out, the rest is an atom unless it is below ``n``. There are no elements
         where ``n`` is zero, so that any result will do.
         """
@@ -74,24 +80,26 @@ class Index:
         low, high = bounds(rest)
         if low >= 0 and high < n:
             return linear([(whole, 1)]), rest
-        if type(rest) is int:
+        if type(rest) is not Index:
             return linear([(whole, 1), (rest // n, 1)]), rest % n
         quotient = Index({Atom(None, low // n, high // n, ("div", rest, n)): 1}, 0)
         return linear([(whole, 1), (intern(quotient), 1)]), intern(Index({Atom(None, 0, n - 1, ("mod", rest, n)): 1}, 0))
 
-    def __lt__(self, other: Any) -> Any:
+    def __lt__(self, other: Index | int) -> Condition | bool:
         return compared("<", self - other)
 
-    def __ge__(self, other: Any) -> Any:
+    def __ge__(self, other: Index | int) -> Condition | bool:
         return compared(">=", self - other)
 
-    def __gt__(self, other: Any) -> Any:
+    def __gt__(self, other: Index | int) -> Condition | bool:
         return compared("<", other - self)
 
-    def __le__(self, other: Any) -> Any:
+    def __le__(self, other: Index | int) -> Condition | bool:
         return compared(">=", other - self)
 
 
+ElementIndex = tuple[Index | int, ...]
+"""The index of an element of an array: one index for each axis."""
 _atoms: WeakValueDictionary[tuple[str, Index, int], Atom] = WeakValueDictionary()
 """The atoms of quotients and remainders that are in use."""
 
@@ -103,12 +111,12 @@ def intern(index: Index) -> Index:
     return Index({_atoms.setdefault(atom.of, atom): 1}, 0)
 
 
-def variable(value: Any, count: int, first: int = 0) -> Index:
+def variable(value: str | tuple[str, int], count: int, first: int = 0) -> Index:
     """The index of a loop variable that goes from ``first`` to ``count - 1``."""
     return Index({Atom(value, first, max(count - 1, first)): 1}, 0)
 
 
-def linear(parts: list[tuple[Any, int]]) -> Any:
+def linear(parts: Iterable[tuple[Index | int, int]]) -> Index | int:
     """The sum of multiples of indices and numbers."""
     terms: dict[Atom, int] = {}
     constant = 0
@@ -126,10 +134,9 @@ def linear(parts: list[tuple[Any, int]]) -> Any:
 
 
 def put_together(terms: dict[Atom, int]) -> int:
-    """Turn ``n * (x // n) + x % n`` into ``x`` where both are there; the constant that this adds."""
+    """Replace ``n * (x // n) + x % n`` by ``x`` where both are there; the constant that this adds."""
     constant = 0
-    for atom in [a for a in terms if a.of is not None and a.of[0] == "mod"]:
-        _, x, n = atom.of  # type: ignore[misc]
+    for atom, (_, x, n) in [(a, a.of) for a in terms if a.of is not None and a.of[0] == "mod"]:
         quotient = _atoms.get(("div", x, n))
         k = terms.get(atom, 0)
         if k and quotient is not None and terms.get(quotient) == k * n:
@@ -140,7 +147,7 @@ def put_together(terms: dict[Atom, int]) -> int:
     return constant
 
 
-def bounds(index: Any) -> tuple[int, int]:
+def bounds(index: Index | int) -> tuple[int, int]:
     """The least and the greatest value."""
     if type(index) is not Index:
         return int(index), int(index)
@@ -159,10 +166,10 @@ class Condition:
     def __init__(self, sign: str, *parts: Any):
         self.sign, self.parts = sign, parts
 
-    def __and__(self, other: Any) -> Any:
+    def __and__(self, other: Condition | bool) -> Condition | bool:
         return (self if other else False) if isinstance(other, bool) else Condition("and", self, other)
 
-    def __or__(self, other: Any) -> Any:
+    def __or__(self, other: Condition | bool) -> Condition | bool:
         return (True if other else self) if isinstance(other, bool) else Condition("or", self, other)
 
     __rand__, __ror__ = __and__, __or__
@@ -171,7 +178,7 @@ class Condition:
         raise TypeError("a condition of indices is known only when the code runs: use it in emitter.choose")
 
 
-def compared(sign: str, difference: Any) -> Any:
+def compared(sign: str, difference: Index | int) -> Condition | bool:
     """Whether a difference is below zero, or at least zero: a bool where that is certain."""
     low, high = bounds(difference)
     if low >= 0:

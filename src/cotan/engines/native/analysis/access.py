@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-
+from cotan.core import emitting
+from cotan.core.emitting import DType, Number
 from cotan.core.op import Op
-from cotan.core.types import ArrayType
-from cotan.engines.native.affine import Atom, Condition, Index
+from cotan.core.types import ArrayType, Type
+from cotan.engines.native.affine import Atom, Condition, ElementIndex, Index
 from cotan.engines.native.cost import scalar_cost
 from cotan.engines.native.llvm.builder import Function, Module
 from cotan.engines.native.scalar.emitter import LlvmEmitter, NoInstructionError, Scalar, supported
@@ -27,10 +27,10 @@ class Reader:
 
     __slots__ = ("at", "dtype", "shape")
 
-    def __init__(self, type: ArrayType, at: Callable[[tuple[Any, ...]], Any]):
+    def __init__(self, type: ArrayType, at: Callable[[ElementIndex], emitting.Scalar]):
         self.shape, self.dtype, self.at = type.shape, type.dtype, at
 
-    def __call__(self, index: Sequence[Any]) -> Any:
+    def __call__(self, index: Sequence[Index | int]) -> emitting.Scalar:
         return self.at(tuple(index))
 
 
@@ -45,7 +45,7 @@ class AccessSummary(NamedTuple):
     conditional: bool
     work: int
     """The cost of an element (`cost`)."""
-    reads: tuple[tuple[int, tuple[Any, ...]], ...]
+    reads: tuple[tuple[int, ElementIndex], ...]
     """The numbers of the operands, and the index at which each is read for the element at the symbols of the axes."""
     conditions: tuple[Condition, ...]
     index_dependent: bool
@@ -55,7 +55,7 @@ class AccessSummary(NamedTuple):
 
 
 @lru_cache(maxsize=100_000)
-def axis(number: int, extent: int, reduced: bool = False) -> Any:
+def axis(number: int, extent: int, reduced: bool = False) -> Index:
     """The symbol of an axis of the result, or of an axis that is reduced."""
     return Index({Atom(("r" if reduced else "o", number), 0, extent - 1): 1}, 0)
 
@@ -67,29 +67,30 @@ def extent(symbol: Index) -> int:
 
 
 REDUCED = object()
+"""The result of a reduction for the probe."""
 
 
 class AccessProbe:
-    """An emitter that computes nothing: it counts operations, and calls the readers."""
+    """An emitter that computes nothing: it counts operations, and calls the readers. Its scalars are None, and `REDUCED`."""
 
     def __init__(self) -> None:
         self.operations = self.work = 0
         self.conditions: list[Condition] = []
-        self.monoid, self.extents = "", ()
+        self.monoid = ""
+        self.extents: tuple[int, ...] = ()
         self.index_dependent = self.computes_index = False
         """As in `AccessSummary`."""
 
-    def constant(self, value: Any, dtype: Any) -> Any:
-        return None
+    def constant(self, value: Number, dtype: DType) -> None: ...
 
-    def cast(self, operand: Any, dtype: Any) -> Any:
+    def cast(self, operand: emitting.Scalar, dtype: DType) -> None:
         self.operations += 1
 
-    def math(self, name: str, *operands: Any) -> Any:
+    def math(self, name: str, *operands: emitting.Scalar) -> None:
         self.operations += name != "copy"
         self.work += scalar_cost(name)
 
-    def choose(self, condition: Any, yes: Any, no: Any) -> Any:
+    def choose(self, condition: Condition | bool, yes: Callable[[], emitting.Scalar], no: Callable[[], emitting.Scalar]) -> None:
         if isinstance(condition, Condition):
             self.conditions.append(condition)
             self.index_dependent = True
@@ -98,26 +99,26 @@ class AccessProbe:
         else:
             (yes if condition else no)()
 
-    def reduce(self, monoid: str, extents: Sequence[int], at: Any, dtype: Any) -> Any:
+    def reduce(self, monoid: str, extents: Sequence[int], at: Callable[[ElementIndex], emitting.Scalar], dtype: DType) -> emitting.Scalar:
         self.monoid, self.extents = monoid, tuple(extents)
         at(tuple(axis(k, n, True) for k, n in enumerate(extents)))
         self.operations += 1
         return REDUCED
 
-    def as_index(self, operand: Any) -> Any:
+    def as_index(self, operand: emitting.Scalar) -> Index:
         self.operations += 1
         return Index({Atom(("read", self.operations)): 1}, 0)
 
-    def as_scalar(self, index: Any, dtype: Any) -> Any:
+    def as_scalar(self, index: Index | int, dtype: DType) -> None:
         self.index_dependent = self.computes_index = True
 
 
 class TrialEmitter(LlvmEmitter):
     """The emitter on unnamed values, to try whether it has the instructions."""
 
-    reduced: Any = None
+    reduced: Scalar | None = None
 
-    def reduce(self, monoid: str, extents: Sequence[int], at: Any, dtype: np.dtype[Any]) -> Any:
+    def reduce(self, monoid: str, extents: Sequence[int], at: Callable[[ElementIndex], Scalar], dtype: DType) -> Scalar:
         x = at(tuple(axis(k, n, True) for k, n in enumerate(extents)))
         self.combine(monoid, x, self.identity(monoid, dtype))
         self.reduced = x
@@ -127,16 +128,17 @@ class TrialEmitter(LlvmEmitter):
 class UnplacedFunction(Function):
     """A function whose indices need no values."""
 
-    def atom(self, atom: Any) -> str:
+    def atom(self, atom: Atom) -> str:
         return "0"
 
 
 @lru_cache(maxsize=100_000)
-def access_summary(op: Op, types: tuple[Any, ...]) -> AccessSummary | None:
+def access_summary(op: Op, types: tuple[Type, ...]) -> AccessSummary | None:
     """The access summary of an op on operands of these types; None if the engine has no code for it."""
-    if not op.has_element() or not all(type(t) is ArrayType and supported(t.dtype) for t in types):
+    arrays = [t for t in types if isinstance(t, ArrayType) and supported(t.dtype)]
+    if not op.has_element() or len(arrays) < len(types):
         return None
-    result = op.type_rule(*types)
+    result = op.type_rule(*arrays)
     if type(result) is not ArrayType or not supported(result.dtype):
         return None
     at = tuple(axis(k, n) for k, n in enumerate(result.shape))
@@ -149,13 +151,13 @@ def access_summary(op: Op, types: tuple[Any, ...]) -> AccessSummary | None:
 
     probe = AccessProbe()
     try:
-        made = op.element(trial, at, *[Reader(t, lambda _, t=t: anything(t)) for t in types])
+        made = op.element(trial, at, *[Reader(t, lambda _, t=t: anything(t)) for t in arrays])
     except NoInstructionError:
         return None
     if made.dtype != result.dtype:
         return None
-    reads: list[tuple[int, tuple[Any, ...]]] = []
-    found = op.element(probe, at, *[Reader(t, lambda index, k=k: reads.append((k, index))) for k, t in enumerate(types)])
+    reads: list[tuple[int, ElementIndex]] = []
+    found = op.element(probe, at, *[Reader(t, lambda index, k=k: reads.append((k, index))) for k, t in enumerate(arrays)])
     if probe.monoid and (found is not REDUCED or made is not trial.reduced):
         return None
     work, moves = probe.work + len(types) + 1, probe.operations == 0

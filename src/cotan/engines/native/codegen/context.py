@@ -6,13 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from math import prod
-from typing import Any
 
 from cotan.core.program import Equation, Program
 from cotan.core.types import ArrayType
-from cotan.engines.native.affine import variable
+from cotan.engines.native.affine import ElementIndex, variable
 from cotan.engines.native.llvm.bounds_checks import JUDGED, Checks
-from cotan.engines.native.llvm.builder import Module
+from cotan.engines.native.llvm.builder import Function, Line, Module
 from cotan.engines.native.options import CodegenOptions
 from cotan.engines.native.runtime.symbols import Symbol
 from cotan.engines.native.scalar.emitter import LlvmEmitter
@@ -45,7 +44,7 @@ class ModuleContext:
         """Whether the current code runs in a chunk of a parallel loop: inner loops are then sequential."""
         self.heap = ""
         self.beginning: list[str] = []
-        self.endings: list[Any] = []
+        self.endings: list[tuple[Function, list[Line]]] = []
         self.freed: list[str] = []
         self.schedules: dict[Program, Schedule] = {}
         """The loop nests of the Programs in it (`codegen.program.schedule_of`)."""
@@ -64,11 +63,11 @@ class ModuleContext:
         self.buffers[type] += 1
         return WorkspaceArray(self.module, self.workspace, taken, type)
 
-    def every(self, shape: Sequence[int], body: Callable[[tuple[Any, ...]], None]) -> None:
+    def every(self, shape: Sequence[int], body: Callable[[ElementIndex], None]) -> None:
         """``body(index)`` for every index below ``shape``; few are unrolled."""
         code = self.module.code
 
-        def level(rest: tuple[int, ...], index: tuple[Any, ...], unrolled: bool) -> None:
+        def level(rest: tuple[int, ...], index: ElementIndex, unrolled: bool) -> None:
             if not rest:
                 body(index)
             elif unrolled:
@@ -153,13 +152,15 @@ class ModuleContext:
         """The words of an empty stack."""
         return self.module.refer(EMPTY)
 
-    def leave(self, result: int, *, freeing: bool = True) -> None:
-        """Return from the call, which frees its heap blocks. A chunk of a parallel loop cannot return from the call."""
+    def leave(self, result: int | str, *, freeing: bool = True) -> None:
+        """Return from the call, which frees its heap blocks. ``result`` is a status, or an i32 value. A chunk of a parallel loop cannot
+        return from the call.
+        """
         if self.in_chunk:
             raise UnsupportedError("an end of the call within a chunk")
         code = self.module.code
         places = code.later()
-        status: Any = result
+        status = result
         if self.module.checks is not None:
             status = code.value("i32", f"call i32 {self.module.refer(JUDGED)}(i32 {result})")
         code.line(f"ret i32 {status}")

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
-from typing import Any
 
 from cotan.core.program import Equation, Literal, Var
 from cotan.core.types import ArrayType
+from cotan.engines.native.affine import ElementIndex
 from cotan.engines.native.analysis.access import Reader
+from cotan.engines.native.llvm.builder import Function
 from cotan.engines.native.scalar.emitter import LlvmEmitter
 from cotan.engines.native.scalar.expression import Scalar
 from cotan.engines.native.schedule.fusion import Schedule
@@ -38,7 +39,7 @@ class ElementLowering:
         """The position of the node at the root that is being written: the lifetimes of buffers are ranges of positions."""
 
     @property
-    def code(self) -> Any:
+    def code(self) -> Function:
         return self.context.module.code
 
     def value(self, v: Var | Literal) -> Value:
@@ -57,7 +58,7 @@ class ElementLowering:
             self.values[v] = found
         return found
 
-    def read(self, v: Var | Literal, index: tuple[Any, ...]) -> Scalar:
+    def read(self, v: Var | Literal, index: ElementIndex) -> Scalar:
         """An element of a variable."""
         if isinstance(v, Literal):
             return self.e.constant(v.value, v.type.dtype)
@@ -70,7 +71,7 @@ class ElementLowering:
         place = self.places.get(v)
         return place.read(self.e, index) if place is not None else self.values[v].read(self.e, index)
 
-    def element(self, equation: Equation, index: tuple[Any, ...], e: LlvmEmitter | None = None) -> Scalar:
+    def element(self, equation: Equation, index: ElementIndex, e: LlvmEmitter | None = None) -> Scalar:
         """An element of a result, by the defining equation; ``e`` may have a strategy for reductions."""
         readers = [Reader(v.type, lambda at, v=v: self.read(v, at)) for v in equation.inputs]
         with self.context.written_for(equation):
@@ -114,11 +115,11 @@ class ElementLowering:
         return at
 
     # ---- statements ---------------------------------------------------------------------------------------------------------
-    def element_of(self, s: Statement, index: tuple[Any, ...]) -> Scalar:
+    def element_of(self, s: Statement, index: ElementIndex) -> Scalar:
         """An element of a statement that reduces nothing, or over nothing."""
         return self.element(s.equation, index, self.over_nothing)
 
-    def define(self, s: Statement, index: tuple[Any, ...], x: Scalar) -> None:
+    def define(self, s: Statement, index: ElementIndex, x: Scalar) -> None:
         """Define an element of a result, which is stored if it is read elsewhere."""
         self.code.remember((self, s.var, index), x)
         place = self.places.get(s.var)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
-from cotan.engines.native.affine import variable
-from cotan.engines.native.llvm.builder import NOT_UNROLLED
+from cotan.engines.native.affine import ElementIndex, Index, variable
+from cotan.engines.native.llvm.builder import NOT_UNROLLED, Function
 
 from .context import ModuleContext
 
@@ -20,14 +19,14 @@ class LoopBuilder:
         self.context, self.emitter = context, context.e
 
     @property
-    def code(self) -> Any:
+    def code(self) -> Function:
         return self.context.module.code
 
-    def every(self, shape: Sequence[int], body: Callable[[tuple[Any, ...]], None]) -> None:
+    def every(self, shape: Sequence[int], body: Callable[[ElementIndex], None]) -> None:
         """``body(index)`` for every index below ``shape``, in order. Axes of one element take no loop."""
         code = self.code
 
-        def level(rest: tuple[int, ...], index: tuple[Any, ...]) -> None:
+        def level(rest: tuple[int, ...], index: ElementIndex) -> None:
             if not rest:
                 body(index)
             elif rest[0] == 1:
@@ -42,7 +41,7 @@ class LoopBuilder:
         """What ``write`` writes, as a function of its own: loops that call nothing."""
         self.context.outlined(write)
 
-    def vectorized(self, count: int, body: Callable[[Any], None]) -> None:
+    def vectorized(self, count: int, body: Callable[[Index | int], None]) -> None:
         """``body(k)`` for every k below ``count``, in the lanes of vectors."""
         if count <= 2:
             for k in range(count):
@@ -50,7 +49,7 @@ class LoopBuilder:
         else:
             self.code.loop(str(count), lambda k: body(variable(k, count)), note=self.context.module.loop_note(NOT_UNROLLED))
 
-    def block_start(self, k: Any, size: int, side: int) -> Any:
+    def block_start(self, k: Index | int, size: int, side: int) -> Index | int:
         """Where block ``k`` of an axis of ``size`` elements begins: all blocks have ``side`` elements, so the last may overlap the one
         before.
         """
@@ -62,9 +61,9 @@ class LoopBuilder:
         return variable(self.code.value("i64", f"select i1 {late}, i64 {size - side}, i64 {wanted}"), size - side + 1)
 
 
-def unravelled(k: Any, shape: Sequence[int]) -> tuple[Any, ...]:
+def unravelled(k: Index | int, shape: Sequence[int]) -> ElementIndex:
     """The index of an element from its number in row-major order."""
-    index: list[Any] = []
+    index: list[Index | int] = []
     for n in reversed(shape):
         index.append(k % n)
         k = k // n

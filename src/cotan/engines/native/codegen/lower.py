@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from cotan.core.program import Program, Var
+from cotan.core.program import Literal, Program, Var
 from cotan.core.types import ArrayType, StackType, Type
 from cotan.engines.native.llvm.builder import Function, Module
 from cotan.engines.native.options import CodegenOptions, current_options
@@ -61,7 +61,7 @@ class ModuleLowering:
     def tiled(self, lowering: ProgramLowering, loop: Loop) -> bool:
         return tiled_nest(lowering, loop)
 
-    def transposed(self, lowering: ProgramLowering, v: Var, target: Memory) -> bool:
+    def transposed(self, lowering: ProgramLowering, v: Var | Literal, target: Memory) -> bool:
         return transposed_copy(lowering, v, target)
 
     def opaque(self, lowering: ProgramLowering, node: Opaque, operands: list[Value], results: list[Any]) -> None:

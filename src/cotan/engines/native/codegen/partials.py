@@ -6,10 +6,9 @@ So results depend on the number of chunks, and on nothing else. The parts of two
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from cotan.core.types import ArrayType, array_type
-from cotan.engines.native.affine import variable
+from cotan.engines.native.affine import ElementIndex, variable
 from cotan.engines.native.scalar.expression import Scalar
 
 from .elements import ElementLowering
@@ -36,7 +35,7 @@ class PartialResults:
         """Write ``target = step(target, part)``, element by element, for the parts of so many chunks in order."""
         lowering, e = self.lowering, self.lowering.e
 
-        def element(chunk: str, index: tuple[Any, ...]) -> None:
+        def element(chunk: str, index: ElementIndex) -> None:
             x = self.memory.read(e, (variable(chunk, self.most), offset_of(self.type.shape, index)))
             old = Memory(target.at, target.type).read(e, index)
             target.write(e, index, step(old, x))

@@ -6,15 +6,15 @@ bases `elements` and `reductions` say how an element is computed and how reducti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from itertools import pairwise
 from math import prod
-from typing import Any, Protocol
+from typing import Protocol
 
-from cotan.core.program import Program, Var
+from cotan.core.program import Literal, Program, Var
 from cotan.core.types import ArrayType
-from cotan.engines.native.affine import variable
+from cotan.engines.native.affine import ElementIndex, Index, variable
 from cotan.engines.native.passes.half_precision import widen_half
 from cotan.engines.native.runtime import thread_pool
 from cotan.engines.native.schedule.fusion import Schedule
@@ -27,14 +27,14 @@ from .values import Memory, Value, View
 
 __all__ = ["ProgramLowering", "Strategies", "lower_program", "schedule_of"]
 
-Span = tuple[Any, Any]
-"""The iterations of a chunk: the first, and the one after the last."""
+Span = tuple[str, str]
+"""The iterations of a chunk, as i64 values: the first, and the one after the last."""
 
 
 class Strategies(Protocol):
     """The lowering of nodes that are more than loops over elements (`lower.ModuleLowering`)."""
 
-    def opaque(self, lowering: ProgramLowering, node: Opaque, operands: list[Value], results: list[Any]) -> None:
+    def opaque(self, lowering: ProgramLowering, node: Opaque, operands: list[Value], results: list[Memory | None]) -> None:
         """Write an equation that is run as a whole."""
         ...
 
@@ -42,7 +42,7 @@ class Strategies(Protocol):
         """Write a loop nest in tiles, if that is better; whether it was."""
         ...
 
-    def transposed(self, lowering: ProgramLowering, v: Any, target: Memory) -> bool:
+    def transposed(self, lowering: ProgramLowering, v: Var | Literal, target: Memory) -> bool:
         """Write a permuted view to memory as a tiled copy, if that pays; whether it was."""
         ...
 
@@ -144,7 +144,7 @@ class ProgramLowering(ReductionLowering):
                 self.row(statement)
         self.loop(loop, (), span)
 
-    def loop(self, loop: Loop, iteration: tuple[Any, ...], span: Span | None = None) -> None:
+    def loop(self, loop: Loop, iteration: ElementIndex, span: Span | None = None) -> None:
         """Write a loop at an iteration of the loops around it; with ``span``, only these of its iterations."""
         starting = [s for s in loop.statements if s.monoid and s.ready == len(iteration)]
         for statement in starting:
@@ -172,7 +172,9 @@ class ProgramLowering(ReductionLowering):
         given = {v for s in loop.statements for v, index in s.reads if index and v in self.values}
         return all(self.values[v].linear for v in given if v not in self.schedule.statement)
 
-    def iterations(self, loop: Loop, size: int, splits: Any, body: Callable[[Any], None], span: Span | None = None) -> None:
+    def iterations(
+        self, loop: Loop, size: int, splits: Iterable[int], body: Callable[[Index | int], None], span: Span | None = None
+    ) -> None:
         """Write the iterations of a loop, split where conditions change."""
         reductions = [s for s in loop.statements if s in self.accumulators and s.loop is loop]
         at = sorted({0, size, *[c for c in splits if 0 < c < size]})
@@ -199,18 +201,25 @@ class ProgramLowering(ReductionLowering):
             high = self.code.value("i64", call("i64", "llvm.smax.i64", f"i64 {high}", f"i64 {low}"))
         return low, high
 
-    def stretch(self, first: Any, end: Any, range: tuple[int, int], body: Callable[[Any], None], reductions: list[Statement]) -> None:
+    def stretch(
+        self, first: int | str, end: int | str, range: tuple[int, int], body: Callable[[Index | int], None], reductions: list[Statement]
+    ) -> None:
         """Write consecutive iterations, from numbers or values within a range; in blocks if something is reduced."""
-        code, known, block_size = self.code, type(first) is int and type(end) is int, self.options.reduction_block
+        code, block_size = self.code, self.options.reduction_block
 
-        def loop(first: Any, end: Any, at_least_once: bool) -> None:
+        def loop(first: int | str, end: int | str, at_least_once: bool) -> None:
             code.loop(end, lambda k: body(variable(k, range[1], range[0])), start=first, at_least_once=at_least_once)
 
-        if not reductions or (known and end - first < 2 * block_size):
+        known = isinstance(first, int) and isinstance(end, int)
+        if not reductions:
             return loop(first, end, known)
-        if known:
-            whole: Any = first + (end - first) // block_size * block_size
+        if isinstance(first, int) and isinstance(end, int):
+            if end - first < 2 * block_size:
+                return loop(first, end, True)
+            whole = first + (end - first) // block_size * block_size
+            rest = end > whole
         else:
+            rest = True
             whole = code.value("i64", f"and i64 {code.value('i64', f'sub i64 {end}, {first}')}, {-block_size}")
             whole = code.value("i64", f"add i64 {first}, {whole}")
 
@@ -219,7 +228,7 @@ class ProgramLowering(ReductionLowering):
             self.flush(reductions)
 
         code.loop(whole, block, start=first, step=block_size, at_least_once=known)
-        if not known or end > whole:
+        if rest:
             loop(whole, end, known)
         return None
 
@@ -263,23 +272,22 @@ class ProgramLowering(ReductionLowering):
         self.context.every(s.var.type.shape, lambda index: place.write(self.e, index, self.identity(s)))
         parts.combine(chunks, place, lambda total, x: self.combined(s, total, x))
 
-    def nodes(self, loop: Loop, iteration: tuple[Any, ...]) -> None:
+    def nodes(self, loop: Loop, iteration: ElementIndex) -> None:
         """Write the body of a loop at one iteration."""
         for node in loop.body:
             if type(node) is Statement:
                 self.statement(node, iteration)
-            else:
+            elif type(node) is Loop:
                 self.loop(node, iteration)
 
     # ---- statements -------------------------------------------------------------------------------------------------------------
-    def statement(self, s: Statement, iteration: tuple[Any, ...]) -> None:
+    def statement(self, s: Statement, iteration: ElementIndex) -> None:
         """Write one element of a statement."""
         with self.context.written_for(s.equation):
             if s.monoid:
                 self.accumulate(s, iteration)
             else:
-                index = tuple(iteration)
-                self.define(s, index, self.element_of(s, index))
+                self.define(s, iteration, self.element_of(s, iteration))
 
 
 def schedule_of(context: ModuleContext, program: Program) -> Schedule:

@@ -8,9 +8,10 @@ accumulators.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
+from cotan.core.emitting import DType
 from cotan.core.types import ArrayType
+from cotan.engines.native.affine import ElementIndex, Index
 from cotan.engines.native.scalar.emitter import LlvmEmitter
 from cotan.engines.native.scalar.expression import Scalar
 from cotan.engines.native.schedule.fusion import Schedule
@@ -54,7 +55,7 @@ class ReductionLowering(ElementLowering):
         """One step of a reduction."""
         return self.e.combine(s.monoid, x, y)
 
-    def start_reduction(self, s: Statement, iteration: tuple[Any, ...]) -> None:
+    def start_reduction(self, s: Statement, iteration: ElementIndex) -> None:
         """Set the accumulators before the loops that are reduced over."""
         if self.in_register(s):
             total = Accumulator(self.e, s.var.type)
@@ -65,13 +66,15 @@ class ReductionLowering(ElementLowering):
             place = self.places.get(s.var) or self.row(s) or self.partial(s)
             self.context.every(s.var.type.shape[s.ready :], lambda index: place.write(self.e, (*iteration, *index), self.identity(s)))
 
-    def accumulate(self, s: Statement, iteration: tuple[Any, ...]) -> None:
+    def accumulate(self, s: Statement, iteration: ElementIndex) -> None:
         """Reduce one more element into the accumulator."""
-        place: dict[Any, Any] = {next(iter(symbol.terms)).value: k for symbol, k in zip(s.order, iteration, strict=True)}
+        place: dict[tuple[str, int], Index | int] = {
+            next(iter(symbol.terms)).value: k for symbol, k in zip(s.order, iteration, strict=True)
+        }
         out = tuple(place["o", k] for k in range(len(s.var.type.shape)))
         found: list[Scalar] = []
 
-        def element(monoid: str, extents: Sequence[int], at: Callable[[Any], Scalar], dtype: Any) -> Scalar:
+        def element(monoid: str, extents: Sequence[int], at: Callable[[ElementIndex], Scalar], dtype: DType) -> Scalar:
             found.append(at(tuple(place["r", k] for k in range(len(extents)))))
             return found[0]
 
@@ -94,7 +97,7 @@ class ReductionLowering(ElementLowering):
             total.set(self.e, self.combined(s, total.get(self.e), part.get(self.e)))
             part.set(self.e, self.identity(s))
 
-    def finish_reduction(self, s: Statement, iteration: tuple[Any, ...]) -> None:
+    def finish_reduction(self, s: Statement, iteration: ElementIndex) -> None:
         """Define the result after the loops that are reduced over."""
         if s in self.accumulators:
             self.define(s, iteration, self.accumulators.pop(s)[1].get(self.e))

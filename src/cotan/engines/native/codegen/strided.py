@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any
 
-import numpy as np
-
-from cotan.engines.native.affine import linear
+from cotan.core.emitting import DType
+from cotan.engines.native.affine import ElementIndex, Index, linear
 from cotan.engines.native.scalar.emitter import LlvmEmitter, Scalar
 
 from .values import load, memory_type, store
@@ -28,36 +26,36 @@ class StridedView:
     """Elements at ``start + sum of index * stride`` from a pointer, counted in elements."""
 
     def __init__(
-        self, e: LlvmEmitter, at: str, dtype: np.dtype[Any], shape: Sequence[int], steps: Sequence[int] | None = None, start: Any = 0
+        self, e: LlvmEmitter, at: str, dtype: DType, shape: Sequence[int], steps: Sequence[int] | None = None, start: Index | int = 0
     ):
         self.e, self.at, self.dtype, self.shape, self.start = e, at, dtype, tuple(shape), start
         self.strides = row_major(shape) if steps is None else tuple(steps)
 
-    def offset(self, index: Any) -> Any:
+    def offset(self, index: ElementIndex | Index | int) -> Index | int:
         """The offset of an element."""
         index = index if isinstance(index, tuple) else (index,)
         assert len(index) == len(self.shape), (index, self.shape)
         return linear([(self.start, 1), *zip(index, self.strides, strict=True)])
 
-    def __getitem__(self, index: Any) -> Scalar:
+    def __getitem__(self, index: ElementIndex | Index | int) -> Scalar:
         return load(self.e, self.at, self.dtype, self.offset(index))
 
-    def __setitem__(self, index: Any, x: Scalar) -> None:
+    def __setitem__(self, index: ElementIndex | Index | int, x: Scalar) -> None:
         store(self.e, self.at, self.e.cast(x, self.dtype), self.offset(index))
 
-    def part(self, *leading: Any) -> StridedView:
+    def part(self, *leading: Index | int) -> StridedView:
         n = len(leading)
         start = linear([(self.start, 1), *zip(leading, self.strides[:n], strict=True)])
         return StridedView(self.e, self.at, self.dtype, self.shape[n:], self.strides[n:], start)
 
-    def shifted(self, elements: Any) -> StridedView:
+    def shifted(self, elements: Index | int) -> StridedView:
         return StridedView(self.e, self.at, self.dtype, self.shape, self.strides, linear([(self.start, 1), (elements, 1)]))
 
     def transposed(self, order: Sequence[int]) -> StridedView:
         """The view with its axes in another order."""
         return StridedView(self.e, self.at, self.dtype, [self.shape[k] for k in order], [self.strides[k] for k in order], self.start)
 
-    def view(self, dtype: np.dtype[Any]) -> StridedView:
+    def view(self, dtype: DType) -> StridedView:
         assert dtype.itemsize == self.dtype.itemsize, (dtype, self.dtype)
         return StridedView(self.e, self.at, dtype, self.shape, self.strides, self.start)
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from cotan.core.emitting import DType, Number
 from cotan.core.types import ArrayType
-from cotan.engines.native.affine import bounds, linear
+from cotan.engines.native.affine import ElementIndex, Index, bounds, linear
 from cotan.engines.native.llvm.builder import Module, register_type
 from cotan.engines.native.scalar.emitter import BOOL, LlvmEmitter, Scalar
 
@@ -24,7 +25,7 @@ class Value:
 
     type: Any
 
-    def read(self, e: LlvmEmitter, index: tuple[Any, ...]) -> Scalar:
+    def read(self, e: LlvmEmitter, index: ElementIndex) -> Scalar:
         raise NotImplementedError
 
     def pointer(self, e: LlvmEmitter) -> str | None:
@@ -49,7 +50,7 @@ class Memory(Value):
     def linear(self) -> bool:
         return not self.contracted
 
-    def read(self, e: LlvmEmitter, index: tuple[Any, ...]) -> Scalar:
+    def read(self, e: LlvmEmitter, index: ElementIndex) -> Scalar:
         code = e.module.code
         key = (self, index)
         found = code.known(key)
@@ -67,7 +68,7 @@ class Memory(Value):
                 code.remember(key, found)
         return found
 
-    def write(self, e: LlvmEmitter, index: tuple[Any, ...], x: Scalar) -> None:
+    def write(self, e: LlvmEmitter, index: ElementIndex, x: Scalar) -> None:
         shape = self.type.shape[self.contracted :]
         store(e, self.at, x, e.module.within(offset_of(shape, index[self.contracted :]), prod(shape)))
 
@@ -90,17 +91,17 @@ class WorkspaceArray(Memory):
 class Constant(Value):
     """A scalar constant."""
 
-    def __init__(self, value: Any, type: ArrayType):
+    def __init__(self, value: Number, type: ArrayType):
         self.value, self.type = value, type
 
-    def read(self, e: LlvmEmitter, index: tuple[Any, ...]) -> Scalar:
+    def read(self, e: LlvmEmitter, index: ElementIndex) -> Scalar:
         return e.constant(self.value, self.type.dtype)
 
 
 class Subarray(Value):
     """The part of a value under leading indices."""
 
-    def __init__(self, whole: Value, leading: tuple[Any, ...]):
+    def __init__(self, whole: Value, leading: ElementIndex):
         self.whole, self.leading = whole, leading
         self.type = whole.type.with_shape(whole.type.shape[len(leading) :])
 
@@ -108,7 +109,7 @@ class Subarray(Value):
     def linear(self) -> bool:
         return self.whole.linear
 
-    def read(self, e: LlvmEmitter, index: tuple[Any, ...]) -> Scalar:
+    def read(self, e: LlvmEmitter, index: ElementIndex) -> Scalar:
         return self.whole.read(e, (*self.leading, *index))
 
     def pointer(self, e: LlvmEmitter) -> str | None:
@@ -124,22 +125,22 @@ class Subarray(Value):
 class View(Value):
     """A value that is read through data movement."""
 
-    def __init__(self, type: ArrayType, at: Callable[[tuple[Any, ...]], Scalar]):
+    def __init__(self, type: ArrayType, at: Callable[[ElementIndex], Scalar]):
         self.type, self.at = type, at
 
-    def read(self, e: LlvmEmitter, index: tuple[Any, ...]) -> Scalar:
+    def read(self, e: LlvmEmitter, index: ElementIndex) -> Scalar:
         return self.at(index)
 
 
 # ---- memory ---------------------------------------------------------------------------------------------------------------
-def memory_type(dtype: np.dtype[Any]) -> str:
+def memory_type(dtype: DType) -> str:
     """The LLVM type of an element in memory."""
     if dtype.kind == "c":
         return f"[2 x {'double' if dtype.itemsize == 16 else 'float'}]"
     return "i8" if dtype.kind == "b" else register_type(dtype)
 
 
-def offset_of(shape: tuple[int, ...], index: tuple[Any, ...]) -> Any:
+def offset_of(shape: tuple[int, ...], index: ElementIndex) -> Index | int:
     """The offset of an element in row-major order."""
     parts, size = [], 1
     for n, k in zip(reversed(shape), reversed(index), strict=True):
@@ -148,7 +149,7 @@ def offset_of(shape: tuple[int, ...], index: tuple[Any, ...]) -> Any:
     return linear(parts)
 
 
-def load(e: LlvmEmitter, pointer: str, dtype: np.dtype[Any], offset: Any) -> Scalar:
+def load(e: LlvmEmitter, pointer: str, dtype: DType, offset: Index | int) -> Scalar:
     """Load an element."""
     code = e.module.code
     at = code.address(pointer, memory_type(dtype), offset)
@@ -161,7 +162,7 @@ def load(e: LlvmEmitter, pointer: str, dtype: np.dtype[Any], offset: Any) -> Sca
     return Scalar(code.pure("i1", f"icmp ne i8 {value}, 0"), BOOL) if dtype.kind == "b" else Scalar(value, dtype)
 
 
-def store(e: LlvmEmitter, pointer: str, x: Scalar, offset: Any) -> None:
+def store(e: LlvmEmitter, pointer: str, x: Scalar, offset: Index | int) -> None:
     """Store an element."""
     code = e.module.code
     at = code.address(pointer, memory_type(x.dtype), offset)

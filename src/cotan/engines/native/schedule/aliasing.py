@@ -8,10 +8,9 @@ have memory of their own. Whether the argument of a call may really be changed i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from cotan.core.op import Op, Region
-from cotan.core.program import Program, Var
+from cotan.core.program import Literal, Program, Var
 
 from .fusion import Schedule
 
@@ -21,7 +20,7 @@ __all__ = ["results_in_arguments", "unused"]
 def results_in_arguments(schedule: Schedule, donated: Sequence[int]) -> dict[int, int]:
     """The inputs in whose memory outputs are written, by the numbers of the outputs."""
     inputs, outputs = schedule.program.inputs, schedule.program.outputs
-    first: dict[Any, int] = {}
+    first: dict[Var, int] = {}
     for k, v in enumerate(outputs):
         if isinstance(v, Var):
             first.setdefault(v, k)
@@ -47,7 +46,7 @@ def results_in_arguments(schedule: Schedule, donated: Sequence[int]) -> dict[int
     return {k: j for j, k in sorted(taker.items(), key=lambda pair: pair[1])}
 
 
-def origin(schedule: Schedule, v: Var) -> Any:
+def origin(schedule: Schedule, v: Var) -> Var | Literal | None:
     """The value over which ``v`` is best written: itself, the start of the carry that it is, or what it is an update of."""
     node = schedule.opaque.get(v)
     if node is None:

@@ -12,14 +12,14 @@ Pure data movement (a transpose, a slice, a broadcast) is no statement but a vie
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from math import prod
 from operator import mul
-from typing import Any
 
+from cotan.core.emitting import DType, Scalar
 from cotan.core.program import Equation, Literal, Program, Var
-from cotan.engines.native.affine import Index
+from cotan.engines.native.affine import ElementIndex, Index
 from cotan.engines.native.analysis.access import AccessProbe, AccessSummary, Reader, access_summary, axis, extent
 from cotan.engines.native.options import CodegenOptions, current_options
 
@@ -48,7 +48,7 @@ class Schedule:
         self.statement: dict[Var, Statement] = {}
         self.opaque: dict[Var, Opaque] = {}
         self.uses = count_uses(program)
-        self.readers: dict[Var, list[tuple[Statement, tuple[Any, ...]]]] = {}
+        self.readers: dict[Var, list[tuple[Statement, ElementIndex]]] = {}
         self.whole_uses: dict[Var, list[int]] = {}
         """The positions of the nodes that need a value as a whole array."""
         self.shared: dict[Var, int | None] = {}
@@ -106,7 +106,7 @@ class Schedule:
         equation = self.views.get(v)
         return [v] if equation is None else [r for x in equation.inputs if isinstance(x, Var) for r in self.roots_of(x)]
 
-    def statement_of(self, equation: Equation, access: Any) -> Statement:
+    def statement_of(self, equation: Equation, access: AccessSummary) -> Statement:
         inputs, shape = equation.inputs, equation.outputs[0].type.shape
         monoid = access.monoid if access.extents else ""
         if not any(x in self.views for x in inputs if type(x) is Var):
@@ -118,7 +118,7 @@ class Schedule:
                 layout = self.checked(equation, layout_of(shape, access, types, access.conditions, access.index_dependent))
                 self.layouts[id(access)] = layout
             return Statement(equation, [(x, i) for k, i in access.reads if type(x := inputs[k]) is Var], layout, monoid, access.work)
-        reads: list[tuple[Var, tuple[Any, ...]]] = []
+        reads: list[tuple[Var, ElementIndex]] = []
         probe = AccessProbe()
         for k, index in access.reads:
             self.resolve(inputs[k], index, probe, reads)
@@ -140,7 +140,7 @@ class Schedule:
         fine = not probe.index_dependent and all(index in ((), whole) for _, index in reads)
         return layout if fine else layout._replace(collapsible=False)
 
-    def resolve(self, v: Any, index: tuple[Any, ...], probe: AccessProbe, reads: list[tuple[Var, tuple[Any, ...]]]) -> None:
+    def resolve(self, v: Var | Literal, index: ElementIndex, probe: AccessProbe, reads: list[tuple[Var, ElementIndex]]) -> None:
         """Append the elements that a read of an element of ``v`` reads, through views."""
         if isinstance(v, Literal):
             return
@@ -156,7 +156,7 @@ class Schedule:
         """Insert a statement into the tree."""
         self.statement[statement.var] = statement
         order, sizes = statement.order, statement.sizes
-        inside: dict[Var, list[tuple[Any, ...]]] = {}
+        inside: dict[Var, list[ElementIndex]] = {}
         after = 0
         for v, index in statement.reads:
             if v in self.statement:
@@ -168,14 +168,14 @@ class Schedule:
         tiny = False
         for level in range(len(order)):
             tiny = tiny or prod(sizes[level:]) <= self.unrolled
-            low, held = self.entry_point(inside, level, order[level], sizes[level], after if level == 0 else 0)
+            low, made = self.entry_point(inside, level, order[level], sizes[level], after if level == 0 else 0)
             rest = prod(sizes[level + 1 :])
             row, work = (rest if rest > self.unrolled else 0), statement.cost * rest
-            loop = self.loop_to_enter(body, sizes[level], tiny, low, held, row, work)
+            loop = self.loop_to_enter(body, sizes[level], tiny, low, made, row, work)
             if loop is None:
                 loop = Loop(sizes[level], level, tiny, body, len(body.body))
                 body.body.append(loop)
-                body.loops.setdefault((sizes[level], tiny), []).append(loop.position)
+                body.loops.setdefault((sizes[level], tiny), []).append(loop)
             if level + 1 < len(order):
                 inside = {v: i for v, i in inside.items() if len(p := self.statement[v].path) > level and p[level] is loop}
             for a, cut in statement.splits:
@@ -189,40 +189,40 @@ class Schedule:
         body.body.append(statement)
         statement.positions = [*[p.position for p in statement.path], len(body.body) - 1]
 
-    def entry_point(self, inside: dict[Var, list[tuple[Any, ...]]], level: int, symbol: Any, size: int, low: int) -> tuple[int, int | None]:
-        """The first position at which a loop that reads these values may be entered, and the position of the loop that makes them, if the
-        statement may join it.
+    def entry_point(self, inside: dict[Var, list[ElementIndex]], level: int, symbol: Index, size: int, low: int) -> tuple[int, Loop | None]:
+        """The first position at which a loop that reads these values may be entered, and the loop that makes them, if the statement may
+        join it.
         """
-        held = None
+        made: Loop | None = None
         for v, indices in inside.items():
             source = self.statement[v]
             at = source.positions[level]
             if len(source.path) > level and self.aligned(v, indices, level, symbol) and source.path[level].extent == size:
                 if at >= low:
-                    low, held = at, at
+                    low, made = at, source.path[level]
             else:
                 low = max(low, at + 1)
-        return low, held if held == low else None
+        return low, made if made is not None and made.position == low else None
 
-    def aligned(self, v: Var, indices: list[tuple[Any, ...]], level: int, symbol: Any) -> bool:
+    def aligned(self, v: Var, indices: list[ElementIndex], level: int, symbol: Index) -> bool:
         """Whether each iteration of a loop over this axis reads only elements of ``v`` that the same iteration has made."""
         return self.statement[v].ready > level and all(len(i) > level and i[level] == symbol for i in indices)
 
-    def loop_to_enter(self, body: Loop, size: int, unrolled: bool, low: int, held: int | None, row: int, work: int) -> Loop | None:
-        """The loop that such code joins: the loop of the value that it reads, or another one after that; None for a new loop."""
-        loop = body.body[held] if held is not None else None
+    def loop_to_enter(self, body: Loop, size: int, unrolled: bool, low: int, made: Loop | None, row: int, work: int) -> Loop | None:
+        """The loop that such code joins: the loop ``made`` that makes a value which it reads, or another one after that; None for a new
+        loop.
+        """
         if (
-            loop is not None
-            and (unrolled or not loop.unrolled)
-            and len(loop.statements) < self.most
-            and self.suits(loop, row, work, reads=True)
+            made is not None
+            and (unrolled or not made.unrolled)
+            and len(made.statements) < self.most
+            and self.suits(made, row, work, reads=True)
         ):
-            return loop
-        for position in body.loops.get((size, unrolled), [])[-4:]:
-            if position >= low and position != held:
-                loop = body.body[position]
-                if len(loop.statements) < self.most and self.suits(loop, row, work, reads=False):
-                    return loop
+            return made
+        for loop in body.loops.get((size, unrolled), [])[-4:]:
+            joinable = loop.position >= low and loop is not made and len(loop.statements) < self.most
+            if joinable and self.suits(loop, row, work, reads=False):
+                return loop
         return None
 
     def suits(self, loop: Loop, row: int, work: int, reads: bool) -> bool:
@@ -344,7 +344,7 @@ def rewritten_updates(program: Program, options: CodegenOptions) -> set[Var]:
     traffic; if half of a row is changed, it costs little more, and so does a further update of such an array.
     """
     found: set[Var] = set()
-    mostly: set[Any] = set()
+    mostly: set[Var | Literal] = set()
     for equation in program.equations:
         if equation.op.update is None:
             continue
@@ -360,17 +360,17 @@ def rewritten_updates(program: Program, options: CodegenOptions) -> set[Var]:
 class LinearAccessProbe(AccessProbe):
     """A probe that reduces as if all axes were one."""
 
-    def reduce(self, monoid: str, extents: Sequence[int], at: Any, dtype: Any) -> Any:
+    def reduce(self, monoid: str, extents: Sequence[int], at: Callable[[ElementIndex], Scalar], dtype: DType) -> None:
         self.extents = tuple(extents)
         at(linear_index(extents, True))
 
 
-def linear_index(shape: Sequence[int], reduced: bool) -> tuple[Any, ...]:
+def linear_index(shape: Sequence[int], reduced: bool) -> ElementIndex:
     """The index of an element by its number in row-major order, as if all axes were the last one."""
     return (*[0] * (len(shape) - 1), axis(len(shape) - 1, prod(shape), reduced)) if shape else ()
 
 
-def read_before(r: Statement, i: tuple[Any, ...], s: Statement, known: bool) -> bool:
+def read_before(r: Statement, i: ElementIndex, s: Statement, known: bool) -> bool:
     """Whether ``r`` reads the element ``i`` of an array before ``s`` writes its own element there. ``known``: the elements that ``s`` reads
     are remembered, which they are not under conditions.
     """

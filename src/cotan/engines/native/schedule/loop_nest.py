@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import prod
-from typing import Any, NamedTuple
+from typing import NamedTuple, final
 
 from cotan.core.program import Equation, Var
-from cotan.engines.native.affine import Condition
+from cotan.core.types import ArrayType, Shape
+from cotan.engines.native.affine import Atom, Condition, ElementIndex, Index
 from cotan.engines.native.analysis.access import AccessSummary, axis, extent
 
 __all__ = ["SCALAR", "Layout", "Loop", "Opaque", "Statement", "layout_of"]
 
 
+@final
 class Loop:
     """A loop of ``extent`` iterations over the nodes in ``body``; a short one is ``unrolled``."""
 
     def __init__(self, extent: int, level: int, unrolled: bool, parent: Loop | None, position: int):
         self.extent, self.level, self.unrolled, self.parent, self.position = extent, level, unrolled, parent, position
-        self.body: list[Any] = []
-        self.loops: dict[tuple[int, bool], list[int]] = {}
+        self.body: list[Statement | Loop | Opaque] = []
+        self.loops: dict[tuple[int, bool], list[Loop]] = {}
+        """The loops in the body by their extent, and whether they are unrolled."""
         self.statements: list[Statement] = []
         self.splits: set[int] = set()
         self.straight = 0
@@ -37,6 +41,7 @@ class Loop:
         self.straight += 0 if row else work
 
 
+@final
 class Opaque:
     """An equation that is run as a whole: a loop, a branch, a kernel, a callback into Python."""
 
@@ -47,20 +52,20 @@ class Opaque:
 class Layout(NamedTuple):
     """The axes of a statement in the order of its loops, and the properties that follow from its reads."""
 
-    order: list[Any]
+    order: list[Index]
     sizes: tuple[int, ...]
     ready: int
     """The number of outer loops that are leading axes of the result: after the other loops, a part of the result is complete."""
     collapsible: bool
     """Whether all loops may be collapsed into one: each element is read at its own index, and no value depends on the index."""
-    splits: list[tuple[Any, int]]
+    splits: list[tuple[Atom, int]]
 
 
 SCALAR = Layout([], (), 0, True, [])
 
 
 def layout_of(
-    shape: tuple[int, ...], access: AccessSummary, reads: list[tuple[Any, tuple[Any, ...]]], conditions: Any, index_dependent: bool
+    shape: Shape, access: AccessSummary, reads: list[tuple[ArrayType, ElementIndex]], conditions: Iterable[Condition], index_dependent: bool
 ) -> Layout:
     """The layout of a statement whose result has this shape. ``reads`` are the types and indices of its reads, through views."""
     direct = [index for _, index in access.reads]
@@ -78,10 +83,11 @@ def layout_of(
     return Layout(order, sizes, ready, flat, [split for condition in conditions for split in splits_of(condition)])
 
 
+@final
 class Statement:
     """An equation in loops: its axes in the order of the loops, and the elements that it reads."""
 
-    def __init__(self, equation: Equation, reads: list[tuple[Var, tuple[Any, ...]]], layout: Layout, monoid: str = "", work: int = 1):
+    def __init__(self, equation: Equation, reads: list[tuple[Var, ElementIndex]], layout: Layout, monoid: str = "", work: int = 1):
         self.equation, self.reads, self.monoid = equation, reads, monoid
         self.order, self.sizes, self.ready, self.collapsible, self.splits = layout
         self.cost = work
@@ -99,24 +105,22 @@ class Statement:
         return self.positions[0]
 
 
-def loop_order(out: list[Any], red: list[Any], direct: list[tuple[Any, ...]], reads: list[tuple[Var, tuple[Any, ...]]]) -> list[Any]:
+def loop_order(out: list[Index], red: list[Index], direct: list[ElementIndex], reads: list[tuple[ArrayType, ElementIndex]]) -> list[Index]:
     """The axes of a statement from the outermost loop to the innermost: elements are read in memory order."""
     if not red:
         return out
     if len(direct) == 1:
         (index,) = direct
         if len(index) == len(out) + len(red) and all(i in (*out, *red) for i in index):
-            return list(index)
+            return [i for i in index if isinstance(i, Index)]
     last = [index[-1] for _, index in reads if index]
     if out and out[-1] in last and not all(i in red for i in last):
         return [*out[:-1], *red, out[-1]]
     return [*out, *red]
 
 
-def splits_of(condition: Any) -> list[tuple[Any, int]]:
+def splits_of(condition: Condition) -> list[tuple[Atom, int]]:
     """The points for index-set splitting: axes along which a condition changes, each with the first index of the other side."""
-    if not isinstance(condition, Condition):
-        return []
     if condition.sign in ("and", "or"):
         return [split for part in condition.parts for split in splits_of(part)]
     (difference,) = condition.parts

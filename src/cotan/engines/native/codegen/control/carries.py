@@ -15,7 +15,7 @@ import numpy as np
 from cotan.core.op import Region
 from cotan.core.program import Program, Var
 from cotan.core.types import StackType
-from cotan.engines.native.affine import variable
+from cotan.engines.native.affine import ElementIndex, variable
 from cotan.engines.native.codegen.context import ModuleContext
 from cotan.engines.native.codegen.program import ProgramLowering, schedule_of
 from cotan.engines.native.codegen.values import Memory, Subarray, Value
@@ -93,7 +93,7 @@ class SmallCarry(Carry):
         return Memory(self.memory.at, self.memory.type)
 
     def prepare(self, new: Value) -> Callable[[], None]:
-        found: list[tuple[tuple[int, ...], Scalar]] = []
+        found: list[tuple[ElementIndex, Scalar]] = []
         self.context.every(self.memory.type.shape, lambda index: found.append((index, new.read(self.context.e, index))))
 
         def change() -> None:

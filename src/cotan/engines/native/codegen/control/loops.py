@@ -63,7 +63,7 @@ def while_(lowering: ProgramLowering, node: Opaque, operands: list[Any], results
     code.start(head)
     with code.scope():
         (going,) = lowering.inline(op.condition, [*constants, *[c.value() for c in state]], [None])
-        code.branch(going.read(lowering.e, ()).value, inside, after)
+        code.branch(going.read(lowering.e, ()).register, inside, after)
     code.start(inside)
     with code.scope():
         check_after(lowering, counter, program_cost(op.body))

@@ -182,7 +182,7 @@ class KernelBuilder(LoopBuilder):
 
     # ---- loops ----------------------------------------------------------------------------------------------------------------
     def up_to(self, count: Scalar, most: int, body: Callable[[Any], None]) -> None:
-        number = self.emitter.cast(count, np.dtype(np.int64)).value
+        number = self.emitter.cast(count, np.dtype(np.int64)).register
         self.code.loop(number, lambda k: body(variable(k, most)), at_least_once=False)
 
     def parallel_for(
@@ -247,7 +247,7 @@ class KernelBuilder(LoopBuilder):
     def when(self, condition: Scalar, body: Callable[[], None]) -> None:
         code = self.code
         yes, on = code.label(), code.label()
-        code.branch(condition.value, yes, on)
+        code.branch(condition.register, yes, on)
         code.start(yes)
         with code.scope():
             body()
@@ -257,13 +257,13 @@ class KernelBuilder(LoopBuilder):
     def fail(self, condition: Scalar, error: type[Exception], message: str, number: Scalar | None = None) -> None:
         code, returned = self.code, self.failures.code(error, message, self.op)
         stop, on = code.label(), code.label()
-        code.branch(condition.value, stop, on)
+        code.branch(condition.register, stop, on)
         code.start(stop)
         with code.scope():
             if number is None:
                 self.context.leave(returned)
             else:
-                wide = self.emitter.cast(number, np.dtype(np.int32)).value
+                wide = self.emitter.cast(number, np.dtype(np.int32)).register
                 self.context.leave(code.value("i32", f"or i32 {code.value('i32', f'shl i32 {wide}, 8')}, {returned}"))
         code.start(on)
 
