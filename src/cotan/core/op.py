@@ -107,8 +107,10 @@ class Op:
     update: Callable[..., Any] | None = None
     """``impl`` of an op that returns a changed copy of its first operand, changing that operand itself instead."""
     destination: Callable[..., tuple[Any, tuple[Any, ...]]] | None = None
-    """``destination(e, i, *readers)`` of such an op, beside ``kind`` (add, set, mul, min, max): whether element ``i`` of its second operand
+    """``destination(e, i, *readers)`` of such an op, beside ``kind``: whether element ``i`` of its second operand
     goes anywhere in the first, and where; the elements are taken in order."""
+    kind: str
+    """How an op with a destination changes an element: add, set, mul, min, max."""
     routine: Callable[..., Any] | None = None
     """``routine(w, operands, results)``, in the words of `core.emitting.Routines`; where it has no code for these types it returns
     NotImplemented, before it has written anything."""

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property, lru_cache
 from itertools import accumulate
 from math import prod
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -455,7 +455,7 @@ class AddSlice(Structural):
         y[self.slice.index] += part
         return y
 
-    kind: ClassVar[str] = "add"
+    kind = "add"
 
     def destination(self, e: Emitter, i: Sequence[Any], x: Reader, part: Reader) -> tuple[bool, tuple[Any, ...]]:
         """Whether element ``i`` of ``part`` has a target, and its index."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from cotan.core.program import Literal, Program, Var
 from cotan.core.types import ArrayType, StackType, Type
@@ -64,26 +64,33 @@ class ModuleLowering:
     def transposed(self, lowering: ProgramLowering, v: Var | Literal, target: Memory) -> bool:
         return transposed_copy(lowering, v, target)
 
-    def opaque(self, lowering: ProgramLowering, node: Opaque, operands: list[Value], results: list[Any]) -> None:
-        """An equation that is run as a whole: by the lowering of its control op, as a scatter, by its routine, or by a callback."""
+    def opaque(self, lowering: ProgramLowering, node: Opaque, operands: list[Value], results: list[Memory | None]) -> None:
+        """An equation that is run as a whole: by the lowering of its control op, as a scatter, by its routine, or by a callback.
+
+        A result that is a stack has no memory yet: it is None among the results.
+        """
         op = node.equation.op
-        write = CONTROL.get(op.name) or (scatter if op.update is not None else self.kernel if op.routine is not None else None)
-        if write is not None and write(lowering, node, operands, results) is not NotImplemented:
-            return
+        control = CONTROL.get(op.name)
+        if control is not None:
+            return control(lowering, node, op, operands, results)
         if any(not isinstance(v.type, ArrayType) for v in [*node.equation.inputs, *node.equation.outputs]):
             raise UnsupportedError(f"{op.name} of stacks")
+        arrays = [y for y in results if y is not None]
+        write = scatter if op.update is not None else self.kernel if op.routine is not None else None
+        if write is not None and write(lowering, node, operands, arrays):
+            return None
         if any(t.dtype.kind not in "biufc" for t in [v.type for v in node.equation.outputs]):
             raise UnsupportedError(op.name)
-        self.callback(lowering, node, operands, results)
+        return self.callback(lowering, node, operands, arrays)
 
-    def kernel(self, lowering: ProgramLowering, node: Opaque, operands: list[Value], results: list[Memory]) -> Any:
-        """The routine of an op."""
+    def kernel(self, lowering: ProgramLowering, node: Opaque, operands: list[Value], results: list[Memory]) -> bool:
+        """Write the routine of an op; whether it has code for these types."""
         if not all(supported(x.type.dtype) for x in (*operands, *results)):
-            return NotImplemented
+            return False
         w = KernelBuilder(lowering, self.failures, node.equation.op.name)
         given = [Operand(lowering, v, value) for v, value in zip(node.equation.inputs, operands, strict=True)]
         assert node.equation.op.routine is not None
-        return node.equation.op.routine(w, given, [w.result(y) for y in results])
+        return node.equation.op.routine(w, given, [w.result(y) for y in results]) is not NotImplemented
 
     def callback(self, lowering: ProgramLowering, node: Opaque, operands: Sequence[Value], results: Sequence[Memory]) -> None:
         """A call of the next function of the table, on a table of pointers to operands and results."""

@@ -8,14 +8,13 @@ words, the address of its entries and their number; entry k is at ``address + k 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
 from cotan.core.op import Region
 from cotan.core.program import Program, Var
-from cotan.core.types import StackType
-from cotan.engines.native.affine import ElementIndex, variable
+from cotan.core.types import StackType, Type
+from cotan.engines.native.affine import ElementIndex, Index, variable
 from cotan.engines.native.codegen.context import ModuleContext
 from cotan.engines.native.codegen.program import ProgramLowering, schedule_of
 from cotan.engines.native.codegen.values import Memory, Subarray, Value
@@ -27,6 +26,7 @@ __all__ = [
     "INT",
     "MANY",
     "Carry",
+    "Output",
     "ScannedInputs",
     "StackCarry",
     "StackValue",
@@ -39,6 +39,7 @@ __all__ = [
     "put",
     "settle",
     "slot",
+    "stack_of",
 ]
 
 INT = np.dtype(np.int64)
@@ -48,15 +49,25 @@ STACK_BYTES, MANY = 16, 1 << 40
 class StackValue(Value):
     """A stack: the address of its entries, and their number."""
 
-    def __init__(self, type: Any, at: str, count: str):
+    def __init__(self, type: StackType, at: str, count: str):
         self.type, self.stack, self.at, self.count = type, type, at, count
 
     @property
-    def element(self) -> Any:
+    def element(self) -> Type:
         return self.stack.element
 
 
-def entry_bytes(type: Any) -> int:
+Output = Memory | StackValue
+"""A result that a loop writes entry by entry: an array, or a new stack."""
+
+
+def stack_of(v: Var) -> StackType:
+    """The type of a variable that is a stack."""
+    assert isinstance(v.type, StackType)
+    return v.type
+
+
+def entry_bytes(type: Type) -> int:
     """The bytes of an entry of a stack."""
     return STACK_BYTES if isinstance(type, StackType) else max(type.nbytes, 1)
 
@@ -77,7 +88,7 @@ class Carry:
         """Read the next value; the function that is returned stores it."""
         raise NotImplementedError
 
-    def reset(self, value: Any) -> None:
+    def reset(self, value: Value) -> None:
         """Set the value between two iterations."""
         self.prepare(value)()
 
@@ -156,7 +167,9 @@ class StackCarry(Carry):
         code, (at, count) = self.context.module.code, self.cells
         return StackValue(self.stack, code.value("ptr", f"load ptr, ptr {at}"), code.value("i64", f"load i64, ptr {count}"))
 
-    def prepare(self, new: Any) -> Callable[[], None]:
+    def prepare(self, new: Value) -> Callable[[], None]:
+        assert isinstance(new, StackValue)
+
         def change() -> None:
             code, (at, count) = self.context.module.code, self.cells
             code.line(f"store ptr {new.at}, ptr {at}")
@@ -166,7 +179,7 @@ class StackCarry(Carry):
 
 
 def carries(
-    lowering: ProgramLowering, node: Opaque, region: Region[Program], starts: Sequence[Any], results: Sequence[Memory | None]
+    lowering: ProgramLowering, node: Opaque, region: Region[Program], starts: Sequence[Value], results: Sequence[Memory | None]
 ) -> list[Carry]:
     """The carries of a loop over a region, from these values on; in the end carry ``k`` becomes result ``k``."""
     body, schedule = region.program, schedule_of(lowering.context, region.program)
@@ -193,7 +206,12 @@ def read_once(lowering: ProgramLowering, node: Opaque, start: Value, result: Mem
 
 
 def advance(
-    lowering: ProgramLowering, body: Program, constants: Sequence[Any], state: list[Carry], xs: Sequence[Any], ys: Sequence[Any]
+    lowering: ProgramLowering,
+    body: Program,
+    constants: Sequence[Value],
+    state: list[Carry],
+    xs: Sequence[Value],
+    ys: Sequence[Memory | None],
 ) -> list[Value]:
     """One iteration: the body, and the next values of the carries. The other outputs of the body."""
     values = [c.value() for c in state]
@@ -225,16 +243,16 @@ def number(lowering: ProgramLowering, value: Value) -> str:
 class ScannedInputs:
     """The scanned inputs of a loop."""
 
-    def __init__(self, lowering: ProgramLowering, xs: Sequence[Any]):
+    def __init__(self, lowering: ProgramLowering, xs: Sequence[Value]):
         self.lowering = lowering
         self.xs = [(x, zeros(lowering, x.element) if isinstance(x, StackValue) else "") for x in xs]
 
-    def at(self, i: Any) -> list[Value]:
+    def at(self, i: Index) -> list[Value]:
         """Entry ``i`` of each."""
         return [entry(self.lowering, x, zero, i) if isinstance(x, StackValue) else Subarray(x, (i,)) for x, zero in self.xs]
 
 
-def zeros(lowering: ProgramLowering, type: Any) -> str:
+def zeros(lowering: ProgramLowering, type: Type) -> str:
     """Zeroed memory of the size of an entry."""
     if isinstance(type, StackType):
         return "null"
@@ -243,7 +261,7 @@ def zeros(lowering: ProgramLowering, type: Any) -> str:
     return memory.at
 
 
-def entry(lowering: ProgramLowering, x: Any, zero: str, i: Any) -> Value:
+def entry(lowering: ProgramLowering, x: StackValue, zero: str, i: Index | int) -> Value:
     """An entry of a stack, zero beyond its end."""
     code, element = lowering.code, x.element
     inside = code.value("i1", f"icmp slt i64 {code.index(i)}, {x.count}")
@@ -260,18 +278,20 @@ def entry(lowering: ProgramLowering, x: Any, zero: str, i: Any) -> Value:
     return StackValue(element, code.value("ptr", f"load ptr, ptr {at}"), count)
 
 
-def outputs(lowering: ProgramLowering, node: Opaque, first: int, results: Sequence[Any], length: str) -> list[Any]:
+def outputs(lowering: ProgramLowering, node: Opaque, first: int, results: Sequence[Memory | None], length: str) -> list[Output]:
     """The results from ``first`` on, which a loop writes entry by entry: arrays, and new stacks of ``length`` entries."""
-    ys: list[Any] = []
+    ys: list[Output] = []
     for v, target in zip(node.equation.outputs[first:], results[first:], strict=True):
         if target is None:
-            kind: Any = v.type
-            target = lowering.values[v] = StackValue(v.type, lowering.context.allocate(length, entry_bytes(kind.element)), length)
-        ys.append(target)
+            stack = stack_of(v)
+            ys.append(StackValue(stack, lowering.context.allocate(length, entry_bytes(stack.element)), length))
+            lowering.values[v] = ys[-1]
+        else:
+            ys.append(target)
     return ys
 
 
-def slot(lowering: ProgramLowering, y: Any, i: Any) -> Memory | None:
+def slot(lowering: ProgramLowering, y: Output, i: Index) -> Memory | None:
     """The memory to which the body may write its entry of a result."""
     if isinstance(y, StackValue):
         element = y.element
@@ -284,9 +304,9 @@ def slot(lowering: ProgramLowering, y: Any, i: Any) -> Memory | None:
     return Memory(at, part.type)
 
 
-def put(lowering: ProgramLowering, y: Any, i: Any, out: Value) -> None:
+def put(lowering: ProgramLowering, y: Output, i: Index, out: Value) -> None:
     """Write a stack that is an entry of a result. (An array is in its `slot`.)"""
-    if isinstance(out, StackValue):
+    if isinstance(out, StackValue) and isinstance(y, StackValue):
         code = lowering.code
         at = code.address(y.at, f"[{STACK_BYTES} x i8]", lowering.context.module.within(i, y.count))
         code.line(f"store ptr {out.at}, ptr {at}")

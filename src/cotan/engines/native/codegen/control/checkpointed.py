@@ -12,18 +12,36 @@ workspace if their number is known when the code is written, else from the heap.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Protocol
 
+from cotan.core.op import Region
+from cotan.core.program import Program
 from cotan.core.types import ArrayType, Type, array_type, stack_type
-from cotan.engines.native.affine import variable
+from cotan.engines.native.affine import Index, variable
 from cotan.engines.native.codegen.program import ProgramLowering
-from cotan.engines.native.codegen.values import Memory
+from cotan.engines.native.codegen.values import Memory, Value
 from cotan.engines.native.cost import program_cost
 from cotan.engines.native.runtime.symbols import Symbol
 from cotan.engines.native.scalar.emitter import Scalar
 from cotan.engines.native.schedule.loop_nest import Opaque
 
-from .carries import INT, MANY, Carry, ScannedInputs, StackValue, advance, carries, entry, entry_bytes, number, outputs, put, settle, slot
+from .carries import (
+    INT,
+    MANY,
+    Carry,
+    Output,
+    ScannedInputs,
+    StackValue,
+    advance,
+    carries,
+    entry,
+    entry_bytes,
+    number,
+    outputs,
+    put,
+    settle,
+    slot,
+)
 from .interrupt_checks import check_after, iteration_counter
 
 __all__ = ["checkpointed_reversal"]
@@ -87,17 +105,31 @@ found:
 """`advance` and `enough_for` of control/sweep.py. Binomials are doubles: beyond 2^53 they are rounded, which may cost a step, no more."""
 
 
+class SweepOp(Protocol):
+    """A `Sweep`, as much of it as its regions, the programs forward and backward, do not say."""
+
+    length: int | None
+    backwards: bool
+    snapshots: int
+
+    def regions(self) -> tuple[Region[Program], Region[Program]]: ...
+
+    def allowed(self, length: int) -> int:
+        """The most snapshots on the way through so many steps."""
+        ...
+
+
 class Snapshots:
     """The states that are stored, and the steps that they precede. The first ``count`` slots are taken."""
 
-    def __init__(self, lowering: ProgramLowering, op: Any, length: str, state: list[Carry]):
+    def __init__(self, lowering: ProgramLowering, op: SweepOp, length: str, state: list[Carry]):
         self.lowering, self.state = lowering, state
         self.allowed = str(op.allowed(op.length)) if op.length is not None else self.allowed_of(op.snapshots, length)
         types = [*[carry.value().type for carry in state], array_type((), INT)]
         *self.slots, self.steps = [StackValue(stack_type(t), self.memory(op, t), self.allowed) for t in types]
         self.count = lowering.code.alloca("i64")
 
-    def memory(self, op: Any, type: Type) -> str:
+    def memory(self, op: SweepOp, type: Type) -> str:
         """Memory for as many entries as may be stored."""
         if op.length is None:
             return self.lowering.context.allocate_again(self.allowed, entry_bytes(type))
@@ -134,7 +166,7 @@ class Snapshots:
             carry.reset(entry(lowering, stack, "null", at))
         return self.step_at(at).read(lowering.e, ()).register
 
-    def step_at(self, at: Any) -> Memory:
+    def step_at(self, at: Index) -> Memory:
         found = slot(self.lowering, self.steps, at)
         assert found is not None
         return found
@@ -143,14 +175,17 @@ class Snapshots:
 class Reversal:
     """The way forward and back of one `Sweep`. ``step`` is the step that the current state precedes, ``end`` the number of steps left."""
 
-    def __init__(self, lowering: ProgramLowering, node: Opaque, operands: list[Any], length: str, sums: list[Carry], ys: list[Any]):
-        op: Any = node.equation.op
+    def __init__(
+        self, lowering: ProgramLowering, node: Opaque, op: SweepOp, operands: list[Value], length: str, sums: list[Carry], ys: list[Output]
+    ):
         self.lowering, self.code, self.op, self.length, self.sums, self.ys = lowering, lowering.code, op, length, sums, ys
-        parts = op.cut(operands)
-        forward, _ = op.regions()
-        self.state = carries(lowering, node, forward, parts.carry, [None] * len(parts.carry))
-        self.constants = [lowering.steady(x) for x in parts.constants]
-        self.xs, self.ws = ScannedInputs(lowering, parts.xs), ScannedInputs(lowering, parts.ws)
+        forward, backward = op.regions()
+        self.forward, self.backward = forward.program, backward.program
+        constants, starts, xs = forward.cut(operands)
+        ws = backward.cut(operands)[2][len(starts) + len(xs) :]  # for the backward program, the carry is one of its xs
+        self.state = carries(lowering, node, forward, starts, [None] * len(starts))
+        self.constants = [lowering.steady(x) for x in constants]
+        self.xs, self.ws = ScannedInputs(lowering, xs), ScannedInputs(lowering, ws)
         self.snapshots = Snapshots(lowering, op, length, self.state)
         self.step, self.end = self.code.alloca("i64"), self.code.alloca("i64")
         self.counter = iteration_counter(lowering)
@@ -158,7 +193,7 @@ class Reversal:
     def read(self, cell: str) -> str:
         return self.code.value("i64", f"load i64, ptr {cell}")
 
-    def index(self, k: str) -> Any:
+    def index(self, k: str) -> Index:
         """The index of the scanned entries of a step."""
         if self.op.backwards:
             k = self.code.value("i64", f"sub i64 {self.code.value('i64', f'sub i64 {self.length}, 1')}, {k}")
@@ -220,7 +255,7 @@ class Reversal:
 
     def advance(self) -> None:
         """One step forward."""
-        code, forward = self.code, self.op.forward
+        code, forward = self.code, self.forward
         check_after(self.lowering, self.counter, program_cost(forward))
         k = self.read(self.step)
         advance(self.lowering, forward, self.constants, self.state, self.xs.at(self.index(k)), [])
@@ -228,7 +263,7 @@ class Reversal:
 
     def reverse(self) -> None:
         """One step back."""
-        lowering, backward = self.lowering, self.op.backward
+        lowering, backward = self.lowering, self.backward
         check_after(lowering, self.counter, program_cost(backward))
         k = self.read(self.step)
         i = self.index(k)
@@ -239,13 +274,14 @@ class Reversal:
         self.code.line(f"store i64 {k}, ptr {self.end}")
 
 
-def checkpointed_reversal(lowering: ProgramLowering, node: Opaque, operands: list[Any], results: list[Any]) -> None:
+def checkpointed_reversal(
+    lowering: ProgramLowering, node: Opaque, op: SweepOp, operands: list[Value], results: list[Memory | None]
+) -> None:
     """A `Sweep`."""
-    op: Any = node.equation.op
     _, backward = op.regions()
-    count, length = op.sizes[3], str(op.length) if op.length is not None else number(lowering, operands[0])
-    sums = carries(lowering, node, backward, op.cut(operands).sums, results[:count])
+    count, length = len(backward.carry), str(op.length) if op.length is not None else number(lowering, operands[0])
+    sums = carries(lowering, node, backward, backward.cut(operands)[1], results[:count])
     ys = outputs(lowering, node, count, results, length)
     if op.length != 0:
-        Reversal(lowering, node, operands, length, sums, ys).write()
+        Reversal(lowering, node, op, operands, length, sums, ys).write()
     settle(lowering, node, sums, results)

@@ -8,25 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 from cotan.core.program import Program, Var
 from cotan.core.types import ArrayType
-from cotan.engines.native.affine import linear, variable
+from cotan.engines.native.affine import ElementIndex, Index, linear, variable
 from cotan.engines.native.codegen.failures import Failures
 from cotan.engines.native.codegen.kernels.builder import KernelBuilder
 from cotan.engines.native.codegen.partials import PartialResults
 from cotan.engines.native.codegen.program import ProgramLowering, schedule_of
 from cotan.engines.native.codegen.values import Memory, Value, View, memory_type
 from cotan.engines.native.codegen.workspace import ALIGNMENT, MANY_NODES, WorkspaceFrame
+from cotan.engines.native.passes.strip_op import Strips
 from cotan.engines.native.schedule.loop_nest import Opaque
 
 __all__ = ["strips"]
 
 
-def strips(lowering: ProgramLowering, node: Opaque, operands: list[Value], results: list[Memory]) -> None:
+def strips(lowering: ProgramLowering, node: Opaque, op: Strips, operands: list[Value], results: list[Memory]) -> None:
     """A `Strips`."""
-    op: Any = node.equation.op
     context = lowering.context
     operands = [x if x.pointer(lowering.e) is not None else Memory(lowering.contiguous(x), x.type) for x in operands]
     totals, ys = results[: op.totals], results[op.totals :]
@@ -64,12 +63,12 @@ def strips(lowering: ProgramLowering, node: Opaque, operands: list[Value], resul
 
 def one(
     lowering: ProgramLowering,
-    op: Any,
+    op: Strips,
     body: Program,
     operands: Sequence[Value],
     totals: Sequence[Memory],
     ys: Sequence[Memory],
-    first: Any,
+    first: Index | int,
     frame: WorkspaceFrame,
 ) -> None:
     """The strip that begins with this row."""
@@ -126,12 +125,12 @@ def clear(lowering: ProgramLowering, totals: Sequence[Memory]) -> None:
         lowering.context.outlined(lambda: lowering.context.every(total.type.shape, lambda i: total.write(lowering.e, i, zero)))  # noqa: B023 - used at once
 
 
-def shifted(index: Sequence[Any], axis: int, first: Any) -> tuple[Any, ...]:
+def shifted(index: ElementIndex, axis: int, first: Index | int) -> ElementIndex:
     """The index in the whole of an element of a strip."""
     return tuple(linear([(i, 1), (first, 1)]) if k == axis else i for k, i in enumerate(index))
 
 
-def rows_of(lowering: ProgramLowering, whole: Value, axis: int, first: Any, type: ArrayType) -> Value:
+def rows_of(lowering: ProgramLowering, whole: Value, axis: int, first: Index | int, type: ArrayType) -> Value:
     """Some rows of an array: where they lie, if they lie together."""
     at = whole.pointer(lowering.e)
     if axis == 0 and at is not None:
@@ -141,7 +140,7 @@ def rows_of(lowering: ProgramLowering, whole: Value, axis: int, first: Any, type
     return View(type, lambda index: whole.read(lowering.e, shifted(index, axis, first)))
 
 
-def spread_out(lowering: ProgramLowering, rows: Value, whole: Memory, axis: int, first: Any) -> None:
+def spread_out(lowering: ProgramLowering, rows: Value, whole: Memory, axis: int, first: Index | int) -> None:
     """Write the rows of a strip where they do not lie together."""
     write = lowering.context.every
     lowering.context.outlined(

@@ -8,26 +8,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import prod
-from typing import Any
+from typing import TypeVar
 
-from cotan.engines.native.affine import variable
+from cotan.core.emitting import DType
+from cotan.engines.native.affine import ElementIndex, Index, variable
+from cotan.engines.native.analysis.access import Reader
 from cotan.engines.native.codegen.loop_builder import LoopBuilder
 from cotan.engines.native.codegen.strided import StridedView, row_major
 from cotan.engines.native.codegen.values import memory_type
 from cotan.engines.native.llvm.jit import machine
+from cotan.engines.native.scalar.expression import Scalar
 
 from .transpose import copy_matrix
 
-__all__ = ["batched", "dense_batch"]
+__all__ = ["batched", "dense_batch", "gapless"]
+
+OperandT = TypeVar("OperandT", bound=Reader)
 
 
 def batched(
     w: LoopBuilder,
     lead: tuple[int, ...],
-    operands: Sequence[Any],
-    results: Sequence[Any],
+    operands: Sequence[OperandT],
+    results: Sequence[StridedView],
     body: Callable[..., None],
-    stacked: Callable[[Any], DenseBatch | None],
+    stacked: Callable[[OperandT], DenseBatch],
 ) -> None:
     """``body(*blocks)`` for every index below ``lead``; ``stacked`` gives an operand in memory without gaps."""
     count = prod(lead)
@@ -38,10 +43,10 @@ def batched(
         w.every(lead, lambda k: body(*[Shifted(x, k) for x in operands], *[y.part(*k) for y in results]))
         return
     stacks = [stacked(x) for x in operands]
-    w.outlined(lambda: BatchLoop(w, count, lanes, [*stacks, *[dense_batch(y, len(lead)) for y in results]], len(stacks)).write(body))
+    w.outlined(lambda: BatchLoop(w, count, lanes, [*stacks, *[gapless(y, len(lead)) for y in results]], len(stacks)).write(body))
 
 
-def lanes_of(dtypes: Sequence[Any]) -> int:
+def lanes_of(dtypes: Sequence[DType]) -> int:
     """The lanes of a vector of the widest of these dtypes."""
     return max(machine().width // (8 * max(dtype.itemsize for dtype in dtypes)), 1)
 
@@ -49,23 +54,23 @@ def lanes_of(dtypes: Sequence[Any]) -> int:
 class Shifted:
     """An operand under leading indices, as a readable block."""
 
-    def __init__(self, x: Any, leading: tuple[Any, ...]):
+    def __init__(self, x: Reader, leading: ElementIndex):
         self.x, self.leading, self.dtype, self.shape = x, leading, x.dtype, x.shape[len(leading) :]
 
-    def __getitem__(self, index: Any) -> Any:
+    def __getitem__(self, index: ElementIndex | Index | int) -> Scalar:
         return self.x((*self.leading, *(index if isinstance(index, tuple) else (index,))))
 
 
 class BatchLane:
     """One array of a batch whose lanes are the first axis of the block."""
 
-    def __init__(self, block: StridedView, lane: Any):
+    def __init__(self, block: StridedView, lane: Index | int):
         self.block, self.lane, self.dtype, self.shape = block, lane, block.dtype, block.shape[1:]
 
-    def __getitem__(self, index: Any) -> Any:
+    def __getitem__(self, index: ElementIndex | Index | int) -> Scalar:
         return self.block[(self.lane, *(index if isinstance(index, tuple) else (index,)))]
 
-    def __setitem__(self, index: Any, x: Any) -> None:
+    def __setitem__(self, index: ElementIndex | Index | int, x: Scalar) -> None:
         self.block[(self.lane, *(index if isinstance(index, tuple) else (index,)))] = x
 
 
@@ -90,17 +95,24 @@ def dense_batch(block: StridedView, depth: int) -> DenseBatch | None:
     return DenseBatch(flat, lying, tuple(order.index(k) for k in range(len(rest))))
 
 
+def gapless(block: StridedView, depth: int) -> DenseBatch:
+    """`dense_batch` of a view that has no gaps."""
+    found = dense_batch(block, depth)
+    assert found is not None, (block.shape, block.strides)
+    return found
+
+
 class BatchLoop:
     """The loop over blocks of ``lanes`` arrays. The first ``inputs`` batches are read, the others written."""
 
-    def __init__(self, w: LoopBuilder, count: int, lanes: int, stacks: Sequence[Any], inputs: int):
+    def __init__(self, w: LoopBuilder, count: int, lanes: int, stacks: Sequence[DenseBatch], inputs: int):
         self.w, self.code, self.count, self.lanes, self.stacks, self.inputs = w, w.code, count, lanes, stacks, inputs
 
     def write(self, body: Callable[..., None]) -> None:
         code, lanes, number = self.code, self.lanes, -(-self.count // self.lanes)
         sides = [self.side(s) for s in self.stacks]
 
-        def one(k: Any) -> None:
+        def one(k: str) -> None:
             first = self.w.block_start(variable(k, number), self.count, lanes)
             parts = [
                 StridedView(self.w.emitter, s.flat.at, s.flat.dtype, (lanes, s.size), None, s.flat.offset((first, 0))) for s in self.stacks

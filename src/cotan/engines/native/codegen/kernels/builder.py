@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from math import prod
-from typing import Any
 
 import numpy as np
 
-from cotan.core.program import Literal
+from cotan.core.emitting import DType
+from cotan.core.program import Literal, Var
 from cotan.core.types import array_type
-from cotan.engines.native.affine import Index, linear, variable
+from cotan.engines.native.affine import ElementIndex, Index, linear, variable
 from cotan.engines.native.analysis.access import AccessProbe, Reader
 from cotan.engines.native.codegen.failures import Failures
 from cotan.engines.native.codegen.loop_builder import LoopBuilder, unravelled
@@ -28,7 +28,7 @@ from cotan.engines.native.libraries.registry import routine, sorts_in_vectors
 from cotan.engines.native.runtime import thread_pool
 from cotan.engines.native.scalar.emitter import Scalar
 
-from .batched import batched, dense_batch
+from .batched import batched, dense_batch, gapless
 from .transpose import copy_matrix
 
 __all__ = ["KernelBuilder", "Operand"]
@@ -39,9 +39,13 @@ class Operand(Reader):
 
     __slots__ = ("value", "variable")
 
-    def __init__(self, lowering: ProgramLowering, v: Any, value: Value):
+    def __init__(self, lowering: ProgramLowering, v: Var | Literal, value: Value):
         super().__init__(v.type, lambda index: value.read(lowering.e, index))
         self.variable, self.value = v, value
+
+
+Argument = StridedView | Scalar | np.generic | str | int | None
+"""An argument of a library routine: memory, a scalar, a constant of a dtype, a letter, a number, or the null pointer."""
 
 
 class KernelBuilder(LoopBuilder):
@@ -53,7 +57,7 @@ class KernelBuilder(LoopBuilder):
         self.integer = fortran_integer(self.context.module.target)
         self.divided = lowering.context.in_chunk
         """Whether the current code is run by several threads, each with one thread of BLAS."""
-        self.chunk: tuple[Any, int] = (0, 1)
+        self.chunk: tuple[Index | int, int] = (0, 1)
         """The number of the current chunk, and the most chunks that there are. Each has its own memory."""
 
     # ---- libraries -----------------------------------------------------------------------------------------------------------
@@ -63,7 +67,7 @@ class KernelBuilder(LoopBuilder):
     def in_vectors(self, name: str) -> bool:
         return self.has(name) and sorts_in_vectors(name)
 
-    def call(self, name: str, *arguments: Any, work: int = 0) -> None:
+    def call(self, name: str, *arguments: Argument, work: int = 0) -> None:
         found = routine(name, self.context.module.target)
         if found is None:
             raise LookupError(f"{name}: there is no such routine here")
@@ -86,7 +90,7 @@ class KernelBuilder(LoopBuilder):
         yield
         code.line(f"call void {limit}(i1 false, i32 0)")
 
-    def by_address(self, x: Any, integer: str) -> str:
+    def by_address(self, x: Argument, integer: str) -> str:
         """The pointer to a block, or to a constant."""
         if x is None:
             return "null"
@@ -125,7 +129,7 @@ class KernelBuilder(LoopBuilder):
         return constants[key].split(" ", 1)[0]
 
     # ---- memory --------------------------------------------------------------------------------------------------------------
-    def scratch(self, shape: Sequence[int], dtype: np.dtype[Any]) -> StridedView:
+    def scratch(self, shape: Sequence[int], dtype: DType) -> StridedView:
         t = array_type(tuple(shape), np.dtype(dtype))
         if not self.divided or t.size <= self.context.options.small_array:
             return StridedView(self.emitter, self.lowering.buffer(t).at, t.dtype, t.shape)
@@ -148,7 +152,7 @@ class KernelBuilder(LoopBuilder):
     def strided(self, operand: Operand) -> StridedView:
         return self.as_it_lies(operand.variable) or self.dense(operand)
 
-    def as_it_lies(self, v: Any) -> StridedView | None:
+    def as_it_lies(self, v: Var | Literal) -> StridedView | None:
         """The strided view of an array in memory that a value is; None if it is none."""
         source, index = self.source(v)
         at = source.pointer(self.emitter) if source is not None else None
@@ -163,13 +167,16 @@ class KernelBuilder(LoopBuilder):
                 steps[atom.value[1]] = factor
         return StridedView(self.emitter, at, v.type.dtype, v.type.shape, steps, found.constant if type(found) is Index else found)
 
-    def source(self, v: Any) -> tuple[Value | None, tuple[Any, ...]]:
+    def source(self, v: Var | Literal) -> tuple[Value | None, ElementIndex]:
         """The value that ``v`` is a view of, and the index there of each element; None if it is no view of one value."""
-        index = tuple(axis_of(k, n) for k, n in enumerate(v.type.shape))
+        index: ElementIndex = tuple(axis_of(k, n) for k, n in enumerate(v.type.shape))
         while v in self.lowering.schedule.views:
-            equation, read, probe = self.lowering.schedule.views[v], [], AccessProbe()
+            equation, probe = self.lowering.schedule.views[v], AccessProbe()
+            read: list[tuple[Var | Literal, ElementIndex]] = []
 
-            def noted(x: Any, at: Any, read: list[Any] = read) -> Any:
+            def noted(
+                x: Var | Literal, at: ElementIndex, read: list[tuple[Var | Literal, ElementIndex]] = read
+            ) -> tuple[Var | Literal, ElementIndex]:
                 read.append((x, at))
                 return read[-1]
 
@@ -177,32 +184,34 @@ class KernelBuilder(LoopBuilder):
             found = equation.op.element(probe, index, *readers)
             if probe.conditions or len(read) != 1 or found is not read[0]:
                 return None, ()
-            v, index = found
+            v, index = read[0]
         return (None, ()) if isinstance(v, Literal) else (self.lowering.value(v), index)
 
     # ---- loops ----------------------------------------------------------------------------------------------------------------
-    def up_to(self, count: Scalar, most: int, body: Callable[[Any], None]) -> None:
+    def up_to(self, count: Scalar, most: int, body: Callable[[Index | int], None]) -> None:
         number = self.emitter.cast(count, np.dtype(np.int64)).register
         self.code.loop(number, lambda k: body(variable(k, most)), at_least_once=False)
 
     def parallel_for(
-        self, shape: Sequence[int], body: Callable[[tuple[Any, ...]], None], work: int, *, most: int = thread_pool.MOST_CHUNKS
+        self, shape: Sequence[int], body: Callable[[ElementIndex], None], work: int, *, most: int = thread_pool.MOST_CHUNKS
     ) -> None:
         count = prod(shape)
         if count < 2:
             return self.every(shape, body)
 
-        def some(first: Any, number: Any) -> None:
-            if type(number) is int:
+        def some(first: Index | int, number: Scalar | int) -> None:
+            if isinstance(number, int):
                 return self.every(shape, body)
-            end = self.code.value("i64", f"add i64 {self.code.index(first)}, {number.value}")
+            end = self.code.value("i64", f"add i64 {self.code.index(first)}, {number.register}")
             return self.code.loop(
                 end, lambda k: body(unravelled(variable(k, count), shape)), start=self.code.index(first), at_least_once=False
             )
 
         return self.parallel_ranges(count, some, work * count, most=most)
 
-    def parallel_ranges(self, count: int, body: Callable[[Any, Any], None], work: int, *, most: int = thread_pool.MOST_CHUNKS) -> None:
+    def parallel_ranges(
+        self, count: int, body: Callable[[Index | int, Scalar | int], None], work: int, *, most: int = thread_pool.MOST_CHUNKS
+    ) -> None:
         most = min(count, most)
         if work < self.context.options.kernel_products or most < 2 or self.divided:
             return body(0, count)
@@ -221,7 +230,7 @@ class KernelBuilder(LoopBuilder):
             self.divided = False
         return None
 
-    def fill(self, target: Any, element: Callable[[tuple[Any, ...]], Scalar]) -> None:
+    def fill(self, target: StridedView, element: Callable[[ElementIndex], Scalar]) -> None:
         def write() -> None:
             self.context.every(target.shape, lambda index: target.__setitem__(index, element(index)))
 
@@ -233,14 +242,14 @@ class KernelBuilder(LoopBuilder):
     def copy(self, source: StridedView, target: StridedView) -> None:
         self.outlined(lambda: copy_matrix(self, source, target))
 
-    def batched(self, lead: Sequence[int], operands: Sequence[Any], results: Sequence[Any], body: Callable[..., None]) -> None:
+    def batched(self, lead: Sequence[int], operands: Sequence[Operand], results: Sequence[StridedView], body: Callable[..., None]) -> None:
         batched(
             self,
             tuple(lead),
             operands,
             results,
             body,
-            lambda x: dense_batch(self.strided(x), len(lead)) or dense_batch(self.dense(x), len(lead)),
+            lambda x: dense_batch(self.strided(x), len(lead)) or gapless(self.dense(x), len(lead)),
         )
 
     # ---- branches -------------------------------------------------------------------------------------------------------------
@@ -268,6 +277,6 @@ class KernelBuilder(LoopBuilder):
         code.start(on)
 
 
-def axis_of(number: int, extent: int) -> Any:
+def axis_of(number: int, extent: int) -> Index | int:
     """The symbol of an axis."""
     return 0 if extent == 1 else variable(("axis", number), extent)

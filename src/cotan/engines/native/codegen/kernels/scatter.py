@@ -9,45 +9,50 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import prod
-from typing import Any
 
-from cotan.engines.native.affine import Condition, variable
+from cotan.engines.native.affine import Condition, ElementIndex, variable
 from cotan.engines.native.analysis.access import AccessProbe, Reader, axis
 from cotan.engines.native.codegen.loop_builder import unravelled
 from cotan.engines.native.codegen.partials import PartialResults
 from cotan.engines.native.codegen.program import ProgramLowering
 from cotan.engines.native.codegen.values import Memory, Value
 from cotan.engines.native.codegen.workspace import padded_size
+from cotan.engines.native.llvm.builder import Function
 from cotan.engines.native.runtime import thread_pool
 from cotan.engines.native.scalar.emitter import Scalar
 from cotan.engines.native.schedule.loop_nest import Opaque
 
 __all__ = ["scatter"]
 
+Destination = Callable[..., tuple[Condition | bool, ElementIndex]]
+"""``op.destination``: whether an element goes anywhere, and where."""
 
-def scatter(lowering: ProgramLowering, node: Opaque, operands: list[Value], results: list[Memory]) -> Any:
-    """Write an op that updates a part of its first operand: each element of the second goes to its destination, in order."""
-    op: Any = node.equation.op
+
+def scatter(lowering: ProgramLowering, node: Opaque, operands: list[Value], results: list[Memory]) -> bool:
+    """Write an op that updates a part of its first operand: each element of the second goes to its destination, in order. Whether the op
+    has destinations.
+    """
+    op = node.equation.op
     if op.destination is None:
-        return NotImplemented
+        return False
     if operands[0].pointer(lowering.e) != results[0].at:
         lowering.context.copy(operands[0], results[0])
-    Scatter(lowering, op, operands, results[0]).write()
-    return None
+    Scatter(lowering, op.destination, op.kind, operands, results[0]).write()
+    return True
 
 
 class Scatter:
     """The scatter of one equation."""
 
-    def __init__(self, lowering: ProgramLowering, op: Any, operands: list[Value], target: Memory):
-        self.lowering, self.op, self.operands, self.target = lowering, op, operands, target
+    def __init__(self, lowering: ProgramLowering, destination: Destination, kind: str, operands: list[Value], target: Memory):
+        self.lowering, self.destination, self.operands, self.target = lowering, destination, operands, target
         self.options = lowering.options
         self.context, self.e, self.type = lowering.context, lowering.e, operands[1].type
         self.readers = [Reader(x.type, lambda index, x=x: x.read(self.e, index)) for x in operands]
-        self.kind: str = {"min": "minimum", "max": "maximum"}.get(op.kind) or op.kind
+        self.kind = {"min": "minimum", "max": "maximum"}.get(kind) or kind
 
     @property
-    def code(self) -> Any:
+    def code(self) -> Function:
         return self.lowering.code
 
     def write(self) -> None:
@@ -68,10 +73,10 @@ class Scatter:
             return self.apart(most)
         return self.context.outlined(lambda: self.context.every(shape, lambda i: self.one(i, self.target)))
 
-    def one(self, i: tuple[Any, ...], target: Memory) -> None:
+    def one(self, i: ElementIndex, target: Memory) -> None:
         """Write the update by one element."""
         code = self.code
-        inside, at = self.op.destination(self.e, i, *self.readers)
+        inside, at = self.destination(self.e, i, *self.readers)
         x = self.operands[1].read(self.e, i)
         if isinstance(inside, Condition):
             yes, on = code.label(), code.label()
@@ -84,7 +89,7 @@ class Scatter:
         elif inside:
             self.change(target, at, x)
 
-    def change(self, target: Memory, at: tuple[Any, ...], x: Scalar) -> None:
+    def change(self, target: Memory, at: ElementIndex, x: Scalar) -> None:
         if self.kind != "set":
             x = self.e.math(self.kind, Memory(target.at, target.type).read(self.e, at), x)
         target.write(self.e, at, x)
@@ -93,7 +98,7 @@ class Scatter:
         """The cost of all updates. A row that is contiguous in the target has one destination to find."""
         shape = self.type.shape
         index = tuple(axis(k, n) for k, n in enumerate(shape))
-        _, at = self.op.destination(AccessProbe(), index, *[Reader(x.type, lambda _: None) for x in self.operands])
+        _, at = self.destination(AccessProbe(), index, *[Reader(x.type, lambda _: None) for x in self.operands])
         row = shape[-1] if shape[-1] > 1 and at[-1] == index[-1] else 1
         return self.type.size + self.type.size // row * (self.options.scatter_cost - 1)
 
@@ -110,7 +115,7 @@ class Scatter:
             self.context.every(t.shape, lambda i: own.write(self.e, i, self.identity()))
             self.code.loop(end, lambda i: rest(unravelled(variable(i, count), lead[:depth]), own), start=first, at_least_once=False)
 
-        def rest(index: tuple[Any, ...], own: Memory) -> None:
+        def rest(index: ElementIndex, own: Memory) -> None:
             self.context.every(lead[depth:], lambda i: self.one((*index, *i), own))
 
         code, alone, several, on = self.code, self.code.label(), self.code.label(), self.code.label()

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import prod
-from typing import Any
 
-from cotan.core.program import Var
-from cotan.engines.native.affine import Index, bounds, linear, variable
+from cotan.core.program import Literal, Var
+from cotan.engines.native.affine import ElementIndex, Index, bounds, linear, variable
 from cotan.engines.native.codegen.failures import Failures
 from cotan.engines.native.codegen.program import ProgramLowering
 from cotan.engines.native.codegen.strided import StridedView, row_major
@@ -25,7 +24,7 @@ from .transpose import copy_matrix
 __all__ = ["tiled_nest", "transposed_copy"]
 
 
-def transposed_copy(lowering: ProgramLowering, v: Any, target: Memory) -> bool:
+def transposed_copy(lowering: ProgramLowering, v: Var | Literal, target: Memory) -> bool:
     """Write a view with permuted axes to its target as a tiled copy, if that pays; whether it was."""
     options = lowering.options
     if v not in lowering.schedule.views or v.type.size <= options.small_array:
@@ -52,7 +51,7 @@ def copy_tiles(w: KernelBuilder, source: StridedView, target: StridedView) -> No
     sides = min(height, options.tile), min(width, options.tile)
     counts = -(-height // sides[0]), -(-width // sides[1])
 
-    def tile(index: tuple[Any, ...]) -> None:
+    def tile(index: ElementIndex) -> None:
         *k, i, j = index
         first = (*k, w.block_start(i, height, sides[0]), w.block_start(j, width, sides[1]))
         parts = [StridedView(b.e, b.at, b.dtype, sides, b.strides[-2:], b.offset(first)) for b in (source, target)]
@@ -94,7 +93,7 @@ def plain(lowering: ProgramLowering, s: Statement, depth: int) -> bool:
     return not s.monoid and ndim == depth and (s.var in lowering.places or lowering.schedule.shared_axes(s.var) == ndim)
 
 
-def is_across(lowering: ProgramLowering, read: tuple[Var, tuple[Any, ...]], depth: int) -> bool:
+def is_across(lowering: ProgramLowering, read: tuple[Var, ElementIndex], depth: int) -> bool:
     """Whether an array in memory is contiguous along the outer of the two innermost loops, and not along the inner one."""
     v, index = read
     if v in lowering.schedule.statement and v not in lowering.places:
@@ -105,7 +104,7 @@ def is_across(lowering: ProgramLowering, read: tuple[Var, tuple[Any, ...]], dept
     return steps is not None and steps[-2] == 1 and steps[-1] not in (0, 1)
 
 
-def steps_of(v: Var, index: tuple[Any, ...], depth: int) -> list[int] | None:
+def steps_of(v: Var, index: ElementIndex, depth: int) -> list[int] | None:
     """The strides of a read along the axes of a nest; None if the index is not affine in them, or may be out of bounds."""
     if any(low < 0 or high >= n for n, (low, high) in zip(v.type.shape, map(bounds, index), strict=True)):
         return None
@@ -121,7 +120,7 @@ def steps_of(v: Var, index: tuple[Any, ...], depth: int) -> list[int] | None:
 class Tile:
     """One tile of a loop nest."""
 
-    def __init__(self, w: KernelBuilder, lowering: ProgramLowering, chain: list[Loop], index: tuple[Any, ...]):
+    def __init__(self, w: KernelBuilder, lowering: ProgramLowering, chain: list[Loop], index: ElementIndex):
         self.w, self.lowering, self.chain, self.side = w, lowering, chain, lowering.options.tile
         *self.lead, i, j = index
         self.sizes = chain[-2].extent, chain[-1].extent
@@ -130,11 +129,11 @@ class Tile:
         self.copied = w.block_start(i, self.sizes[0], self.sides[0]), w.block_start(j, self.sizes[1], self.sides[1])
         """The first indices of the copied tile: the last tiles overlap others, so that all are full."""
 
-    def write(self, across: Sequence[tuple[Var, tuple[Any, ...]]]) -> None:
+    def write(self, across: Sequence[tuple[Var, ElementIndex]]) -> None:
         copies = [(v, index, self.copy(v, index)) for v, index in across]
         code, inner = self.lowering.code, self.chain[-1]
 
-        def one(iteration: tuple[Any, ...]) -> None:
+        def one(iteration: ElementIndex) -> None:
             place = tuple(linear([(k, 1), (first, -1)]) for k, first in zip(iteration[-2:], self.copied, strict=True))
             for v, index, copy in copies:
                 code.remember((self.lowering, v, at_iteration(index, iteration)), copy[place])
@@ -142,7 +141,7 @@ class Tile:
 
         self.along(0, lambda i: self.along(1, lambda j: one((*self.lead, i, j))))
 
-    def along(self, axis: int, body: Callable[[Any], None]) -> None:
+    def along(self, axis: int, body: Callable[[Index | int], None]) -> None:
         """``body`` for the iterations of the tile along an axis."""
         code, size, start = self.lowering.code, self.sizes[axis], self.lowering.code.index(self.starts[axis])
         end = code.value("i64", f"add nsw i64 {start}, {self.side}")
@@ -150,7 +149,7 @@ class Tile:
             end = code.value("i64", self.lowering.context.module.call("i64", "llvm.smin.i64", f"i64 {end}", f"i64 {size}"))
         code.loop(end, lambda k: body(variable(k, size)), start=start)
 
-    def copy(self, v: Var, index: tuple[Any, ...]) -> StridedView:
+    def copy(self, v: Var, index: ElementIndex) -> StridedView:
         """A copy of the elements of an array that the tile reads."""
         e, kind = self.lowering.e, memory_type(v.type.dtype)
         at, steps = self.lowering.value(v).pointer(e), steps_of(v, index, len(self.chain))
@@ -162,7 +161,7 @@ class Tile:
         return copy
 
 
-def at_iteration(index: tuple[Any, ...], iteration: tuple[Any, ...]) -> tuple[Any, ...]:
+def at_iteration(index: ElementIndex, iteration: ElementIndex) -> ElementIndex:
     """An index in symbols of axes, at an iteration."""
     return tuple(
         linear([*[(iteration[atom.value[1]], factor) for atom, factor in part.terms.items()], (part.constant, 1)])

@@ -8,9 +8,8 @@ are full.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-from cotan.engines.native.affine import linear, variable
+from cotan.engines.native.affine import Index, linear, variable
 from cotan.engines.native.codegen.loop_builder import LoopBuilder
 from cotan.engines.native.codegen.strided import StridedView
 from cotan.engines.native.codegen.values import memory_type
@@ -46,7 +45,7 @@ def rows(w: LoopBuilder, source: StridedView, target: StridedView) -> None:
 def transposed_blocks(w: LoopBuilder, source: StridedView, target: StridedView, n: int) -> None:
     """Copy all blocks of ``n`` rows and columns."""
 
-    def loop(size: int, body: Callable[[Any], None]) -> None:
+    def loop(size: int, body: Callable[[Index | int], None]) -> None:
         if size == n:
             body(0)
         else:
@@ -56,7 +55,7 @@ def transposed_blocks(w: LoopBuilder, source: StridedView, target: StridedView, 
     loop(height, lambda i: loop(width, lambda j: transposed_block(w, source, target, n, i, j)))
 
 
-def transposed_block(w: LoopBuilder, source: StridedView, target: StridedView, n: int, i: Any, j: Any) -> None:
+def transposed_block(w: LoopBuilder, source: StridedView, target: StridedView, n: int, i: Index | int, j: Index | int) -> None:
     """Copy the block that begins at row ``i`` and column ``j``, transposed in registers."""
     code, kind = w.code, memory_type(source.dtype)
     vector = f"<{n} x {kind}>"
