@@ -159,7 +159,10 @@ def bounds(index: Index | int) -> tuple[int, int]:
 
 
 class Condition:
-    """An index below zero, or at least zero; or two conditions joined."""
+    """An index below zero, or at least zero; or two conditions joined.
+
+    ``parts`` is the index where the ``sign`` is "<" or ">=", and the two conditions where it is "and" or "or".
+    """
 
     __slots__ = ("parts", "sign")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -28,10 +28,12 @@ from .report import Report
 
 __all__ = ["compile_program", "compiled", "made"]
 
-_compiled: WeakKeyDictionary[Program, dict[tuple[Engine, CodegenOptions], Callable[[list[Any]], list[Any]]]] = WeakKeyDictionary()
+Execute: TypeAlias = Callable[[list[Any]], list[Any]]
+"""Runs a Program on a list of arguments, which it owns; they and the results are of any class, as in `engines.numpy`."""
+_compiled: WeakKeyDictionary[Program, dict[tuple[Engine, CodegenOptions], Execute]] = WeakKeyDictionary()
 
 
-def compiled(program: Program, engine: Engine = NATIVE) -> Callable[[list[Any]], list[Any]]:
+def compiled(program: Program, engine: Engine = NATIVE) -> Execute:
     """`compile_program`, once for each Program, engine and options."""
     key = engine, current_options()
     run = _compiled.get(program, {}).get(key)
@@ -44,23 +46,23 @@ def compiled(program: Program, engine: Engine = NATIVE) -> Callable[[list[Any]],
     return run
 
 
-def compile_program(program: Program, engine: Engine = NATIVE) -> Callable[[list[Any]], list[Any]]:
+def compile_program(program: Program, engine: Engine = NATIVE) -> Execute:
     """A function of the flat list of arguments that runs ``program``. It owns the list that it is given."""
     return run_and_report(program, engine, recalled=True)[0]
 
 
-def made(program: Program, engine: Engine = NATIVE) -> tuple[Callable[[list[Any]], list[Any]], Report]:
+def made(program: Program, engine: Engine = NATIVE) -> tuple[Execute, Report]:
     """A function that runs ``program``, compiled anew, and the report of its compilation."""
     return run_and_report(program, engine, recalled=False)
 
 
-def run_and_report(program: Program, engine: Engine, recalled: bool) -> tuple[Callable[[list[Any]], list[Any]], Report]:
+def run_and_report(program: Program, engine: Engine, recalled: bool) -> tuple[Execute, Report]:
     """Compile and report. With ``recalled``, the IR may come from the cache; the report then has no loop nests."""
     with compile_lock:
         return made_now(program, engine, recalled)
 
 
-def made_now(program: Program, engine: Engine, recalled: bool) -> tuple[Callable[[list[Any]], list[Any]], Report]:
+def made_now(program: Program, engine: Engine, recalled: bool) -> tuple[Execute, Report]:
     """`run_and_report` under the compile lock."""
     try:
         written = LoweredProgram(program, engine.donated, recalled=recalled)
@@ -73,7 +75,7 @@ def made_now(program: Program, engine: Engine, recalled: bool) -> tuple[Callable
     return caller, written.report(perf_counter() - start)
 
 
-def quiet(execute: Callable[[list[Any]], list[Any]]) -> Callable[[list[Any]], list[Any]]:
+def quiet(execute: Execute) -> Execute:
     """``execute`` without floating-point warnings."""
 
     def run(values: list[Any]) -> list[Any]:

@@ -12,17 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from time import perf_counter
-from typing import Any
 
 from cotan.core.program import Program
 from cotan.core.types import ArrayType
 from cotan.engines.native.cache.size_templates import BoundCode, Main
-from cotan.engines.native.call.caller import Caller
+from cotan.engines.native.call.caller import Argument, Caller
 from cotan.engines.native.codegen.lower import Code
 from cotan.engines.native.llvm.builder import Module
 from cotan.engines.native.llvm.jit import machine
 from cotan.engines.native.pipeline import LoweredProgram
-from cotan.engines.native.runtime.capi import new_capsule
+from cotan.engines.native.runtime.capi import Capsule, new_capsule
 from cotan.engines.native.runtime.compile_lock import compile_lock
 from cotan.engines.native.runtime.trampoline import ALIGNMENT
 from cotan.engines.native.status import Status
@@ -30,14 +29,14 @@ from cotan.engines.native.status import Status
 __all__ = ["ROUTINES", "AheadOfTimeCode", "suits", "write_entry"]
 
 ENTRY = "cotan_entry"
-_kept: list[Any] = []
+_kept: list[tuple[AheadOfTimeCode, bytes]] = []
 """The objects that capsules of `routine` point to; they and their code live as long as the process."""
 
 
 class AheadOfTimeCode:
     """A compiled Program. ``constants`` are values that it captured, its first inputs; results may lie in the inputs ``donated``."""
 
-    def __init__(self, program: Program, constants: Sequence[Any], donated: Sequence[int] = (), threads: int = 0):
+    def __init__(self, program: Program, constants: Sequence[Argument], donated: Sequence[int] = (), threads: int = 0):
         with compile_lock:
             self.written = written = LoweredProgram(program, donated)
             self.captured = constants
@@ -78,7 +77,7 @@ class AheadOfTimeCode:
             self.entry = machine().compile(str(module), [ENTRY], 1, keep=False)[ENTRY]
         return self.entry
 
-    def routine(self, signature: str) -> Any:
+    def routine(self, signature: str) -> Capsule:
         """A capsule with a function of this C signature, which must be one that `suits` the types."""
         text = ROUTINES[signature]
         arguments, lines = "ptr %xs", ""

@@ -10,11 +10,10 @@ from __future__ import annotations
 import ctypes
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import NamedTuple
 
 from cotan.core.types import ArrayType
+from cotan.engines.native.call.caller import NumPyArray
 from cotan.engines.native.codegen.failures import Failures
 from cotan.engines.native.codegen.lower import Code
 from cotan.engines.native.libraries.registry import routine
@@ -66,7 +65,7 @@ def exported(ahead: AheadOfTimeCode, name: str, arguments: Sequence[str], result
     return Exported(host.emit_object(module), header(ahead, code.failures, name, arguments, results, libraries), libraries)
 
 
-def constant(name: str, x: np.ndarray[Any, Any]) -> Symbol:
+def constant(name: str, x: NumPyArray) -> Symbol:
     """An array as data of the module."""
     if x.nbytes > LARGEST_CONSTANT:
         raise NotExportableError(f"it has captured an array of {x.nbytes} bytes")

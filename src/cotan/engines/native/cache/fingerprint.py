@@ -16,11 +16,11 @@ import os
 import platform
 import struct
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import llvmlite
 import llvmlite.binding as llvm
@@ -28,15 +28,21 @@ import numpy as np
 
 from cotan.core import IMPORTED
 from cotan.core.array import Array
+from cotan.core.emitting import DType
 from cotan.core.op import REGISTRY, Op
 from cotan.core.program import Literal, Program, Var
-from cotan.core.types import ArrayType, StackType
+from cotan.core.types import ArrayType, StackType, Type
 from cotan.engines.native.llvm.bounds_checks import wanted
 from cotan.engines.native.llvm.jit import PASSES, machine
 from cotan.engines.native.options import CodegenOptions
 
 __all__ = ["UnknowableError", "described", "key_of"]
 
+Value: TypeAlias = Any
+"""A parameter of an op, or a part of one, of any class: `KINDS` says which are known."""
+Description: TypeAlias = "bool | int | str | tuple[Description, ...] | None"
+"""Its ``repr`` tells a value from all others."""
+T = TypeVar("T")
 FORMAT = "ir 2"
 JUST_NOW = 2.0
 """Clocks of file systems are coarse: a file that was changed so many seconds before cotan was imported counts as changed since."""
@@ -63,8 +69,8 @@ def key_of(program: Program, donated: Sequence[int], options: CodegenOptions) ->
 
 
 # ---- the Program -------------------------------------------------------------------------------------------------------------------
-def described(value: Any) -> Any:
-    """A value as nested tuples of strings, numbers and None, whose ``repr`` tells it from all others.
+def described(value: Value) -> Description:
+    """The description of a value.
 
     Raises:
         UnknowableError: it is none of the kinds that are known by value.
@@ -76,10 +82,10 @@ class Describer:
     """Describes the parts of one Program, each object once."""
 
     def __init__(self) -> None:
-        self.known: dict[int, Any] = {}
-        """What ops and inner programs are, by identity: they live as long as the Program that is described."""
+        self.known: dict[int, Description] = {}
+        """The descriptions of ops, types and inner programs by identity: they live as long as the Program that is described."""
 
-    def of(self, x: Any) -> Any:
+    def of(self, x: Value) -> Description:
         kind = type(x)
         if kind in PLAIN:
             return x
@@ -99,17 +105,17 @@ class Describer:
                 return kind.__module__, kind.__qualname__, self.all(vars(x).values()), tuple(vars(x))
         raise UnknowableError(kind)
 
-    def once(self, x: Any, describe: Callable[[Any], Any]) -> Any:
-        """The description of an object that may come many times."""
+    def once(self, x: T, describe: Callable[[T], Description]) -> Description:
+        """The description of an object that may occur many times."""
         found = self.known.get(id(x))
         if found is None:
             found = self.known[id(x)] = describe(x)
         return found
 
-    def all(self, values: Any) -> Any:
+    def all(self, values: Iterable[Value]) -> Description:
         return tuple([self.of(x) for x in values])
 
-    def op(self, op: Op) -> Any:
+    def op(self, op: Op) -> Description:
         """The class of an op, which is cotan's own, and all its parameters, also those that do not count when ops are compared."""
         kind = type(op)
         if not is_ours(kind) or REGISTRY.get(kind.name) is not kind:
@@ -120,34 +126,34 @@ class Describer:
                 raise UnknowableError(kind)
         return kind.__module__, kind.__qualname__, self.all([getattr(op, name) for name in names])
 
-    def dtype(self, dtype: np.dtype[Any]) -> Any:
+    def dtype(self, dtype: DType) -> Description:
         if dtype.kind not in "biufc" or not dtype.isnative:
             raise UnknowableError(dtype)
         return dtype.str, dtype.char
 
-    def array(self, x: np.ndarray[Any, Any]) -> Any:
+    def array(self, x: np.ndarray) -> Description:
         if x.nbytes > MOST_BYTES:
             raise UnknowableError("a large array")
         return self.dtype(x.dtype), x.shape, hashlib.sha256(x.tobytes()).hexdigest()
 
-    def type(self, t: Any) -> Any:
+    def type(self, t: Type) -> Description:
         return self.once(t, self.new_type)
 
-    def new_type(self, t: Any) -> Any:
+    def new_type(self, t: Type) -> Description:
         if type(t) is ArrayType:
             return tuple(map(int, t.shape)), self.dtype(t.dtype), bool(t.weak)
         if type(t) is StackType:
             return "stack", self.type(t.element)
         raise UnknowableError(type(t))
 
-    def program(self, program: Program) -> str:
+    def program(self, program: Program) -> Description:
         """A hash of a closed program: its variables are known by the order in which they come."""
         return self.once(program, self.new_program)
 
     def new_program(self, program: Program) -> str:
         numbers: dict[Var, int] = {}
 
-        def operand(v: Any) -> Any:
+        def operand(v: Var | Literal) -> Description:
             if type(v) is Var:
                 if v not in numbers:
                     raise UnknowableError("a free variable")
@@ -156,7 +162,7 @@ class Describer:
                 raise UnknowableError(type(v))
             return self.type(v.type), self.of(v.value)
 
-        def define(v: Var) -> Any:
+        def define(v: Var) -> Description:
             numbers[v] = len(numbers)
             return self.type(v.type)
 
@@ -174,8 +180,8 @@ def is_ours(kind: type) -> bool:
 
 
 PLAIN = {type(None), bool, int, str}
-"""What stands for itself: no two of these have the same ``repr``."""
-KINDS: dict[type, Callable[[Describer, Any], Any]] = {
+"""The classes of values that are their own descriptions: no two of these have equal ``repr``s."""
+KINDS: dict[type, Callable[[Describer, Value], Description]] = {
     float: lambda _, x: struct.pack("<d", x).hex(),
     complex: lambda _, x: struct.pack("<dd", x.real, x.imag).hex(),
     bytes: lambda _, x: x.hex(),

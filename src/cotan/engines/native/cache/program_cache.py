@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 
@@ -25,6 +25,8 @@ from cotan.engines.native.runtime.symbols import RUNTIME_SYMBOLS
 
 __all__ = ["load", "store"]
 
+Convention: TypeAlias = list[str | bool]
+"""How a routine is called: its symbol, whether it takes numbers by address, its integers; empty if there is no such routine."""
 KIND = "ll"
 """The suffix of entries."""
 ERRORS: dict[str, type[Exception]] = {"LinAlgError": np.linalg.LinAlgError, "ValueError": ValueError}
@@ -61,7 +63,7 @@ def store(key: str, code: Code) -> None:
     routines = {name: how_called(routine(name)) for name in code.failures.routines}
     if not binds(code.ir, routines):
         return
-    head: dict[str, Any] = {
+    head: dict[str, object] = {
         "workspace": code.workspace,
         "table": code.table,
         "shared": sorted(code.shared.items()),
@@ -72,12 +74,12 @@ def store(key: str, code: Code) -> None:
     object_cache.store(key, f"{json.dumps(head)}\n{code.ir}".encode(), KIND)
 
 
-def how_called(found: Routine | None) -> list[Any]:
-    """How a routine is called: its symbol, whether it takes numbers by address, its integers; nothing if it is not there."""
+def how_called(found: Routine | None) -> Convention:
+    """The calling convention of a routine."""
     return list(found[:3]) if found is not None else []
 
 
-def binds(ir: str, routines: dict[str, list[Any]]) -> bool:
+def binds(ir: str, routines: dict[str, Convention]) -> bool:
     """Whether all symbols of this process that IR refers to are there, with their calling conventions; the JIT knows them afterwards."""
     for name, how in routines.items():
         found = routine(name)

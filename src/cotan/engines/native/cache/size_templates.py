@@ -20,7 +20,7 @@ import struct
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 __all__ = ["BoundCode", "Main", "SplitIR", "Template", "split_ir", "templates"]
 
@@ -154,7 +154,7 @@ class Main(NamedTuple):
     """The address of code, which lives as long as its owner."""
 
     address: int
-    owner: Any
+    owner: object
 
 
 class BoundCode(NamedTuple):

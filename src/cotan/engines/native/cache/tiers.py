@@ -13,7 +13,6 @@ from __future__ import annotations
 import ctypes
 import re
 from collections.abc import Callable
-from typing import Any
 
 from cotan.core.program import Program
 from cotan.engines.native.cost import loop_heads, optimization_cost, program_cost
@@ -103,14 +102,14 @@ def quick(ir: str, level: int, limit: int) -> Main:
     wrapper = TEXT.replace("FIRST", FIRST).replace("LIMIT", str(limit))
     addresses = machine().link(f"{wrapper}{clock()}{first}", ["main", "tier"], 0)
     cell = (ctypes.c_int64 * 3).from_address(ctypes.CFUNCTYPE(ctypes.c_void_p)(addresses["tier"])())
-    owner: list[Any] = [addresses]
+    owner: list[object] = [addresses]
     improve = IMPROVE(improver(ir, level, cell, owner))
     cell[1] = ctypes.cast(improve, ctypes.c_void_p).value or 0
     owner.append(improve)
     return Main(addresses["main"], owner)
 
 
-def improver(ir: str, level: int, cell: Any, owner: list[Any]) -> Callable[[], int]:
+def improver(ir: str, level: int, cell: ctypes.Array[ctypes.c_int64], owner: list[object]) -> Callable[[], int]:
     """The function that quick code calls to be optimized. It returns 1 if it was interrupted: the caller then gets the signal again."""
 
     def improve() -> int:

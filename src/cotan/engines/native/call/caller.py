@@ -14,14 +14,15 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 
 from cotan.core.array import Array, settled
+from cotan.core.emitting import DType
 from cotan.core.errors import EngineError, teach
 from cotan.core.program import Program
-from cotan.core.types import ArrayType, StackType
+from cotan.core.types import ArrayType, StackType, Type
 from cotan.engines.native.cache.size_templates import BoundCode
 from cotan.engines.native.codegen.callbacks import python_function
 from cotan.engines.native.codegen.lower import Code
@@ -35,13 +36,18 @@ from cotan.engines.native.runtime.stack_handles import at_call, free_blocks, hol
 from cotan.engines.native.runtime.trampoline import ALIGNMENT, INPUT_SLOTS, OUTPUT_SLOTS, SYMBOLS, TRAMPOLINE, TableSlot
 from cotan.engines.native.status import Status
 
-__all__ = ["Caller", "c_function"]
+__all__ = ["Argument", "Caller", "NumPyArray", "c_function"]
 
 LARGEST_TABLE = 1 << 12
 """More arguments and results than these are not put on the stack."""
 METH_FASTCALL = 0x0080
+Argument: TypeAlias = Any
+"""An argument or a result of a call: an array or scalar of any class, or a stack."""
+NumPyArray: TypeAlias = np.ndarray[Any, DType]
+"""An array whose dimension and dtype are not known statically."""
+Slots: TypeAlias = np.ndarray[tuple[int], np.dtype[np.int64]]
 NONE: Mapping[int, int] = MappingProxyType({})
-SCALARS: dict[tuple[np.dtype[Any], bool], type] = {
+SCALARS: dict[tuple[DType, bool], type] = {
     (np.dtype(float), True): float,
     (np.dtype(np.int64), True): int,
     (np.dtype(complex), True): complex,
@@ -52,17 +58,17 @@ converted)."""
 
 
 @lru_cache(maxsize=64)
-def plain_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+def plain_dtype(dtype: DType) -> DType:
     """The one dtype object that arrays of this kind have, as a rule (a pickled array, or one of C's other integers, may have another)."""
     return np.dtype(dtype.str)
 
 
-class Table(np.ndarray[Any, np.dtype[Any]]):
+class Table(np.ndarray[tuple[int], np.dtype[np.int64]]):
     """The table of a callable, as an array that frees its spare workspace."""
 
-    kept: Any = ()
+    kept: object = ()
     """The objects that its slots point to."""
-    free: Any = None
+    free: Callable[[int], None] | None = None
     """Frees a workspace. A view of a table has none."""
 
     def __del__(self, ending: Callable[[], bool] = sys.is_finalizing) -> None:
@@ -82,28 +88,28 @@ FREE = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
 @lazy_singleton
-def method() -> tuple[Any, Any]:
+def method() -> tuple[MethodDef, Callable[[int], None]]:
     """The PyMethodDef of `launch`, which is kept since functions point to it; and the function that frees a workspace.
 
-    Made when it is first asked for. To optimise the few loops of `launch` takes LLVM seven times as long, and makes no call shorter.
+    Made at first use. Optimization of the few loops of `launch` takes LLVM seven times as long, and makes no call shorter.
     """
     add_python_functions(machine(), *SYMBOLS)
     addresses = machine().compile(TRAMPOLINE, ["launch", "give_back"], 0)
     return MethodDef(b"launch", addresses["launch"], METH_FASTCALL, None), FREE(addresses["give_back"])
 
 
-def slots(values: Iterable[int]) -> np.ndarray[Any, Any]:
+def slots(values: Iterable[int]) -> Slots:
     return np.array(list(values), np.int64)
 
 
 def c_function(
-    main: int, inputs: Sequence[Any], constants: Sequence[Any], outputs: Sequence[Any], *,
-    workspace: int = 0, functions: int = 0, release: bool = True, single: bool = False, kept: Any = (), shared: Mapping[int, int] = NONE,
+    main: int, inputs: Sequence[ArrayType], constants: Sequence[Argument], outputs: Sequence[ArrayType], *,
+    workspace: int = 0, functions: int = 0, release: bool = True, single: bool = False, kept: object = (), shared: Mapping[int, int] = NONE,
 ) -> Callable[..., Any]:  # fmt: skip
-    """The C function that calls ``main`` on arrays of the types ``inputs``, of which the first are ``constants``. ``shared`` says of
-    results in the memory of which inputs they lie.
+    """The C function that calls ``main`` on arrays of the types ``inputs``, of which the first are ``constants``. ``shared``
+    are the inputs in whose memory results are written, by the numbers of the results.
     """
-    shapes: list[Any] = []
+    shapes: list[Slots] = []
 
     def shape_at(shape: tuple[int, ...]) -> int:
         shapes.append(slots(shape or (0,)))
@@ -139,11 +145,11 @@ def c_function(
 
 @lazy_singleton
 def layouts_are_known() -> bool:
-    """Whether objects of this Python and NumPy lie as `launch` reads them, tried on arrays and scalars of known contents."""
+    """Whether objects of this Python and NumPy have the memory layout that `launch` reads, tried on known arrays and scalars."""
     if ctypes.sizeof(ctypes.c_void_p) != 8:
         return False
 
-    def word(x: Any, offset: int) -> int:
+    def word(x: object, offset: int) -> int:
         return ctypes.c_int64.from_address(id(x) + offset).value
 
     for x in (np.arange(6.0).reshape(2, 3), np.arange(4, dtype=np.int32)[::2], np.asarray(np.float32(2.0)), np.zeros((3, 4), order="F")):
@@ -170,7 +176,7 @@ class Caller:
     """
 
     def __init__(
-        self, program: Program, constants: Sequence[Any], code: Code, placed: BoundCode, *, threads: int = 0, single: bool = False
+        self, program: Program, constants: Sequence[Argument], code: Code, placed: BoundCode, *, threads: int = 0, single: bool = False
     ):
         self.main, numbers = placed
         address = self.main.address
@@ -197,11 +203,11 @@ class Caller:
         if holds_stacks(self.inputs) or holds_stacks(self.outputs):
             self.launch = with_stacks(self.launch, self.given, self.outputs, free_blocks(machine()))
 
-    def __deepcopy__(self, memo: Any) -> Caller:
+    def __deepcopy__(self, memo: object) -> Caller:
         return self  # it never changes
 
-    def bound(self, constants: Sequence[Any], single: bool) -> Caller:
-        """The same code on further constants; ``single`` if it gives its one result as it is, not in a tuple."""
+    def bound(self, constants: Sequence[Argument], single: bool) -> Caller:
+        """A caller of this code with further constants; ``single`` if it returns its one result as it is, not in a tuple."""
         given = [*self.constants, *constants]
         return Caller(self.program, given, self.code, BoundCode(self.main, self.numbers), threads=self.threads, single=single)
 
@@ -215,12 +221,12 @@ class Caller:
         """Where the functions of its table begin."""
         return ctypes.addressof(self.table) + 8
 
-    def __call__(self, values: Sequence[Any]) -> list[Any]:
+    def __call__(self, values: Sequence[Argument]) -> list[Argument]:
         """The results for a list of arguments of any layout, as a list."""
         found = self.call(values)
         return [found] if self.single else list(found)
 
-    def call(self, values: Sequence[Any]) -> Any:
+    def call(self, values: Sequence[Argument]) -> Any:
         """The result, or the tuple of results, for arguments of any layout."""
         if len(values) != len(self.given):
             raise TypeError(f"{self.program.name} takes {len(self.given)} arguments, not {len(values)}")
@@ -233,7 +239,7 @@ class Caller:
         return found
 
     def fail(self, status: int) -> NoReturn:
-        """Raise what a status means."""
+        """Raise the error of a status."""
         if status >= Status.OUT_OF_BOUNDS:
             self.errors.pop(threading.get_ident(), None)
             raise outside(self.program.name, self.code.places[status - Status.OUT_OF_BOUNDS])
@@ -245,8 +251,8 @@ class Caller:
         assert status == Status.OUT_OF_MEMORY, status
         raise MemoryError(f"{self.program.name}: there is no memory for what a loop keeps")
 
-    def by_ctypes(self, *values: Any) -> Any:
-        """What `launch` does, in Python: for very many arguments, or where objects lie otherwise."""
+    def by_ctypes(self, *values: Argument) -> Any:
+        """`launch` in Python, for very many arguments, or if objects have another memory layout."""
         operands = [*self.constants, *map(exactly, values, self.taken[len(self.constants) :])]
         results = [self.result(k, t, operands) for k, t in enumerate(self.results)]
         block, start = workspace(self.code.workspace)
@@ -257,7 +263,7 @@ class Caller:
         results = list(map(settled, results))
         return status or (results[0] if self.single and len(results) == 1 else tuple(results))
 
-    def result(self, k: int, t: ArrayType, operands: list[Any]) -> Array:
+    def result(self, k: int, t: ArrayType, operands: list[NumPyArray]) -> Array:
         """New memory for a result; or that of an argument, which becomes a copy if it must not be changed."""
         donor = self.code.shared.get(k)
         if donor is None:
@@ -267,15 +273,15 @@ class Caller:
         return operands[donor].view(Array)
 
 
-def workspace(nbytes: int) -> tuple[Any, int]:
+def workspace(nbytes: int) -> tuple[NumPyArray, int]:
     """New memory, and the first aligned address in it."""
     block = np.empty(nbytes + ALIGNMENT, np.uint8)
     address = block.ctypes.data
     return block, address + -address % ALIGNMENT
 
 
-def exactly(x: Any, t: Any) -> np.ndarray[Any, Any]:
-    """An argument as the code reads it: itself if it lies so, else a copy."""
+def exactly(x: Argument, t: Type) -> NumPyArray:
+    """An argument in the memory layout that the code reads: itself if it has that, else a copy."""
     if isinstance(t, StackType):
         return x
     dtype = plain_dtype(t.dtype)
@@ -289,6 +295,6 @@ def exactly(x: Any, t: Any) -> np.ndarray[Any, Any]:
 
 
 def outside(name: str, place: str) -> EngineError:
-    """What a checked build says of an access outside of an array."""
+    """The error of a checked build for an access out of bounds."""
     what = f"{name}: compiled code was about to leave the memory of an array, at {place}."
     return teach(EngineError, what, do="this is a defect of cotan, or of the `element` of an op from elsewhere: please report it.")

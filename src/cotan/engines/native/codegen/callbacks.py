@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from cotan.core.outside import checked_impl
 from cotan.core.program import Equation
+from cotan.core.types import ArrayType
+
+if TYPE_CHECKING:
+    from _ctypes import CFuncPtr as CFunction
 
 __all__ = ["Callback", "python_function"]
 
@@ -23,7 +27,7 @@ class Callback(NamedTuple):
     in_place: bool
 
 
-def python_function(callback: Callback, failed: Callable[[BaseException], None]) -> Any:
+def python_function(callback: Callback, failed: Callable[[BaseException], None]) -> CFunction:
     """The callback as a C function of a table of pointers."""
     op, multiple = callback.equation.op, callback.equation.op.multiple
     operands = [v.type for v in callback.equation.inputs]
@@ -31,7 +35,8 @@ def python_function(callback: Callback, failed: Callable[[BaseException], None])
     types = operands if callback.in_place else [*operands, *results]
     count = len(operands)
     run = checked_impl(callback.equation)
-    buffers: list[tuple[Any, Any]] = [(t, ctypes.c_char * max(t.nbytes, 1)) for t in types]
+    # Any: the stubs of NumPy do not know that an array of ctypes is a buffer.
+    buffers: list[tuple[ArrayType, Any]] = [(t, ctypes.c_char * max(t.nbytes, 1)) for t in types]
     table_type = ctypes.c_void_p * max(len(types), 1)
 
     def call(table: int) -> int:

@@ -24,6 +24,7 @@ class Value:
     """An array or scalar of a type."""
 
     type: Any
+    """An ArrayType; of a `control.carries.StackValue` alone, a StackType."""
 
     def read(self, e: LlvmEmitter, index: ElementIndex) -> Scalar:
         raise NotImplementedError
@@ -84,7 +85,7 @@ class WorkspaceArray(Memory):
         self.taken: list[int] | None = taken
 
     @property
-    def at(self) -> str:  # type: ignore[override]
+    def at(self) -> str:  # type: ignore[override] - computed here, stored in other memory
         return self.module.home.address(self.workspace, "i8", self.taken[0] if self.taken else 0)
 
 

@@ -7,7 +7,6 @@ once. Ops that only move elements stay; so do ops that Python runs, whose functi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -30,7 +29,7 @@ def widen_half(program: Program) -> Program:
     equations: list[Equation] = []
     wide: dict[Var, Var] = {}
 
-    def single(v: Any) -> Any:
+    def single(v: Var | Literal) -> Var | Literal:
         if not is_half(v):
             return v
         if isinstance(v, Literal):
@@ -53,7 +52,7 @@ def widen_half(program: Program) -> Program:
     return Program(program.inputs, equations, program.outputs, program.constants, program.name)
 
 
-def computes(equation: Equation, types: Sequence[Any]) -> bool:
+def computes(equation: Equation, types: Sequence[ArrayType]) -> bool:
     """Whether an op computes with halves, and there is code for it that with singles gives these types."""
     op, given = equation.op, [v.type.with_dtype(SINGLE) if is_half(v) else v.type for v in equation.inputs]
     if op.family in MOVING or type(op) is ConvertElementType or not any(is_half(v) for v in equation.inputs):

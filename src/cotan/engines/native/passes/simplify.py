@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -20,6 +20,10 @@ from cotan.ops.movement import Permute
 
 __all__ = ["simplify"]
 
+Operand: TypeAlias = Var | Literal
+Captured: TypeAlias = Any
+"""The value of an input that a Program brings with it, of any class that `core.tracing.type_of` knows."""
+
 
 class Simplifier:
     """The equations of the result, in order, and the arrays that inlined ops bring in."""
@@ -27,13 +31,13 @@ class Simplifier:
     def __init__(self) -> None:
         self.equations: list[Equation] = []
         self.known: dict[Hashable, Sequence[Var]] = {}
-        self.captured: dict[int, tuple[Var, Any]] = {}
+        self.captured: dict[int, tuple[Var, Captured]] = {}
 
-    def write(self, program: Program, inputs: Sequence[Any]) -> list[Any]:
+    def write(self, program: Program, inputs: Sequence[Operand]) -> list[Operand]:
         """The outputs of ``program`` on these inputs, as variables or literals of the whole."""
-        environment: dict[Var, Any] = dict(zip(program.inputs, inputs, strict=True))
+        environment: dict[Var, Operand] = dict(zip(program.inputs, inputs, strict=True))
 
-        def value(v: Any) -> Any:
+        def value(v: Operand) -> Operand:
             return environment[v] if isinstance(v, Var) else v
 
         for equation in program.equations:
@@ -59,7 +63,7 @@ class Simplifier:
             environment.update(zip(equation.outputs, found, strict=True))
         return [value(v) for v in program.outputs]
 
-    def written_within(self, op: Op, operands: list[Any]) -> tuple[Op, list[Any]]:
+    def written_within(self, op: Op, operands: list[Operand]) -> tuple[Op, list[Operand]]:
         """An op whose programs are simplified. Arrays that these bring in become further operands."""
         regions = op.regions()
         if not any(has_written_out(region.program) for region in regions):
@@ -78,27 +82,28 @@ class Simplifier:
         except NotImplementedError:
             return op, operands
 
-    def constant(self, array: Any) -> Var:
+    def constant(self, array: Captured) -> Var:
         """A variable for an array that an inlined op brings in."""
         if id(array) not in self.captured:
             self.captured[id(array)] = Var(type_of(array)), array
         return self.captured[id(array)][0]
 
 
-def known_number(equation: Equation, operands: Sequence[Any]) -> Literal | None:
+def known_number(equation: Equation, operands: Sequence[Operand]) -> Literal | None:
     """The value of a function of constants; None for other equations."""
     op, t = equation.op, equation.outputs[0].type if len(equation.outputs) == 1 else None
     if type(t) is not ArrayType or t.shape or op.multiple or not operands or not op.has_element():
         return None
-    if not all(type(x) is Literal for x in operands):
+    numbers = [x.value for x in operands if type(x) is Literal]
+    if len(numbers) < len(operands):
         return None
     with np.errstate(all="ignore"):
-        y = np.asarray(op.impl(*[x.value for x in operands]))
+        y = np.asarray(op.impl(*numbers))
     found = Literal(y.item() if t.weak else y[()])
     return found if found.type is t else None
 
 
-def written_out(equation: Equation, operands: Sequence[Any]) -> tuple[Program, list[Any]] | None:
+def written_out(equation: Equation, operands: Sequence[Operand]) -> tuple[Program, list[Captured]] | None:
     """The Program that running an equation runs, and the arrays that it brings in; None if the op is not inlined."""
     if equation.op.written_out is None:
         return None
@@ -116,7 +121,7 @@ def has_written_out(program: Program) -> bool:
     return False
 
 
-def simplify(program: Program) -> tuple[Program, list[Any]]:
+def simplify(program: Program) -> tuple[Program, list[Captured]]:
     """The Program in fewer equations, and the values of inputs that it has before the others."""
     simplifier = Simplifier()
     outputs = simplifier.write(program, list(program.inputs))
@@ -132,7 +137,7 @@ def simplify(program: Program) -> tuple[Program, list[Any]]:
     return Program(inputs, kept, outputs, (), program.name), [x for _, x in captured]
 
 
-def turned(equations: Sequence[Equation], outputs: Sequence[Any]) -> list[Equation]:
+def turned(equations: Sequence[Equation], outputs: Sequence[Operand]) -> list[Equation]:
     """The equations, with products whose result is read across taken the other way round, where it is read along then."""
     uses = Counter(id(v) for v in (*outputs, *[v for e in equations for v in e.inputs]))
     made = {id(e.outputs[0]): k for k, e in enumerate(equations) if e.op.swapped is not None}
@@ -156,5 +161,5 @@ def turned(equations: Sequence[Equation], outputs: Sequence[Any]) -> list[Equati
 
 
 def key_of(v: Var | Literal) -> Hashable:
-    """What makes two operands the same: the variable, or the number, its type and its sign."""
+    """A key that equal operands share: the variable; or the type of a literal and its number, with the sign of a zero."""
     return v if isinstance(v, Var) else (v.type, repr(v.value))

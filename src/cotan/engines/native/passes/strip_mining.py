@@ -12,16 +12,16 @@ they would wait for memory.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import fields, is_dataclass, replace
 from math import prod
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from cotan.core.errors import CotanError
 from cotan.core.op import Op
 from cotan.core.program import Equation, Literal, Program, Var
 from cotan.core.types import ArrayType
-from cotan.engines.native.affine import Condition, Index
+from cotan.engines.native.affine import Condition, ElementIndex, Index
 from cotan.engines.native.analysis.access import AccessSummary, access_summary, extent
 from cotan.engines.native.options import CodegenOptions, current_options
 from cotan.ops.families import add
@@ -30,8 +30,10 @@ from .strip_op import Strips
 
 __all__ = ["strip_mine"]
 
-Axis = tuple[Any, Any]
-"""A variable and the number of its axis; or an equation and the symbol of an axis that it reduces over."""
+Symbol = tuple[str, int]
+"""The symbol of an axis in an access summary: ``("o", k)`` of the result, ``("r", k)`` of the axes that are reduced."""
+Axis = tuple[Var | Equation, int]
+"""A variable and the number of its axis; or an equation and the number of an axis that it reduces over."""
 
 
 def strip_mine(program: Program, options: CodegenOptions | None = None) -> Program:
@@ -65,7 +67,7 @@ def variables(e: Equation) -> list[Var]:
 
 
 # ---- axes that are the same ---------------------------------------------------------------------------------------------------
-def alone(index: Any) -> tuple[str, int] | None:
+def alone(index: Index | int) -> Symbol | None:
     """The axis of which an index is the symbol; None if it is another expression."""
     if type(index) is not Index or index.constant or len(index.terms) != 1:
         return None
@@ -73,7 +75,7 @@ def alone(index: Any) -> tuple[str, int] | None:
     return atom.value if factor == 1 and atom.of is None and type(atom.value) is tuple else None
 
 
-def symbols(index: Any) -> Iterator[Any]:
+def symbols(index: Index | Condition | int) -> Iterator[Symbol]:
     """The axes that an index or a condition depends on."""
     if isinstance(index, Condition):
         for part in index.parts:
@@ -100,13 +102,14 @@ class Axes:
             for v, index in reads_of(e, form):
                 for p, i in enumerate(index):
                     symbol = alone(i)
-                    if symbol is not None and v.type.shape[p] == extent(i):  # a slice reads a part of an axis, which is another one
+                    # a slice reads a part of an axis, which is another one
+                    if symbol is not None and isinstance(i, Index) and v.type.shape[p] == extent(i):
                         self.join((v, p), place(e, symbol))
-        self.same: dict[Axis, dict[Any, list[int]]] = {}
+        self.same: dict[Axis, dict[Var | Literal | Equation, list[int]]] = {}
         """For each class of axes: the values, and the equations that reduce over it, with their axes of the class."""
         for a in self.parent:
             key, k = a
-            self.same.setdefault(self.find(a), {}).setdefault(key, []).append(k if type(key) is Var else k[1])
+            self.same.setdefault(self.find(a), {}).setdefault(key, []).append(k)
 
     def add(self, v: Var) -> None:
         if type(v.type) is ArrayType:
@@ -126,19 +129,19 @@ class Axes:
         if a is not b:
             self.parent[b] = a
 
-    def along(self, v: Any, root: Axis) -> Sequence[int]:
+    def along(self, v: Var | Literal | Equation, root: Axis) -> Sequence[int]:
         """The axes of a value, or the reduced axes of an equation, that are of this class."""
         return self.same[root].get(v, ())
 
 
-def reads_of(e: Equation, form: AccessSummary | None) -> list[tuple[Var, tuple[Any, ...]]]:
+def reads_of(e: Equation, form: AccessSummary | None) -> list[tuple[Var, ElementIndex]]:
     """The variables that an equation reads, each with the index."""
     return [] if form is None else [(v, index) for k, index in form.reads if isinstance(v := e.inputs[k], Var)]
 
 
-def place(e: Equation, symbol: tuple[str, int]) -> Axis:
+def place(e: Equation, symbol: Symbol) -> Axis:
     """The axis of an equation with this symbol."""
-    return (e.outputs[0], symbol[1]) if symbol[0] == "o" else (e, symbol)
+    return (e.outputs[0] if symbol[0] == "o" else e, symbol[1])
 
 
 # ---- equations along an axis --------------------------------------------------------------------------------------------------
@@ -177,8 +180,7 @@ class Groups:
         self.whole, self.axes, self.root, self.options = program, axes, root, options
         self.results = {v for v in program.outputs if isinstance(v, Var)}
         self.forms = dict(zip(map(id, program.equations), forms, strict=True))
-        (v, k) = next(a for a in axes.length if axes.find(a) is root)
-        self.size = v.type.shape[k]
+        self.size = next(n for a, n in axes.length.items() if axes.find(a) is root)
         assert all(n == self.size for a, n in axes.length.items() if axes.find(a) is root), "axes that are the same have one length"
         self.rows: dict[int, Row] = {}
         for e in program.equations:
@@ -206,11 +208,11 @@ class Groups:
         together = row is None or (row.axis is not None and id(e) in self.rows)
         return self.level[id(source)] + (0 if together else 1)
 
-    def types(self, e: Equation, size: int) -> list[Any]:
+    def types(self, e: Equation, size: int) -> list[ArrayType]:
         """The types of the operands of an equation, then of its result, on so many rows."""
         return [self.cut(v, size) for v in (*e.inputs, *e.outputs)]
 
-    def cut(self, v: Any, size: int) -> Any:
+    def cut(self, v: Var | Literal, size: int) -> ArrayType:
         """The type of a value with so many rows."""
         along = self.axes.along(v, self.root)
         if not along or size == self.size:
@@ -230,7 +232,8 @@ class Groups:
         nbytes = self.between(level)
         if strip_of(self.size, nbytes, self.options) is None:
             return False
-        work = sum(prod(e.outputs[0].type.shape) * prod(self.forms[id(e)].extents) for e in self.groups[level] if is_product(e))  # type: ignore[union-attr]
+        products = [(e, self.forms[id(e)]) for e in self.groups[level] if is_product(e)]
+        work = sum(prod(e.outputs[0].type.shape) * prod(form.extents) for e, form in products if form is not None)
         return nbytes >= self.options.strip_stored_bytes and work <= self.options.strip_products_per_byte * nbytes
 
     def needed_outside(self, group: Sequence[Equation]) -> list[Var]:
@@ -264,9 +267,11 @@ class Groups:
         op = Strips(bodies[0], bodies[1] if len(bodies) > 1 else None, self.size, strip, len(constants), len(totals), *places)
         return Equation(op, [*constants, *cut], [*totals, *rows], group[0].origin)
 
-    def body(self, group: Sequence[Equation], size: int, constants: Any, cut: Any, totals: Any, rows: Any) -> Program:
+    def body(
+        self, group: Sequence[Equation], size: int, constants: Sequence[Var], cut: Sequence[Var], totals: Sequence[Var], rows: Sequence[Var]
+    ) -> Program:
         """A group on so many rows, as a function of the constants, the totals so far and the rows: the next totals, and its own rows."""
-        new: dict[Any, Any] = {v: Var(self.cut(v, size)) for v in [*constants, *cut, *[v for e in group for v in e.outputs]]}
+        new = {v: Var(self.cut(v, size)) for v in [*constants, *cut, *[v for e in group for v in e.outputs]]}
         equations = []
         for e in group:
             op = resized(e, self.forms[id(e)], self.types(e, size), self.size, size)
@@ -290,7 +295,7 @@ def strip_of(size: int, nbytes: int, options: CodegenOptions) -> int | None:
 
 
 # ---- ops on fewer rows --------------------------------------------------------------------------------------------------------
-def resized(e: Equation, form: AccessSummary | None, types: Sequence[Any], size: int, rows: int) -> Op | None:
+def resized(e: Equation, form: AccessSummary | None, types: Sequence[ArrayType], size: int, rows: int) -> Op | None:
     """The op of an equation on ``rows`` rows instead of ``size``, with an equal access summary and the last of these types as result."""
     *operands, result = types
     for op in candidates(e.op, size, rows):
@@ -305,12 +310,14 @@ def resized(e: Equation, form: AccessSummary | None, types: Sequence[Any], size:
 def candidates(op: Op, size: int, rows: int) -> Iterator[Op]:
     """The op itself, and those that have the new length in the place of the old one in a static parameter."""
     yield op
-    for field in fields(op) if is_dataclass(op) else ():
+    if not is_dataclass(op):
+        return
+    for field in fields(op):
         value = getattr(op, field.name)
         if type(value) is tuple:
             for p, n in enumerate(value):
                 if type(n) is int and n == size:
-                    yield replace(op, **{field.name: (*value[:p], rows, *value[p + 1 :])})  # type: ignore[type-var]
+                    yield replace(op, **{field.name: (*value[:p], rows, *value[p + 1 :])})
 
 
 def alike(a: AccessSummary, b: AccessSummary | None, size: int, rows: int) -> bool:
@@ -331,7 +338,7 @@ def alike(a: AccessSummary, b: AccessSummary | None, size: int, rows: int) -> bo
     )
 
 
-def key(index: Any) -> Any:
+def key(index: Index | Condition | int) -> Hashable:
     """The structure of an index or a condition, without the lengths of its axes."""
     if isinstance(index, Condition):
         return index.sign, *map(key, index.parts)

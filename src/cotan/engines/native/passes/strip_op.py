@@ -37,6 +37,12 @@ class Strips(Op):
     multiple = True
     holds_programs = True
     compare_by_value = False
+    parameter_names = ()
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        """Identity, as of all ops that hold programs."""
+        return self is other
 
     def __str__(self) -> str:
         return f"strips[{self.strip} of {self.size} rows]"
@@ -47,15 +53,15 @@ class Strips(Op):
         body = Region(self.body, 0, self.constants, totals, self.size // self.strip)
         return (body,) if self.rest is None else (body, Region(self.rest, 0, self.constants, totals))
 
-    def type_rule(self, *types: Any) -> tuple[Any, ...]:
+    def type_rule(self, *types: ArrayType) -> tuple[ArrayType, ...]:
         outs = self.body.output_types
         return (*outs[: self.totals], *[longer(t, k, self.size) for t, k in zip(outs[self.totals :], self.y_axes, strict=True)])
 
     def impl(self, *operands: Any) -> Sequence[Any]:
         constants, xs = operands[: self.constants], operands[self.constants :]
         types = self.type_rule()
-        totals: list[Any] = [np.zeros(t.shape, t.dtype) for t in types[: self.totals]]
-        parts: list[list[Any]] = [[] for _ in self.y_axes]
+        totals: list[np.ndarray] = [np.zeros(t.shape, t.dtype) for t in types[: self.totals]]
+        parts: list[list[np.ndarray]] = [[] for _ in self.y_axes]
         for first in range(0, self.size, self.strip):
             end = min(first + self.strip, self.size)
             body = self.body if end - first == self.strip else self.rest
@@ -66,10 +72,6 @@ class Strips(Op):
             for part, y in zip(parts, outs[self.totals :], strict=True):
                 part.append(y)
         return (*totals, *[np.concatenate(part, k) for part, k in zip(parts, self.y_axes, strict=True)])
-
-
-Strips.parameter_names = ()
-Strips.__eq__, Strips.__hash__ = object.__eq__, object.__hash__  # type: ignore[method-assign]
 
 
 def longer(t: ArrayType, axis: int, size: int) -> ArrayType:
