@@ -34,7 +34,9 @@ _kept: list[tuple[AheadOfTimeCode, bytes]] = []
 
 
 class AheadOfTimeCode:
-    """A compiled Program. ``constants`` are values that it captured, its first inputs; results may lie in the inputs ``donated``."""
+    """A compiled Program. ``constants`` are values that it captured, its first inputs; results may be written in the memory of the
+    inputs ``donated``.
+    """
 
     def __init__(self, program: Program, constants: Sequence[Argument], donated: Sequence[int] = (), threads: int = 0):
         with compile_lock:
@@ -194,7 +196,7 @@ ROUTINES = {
     + BOTH.replace("KIND", "i32"),
 }
 """Functions that SciPy's integrators and filters call, by their signatures: of a number, of several; of a window; from line to line; of the
-coordinates of a place. A failure is NaN, or 0 where a status is wanted."""
+coordinates of a point. A failure is NaN, or 0 where a status is wanted."""
 
 
 def suits(signature: str, given: Sequence[ArrayType], outputs: Sequence[ArrayType]) -> bool:

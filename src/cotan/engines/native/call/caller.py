@@ -53,7 +53,7 @@ SCALARS: dict[tuple[DType, bool], type] = {
     (np.dtype(complex), True): complex,
     **{(np.dtype(t), False): t for t in (np.float64, np.float32, np.int64, np.int32, np.bool_, np.complex128)},
 }
-"""The class of a scalar that may stand for an argument of a dtype, weak or not: its number lies 16 bytes into the object (an int has to be
+"""The class of a scalar that may stand for an argument of a dtype, weak or not: its number is 16 bytes into the object (an int has to be
 converted)."""
 
 
@@ -213,12 +213,12 @@ class Caller:
 
     @property
     def unused(self) -> list[int]:
-        """The donated inputs in which no result lies, by their numbers without those of the constants."""
+        """The donated inputs in whose memory there is no result, by their numbers without the constants."""
         return [k - len(self.constants) for k in self.code.unused]
 
     @property
     def functions(self) -> int:
-        """Where the functions of its table begin."""
+        """The address of the functions in its table."""
         return ctypes.addressof(self.table) + 8
 
     def __call__(self, values: Sequence[Argument]) -> list[Argument]:

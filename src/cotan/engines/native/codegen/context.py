@@ -80,7 +80,7 @@ class ModuleContext:
             level(tuple(shape), (), prod(shape) <= self.options.small_array)
 
     def outlined(self, write: Callable[[], None], *, nest: bool = True) -> None:
-        """What ``write`` writes as a function of its own: a nest of loops, or a part of long straight code."""
+        """Outline the code of ``write``: a loop nest, or a part of long straight-line code."""
         self.nests += 1
         self.module.outlined(f"{'nest' if nest else 'part'}{self.nests}", write, nest=nest)
 
@@ -96,7 +96,7 @@ class ModuleContext:
             self.every(shape, lambda index: target.write(self.e, index, source.read(self.e, index)))
 
     def written_for(self, equation: Equation) -> AbstractContextManager[None]:
-        """The code within belongs to an equation, which a checked build names in its errors."""
+        """A context whose code belongs to an equation, which a checked build names in its errors."""
         checks = self.module.checks
         return NOT_CHECKED if checks is None else self.noted(checks, equation)
 
@@ -149,7 +149,7 @@ class ModuleContext:
         return code.value("ptr", f"load ptr, ptr {at}")
 
     def empty_stack(self) -> str:
-        """The words of an empty stack."""
+        """The address and the length of an empty stack."""
         return self.module.refer(EMPTY)
 
     def leave(self, result: int | str, *, freeing: bool = True) -> None:

@@ -13,7 +13,7 @@ __all__ = ["LoopBuilder", "unravelled"]
 
 
 class LoopBuilder:
-    """Writes loops where the writer stands."""
+    """Writes loops at the insertion point."""
 
     def __init__(self, context: ModuleContext):
         self.context, self.emitter = context, context.e
@@ -38,11 +38,11 @@ class LoopBuilder:
             level(tuple(shape), ())
 
     def outlined(self, write: Callable[[], None]) -> None:
-        """What ``write`` writes, as a function of its own: loops that call nothing."""
+        """Outline the code of ``write``: loops without calls."""
         self.context.outlined(write)
 
     def vectorized(self, count: int, body: Callable[[Index | int], None]) -> None:
-        """``body(k)`` for every k below ``count``, in the lanes of vectors."""
+        """``body(k)`` for every k below ``count``, one k in each lane of a vector."""
         if count <= 2:
             for k in range(count):
                 body(k)
@@ -50,7 +50,7 @@ class LoopBuilder:
             self.code.loop(str(count), lambda k: body(variable(k, count)), note=self.context.module.loop_note(NOT_UNROLLED))
 
     def block_start(self, k: Index | int, size: int, side: int) -> Index | int:
-        """Where block ``k`` of an axis of ``size`` elements begins: all blocks have ``side`` elements, so the last may overlap the one
+        """The start of block ``k`` of an axis of ``size`` elements. All blocks have ``side`` elements, so the last may overlap the one
         before.
         """
         first = k * side

@@ -125,8 +125,8 @@ def lowered(
     options: CodegenOptions | None = None,
 ) -> Code:
     """``i32 main(ptr arguments, ptr results, ptr workspace, ptr table)``, on two tables of pointers to the data of arrays that are
-    C-contiguous and aligned. It returns 0, or what went wrong. The last table has the functions that are called back, then the numbers of a
-    template; before it stands the number of threads, or 0. Results may lie in the memory of the inputs ``donated``.
+    C-contiguous and aligned. It returns 0, or a status. The last table has the functions of callbacks, then the numbers of a
+    template; before it is the number of threads, or 0. Results may be written in the memory of the inputs ``donated``.
     Under another name it is internal to the module, and ``finish`` writes the functions that call it.
 
     Raises:

@@ -39,11 +39,11 @@ class Strategies(Protocol):
         ...
 
     def tiled(self, lowering: ProgramLowering, loop: Loop) -> bool:
-        """Write a loop nest in tiles, if that is better; whether it was."""
+        """Write a loop nest in tiles, if that is faster; whether it is written."""
         ...
 
     def transposed(self, lowering: ProgramLowering, v: Var | Literal, target: Memory) -> bool:
-        """Write a permuted view to memory as a tiled copy, if that pays; whether it was."""
+        """Write a permuted view to memory as a tiled copy, if that is faster; whether it is written."""
         ...
 
 

@@ -131,14 +131,16 @@ def simplify(program: Program) -> tuple[Program, list[Captured]]:
         if not needed.isdisjoint(equation.outputs):
             kept.append(equation)
             needed.update(v for v in equation.inputs if isinstance(v, Var))
-    kept = turned(kept[::-1], outputs)
+    kept = with_swapped_products(kept[::-1], outputs)
     captured = list(simplifier.captured.values())
     inputs = [*[v for v, _ in captured], *program.inputs]
     return Program(inputs, kept, outputs, (), program.name), [x for _, x in captured]
 
 
-def turned(equations: Sequence[Equation], outputs: Sequence[Operand]) -> list[Equation]:
-    """The equations, with products whose result is read across taken the other way round, where it is read along then."""
+def with_swapped_products(equations: Sequence[Equation], outputs: Sequence[Operand]) -> list[Equation]:
+    """The equations with the operands of a product swapped if its result is transposed, and that of the swapped one is read along its
+    last axis.
+    """
     uses = Counter(id(v) for v in (*outputs, *[v for e in equations for v in e.inputs]))
     made = {id(e.outputs[0]): k for k, e in enumerate(equations) if e.op.swapped is not None}
     found = list(equations)
@@ -153,8 +155,8 @@ def turned(equations: Sequence[Equation], outputs: Sequence[Operand]) -> list[Eq
         both = tuple(order[j] for j in e.op.order)
         if e.op.order[-1] == last or both[-1] != last:
             continue
-        places = [order.index(j) for j in range(last + 1)]
-        other = Var(v.type.with_shape(tuple(v.type.shape[j] for j in places)))
+        inverse = [order.index(j) for j in range(last + 1)]
+        other = Var(v.type.with_shape(tuple(v.type.shape[j] for j in inverse)))
         found[number] = Equation(op, product.inputs[::-1], [other], product.origin)
         found[k] = Equation(Permute(both), [other], e.outputs, e.origin)
     return found

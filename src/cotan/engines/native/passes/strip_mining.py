@@ -104,7 +104,7 @@ class Axes:
                     symbol = alone(i)
                     # a slice reads a part of an axis, which is another one
                     if symbol is not None and isinstance(i, Index) and v.type.shape[p] == extent(i):
-                        self.join((v, p), place(e, symbol))
+                        self.join((v, p), axis_of(e, symbol))
         self.same: dict[Axis, dict[Var | Literal | Equation, list[int]]] = {}
         """For each class of axes: the values, and the equations that reduce over it, with their axes of the class."""
         for a in self.parent:
@@ -139,7 +139,7 @@ def reads_of(e: Equation, form: AccessSummary | None) -> list[tuple[Var, Element
     return [] if form is None else [(v, index) for k, index in form.reads if isinstance(v := e.inputs[k], Var)]
 
 
-def place(e: Equation, symbol: Symbol) -> Axis:
+def axis_of(e: Equation, symbol: Symbol) -> Axis:
     """The axis of an equation with this symbol."""
     return (e.outputs[0] if symbol[0] == "o" else e, symbol[1])
 
@@ -263,8 +263,8 @@ class Groups:
         strip = strip_of(self.size, self.between(level), self.options)
         assert strip is not None
         bodies = [self.body(group, size, constants, cut, totals, rows) for size in (strip, self.size % strip) if size]
-        places = [tuple(self.axes.along(v, self.root)[0] for v in vs) for vs in (cut, rows)]
-        op = Strips(bodies[0], bodies[1] if len(bodies) > 1 else None, self.size, strip, len(constants), len(totals), *places)
+        axes = [tuple(self.axes.along(v, self.root)[0] for v in vs) for vs in (cut, rows)]
+        op = Strips(bodies[0], bodies[1] if len(bodies) > 1 else None, self.size, strip, len(constants), len(totals), *axes)
         return Equation(op, [*constants, *cut], [*totals, *rows], group[0].origin)
 
     def body(
@@ -308,7 +308,7 @@ def resized(e: Equation, form: AccessSummary | None, types: Sequence[ArrayType],
 
 
 def candidates(op: Op, size: int, rows: int) -> Iterator[Op]:
-    """The op itself, and those that have the new length in the place of the old one in a static parameter."""
+    """The op itself, and ops with the new length for the old one in a static parameter."""
     yield op
     if not is_dataclass(op):
         return

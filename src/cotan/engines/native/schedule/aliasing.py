@@ -1,4 +1,4 @@
-"""Aliasing: which results of a Program may lie in the memory of a donated argument.
+"""Aliasing: which results of a Program may be written in the memory of a donated argument.
 
 A result y may be written over an argument x of its type if nothing reads an element of x after that of y is written there (`fits`). Each
 argument takes one result and each result one argument: a matching, of which the largest is taken. Results and arguments without a partner
@@ -64,7 +64,7 @@ def loops(op: Op) -> list[Region[Program]]:
 
 
 def fits(schedule: Schedule, old: Var, new: Var) -> bool:
-    """Whether the output ``new`` may lie where the input ``old`` does."""
+    """Whether the output ``new`` may be written in the memory of the input ``old``."""
     if old.type is not new.type or old.type.size <= schedule.options.small_array:
         return False
     if new is old or schedule.may_replace(old, new):

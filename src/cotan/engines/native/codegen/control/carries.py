@@ -1,8 +1,9 @@
 """Loop-carried values: carries, the entries of scanned inputs, and the entries of outputs and residual stacks.
 
-A carry of few elements is in registers. A large one has two buffers that change places after each iteration, or one buffer if the body
-writes each element after its last read. A stack (the residuals of a loop of unknown length) is heap memory, freed when the call ends: two
-words, the address of its entries and their number; entry k is at ``address + k * entry_bytes``, and of a stack of stacks again two words.
+A carry of few elements is in registers. A large one has two buffers that are swapped after each iteration, or one buffer if the body
+writes each element after its last read. A stack (the residuals of a loop of unknown length) is heap memory, freed when the call ends. Its
+value is the address of its entries and their number; entry k is at ``address + k * entry_bytes``. An entry of a stack of stacks is such a
+value.
 """
 
 from __future__ import annotations
@@ -115,7 +116,7 @@ class SmallCarry(Carry):
 
 
 class LargeCarry(Carry):
-    """A carry in two buffers that change places, or in one that is overwritten: the result's, if the start is there (``home``)."""
+    """A carry in two buffers that are swapped, or in one that is overwritten: that of the result, if it holds the start (``home``)."""
 
     def __init__(self, lowering: ProgramLowering, start: Value, over: bool, home: Memory | None):
         self.context, self.over, self.type, self.home = lowering.context, over, start.type, home
@@ -226,7 +227,7 @@ def settle(lowering: ProgramLowering, node: Opaque, state: list[Carry], results:
     """Make the last values of the carries results."""
     for v, carry, target in zip(node.equation.outputs, state, results, strict=False):
         if isinstance(carry, LargeCarry) and carry.home is not None:
-            continue  # it is there
+            continue  # the result is its buffer
         value = carry.value()
         if target is None:
             lowering.values[v] = value

@@ -111,9 +111,9 @@ def cond(lowering: ProgramLowering, node: Opaque, op: Op, operands: list[Value],
             lowering.values[v] = stack.value()
 
 
-# ---- plain runs, stacks ---------------------------------------------------------------------------------------------------------
+# ---- programs that are run once, stacks ------------------------------------------------------------------------------------------
 def again(lowering: ProgramLowering, node: Opaque, op: Op, operands: list[Value], results: list[Memory | None]) -> None:
-    """A program that is run as it is."""
+    """A program that is run once."""
     (region,) = op.regions()
     outs = lowering.inline(region.program, operands, results)
     for v, target, out in zip(node.equation.outputs, results, outs, strict=True):
@@ -128,7 +128,7 @@ def zero_stack(lowering: ProgramLowering, node: Opaque, op: Op, operands: list[V
 
 
 def stack_length(lowering: ProgramLowering, node: Opaque, op: Op, operands: list[Value], results: list[Memory | None]) -> None:
-    """How many entries a stack has."""
+    """The number of entries of a stack."""
     (stack,), (result,) = operands, results
     assert isinstance(stack, StackValue)
     assert result is not None

@@ -71,7 +71,7 @@ def one(
     first: Index | int,
     frame: WorkspaceFrame,
 ) -> None:
-    """The strip that begins with this row."""
+    """Write the strip that begins at this row."""
     context, n = lowering.context, len(totals)
     before, inputs = body.inputs[op.constants : op.constants + n], body.inputs[op.constants + n :]
     xs = [rows_of(lowering, x, k, first, v.type) for x, k, v in zip(operands[op.constants :], op.x_axes, inputs, strict=True)]
@@ -92,7 +92,7 @@ def one(
 
 
 def beside(lowering: ProgramLowering, type: ArrayType, frame: WorkspaceFrame) -> Memory:
-    """Memory for the next total where it cannot be written over the last one."""
+    """Memory for the next total, which cannot overwrite the last one."""
     return (
         lowering.context.on_stack(type)
         if type.nbytes <= ALIGNMENT
@@ -102,7 +102,7 @@ def beside(lowering: ProgramLowering, type: ArrayType, frame: WorkspaceFrame) ->
 
 @contextmanager
 def own_workspace(lowering: ProgramLowering, number: str, most: int) -> Generator[WorkspaceFrame]:
-    """What is written within takes memory from a workspace that only this chunk has."""
+    """A context whose code takes memory from a workspace of this chunk alone."""
     context, code = lowering.context, lowering.code
     outer, bytes_before = context.workspace, context.workspace_bytes
     place, context.workspace, context.workspace_bytes = code.later(), context.module.name("ptr"), 0
@@ -119,19 +119,19 @@ def own_workspace(lowering: ProgramLowering, number: str, most: int) -> Generato
 
 
 def clear(lowering: ProgramLowering, totals: Sequence[Memory]) -> None:
-    """Zeros everywhere."""
+    """Set all elements of arrays to zero."""
     for total in totals:
         zero = lowering.e.constant(0, total.type.dtype)
         lowering.context.outlined(lambda: lowering.context.every(total.type.shape, lambda i: total.write(lowering.e, i, zero)))  # noqa: B023 - used at once
 
 
 def shifted(index: ElementIndex, axis: int, first: Index | int) -> ElementIndex:
-    """The index in the whole of an element of a strip."""
+    """The index in the whole array of an element of a strip."""
     return tuple(linear([(i, 1), (first, 1)]) if k == axis else i for k, i in enumerate(index))
 
 
 def rows_of(lowering: ProgramLowering, whole: Value, axis: int, first: Index | int, type: ArrayType) -> Value:
-    """Some rows of an array: where they lie, if they lie together."""
+    """Rows of an array: their memory if they are contiguous, else a view."""
     at = whole.pointer(lowering.e)
     if axis == 0 and at is not None:
         offset = linear([(first, type.size // max(type.shape[0], 1))])
@@ -141,7 +141,7 @@ def rows_of(lowering: ProgramLowering, whole: Value, axis: int, first: Index | i
 
 
 def spread_out(lowering: ProgramLowering, rows: Value, whole: Memory, axis: int, first: Index | int) -> None:
-    """Write the rows of a strip where they do not lie together."""
+    """Write the rows of a strip to an array in which they are not contiguous."""
     write = lowering.context.every
     lowering.context.outlined(
         lambda: write(rows.type.shape, lambda i: whole.write(lowering.e, shifted(i, axis, first), rows.read(lowering.e, i)))

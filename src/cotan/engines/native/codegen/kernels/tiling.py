@@ -25,7 +25,7 @@ __all__ = ["tiled_nest", "transposed_copy"]
 
 
 def transposed_copy(lowering: ProgramLowering, v: Var | Literal, target: Memory) -> bool:
-    """Write a view with permuted axes to its target as a tiled copy, if that pays; whether it was."""
+    """Write a view with permuted axes to its target as a tiled copy, if that is faster; whether it is written."""
     options = lowering.options
     if v not in lowering.schedule.views or v.type.size <= options.small_array:
         return False
@@ -63,7 +63,7 @@ def copy_tiles(w: KernelBuilder, source: StridedView, target: StridedView) -> No
 
 # ---- loops ------------------------------------------------------------------------------------------------------------------------
 def tiled_nest(lowering: ProgramLowering, loop: Loop) -> bool:
-    """Write a loop nest tile by tile, if it reads arrays along a non-contiguous axis; whether it was."""
+    """Write a loop nest tile by tile, if it reads arrays along a non-contiguous axis; whether it is written."""
     chain = chain_of(loop)
     if len(chain) < 2 or not all(plain(lowering, s, len(chain)) for s in chain[-1].statements):
         return False
