@@ -9,7 +9,7 @@ import cotan
 import cotan.numpy as cnp
 from cotan.core.checking import check_linear, check_program
 from cotan.core.program import Equation, Literal, Program, Var, variable_name
-from cotan.core.tracing import type_of
+from cotan.core.tracing import concrete_zero, type_of
 from cotan.core.types import array_type
 from cotan.errors import ProgramError
 from cotan.ops.arithmetic import mul
@@ -97,3 +97,19 @@ def test_linearity_of_a_program_is_checked():
 
 def test_names_of_variables():
     assert [variable_name(k) for k in (0, 25, 26, 27, 701, 702)] == ["a", "z", "aa", "ab", "zz", "aaa"]
+
+
+@pytest.mark.parametrize(("depth", "factor"), [(60, 0.0), (60, 1.0), (3000, 0.0), (3000, 1.0)])
+def test_what_is_known_to_be_zero_is_asked_once_for_each_op(depth, factor):
+    known = []
+
+    def chain(x):
+        y = np.full(4, factor) * x[::-1]
+        for _ in range(depth):
+            y = y + y[::-1]
+        known.append(concrete_zero(y))
+        known.append(concrete_zero(y + x))
+        return cotan.jvp(cnp.sin, (x,), (y,))[1]
+
+    cotan.stage(chain)(np.arange(4.0))
+    assert known == [factor == 0, False]

@@ -370,7 +370,7 @@ def tangent_leaves(what: str, call: FlatCall, tangents: tuple[Any, ...], *, inte
     """
     leaves = matching_leaves(what, tangents, call.spec, "the tangents", "the primals")
     if integers_vary:
-        call.leaves = [x if surely_zero(dx) and type(dx) is not Tracer else floating(x) for x, dx in zip(call.leaves, leaves, strict=True)]
+        call.leaves = [x if type(dx) is not Tracer and surely_zero(dx) else floating(x) for x, dx in zip(call.leaves, leaves, strict=True)]
     return check_tangents(what, "tangent", leaves, list(map(type_of, call.leaves)), call.names())
 
 

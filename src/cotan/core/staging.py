@@ -28,12 +28,14 @@ __all__ = ["StagingTrace", "close", "stage_flat"]
 class StagingTrace(Trace):
     """Records each op as an equation. The payload of its tracers is a Var."""
 
-    __slots__ = ("borrowed", "equations")
+    __slots__ = ("borrowed", "equations", "examined", "zeros")
 
     def __init__(self, verb: str, function: Any = None):
         super().__init__(verb, function)
         self.equations: list[Equation] = []
         self.borrowed: list[np.ndarray[Any, Any]] = []
+        self.zeros: set[Var] = set()  # the Vars known to be zero, of the first `examined` equations
+        self.examined = 0
 
     def new_input(self, type: ArrayType) -> Tracer:
         return Tracer(self, Var(type))
@@ -68,12 +70,16 @@ class StagingTrace(Trace):
 
     def is_zero(self, payload: Var) -> bool:
         """A Var is known to be zero if it comes by an op from operands that are zero, and in which that op is linear (together)."""
-        for equation in reversed(self.equations):
-            if payload in equation.outputs:
-                zero = [self.is_zero(v) if type(v) is Var else concrete_zero(v) for v in equation.inputs]
+        while self.examined < len(self.equations):
+            equation = self.equations[self.examined]
+            self.examined += 1
+            sets = equation.op.linear_sets(len(equation.inputs))
+            if sets:
+                zero = [v in self.zeros if type(v) is Var else concrete_zero(v) for v in equation.inputs]
                 mask = sum(1 << k for k, flag in enumerate(zero) if flag)
-                return any(members and members & ~mask == 0 for members in equation.op.linear_sets(len(zero)))
-        return False
+                if any(members and members & ~mask == 0 for members in sets):
+                    self.zeros.update(equation.outputs)
+        return payload in self.zeros
 
     def finish(self, inputs: Sequence[Var], outputs: Sequence[Any], name: str = "program") -> tuple[Program, list[Any]]:
         """Close the recorded equations: the Program over (captured constants, inputs), and the values of these constants."""
