@@ -239,6 +239,21 @@ def test_a_long_program_is_cut_in_pieces():
         np.testing.assert_allclose(cotan.jit(f, engine="native")(x), f(x), rtol=1e-12)
 
 
+@pytest.mark.parametrize("move", [lambda x: x[::-1], lambda x: x.T, lambda x: cnp.roll(x, 1, axis=0)], ids=["flip", "transpose", "roll"])
+@pytest.mark.parametrize("depth", [50, 51, 400])
+def test_data_movement_of_any_length(move, depth):
+    def f(x):
+        for _ in range(depth):
+            x = move(x)
+        return x
+
+    for shape in ((3, 4), (60, 50)):
+        x, weights = np.arange(np.prod(shape) * 1.0).reshape(shape), f(np.ones(shape)).cumsum(axis=1)
+        np.testing.assert_array_equal(cotan.jit(f, engine="native")(x), f(x))
+        grad = cotan.grad(lambda x, w=weights: cnp.sum(f(x) ** 2 * w))
+        np.testing.assert_array_equal(cotan.jit(grad, engine="native")(x), grad(x))
+
+
 @pytest.mark.parametrize("count", [90, 120, 1500])
 def test_kernels_of_many_operands(count):
     f = cotan.jit(lambda *xs: [x * 2.0 + xs[0] for x in xs], engine="native")

@@ -43,6 +43,8 @@ class CodegenOptions:
     """A Program of up to so many equations may be one loop."""
     loop_statements: int = 60
     """The loops of longer Programs have fewer statements: a processor follows only so many streams of memory."""
+    view_depth: int = 50
+    """Data movement is not stored but composed with the index of what reads it, for so many ops in a row."""
     index_set_pieces: int = 64
     """A loop is split where conditions on its index change, into so many pieces at most."""
     vectorized_iterations: int = 32

@@ -45,6 +45,8 @@ class Schedule:
         self.most = options.one_loop_equations if len(program.equations) <= options.one_loop_equations else options.loop_statements
         self.root = Loop(1, -1, False, None, 0)
         self.views: dict[Var, Equation] = {}
+        self.depth: dict[Var, int] = {}
+        """How many views, one of the other, lie between a view and memory."""
         self.statement: dict[Var, Statement] = {}
         self.opaque: dict[Var, Opaque] = {}
         self.uses = count_uses(program)
@@ -92,10 +94,21 @@ class Schedule:
                 if isinstance(v, Var):
                     for root in self.roots_of(v):
                         self.whole_uses.setdefault(root, []).append(node.position)
-        elif access.only_moves and (not access.conditional or self.read_once(equation.outputs[0])):
+        elif self.becomes_view(equation, access):
             self.views[equation.outputs[0]] = equation
+            self.depth[equation.outputs[0]] = self.views_below(equation) + 1
         else:
             self.insert(self.statement_of(equation, access))
+
+    def becomes_view(self, equation: Equation, access: AccessSummary) -> bool:
+        """Whether the result of an equation is not stored: what reads it reads the operands, at other indices."""
+        if not access.only_moves or (access.conditional and not self.read_once(equation.outputs[0])):
+            return False
+        return self.views_below(equation) < self.options.view_depth
+
+    def views_below(self, equation: Equation) -> int:
+        """How many views, one of the other, the operands of an equation are."""
+        return max((self.depth.get(v, 0) for v in equation.inputs if type(v) is Var), default=0)
 
     def read_once(self, v: Var) -> bool:
         """Whether a value is read by one equation in loops, and nowhere else."""
