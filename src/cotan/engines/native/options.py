@@ -15,6 +15,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 __all__ = ["CodegenOptions", "codegen_options", "current_options"]
@@ -137,6 +138,14 @@ class CodegenOptions:
     """Code is quick at first if so many calls of it take less time than to optimize it,"""
     quick_loop_calls: int = 200
     """or so many where most of it is loops, which become vectors."""
+
+    @cached_property
+    def key(self) -> str:
+        """All options as text, for the keys of caches."""
+        return repr(self)
+
+    def __hash__(self) -> int:
+        return hash(self.key)
 
 
 _current: ContextVar[CodegenOptions] = ContextVar("codegen_options", default=CodegenOptions())  # noqa: B039 - it is frozen

@@ -65,7 +65,7 @@ def key_of(program: Program, donated: Sequence[int], options: CodegenOptions) ->
         content = Describer().program(program)
     except UnknowableError:
         return None
-    return hashlib.sha256(repr((FORMAT, around, content, tuple(donated), options)).encode()).hexdigest()
+    return hashlib.sha256(repr((FORMAT, around, content, tuple(donated), options.key)).encode()).hexdigest()
 
 
 # ---- the Program -------------------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ A value gives its elements (``read``) and, if it is in memory and contiguous in 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from math import prod
 from typing import Any
 
@@ -134,6 +135,7 @@ class View(Value):
 
 
 # ---- memory ---------------------------------------------------------------------------------------------------------------
+@cache
 def memory_type(dtype: DType) -> str:
     """The LLVM type of an element in memory."""
     if dtype.kind == "c":

@@ -12,6 +12,7 @@ import re
 import struct
 from collections.abc import Callable, Generator, Hashable, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -44,6 +45,7 @@ UNKNOWN = 1 << 60
 PURE = "nounwind willreturn memory(none)"
 
 
+@cache
 def register_type(dtype: DType) -> str:
     """The LLVM type of a real scalar of this dtype in a register; bool is one bit (and one byte in memory)."""
     if dtype.kind == "f":
