@@ -10,6 +10,7 @@ import cotan.numpy as cnp
 from cotan.engines.native.codegen import lower
 from cotan.engines.native.codegen.kernels import scatter
 from cotan.engines.native.runtime.thread_pool import limited
+from cotan.errors import DtypeError
 from cotan.ops.indexing import SCATTER_KINDS, Scatter
 
 rng = np.random.default_rng(31)
@@ -62,6 +63,8 @@ def divided(monkeypatch):
 @pytest.mark.parametrize("kind", KINDS)
 def test_many_updates_meet_as_in_numpy(kind, dtype, threads, divided):
     if np.dtype(dtype).kind not in SCATTER_KINDS[kind]:
+        with pytest.raises(DtypeError):
+            scattered(Scatter(kind), updates_of(PLACES, dtype, kind), updates_of(N, dtype, kind), np.zeros(N, np.int64))
         return
     with limited(threads):
         x = updates_of(PLACES, dtype, kind)

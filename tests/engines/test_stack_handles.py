@@ -89,14 +89,14 @@ def test_second_derivatives_called_apart_are_those_of_the_whole(name):
 def watched(monkeypatch):
     """The Programs that are compiled meanwhile, and how they run."""
     runs: list = []
-    original = engine.run_and_report
+    original = engine.compile_with_report
 
     def spy(program, *rest, **options):
         run, report = original(program, *rest, **options)
         runs.append((program, run, report))
         return run, report
 
-    monkeypatch.setattr(engine, "run_and_report", spy)
+    monkeypatch.setattr(engine, "compile_with_report", spy)
     return runs
 
 

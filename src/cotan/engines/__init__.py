@@ -47,9 +47,9 @@ def runner(engine: Engine) -> Callable[[Program], Run]:
 
 def report(program: Program, engine: Engine = NATIVE) -> Report:
     """How the native engine compiles a Program; it compiles it again for the report."""
-    from .native.engine import made
+    from .native.engine import compile_with_report
 
-    return made(program, engine)[1]
+    return compile_with_report(program, engine)[1]
 
 
 # ---- ahead of time ------------------------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from .options import CodegenOptions, current_options
 from .pipeline import LoweredProgram
 from .report import Report
 
-__all__ = ["compile_program", "compiled", "made"]
+__all__ = ["compile_program", "compile_with_report", "compiled"]
 
 Execute: TypeAlias = Callable[[list[Any]], list[Any]]
 """Runs a Program on a list of arguments, which it owns; they and the results are of any class, as in `engines.numpy`."""
@@ -48,31 +48,21 @@ def compiled(program: Program, engine: Engine = NATIVE) -> Execute:
 
 def compile_program(program: Program, engine: Engine = NATIVE) -> Execute:
     """A function of the flat list of arguments that runs ``program``. It owns the list that it is given."""
-    return run_and_report(program, engine, recalled=True)[0]
+    return compile_with_report(program, engine, recalled=True)[0]
 
 
-def made(program: Program, engine: Engine = NATIVE) -> tuple[Execute, Report]:
-    """A function that runs ``program``, compiled anew, and the report of its compilation."""
-    return run_and_report(program, engine, recalled=False)
-
-
-def run_and_report(program: Program, engine: Engine, recalled: bool) -> tuple[Execute, Report]:
-    """Compile and report. With ``recalled``, the IR may come from the cache; the report then has no loop nests."""
+def compile_with_report(program: Program, engine: Engine = NATIVE, *, recalled: bool = False) -> tuple[Execute, Report]:
+    """`compile_program`, and the report. With ``recalled`` the IR may come from the cache; the report then has no loop nests."""
     with compile_lock:
-        return made_now(program, engine, recalled)
-
-
-def made_now(program: Program, engine: Engine, recalled: bool) -> tuple[Execute, Report]:
-    """`run_and_report` under the compile lock."""
-    try:
-        written = LoweredProgram(program, engine.donated, recalled=recalled)
-    except UnsupportedError as reason:
-        return quiet(numpy_engine.compile_program(program)), Report(program.name, (), (f"the whole program: {reason}",), 0, "", {})
-    code, start = written.code, perf_counter()
-    finish = partial(compile_in_tiers, program=program, options=written.options)
-    placed = templates.code_for(code.ir, code.table, len(code.callbacks), finish, engine.dynamic_sizes)
-    caller = Caller(written.program, written.constants, code, placed, threads=engine.threads or 0)
-    return caller, written.report(perf_counter() - start)
+        try:
+            written = LoweredProgram(program, engine.donated, recalled=recalled)
+        except UnsupportedError as reason:
+            return quiet(numpy_engine.compile_program(program)), Report(program.name, (), (f"the whole program: {reason}",), 0, "", {})
+        code, start = written.code, perf_counter()
+        finish = partial(compile_in_tiers, program=program, options=written.options)
+        placed = templates.code_for(code.ir, code.table, len(code.callbacks), finish, engine.dynamic_sizes)
+        caller = Caller(written.program, written.constants, code, placed, threads=engine.threads or 0)
+        return caller, written.report(perf_counter() - start)
 
 
 def quiet(execute: Execute) -> Execute:

@@ -27,8 +27,8 @@ __all__ = ["LoweredProgram"]
 def strip_mined(program: Program, donated: Sequence[int], options: CodegenOptions) -> tuple[Program, Code]:
     """A Program and its code: strip-mined, unless an equation in a strip may have to return from the call."""
     try:
-        blocks = strip_mine(program, options)
-        return blocks, lowered(blocks, donated, options=options)
+        stripped = strip_mine(program, options)
+        return stripped, lowered(stripped, donated, options=options)
     except UnsupportedError:
         return program, lowered(program, donated, options=options)
 
