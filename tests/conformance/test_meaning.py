@@ -7,10 +7,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+import cotan
 from cotan.core.errors import IndexingError
 from cotan.ops.determinant import Cofactors, Det, Slogdet
 from cotan.ops.factorization import Eigh, Qr, Svd
-from cotan.ops.indexing import SCATTER_KINDS, Gather, Scatter
+from cotan.ops.indexing import MAY_RAISE, SCATTER_KINDS, Gather, Scatter
 from cotan.ops.linalg import Cholesky, Solve, TriangularSolve
 from cotan.ops.running import Cumlogsumexp, Cummax, Cummin, Cumprod, Cumsum, Recurrence
 from cotan.ops.searching import Argmax, Argmin, Argsort, Searchsorted
@@ -84,12 +85,32 @@ def test_scatter_is_a_loop(op, operands):
         np.array(x),
         {"add": np.add, "mul": np.multiply, "min": np.minimum, "max": np.maximum, "set": lambda old, new: new}[op.kind],
     )
+    axes = op.axes or range(len(indices))
     for s in np.ndindex(np.shape(indices[0])):
-        place = resolved([int(np.asarray(j)[s]) for j in indices], x.shape, op.mode)
-        if place is not None:
+        found = resolved([int(np.asarray(j)[s]) for j in indices], [x.shape[k] for k in axes], op.mode)
+        if found is not None:
+            place = tuple(dict(zip(axes, found, strict=True)).get(k, slice(None)) for k in range(x.ndim))
             expected[place] = combine(expected[place], np.asarray(updates)[s])
     np.testing.assert_allclose(op(*operands), expected, rtol=1e-14)
     assert set(SCATTER_KINDS) == {"add", "set", "mul", "min", "max"}
+
+
+@pytest.mark.parametrize(("op", "operands"), [case for case in all_examples(Gather) if case.values[0].mode in MAY_RAISE])
+def test_gather_is_a_loop(op, operands):
+    x, *indices = operands
+    axes, found = op.axes or range(len(indices)), np.asarray(op(*operands))
+    for s in np.ndindex(np.shape(indices[0])):
+        place = dict(zip(axes, [int(np.asarray(j)[s]) for j in indices], strict=True))
+        np.testing.assert_array_equal(found[s], x[tuple(place.get(k, slice(None)) for k in range(x.ndim))])
+
+
+def test_axes_of_indices_are_different_axes_of_the_array():
+    x, i = np.zeros((3, 4)), np.array([0])
+    for axes, indices in (((2,), (i,)), ((0, 0), (i, i)), ((1,), (i, i))):
+        with pytest.raises(IndexingError):
+            cotan.stage(Gather("raise", axes))(x, *indices)
+        with pytest.raises(IndexingError):
+            cotan.stage(Scatter("add", "raise", axes))(x, np.zeros((1, 3)), *indices)
 
 
 def test_indices_out_of_bounds_raise_only_in_mode_raise():

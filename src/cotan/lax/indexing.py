@@ -1,7 +1,7 @@
 """Reads and writes at indices that are known when the program runs: gather, scatter, dynamic slices, segment sums.
 
-All are composed of two ops, `Gather` and `Scatter` of `ops.indexing`, which index the first axes of an array by arrays. Indexed axes are
-moved to the front, whole axes stay behind them, and a window is the position of its corner plus an offset along each axis.
+All are composed of two ops, `Gather` and `Scatter` of `ops.indexing`, which index some axes of an array by arrays. A window is the position
+of its corner plus an offset along each axis.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..core.types import Shape
 from ..numpy.promotion import convert_to, operand, strong
 from ..ops import creation, movement
 from ..ops.families import add, broadcast_in_dim
-from ..ops.indexing import Gather, Scatter
+from ..ops.indexing import Gather, Scatter, leading
 from ..ops.logic import bitwise_and, greater_equal, less_equal, select
 from ..ops.ordering import maximum, minimum
 from .shape import Dimensions, axis_of, squeeze, value
@@ -103,8 +103,8 @@ class ScatterDimensionNumbers(NamedTuple):
 class Windows(NamedTuple):
     """Windows of one size in an array, as indices for `Gather` and `Scatter`.
 
-    order: the axes of the array, the ``indexed`` ones in front. places: an index array of shape (batch, window of the indexed axes) for
-    each of these. inside: for each window whether it is inside the array, or None if all are.
+    order: the axes of the array, the ``indexed`` ones, then the others. places: an index array of shape (batch, window of the indexed
+    axes) for each of these. inside: for each window whether it is inside the array, or None if all are.
     """
 
     order: tuple[int, ...]
@@ -146,31 +146,27 @@ def windows(shape: Shape, sizes: Shape, starts: dict[int, Any], batch: Shape, mo
 
 def read(x: Any, w: Windows, sizes: Shape) -> Any:
     """The elements of the windows: axes (batch, indexed axes, other axes)."""
-    front = movement.permute(x, w.order)
-    return (
-        Gather("promise_in_bounds")(front, *w.places)
-        if w.places
-        else broadcast_in_dim(front, (*w.batch, *type_of(front).shape), range(len(w.batch), len(w.batch) + type_of(front).ndim))
-    )
+    if w.places:
+        return Gather("promise_in_bounds", leading(w.indexed))(x, *w.places)
+    shape = type_of(x).shape
+    return broadcast_in_dim(x, (*w.batch, *shape), range(len(w.batch), len(w.batch) + len(shape)))
 
 
 def write(kind: str, x: Any, updates: Any, w: Windows) -> Any:
     """``x`` with updates of axes (batch, indexed axes, other axes) stored in the windows; windows that are not inside are skipped."""
-    front = movement.permute(x, w.order)
-    shape = type_of(front).shape
+    shape = type_of(x).shape
     places = w.places
     if not places:  # every window is the whole array: index a new axis of length 1
         zeros = np.zeros(w.batch, np.int64)
-        whole = Scatter(kind, "promise_in_bounds")(movement.reshape(front, (1, *shape)), updates, zeros)
-        return movement.permute(movement.reshape(whole, shape), movement.inverse_order(w.order))
+        return movement.reshape(Scatter(kind, "promise_in_bounds")(movement.reshape(x, (1, *shape)), updates, zeros), shape)
     mode = "promise_in_bounds"
     if w.inside is not None:
         mode = "drop"
         common = type_of(places[0]).shape
         inside = broadcast_in_dim(w.inside, common, range(len(w.batch))) if common and type_of(w.inside).ndim == len(w.batch) else w.inside
-        beyond = np.int64(shape[0])
+        beyond = np.int64(shape[w.indexed[0]])
         places = [select(inside, places[0], broadcast_in_dim(beyond, common, ()) if common else beyond), *places[1:]]
-    return movement.permute(Scatter(kind, mode)(front, updates, *places), movement.inverse_order(w.order))
+    return Scatter(kind, mode, leading(w.indexed))(x, updates, *places)
 
 
 def index_vectors(name: str, indices: Any, axes: Sequence[int], pairs: Sequence[tuple[int, int]]) -> tuple[dict[int, Any], Shape]:

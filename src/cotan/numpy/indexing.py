@@ -24,7 +24,7 @@ from ..core.types import Shape, array_type
 from ..ops.arithmetic import zero_like
 from ..ops.creation import full as full_op
 from ..ops.creation import iota
-from ..ops.indexing import Gather
+from ..ops.indexing import Gather, gather
 from ..ops.logic import less, select
 from ..ops.movement import Reshape, Reverse, Slice, permute, reverse, slice_
 from ..ops.movement import reshape as reshape_op
@@ -306,11 +306,10 @@ def take_parsed(x: Any, shape: Shape, parsed: Parsed, mode: str | None = None) -
     cut, back = slice_ops(shape, [FULL if k in advanced else item for k, item in enumerate(axes)])
     x = reverse(slice_(x, cut.start, cut.stop, cut.step), back)
     kept = [k for k in range(len(shape)) if k not in advanced]
-    x = permute(x, (*advanced, *kept))
     indices = [index_array(axes[k], index_shape) for k in advanced]
     if mode is None:
         mode = "raise" if any(type(i) is Tracer for i in indices) else "promise_in_bounds"
-    y = Gather(mode)(x, *indices)
+    y = gather(x, indices, mode, advanced)
     # The axes of y: first the axes of the index, then the kept ones; then in the order of the tokens.
     count = len(index_shape)
     place = {k: count + j for j, k in enumerate(kept)}

@@ -1,6 +1,6 @@
 """Functional updates: ``x.at[index].set(v)`` is a copy of ``x`` with the elements at ``index`` replaced, added to, and so on.
 
-Eager, it is a NumPy copy and one assignment or ``ufunc.at``. Traced, the indexed axes are moved to the front for one Scatter. If indices
+Eager, it is a NumPy copy and one assignment or ``ufunc.at``. Traced, it is one Scatter at the indexed axes. If indices
 repeat, add, subtract, multiply, divide, min and max apply every update; set and power apply the last one only.
 """
 
@@ -17,9 +17,9 @@ from ..core.tracing import Tracer, type_of
 from ..core.types import Shape
 from ..ops.arithmetic import neg
 from ..ops.creation import full as full_op
-from ..ops.indexing import Scatter
+from ..ops.indexing import scatter
 from ..ops.logic import select
-from ..ops.movement import inverse_order, permute
+from ..ops.movement import permute
 from ..ops.movement import reshape as reshape_op
 from .elementwise import add, divide, maximum, minimum, multiply, power, subtract
 from .indexing import Parsed, as_mask, parse, slice_bounds, taken, with_axes_of_truths
@@ -225,7 +225,7 @@ def reshaped_mask(mask: Any, shape: Shape) -> Any:
 
 
 def scattered(kind: str, x: Any, parsed: Parsed, values: Any, shape: Shape, mode: str | None) -> Any:
-    """The update by one `Scatter`: axes indexed by ints, arrays and partial slices in front, whole axes after them."""
+    """The update by one `Scatter` at the axes indexed by ints, arrays and partial slices."""
     axes, tokens, advanced, index_shape = parsed
     bounds = {k: slice_bounds(item, shape[k]) for k, item in enumerate(axes) if type(item) is slice}
     whole = [k for k, (first, count, step) in bounds.items() if (first, count, step) == (0, shape[k], 1) or (shape[k] == 1 == count)]
@@ -256,10 +256,8 @@ def scattered(kind: str, x: Any, parsed: Parsed, values: Any, shape: Shape, mode
         first, count, step = bounds[k]
         line = first + step * np.arange(count)
         indices.append(np.broadcast_to(line.reshape((count,) + (1,) * (len(cut) - 1 - j)), common))
-    order = (*advanced, *cut, *whole)
     chosen = mode or ("raise" if any(type(i) is Tracer for i in indices) else "promise_in_bounds")
-    y = scatter_kind(kind, permute(x, order), values, indices, chosen)
-    return permute(y, inverse_order(order))
+    return scatter_kind(kind, x, values, indices, chosen, (*advanced, *cut))
 
 
 def check_values(have: Shape, want: Shape, shape: Shape) -> None:
@@ -283,11 +281,11 @@ def spread_index(item: Any, count: int, common: Shape) -> Any:
     return spread_to(reshape_op(item, longer), common, longer)
 
 
-def scatter_kind(kind: str, x: Any, values: Any, indices: list[Any], mode: str) -> Any:
-    """The Scatter of ``kind``: subtraction adds the negative, division divides by the product."""
+def scatter_kind(kind: str, x: Any, values: Any, indices: list[Any], mode: str, axes: tuple[int, ...]) -> Any:
+    """The scatter of ``kind`` at ``indices`` of these axes: subtraction adds the negative, division divides by the product."""
     if kind == "subtract":
-        return Scatter("add", mode)(x, neg(values), *indices)
+        return scatter("add", x, neg(values), indices, mode, axes)
     if kind == "divide":
         t = type_of(x)
-        return divide(x, Scatter("mul", mode)(full_op(t.shape, t.dtype.type(1)), values, *indices))
-    return Scatter({"multiply": "mul"}.get(kind, kind), mode)(x, values, *indices)
+        return divide(x, scatter("mul", full_op(t.shape, t.dtype.type(1)), values, indices, mode, axes))
+    return scatter({"multiply": "mul"}.get(kind, kind), x, values, indices, mode, axes)

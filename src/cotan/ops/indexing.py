@@ -1,9 +1,12 @@
 """Indexing by integer arrays: `Gather` reads, `Scatter` returns a changed copy.
 
-Both take k index arrays of one shape S, which index the first k axes of x together:
+Both take k index arrays of one shape S, which index k axes of x together: the first k, or those that the parameter ``axes`` names. With
+the first k,
 
     gather:   out[s, r] = x[i_1[s], ..., i_k[s], r]
     scatter:  out = x, then for each s in turn: out[i_1[s], ..., i_k[s], r] (+)= updates[s, r]
+
+where r are the other axes of x, in order.
 
 ``mode`` determines the meaning of an index outside of the array:
 
@@ -44,7 +47,7 @@ from .ordering import maximum, minimum, rem
 from .running import product_of_others_in_runs, shift
 from .searching import Argsort
 
-__all__ = ["GATHER_MODES", "SCATTER_KINDS", "SCATTER_MODES", "Gather", "Scatter", "gather", "scatter"]
+__all__ = ["GATHER_MODES", "SCATTER_KINDS", "SCATTER_MODES", "Gather", "Scatter", "gather", "leading", "scatter"]
 
 INT64 = np.dtype(np.int64)
 MAY_RAISE = ("raise", "promise_in_bounds")
@@ -61,11 +64,41 @@ class Indexed(Op):
 
     family = "indexing"
     mode: str
+    axes: tuple[int, ...]
+    """The axis of each index array; () for the leading ones."""
+
+    def indexed(self, shape: Sequence[int], count: int) -> list[int]:
+        """The lengths of the axes that ``count`` index arrays index."""
+        return [shape[k] for k in self.axes] if self.axes else list(shape[:count])
+
+    def others(self, ndim: int, count: int) -> Sequence[int]:
+        """The axes that are not indexed."""
+        return [k for k in range(ndim) if k not in self.axes] if self.axes else range(count, ndim)
+
+    def shape_at(self, x: ArrayType, indices: Sequence[ArrayType]) -> tuple[int, ...]:
+        """The shape of the elements at the indices."""
+        return (*indices[0].shape, *[x.shape[k] for k in self.others(x.ndim, len(indices))])
+
+    def in_front(self, x: Any, count: int) -> Any:
+        """A view of a NumPy array with the indexed axes in front."""
+        return x.transpose((*self.axes, *self.others(x.ndim, count))) if self.axes else x
+
+    def element_at(self, at: Sequence[Any], rest: Sequence[Any]) -> tuple[Any, ...]:
+        """The index of an element of x: ``at`` in the indexed axes, ``rest`` in the others."""
+        if not self.axes:
+            return (*at, *rest)
+        where = dict(zip(self.axes, at, strict=True))
+        remaining = iter(rest)
+        return tuple([where[k] if k in where else next(remaining) for k in range(len(at) + len(rest))])
+
+    def with_batch_axis(self, count: int, indexed: bool) -> tuple[int, ...]:
+        """``axes`` for an operand with a batch axis in front, which one more index array indexes, or none."""
+        return (*([0] if indexed else []), *[k + 1 for k in (self.axes or range(count))])
 
     def check_indices(self, x: ArrayType, indices: Sequence[ArrayType], modes: Sequence[str]) -> None:
         if self.mode not in modes:
             raise teach(IndexingError, f"{self.name}: there is no mode {self.mode!r}.", do=f"give one of {', '.join(modes)}.")
-        if not indices or len(indices) > x.ndim:
+        if not indices or len(indices) > x.ndim or (self.axes and len(indices) != len(self.axes)):
             raise teach(
                 IndexingError,
                 f"{self.name}: {len(indices)} index arrays for an array of shape {x.shape}.",
@@ -85,7 +118,13 @@ class Indexed(Op):
                 f"{self.name}: index arrays of dtypes {dtypes}.",
                 do="give integers (a bool mask: cotan.numpy.where, or nonzero).",
             )
-        if self.mode in BOUNDED and indices[0].size and 0 in x.shape[: len(indices)]:
+        if self.axes and (len({*self.axes}) < len(self.axes) or not all(0 <= k < x.ndim for k in self.axes)):
+            raise teach(
+                IndexingError,
+                f"{self.name}: the indexed axes {self.axes} of an array of shape {x.shape}.",
+                do=f"give different axes from 0 to {x.ndim - 1}.",
+            )
+        if self.mode in BOUNDED and indices[0].size and 0 in self.indexed(x.shape, len(indices)):
             self.refuse_empty(x.shape)
 
     def refuse_empty(self, shape: Sequence[int]) -> NoReturn:
@@ -97,7 +136,9 @@ class Indexed(Op):
         )
 
     def resolve(self, indices: Sequence[Any], shape: Sequence[int]) -> tuple[tuple[Any, ...], Any | None]:
-        """NumPy index arrays in which every index is in bounds or left to NumPy's check, and (fill, zero, drop) which were in bounds."""
+        """Index arrays of NumPy, into leading axes of these lengths, and (fill, zero, drop) which indices are in bounds. Every index is in
+        bounds, or left to NumPy's check.
+        """
         if self.mode in ("raise", "promise_in_bounds"):
             return tuple(indices), None
         # A small integer type may not hold the length of the axis. The largest unsigned integers have no signed value; they are compared
@@ -138,6 +179,7 @@ class Gather(Indexed):
     """Elements of x at the indices; see the module for ``mode``."""
 
     mode: str = "raise"
+    axes: tuple[int, ...] = ()
     takes: ClassVar[str] = "biufc"
 
     def fails_on(self, *types: ArrayType) -> Sequence[int]:
@@ -148,9 +190,11 @@ class Gather(Indexed):
 
     def type_rule(self, x: ArrayType, *indices: ArrayType) -> ArrayType:
         self.check_indices(x, indices, GATHER_MODES)
-        return x.with_shape(indices[0].shape + x.shape[len(indices) :])
+        return x.with_shape(self.shape_at(x, indices))
 
     def impl(self, x: Any, *indices: Any) -> Any:
+        if self.axes:
+            x = self.in_front(x, len(indices))
         if self.mode == "raise" or self.mode == "promise_in_bounds":
             return x[indices]
         x = np.asarray(x)
@@ -172,18 +216,19 @@ class Gather(Indexed):
 
     def element(self, e: Emitter, i: Sequence[Any], x: Reader, *indices: Reader) -> Any:
         ndim = len(indices[0].shape)
-        scalars = [self.read_index(e, tuple(i[:ndim]), reader, n) for reader, n in zip(indices, x.shape, strict=False)]
-        at = [e.as_index(j) for j in scalars]
+        lengths = self.indexed(x.shape, len(indices))
+        at = [e.as_index(self.read_index(e, tuple(i[:ndim]), reader, n)) for reader, n in zip(indices, lengths, strict=True)]
+        index = self.element_at(at, i[ndim:])
         if self.mode not in ("fill", "zero"):
-            return x((*at, *i[ndim:]))
+            return x(index)
         inside: Any = None
-        for j, n in zip(at, x.shape, strict=False):
+        for j, n in zip(at, lengths, strict=True):
             here = (j >= 0) & (j < n)
             inside = here if inside is None else inside & here
-        return e.choose(inside, lambda: x((*at, *i[ndim:])), lambda: e.constant(self.filling(x.dtype), x.dtype))
+        return e.choose(inside, lambda: x(index), lambda: e.constant(self.filling(x.dtype), x.dtype))
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
-        moved = Gather("zero") if self.mode == "fill" else self
+        moved = Gather("zero", self.axes) if self.mode == "fill" else self
         return self(*primals), moved(tangents[0], *primals[1:])
 
     def transpose(self, y_bar: Any, x: Var, *indices: Any) -> Sequence[Any | None]:
@@ -192,15 +237,17 @@ class Gather(Indexed):
         return [adding(zeros, *rest), *[None] * len(indices)]
 
     def transpose_update(self, y_bar: Any, x: Var, *indices: Any) -> tuple[Op, Sequence[Any]]:
-        return Scatter("add", "drop" if self.mode == "zero" else self.mode), (y_bar, *indices)
+        return Scatter("add", "drop" if self.mode == "zero" else self.mode, self.axes), (y_bar, *indices)
 
     def batch(self, size: int, batched: Sequence[bool], x: Any, *indices: Any) -> tuple[Any, bool]:
         if True not in batched[1:]:
-            k, ndim = len(indices), type_of(indices[0]).ndim
-            y = self(behind(x, k), *indices)
-            return to_front(y, ndim), True
+            y = Gather(self.mode, self.with_batch_axis(len(indices), False))(x, *indices)
+            return to_front(y, type_of(indices[0]).ndim), True
         every = [j if b else spread(j, size) for j, b in zip(indices, batched[1:], strict=True)]
-        return (self(x, iota(type_of(every[0]).shape), *every) if batched[0] else self(x, *every)), True
+        if not batched[0]:
+            return self(x, *every), True
+        axes = self.with_batch_axis(len(indices), True) if self.axes else ()
+        return Gather(self.mode, axes)(x, iota(type_of(every[0]).shape), *every), True
 
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
@@ -216,6 +263,9 @@ class Gather(Indexed):
             yield cls(mode), (line, np.array(7))
         yield cls("zero"), (np.zeros((0, 2)), np.array([0, 1]))
         yield cls("clip"), (line, np.array([1, 200], np.uint8))
+        yield cls("raise", (1,)), (table, np.array([2, 0, -1]))
+        yield cls("fill", (2, 0)), (table, np.array([[0, 2], [1, 1]]), np.array([[2, 0], [-2, 1]]))
+        yield cls("promise_in_bounds", (1, 2)), (table, np.array(1), np.array(0))
 
 
 @op
@@ -224,6 +274,7 @@ class Scatter(Indexed):
 
     kind: str
     mode: str = "raise"
+    axes: tuple[int, ...] = ()
     library: ClassVar[str] = "scatter"
 
     @property
@@ -239,7 +290,7 @@ class Scatter(Indexed):
 
     def type_rule(self, x: ArrayType, updates: ArrayType, *indices: ArrayType) -> ArrayType:
         self.check_indices(x, indices, SCATTER_MODES)
-        expected = indices[0].shape + x.shape[len(indices) :]
+        expected = self.shape_at(x, indices)
         if updates.shape != expected:
             raise teach(
                 ShapeError,
@@ -260,32 +311,34 @@ class Scatter(Indexed):
     def destination(self, e: Emitter, i: Sequence[Any], x: Reader, updates: Reader, *indices: Reader) -> tuple[Any, tuple[Any, ...]]:
         """Whether update ``i`` has a target, and its index."""
         ndim = len(indices[0].shape)
-        at = [e.as_index(self.read_index(e, tuple(i[:ndim]), reader, n)) for reader, n in zip(indices, x.shape, strict=False)]
+        lengths = self.indexed(x.shape, len(indices))
+        at = [e.as_index(self.read_index(e, tuple(i[:ndim]), reader, n)) for reader, n in zip(indices, lengths, strict=True)]
         inside: Any = True
         if self.mode == "drop":
-            for j, n in zip(at, x.shape, strict=False):
+            for j, n in zip(at, lengths, strict=True):
                 inside = inside & ((j >= 0) & (j < n))
-        return inside, (*at, *i[ndim:])
+        return inside, self.element_at(at, i[ndim:])
 
     def update(self, y: Any, updates: Any, *indices: Any) -> Any:
-        index, inside = self.resolve(indices, y.shape)
+        target = self.in_front(y, len(indices))
+        index, inside = self.resolve(indices, target.shape)
         if inside is not None:
             index, updates = tuple(np.asarray(j)[inside] for j in index), np.asarray(updates)[inside]
         elif np.ndim(indices[0]) == 0:  # one index, so no updates share a target
-            y[index] = updates if self.kind == "set" else UFUNCS[self.kind](y[index], updates)
+            target[index] = updates if self.kind == "set" else UFUNCS[self.kind](target[index], updates)
             return y
         if self.kind == "set":
-            y[index] = updates
+            target[index] = updates
         else:
-            UFUNCS[self.kind].at(y, index, updates)
+            UFUNCS[self.kind].at(target, index, updates)
         return y
 
     def singular(self, x: Any, updates: Any, *indices: Any) -> Any:
         if self.kind not in ("min", "max"):
             return np.False_
         y = self.impl(x, updates, *indices)
-        from_x, from_u = np.equal(x, y).astype(int), np.equal(updates, Gather(self.reading).impl(y, *indices)).astype(int)
-        return Scatter("add", self.mode).impl(from_x, from_u, *indices) > 1
+        from_x, from_u = np.equal(x, y).astype(int), np.equal(updates, Gather(self.reading, self.axes).impl(y, *indices)).astype(int)
+        return Scatter("add", self.mode, self.axes).impl(from_x, from_u, *indices) > 1
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
         x, updates, *indices = primals
@@ -304,19 +357,19 @@ class Scatter(Indexed):
         terms = [] if dx is None else [self(dx, updates, *indices)]
         if du is not None:
             t = type_of(updates)
-            order, same = self.runs(indices, type_of(x).shape)
+            order, same = self.runs(indices, self.indexed(type_of(x).shape, len(indices)))
             count, rest = type_of(order).size, t.shape[type_of(indices[0]).ndim :]
             flat = Gather("promise_in_bounds")(reshape(updates, (count, *rest)), order)
             others = product_of_others_in_runs(flat, same)
             others = reshape(Scatter("set", "promise_in_bounds")(zeros_of(others), others, order), t.shape)
-            there = Gather(self.reading)(x, *indices)
-            terms.append(Scatter("add", self.mode)(zeros_of(x), scale(mul(there, others), du), *indices))
+            there = Gather(self.reading, self.axes)(x, *indices)
+            terms.append(Scatter("add", self.mode, self.axes)(zeros_of(x), scale(mul(there, others), du), *indices))
         return sum_tangents(terms)
 
     def extremum_tangent(self, y: Any, x: Any, updates: Any, indices: Sequence[Any], dx: Any | None, du: Any | None) -> Any:
         """The mean of the tangents of all values, in x and the updates, that are equal to the result."""
         dtype = type_of(x).dtype
-        gather_, adding = Gather(self.reading), Scatter("add", self.mode)
+        gather_, adding = Gather(self.reading, self.axes), Scatter("add", self.mode, self.axes)
         from_x = convert(equal(x, y), dtype)
         from_u = convert(equal(updates, gather_(y, *indices)), dtype)
         count = maximum(adding(from_x, from_u, *indices), constant_of(1, dtype))
@@ -332,29 +385,31 @@ class Scatter(Indexed):
     def transpose(self, y_bar: Any, x: Any, updates: Any, *indices: Any) -> Sequence[Any | None]:
         x_bar = u_bar = None
         if type(updates) is Var:  # first, so that y_bar is free to be changed in place below
-            u_bar = Gather(self.reading)(y_bar, *indices)
+            u_bar = Gather(self.reading, self.axes)(y_bar, *indices)
             if self.kind == "set" and type_of(indices[0]).ndim:
-                won = self.last_writer(type_of(y_bar).shape, indices)
+                won = self.last_writer(self.indexed(type_of(y_bar).shape, len(indices)), indices)
                 shape = type_of(u_bar).shape
                 won = BroadcastInDim(shape, tuple(range(type_of(won).ndim)))(won)
                 u_bar = select(won, u_bar, constant_of(0, type_of(u_bar).dtype))
         if self.kind == "add":
             x_bar = y_bar
         elif type(x) is Var:
-            x_bar = self(y_bar, full(indices_shape(x, indices), x.dtype.type(0)) if self.kind == "set" else updates, *indices)
+            x_bar = self(y_bar, full(type_of(updates).shape, x.dtype.type(0)) if self.kind == "set" else updates, *indices)
         return [x_bar if type(x) is Var else None, u_bar, *[None] * len(indices)]
 
-    def last_writer(self, shape: Sequence[int], indices: Sequence[Any]) -> Any:
-        """For each update, whether it is the last one with its target: scatter the numbers of the updates, and test which are read back."""
+    def last_writer(self, lengths: Sequence[int], indices: Sequence[Any]) -> Any:
+        """For each update, whether it is the last one with its target: scatter the numbers of the updates, and test which are read back.
+        ``lengths`` are those of the indexed axes.
+        """
         places = type_of(indices[0]).shape
         number = reshape(iota((prod(places),)), places)
-        board = Scatter("set", self.mode)(full(shape[: len(indices)], np.int64(-1)), number, *indices)
+        board = Scatter("set", self.mode)(full(tuple(lengths), np.int64(-1)), number, *indices)
         return equal(Gather(self.reading)(board, *indices), number)
 
-    def runs(self, indices: Sequence[Any], shape: Sequence[int]) -> tuple[Any, Any]:
+    def runs(self, indices: Sequence[Any], lengths: Sequence[int]) -> tuple[Any, Any]:
         """The order that sorts the updates by target, and whether each, in that order, has the same target as the previous one."""
         flat: Any = None
-        for j, n in zip(indices, shape, strict=False):
+        for j, n in zip(indices, lengths, strict=True):
             j = convert(reshape(j, (type_of(j).size,)), INT64)
             length = np.int64(n)
             if self.mode == "clip":
@@ -374,9 +429,10 @@ class Scatter(Indexed):
         x, updates = (v if b else spread(v, size) for v, b in zip((x, updates), batched, strict=False))
         if True in batched[2:]:
             every = [j if b else spread(j, size) for j, b in zip(indices, batched[2:], strict=True)]
-            return self(x, updates, iota(type_of(every[0]).shape), *every), True
-        k, ndim = len(indices), type_of(indices[0]).ndim
-        return to_front(self(behind(x, k), behind(updates, ndim), *indices), k), True
+            axes = self.with_batch_axis(len(indices), True) if self.axes else ()
+            return Scatter(self.kind, self.mode, axes)(x, updates, iota(type_of(every[0]).shape), *every), True
+        axes = self.with_batch_axis(len(indices), False)
+        return Scatter(self.kind, self.mode, axes)(x, behind(updates, type_of(indices[0]).ndim), *indices), True
 
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
@@ -392,14 +448,13 @@ class Scatter(Indexed):
         yield cls("add", "drop"), (np.zeros((0, 2)), rng.normal(size=(2, 2)), np.array([0, 1]))
         yield cls("set", "drop"), (line, np.float64(0.7), np.array(9))
         yield cls("mul"), (line, np.array([0.0, 2.0, 0.0, 0.5]), np.array([1, 1, 3, 0]))
+        for kind in SCATTER_KINDS:
+            yield cls(kind, "raise", (1,)), (table, rng.uniform(0.5, 2.0, (3, 3, 2)), np.array([2, 0, 2]))
+            yield cls(kind, "drop", (2, 0)), (table, rng.uniform(0.5, 2.0, (3, 4)), np.array([0, 2, 1]), np.array([2, 0, -2]))
+        yield cls("set", "promise_in_bounds", (1,)), (table, rng.uniform(0.5, 2.0, (3, 2)), np.array(1))
 
 
 UFUNCS = {"add": np.add, "mul": np.multiply, "min": np.minimum, "max": np.maximum}
-
-
-def indices_shape(x: Any, indices: Sequence[Any]) -> tuple[int, ...]:
-    """The shape of ``x`` indexed by ``indices``."""
-    return type_of(indices[0]).shape + type_of(x).shape[len(indices) :]
 
 
 def zeros_of(x: Any) -> Any:
@@ -418,11 +473,16 @@ def to_front(x: Any, k: int) -> Any:
     return permute(x, (k, *[j for j in range(type_of(x).ndim) if j != k]))
 
 
-def gather(x: Any, indices: Sequence[Any], mode: str = "raise") -> Any:
+def leading(axes: Sequence[int]) -> tuple[int, ...]:
+    """``axes`` as a parameter of gather and scatter."""
+    return () if tuple(axes) == tuple(range(len(axes))) else tuple(axes)
+
+
+def gather(x: Any, indices: Sequence[Any], mode: str = "raise", axes: Sequence[int] = ()) -> Any:
     """`Gather`."""
-    return Gather(mode)(x, *indices)
+    return Gather(mode, leading(axes))(x, *indices)
 
 
-def scatter(kind: str, x: Any, updates: Any, indices: Sequence[Any], mode: str = "raise") -> Any:
+def scatter(kind: str, x: Any, updates: Any, indices: Sequence[Any], mode: str = "raise", axes: Sequence[int] = ()) -> Any:
     """`Scatter`."""
-    return Scatter(kind, mode)(x, updates, *indices)
+    return Scatter(kind, mode, leading(axes))(x, updates, *indices)
