@@ -240,7 +240,7 @@ def test_an_entry_holds_what_a_call_needs(folder):
     code = LoweredProgram(program_of(lambda a: cnp.linalg.solve(a, a), np.eye(30))).code
     program_cache.store("a" * 64, code)
     known = program_cache.load("a" * 64)
-    for name in ("ir", "workspace", "table", "shared", "unused"):
+    for name in ("ir", "workspace", "callback_table", "donated_input_of", "unused"):
         assert getattr(known, name) == getattr(code, name), name
     assert known.failures.known == code.failures.known
     assert list(known.failures.routines) == list(code.failures.routines) != []

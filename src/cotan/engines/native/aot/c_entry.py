@@ -62,7 +62,7 @@ class AheadOfTimeCode:
     def copies(self, code: Code) -> dict[int, tuple[int, int]]:
         """For each argument that the code overwrites with a result: the number of the result, and its bytes."""
         first = len(self.caller.constants)
-        return {j - first: (k, self.outputs[k].nbytes) for k, j in code.shared.items()}
+        return {j - first: (k, self.outputs[k].nbytes) for k, j in code.donated_input_of.items()}
 
     @property
     def address(self) -> int:
@@ -71,11 +71,11 @@ class AheadOfTimeCode:
             caller = self.caller
             fixed = [str(x.ctypes.data) for x in caller.constants]
             constants = [f"inttoptr (i64 {x} to ptr)" for x in fixed]
-            functions = f"inttoptr (i64 {caller.functions} to ptr)"
+            callback_table = f"inttoptr (i64 {caller.callback_table_address} to ptr)"
             main = f"inttoptr (i64 {caller.main.address} to ptr)"
             copies = self.copies(caller.code)
             module, sizes = Module(), (len(self.given), len(self.outputs))
-            write_entry(module, ENTRY, main, constants, sizes, caller.code.workspace, functions, copies)
+            write_entry(module, ENTRY, main, constants, sizes, caller.code.workspace, callback_table, copies)
             self.entry = machine().compile(str(module), [ENTRY], 1, keep=False)[ENTRY]
         return self.entry
 
@@ -103,7 +103,7 @@ def write_entry(
     constants: Sequence[str],
     sizes: tuple[int, int],
     workspace: int,
-    functions: str,
+    callback_table: str,
     copies: dict[int, tuple[int, int]],
 ) -> None:
     """Write the entry for C, which calls ``main`` with its tables. ``constants`` are pointers, the first arguments of ``main``; ``sizes``
@@ -130,7 +130,7 @@ def write_entry(
             code.start(run)
             end = code.value("i64", f"add i64 {code.value('i64', f'ptrtoint ptr {block} to i64')}, {ALIGNMENT - 1}")
             start = code.value("ptr", f"inttoptr i64 {code.value('i64', f'and i64 {end}, -{ALIGNMENT}')} to ptr")
-        status = code.value("i32", f"call i32 {main}(ptr {tables[0]}, ptr {tables[1]}, ptr {start}, ptr {functions})")
+        status = code.value("i32", f"call i32 {main}(ptr {tables[0]}, ptr {tables[1]}, ptr {start}, ptr {callback_table})")
         if block:
             code.line(module.call("void", "free", f"ptr {block}"))
         code.line(f"ret i32 {status}")

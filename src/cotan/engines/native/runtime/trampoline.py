@@ -29,6 +29,7 @@ class TableSlot(IntEnum):
 
     MAIN = 0
     FUNCTIONS = auto()
+    """The callback table, the last argument of the code."""
     WORKSPACE_BYTES = auto()
     SPARE = auto()
     """A workspace that is not in use, or 0: threads exchange it atomically, so that no two of them share one."""
