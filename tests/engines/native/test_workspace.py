@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cotan.core.types import array_type
-from cotan.engines.native.codegen.workspace import ALIGNMENT, MANY_NODES, SMALL_BUFFERS, WorkspaceFrame, padded_size
+from cotan.engines.native.codegen.workspace import MANY_NODES, SMALL_BUFFERS, WorkspaceFrame, padded_size
+from cotan.engines.native.target import ALIGNMENT
 
 LANES = 16
 """The alignment of small buffers that are kept."""

@@ -11,7 +11,7 @@ from math import prod
 
 from cotan.core.op import Op
 from cotan.core.program import Equation, Program
-from cotan.engines.native.llvm.jit import VECTOR_FUNCTIONS
+from cotan.engines.native.libraries.libmvec import VECTOR_FUNCTIONS
 
 from .options import CodegenOptions
 

@@ -15,16 +15,15 @@ from time import perf_counter
 
 from cotan.core.program import Program
 from cotan.core.types import ArrayType
-from cotan.engines.native.cache.size_templates import BoundCode, Main
 from cotan.engines.native.call.caller import Argument, Caller
 from cotan.engines.native.codegen.lower import Code
 from cotan.engines.native.llvm.builder import Module
-from cotan.engines.native.llvm.jit import machine
+from cotan.engines.native.llvm.jit import BoundCode, Main, machine
 from cotan.engines.native.pipeline import LoweredProgram
 from cotan.engines.native.runtime.capi import Capsule, new_capsule
 from cotan.engines.native.runtime.compile_lock import compile_lock
-from cotan.engines.native.runtime.trampoline import ALIGNMENT
 from cotan.engines.native.status import Status
+from cotan.engines.native.target import ALIGNMENT
 
 __all__ = ["ROUTINES", "AheadOfTimeCode", "suits", "write_entry"]
 

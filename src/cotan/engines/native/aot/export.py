@@ -20,9 +20,8 @@ from cotan.engines.native.libraries.registry import routine
 from cotan.engines.native.llvm.builder import Module
 from cotan.engines.native.llvm.jit import machine
 from cotan.engines.native.runtime.symbols import Symbol
-from cotan.engines.native.runtime.trampoline import ALIGNMENT
 from cotan.engines.native.status import NotExportableError, Status
-from cotan.engines.native.target import Target
+from cotan.engines.native.target import ALIGNMENT, Target
 
 from .c_entry import AheadOfTimeCode, write_entry
 

@@ -22,7 +22,9 @@ from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import NamedTuple
 
-__all__ = ["BoundCode", "Main", "SplitIR", "Template", "split_ir", "templates"]
+from cotan.engines.native.llvm.jit import BoundCode, Main
+
+__all__ = ["SplitIR", "Template", "split_ir", "templates"]
 
 MODULES_BEFORE = 3
 """So many modules that differ in numbers alone are worth a template."""
@@ -148,20 +150,6 @@ def slot_value(number: str, type: str) -> int:
         form = "<d" if type == "double" else "<f4x"
         return int.from_bytes(struct.pack(form, exact), "little", signed=True)
     return int(number)
-
-
-class Main(NamedTuple):
-    """The address of code, which lives as long as its owner."""
-
-    address: int
-    owner: object
-
-
-class BoundCode(NamedTuple):
-    """Code, and the numbers that it reads from the callback table."""
-
-    main: Main
-    slots: tuple[int, ...]
 
 
 class Family:

@@ -16,12 +16,10 @@ from collections.abc import Callable
 
 from cotan.core.program import Program
 from cotan.engines.native.cost import loop_heads, optimization_cost, program_cost
-from cotan.engines.native.llvm.jit import machine
+from cotan.engines.native.llvm.jit import Main, machine
 from cotan.engines.native.options import CodegenOptions
 from cotan.engines.native.runtime.capi import add_python_functions
-from cotan.engines.native.runtime.signals import clock
-
-from .size_templates import Main
+from cotan.engines.native.runtime.clock import clock
 
 __all__ = ["compile_in_tiers", "level_of"]
 

@@ -23,19 +23,29 @@ from cotan.core.emitting import DType
 from cotan.core.errors import EngineError, teach
 from cotan.core.program import Program
 from cotan.core.types import ArrayType, StackType, Type
-from cotan.engines.native.cache.size_templates import BoundCode
 from cotan.engines.native.codegen.callbacks import python_function
 from cotan.engines.native.codegen.lower import Code
 from cotan.engines.native.cost import is_short
-from cotan.engines.native.llvm.jit import machine
+from cotan.engines.native.llvm.jit import BoundCode, machine
 from cotan.engines.native.llvm.parallel_for import THREAD_LIMIT_SLOT
 from cotan.engines.native.runtime.alias_check import may_write, may_write_address
 from cotan.engines.native.runtime.allocator import maker
-from cotan.engines.native.runtime.capi import Slot, add_python_functions, address_of, new_function, numpy_function
+from cotan.engines.native.runtime.capi import (
+    SCALAR_OFFSET,
+    TYPE_OFFSET,
+    ArrayFlag,
+    ArrayOffset,
+    Slot,
+    add_python_functions,
+    address_of,
+    new_function,
+    numpy_function,
+)  # fmt: skip
 from cotan.engines.native.runtime.compile_lock import lazy_singleton
 from cotan.engines.native.runtime.stack_handles import argument_types, free_blocks, holds_stacks, result_types, with_stacks
-from cotan.engines.native.runtime.trampoline import ALIGNMENT, INPUT_SLOTS, OUTPUT_SLOTS, SYMBOLS, TRAMPOLINE, TableSlot
+from cotan.engines.native.runtime.trampoline import INPUT_SLOTS, OUTPUT_SLOTS, SYMBOLS, TRAMPOLINE, TableSlot
 from cotan.engines.native.status import Status
+from cotan.engines.native.target import ALIGNMENT
 
 __all__ = ["Argument", "Caller", "NumPyArray", "c_function"]
 
@@ -54,7 +64,7 @@ SCALARS: dict[tuple[DType, bool], type] = {
     (np.dtype(complex), True): complex,
     **{(np.dtype(t), False): t for t in (np.float64, np.float32, np.int64, np.int32, np.bool_, np.complex128)},
 }
-"""The class of a scalar that may stand for an argument of a dtype, weak or not: its number is 16 bytes into the object (an int has to be
+"""The class of a scalar that may stand for an argument of a dtype, weak or not: its number is at `SCALAR_OFFSET` (an int has to be
 converted)."""
 
 
@@ -155,18 +165,22 @@ def layouts_are_known() -> bool:
         return ctypes.c_int64.from_address(id(x) + offset).value
 
     for x in (np.arange(6.0).reshape(2, 3), np.arange(4, dtype=np.int32)[::2], np.asarray(np.float32(2.0)), np.zeros((3, 4), order="F")):
-        flags = int(x.flags.c_contiguous) + 4 * int(x.flags.owndata) + 256 * int(x.flags.aligned) + 1024 * int(x.flags.writeable)
-        shape = (ctypes.c_int64 * x.ndim).from_address(word(x, 32)) if x.ndim else ()
+        flags = (
+            ArrayFlag.C_CONTIGUOUS * x.flags.c_contiguous + ArrayFlag.OWNS_DATA * x.flags.owndata
+            + ArrayFlag.ALIGNED * x.flags.aligned + ArrayFlag.WRITEABLE * x.flags.writeable
+        )  # fmt: skip
+        shape = (ctypes.c_int64 * x.ndim).from_address(word(x, ArrayOffset.DIMENSIONS)) if x.ndim else ()
         here = (
-            word(x, 8) == id(np.ndarray) and word(x, 16) == x.ctypes.data and word(x, 24) & 0xFFFFFFFF == x.ndim
-            and tuple(shape) == x.shape and word(x, 56) == id(x.dtype) and word(x, 64) & 1285 == flags
-            and word(x, 48) == (0 if x.base is None else id(x.base))
+            word(x, TYPE_OFFSET) == id(np.ndarray) and word(x, ArrayOffset.DATA) == x.ctypes.data
+            and word(x, ArrayOffset.NDIM) & 0xFFFFFFFF == x.ndim and tuple(shape) == x.shape
+            and word(x, ArrayOffset.DESCR) == id(x.dtype) and word(x, ArrayOffset.FLAGS) & sum(ArrayFlag) == flags
+            and word(x, ArrayOffset.BASE) == (0 if x.base is None else id(x.base))
         )  # fmt: skip
         if not here:
             return False
     for (dtype, _), kind in SCALARS.items():
         x = kind(1)
-        if kind is not int and ctypes.string_at(id(x) + 16, dtype.itemsize) != np.ones((), dtype).tobytes():
+        if kind is not int and ctypes.string_at(id(x) + SCALAR_OFFSET, dtype.itemsize) != np.ones((), dtype).tobytes():
             return False
     return numpy_function(Slot.NEW_FROM_DESCR) != 0
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from cotan.core.types import ArrayType
-from cotan.engines.native.runtime.trampoline import ALIGNMENT
+from cotan.engines.native.target import ALIGNMENT
 
-__all__ = ["ALIGNMENT", "WorkspaceFrame", "padded_size"]
+__all__ = ["WorkspaceFrame", "padded_size"]
 
 SMALL_BUFFERS, MANY_NODES = 1 << 12, 1 << 60
 

@@ -13,22 +13,18 @@ import platform
 import re
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 import llvmlite.binding as llvm
 
+from cotan.engines.native.libraries.libmvec import VECTOR_FUNCTIONS
 from cotan.engines.native.runtime.capi import keep_forever
 from cotan.engines.native.runtime.compile_lock import compile_lock, lazy_singleton
 
 from . import object_cache
 
-__all__ = ["VECTOR_FUNCTIONS", "Machine", "Variant", "machine"]
+__all__ = ["BoundCode", "Machine", "Main", "Variant", "machine"]
 
-ONE_ARGUMENT = (
-    *("acos", "acosh", "asin", "asinh", "atan", "atanh", "cbrt", "cos", "cosh", "erf", "erfc", "exp"),
-    *("exp2", "expm1", "log", "log10", "log1p", "log2", "sin", "sinh", "tan", "tanh"),
-)
-VECTOR_FUNCTIONS = dict.fromkeys(ONE_ARGUMENT, 1) | dict.fromkeys(("atan2", "hypot", "pow"), 2)
-"""The functions of libmvec, and their numbers of arguments."""
 LEVELS = {
     "x86-64-v2": ("sse4.2",),
     "x86-64-v3": ("sse4.2", "avx2", "fma", "f16c"),
@@ -53,6 +49,20 @@ class LinkedModule(dict[str, int]):
     """The addresses of functions by name. Their code lives as long as this object."""
 
     owner: tuple[llvm.ExecutionEngine, llvm.TargetMachine]
+
+
+class Main(NamedTuple):
+    """The address of code, which lives as long as its owner."""
+
+    address: int
+    owner: object
+
+
+class BoundCode(NamedTuple):
+    """Code, and the numbers that it reads from the callback table."""
+
+    main: Main
+    slots: tuple[int, ...]
 
 
 class Machine:
