@@ -11,7 +11,7 @@ from cotan.engines.native.cache import program_cache
 from cotan.engines.native.cache.fingerprint import key_of
 from cotan.engines.native.cache.tiers import level_of
 from cotan.engines.native.codegen.lower import Code, lowered
-from cotan.engines.native.llvm import object_cache
+from cotan.engines.native.llvm import disk_cache
 from cotan.engines.native.llvm.builder import Module
 from cotan.engines.native.passes.simplify import simplify
 from cotan.engines.native.passes.strip_mining import strip_mine
@@ -57,7 +57,7 @@ class LoweredProgram:
 
     def write(self, recalled: bool) -> None:
         """Take the code from the IR cache, or write it and store it there."""
-        key = key_of(self.program, self.donated, self.options) if recalled and object_cache.folder() is not None else None
+        key = key_of(self.program, self.donated, self.options) if recalled and disk_cache.folder() is not None else None
         known = program_cache.load(key) if key is not None else None
         if known is not None:
             self.code = known

@@ -75,7 +75,7 @@ class AheadOfTimeCode:
             copies = self.copies(caller.code)
             module, sizes = Module(), (len(self.given), len(self.outputs))
             write_entry(module, ENTRY, main, constants, sizes, caller.code.workspace, callback_table, copies)
-            self.entry = machine().compile(str(module), [ENTRY], 1, keep=False)[ENTRY]
+            self.entry = machine().compile(str(module), [ENTRY], 1, cached=False)[ENTRY]
         return self.entry
 
     def routine(self, signature: str) -> Capsule:
@@ -89,7 +89,7 @@ class AheadOfTimeCode:
         count = self.given[0].size if self.given[0].shape else len(self.given)
         entry = f"inttoptr (i64 {self.address} to ptr)"
         text = text.format(entry=entry, arguments=arguments, lines=lines, count=count, rank=self.outputs[0].size)
-        address = machine().compile(text, ["routine"], 2, keep=False)["routine"]
+        address = machine().compile(text, ["routine"], 2, cached=False)["routine"]
         name = signature.encode()
         _kept.append((self, name))
         return new_capsule(address, name)

@@ -19,7 +19,7 @@ import numpy as np
 from cotan.engines.native.codegen.failures import Failures
 from cotan.engines.native.codegen.lower import Code
 from cotan.engines.native.libraries.registry import Routine, routine
-from cotan.engines.native.llvm import object_cache
+from cotan.engines.native.llvm import disk_cache
 from cotan.engines.native.llvm.jit import machine
 from cotan.engines.native.runtime.symbols import RUNTIME_SYMBOLS
 
@@ -37,7 +37,7 @@ OURS = re.compile(r"\n(?:declare [^@]*@|@)(cotan_\w+)(?:\(| = external )")
 
 def load(key: str) -> Code | None:
     """The code of a Program that is cached under this key, without loop nests."""
-    entry = object_cache.load(key, KIND)
+    entry = disk_cache.load(key, KIND)
     if entry is None:
         return None
     try:
@@ -72,7 +72,7 @@ def store(key: str, code: Code) -> None:
         "failures": [(names[error], message, code.failures.ops[message]) for error, message in code.failures.known],
         "routines": list(routines.items()),
     }
-    object_cache.store(key, f"{json.dumps(head)}\n{code.ir}".encode(), KIND)
+    disk_cache.store(key, f"{json.dumps(head)}\n{code.ir}".encode(), KIND)
 
 
 def how_called(found: Routine | None) -> Convention:

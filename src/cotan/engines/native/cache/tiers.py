@@ -5,7 +5,7 @@ Optimization takes LLVM five times as long as correct code does. So the code of 
 the code, and the next call runs the new code. In the worst case this takes twice the time of the better choice, and there is no thread
 beside those of the user. Results of the two tiers differ by rounding only: vectorized functions and the order of sums differ.
 
-If the object cache has optimized code of a former process, that is used at once.
+If the disk cache has optimized code of a former process, that is used at once.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """The builder of LLVM IR: modules, their functions, and the instructions of a function.
 
-A value is a register (``%v12``) or a constant. Pure instructions are numbered by value: an equal one in scope is used again.
-A `Function` that is outlined from the middle of another (`Module.outlined`) takes the values of the outer one that it uses
-as parameters. So LLVM compiles a loop nest by itself, and knows that its pointers do not overlap. `scalar` and `codegen`
-write modules, `jit` compiles them.
+A value is a register (``%v12``) or a constant. Pure instructions are numbered by value: an equal one in scope is used again. A `Function`
+that is outlined from the middle of another (`Module.outlined`) takes the values of the outer one that it uses as parameters. So LLVM
+compiles a loop nest by itself, and knows that its pointers do not overlap. `jit` compiles modules.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The C interfaces of Python and NumPy: functions that compiled code calls, capsules, the memory layout of arrays, NumPy's tables of functions.
+"""The C interfaces of Python and NumPy: functions that compiled code calls, capsules, the layout of arrays, NumPy's tables of functions.
 
 This is the one module that touches `ctypes.pythonapi` and NumPy's tables. NumPy publishes a table of pointers for extension modules, whose
 slots are numbered in ``numpy/__multiarray_api.h`` and belong to the binary interface of NumPy 2.
