@@ -65,7 +65,7 @@ class CodegenOptions:
     chunk_cost: int = 150_000
     """The least cost of a chunk of a parallel loop: some 20 microseconds."""
     small_job_cost: int = 1_500_000
-    """The least cost of a job that always wakes sleeping threads. For a cheaper one, it mostly does not pay."""
+    """The least cost of a job that always wakes sleeping threads: to wake them costs about as much as a cheaper job."""
     chunks_per_thread: int = 4
     """The most chunks of a loop for each thread: a thread that is held up leaves chunks to the others."""
     blas_threads_products: int = 1 << 23
