@@ -15,7 +15,7 @@ import pytest
 import cotan
 from cotan.engines.native.llvm.jit import machine
 from cotan.engines.native.runtime import allocator
-from cotan.engines.native.runtime.allocator import LEAST, SLOTS, State, handler, kept, most_bytes
+from cotan.engines.native.runtime.allocator import LEAST, MOST_BLOCKS, State, caching_allocator, kept, most_bytes
 from cotan.engines.native.runtime.capi import Slot, new_capsule, numpy_function
 
 N = 2 * LEAST // 8
@@ -72,37 +72,37 @@ def test_the_memory_of_a_dead_result_is_that_of_the_next():
 
 
 def test_what_is_kept_is_bounded():
-    most = handler(machine()).state[State.MOST]
+    most = caching_allocator(machine()).state[State.MOST]
     assert most == most_bytes()
     f = cotan.jit(lambda x: x + 1.0, dynamic_sizes=True)
-    for k in range(3 * SLOTS):
+    for k in range(3 * MOST_BLOCKS):
         n = LEAST // 8 + 20_000 * k  # half a megabyte to some 30 MB, no two alike
         y = f(np.zeros(n))
         assert y[0] == y[-1] == 1.0
         del y
         assert kept() <= most
-        assert handler(machine()).state[State.COUNT] <= SLOTS
+        assert caching_allocator(machine()).state[State.COUNT] <= MOST_BLOCKS
     assert kept() > most // 4
     freed = kept()
     assert cotan.release_memory() == freed
-    assert kept() == handler(machine()).state[State.COUNT] == 0
+    assert kept() == caching_allocator(machine()).state[State.COUNT] == 0
     assert cotan.release_memory() == 0
 
 
 def test_many_dead_at_once_leave_the_newest():
     f = cotan.jit(lambda x: x + 1.0)
     x = np.zeros(LEAST // 8)
-    many = [f(x) for _ in range(SLOTS + 20)]
+    many = [f(x) for _ in range(MOST_BLOCKS + 20)]
     places = [y.ctypes.data for y in many]
     while many:
         del many[0]
-    assert handler(machine()).state[State.COUNT] == SLOTS
+    assert caching_allocator(machine()).state[State.COUNT] == MOST_BLOCKS
     begin = int(State.BLOCKS)
-    assert [handler(machine()).state[begin + 2 * k] for k in range(SLOTS)] == places[20:]
+    assert [caching_allocator(machine()).state[begin + 2 * k] for k in range(MOST_BLOCKS)] == places[20:]
 
 
 def test_a_block_that_is_larger_than_what_may_be_kept_is_freed():
-    state = handler(machine()).state
+    state = caching_allocator(machine()).state
     most = state[State.MOST]
     state[State.MOST] = LEAST
     try:
@@ -135,7 +135,7 @@ def test_results_are_resized_copied_and_pickled_as_any_array():
 
 def test_the_functions_of_the_handler_do_what_numpy_asks_of_them():
     pointer, size = ctypes.c_void_p, ctypes.c_size_t
-    table = handler(machine()).handler.allocator
+    table = caching_allocator(machine()).handler.allocator
     take = ctypes.PYFUNCTYPE(pointer, pointer, size)(table.malloc)
     zeros = ctypes.PYFUNCTYPE(pointer, pointer, size, size)(table.calloc)
     again = ctypes.PYFUNCTYPE(pointer, pointer, pointer, size)(table.realloc)
@@ -160,7 +160,7 @@ def test_the_functions_of_the_handler_do_what_numpy_asks_of_them():
 
 def test_whoever_finds_the_list_taken_does_not_wait():
     y = double()
-    handler(machine()).state[State.LOCK] = 1
+    caching_allocator(machine()).state[State.LOCK] = 1
     try:
         z = double(start=1.0)
         np.testing.assert_array_equal(z, 2.0 * (np.arange(N) + 1.0))
@@ -168,7 +168,7 @@ def test_whoever_finds_the_list_taken_does_not_wait():
         assert kept() == 0
         assert cotan.release_memory() == 0
     finally:
-        handler(machine()).state[State.LOCK] = 0
+        caching_allocator(machine()).state[State.LOCK] = 0
     del z
     assert kept() >= 8 * N
 
@@ -195,9 +195,9 @@ def test_results_of_several_threads():
 
 def test_a_handler_of_the_user_is_respected():
     set_handler = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object)(numpy_function(Slot.SET_HANDLER))
-    mine = allocator.Handler.from_buffer_copy(handler(machine()).handler)
+    mine = allocator.Handler.from_buffer_copy(caching_allocator(machine()).handler)
     mine.name = b"mine"
-    capsule = new_capsule(ctypes.addressof(mine), handler(machine()).name)
+    capsule = new_capsule(ctypes.addressof(mine), caching_allocator(machine()).name)
     f = cotan.jit(lambda x: x * 2.0)
     x = np.zeros(N)
     f(x)

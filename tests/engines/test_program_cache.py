@@ -20,7 +20,7 @@ from cotan.core.types import ArrayType, array_type
 from cotan.engines.native.cache import fingerprint, program_cache
 from cotan.engines.native.cache.fingerprint import UnknowableError, described
 from cotan.engines.native.cache.fingerprint import key_of as key_with
-from cotan.engines.native.llvm import object_cache
+from cotan.engines.native.llvm import disk_cache
 from cotan.engines.native.options import CodegenOptions
 from cotan.engines.native.passes.simplify import simplify
 from cotan.engines.native.pipeline import LoweredProgram
@@ -240,7 +240,7 @@ def test_an_entry_holds_what_a_call_needs(folder):
     code = LoweredProgram(program_of(lambda a: cnp.linalg.solve(a, a), np.eye(30))).code
     program_cache.store("a" * 64, code)
     known = program_cache.load("a" * 64)
-    for name in ("ir", "workspace", "table", "shared", "unused"):
+    for name in ("ir", "workspace", "callback_table", "donated_input_of", "unused"):
         assert getattr(known, name) == getattr(code, name), name
     assert known.failures.known == code.failures.known
     assert list(known.failures.routines) == list(code.failures.routines) != []
@@ -250,7 +250,7 @@ def test_an_entry_holds_what_a_call_needs(folder):
 def test_an_entry_that_is_not_of_this_process_is_none(folder, change):
     code = LoweredProgram(program_of(lambda a: cnp.linalg.solve(a, a), np.eye(30))).code
     program_cache.store("a" * 64, code)
-    head, _, text = object_cache.load("a" * 64, program_cache.KIND).decode().partition("\n")
+    head, _, text = disk_cache.load("a" * 64, program_cache.KIND).decode().partition("\n")
     content = json.loads(head)
     if change == "integer":
         content["routines"][0][1][2] = "i128"
@@ -263,7 +263,7 @@ def test_an_entry_that_is_not_of_this_process_is_none(folder, change):
     elif change == "function":
         text = "declare void @no_such_function()\n" + text
     head = json.dumps(content) if change != "json" else head[:-2]
-    object_cache.store("a" * 64, f"{head}\n{text}".encode(), program_cache.KIND)
+    disk_cache.store("a" * 64, f"{head}\n{text}".encode(), program_cache.KIND)
     assert program_cache.load("a" * 64) is None
 
 

@@ -1,7 +1,7 @@
 """The engines that run a Program: native machine code, imported at its first use, and the NumPy interpreter.
 
-This is the whole interface of the engines to the rest of cotan. Its functions import the native engine when they are called, since this
-import takes as long as all others together.
+This is the interface of the engines to the rest of cotan. Its functions import the native engine when they are called, since this import
+takes as long as all others together. Control ops and `jit` also import `engines.numpy`, to run Programs by the NumPy engine.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..core.types import ArrayType
     from .native.aot.c_entry import AheadOfTimeCode
     from .native.aot.export import Exported
-    from .native.llvm.object_cache import Contents
+    from .native.llvm.disk_cache import Contents
     from .native.report import Report
 
 __all__ = [
@@ -118,9 +118,9 @@ def limit_threads(count: int) -> AbstractContextManager[None]:
 
 def disk_cache(*, clear: bool = False) -> Contents:
     """The contents of the cache of compiled code on disk; with ``clear``, the contents that were removed."""
-    from .native.llvm import object_cache
+    from .native.llvm import disk_cache as cache
 
-    return object_cache.clear() if clear else object_cache.contents()
+    return cache.clear() if clear else cache.contents()
 
 
 def release_memory() -> int:

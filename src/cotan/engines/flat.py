@@ -1,4 +1,4 @@
-"""The execution of a flat list of steps, shared by the engines.
+"""The execution of a flat list of steps: the loop of the NumPy engine.
 
 Variables are resolved to slots once, so execution is a loop over tuples. A slot is emptied after its last use, so an intermediate array
 exists only as long as it is needed. A step that returns a changed copy of an operand (`Op.update`) updates the operand in place if nothing

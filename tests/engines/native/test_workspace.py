@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cotan.core.types import array_type
-from cotan.engines.native.codegen.workspace import ALIGNMENT, MANY_NODES, SMALL_BUFFERS, WorkspaceFrame, padded_size
+from cotan.engines.native.codegen.workspace import MANY_NODES, SMALL_BUFFERS, WorkspaceFrame, padded_size
+from cotan.engines.native.target import ALIGNMENT
 
 LANES = 16
 """The alignment of small buffers that are kept."""
@@ -60,8 +61,8 @@ def buffers(frame, requests) -> list[Buffer]:
     """The memory that the frame gives to each."""
     found = []
     for r in requests:
-        start, size, last = frame.keep(r.nbytes) if r.kept else frame.take(r.nbytes, r.now, r.last)
-        found.append(Buffer(start, size, r.now, last))
+        buffer = frame.keep(r.nbytes) if r.kept else frame.take(r.nbytes, r.now, r.last)
+        found.append(Buffer(buffer.offset, buffer.size, r.now, buffer.last))
     return found
 
 
@@ -141,7 +142,7 @@ def test_what_lives_longer_is_not_overwritten(requests, longer):
     """The lowering changes the last node of a buffer in place, where another value takes it over."""
     frame = WorkspaceFrame(None)
     first = frame.take(640, 0, 0)
-    first[2] += longer
+    first.last += longer
     for b in buffers(frame, requests):
         if b.now <= longer:
             assert b.start >= 640 or b.size == 0

@@ -1,8 +1,9 @@
 """The cost model: how much work a piece of code does, in elementary operations: one is about an addition of two numbers.
 
-`scalar_cost` is the cost of a scalar function; access summaries add them up for an element, and a loop nest's statements for all elements
-(`schedule.loop_nest`). `program_cost` is the cost of a whole Program, `optimization_cost` the time that LLVM takes. `options` has the costs
-at which decisions change.
+This module has the costs of scalar functions, `scalar_cost`. `analysis.access` adds them up for an element, and `schedule.loop_nest` for
+all elements of a statement; an op's `routine` says what its calls cost, as ``work=``. For decisions that are made without a schedule,
+`program_cost` estimates the cost of a whole Program by the elements that its equations read and write, so an `exp` costs as much as a copy.
+`optimization_cost` is the time that LLVM takes. `options` has the costs at which decisions change.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from math import prod
 
 from cotan.core.op import Op
 from cotan.core.program import Equation, Program
-from cotan.engines.native.llvm.jit import VECTOR_FUNCTIONS
+from cotan.engines.native.libraries.libmvec import VECTOR_FUNCTIONS
 
 from .options import CodegenOptions
 
@@ -35,7 +36,10 @@ def elements(e: Equation) -> int:
 
 
 def program_cost(program: Program) -> int:
-    """The cost of a Program, as far as it is known beforehand: a loop of unknown length counts as one iteration."""
+    """An estimate of the cost of a Program: the number of elements that its equations read and write, in all iterations of its loops.
+
+    A loop of unknown length counts as one iteration.
+    """
     cost: int | None = program.derived.get("cost")
     if cost is None:
         cost = program.derived["cost"] = 1 + sum([regions_cost(e.op) + elements(e) for e in program.equations])
@@ -43,7 +47,7 @@ def program_cost(program: Program) -> int:
 
 
 def regions_cost(op: Op) -> int:
-    """The cost of the programs that an op holds: of branches, the dearest."""
+    """The `program_cost` of the programs that an op holds; of branches, that of the most expensive one."""
     costs = [
         (region.exclusive, program_cost(region.program) * (1 if region.trip_count is None else region.trip_count))
         for region in op.regions()

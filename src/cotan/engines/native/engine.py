@@ -60,7 +60,7 @@ def compile_with_report(program: Program, engine: Engine = NATIVE, *, recalled: 
             return quiet(numpy_engine.compile_program(program)), Report(program.name, (), (f"the whole program: {reason}",), 0, "", {})
         code, start = written.code, perf_counter()
         finish = partial(compile_in_tiers, program=program, options=written.options)
-        placed = templates.code_for(code.ir, code.table, len(code.callbacks), finish, engine.dynamic_sizes)
+        placed = templates.code_for(code.ir, code.callback_table, len(code.callbacks), finish, engine.dynamic_sizes)
         caller = Caller(written.program, written.constants, code, placed, threads=engine.threads or 0)
         return caller, written.report(perf_counter() - start)
 

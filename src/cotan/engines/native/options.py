@@ -27,117 +27,119 @@ class CodegenOptions:
 
     # ---- storage
     small_array: int = 32
-    """Arrays of up to so many elements are on the stack, and loops over them are unrolled where they are copied."""
+    """The most elements of an array that is put on the stack; loops that copy it are unrolled."""
     stack_array_bytes: int = 1 << 14
-    """The largest contracted array, or private result of a chunk, on the stack."""
+    """The most bytes of a contracted array, or of a private result of a chunk, that is put on the stack."""
 
     # ---- loop nests
     unrolled_iterations: int = 8
-    """A nest of up to so many iterations, no more than a vector, may be unrolled."""
+    """The most iterations of a loop nest that is unrolled. A longer nest is never unrolled."""
     unrolled_elements: int = 2500
-    """The elements of a Program that may be unrolled: the time that LLVM takes grows with them."""
+    """The most elements for which unrolled code is written in one Program: the time that LLVM takes grows with them."""
     straight_line: int = 800
-    """Straight-line code that is longer is cut into functions,"""
+    """The most operations of straight-line code in one function. Longer code is cut into several functions."""
     function_part: int = 200
-    """of this length each."""
+    """The most operations in each of the functions into which long straight-line code is cut."""
     one_loop_equations: int = 2000
-    """A Program of up to so many equations may be one loop."""
+    """The most equations of a Program that may become one loop."""
     loop_statements: int = 60
-    """The loops of longer Programs have fewer statements: a processor follows only so many streams of memory."""
+    """The most statements in a loop of a longer Program: a processor follows only so many streams of memory."""
     view_depth: int = 50
-    """Data movement is not stored but composed with the index of what reads it, for so many ops in a row."""
+    """The most data movements in a row that are not stored, but composed with the index of what reads them."""
     index_set_pieces: int = 64
-    """A loop is split where conditions on its index change, into so many pieces at most."""
+    """The most pieces into which a loop is split where conditions on its index change."""
     vectorized_iterations: int = 32
-    """A loop of so many iterations of straight-line code is worth vectors,"""
+    """The fewest iterations of a loop for which it matters whether LLVM can vectorize the loop."""
     costly_iteration: int = 4
-    """if an iteration costs so much;"""
+    """The least cost of an iteration of straight-line code for which vectors matter."""
     short_inner_loop: int = 32
-    """beside an inner loop of more iterations the code costs little without vectors."""
+    """The most iterations of an inner loop beside which costly straight-line code is not put, since it would not be vectorized there."""
     short_row_bytes: int = 128
-    """A row of up to so many bytes, two cache lines, is written anew rather than updated in part;"""
+    """The most bytes of a row, two cache lines, that is written anew where less than half of it is updated."""
     longest_row_bytes: int = 512
-    """up to so many if the part is half of the row."""
+    """The most bytes of a row that is written anew where half of it or more is updated."""
     reduction_block: int = 1024
-    """So many elements are reduced before they join the total: the rounding error of a long sum stays small."""
+    """The number of elements that are reduced before they join the total: the rounding error of a long sum stays small."""
 
     # ---- threads
     chunk_cost: int = 150_000
-    """The least cost of a chunk: some 20 microseconds."""
+    """The least cost of a chunk of a parallel loop: some 20 microseconds."""
     small_job_cost: int = 1_500_000
-    """A cheaper job wakes no thread, but a thread that is awake may help."""
+    """The least cost of a job that always wakes sleeping threads: to wake them costs about as much as a cheaper job."""
     chunks_per_thread: int = 4
-    """The chunks of a long loop for each thread: one that is held up leaves them to the others."""
+    """The most chunks of a loop for each thread: a thread that is held up leaves chunks to the others."""
     blas_threads_products: int = 1 << 23
-    """From so many multiplications on, BLAS uses several threads."""
+    """The fewest multiplications of a call of BLAS that may use several threads."""
     kernel_products: int = 1 << 18
-    """From so many multiplications on, a kernel is worth the thread pool."""
+    """The fewest multiplications of a kernel that is run on the thread pool."""
     small_kernel_products: int = 3 << 20
-    """A kernel of fewer multiplications wakes no thread."""
+    """The fewest multiplications of a kernel that always wakes sleeping threads."""
 
     # ---- tiled and transposed copies
     tile: int = 64
-    """The side of a tile."""
+    """The side of a tile in elements."""
     transposed_axis: int = 8
-    """The shortest axis for which blocks transposed in registers pay."""
+    """The fewest elements of an axis for which blocks that are transposed in registers pay."""
     transposed_element_cost: int = 16
-    """The cost of an element of a transposed copy, in multiplications."""
+    """The cost of an element of a transposed copy, in multiplications of a kernel."""
     tiled_axis: int = 16
-    """The shortest loops that go by tiles,"""
+    """The fewest iterations of each of two loops that go by tiles."""
     tiled_operands: int = 4
-    """for so many transposed operands at most, since their tiles are on the stack."""
+    """The most transposed operands of loops that go by tiles: the tiles of each are on the stack."""
 
     # ---- scatters
     scatter_cost: int = 8
-    """The cost of finding the destination of an update."""
+    """The cost of one update with the search for its destination."""
     scatter_balance: int = 16
-    """The iterations of a parallel scatter for each thread, if there can be so many: chunks should cost about the same."""
+    """The fewest iterations of a parallel scatter for each chunk, if there can be so many: chunks should cost about the same."""
     scatter_target_cost: int = 32
-    """The cost of an element of a thread's own target,"""
+    """The cost of an element of the private target of a chunk, which is filled and then combined."""
     scatter_target_bytes: int = 1 << 25
-    """which may have so many bytes in all."""
+    """The most bytes of all private targets of a scatter."""
 
     # ---- interrupt checks
     unchecked_cost: int = 1 << 25
-    """A loop that costs less, some 10 ms, is not checked for signals."""
+    """The least cost of a loop that is checked for signals: some 10 milliseconds."""
     check_cost: int = 1 << 14
-    """The cost between two checks, some microseconds,"""
+    """The most cost of the iterations between two checks, if one costs less: some microseconds."""
     check_iterations: int = 1 << 12
-    """and the most iterations."""
+    """The most iterations between two checks."""
 
     # ---- strip-mining
     strip_axis: int = 64
-    """The shortest axis that is strip-mined,"""
+    """The fewest elements of an axis that is strip-mined."""
     strip_axes: int = 4
-    """and how many axes are tried: each takes time for every equation."""
+    """The most axes that are tried: to try one takes time for every equation."""
     strip_stored_bytes: int = 1 << 21
-    """The least bytes between products: more than the second-level cache has room for."""
+    """The fewest bytes between products that are worth strips: more than the second-level cache has room for."""
     strip_products_per_byte: int = 32
-    """From so many multiplications for each of these bytes on, a product does not wait for memory."""
+    """The most multiplications for each byte between products that are worth strips: products of more do not wait for memory."""
     strip_bytes: int = 1 << 22
-    """About the bytes between the products of a strip: in the third-level cache, since products of few rows are slow."""
+    """About the number of bytes between the products of a strip: they fit in the third-level cache, and products of few rows are slow."""
     least_strip: int = 32
+    """The fewest rows of a strip, if the axis has room for two of them."""
     most_strip: int = 1024
-    """The rows of a strip."""
+    """The most rows of a strip."""
     strip_chunks: int = 32
-    """The most chunks of strips: each has a workspace, which should stay in the cache,"""
+    """The most chunks of strips: each has a workspace of its own, which should stay in the cache."""
     strip_chunks_per_thread: int = 2
+    """The most chunks of strips for each thread."""
 
     # ---- tiers
     quick_lines: int = 4000
-    """IR of fewer lines is optimized at once."""
+    """The fewest lines of IR that may be compiled quickly at first. Shorter IR is optimized at once."""
     nanoseconds_per_operation: int = 4
-    """The time of an elementary operation in quick code."""
+    """The nanoseconds that an elementary operation takes in quick code."""
     nanoseconds_per_line: int = 20_000
-    """The time to optimize a line of IR,"""
+    """The nanoseconds that LLVM takes to optimize a line of IR."""
     nanoseconds_per_loop_line: int = 100_000
-    """and one of the lines around the head of a loop,"""
+    """The nanoseconds that LLVM takes to optimize a line of IR in a loop."""
     lines_per_loop: int = 200
-    """which are so many."""
+    """The number of lines of IR that are counted for each loop."""
     quick_calls: int = 4
-    """Code is quick at first if so many calls of it take less time than to optimize it,"""
+    """The number of calls of quick code that must take less time than optimization, for code that is compiled quickly at first."""
     quick_loop_calls: int = 200
-    """or so many where most of it is loops, which become vectors."""
+    """As `quick_calls`, for code most of whose lines are in loops: optimization vectorizes these."""
 
     @cached_property
     def key(self) -> str:

@@ -11,7 +11,7 @@ from cotan.engines.native.cache import program_cache
 from cotan.engines.native.cache.fingerprint import key_of
 from cotan.engines.native.cache.tiers import level_of
 from cotan.engines.native.codegen.lower import Code, lowered
-from cotan.engines.native.llvm import object_cache
+from cotan.engines.native.llvm import disk_cache
 from cotan.engines.native.llvm.builder import Module
 from cotan.engines.native.passes.simplify import simplify
 from cotan.engines.native.passes.strip_mining import strip_mine
@@ -36,8 +36,8 @@ def strip_mined(program: Program, donated: Sequence[int], options: CodegenOption
 class LoweredProgram:
     """A Program as LLVM IR: the simplified Program, the values of its leading inputs that are constants, and the code.
 
-    Results may lie in the memory of the inputs ``donated``; ``shared`` says which do. With ``recalled`` the IR may come from the IR cache;
-    the code then has no loop nests to report.
+    Results may lie in the memory of the inputs ``donated``; ``donated_argument_of`` has the number of such an input by the number of the
+    result, constants not counted. With ``recalled`` the IR may come from the IR cache; the code then has no loop nests to report.
 
     Raises:
         UnsupportedError: the engine has no code for it.
@@ -52,12 +52,12 @@ class LoweredProgram:
             first = len(self.program.inputs) - len(program.inputs)
             self.donated = [first + k for k in donated]
             self.write(recalled)
-        self.shared = {k: j - first for k, j in self.code.shared.items()}
+        self.donated_argument_of = {k: j - first for k, j in self.code.donated_input_of.items()}
         self.seconds = {"simplify": middle - start, "schedule and write": perf_counter() - middle}
 
     def write(self, recalled: bool) -> None:
         """Take the code from the IR cache, or write it and store it there."""
-        key = key_of(self.program, self.donated, self.options) if recalled and object_cache.folder() is not None else None
+        key = key_of(self.program, self.donated, self.options) if recalled and disk_cache.folder() is not None else None
         known = program_cache.load(key) if key is not None else None
         if known is not None:
             self.code = known
@@ -81,6 +81,5 @@ class LoweredProgram:
         outside = tuple(f"{c.equation.op}{f'   # {c.equation.origin}' if c.equation.origin else ''}" for c in code.callbacks)
         buffers = {str(t): count for t, count in code.buffers.items()}
         times = {**self.seconds, "LLVM": seconds}
-        return Report(
-            self.program.name, tuple(map(describe, code.schedules)), outside, code.workspace, code.ir, times, buffers, self.shared
-        )
+        programs = tuple(map(describe, code.schedules))
+        return Report(self.program.name, programs, outside, code.workspace, code.ir, times, buffers, self.donated_argument_of)

@@ -18,8 +18,8 @@ class Report:
     ``programs``: for each Program (the function, then the bodies of its loops and branches) its loops and the equations in them, as text;
     ``outside``: the equations that are callbacks into Python; ``workspace``: the bytes of memory of a call beside its
     results; ``buffers``: the arrays that are in it, by type, with how many there are of each (they share its memory where they do not live
-    at the same time); ``shared``: by the numbers of results, those of the donated inputs in whose memory they lie; ``donated``: these by
-    name; ``llvm``: the LLVM IR before optimization; ``seconds``: the time of each stage.
+    at the same time); ``donated_argument_of``: for each result in the memory of a donated argument, both by number, the argument;
+    ``donated``: the same by name; ``llvm``: the LLVM IR before optimization; ``seconds``: the time of each stage.
     """
 
     name: str
@@ -29,12 +29,12 @@ class Report:
     llvm: str = field(repr=False)
     seconds: dict[str, float]
     buffers: dict[str, int] = field(default_factory=dict)
-    shared: dict[int, int] = field(default_factory=dict, repr=False)
+    donated_argument_of: dict[int, int] = field(default_factory=dict, repr=False)
     donated: dict[str, str] = field(default_factory=dict)
 
     def naming(self, results: Sequence[str], inputs: Sequence[str]) -> Report:
         """The report with names for results and inputs."""
-        return replace(self, donated={results[k]: inputs[j] for k, j in self.shared.items()})
+        return replace(self, donated={results[k]: inputs[j] for k, j in self.donated_argument_of.items()})
 
     def __str__(self) -> str:
         times = ", ".join(f"{name} {1000 * t:.1f} ms" for name, t in self.seconds.items())

@@ -1,10 +1,13 @@
-"""The target of a module: where its code will run."""
+"""The target of a module: where its code will run, and how its data is aligned."""
 
 from __future__ import annotations
 
 from enum import Enum, auto
 
-__all__ = ["Target"]
+__all__ = ["ALIGNMENT", "Target"]
+
+ALIGNMENT = 64
+"""The alignment in bytes of the workspace, of its buffers, and of the arrays in a module: a cache line, and the longest vector register."""
 
 
 class Target(Enum):

@@ -15,16 +15,15 @@ from time import perf_counter
 
 from cotan.core.program import Program
 from cotan.core.types import ArrayType
-from cotan.engines.native.cache.size_templates import BoundCode, Main
 from cotan.engines.native.call.caller import Argument, Caller
 from cotan.engines.native.codegen.lower import Code
 from cotan.engines.native.llvm.builder import Module
-from cotan.engines.native.llvm.jit import machine
+from cotan.engines.native.llvm.jit import BoundCode, Main, machine
 from cotan.engines.native.pipeline import LoweredProgram
 from cotan.engines.native.runtime.capi import Capsule, new_capsule
 from cotan.engines.native.runtime.compile_lock import compile_lock
-from cotan.engines.native.runtime.trampoline import ALIGNMENT
 from cotan.engines.native.status import Status
+from cotan.engines.native.target import ALIGNMENT
 
 __all__ = ["ROUTINES", "AheadOfTimeCode", "suits", "write_entry"]
 
@@ -62,7 +61,7 @@ class AheadOfTimeCode:
     def copies(self, code: Code) -> dict[int, tuple[int, int]]:
         """For each argument that the code overwrites with a result: the number of the result, and its bytes."""
         first = len(self.caller.constants)
-        return {j - first: (k, self.outputs[k].nbytes) for k, j in code.shared.items()}
+        return {j - first: (k, self.outputs[k].nbytes) for k, j in code.donated_input_of.items()}
 
     @property
     def address(self) -> int:
@@ -71,12 +70,12 @@ class AheadOfTimeCode:
             caller = self.caller
             fixed = [str(x.ctypes.data) for x in caller.constants]
             constants = [f"inttoptr (i64 {x} to ptr)" for x in fixed]
-            functions = f"inttoptr (i64 {caller.functions} to ptr)"
+            callback_table = f"inttoptr (i64 {caller.callback_table_address} to ptr)"
             main = f"inttoptr (i64 {caller.main.address} to ptr)"
             copies = self.copies(caller.code)
             module, sizes = Module(), (len(self.given), len(self.outputs))
-            write_entry(module, ENTRY, main, constants, sizes, caller.code.workspace, functions, copies)
-            self.entry = machine().compile(str(module), [ENTRY], 1, keep=False)[ENTRY]
+            write_entry(module, ENTRY, main, constants, sizes, caller.code.workspace, callback_table, copies)
+            self.entry = machine().compile(str(module), [ENTRY], 1, cached=False)[ENTRY]
         return self.entry
 
     def routine(self, signature: str) -> Capsule:
@@ -90,7 +89,7 @@ class AheadOfTimeCode:
         count = self.given[0].size if self.given[0].shape else len(self.given)
         entry = f"inttoptr (i64 {self.address} to ptr)"
         text = text.format(entry=entry, arguments=arguments, lines=lines, count=count, rank=self.outputs[0].size)
-        address = machine().compile(text, ["routine"], 2, keep=False)["routine"]
+        address = machine().compile(text, ["routine"], 2, cached=False)["routine"]
         name = signature.encode()
         _kept.append((self, name))
         return new_capsule(address, name)
@@ -103,7 +102,7 @@ def write_entry(
     constants: Sequence[str],
     sizes: tuple[int, int],
     workspace: int,
-    functions: str,
+    callback_table: str,
     copies: dict[int, tuple[int, int]],
 ) -> None:
     """Write the entry for C, which calls ``main`` with its tables. ``constants`` are pointers, the first arguments of ``main``; ``sizes``
@@ -130,7 +129,7 @@ def write_entry(
             code.start(run)
             end = code.value("i64", f"add i64 {code.value('i64', f'ptrtoint ptr {block} to i64')}, {ALIGNMENT - 1}")
             start = code.value("ptr", f"inttoptr i64 {code.value('i64', f'and i64 {end}, -{ALIGNMENT}')} to ptr")
-        status = code.value("i32", f"call i32 {main}(ptr {tables[0]}, ptr {tables[1]}, ptr {start}, ptr {functions})")
+        status = code.value("i32", f"call i32 {main}(ptr {tables[0]}, ptr {tables[1]}, ptr {start}, ptr {callback_table})")
         if block:
             code.line(module.call("void", "free", f"ptr {block}"))
         code.line(f"ret i32 {status}")

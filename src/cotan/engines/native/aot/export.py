@@ -20,9 +20,8 @@ from cotan.engines.native.libraries.registry import routine
 from cotan.engines.native.llvm.builder import Module
 from cotan.engines.native.llvm.jit import machine
 from cotan.engines.native.runtime.symbols import Symbol
-from cotan.engines.native.runtime.trampoline import ALIGNMENT
 from cotan.engines.native.status import NotExportableError, Status
-from cotan.engines.native.target import Target
+from cotan.engines.native.target import ALIGNMENT, Target
 
 from .c_entry import AheadOfTimeCode, write_entry
 
@@ -33,7 +32,7 @@ LARGEST_CONSTANT = 1 << 24
 C_TYPES = {"f8": "double", "f4": "float", "f2": "uint16_t", "c16": "double", "c8": "float", "b1": "uint8_t"} | {
     f"{kind}{size}": f"{'u' * (kind == 'u')}int{8 * size}_t" for kind in "iu" for size in (1, 2, 4, 8)
 }
-NO_TABLE = Symbol("nothing", "@nothing = internal constant [2 x i64] zeroinitializer")
+NO_CALLBACKS = Symbol("nothing", "@nothing = internal constant [2 x i64] zeroinitializer")
 LIBRARIES = ("lapack", "blas", "mvec")
 """In the order of a linker."""
 DECLARED = re.compile(r"^declare [^@]*@([\w.]+)\(", re.MULTILINE)
@@ -54,8 +53,8 @@ def exported(ahead: AheadOfTimeCode, name: str, arguments: Sequence[str], result
     def finish(module: Module, code: Code) -> None:
         """Write the entry for C, and the arrays that it passes on."""
         constants = [module.refer(constant(f"{name}_constant{k}", x)) for k, x in enumerate(ahead.caller.constants)]
-        table, sizes = f"getelementptr (i64, ptr {module.refer(NO_TABLE)}, i64 1)", (len(ahead.given), len(ahead.outputs))
-        write_entry(module, name, f"@{name}_code", constants, sizes, code.workspace, table, ahead.copies(code))
+        callback_table, sizes = f"getelementptr (i64, ptr {module.refer(NO_CALLBACKS)}, i64 1)", (len(ahead.given), len(ahead.outputs))
+        write_entry(module, name, f"@{name}_code", constants, sizes, code.workspace, callback_table, ahead.copies(code))
 
     code = ahead.written.standalone(f"{name}_code", finish)
     if code.callbacks:
@@ -111,7 +110,7 @@ def in_c_library(symbol: str) -> bool:
 def header(
     ahead: AheadOfTimeCode, failures: Failures, name: str, arguments: Sequence[str], results: Sequence[str], libraries: Sequence[str]
 ) -> str:  # fmt: skip
-    """The declaration for C, with what each pointer is of."""
+    """The C declaration, with the type of each pointer."""
     parameters = [
         *[f"const {c_type(t)} *{x}" for x, t in zip(arguments, ahead.given, strict=True)],
         *[f"{c_type(t)} *{y}" for y, t in zip(results, ahead.outputs, strict=True)],

@@ -32,7 +32,7 @@ from cotan.core.emitting import DType
 from cotan.core.op import REGISTRY, Op
 from cotan.core.program import Literal, Program, Var
 from cotan.core.types import ArrayType, StackType, Type
-from cotan.engines.native.llvm.bounds_checks import wanted
+from cotan.engines.native.llvm.bounds_checks import is_checked_build
 from cotan.engines.native.llvm.jit import PASSES, machine
 from cotan.engines.native.options import CodegenOptions
 
@@ -56,7 +56,7 @@ class UnknowableError(Exception):
 
 def key_of(program: Program, donated: Sequence[int], options: CodegenOptions) -> str | None:
     """The key of the IR of a Program some of whose inputs are donated; None if it has none."""
-    if wanted():  # checked code names lines of the user
+    if is_checked_build():  # checked code names lines of the user
         return None
     around = surroundings(*sorted((k, v) for k, v in os.environ.items() if k.startswith("COTAN_") and not k.startswith("COTAN_CACHE")))
     if around is None:

@@ -19,7 +19,7 @@ import numpy as np
 from cotan.engines.native.codegen.failures import Failures
 from cotan.engines.native.codegen.lower import Code
 from cotan.engines.native.libraries.registry import Routine, routine
-from cotan.engines.native.llvm import object_cache
+from cotan.engines.native.llvm import disk_cache
 from cotan.engines.native.llvm.jit import machine
 from cotan.engines.native.runtime.symbols import RUNTIME_SYMBOLS
 
@@ -37,7 +37,7 @@ OURS = re.compile(r"\n(?:declare [^@]*@|@)(cotan_\w+)(?:\(| = external )")
 
 def load(key: str) -> Code | None:
     """The code of a Program that is cached under this key, without loop nests."""
-    entry = object_cache.load(key, KIND)
+    entry = disk_cache.load(key, KIND)
     if entry is None:
         return None
     try:
@@ -48,8 +48,9 @@ def load(key: str) -> Code | None:
         failures.ops = {str(message): list(map(str, ops)) for _, message, ops in content["failures"]}
         routines = {str(name): list(how) for name, how in content["routines"]}
         failures.routines = dict.fromkeys(routines)
-        shared = {int(k): int(j) for k, j in content["shared"]}
-        code = Code(ir, [], int(content["workspace"]), [], failures, str(content["table"]), [], {}, shared, tuple(content["unused"]))
+        donated_input_of = {int(k): int(j) for k, j in content["donated_input_of"]}
+        workspace, callback_table = int(content["workspace"]), str(content["callback_table"])
+        code = Code(ir, [], workspace, [], failures, callback_table, [], {}, donated_input_of, tuple(content["unused"]))
     except (ValueError, KeyError, TypeError):
         return None
     return code if binds(ir, routines) and not machine().missing(ir) else None
@@ -65,13 +66,13 @@ def store(key: str, code: Code) -> None:
         return
     head: dict[str, object] = {
         "workspace": code.workspace,
-        "table": code.table,
-        "shared": sorted(code.shared.items()),
+        "callback_table": code.callback_table,
+        "donated_input_of": sorted(code.donated_input_of.items()),
         "unused": list(code.unused),
         "failures": [(names[error], message, code.failures.ops[message]) for error, message in code.failures.known],
         "routines": list(routines.items()),
     }
-    object_cache.store(key, f"{json.dumps(head)}\n{code.ir}".encode(), KIND)
+    disk_cache.store(key, f"{json.dumps(head)}\n{code.ir}".encode(), KIND)
 
 
 def how_called(found: Routine | None) -> Convention:

@@ -2,11 +2,11 @@
 
 IR is written for exact sizes, which is cheap; compiling it is not. Programs that differ in sizes alone mostly have IR that differs in
 numbers alone: loop bounds, offsets, the 1/n of a mean. When a third such module comes, a `Template` is compiled, which reads these numbers
-from a table that each call passes. A module may use the template if all its other numbers are equal to the template's, number by number:
-so the code that runs computes exactly what the module's own code would.
+from the callback table, which each call passes. A module may use the template if all its other numbers are equal to the template's, number
+by number: so the code that runs computes exactly what the module's own code would.
 
 A number that has had one value in all modules so far stays a constant; numbers that have always been equal to each other share a slot.
-The table follows the callbacks, at the pointer that is the last argument of ``main``.
+In the callback table, which is the last argument of ``main``, the slots of the numbers follow the callbacks.
 
 To find the numbers of a module takes a while, and most modules are unique. So IR is split only when a second module comes with the same
 `skeleton_hash`.
@@ -22,7 +22,9 @@ from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import NamedTuple
 
-__all__ = ["BoundCode", "Main", "SplitIR", "Template", "split_ir", "templates"]
+from cotan.engines.native.llvm.jit import BoundCode, Main
+
+__all__ = ["SplitIR", "Template", "split_ir", "templates"]
 
 MODULES_BEFORE = 3
 """So many modules that differ in numbers alone are worth a template."""
@@ -80,11 +82,11 @@ def type_before(row: str, at: int) -> str:
 class Template:
     """Code for all modules of a skeleton that differ from the given ones only in the numbers in which these differ.
 
-    ``table`` is the name of the pointer to the table in every function, and ``first`` the slot of the first number.
+    ``callback_table`` is the name of the pointer to the callback table in every function, and ``first`` the slot of the first number.
     """
 
-    def __init__(self, modules: Sequence[SplitIR], table: str, first: int):
-        self.model, self.table, self.first = modules[0], table, first
+    def __init__(self, modules: Sequence[SplitIR], callback_table: str, first: int):
+        self.model, self.callback_table, self.first = modules[0], callback_table, first
         entries: dict[tuple[str, ...], int] = {}
         self.entry_of: list[int | None] = []
         """The entry of each number, None for a constant."""
@@ -94,7 +96,7 @@ class Template:
         self.count = len(entries)
 
     def slots(self, split: SplitIR) -> list[int] | None:
-        """The table of a module of this skeleton, as 64-bit integers; None if the template is not its code."""
+        """The numbers of a module of this skeleton for the callback table, as 64-bit integers; None if the template is not its code."""
         found: list[tuple[str, str] | None] = [None] * self.count
         for number, type, entry, known in zip(split.numbers, split.types, self.entry_of, self.model.numbers, strict=True):
             if entry is None:
@@ -107,7 +109,7 @@ class Template:
         return [slot_value(*pair) for pair in found if pair is not None]
 
     def ir(self) -> str:
-        """The IR with its numbers read from the table."""
+        """The IR with its numbers read from the callback table."""
         rows: list[str] = []
         entries = iter(self.entry_of)
         numbers = iter(self.model.numbers)
@@ -128,12 +130,12 @@ class Template:
         return "\n".join(rows)
 
     def with_loads(self, body: list[str], used: dict[int, str]) -> list[str]:
-        """A function that begins with loads of its numbers, after the pointer to the table is known."""
-        given = self.table in body[0].split("(", 1)[1] if body[0].startswith("define") else False
-        start = next(k for k, row in enumerate(body) if (row == "start:" if given else row.startswith(f"  {self.table} = load")))
+        """A function that begins with loads of its numbers, after the pointer to the callback table is known."""
+        given = self.callback_table in body[0].split("(", 1)[1] if body[0].startswith("define") else False
+        start = next(k for k, row in enumerate(body) if (row == "start:" if given else row.startswith(f"  {self.callback_table} = load")))
         loads: list[str] = []
         for entry, type in used.items():
-            loads.append(f"  %place{entry} = getelementptr i64, ptr {self.table}, i64 {self.first + entry}")
+            loads.append(f"  %place{entry} = getelementptr i64, ptr {self.callback_table}, i64 {self.first + entry}")
             loads.append(f"  %number{entry} = load {type}, ptr %place{entry}")
         return [*body[: start + 1], *loads, *body[start + 1 :]]
 
@@ -148,20 +150,6 @@ def slot_value(number: str, type: str) -> int:
         form = "<d" if type == "double" else "<f4x"
         return int.from_bytes(struct.pack(form, exact), "little", signed=True)
     return int(number)
-
-
-class Main(NamedTuple):
-    """The address of code, which lives as long as its owner."""
-
-    address: int
-    owner: object
-
-
-class BoundCode(NamedTuple):
-    """Code, and the numbers that it reads from its table."""
-
-    main: Main
-    slots: tuple[int, ...]
 
 
 class Family:
@@ -196,7 +184,7 @@ class Templates:
         self.families: OrderedDict[str, Family] = OrderedDict()
         self.lock = Lock()
 
-    def code_for(self, ir: str, table: str, first: int, compile: Callable[[str], Main], dynamic: bool | None = None) -> BoundCode:
+    def code_for(self, ir: str, callback_table: str, first: int, compile: Callable[[str], Main], dynamic: bool | None = None) -> BoundCode:
         """The code for IR: a template with ``dynamic``, or if that is None after a few modules that differ in numbers alone."""
         key = skeleton_hash(ir)
         with self.lock:
@@ -219,7 +207,7 @@ class Templates:
             family.exact[split.numbers] = single.main
             if single.counts:
                 family.modules = [*family.modules, split]
-        return self.among(split_ir(ir), ir, table, first, compile, dynamic)
+        return self.among(split_ir(ir), ir, callback_table, first, compile, dynamic)
 
     def family(self, split: SplitIR) -> Family:
         """The family of a skeleton."""
@@ -230,7 +218,9 @@ class Templates:
                 self.families.popitem(last=False)
         return family
 
-    def among(self, split: SplitIR, ir: str, table: str, first: int, compile: Callable[[str], Main], dynamic: bool | None) -> BoundCode:
+    def among(
+        self, split: SplitIR, ir: str, callback_table: str, first: int, compile: Callable[[str], Main], dynamic: bool | None
+    ) -> BoundCode:
         """The code for a module that has relatives."""
         family = self.family(split)
         if split.numbers in family.exact:
@@ -240,7 +230,7 @@ class Templates:
                 return BoundCode(family.main, tuple(slots))
             family.modules = [*family.modules[-MOST_EXACT:], split]
             if len(family.modules) >= (2 if dynamic else MODULES_BEFORE) and family.made < MOST_TEMPLATES:
-                template = Template(family.modules, table, first)
+                template = Template(family.modules, callback_table, first)
                 main = compile(template.ir())
                 slots = template.slots(split)
                 assert slots is not None

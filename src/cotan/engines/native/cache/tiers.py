@@ -5,7 +5,7 @@ Optimization takes LLVM five times as long as correct code does. So the code of 
 the code, and the next call runs the new code. In the worst case this takes twice the time of the better choice, and there is no thread
 beside those of the user. Results of the two tiers differ by rounding only: vectorized functions and the order of sums differ.
 
-If the object cache has optimized code of a former process, that is used at once.
+If the disk cache has optimized code of a former process, that is used at once.
 """
 
 from __future__ import annotations
@@ -16,12 +16,10 @@ from collections.abc import Callable
 
 from cotan.core.program import Program
 from cotan.engines.native.cost import loop_heads, optimization_cost, program_cost
-from cotan.engines.native.llvm.jit import machine
+from cotan.engines.native.llvm.jit import Main, machine
 from cotan.engines.native.options import CodegenOptions
 from cotan.engines.native.runtime.capi import add_python_functions
-from cotan.engines.native.runtime.signals import clock
-
-from .size_templates import Main
+from cotan.engines.native.runtime.clock import clock
 
 __all__ = ["compile_in_tiers", "level_of"]
 

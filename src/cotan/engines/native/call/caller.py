@@ -23,18 +23,29 @@ from cotan.core.emitting import DType
 from cotan.core.errors import EngineError, teach
 from cotan.core.program import Program
 from cotan.core.types import ArrayType, StackType, Type
-from cotan.engines.native.cache.size_templates import BoundCode
 from cotan.engines.native.codegen.callbacks import python_function
 from cotan.engines.native.codegen.lower import Code
 from cotan.engines.native.cost import is_short
-from cotan.engines.native.llvm.jit import machine
+from cotan.engines.native.llvm.jit import BoundCode, machine
+from cotan.engines.native.llvm.parallel_for import THREAD_LIMIT_SLOT
 from cotan.engines.native.runtime.alias_check import may_write, may_write_address
 from cotan.engines.native.runtime.allocator import maker
-from cotan.engines.native.runtime.capi import Slot, add_python_functions, address_of, new_function, numpy_function
+from cotan.engines.native.runtime.capi import (
+    SCALAR_OFFSET,
+    TYPE_OFFSET,
+    ArrayFlag,
+    ArrayOffset,
+    Slot,
+    add_python_functions,
+    address_of,
+    new_function,
+    numpy_function,
+)  # fmt: skip
 from cotan.engines.native.runtime.compile_lock import lazy_singleton
-from cotan.engines.native.runtime.stack_handles import at_call, free_blocks, holds_stacks, with_stacks
-from cotan.engines.native.runtime.trampoline import ALIGNMENT, INPUT_SLOTS, OUTPUT_SLOTS, SYMBOLS, TRAMPOLINE, TableSlot
+from cotan.engines.native.runtime.stack_handles import argument_types, free_blocks, holds_stacks, result_types, with_stacks
+from cotan.engines.native.runtime.trampoline import INPUT_SLOTS, OUTPUT_SLOTS, SYMBOLS, TRAMPOLINE, TableSlot
 from cotan.engines.native.status import Status
+from cotan.engines.native.target import ALIGNMENT
 
 __all__ = ["Argument", "Caller", "NumPyArray", "c_function"]
 
@@ -53,7 +64,7 @@ SCALARS: dict[tuple[DType, bool], type] = {
     (np.dtype(complex), True): complex,
     **{(np.dtype(t), False): t for t in (np.float64, np.float32, np.int64, np.int32, np.bool_, np.complex128)},
 }
-"""The class of a scalar that may stand for an argument of a dtype, weak or not: its number is 16 bytes into the object (an int has to be
+"""The class of a scalar that may stand for an argument of a dtype, weak or not: its number is at `SCALAR_OFFSET` (an int has to be
 converted)."""
 
 
@@ -64,7 +75,7 @@ def plain_dtype(dtype: DType) -> DType:
 
 
 class Table(np.ndarray[tuple[int], np.dtype[np.int64]]):
-    """The table of a callable, as an array that frees its spare workspace."""
+    """The table of the trampoline for a callable (`TableSlot`), as an array that frees its spare workspace."""
 
     kept: object = ()
     """The objects that its slots point to."""
@@ -104,10 +115,11 @@ def slots(values: Iterable[int]) -> Slots:
 
 def c_function(
     main: int, inputs: Sequence[ArrayType], constants: Sequence[Argument], outputs: Sequence[ArrayType], *,
-    workspace: int = 0, functions: int = 0, release: bool = True, single: bool = False, kept: object = (), shared: Mapping[int, int] = NONE,
+    workspace: int = 0, callback_table: int = 0, release: bool = True, single: bool = False, kept: object = (),
+    donated_input_of: Mapping[int, int] = NONE,
 ) -> Callable[..., Any]:  # fmt: skip
-    """The C function that calls ``main`` on arrays of the types ``inputs``, of which the first are ``constants``. ``shared``
-    are the inputs in whose memory results are written, by the numbers of the results.
+    """The C function that calls ``main`` on arrays of the types ``inputs``, of which the first are ``constants``.
+    ``callback_table`` is the address that it passes on; ``donated_input_of`` is as in `codegen.lower.Code`.
     """
     shapes: list[Slots] = []
 
@@ -123,19 +135,19 @@ def c_function(
     ins = slots(records)
     outs = slots(
         w for k, t in enumerate(outputs)
-        for w in (id(plain_dtype(t.dtype)), len(t.shape), shape_at(t.shape), shared.get(k, -1), maker(t.nbytes, machine()))
+        for w in (id(plain_dtype(t.dtype)), len(t.shape), shape_at(t.shape), donated_input_of.get(k, -1), maker(t.nbytes, machine()))
     )  # fmt: skip
     sizes = slots(t.nbytes for t in inputs)
     assert len(ins) == INPUT_SLOTS * len(inputs)
     assert len(outs) == OUTPUT_SLOTS * len(outputs)
     table = np.zeros(len(TableSlot), np.int64).view(Table)
     for slot, value in {
-        TableSlot.MAIN: main, TableSlot.FUNCTIONS: functions, TableSlot.WORKSPACE_BYTES: workspace, TableSlot.CONSTANTS: len(constants),
-        TableSlot.COUNT_IN: len(inputs), TableSlot.COUNT_OUT: len(outputs),
+        TableSlot.MAIN: main, TableSlot.FUNCTIONS: callback_table, TableSlot.WORKSPACE_BYTES: workspace,
+        TableSlot.CONSTANTS: len(constants), TableSlot.COUNT_IN: len(inputs), TableSlot.COUNT_OUT: len(outputs),
         TableSlot.INPUTS: ins.ctypes.data, TableSlot.OUTPUTS: outs.ctypes.data,
         TableSlot.RELEASE: release, TableSlot.SINGLE: single, TableSlot.NDARRAY: id(np.ndarray), TableSlot.ARRAY: id(Array),
         TableSlot.NOT_IMPLEMENTED: id(NotImplemented), TableSlot.NEW_ARRAY: numpy_function(Slot.NEW_FROM_DESCR),
-        TableSlot.BYTES: sizes.ctypes.data, TableSlot.MAY_WRITE: may_write_address(machine()) if shared else 0,
+        TableSlot.BYTES: sizes.ctypes.data, TableSlot.MAY_WRITE: may_write_address(machine()) if donated_input_of else 0,
     }.items():  # fmt: skip
         table[slot] = value
     table.kept = (ins, outs, sizes, shapes, list(inputs), list(outputs), list(constants), kept)
@@ -153,18 +165,22 @@ def layouts_are_known() -> bool:
         return ctypes.c_int64.from_address(id(x) + offset).value
 
     for x in (np.arange(6.0).reshape(2, 3), np.arange(4, dtype=np.int32)[::2], np.asarray(np.float32(2.0)), np.zeros((3, 4), order="F")):
-        flags = int(x.flags.c_contiguous) + 4 * int(x.flags.owndata) + 256 * int(x.flags.aligned) + 1024 * int(x.flags.writeable)
-        shape = (ctypes.c_int64 * x.ndim).from_address(word(x, 32)) if x.ndim else ()
+        flags = (
+            ArrayFlag.C_CONTIGUOUS * x.flags.c_contiguous + ArrayFlag.OWNS_DATA * x.flags.owndata
+            + ArrayFlag.ALIGNED * x.flags.aligned + ArrayFlag.WRITEABLE * x.flags.writeable
+        )  # fmt: skip
+        shape = (ctypes.c_int64 * x.ndim).from_address(word(x, ArrayOffset.DIMENSIONS)) if x.ndim else ()
         here = (
-            word(x, 8) == id(np.ndarray) and word(x, 16) == x.ctypes.data and word(x, 24) & 0xFFFFFFFF == x.ndim
-            and tuple(shape) == x.shape and word(x, 56) == id(x.dtype) and word(x, 64) & 1285 == flags
-            and word(x, 48) == (0 if x.base is None else id(x.base))
+            word(x, TYPE_OFFSET) == id(np.ndarray) and word(x, ArrayOffset.DATA) == x.ctypes.data
+            and word(x, ArrayOffset.NDIM) & 0xFFFFFFFF == x.ndim and tuple(shape) == x.shape
+            and word(x, ArrayOffset.DESCR) == id(x.dtype) and word(x, ArrayOffset.FLAGS) & sum(ArrayFlag) == flags
+            and word(x, ArrayOffset.BASE) == (0 if x.base is None else id(x.base))
         )  # fmt: skip
         if not here:
             return False
     for (dtype, _), kind in SCALARS.items():
         x = kind(1)
-        if kind is not int and ctypes.string_at(id(x) + 16, dtype.itemsize) != np.ones((), dtype).tobytes():
+        if kind is not int and ctypes.string_at(id(x) + SCALAR_OFFSET, dtype.itemsize) != np.ones((), dtype).tobytes():
             return False
     return numpy_function(Slot.NEW_FROM_DESCR) != 0
 
@@ -184,21 +200,23 @@ class Caller:
         self.inputs, self.outputs = [v.type for v in program.inputs], [v.type for v in program.outputs]
         self.constants = [exactly(x, t) for x, t in zip(constants, self.inputs, strict=False)]
         self.given = self.inputs[len(constants) :]
-        self.taken, self.results = at_call(self.inputs), at_call(self.outputs, given=True)
+        self.array_inputs, self.array_outputs = argument_types(self.inputs), result_types(self.outputs)
         errors: dict[int, BaseException] = {}
         self.errors = errors
-        functions = [python_function(c, lambda error: errors.__setitem__(threading.get_ident(), error)) for c in code.callbacks]
-        self.table = (ctypes.c_int64 * (1 + len(functions) + len(numbers)))(threads, *map(address_of, functions), *numbers)
+        callbacks = [python_function(c, lambda error: errors.__setitem__(threading.get_ident(), error)) for c in code.callbacks]
+        self.callback_table = (ctypes.c_int64 * (1 + len(callbacks) + len(numbers)))(threads, *map(address_of, callbacks), *numbers)
         self.numbers, self.threads = numbers, threads
         release = bool(code.callbacks) or not is_short(program)
         self.release = release
         if layouts_are_known() and len(self.inputs) + len(self.outputs) <= LARGEST_TABLE:
             self.launch: Callable[..., Any] = c_function(
-                address, self.taken, self.constants, self.results, workspace=code.workspace, functions=self.functions,
-                release=release, single=single and len(self.results) == 1, kept=(functions, self.table, self.main), shared=code.shared,
+                address, self.array_inputs, self.constants, self.array_outputs,
+                workspace=code.workspace, callback_table=self.callback_table_address, release=release,
+                single=single and len(self.array_outputs) == 1, kept=(callbacks, self.callback_table, self.main),
+                donated_input_of=code.donated_input_of,
             )  # fmt: skip
         else:
-            self.kept = functions
+            self.kept = callbacks
             self.launch = self.by_ctypes
         if holds_stacks(self.inputs) or holds_stacks(self.outputs):
             self.launch = with_stacks(self.launch, self.given, self.outputs, free_blocks(machine()))
@@ -217,9 +235,9 @@ class Caller:
         return [k - len(self.constants) for k in self.code.unused]
 
     @property
-    def functions(self) -> int:
-        """The address of the functions in its table."""
-        return ctypes.addressof(self.table) + 8
+    def callback_table_address(self) -> int:
+        """The pointer to the callback table that the code takes: to the slot behind the limit of threads."""
+        return ctypes.addressof(self.callback_table) - 8 * THREAD_LIMIT_SLOT
 
     def __call__(self, values: Sequence[Argument]) -> list[Argument]:
         """The results for a list of arguments of any layout, as a list."""
@@ -253,19 +271,19 @@ class Caller:
 
     def by_ctypes(self, *values: Argument) -> Any:
         """`launch` in Python, for very many arguments, or if objects have another memory layout."""
-        operands = [*self.constants, *map(exactly, values, self.taken[len(self.constants) :])]
-        results = [self.result(k, t, operands) for k, t in enumerate(self.results)]
+        operands = [*self.constants, *map(exactly, values, self.array_inputs[len(self.constants) :])]
+        results = [self.result(k, t, operands) for k, t in enumerate(self.array_outputs)]
         block, start = workspace(self.code.workspace)
         tables = [(ctypes.c_void_p * max(len(xs), 1))(*[x.ctypes.data for x in xs]) for xs in (operands, results)]
         main = ctypes.PYFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 4)(self.main.address)  # raises what a signal's handler has raised
-        status = main(*map(ctypes.addressof, tables), start, self.functions)
+        status = main(*map(ctypes.addressof, tables), start, self.callback_table_address)
         del block
         results = list(map(settled, results))
         return status or (results[0] if self.single and len(results) == 1 else tuple(results))
 
     def result(self, k: int, t: ArrayType, operands: list[NumPyArray]) -> Array:
         """New memory for a result; or that of an argument, which becomes a copy if it must not be changed."""
-        donor = self.code.shared.get(k)
+        donor = self.code.donated_input_of.get(k)
         if donor is None:
             return np.empty(t.shape, plain_dtype(t.dtype)).view(Array)
         if not may_write(operands[donor], [*operands[:donor], *operands[donor + 1 :]]):

@@ -20,7 +20,7 @@ from cotan.engines.native.status import Status, UnsupportedError
 from cotan.engines.native.target import Target
 
 from .values import Memory, Value, WorkspaceArray, memory_type
-from .workspace import WorkspaceFrame
+from .workspace import Buffer, WorkspaceFrame
 
 __all__ = ["ModuleContext"]
 
@@ -59,9 +59,9 @@ class ModuleContext:
             size = 1 << (size - 1).bit_length()
         return Memory(self.module.code.alloca(f"[{size} x {memory_type(type.dtype)}]"), type)
 
-    def in_workspace(self, type: ArrayType, taken: list[int]) -> Memory:
+    def in_workspace(self, type: ArrayType, buffer: Buffer) -> Memory:
         self.buffers[type] += 1
-        return WorkspaceArray(self.module, self.workspace, taken, type)
+        return WorkspaceArray(self.module, self.workspace, buffer, type)
 
     def every(self, shape: Sequence[int], body: Callable[[ElementIndex], None]) -> None:
         """``body(index)`` for every index below ``shape``; few are unrolled."""

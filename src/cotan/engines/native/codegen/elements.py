@@ -91,9 +91,9 @@ class ElementLowering:
         if not isinstance(source, Var) or result in self.places or not self.schedule.changes(equation, source):
             return
         memory = self.places.get(source)
-        if memory is not None and memory.taken is not None and self.schedule.last_use(source) <= node.position:
+        if memory is not None and memory.buffer is not None and self.schedule.last_use(source) <= node.position:
             self.places[result] = copy(memory)  # another value in the same memory: known elements of one are not elements of the other
-            memory.taken[2] = max(self.schedule.last_use(result), node.position)
+            memory.buffer.last = max(self.schedule.last_use(result), node.position)
 
     def buffer(self, type: ArrayType, last: int | None = None) -> Memory:
         """Memory until the node ``last``; on the stack if it is small."""

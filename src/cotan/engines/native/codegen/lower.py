@@ -39,14 +39,14 @@ class Code(NamedTuple):
     schedules: list[Schedule]
     """The loop nests of the Program, and of the programs that its control ops hold."""
     failures: Failures
-    table: str
-    """The name of the pointer to the table."""
+    callback_table: str
+    """The name of the pointer to the callback table (`llvm.builder.Module.callback_table`)."""
     places: list[str]
     """In a checked build, the equation of each access that is tested."""
     buffers: dict[ArrayType, int]
     """The number of arrays in the workspace by type. Arrays that do not live at the same time share memory."""
-    shared: dict[int, int]
-    """For each result that is written in the memory of an input, both by number: the number of the input."""
+    donated_input_of: dict[int, int]
+    """For each result that is written in the memory of a donated input, both by number: the number of the input, with constants counted."""
     unused: tuple[int, ...]
     """Donated inputs in whose memory there is no result."""
 
@@ -93,7 +93,7 @@ class ModuleLowering:
         return node.equation.op.routine(w, given, [w.result(y) for y in results]) is not NotImplemented
 
     def callback(self, lowering: ProgramLowering, node: Opaque, operands: Sequence[Value], results: Sequence[Memory]) -> None:
-        """A call of the next function of the table, on a table of pointers to operands and results."""
+        """A call of the next function of the callback table, on a table of pointers to operands and results."""
         context, code = lowering.context, lowering.code
         in_place = node.equation.op.update is not None and len(results) == 1
         self.callbacks.append(Callback(node.equation, in_place))
@@ -107,7 +107,7 @@ class ModuleLowering:
         for k, pointer in enumerate(pointers):
             code.line(f"store ptr {pointer}, ptr {code.address(table, 'ptr', k)}")
         number = len(self.callbacks) - 1
-        function = code.value("ptr", f"load ptr, ptr {code.address(context.module.table, 'ptr', number)}")
+        function = code.value("ptr", f"load ptr, ptr {code.address(context.module.callback_table, 'ptr', number)}")
         failed = code.value("i1", f"icmp ne i32 {code.value('i32', f'call i32 {function}(ptr {table})')}, 0")
         stop, on = code.label(), code.label()
         code.branch(failed, stop, on)
@@ -124,27 +124,27 @@ def lowered(
     finish: Callable[[Module, Code], None] | None = None,
     options: CodegenOptions | None = None,
 ) -> Code:
-    """``i32 main(ptr arguments, ptr results, ptr workspace, ptr table)``, on two tables of pointers to the data of arrays that are
-    C-contiguous and aligned. It returns 0, or a status. The last table has the functions of callbacks, then the numbers of a
-    template; before it is the number of threads, or 0. Results may be written in the memory of the inputs ``donated``.
-    Under another name it is internal to the module, and ``finish`` writes the functions that call it.
+    """``i32 main(ptr arguments, ptr results, ptr workspace, ptr callback_table)``, on two tables of pointers to the data of arrays that are
+    C-contiguous and aligned. It returns 0, or a status. `llvm.builder.Module.callback_table` says what the last argument points to.
+    Results may be written in the memory of the inputs ``donated``. Under another name than ``main`` the function is internal to the module,
+    and ``finish`` writes the functions that call it.
 
     Raises:
         UnsupportedError: there is something in it that the engine cannot write.
     """
     context, strategies = ModuleContext(options or current_options(), target), ModuleLowering()
     module = context.module
-    arguments, results, module.table = (module.name("ptr") for _ in range(3))
-    parameters = [("ptr", v) for v in (arguments, results, context.workspace, module.table)]
+    arguments, results, module.callback_table = (module.name("ptr") for _ in range(3))
+    parameters = [("ptr", v) for v in (arguments, results, context.workspace, module.callback_table)]
     with module.function(name, "i32", parameters, internal=finish is not None) as code:
         code.lines.append(context.beginning)
         inputs = [argument(code, entry(code, arguments, k), v.type) for k, v in enumerate(program.inputs)]
         schedule = schedule_of(context, program)
-        shared = results_in_arguments(schedule, donated) if donated else {}
+        donated_input_of = results_in_arguments(schedule, donated) if donated else {}
         targets = [
             None if isinstance(v.type, StackType)
-            else Memory(entry(code, results, k), v.type) if k not in shared
-            else over(inputs[shared[k]], program.inputs[shared[k]] is v)
+            else Memory(entry(code, results, k), v.type) if k not in donated_input_of
+            else over(inputs[donated_input_of[k]], program.inputs[donated_input_of[k]] is v)
             for k, v in enumerate(program.outputs)
         ]  # fmt: skip
         outs = lower_program(context, strategies, program, inputs, targets)
@@ -159,11 +159,11 @@ def lowered(
         workspace=context.workspace_bytes,
         schedules=list(context.schedules.values()),
         failures=strategies.failures,
-        table=module.table,
+        callback_table=module.callback_table,
         places=module.checks.accesses if module.checks is not None else [],
         buffers=dict(context.buffers),
-        shared=shared,
-        unused=unused(schedule, donated, shared),
+        donated_input_of=donated_input_of,
+        unused=unused(schedule, donated, donated_input_of),
     )
     if finish is not None:
         finish(module, found)

@@ -18,6 +18,8 @@ from cotan.engines.native.affine import ElementIndex, Index, bounds, linear
 from cotan.engines.native.llvm.builder import Module, register_type
 from cotan.engines.native.scalar.emitter import BOOL, LlvmEmitter, Scalar
 
+from .workspace import Buffer
+
 __all__ = ["Constant", "Memory", "Subarray", "Value", "View", "WorkspaceArray", "load", "offset_of", "store"]
 
 
@@ -45,8 +47,8 @@ class Memory(Value):
 
     def __init__(self, at: str, type: ArrayType, contracted: int = 0):
         self.at, self.type, self.contracted = at, type, contracted
-        self.taken: list[int] | None = None
-        """Its slot of the workspace, if it is there."""
+        self.buffer: Buffer | None = None
+        """Its part of the workspace, if it is there."""
 
     @property
     def linear(self) -> bool:
@@ -81,13 +83,13 @@ class Memory(Value):
 class WorkspaceArray(Memory):
     """An array in the workspace. Each function that uses it computes its address."""
 
-    def __init__(self, module: Module, workspace: str, taken: list[int], type: ArrayType):
+    def __init__(self, module: Module, workspace: str, buffer: Buffer, type: ArrayType):
         self.module, self.workspace, self.type, self.contracted = module, workspace, type, 0
-        self.taken: list[int] | None = taken
+        self.buffer: Buffer | None = buffer
 
     @property
     def at(self) -> str:  # type: ignore[override] - computed here, stored in other memory
-        return self.module.home.address(self.workspace, "i8", self.taken[0] if self.taken else 0)
+        return self.module.home.address(self.workspace, "i8", self.buffer.offset if self.buffer else 0)
 
 
 class Constant(Value):

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from cotan.core.types import ArrayType
-from cotan.engines.native.runtime.trampoline import ALIGNMENT
+from dataclasses import dataclass
 
-__all__ = ["ALIGNMENT", "WorkspaceFrame", "padded_size"]
+from cotan.core.types import ArrayType
+from cotan.engines.native.target import ALIGNMENT
+
+__all__ = ["Buffer", "WorkspaceFrame", "padded_size"]
 
 SMALL_BUFFERS, MANY_NODES = 1 << 12, 1 << 60
+
+
+@dataclass(order=True, slots=True)
+class Buffer:
+    """A part of the workspace: its offset and size in bytes, and the last node that needs it."""
+
+    offset: int
+    size: int
+    last: int
 
 
 class WorkspaceFrame:
@@ -15,30 +26,31 @@ class WorkspaceFrame:
 
     def __init__(self, around: WorkspaceFrame | None):
         self.base = self.top = around.top if around is not None else 0
-        self.taken: list[list[int]] = []
+        self.live: list[Buffer] = []
         self.begin = self.room = 0
 
-    def take(self, nbytes: int, now: int, last: int) -> list[int]:
-        """Allocate a buffer that lives from the node ``now`` to the node ``last``: its offset, size and last node. First fit."""
+    def take(self, nbytes: int, now: int, last: int) -> Buffer:
+        """Allocate a buffer that lives from the node ``now`` to the node ``last``. First fit."""
         nbytes = -(-nbytes // ALIGNMENT) * ALIGNMENT
-        self.taken = sorted(t for t in self.taken if t[2] >= now)
+        self.live = sorted(buffer for buffer in self.live if buffer.last >= now)
         offset = self.base
-        for start, size, _ in self.taken:
-            if start - offset >= nbytes:
+        for buffer in self.live:
+            if buffer.offset - offset >= nbytes:
                 break
-            offset = max(offset, start + size)
-        self.taken.append([offset, nbytes, last])
+            offset = max(offset, buffer.offset + buffer.size)
+        found = Buffer(offset, nbytes, last)
+        self.live.append(found)
         self.top = max(self.top, offset + nbytes)
-        return self.taken[-1]
+        return found
 
-    def keep(self, nbytes: int) -> list[int]:
+    def keep(self, nbytes: int) -> Buffer:
         """Allocate a small buffer that lives to the end."""
         if nbytes > SMALL_BUFFERS:
             return self.take(nbytes, 0, MANY_NODES)
         if self.room < nbytes:
-            self.begin, self.room = self.take(SMALL_BUFFERS, 0, MANY_NODES)[0], SMALL_BUFFERS
+            self.begin, self.room = self.take(SMALL_BUFFERS, 0, MANY_NODES).offset, SMALL_BUFFERS
         size = -(-nbytes // 16) * 16
-        found = [self.begin, size, MANY_NODES]
+        found = Buffer(self.begin, size, MANY_NODES)
         self.begin, self.room = self.begin + size, self.room - size
         return found
 

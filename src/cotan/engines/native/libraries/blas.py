@@ -56,7 +56,7 @@ def fortran_integer(target: Target) -> DType:
 
 
 # ---- NumPy's ----------------------------------------------------------------------------------------------------------------
-class Shared(NamedTuple):
+class SharedLibrary(NamedTuple):
     """A shared library and its dependencies."""
 
     library: ctypes.CDLL
@@ -74,10 +74,10 @@ NEEDED = (
 
 
 @lru_cache(maxsize=1)
-def of_numpy() -> Shared | None:
+def of_numpy() -> SharedLibrary | None:
     """The OpenBLAS of NumPy's wheels; None if NumPy has another library, or one whose symbols cannot be looked up."""
     try:
-        found = Shared(ctypes.CDLL(import_module("numpy._core._multiarray_umath").__file__))
+        found = SharedLibrary(ctypes.CDLL(import_module("numpy._core._multiarray_umath").__file__))
     except (ImportError, OSError):
         return None
     return found if all(found.address(symbol) is not None for symbol in NEEDED) else None
@@ -200,14 +200,14 @@ def make_known(jit: Jit) -> bool:
     return found is not None
 
 
-def candidates() -> Iterator[tuple[Shared, str]]:
+def candidates() -> Iterator[tuple[SharedLibrary, str]]:
     """Libraries, and possible names of their functions for the number of threads."""
     numpys = of_numpy()
     if numpys is not None:
         yield numpys, "scipy_openblas_{}_num_threads64_"
         return
     try:
-        scipys = Shared(ctypes.CDLL(scipy_module("cython_blas").__file__))
+        scipys = SharedLibrary(ctypes.CDLL(scipy_module("cython_blas").__file__))
     except (ImportError, OSError):
         return
     for pattern in ("scipy_openblas_{}_num_threads", "openblas_{}_num_threads", "scipy_openblas_{}_num_threads64_"):

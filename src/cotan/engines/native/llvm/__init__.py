@@ -1,1 +1,1 @@
-"""LLVM: the builder of IR, loops for the thread pool, the checked build, the JIT and its cache of object files."""
+"""LLVM: the builder of IR, loops for the thread pool, the checked build, the JIT and the disk cache."""

@@ -18,7 +18,7 @@ from cotan.core.program import Equation
 from cotan.engines.native.runtime.symbols import Symbol
 from cotan.engines.native.status import Status
 
-__all__ = ["JUDGED", "WITHIN", "Checks", "wanted"]
+__all__ = ["JUDGED", "WITHIN", "Checks", "is_checked_build"]
 
 OUTSIDE = Symbol("cotan_outside", "@cotan_outside = internal global i32 0")
 WITHIN = Symbol(
@@ -51,8 +51,8 @@ JUDGED = Symbol(
 """The status of a call. Accesses count from 1."""
 
 
-def wanted() -> bool:
-    """Whether code is to be checked."""
+def is_checked_build() -> bool:
+    """Whether COTAN_CHECK asks for the checked build."""
     return os.environ.get("COTAN_CHECK", "").strip().lower() not in ("", "0", "off", "false", "no")
 
 

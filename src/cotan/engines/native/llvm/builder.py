@@ -1,9 +1,8 @@
 """The builder of LLVM IR: modules, their functions, and the instructions of a function.
 
-A value is a register (``%v12``) or a constant. Pure instructions are numbered by value: an equal one in scope is used again.
-A `Function` that is outlined from the middle of another (`Module.outlined`) takes the values of the outer one that it uses
-as parameters. So LLVM compiles a loop nest by itself, and knows that its pointers do not overlap. `scalar` and `codegen`
-write modules, `jit` compiles them.
+A value is a register (``%v12``) or a constant. Pure instructions are numbered by value: an equal one in scope is used again. A `Function`
+that is outlined from the middle of another (`Module.outlined`) takes the values of the outer one that it uses as parameters. So LLVM
+compiles a loop nest by itself, and knows that its pointers do not overlap. `jit` compiles modules.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from cotan.engines.native.target import Target
 
 from . import bounds_checks
 from .jit import Variant, machine
-from .parallel_for import FIRST_VALUE, IN_CHUNKS, chunk_function, mask
+from .parallel_for import FIRST_VALUE, IN_CHUNKS, THREAD_LIMIT_SLOT, chunk_function, mask
 
 __all__ = ["NOT_UNROLLED", "Function", "Module", "register_type"]
 
@@ -66,12 +65,13 @@ class Module:
         self.stack: list[Function] = []
         self.constants: dict[str, str] = {}
         """The LLVM IR of the symbols and constants to which the module refers, by name."""
-        self.table = ""
-        """The pointer to the table of the call, which every function takes: callbacks, and before them the limit of threads."""
+        self.callback_table = ""
+        """The pointer to the callback table of the call, which every function takes: 64-bit slots with the addresses of the callbacks, then
+        the numbers of a size template; before them, in `THREAD_LIMIT_SLOT`, the limit of threads, or 0."""
         self.metadata: list[str] = []
         self.functions: dict[str, DType] = {}
         """The scalar functions of the module (`scalar.expression.helper`), and the dtypes of their results."""
-        self.checks = bounds_checks.Checks() if bounds_checks.wanted() else None
+        self.checks = bounds_checks.Checks() if bounds_checks.is_checked_build() else None
 
     @property
     def code(self) -> Function:
@@ -168,8 +168,8 @@ class Module:
         ir = "\n".join(body)
         made = {*own, *(name for name, _ in code.allocas), *DEFINED.findall(ir)}
         free = [v for v in dict.fromkeys(REGISTER.findall(ir)) if v not in made]
-        if self.table and self.table not in free:
-            free.append(self.table)
+        if self.callback_table and self.callback_table not in free:
+            free.append(self.callback_table)
         parameters = ", ".join(f"{self.types[v]}{' noalias' if nest and self.types[v] == 'ptr' else ''} {v}" for v in [*own, *free])
         code.lines = [*body]
         self.finish(code, f"define internal void @{name}({parameters}) noinline")
@@ -191,16 +191,16 @@ class Module:
         slots = [("ptr", f"@{name}"), ("i64", str(size)), ("i64", str(mask(size))), *[(self.types[v], v) for v in free]]
         for k, (type, value) in enumerate(slots):
             code.line(f"store {type} {value}, ptr {code.address(context, 'i64', k)}")
-        arguments = f"ptr {function}, ptr {context}, i32 {each}, i32 {most}, i1 {str(small).lower()}, ptr {self.table or 'null'}"
+        arguments = f"ptr {function}, ptr {context}, i32 {each}, i32 {most}, i1 {str(small).lower()}, ptr {self.callback_table or 'null'}"
         return code.value("i64", f"call i64 {self.refer(IN_CHUNKS)}({arguments})")
 
     def threads(self) -> str:
-        """The number of threads of a loop: the limit of the call, in the slot before its table, or the process's if that is 0."""
+        """The number of threads of a loop: the limit of the call, or the process's if that is 0."""
         code = self.code
         everywhere = code.value("i32", f"load i32, ptr {self.refer(SETTING)}")
-        if not self.table:
+        if not self.callback_table:
             return everywhere
-        here = code.value("i32", f"load i32, ptr {code.address(self.table, 'i64', -1)}")
+        here = code.value("i32", f"load i32, ptr {code.address(self.callback_table, 'i64', THREAD_LIMIT_SLOT)}")
         return code.value("i32", f"select i1 {code.value('i1', f'icmp eq i32 {here}, 0')}, i32 {everywhere}, i32 {here}")
 
     def __str__(self) -> str:

@@ -1,8 +1,7 @@
 """The JIT: compiles the LLVM IR of a module for this machine, and gives the addresses of its functions.
 
 LLVM's loop vectorizer replaces calls of libm by calls of glibc's vector variants (libmvec) where the process has them, by the
-attribute ``vector-function-abi-variant``. Objects come from `object_cache` where it has them. `machine` is the one instance;
-`cache` and `runtime` compile with it, `scalar` and `codegen` ask it for the features of the processor.
+attribute ``vector-function-abi-variant``. Objects come from `disk_cache` where it has them. `machine` is the one instance.
 """
 
 from __future__ import annotations
@@ -13,22 +12,18 @@ import platform
 import re
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 import llvmlite.binding as llvm
 
+from cotan.engines.native.libraries.libmvec import VECTOR_FUNCTIONS
 from cotan.engines.native.runtime.capi import keep_forever
 from cotan.engines.native.runtime.compile_lock import compile_lock, lazy_singleton
 
-from . import object_cache
+from . import disk_cache
 
-__all__ = ["VECTOR_FUNCTIONS", "Machine", "Variant", "machine"]
+__all__ = ["BoundCode", "Machine", "Main", "Variant", "machine"]
 
-ONE_ARGUMENT = (
-    *("acos", "acosh", "asin", "asinh", "atan", "atanh", "cbrt", "cos", "cosh", "erf", "erfc", "exp"),
-    *("exp2", "expm1", "log", "log10", "log1p", "log2", "sin", "sinh", "tan", "tanh"),
-)
-VECTOR_FUNCTIONS = dict.fromkeys(ONE_ARGUMENT, 1) | dict.fromkeys(("atan2", "hypot", "pow"), 2)
-"""The functions of libmvec, and their numbers of arguments."""
 LEVELS = {
     "x86-64-v2": ("sse4.2",),
     "x86-64-v3": ("sse4.2", "avx2", "fma", "f16c"),
@@ -36,7 +31,7 @@ LEVELS = {
 }
 """The values of COTAN_CPU, to debug code for another processor: levels of x86-64, and their features."""
 PASSES = 4
-"""The version of `Machine.optimize`, a part of the keys of the object cache."""
+"""The version of `Machine.optimize`, a part of the keys of objects in the disk cache."""
 DECLARED = re.compile(r"\ndeclare [^@]*@([\w.]+)\(")
 
 
@@ -53,6 +48,20 @@ class LinkedModule(dict[str, int]):
     """The addresses of functions by name. Their code lives as long as this object."""
 
     owner: tuple[llvm.ExecutionEngine, llvm.TargetMachine]
+
+
+class Main(NamedTuple):
+    """The address of code, which lives as long as its owner."""
+
+    address: int
+    owner: object
+
+
+class BoundCode(NamedTuple):
+    """Code, and the numbers that it reads from the callback table."""
+
+    main: Main
+    slots: tuple[int, ...]
 
 
 class Machine:
@@ -145,24 +154,25 @@ class Machine:
         passes.run(module, builder)
         return module, host
 
-    def compile(self, ir: str, names: list[str], level: int = 3, *, keep: bool = True, forever: bool = False) -> dict[str, int]:
+    def compile(self, ir: str, names: list[str], level: int = 3, *, cached: bool = True, forever: bool = False) -> dict[str, int]:
         """The addresses of the functions ``names`` of the module ``ir``, which lives as long as this object.
 
-        With ``keep``, its object comes from the object cache, or goes there. With ``forever``, its code survives this Python module: it may
+        With ``cached``, its object comes from the disk cache, or goes there. With ``forever``, its code survives this Python module: it may
         be called while Python ends.
 
         Raises:
             LookupError: as `link`.
         """
-        found = self.link(ir, names, level, keep=keep)
+        found = self.link(ir, names, level, cached=cached)
         self.kept.append(found)
         if forever:
             for part in found.owner:
                 keep_forever(part)
         return found
 
-    def link(self, ir: str, names: list[str], level: int = 3, *, keep: bool = True) -> LinkedModule:
-        """The addresses of the functions ``names`` of the module ``ir``, which is freed with the returned object. ``keep`` as in `compile`.
+    def link(self, ir: str, names: list[str], level: int = 3, *, cached: bool = True) -> LinkedModule:
+        """The addresses of the functions ``names`` of the module ``ir``, which is freed with the returned object. ``cached`` is as in
+        `compile`.
 
         Raises:
             LookupError: the module calls a function that the process does not have; to link it would end the process.
@@ -171,16 +181,16 @@ class Machine:
         if missing:
             raise LookupError(f"there is no function {missing[0]} in this process")
         with compile_lock:
-            return self.load(ir, names, level, self.key(ir, level) if keep else "")
+            return self.load(ir, names, level, self.key(ir, level) if cached else "")
 
     def load(self, ir: str, names: list[str], level: int, key: str) -> LinkedModule:
-        """Compile and load a module whose external functions exist, under the compile lock; ``key`` is its key in the object cache."""
-        code = object_cache.load(key) if key else None
+        """Compile and load a module whose external functions exist, under the compile lock; ``key`` is its key in the disk cache."""
+        code = disk_cache.load(key) if key else None
         if code is None:
             module, host = self.optimize(ir, level)
             code = host.emit_object(module)
             if key:
-                object_cache.store(key, code)
+                disk_cache.store(key, code)
         target = llvm.Target.from_triple(self.triple)
         host = target.create_target_machine(cpu=self.cpu, features=self.flags, codemodel="jitdefault", jit=True)
         engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), host)
@@ -195,11 +205,11 @@ class Machine:
         return [name for name in DECLARED.findall(f"\n{ir}") if not name.startswith("llvm.") and not self.has_symbol(name)]
 
     def is_cached(self, ir: str, level: int) -> bool:
-        """Whether the object of a module is in the object cache."""
-        return object_cache.load(self.key(ir, level)) is not None
+        """Whether the object of a module is in the disk cache."""
+        return disk_cache.load(self.key(ir, level)) is not None
 
     def key(self, ir: str, level: int) -> str:
-        """The key of a module in the object cache: a hash of all inputs of its compilation."""
+        """The key of the object of a module in the disk cache: a hash of all inputs of its compilation."""
         parts = (ir, str(level), self.triple, self.cpu, self.flags, str(llvm.llvm_version_info), str(PASSES))
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 

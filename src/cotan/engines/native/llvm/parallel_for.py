@@ -13,23 +13,25 @@ from collections.abc import Sequence
 from cotan.engines.native.runtime.symbols import Symbol
 from cotan.engines.native.runtime.thread_pool import PARALLEL, SETTING
 
-__all__ = ["FIRST_VALUE", "IN_CHUNKS", "chunk_function", "mask"]
+__all__ = ["FIRST_VALUE", "IN_CHUNKS", "THREAD_LIMIT_SLOT", "chunk_function", "mask"]
 
 MANY_ITERATIONS = 4096
 """Chunks of a loop of at least so many iterations begin at multiples of 64."""
 FIRST_VALUE = 3
 """The first slot of a context with an argument of the function."""
+THREAD_LIMIT_SLOT = -1
+"""The slot of the callback table with the limit of threads of the call; 0 if it has none (`builder.Module.threads` reads it too)."""
 LETTERS = {"ptr": "p", "double": "d", "float": "s", "half": "h", "i64": "l", "i32": "i", "i16": "w", "i8": "b", "i1": "t"}
 
 IN_CHUNKS = Symbol(
     "in_chunks",
-    """define internal i64 @in_chunks(ptr %chunk, ptr %context, i32 %each, i32 %most, i1 %small, ptr %table) noinline nounwind {
+    f"""define internal i64 @in_chunks(ptr %chunk, ptr %context, i32 %each, i32 %most, i1 %small, ptr %table) noinline nounwind {{
 entry:
   %everywhere = load i32, ptr @cotan_threads
   %none = icmp eq ptr %table, null
   br i1 %none, label %known, label %look
 look:
-  %at = getelementptr i64, ptr %table, i64 -1
+  %at = getelementptr i64, ptr %table, i64 {THREAD_LIMIT_SLOT}
   %own = load i32, ptr %at
   %silent = icmp eq i32 %own, 0
   %here = select i1 %silent, i32 %everywhere, i32 %own
@@ -44,10 +46,10 @@ known:
   call void @cotan_parallel(ptr %chunk, ptr %context, i32 %chunks, i32 %threads, i1 %small)
   %count = zext i32 %chunks to i64
   ret i64 %count
-}""",
+}}""",
     needs=(PARALLEL, SETTING),
 )
-"""Runs a loop in chunks, ``each`` for a thread, at most ``most``; their count. The slot before the table is the call's limit of threads."""
+"""Runs a loop in chunks, ``each`` for a thread, at most ``most``; their count. ``table`` is the callback table, or null."""
 
 
 def mask(size: int) -> int:

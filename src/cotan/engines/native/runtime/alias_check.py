@@ -13,39 +13,38 @@ import numpy as np
 
 from cotan.core.array import Array
 
+from .capi import TYPE_OFFSET, ArrayFlag, ArrayOffset
 from .compile_lock import lazy_singleton
 from .symbols import Jit
 
 __all__ = ["may_write", "may_write_address"]
 
-C_CONTIGUOUS, OWNS_DATA, ALIGNED, WRITEABLE = 0x1, 0x4, 0x100, 0x400
-
-# Offsets of PyArrayObject: data 16, base 48, flags 64; ob_type 8. `call.caller` verifies them. LLVM vectorizes the second loop.
+# LLVM vectorizes the second loop.
 MAY_WRITE = f"""
 define ptr @may_write(ptr %x, i64 %k, ptr noalias %data, ptr noalias %bytes, i64 %count, i64 %ndarray, i64 %array) nounwind {{
 entry:
   br label %object
 object:
   %y = phi ptr [%x, %entry], [%base, %next]
-  %at.flags = getelementptr i8, ptr %y, i64 64
+  %at.flags = getelementptr i8, ptr %y, i64 {ArrayOffset.FLAGS}
   %flags = load i32, ptr %at.flags
-  %bit = and i32 %flags, {WRITEABLE}
+  %bit = and i32 %flags, {ArrayFlag.WRITEABLE}
   %writeable = icmp ne i32 %bit, 0
   br i1 %writeable, label %look, label %no
 look:
-  %at.base = getelementptr i8, ptr %y, i64 48
+  %at.base = getelementptr i8, ptr %y, i64 {ArrayOffset.BASE}
   %base = load ptr, ptr %at.base
   %last = icmp eq ptr %base, null
   br i1 %last, label %owner, label %next
 next:
-  %at.type = getelementptr i8, ptr %base, i64 8
+  %at.type = getelementptr i8, ptr %base, i64 {TYPE_OFFSET}
   %type = load i64, ptr %at.type
   %is.ndarray = icmp eq i64 %type, %ndarray
   %is.ours = icmp eq i64 %type, %array
   %is.array = or i1 %is.ndarray, %is.ours
   br i1 %is.array, label %object, label %no
 owner:
-  %own.bit = and i32 %flags, {OWNS_DATA}
+  %own.bit = and i32 %flags, {ArrayFlag.OWNS_DATA}
   %owns = icmp ne i32 %own.bit, 0
   br i1 %owns, label %ranges, label %no
 ranges:

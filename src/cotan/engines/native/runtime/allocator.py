@@ -24,16 +24,17 @@ from .capi import Slot, add_python_functions, keep_forever, new_capsule, numpy_f
 from .compile_lock import lazy_singleton
 from .symbols import Jit
 
-__all__ = ["LEAST", "SLOTS", "Handler", "handler", "kept", "maker", "most_bytes", "release"]
+__all__ = ["LEAST", "MOST_BLOCKS", "CachingAllocator", "Handler", "State", "caching_allocator", "kept", "maker", "most_bytes", "release"]
 
 LEAST = 1 << 19
 """The bytes of the smallest result whose memory is cached. Smaller ones cost the same from malloc, which caches them itself."""
 HUGE = 1 << 22
 """The bytes of the smallest block for which huge pages are asked for, as NumPy does."""
-SLOTS = 64
+MOST_BLOCKS = 64
 MOST_BYTES, SHARE = 1 << 28, 16
-"""The cache is bounded by `MOST_BYTES`, and by the memory of the machine divided by `SHARE`."""
-SPARED = 1 << 62
+"""The cache is bounded by `MOST_BLOCKS`, by `MOST_BYTES`, and by the memory of the machine divided by `SHARE`."""
+SIZE_LIMIT = 1 << 62
+"""A request of so many bytes or more is refused: the size of a block, which is larger than the request, must not overflow."""
 
 
 class State(IntEnum):
@@ -74,7 +75,7 @@ class CachingAllocator:
     """The handler and its state, for the life of the process."""
 
     def __init__(self, most: int, jit: Jit):
-        self.state = (ctypes.c_int64 * (State.BLOCKS + 2 * SLOTS))()
+        self.state = (ctypes.c_int64 * (State.BLOCKS + 2 * MOST_BLOCKS))()
         self.state[State.MOST] = most
         functions = {"new": Slot.NEW_FROM_DESCR, "set_handler": Slot.SET_HANDLER, "get_handler": Slot.GET_HANDLER}
         for name, slot in functions.items():
@@ -97,21 +98,21 @@ class CachingAllocator:
 
 
 @lazy_singleton
-def handler(jit: Jit) -> CachingAllocator | None:
-    """The handler, made for the first large result; None if the bound is 0, or NumPy has no such interface."""
+def caching_allocator(jit: Jit) -> CachingAllocator | None:
+    """The caching allocator, made for the first large result; None if the bound is 0, or NumPy has no such interface."""
     most = most_bytes()
     return CachingAllocator(most, jit) if most and all(map(numpy_function, Slot)) else None
 
 
 def maker(nbytes: int, jit: Jit) -> int:
     """The address of the function that allocates an array of so many bytes; its arguments are those of PyArray_NewFromDescr."""
-    found = handler(jit) if nbytes >= LEAST else None
+    found = caching_allocator(jit) if nbytes >= LEAST else None
     return numpy_function(Slot.NEW_FROM_DESCR) if found is None else found.new_array
 
 
 def existing() -> CachingAllocator | None:
-    """The handler, if it has been made."""
-    return handler.found[0] if handler.done else None
+    """The caching allocator, if it has been made."""
+    return caching_allocator.found[0] if caching_allocator.done else None
 
 
 def kept() -> int:
@@ -131,7 +132,7 @@ def allocator_ir() -> str:
     """The allocator functions as LLVM IR."""
     slots = {name: State[name].value for name in State.__members__}
     found = FUNCTIONS
-    for name, value in {**slots, "LEAST": LEAST, "SLOTS": SLOTS, "SPARED": SPARED}.items():
+    for name, value in {**slots, "LEAST": LEAST, "MOST_BLOCKS": MOST_BLOCKS, "SIZE_LIMIT": SIZE_LIMIT}.items():
         found = found.replace(f"<{name}>", str(value))
     return found + (ADVICE.replace("<HUGE>", str(HUGE)) if sys.platform == "linux" else NO_ADVICE)
 
@@ -254,7 +255,7 @@ none:
 
 define ptr @take(ptr %context, i64 %size) {
 entry:
-  %sane = icmp ult i64 %size, <SPARED>
+  %sane = icmp ult i64 %size, <SIZE_LIMIT>
   br i1 %sane, label %look, label %refuse
 look:
   %up = add i64 %size, 4095
@@ -347,7 +348,7 @@ room:
   %kept = load i64, ptr %at.kept
   %sum = add i64 %kept, %bytes
   %too.much = icmp ugt i64 %sum, %most
-  %too.many = icmp eq i64 %count, <SLOTS>
+  %too.many = icmp eq i64 %count, <MOST_BLOCKS>
   %full = or i1 %too.much, %too.many
   br i1 %full, label %oldest, label %keep
 oldest:

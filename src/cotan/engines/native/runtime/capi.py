@@ -1,8 +1,7 @@
-"""The C interfaces of Python and NumPy: functions that compiled code calls, capsules, and NumPy's tables of functions.
+"""The C interfaces of Python and NumPy: functions that compiled code calls, capsules, the layout of arrays, NumPy's tables of functions.
 
-This is the one module that touches `ctypes.pythonapi` and NumPy's tables; `runtime`, `libraries`, `scalar`, `call`, `cache`
-and `aot` call it. NumPy publishes a table of pointers for extension modules, whose slots are numbered in
-``numpy/__multiarray_api.h`` and belong to the binary interface of NumPy 2.
+This is the one module that touches `ctypes.pythonapi` and NumPy's tables. NumPy publishes a table of pointers for extension modules, whose
+slots are numbered in ``numpy/__multiarray_api.h`` and belong to the binary interface of NumPy 2.
 """
 
 from __future__ import annotations
@@ -24,13 +23,20 @@ if TYPE_CHECKING:
     from _ctypes import CFuncPtr as CFunction
 
 __all__ = [
-    "DtypeSlot", "Slot", "add_python_functions", "address_of", "capsule_address", "capsule_name", "dtype_functions", "keep_forever",
-    "new_capsule", "new_function", "numpy_function",
+    "SCALAR_OFFSET", "TYPE_OFFSET", "ArrayFlag", "ArrayOffset", "Capsule", "DtypeSlot", "Slot", "add_python_functions", "address_of",
+    "capsule_address", "capsule_name", "dtype_functions", "keep_forever", "new_capsule", "new_function", "numpy_function",
 ]  # fmt: skip
 
 
 Capsule: TypeAlias = object
 """A capsule of Python, which has no type of its own there."""
+
+
+TYPE_OFFSET = 8
+"""The offset in bytes of the type of any object, ``ob_type``."""
+SCALAR_OFFSET = 16
+"""The offset in bytes of the number in a scalar object, other than an int. `call.caller.layouts_are_known` verifies these offsets and
+`ArrayOffset`."""
 
 
 # ---- Python ------------------------------------------------------------------------------------------------------------------------
@@ -89,6 +95,26 @@ class Slot(IntEnum):
     """A pointer to a variable."""
     DTYPE_FUNCTIONS = 365
     """``_PyDataType_GetArrFuncs``."""
+
+
+class ArrayOffset(IntEnum):
+    """The offset in bytes of each field of an array, ``PyArrayObject``, that machine code reads or writes."""
+
+    DATA = 16
+    NDIM = 24
+    DIMENSIONS = 32
+    BASE = 48
+    DESCR = 56
+    FLAGS = 64
+
+
+class ArrayFlag(IntEnum):
+    """The bits of `ArrayOffset.FLAGS` that machine code knows."""
+
+    C_CONTIGUOUS = 0x1
+    OWNS_DATA = 0x4
+    ALIGNED = 0x100
+    WRITEABLE = 0x400
 
 
 class DtypeSlot(IntEnum):

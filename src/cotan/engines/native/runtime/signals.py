@@ -19,10 +19,11 @@ import threading
 from cotan.engines.native.status import Status
 
 from .capi import add_python_functions
+from .clock import clock
 from .compile_lock import lazy_singleton
 from .symbols import Jit, runtime_symbol
 
-__all__ = ["CHECK", "clock", "make_known"]
+__all__ = ["CHECK", "make_known"]
 
 SYMBOL = "cotan_interrupted"
 NANOSECONDS_BETWEEN = 50_000_000
@@ -61,19 +62,6 @@ on:
   ret i32 0
 }}
 """
-CLOCK = """
-declare i32 @clock_gettime(i32, ptr)
-define internal i64 @now() nounwind {
-  %time = alloca [2 x i64]
-  call i32 @clock_gettime(i32 1, ptr %time)
-  %seconds = load i64, ptr %time
-  %at = getelementptr i64, ptr %time, i64 1
-  %rest = load i64, ptr %at
-  %whole = mul i64 %seconds, 1000000000
-  %sum = add i64 %whole, %rest
-  ret i64 %sum
-}
-"""
 COUNTING = """
 @calls = internal global i64 0
 define internal i64 @now() nounwind {
@@ -83,12 +71,7 @@ define internal i64 @now() nounwind {
   ret i64 %new
 }
 """
-"""For systems without that clock: each call of the poll counts as a microsecond."""
-
-
-def clock() -> str | None:
-    """The LLVM IR of ``i64 now()``, in nanoseconds; None on systems whose clock is not known."""
-    return CLOCK if hasattr(os, "uname") and os.uname().sysname == "Linux" else None
+"""``now`` for systems whose clock is not known: each call of the poll counts as a microsecond."""
 
 
 @lazy_singleton

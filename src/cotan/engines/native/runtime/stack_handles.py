@@ -1,7 +1,7 @@
 """Owned stack handles: the stacks of compiled loops of unknown length, which Python owns from one call to the next.
 
 The two halves of a linearized loop, called separately, pass stacks to each other. In compiled code a stack is a handle: the
-address of its entries and their number, passed as an array of two integers (`at_call`). Entries lie in blocks from the heap.
+address of its entries and their number, passed as an array of two integers (`argument_types`). Entries lie in blocks from the heap.
 A call that returns stacks does not free its blocks. It returns their list, as one more result, to a `HeapBlocks`, which frees
 them when no stack refers to it any more, and which keeps the arguments of the call, since entries may lie there. Entries made
 by Python are copied into arrays first. `call.caller` wraps its calls in `with_stacks`.
@@ -24,7 +24,7 @@ from cotan.core.types import ArrayType, StackType, Type, array_type
 from .compile_lock import lazy_singleton
 from .symbols import Jit
 
-__all__ = ["OwnedStack", "at_call", "holds_stacks", "with_stacks"]
+__all__ = ["OwnedStack", "argument_types", "free_blocks", "holds_stacks", "result_types", "with_stacks"]
 
 INT = np.dtype(np.int64)
 HANDLE, HEAD = array_type((2,), INT), array_type((1,), INT)
@@ -57,10 +57,14 @@ def holds_stacks(types: Iterable[Type]) -> bool:
     return any(type(t) is StackType for t in types)
 
 
-def at_call(types: Sequence[Type], *, given: bool = False) -> list[ArrayType]:
-    """The types of arguments in compiled code; or, if ``given``, of results, followed by the list of blocks."""
-    found = [HANDLE if isinstance(t, StackType) else t for t in types]
-    return [*found, HEAD] if given and holds_stacks(types) else found
+def argument_types(types: Sequence[Type]) -> list[ArrayType]:
+    """The types of the arrays that compiled code takes for arguments of these types: a handle for a stack."""
+    return [HANDLE if isinstance(t, StackType) else t for t in types]
+
+
+def result_types(types: Sequence[Type]) -> list[ArrayType]:
+    """The types of the arrays that compiled code returns for results of these types: after handles, also the list of blocks."""
+    return [*argument_types(types), HEAD] if holds_stacks(types) else argument_types(types)
 
 
 @lazy_singleton

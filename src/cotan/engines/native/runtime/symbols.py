@@ -1,8 +1,10 @@
-"""The registry of runtime symbols: functions and variables of the runtime library to which the LLVM IR of a module refers.
+"""Symbols: functions and variables to which the LLVM IR of a module refers and which no Program defines.
 
-A symbol has the LLVM IR that declares or defines it, the symbols to which that IR refers, and the function that makes it
-known to the JIT. `llvm.builder.Module.refer` is the one way to its name and puts all of this in place, so a module has every
-symbol to which it refers. Library functions and intrinsics are declared by `Module.call`, from their arguments.
+A symbol is defined in the module itself, or provided by this process. Symbols of the second kind are in a registry, `RUNTIME_SYMBOLS`: the
+module of cotan that owns the function or variable registers it by `runtime_symbol`. A symbol has the LLVM IR that declares or defines it,
+the symbols to which that IR refers, and the function that makes it known to the JIT. `llvm.builder.Module.refer` is the one way to its name
+and puts all of this in place, so a module has every symbol to which it refers. Library functions and intrinsics are declared by
+`Module.call`, from their arguments.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ class Jit(Protocol):
         """Make an address known under a name that compiled code may refer to."""
         ...
 
-    def compile(self, ir: str, names: list[str], level: int = 3, *, keep: bool = True, forever: bool = False) -> Mapping[str, int]:
+    def compile(self, ir: str, names: list[str], level: int = 3, *, cached: bool = True, forever: bool = False) -> Mapping[str, int]:
         """The addresses of the functions ``names`` of a module."""
         ...
 

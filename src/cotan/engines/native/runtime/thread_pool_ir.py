@@ -16,6 +16,9 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from enum import IntEnum
+
+from .clock import posix_clock
 
 __all__ = ["MOST_CHUNKS", "POOL_BYTES", "SERIAL", "thread_pool_ir"]
 
@@ -31,18 +34,52 @@ JUST_BEFORE = 150_000
 """A small job that begins at most so many nanoseconds after the end of another one is taken for one of many."""
 
 
+class PoolOffset(IntEnum):
+    """The offset in bytes of each field of the pool. The word of the job is at its start. Fields that several threads use at the same time
+    have cache lines of their own.
+    """
+
+    FUNCTION = 64
+    CONTEXT = 72
+    """The first argument of the function."""
+    THREADS = 80
+    """The number of threads that may take part in the job."""
+    PENDING = 128
+    """The number of chunks that have not ended."""
+    CHUNKS = 136
+    """The number of chunks of the job."""
+    TAKEN = 192
+    """Whether a caller uses the pool."""
+    SLEEPING = 256
+    """The number of workers that sleep."""
+    MUTEX = 320
+    CONDITION = 448
+    WORKER_COUNT = 576
+    LAST_SMALL_JOB = 640
+    """The time in nanoseconds at which the last small job that found all workers asleep ended."""
+    CALLERS_PROCESSOR = 704
+    """The number, plus one, of the processor that workers keep off."""
+    ALONE_UNTIL = 768
+    """The time in nanoseconds until which callers run small jobs alone; 0 if they need not."""
+    PROCESSORS = 1024
+    """The processors that workers may use, one bit each."""
+    WORKERS = 1152
+    """The identifiers of the workers' threads, 8 bytes each, by the number of the worker."""
+
+
 def thread_pool_ir() -> str:
     """The pool as LLVM IR, for this system and processor."""
     if os.name != "posix":
         return NO_THREADS + ALONE
     declaration, call = PAUSES.get(platform.machine(), ("", ""))
-    mac = sys.platform == "darwin"
-    names = {"SETMASK": "3" if mac else "2", "CLOCK": "6" if mac else "1", "PAUSE": call, "SPINS": str(SPINS)}
-    names |= {"JUST_BEFORE": str(JUST_BEFORE), "MOST_CHUNKS": str(MOST_CHUNKS), "HELD_UP": str(HELD_UP), "KEEP_OFF": str(KEEP_OFF)}
-    threads = POSIX_THREADS
-    for name, value in names.items():
-        threads = threads.replace(name, value)
-    return declaration + threads + ALONE + (LINUX_ELSEWHERE if sys.platform == "linux" else ANYWHERE)
+    threads = POSIX_THREADS + ALONE + (LINUX_ELSEWHERE if sys.platform == "linux" else ANYWHERE) + posix_clock()
+    values = {
+        "SETMASK": 3 if sys.platform == "darwin" else 2, "PAUSE": call, "SPINS": SPINS, "JUST_BEFORE": JUST_BEFORE,
+        "MOST_CHUNKS": MOST_CHUNKS, "HELD_UP": HELD_UP, "KEEP_OFF": KEEP_OFF, "POOL_BYTES": POOL_BYTES,
+    }  # fmt: skip
+    for name, value in {**values, **{name: offset.value for name, offset in PoolOffset.__members__.items()}}.items():
+        threads = threads.replace(f"<{name}>", str(value))
+    return declaration + threads
 
 
 X86, ARM = (
@@ -51,11 +88,6 @@ X86, ARM = (
 )
 PAUSES = {"x86_64": X86, "AMD64": X86, "aarch64": ARM, "arm64": ARM}
 """The instruction between two polls of a memory location, by processor: its declaration and its call."""
-# Offsets in the pool: 0 the word of the job, 64 the function, 72 its context, 80 the number of threads that may take part,
-# 128 the number of pending chunks, 136 the number of chunks, 192 whether the pool is taken, 256 the number of sleeping workers,
-# 320 a mutex, 448 a condition, 576 the number of workers, 640 the end of the last small job that found them asleep, 704 the
-# processor (plus one) that workers keep off, 768 the time until which callers run small jobs, 1024 the processors of workers,
-# 1152 the workers.
 ALONE = """
 define internal void @alone(ptr %function, ptr %context, i32 %chunks) {
 entry:
@@ -100,8 +132,8 @@ declare i64 @llvm.vector.reduce.or.v16i64(<16 x i64>)
 
 ; Before workers are made: the processors that this process may use.
 define internal void @note_processors() noinline {
-  %all = getelementptr i8, ptr @cotan_pool, i64 1024
-  %off.at = getelementptr i8, ptr @cotan_pool, i64 704
+  %all = getelementptr i8, ptr @cotan_pool, i64 <PROCESSORS>
+  %off.at = getelementptr i8, ptr @cotan_pool, i64 <CALLERS_PROCESSOR>
   store i32 0, ptr %off.at
   %a = call i32 @sched_getaffinity(i32 0, i64 128, ptr %all)
   ret void
@@ -110,10 +142,10 @@ define internal void @note_processors() noinline {
 ; Before workers are woken: keep them off the processor of the caller.
 define internal void @elsewhere() noinline {
 entry:
-  %off.at = getelementptr i8, ptr @cotan_pool, i64 704
-  %all = getelementptr i8, ptr @cotan_pool, i64 1024
-  %workers = getelementptr i8, ptr @cotan_pool, i64 1152
-  %count.at = getelementptr i8, ptr @cotan_pool, i64 576
+  %off.at = getelementptr i8, ptr @cotan_pool, i64 <CALLERS_PROCESSOR>
+  %all = getelementptr i8, ptr @cotan_pool, i64 <PROCESSORS>
+  %workers = getelementptr i8, ptr @cotan_pool, i64 <WORKERS>
+  %count.at = getelementptr i8, ptr @cotan_pool, i64 <WORKER_COUNT>
   %rest = alloca [16 x i64], align 16
   %here = call i32 @sched_getcpu()
   %off = load i32, ptr %off.at
@@ -170,13 +202,12 @@ declare i32 @pthread_create(ptr, ptr, ptr, ptr)
 declare i32 @pthread_detach(i64)
 declare i32 @pthread_sigmask(i32, ptr, ptr)
 declare i32 @sched_yield()
-declare i32 @clock_gettime(i32, ptr)
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 
 define void @cotan_reset_pool() {
-  call void @llvm.memset.p0.i64(ptr @cotan_pool, i8 0, i64 2048, i1 false)
-  %mutex = getelementptr i8, ptr @cotan_pool, i64 320
-  %condition = getelementptr i8, ptr @cotan_pool, i64 448
+  call void @llvm.memset.p0.i64(ptr @cotan_pool, i8 0, i64 <POOL_BYTES>, i1 false)
+  %mutex = getelementptr i8, ptr @cotan_pool, i64 <MUTEX>
+  %condition = getelementptr i8, ptr @cotan_pool, i64 <CONDITION>
   %a = call i32 @pthread_mutex_init(ptr %mutex, ptr null)
   %b = call i32 @pthread_cond_init(ptr %condition, ptr null)
   ret void
@@ -185,10 +216,10 @@ define void @cotan_reset_pool() {
 ; Take chunks of the job of this number until there are none.
 define internal void @work(i64 %job, i1 %from.first) noinline {
 entry:
-  %function.at = getelementptr i8, ptr @cotan_pool, i64 64
-  %context.at = getelementptr i8, ptr @cotan_pool, i64 72
-  %pending.at = getelementptr i8, ptr @cotan_pool, i64 128
-  %count.at = getelementptr i8, ptr @cotan_pool, i64 136
+  %function.at = getelementptr i8, ptr @cotan_pool, i64 <FUNCTION>
+  %context.at = getelementptr i8, ptr @cotan_pool, i64 <CONTEXT>
+  %pending.at = getelementptr i8, ptr @cotan_pool, i64 <PENDING>
+  %count.at = getelementptr i8, ptr @cotan_pool, i64 <CHUNKS>
   %step = select i1 %from.first, i64 1, i64 -65536
   br label %look
 look:
@@ -223,10 +254,10 @@ done:
 define internal ptr @worker(ptr %argument) {
 entry:
   %index = ptrtoint ptr %argument to i64
-  %limit.at = getelementptr i8, ptr @cotan_pool, i64 80
-  %sleepers = getelementptr i8, ptr @cotan_pool, i64 256
-  %mutex = getelementptr i8, ptr @cotan_pool, i64 320
-  %condition = getelementptr i8, ptr @cotan_pool, i64 448
+  %limit.at = getelementptr i8, ptr @cotan_pool, i64 <THREADS>
+  %sleepers = getelementptr i8, ptr @cotan_pool, i64 <SLEEPING>
+  %mutex = getelementptr i8, ptr @cotan_pool, i64 <MUTEX>
+  %condition = getelementptr i8, ptr @cotan_pool, i64 <CONDITION>
   br label %again
 again:
   %last = phi i64 [0, %entry], [%number, %skip]
@@ -238,9 +269,9 @@ spin:
   %new = icmp ne i64 %seen, %last
   br i1 %new, label %found, label %pause
 pause:
-  PAUSE
+  <PAUSE>
   %more = add i32 %turns, 1
-  %enough = icmp sgt i32 %more, SPINS
+  %enough = icmp sgt i32 %more, <SPINS>
   br i1 %enough, label %sleep, label %spin
 sleep:
   %a = call i32 @pthread_mutex_lock(ptr %mutex)
@@ -273,13 +304,13 @@ skip:
 ; Workers 1 ... threads - 1, with all signals blocked: those are for the threads of Python.
 define internal void @grow(i64 %threads) noinline {
 entry:
-  %count.at = getelementptr i8, ptr @cotan_pool, i64 576
-  %workers = getelementptr i8, ptr @cotan_pool, i64 1152
+  %count.at = getelementptr i8, ptr @cotan_pool, i64 <WORKER_COUNT>
+  %workers = getelementptr i8, ptr @cotan_pool, i64 <WORKERS>
   %signals = alloca [128 x i8], align 16
   %kept = alloca [128 x i8], align 16
   %thread = alloca i64
   call void @llvm.memset.p0.i64(ptr %signals, i8 255, i64 128, i1 false)
-  %a = call i32 @pthread_sigmask(i32 SETMASK, ptr %signals, ptr %kept)
+  %a = call i32 @pthread_sigmask(i32 <SETMASK>, ptr %signals, ptr %kept)
   %first = load i64, ptr %count.at
   call void @note_processors()
   br label %turn
@@ -301,30 +332,18 @@ made:
   store i64 %next, ptr %count.at
   br label %turn
 done:
-  %c = call i32 @pthread_sigmask(i32 SETMASK, ptr %kept, ptr null)
+  %c = call i32 @pthread_sigmask(i32 <SETMASK>, ptr %kept, ptr null)
   ret void
-}
-
-define internal i64 @now() noinline {
-entry:
-  %clock = alloca [2 x i64]
-  %failed = call i32 @clock_gettime(i32 CLOCK, ptr %clock)
-  %seconds = load i64, ptr %clock
-  %rest.at = getelementptr i64, ptr %clock, i64 1
-  %rest = load i64, ptr %rest.at
-  %whole = mul i64 %seconds, 1000000000
-  %sum = add i64 %whole, %rest
-  ret i64 %sum
 }
 
 define void @cotan_parallel(ptr %function, ptr %context, i32 %chunks, i32 %threads, i1 %small) {
 entry:
-  %taken.at = getelementptr i8, ptr @cotan_pool, i64 192
-  %count.at = getelementptr i8, ptr @cotan_pool, i64 576
+  %taken.at = getelementptr i8, ptr @cotan_pool, i64 <TAKEN>
+  %count.at = getelementptr i8, ptr @cotan_pool, i64 <WORKER_COUNT>
   %many = icmp sgt i32 %chunks, 1
   br i1 %many, label %ask, label %alone
 ask:
-  %until.at = getelementptr i8, ptr @cotan_pool, i64 768
+  %until.at = getelementptr i8, ptr @cotan_pool, i64 <ALONE_UNTIL>
   br i1 %small, label %look.back, label %try
 look.back:
   %until = load atomic i64, ptr %until.at monotonic, align 8
@@ -342,15 +361,15 @@ try:
   %free = extractvalue { i32, i1 } %pair, 1
   br i1 %free, label %have, label %alone
 have:
-  %too.many = icmp sgt i32 %threads, MOST_CHUNKS
-  %useful = select i1 %too.many, i32 MOST_CHUNKS, i32 %threads
+  %too.many = icmp sgt i32 %threads, <MOST_CHUNKS>
+  %useful = select i1 %too.many, i32 <MOST_CHUNKS>, i32 %threads
   %wanted = sext i32 %useful to i64
   %count = load i64, ptr %count.at
   %with.me = add i64 %count, 1
   %few = icmp slt i64 %with.me, %wanted
   br i1 %few, label %grow, label %look
 look:
-  %sleepers.at = getelementptr i8, ptr @cotan_pool, i64 256
+  %sleepers.at = getelementptr i8, ptr @cotan_pool, i64 <SLEEPING>
   %sleeping = load atomic i32, ptr %sleepers.at monotonic, align 4
   %sleeping.wide = sext i32 %sleeping to i64
   %none.awake = icmp sge i64 %sleeping.wide, %count
@@ -358,10 +377,10 @@ look:
   br i1 %perhaps, label %time, label %publish
 time:
   %now = call i64 @now()
-  %last.at = getelementptr i8, ptr @cotan_pool, i64 640
+  %last.at = getelementptr i8, ptr @cotan_pool, i64 <LAST_SMALL_JOB>
   %last = load atomic i64, ptr %last.at monotonic, align 8
   %since = sub i64 %now, %last
-  %rare = icmp sgt i64 %since, JUST_BEFORE
+  %rare = icmp sgt i64 %since, <JUST_BEFORE>
   br i1 %rare, label %leave, label %publish
 leave:
   store atomic i32 0, ptr %taken.at release, align 4
@@ -373,16 +392,16 @@ grow:
   call void @grow(i64 %wanted)
   br label %publish
 publish:
-  %function.at = getelementptr i8, ptr @cotan_pool, i64 64
-  %context.at = getelementptr i8, ptr @cotan_pool, i64 72
-  %limit.at = getelementptr i8, ptr @cotan_pool, i64 80
-  %pending.at = getelementptr i8, ptr @cotan_pool, i64 128
-  %sleepers = getelementptr i8, ptr @cotan_pool, i64 256
-  %mutex = getelementptr i8, ptr @cotan_pool, i64 320
-  %condition = getelementptr i8, ptr @cotan_pool, i64 448
+  %function.at = getelementptr i8, ptr @cotan_pool, i64 <FUNCTION>
+  %context.at = getelementptr i8, ptr @cotan_pool, i64 <CONTEXT>
+  %limit.at = getelementptr i8, ptr @cotan_pool, i64 <THREADS>
+  %pending.at = getelementptr i8, ptr @cotan_pool, i64 <PENDING>
+  %sleepers = getelementptr i8, ptr @cotan_pool, i64 <SLEEPING>
+  %mutex = getelementptr i8, ptr @cotan_pool, i64 <MUTEX>
+  %condition = getelementptr i8, ptr @cotan_pool, i64 <CONDITION>
   store ptr %function, ptr %function.at
   store ptr %context, ptr %context.at
-  %chunks.at = getelementptr i8, ptr @cotan_pool, i64 136
+  %chunks.at = getelementptr i8, ptr @cotan_pool, i64 <CHUNKS>
   store i32 %chunks, ptr %chunks.at
   store atomic i64 %wanted, ptr %limit.at monotonic, align 8
   store atomic i32 %chunks, ptr %pending.at monotonic, align 4
@@ -415,7 +434,7 @@ wait:
   br i1 %done, label %waited, label %pause.or.yield
 pause.or.yield:
   %turns1 = add i32 %turns, 1
-  %long = icmp sgt i32 %turns1, SPINS
+  %long = icmp sgt i32 %turns1, <SPINS>
   br i1 %long, label %yield, label %pause
 yield:
   %first.time = icmp eq i64 %since.when, 0
@@ -429,7 +448,7 @@ go.on:
   br label %pause
 pause:
   %began = phi i64 [%since.when, %pause.or.yield], [%known.when, %go.on]
-  PAUSE
+  <PAUSE>
   br label %wait
 waited:
   %at.once = icmp eq i64 %since.when, 0
@@ -439,10 +458,10 @@ waited:
 held.up:
   %after = call i64 @now()
   %lost = sub i64 %after, %since.when
-  %much = icmp sgt i64 %lost, HELD_UP
+  %much = icmp sgt i64 %lost, <HELD_UP>
   br i1 %much, label %keep.off, label %release
 keep.off:
-  %times = mul i64 %lost, KEEP_OFF
+  %times = mul i64 %lost, <KEEP_OFF>
   %then = add i64 %after, %times
   store atomic i64 %then, ptr %until.at monotonic, align 8
   br label %release

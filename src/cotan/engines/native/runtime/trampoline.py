@@ -18,9 +18,13 @@ from __future__ import annotations
 
 from enum import IntEnum, auto
 
-__all__ = ["ALIGNMENT", "INPUT_SLOTS", "OUTPUT_SLOTS", "SYMBOLS", "TRAMPOLINE", "TableSlot"]
+from cotan.engines.native.status import Status
+from cotan.engines.native.target import ALIGNMENT
 
-ALIGNMENT = 64
+from .capi import SCALAR_OFFSET, TYPE_OFFSET, ArrayFlag, ArrayOffset
+
+__all__ = ["INPUT_SLOTS", "OUTPUT_SLOTS", "SYMBOLS", "TRAMPOLINE", "TableSlot"]
+
 INPUT_SLOTS, OUTPUT_SLOTS = 6, 5
 
 
@@ -29,6 +33,7 @@ class TableSlot(IntEnum):
 
     MAIN = 0
     FUNCTIONS = auto()
+    """The callback table, the last argument of the code."""
     WORKSPACE_BYTES = auto()
     SPARE = auto()
     """A workspace that is not in use, or 0: threads exchange it atomically, so that no two of them share one."""
@@ -63,12 +68,11 @@ READ = "\n".join(
     for w in TableSlot
     if w is not TableSlot.SPARE
 )
-OUT_OF_MEMORY = 1
-PLAIN = 0x501
-"""The flags of a new array on given memory: C-contiguous, aligned, writeable."""
+READABLE = ArrayFlag.C_CONTIGUOUS | ArrayFlag.ALIGNED
+"""The flags of an array that the code can read in place."""
+PLAIN = READABLE | ArrayFlag.WRITEABLE
+"""The flags of a new array on given memory."""
 
-# Offsets: ob_type 8; PyArrayObject data 16, nd 24, dimensions 32, base 48, descr 56, flags 64 (0x101: C-contiguous and aligned); the number
-# of a scalar object 16. `call.caller` verifies them on arrays before the function is used.
 TRAMPOLINE = f"""
 declare ptr @cotan_PyEval_SaveThread()
 declare void @cotan_PyEval_RestoreThread(ptr)
@@ -91,7 +95,7 @@ define i64 @field(ptr %object, i64 %offset) alwaysinline {{
 
 define ptr @launch(ptr %self, ptr %args, i64 %given) nounwind {{
 entry:
-  %table.word = call i64 @field(ptr %self, i64 16)
+  %table.word = call i64 @field(ptr %self, i64 {ArrayOffset.DATA})
   %table = inttoptr i64 %table.word to ptr
 {READ}
   %at.SPARE = getelementptr i64, ptr %table, i64 {TableSlot.SPARE.value}
@@ -123,29 +127,29 @@ argument.given:
   %number = sub i64 %k, %CONSTANTS
   %at.arg = getelementptr ptr, ptr %args, i64 %number
   %x = load ptr, ptr %at.arg
-  %type = call i64 @field(ptr %x, i64 8)
+  %type = call i64 @field(ptr %x, i64 {TYPE_OFFSET})
   %is.ndarray = icmp eq i64 %type, %NDARRAY
   %is.ours = icmp eq i64 %type, %ARRAY
   %is.array = or i1 %is.ndarray, %is.ours
   br i1 %is.array, label %array, label %scalar
 array:
-  %descr = call i64 @field(ptr %x, i64 56)
+  %descr = call i64 @field(ptr %x, i64 {ArrayOffset.DESCR})
   %descr.wanted = call i64 @field(ptr %record, i64 8)
   %right.descr = icmp eq i64 %descr, %descr.wanted
-  %at.nd = getelementptr i8, ptr %x, i64 24
+  %at.nd = getelementptr i8, ptr %x, i64 {ArrayOffset.NDIM}
   %nd.short = load i32, ptr %at.nd
   %nd = sext i32 %nd.short to i64
   %nd.wanted = call i64 @field(ptr %record, i64 16)
   %right.nd = icmp eq i64 %nd, %nd.wanted
-  %at.flags = getelementptr i8, ptr %x, i64 64
+  %at.flags = getelementptr i8, ptr %x, i64 {ArrayOffset.FLAGS}
   %flags = load i32, ptr %at.flags
-  %flags.here = and i32 %flags, 257
-  %right.flags = icmp eq i32 %flags.here, 257
+  %flags.here = and i32 %flags, {READABLE}
+  %right.flags = icmp eq i32 %flags.here, {READABLE}
   %right.1 = and i1 %right.descr, %right.nd
   %right.2 = and i1 %right.1, %right.flags
   br i1 %right.2, label %shape, label %refuse
 shape:
-  %dims.word = call i64 @field(ptr %x, i64 32)
+  %dims.word = call i64 @field(ptr %x, i64 {ArrayOffset.DIMENSIONS})
   %dims.wanted.word = call i64 @field(ptr %record, i64 24)
   %dims = inttoptr i64 %dims.word to ptr
   %dims.wanted = inttoptr i64 %dims.wanted.word to ptr
@@ -163,14 +167,14 @@ axis.compare:
   %right.n = icmp eq i64 %n, %n.wanted
   br i1 %right.n, label %axis, label %refuse
 array.right:
-  %data.array = call i64 @field(ptr %x, i64 16)
+  %data.array = call i64 @field(ptr %x, i64 {ArrayOffset.DATA})
   br label %argument.known
 scalar:
   %type.wanted = call i64 @field(ptr %record, i64 32)
   %right.type = icmp eq i64 %type, %type.wanted
   br i1 %right.type, label %scalar.right, label %refuse
 scalar.right:
-  %at.number = getelementptr i8, ptr %x, i64 16
+  %at.number = getelementptr i8, ptr %x, i64 {SCALAR_OFFSET}
   %data.scalar = ptrtoint ptr %at.number to i64
   %int.will.do = call i64 @field(ptr %record, i64 40)
   %is.int = icmp ne i64 %int.will.do, 0
@@ -237,7 +241,7 @@ make.copy:
   %no.copy = icmp eq ptr %y.copy, null
   br i1 %no.copy, label %give.up, label %fill
 fill:
-  %data.copy = call i64 @field(ptr %y.copy, i64 16)
+  %data.copy = call i64 @field(ptr %y.copy, i64 {ArrayOffset.DATA})
   %to = inttoptr i64 %data.copy to ptr
   %at.bytes = getelementptr i64, ptr %all.bytes, i64 %donor
   %bytes.donor = load i64, ptr %at.bytes
@@ -250,20 +254,20 @@ make.view:
   br i1 %no.view, label %give.up, label %own
 own:
   call void @cotan_Py_IncRef(ptr %owner)
-  %at.base = getelementptr i8, ptr %y.view, i64 48
+  %at.base = getelementptr i8, ptr %y.view, i64 {ArrayOffset.BASE}
   store ptr %owner, ptr %at.base
   br label %made
 made:
   %y = phi ptr [%y.fresh, %make.fresh], [%y.copy, %fill], [%y.view, %own]
-  %at.flags.y = getelementptr i8, ptr %y, i64 64
+  %at.flags.y = getelementptr i8, ptr %y, i64 {ArrayOffset.FLAGS}
   %flags.y = load i32, ptr %at.flags.y
-  %flags.of.number = and i32 %flags.y, -1025
+  %flags.of.number = and i32 %flags.y, {~ArrayFlag.WRITEABLE}
   %is.number = icmp eq i32 %out.nd, 0
   %flags.settled = select i1 %is.number, i32 %flags.of.number, i32 %flags.y
   store i32 %flags.settled, ptr %at.flags.y
   %at.result = getelementptr ptr, ptr %results, i64 %m
   store ptr %y, ptr %at.result
-  %data.y = call i64 @field(ptr %y, i64 16)
+  %data.y = call i64 @field(ptr %y, i64 {ArrayOffset.DATA})
   %at.data.out = getelementptr i64, ptr %data.out, i64 %m
   store i64 %data.y, ptr %at.data.out
   %m.next = add i64 %m, 1
@@ -316,7 +320,7 @@ judge:
   %fine = icmp eq i32 %status.main, 0
   br i1 %fine, label %give, label %failed
 failed:
-  %status = phi i32 [{OUT_OF_MEMORY}, %memory.new], [%status.main, %judge]
+  %status = phi i32 [{Status.OUT_OF_MEMORY}, %memory.new], [%status.main, %judge]
   call void @drop(ptr %results, i64 %COUNT_OUT)
   %error = call ptr @cotan_PyErr_Occurred()
   %raised = icmp ne ptr %error, null

@@ -18,8 +18,9 @@ import numpy as np
 
 from cotan.core.emitting import DType, Number
 from cotan.engines.native.affine import Atom, Condition, Index
+from cotan.engines.native.libraries.libmvec import VECTOR_FUNCTIONS
 from cotan.engines.native.llvm.builder import Module, register_type
-from cotan.engines.native.llvm.jit import VECTOR_FUNCTIONS, Variant, machine
+from cotan.engines.native.llvm.jit import Variant, machine
 
 from . import (
     formulas_complex,

@@ -78,6 +78,8 @@ def fits(schedule: Schedule, old: Var, new: Var) -> bool:
     return source is not None and fits(schedule, old, source) and schedule.last_use(old) <= node.position
 
 
-def unused(schedule: Schedule, donated: Sequence[int], shared: dict[int, int]) -> tuple[int, ...]:
+def unused(schedule: Schedule, donated: Sequence[int], donated_input_of: dict[int, int]) -> tuple[int, ...]:
     """The donated inputs in which there is no result, but for those that are too small to matter."""
-    return tuple(j for j in donated if j not in shared.values() and schedule.program.inputs[j].type.size > schedule.options.small_array)
+    return tuple(
+        j for j in donated if j not in donated_input_of.values() and schedule.program.inputs[j].type.size > schedule.options.small_array
+    )

@@ -53,7 +53,7 @@ class Schedule:
         self.readers: dict[Var, list[tuple[Statement, ElementIndex]]] = {}
         self.whole_uses: dict[Var, list[int]] = {}
         """The positions of the nodes that need a value as a whole array."""
-        self.shared: dict[Var, int | None] = {}
+        self.known_shared_axes: dict[Var, int | None] = {}
         """The known results of `shared_axes`, once the schedule is made."""
         self.rewritten = rewritten_updates(program, options)
         """Results of updates that are written anew, row by row."""
@@ -331,9 +331,9 @@ class Schedule:
         """The number of leading axes of ``v`` whose loops all readers share with it, so that it is contracted along them; None if it is
         needed as a whole array.
         """
-        found = self.shared.get(v, -1)
+        found = self.known_shared_axes.get(v, -1)
         if found == -1:
-            found = self.shared[v] = self.find_shared_axes(v)
+            found = self.known_shared_axes[v] = self.find_shared_axes(v)
         return found
 
     def find_shared_axes(self, v: Var) -> int | None:

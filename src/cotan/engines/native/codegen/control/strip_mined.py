@@ -17,9 +17,10 @@ from cotan.engines.native.codegen.kernels.builder import KernelBuilder
 from cotan.engines.native.codegen.partials import PartialResults
 from cotan.engines.native.codegen.program import ProgramLowering, schedule_of
 from cotan.engines.native.codegen.values import Memory, Value, View, memory_type
-from cotan.engines.native.codegen.workspace import ALIGNMENT, MANY_NODES, WorkspaceFrame
+from cotan.engines.native.codegen.workspace import MANY_NODES, WorkspaceFrame
 from cotan.engines.native.passes.strip_op import Strips
 from cotan.engines.native.schedule.loop_nest import Opaque
+from cotan.engines.native.target import ALIGNMENT
 
 __all__ = ["strips"]
 

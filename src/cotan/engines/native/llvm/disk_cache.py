@@ -1,14 +1,14 @@
-"""The object cache: a folder of object files, which later processes load instead of compiling again.
+"""The disk cache: a folder of object files and of LLVM IR, which later processes load instead of compiling again.
 
-The key of an entry is a hash of all inputs of its compilation: the LLVM IR, the level of optimization, the processor and its
-features, the versions of LLVM and of this format. An entry holds a hash of its key and content, so a damaged or renamed one
-is not loaded, but compiled again. Code of other users is never run: the folder and the entry must belong to the user, and
-nobody else may have the right to write to them. Entries are written under another name and then renamed, so a reader sees a
-whole entry or none.
+It has two kinds of entries: objects, which `jit` stores, and the LLVM IR of Programs, which `cache.program_cache` stores. The key of an
+object is a hash of all inputs of its compilation: the LLVM IR, the level of optimization, the processor and its features, the versions of
+LLVM and of this format. The key of IR is a `cache.fingerprint`. An entry holds a hash of its key and content, so a damaged or renamed one
+is not loaded, but compiled again. Code of other users is never run: the folder and the entry must belong to the user, and nobody else may
+have the right to write to them. Entries are written under another name and then renamed, so a reader sees a whole entry or none.
 
-COTAN_CACHE_DIR is the folder (else ``cotan`` in the user's folder for caches); COTAN_CACHE=0 turns the cache off;
-COTAN_CACHE_BYTES bounds the size of all entries (1 GB), by removal of the least recently used ones. An error of the file
-system is no error here: then the code is compiled. `jit` stores objects, `cache.program_cache` LLVM IR.
+COTAN_CACHE_DIR is the folder (else ``cotan`` in the user's folder for caches); COTAN_CACHE=0 turns the cache off; COTAN_CACHE_BYTES bounds
+the size of all entries (1 GB), by removal of the least recently used ones. An error of the file system is no error here: then the code is
+compiled.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["Contents", "clear", "contents", "folder", "load", "store"]
 
 MAGIC = b"cotan object 1\n"
 KINDS = (".o", ".ll")
-"""Objects, and LLVM IR of Programs (`cache.program_cache`), whose keys are fingerprints of the Programs."""
+"""The suffixes of objects and of LLVM IR."""
 DEFAULT_BYTES = 1 << 30
 STORES_BETWEEN = 32
 """The number of entries that are written between two checks of the folder's size, which take long where entries are many."""

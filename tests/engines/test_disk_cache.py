@@ -1,4 +1,4 @@
-"""The object cache on disk: found by a later process, private, and never run if its contents have changed."""
+"""The disk cache: found by a later process, private, and never run if its contents have changed."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cotan.cli import main
-from cotan.engines.native.llvm import object_cache
+from cotan.engines.native.llvm import disk_cache
 from cotan.engines.native.llvm.jit import machine
 
 PROGRAM = """
@@ -53,27 +53,27 @@ def test_a_damaged_or_foreign_entry_is_compiled_again(folder):
 
 
 def test_entries_are_private(folder):
-    object_cache.store("a" * 64, b"code")
+    disk_cache.store("a" * 64, b"code")
     (file,) = folder.glob("*.o")
     assert folder.stat().st_mode & 0o777 == 0o700
     assert file.stat().st_mode & 0o777 == 0o600
-    assert object_cache.load("a" * 64) == b"code"
+    assert disk_cache.load("a" * 64) == b"code"
     file.chmod(0o666)
-    assert object_cache.load("a" * 64) is None, "others may have written to it"
+    assert disk_cache.load("a" * 64) is None, "others may have written to it"
     file.chmod(0o600)
     folder.chmod(0o777)
-    assert object_cache.load("a" * 64) is None
-    object_cache.store("b" * 64, b"more")
+    assert disk_cache.load("a" * 64) is None
+    disk_cache.store("b" * 64, b"more")
     assert len(list(folder.glob("*.o"))) == 1
 
 
 def test_what_was_not_used_for_longest_goes(folder, monkeypatch):
     for k in range(20):
-        object_cache.store(f"{k:064}", bytes(1000))
+        disk_cache.store(f"{k:064}", bytes(1000))
         os.utime(folder / f"{k:064}.o", (k, k))
     monkeypatch.setenv("COTAN_CACHE_BYTES", "10000")
-    assert object_cache.load(f"{0:064}") is not None  # has been used just now
-    object_cache.shrink(folder)
+    assert disk_cache.load(f"{0:064}") is not None  # has been used just now
+    disk_cache.shrink(folder)
     kept = {file.stem for file in folder.glob("*.o")}
     assert f"{0:064}" in kept
     assert f"{19:064}" in kept
@@ -83,17 +83,17 @@ def test_what_was_not_used_for_longest_goes(folder, monkeypatch):
 
 def test_one_in_many_writers_looks_at_the_size_of_the_folder(folder, monkeypatch):
     looks = []
-    monkeypatch.setattr(object_cache, "shrink", looks.append)
-    for k in range(3 * object_cache.STORES_BETWEEN):
-        object_cache.store(f"{k:064}", b"code")
+    monkeypatch.setattr(disk_cache, "shrink", looks.append)
+    for k in range(3 * disk_cache.STORES_BETWEEN):
+        disk_cache.store(f"{k:064}", b"code")
     assert looks == [folder] * 3
 
 
 def test_many_writers_leave_whole_entries(folder):
     def write(k):
         for _ in range(50):
-            object_cache.store("c" * 64, bytes([k]) * 5000)
-            found = object_cache.load("c" * 64)
+            disk_cache.store("c" * 64, bytes([k]) * 5000)
+            found = disk_cache.load("c" * 64)
             assert found is None or (len(found) == 5000 and len(set(found)) == 1)
 
     threads = [threading.Thread(target=write, args=(k,)) for k in range(4)]
@@ -107,9 +107,9 @@ def test_many_writers_leave_whole_entries(folder):
 def test_a_folder_that_cannot_be_written_is_no_error(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("COTAN_CACHE_DIR", str(tmp_path / "file" / "below"))
-    object_cache.store("d" * 64, b"code")
-    assert object_cache.load("d" * 64) is None
-    assert object_cache.contents().entries == 0
+    disk_cache.store("d" * 64, b"code")
+    assert disk_cache.load("d" * 64) is None
+    assert disk_cache.contents().entries == 0
 
 
 def test_the_key_depends_on_text_level_and_machine(monkeypatch):
@@ -121,11 +121,11 @@ def test_the_key_depends_on_text_level_and_machine(monkeypatch):
 
 
 def test_the_command_line_shows_and_clears_it(folder, capsys):
-    object_cache.store("e" * 64, bytes(500))
+    disk_cache.store("e" * 64, bytes(500))
     assert main(["cache", "info"]) == 0
     assert "1 entries" in capsys.readouterr().out
     assert main(["cache", "clear"]) == 0
-    assert object_cache.contents() == (folder, 0, 0)
+    assert disk_cache.contents() == (folder, 0, 0)
 
 
 def test_code_that_calls_what_is_not_there_is_refused():
