@@ -241,7 +241,7 @@ class ProgramLowering(ReductionLowering):
         sizes = [prod(t.shape[k:]) * t.dtype.itemsize for t, k in zip(rows, kept, strict=True)]
         return (
             not self.context.in_chunk
-            and loop.work >= 2 * self.options.chunk_cost
+            and loop.total_cost >= 2 * self.options.chunk_cost
             and all(s.var.type.nbytes <= self.options.stack_array_bytes for s in totals)
             and all(n <= self.options.stack_array_bytes for n in sizes)
         )
@@ -249,7 +249,7 @@ class ProgramLowering(ReductionLowering):
     def parallel_for(self, loop: Loop) -> None:
         """A loop at the root in chunks. Reductions over all its iterations have partial results for each chunk."""
         flat = self.flat(loop)
-        most = min(thread_pool.MOST_CHUNKS, loop.work // self.options.chunk_cost)
+        most = min(thread_pool.MOST_CHUNKS, loop.total_cost // self.options.chunk_cost)
         totals = [s for s in loop.statements if s.monoid and s.ready == 0]
         partial = {s: PartialResults(self, s.var.type, most) for s in totals}
         places = {s: self.place(s.var) for s in totals}
@@ -259,8 +259,8 @@ class ProgramLowering(ReductionLowering):
             self.rows_and_loop(loop, (first, end))
 
         self.context.nests += 1
-        size, work = loop.extent if flat is None else flat[1], loop.work
-        small, each = work < self.options.small_job_cost, min(1 + work // self.options.small_job_cost, self.options.chunks_per_thread)
+        size, cost = loop.extent if flat is None else flat[1], loop.total_cost
+        small, each = cost < self.options.small_job_cost, min(1 + cost // self.options.small_job_cost, self.options.chunks_per_thread)
         chunks = self.context.module.parallel_for(f"nest{self.context.nests}", size, most, write, small=small, each=each)
         for s, parts in partial.items():
             self.places[s.var] = places[s]

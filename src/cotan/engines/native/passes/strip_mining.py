@@ -233,8 +233,8 @@ class Groups:
         if strip_of(self.size, nbytes, self.options) is None:
             return False
         products = [(e, self.forms[id(e)]) for e in self.groups[level] if is_product(e)]
-        work = sum(prod(e.outputs[0].type.shape) * prod(form.extents) for e, form in products if form is not None)
-        return nbytes >= self.options.strip_stored_bytes and work <= self.options.strip_products_per_byte * nbytes
+        multiplications = sum(prod(e.outputs[0].type.shape) * prod(form.extents) for e, form in products if form is not None)
+        return nbytes >= self.options.strip_stored_bytes and multiplications <= self.options.strip_products_per_byte * nbytes
 
     def needed_outside(self, group: Sequence[Equation]) -> list[Var]:
         """The variables of a group that others read."""
@@ -322,12 +322,12 @@ def candidates(op: Op, size: int, rows: int) -> Iterator[Op]:
 
 def alike(a: AccessSummary, b: AccessSummary | None, size: int, rows: int) -> bool:
     """Whether two access summaries are equal, up to the length of a reduced axis."""
-    if b is None or (a.monoid, a.only_moves, a.conditional, a.computes_index, a.work) != (
+    if b is None or (a.monoid, a.only_moves, a.conditional, a.computes_index, a.element_cost) != (
         b.monoid,
         b.only_moves,
         b.conditional,
         b.computes_index,
-        b.work,
+        b.element_cost,
     ):
         return False
     lengths = len(a.extents) == len(b.extents) and all(m == n or (m, n) == (size, rows) for m, n in zip(a.extents, b.extents, strict=True))

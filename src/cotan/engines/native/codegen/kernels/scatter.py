@@ -60,12 +60,12 @@ class Scatter:
         shape = self.type.shape
         if self.type.size <= self.options.small_array:
             return self.context.every(shape, lambda i: self.one(i, self.target))
-        target, work = self.target.type, self.work()
+        target, cost = self.target.type, self.total_cost()
         room = padded_size(target) * target.dtype.itemsize
         most = min(
             thread_pool.MOST_CHUNKS,
-            work // self.options.chunk_cost,
-            work // (self.options.scatter_target_cost * max(target.size, 1)),
+            cost // self.options.chunk_cost,
+            cost // (self.options.scatter_target_cost * max(target.size, 1)),
             self.options.scatter_target_bytes // room,
         )
         whole = self.kind == "set" or (self.kind == "mul" and target.dtype.kind == "c")  # no complex number leaves infinities as they are
@@ -94,7 +94,7 @@ class Scatter:
             x = self.e.math(self.kind, Memory(target.at, target.type).read(self.e, at), x)
         target.write(self.e, at, x)
 
-    def work(self) -> int:
+    def total_cost(self) -> int:
         """The cost of all updates. A row that is contiguous in the target has one destination to find."""
         shape = self.type.shape
         index = tuple(axis(k, n) for k, n in enumerate(shape))
@@ -142,5 +142,5 @@ class Scatter:
         """``write(first, end, chunk)`` on a chunk of the range below ``size`` for each thread; the number of chunks."""
         self.context.nests += 1
         return self.context.module.parallel_for(
-            f"update{self.context.nests}", size, most, write, small=self.work() < self.options.small_job_cost, each=1
+            f"update{self.context.nests}", size, most, write, small=self.total_cost() < self.options.small_job_cost, each=1
         )

@@ -74,7 +74,8 @@ def tiled_nest(lowering: ProgramLowering, loop: Loop) -> bool:
         return False
     counts = (*[level.extent for level in chain[:-2]], -(-height // options.tile), -(-width // options.tile))
     w = KernelBuilder(lowering, Failures())
-    w.parallel_for(counts, lambda index: w.outlined(lambda: Tile(w, lowering, chain, index).write(across)), 4 * loop.work // prod(counts))
+    cost = 4 * loop.total_cost // prod(counts)
+    w.parallel_for(counts, lambda index: w.outlined(lambda: Tile(w, lowering, chain, index).write(across)), cost)
     return True
 
 
