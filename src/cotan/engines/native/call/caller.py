@@ -25,7 +25,7 @@ from cotan.core.program import Program
 from cotan.core.types import ArrayType, StackType, Type
 from cotan.engines.native.cache.size_templates import BoundCode
 from cotan.engines.native.codegen.callbacks import python_function
-from cotan.engines.native.codegen.lower import Code
+from cotan.engines.native.codegen.lower import LoweredModule
 from cotan.engines.native.cost import is_short
 from cotan.engines.native.llvm.jit import machine
 from cotan.engines.native.runtime.alias_check import may_write, may_write_address
@@ -176,7 +176,14 @@ class Caller:
     """
 
     def __init__(
-        self, program: Program, constants: Sequence[Argument], code: Code, placed: BoundCode, *, threads: int = 0, single: bool = False
+        self,
+        program: Program,
+        constants: Sequence[Argument],
+        code: LoweredModule,
+        placed: BoundCode,
+        *,
+        threads: int = 0,
+        single: bool = False,
     ):
         self.main, numbers = placed
         address = self.main.address

@@ -6,7 +6,6 @@ Elements that are known are not computed again: the function that is being writt
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import copy
 
 from cotan.core.program import Equation, Literal, Var
 from cotan.core.types import ArrayType
@@ -92,7 +91,7 @@ class ElementLowering:
             return
         memory = self.places.get(source)
         if memory is not None and memory.taken is not None and self.schedule.last_use(source) <= node.position:
-            self.places[result] = copy(memory)  # another value in the same memory: known elements of one are not elements of the other
+            self.places[result] = memory.forgotten()
             memory.taken[2] = max(self.schedule.last_use(result), node.position)
 
     def buffer(self, type: ArrayType, last: int | None = None) -> Memory:
@@ -124,12 +123,14 @@ class ElementLowering:
         self.code.remember((self, s.var, index), x)
         place = self.places.get(s.var)
         if place is None and s.loop is not None and s.loop.unrolled:
-            place = self.row(s)
+            place = self.contracted_memory(s)
         if place is not None:
             place.write(self.e, index, x)
 
-    def row(self, s: Statement) -> Memory | None:
-        """Memory for a value that is contracted along its shared loops; None if its readers are in the same iteration of all its loops."""
+    def contracted_memory(self, s: Statement) -> Memory | None:
+        """Memory for a value that is contracted along its shared loops; None if its readers are in the same iteration of all its
+        loops.
+        """
         t = s.var.type
         kept = self.schedule.shared_axes(s.var)
         if kept is None or kept == len(t.shape):

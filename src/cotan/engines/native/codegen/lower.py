@@ -27,10 +27,10 @@ from .kernels.tiling import tiled_nest, transposed_copy
 from .program import ProgramLowering, lower_program, schedule_of
 from .values import Memory, Value
 
-__all__ = ["Code", "lowered"]
+__all__ = ["LoweredModule", "lower_module"]
 
 
-class Code(NamedTuple):
+class LoweredModule(NamedTuple):
     """The LLVM IR of a Program's module, its callbacks, and the bytes of workspace that a call needs."""
 
     ir: str
@@ -51,7 +51,7 @@ class Code(NamedTuple):
     """Donated inputs in whose memory there is no result."""
 
 
-class ModuleLowering:
+class NodeStrategies:
     """The strategies of a module (`program.Strategies`), and the callbacks and failures that its equations have."""
 
     def __init__(self) -> None:
@@ -116,23 +116,23 @@ class ModuleLowering:
         code.start(on)
 
 
-def lowered(
+def lower_module(
     program: Program,
     donated: Sequence[int] = (),
     target: Target = Target.IN_PROCESS,
     name: str = "main",
-    finish: Callable[[Module, Code], None] | None = None,
+    finish: Callable[[Module, LoweredModule], None] | None = None,
     options: CodegenOptions | None = None,
-) -> Code:
-    """``i32 main(ptr arguments, ptr results, ptr workspace, ptr table)``, on two tables of pointers to the data of arrays that are
-    C-contiguous and aligned. It returns 0, or a status. The last table has the functions of callbacks, then the numbers of a
+) -> LoweredModule:
+    """Lower a Program to ``i32 main(ptr arguments, ptr results, ptr workspace, ptr table)``, on two tables of pointers to the data of
+    C-contiguous and aligned arrays. It returns 0, or a status. The last table has the functions of callbacks, then the numbers of a
     template; before it is the number of threads, or 0. Results may be written in the memory of the inputs ``donated``.
     Under another name it is internal to the module, and ``finish`` writes the functions that call it.
 
     Raises:
         UnsupportedError: there is something in it that the engine cannot write.
     """
-    context, strategies = ModuleContext(options or current_options(), target), ModuleLowering()
+    context, strategies = ModuleContext(options or current_options(), target), NodeStrategies()
     module = context.module
     arguments, results, module.table = (module.name("ptr") for _ in range(3))
     parameters = [("ptr", v) for v in (arguments, results, context.workspace, module.table)]
@@ -153,7 +153,7 @@ def lowered(
         else:
             context.leave(Status.FINE)
         context.free_all()
-    found = Code(
+    found = LoweredModule(
         ir="",
         callbacks=strategies.callbacks,
         workspace=context.workspace_bytes,
@@ -193,7 +193,7 @@ def hand_over(context: ModuleContext, outs: Sequence[Value], results: str) -> No
 def over(given: Value, same: bool) -> Memory:
     """The memory of a result that is written over an input: another value there, unless it is the input itself."""
     assert isinstance(given, Memory)
-    return given if same else Memory(given.at, given.type)
+    return given if same else given.forgotten()
 
 
 def entry(code: Function, table: str, k: int) -> str:

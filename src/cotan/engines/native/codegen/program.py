@@ -7,7 +7,6 @@ bases `elements` and `reductions` say how an element is computed and how reducti
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from copy import copy
 from itertools import pairwise
 from math import prod
 from typing import Protocol
@@ -32,7 +31,7 @@ Span = tuple[str, str]
 
 
 class Strategies(Protocol):
-    """The lowering of nodes that are more than loops over elements (`lower.ModuleLowering`)."""
+    """The lowering of nodes that are more than loops over elements (`lower.NodeStrategies`)."""
 
     def opaque(self, lowering: ProgramLowering, node: Opaque, operands: list[Value], results: list[Memory | None]) -> None:
         """Write an equation that is run as a whole."""
@@ -101,7 +100,7 @@ class ProgramLowering(ReductionLowering):
         """Let the chain of values that updates change into ``v`` be in the memory of ``v``, from the first on."""
         source = self.schedule.updated(v)
         while source is not None and source not in self.places:
-            self.places[source] = copy(target)
+            self.places[source] = target.forgotten()
             source = self.schedule.updated(source)
 
     def nodes_at_root(self, first: int, end: int) -> None:
@@ -135,13 +134,13 @@ class ProgramLowering(ReductionLowering):
         elif self.worth_parallelizing(loop):
             self.parallel_for(loop)
         else:
-            self.context.outlined(lambda: self.rows_and_loop(loop))
+            self.context.outlined(lambda: self.loop_at_root(loop))
 
-    def rows_and_loop(self, loop: Loop, span: Span | None = None) -> None:
+    def loop_at_root(self, loop: Loop, span: Span | None = None) -> None:
         """Write a loop, after the memory of contracted values is allocated."""
         for statement in loop.statements:
             if statement.var not in self.places:
-                self.row(statement)
+                self.contracted_memory(statement)
         self.loop(loop, (), span)
 
     def loop(self, loop: Loop, iteration: ElementIndex, span: Span | None = None) -> None:
@@ -165,12 +164,12 @@ class ProgramLowering(ReductionLowering):
 
     def flat(self, loop: Loop) -> tuple[Loop, int] | None:
         """The innermost of loops that are collapsed, and the number of all iterations; None if they are not."""
-        return None if loop.unrolled or not self.linear(loop) else collapsed_size(loop)
+        return None if loop.unrolled or not self.reads_row_major(loop) else collapsed_size(loop)
 
-    def linear(self, loop: Loop) -> bool:
+    def reads_row_major(self, loop: Loop) -> bool:
         """Whether the input arrays that a loop reads are contiguous in row-major order."""
         given = {v for s in loop.statements for v, index in s.reads if index and v in self.values}
-        return all(self.values[v].linear for v in given if v not in self.schedule.statement)
+        return all(self.values[v].is_row_major for v in given if v not in self.schedule.statement)
 
     def iterations(
         self, loop: Loop, size: int, splits: Iterable[int], body: Callable[[Index | int], None], span: Span | None = None
@@ -256,7 +255,7 @@ class ProgramLowering(ReductionLowering):
 
         def write(first: str, end: str, chunk: str) -> None:
             self.places.update({s.var: parts.own(chunk) for s, parts in partial.items()})
-            self.rows_and_loop(loop, (first, end))
+            self.loop_at_root(loop, (first, end))
 
         self.context.nests += 1
         size, cost = loop.extent if flat is None else flat[1], loop.total_cost

@@ -148,10 +148,10 @@ class Schedule:
         """
         if not layout.collapsible or len(layout.order) < 2:
             return layout
-        probe, reads = LinearAccessProbe(), []
+        probe, reads = CollapsedProbe(), []
         readers = [Reader(x.type, lambda at, x=x: self.resolve(x, at, probe, reads)) for x in equation.inputs]
-        equation.op.element(probe, linear_index(equation.outputs[0].type.shape, False), *readers)
-        whole = linear_index(layout.sizes, bool(probe.extents))
+        equation.op.element(probe, collapsed_index(equation.outputs[0].type.shape, False), *readers)
+        whole = collapsed_index(layout.sizes, bool(probe.extents))
         fine = not probe.index_dependent and all(index in ((), whole) for _, index in reads)
         return layout if fine else layout._replace(collapsible=False)
 
@@ -375,15 +375,15 @@ def rewritten_updates(program: Program, options: CodegenOptions) -> set[Var]:
     return found
 
 
-class LinearAccessProbe(AccessProbe):
+class CollapsedProbe(AccessProbe):
     """A probe that reduces as if all axes were one."""
 
     def reduce(self, monoid: str, extents: Sequence[int], at: Callable[[ElementIndex], Scalar], dtype: DType) -> None:
         self.extents = tuple(extents)
-        at(linear_index(extents, True))
+        at(collapsed_index(extents, True))
 
 
-def linear_index(shape: Sequence[int], reduced: bool) -> ElementIndex:
+def collapsed_index(shape: Sequence[int], reduced: bool) -> ElementIndex:
     """The index of an element by its number in row-major order, as if all axes were the last one."""
     return (*[0] * (len(shape) - 1), axis(len(shape) - 1, prod(shape), reduced)) if shape else ()
 

@@ -102,7 +102,7 @@ class SmallCarry(Carry):
         self.prepare(start)()
 
     def value(self) -> Memory:
-        return Memory(self.memory.at, self.memory.type)
+        return self.memory.forgotten()
 
     def prepare(self, new: Value) -> Callable[[], None]:
         found: list[tuple[ElementIndex, Scalar]] = []

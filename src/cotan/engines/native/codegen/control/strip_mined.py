@@ -82,7 +82,7 @@ def one(
     for y, k, v in zip(ys, op.y_axes, body.outputs[n:], strict=True):
         at = rows_of(lowering, y, k, first, v.type)
         targets.append(at if isinstance(at, Memory) else None)
-    outs = lowering.inline(body, [*operands[: op.constants], *[Memory(t.at, t.type) for t in totals], *xs], targets)
+    outs = lowering.inline(body, [*operands[: op.constants], *[t.forgotten() for t in totals], *xs], targets)
     for total, target, out in zip(totals, targets, outs, strict=False):
         if target is not total:
             context.copy(out, total)

@@ -106,24 +106,24 @@ class KernelBuilder(LoopBuilder):
         number = self.emitter.constant(x, x.dtype)
         if x.dtype.kind != "c":
             return self.constant(memory_type(x.dtype), number.register)
-        kind = memory_type(x.dtype).split()[-1][:-1]
+        ir_type = memory_type(x.dtype).split()[-1][:-1]
         re, im = number.value
-        return self.constant(memory_type(x.dtype), f"[{kind} {re}, {kind} {im}]")
+        return self.constant(memory_type(x.dtype), f"[{ir_type} {re}, {ir_type} {im}]")
 
-    def cell(self, kind: str, number: int) -> str:
+    def cell(self, ir_type: str, number: int) -> str:
         """A number in memory. The code stores it, so that code for other sizes differs in numbers alone."""
-        key = ("cell", kind, number)
+        key = ("cell", ir_type, number)
         found = self.code.known(key)
         if found is None:
-            found = self.code.alloca(kind)
-            self.code.line(f"store {kind} {number}, ptr {found}")
+            found = self.code.alloca(ir_type)
+            self.code.line(f"store {ir_type} {number}, ptr {found}")
             self.code.remember(key, found)
         return found
 
-    def constant(self, kind: str, text: str) -> str:
+    def constant(self, ir_type: str, text: str) -> str:
         """A constant in memory."""
         constants = self.context.module.constants
-        key = f"{kind} {text}"
+        key = f"{ir_type} {text}"
         if key not in constants:
             constants[key] = f"@constant{len(constants)} = private constant {key}"
         return constants[key].split(" ", 1)[0]
@@ -264,7 +264,7 @@ class KernelBuilder(LoopBuilder):
         code.start(on)
 
     def fail(self, condition: Scalar, error: type[Exception], message: str, number: Scalar | None = None) -> None:
-        code, returned = self.code, self.failures.code(error, message, self.op)
+        code, returned = self.code, self.failures.status_of(error, message, self.op)
         stop, on = code.label(), code.label()
         code.branch(condition.register, stop, on)
         code.start(stop)

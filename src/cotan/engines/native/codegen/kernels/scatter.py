@@ -91,7 +91,7 @@ class Scatter:
 
     def change(self, target: Memory, at: ElementIndex, x: Scalar) -> None:
         if self.kind != "set":
-            x = self.e.math(self.kind, Memory(target.at, target.type).read(self.e, at), x)
+            x = self.e.math(self.kind, target.forgotten().read(self.e, at), x)
         target.write(self.e, at, x)
 
     def total_cost(self) -> int:

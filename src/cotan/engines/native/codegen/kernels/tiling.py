@@ -152,12 +152,12 @@ class Tile:
 
     def copy(self, v: Var, index: ElementIndex) -> StridedView:
         """A copy of the elements of an array that the tile reads."""
-        e, kind = self.lowering.e, memory_type(v.type.dtype)
+        e, ir_type = self.lowering.e, memory_type(v.type.dtype)
         at, steps = self.lowering.value(v).pointer(e), steps_of(v, index, len(self.chain))
         assert at is not None
         assert steps is not None
         first = offset_of(v.type.shape, at_iteration(index, (*self.lead, *self.copied)))
-        copy = StridedView(e, self.lowering.code.alloca(f"[{prod(self.sides)} x {kind}]"), v.type.dtype, self.sides)
+        copy = StridedView(e, self.lowering.code.alloca(f"[{prod(self.sides)} x {ir_type}]"), v.type.dtype, self.sides)
         copy_matrix(self.w, StridedView(e, at, v.type.dtype, self.sides, steps[-2:], first), copy)
         return copy
 
