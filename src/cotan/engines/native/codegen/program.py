@@ -257,10 +257,9 @@ class ProgramLowering(ReductionLowering):
             self.places.update({s.var: parts.own(chunk) for s, parts in partial.items()})
             self.loop_at_root(loop, (first, end))
 
-        self.context.nests += 1
         size, cost = loop.extent if flat is None else flat[1], loop.total_cost
         small, each = cost < self.options.small_job_cost, min(1 + cost // self.options.small_job_cost, self.options.chunks_per_thread)
-        chunks = self.context.module.parallel_for(f"nest{self.context.nests}", size, most, write, small=small, each=each)
+        chunks = self.context.parallel_for("nest", size, most, write, small=small, each=each)
         for s, parts in partial.items():
             self.places[s.var] = places[s]
             self.context.outlined(lambda: self.combine(s, parts, chunks))  # noqa: B023 - used at once

@@ -6,8 +6,8 @@ pointers are known not to alias.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from math import prod
 
 import numpy as np
@@ -23,7 +23,7 @@ from cotan.engines.native.codegen.program import ProgramLowering
 from cotan.engines.native.codegen.strided import StridedView, row_major
 from cotan.engines.native.codegen.values import Memory, Value, memory_type
 from cotan.engines.native.codegen.workspace import padded_size
-from cotan.engines.native.libraries.blas import LIMIT, fortran_integer, has_count
+from cotan.engines.native.libraries.blas import fortran_integer
 from cotan.engines.native.libraries.registry import routine, sorts_in_vectors
 from cotan.engines.native.runtime import thread_pool
 from cotan.engines.native.scalar.emitter import Scalar
@@ -55,8 +55,6 @@ class KernelBuilder(LoopBuilder):
         self.lowering, self.failures, self.op = lowering, failures, op
         super().__init__(lowering.context)
         self.integer = fortran_integer(self.context.module.target)
-        self.divided = lowering.context.in_chunk
-        """Whether the current code is run by several threads, each with one thread of BLAS."""
         self.chunk: tuple[Index | int, int] = (0, 1)
         """The number of the current chunk, and the most chunks that there are. Each has its own memory."""
 
@@ -76,19 +74,9 @@ class KernelBuilder(LoopBuilder):
             passed = [f"ptr {self.by_address(x, found.integer)}" for x in arguments]
         else:
             passed = [f"ptr {self.by_address(x, '')}" if not isinstance(x, int) else f"{found.integer} {x}" for x in arguments]
-        with self.limited(work < self.context.options.blas_threads_products, asked=work > 0 and not self.divided):
+        one = work < self.context.options.blas_threads_products
+        with self.context.blas_threads(one=one) if work > 0 and not self.context.in_chunk else nullcontext():
             self.code.line(self.context.module.call_routine(found, *passed))
-
-    @contextmanager
-    def limited(self, to_one: bool, asked: bool = True) -> Generator[None]:
-        """Calls of BLAS within use one thread, or as many as the call of the Program has."""
-        if not asked or not has_count():
-            yield
-            return
-        code, limit = self.code, self.context.module.refer(LIMIT)
-        code.line(f"call void {limit}(i1 true, i32 {'1' if to_one else self.context.module.threads()})")
-        yield
-        code.line(f"call void {limit}(i1 false, i32 0)")
 
     def by_address(self, x: Argument, integer: str) -> str:
         """The pointer to a block, or to a constant."""
@@ -131,7 +119,7 @@ class KernelBuilder(LoopBuilder):
     # ---- memory --------------------------------------------------------------------------------------------------------------
     def scratch(self, shape: Sequence[int], dtype: DType) -> StridedView:
         t = array_type(tuple(shape), np.dtype(dtype))
-        if not self.divided or t.size <= self.context.options.small_array:
+        if not self.context.in_chunk or t.size <= self.context.options.small_array:
             return StridedView(self.emitter, self.lowering.buffer(t).at, t.dtype, t.shape)
         chunk, most = self.chunk
         every = self.lowering.buffer(array_type((most, padded_size(t)), t.dtype))
@@ -213,7 +201,7 @@ class KernelBuilder(LoopBuilder):
         self, count: int, body: Callable[[Index | int, Scalar | int], None], work: int, *, most: int = thread_pool.MOST_CHUNKS
     ) -> None:
         most = min(count, most)
-        if work < self.context.options.kernel_products or most < 2 or self.divided:
+        if work < self.context.options.kernel_products or most < 2 or self.context.in_chunk:
             return body(0, count)
 
         def chunk(first: str, end: str, number: str) -> None:
@@ -221,13 +209,9 @@ class KernelBuilder(LoopBuilder):
             size = self.code.value("i64", f"sub i64 {end}, {first}")
             body(variable(first, count), Scalar(size, np.dtype(np.int64)))
 
-        with self.limited(True):
-            self.divided = True
-            self.context.nests += 1
-            self.context.module.parallel_for(
-                f"share{self.context.nests}", count, most, chunk, small=work < self.context.options.small_kernel_products, each=1
-            )
-            self.divided = False
+        with self.context.blas_threads(one=True):
+            small = work < self.context.options.small_kernel_products
+            self.context.parallel_for("share", count, most, chunk, small=small, each=1)
         return None
 
     def fill(self, target: StridedView, element: Callable[[ElementIndex], Scalar]) -> None:

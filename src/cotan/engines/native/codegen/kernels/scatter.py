@@ -140,7 +140,5 @@ class Scatter:
 
     def parallel_for(self, size: int, most: int, write: Callable[[str, str, str], None]) -> str:
         """``write(first, end, chunk)`` on a chunk of the range below ``size`` for each thread; the number of chunks."""
-        self.context.nests += 1
-        return self.context.module.parallel_for(
-            f"update{self.context.nests}", size, most, write, small=self.total_cost() < self.options.small_job_cost, each=1
-        )
+        small = self.total_cost() < self.options.small_job_cost
+        return self.context.parallel_for("update", size, most, write, small=small, each=1)
