@@ -1,4 +1,7 @@
-"""The pipeline from a Program to LLVM IR: simplification, strip-mining, lowering; or a lookup in the IR cache."""
+"""The pipeline from a Program to LLVM IR: simplification, strip-mining, lowering; or a lookup in the IR cache.
+
+Lowering widens half precision in each Program, those in control ops included, before it schedules it (`codegen.program.schedule_of`).
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
 """Access analysis: the elements that an op's defining equation reads, found by running it on symbolic indices.
 
-The engine knows ops by their ``element`` only. One run on symbols tells which elements of the operands an element of the result reads,
-whether the op reduces over further axes, and whether it computes anything or only moves elements.
+In loops an op is what its ``element`` says; `schedule` and `codegen` decide by ``routine``, ``destination``, ``update`` and ``regions``
+whether it becomes loops. One run on symbols tells which elements of the operands an element of the result reads, whether the op reduces
+over further axes, and whether it computes anything or only moves elements. One run on an emitter whose LLVM IR is thrown away tells whether
+the engine has instructions for it.
 """
 
 from __future__ import annotations

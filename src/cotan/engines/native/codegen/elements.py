@@ -25,7 +25,7 @@ __all__ = ["ElementLowering"]
 
 
 class ElementLowering:
-    """The variables of one Program that is being written on values."""
+    """Lowers the elements of one Program whose inputs have these values."""
 
     def __init__(self, context: ModuleContext, schedule: Schedule, values: Sequence[Value]):
         self.context, self.e, self.options, self.schedule = context, context.e, context.options, schedule
@@ -47,14 +47,8 @@ class ElementLowering:
             return Constant(v.value, v.type)
         found = self.values.get(v)
         if found is None:
-            equation = self.schedule.views.get(v)
-            if equation is not None:
-                found = View(v.type, lambda index: self.read(v, index))
-            elif v in self.places:
-                found = self.places[v]
-            else:
-                found = View(v.type, lambda index: self.read(v, index))
-            self.values[v] = found
+            place = self.places.get(v) if v not in self.schedule.views else None
+            found = self.values[v] = place if place is not None else View(v.type, lambda index: self.read(v, index))
         return found
 
     def read(self, v: Var | Literal, index: ElementIndex) -> Scalar:

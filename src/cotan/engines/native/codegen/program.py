@@ -47,7 +47,7 @@ class Strategies(Protocol):
 
 
 class ProgramLowering(ReductionLowering):
-    """One Program being written on values."""
+    """Lowers one Program whose inputs have these values."""
 
     def __init__(self, context: ModuleContext, strategies: Strategies, schedule: Schedule, values: Sequence[Value]):
         super().__init__(context, schedule, values)
@@ -181,11 +181,11 @@ class ProgramLowering(ReductionLowering):
             at = [0, size]
         for first, end in pairwise(at):
             if span is not None:
-                self.stretch(*self.within(span, first, end, size), (first, end), body, reductions)
+                self.loop_in_blocks(*self.within(span, first, end, size), (first, end), body, reductions)
             elif end - first == 1:
                 body(first)
             elif end > first:
-                self.stretch(first, end, (first, end), body, reductions)
+                self.loop_in_blocks(first, end, (first, end), body, reductions)
             self.flush(reductions)
 
     def within(self, span: Span, first: int, end: int, size: int) -> Span:
@@ -200,14 +200,16 @@ class ProgramLowering(ReductionLowering):
             high = self.code.value("i64", call("i64", "llvm.smax.i64", f"i64 {high}", f"i64 {low}"))
         return low, high
 
-    def stretch(
-        self, first: int | str, end: int | str, range: tuple[int, int], body: Callable[[Index | int], None], reductions: list[Statement]
+    def loop_in_blocks(
+        self, first: int | str, end: int | str, limits: tuple[int, int], body: Callable[[Index | int], None], reductions: list[Statement]
     ) -> None:
-        """Write consecutive iterations, from numbers or values within a range; in blocks if something is reduced."""
+        """Write the iterations from ``first`` to before ``end``: numbers, or values between the ``limits``. They are in blocks if something
+        is reduced.
+        """
         code, block_size = self.code, self.options.reduction_block
 
         def loop(first: int | str, end: int | str, at_least_once: bool) -> None:
-            code.loop(end, lambda k: body(variable(k, range[1], range[0])), start=first, at_least_once=at_least_once)
+            code.loop(end, lambda k: body(variable(k, limits[1], limits[0])), start=first, at_least_once=at_least_once)
 
         known = isinstance(first, int) and isinstance(end, int)
         if not reductions:
@@ -289,7 +291,9 @@ class ProgramLowering(ReductionLowering):
 
 
 def schedule_of(context: ModuleContext, program: Program) -> Schedule:
-    """The schedule of a Program, made once in a module."""
+    """The schedule of a Program, made once in a module. Half precision is widened first, here and not in the pipeline: so it is in the
+    programs that control ops hold.
+    """
     schedule = context.schedules.get(program)
     if schedule is None:
         schedule = context.schedules[program] = Schedule(widen_half(program), context.options)

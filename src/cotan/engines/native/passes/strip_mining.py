@@ -284,9 +284,8 @@ class Groups:
 
 
 def strip_of(size: int, nbytes: int, options: CodegenOptions) -> int | None:
-    """How many rows a strip has: a part of all without rest, if there is one of about the size that is wanted. There are two strips at
-    least, since one would be the whole, for one thread. None of them is one row: an axis of length one is one that is spread out. None if
-    there are too few rows for that.
+    """The rows of a strip: a divisor of ``size`` near the number that the options want, if there is one. There are at least two strips, for
+    the threads, and none of one row, since an axis of length one is one that is broadcast; else None.
     """
     wanted = min(size // 2, max(options.least_strip, min(options.most_strip, options.strip_bytes * size // max(nbytes, 1))))
     even = (n for n in range(wanted, wanted // 2, -1) if size % n == 0)

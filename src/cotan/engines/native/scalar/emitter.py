@@ -47,7 +47,7 @@ from .instructions import InstructionEmitter
 from .polynomials import FASTER, POLYNOMIALS
 from .vector_variants import on_vectors
 
-__all__ = ["BOOL", "LlvmEmitter", "NoInstructionError", "Scalar", "supported"]
+__all__ = ["BOOL", "EXTREMA", "LlvmEmitter", "NoInstructionError", "Scalar", "supported"]
 
 MODULES = (formulas_complex, formulas_complex_analytic, formulas_complex_inverse, formulas_integer, formulas_real, formulas_special)
 """Their import fills `FORMULAS`; they are named here so that it counts as used."""

@@ -15,12 +15,12 @@ import numpy as np
 from cotan.core.emitting import DType
 from cotan.core.program import Literal, Var
 from cotan.core.types import array_type
-from cotan.engines.native.affine import ElementIndex, Index, linear, variable
-from cotan.engines.native.analysis.access import AccessProbe, Reader
+from cotan.engines.native.affine import ElementIndex, Index, variable
+from cotan.engines.native.analysis.access import AccessProbe, Reader, axis
 from cotan.engines.native.codegen.failures import Failures
 from cotan.engines.native.codegen.loop_builder import LoopBuilder, unravelled
 from cotan.engines.native.codegen.program import ProgramLowering
-from cotan.engines.native.codegen.strided import StridedView, row_major
+from cotan.engines.native.codegen.strided import StridedView, strides_of
 from cotan.engines.native.codegen.values import Memory, Value, memory_type
 from cotan.engines.native.codegen.workspace import padded_size
 from cotan.engines.native.libraries.blas import fortran_integer
@@ -144,20 +144,15 @@ class KernelBuilder(LoopBuilder):
         """The strided view of an array in memory that a value is; None if it is none."""
         source, index = self.source(v)
         at = source.pointer(self.emitter) if source is not None else None
-        if source is None or at is None:
+        found = strides_of(index, source.type.shape, len(v.type.shape)) if source is not None and at is not None else None
+        if at is None or found is None:
             return None
-        found = linear(list(zip(index, row_major(source.type.shape), strict=True)))
-        steps = [0] * len(v.type.shape)
-        if type(found) is Index:
-            for atom, factor in found.terms.items():
-                if atom.of is not None or type(atom.value) is not tuple or atom.value[0] != "axis":
-                    return None
-                steps[atom.value[1]] = factor
-        return StridedView(self.emitter, at, v.type.dtype, v.type.shape, steps, found.constant if type(found) is Index else found)
+        strides, start = found
+        return StridedView(self.emitter, at, v.type.dtype, v.type.shape, strides, start)
 
     def source(self, v: Var | Literal) -> tuple[Value | None, ElementIndex]:
         """The value that ``v`` is a view of, and the index there of each element; None if it is no view of one value."""
-        index: ElementIndex = tuple(axis_of(k, n) for k, n in enumerate(v.type.shape))
+        index: ElementIndex = tuple(0 if n == 1 else axis(k, n) for k, n in enumerate(v.type.shape))
         while v in self.lowering.schedule.views:
             equation, probe = self.lowering.schedule.views[v], AccessProbe()
             read: list[tuple[Var | Literal, ElementIndex]] = []
@@ -259,8 +254,3 @@ class KernelBuilder(LoopBuilder):
                 wide = self.emitter.cast(number, np.dtype(np.int32)).register
                 self.context.leave(code.value("i32", f"or i32 {code.value('i32', f'shl i32 {wide}, 8')}, {returned}"))
         code.start(on)
-
-
-def axis_of(number: int, extent: int) -> Index | int:
-    """The symbol of an axis."""
-    return 0 if extent == 1 else variable(("axis", number), extent)

@@ -19,7 +19,7 @@ from cotan.engines.native.codegen.values import Memory, Value
 from cotan.engines.native.codegen.workspace import padded_size
 from cotan.engines.native.llvm.builder import Function
 from cotan.engines.native.runtime import thread_pool
-from cotan.engines.native.scalar.emitter import Scalar
+from cotan.engines.native.scalar.emitter import EXTREMA, Scalar
 from cotan.engines.native.schedule.loop_nest import Opaque
 
 __all__ = ["scatter"]
@@ -49,7 +49,7 @@ class Scatter:
         self.options = lowering.options
         self.context, self.e, self.type = lowering.context, lowering.e, operands[1].type
         self.readers = [Reader(x.type, lambda index, x=x: x.read(self.e, index)) for x in operands]
-        self.kind = {"min": "minimum", "max": "maximum"}.get(kind) or kind
+        self.kind, self.function = kind, EXTREMA.get(kind, kind)
 
     @property
     def code(self) -> Function:
@@ -91,7 +91,7 @@ class Scatter:
 
     def change(self, target: Memory, at: ElementIndex, x: Scalar) -> None:
         if self.kind != "set":
-            x = self.e.math(self.kind, target.forgotten().read(self.e, at), x)
+            x = self.e.math(self.function, target.forgotten().read(self.e, at), x)
         target.write(self.e, at, x)
 
     def total_cost(self) -> int:
@@ -127,7 +127,7 @@ class Scatter:
         code.start(several)
         with code.scope():
             chunks = self.parallel_for(count, most, write)
-            self.context.outlined(lambda: partial.combine(chunks, self.target, lambda old, x: self.e.math(self.kind, old, x)))
+            self.context.outlined(lambda: partial.combine(chunks, self.target, lambda old, x: self.e.math(self.function, old, x)))
         code.jump(on)
         code.start(on)
 
@@ -136,7 +136,7 @@ class Scatter:
         t = self.target.type.dtype
         if self.kind == "add" and t.kind in "fc":
             return self.e.constant(complex(-0.0, -0.0) if t.kind == "c" else -0.0, t)
-        return self.e.identity({"minimum": "min", "maximum": "max"}.get(self.kind, self.kind), t)
+        return self.e.identity(self.kind, t)
 
     def parallel_for(self, size: int, most: int, write: Callable[[str, str, str], None]) -> str:
         """``write(first, end, chunk)`` on a chunk of the range below ``size`` for each thread; the number of chunks."""
