@@ -24,7 +24,6 @@ from cotan.core.errors import EngineError, teach
 from cotan.core.program import Program
 from cotan.core.types import ArrayType, StackType, Type
 from cotan.engines.native.cache.size_templates import BoundCode
-from cotan.engines.native.codegen.callbacks import python_function
 from cotan.engines.native.codegen.lower import LoweredModule
 from cotan.engines.native.cost import is_short
 from cotan.engines.native.llvm.jit import machine
@@ -35,6 +34,8 @@ from cotan.engines.native.runtime.compile_lock import lazy_singleton
 from cotan.engines.native.runtime.stack_handles import at_call, free_blocks, holds_stacks, with_stacks
 from cotan.engines.native.runtime.trampoline import ALIGNMENT, INPUT_SLOTS, OUTPUT_SLOTS, SYMBOLS, TRAMPOLINE, TableSlot
 from cotan.engines.native.status import Status
+
+from .callbacks import python_function
 
 __all__ = ["Argument", "Caller", "NumPyArray", "c_function"]
 

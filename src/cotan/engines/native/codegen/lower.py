@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from cotan.core.program import Literal, Program, Var
+from cotan.core.program import Equation, Literal, Program, Var
 from cotan.core.types import ArrayType, StackType, Type
 from cotan.engines.native.llvm.builder import Function, Module
 from cotan.engines.native.options import CodegenOptions, current_options
@@ -16,7 +16,6 @@ from cotan.engines.native.schedule.loop_nest import Loop, Opaque
 from cotan.engines.native.status import Status, UnsupportedError
 from cotan.engines.native.target import Target
 
-from .callbacks import Callback
 from .context import ModuleContext
 from .control.carries import StackValue
 from .control.loops import CONTROL
@@ -27,7 +26,14 @@ from .kernels.tiling import tiled_nest, transposed_copy
 from .program import ProgramLowering, lower_program, schedule_of
 from .values import Memory, Value
 
-__all__ = ["LoweredModule", "lower_module"]
+__all__ = ["Callback", "LoweredModule", "lower_module"]
+
+
+class Callback(NamedTuple):
+    """An equation without machine code, which NumPy runs on arrays in memory; ``in_place`` if it changes its first operand there."""
+
+    equation: Equation
+    in_place: bool
 
 
 class LoweredModule(NamedTuple):
