@@ -11,7 +11,7 @@ import cotan
 import cotan.numpy as cnp
 from cotan import lax
 from cotan.core.tracing import type_of
-from cotan.engines.native.codegen.lower import lowered
+from cotan.engines.native.codegen.lower import lower_module
 from cotan.engines.native.passes.simplify import simplify
 from cotan.errors import CotanError
 
@@ -79,7 +79,7 @@ def left(way, cases):
         except CotanError:  # no such dtype, no derivative, nothing along a batch
             continue
         count += 1
-        found |= {f"{case.op} on {type_of(case.operands[0])}: {c.equation}" for c in lowered(simplify(program)[0]).callbacks}
+        found |= {f"{case.op} on {type_of(case.operands[0])}: {c.equation}" for c in lower_module(simplify(program)[0]).callbacks}
     return found, count
 
 

@@ -10,7 +10,7 @@ import cotan.numpy as cnp
 from cotan import lax
 from cotan.core.op import REGISTRY
 from cotan.engines.native import engine
-from cotan.engines.native.codegen.lower import lowered
+from cotan.engines.native.codegen.lower import lower_module
 from cotan.engines.native.llvm.jit import Machine, machine
 from cotan.ops.casting import ConvertElementType
 from cotan.ops.families import Unary
@@ -34,7 +34,7 @@ def conversions(request, monkeypatch):
 def converted(x, dtype):
     """An array in another dtype, by compiled code."""
     program = program_of(ConvertElementType(np.dtype(dtype)), [x])
-    code = lowered(program)
+    code = lower_module(program)
     assert code.callbacks == []
     return engine.compile_program(program)([x])[0]
 
@@ -119,7 +119,7 @@ def test_functions_of_halves_are_those_of_singles_rounded(name):
         program = program_of(op, operands)
     except cotan.errors.CotanError:
         pytest.skip("there are no complex numbers of half precision")
-    assert lowered(program).callbacks == []
+    assert lower_module(program).callbacks == []
     with np.errstate(all="ignore"):
         within_an_ulp(engine.compile_program(program)(list(operands))[0], singly(op, operands))
 
@@ -188,9 +188,9 @@ def test_code_without_instructions_for_halves_converts_none(monkeypatch):
     """LLVM would make a call of each, of a function that a process may not have."""
     program = program_of(REGISTRY["mul"](), [MOVED, MOVED])
     conversions = re.compile(r"fpext half|fptrunc \w+ .* to half")
-    assert conversions.search(lowered(program).ir) or not machine().converts_halves
+    assert conversions.search(lower_module(program).ir) or not machine().converts_halves
     monkeypatch.setattr(Machine, "converts_halves", False)
-    assert not conversions.search(lowered(program).ir)
+    assert not conversions.search(lower_module(program).ir)
     identical(engine.compile_program(program)([MOVED, MOVED])[0], MOVED * MOVED)
 
 

@@ -19,7 +19,7 @@ from cotan.engines.native import engine
 from cotan.engines.native.call import caller
 from cotan.engines.native.codegen.failures import Failures
 from cotan.engines.native.codegen.kernels import builder
-from cotan.engines.native.codegen.lower import lowered
+from cotan.engines.native.codegen.lower import lower_module
 from cotan.engines.native.libraries import blas, registry
 from cotan.engines.native.runtime.thread_pool import limited
 from cotan.engines.native.target import Target
@@ -89,7 +89,7 @@ def nothing_is_written_beyond_the_workspace(monkeypatch):
 @lru_cache(maxsize=256)
 def made(op, types):
     program = program_of(op, [np.empty(shape, dtype) for shape, dtype in types])
-    assert lowered(program).callbacks == []
+    assert lower_module(program).callbacks == []
     return engine.compile_program(program)
 
 
@@ -490,7 +490,7 @@ def test_without_numpys_functions_python_is_called(monkeypatch, other_libraries)
     x = rng.normal(size=(3, 10))
     for op in (Sort(1), Argsort(1)):
         program = program_of(op, [x])
-        assert len(lowered(program).callbacks) == 1
+        assert len(lower_module(program).callbacks) == 1
         np.testing.assert_array_equal(engine.compile_program(program)([x])[0], op.impl(x))
     (found,), (expected,) = both(Argmax(1), x)
     np.testing.assert_array_equal(found, expected)
@@ -615,16 +615,16 @@ def test_code_for_a_linker_has_fortrans_names():
 
 def test_code_knows_which_routines_it_calls():
     program = program_of(Solve(), [np.eye(20), np.ones((20, 1))])
-    assert list(lowered(program).failures.routines) == ["lapack dgetrf", "lapack dgetrs"]
-    assert not lowered(program_of(Solve(), [np.eye(2), np.ones((2, 1))])).failures.routines
+    assert list(lower_module(program).failures.routines) == ["lapack dgetrf", "lapack dgetrs"]
+    assert not lower_module(program_of(Solve(), [np.eye(2), np.ones((2, 1))])).failures.routines
 
 
 def test_a_failure_carries_its_number():
     failures = Failures()
-    code = failures.code(ValueError, "at {}")
-    assert failures.code(ValueError, "at {}") == code
-    assert failures.code(KeyError, "other") == code + 1
-    assert str(failures.raised(code | 1234 << 8)) == "at 1234"
+    status = failures.status_of(ValueError, "at {}")
+    assert failures.status_of(ValueError, "at {}") == status
+    assert failures.status_of(KeyError, "other") == status + 1
+    assert str(failures.raised(status | 1234 << 8)) == "at 1234"
     assert failures.raised(1) is None
 
 

@@ -17,7 +17,7 @@ from cotan.core.types import array_type
 from cotan.engines import numpy as numpy_engine
 from cotan.engines.native import engine
 from cotan.engines.native.analysis.access import access_summary
-from cotan.engines.native.codegen.lower import lowered
+from cotan.engines.native.codegen.lower import lower_module
 from cotan.engines.native.passes.simplify import simplify
 from cotan.engines.native.runtime.thread_pool import limited
 from cotan.engines.native.schedule.fusion import Schedule
@@ -95,7 +95,7 @@ def test_most_elementwise_ops_have_instructions():
 def test_an_op_is_what_it_is_in_numpy(case):
     operands = [np.asarray(x) for x in case.operands]
     program = program_of(case.op, operands)
-    assert lowered(program).callbacks == [] or case.op.update is not None
+    assert lower_module(program).callbacks == [] or case.op.update is not None
     with np.errstate(all="ignore"):
         found, expected = engine.compile_program(program)(list(operands))[0], reference(case.op, operands)
         form = access_summary(case.op, program.input_types)
@@ -305,7 +305,7 @@ def test_reductions_join_the_loop_of_their_operand(shape, dtype):
             return [*found, cnp.max(y, axis=axes), cnp.min(y, axis=axes), cnp.max(wide, axis=axes)] if x.size else found
 
         staged = cotan.stage(f)(x)
-        assert not lowered(simplify(staged)[0]).callbacks
+        assert not lower_module(simplify(staged)[0]).callbacks
         for a, b in zip(
             engine.compile_program(staged)([*staged.constants, x]), numpy_engine.run(staged, [*staged.constants, x]), strict=True
         ):

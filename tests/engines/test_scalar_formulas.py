@@ -17,7 +17,7 @@ from cotan.core.tracing import type_of
 from cotan.core.types import array_type
 from cotan.engines.native import engine
 from cotan.engines.native.analysis.access import access_summary
-from cotan.engines.native.codegen.lower import lowered
+from cotan.engines.native.codegen.lower import lower_module
 from cotan.engines.native.llvm.jit import machine
 from cotan.engines.native.scalar import formulas_special
 
@@ -31,7 +31,7 @@ HARD = [0.0, -0.0, 1.0, -1.0, 0.5, 2.5, -7.0, 3.0, 1e300, -1e300, 5e-324, -1e-31
 
 def native(op, *operands):
     program = program_of(op, operands)
-    assert lowered(program).callbacks == []
+    assert lower_module(program).callbacks == []
     return engine.compile_program(program)(list(operands))[0]
 
 
@@ -71,7 +71,7 @@ def test_powers_of_signed_integers_are_modulo_their_size_and_raise_for_negative_
     power, rng = REGISTRY["power"](), np.random.default_rng(1)
     x = rng.integers(np.iinfo(dtype).min, np.iinfo(dtype).max, 999, dtype, endpoint=True)
     n = np.concatenate([np.arange(100), rng.integers(0, np.iinfo(dtype).max, 899, endpoint=True)]).astype(dtype)
-    assert lowered(program_of(power, (x, n))).callbacks == []
+    assert lower_module(program_of(power, (x, n))).callbacks == []
     run = engine.compile_program(program_of(power, (x, n)))
     np.testing.assert_array_equal(run([x, n])[0], np.power(x, n))
     for k in (0, 500, 998):
@@ -85,7 +85,7 @@ def test_powers_of_signed_integers_are_modulo_their_size_and_raise_for_negative_
 def test_an_exponent_that_no_base_has_is_not_looked_at():
     power, none, minus = REGISTRY["power"](), np.zeros((0, 2), int), np.array(-1)
     for operands in ((none, minus), (none, none)):
-        assert lowered(program_of(power, operands)).callbacks == []
+        assert lower_module(program_of(power, operands)).callbacks == []
         assert engine.compile_program(program_of(power, operands))(list(operands))[0].shape == np.power(*operands).shape == (0, 2)
 
 

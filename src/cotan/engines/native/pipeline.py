@@ -1,4 +1,7 @@
-"""The pipeline from a Program to LLVM IR: simplification, strip-mining, lowering; or a lookup in the IR cache."""
+"""The pipeline from a Program to LLVM IR: simplification, strip-mining, lowering; or a lookup in the IR cache.
+
+Lowering widens half precision in each Program, those in control ops included, before it schedules it (`codegen.program.schedule_of`).
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from cotan.core.program import Program
 from cotan.engines.native.cache import program_cache
 from cotan.engines.native.cache.fingerprint import key_of
 from cotan.engines.native.cache.tiers import level_of
-from cotan.engines.native.codegen.lower import Code, lowered
+from cotan.engines.native.codegen.lower import LoweredModule, lower_module
 from cotan.engines.native.llvm import disk_cache
 from cotan.engines.native.llvm.builder import Module
 from cotan.engines.native.passes.simplify import simplify
@@ -24,13 +27,13 @@ from .target import Target
 __all__ = ["LoweredProgram"]
 
 
-def strip_mined(program: Program, donated: Sequence[int], options: CodegenOptions) -> tuple[Program, Code]:
+def strip_mined(program: Program, donated: Sequence[int], options: CodegenOptions) -> tuple[Program, LoweredModule]:
     """A Program and its code: strip-mined, unless an equation in a strip may have to return from the call."""
     try:
         stripped = strip_mine(program, options)
-        return stripped, lowered(stripped, donated, options=options)
+        return stripped, lower_module(stripped, donated, options=options)
     except UnsupportedError:
-        return program, lowered(program, donated, options=options)
+        return program, lower_module(program, donated, options=options)
 
 
 class LoweredProgram:
@@ -66,9 +69,9 @@ class LoweredProgram:
         if key is not None:
             program_cache.store(key, self.code)
 
-    def standalone(self, name: str = "main", finish: Callable[[Module, Code], None] | None = None) -> Code:
+    def standalone(self, name: str = "main", finish: Callable[[Module, LoweredModule], None] | None = None) -> LoweredModule:
         """The code for an object file, with the function ``name``; ``finish`` writes further functions into the module."""
-        return lowered(self.program, self.donated, Target.STANDALONE, name, finish, self.options)
+        return lower_module(self.program, self.donated, Target.STANDALONE, name, finish, self.options)
 
     @property
     def level(self) -> int:

@@ -1,7 +1,9 @@
 """Access analysis: the elements that an op's defining equation reads, found by running it on symbolic indices.
 
-The engine knows ops by their ``element`` only. One run on symbols tells which elements of the operands an element of the result reads,
-whether the op reduces over further axes, and whether it computes anything or only moves elements.
+In loops an op is what its ``element`` says; `schedule` and `codegen` decide by ``routine``, ``destination``, ``update`` and ``regions``
+whether it becomes loops. One run on symbols tells which elements of the operands an element of the result reads, whether the op reduces
+over further axes, and whether it computes anything or only moves elements. One run on an emitter whose LLVM IR is thrown away tells whether
+the engine has instructions for it.
 """
 
 from __future__ import annotations
@@ -43,8 +45,8 @@ class AccessSummary(NamedTuple):
     extents: tuple[int, ...]
     only_moves: bool
     conditional: bool
-    work: int
-    """The cost of an element (`cost`)."""
+    element_cost: int
+    """In elementary operations (`cost`)."""
     reads: tuple[tuple[int, ElementIndex], ...]
     """The numbers of the operands, and the index at which each is read for the element at the symbols of the axes."""
     conditions: tuple[Condition, ...]
@@ -74,7 +76,7 @@ class AccessProbe:
     """An emitter that computes nothing: it counts operations, and calls the readers. Its scalars are None, and `REDUCED`."""
 
     def __init__(self) -> None:
-        self.operations = self.work = 0
+        self.operations = self.scalar_cost = 0
         self.conditions: list[Condition] = []
         self.monoid = ""
         self.extents: tuple[int, ...] = ()
@@ -88,7 +90,7 @@ class AccessProbe:
 
     def math(self, name: str, *operands: emitting.Scalar) -> None:
         self.operations += name != "copy"
-        self.work += scalar_cost(name)
+        self.scalar_cost += scalar_cost(name)
 
     def choose(self, condition: Condition | bool, yes: Callable[[], emitting.Scalar], no: Callable[[], emitting.Scalar]) -> None:
         if isinstance(condition, Condition):
@@ -160,14 +162,14 @@ def access_summary(op: Op, types: tuple[Type, ...]) -> AccessSummary | None:
     found = op.element(probe, at, *[Reader(t, lambda index, k=k: reads.append((k, index))) for k, t in enumerate(arrays)])
     if probe.monoid and (found is not REDUCED or made is not trial.reduced):
         return None
-    work, moves = probe.work + len(types) + 1, probe.operations == 0
+    element_cost, moves = probe.scalar_cost + len(types) + 1, probe.operations == 0
     conditions = tuple(probe.conditions)
     return AccessSummary(
         probe.monoid,
         probe.extents,
         moves,
         bool(conditions),
-        work,
+        element_cost,
         tuple(reads),
         conditions,
         index_dependent=probe.index_dependent,

@@ -16,7 +16,7 @@ from time import perf_counter
 from cotan.core.program import Program
 from cotan.core.types import ArrayType
 from cotan.engines.native.call.caller import Argument, Caller
-from cotan.engines.native.codegen.lower import Code
+from cotan.engines.native.codegen.lower import LoweredModule
 from cotan.engines.native.llvm.builder import Module
 from cotan.engines.native.llvm.jit import BoundCode, Main, machine
 from cotan.engines.native.pipeline import LoweredProgram
@@ -58,7 +58,7 @@ class AheadOfTimeCode:
         module, host = machine().optimize(self.written.code.ir, self.written.level)
         return host.emit_assembly(module) if dialect == "asm" else str(module)
 
-    def copies(self, code: Code) -> dict[int, tuple[int, int]]:
+    def copies(self, code: LoweredModule) -> dict[int, tuple[int, int]]:
         """For each argument that the code overwrites with a result: the number of the result, and its bytes."""
         first = len(self.caller.constants)
         return {j - first: (k, self.outputs[k].nbytes) for k, j in code.donated_input_of.items()}

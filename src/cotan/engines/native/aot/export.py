@@ -15,7 +15,7 @@ from typing import NamedTuple
 from cotan.core.types import ArrayType
 from cotan.engines.native.call.caller import NumPyArray
 from cotan.engines.native.codegen.failures import Failures
-from cotan.engines.native.codegen.lower import Code
+from cotan.engines.native.codegen.lower import LoweredModule
 from cotan.engines.native.libraries.registry import routine
 from cotan.engines.native.llvm.builder import Module
 from cotan.engines.native.llvm.jit import machine
@@ -50,7 +50,7 @@ class Exported(NamedTuple):
 def exported(ahead: AheadOfTimeCode, name: str, arguments: Sequence[str], results: Sequence[str]) -> Exported:
     """The code as an object with the function ``name``; the parameters in its header have the names ``arguments`` and ``results``."""
 
-    def finish(module: Module, code: Code) -> None:
+    def finish(module: Module, code: LoweredModule) -> None:
         """Write the entry for C, and the arrays that it passes on."""
         constants = [module.refer(constant(f"{name}_constant{k}", x)) for k, x in enumerate(ahead.caller.constants)]
         callback_table, sizes = f"getelementptr (i64, ptr {module.refer(NO_CALLBACKS)}, i64 1)", (len(ahead.given), len(ahead.outputs))
@@ -72,7 +72,7 @@ def constant(name: str, x: NumPyArray) -> Symbol:
     return Symbol(name, f'@{name} = internal constant [{max(x.nbytes, 1)} x i8] c"{data}", align {ALIGNMENT}')
 
 
-def libraries_of(code: Code) -> tuple[str, ...]:
+def libraries_of(code: LoweredModule) -> tuple[str, ...]:
     """The libraries that standalone code needs, in the order of a linker.
 
     Raises:

@@ -1,9 +1,9 @@
 """The IR cache: the LLVM IR of Programs on disk, found before a Program is scheduled.
 
 To schedule and write a Program takes longer than to load its object file. So an entry holds, under the Program's fingerprint, the IR and
-the rest of its `Code`: sizes, results in arguments, messages of failures, and library routines by name. An entry has no addresses, and
-nothing in it is executed as it is: the IR is the key of the object file. This process must have each routine and symbol that the IR refers
-to, with the same calling convention. Otherwise, or if an entry is damaged, the Program is written again.
+the rest of its `LoweredModule`: sizes, results in arguments, messages of failures, and library routines by name. An entry has no addresses,
+and nothing in it is executed as it is: the IR is the key of the object file. This process must have each routine and symbol that the IR
+refers to, with the same calling convention. Otherwise, or if an entry is damaged, the Program is written again.
 
 Code with callbacks into Python is not cached, nor code with symbols that this process cannot make known by name.
 """
@@ -17,7 +17,7 @@ from typing import TypeAlias
 import numpy as np
 
 from cotan.engines.native.codegen.failures import Failures
-from cotan.engines.native.codegen.lower import Code
+from cotan.engines.native.codegen.lower import LoweredModule
 from cotan.engines.native.libraries.registry import Routine, routine
 from cotan.engines.native.llvm import disk_cache
 from cotan.engines.native.llvm.jit import machine
@@ -35,7 +35,7 @@ OURS = re.compile(r"\n(?:declare [^@]*@|@)(cotan_\w+)(?:\(| = external )")
 """The symbols of this process to which IR refers, beside functions of the system."""
 
 
-def load(key: str) -> Code | None:
+def load(key: str) -> LoweredModule | None:
     """The code of a Program that is cached under this key, without loop nests."""
     entry = disk_cache.load(key, KIND)
     if entry is None:
@@ -50,13 +50,13 @@ def load(key: str) -> Code | None:
         failures.routines = dict.fromkeys(routines)
         donated_input_of = {int(k): int(j) for k, j in content["donated_input_of"]}
         workspace, callback_table = int(content["workspace"]), str(content["callback_table"])
-        code = Code(ir, [], workspace, [], failures, callback_table, [], {}, donated_input_of, tuple(content["unused"]))
+        code = LoweredModule(ir, [], workspace, [], failures, callback_table, [], {}, donated_input_of, tuple(content["unused"]))
     except (ValueError, KeyError, TypeError):
         return None
     return code if binds(ir, routines) and not machine().missing(ir) else None
 
 
-def store(key: str, code: Code) -> None:
+def store(key: str, code: LoweredModule) -> None:
     """Cache the code of a Program, if another process can use it."""
     names = {error: name for name, error in ERRORS.items()}
     if code.callbacks or code.places or not all(error in names for error, _ in code.failures.known):

@@ -23,8 +23,7 @@ from cotan.core.emitting import DType
 from cotan.core.errors import EngineError, teach
 from cotan.core.program import Program
 from cotan.core.types import ArrayType, StackType, Type
-from cotan.engines.native.codegen.callbacks import python_function
-from cotan.engines.native.codegen.lower import Code
+from cotan.engines.native.codegen.lower import LoweredModule
 from cotan.engines.native.cost import is_short
 from cotan.engines.native.llvm.jit import BoundCode, machine
 from cotan.engines.native.llvm.parallel_for import THREAD_LIMIT_SLOT
@@ -46,6 +45,8 @@ from cotan.engines.native.runtime.stack_handles import argument_types, free_bloc
 from cotan.engines.native.runtime.trampoline import INPUT_SLOTS, OUTPUT_SLOTS, SYMBOLS, TRAMPOLINE, TableSlot
 from cotan.engines.native.status import Status
 from cotan.engines.native.target import ALIGNMENT
+
+from .callbacks import python_function
 
 __all__ = ["Argument", "Caller", "NumPyArray", "c_function"]
 
@@ -119,7 +120,7 @@ def c_function(
     donated_input_of: Mapping[int, int] = NONE,
 ) -> Callable[..., Any]:  # fmt: skip
     """The C function that calls ``main`` on arrays of the types ``inputs``, of which the first are ``constants``.
-    ``callback_table`` is the address that it passes on; ``donated_input_of`` is as in `codegen.lower.Code`.
+    ``callback_table`` is the address that it passes on; ``donated_input_of`` is as in `codegen.lower.LoweredModule`.
     """
     shapes: list[Slots] = []
 
@@ -192,7 +193,14 @@ class Caller:
     """
 
     def __init__(
-        self, program: Program, constants: Sequence[Argument], code: Code, placed: BoundCode, *, threads: int = 0, single: bool = False
+        self,
+        program: Program,
+        constants: Sequence[Argument],
+        code: LoweredModule,
+        placed: BoundCode,
+        *,
+        threads: int = 0,
+        single: bool = False,
     ):
         self.main, numbers = placed
         address = self.main.address

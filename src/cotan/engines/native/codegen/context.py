@@ -10,6 +10,7 @@ from math import prod
 from cotan.core.program import Equation, Program
 from cotan.core.types import ArrayType
 from cotan.engines.native.affine import ElementIndex, variable
+from cotan.engines.native.libraries.blas import LIMIT, has_count
 from cotan.engines.native.llvm.bounds_checks import JUDGED, Checks
 from cotan.engines.native.llvm.builder import Function, Line, Module
 from cotan.engines.native.options import CodegenOptions
@@ -39,13 +40,12 @@ class ModuleContext:
         self.frames: list[WorkspaceFrame] = []
         self.workspace_bytes = 0
         self.workspace = self.module.name("ptr")
-        self.nests = 0
+        self.outlined_functions = 0
         self.in_chunk = False
-        """Whether the current code runs in a chunk of a parallel loop: inner loops are then sequential."""
+        """Whether the current code runs in a chunk of a parallel loop: inner loops are then sequential, and BLAS has one thread."""
         self.heap = ""
         self.beginning: list[str] = []
         self.endings: list[tuple[Function, list[Line]]] = []
-        self.freed: list[str] = []
         self.schedules: dict[Program, Schedule] = {}
         """The loop nests of the Programs in it (`codegen.program.schedule_of`)."""
         self.buffers: Counter[ArrayType] = Counter()
@@ -81,8 +81,32 @@ class ModuleContext:
 
     def outlined(self, write: Callable[[], None], *, nest: bool = True) -> None:
         """Outline the code of ``write``: a loop nest, or a part of long straight-line code."""
-        self.nests += 1
-        self.module.outlined(f"{'nest' if nest else 'part'}{self.nests}", write, nest=nest)
+        self.module.outlined(self.function_name("nest" if nest else "part"), write, nest=nest)
+
+    def function_name(self, prefix: str) -> str:
+        """A name for the next outlined function."""
+        self.outlined_functions += 1
+        return f"{prefix}{self.outlined_functions}"
+
+    def parallel_for(
+        self, prefix: str, size: int, most: int, write: Callable[[str, str, str], None], *, small: bool, each: int, nest: bool = True
+    ) -> str:
+        """`Module.parallel_for` as an outlined function whose name begins so: within, code is `in_chunk`."""
+        outer, self.in_chunk = self.in_chunk, True
+        chunks = self.module.parallel_for(self.function_name(prefix), size, most, write, small=small, each=each, nest=nest)
+        self.in_chunk = outer
+        return chunks
+
+    @contextmanager
+    def blas_threads(self, *, one: bool) -> Generator[None]:
+        """Calls of BLAS within use one thread, or as many as the call of the Program has."""
+        if not has_count():
+            yield
+            return
+        code, limit = self.module.code, self.module.refer(LIMIT)
+        code.line(f"call void {limit}(i1 true, i32 {'1' if one else self.module.threads()})")
+        yield
+        code.line(f"call void {limit}(i1 false, i32 0)")
 
     def copy(self, source: Value, target: Memory) -> None:
         """Copy all elements of a value to memory."""
@@ -169,13 +193,12 @@ class ModuleContext:
 
     def free_all(self) -> None:
         """Write the freeing at each return, once it is known whether there are heap blocks."""
-        for code, places in self.endings:
+        for number, (code, places) in enumerate(self.endings):
             if self.heap:
                 with code.at(places):
-                    head, turn, after = (f"free{len(self.freed)}{word}" for word in ("head", "turn", "after"))
-                    self.freed.append(head)
+                    head, turn, after = (f"free{number}{word}" for word in ("head", "turn", "after"))
                     first = code.value("ptr", f"load ptr, ptr {self.heap}")
-                    before = f"free{len(self.freed)}before"
+                    before = f"free{number + 1}before"
                     code.jump(before)
                     code.start(before)
                     code.jump(head)

@@ -6,7 +6,6 @@ Elements that are known are not computed again: the function that is being writt
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import copy
 
 from cotan.core.program import Equation, Literal, Var
 from cotan.core.types import ArrayType
@@ -26,7 +25,7 @@ __all__ = ["ElementLowering"]
 
 
 class ElementLowering:
-    """The variables of one Program that is being written on values."""
+    """Lowers the elements of one Program whose inputs have these values."""
 
     def __init__(self, context: ModuleContext, schedule: Schedule, values: Sequence[Value]):
         self.context, self.e, self.options, self.schedule = context, context.e, context.options, schedule
@@ -48,14 +47,8 @@ class ElementLowering:
             return Constant(v.value, v.type)
         found = self.values.get(v)
         if found is None:
-            equation = self.schedule.views.get(v)
-            if equation is not None:
-                found = View(v.type, lambda index: self.read(v, index))
-            elif v in self.places:
-                found = self.places[v]
-            else:
-                found = View(v.type, lambda index: self.read(v, index))
-            self.values[v] = found
+            place = self.places.get(v) if v not in self.schedule.views else None
+            found = self.values[v] = place if place is not None else View(v.type, lambda index: self.read(v, index))
         return found
 
     def read(self, v: Var | Literal, index: ElementIndex) -> Scalar:
@@ -92,7 +85,7 @@ class ElementLowering:
             return
         memory = self.places.get(source)
         if memory is not None and memory.buffer is not None and self.schedule.last_use(source) <= node.position:
-            self.places[result] = copy(memory)  # another value in the same memory: known elements of one are not elements of the other
+            self.places[result] = memory.forgotten()
             memory.buffer.last = max(self.schedule.last_use(result), node.position)
 
     def buffer(self, type: ArrayType, last: int | None = None) -> Memory:
@@ -124,12 +117,14 @@ class ElementLowering:
         self.code.remember((self, s.var, index), x)
         place = self.places.get(s.var)
         if place is None and s.loop is not None and s.loop.unrolled:
-            place = self.row(s)
+            place = self.contracted_memory(s)
         if place is not None:
             place.write(self.e, index, x)
 
-    def row(self, s: Statement) -> Memory | None:
-        """Memory for a value that is contracted along its shared loops; None if its readers are in the same iteration of all its loops."""
+    def contracted_memory(self, s: Statement) -> Memory | None:
+        """Memory for a value that is contracted along its shared loops; None if its readers are in the same iteration of all its
+        loops.
+        """
         t = s.var.type
         kept = self.schedule.shared_axes(s.var)
         if kept is None or kept == len(t.shape):

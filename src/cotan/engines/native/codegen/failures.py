@@ -19,7 +19,7 @@ class Failures:
         """The names of the ops that raise with each message."""
         self.routines: dict[str, None] = {}
 
-    def code(self, error: type[Exception], message: str, op: str = "") -> int:
+    def status_of(self, error: type[Exception], message: str, op: str = "") -> int:
         """The status of this exception of an op."""
         if (error, message) not in self.known:
             self.known.append((error, message))

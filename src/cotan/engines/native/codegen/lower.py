@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from cotan.core.program import Literal, Program, Var
+from cotan.core.program import Equation, Literal, Program, Var
 from cotan.core.types import ArrayType, StackType, Type
 from cotan.engines.native.llvm.builder import Function, Module
 from cotan.engines.native.options import CodegenOptions, current_options
@@ -16,7 +16,6 @@ from cotan.engines.native.schedule.loop_nest import Loop, Opaque
 from cotan.engines.native.status import Status, UnsupportedError
 from cotan.engines.native.target import Target
 
-from .callbacks import Callback
 from .context import ModuleContext
 from .control.carries import StackValue
 from .control.loops import CONTROL
@@ -27,10 +26,17 @@ from .kernels.tiling import tiled_nest, transposed_copy
 from .program import ProgramLowering, lower_program, schedule_of
 from .values import Memory, Value
 
-__all__ = ["Code", "lowered"]
+__all__ = ["Callback", "LoweredModule", "lower_module"]
 
 
-class Code(NamedTuple):
+class Callback(NamedTuple):
+    """An equation without machine code, which NumPy runs on arrays in memory; ``in_place`` if it changes its first operand there."""
+
+    equation: Equation
+    in_place: bool
+
+
+class LoweredModule(NamedTuple):
     """The LLVM IR of a Program's module, its callbacks, and the bytes of workspace that a call needs."""
 
     ir: str
@@ -51,7 +57,7 @@ class Code(NamedTuple):
     """Donated inputs in whose memory there is no result."""
 
 
-class ModuleLowering:
+class NodeStrategies:
     """The strategies of a module (`program.Strategies`), and the callbacks and failures that its equations have."""
 
     def __init__(self) -> None:
@@ -116,23 +122,23 @@ class ModuleLowering:
         code.start(on)
 
 
-def lowered(
+def lower_module(
     program: Program,
     donated: Sequence[int] = (),
     target: Target = Target.IN_PROCESS,
     name: str = "main",
-    finish: Callable[[Module, Code], None] | None = None,
+    finish: Callable[[Module, LoweredModule], None] | None = None,
     options: CodegenOptions | None = None,
-) -> Code:
-    """``i32 main(ptr arguments, ptr results, ptr workspace, ptr callback_table)``, on two tables of pointers to the data of arrays that are
-    C-contiguous and aligned. It returns 0, or a status. `llvm.builder.Module.callback_table` says what the last argument points to.
-    Results may be written in the memory of the inputs ``donated``. Under another name than ``main`` the function is internal to the module,
-    and ``finish`` writes the functions that call it.
+) -> LoweredModule:
+    """Lower a Program to ``i32 main(ptr arguments, ptr results, ptr workspace, ptr callback_table)``, on two tables of pointers to the data
+    of arrays that are C-contiguous and aligned. It returns 0, or a status. `llvm.builder.Module.callback_table` says what the last argument
+    points to. Results may be written in the memory of the inputs ``donated``. Under another name than ``main`` the function is internal to
+    the module, and ``finish`` writes the functions that call it.
 
     Raises:
         UnsupportedError: there is something in it that the engine cannot write.
     """
-    context, strategies = ModuleContext(options or current_options(), target), ModuleLowering()
+    context, strategies = ModuleContext(options or current_options(), target), NodeStrategies()
     module = context.module
     arguments, results, module.callback_table = (module.name("ptr") for _ in range(3))
     parameters = [("ptr", v) for v in (arguments, results, context.workspace, module.callback_table)]
@@ -153,7 +159,7 @@ def lowered(
         else:
             context.leave(Status.FINE)
         context.free_all()
-    found = Code(
+    found = LoweredModule(
         ir="",
         callbacks=strategies.callbacks,
         workspace=context.workspace_bytes,
@@ -193,7 +199,7 @@ def hand_over(context: ModuleContext, outs: Sequence[Value], results: str) -> No
 def over(given: Value, same: bool) -> Memory:
     """The memory of a result that is written over an input: another value there, unless it is the input itself."""
     assert isinstance(given, Memory)
-    return given if same else Memory(given.at, given.type)
+    return given if same else given.forgotten()
 
 
 def entry(code: Function, table: str, k: int) -> str:

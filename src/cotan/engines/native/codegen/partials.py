@@ -37,7 +37,7 @@ class PartialResults:
 
         def element(chunk: str, index: ElementIndex) -> None:
             x = self.memory.read(e, (variable(chunk, self.most), offset_of(self.type.shape, index)))
-            old = Memory(target.at, target.type).read(e, index)
+            old = target.forgotten().read(e, index)
             target.write(e, index, step(old, x))
 
         lowering.code.loop(chunks, lambda chunk: lowering.context.every(self.type.shape, lambda i: element(chunk, i)))

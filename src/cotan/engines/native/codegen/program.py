@@ -7,7 +7,6 @@ bases `elements` and `reductions` say how an element is computed and how reducti
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from copy import copy
 from itertools import pairwise
 from math import prod
 from typing import Protocol
@@ -32,7 +31,7 @@ Span = tuple[str, str]
 
 
 class Strategies(Protocol):
-    """The lowering of nodes that are more than loops over elements (`lower.ModuleLowering`)."""
+    """The lowering of nodes that are more than loops over elements (`lower.NodeStrategies`)."""
 
     def opaque(self, lowering: ProgramLowering, node: Opaque, operands: list[Value], results: list[Memory | None]) -> None:
         """Write an equation that is run as a whole."""
@@ -48,7 +47,7 @@ class Strategies(Protocol):
 
 
 class ProgramLowering(ReductionLowering):
-    """One Program being written on values."""
+    """Lowers one Program whose inputs have these values."""
 
     def __init__(self, context: ModuleContext, strategies: Strategies, schedule: Schedule, values: Sequence[Value]):
         super().__init__(context, schedule, values)
@@ -101,7 +100,7 @@ class ProgramLowering(ReductionLowering):
         """Let the chain of values that updates change into ``v`` be in the memory of ``v``, from the first on."""
         source = self.schedule.updated(v)
         while source is not None and source not in self.places:
-            self.places[source] = copy(target)
+            self.places[source] = target.forgotten()
             source = self.schedule.updated(source)
 
     def nodes_at_root(self, first: int, end: int) -> None:
@@ -135,13 +134,13 @@ class ProgramLowering(ReductionLowering):
         elif self.worth_parallelizing(loop):
             self.parallel_for(loop)
         else:
-            self.context.outlined(lambda: self.rows_and_loop(loop))
+            self.context.outlined(lambda: self.loop_at_root(loop))
 
-    def rows_and_loop(self, loop: Loop, span: Span | None = None) -> None:
+    def loop_at_root(self, loop: Loop, span: Span | None = None) -> None:
         """Write a loop, after the memory of contracted values is allocated."""
         for statement in loop.statements:
             if statement.var not in self.places:
-                self.row(statement)
+                self.contracted_memory(statement)
         self.loop(loop, (), span)
 
     def loop(self, loop: Loop, iteration: ElementIndex, span: Span | None = None) -> None:
@@ -165,12 +164,12 @@ class ProgramLowering(ReductionLowering):
 
     def flat(self, loop: Loop) -> tuple[Loop, int] | None:
         """The innermost of loops that are collapsed, and the number of all iterations; None if they are not."""
-        return None if loop.unrolled or not self.linear(loop) else collapsed_size(loop)
+        return None if loop.unrolled or not self.reads_row_major(loop) else collapsed_size(loop)
 
-    def linear(self, loop: Loop) -> bool:
+    def reads_row_major(self, loop: Loop) -> bool:
         """Whether the input arrays that a loop reads are contiguous in row-major order."""
         given = {v for s in loop.statements for v, index in s.reads if index and v in self.values}
-        return all(self.values[v].linear for v in given if v not in self.schedule.statement)
+        return all(self.values[v].is_row_major for v in given if v not in self.schedule.statement)
 
     def iterations(
         self, loop: Loop, size: int, splits: Iterable[int], body: Callable[[Index | int], None], span: Span | None = None
@@ -182,11 +181,11 @@ class ProgramLowering(ReductionLowering):
             at = [0, size]
         for first, end in pairwise(at):
             if span is not None:
-                self.stretch(*self.within(span, first, end, size), (first, end), body, reductions)
+                self.loop_in_blocks(*self.within(span, first, end, size), (first, end), body, reductions)
             elif end - first == 1:
                 body(first)
             elif end > first:
-                self.stretch(first, end, (first, end), body, reductions)
+                self.loop_in_blocks(first, end, (first, end), body, reductions)
             self.flush(reductions)
 
     def within(self, span: Span, first: int, end: int, size: int) -> Span:
@@ -201,14 +200,16 @@ class ProgramLowering(ReductionLowering):
             high = self.code.value("i64", call("i64", "llvm.smax.i64", f"i64 {high}", f"i64 {low}"))
         return low, high
 
-    def stretch(
-        self, first: int | str, end: int | str, range: tuple[int, int], body: Callable[[Index | int], None], reductions: list[Statement]
+    def loop_in_blocks(
+        self, first: int | str, end: int | str, limits: tuple[int, int], body: Callable[[Index | int], None], reductions: list[Statement]
     ) -> None:
-        """Write consecutive iterations, from numbers or values within a range; in blocks if something is reduced."""
+        """Write the iterations from ``first`` to before ``end``: numbers, or values between the ``limits``. They are in blocks if something
+        is reduced.
+        """
         code, block_size = self.code, self.options.reduction_block
 
         def loop(first: int | str, end: int | str, at_least_once: bool) -> None:
-            code.loop(end, lambda k: body(variable(k, range[1], range[0])), start=first, at_least_once=at_least_once)
+            code.loop(end, lambda k: body(variable(k, limits[1], limits[0])), start=first, at_least_once=at_least_once)
 
         known = isinstance(first, int) and isinstance(end, int)
         if not reductions:
@@ -241,7 +242,7 @@ class ProgramLowering(ReductionLowering):
         sizes = [prod(t.shape[k:]) * t.dtype.itemsize for t, k in zip(rows, kept, strict=True)]
         return (
             not self.context.in_chunk
-            and loop.work >= 2 * self.options.chunk_cost
+            and loop.total_cost >= 2 * self.options.chunk_cost
             and all(s.var.type.nbytes <= self.options.stack_array_bytes for s in totals)
             and all(n <= self.options.stack_array_bytes for n in sizes)
         )
@@ -249,19 +250,18 @@ class ProgramLowering(ReductionLowering):
     def parallel_for(self, loop: Loop) -> None:
         """A loop at the root in chunks. Reductions over all its iterations have partial results for each chunk."""
         flat = self.flat(loop)
-        most = min(thread_pool.MOST_CHUNKS, loop.work // self.options.chunk_cost)
+        most = min(thread_pool.MOST_CHUNKS, loop.total_cost // self.options.chunk_cost)
         totals = [s for s in loop.statements if s.monoid and s.ready == 0]
         partial = {s: PartialResults(self, s.var.type, most) for s in totals}
         places = {s: self.place(s.var) for s in totals}
 
         def write(first: str, end: str, chunk: str) -> None:
             self.places.update({s.var: parts.own(chunk) for s, parts in partial.items()})
-            self.rows_and_loop(loop, (first, end))
+            self.loop_at_root(loop, (first, end))
 
-        self.context.nests += 1
-        size, work = loop.extent if flat is None else flat[1], loop.work
-        small, each = work < self.options.small_job_cost, min(1 + work // self.options.small_job_cost, self.options.chunks_per_thread)
-        chunks = self.context.module.parallel_for(f"nest{self.context.nests}", size, most, write, small=small, each=each)
+        size, cost = loop.extent if flat is None else flat[1], loop.total_cost
+        small, each = cost < self.options.small_job_cost, min(1 + cost // self.options.small_job_cost, self.options.chunks_per_thread)
+        chunks = self.context.parallel_for("nest", size, most, write, small=small, each=each)
         for s, parts in partial.items():
             self.places[s.var] = places[s]
             self.context.outlined(lambda: self.combine(s, parts, chunks))  # noqa: B023 - used at once
@@ -291,7 +291,9 @@ class ProgramLowering(ReductionLowering):
 
 
 def schedule_of(context: ModuleContext, program: Program) -> Schedule:
-    """The schedule of a Program, made once in a module."""
+    """The schedule of a Program, made once in a module. Half precision is widened first, here and not in the pipeline: so it is in the
+    programs that control ops hold.
+    """
     schedule = context.schedules.get(program)
     if schedule is None:
         schedule = context.schedules[program] = Schedule(widen_half(program), context.options)

@@ -31,7 +31,7 @@ class Accumulator:
         self.memory = Memory(e.module.code.alloca(memory_type(type.dtype)), type.with_shape(()))
 
     def get(self, e: LlvmEmitter) -> Scalar:
-        return Memory(self.memory.at, self.memory.type).read(e, ())
+        return self.memory.forgotten().read(e, ())
 
     def set(self, e: LlvmEmitter, x: Scalar) -> None:
         self.memory.write(e, (), x)
@@ -63,7 +63,7 @@ class ReductionLowering(ElementLowering):
             for accumulator in dict.fromkeys(self.accumulators[s]):
                 accumulator.set(self.e, self.identity(s))
         else:
-            place = self.places.get(s.var) or self.row(s) or self.partial(s)
+            place = self.places.get(s.var) or self.contracted_memory(s) or self.partial(s)
             self.context.every(s.var.type.shape[s.ready :], lambda index: place.write(self.e, (*iteration, *index), self.identity(s)))
 
     def accumulate(self, s: Statement, iteration: ElementIndex) -> None:
@@ -84,7 +84,7 @@ class ReductionLowering(ElementLowering):
             old = part.get(self.e)
             part.set(self.e, self.combined(s, old, found[0]))
         else:
-            memory = Memory(self.places[s.var].at, s.var.type, self.places[s.var].contracted)
+            memory = self.places[s.var].forgotten()
             old = memory.read(self.e, out)
             memory.write(self.e, out, self.combined(s, old, found[0]))
 

@@ -14,12 +14,27 @@ from cotan.engines.native.scalar.emitter import LlvmEmitter, Scalar
 
 from .values import load, memory_type, store
 
-__all__ = ["StridedView", "row_major"]
+__all__ = ["StridedView", "row_major", "strides_of"]
 
 
 def row_major(shape: Sequence[int]) -> tuple[int, ...]:
     """The strides of a contiguous array, in elements."""
     return tuple(prod(shape[k + 1 :]) for k in range(len(shape)))
+
+
+def strides_of(index: ElementIndex, shape: Sequence[int], ndim: int) -> tuple[list[int], int] | None:
+    """The strides, along ``ndim`` axes, of the reads of a contiguous array at an index in the symbols of these axes
+    (`analysis.access.axis`), and the offset of the first read; None if the index is not affine in the symbols.
+    """
+    offset = linear(list(zip(index, row_major(shape), strict=True)))
+    strides = [0] * ndim
+    if type(offset) is not Index:
+        return strides, offset
+    for atom, factor in offset.terms.items():
+        if atom.of is not None or type(atom.value) is not tuple or atom.value[0] != "o":
+            return None
+        strides[atom.value[1]] = factor
+    return strides, offset.constant
 
 
 class StridedView:

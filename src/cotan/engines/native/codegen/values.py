@@ -6,6 +6,7 @@ A value gives its elements (``read``) and, if it is in memory and contiguous in 
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from functools import cache
 from math import prod
 from typing import Any
@@ -37,8 +38,8 @@ class Value:
         return None
 
     @property
-    def linear(self) -> bool:
-        """Whether its elements are contiguous in row-major order, so that the last index may count them all."""
+    def is_row_major(self) -> bool:
+        """Whether its elements are contiguous in memory in row-major order, so that one index may count them all."""
         return False
 
 
@@ -51,8 +52,14 @@ class Memory(Value):
         """Its part of the workspace, if it is there."""
 
     @property
-    def linear(self) -> bool:
+    def is_row_major(self) -> bool:
         return not self.contracted
+
+    def forgotten(self) -> Memory:
+        """The same memory as another value. The function that is being written remembers the elements that it has read of a value, so code
+        that may read memory again after it has changed reads it through another value.
+        """
+        return copy(self)
 
     def read(self, e: LlvmEmitter, index: ElementIndex) -> Scalar:
         code = e.module.code
@@ -110,8 +117,8 @@ class Subarray(Value):
         self.type = whole.type.with_shape(whole.type.shape[len(leading) :])
 
     @property
-    def linear(self) -> bool:
-        return self.whole.linear
+    def is_row_major(self) -> bool:
+        return self.whole.is_row_major
 
     def read(self, e: LlvmEmitter, index: ElementIndex) -> Scalar:
         return self.whole.read(e, (*self.leading, *index))
@@ -162,8 +169,8 @@ def load(e: LlvmEmitter, pointer: str, dtype: DType, offset: Index | int) -> Sca
         part = register_type(e.part(dtype))
         other = code.pure("ptr", f"getelementptr inbounds {part}, ptr {at}, i64 1")
         return Scalar((code.value(part, f"load {part}, ptr {at}"), code.value(part, f"load {part}, ptr {other}")), dtype)
-    kind = memory_type(dtype)
-    value = code.value(kind, f"load {kind}, ptr {at}")
+    ir_type = memory_type(dtype)
+    value = code.value(ir_type, f"load {ir_type}, ptr {at}")
     return Scalar(code.pure("i1", f"icmp ne i8 {value}, 0"), BOOL) if dtype.kind == "b" else Scalar(value, dtype)
 
 

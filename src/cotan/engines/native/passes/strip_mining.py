@@ -145,14 +145,14 @@ def axis_of(e: Equation, symbol: Symbol) -> Axis:
 
 
 # ---- equations along an axis --------------------------------------------------------------------------------------------------
-class Row(NamedTuple):
+class RowWise(NamedTuple):
     """An equation that reads each row by itself: the axis along which its result has them; None if the result is the sum of all rows."""
 
     axis: int | None
 
 
-def row_of(e: Equation, form: AccessSummary | None, axes: Axes, root: Axis) -> Row | None:
-    """The `Row` of an equation along an axis; None if it has none, or reads other rows than its own."""
+def row_wise(e: Equation, form: AccessSummary | None, axes: Axes, root: Axis) -> RowWise | None:
+    """The `RowWise` of an equation along an axis; None if it is not along the axis, or reads other rows than its own."""
     if form is None or form.computes_index or e.op.update is not None:
         return None
     own = [("o", k) for k in axes.along(e.outputs[0], root)]
@@ -169,8 +169,8 @@ def row_of(e: Equation, form: AccessSummary | None, axes: Axes, root: Axis) -> R
     if any(symbol in symbols(condition) for condition in form.conditions):
         return None
     if symbol[0] == "o":
-        return Row(symbol[1])
-    return Row(None) if form.monoid == "add" and e.outputs[0].type.dtype.kind != "b" else None
+        return RowWise(symbol[1])
+    return RowWise(None) if form.monoid == "add" and e.outputs[0].type.dtype.kind != "b" else None
 
 
 class Groups:
@@ -182,11 +182,11 @@ class Groups:
         self.forms = dict(zip(map(id, program.equations), forms, strict=True))
         self.size = next(n for a, n in axes.length.items() if axes.find(a) is root)
         assert all(n == self.size for a, n in axes.length.items() if axes.find(a) is root), "axes that are the same have one length"
-        self.rows: dict[int, Row] = {}
+        self.row_wise: dict[int, RowWise] = {}
         for e in program.equations:
-            row = row_of(e, self.forms[id(e)], axes, root)
+            row = row_wise(e, self.forms[id(e)], axes, root)
             if row is not None and resized(e, self.forms[id(e)], self.types(e, 2), self.size, 2) is not None:
-                self.rows[id(e)] = row
+                self.row_wise[id(e)] = row
         self.level: dict[int, int] = {}
         made: dict[Var, Equation] = {}
         for e in program.equations:
@@ -198,14 +198,14 @@ class Groups:
         """The equations along the axis by level, and the others."""
         self.readers: dict[Var, list[Equation]] = {}
         for e in program.equations:
-            (self.groups if id(e) in self.rows else self.others)[self.level[id(e)]].append(e)
+            (self.groups if id(e) in self.row_wise else self.others)[self.level[id(e)]].append(e)
             for v in {x for x in e.inputs if isinstance(x, Var)}:
                 self.readers.setdefault(v, []).append(e)
 
     def level_after(self, source: Equation, e: Equation) -> int:
         """The first level for ``e``, which reads a result of ``source``."""
-        row = self.rows.get(id(source))
-        together = row is None or (row.axis is not None and id(e) in self.rows)
+        row = self.row_wise.get(id(source))
+        together = row is None or (row.axis is not None and id(e) in self.row_wise)
         return self.level[id(source)] + (0 if together else 1)
 
     def types(self, e: Equation, size: int) -> list[ArrayType]:
@@ -233,8 +233,8 @@ class Groups:
         if strip_of(self.size, nbytes, self.options) is None:
             return False
         products = [(e, self.forms[id(e)]) for e in self.groups[level] if is_product(e)]
-        work = sum(prod(e.outputs[0].type.shape) * prod(form.extents) for e, form in products if form is not None)
-        return nbytes >= self.options.strip_stored_bytes and work <= self.options.strip_products_per_byte * nbytes
+        multiplications = sum(prod(e.outputs[0].type.shape) * prod(form.extents) for e, form in products if form is not None)
+        return nbytes >= self.options.strip_stored_bytes and multiplications <= self.options.strip_products_per_byte * nbytes
 
     def needed_outside(self, group: Sequence[Equation]) -> list[Var]:
         """The variables of a group that others read."""
@@ -284,9 +284,8 @@ class Groups:
 
 
 def strip_of(size: int, nbytes: int, options: CodegenOptions) -> int | None:
-    """How many rows a strip has: a part of all without rest, if there is one of about the size that is wanted. There are two strips at
-    least, since one would be the whole, for one thread. None of them is one row: an axis of length one is one that is spread out. None if
-    there are too few rows for that.
+    """The rows of a strip: a divisor of ``size`` near the number that the options want, if there is one. There are at least two strips, for
+    the threads, and none of one row, since an axis of length one is one that is broadcast; else None.
     """
     wanted = min(size // 2, max(options.least_strip, min(options.most_strip, options.strip_bytes * size // max(nbytes, 1))))
     even = (n for n in range(wanted, wanted // 2, -1) if size % n == 0)
@@ -322,12 +321,12 @@ def candidates(op: Op, size: int, rows: int) -> Iterator[Op]:
 
 def alike(a: AccessSummary, b: AccessSummary | None, size: int, rows: int) -> bool:
     """Whether two access summaries are equal, up to the length of a reduced axis."""
-    if b is None or (a.monoid, a.only_moves, a.conditional, a.computes_index, a.work) != (
+    if b is None or (a.monoid, a.only_moves, a.conditional, a.computes_index, a.element_cost) != (
         b.monoid,
         b.only_moves,
         b.conditional,
         b.computes_index,
-        b.work,
+        b.element_cost,
     ):
         return False
     lengths = len(a.extents) == len(b.extents) and all(m == n or (m, n) == (size, rows) for m, n in zip(a.extents, b.extents, strict=True))

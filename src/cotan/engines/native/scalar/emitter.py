@@ -48,7 +48,7 @@ from .instructions import InstructionEmitter
 from .polynomials import FASTER, POLYNOMIALS
 from .vector_variants import on_vectors
 
-__all__ = ["BOOL", "LlvmEmitter", "NoInstructionError", "Scalar", "supported"]
+__all__ = ["BOOL", "EXTREMA", "LlvmEmitter", "NoInstructionError", "Scalar", "supported"]
 
 MODULES = (formulas_complex, formulas_complex_analytic, formulas_complex_inverse, formulas_integer, formulas_real, formulas_special)
 """Their import fills `FORMULAS`; they are named here so that it counts as used."""
@@ -231,18 +231,18 @@ class LlvmEmitter(InstructionEmitter):
         raise NoInstructionError(f"{name} of bools")
 
     def integer_function(self, name: str, dtype: DType, *xs: str) -> str:
-        kind = register_type(dtype)
+        ir_type = register_type(dtype)
         if name in EXACT and not any(x.startswith("%") for x in xs):
             return self.module.code.number(EXACT[name](*map(int, xs)), dtype)
         if name in EXACT or name in ("and", "or", "xor"):
-            return self.pure(kind, f"{name} {kind} {xs[0]}, {xs[1]}")
+            return self.pure(ir_type, f"{name} {ir_type} {xs[0]}, {xs[1]}")
         raise NoInstructionError(f"{name} of integers")
 
     def float_arithmetic(self, name: str, x: Scalar, y: Operand) -> Scalar:
         if type(y) is not Scalar:
             raise NoInstructionError(f"{name} of float numbers")
-        kind = register_type(x.dtype)
-        return Scalar(self.pure(kind, f"f{name} {kind} {x.register}, {y.register}"), x.dtype)
+        ir_type = register_type(x.dtype)
+        return Scalar(self.pure(ir_type, f"f{name} {ir_type} {x.register}, {y.register}"), x.dtype)
 
     def strong_product(self, x: Scalar, y: Operand) -> Scalar:
         """The product with a strong zero: zero where either factor is, also times infinity or nan. A constant factor that is neither zero
@@ -250,16 +250,16 @@ class LlvmEmitter(InstructionEmitter):
         """
         if type(y) is not Scalar or is_finite_and_not_zero(x) or is_finite_and_not_zero(y):
             return self.float_arithmetic("mul", x, y)
-        zero, kind = self.constant(0.0, x.dtype), register_type(x.dtype)
+        zero, ir_type = self.constant(0.0, x.dtype), register_type(x.dtype)
         none = self.bool_function("or", self.compare("eq", x, zero).register, self.compare("eq", y, zero).register)
-        return Scalar(self.bit(none, zero.register, self.float_arithmetic("mul", x, y).register, kind), x.dtype)
+        return Scalar(self.bit(none, zero.register, self.float_arithmetic("mul", x, y).register, ir_type), x.dtype)
 
     def float_function(self, name: str, dtype: DType, *xs: str) -> str:
-        kind = register_type(dtype)
+        ir_type = register_type(dtype)
         if name in VECTOR_FUNCTIONS:
-            return self.call_libm(name, kind, *xs)
+            return self.call_libm(name, ir_type, *xs)
         if name in INTRINSICS:
-            return self.intrinsic(INTRINSICS[name], kind, *xs)
+            return self.intrinsic(INTRINSICS[name], ir_type, *xs)
         raise NoInstructionError(f"{name} of floats")
 
     def variant(self, name: str, symbol: str, bits: int) -> Variant | None:
@@ -278,14 +278,14 @@ class LlvmEmitter(InstructionEmitter):
         if dtype.kind == "c":
             re, im = (self.select(which, *[self.parts(c)[k] for c in cases]).register for k in (0, 1))
             return Scalar((re, im), dtype)
-        kind = register_type(dtype)
+        ir_type = register_type(dtype)
         if which.dtype.kind == "b" and len(cases) == 2:
-            return Scalar(self.bit(which.register, cases[1].register, cases[0].register, kind), dtype)
+            return Scalar(self.bit(which.register, cases[1].register, cases[0].register, ir_type), dtype)
         result = cases[0].register
         number = self.cast(which, np.dtype(np.int64))
         for k, case in enumerate(cases[1:], 1):
             reached = self.compare("ge", number, self.constant(k, number.dtype))
-            result = self.bit(reached.register, case.register, result, kind)
+            result = self.bit(reached.register, case.register, result, ir_type)
         return Scalar(result, dtype)
 
     def compare(self, name: str, x: Scalar, y: Scalar) -> Scalar:
@@ -315,10 +315,10 @@ class LlvmEmitter(InstructionEmitter):
             re, im = (self.combine(monoid, a, b).register for a, b in zip(self.parts(x), self.parts(y), strict=True))
             return Scalar((re, im), dtype)
         if dtype.kind == "f" and dtype != HALF:
-            kind = register_type(dtype)
+            ir_type = register_type(dtype)
             if monoid in REASSOCIATED:
-                return Scalar(self.module.code.value(kind, f"{REASSOCIATED[monoid]} {kind} {x.value}, {y.value}"), dtype)
-            return Scalar(self.intrinsic(EXTREMA[monoid], kind, x.register, y.register, flags="nsz "), dtype)
+                return Scalar(self.module.code.value(ir_type, f"{REASSOCIATED[monoid]} {ir_type} {x.value}, {y.value}"), dtype)
+            return Scalar(self.intrinsic(EXTREMA[monoid], ir_type, x.register, y.register, flags="nsz "), dtype)
         return self.math(EXTREMA.get(monoid, monoid), x, y)
 
     def identity(self, monoid: str, dtype: DType) -> Scalar:

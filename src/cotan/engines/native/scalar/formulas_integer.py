@@ -138,6 +138,6 @@ def shr(x: LlvmExpression, y: LlvmExpression) -> LlvmExpression:
 @formula("integer")
 def popcount(x: LlvmExpression) -> LlvmExpression:
     """The number of bits that are set in the absolute value."""
-    kind = register_type(x.dtype)
-    ir = x.e.pure_call(f"llvm.ctpop.{kind}", kind, [(kind, abs(x).scalar.register)])
+    ir_type = register_type(x.dtype)
+    ir = x.e.pure_call(f"llvm.ctpop.{ir_type}", ir_type, [(ir_type, abs(x).scalar.register)])
     return x.of(x.e.value(np.dtype(f"u{x.dtype.itemsize}"), ir)).cast(np.uint8)

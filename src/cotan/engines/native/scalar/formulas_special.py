@@ -28,7 +28,7 @@ DOUBLE = np.dtype(np.float64)
 
 
 @cache
-def routine(name: str, arity: int, kind: str = "double") -> str:
+def routine(name: str, arity: int, c_type: str = "double") -> str:
     """The symbol of a routine of SciPy on numbers of double precision, made known to compiled code.
 
     Raises:
@@ -38,12 +38,12 @@ def routine(name: str, arity: int, kind: str = "double") -> str:
         from scipy.special import cython_special  # noqa: PLC0415 - it takes a while to load
     except ImportError as missing:
         raise NoInstructionError(f"{name}: SciPy's routines for compiled code are not here") from missing
-    wanted = f"{kind} ({f'{kind}, ' * arity}int __pyx_skip_dispatch)"
+    wanted = f"{c_type} ({f'{c_type}, ' * arity}int __pyx_skip_dispatch)"
     capsules: dict[str, Any] = getattr(cython_special, "__pyx_capi__", {})
     for candidate in (name, f"__pyx_fuse_0{name}", f"__pyx_fuse_1{name}"):
         capsule = capsules.get(candidate)
         if capsule is not None and (signature := capsule_name(capsule)) == wanted.encode():
-            symbol = f"cotan_scipy_{name}_{kind}"
+            symbol = f"cotan_scipy_{name}_{c_type}"
             machine().add_symbol(symbol, capsule_address(capsule, signature))
             return symbol
     raise NoInstructionError(f"{name}: SciPy has no such routine for compiled code")

@@ -39,11 +39,11 @@ class InstructionEmitter:
         a, b = register_type(x.dtype), register_type(dtype)
         return Scalar(x.value, dtype) if a == b else self.value(dtype, f"bitcast {a} {x.value} to {b}")
 
-    def bit(self, condition: str, yes: str, no: str, kind: str) -> str:
-        """``yes`` where ``condition``, an i1, is set, else ``no``; ``kind`` is their LLVM type."""
+    def bit(self, condition: str, yes: str, no: str, ir_type: str) -> str:
+        """``yes`` where ``condition``, an i1, is set, else ``no``; ``ir_type`` is their LLVM type."""
         if condition in ("true", "false"):
             return yes if condition == "true" else no
-        return self.pure(kind, f"select i1 {condition}, {kind} {yes}, {kind} {no}")
+        return self.pure(ir_type, f"select i1 {condition}, {ir_type} {yes}, {ir_type} {no}")
 
     def fused(self, x: Scalar, y: Scalar, z: Scalar, exactly: bool = False) -> Scalar:
         """The sum ``x * y + z``: rounded once where the processor can; with ``exactly``, once also where that is slow."""
@@ -68,10 +68,10 @@ class InstructionEmitter:
         return Scalar(x.value[0], part), Scalar(x.value[1], part)
 
     # ---- calls of LLVM's and of C's functions ------------------------------------------------------------
-    def intrinsic(self, name: str, kind: str, *xs: str, flags: str = "") -> str:
-        """A call of an LLVM intrinsic on floats of type ``kind``."""
-        symbol = f"llvm.{name}.{'f64' if kind == 'double' else 'f32'}"
-        return self.pure(kind, self.module.call(kind, symbol, *[f"{kind} {x}" for x in xs], flags=flags))
+    def intrinsic(self, name: str, ir_type: str, *xs: str, flags: str = "") -> str:
+        """A call of an LLVM intrinsic on floats of type ``ir_type``."""
+        symbol = f"llvm.{name}.{'f64' if ir_type == 'double' else 'f32'}"
+        return self.pure(ir_type, self.module.call(ir_type, symbol, *[f"{ir_type} {x}" for x in xs], flags=flags))
 
     def libm_symbol(self, name: str, dtype: DType) -> str:
         """The symbol of a function of libm for floats of this dtype.
@@ -84,19 +84,19 @@ class InstructionEmitter:
             raise NoInstructionError(f"{symbol}: there is no such function here")
         return symbol
 
-    def call_libm(self, name: str, kind: str, *xs: str) -> str:
+    def call_libm(self, name: str, ir_type: str, *xs: str) -> str:
         """A call of libm, with its vector variant if there is one."""
-        bits = 64 if kind == "double" else 32
+        bits = 64 if ir_type == "double" else 32
         symbol = self.libm_symbol(name, np.dtype(f"f{bits // 8}"))
         variant = self.variant(name, symbol, bits)
         note = ""
         if variant is not None:
-            vector = f"<{variant.lanes} x {kind}>"
+            vector = f"<{variant.lanes} x {ir_type}>"
             if symbol not in self.module.variants:
                 self.module.declare(variant.symbol, vector, *[vector] * len(xs))
                 self.module.variants[symbol] = variant
             note = f' "vector-function-abi-variant"="{variant.attribute}"'
-        return self.pure(kind, f"{self.module.call(kind, symbol, *[f'{kind} {x}' for x in xs])} {PURE}{note}")
+        return self.pure(ir_type, f"{self.module.call(ir_type, symbol, *[f'{ir_type} {x}' for x in xs])} {PURE}{note}")
 
     def variant(self, name: str, symbol: str, bits: int) -> Variant | None:
         """The vector variant of a libm function of this symbol, for numbers of so many bits."""
@@ -111,13 +111,13 @@ class InstructionEmitter:
         if convention is None or not machine().has_symbol(symbol):
             raise NoInstructionError(f"{symbol}: no call of such a function here")
         if part == "float" and convention == "packed":
-            kind, arguments = "<2 x float>", [self.packed(x) for x in operands]
-            found = self.pure(kind, self.pure_call(symbol, kind, [(kind, x) for x in arguments]))
-            re, im = (self.pure(part, f"extractelement {kind} {found}, i32 {k}") for k in (0, 1))
+            ir_type, arguments = "<2 x float>", [self.packed(x) for x in operands]
+            found = self.pure(ir_type, self.pure_call(symbol, ir_type, [(ir_type, x) for x in arguments]))
+            re, im = (self.pure(part, f"extractelement {ir_type} {found}, i32 {k}") for k in (0, 1))
         else:
-            kind, halves = f"{{ {part}, {part} }}", [(part, half) for x in operands for half in x.value]
-            found = self.pure(kind, self.pure_call(symbol, kind, [*halves, *further]))
-            re, im = (self.pure(part, f"extractvalue {kind} {found}, {k}") for k in (0, 1))
+            ir_type, halves = f"{{ {part}, {part} }}", [(part, half) for x in operands for half in x.value]
+            found = self.pure(ir_type, self.pure_call(symbol, ir_type, [*halves, *further]))
+            re, im = (self.pure(part, f"extractvalue {ir_type} {found}, {k}") for k in (0, 1))
         return Scalar((re, im), dtype)
 
     def packed(self, x: Scalar) -> str:
@@ -127,7 +127,7 @@ class InstructionEmitter:
 
     def pure_call(self, symbol: str, result: str, arguments: Sequence[tuple[str, str]]) -> str:
         """The LLVM IR of a call of a pure function, which is declared; arguments are pairs of a type and a value."""
-        return f"{self.module.call(result, symbol, *[f'{kind} {x}' for kind, x in arguments])} {PURE}"
+        return f"{self.module.call(result, symbol, *[f'{ir_type} {x}' for ir_type, x in arguments])} {PURE}"
 
     # ---- functions of the module ------------------------------------------------------------
     def function(self, name: str, operands: Sequence[DType], body: Callable[..., Scalar]) -> DType:
@@ -137,11 +137,11 @@ class InstructionEmitter:
             xs = [Scalar(self.module.name(register_type(t)), t) for t in operands]
             self.module.stack.append(code)
             result = body(*xs)
-            kind = register_type(result.dtype)
-            code.line(f"ret {kind} {result.value}")
+            ir_type = register_type(result.dtype)
+            code.line(f"ret {ir_type} {result.value}")
             self.module.stack.pop()
             parameters = ", ".join(f"{register_type(x.dtype)} {x.value}" for x in xs)
-            self.module.finish(code, f"define internal {kind} @{name}({parameters}) willreturn memory(none)")
+            self.module.finish(code, f"define internal {ir_type} @{name}({parameters}) willreturn memory(none)")
             self.module.functions[name] = result.dtype
         return self.module.functions[name]
 

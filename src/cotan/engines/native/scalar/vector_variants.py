@@ -37,15 +37,15 @@ def guarded(name: str, formula: Formula, slow: Callable[..., LlvmExpression], *o
 def call(e: ScalarEmitter, symbol: str, variant: Variant, operands: Sequence[Scalar]) -> Scalar:
     """A call of a scalar function that has this variant."""
     dtype = operands[0].dtype
-    kind, note = register_type(dtype), f'"vector-function-abi-variant"="{variant.attribute}"'
-    return e.value(dtype, f"call {kind} @{symbol}({', '.join(f'{kind} {x.value}' for x in operands)}) {PURE} {note}")
+    ir_type, note = register_type(dtype), f'"vector-function-abi-variant"="{variant.attribute}"'
+    return e.value(dtype, f"call {ir_type} @{symbol}({', '.join(f'{ir_type} {x.value}' for x in operands)}) {PURE} {note}")
 
 
 def on_scalars(symbol: str, formula: Formula, slow: Callable[..., LlvmExpression], operands: Sequence[LlvmExpression]) -> None:
     """Define the scalar function. It is not inlined, so that its call is there when LLVM vectorizes loops."""
     e, dtype = operands[0].e, operands[0].dtype
-    kind, code = register_type(dtype), Function(e.module, [])
-    names = [e.module.name(kind) for _ in operands]
+    ir_type, code = register_type(dtype), Function(e.module, [])
+    names = [e.module.name(ir_type) for _ in operands]
     e.module.stack.append(code)
     xs = [LlvmExpression(e, Scalar(x, dtype)) for x in names]
     result, fine = formula(*xs)
@@ -53,45 +53,45 @@ def on_scalars(symbol: str, formula: Formula, slow: Callable[..., LlvmExpression
     yes, no = code.label(), code.label()
     code.branch(fine.scalar.register, yes, no)
     code.start(yes)
-    code.line(f"ret {kind} {result.scalar.value}")
+    code.line(f"ret {ir_type} {result.scalar.value}")
     code.start(no)
-    code.line(f"ret {kind} {slow(*xs).scalar.value}")
+    code.line(f"ret {ir_type} {slow(*xs).scalar.value}")
     e.module.stack.pop()
-    parameters = ", ".join(f"{kind} {x}" for x in names)
-    e.module.finish(code, f"define internal {kind} @{symbol}({parameters}) noinline willreturn memory(none)")
+    parameters = ", ".join(f"{ir_type} {x}" for x in names)
+    e.module.finish(code, f"define internal {ir_type} @{symbol}({parameters}) noinline willreturn memory(none)")
 
 
 def on_vectors(e: ScalarEmitter, symbol: str, formula: Formula, dtype: DType, arity: int) -> Variant:
     """The vector variant of a scalar function, defined once in a module: a loop over the lanes, which LLVM vectorizes itself."""
-    module, kind = e.module, register_type(dtype)
+    module, ir_type = e.module, register_type(dtype)
     known = module.variants.get(symbol)
     if known is not None:
         return known
     lanes = machine().width // (8 * dtype.itemsize)
     name = f"{symbol}_on_vectors"
     variant = module.variants[symbol] = Variant(name, lanes, f"_ZGV_LLVM_N{lanes}{'v' * arity}_{symbol}({name})")
-    code, vector, flags = Function(module, []), f"<{lanes} x {kind}>", f"<{lanes} x i8>"
+    code, vector, flags = Function(module, []), f"<{lanes} x {ir_type}>", f"<{lanes} x i8>"
     names = [module.name(vector) for _ in range(arity)]
     module.stack.append(code)
     inputs, results, wrong = [code.alloca(vector) for _ in names], code.alloca(vector), code.alloca(flags)
     for x, array in zip(names, inputs, strict=True):
         code.line(f"store {vector} {x}, ptr {array}")
 
-    def lane(array: str, k: str, kind: str = kind) -> str:
-        return code.value("ptr", f"getelementptr inbounds {kind}, ptr {array}, i64 {k}")
+    def lane(array: str, k: str, ir_type: str = ir_type) -> str:
+        return code.value("ptr", f"getelementptr inbounds {ir_type}, ptr {array}, i64 {k}")
 
     def fast(k: str) -> None:
-        xs = [LlvmExpression(e, Scalar(code.value(kind, f"load {kind}, ptr {lane(x, k)}"), dtype)) for x in inputs]
+        xs = [LlvmExpression(e, Scalar(code.value(ir_type, f"load {ir_type}, ptr {lane(x, k)}"), dtype)) for x in inputs]
         result, fine = formula(*xs)
-        code.line(f"store {kind} {result.scalar.value}, ptr {lane(results, k)}")
+        code.line(f"store {ir_type} {result.scalar.value}, ptr {lane(results, k)}")
         if fine is not None:
             guards.append(fine)
             code.line(f"store i8 {(~fine).cast(np.uint8).scalar.value}, ptr {lane(wrong, k, 'i8')}")
 
     def each(k: str) -> None:
-        xs = [code.value(kind, f"load {kind}, ptr {lane(x, k)}") for x in inputs]
-        y = code.value(kind, f"call {kind} @{symbol}({', '.join(f'{kind} {x}' for x in xs)})")
-        code.line(f"store {kind} {y}, ptr {lane(results, k)}")
+        xs = [code.value(ir_type, f"load {ir_type}, ptr {lane(x, k)}") for x in inputs]
+        y = code.value(ir_type, f"call {ir_type} @{symbol}({', '.join(f'{ir_type} {x}' for x in xs)})")
+        code.line(f"store {ir_type} {y}, ptr {lane(results, k)}")
 
     guards: list[LlvmExpression] = []
     code.loop(str(lanes), fast, note=module.loop_note(NOT_UNROLLED))

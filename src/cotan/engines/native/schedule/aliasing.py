@@ -59,7 +59,7 @@ def origin(schedule: Schedule, v: Var) -> Var | Literal | None:
 
 
 def loops(op: Op) -> list[Region[Program]]:
-    """The loops of an op whose last carry is results: it is written when no iteration reads anything any more."""
+    """The regions of an op whose final carry is returned. It is stored after the last iteration."""
     return [region for region in op.regions() if region.gives_carry]
 
 

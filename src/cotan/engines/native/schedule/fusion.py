@@ -130,7 +130,9 @@ class Schedule:
                 types = [(inputs[k].type, index) for k, index in access.reads]
                 layout = self.checked(equation, layout_of(shape, access, types, access.conditions, access.index_dependent))
                 self.layouts[id(access)] = layout
-            return Statement(equation, [(x, i) for k, i in access.reads if type(x := inputs[k]) is Var], layout, monoid, access.work)
+            return Statement(
+                equation, [(x, i) for k, i in access.reads if type(x := inputs[k]) is Var], layout, monoid, access.element_cost
+            )
         reads: list[tuple[Var, ElementIndex]] = []
         probe = AccessProbe()
         for k, index in access.reads:
@@ -138,7 +140,7 @@ class Schedule:
         probe.conditions += access.conditions
         types = [(v.type, index) for v, index in reads]
         layout = self.checked(equation, layout_of(shape, access, types, probe.conditions, access.index_dependent or probe.index_dependent))
-        return Statement(equation, reads, layout, monoid, access.work)
+        return Statement(equation, reads, layout, monoid, access.element_cost)
 
     def checked(self, equation: Equation, layout: Layout) -> Layout:
         """A layout whose axes are collapsible only if a trial says so: a condition that is certain along each axis (of one element, say)
@@ -146,10 +148,10 @@ class Schedule:
         """
         if not layout.collapsible or len(layout.order) < 2:
             return layout
-        probe, reads = LinearAccessProbe(), []
+        probe, reads = CollapsedProbe(), []
         readers = [Reader(x.type, lambda at, x=x: self.resolve(x, at, probe, reads)) for x in equation.inputs]
-        equation.op.element(probe, linear_index(equation.outputs[0].type.shape, False), *readers)
-        whole = linear_index(layout.sizes, bool(probe.extents))
+        equation.op.element(probe, collapsed_index(equation.outputs[0].type.shape, False), *readers)
+        whole = collapsed_index(layout.sizes, bool(probe.extents))
         fine = not probe.index_dependent and all(index in ((), whole) for _, index in reads)
         return layout if fine else layout._replace(collapsible=False)
 
@@ -183,8 +185,8 @@ class Schedule:
             tiny = tiny or prod(sizes[level:]) <= self.unrolled
             low, made = self.entry_point(inside, level, order[level], sizes[level], after if level == 0 else 0)
             rest = prod(sizes[level + 1 :])
-            row, work = (rest if rest > self.unrolled else 0), statement.cost * rest
-            loop = self.loop_to_enter(body, sizes[level], tiny, low, made, row, work)
+            inner_iterations, iteration_cost = (rest if rest > self.unrolled else 0), statement.element_cost * rest
+            loop = self.loop_to_enter(body, sizes[level], tiny, low, made, inner_iterations, iteration_cost)
             if loop is None:
                 loop = Loop(sizes[level], level, tiny, body, len(body.body))
                 body.body.append(loop)
@@ -195,7 +197,7 @@ class Schedule:
                 if order[level] == Index({a: 1}, 0):
                     loop.splits.add(cut)
             loop.statements.append(statement)
-            loop.joined(row, work)
+            loop.joined(inner_iterations, iteration_cost)
             body = loop
             statement.path.append(body)
         statement.loop = body
@@ -221,7 +223,9 @@ class Schedule:
         """Whether each iteration of a loop over this axis reads only elements of ``v`` that the same iteration has made."""
         return self.statement[v].ready > level and all(len(i) > level and i[level] == symbol for i in indices)
 
-    def loop_to_enter(self, body: Loop, size: int, unrolled: bool, low: int, made: Loop | None, row: int, work: int) -> Loop | None:
+    def loop_to_enter(
+        self, body: Loop, size: int, unrolled: bool, low: int, made: Loop | None, inner_iterations: int, iteration_cost: int
+    ) -> Loop | None:
         """The loop that such code joins: the loop ``made`` that makes a value which it reads, or another one after that; None for a new
         loop.
         """
@@ -229,25 +233,26 @@ class Schedule:
             made is not None
             and (unrolled or not made.unrolled)
             and len(made.statements) < self.most
-            and self.suits(made, row, work, reads=True)
+            and self.suits(made, inner_iterations, iteration_cost, reads=True)
         ):
             return made
         for loop in body.loops.get((size, unrolled), [])[-4:]:
             joinable = loop.position >= low and loop is not made and len(loop.statements) < self.most
-            if joinable and self.suits(loop, row, work, reads=False):
+            if joinable and self.suits(loop, inner_iterations, iteration_cost, reads=False):
                 return loop
         return None
 
-    def suits(self, loop: Loop, row: int, work: int, reads: bool) -> bool:
-        """Whether code may join a loop: straight-line code, or code with a loop of ``row`` iterations inside. One iteration costs ``work``;
-        ``reads`` says whether it reads a value of the same iteration. LLVM vectorizes innermost loops only.
+    def suits(self, loop: Loop, inner_iterations: int, iteration_cost: int, reads: bool) -> bool:
+        """Whether code may join a loop: straight-line code, or code with an inner loop of so many iterations; ``reads`` says whether it
+        reads a value of the same iteration. LLVM vectorizes innermost loops only.
         """
         options = self.options
         if loop.unrolled or loop.extent < options.vectorized_iterations:
             return True
-        if row:
-            return bool(loop.row) or loop.straight < options.costly_iteration
-        return not loop.row or work < options.costly_iteration or (reads and loop.row > options.short_inner_loop)
+        if inner_iterations:
+            return bool(loop.inner_iterations) or loop.straight_line_cost < options.costly_iteration
+        cheap = iteration_cost < options.costly_iteration
+        return not loop.inner_iterations or cheap or (reads and loop.inner_iterations > options.short_inner_loop)
 
     # ---- parts --------------------------------------------------------------------------------------------------------------
     def function_parts(self) -> list[tuple[int, int, bool]]:
@@ -370,15 +375,15 @@ def rewritten_updates(program: Program, options: CodegenOptions) -> set[Var]:
     return found
 
 
-class LinearAccessProbe(AccessProbe):
+class CollapsedProbe(AccessProbe):
     """A probe that reduces as if all axes were one."""
 
     def reduce(self, monoid: str, extents: Sequence[int], at: Callable[[ElementIndex], Scalar], dtype: DType) -> None:
         self.extents = tuple(extents)
-        at(linear_index(extents, True))
+        at(collapsed_index(extents, True))
 
 
-def linear_index(shape: Sequence[int], reduced: bool) -> ElementIndex:
+def collapsed_index(shape: Sequence[int], reduced: bool) -> ElementIndex:
     """The index of an element by its number in row-major order, as if all axes were the last one."""
     return (*[0] * (len(shape) - 1), axis(len(shape) - 1, prod(shape), reduced)) if shape else ()
 

@@ -25,20 +25,22 @@ class Loop:
         """The loops in the body by their extent, and whether they are unrolled."""
         self.statements: list[Statement] = []
         self.splits: set[int] = set()
-        self.straight = 0
+        self.straight_line_cost = 0
         """The cost of an iteration of the straight-line code in it, without inner loops."""
-        self.row = 0
+        self.inner_iterations = 0
         """The iterations of the longest inner loop that is not unrolled; 0 if there is none."""
 
     @property
-    def work(self) -> int:
+    def total_cost(self) -> int:
         """The cost of all iterations."""
-        return sum(s.work for s in self.statements)
+        return sum(s.total_cost for s in self.statements)
 
-    def joined(self, row: int, work: int) -> None:
-        """Account for code that joins the loop: straight-line code, or code with an inner loop of ``row`` iterations."""
-        self.row = max(self.row, row)
-        self.straight += 0 if row else work
+    def joined(self, inner_iterations: int, iteration_cost: int) -> None:
+        """Account for code that joins the loop: straight-line code, or code with an inner loop of so many iterations. One iteration of the
+        loop runs it at this cost.
+        """
+        self.inner_iterations = max(self.inner_iterations, inner_iterations)
+        self.straight_line_cost += 0 if inner_iterations else iteration_cost
 
 
 @final
@@ -87,11 +89,11 @@ def layout_of(
 class Statement:
     """An equation in loops: its axes in the order of the loops, and the elements that it reads."""
 
-    def __init__(self, equation: Equation, reads: list[tuple[Var, ElementIndex]], layout: Layout, monoid: str = "", work: int = 1):
+    def __init__(self, equation: Equation, reads: list[tuple[Var, ElementIndex]], layout: Layout, monoid: str = "", element_cost: int = 1):
         self.equation, self.reads, self.monoid = equation, reads, monoid
         self.order, self.sizes, self.ready, self.collapsible, self.splits = layout
-        self.cost = work
-        self.work = work * prod(self.sizes)
+        self.element_cost = element_cost
+        self.total_cost = element_cost * prod(self.sizes)
         """The cost of all its elements."""
         self.var = equation.outputs[0]
         self.loop: Loop | None = None

@@ -102,7 +102,7 @@ class SmallCarry(Carry):
         self.prepare(start)()
 
     def value(self) -> Memory:
-        return Memory(self.memory.at, self.memory.type)
+        return self.memory.forgotten()
 
     def prepare(self, new: Value) -> Callable[[], None]:
         found: list[tuple[ElementIndex, Scalar]] = []
@@ -116,7 +116,7 @@ class SmallCarry(Carry):
 
 
 class LargeCarry(Carry):
-    """A carry in two buffers that are swapped, or in one that is overwritten: that of the result, if it holds the start (``home``)."""
+    """A carry in two buffers that are swapped. With ``over``, in one buffer; it is the result's if that holds the start (``home``)."""
 
     def __init__(self, lowering: ProgramLowering, start: Value, over: bool, home: Memory | None):
         self.context, self.over, self.type, self.home = lowering.context, over, start.type, home

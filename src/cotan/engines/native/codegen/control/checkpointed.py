@@ -42,7 +42,7 @@ from .carries import (
     settle,
     slot,
 )
-from .interrupt_checks import check_after, iteration_counter
+from .interrupt_checks import check_for_interrupt, iteration_counter
 
 __all__ = ["checkpointed_reversal"]
 
@@ -256,7 +256,7 @@ class Reversal:
     def advance(self) -> None:
         """One step forward."""
         code, forward = self.code, self.forward
-        check_after(self.lowering, self.counter, program_cost(forward))
+        check_for_interrupt(self.lowering, self.counter, program_cost(forward))
         k = self.read(self.step)
         advance(self.lowering, forward, self.constants, self.state, self.xs.at(self.index(k)), [])
         code.line(f"store i64 {code.value('i64', f'add i64 {k}, 1')}, ptr {self.step}")
@@ -264,7 +264,7 @@ class Reversal:
     def reverse(self) -> None:
         """One step back."""
         lowering, backward = self.lowering, self.backward
-        check_after(lowering, self.counter, program_cost(backward))
+        check_for_interrupt(lowering, self.counter, program_cost(backward))
         k = self.read(self.step)
         i = self.index(k)
         given = [*self.constants, *[carry.value() for carry in self.state], *self.xs.at(i)]

@@ -9,7 +9,7 @@ from cotan.engines.native.codegen.program import ProgramLowering
 from cotan.engines.native.runtime.signals import CHECK
 from cotan.engines.native.status import Status
 
-__all__ = ["check_after", "iteration_counter"]
+__all__ = ["check_for_interrupt", "iteration_counter"]
 
 
 def iteration_counter(lowering: ProgramLowering) -> str:
@@ -19,7 +19,7 @@ def iteration_counter(lowering: ProgramLowering) -> str:
     return counter
 
 
-def check_after(lowering: ProgramLowering, iteration: str, cost: int, length: int | None = None) -> None:
+def check_for_interrupt(lowering: ProgramLowering, iteration: str, cost: int, length: int | None = None) -> None:
     """Write the check into the body of a loop. ``iteration`` is the number of the iteration, or a counter from `iteration_counter`; an
     iteration has this ``cost``, and there are ``length`` of them, if that is known.
     """

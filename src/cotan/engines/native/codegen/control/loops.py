@@ -16,7 +16,7 @@ from cotan.engines.native.schedule.loop_nest import Opaque
 
 from .carries import INT, MANY, ScannedInputs, StackCarry, StackValue, advance, carries, number, outputs, put, settle, slot, stack_of
 from .checkpointed import checkpointed_reversal
-from .interrupt_checks import check_after, iteration_counter
+from .interrupt_checks import check_for_interrupt, iteration_counter
 from .strip_mined import strips
 
 __all__ = ["CONTROL"]
@@ -47,7 +47,7 @@ def scan(lowering: ProgramLowering, node: Opaque, op: ScanOp, operands: list[Val
     constants = [lowering.steady(x) for x in constants]
 
     def iteration(k: str) -> None:
-        check_after(lowering, k, program_cost(body), trip_count)
+        check_for_interrupt(lowering, k, program_cost(body), trip_count)
         k = code.value("i64", f"sub i64 {last}, {k}") if op.backwards else k
         i = variable(k, trip_count if trip_count is not None else MANY)
         outs = advance(lowering, body, constants, state, rows.at(i), [slot(lowering, y, i) for y in ys])
@@ -77,7 +77,7 @@ def while_(lowering: ProgramLowering, node: Opaque, op: Op, operands: list[Value
         code.branch(going.read(lowering.e, ()).register, inside, after)
     code.start(inside)
     with code.scope():
-        check_after(lowering, counter, program_cost(body))
+        check_for_interrupt(lowering, counter, program_cost(body))
         advance(lowering, body, constants, state, [], [])
     code.jump(head)
     code.start(after)

@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from cotan.core.program import Program, Var
 from cotan.core.types import ArrayType
 from cotan.engines.native.affine import ElementIndex, Index, linear, variable
-from cotan.engines.native.codegen.failures import Failures
-from cotan.engines.native.codegen.kernels.builder import KernelBuilder
 from cotan.engines.native.codegen.partials import PartialResults
 from cotan.engines.native.codegen.program import ProgramLowering, schedule_of
 from cotan.engines.native.codegen.values import Memory, Value, View, memory_type
@@ -45,13 +43,9 @@ def strips(lowering: ProgramLowering, node: Opaque, op: Strips, operands: list[V
                 at_least_once=False,
             )
 
-    with KernelBuilder(lowering, Failures()).limited(True):
-        context.nests += 1
-        outer, context.in_chunk = context.in_chunk, True
-        chunks = context.module.parallel_for(
-            f"strips{context.nests}", count, most, chunk, small=False, each=context.options.strip_chunks_per_thread, nest=False
-        )
-        context.in_chunk = outer
+    with context.blas_threads(one=True):
+        each = context.options.strip_chunks_per_thread
+        chunks = context.parallel_for("strips", count, most, chunk, small=False, each=each, nest=False)
     clear(lowering, totals)
     for parts, total in zip(partial, totals, strict=True):
         context.outlined(lambda: parts.combine(chunks, total, lambda old, x: lowering.e.math("add", old, x)))  # noqa: B023 - used at once
@@ -83,7 +77,7 @@ def one(
     for y, k, v in zip(ys, op.y_axes, body.outputs[n:], strict=True):
         at = rows_of(lowering, y, k, first, v.type)
         targets.append(at if isinstance(at, Memory) else None)
-    outs = lowering.inline(body, [*operands[: op.constants], *[Memory(t.at, t.type) for t in totals], *xs], targets)
+    outs = lowering.inline(body, [*operands[: op.constants], *[t.forgotten() for t in totals], *xs], targets)
     for total, target, out in zip(totals, targets, outs, strict=False):
         if target is not total:
             context.copy(out, total)

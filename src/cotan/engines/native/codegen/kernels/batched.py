@@ -128,8 +128,8 @@ class BatchLoop:
 
     def side(self, s: DenseBatch) -> StridedView:
         """Memory in which the lanes of an element are contiguous, as a view ``[lane, element]``."""
-        kind = memory_type(s.flat.dtype)
-        at = self.code.alloca(f"[{max(s.size * self.lanes, 1)} x {kind}]")
+        ir_type = memory_type(s.flat.dtype)
+        at = self.code.alloca(f"[{max(s.size * self.lanes, 1)} x {ir_type}]")
         return StridedView(self.w.emitter, at, s.flat.dtype, (self.lanes, s.size), (1, self.lanes))
 
     def view(self, side: StridedView, s: DenseBatch) -> StridedView:

@@ -6,8 +6,8 @@ pointers are known not to alias.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from math import prod
 
 import numpy as np
@@ -15,15 +15,15 @@ import numpy as np
 from cotan.core.emitting import DType
 from cotan.core.program import Literal, Var
 from cotan.core.types import array_type
-from cotan.engines.native.affine import ElementIndex, Index, linear, variable
-from cotan.engines.native.analysis.access import AccessProbe, Reader
+from cotan.engines.native.affine import ElementIndex, Index, variable
+from cotan.engines.native.analysis.access import AccessProbe, Reader, axis
 from cotan.engines.native.codegen.failures import Failures
 from cotan.engines.native.codegen.loop_builder import LoopBuilder, unravelled
 from cotan.engines.native.codegen.program import ProgramLowering
-from cotan.engines.native.codegen.strided import StridedView, row_major
+from cotan.engines.native.codegen.strided import StridedView, strides_of
 from cotan.engines.native.codegen.values import Memory, Value, memory_type
 from cotan.engines.native.codegen.workspace import padded_size
-from cotan.engines.native.libraries.blas import LIMIT, fortran_integer, has_count
+from cotan.engines.native.libraries.blas import fortran_integer
 from cotan.engines.native.libraries.registry import routine, sorts_in_vectors
 from cotan.engines.native.runtime import thread_pool
 from cotan.engines.native.scalar.emitter import Scalar
@@ -55,8 +55,6 @@ class KernelBuilder(LoopBuilder):
         self.lowering, self.failures, self.op = lowering, failures, op
         super().__init__(lowering.context)
         self.integer = fortran_integer(self.context.module.target)
-        self.divided = lowering.context.in_chunk
-        """Whether the current code is run by several threads, each with one thread of BLAS."""
         self.chunk: tuple[Index | int, int] = (0, 1)
         """The number of the current chunk, and the most chunks that there are. Each has its own memory."""
 
@@ -76,19 +74,9 @@ class KernelBuilder(LoopBuilder):
             passed = [f"ptr {self.by_address(x, found.integer)}" for x in arguments]
         else:
             passed = [f"ptr {self.by_address(x, '')}" if not isinstance(x, int) else f"{found.integer} {x}" for x in arguments]
-        with self.limited(work < self.context.options.blas_threads_products, asked=work > 0 and not self.divided):
+        one = work < self.context.options.blas_threads_products
+        with self.context.blas_threads(one=one) if work > 0 and not self.context.in_chunk else nullcontext():
             self.code.line(self.context.module.call_routine(found, *passed))
-
-    @contextmanager
-    def limited(self, to_one: bool, asked: bool = True) -> Generator[None]:
-        """Calls of BLAS within use one thread, or as many as the call of the Program has."""
-        if not asked or not has_count():
-            yield
-            return
-        code, limit = self.code, self.context.module.refer(LIMIT)
-        code.line(f"call void {limit}(i1 true, i32 {'1' if to_one else self.context.module.threads()})")
-        yield
-        code.line(f"call void {limit}(i1 false, i32 0)")
 
     def by_address(self, x: Argument, integer: str) -> str:
         """The pointer to a block, or to a constant."""
@@ -106,24 +94,24 @@ class KernelBuilder(LoopBuilder):
         number = self.emitter.constant(x, x.dtype)
         if x.dtype.kind != "c":
             return self.constant(memory_type(x.dtype), number.register)
-        kind = memory_type(x.dtype).split()[-1][:-1]
+        ir_type = memory_type(x.dtype).split()[-1][:-1]
         re, im = number.value
-        return self.constant(memory_type(x.dtype), f"[{kind} {re}, {kind} {im}]")
+        return self.constant(memory_type(x.dtype), f"[{ir_type} {re}, {ir_type} {im}]")
 
-    def cell(self, kind: str, number: int) -> str:
+    def cell(self, ir_type: str, number: int) -> str:
         """A number in memory. The code stores it, so that code for other sizes differs in numbers alone."""
-        key = ("cell", kind, number)
+        key = ("cell", ir_type, number)
         found = self.code.known(key)
         if found is None:
-            found = self.code.alloca(kind)
-            self.code.line(f"store {kind} {number}, ptr {found}")
+            found = self.code.alloca(ir_type)
+            self.code.line(f"store {ir_type} {number}, ptr {found}")
             self.code.remember(key, found)
         return found
 
-    def constant(self, kind: str, text: str) -> str:
+    def constant(self, ir_type: str, text: str) -> str:
         """A constant in memory."""
         constants = self.context.module.constants
-        key = f"{kind} {text}"
+        key = f"{ir_type} {text}"
         if key not in constants:
             constants[key] = f"@constant{len(constants)} = private constant {key}"
         return constants[key].split(" ", 1)[0]
@@ -131,7 +119,7 @@ class KernelBuilder(LoopBuilder):
     # ---- memory --------------------------------------------------------------------------------------------------------------
     def scratch(self, shape: Sequence[int], dtype: DType) -> StridedView:
         t = array_type(tuple(shape), np.dtype(dtype))
-        if not self.divided or t.size <= self.context.options.small_array:
+        if not self.context.in_chunk or t.size <= self.context.options.small_array:
             return StridedView(self.emitter, self.lowering.buffer(t).at, t.dtype, t.shape)
         chunk, most = self.chunk
         every = self.lowering.buffer(array_type((most, padded_size(t)), t.dtype))
@@ -156,20 +144,15 @@ class KernelBuilder(LoopBuilder):
         """The strided view of an array in memory that a value is; None if it is none."""
         source, index = self.source(v)
         at = source.pointer(self.emitter) if source is not None else None
-        if source is None or at is None:
+        found = strides_of(index, source.type.shape, len(v.type.shape)) if source is not None and at is not None else None
+        if at is None or found is None:
             return None
-        found = linear(list(zip(index, row_major(source.type.shape), strict=True)))
-        steps = [0] * len(v.type.shape)
-        if type(found) is Index:
-            for atom, factor in found.terms.items():
-                if atom.of is not None or type(atom.value) is not tuple or atom.value[0] != "axis":
-                    return None
-                steps[atom.value[1]] = factor
-        return StridedView(self.emitter, at, v.type.dtype, v.type.shape, steps, found.constant if type(found) is Index else found)
+        strides, start = found
+        return StridedView(self.emitter, at, v.type.dtype, v.type.shape, strides, start)
 
     def source(self, v: Var | Literal) -> tuple[Value | None, ElementIndex]:
         """The value that ``v`` is a view of, and the index there of each element; None if it is no view of one value."""
-        index: ElementIndex = tuple(axis_of(k, n) for k, n in enumerate(v.type.shape))
+        index: ElementIndex = tuple(0 if n == 1 else axis(k, n) for k, n in enumerate(v.type.shape))
         while v in self.lowering.schedule.views:
             equation, probe = self.lowering.schedule.views[v], AccessProbe()
             read: list[tuple[Var | Literal, ElementIndex]] = []
@@ -213,7 +196,7 @@ class KernelBuilder(LoopBuilder):
         self, count: int, body: Callable[[Index | int, Scalar | int], None], work: int, *, most: int = thread_pool.MOST_CHUNKS
     ) -> None:
         most = min(count, most)
-        if work < self.context.options.kernel_products or most < 2 or self.divided:
+        if work < self.context.options.kernel_products or most < 2 or self.context.in_chunk:
             return body(0, count)
 
         def chunk(first: str, end: str, number: str) -> None:
@@ -221,13 +204,9 @@ class KernelBuilder(LoopBuilder):
             size = self.code.value("i64", f"sub i64 {end}, {first}")
             body(variable(first, count), Scalar(size, np.dtype(np.int64)))
 
-        with self.limited(True):
-            self.divided = True
-            self.context.nests += 1
-            self.context.module.parallel_for(
-                f"share{self.context.nests}", count, most, chunk, small=work < self.context.options.small_kernel_products, each=1
-            )
-            self.divided = False
+        with self.context.blas_threads(one=True):
+            small = work < self.context.options.small_kernel_products
+            self.context.parallel_for("share", count, most, chunk, small=small, each=1)
         return None
 
     def fill(self, target: StridedView, element: Callable[[ElementIndex], Scalar]) -> None:
@@ -264,7 +243,7 @@ class KernelBuilder(LoopBuilder):
         code.start(on)
 
     def fail(self, condition: Scalar, error: type[Exception], message: str, number: Scalar | None = None) -> None:
-        code, returned = self.code, self.failures.code(error, message, self.op)
+        code, returned = self.code, self.failures.status_of(error, message, self.op)
         stop, on = code.label(), code.label()
         code.branch(condition.register, stop, on)
         code.start(stop)
@@ -275,8 +254,3 @@ class KernelBuilder(LoopBuilder):
                 wide = self.emitter.cast(number, np.dtype(np.int32)).register
                 self.context.leave(code.value("i32", f"or i32 {code.value('i32', f'shl i32 {wide}, 8')}, {returned}"))
         code.start(on)
-
-
-def axis_of(number: int, extent: int) -> Index | int:
-    """The symbol of an axis."""
-    return 0 if extent == 1 else variable(("axis", number), extent)

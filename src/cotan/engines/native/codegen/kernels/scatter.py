@@ -19,7 +19,7 @@ from cotan.engines.native.codegen.values import Memory, Value
 from cotan.engines.native.codegen.workspace import padded_size
 from cotan.engines.native.llvm.builder import Function
 from cotan.engines.native.runtime import thread_pool
-from cotan.engines.native.scalar.emitter import Scalar
+from cotan.engines.native.scalar.emitter import EXTREMA, Scalar
 from cotan.engines.native.schedule.loop_nest import Opaque
 
 __all__ = ["scatter"]
@@ -49,7 +49,7 @@ class Scatter:
         self.options = lowering.options
         self.context, self.e, self.type = lowering.context, lowering.e, operands[1].type
         self.readers = [Reader(x.type, lambda index, x=x: x.read(self.e, index)) for x in operands]
-        self.kind = {"min": "minimum", "max": "maximum"}.get(kind) or kind
+        self.kind, self.function = kind, EXTREMA.get(kind, kind)
 
     @property
     def code(self) -> Function:
@@ -60,12 +60,12 @@ class Scatter:
         shape = self.type.shape
         if self.type.size <= self.options.small_array:
             return self.context.every(shape, lambda i: self.one(i, self.target))
-        target, work = self.target.type, self.work()
+        target, cost = self.target.type, self.total_cost()
         room = padded_size(target) * target.dtype.itemsize
         most = min(
             thread_pool.MOST_CHUNKS,
-            work // self.options.chunk_cost,
-            work // (self.options.scatter_target_cost * max(target.size, 1)),
+            cost // self.options.chunk_cost,
+            cost // (self.options.scatter_target_cost * max(target.size, 1)),
             self.options.scatter_target_bytes // room,
         )
         whole = self.kind == "set" or (self.kind == "mul" and target.dtype.kind == "c")  # no complex number leaves infinities as they are
@@ -91,10 +91,10 @@ class Scatter:
 
     def change(self, target: Memory, at: ElementIndex, x: Scalar) -> None:
         if self.kind != "set":
-            x = self.e.math(self.kind, Memory(target.at, target.type).read(self.e, at), x)
+            x = self.e.math(self.function, target.forgotten().read(self.e, at), x)
         target.write(self.e, at, x)
 
-    def work(self) -> int:
+    def total_cost(self) -> int:
         """The cost of all updates. A row that is contiguous in the target has one destination to find."""
         shape = self.type.shape
         index = tuple(axis(k, n) for k, n in enumerate(shape))
@@ -127,7 +127,7 @@ class Scatter:
         code.start(several)
         with code.scope():
             chunks = self.parallel_for(count, most, write)
-            self.context.outlined(lambda: partial.combine(chunks, self.target, lambda old, x: self.e.math(self.kind, old, x)))
+            self.context.outlined(lambda: partial.combine(chunks, self.target, lambda old, x: self.e.math(self.function, old, x)))
         code.jump(on)
         code.start(on)
 
@@ -136,11 +136,9 @@ class Scatter:
         t = self.target.type.dtype
         if self.kind == "add" and t.kind in "fc":
             return self.e.constant(complex(-0.0, -0.0) if t.kind == "c" else -0.0, t)
-        return self.e.identity({"minimum": "min", "maximum": "max"}.get(self.kind, self.kind), t)
+        return self.e.identity(self.kind, t)
 
     def parallel_for(self, size: int, most: int, write: Callable[[str, str, str], None]) -> str:
         """``write(first, end, chunk)`` on a chunk of the range below ``size`` for each thread; the number of chunks."""
-        self.context.nests += 1
-        return self.context.module.parallel_for(
-            f"update{self.context.nests}", size, most, write, small=self.work() < self.options.small_job_cost, each=1
-        )
+        small = self.total_cost() < self.options.small_job_cost
+        return self.context.parallel_for("update", size, most, write, small=small, each=1)

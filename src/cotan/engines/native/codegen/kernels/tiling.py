@@ -14,7 +14,7 @@ from cotan.core.program import Literal, Var
 from cotan.engines.native.affine import ElementIndex, Index, bounds, linear, variable
 from cotan.engines.native.codegen.failures import Failures
 from cotan.engines.native.codegen.program import ProgramLowering
-from cotan.engines.native.codegen.strided import StridedView, row_major
+from cotan.engines.native.codegen.strided import StridedView, strides_of
 from cotan.engines.native.codegen.values import Memory, memory_type, offset_of
 from cotan.engines.native.schedule.loop_nest import Loop, Statement
 
@@ -74,7 +74,8 @@ def tiled_nest(lowering: ProgramLowering, loop: Loop) -> bool:
         return False
     counts = (*[level.extent for level in chain[:-2]], -(-height // options.tile), -(-width // options.tile))
     w = KernelBuilder(lowering, Failures())
-    w.parallel_for(counts, lambda index: w.outlined(lambda: Tile(w, lowering, chain, index).write(across)), 4 * loop.work // prod(counts))
+    cost = 4 * loop.total_cost // prod(counts)
+    w.parallel_for(counts, lambda index: w.outlined(lambda: Tile(w, lowering, chain, index).write(across)), cost)
     return True
 
 
@@ -100,21 +101,10 @@ def is_across(lowering: ProgramLowering, read: tuple[Var, ElementIndex], depth: 
         return False
     if v.type.dtype.kind not in "biuf" or lowering.value(v).pointer(lowering.e) is None:
         return False
-    steps = steps_of(v, index, depth)
-    return steps is not None and steps[-2] == 1 and steps[-1] not in (0, 1)
-
-
-def steps_of(v: Var, index: ElementIndex, depth: int) -> list[int] | None:
-    """The strides of a read along the axes of a nest; None if the index is not affine in them, or may be out of bounds."""
     if any(low < 0 or high >= n for n, (low, high) in zip(v.type.shape, map(bounds, index), strict=True)):
-        return None
-    found = linear(list(zip(index, row_major(v.type.shape), strict=True)))
-    steps = [0] * depth
-    for atom, factor in found.terms.items() if type(found) is Index else ():
-        if atom.of is not None or type(atom.value) is not tuple or atom.value[0] != "o":
-            return None
-        steps[atom.value[1]] = factor
-    return steps
+        return False
+    found = strides_of(index, v.type.shape, depth)
+    return found is not None and found[0][-2] == 1 and found[0][-1] not in (0, 1)
 
 
 class Tile:
@@ -151,13 +141,14 @@ class Tile:
 
     def copy(self, v: Var, index: ElementIndex) -> StridedView:
         """A copy of the elements of an array that the tile reads."""
-        e, kind = self.lowering.e, memory_type(v.type.dtype)
-        at, steps = self.lowering.value(v).pointer(e), steps_of(v, index, len(self.chain))
+        e, ir_type = self.lowering.e, memory_type(v.type.dtype)
+        at, found = self.lowering.value(v).pointer(e), strides_of(index, v.type.shape, len(self.chain))
         assert at is not None
-        assert steps is not None
+        assert found is not None
+        strides, _ = found
         first = offset_of(v.type.shape, at_iteration(index, (*self.lead, *self.copied)))
-        copy = StridedView(e, self.lowering.code.alloca(f"[{prod(self.sides)} x {kind}]"), v.type.dtype, self.sides)
-        copy_matrix(self.w, StridedView(e, at, v.type.dtype, self.sides, steps[-2:], first), copy)
+        copy = StridedView(e, self.lowering.code.alloca(f"[{prod(self.sides)} x {ir_type}]"), v.type.dtype, self.sides)
+        copy_matrix(self.w, StridedView(e, at, v.type.dtype, self.sides, strides[-2:], first), copy)
         return copy
 
 

@@ -57,12 +57,12 @@ def transposed_blocks(w: LoopBuilder, source: StridedView, target: StridedView, 
 
 def transposed_block(w: LoopBuilder, source: StridedView, target: StridedView, n: int, i: Index | int, j: Index | int) -> None:
     """Copy the block that begins at row ``i`` and column ``j``, transposed in registers."""
-    code, kind = w.code, memory_type(source.dtype)
-    vector = f"<{n} x {kind}>"
+    code, ir_type = w.code, memory_type(source.dtype)
+    vector = f"<{n} x {ir_type}>"
 
     def place(block: StridedView, k: int) -> str:
         index = (linear([(i, 1), (k, 1)]), j) if block.strides[1] == 1 else (i, linear([(j, 1), (k, 1)]))
-        return f"ptr {code.address(block.at, kind, block.offset(index))}, align {block.dtype.itemsize}"
+        return f"ptr {code.address(block.at, ir_type, block.offset(index))}, align {block.dtype.itemsize}"
 
     def mixed(a: str, b: str, lanes: list[int]) -> str:
         mask = ", ".join(f"i32 {lane}" for lane in lanes)

@@ -1,30 +1,23 @@
-"""Callbacks: equations for which there is no machine code. Compiled code calls back into Python, which runs them by NumPy."""
+"""Callbacks at the time of the call: C functions by which compiled code lets Python run equations by NumPy."""
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cotan.core.outside import checked_impl
-from cotan.core.program import Equation
 from cotan.core.types import ArrayType
+from cotan.engines.native.codegen.lower import Callback
 
 if TYPE_CHECKING:
     from _ctypes import CFuncPtr as CFunction
 
-__all__ = ["Callback", "python_function"]
+__all__ = ["python_function"]
 
 PYTHON = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p)
-
-
-class Callback(NamedTuple):
-    """An equation that is run by NumPy, on arrays in memory; ``in_place`` if it changes its first operand there."""
-
-    equation: Equation
-    in_place: bool
 
 
 def python_function(callback: Callback, failed: Callable[[BaseException], None]) -> CFunction:
