@@ -242,6 +242,16 @@ def test_random_programs_of_rows(block):
     assert cut
 
 
+def test_a_program_is_cut_alike_whenever_it_is_compiled():
+    for seed in range(24):
+        f, args = random_rows(seed)
+        found, kept = set(), []
+        for k in range(6):
+            kept.append([object() for _ in range(37 * k % 50)])  # so that variables are at other addresses
+            found.add(str(strips_of(f, *args)[1]))
+        assert len(found) == 1, seed
+
+
 # ---- how many rows a strip has ---------------------------------------------------------------------------------------------------
 def test_there_are_two_strips_at_least_and_no_rest_of_one_row():
     least, most = DEFAULTS.strip_stored_bytes, DEFAULTS.most_strip

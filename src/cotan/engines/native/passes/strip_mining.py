@@ -39,14 +39,15 @@ Axis = tuple[Var | Equation, int]
 def strip_mine(program: Program, options: CodegenOptions | None = None) -> Program:
     """The Program with the equations between products as `Strips`, where that pays."""
     options = options or current_options()
-    between = {v for e in program.equations if is_product(e) for v in variables(e)} - set(program.inputs)
+    given = set(program.inputs)
+    between = dict.fromkeys(v for e in program.equations if is_product(e) for v in variables(e) if v not in given)
     if sum(v.type.nbytes for v in between) < options.strip_stored_bytes:
         return program
     forms = [access_summary(e.op, tuple([v.type for v in e.inputs])) if not e.op.multiple else None for e in program.equations]
     axes = Axes(program, forms)
     stored: Counter[Axis] = Counter()
     for v in between:
-        for root in {axes.find((v, k)) for k, n in enumerate(v.type.shape) if n >= options.strip_axis}:
+        for root in dict.fromkeys(axes.find((v, k)) for k, n in enumerate(v.type.shape) if n >= options.strip_axis):
             stored[root] += v.type.nbytes
     for root, nbytes in stored.most_common(options.strip_axes):
         if nbytes < options.strip_stored_bytes:
