@@ -65,6 +65,11 @@ class Equation:
     def __init__(self, op: Op, inputs: Sequence[Any], outputs: Sequence[Var], origin: Origin | None):
         self.op, self.inputs, self.outputs, self.origin = op, inputs, outputs, origin
 
+    @property
+    def described(self) -> str:
+        """The op, and the user's line from which it comes if that is known: ``scatter (model.py:12)``."""
+        return f"{self.op.name} ({self.origin})" if self.origin is not None and self.origin.code is not None else self.op.name
+
 
 TYPE_READERS[Var] = TYPE_READERS[Literal] = lambda x: x.type
 

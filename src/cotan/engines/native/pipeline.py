@@ -85,4 +85,6 @@ class LoweredProgram:
         buffers = {str(t): count for t, count in code.buffers.items()}
         times = {**self.seconds, "LLVM": seconds}
         programs = tuple(map(describe, code.schedules))
-        return Report(self.program.name, programs, outside, code.workspace, code.ir, times, buffers, self.donated_argument_of)
+        return Report(
+            self.program.name, programs, outside, code.workspace, code.ir, times, buffers, tuple(code.copies), self.donated_argument_of
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from cotan.engines.native.codegen.copies import Copy
 from cotan.engines.native.schedule.fusion import Schedule
 from cotan.engines.native.schedule.loop_nest import Loop, Opaque, Statement
 
@@ -18,8 +19,9 @@ class Report:
     ``programs``: for each Program (the function, then the bodies of its loops and branches) its loops and the equations in them, as text;
     ``outside``: the equations that are callbacks into Python; ``workspace``: the bytes of memory of a call beside its
     results; ``buffers``: the arrays that are in it, by type, with how many there are of each (they share its memory where they do not live
-    at the same time); ``donated_argument_of``: for each result in the memory of a donated argument, both by number, the argument;
-    ``donated``: the same by name; ``llvm``: the LLVM IR before optimization; ``seconds``: the time of each stage.
+    at the same time); ``copies``: the large arrays that the code copies, and why; ``donated_argument_of``: for each result in the memory of
+    a donated argument, both by number, the argument; ``donated``: the same by name; ``llvm``: the LLVM IR before optimization; ``seconds``:
+    the time of each stage.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Report:
     llvm: str = field(repr=False)
     seconds: dict[str, float]
     buffers: dict[str, int] = field(default_factory=dict)
+    copies: tuple[Copy, ...] = ()
     donated_argument_of: dict[int, int] = field(default_factory=dict, repr=False)
     donated: dict[str, str] = field(default_factory=dict)
 
@@ -45,8 +48,9 @@ class Report:
         )
         buffers = ", ".join(f"{name}{f' x {count}' if count > 1 else ''}" for name, count in self.buffers.items())
         workspace = f"workspace: {self.workspace} bytes{f' for {buffers}' if buffers else ''}"
+        copies = ["copies:", *[f"  {copy}" for copy in self.copies]] if self.copies else []
         donated = [f"{result} lies in the memory of {given}" for result, given in self.donated.items()]
-        return "\n".join([*self.programs, *outside, *donated, workspace, f"compiled in: {times}"])
+        return "\n".join([*self.programs, *outside, *copies, *donated, workspace, f"compiled in: {times}"])
 
 
 def describe(schedule: Schedule) -> str:

@@ -50,7 +50,7 @@ def load(key: str) -> LoweredModule | None:
         failures.routines = dict.fromkeys(routines)
         donated_input_of = {int(k): int(j) for k, j in content["donated_input_of"]}
         workspace, callback_table = int(content["workspace"]), str(content["callback_table"])
-        code = LoweredModule(ir, [], workspace, [], failures, callback_table, [], {}, donated_input_of, tuple(content["unused"]))
+        code = LoweredModule(ir, [], workspace, [], failures, callback_table, [], {}, [], donated_input_of, tuple(content["unused"]))
     except (ValueError, KeyError, TypeError):
         return None
     return code if binds(ir, routines) and not machine().missing(ir) else None

@@ -20,6 +20,7 @@ from cotan.engines.native.schedule.fusion import Schedule
 from cotan.engines.native.status import Status, UnsupportedError
 from cotan.engines.native.target import Target
 
+from .copies import Copy, copy_of
 from .values import Memory, Value, WorkspaceArray, memory_type
 from .workspace import Buffer, WorkspaceFrame
 
@@ -50,6 +51,10 @@ class ModuleContext:
         """The loop nests of the Programs in it (`codegen.program.schedule_of`)."""
         self.buffers: Counter[ArrayType] = Counter()
         """The number of buffers by type."""
+        self.equations: list[Equation] = []
+        """The equation that is being written, and before it those whose programs it is in."""
+        self.copies: list[Copy] = []
+        """The copies of large arrays."""
 
     # ---- memory -------------------------------------------------------------------------------------------------------------
     def on_stack(self, type: ArrayType) -> Memory:
@@ -108,8 +113,10 @@ class ModuleContext:
         yield
         code.line(f"call void {limit}(i1 false, i32 0)")
 
-    def copy(self, source: Value, target: Memory) -> None:
-        """Copy all elements of a value to memory."""
+    def copy(self, source: Value, target: Memory, reason: str = "", *, in_body: bool = False) -> None:
+        """Copy all elements of a value to memory. The report names a copy of a large array that has a ``reason`` (`copies.copy_of`)."""
+        if reason and source.type.size > self.options.small_array:
+            self.copies.append(copy_of(source.type, self.equations, reason, in_body=in_body))
         shape, at = source.type.shape, source.pointer(self.e)
         if at is not None and source.type.size > self.options.small_array:
             operands = (f"ptr {target.at}", f"ptr {at}", f"i64 {source.type.nbytes}", "i1 false")
@@ -118,6 +125,14 @@ class ModuleContext:
             self.outlined(lambda: self.every(shape, lambda index: target.write(self.e, index, source.read(self.e, index))))
         else:
             self.every(shape, lambda index: target.write(self.e, index, source.read(self.e, index)))
+
+    @contextmanager
+    def in_equation(self, equation: Equation) -> Generator[None]:
+        """A context in which an equation that is run as a whole is written, with the programs that it holds."""
+        self.equations.append(equation)
+        with self.written_for(equation):
+            yield
+        self.equations.pop()
 
     def written_for(self, equation: Equation) -> AbstractContextManager[None]:
         """A context whose code belongs to an equation, which a checked build names in its errors."""

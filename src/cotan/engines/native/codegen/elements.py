@@ -15,6 +15,7 @@ from cotan.engines.native.llvm.builder import Function
 from cotan.engines.native.scalar.emitter import LlvmEmitter
 from cotan.engines.native.scalar.expression import Scalar
 from cotan.engines.native.schedule.fusion import Schedule
+from cotan.engines.native.schedule.in_place import overwritten_operand
 from cotan.engines.native.schedule.loop_nest import Opaque, Statement
 
 from .context import ModuleContext
@@ -78,15 +79,17 @@ class ElementLowering:
         return found
 
     def update_in_place(self, node: Opaque) -> None:
-        """Let an op that returns a changed copy of its operand change the operand itself, if that is not used afterwards."""
-        equation = node.equation
-        source, result = equation.inputs[0] if equation.inputs else None, equation.outputs[0]
-        if not isinstance(source, Var) or result in self.places or not self.schedule.changes(equation, source):
-            return
-        memory = self.places.get(source)
-        if memory is not None and memory.buffer is not None and self.schedule.last_use(source) <= node.position:
-            self.places[result] = memory.forgotten()
-            memory.buffer.last = max(self.schedule.last_use(result), node.position)
+        """Let a result of an op be written over an operand that is not used afterwards."""
+        for k, result in enumerate(node.equation.outputs):
+            if result in self.places:
+                continue
+            operand = overwritten_operand(self.schedule, node.equation, k)
+            if operand is None or self.schedule.last_use(operand) > node.position:
+                continue
+            memory = self.places.get(operand)
+            if memory is not None and memory.buffer is not None:
+                self.places[result] = memory.forgotten()
+                memory.buffer.last = max(self.schedule.last_use(result), node.position)
 
     def buffer(self, type: ArrayType, last: int | None = None) -> Memory:
         """Memory until the node ``last``; on the stack if it is small."""

@@ -12,6 +12,7 @@ from cotan.engines.native.options import CodegenOptions, current_options
 from cotan.engines.native.scalar.expression import supported
 from cotan.engines.native.schedule.aliasing import results_in_arguments, unused
 from cotan.engines.native.schedule.fusion import Schedule
+from cotan.engines.native.schedule.in_place import why_kept
 from cotan.engines.native.schedule.loop_nest import Loop, Opaque
 from cotan.engines.native.status import Status, UnsupportedError
 from cotan.engines.native.target import Target
@@ -19,6 +20,7 @@ from cotan.engines.native.target import Target
 from .context import ModuleContext
 from .control.carries import StackValue
 from .control.loops import CONTROL
+from .copies import Copy
 from .failures import Failures
 from .kernels.builder import KernelBuilder, Operand
 from .kernels.scatter import scatter
@@ -51,6 +53,8 @@ class LoweredModule(NamedTuple):
     """In a checked build, the equation of each access that is tested."""
     buffers: dict[ArrayType, int]
     """The number of arrays in the workspace by type. Arrays that do not live at the same time share memory."""
+    copies: list[Copy]
+    """The copies of large arrays."""
     donated_input_of: dict[int, int]
     """For each result that is written in the memory of a donated input, both by number: the number of the input, with constants counted."""
     unused: tuple[int, ...]
@@ -105,7 +109,7 @@ class NodeStrategies:
         self.callbacks.append(Callback(node.equation, in_place))
         if in_place:
             if operands[0].pointer(lowering.e) != results[0].at:
-                context.copy(operands[0], results[0])
+                context.copy(operands[0], results[0], why_kept(lowering.schedule, node))
             pointers = [results[0].at, *[lowering.contiguous(x) for x in operands[1:]]]
         else:
             pointers = [*[lowering.contiguous(x) for x in operands], *[y.at for y in results]]
@@ -168,6 +172,7 @@ def lower_module(
         callback_table=module.callback_table,
         places=module.checks.accesses if module.checks is not None else [],
         buffers=dict(context.buffers),
+        copies=context.copies,
         donated_input_of=donated_input_of,
         unused=unused(schedule, donated, donated_input_of),
     )

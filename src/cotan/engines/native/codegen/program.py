@@ -14,9 +14,10 @@ from typing import Protocol
 from cotan.core.program import Literal, Program, Var
 from cotan.core.types import ArrayType
 from cotan.engines.native.affine import ElementIndex, Index, variable
-from cotan.engines.native.passes.half_precision import widen_half
 from cotan.engines.native.runtime import thread_pool
+from cotan.engines.native.schedule import fusion
 from cotan.engines.native.schedule.fusion import Schedule
+from cotan.engines.native.schedule.in_place import chain, predecessors
 from cotan.engines.native.schedule.loop_nest import Loop, Opaque, Statement
 
 from .context import ModuleContext
@@ -76,7 +77,7 @@ class ProgramLowering(ReductionLowering):
                 and (v in self.schedule.statement or v in self.schedule.opaque)
             ):
                 self.places[v] = target
-                self.updates_in(v, target)
+                self.place_predecessors(v, target)
         for first, end, apart in self.schedule.function_parts():
             if apart:
                 for v in self.schedule.live_across(first, end):
@@ -89,19 +90,27 @@ class ProgramLowering(ReductionLowering):
         found = []
         for v, target in zip(outputs, targets, strict=True):
             value = self.value(v)
-            if target is not None and value is not target:
+            if target is not None and not value.lies_in(target):
                 if not self.strategies.transposed(self, v, target):
-                    self.context.copy(value, target)
+                    self.context.copy(value, target, "this result is a part of an argument or of another result", in_body=True)
                 value = target
             found.append(value)
         return found
 
-    def updates_in(self, v: Var, target: Memory) -> None:
-        """Let the chain of values that updates change into ``v`` be in the memory of ``v``, from the first on."""
-        source = self.schedule.updated(v)
-        while source is not None and source not in self.places:
-            self.places[source] = target.forgotten()
-            source = self.schedule.updated(source)
+    def place_predecessors(self, v: Var, target: Memory) -> None:
+        """Let the values that are updated into ``v`` be in the memory of ``v``, from the first on. If an input is there, a value that does
+        not come from it waits for the last use of that input.
+        """
+        schedule = self.schedule
+        given = [x for x in schedule.program.inputs if x.type is v.type and self.values[x].lies_in(target)]
+        links = {x: chain(schedule, x, v) for x in given}
+        for before in dict.fromkeys([*[w for link in links.values() for w in link or ()], *predecessors(schedule, v)]):
+            node = schedule.opaque.get(before) or schedule.statement.get(before)
+            if node is None or before in self.places:
+                break
+            if not all(before in (links[x] or ()) or schedule.last_use(x) < node.position for x in given):
+                break
+            self.places[before] = target.forgotten()
 
     def nodes_at_root(self, first: int, end: int) -> None:
         """Write the nodes of the root in this range."""
@@ -111,7 +120,7 @@ class ProgramLowering(ReductionLowering):
                 operands = [self.value(v) for v in node.equation.inputs]
                 self.update_in_place(node)
                 results = [self.place(v) if type(v.type) is ArrayType else None for v in node.equation.outputs]
-                with self.context.written_for(node.equation):
+                with self.context.in_equation(node.equation):
                     self.strategies.opaque(self, node, operands, results)
             elif type(node) is Statement:
                 self.statement(node, ())
@@ -294,10 +303,7 @@ def schedule_of(context: ModuleContext, program: Program) -> Schedule:
     """The schedule of a Program, made once in a module. Half precision is widened first, here and not in the pipeline: so it is in the
     programs that control ops hold.
     """
-    schedule = context.schedules.get(program)
-    if schedule is None:
-        schedule = context.schedules[program] = Schedule(widen_half(program), context.options)
-    return schedule
+    return fusion.schedule_of(program, context.options, context.schedules)
 
 
 def lower_program(

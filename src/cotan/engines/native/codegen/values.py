@@ -37,6 +37,10 @@ class Value:
         """The pointer to its elements, if it is in memory and contiguous."""
         return None
 
+    def lies_in(self, memory: Memory) -> bool:
+        """Whether it is the array that is in this memory."""
+        return self is memory
+
     @property
     def is_row_major(self) -> bool:
         """Whether its elements are contiguous in memory in row-major order, so that one index may count them all."""
@@ -50,6 +54,9 @@ class Memory(Value):
         self.at, self.type, self.contracted = at, type, contracted
         self.buffer: Buffer | None = None
         """Its part of the workspace, if it is there."""
+
+    def lies_in(self, memory: Memory) -> bool:
+        return self is memory or (self.type is memory.type and not self.contracted and self.at == memory.at)
 
     @property
     def is_row_major(self) -> bool:

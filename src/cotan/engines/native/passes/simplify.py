@@ -1,6 +1,6 @@
 """Simplification: calls are inlined, functions of constants computed, equal equations merged, unused ones dropped.
 
-The programs of loops and branches are simplified too, if an op in them is to be inlined.
+The programs that ops hold, of loops and branches, are simplified too.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ class Simplifier:
         self.equations: list[Equation] = []
         self.known: dict[Hashable, Sequence[Var]] = {}
         self.captured: dict[int, tuple[Var, Captured]] = {}
+        self.regions: dict[Program, tuple[Program, list[Captured]]] = {}
 
     def write(self, program: Program, inputs: Sequence[Operand]) -> list[Operand]:
         """The outputs of ``program`` on these inputs, as variables or literals of the whole."""
@@ -66,9 +67,9 @@ class Simplifier:
     def written_within(self, op: Op, operands: list[Operand]) -> tuple[Op, list[Operand]]:
         """An op whose programs are simplified. Arrays that these bring in become further operands."""
         regions = op.regions()
-        if not any(has_written_out(region.program) for region in regions):
+        if not regions:
             return op, operands
-        made = [simplify(region.program) for region in regions]
+        made = [self.simplified_region(region.program) for region in regions]
         arrays = {id(x): x for _, brought in made for x in brought}
         programs: list[Program] = []
         for program, brought in made:
@@ -81,6 +82,12 @@ class Simplifier:
             return op.with_regions(programs, len(arrays)), [*operands[:first], *further, *operands[first:]]
         except NotImplementedError:
             return op, operands
+
+    def simplified_region(self, program: Program) -> tuple[Program, list[Captured]]:
+        """A Program that an op holds, simplified once: equal ops stay equal."""
+        if program not in self.regions:
+            self.regions[program] = simplify(program)
+        return self.regions[program]
 
     def constant(self, array: Captured) -> Var:
         """A variable for an array that an inlined op brings in."""
@@ -111,14 +118,6 @@ def written_out(equation: Equation, operands: Sequence[Operand]) -> tuple[Progra
         return stage_flat(equation.op.written_out, [v.type for v in operands], name=equation.op.name)
     except NotImplementedError:
         return None
-
-
-def has_written_out(program: Program) -> bool:
-    """Whether an op in a Program, or in one that it holds, may be inlined."""
-    for equation in program.equations:
-        if equation.op.written_out is not None or any(has_written_out(region.program) for region in equation.op.regions()):
-            return True
-    return False
 
 
 def simplify(program: Program) -> tuple[Program, list[Captured]]:

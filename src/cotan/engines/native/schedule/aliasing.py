@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cotan.core.op import Op, Region
-from cotan.core.program import Literal, Program, Var
+from cotan.core.program import Literal, Var
 
 from .fusion import Schedule
+from .in_place import chain, loops, predecessor
 
 __all__ = ["results_in_arguments", "unused"]
 
@@ -58,24 +58,19 @@ def origin(schedule: Schedule, v: Var) -> Var | Literal | None:
     return next((e.inputs[region.first + region.carry[k]] for region in found if k < len(region.carry)), None)
 
 
-def loops(op: Op) -> list[Region[Program]]:
-    """The regions of an op whose final carry is returned. It is stored after the last iteration."""
-    return [region for region in op.regions() if region.gives_carry]
-
-
 def fits(schedule: Schedule, old: Var, new: Var) -> bool:
     """Whether the output ``new`` may be written in the memory of the input ``old``."""
     if old.type is not new.type or old.type.size <= schedule.options.small_array:
         return False
-    if new is old or schedule.may_replace(old, new):
+    if new is old or chain(schedule, old, new) is not None:
         return True
     node = schedule.opaque.get(new)
     if node is None:
         return False
     if loops(node.equation.op):
         return origin(schedule, new) is not None and schedule.last_use(old) <= node.position
-    source = schedule.updated(new)
-    return source is not None and fits(schedule, old, source) and schedule.last_use(old) <= node.position
+    before = predecessor(schedule, new)
+    return before is not None and fits(schedule, old, before) and schedule.last_use(old) <= node.position
 
 
 def unused(schedule: Schedule, donated: Sequence[int], donated_input_of: dict[int, int]) -> tuple[int, ...]:

@@ -22,18 +22,21 @@ from cotan.core.program import Equation, Literal, Program, Var
 from cotan.engines.native.affine import ElementIndex, Index
 from cotan.engines.native.analysis.access import AccessProbe, AccessSummary, Reader, access_summary, axis, extent
 from cotan.engines.native.options import CodegenOptions, current_options
+from cotan.engines.native.passes.half_precision import widen_half
+from cotan.engines.native.passes.update_order import reads_before_updates, updated_operands
 
 from .loop_nest import SCALAR, Layout, Loop, Opaque, Statement, layout_of
 
-__all__ = ["Schedule"]
+__all__ = ["Schedule", "schedule_of"]
 
 
 class Schedule:
     """The loop nests of a Program, the readers of each value, and how each value is stored."""
 
-    def __init__(self, program: Program, options: CodegenOptions | None = None):
+    def __init__(self, program: Program, options: CodegenOptions | None = None, schedules: dict[Program, Schedule] | None = None):
         self.program = program
         self.options = options = options or current_options()
+        self.schedules = schedules if schedules is not None else {}
         self.accesses: dict[Var, AccessSummary | None] = {}
         for e in program.equations:
             if not e.op.multiple:
@@ -57,6 +60,8 @@ class Schedule:
         """The known results of `shared_axes`, once the schedule is made."""
         self.rewritten = rewritten_updates(program, options)
         """Results of updates that are written anew, row by row."""
+        self.last_reader = last_readers(program)
+        self.overwritten = overwritten_values(program, self.last_reader, options)
         accesses = [self.access_in_loops(equation) for equation in program.equations]
         whole = [e for e, access in zip(program.equations, accesses, strict=True) if access is None and e.op.destination is None]
         opaque = [v for equation in whole for v in equation.inputs]
@@ -68,6 +73,10 @@ class Schedule:
             if isinstance(v, Var):
                 for root in self.roots_of(v):
                     self.whole_uses.setdefault(root, []).append(len(self.root.body))
+
+    def of(self, program: Program) -> Schedule:
+        """The schedule of a Program that an op holds, made once."""
+        return schedule_of(program, self.options, self.schedules)
 
     # ---- equations -------------------------------------------------------------------------------------------------------
     def access_in_loops(self, equation: Equation) -> AccessSummary | None:
@@ -102,9 +111,16 @@ class Schedule:
 
     def becomes_view(self, equation: Equation, access: AccessSummary) -> bool:
         """Whether the result of an equation is not stored: what reads it reads the operands, at other indices."""
-        if not access.only_moves or (access.conditional and not self.read_once(equation.outputs[0])):
+        v = equation.outputs[0]
+        if not access.only_moves or (access.conditional and not self.read_once(v)) or self.views_below(equation) >= self.options.view_depth:
             return False
-        return self.views_below(equation) < self.options.view_depth
+        roots = (root for x in equation.inputs if type(x) is Var for root in self.roots_of(x)) if self.overwritten else ()
+        return not any(self.outlives(v, root) for root in roots)
+
+    def outlives(self, view: Var, root: Var) -> bool:
+        """Whether a small view is read after the value that it views is updated: stored before, it lets the update be in place."""
+        at = self.overwritten.get(root)
+        return at is not None and self.last_reader.get(view, -1) >= at and 2 * view.type.nbytes <= root.type.nbytes
 
     def views_below(self, equation: Equation) -> int:
         """How many views, one of the other, the operands of an equation are."""
@@ -299,38 +315,16 @@ class Schedule:
         return found
 
     # ---- storage ------------------------------------------------------------------------------------------------------------
+    def position(self, equation: Equation) -> int:
+        """The position of the node that computes an equation; -1 for a view, which is computed where it is read."""
+        for v in equation.outputs[:1]:
+            if v in self.opaque or v in self.statement:
+                return (self.opaque.get(v) or self.statement[v]).position
+        return -1
+
     def last_use(self, v: Var) -> int:
         """The position of the last node that reads a value."""
         return max([*self.whole_uses.get(v, []), *[s.position for s, _ in self.readers.get(v, [])]], default=-1)
-
-    def may_replace(self, old: Var, new: Var) -> bool:
-        """Whether ``new`` may be written over the input ``old``: each reader of ``old`` is done, or reads the element that is next."""
-        if old.type is not new.type or old.type.size <= self.options.small_array:
-            return False
-        node = self.opaque.get(new)
-        if node is not None:
-            return self.changes(node.equation, old) and self.last_use(old) <= node.position
-        s = self.statement.get(new)
-        if s is None or s.monoid or max(self.whole_uses.get(old, []), default=-1) >= s.position:
-            return False
-        readers = self.readers.get(old, [])
-        access = self.accesses[new]
-        known = any(r is s for r, _ in readers) and not s.splits and access is not None and not access.conditional
-        return all(read_before(r, i, s, known) for r, i in readers)
-
-    def updated(self, new: Var) -> Var | None:
-        """The value that an update changes into ``new``, if that value is not used afterwards."""
-        node = self.opaque.get(new)
-        source = node.equation.inputs[0] if node is not None and node.equation.inputs else None
-        if node is None or not isinstance(source, Var) or not (source in self.opaque or source in self.statement):
-            return None
-        return source if self.changes(node.equation, source) and self.last_use(source) <= node.position else None
-
-    def changes(self, equation: Equation, v: Var) -> bool:
-        """Whether an equation returns a changed copy of ``v``, and does not read ``v`` otherwise."""
-        first, *rest = equation.inputs or [None]
-        others = [root for x in rest if isinstance(x, Var) for root in self.roots_of(x)]
-        return equation.op.update is not None and first is v and v not in others
 
     def shared_axes(self, v: Var) -> int | None:
         """The number of leading axes of ``v`` whose loops all readers share with it, so that it is contracted along them; None if it is
@@ -355,6 +349,29 @@ class Schedule:
                 k += 1
             shared = min(shared, k)
         return shared
+
+
+def schedule_of(program: Program, options: CodegenOptions, schedules: dict[Program, Schedule]) -> Schedule:
+    """The schedule of a Program, in wider precision than half and with reads before updates; from the known ones, or made."""
+    found = schedules.get(program)
+    if found is None:
+        found = schedules[program] = Schedule(reads_before_updates(widen_half(program), options), options, schedules)
+    return found
+
+
+def last_readers(program: Program) -> dict[Var, int]:
+    """The number of the last equation that reads each value; the number of equations for an output."""
+    found = {v: k for k, e in enumerate(program.equations) for v in e.inputs if isinstance(v, Var)}
+    found.update({v: len(program.equations) for v in program.outputs if isinstance(v, Var)})
+    return found
+
+
+def overwritten_values(program: Program, last_reader: dict[Var, int], options: CodegenOptions) -> dict[Var, int]:
+    """The large values that an equation might update in place, since no later one reads them; and the number of that equation."""
+    found: dict[Var, int] = {}
+    for k, e in enumerate(program.equations):
+        found.update({v: k for v in updated_operands(e, options) if last_reader[v] == k})
+    return found
 
 
 def rewritten_updates(program: Program, options: CodegenOptions) -> set[Var]:
@@ -386,20 +403,6 @@ class CollapsedProbe(AccessProbe):
 def collapsed_index(shape: Sequence[int], reduced: bool) -> ElementIndex:
     """The index of an element by its number in row-major order, as if all axes were the last one."""
     return (*[0] * (len(shape) - 1), axis(len(shape) - 1, prod(shape), reduced)) if shape else ()
-
-
-def read_before(r: Statement, i: ElementIndex, s: Statement, known: bool) -> bool:
-    """Whether ``r`` reads the element ``i`` of an array before ``s`` writes its own element there. ``known``: the elements that ``s`` reads
-    are remembered, which they are not under conditions.
-    """
-    if r is s:
-        return i == tuple(s.order)
-    shared = 0
-    while shared < min(len(r.path), len(s.path)) and r.path[shared] is s.path[shared]:
-        shared += 1
-    if i[:shared] != tuple(r.order[:shared]):
-        return False  # another iteration of these loops reads the element that this one writes
-    return r.positions[shared] < s.positions[shared] or (known and r.loop is s.loop)
 
 
 def count_uses(program: Program) -> dict[Var, int]:

@@ -1,9 +1,9 @@
 """Loop-carried values: carries, the entries of scanned inputs, and the entries of outputs and residual stacks.
 
 A carry of few elements is in registers. A large one has two buffers that are swapped after each iteration, or one buffer if the body
-writes each element after its last read. A stack (the residuals of a loop of unknown length) is heap memory, freed when the call ends. Its
-value is the address of its entries and their number; entry k is at ``address + k * entry_bytes``. An entry of a stack of stacks is such a
-value.
+updates it in place (`schedule.in_place`); one that the body passes on has none. A stack (the residuals of a loop of unknown length) is heap
+memory, freed when the call ends. Its value is the address of its entries and their number; entry k is at ``address + k * entry_bytes``. An
+entry of a stack of stacks is such a value.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from cotan.engines.native.codegen.context import ModuleContext
 from cotan.engines.native.codegen.program import ProgramLowering, schedule_of
 from cotan.engines.native.codegen.values import Memory, Subarray, Value
 from cotan.engines.native.scalar.emitter import Scalar
+from cotan.engines.native.schedule.in_place import passed_on, updates_input
 from cotan.engines.native.schedule.loop_nest import Opaque
 from cotan.engines.native.status import UnsupportedError
 
@@ -27,6 +28,7 @@ __all__ = [
     "INT",
     "MANY",
     "Carry",
+    "KeptCarry",
     "Output",
     "ScannedInputs",
     "StackCarry",
@@ -116,15 +118,13 @@ class SmallCarry(Carry):
 
 
 class LargeCarry(Carry):
-    """A carry in two buffers that are swapped. With ``over``, in one buffer; it is the result's if that holds the start (``home``)."""
+    """A carry in two buffers that are swapped. With ``over``, in one buffer; it is that of the result if that may be (``home``)."""
 
     def __init__(self, lowering: ProgramLowering, start: Value, over: bool, home: Memory | None):
         self.context, self.over, self.type, self.home = lowering.context, over, start.type, home
-        if home is not None:
-            buffers = [home]
-        else:
-            buffers = [lowering.buffer(self.type) for _ in range(1 if over else 2)]
-            self.context.copy(start, buffers[0])
+        buffers = [home] if home is not None else [lowering.buffer(self.type) for _ in range(1 if over else 2)]
+        if not start.lies_in(buffers[0]):
+            self.context.copy(start, buffers[0], "the loop changes the first value of a carry, which is kept")
         self.cells = [self.context.module.code.alloca("ptr") for _ in buffers]
         for cell, buffer in zip(self.cells, buffers, strict=True):
             self.context.module.code.line(f"store ptr {buffer.at}, ptr {cell}")
@@ -144,7 +144,7 @@ class LargeCarry(Carry):
         if not (isinstance(new, Memory) and new.at == target.at):
             if self.over:
                 raise UnsupportedError("a carry that is written over")
-            self.context.copy(new, target)
+            self.context.copy(new, target, "the next value of a carry lies in another carry, or in an operand of the loop", in_body=True)
 
         def swap() -> None:
             for cell, at in zip(self.cells, self.at[::-1], strict=True):
@@ -153,7 +153,20 @@ class LargeCarry(Carry):
         return swap
 
     def reset(self, value: Value) -> None:
-        self.context.copy(value, self.value())
+        self.context.copy(value, self.value(), "the state of a snapshot", in_body=True)
+
+
+class KeptCarry(Carry):
+    """A carry that the loop never changes."""
+
+    def __init__(self, start: Value):
+        self.start = start
+
+    def value(self) -> Value:
+        return self.start
+
+    def prepare(self, new: Value) -> Callable[[], None]:
+        return lambda: None
 
 
 class StackCarry(Carry):
@@ -183,27 +196,28 @@ def carries(
     lowering: ProgramLowering, node: Opaque, region: Region[Program], starts: Sequence[Value], results: Sequence[Memory | None]
 ) -> list[Carry]:
     """The carries of a loop over a region, from these values on; in the end carry ``k`` becomes result ``k``."""
-    body, schedule = region.program, schedule_of(lowering.context, region.program)
+    schedule = schedule_of(lowering.context, region.program)
     found: list[Carry] = []
     for k, start in enumerate(starts):
         if isinstance(start, StackValue):
             found.append(StackCarry(lowering.context, start))
         elif start.type.size <= lowering.options.small_array:
             found.append(SmallCarry(lowering.context, start))
+        elif passed_on(region, k):
+            found.append(KeptCarry(lowering.steady(start)))
         else:
-            old, new = body.inputs[region.carry[k]], body.outputs[k]
-            once = sum(v is new for v in body.outputs) == 1 and old not in body.outputs
-            over = isinstance(new, Var) and once and schedule.may_replace(old, new)
-            found.append(LargeCarry(lowering, start, over, results[k] if over and read_once(lowering, node, start, results[k]) else None))
+            over = updates_input(schedule, region.carry[k], k)
+            found.append(LargeCarry(lowering, start, over, home(lowering, node, start, results[k]) if over else None))
     return found
 
 
-def read_once(lowering: ProgramLowering, node: Opaque, start: Value, result: Memory | None) -> bool:
-    """Whether a start is in the memory of the result, and no other operand of the loop reads it."""
-    if not isinstance(start, Memory) or result is None or start.contracted or start.at != result.at:
-        return False
+def home(lowering: ProgramLowering, node: Opaque, start: Value, result: Memory | None) -> Memory | None:
+    """The memory of a result, if its carry may lie there: no operand of the loop does but, once, the start."""
+    if result is None or result.contracted:
+        return None
     roots = [lowering.values.get(root) for v in node.equation.inputs if isinstance(v, Var) for root in lowering.schedule.roots_of(v)]
-    return sum(isinstance(value, Memory) and value.at == start.at for value in roots) == 1
+    there = sum(isinstance(value, Memory) and value.at == result.at for value in roots)
+    return result if there == int(start.lies_in(result)) else None
 
 
 def advance(
@@ -231,8 +245,8 @@ def settle(lowering: ProgramLowering, node: Opaque, state: list[Carry], results:
         value = carry.value()
         if target is None:
             lowering.values[v] = value
-        else:
-            lowering.context.copy(value, target)
+        elif not value.lies_in(target) and lowering.schedule.last_use(v) >= 0:
+            lowering.context.copy(value, target, "the last value of a carry becomes a result")
 
 
 # ---- rows -------------------------------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from .carries import (
     INT,
     MANY,
     Carry,
+    KeptCarry,
     Output,
     ScannedInputs,
     StackValue,
@@ -123,9 +124,9 @@ class Snapshots:
     """The states that are stored, and the steps that they precede. The first ``count`` slots are taken."""
 
     def __init__(self, lowering: ProgramLowering, op: SweepOp, length: str, state: list[Carry]):
-        self.lowering, self.state = lowering, state
+        self.lowering, self.state = lowering, [carry for carry in state if not isinstance(carry, KeptCarry)]
         self.allowed = str(op.allowed(op.length)) if op.length is not None else self.allowed_of(op.snapshots, length)
-        types = [*[carry.value().type for carry in state], array_type((), INT)]
+        types = [*[carry.value().type for carry in self.state], array_type((), INT)]
         *self.slots, self.steps = [StackValue(stack_type(t), self.memory(op, t), self.allowed) for t in types]
         self.count = lowering.code.alloca("i64")
 
@@ -154,7 +155,7 @@ class Snapshots:
             if target is None:
                 put(lowering, stack, at, value)
             else:
-                lowering.context.copy(value, target)
+                lowering.context.copy(value, target, "the state is stored in a snapshot", in_body=True)
         self.step_at(at).write(lowering.e, (), Scalar(step, INT))
         code.line(f"store i64 {code.value('i64', f'add i64 {count}, 1')}, ptr {self.count}")
 

@@ -17,6 +17,7 @@ from cotan.engines.native.codegen.program import ProgramLowering, schedule_of
 from cotan.engines.native.codegen.values import Memory, Value, View, memory_type
 from cotan.engines.native.codegen.workspace import MANY_NODES, WorkspaceFrame
 from cotan.engines.native.passes.strip_op import Strips
+from cotan.engines.native.schedule.in_place import chain
 from cotan.engines.native.schedule.loop_nest import Opaque
 from cotan.engines.native.target import ALIGNMENT
 
@@ -72,7 +73,7 @@ def one(
     xs = [rows_of(lowering, x, k, first, v.type) for x, k, v in zip(operands[op.constants :], op.x_axes, inputs, strict=True)]
     targets: list[Memory | None] = []
     for total, old, new in zip(totals, before, body.outputs, strict=False):
-        over = isinstance(new, Var) and schedule_of(context, body).may_replace(old, new)
+        over = isinstance(new, Var) and chain(schedule_of(context, body), old, new) is not None
         targets.append(total if over else beside(lowering, total.type, frame))
     for y, k, v in zip(ys, op.y_axes, body.outputs[n:], strict=True):
         at = rows_of(lowering, y, k, first, v.type)
@@ -80,7 +81,7 @@ def one(
     outs = lowering.inline(body, [*operands[: op.constants], *[t.forgotten() for t in totals], *xs], targets)
     for total, target, out in zip(totals, targets, outs, strict=False):
         if target is not total:
-            context.copy(out, total)
+            context.copy(out, total, "the next total of the strips", in_body=True)
     for y, k, target, out in zip(ys, op.y_axes, targets[n:], outs[n:], strict=True):
         if target is None:
             spread_out(lowering, out, y, k, first)

@@ -20,6 +20,7 @@ from cotan.engines.native.codegen.workspace import padded_size
 from cotan.engines.native.llvm.builder import Function
 from cotan.engines.native.runtime import thread_pool
 from cotan.engines.native.scalar.emitter import EXTREMA, Scalar
+from cotan.engines.native.schedule.in_place import why_kept
 from cotan.engines.native.schedule.loop_nest import Opaque
 
 __all__ = ["scatter"]
@@ -36,7 +37,7 @@ def scatter(lowering: ProgramLowering, node: Opaque, operands: list[Value], resu
     if op.destination is None:
         return False
     if operands[0].pointer(lowering.e) != results[0].at:
-        lowering.context.copy(operands[0], results[0])
+        lowering.context.copy(operands[0], results[0], why_kept(lowering.schedule, node))
     Scatter(lowering, op.destination, op.kind, operands, results[0]).write()
     return True
 

@@ -1,0 +1,141 @@
+"""Updates in place: a loop that changes a part of its carry copies nothing, and gives what the interpreter gives."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import cotan
+import cotan.numpy as cnp
+from cotan import lax
+
+N, SHAPE = 40, (12, 9)
+STEPS = {
+    "row": lambda i, b: b.at[i % 7].set(1.0 * i),
+    "column": lambda i, b: b.at[:, i % 7].set(1.0 * i),
+    "cell": lambda i, b: b.at[i % 7, i % 5].add(1.0 * i),
+    "cells": lambda i, b: b.at[cnp.stack([i % 7, i % 3]), cnp.stack([i % 5, i % 2])].multiply(0.5),
+    "block": lambda i, b: lax.dynamic_update_slice(b, cnp.full((2, 3), 0.1) * i, (i % 7, i % 5)),
+    "block moved": lambda i, b: lax.dynamic_update_slice(b, lax.dynamic_slice(b, (i % 7, i % 5), (2, 2)) + 1.0, (i % 5, i % 7)),
+    "slice": lambda i, b: b.at[2:5].add(1.0 * i),
+    "columns": lambda i, b: b.at[:, 1:3].set(b[:, 4:6] * 0.5),
+    "two rows": lambda i, b: b.at[i % 7].set(1.0 * i).at[i % 5].set(2.0 * i),
+    "chain of all": lambda i, b: (b * 0.9).at[i % 7].add(1.0).at[:, i % 5].multiply(0.5).at[0, 0].set(3.0),
+    "swap": lambda i, b: b.at[i % 7, 0].set(b[i % 5, 0]).at[i % 5, 0].set(b[i % 7, 0]),
+    "swap of rows": lambda i, b: b.at[i % 7].set(b[i % 5]).at[i % 5].set(b[i % 7]),
+    "recurrence": lambda i, b: b.at[i % 9].set(cnp.sin(b[(i - 1) % 9]) + 1.0),
+    "own row": lambda i, b: b.at[i % 9].set(cnp.cos(b[i % 9])),
+    "branch": lambda i, b: lax.cond(i % 2 == 0, lambda b: b.at[i % 7].set(1.0), lambda b: b, b),
+    "switch": lambda i, b: lax.switch(
+        i % 3, [lambda b: b.at[1].set(1.0), lambda b: b, lambda b: b.at[:, 0].add(1.0).at[i % 3, 1].set(0.5)], b
+    ),
+    "branch in a branch": lambda i, b: lax.cond(
+        i % 2 == 0, lambda b: lax.cond(i % 3 == 0, lambda b: b.at[i % 7].set(1.0), lambda b: b.at[0].add(b[1]), b), lambda b: b, b
+    ),
+    "after a branch": lambda i, b: lax.cond(i % 2 == 0, lambda b: b.at[i % 7].set(1.0), lambda b: b, b).at[i % 5].add(2.0),
+    "loop": lambda i, b: lax.fori_loop(0, 4, lambda j, b: b.at[j, i % 5].add(1.0 * i), b),
+    "loop and update": lambda i, b: lax.fori_loop(0, 4, lambda j, b: b.at[i % 7].add(b[j]), b.at[3].set(0.5)).at[0].multiply(0.3),
+    "while": lambda i, b: lax.while_loop(lambda s: s[0] < i % 4, lambda s: (s[0] + 1, s[1].at[s[0]].set(1.0 * i)), (0, b))[1],
+    "elements": lambda i, b: b * 0.5 + 1.0 * i,
+    "roll": lambda i, b: cnp.concatenate([b[1:], b[:1]]).at[0].set(1.0 * i),
+    "passed on": lambda i, b: b,
+}
+"""Steps of a loop over i with the carry b."""
+COPIED = {"roll"}
+
+
+def after_step(name, kind):
+    """A loop of each kind with this step, and its first carry."""
+    step = STEPS[name]
+
+    def f(b):
+        if kind == "fori":
+            return lax.fori_loop(0, N, step, b)
+        if kind == "while":
+            return lax.while_loop(lambda s: s[0] < N, lambda s: (s[0] + 1, step(s[0], s[1])), (0, b))[1]
+        if kind == "scan":
+            return lax.scan(lambda b, i: (step(i, b), b[i % 3, 1]), b, cnp.arange(N))
+        if kind == "reverse":
+            return lax.scan(lambda b, i: (step(i, b), None), b, cnp.arange(N), reverse=True)[0]
+        if kind == "pair":  # another carry reads the old value, and the new one
+            return lax.fori_loop(0, N, lambda i, s: (c := step(i, s[0]), s[1] + s[0][i % 5, 0] * c[0, 0]), (b, 0.0))
+        if kind == "two steps":
+            return lax.fori_loop(0, N, lambda i, s: (step(i, s[0]), s[1] + s[0][i % 5, 0] * step(i, s[0])[0, 0]), (b, 0.0))
+        if kind == "sum":  # the old value is read as a whole after it has been updated
+            return lax.fori_loop(0, N, lambda i, s: (step(i, s[0]), s[1] * 0.5 + s[0]), (b, b))
+        if kind == "exchange":
+            return lax.fori_loop(0, N, lambda i, s: (step(i, s[1]), s[0]), (b, b + 1.0))
+        if kind == "twice":
+            return lax.fori_loop(0, N, lambda i, s: (step(i, s[0]), step(i, s[0]) * 0.5), (b, b))
+        assert kind == "returned twice"
+        return lax.fori_loop(0, N, lambda i, s: ((c := step(i, s[0])), c), (b, b))
+
+    return f
+
+
+KINDS = ["fori", "while", "scan", "reverse", "pair", "two steps", "sum", "exchange", "twice", "returned twice"]
+
+
+def same(f, *xs):
+    given = [np.array(x) for x in xs]
+    found, expected = (cotan.tree.leaves(cotan.jit(f, engine=engine)(*xs)) for engine in ("native", "numpy"))
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13)
+    for x, y in zip(xs, given, strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", STEPS)
+def test_a_loop_gives_what_the_interpreter_gives(name, kind):
+    f = after_step(name, kind)
+    x = np.linspace(-1.0, 1.0, 108).reshape(SHAPE)
+    same(f, x)
+    same(lambda x: f(cnp.sin(x)), x)  # the start is an array of the program's own
+    same(lambda x: (f(x), f(x + 1.0), x), x)
+    same(cotan.jit(f, donate_argnums=0, engine="numpy"), x)
+    np.testing.assert_array_equal(cotan.tree.leaves(cotan.jit(f, donate_argnums=0)(x.copy()))[0], cotan.tree.leaves(cotan.jit(f)(x))[0])
+
+
+@pytest.mark.parametrize("kind", ["fori", "pair"])
+@pytest.mark.parametrize("name", STEPS)
+def test_derivatives_and_batches_of_a_loop(name, kind):
+    f = after_step(name, kind)
+
+    def loss(x):
+        return sum(cnp.sum(cnp.sin(y)) for y in cotan.tree.leaves(f(x)))
+
+    x = np.linspace(-1.0, 1.0, 108).reshape(SHAPE)
+    xs = np.stack([x, x[::-1], 0.5 * x])
+    same(cotan.grad(loss), x)
+    same(cotan.vmap(f), xs)
+    same(cotan.vmap(cotan.grad(loss)), xs)
+    same(lambda x: cotan.jvp(loss, (x,), (cnp.cos(x),)), x)
+
+
+@pytest.mark.parametrize("name", [name for name in STEPS if name not in COPIED])
+@pytest.mark.parametrize("kind", ["fori", "while", "scan", "reverse", "pair"])
+def test_nothing_is_copied_in_a_loop(name, kind):
+    x = np.linspace(-1.0, 1.0, 108).reshape(SHAPE)
+    for f in (after_step(name, kind), lambda x: after_step(name, kind)(cnp.sin(x))):
+        report = cotan.compile_report(f)(x)
+        assert not [copy for copy in report.copies if copy.in_loop], report
+        assert len(report.copies) <= 2, report
+
+
+def test_the_report_names_each_copy_that_remains():
+    def f(b):
+        def step(i, s):
+            b, total = s
+            changed = b.at[i].set(1.0)
+            return changed, total + b * cnp.sum(changed)  # this reads the old value
+
+        return lax.fori_loop(0, N, step, (b, b))
+
+    report = cotan.compile_report(f)(np.ones((50, 3)))
+    (copy,) = [copy for copy in report.copies if copy.in_loop]
+    line = f.__code__.co_firstlineno + 3
+    assert copy.type == "f64[50,3]"
+    assert copy.equation == f"scatter (test_in_place.py:{line})"
+    assert copy.reason == f"the updated array is read afterwards: mul (test_in_place.py:{line + 1})"
+    assert f"f64[50,3] in each iteration, {copy.equation}: {copy.reason}" in str(report)
