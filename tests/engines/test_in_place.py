@@ -101,10 +101,7 @@ def test_a_loop_gives_what_the_interpreter_gives(name, kind):
 @pytest.mark.parametrize("name", STEPS)
 def test_derivatives_and_batches_of_a_loop(name, kind):
     f = after_step(name, kind)
-
-    def loss(x):
-        return sum(cnp.sum(cnp.sin(y)) for y in cotan.tree.leaves(f(x)))
-
+    loss = total(f)
     x = np.linspace(-1.0, 1.0, 108).reshape(SHAPE)
     xs = np.stack([x, x[::-1], 0.5 * x])
     same(cotan.grad(loss), x)
@@ -121,6 +118,29 @@ def test_nothing_is_copied_in_a_loop(name, kind):
         report = cotan.compile_report(f)(x)
         assert not [copy for copy in report.copies if copy.in_loop], report
         assert len(report.copies) <= 2, report
+
+
+def total(f):
+    return lambda x: sum(cnp.sum(cnp.sin(y)) for y in cotan.tree.leaves(f(x)))
+
+
+DERIVED = {
+    "vmap": cotan.vmap,
+    "jvp": lambda f: lambda x: cotan.jvp(f, (x,), (cnp.cos(x),)),
+    "grad": lambda f: cotan.grad(total(f)),
+    "vmap of grad": lambda f: cotan.vmap(cotan.grad(total(f))),
+    "hvp": lambda f: lambda x: cotan.jvp(cotan.grad(total(f)), (x,), (cnp.cos(x),)),
+}
+
+
+@pytest.mark.parametrize("derive", DERIVED)
+@pytest.mark.parametrize("name", [name for name in STEPS if name not in COPIED])
+def test_derivatives_and_batches_copy_nothing_in_a_loop(name, derive):
+    x = np.linspace(-1.0, 1.0, 108).reshape(SHAPE)
+    given = np.stack([x, x[::-1], 0.5 * x]) if derive.startswith("vmap") else x
+    for kind in ("fori", "while", "pair"):
+        report = cotan.compile_report(DERIVED[derive](after_step(name, kind)))(given)
+        assert not [copy for copy in report.copies if copy.in_loop], report
 
 
 def test_the_report_names_each_copy_that_remains():

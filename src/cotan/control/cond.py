@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from operator import or_
 from typing import Any
 
 import numpy as np
@@ -212,21 +213,29 @@ class Cond(ControlOp):
         flags = tuple(batched[1:])
 
         def make() -> Any:
+            needed = [batched[0]] * len(self.branches[0].outputs)  # a batched index chooses from batched results
+
             def step(branch: Program) -> Any:
                 def run(*values: Any) -> list[Any]:
                     outs, out_flags = batch_flat(lambda *x: evaluate(branch, *x, rule="batch"), size, flags, values)
-                    return [y if flag else copied(y, size) for y, flag in zip(outs, out_flags, strict=True)]
+                    needed[:] = map(or_, needed, out_flags)
+                    return [copied(y, size) if n and not flag else y for y, flag, n in zip(outs, out_flags, needed, strict=True)]
 
                 return run
 
             types = [t.batched(size) if b else t for t, b in zip(self.branches[0].input_types, flags, strict=True)]
-            return self.stage_branches("batch", [step(b) for b in self.branches], types)
+            steps = [step(b) for b in self.branches]
+            while True:
+                before = list(needed)
+                staged = self.stage_branches("batch", steps, types)
+                if needed == before:
+                    return staged, tuple(needed)
 
-        branches, captured = self.derived(("batch", size, flags), make)
+        (branches, captured), out_flags = self.derived(("batch", size, flags, batched[0]), make)
         count = len(branches[0].outputs)
         linear = (False, *[False] * len(captured), *self.linear_operands[1:]) if self.linear_operands else ()
         if not batched[0]:
-            return self.made(branches, linear)(operands[0], *captured, *operands[1:]), [True] * count
+            return self.made(branches, linear)(operands[0], *captured, *operands[1:]), out_flags
         # Each example has an index of its own. A branch that some example takes runs on the whole batch; one that none takes does not run.
         index, types = operands[0], branches[0].output_types
         results: list[Any] = []

@@ -155,6 +155,15 @@ def extract(program: Program, inputs: Sequence[Var], outputs: Sequence[Any]) -> 
     return Program(list(inputs), kept[::-1], list(outputs), (), f"{program.name}_again")
 
 
+def inputs_read(program: Program, outputs: Sequence[Any]) -> set[Var]:
+    """The inputs of ``program`` on which these of its variables depend."""
+    read = {v for v in outputs if type(v) is Var}
+    for equation in reversed(program.equations):
+        if not read.isdisjoint(equation.outputs):
+            read.update(v for v in equation.inputs if type(v) is Var)
+    return read.intersection(program.inputs)
+
+
 def has_room(primal: Program, length: int | None) -> bool:
     """Whether the results of all costly functions of this primal body, including those for the derivative, fit in the memory budget of a
     loop.

@@ -30,6 +30,7 @@ from ..transforms.jvp import jvp_flat
 from .base import ControlOp, active_outputs, filled
 from .call import derived_program
 from .cond import only_if
+from .residuals import extract, inputs_read
 from .scan import Scan, take
 from .sweep import BoundedScan
 
@@ -149,8 +150,9 @@ class While(ControlOp):
 
     # ---- reverse ------------------------------------------------------------------------------------------------------
     def linearize(self, primals: Sequence[Any], active: Sequence[bool]) -> tuple[Any, Any]:  # type: ignore[override]
-        condition, body = self.derived("counting", self.counting)
-        counter = While(condition, body, self.constants)(*primals, np.int64(0))[-1]
+        condition, body, carries = self.derived("counting", self.counting)
+        carry = [primals[self.constants + k] for k in carries]
+        counter = While(condition, body, self.constants)(*primals[: self.constants], *carry, np.int64(0))[-1]
         steps, masked = largest(counter)
         if steps is None:
             return self.as_scan(self.body, None).linearize([counter, *primals], [False, *active])
@@ -164,12 +166,24 @@ class While(ControlOp):
             return Scan(body, self.constants, n, length)
         return BoundedScan(body, self.constants, n, length, snapshots=self.snapshots)
 
-    def counting(self) -> tuple[Program, Program]:
-        """The loop with a further carry that counts its steps."""
-        types = [*self.body.input_types, array_type((), np.dtype(np.int64))]
-        condition, _ = stage_flat(lambda *v: evaluate(self.condition, *v[:-1]), types, name=self.condition.name)
-        body, _ = stage_flat(lambda *v: [*evaluate(self.body, *v[:-1]), add(v[-1], np.int64(1))], types, name=self.body.name)
-        return condition, body
+    def counting(self) -> tuple[Program, Program, list[int]]:
+        """The loop with a further carry that counts its steps. Of the other carries it has those on which the condition depends, whose
+        numbers are returned too.
+        """
+        constants, inputs = self.body.inputs[: self.constants], self.body.inputs[self.constants :]
+        read = inputs_read(self.condition, self.condition.outputs)
+        needed, before = [v in read for v in self.condition.inputs[self.constants :]], []
+        while needed != before:
+            outputs = list(compress(self.body.outputs, needed))
+            read, before = inputs_read(self.body, outputs), needed
+            needed = [a or v in read for a, v in zip(needed, inputs, strict=True)]
+        step = extract(self.body, [*constants, *compress(inputs, needed)], outputs)
+        given = [*self.condition.inputs[: self.constants], *compress(self.condition.inputs[self.constants :], needed)]
+        going = extract(self.condition, given, self.condition.outputs)
+        types = [*step.input_types, array_type((), np.dtype(np.int64))]
+        condition, _ = stage_flat(lambda *v: evaluate(going, *v[:-1]), types, name=self.condition.name)
+        body, _ = stage_flat(lambda *v: [*evaluate(step, *v[:-1]), add(v[-1], np.int64(1))], types, name=self.body.name)
+        return condition, body, [k for k, flag in enumerate(needed) if flag]
 
     def masked_body(self, *, sure: bool) -> Program:
         """A step that changes nothing once the condition is false. ``sure`` says that on every batch, the condition is true for some

@@ -223,7 +223,8 @@ class Op:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.parameters().items())})"
 
     def __str__(self) -> str:
-        given = {key: value for key, value in self.parameters().items() if value != () or getattr(type(self), key, None) != ()}
+        optional = [key for key in self.parameters() if getattr(type(self), key, None) in ((), False)]
+        given = {k: v for k, v in self.parameters().items() if k not in optional or v != getattr(type(self), k)}
         parameters = ", ".join(f"{key}={_short(value)}" for key, value in given.items())
         return f"{self.name}[{parameters}]" if parameters else self.name
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from ..core.errors import ArgumentError, DtypeError, IndexingError, ShapeError, 
 from ..core.tracing import INT64, Tracer, type_of
 from ..core.types import Shape
 from ..numpy.promotion import convert_to, operand, strong
-from ..ops import creation, movement
+from ..ops import creation, indexing, movement
 from ..ops.families import add, broadcast_in_dim
 from ..ops.indexing import Gather, Scatter, leading
 from ..ops.logic import bitwise_and, greater_equal, less_equal, select
@@ -166,7 +167,7 @@ def write(kind: str, x: Any, updates: Any, w: Windows) -> Any:
         inside = broadcast_in_dim(w.inside, common, range(len(w.batch))) if common and type_of(w.inside).ndim == len(w.batch) else w.inside
         beyond = np.int64(shape[w.indexed[0]])
         places = [select(inside, places[0], broadcast_in_dim(beyond, common, ()) if common else beyond), *places[1:]]
-    return Scatter(kind, mode, leading(w.indexed))(x, updates, *places)
+    return indexing.scatter(kind, x, updates, places, mode, w.indexed, unique=prod(w.batch) <= 1)
 
 
 def index_vectors(name: str, indices: Any, axes: Sequence[int], pairs: Sequence[tuple[int, int]]) -> tuple[dict[int, Any], Shape]:

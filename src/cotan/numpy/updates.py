@@ -7,6 +7,7 @@ repeat, add, subtract, multiply, divide, min and max apply every update; set and
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -257,7 +258,7 @@ def scattered(kind: str, x: Any, parsed: Parsed, values: Any, shape: Shape, mode
         line = first + step * np.arange(count)
         indices.append(np.broadcast_to(line.reshape((count,) + (1,) * (len(cut) - 1 - j)), common))
     chosen = mode or ("raise" if any(type(i) is Tracer for i in indices) else "promise_in_bounds")
-    return scatter_kind(kind, x, values, indices, chosen, (*advanced, *cut))
+    return scatter_kind(kind, x, values, indices, chosen, (*advanced, *cut), prod(index_shape) <= 1)
 
 
 def check_values(have: Shape, want: Shape, shape: Shape) -> None:
@@ -281,11 +282,11 @@ def spread_index(item: Any, count: int, common: Shape) -> Any:
     return spread_to(reshape_op(item, longer), common, longer)
 
 
-def scatter_kind(kind: str, x: Any, values: Any, indices: list[Any], mode: str, axes: tuple[int, ...]) -> Any:
+def scatter_kind(kind: str, x: Any, values: Any, indices: list[Any], mode: str, axes: tuple[int, ...], unique: bool) -> Any:
     """The scatter of ``kind`` at ``indices`` of these axes: subtraction adds the negative, division divides by the product."""
     if kind == "subtract":
-        return scatter("add", x, neg(values), indices, mode, axes)
+        return scatter("add", x, neg(values), indices, mode, axes, unique=unique)
     if kind == "divide":
         t = type_of(x)
-        return divide(x, scatter("mul", full_op(t.shape, t.dtype.type(1)), values, indices, mode, axes))
-    return scatter({"multiply": "mul"}.get(kind, kind), x, values, indices, mode, axes)
+        return divide(x, scatter("mul", full_op(t.shape, t.dtype.type(1)), values, indices, mode, axes, unique=unique))
+    return scatter({"multiply": "mul"}.get(kind, kind), x, values, indices, mode, axes, unique=unique)

@@ -41,9 +41,10 @@ from .arithmetic import constant_of, div, mul, one_like
 from .casting import convert
 from .creation import full, iota
 from .families import BroadcastInDim, add, default_rng, scale, spread, sum_tangents
-from .logic import bitwise_and, equal, greater_equal, less, select
+from .logic import bitwise_and, bitwise_not, equal, greater_equal, less, select
 from .movement import permute, reshape
 from .ordering import maximum, minimum, rem
+from .reduction import ReduceOr
 from .running import product_of_others_in_runs, shift
 from .searching import Argsort
 
@@ -270,11 +271,15 @@ class Gather(Indexed):
 
 @op
 class Scatter(Indexed):
-    """A copy of x in which ``updates`` are added, set, multiplied, or the lesser or greater taken (``kind``) at the indices."""
+    """A copy of x in which ``updates`` are added, set, multiplied, or the lesser or greater taken (``kind``) at the indices.
+
+    ``unique`` says that no two of the indices are equal.
+    """
 
     kind: str
     mode: str = "raise"
     axes: tuple[int, ...] = ()
+    unique: bool = False
     library: ClassVar[str] = "scatter"
 
     @property
@@ -324,7 +329,7 @@ class Scatter(Indexed):
         index, inside = self.resolve(indices, target.shape)
         if inside is not None:
             index, updates = tuple(np.asarray(j)[inside] for j in index), np.asarray(updates)[inside]
-        elif np.ndim(indices[0]) == 0:  # one index, so no updates share a target
+        elif self.apart(indices):
             target[index] = updates if self.kind == "set" else UFUNCS[self.kind](target[index], updates)
             return y
         if self.kind == "set":
@@ -386,7 +391,7 @@ class Scatter(Indexed):
         x_bar = u_bar = None
         if type(updates) is Var:  # first, so that y_bar is free to be changed in place below
             u_bar = Gather(self.reading, self.axes)(y_bar, *indices)
-            if self.kind == "set" and type_of(indices[0]).ndim:
+            if self.kind == "set" and not self.apart(indices):
                 won = self.last_writer(self.indexed(type_of(y_bar).shape, len(indices)), indices)
                 shape = type_of(u_bar).shape
                 won = BroadcastInDim(shape, tuple(range(type_of(won).ndim)))(won)
@@ -397,17 +402,36 @@ class Scatter(Indexed):
             x_bar = self(y_bar, full(type_of(updates).shape, x.dtype.type(0)) if self.kind == "set" else updates, *indices)
         return [x_bar if type(x) is Var else None, u_bar, *[None] * len(indices)]
 
+    def apart(self, indices: Sequence[Any]) -> bool:
+        """Whether no two updates can have the same target."""
+        return self.unique or np.ndim(indices[0]) == 0
+
     def last_writer(self, lengths: Sequence[int], indices: Sequence[Any]) -> Any:
-        """For each update, whether it is the last one with its target: scatter the numbers of the updates, and test which are read back.
-        ``lengths`` are those of the indexed axes.
+        """For each update, whether it is the last one with its target. ``lengths`` are those of the indexed axes.
+
+        Few updates of many elements are compared in pairs. Else the numbers of the updates are scattered, and it is tested which are read
+        back.
         """
         places = type_of(indices[0]).shape
-        number = reshape(iota((prod(places),)), places)
+        count = prod(places)
+        if count**2 <= prod(lengths):
+            target = self.targets(indices, lengths)
+            same = equal(BroadcastInDim((count, count), (0,))(target), BroadcastInDim((count, count), (1,))(target))
+            later = np.triu(np.ones((count, count), bool), 1)
+            return reshape(bitwise_not(ReduceOr((1,))(bitwise_and(same, later))), places)
+        number = reshape(iota((count,)), places)
         board = Scatter("set", self.mode)(full(tuple(lengths), np.int64(-1)), number, *indices)
         return equal(Gather(self.reading)(board, *indices), number)
 
     def runs(self, indices: Sequence[Any], lengths: Sequence[int]) -> tuple[Any, Any]:
         """The order that sorts the updates by target, and whether each, in that order, has the same target as the previous one."""
+        flat = self.targets(indices, lengths)
+        order = Argsort(0)(flat)
+        ranked = Gather("promise_in_bounds")(flat, order)
+        return order, equal(ranked, shift(ranked, 0, np.int64(-1)))
+
+    def targets(self, indices: Sequence[Any], lengths: Sequence[int]) -> Any:
+        """A number for the target of each update, in one axis. Updates that are dropped share numbers with dropped ones only."""
         flat: Any = None
         for j, n in zip(indices, lengths, strict=True):
             j = convert(reshape(j, (type_of(j).size,)), INT64)
@@ -419,20 +443,18 @@ class Scatter(Indexed):
             else:
                 j = select(less(j, np.int64(0)), add(j, length), j)
                 inside = bitwise_and(greater_equal(j, np.int64(0)), less(j, length))
-                j = select(inside, j, length)  # dropped updates share a target with dropped ones only
+                j = select(inside, j, length)
             flat = j if flat is None else add(mul(flat, np.int64(n + 1)), j)
-        order = Argsort(0)(flat)
-        ranked = Gather("promise_in_bounds")(flat, order)
-        return order, equal(ranked, shift(ranked, 0, np.int64(-1)))
+        return flat
 
     def batch(self, size: int, batched: Sequence[bool], x: Any, updates: Any, *indices: Any) -> tuple[Any, bool]:
         x, updates = (v if b else spread(v, size) for v, b in zip((x, updates), batched, strict=False))
         if True in batched[2:]:
             every = [j if b else spread(j, size) for j, b in zip(indices, batched[2:], strict=True)]
             axes = self.with_batch_axis(len(indices), True) if self.axes else ()
-            return Scatter(self.kind, self.mode, axes)(x, updates, iota(type_of(every[0]).shape), *every), True
+            return Scatter(self.kind, self.mode, axes, self.apart(indices))(x, updates, iota(type_of(every[0]).shape), *every), True
         axes = self.with_batch_axis(len(indices), False)
-        return Scatter(self.kind, self.mode, axes)(x, behind(updates, type_of(indices[0]).ndim), *indices), True
+        return Scatter(self.kind, self.mode, axes, self.unique)(x, behind(updates, type_of(indices[0]).ndim), *indices), True
 
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
@@ -440,6 +462,7 @@ class Scatter(Indexed):
         line, table = rng.uniform(0.5, 2.0, 4), rng.uniform(0.5, 2.0, (3, 4, 2))
         for kind in SCATTER_KINDS:
             yield cls(kind), (line, rng.uniform(0.5, 2.0, 5), np.array([2, 0, -1, 2, 2]))
+            yield cls(kind), (rng.uniform(0.5, 2.0, 30), rng.uniform(0.5, 2.0, 5), np.array([2, 0, -1, 2, 29]))
             yield cls(kind), (table, rng.uniform(0.5, 2.0, (2, 2, 2)), np.array([[0, 2], [0, 1]]), np.array([[3, 0], [-1, 1]]))
             yield cls(kind), (table, rng.uniform(0.5, 2.0, (4, 2)), np.array(1))
             yield cls(kind), (line, np.zeros(0), np.zeros(0, np.int64))
@@ -451,6 +474,8 @@ class Scatter(Indexed):
         for kind in SCATTER_KINDS:
             yield cls(kind, "raise", (1,)), (table, rng.uniform(0.5, 2.0, (3, 3, 2)), np.array([2, 0, 2]))
             yield cls(kind, "drop", (2, 0)), (table, rng.uniform(0.5, 2.0, (3, 4)), np.array([0, 2, 1]), np.array([2, 0, -2]))
+            yield cls(kind, "promise_in_bounds", (), True), (line, rng.uniform(0.5, 2.0, 3), np.array([2, 0, -1]))
+            yield cls(kind, "drop", (2, 0), True), (table, rng.uniform(0.5, 2.0, (4, 4)), np.array([0, 2, 1, 1]), np.array([2, 0, 0, 2]))
         yield cls("set", "promise_in_bounds", (1,)), (table, rng.uniform(0.5, 2.0, (3, 2)), np.array(1))
 
 
@@ -483,6 +508,8 @@ def gather(x: Any, indices: Sequence[Any], mode: str = "raise", axes: Sequence[i
     return Gather(mode, leading(axes))(x, *indices)
 
 
-def scatter(kind: str, x: Any, updates: Any, indices: Sequence[Any], mode: str = "raise", axes: Sequence[int] = ()) -> Any:
+def scatter(
+    kind: str, x: Any, updates: Any, indices: Sequence[Any], mode: str = "raise", axes: Sequence[int] = (), *, unique: bool = False
+) -> Any:
     """`Scatter`."""
-    return Scatter(kind, mode, leading(axes))(x, updates, *indices)
+    return Scatter(kind, mode, leading(axes), unique and type_of(indices[0]).ndim > 0)(x, updates, *indices)

@@ -8,6 +8,7 @@ from the last to the first, and summing the cotangents of each variable. Known o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from ..core.op import Op
 from ..core.origin import deriving
 from ..core.program import Equation, Program, Var
-from ..core.tracing import EVAL, Tracer, current_trace
+from ..core.tracing import EVAL, Tracer, current_trace, type_of
 from ..core.types import ArrayType
 from ..ops.families import add
 
@@ -44,15 +45,15 @@ def backward_pass(
 
     ``known`` holds the values of Vars that are residuals. A cotangent that is None is zero.
     """
-    own: set[Var] = set()  # variables whose cotangent is referenced here only, and may change in place
+    totals = Totals(cotangents, rule)
     for equation in reversed(equations):
         op: Op = equation.op
         if op.multiple:
-            y_bar: Any = [cotangents.pop(v, None) for v in equation.outputs]
+            y_bar: Any = [totals.take(v) for v in equation.outputs]
             if all(c is None for c in y_bar):
                 continue
         else:
-            y_bar = cotangents.pop(equation.outputs[0], None)
+            y_bar = totals.take(equation.outputs[0])
             if y_bar is None:
                 continue
         operands = equation.inputs
@@ -60,41 +61,66 @@ def backward_pass(
             operands = [known.get(v, v) if type(v) is Var else v.value for v in operands]
         if rule is not None and equation.origin is not None:
             with deriving(equation, rule):
-                if op.transpose_update is not None and update_total(op, y_bar, operands, cotangents, own):
+                if op.transpose_update is not None and totals.update(equation, y_bar, operands):
                     continue
                 x_bars = op.transpose(y_bar, *operands)
         else:
-            if op.transpose_update is not None and update_total(op, y_bar, operands, cotangents, own):
+            if op.transpose_update is not None and totals.update(equation, y_bar, operands):
                 continue
             x_bars = op.transpose(y_bar, *operands)
         for v, x_bar in zip(operands, x_bars, strict=True):
             if x_bar is not None and type(v) is Var:
                 old = cotangents.get(v)
                 cotangents[v] = x_bar if old is None else TOTALS[type(v.type)](old, x_bar)
-    return [cotangents.get(v) for v in inputs]
+    return [totals.take(v, keep=True) for v in inputs]
 
 
-def update_total(op: Op, y_bar: Any, operands: Sequence[Any], cotangents: dict[Var, Any], own: set[Var]) -> bool:
-    """Add the transpose of an op that reads part of an array to the cotangent of that array, touching that part only.
+class Totals:
+    """The cotangents of a backward pass, as sums of what came so far.
 
-    On values the addition is in place, in an array that is referenced here only, so reading n elements one by one costs n steps and not n
-    arrays. While tracing it is an op on the total so far, if there is one; otherwise nothing is done, and the result is False.
+    The cotangent of an array of which an op read a part is added to the total of that array, touching that part only: so reading n
+    elements one by one costs n steps and not n arrays. On values the addition is in place, in an array that is referenced here only. While
+    tracing it is an op on the total. If there is no total yet, the cotangent of a small part waits: the total that comes later may be an
+    array that the op can change in place.
     """
-    v = operands[0]
-    assert op.transpose_update is not None
-    total = cotangents.get(v)
-    adding, rest = op.transpose_update(y_bar, *operands)
-    if current_trace() is EVAL and not any(type(x) is Tracer for x in (total, *rest)):
-        if v not in own:
-            total = np.zeros(v.type.shape, v.type.dtype) if total is None else np.array(total)
-            own.add(v)
-        assert adding.update is not None
-        cotangents[v] = adding.update(total, *rest)
-    elif total is None:
-        return False
-    else:
-        cotangents[v] = adding(total, *rest)
-    return True
+
+    def __init__(self, cotangents: dict[Var, Any], rule: str | None) -> None:
+        self.cotangents, self.rule = cotangents, rule
+        self.own: set[Var] = set()
+        """Variables whose cotangent is referenced here only, and may change in place."""
+        self.waiting: dict[Var, list[tuple[Equation, Any, Sequence[Any]]]] = {}
+        """Equations that read a small part of an array, with the cotangent of that part and the operands."""
+
+    def take(self, v: Var, *, keep: bool = False) -> Any | None:
+        """The whole cotangent of ``v``, which no one asks for again unless it is kept."""
+        if self.waiting:
+            for equation, y_bar, operands in self.waiting.pop(v, ()):
+                with nullcontext() if self.rule is None or equation.origin is None else deriving(equation, self.rule):
+                    if not self.update(equation, y_bar, operands, wait=False):
+                        self.cotangents[v] = equation.op.transpose(y_bar, *operands)[0]
+        return self.cotangents.get(v) if keep else self.cotangents.pop(v, None)
+
+    def update(self, equation: Equation, y_bar: Any, operands: Sequence[Any], *, wait: bool = True) -> bool:
+        """Add the transpose of an op that reads a part of an array to the cotangent of that array, now or later; False if the op's own
+        transpose is to be added.
+        """
+        v = operands[0]
+        assert equation.op.transpose_update is not None
+        total = self.cotangents.get(v)
+        adding, rest = equation.op.transpose_update(y_bar, *operands)
+        if current_trace() is EVAL and not any(type(x) is Tracer for x in (total, *rest)):
+            if v not in self.own:
+                total = np.zeros(v.type.shape, v.type.dtype) if total is None else np.array(total)
+                self.own.add(v)
+            assert adding.update is not None
+            self.cotangents[v] = adding.update(total, *rest)
+        elif total is not None:
+            self.cotangents[v] = adding(total, *rest)
+        elif wait and 2 * type_of(y_bar).size <= v.type.size:
+            self.waiting.setdefault(v, []).append((equation, y_bar, operands))
+        else:
+            return False
+        return True
 
 
 def transpose_program_rule(

@@ -56,7 +56,7 @@ def steps_before(schedule: Schedule, v: Var, old: Var) -> Iterator[Var]:
     statement = schedule.statement.get(v)
     if statement is not None:
         reads = [r for r, _ in statement.reads if r in schedule.opaque]
-        yield from (before for before in dict.fromkeys([old, *reads]) if replaces_elements(schedule, before, v))
+        yield from (before for before in dict.fromkeys([*reads, old]) if replaces_elements(schedule, before, v))
 
 
 def predecessor(schedule: Schedule, new: Var) -> Var | None:
