@@ -172,11 +172,14 @@ class While(ControlOp):
         """
         constants, inputs = self.body.inputs[: self.constants], self.body.inputs[self.constants :]
         read = inputs_read(self.condition, self.condition.outputs)
-        needed, before = [v in read for v in self.condition.inputs[self.constants :]], []
-        while needed != before:
+        needed = [v in read for v in self.condition.inputs[self.constants :]]
+        while True:
             outputs = list(compress(self.body.outputs, needed))
-            read, before = inputs_read(self.body, outputs), needed
-            needed = [a or v in read for a, v in zip(needed, inputs, strict=True)]
+            read = inputs_read(self.body, outputs)
+            more = [a or v in read for a, v in zip(needed, inputs, strict=True)]
+            if more == needed:
+                break
+            needed = more
         step = extract(self.body, [*constants, *compress(inputs, needed)], outputs)
         given = [*self.condition.inputs[: self.constants], *compress(self.condition.inputs[self.constants :], needed)]
         going = extract(self.condition, given, self.condition.outputs)
