@@ -81,7 +81,7 @@ class Totals:
     The cotangent of an array of which an op read a part is added to the total of that array, touching that part only: so reading n
     elements one by one costs n steps and not n arrays. On values the addition is in place, in an array that is referenced here only. While
     tracing it is an op on the total. If there is no total yet, the cotangent of a small part waits: the total that comes later may be an
-    array that the op can change in place.
+    array that the op can change in place. (That of a slice does not wait: padded with zeros, it is added in the loop that makes the total.)
     """
 
     def __init__(self, cotangents: dict[Var, Any], rule: str | None) -> None:
@@ -116,7 +116,7 @@ class Totals:
             self.cotangents[v] = adding.update(total, *rest)
         elif total is not None:
             self.cotangents[v] = adding(total, *rest)
-        elif wait and 2 * type_of(y_bar).size <= v.type.size:
+        elif wait and equation.op.family == "indexing" and 2 * type_of(y_bar).size <= v.type.size:
             self.waiting.setdefault(v, []).append((equation, y_bar, operands))
         else:
             return False

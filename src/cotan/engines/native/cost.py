@@ -8,10 +8,11 @@ all elements of a statement; an op's `routine` says what its calls cost, as ``wo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 
 from cotan.core.op import Op
-from cotan.core.program import Equation, Program
+from cotan.core.program import Equation, Literal, Program, Var
 from cotan.engines.native.libraries.libmvec import VECTOR_FUNCTIONS
 
 from .options import CodegenOptions
@@ -30,26 +31,47 @@ def scalar_cost(name: str) -> int:
     return SCALAR_COSTS.get(name, 1)
 
 
-def elements(e: Equation) -> int:
-    """The elements that an equation reads and writes. A stack counts as one: its length is known only when the code runs."""
-    return sum([prod(getattr(v.type, "shape", ())) for v in (*e.inputs, *e.outputs)])
+def elements(variables: Sequence[Var | Literal]) -> int:
+    """The elements of these values. A stack counts as one: its length is known only when the code runs."""
+    return sum([prod(getattr(v.type, "shape", ())) for v in variables])
 
 
-def program_cost(program: Program) -> int:
-    """An estimate of the cost of a Program: the number of elements that its equations read and write, in all iterations of its loops.
+def touched(e: Equation, *, copying: bool) -> int:
+    """The elements that an equation reads and writes, at least 1.
+
+    An op that moves elements touches those that it moves, whatever the size of the array from which it takes them. An update touches the
+    updated elements; ``copying``, the others, too. What a loop or a branch is given counts where its programs read it.
+    """
+    op = e.op
+    if op.regions():
+        found = 0
+    elif op.update is not None:
+        found = 2 * elements(e.inputs[1:]) + (2 * elements(e.outputs) if copying else 0)
+    elif op.family in ("indexing", "movement"):
+        found = elements(e.inputs[1:]) + elements(e.outputs)
+    else:
+        found = elements(e.inputs) + elements(e.outputs)
+    return max(found, 1)
+
+
+def program_cost(program: Program, *, copying: bool = False) -> int:
+    """An estimate of the cost of a Program: the number of elements that its equations read and write, in all iterations of its loops. An
+    update is taken to be in place, or, ``copying``, to copy its array first.
 
     A loop of unknown length counts as one iteration.
     """
-    cost: int | None = program.derived.get("cost")
+    key = "cost, copying" if copying else "cost"
+    cost: int | None = program.derived.get(key)
     if cost is None:
-        cost = program.derived["cost"] = 1 + sum([regions_cost(e.op) + elements(e) for e in program.equations])
+        costs = [regions_cost(e.op, copying=copying) + touched(e, copying=copying) for e in program.equations]
+        cost = program.derived[key] = 1 + sum(costs)
     return cost
 
 
-def regions_cost(op: Op) -> int:
+def regions_cost(op: Op, *, copying: bool) -> int:
     """The `program_cost` of the programs that an op holds; of branches, that of the most expensive one."""
     costs = [
-        (region.exclusive, program_cost(region.program) * (1 if region.trip_count is None else region.trip_count))
+        (region.exclusive, program_cost(region.program, copying=copying) * (1 if region.trip_count is None else region.trip_count))
         for region in op.regions()
     ]
     return sum(cost for exclusive, cost in costs if not exclusive) + max([cost for exclusive, cost in costs if exclusive], default=0)
@@ -61,7 +83,7 @@ def is_short(program: Program) -> bool:
     for e in program.equations:
         if e.op.multiple or e.op.regions() or any(not hasattr(v.type, "size") for v in (*e.inputs, *e.outputs)):
             return False
-        work += elements(e)
+        work += elements(e.inputs) + elements(e.outputs)
         if e.op.name == "dot_general" or work >= SHORT_CALL:
             return False
     return True

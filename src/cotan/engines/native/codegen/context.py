@@ -55,6 +55,8 @@ class ModuleContext:
         """The equation that is being written, and before it those whose programs it is in."""
         self.copies: list[Copy] = []
         """The copies of large arrays."""
+        self.copied = 0
+        """The elements in these copies."""
 
     # ---- memory -------------------------------------------------------------------------------------------------------------
     def on_stack(self, type: ArrayType) -> Memory:
@@ -117,6 +119,7 @@ class ModuleContext:
         """Copy all elements of a value to memory. The report names a copy of a large array that has a ``reason`` (`copies.copy_of`)."""
         if reason and source.type.size > self.options.small_array:
             self.copies.append(copy_of(source.type, self.equations, reason, in_body=in_body))
+            self.copied += source.type.size
         shape, at = source.type.shape, source.pointer(self.e)
         if at is not None and source.type.size > self.options.small_array:
             operands = (f"ptr {target.at}", f"ptr {at}", f"i64 {source.type.nbytes}", "i1 false")

@@ -20,7 +20,6 @@ from cotan.core.types import ArrayType, Type, array_type, stack_type
 from cotan.engines.native.affine import Index, variable
 from cotan.engines.native.codegen.program import ProgramLowering
 from cotan.engines.native.codegen.values import Memory, Value
-from cotan.engines.native.cost import program_cost
 from cotan.engines.native.runtime.symbols import Symbol
 from cotan.engines.native.scalar.emitter import Scalar
 from cotan.engines.native.schedule.loop_nest import Opaque
@@ -43,7 +42,7 @@ from .carries import (
     settle,
     slot,
 )
-from .interrupt_checks import check_for_interrupt, iteration_counter
+from .interrupt_checks import checked_iteration, iteration_counter
 
 __all__ = ["checkpointed_reversal"]
 
@@ -257,22 +256,22 @@ class Reversal:
     def advance(self) -> None:
         """One step forward."""
         code, forward = self.code, self.forward
-        check_for_interrupt(self.lowering, self.counter, program_cost(forward))
-        k = self.read(self.step)
-        advance(self.lowering, forward, self.constants, self.state, self.xs.at(self.index(k)), [])
-        code.line(f"store i64 {code.value('i64', f'add i64 {k}, 1')}, ptr {self.step}")
+        with checked_iteration(self.lowering, self.counter, forward):
+            k = self.read(self.step)
+            advance(self.lowering, forward, self.constants, self.state, self.xs.at(self.index(k)), [])
+            code.line(f"store i64 {code.value('i64', f'add i64 {k}, 1')}, ptr {self.step}")
 
     def reverse(self) -> None:
         """One step back."""
         lowering, backward = self.lowering, self.backward
-        check_for_interrupt(lowering, self.counter, program_cost(backward))
-        k = self.read(self.step)
-        i = self.index(k)
-        given = [*self.constants, *[carry.value() for carry in self.state], *self.xs.at(i)]
-        outs = advance(lowering, backward, given, self.sums, self.ws.at(i), [slot(lowering, y, i) for y in self.ys])
-        for y, out in zip(self.ys, outs, strict=True):
-            put(lowering, y, i, out)
-        self.code.line(f"store i64 {k}, ptr {self.end}")
+        with checked_iteration(lowering, self.counter, backward):
+            k = self.read(self.step)
+            i = self.index(k)
+            given = [*self.constants, *[carry.value() for carry in self.state], *self.xs.at(i)]
+            outs = advance(lowering, backward, given, self.sums, self.ws.at(i), [slot(lowering, y, i) for y in self.ys])
+            for y, out in zip(self.ys, outs, strict=True):
+                put(lowering, y, i, out)
+            self.code.line(f"store i64 {k}, ptr {self.end}")
 
 
 def checkpointed_reversal(

@@ -10,13 +10,12 @@ from cotan.core.program import Program
 from cotan.engines.native.affine import variable
 from cotan.engines.native.codegen.program import ProgramLowering
 from cotan.engines.native.codegen.values import Memory, Value
-from cotan.engines.native.cost import program_cost
 from cotan.engines.native.scalar.emitter import Scalar
 from cotan.engines.native.schedule.loop_nest import Opaque
 
 from .carries import INT, MANY, ScannedInputs, StackCarry, StackValue, advance, carries, number, outputs, put, settle, slot, stack_of
 from .checkpointed import checkpointed_reversal
-from .interrupt_checks import check_for_interrupt, iteration_counter
+from .interrupt_checks import checked_iteration, checked_loop, iteration_counter
 from .strip_mined import strips
 
 __all__ = ["CONTROL"]
@@ -47,14 +46,13 @@ def scan(lowering: ProgramLowering, node: Opaque, op: ScanOp, operands: list[Val
     constants = [lowering.steady(x) for x in constants]
 
     def iteration(k: str) -> None:
-        check_for_interrupt(lowering, k, program_cost(body), trip_count)
         k = code.value("i64", f"sub i64 {last}, {k}") if op.backwards else k
         i = variable(k, trip_count if trip_count is not None else MANY)
         outs = advance(lowering, body, constants, state, rows.at(i), [slot(lowering, y, i) for y in ys])
         for y, out in zip(ys, outs, strict=True):
             put(lowering, y, i, out)
 
-    code.loop(length, iteration, at_least_once=trip_count is not None)
+    checked_loop(lowering, length, trip_count, body, iteration)
     settle(lowering, node, state, results)
     return None
 
@@ -76,8 +74,7 @@ def while_(lowering: ProgramLowering, node: Opaque, op: Op, operands: list[Value
         (going,) = lowering.inline(condition.program, [*constants, *[c.value() for c in state]], [None])
         code.branch(going.read(lowering.e, ()).register, inside, after)
     code.start(inside)
-    with code.scope():
-        check_for_interrupt(lowering, counter, program_cost(body))
+    with code.scope(), checked_iteration(lowering, counter, body):
         advance(lowering, body, constants, state, [], [])
     code.jump(head)
     code.start(after)
