@@ -6,8 +6,9 @@ and residuals for every branch (zeros for the branches not taken). Each tangent 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import compress
 from operator import or_
 from typing import Any
 
@@ -30,7 +31,7 @@ from ..transforms.batch import batch_flat
 from ..transforms.jvp import jvp_flat
 from ..transforms.linearize import linearize_program
 from ..transforms.transpose import transpose_program_rule
-from .base import ControlOp, filled, inputs_that_fail, with_captured
+from .base import NONE, ControlOp, filled, inputs_that_fail, with_captured
 from .call import derived_program
 from .stacks import copied, either, with_each, zeros_of
 
@@ -183,15 +184,20 @@ class Cond(ControlOp):
         backward = self.stage_branches("tangent", [tangent(k) for k in range(len(parts))], tangent_types)
         return forward, captured, backward, counts
 
-    def transpose(self, y_bar: Any, *operands: Any) -> Sequence[Any | None]:
+    def accumulates(self) -> Sequence[int]:  # type: ignore[override]
+        """The linear operands: each branch may add to their cotangents."""
+        return [k for k, flag in enumerate(self.linear_operands) if flag]
+
+    def transpose(self, y_bar: Any, *operands: Any, totals: Mapping[int, Any] = NONE) -> Sequence[Any | None]:
         flags = self.linear_operands[1:]
         given = tuple(bar is not None for bar in y_bar)
+        onto = tuple(k in totals for k in self.accumulates())
 
         def make() -> Any:
             def step(branch: Program) -> Any:
                 def run(*values: Any) -> list[Any]:
-                    count = flags.count(False)
-                    bars = transpose_program_rule(branch, flags, values[:count], filled(values[count:], given))
+                    a, b = flags.count(False), flags.count(False) + sum(given)
+                    bars = transpose_program_rule(branch, flags, values[:a], filled(values[a:b], given), filled(values[b:], onto))
                     linear = [t for t, flag in zip(branch.input_types, flags, strict=True) if flag]
                     return [zeros_of(t) if bar is None else bar for bar, t in zip(bars, linear, strict=True)]
 
@@ -200,11 +206,12 @@ class Cond(ControlOp):
             types = self.branches[0].input_types
             bar_types = [t for t, g in zip(self.type_rule(), given, strict=True) if g]
             known = [t for t, flag in zip(types, flags, strict=True) if not flag]
-            return self.stage_branches("transpose", [step(b) for b in self.branches], [*known, *bar_types])
+            total_types = compress([t for t, flag in zip(types, flags, strict=True) if flag], onto)
+            return self.stage_branches("transpose", [step(b) for b in self.branches], [*known, *bar_types, *total_types])
 
-        branches, captured = self.derived(("transpose", flags, given), make)
+        branches, captured = self.derived(("transpose", flags, given, onto), make)
         known = [x for x, flag in zip(operands[1:], flags, strict=True) if not flag]
-        bars = [bar for bar in y_bar if bar is not None]
+        bars = [*[bar for bar in y_bar if bar is not None], *[totals[k] for k in self.accumulates() if k in totals]]
         linear = (False, *[False] * (len(captured) + len(known)), *[True] * len(bars))
         results = self.made(branches, linear)(operands[0], *captured, *known, *bars)
         return [None, *filled(results, flags)]

@@ -10,7 +10,7 @@ the carry, and which sums the cotangents of the constants. The forward scan stor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import compress
 from typing import Any, NamedTuple, Self
@@ -33,7 +33,7 @@ from ..transforms.batch import batch_flat
 from ..transforms.jvp import jvp_flat
 from ..transforms.linearize import linearize_program
 from ..transforms.transpose import TOTALS, transpose_program_rule
-from .base import ControlOp, active_outputs, filled, with_captured
+from .base import NONE, ControlOp, active_outputs, filled, with_captured
 from .call import derived_program
 from .cond import only_if
 from .residuals import ResidualPlan, extract, has_room, plan_residuals
@@ -287,7 +287,12 @@ class Scan(ControlOp):
         return replace(program, constants=tuple(captured))
 
     # ---- transpose ------------------------------------------------------------------------------------------------------
-    def transpose(self, y_bar: Any, *operands: Any) -> Sequence[Any | None]:
+    def accumulates(self) -> Sequence[int]:  # type: ignore[override]
+        """The linear constants: their cotangents are carries of the backward loop."""
+        first = 1 if self.length is None else 0
+        return [k for k in range(first, first + self.constants) if self.linear_operands[k]]
+
+    def transpose(self, y_bar: Any, *operands: Any, totals: Mapping[int, Any] = NONE) -> Sequence[Any | None]:
         linear = self.cut(self.linear_operands)
         constants, _, xs = self.cut(operands)
         known_constants = [c for c, flag in zip(constants, linear.constants, strict=True) if not flag]
@@ -295,7 +300,9 @@ class Scan(ControlOp):
         body = derived_program(self.body, ("transpose", *map(tuple, linear)), lambda: self.backward_body(linear))
         const_types = self.cut_inputs(self.body.input_types).constants
         bars = [zeros_of(t) if bar is None else bar for bar, t in zip(y_bar, self.type_rule(), strict=True)]
-        start = [*map(zeros_of, compress(const_types, linear.constants)), *bars[: self.carry]]
+        sums = [totals.get(k) for k in self.accumulates()]
+        sums = [zeros_of(t) if x is None else x for x, t in zip(sums, compress(const_types, linear.constants), strict=True)]
+        start = [*sums, *bars[: self.carry]]
         known = [*body.constants, *known_constants]
         count = self.count(operands)
         flags = [*[False] * (len(count) + len(known)), *[True] * (len(start) + len(bars) - self.carry), *[False] * len(known_xs)]

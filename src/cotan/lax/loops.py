@@ -26,6 +26,7 @@ from ..core.staging import stage_flat
 from ..core.tracing import BOOL, EVAL, INT64, Tracer, current_trace, type_of
 from ..core.types import ArrayType, array_type
 from ..ops.casting import convert
+from ..ops.creation import iota
 from ..ops.families import add
 from ..ops.logic import less
 from ..transforms.jvp import JVPTrace
@@ -35,6 +36,16 @@ __all__ = ["fori_loop", "known_value", "map", "scan", "strong", "while_loop"]
 KINDS = "biufc"
 LEAF = tree.structure(0)
 bodies = Recall()
+
+
+class Indices:
+    """The numbers of a range as an array gives them, of int64."""
+
+    def __init__(self, numbers: range):
+        self.numbers = numbers
+
+    def __getitem__(self, k: int) -> np.int64:
+        return np.int64(self.numbers[k])
 
 
 class WidenedCarry(Exception):  # noqa: N818 - no error
@@ -88,8 +99,15 @@ def scan(
     snapshots = snapshots_of("scan", checkpoint)
     if current_trace() is EVAL and count and not any(type(v) is Tracer for v in (*carry, *x_leaves)):
         return python_scan(f, carry, carry_spec, x_leaves, x_spec, count, reverse)
+    return scan_leaves(f, carry, carry_spec, x_leaves, x_spec, count, bool(reverse), snapshots)
+
+
+def scan_leaves(
+    f: Any, carry: list[Any], carry_spec: Any, x_leaves: list[Any], x_spec: Any, count: int, reverse: bool, snapshots: int | None
+) -> tuple[Any, Any]:
+    """The scan as an op."""
     carry, program, constants, y_spec = stage_scan(f, carry, carry_spec, x_leaves, x_spec)
-    sizes = (program, len(constants), len(carry), count, bool(reverse))
+    sizes = (program, len(constants), len(carry), count, reverse)
     loop = Scan(*sizes) if snapshots is None else BoundedScan(*sizes, snapshots=snapshots)
     outs = [to_array(y) for y in loop(*constants, *carry, *x_leaves)]
     return tree.unflatten(carry_spec, outs[: len(carry)]), tree.unflatten(y_spec, outs[len(carry) :])
@@ -184,7 +202,9 @@ def check_again(f: Any, y: Any, expected: ArrayType) -> None:
 
 
 def rows_of(x: Any) -> Any:
-    """The elements of ``x`` for the body, as Arrays in memory that it may change without effect on the caller's."""
+    """The elements of ``x``, an array or a range, for the body, as Arrays in memory that it may change without effect on the caller's."""
+    if isinstance(x, range):
+        return Indices(x)
     x = np.array(x)
     return [row.view(Array) for row in x] if x.ndim > 1 else x
 
@@ -342,11 +362,23 @@ def fori_loop(
             raise teach(ArgumentTypeError, what, do="convert it, with int(...) or .astype(int).")
     first, last = known_value(lower), known_value(upper)
     if first is not None and last is not None:
-        indices = np.arange(int(first), max(int(first), int(last)))
-        return scan(lambda carry, i: (body_fun(i, carry), None), init_val, indices, checkpoint=checkpoint)[0]
+        return counted_loop(int(first), max(int(first), int(last)), body_fun, init_val, snapshots_of("fori_loop", checkpoint))
     start, end = convert(lower, INT64), convert(upper, INT64)
     step = lambda s: (add(s[0], np.int64(1)), body_fun(*s))  # noqa: E731
     return while_loop(lambda s: less(s[0], end), step, (start, init_val), checkpoint=checkpoint)[1]
+
+
+def counted_loop(first: int, end: int, body_fun: Any, init: Any, snapshots: int | None) -> Any:
+    """The loop from ``first`` to ``end``, as a scan of the numbers from 0 on. Traced, these are an `Iota`, which compiled code does not
+    store.
+    """
+    carry, spec = tree.flatten(init)
+    carry = [leaf(c, name) for c, name in zip(carry, tree.leaf_names(spec, "init_val"), strict=True)]
+    count = end - first
+    if current_trace() is EVAL and count and not any(type(c) is Tracer for c in carry):
+        return python_scan(lambda c, i: (body_fun(i, c), None), carry, spec, [range(first, end)], LEAF, count, False)[0]
+    from_zero = (lambda c, k: (body_fun(k, c), None)) if first == 0 else (lambda c, k: (body_fun(add(k, np.int64(first)), c), None))
+    return scan_leaves(from_zero, carry, spec, [iota((count,))], LEAF, count, False, snapshots)[0]
 
 
 def known_value(x: Any) -> Any | None:

@@ -59,15 +59,16 @@ def backward_pass(
         operands = equation.inputs
         if known is not None:  # a closed program; the equations of a tape hold their values
             operands = [known.get(v, v) if type(v) is Var else v.value for v in operands]
+        onto = totals.onto(op.accumulates(), operands) if op.accumulates is not None else None
         if rule is not None and equation.origin is not None:
             with deriving(equation, rule):
                 if op.transpose_update is not None and totals.update(equation, y_bar, operands):
                     continue
-                x_bars = op.transpose(y_bar, *operands)
+                x_bars = op.transpose(y_bar, *operands, totals=onto) if onto else op.transpose(y_bar, *operands)
         else:
             if op.transpose_update is not None and totals.update(equation, y_bar, operands):
                 continue
-            x_bars = op.transpose(y_bar, *operands)
+            x_bars = op.transpose(y_bar, *operands, totals=onto) if onto else op.transpose(y_bar, *operands)
         for v, x_bar in zip(operands, x_bars, strict=True):
             if x_bar is not None and type(v) is Var:
                 old = cotangents.get(v)
@@ -99,6 +100,17 @@ class Totals:
                     if not self.update(equation, y_bar, operands, wait=False):
                         self.cotangents[v] = equation.op.transpose(y_bar, *operands)[0]
         return self.cotangents.get(v) if keep else self.cotangents.pop(v, None)
+
+    def onto(self, numbers: Sequence[int], operands: Sequence[Any]) -> dict[int, Any]:
+        """The cotangents so far of these operands, as far as they are arrays. The op adds to them, and returns the new ones."""
+        found: dict[int, Any] = {}
+        for k in numbers:
+            v = operands[k]
+            if type(v) is Var and isinstance(v.type, ArrayType) and v.type.shape and sum(x is v for x in operands) == 1:
+                total = self.take(v)
+                if total is not None:
+                    found[k] = total
+        return found
 
     def update(self, equation: Equation, y_bar: Any, operands: Sequence[Any], *, wait: bool = True) -> bool:
         """Add the transpose of an op that reads a part of an array to the cotangent of that array, now or later; False if the op's own

@@ -362,7 +362,7 @@ class Function:
         body: Callable[[str], None],
         *,
         start: int | str = 0,
-        step: int | str = 1,
+        step: int = 1,
         at_least_once: bool = True,
         note: str = "",
     ) -> None:  # fmt: skip

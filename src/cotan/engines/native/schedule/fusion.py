@@ -65,6 +65,7 @@ class Schedule:
         accesses = [self.access_in_loops(equation) for equation in program.equations]
         whole = [e for e, access in zip(program.equations, accesses, strict=True) if access is None and e.op.destination is None]
         opaque = [v for equation in whole for v in equation.inputs]
+        self.counters = counters(program)
         self.stored = {v for v in (*opaque, *program.outputs) if isinstance(v, Var)}
         """The variables that must be in memory. Conditional data movement into them is a loop, which may be split."""
         for equation, access in zip(program.equations, accesses, strict=True):
@@ -112,6 +113,8 @@ class Schedule:
     def becomes_view(self, equation: Equation, access: AccessSummary) -> bool:
         """Whether the result of an equation is not stored: what reads it reads the operands, at other indices."""
         v = equation.outputs[0]
+        if v in self.counters:
+            return True
         if not access.only_moves or (access.conditional and not self.read_once(v)) or self.views_below(equation) >= self.options.view_depth:
             return False
         roots = (root for x in equation.inputs if type(x) is Var for root in self.roots_of(x)) if self.overwritten else ()
@@ -403,6 +406,20 @@ class CollapsedProbe(AccessProbe):
 def collapsed_index(shape: Sequence[int], reduced: bool) -> ElementIndex:
     """The index of an element by its number in row-major order, as if all axes were the last one."""
     return (*[0] * (len(shape) - 1), axis(len(shape) - 1, prod(shape), reduced)) if shape else ()
+
+
+def counters(program: Program) -> set[Var]:
+    """The results of ops without operands, such as the numbers from 0 on, that loops alone read, entry by entry."""
+    found = {e.outputs[0] for e in program.equations if not e.inputs and len(e.outputs) == 1}
+    if not found:
+        return found
+    for equation in program.equations:
+        reads = Counter(x for x in equation.inputs if type(x) is Var)
+        for region in equation.op.regions():
+            if region.gives_carry:
+                reads.subtract(x for x in region.cut(equation.inputs)[2] if type(x) is Var)
+        found -= {x for x, count in reads.items() if count > 0}
+    return found.difference(program.outputs)
 
 
 def count_uses(program: Program) -> dict[Var, int]:

@@ -15,7 +15,7 @@ from cotan.engines.native.schedule.loop_nest import Opaque
 
 from .carries import INT, MANY, ScannedInputs, StackCarry, StackValue, advance, carries, number, outputs, put, settle, slot, stack_of
 from .checkpointed import checkpointed_reversal
-from .interrupt_checks import checked_iteration, checked_loop, iteration_counter
+from .interrupt_checks import checked_iteration, iteration_counter
 from .strip_mined import strips
 
 __all__ = ["CONTROL"]
@@ -46,13 +46,13 @@ def scan(lowering: ProgramLowering, node: Opaque, op: ScanOp, operands: list[Val
     constants = [lowering.steady(x) for x in constants]
 
     def iteration(k: str) -> None:
-        k = code.value("i64", f"sub i64 {last}, {k}") if op.backwards else k
-        i = variable(k, trip_count if trip_count is not None else MANY)
-        outs = advance(lowering, body, constants, state, rows.at(i), [slot(lowering, y, i) for y in ys])
-        for y, out in zip(ys, outs, strict=True):
-            put(lowering, y, i, out)
+        with checked_iteration(lowering, k, body, trip_count):
+            i = variable(code.value("i64", f"sub i64 {last}, {k}") if op.backwards else k, trip_count if trip_count is not None else MANY)
+            outs = advance(lowering, body, constants, state, rows.at(i), [slot(lowering, y, i) for y in ys])
+            for y, out in zip(ys, outs, strict=True):
+                put(lowering, y, i, out)
 
-    checked_loop(lowering, length, trip_count, body, iteration)
+    code.loop(length, iteration, at_least_once=trip_count is not None)
     settle(lowering, node, state, results)
     return None
 
