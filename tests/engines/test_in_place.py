@@ -120,6 +120,34 @@ def test_nothing_is_copied_in_a_loop(name, kind):
         assert len(report.copies) <= 2, report
 
 
+SMALL = {
+    "histogram": lambda x: lax.fori_loop(0, N, lambda i, h: h.at[(i * 7) % 10].add(x[i % 12, 3]), cnp.zeros(10)),
+    "two updates": lambda x: lax.fori_loop(0, N, lambda i, h: h.at[i % 9].add(1.0).at[(2 * i) % 9].multiply(x[i % 12, 0]), x[0] + 1.0),
+    "read and swap": lambda x: lax.fori_loop(0, N, lambda i, h: h.at[i % 9].set(h[(i + 4) % 9]).at[(i + 4) % 9].set(h[i % 9]), x[1]),
+    "whole step between": lambda x: lax.fori_loop(0, N, lambda i, h: (h * 0.9).at[i % 9].add(x[i % 12, 2]) + 0.1, x[1]),
+    "inner loop": lambda x: lax.fori_loop(0, 5, lambda i, h: lax.fori_loop(0, i + 2, lambda j, h: h.at[(i * j) % 9].add(x[i, j]), h), x[2]),
+    "branch": lambda x: lax.fori_loop(
+        0, N, lambda i, h: lax.cond(i % 3 == 0, lambda h: h.at[i % 9].add(x[i % 12, 0]), lambda h: h, h), x[2]
+    ),
+    "sum beside": lambda x: lax.fori_loop(0, N, lambda i, s: (s[0].at[i % 9].add(s[1]), s[1] * 0.5 + s[0][i % 4]), (x[2], 0.5)),
+    "no loop": lambda x: x[0].at[cnp.argmax(x[1])].set(3.0) * x[2],
+    "table": lambda x: lax.fori_loop(0, N, lambda i, h: h.at[i % 3, i % 5].add(x[i % 12, 0]), cnp.ones((3, 5))),
+}
+"""Loops that update a small array at indices that are known when they run."""
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_small_arrays_updated_by_index(name):
+    f = SMALL[name]
+    x = np.linspace(-1.0, 1.0, 108).reshape(SHAPE)
+    same(f, x)
+    same(lambda x: (f(x), f(cnp.sin(x))), x)
+    same(cotan.grad(total(f)), x)
+    same(cotan.vmap(f), np.stack([x, x[::-1]]))
+    same(lambda x: cotan.jvp(f, (x,), (cnp.cos(x),)), x)
+    same(cotan.hessian(total(lambda z: f(z * x))), 1.1)
+
+
 def total(f):
     return lambda x: sum(cnp.sum(cnp.sin(y)) for y in cotan.tree.leaves(f(x)))
 

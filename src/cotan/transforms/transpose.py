@@ -107,7 +107,7 @@ class Totals:
         for k in numbers:
             v = operands[k]
             if type(v) is Var and isinstance(v.type, ArrayType) and v.type.shape and sum(x is v for x in operands) == 1:
-                total = self.take(v)
+                total = self.cotangents.pop(v, None)
                 if total is not None:
                     found[k] = total
         return found

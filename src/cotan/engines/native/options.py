@@ -28,6 +28,8 @@ class CodegenOptions:
     # ---- storage
     small_array: int = 32
     """The most elements of an array that is put on the stack; loops that copy it are unrolled."""
+    least_indexed: int = 6
+    """The fewest elements of a small array that is updated in memory if indices are known only when the code runs."""
     stack_array_bytes: int = 1 << 14
     """The most bytes of a contracted array, or of a private result of a chunk, that is put on the stack."""
 

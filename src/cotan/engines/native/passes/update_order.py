@@ -13,7 +13,7 @@ from cotan.core.program import Equation, Program, Var
 from cotan.core.types import ArrayType
 from cotan.engines.native.options import CodegenOptions
 
-__all__ = ["reads_before_updates"]
+__all__ = ["reads_before_updates", "updated_by_index", "updated_operands"]
 
 
 def reads_before_updates(program: Program, options: CodegenOptions) -> Program:
@@ -37,9 +37,20 @@ def updated_operands(equation: Equation, options: CodegenOptions) -> set[Var]:
     """The large operands that an equation might update in place."""
     if equation.op.update is None and not equation.op.regions():
         return set()
-    types = {id(v.type) for v in equation.outputs if isinstance(v.type, ArrayType) and v.type.size > options.small_array}
+    least = 0 if updated_by_index(equation, options) else options.small_array
+    types = {id(v.type) for v in equation.outputs if isinstance(v.type, ArrayType) and v.type.size > least}
     operands = equation.inputs[:1] if equation.op.update is not None else equation.inputs
     return {v for v in operands if isinstance(v, Var) and id(v.type) in types} if types else set()
+
+
+def updated_by_index(equation: Equation, options: CodegenOptions) -> bool:
+    """Whether an equation updates a few elements of a small array at indices that are known when it runs: its elements are then in memory,
+    where an index finds them, and not in registers.
+    """
+    if equation.op.update is None or equation.op.family != "indexing":
+        return False
+    size, count = equation.outputs[0].type.size, equation.inputs[1].type.size
+    return size >= options.least_indexed and 4 * count <= size and any(isinstance(v, Var) for v in equation.inputs[2:])
 
 
 def after_reads(window: list[Equation], olds: set[Var]) -> list[Equation] | None:

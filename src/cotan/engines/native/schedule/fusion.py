@@ -23,7 +23,7 @@ from cotan.engines.native.affine import ElementIndex, Index
 from cotan.engines.native.analysis.access import AccessProbe, AccessSummary, Reader, access_summary, axis, extent
 from cotan.engines.native.options import CodegenOptions, current_options
 from cotan.engines.native.passes.half_precision import widen_half
-from cotan.engines.native.passes.update_order import reads_before_updates, updated_operands
+from cotan.engines.native.passes.update_order import reads_before_updates, updated_by_index, updated_operands
 
 from .loop_nest import SCALAR, Layout, Loop, Opaque, Statement, layout_of
 
@@ -84,7 +84,7 @@ class Schedule:
         """The access summary of an equation that becomes loops; None for one that is run as a whole."""
         access = self.accesses.get(equation.outputs[0]) if equation.outputs else None
         in_place = equation.op.update is not None and equation.outputs[0] not in self.rewritten
-        if access is not None and in_place and equation.outputs[0].type.size > self.options.small_array:
+        if access is not None and in_place and (equation.outputs[0].type.size > self.options.small_array or self.by_index(equation)):
             return None  # to update a part of an array costs less than to write it anew
         if (
             access is not None
@@ -93,6 +93,10 @@ class Schedule:
         ):
             return None
         return access
+
+    def by_index(self, equation: Equation) -> bool:
+        """Whether an equation updates a small array in memory."""
+        return updated_by_index(equation, self.options)
 
     def add(self, equation: Equation, access: AccessSummary | None) -> None:
         if access is None:

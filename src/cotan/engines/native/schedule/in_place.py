@@ -22,14 +22,14 @@ from cotan.engines.native.affine import ElementIndex
 from .fusion import Schedule
 from .loop_nest import Opaque, Statement
 
-__all__ = ["chain", "loops", "overwritten_operand", "passed_on", "predecessor", "predecessors", "updates_input", "why_kept"]
+__all__ = ["chain", "in_registers", "loops", "overwritten_operand", "passed_on", "predecessor", "predecessors", "updates_input", "why_kept"]
 
 
 def chain(schedule: Schedule, old: Var, new: Var) -> list[Var] | None:
     """The values between ``old`` and ``new``, from the last to the first, if each may be written over the one before it, and ``new`` over
     the last; None if ``new`` may not be written over ``old``.
     """
-    if old.type is not new.type or old.type.size <= schedule.options.small_array:
+    if old.type is not new.type:
         return None
     failed: set[Var] = set()
 
@@ -54,7 +54,7 @@ def steps_before(schedule: Schedule, v: Var, old: Var) -> Iterator[Var]:
             yield before
         return
     statement = schedule.statement.get(v)
-    if statement is not None:
+    if statement is not None and v.type.size > schedule.options.small_array:
         reads = [r for r, _ in statement.reads if r in schedule.opaque]
         yield from (before for before in dict.fromkeys([*reads, old]) if replaces_elements(schedule, before, v))
 
@@ -80,12 +80,17 @@ def predecessors(schedule: Schedule, new: Var) -> Iterator[Var]:
 def overwritten_operand(schedule: Schedule, equation: Equation, k: int) -> Var | None:
     """The operand over which result ``k`` may be written, as far as the equation itself is concerned."""
     op, inputs, new = equation.op, equation.inputs, equation.outputs[k]
-    if not isinstance(new.type, ArrayType) or new.type.size <= schedule.options.small_array:
+    if not isinstance(new.type, ArrayType):
         return None
+    small = new.type.size <= schedule.options.small_array
     if op.update is not None:
         candidates = [0] if k == 0 else []
     else:
-        candidates = [region.first + region.carry[k] for region in loops(op) if k < len(region.carry)]
+        candidates = [
+            region.first + region.carry[k]
+            for region in loops(op)
+            if k < len(region.carry) and not (small and in_registers(schedule.of(region.program), region, k))
+        ]
         candidates = candidates or list(operands_of_branches(schedule, op, k))
     for j in candidates:
         old = inputs[j]
@@ -139,6 +144,11 @@ def updates_input(schedule: Schedule, j: int, k: int) -> bool:
     if new is old:
         return not any(old in schedule.roots_of(v) for v in others)
     return isinstance(new, Var) and not any(new in schedule.roots_of(v) for v in others) and chain(schedule, old, new) is not None
+
+
+def in_registers(schedule: Schedule, region: Region[Program], k: int) -> bool:
+    """Whether the small carry ``k`` of a loop, whose body has this schedule, is in registers: its body does not update it in memory."""
+    return passed_on(region, k) or not updates_input(schedule, region.carry[k], k)
 
 
 def passed_on(region: Region[Program], k: int) -> bool:

@@ -1,7 +1,8 @@
 """Loop-carried values: carries, the entries of scanned inputs, and the entries of outputs and residual stacks.
 
-A carry of few elements is in registers. A large one has two buffers that are swapped after each iteration, or one buffer if the body
-updates it in place (`schedule.in_place`); one that the body passes on has none. A stack (the residuals of a loop of unknown length) is heap
+A carry of few elements is in registers, unless the body updates it at indices that are known only when it runs. A large one has two
+buffers that are swapped after each iteration, or one buffer if the body updates it in place (`schedule.in_place`); one that the body passes
+on has none. A stack (the residuals of a loop of unknown length) is heap
 memory, freed when the call ends. Its value is the address of its entries and their number; entry k is at ``address + k * entry_bytes``. An
 entry of a stack of stacks is such a value.
 """
@@ -20,7 +21,7 @@ from cotan.engines.native.codegen.context import ModuleContext
 from cotan.engines.native.codegen.program import ProgramLowering, schedule_of
 from cotan.engines.native.codegen.values import Memory, Subarray, Value
 from cotan.engines.native.scalar.emitter import Scalar
-from cotan.engines.native.schedule.in_place import passed_on, updates_input
+from cotan.engines.native.schedule.in_place import in_registers, passed_on, updates_input
 from cotan.engines.native.schedule.loop_nest import Opaque
 from cotan.engines.native.status import UnsupportedError
 
@@ -201,7 +202,7 @@ def carries(
     for k, start in enumerate(starts):
         if isinstance(start, StackValue):
             found.append(StackCarry(lowering.context, start))
-        elif start.type.size <= lowering.options.small_array:
+        elif start.type.size <= lowering.options.small_array and in_registers(schedule, region, k):
             found.append(SmallCarry(lowering.context, start))
         elif passed_on(region, k):
             found.append(KeptCarry(lowering.steady(start)))
