@@ -4,9 +4,8 @@ once. Such an op may fail in the operands in which an op of its programs may fai
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import compress
-from types import MappingProxyType
 from typing import Any, ClassVar
 
 from ..core.op import Op
@@ -15,11 +14,7 @@ from ..core.staging import stage_flat
 from ..transforms.jvp import jvp_flat
 from ..transforms.linearize import linearize_flat, replay
 
-__all__ = ["NONE", "ControlOp", "active_outputs", "filled", "inputs_that_fail", "linearize_function", "with_captured"]
-
-
-NONE: Mapping[int, Any] = MappingProxyType({})
-"""No totals (`Op.accumulates`)."""
+__all__ = ["ControlOp", "active_outputs", "filled", "inputs_that_fail", "linearize_function", "with_captured"]
 
 
 class ControlOp(Op):

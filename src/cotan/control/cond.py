@@ -6,7 +6,7 @@ and residuals for every branch (zeros for the branches not taken). Each tangent 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import compress
 from operator import or_
@@ -31,7 +31,7 @@ from ..transforms.batch import batch_flat
 from ..transforms.jvp import jvp_flat
 from ..transforms.linearize import linearize_program
 from ..transforms.transpose import transpose_program_rule
-from .base import NONE, ControlOp, filled, inputs_that_fail, with_captured
+from .base import ControlOp, filled, inputs_that_fail, with_captured
 from .call import derived_program
 from .stacks import copied, either, with_each, zeros_of
 
@@ -188,7 +188,10 @@ class Cond(ControlOp):
         """The linear operands: each branch may add to their cotangents."""
         return [k for k, flag in enumerate(self.linear_operands) if flag]
 
-    def transpose(self, y_bar: Any, *operands: Any, totals: Mapping[int, Any] = NONE) -> Sequence[Any | None]:
+    def transpose(self, y_bar: Any, *operands: Any) -> Sequence[Any | None]:
+        return self.transpose_onto(y_bar, {}, *operands)
+
+    def transpose_onto(self, y_bar: Any, totals: dict[int, Any], *operands: Any) -> Sequence[Any | None]:  # type: ignore[override]
         flags = self.linear_operands[1:]
         given = tuple(bar is not None for bar in y_bar)
         onto = tuple(k in totals for k in self.accumulates())

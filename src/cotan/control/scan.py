@@ -10,7 +10,7 @@ the carry, and which sums the cotangents of the constants. The forward scan stor
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import compress
 from typing import Any, NamedTuple, Self
@@ -33,7 +33,7 @@ from ..transforms.batch import batch_flat
 from ..transforms.jvp import jvp_flat
 from ..transforms.linearize import linearize_program
 from ..transforms.transpose import TOTALS, transpose_program_rule
-from .base import NONE, ControlOp, active_outputs, filled, with_captured
+from .base import ControlOp, active_outputs, filled, with_captured
 from .call import derived_program
 from .cond import only_if
 from .residuals import ResidualPlan, extract, has_room, plan_residuals
@@ -292,7 +292,10 @@ class Scan(ControlOp):
         first = 1 if self.length is None else 0
         return [k for k in range(first, first + self.constants) if self.linear_operands[k]]
 
-    def transpose(self, y_bar: Any, *operands: Any, totals: Mapping[int, Any] = NONE) -> Sequence[Any | None]:
+    def transpose(self, y_bar: Any, *operands: Any) -> Sequence[Any | None]:
+        return self.transpose_onto(y_bar, {}, *operands)
+
+    def transpose_onto(self, y_bar: Any, totals: dict[int, Any], *operands: Any) -> Sequence[Any | None]:  # type: ignore[override]
         linear = self.cut(self.linear_operands)
         constants, _, xs = self.cut(operands)
         known_constants = [c for c, flag in zip(constants, linear.constants, strict=True) if not flag]

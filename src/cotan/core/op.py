@@ -105,8 +105,10 @@ class Op:
     """``(y_bar, *operands) -> (op, rest)`` of an op that reads part of its first operand: ``op(total, *rest)`` adds the transpose to a
     total, touching that part alone."""
     accumulates: Callable[[], Sequence[int]] | None = None
-    """The numbers of those operands to whose cotangents the transpose of an op adds step by step: ``transpose`` then has a further argument
-    ``totals``, by number the cotangents so far of some of these operands, and returns for these the new totals."""
+    """The numbers of those operands to whose cotangents the transpose of an op adds step by step. Such an op has `transpose_onto`."""
+    transpose_onto: Callable[..., Sequence[Value | None]] | None = None
+    """``(y_bar, totals, *operands)``: `transpose` that adds to the cotangents so far of some of these operands, ``totals`` by number, and
+    returns the new totals for them."""
     update: Callable[..., Any] | None = None
     """``impl`` of an op that returns a changed copy of its first operand, changing that operand itself instead."""
     destination: Callable[..., tuple[Any, tuple[Any, ...]]] | None = None

@@ -59,21 +59,29 @@ def backward_pass(
         operands = equation.inputs
         if known is not None:  # a closed program; the equations of a tape hold their values
             operands = [known.get(v, v) if type(v) is Var else v.value for v in operands]
-        onto = totals.onto(op.accumulates(), operands) if op.accumulates is not None else None
+        onto = totals.onto(op.accumulates(), operands) if op.accumulates is not None else {}
         if rule is not None and equation.origin is not None:
             with deriving(equation, rule):
                 if op.transpose_update is not None and totals.update(equation, y_bar, operands):
                     continue
-                x_bars = op.transpose(y_bar, *operands, totals=onto) if onto else op.transpose(y_bar, *operands)
+                x_bars = transposed(op, y_bar, onto, operands)
         else:
             if op.transpose_update is not None and totals.update(equation, y_bar, operands):
                 continue
-            x_bars = op.transpose(y_bar, *operands, totals=onto) if onto else op.transpose(y_bar, *operands)
+            x_bars = transposed(op, y_bar, onto, operands)
         for v, x_bar in zip(operands, x_bars, strict=True):
             if x_bar is not None and type(v) is Var:
                 old = cotangents.get(v)
                 cotangents[v] = x_bar if old is None else TOTALS[type(v.type)](old, x_bar)
     return [totals.take(v, keep=True) for v in inputs]
+
+
+def transposed(op: Op, y_bar: Any, totals: dict[int, Any], operands: Sequence[Any]) -> Sequence[Any | None]:
+    """The transpose of an op, added to ``totals``."""
+    if not totals:
+        return op.transpose(y_bar, *operands)
+    assert op.transpose_onto is not None
+    return op.transpose_onto(y_bar, totals, *operands)
 
 
 class Totals:
