@@ -273,3 +273,18 @@ def test_no_strip_is_one_row_however_few_there_are():
 def test_what_is_just_large_enough_to_be_cut_is_cut_within_its_length():
     w, v = rng.normal(size=(64, 512)), rng.normal(size=(512, 64))
     check(lambda x: cnp.tanh(x @ w) @ v, rng.normal(size=(256, 64)))  # two arrays of a megabyte between the products
+
+
+def test_what_a_checkpoint_recomputes_is_recomputed_when_it_is_wanted():
+    """Strips would need it for all layers at once, more than reverse mode stores without a checkpoint."""
+    layers, rows, n = 12, 4000, 100
+    ws, x = [rng.normal(size=(n, n)) / n for _ in range(layers)], rng.normal(size=(rows, n))
+
+    def loss(ws, x):
+        for w in ws:
+            x = cotan.checkpoint(lambda x, w: cnp.tanh(x @ w))(x, w)
+        return cnp.sum(x**2)
+
+    gradient = cotan.grad(loss, argnums=1)
+    assert cotan.compile_report(gradient)(ws, x).workspace <= (layers + 4) * x.nbytes
+    np.testing.assert_allclose(cotan.jit(gradient)(ws, x), gradient(ws, x), rtol=1e-12, atol=1e-14)

@@ -190,8 +190,13 @@ class Groups:
                 self.row_wise[id(e)] = row
         self.level: dict[int, int] = {}
         made: dict[Var, Equation] = {}
+        last = least = 0
         for e in program.equations:
-            self.level[id(e)] = max([self.level_after(made[v], e) for v in e.inputs if v in made], default=0)
+            if e.op.name == "again":  # what a checkpoint recomputes is wanted now, and not before all strips
+                least = last + 1
+            level = max([self.level_after(made[v], e) for v in e.inputs if v in made], default=0)
+            self.level[id(e)] = level = max(level, least)
+            last = max(last, level)
             made.update(dict.fromkeys(e.outputs, e))
         self.levels = max(self.level.values(), default=-1) + 1
         self.groups: list[list[Equation]] = [[] for _ in range(self.levels)]
