@@ -15,6 +15,7 @@ from scipy import integrate, ndimage
 import cotan
 import cotan.numpy as cnp
 from cotan import ShapeDtypeStruct, lax
+from cotan.engines.native.llvm.jit import machine
 from cotan.errors import ArgumentError, ArgumentTypeError, UnsupportedFunctionError
 
 
@@ -112,6 +113,19 @@ def test_quad_of_one_number(signature):
     if signature is not None:
         assert f.signature == signature
     np.testing.assert_allclose(integrate.quad(f, -np.inf, np.inf)[0], np.sqrt(np.pi), rtol=1e-12)
+
+
+def test_a_function_for_scipy_is_compiled_once(monkeypatch):
+    f = lowered(lambda x: cnp.exp(-(x**2)), ())
+    compiled = []
+    compile_ = type(machine()).compile
+    monkeypatch.setattr(type(machine()), "compile", lambda self, *a, **k: (compiled.append(a), compile_(self, *a, **k))[1])
+    integrals = [integrate.quad(f.low_level_callable("double (double)"), 0.0, 1.0)[0] for _ in range(5)]
+    assert len(set(integrals)) == 1
+    first = len(compiled)
+    assert first <= 2
+    f.low_level_callable("double (double, void *)")
+    assert len(compiled) == first + 1
 
 
 @pytest.mark.parametrize("signature", [None, "double (int, double *)", "double (int, double *, void *)"])

@@ -14,6 +14,7 @@ import pytest
 
 import cotan
 import cotan.numpy as cnp
+from cotan.api.signature import Signature
 from cotan.errors import ArgumentError, ArgumentTypeError, EscapedTracerError, TracerConversionError
 
 
@@ -39,6 +40,21 @@ def test_staged_once_for_each_signature():
     assert "another tree" in f.explain_miss()
     f.cache_clear()
     assert f.cache_info().currsize == 0
+
+
+def test_a_miss_is_explained_when_somebody_asks(monkeypatch):
+    """The differences from all earlier signatures take time: a call that misses does not look for them."""
+    compared = []
+    differences = Signature.differences
+    monkeypatch.setattr(Signature, "differences", lambda old, new: (compared.append(old), differences(old, new))[1])
+    f = cotan.jit(lambda x: x * 2.0, engine="numpy")
+    for n in range(1, 20):
+        f(np.ones(n))
+    assert not compared
+    assert "args[0] is f64[19], where f64[" in f.explain_miss()
+    assert len(compared) == 18
+    f(np.ones(19))
+    assert "f64[19]" in f.explain_miss()
 
 
 def test_static_arguments():

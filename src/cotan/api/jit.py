@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any, NamedTuple
 
 from ..control.call import Call
@@ -48,6 +49,29 @@ MOST_ENTRIES = 8
 """The number of entries that are tried one after the other before the signature of a call is looked up."""
 
 
+class Miss(NamedTuple):
+    """Why a function was staged: a ``reason``, or what is new in a ``signature``, of ``known`` ones before it. The differences, which take
+    as long as there are signatures, are found when somebody asks.
+    """
+
+    reason: str
+    signature: Signature | None = None
+    known: int = 0
+    traced: bool = False
+    """Whether it closes over a traced value."""
+
+    def explained(self, cache: Iterable[Signature]) -> str:
+        """The reason; ``cache`` has the signatures, oldest first."""
+        found = self.reason
+        if not found and self.signature is not None:
+            new = self.signature
+            before = [old.differences(new) for old in islice(cache, self.known) if old != new]
+            found = "; ".join(min(before, key=len)) if before else "this was its first call"
+        if self.traced:
+            found += "; it closes over a traced value, so this Program serves one call only: pass that value as an argument"
+        return found
+
+
 class Jitted:
     """A function that is staged once per signature. Made by `jit`; called like the function."""
 
@@ -68,7 +92,7 @@ class Jitted:
         self.entries: dict[Signature, Entry] = {}
         self.recent: list[Entry] = []
         self.hits = self.misses = 0
-        self.last_miss = "it has not been called yet"
+        self.last_miss = Miss("it has not been called yet")
         self.objects = fun.objects if isinstance(fun, Jitted) else captured_objects(fun)
         self.watched: Watched | None = None
         self.changed = ""
@@ -189,12 +213,12 @@ class Jitted:
             self.hits += 1
             return known, leaves, signature
         self.misses += 1
-        self.last_miss, self.changed = self.changed or self.why_missed(signature), ""
+        self.last_miss, self.changed = Miss(self.changed, signature, len(self.cache)), ""
         staged = self.stage(args, kwargs, signature)
         if not any(type(c) is Tracer for c in staged.constants):
             staged = self.cache[signature] = staged._replace(constants=list(map(private_copy, staged.constants)))
         else:
-            self.last_miss += "; it closes over a traced value, so this Program serves one call only: pass that value as an argument"
+            self.last_miss = self.last_miss._replace(traced=True)
         return staged, leaves, signature
 
     def stage(self, args: tuple[Any, ...], kwargs: dict[str, Any], signature: Signature) -> Staged:
@@ -247,14 +271,7 @@ class Jitted:
 
     def explain_miss(self) -> str:
         """Why the function was last staged: the differences from the nearest signature known then."""
-        return f"{describe_function(self.fun)}: {self.last_miss}"
-
-    def why_missed(self, new: Signature) -> str:
-        """The differences between a new signature and the nearest known one."""
-        if not self.cache:
-            return "this was its first call"
-        nearest = min((old.differences(new) for old in self.cache), key=len)
-        return "; ".join(nearest or ["nothing differed"])
+        return f"{describe_function(self.fun)}: {self.last_miss.explained(self.cache)}"
 
     def __reduce__(self) -> Any:
         return global_name(self) or (Jitted, (self.fun, self.static, self.donated, self.engine))

@@ -48,6 +48,7 @@ class AheadOfTimeCode:
             self.caller = Caller(written.program, [*written.constants, *constants], written.code, placed, threads=threads)
             self.given, self.outputs = self.caller.given, self.caller.outputs
             self.entry = 0
+            self.routines: dict[str, Capsule] = {}
 
     def bound(self, single: bool) -> Caller:
         """The function that Python calls; ``single`` if it gives its one result as it is."""
@@ -79,7 +80,13 @@ class AheadOfTimeCode:
         return self.entry
 
     def routine(self, signature: str) -> Capsule:
-        """A capsule with a function of this C signature, which must be one that `suits` the types."""
+        """A capsule with a function of this C signature, which must be one that `suits` the types; made once."""
+        if signature not in self.routines:
+            self.routines[signature] = self.make_routine(signature)
+        return self.routines[signature]
+
+    def make_routine(self, signature: str) -> Capsule:
+        """Compile a function of this C signature."""
         text = ROUTINES[signature]
         arguments, lines = "ptr %xs", ""
         if text.endswith(NUMBER) and not self.given[0].shape:
