@@ -30,7 +30,7 @@ from .stage import stage_call
 from .threads import check_threads
 from .watched import Guard, Watched, captured_objects, changing_parts, known_by_identity
 
-__all__ = ["BoundJitted", "CacheInfo", "Jitted", "jit"]
+__all__ = ["BoundJitted", "CacheInfo", "Jitted", "jit", "observers"]
 
 
 class CacheInfo(NamedTuple):
@@ -47,6 +47,10 @@ CONSTANTS = (int, float, complex, str, bytes, type(None))
 """Static arguments that cannot change."""
 MOST_ENTRIES = 8
 """The number of entries that are tried one after the other before the signature of a call is looked up."""
+
+
+observers: list[Callable[[str], object]] = []
+"""Called with the reason whenever a function is staged."""
 
 
 class Miss(NamedTuple):
@@ -214,6 +218,8 @@ class Jitted:
             return known, leaves, signature
         self.misses += 1
         self.last_miss, self.changed = Miss(self.changed, signature, len(self.cache)), ""
+        for observe in observers:
+            observe(self.explain_miss())
         staged = self.stage(args, kwargs, signature)
         if not any(type(c) is Tracer for c in staged.constants):
             staged = self.cache[signature] = staged._replace(constants=list(map(private_copy, staged.constants)))
