@@ -15,6 +15,7 @@ import pytest
 import cotan
 import cotan.numpy as cnp
 from cotan import lax, special
+from cotan.ops.families import has_nan, scale
 
 INF = np.inf
 
@@ -303,3 +304,40 @@ def test_numbers_are_factors_as_strong_as_values(factor, bar):
         np.testing.assert_array_equal(found, expected)
         if bar == 0.0 or factor == 0.0:
             assert (found == 0).all()
+
+
+# ---- the test for nan ------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.complex64, np.complex128])
+@pytest.mark.parametrize("shape", [(), (0,), (3, 0), (1,), (7,), (30, 40), (5, 6, 70)])
+def test_a_nan_is_found_at_every_place_in_every_layout(dtype, shape):
+    x = np.linspace(-2.0, 1.0, np.prod(shape, dtype=int)).reshape(shape).astype(dtype)
+    layouts = [x, np.asfortranarray(x), np.moveaxis(x, 0, -1).copy() if shape else x, x.view(cotan.Array)]
+    parts = [np.nan] if x.dtype.kind == "f" else [complex(np.nan, 0.0), complex(0.0, np.nan)]
+    for y in layouts:
+        assert not has_nan(y)
+        for place in np.linspace(0, y.size - 1, min(y.size, 5)).astype(int):
+            for inf in (np.inf, -np.inf):
+                z = np.array(y)
+                z.flat[-1] = inf
+                assert not has_nan(z)
+                for nan in parts:
+                    z.flat[place] = nan
+                    assert has_nan(z)
+
+
+def test_a_product_with_a_derivative_calls_no_blas(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("BLAS")
+
+    for name in ("dot", "vdot", "inner", "matmul", "tensordot", "einsum"):
+        monkeypatch.setattr(np, name, refuse)
+    x = np.linspace(0.1, 1.0, 20_000)
+    for shape in ((20_000,), (100, 200)):
+        d, t = x.reshape(shape), np.where(x < 0.5, 0.0, x).reshape(shape)
+        np.testing.assert_array_equal(scale(d, t), d * t)
+        with np.errstate(invalid="ignore"):
+            np.testing.assert_array_equal(scale(d * np.inf, t), np.where(t == 0, 0.0, np.inf))
+        f = lambda x: cnp.sin(cnp.where(x > 0.3, x, 0.0)) * 1.01  # noqa: E731
+        _, y_dot = cotan.jvp(f, (d,), (t,))
+        np.testing.assert_allclose(y_dot, np.where(d > 0.3, np.cos(d) * 1.01 * t, 0.0), rtol=1e-14)
+        np.testing.assert_allclose(cotan.vjp(f, d)[1](t)[0], y_dot, rtol=1e-14)
