@@ -187,3 +187,13 @@ def test_the_report_names_each_copy_that_remains():
     assert copy.equation == f"scatter (test_in_place.py:{line})"
     assert copy.reason == f"the updated array is read afterwards: mul (test_in_place.py:{line + 1})"
     assert f"f64[50,3] in each iteration, {copy.equation}: {copy.reason}" in str(report)
+
+
+@pytest.mark.parametrize("p", [0.0, 1.0])
+def test_two_results_of_a_branch_are_not_written_over_one_operand(p):
+    def f(x, p):
+        a, b, c = cnp.sin(x), cnp.cos(x), x * 3.0
+        u, v = lax.cond(p > 0.5, lambda a, b, c: (a * b, c * b + a), lambda a, b, c: (b * 2.0, a * c), a, b, c)
+        return u + 2.0 * v, v
+
+    same(f, np.linspace(-1.0, 1.0, 108).reshape(SHAPE), p)

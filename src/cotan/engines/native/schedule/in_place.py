@@ -91,12 +91,19 @@ def overwritten_operand(schedule: Schedule, equation: Equation, k: int) -> Var |
             for region in loops(op)
             if k < len(region.carry) and not (small and in_registers(schedule.of(region.program), region, k))
         ]
-        candidates = candidates or list(operands_of_branches(schedule, op, k))
+        candidates = candidates or branch_operands(schedule, equation)[k : k + 1]
     for j in candidates:
-        old = inputs[j]
-        if isinstance(old, Var) and old.type is new.type and not read_otherwise(schedule, equation, j):
+        if j is not None and may_be_overwritten(schedule, equation, j, new):
+            old = inputs[j]
+            assert isinstance(old, Var)
             return old
     return None
+
+
+def may_be_overwritten(schedule: Schedule, equation: Equation, j: int, new: Var) -> bool:
+    """Whether operand ``j`` has the type of a result, and is read as that operand alone."""
+    old = equation.inputs[j]
+    return isinstance(old, Var) and old.type is new.type and not read_otherwise(schedule, equation, j)
 
 
 def read_otherwise(schedule: Schedule, equation: Equation, j: int) -> bool:
@@ -127,14 +134,23 @@ def loops(op: Op) -> list[Region[Program]]:
     return [region for region in op.regions() if region.gives_carry]
 
 
-def operands_of_branches(schedule: Schedule, op: Op, k: int) -> Iterator[int]:
-    """The operands of a branch that each of its programs returns as output ``k``, as they are or updated in place."""
-    branches = op.regions()
+def branch_operands(schedule: Schedule, equation: Equation) -> list[int | None]:
+    """For each result of a branch, the operand that each of its programs returns there, as it is or updated in place; a different one for
+    each result.
+    """
+    branches = equation.op.regions()
+    found: list[int | None] = [None] * len(equation.outputs)
     if not branches or not all(region.exclusive for region in branches):
-        return
-    for j in range(branches[0].constants):
-        if all(updates_input(schedule.of(region.program), j, k) for region in branches):
-            yield branches[0].first + j
+        return found
+    first = branches[0].first
+    for k, new in enumerate(equation.outputs):
+        for j in range(first, first + branches[0].constants):
+            if j in found or not may_be_overwritten(schedule, equation, j, new):
+                continue
+            if all(updates_input(schedule.of(region.program), j - first, k) for region in branches):
+                found[k] = j
+                break
+    return found
 
 
 def updates_input(schedule: Schedule, j: int, k: int) -> bool:
