@@ -193,7 +193,7 @@ def test_the_report_names_each_copy_that_remains():
 def test_two_results_of_a_branch_are_not_written_over_one_operand(p):
     def f(x, p):
         a, b, c = cnp.sin(x), cnp.cos(x), x * 3.0
-        u, v = lax.cond(p > 0.5, lambda a, b, c: (a * b, c * b + a), lambda a, b, c: (b * 2.0, a * c), a, b, c)
-        return u + 2.0 * v, v
+        u, v = lax.cond(p > 0.5, lambda a, b, c: (a * 2.0, b * c), lambda a, b, c: (a * 0.5, b - c), a, b, c)
+        return u + 2.0 * v
 
     same(f, np.linspace(-1.0, 1.0, 108).reshape(SHAPE), p)
