@@ -55,6 +55,8 @@ def test_a_miss_is_explained_when_somebody_asks(monkeypatch):
     assert len(compared) == 18
     f(np.ones(19))
     assert "f64[19]" in f.explain_miss()
+    f.cache_clear()
+    assert "args[0] is f64[19], where f64[" in f.explain_miss()
 
 
 def test_static_arguments():

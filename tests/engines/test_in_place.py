@@ -8,6 +8,8 @@ import pytest
 import cotan
 import cotan.numpy as cnp
 from cotan import lax
+from cotan.engines.native.schedule import in_place
+from cotan.engines.native.schedule.in_place import updates_input
 
 N, SHAPE = 40, (12, 9)
 STEPS = {
@@ -169,6 +171,71 @@ def test_derivatives_and_batches_copy_nothing_in_a_loop(name, derive):
     for kind in ("fori", "while", "pair"):
         report = cotan.compile_report(DERIVED[derive](after_step(name, kind)))(given)
         assert not [copy for copy in report.copies if copy.in_loop], report
+
+
+def read(a, i):
+    return cnp.sin(a[i % 12, i % 9])
+
+
+READERS = {
+    "plain": read,
+    "jit": cotan.jit(read),
+    "jit in jit": lambda a, i: cotan.jit(lambda a: 2.0 * cotan.jit(read)(a, i))(a),
+    "checkpoint": cotan.checkpoint(read),
+    "jvp": lambda a, i: cotan.jvp(lambda a: read(a, i), (a,), (a,))[1],
+    "branch": lambda a, i: lax.cond(i % 2 == 0, lambda: a[i % 12, 0], lambda: 0.0),
+    "scan": lambda a, i: lax.scan(lambda c, k: (c + a[(i + k) % 12, k], None), 0.0, cnp.arange(5))[0],
+    "while": lambda a, i: lax.while_loop(lambda s: s[0] < i % 4, lambda s: (s[0] + 1, s[1] + a[s[0], i % 9]), (0, 0.0))[1],
+    "vmap": lambda a, i: cnp.sum(cotan.vmap(lambda k: a[(i + k) % 12, k % 9])(cnp.arange(3))),
+}
+"""Functions that read a few numbers of a large array."""
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_the_gradient_of_reads_in_a_loop_touches_what_they_read(name):
+    def f(a):
+        return lax.fori_loop(0, N, lambda i, s: s * 0.9 + READERS[name](a, i), 0.0)
+
+    x = np.linspace(-1.0, 1.0, 108).reshape(SHAPE)
+    same(cotan.grad(f), x)
+    same(lambda x: cotan.jvp(cotan.grad(f), (x,), (cnp.cos(x),))[1], x)
+    report = cotan.compile_report(cotan.grad(f))(x)
+    assert not [copy for copy in report.copies if copy.in_loop], report
+    bodies = [line.strip() for body in report.programs[1:] for line in body.splitlines()]
+    assert "for 12:" not in bodies, report
+
+
+def test_a_checkpointed_loop_in_a_loop_sums_the_cotangents_of_what_it_reads():
+    def loss(checkpoint):
+        def inner(a, i, s):
+            return lax.scan(lambda c, k: (c * a[i, k] + a[k, i], None), s, cnp.arange(5), checkpoint=checkpoint)[0]
+
+        return lambda a: lax.fori_loop(0, 9, lambda i, s: s * 0.9 + inner(a, i, s), 0.5)
+
+    x = np.linspace(-1.0, 1.0, 108).reshape(SHAPE)
+    same(cotan.grad(loss(True)), x)
+    np.testing.assert_allclose(cotan.jit(cotan.grad(loss(True)))(x), cotan.grad(loss(False))(x), rtol=1e-12, atol=1e-13)
+
+
+def test_branches_in_branches_are_looked_at_once(monkeypatch):
+    """What a branch may be written over is asked for each result, operand and program of the branches around it."""
+    asked = []
+    monkeypatch.setattr(in_place, "updates_input", lambda *a: (asked.append(a), updates_input(*a))[1])
+    counts = []
+    for depth in (2, 4, 6):
+
+        def level(d, xs, p):
+            if d == 0:
+                return [x * 1.5 for x in xs]
+            return lax.cond(p > d, lambda *xs: level(d - 1, xs, p), lambda *xs: [x + 1.0 for x in xs], *xs)
+
+        asked.clear()
+        xs = [np.full(100, k + 1.0) for k in range(4)]
+        f = lambda xs, p, depth=depth: sum(level(depth, [cnp.sin(x) for x in xs], p))  # noqa: E731
+        report = cotan.compile_report(f)(xs, 0.5)
+        assert report.programs
+        counts.append(len(asked))
+    assert counts[2] - counts[1] <= 2 * (counts[1] - counts[0])
 
 
 def test_the_report_names_each_copy_that_remains():

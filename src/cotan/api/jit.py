@@ -270,6 +270,7 @@ class Jitted:
 
     def cache_clear(self) -> None:
         """Forget all staged Programs."""
+        self.last_miss = Miss(self.last_miss.explained(self.cache))
         self.cache.clear()
         self.entries.clear()
         self.recent = []

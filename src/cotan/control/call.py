@@ -120,27 +120,37 @@ class Call(ControlOp):
 
         return outs, push
 
+    def accumulates(self) -> Sequence[int]:  # type: ignore[override]
+        """All operands: the Program may add to their cotangents."""
+        return range(len(self.program.inputs))
+
     def transpose(self, y_bar: Any, *operands: Any) -> Sequence[Any | None]:
+        return self.transpose_onto(y_bar, {}, *operands)
+
+    def transpose_onto(self, y_bar: Any, totals: dict[int, Any], *operands: Any) -> Sequence[Any | None]:  # type: ignore[override]
         linear = tuple(type(x) is Var for x in operands)
         given = tuple(c is not None for c in y_bar)
+        onto = tuple(k in totals for k, is_linear in enumerate(linear) if is_linear)
 
         def make() -> tuple[Program, list[bool]]:
             nonzero: list[bool] = []
 
             def run(*values: Any) -> list[Any]:
-                known, bars = values[: linear.count(False)], values[linear.count(False) :]
-                x_bars = transpose_program_rule(self.program, linear, known, filled(bars, given))
+                a, b = linear.count(False), linear.count(False) + sum(given)
+                x_bars = transpose_program_rule(self.program, linear, values[:a], filled(values[a:b], given), filled(values[b:], onto))
                 nonzero.extend(x is not None for x in x_bars)
                 return [x for x in x_bars if x is not None]
 
             known_types = [t for t, is_linear in zip(self.program.input_types, linear, strict=True) if not is_linear]
             bar_types = [t for t, g in zip(self.program.output_types, given, strict=True) if g]
-            program, constants = stage_flat(run, [*known_types, *bar_types], name=f"{self.program.name}_transpose")
+            total_types = [self.program.input_types[k] for k in sorted(totals)]
+            program, constants = stage_flat(run, [*known_types, *bar_types, *total_types], name=f"{self.program.name}_transpose")
             return replace(program, constants=tuple(constants)), nonzero
 
-        program, nonzero = derived_program(self.program, ("transpose", linear, given), make)
+        program, nonzero = derived_program(self.program, ("transpose", linear, given, onto), make)
         known = [*program.constants, *[x for x in operands if type(x) is not Var]]
-        results = filled(Call(program, len(known), self.engine)(*known, *[c for c in y_bar if c is not None]), nonzero)
+        bars = [*[c for c in y_bar if c is not None], *[totals[k] for k in sorted(totals)]]
+        results = filled(Call(program, len(known), self.engine)(*known, *bars), nonzero)
         return filled(results, linear)
 
     def batch(self, size: int, batched: Sequence[bool], *operands: Any) -> tuple[Any, Any]:

@@ -219,10 +219,18 @@ class CheckpointTangent(ControlOp):
 
         return self(*primals), push
 
+    def accumulates(self) -> Sequence[int]:  # type: ignore[override]
+        """The tangents: the derivative may add to their cotangents."""
+        return range(self.known, self.known + len(self.derivative.inputs) - len(self.again.outputs))
+
     def transpose(self, y_bar: Any, *operands: Any) -> Sequence[Any | None]:
+        return self.transpose_onto(y_bar, {}, *operands)
+
+    def transpose_onto(self, y_bar: Any, totals: dict[int, Any], *operands: Any) -> Sequence[Any | None]:  # type: ignore[override]
         count = len(self.again.outputs)
         linear = [k >= count for k in range(len(self.derivative.inputs))]
-        bars = transpose_program_rule(self.derivative, linear, self.residuals(operands), y_bar)
+        onto = [totals.get(k) for k in self.accumulates()]
+        bars = transpose_program_rule(self.derivative, linear, self.residuals(operands), y_bar, onto)
         return [None] * self.known + bars
 
     def batch(self, size: int, batched: Sequence[bool], *operands: Any) -> tuple[Any, Any]:

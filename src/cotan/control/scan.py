@@ -303,9 +303,8 @@ class Scan(ControlOp):
         body = derived_program(self.body, ("transpose", *map(tuple, linear)), lambda: self.backward_body(linear))
         const_types = self.cut_inputs(self.body.input_types).constants
         bars = [zeros_of(t) if bar is None else bar for bar, t in zip(y_bar, self.type_rule(), strict=True)]
-        sums = [totals.get(k) for k in self.accumulates()]
-        sums = [zeros_of(t) if x is None else x for x, t in zip(sums, compress(const_types, linear.constants), strict=True)]
-        start = [*sums, *bars[: self.carry]]
+        pairs = zip(self.accumulates(), compress(const_types, linear.constants), strict=True)
+        start = [*[totals[k] if k in totals else zeros_of(t) for k, t in pairs], *bars[: self.carry]]
         known = [*body.constants, *known_constants]
         count = self.count(operands)
         flags = [*[False] * (len(count) + len(known)), *[True] * (len(start) + len(bars) - self.carry), *[False] * len(known_xs)]

@@ -415,7 +415,15 @@ class LoopTangent(ControlOp):
 
         return self(*primals), push
 
+    def accumulates(self) -> Sequence[int]:  # type: ignore[override]
+        """The tangents of constants: their cotangents are carries of the backward loop."""
+        count = len(self.active)
+        return range(count, count + sum(self.loop.cut(self.active).constants))
+
     def transpose(self, y_bar: Any, *operands: Any) -> Sequence[Any | None]:
+        return self.transpose_onto(y_bar, {}, *operands)
+
+    def transpose_onto(self, y_bar: Any, totals: dict[int, Any], *operands: Any) -> Sequence[Any | None]:  # type: ignore[override]
         loop, count = self.loop, len(self.active)
         primals = operands[:count]
         flags, _ = loop.reached(self.active)
@@ -427,7 +435,8 @@ class LoopTangent(ControlOp):
         bars = filled([zeros_of(t) if bar is None else bar for bar, t in zip(y_bar, self.type_rule(), strict=True)], self.moving)
         types = loop.cut_inputs(loop.body.input_types)
         carry_bars = [zeros_of(t) if bar is None else bar for bar, t in zip(bars, types.carry, strict=False)]
-        sums = [*map(zeros_of, compress(types.constants, flags.constants)), *compress(carry_bars, flags.carry)]
+        pairs = zip(self.accumulates(), compress(types.constants, of.constants), strict=True)
+        sums = [*[totals[k] if k in totals else zeros_of(t) for k, t in pairs], *compress(carry_bars, flags.carry)]
         ws = [bar for bar in bars[loop.carry :] if bar is not None]
         sizes = (len(captured) + len(constants), len(carry), len(xs), len(sums))
         sweep = Sweep(forward, backward, sizes, loop.length, loop.backwards, loop.snapshots)

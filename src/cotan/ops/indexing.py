@@ -434,7 +434,10 @@ class Scatter(Indexed):
         """A number for the target of each update, in one axis. Updates that are dropped share numbers with dropped ones only."""
         flat: Any = None
         for j, n in zip(indices, lengths, strict=True):
-            j = convert(reshape(j, (type_of(j).size,)), INT64)
+            j = reshape(j, (type_of(j).size,))
+            if type_of(j).dtype == np.uint64:  # the largest ones have no signed value
+                j = rem(j, np.uint64(max(n, 1))) if self.mode == "wrap" else minimum(j, np.uint64(np.iinfo(np.int64).max))
+            j = convert(j, INT64)
             length = np.int64(n)
             if self.mode == "clip":
                 j = minimum(maximum(j, np.int64(0)), np.int64(n - 1))
@@ -470,6 +473,7 @@ class Scatter(Indexed):
                 yield cls(kind, mode), (line, rng.uniform(0.5, 2.0, 5), np.array([5, -1, 0, -9, 3]))
         yield cls("add", "drop"), (np.zeros((0, 2)), rng.normal(size=(2, 2)), np.array([0, 1]))
         yield cls("set", "drop"), (line, np.float64(0.7), np.array(9))
+        yield cls("set", "drop"), (rng.uniform(0.5, 2.0, 30), rng.uniform(0.5, 2.0, 3), np.array([29, 2**64 - 1, 3], np.uint64))
         yield cls("mul"), (line, np.array([0.0, 2.0, 0.0, 0.5]), np.array([1, 1, 3, 0]))
         for kind in SCATTER_KINDS:
             yield cls(kind, "raise", (1,)), (table, rng.uniform(0.5, 2.0, (3, 3, 2)), np.array([2, 0, 2]))

@@ -12,7 +12,7 @@ __all__ = ["assert_compiles"]
 
 @contextmanager
 def assert_compiles(count: int) -> Generator[None]:
-    """A context in which jitted functions are staged, and so compiled, ``count`` times in all; in each thread.
+    """A context in which jitted functions are staged, and so compiled, ``count`` times in all, in any thread.
 
     Each new signature of a jitted function counts: a structure, shape or dtype of arguments, or a value of a static argument, for which it
     has no code yet. So ``assert_compiles(0)`` around the second round of a loop shows that no size varies.

@@ -106,7 +106,7 @@ class ElementLowering:
         at = value.pointer(self.e)
         if at is None:
             memory = self.buffer(value.type)
-            self.context.copy(value, memory)
+            self.context.copy(value, memory, "the operation reads an array that is contiguous in memory")
             at = memory.at
         return at
 

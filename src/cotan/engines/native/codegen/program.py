@@ -62,7 +62,7 @@ class ProgramLowering(ReductionLowering):
         """A value for reads in each iteration of a loop: conditional data movement is done once before."""
         if isinstance(value, View) and value.type.size > self.options.small_array:
             memory = self.buffer(value.type)
-            self.context.copy(value, memory)
+            self.context.copy(value, memory, "a view that a loop or a branch reads is stored before it")
             return memory
         return value
 

@@ -60,6 +60,8 @@ class Schedule:
         """The known results of `shared_axes`, once the schedule is made."""
         self.rewritten = rewritten_updates(program, options)
         """Results of updates that are written anew, row by row."""
+        self.branch_operands: dict[int, list[int | None]] = {}
+        """The operands over which the results of branches may be written, by the id of the equation (`in_place.branch_operands`)."""
         self.last_reader = last_readers(program)
         self.overwritten = overwritten_values(program, self.last_reader, options)
         accesses = [self.access_in_loops(equation) for equation in program.equations]
@@ -84,7 +86,8 @@ class Schedule:
         """The access summary of an equation that becomes loops; None for one that is run as a whole."""
         access = self.accesses.get(equation.outputs[0]) if equation.outputs else None
         in_place = equation.op.update is not None and equation.outputs[0] not in self.rewritten
-        if access is not None and in_place and (equation.outputs[0].type.size > self.options.small_array or self.by_index(equation)):
+        large = in_place and equation.outputs[0].type.size > self.options.small_array
+        if access is not None and (large or (in_place and updated_by_index(equation, self.options))):
             return None  # to update a part of an array costs less than to write it anew
         if (
             access is not None
@@ -93,10 +96,6 @@ class Schedule:
         ):
             return None
         return access
-
-    def by_index(self, equation: Equation) -> bool:
-        """Whether an equation updates a small array in memory."""
-        return updated_by_index(equation, self.options)
 
     def add(self, equation: Equation, access: AccessSummary | None) -> None:
         if access is None:

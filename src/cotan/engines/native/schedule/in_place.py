@@ -138,8 +138,11 @@ def branch_operands(schedule: Schedule, equation: Equation) -> list[int | None]:
     """For each result of a branch, the operand that each of its programs returns there, as it is or updated in place; a different one for
     each result.
     """
+    known = schedule.branch_operands.get(id(equation))
+    if known is not None:
+        return known
     branches = equation.op.regions()
-    found: list[int | None] = [None] * len(equation.outputs)
+    found = schedule.branch_operands[id(equation)] = [None] * len(equation.outputs)
     if not branches or not all(region.exclusive for region in branches):
         return found
     first = branches[0].first

@@ -2,9 +2,8 @@
 
 A carry of few elements is in registers, unless the body updates it at indices that are known only when it runs. A large one has two
 buffers that are swapped after each iteration, or one buffer if the body updates it in place (`schedule.in_place`); one that the body passes
-on has none. A stack (the residuals of a loop of unknown length) is heap
-memory, freed when the call ends. Its value is the address of its entries and their number; entry k is at ``address + k * entry_bytes``. An
-entry of a stack of stacks is such a value.
+on has none. A stack (the residuals of a loop of unknown length) is heap memory, freed when the call ends. Its value is the address of its
+entries and their number; entry k is at ``address + k * entry_bytes``. An entry of a stack of stacks is such a value.
 """
 
 from __future__ import annotations

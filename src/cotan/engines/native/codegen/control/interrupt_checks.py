@@ -1,7 +1,6 @@
 """Interrupt checks: loops that may run long look every so many iterations whether a signal waits (`runtime.signals`).
 
-The price is an ``and``, a comparison and a branch per iteration of such a loop; a scan that is known to be short has none. The call that
-looks is declared not to change memory that the loop can see, so values of the loop stay in registers.
+The price is an ``and``, a comparison and a branch per iteration of such a loop; a scan that is known to be short has none.
 """
 
 from __future__ import annotations
