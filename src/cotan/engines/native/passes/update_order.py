@@ -18,10 +18,13 @@ __all__ = ["reads_before_updates", "updated_by_index", "updated_operands"]
 
 def reads_before_updates(program: Program, options: CodegenOptions) -> Program:
     """The Program with reads of large arrays before their updates; the same Program if they are."""
+    updates = [e for e in program.equations if updated_operands(e, options)]
+    if not updates:
+        return program
     equations, position = list(program.equations), {id(e): k for k, e in enumerate(program.equations)}
     last_reader = {v: e for e in program.equations for v in variables(e)}
     moved = False
-    for update in program.equations:
+    for update in updates:
         olds = updated_operands(update, options)
         last = max((position[id(last_reader[v])] for v in olds), default=-1)
         start = position[id(update)]

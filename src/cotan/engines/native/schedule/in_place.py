@@ -113,8 +113,10 @@ def read_otherwise(schedule: Schedule, equation: Equation, j: int) -> bool:
 
 
 def why_kept(schedule: Schedule, node: Opaque) -> str:
-    """Why an op that updates its first operand is not written over it, if it is not."""
+    """Why an op that updates its first operand is not written over it, if it is not. Nobody asks for a small array."""
     old = node.equation.inputs[0]
+    if old.type.size <= schedule.options.small_array:
+        return ""
     if not isinstance(old, Var):
         return "the updated array is a constant"
     if old in schedule.views:
