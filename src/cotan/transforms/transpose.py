@@ -110,14 +110,16 @@ class Totals:
         return self.cotangents.get(v) if keep else self.cotangents.pop(v, None)
 
     def onto(self, numbers: Sequence[int], operands: Sequence[Any]) -> dict[int, Any]:
-        """The cotangents so far of these operands, as far as they are arrays. The op adds to them, and returns the new ones."""
+        """The cotangents so far of these operands, as far as they are arrays that are traced. The op adds to them, and returns the new ones.
+        (On values they are added outside of the op: so its derived Program, which may be compiled, is one whether there is a total or not.)
+        """
         found: dict[int, Any] = {}
+        tracing = current_trace() is not EVAL
         for k in numbers:
             v = operands[k]
-            if type(v) is Var and isinstance(v.type, ArrayType) and v.type.shape and sum(x is v for x in operands) == 1:
-                total = self.cotangents.pop(v, None)
-                if total is not None:
-                    found[k] = total
+            total = self.cotangents.get(v) if type(v) is Var and isinstance(v.type, ArrayType) and v.type.shape else None
+            if total is not None and (tracing or type(total) is Tracer) and sum(x is v for x in operands) == 1:
+                found[k] = self.cotangents.pop(v)
         return found
 
     def update(self, equation: Equation, y_bar: Any, operands: Sequence[Any], *, wait: bool = True) -> bool:
