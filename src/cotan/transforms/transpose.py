@@ -110,7 +110,7 @@ class Totals:
         return self.cotangents.get(v) if keep else self.cotangents.pop(v, None)
 
     def onto(self, numbers: Sequence[int], operands: Sequence[Any]) -> dict[int, Any]:
-        """The cotangents so far of these operands, as far as they are arrays that are traced. The op adds to them, and returns the new ones.
+        """The cotangents so far of these operands, as far as they are traced arrays. The op adds to them, and returns the new ones.
         (On values they are added outside of the op: so its derived Program, which may be compiled, is one whether there is a total or not.)
         """
         found: dict[int, Any] = {}
