@@ -20,7 +20,10 @@ STACK = rng.normal(size=(7, 20, 20))
 
 
 DEFAULTS = CodegenOptions()
-SMALL_STRIPS = {"strip_axis": 32, "strip_stored_bytes": 1, "least_strip": 4, "most_strip": 16, "strip_products_per_byte": 1 << 40}
+SMALL_STRIPS = {
+    "strip_axis": 32, "strip_stored_bytes": 1, "least_strip": 4, "most_strip": 16, "strip_products_per_byte": 1 << 40,
+    "strip_overhead": 1 << 40,
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -257,16 +260,25 @@ def test_there_are_two_strips_at_least_and_no_rest_of_one_row():
     least, most = DEFAULTS.strip_stored_bytes, DEFAULTS.most_strip
     for size in range(DEFAULTS.strip_axis, 1300):
         for nbytes in (least, least + size, 3 << 20, DEFAULTS.strip_bytes, 1 << 24, 1 << 27, 1 << 30):
-            rows = strip_mining.strip_of(size, nbytes, DEFAULTS)
+            rows = strip_mining.strip_of(size, nbytes, 0, DEFAULTS)
             assert 16 <= rows <= min(size // 2, most)
             assert size % rows != 1
 
 
 def test_no_strip_is_one_row_however_few_there_are():
     options = CodegenOptions(least_strip=2, most_strip=5)
-    found = {size: strip_mining.strip_of(size, 1, options) for size in range(1, 130)}
+    found = {size: strip_mining.strip_of(size, 1, 0, options) for size in range(1, 130)}
     assert [size for size, rows in found.items() if rows is None] == [1, 2, 3, 5, 7, 61, 121]  # what is left over would be one row
     assert all(2 <= rows <= size // 2 and size % rows != 1 for size, rows in found.items() if rows is not None)
+
+
+def test_strips_are_longer_where_each_moves_much_again():
+    kept = 1 << 28
+    rows = [strip_mining.strip_of(4096, kept, again, DEFAULTS) for again in (0, kept // 1000, kept // 100, kept // 8, kept)]
+    assert rows[:2] == [64, 64]
+    assert all(n is None or 4096 // n * again <= kept // 2 for n, again in zip(rows, (0, 0, kept // 100, kept // 8, kept), strict=True))
+    assert rows[2] < rows[3]
+    assert rows[4] is None
 
 
 @pytest.mark.usefixtures("default_options")

@@ -26,7 +26,7 @@ from ..transforms.jvp import JVPTrace, jvp_flat
 from ..transforms.linearize import LinearizeTrace, detach, linearize_flat, record_linear
 from ..transforms.linearize import replay as replay_tape
 from ..transforms.strict import StrictJVPTrace, StrictLinearizeTrace
-from ..transforms.transpose import accumulate, backward_pass
+from ..transforms.transpose import accumulate, backward_pass, consumed
 from .arguments import (
     LEAF,
     Argnums,
@@ -166,11 +166,13 @@ class Pullback:
     def types(self) -> list[ArrayType]:
         return list(map(type_of, self.outs))
 
-    def __call__(self, y_bars: Sequence[Any | None]) -> list[Any | None]:
+    def __call__(self, y_bars: Sequence[Any | None], *, last: bool = False) -> list[Any | None]:
+        """The cotangents of the inputs. In the ``last`` call the residuals are given up one by one."""
         cotangents: dict[Var, Any] = {}
         for v, y_bar in zip(self.outputs, y_bars, strict=True):
             accumulate(cotangents, v, y_bar)
-        found = iter(backward_pass(self.tape.equations, cotangents, self.inputs))
+        equations = consumed(self.tape) if last else reversed(self.tape.equations)
+        found = iter(backward_pass(equations, cotangents, self.inputs))
         x_bars = [next(found) if a else None for a in self.active]
         return [
             zeros(tangent_type(x)) if a and x_bar is None else x_bar for x, a, x_bar in zip(self.leaves, self.active, x_bars, strict=True)
@@ -254,7 +256,7 @@ def value_and_pulled(
     with quiet():
         pulled = Pullback(call, name)
         y = scalar_output(call, pulled.outs, name, holomorphic)
-        x_bars = pulled([type_of(y).dtype.type(1)])
+        x_bars = pulled([type_of(y).dtype.type(1)], last=True)
     return call, y, call.rebuild_inputs([x if x is None else to_array(x) for x in x_bars])
 
 
@@ -327,7 +329,7 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], 
         for v, bar in zip(outs, bars, strict=True):
             accumulate(cotangents, v, bar)
         with quiet():
-            x_bars = backward_pass(tape.equations, cotangents, inputs)
+            x_bars = backward_pass(reversed(tape.equations), cotangents, inputs)
         return tree.unflatten(spec, [to_array(zeros(t) if x is None else x) for x, t in zip(x_bars, types, strict=True)])
 
     return transposed

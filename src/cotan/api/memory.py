@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from ..control.checkpoint import CheckpointTangent
 from ..core import tree
 from ..core.origin import Origin, describe_function
 from ..core.program import Equation, Var
 from ..core.staging import StagingTrace
 from ..core.tracing import Tracer, running, type_of
 from ..core.types import ArrayType, Type, array_type
+from ..engines import computed_late
 from ..transforms.linearize import linearize_flat
 from .arguments import Argnums, FlatCall, check_callable, quiet
 from .transformed import transformation
@@ -31,6 +33,7 @@ class Residual:
         op: the name of the op that made it ("" if none did).
         source: the user's line, as ``model.py:12``.
         code: the text of that line.
+        late: whether compiled code does not keep it, but computes it from the others when the backward pass reads it.
     """
 
     dtype: np.dtype[Any]
@@ -40,29 +43,60 @@ class Residual:
     op: str
     source: str
     code: str
+    late: bool = False
 
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """All residuals of a function, the largest first; ``str`` shows them as a table."""
+    """All residuals of a function, the largest first; ``str`` shows them as a table.
+
+    The most memory in use at once is about `peak`, for compiled code `compiled_peak`, beside the arguments, the results, and the few arrays
+    with which the computation is busy.
+
+    Attributes:
+        recomputed: the most bytes that the backward pass of one `checkpoint` computes again and keeps.
+        compiled_recomputed: the same for compiled code.
+    """
 
     function: str
     residuals: tuple[Residual, ...]
+    recomputed: int = 0
+    compiled_recomputed: int = 0
 
     @property
     def nbytes(self) -> int:
         """The bytes that reverse mode adds: of the residuals that are computed."""
         return sum(r.nbytes for r in self.residuals if r.kind not in ("argument", "constant"))
 
+    @property
+    def compiled_nbytes(self) -> int:
+        """The bytes that compiled code adds: of those residuals that it keeps."""
+        return sum(r.nbytes for r in self.residuals if r.kind not in ("argument", "constant") and not r.late)
+
+    @property
+    def peak(self) -> int:
+        """The bytes that reverse mode keeps, and those that a checkpoint adds while it goes backwards."""
+        return self.nbytes + self.recomputed
+
+    @property
+    def compiled_peak(self) -> int:
+        """As `peak`, for compiled code."""
+        return self.compiled_nbytes + self.compiled_recomputed
+
     def __str__(self) -> str:
         rows = [("bytes", "value", "kind", "op", "source")]
         for r in self.residuals:
             value = f"{r.dtype}[{','.join(map(str, r.shape))}]"
             size = f"{r.nbytes:,}" + (" a step" if r.kind == "stack" else "")
-            rows.append((size, value, r.kind, r.op, f"{r.source}  {r.code}".strip()))
+            rows.append((size, value, r.kind + (", late if compiled" if r.late else ""), r.op, f"{r.source}  {r.code}".strip()))
         widths = [max(len(row[k]) for row in rows) for k in range(4)]
         lines = ["  ".join([size.rjust(widths[0]), *map(str.ljust, rest, widths[1:]), source]).rstrip() for size, *rest, source in rows]
-        return "\n".join([f"{self.function}: reverse mode keeps {self.nbytes:,} bytes", *lines])
+        head = f"{self.function}: reverse mode keeps {self.nbytes:,} bytes"
+        if self.recomputed:
+            head += f", and {self.recomputed:,} more while a checkpoint is computed again"
+        if self.compiled_peak < self.peak:
+            head += f"; compiled {self.compiled_nbytes:,}" + (f" and {self.compiled_recomputed:,}" if self.recomputed else "")
+        return "\n".join([head, *lines])
 
 
 @transformation
@@ -99,9 +133,15 @@ def memory_plan(fun: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., 
             given = {a.payload for a in arguments}
             makers = {v: (e, k) for e in trace.equations for k, v in enumerate(e.outputs)}
             found = {id(v.payload if type(v) is Tracer else v): residual(v, given, makers) for v in captured}
+            kept = [v for v in captured if type(v) is Tracer]
+            program, _ = trace.finish([a.payload for a in arguments], kept)
         finally:
             trace.close()
-        return MemoryPlan(describe_function(fun), tuple(sorted(found.values(), key=lambda r: -r.nbytes)))
+        for v, late in zip(kept, computed_late(program), strict=True):
+            found[id(v.payload)] = replace(found[id(v.payload)], late=late)
+        rows = tuple(sorted(found.values(), key=lambda r: -r.nbytes))
+        again = [recomputed(tape.equations, compiled=compiled) for compiled in (False, True)]
+        return MemoryPlan(describe_function(fun), rows, *again)
 
     return plan
 
@@ -123,6 +163,20 @@ def residual(value: Any, arguments: set[Var], makers: dict[Var, tuple[Equation, 
         shape, kind = innermost(t).shape, "stack"
     known = origin is not None and origin.code is not None
     return Residual(t.dtype, shape, t.nbytes, kind, op, str(origin) if known else "", origin.source if known and origin else "")
+
+
+def recomputed(equations: Sequence[Equation], *, compiled: bool) -> int:
+    """The most bytes that one checkpoint among linear equations computes again and keeps while these are transposed."""
+    most = 0
+    for op in (e.op for e in equations):
+        if isinstance(op, CheckpointTangent):
+            late = computed_late(op.again) if compiled else [False] * len(op.again.outputs)
+            kept = {v for v, dropped in zip(op.again.outputs, late, strict=True) if isinstance(v, Var) and not dropped}
+            nbytes = sum(v.type.nbytes for v in kept.difference(op.again.inputs))
+            most = max(most, nbytes + recomputed(op.derivative.equations, compiled=compiled))
+        else:
+            most = max([most, *[recomputed(region.program.equations, compiled=compiled) for region in op.regions()]])
+    return most
 
 
 def innermost(t: Any) -> ArrayType:

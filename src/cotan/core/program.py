@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,17 @@ class Program:
     def output_types(self) -> tuple[ArrayType, ...]:
         return tuple(v.type for v in self.outputs)
 
+    @cached_property
+    def last_uses(self) -> list[list[Var]]:
+        """For each equation, the variables that neither a later one nor the result reads."""
+        later = {v for v in self.outputs if isinstance(v, Var)}
+        found: list[list[Var]] = []
+        for equation in reversed(self.equations):
+            dying = [v for v in dict.fromkeys(equation.inputs) if isinstance(v, Var) and v not in later]
+            later.update(dying)
+            found.append(dying)
+        return found[::-1]
+
     def __reduce__(self) -> Any:
         return Program, (self.inputs, self.equations, self.outputs, self.constants, self.name)
 
@@ -108,9 +120,12 @@ class Program:
 def evaluate(program: Program, *arguments: Any, rule: str | None = None) -> list[Any]:
     """Run the equations of ``program`` under the current trace. ``rule`` names the rule that derives a program from them, if any."""
     environment: dict[Any, Any] = dict(zip(program.inputs, arguments, strict=True))
+    del arguments  # a value is given up after its last use
     trace = current_trace()
-    for equation in program.equations:
+    for equation, dying in zip(program.equations, program.last_uses, strict=True):
         operands = [environment[v] if type(v) is Var else v.value for v in equation.inputs]
+        for v in dying:
+            environment.pop(v, None)
         with deriving(equation, rule):
             environment.update(zip(equation.outputs, trace.process(equation.op, operands), strict=True))
     return [environment[v] if isinstance(v, Var) else v.value for v in program.outputs]

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from .native.report import Report
 
 __all__ = [
-    "ENGINES", "NATIVE", "NUMPY", "Engine", "EngineRefusal", "compile_ahead", "disk_cache", "export", "limit_threads", "llvm_text",
-    "release_memory", "report", "runner", "scipy_signatures", "thread_count",
+    "ENGINES", "NATIVE", "NUMPY", "Engine", "EngineRefusal", "compile_ahead", "computed_late", "disk_cache", "export", "limit_threads",
+    "llvm_text", "release_memory", "report", "runner", "scipy_signatures", "thread_count",
 ]  # fmt: skip
 
 Run = Callable[[list[Any]], list[Any]]
@@ -50,6 +50,13 @@ def report(program: Program, engine: Engine = NATIVE) -> Report:
     from .native.engine import compile_with_report
 
     return compile_with_report(program, engine)[1]
+
+
+def computed_late(program: Program) -> list[bool]:
+    """For each output of a Program, whether compiled code would compute it when it is read, from other outputs and the inputs."""
+    from .native.passes import sinking
+
+    return sinking.computed_late(program)
 
 
 # ---- ahead of time ------------------------------------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ from the last to the first, and summing the cotangents of each variable. Known o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -16,11 +17,12 @@ import numpy as np
 from ..core.op import Op
 from ..core.origin import deriving
 from ..core.program import Equation, Program, Var
+from ..core.staging import StagingTrace
 from ..core.tracing import EVAL, Tracer, current_trace, type_of
 from ..core.types import ArrayType
 from ..ops.families import add
 
-__all__ = ["TOTALS", "accumulate", "backward_pass", "transpose_program_rule"]
+__all__ = ["TOTALS", "accumulate", "backward_pass", "consumed", "transpose_program_rule"]
 
 
 TOTALS: dict[type, Callable[[Any, Any], Any]] = {ArrayType: add}
@@ -35,18 +37,18 @@ def accumulate(cotangents: dict[Var, Any], v: Any, x_bar: Any) -> None:
 
 
 def backward_pass(
-    equations: Sequence[Equation],
+    equations: Iterable[Equation],
     cotangents: dict[Var, Any],
     inputs: Sequence[Var],
-    known: Mapping[Var, Any] | None = None,
+    known: Residuals | None = None,
     rule: str | None = None,
 ) -> list[Any | None]:
-    """The cotangents of ``inputs``, given the cotangents of the outputs.
+    """The cotangents of ``inputs``, given the cotangents of the outputs. The equations come from the last to the first.
 
-    ``known`` holds the values of Vars that are residuals. A cotangent that is None is zero.
+    ``known`` has the values of Vars that are residuals. A cotangent that is None is zero.
     """
     totals = Totals(cotangents, rule)
-    for equation in reversed(equations):
+    for equation in equations:
         op: Op = equation.op
         if op.multiple:
             y_bar: Any = [totals.take(v) for v in equation.outputs]
@@ -58,7 +60,7 @@ def backward_pass(
                 continue
         operands = equation.inputs
         if known is not None:  # a closed program; the equations of a tape hold their values
-            operands = [known.get(v, v) if type(v) is Var else v.value for v in operands]
+            operands = known.operands(equation)
         onto = totals.onto(op.accumulates(), operands) if op.accumulates is not None else {}
         if rule is not None and equation.origin is not None:
             with deriving(equation, rule):
@@ -74,6 +76,69 @@ def backward_pass(
                 old = cotangents.get(v)
                 cotangents[v] = x_bar if old is None else TOTALS[type(v.type)](old, x_bar)
     return [totals.take(v, keep=True) for v in inputs]
+
+
+def consumed(tape: StagingTrace) -> Iterator[Equation]:
+    """The equations of a tape that is not needed again, from the last to the first. It gives up each one, and the residuals in it."""
+    while tape.equations:
+        yield tape.equations.pop()
+
+
+class Residuals:
+    """The values of the known variables of a closed Program, for the equations ``todo`` that read them from the last to the first.
+
+    A value is computed when it is first asked for, and given up after its last use.
+    """
+
+    def __init__(self, values: dict[Var, Any], equations: Sequence[Equation], todo: Sequence[Equation]) -> None:
+        self.values = values
+        self.maker = {v: e for e in equations for v in e.outputs}
+        self.uses: Counter[Var] = Counter()
+        """The reads of each value to come."""
+        wanted = [*todo]
+        seen: set[int] = set()
+        while wanted:
+            for v in wanted.pop().inputs:
+                if type(v) is Var:
+                    self.uses[v] += 1
+                    e = self.maker.get(v)
+                    if e is not None and id(e) not in seen:
+                        seen.add(id(e))
+                        wanted.append(e)
+        for v in [v for v in values if not self.uses[v]]:
+            del values[v]
+
+    def operands(self, equation: Equation) -> list[Any]:
+        """The operands of one of the equations; a variable that is not known stands for itself."""
+        trace, todo = current_trace(), self.makers(equation)
+        while todo:
+            e = todo[-1]
+            before = self.makers(e)
+            if before:
+                todo += before
+                continue
+            todo.pop()
+            if e.outputs[0] in self.maker:
+                for v in e.outputs:
+                    del self.maker[v]
+                with deriving(e, None):
+                    made = trace.process(e.op, self.taken(e))
+                self.values.update((v, y) for v, y in zip(e.outputs, made, strict=True) if self.uses[v])
+        return self.taken(equation)
+
+    def makers(self, equation: Equation) -> list[Equation]:
+        """The equations that make operands, and have not been run."""
+        return [e for v in equation.inputs if type(v) is Var and (e := self.maker.get(v)) is not None]
+
+    def taken(self, equation: Equation) -> list[Any]:
+        """The operands, all of which are there; those that nothing reads later are given up."""
+        found = [self.values.get(v, v) if type(v) is Var else v.value for v in equation.inputs]
+        for v in equation.inputs:
+            if type(v) is Var:
+                self.uses[v] -= 1
+                if not self.uses[v]:
+                    self.values.pop(v, None)
+        return found
 
 
 def transposed(op: Op, y_bar: Any, totals: dict[int, Any], operands: Sequence[Any]) -> Sequence[Any | None]:
@@ -150,22 +215,21 @@ def transpose_program_rule(
 ) -> list[Any | None]:
     """Transpose a closed Program that is linear in the inputs flagged ``linear``; ``known`` are the values of the other inputs.
 
-    Equations that touch no linear input are evaluated first. Returns a cotangent, or None, for each linear input; the first ones are added
-    to ``totals``.
+    Equations that touch no linear input are evaluated when their results are needed, and values are given up as they are used. Returns a
+    cotangent, or None, for each linear input; the first ones are added to ``totals``.
     """
     values = iter(known)
-    environment: dict[Var, Any] = {v: next(values) for v, is_linear in zip(program.inputs, linear, strict=True) if not is_linear}
-    trace = current_trace()
+    given: dict[Var, Any] = {v: next(values) for v, is_linear in zip(program.inputs, linear, strict=True) if not is_linear}
+    del known, values  # so that a value can be given up
     todo: list[Equation] = []
+    computed: list[Equation] = []
     tangent: set[Var] = {v for v, is_linear in zip(program.inputs, linear, strict=True) if is_linear}
     for equation in program.equations:
         if any(type(v) is Var and v in tangent for v in equation.inputs):
             tangent.update(equation.outputs)
             todo.append(equation)
         else:
-            operands = [environment[v] if type(v) is Var else v.value for v in equation.inputs]
-            with deriving(equation, None):
-                environment.update(zip(equation.outputs, trace.process(equation.op, operands), strict=True))
+            computed.append(equation)
     cotangents: dict[Var, Any] = {}
     for v, y_bar in zip(program.outputs, y_bars, strict=True):
         if v in tangent:
@@ -173,4 +237,4 @@ def transpose_program_rule(
     inputs = [v for v, is_linear in zip(program.inputs, linear, strict=True) if is_linear]
     for v, total in zip(inputs, totals, strict=False):
         accumulate(cotangents, v, total)
-    return backward_pass(todo, cotangents, inputs, environment, "transpose")
+    return backward_pass(reversed(todo), cotangents, inputs, Residuals(given, computed, todo), "transpose")

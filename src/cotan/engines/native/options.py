@@ -14,9 +14,11 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
+
+from cotan.engines.native.target import processors
 
 __all__ = ["CodegenOptions", "codegen_options", "current_options"]
 
@@ -32,6 +34,9 @@ class CodegenOptions:
     """The fewest elements of a small array that is updated in memory if indices are known only when the code runs."""
     stack_array_bytes: int = 1 << 14
     """The most bytes of a contracted array, or of a private result of a chunk, that is put on the stack."""
+
+    sunk_bytes: int = 1 << 20
+    """The fewest bytes of an array that is computed when it is first read instead of when it is made."""
 
     # ---- loop nests
     unrolled_iterations: int = 8
@@ -116,6 +121,8 @@ class CodegenOptions:
     """The fewest bytes between products that are worth strips: more than the second-level cache has room for."""
     strip_products_per_byte: int = 32
     """The most multiplications for each byte between products that are worth strips: products of more do not wait for memory."""
+    strip_overhead: int = 50
+    """The most bytes that all strips read and write again, constants and totals, for 100 bytes that they keep in the cache."""
     strip_bytes: int = 1 << 22
     """About the number of bytes between the products of a strip: they fit in the third-level cache, and products of few rows are slow."""
     least_strip: int = 32
@@ -124,6 +131,8 @@ class CodegenOptions:
     """The most rows of a strip."""
     strip_chunks: int = 32
     """The most chunks of strips: each has a workspace of its own, which should stay in the cache."""
+    threads: int = field(default_factory=processors)
+    """The threads of this process for whose chunks of strips there is memory. More of them share the chunks."""
     strip_chunks_per_thread: int = 2
     """The most chunks of strips for each thread."""
 

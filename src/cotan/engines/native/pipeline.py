@@ -18,6 +18,7 @@ from cotan.engines.native.llvm import disk_cache
 from cotan.engines.native.llvm.builder import Module
 from cotan.engines.native.passes.simplify import simplify
 from cotan.engines.native.passes.strip_mining import strip_mine
+from cotan.engines.native.runtime import thread_pool
 
 from .options import CodegenOptions, current_options
 from .report import Report, describe
@@ -85,6 +86,7 @@ class LoweredProgram:
         buffers = {str(t): count for t, count in code.buffers.items()}
         times = {**self.seconds, "LLVM": seconds}
         programs = tuple(map(describe, code.schedules))
+        workspace = code.workspace if code.workspace_on is None else code.workspace_on(thread_pool.count())
         return Report(
-            self.program.name, programs, outside, code.workspace, code.ir, times, buffers, tuple(code.copies), self.donated_argument_of
+            self.program.name, programs, outside, workspace, code.ir, times, buffers, tuple(code.copies), self.donated_argument_of
         )

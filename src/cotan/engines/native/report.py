@@ -17,11 +17,11 @@ class Report:
     """How a Program became machine code.
 
     ``programs``: for each Program (the function, then the bodies of its loops and branches) its loops and the equations in them, as text;
-    ``outside``: the equations that are callbacks into Python; ``workspace``: the bytes of memory of a call beside its
-    results; ``buffers``: the arrays that are in it, by type, with how many there are of each (they share its memory where they do not live
-    at the same time); ``copies``: the large arrays that the code copies, and why; ``donated_argument_of``: for each result in the memory of
-    a donated argument, both by number, the argument; ``donated``: the same by name; ``llvm``: the LLVM IR before optimization; ``seconds``:
-    the time of each stage.
+    ``outside``: the equations that are callbacks into Python; ``workspace``: the bytes of memory that a call on as many
+    threads as now uses beside its results; ``buffers``: the arrays that are in it, by type, with how many there are of each (they share its
+    memory where they do not live at the same time); ``copies``: the large arrays that the code copies, and why; ``donated_argument_of``:
+    for each result in the memory of a donated argument, both by number, the argument; ``donated``: the same by name; ``llvm``: the LLVM IR
+    before optimization; ``seconds``: the time of each stage.
     """
 
     name: str

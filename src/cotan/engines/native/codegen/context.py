@@ -22,7 +22,7 @@ from cotan.engines.native.target import Target
 
 from .copies import Copy, copy_of
 from .values import Memory, Value, WorkspaceArray, memory_type
-from .workspace import Buffer, WorkspaceFrame
+from .workspace import Buffer, ChunkWorkspaces, WorkspaceFrame
 
 __all__ = ["ModuleContext"]
 
@@ -40,6 +40,8 @@ class ModuleContext:
         self.e = LlvmEmitter(self.module)
         self.frames: list[WorkspaceFrame] = []
         self.workspace_bytes = 0
+        """The bytes of all frames, without these:"""
+        self.chunk_workspaces: list[ChunkWorkspaces] = []
         self.workspace = self.module.name("ptr")
         self.outlined_functions = 0
         self.in_chunk = False

@@ -59,6 +59,8 @@ class LoweredModule(NamedTuple):
     """For each result that is written in the memory of a donated input, both by number: the number of the input, with constants counted."""
     unused: tuple[int, ...]
     """Donated inputs in whose memory there is no result."""
+    workspace_on: Callable[[int], int] | None = None
+    """The bytes of the workspace that a call on so many threads uses; None for code from the IR cache."""
 
 
 class NodeStrategies:
@@ -149,7 +151,7 @@ def lower_module(
     with module.function(name, "i32", parameters, internal=finish is not None) as code:
         code.lines.append(context.beginning)
         inputs = [argument(code, entry(code, arguments, k), v.type) for k, v in enumerate(program.inputs)]
-        schedule = schedule_of(context, program)
+        schedule = schedule_of(context, program, [v for k, v in enumerate(program.inputs) if k not in donated])
         donated_input_of = results_in_arguments(schedule, donated) if donated else {}
         targets = [
             None if isinstance(v.type, StackType)
@@ -163,10 +165,14 @@ def lower_module(
         else:
             context.leave(Status.FINE)
         context.free_all()
+
+    def workspace(threads: int | None = None) -> int:
+        return max([context.workspace_bytes, *[w.end(threads) for w in context.chunk_workspaces]])
+
     found = LoweredModule(
         ir="",
         callbacks=strategies.callbacks,
-        workspace=context.workspace_bytes,
+        workspace=workspace(),
         schedules=list(context.schedules.values()),
         failures=strategies.failures,
         callback_table=module.callback_table,
@@ -175,6 +181,7 @@ def lower_module(
         copies=context.copies,
         donated_input_of=donated_input_of,
         unused=unused(schedule, donated, donated_input_of),
+        workspace_on=workspace,
     )
     if finish is not None:
         finish(module, found)

@@ -19,11 +19,12 @@ __all__ = ["PartialResults"]
 
 
 class PartialResults:
-    """An array of one type for each of at most ``most`` chunks."""
+    """An array of one type for each of at most ``most`` chunks: each is the beginning of a row of ``memory``, or is in new memory."""
 
-    def __init__(self, lowering: ElementLowering, type: ArrayType, most: int):
-        self.lowering, self.type, self.most, self.span = lowering, type, most, padded_size(type)
-        self.memory = lowering.workspace_array(array_type((most, self.span), type.dtype))
+    def __init__(self, lowering: ElementLowering, type: ArrayType, most: int, memory: Memory | None = None):
+        self.lowering, self.type, self.most = lowering, type, most
+        self.memory = memory or lowering.workspace_array(array_type((most, padded_size(type)), type.dtype))
+        self.span = self.memory.type.shape[1]
 
     def own(self, chunk: str) -> Memory:
         """The array of a chunk."""

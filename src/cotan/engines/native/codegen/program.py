@@ -299,11 +299,11 @@ class ProgramLowering(ReductionLowering):
                 self.define(s, iteration, self.element_of(s, iteration))
 
 
-def schedule_of(context: ModuleContext, program: Program) -> Schedule:
+def schedule_of(context: ModuleContext, program: Program, held: Sequence[Var] = ()) -> Schedule:
     """The schedule of a Program, made once in a module. Half precision is widened first, here and not in the pipeline: so it is in the
-    programs that control ops hold.
+    programs that control ops hold. The inputs ``held`` live to the end of the Program in any case.
     """
-    return fusion.schedule_of(program, context.options, context.schedules)
+    return fusion.schedule_of(program, context.options, context.schedules, held)
 
 
 def lower_program(

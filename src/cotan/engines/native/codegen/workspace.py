@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from cotan.core.types import ArrayType
 from cotan.engines.native.target import ALIGNMENT
 
-__all__ = ["Buffer", "WorkspaceFrame", "padded_size"]
+__all__ = ["Buffer", "ChunkWorkspaces", "WorkspaceFrame", "padded_size"]
 
 SMALL_BUFFERS, MANY_NODES = 1 << 12, 1 << 60
 
@@ -19,6 +20,22 @@ class Buffer:
     offset: int
     size: int
     last: int
+
+
+class ChunkWorkspaces(NamedTuple):
+    """The workspaces of the chunks of a parallel loop, one after the other: where they begin, the bytes of each, the most chunks, and the
+    chunks for each thread.
+    """
+
+    base: int
+    nbytes: int
+    most: int
+    each: int
+
+    def end(self, threads: int | None = None) -> int:
+        """The end of those that so many threads use, or of all."""
+        chunks = self.most if threads is None else 1 if threads <= 1 else min(self.most, threads * self.each)
+        return self.base + chunks * self.nbytes
 
 
 class WorkspaceFrame:

@@ -234,9 +234,21 @@ class Groups:
         inside = {v for e in group for v in e.outputs} - set(self.needed_outside(group))
         return sum(v.type.nbytes for v in {v for e in group if is_product(e) for v in variables(e)} & inside)
 
+    def rows(self, level: int) -> int | None:
+        """The rows of a strip of a group; None if the axis has too few."""
+        return strip_of(self.size, self.between(level), self.again(level), self.options)
+
+    def again(self, level: int) -> int:
+        """The bytes that each strip of a group moves again: it reads the constants, and adds to the totals."""
+        group = self.groups[level]
+        made = {v for e in group for v in e.outputs}
+        constants = {v for e in group for v in e.inputs if isinstance(v, Var) and v not in made and not self.axes.along(v, self.root)}
+        totals = {v for v in self.needed_outside(group) if not self.axes.along(v, self.root)}
+        return sum(v.type.nbytes for v in constants) + 2 * sum(v.type.nbytes for v in totals)
+
     def worthwhile(self, level: int) -> bool:
         nbytes = self.between(level)
-        if strip_of(self.size, nbytes, self.options) is None:
+        if self.rows(level) is None:
             return False
         products = [(e, self.forms[id(e)]) for e in self.groups[level] if is_product(e)]
         multiplications = sum(prod(e.outputs[0].type.shape) * prod(form.extents) for e, form in products if form is not None)
@@ -266,7 +278,7 @@ class Groups:
         constants, cut = [v for v in given if not self.axes.along(v, self.root)], [v for v in given if self.axes.along(v, self.root)]
         outputs = self.needed_outside(group)
         totals, rows = [v for v in outputs if not self.axes.along(v, self.root)], [v for v in outputs if self.axes.along(v, self.root)]
-        strip = strip_of(self.size, self.between(level), self.options)
+        strip = self.rows(level)
         assert strip is not None
         bodies = [self.body(group, size, constants, cut, totals, rows) for size in (strip, self.size % strip) if size]
         axes = [tuple(self.axes.along(v, self.root)[0] for v in vs) for vs in (cut, rows)]
@@ -289,14 +301,19 @@ class Groups:
         return Program(inputs, equations, [*after, *[new[v] for v in rows]], (), "strip")
 
 
-def strip_of(size: int, nbytes: int, options: CodegenOptions) -> int | None:
-    """The rows of a strip: a divisor of ``size`` near the number that the options want, if there is one. There are at least two strips, for
-    the threads, and none of one row, since an axis of length one is one that is broadcast; else None.
+def strip_of(size: int, nbytes: int, again: int, options: CodegenOptions) -> int | None:
+    """The rows of a strip: a divisor of ``size`` near the number that the options want, if there is one; None if no number will do. The
+    strips keep ``nbytes`` in the cache, and each of them moves ``again`` bytes: there are not so many that this undoes it. There are at
+    least two strips, for the threads, and none of one row, since an axis of length one is one that is broadcast.
     """
-    wanted = min(size // 2, max(options.least_strip, min(options.most_strip, options.strip_bytes * size // max(nbytes, 1))))
-    even = (n for n in range(wanted, wanted // 2, -1) if size % n == 0)
+    fewest = -(-100 * size * again // max(options.strip_overhead * nbytes, 1))
+    wanted = max(options.least_strip, min(options.most_strip, options.strip_bytes * size // max(nbytes, 1)), fewest)
+    if fewest > size // 2:
+        return None
+    wanted = min(size // 2, wanted)
+    even = (n for n in range(wanted, wanted // 2, -1) if size % n == 0 and n >= fewest)
     found = next(even, 1)
-    return found if found > 1 else next((n for n in range(wanted, 1, -1) if size % n != 1), None)
+    return found if found > 1 else next((n for n in range(wanted, max(fewest, 2) - 1, -1) if size % n != 1), None)
 
 
 # ---- ops on fewer rows --------------------------------------------------------------------------------------------------------

@@ -17,16 +17,13 @@ import os
 from collections.abc import Generator
 from contextlib import contextmanager
 
+from cotan.engines.native.target import processors
+
 from .compile_lock import lazy_singleton
 from .symbols import Jit, runtime_symbol
 from .thread_pool_ir import MOST_CHUNKS, POOL_BYTES, SERIAL, thread_pool_ir
 
 __all__ = ["MOST_CHUNKS", "PARALLEL", "SETTING", "count", "limited", "set_count", "start"]
-
-
-def available() -> int:
-    """The number of processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def configured() -> int:
@@ -35,7 +32,7 @@ def configured() -> int:
         value = os.environ.get(name, "").split(",")[0].strip()
         if value.isdecimal() and int(value) > 0:
             return int(value)
-    return available()
+    return processors()
 
 
 @lazy_singleton

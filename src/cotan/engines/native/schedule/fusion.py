@@ -12,7 +12,7 @@ Pure data movement (a transpose, a slice, a broadcast) is no statement but a vie
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from math import prod
 from operator import mul
@@ -23,6 +23,7 @@ from cotan.engines.native.affine import ElementIndex, Index
 from cotan.engines.native.analysis.access import AccessProbe, AccessSummary, Reader, access_summary, axis, extent
 from cotan.engines.native.options import CodegenOptions, current_options
 from cotan.engines.native.passes.half_precision import widen_half
+from cotan.engines.native.passes.sinking import sink
 from cotan.engines.native.passes.update_order import reads_before_updates, updated_by_index, updated_operands
 
 from .loop_nest import SCALAR, Layout, Loop, Opaque, Statement, layout_of
@@ -33,8 +34,16 @@ __all__ = ["Schedule", "schedule_of"]
 class Schedule:
     """The loop nests of a Program, the readers of each value, and how each value is stored."""
 
-    def __init__(self, program: Program, options: CodegenOptions | None = None, schedules: dict[Program, Schedule] | None = None):
+    def __init__(
+        self,
+        program: Program,
+        options: CodegenOptions | None = None,
+        schedules: dict[Program, Schedule] | None = None,
+        late: Mapping[Var, Equation] | None = None,
+    ):
         self.program = program
+        self.late = late or {}
+        """The values that are computed late, each with its first reader (`passes.sinking`)."""
         self.options = options = options or current_options()
         self.schedules = schedules if schedules is not None else {}
         self.accesses: dict[Var, AccessSummary | None] = {}
@@ -191,10 +200,11 @@ class Schedule:
     # ---- loops -----------------------------------------------------------------------------------------------------------------
     def insert(self, statement: Statement) -> None:
         """Insert a statement into the tree."""
+        reader = self.late.get(statement.var)
+        after = self.operands_made(reader) if reader is not None else 0
         self.statement[statement.var] = statement
         order, sizes = statement.order, statement.sizes
         inside: dict[Var, list[ElementIndex]] = {}
-        after = 0
         for v, index in statement.reads:
             if v in self.statement:
                 inside.setdefault(v, []).append(index)
@@ -225,6 +235,17 @@ class Schedule:
         statement.loop = body
         body.body.append(statement)
         statement.positions = [*[p.position for p in statement.path], len(body.body) - 1]
+
+    def operands_made(self, reader: Equation) -> int:
+        """The first position at which an equation has all operands that are made so far."""
+        after = 0
+        for v in reader.inputs:
+            for root in self.roots_of(v) if isinstance(v, Var) else ():
+                if root in self.opaque:
+                    after = max(after, self.opaque[root].position + 1)
+                elif root in self.statement:
+                    after = max(after, self.statement[root].position)
+        return after
 
     def entry_point(self, inside: dict[Var, list[ElementIndex]], level: int, symbol: Index, size: int, low: int) -> tuple[int, Loop | None]:
         """The first position at which a loop that reads these values may be entered, and the loop that makes them, if the statement may
@@ -357,11 +378,14 @@ class Schedule:
         return shared
 
 
-def schedule_of(program: Program, options: CodegenOptions, schedules: dict[Program, Schedule]) -> Schedule:
-    """The schedule of a Program, in wider precision than half and with reads before updates; from the known ones, or made."""
+def schedule_of(program: Program, options: CodegenOptions, schedules: dict[Program, Schedule], held: Sequence[Var] = ()) -> Schedule:
+    """The schedule of a Program, in wider precision than half, with reads before updates and large values late; from the known ones, or
+    made. The inputs ``held`` live to its end in any case.
+    """
     found = schedules.get(program)
     if found is None:
-        found = schedules[program] = Schedule(reads_before_updates(widen_half(program), options), options, schedules)
+        ordered, late = sink(reads_before_updates(widen_half(program), options), options, held)
+        found = schedules[program] = Schedule(ordered, options, schedules, late)
     return found
 
 
