@@ -26,7 +26,7 @@ from cotan.engines.native.target import Target
 from cotan.errors import CotanError
 from cotan.ops import radix
 from cotan.ops.contraction import DotGeneral
-from cotan.ops.determinant import Det, Slogdet
+from cotan.ops.determinant import Cofactors, Det, Slogdet
 from cotan.ops.factorization import Eigh, Qr, Svd
 from cotan.ops.linalg import Cholesky, Solve, TriangularSolve
 from cotan.ops.running import Cumlogsumexp, Cummax, Cummin, Cumprod, Cumsum, Recurrence
@@ -257,6 +257,9 @@ def test_lanes_are_full_at_every_number_of_matrices(lead):
     for dtype in (np.float64, np.float32):
         close(Cholesky(), positive((*lead, 3, 3), dtype))
         close(Solve(), well((*lead, 2, 2), dtype), normal((*lead, 2, 1), dtype), ulps=5000)
+    for dtype in (np.complex128, np.complex64):
+        close(Solve(), well((*lead, 2, 2), dtype), normal((*lead, 2, 1), dtype), ulps=5000)
+        close(Slogdet(), well((*lead, 2, 2), dtype), ulps=5000)
 
 
 def test_pivots_are_those_of_lapack():
@@ -626,6 +629,74 @@ def test_a_failure_carries_its_number():
     assert failures.status_of(KeyError, "other") == status + 1
     assert str(failures.raised(status | 1234 << 8)) == "at 1234"
     assert failures.raised(1) is None
+
+
+def each(op, *operands):
+    """The results of compiled code, then those of the impl."""
+    found, expected = both(op, *operands)
+    return [*found, *expected]
+
+
+def singular_matrices(lead, n, dtype):
+    """Matrices of full rank and of less, by name: a column that is a sum of others, two of them, a column of zeros, nothing but zeros."""
+    a = normal((*lead, n, n), dtype)
+    whole, once, twice, zero = np.round(2 * a), a.copy(), a.copy(), a.copy()
+    once[..., 2] = a[..., 0] + a[..., 1]
+    twice[..., 2:4] = a[..., :2]
+    whole[..., n - 1] = whole[..., 0]
+    zero[..., 1] = 0
+    return {"regular": a, "rank n-1": once, "rank n-2": twice, "whole numbers": whole, "a column": zero, "zeros": 0 * a}
+
+
+def cofactors_by_singular_values(a):
+    """sign V^T diag(products of the other singular values) U^T, and what an error of the size of the rounding of A makes of it."""
+    n, wide = a.shape[-1], np.complex128 if a.dtype.kind == "c" else np.float64
+    u, s, vh = np.linalg.svd(a.astype(wide))
+    others = np.stack([np.delete(s, k, -1).prod(-1) for k in range(n)], -1)
+    sign = np.linalg.det(u) * np.linalg.det(vh)
+    found = sign[..., None, None] * (np.conj(u) * others[..., None, :]) @ np.conj(vh)
+    return found, s[..., 0] * s[..., : n - 2].prod(-1) * np.finfo(a.dtype).eps
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize(("lead", "n"), [((), 5), ((), 6), ((3,), 7), ((70,), 6), ((70,), 8), ((2, 40), 7), ((), 9), ((3,), 12), ((), 20)])
+def test_cofactors_are_right_at_every_rank(lead, n, dtype):
+    for name, a in singular_matrices(lead, n, dtype).items():
+        expected, rounding = cofactors_by_singular_values(a)
+        for found in each(Cofactors(), a):
+            assert found.dtype == dtype
+            assert np.all(np.abs(found - expected).max((-2, -1)) <= 20 * n * rounding), name
+
+
+def test_cofactors_of_numbers_at_the_end_of_the_range():
+    least = float(np.finfo(float).smallest_subnormal)
+    for n, lead in ((6, (70,)), (9, ())):
+        a = np.broadcast_to(np.diag([least, *[1.0] * (n - 1)]), (*lead, n, n)).copy()
+        a[..., 1, 0] = -least
+        expected = np.zeros((n, n))
+        expected[0, 0], expected[0, 1] = 1, least
+        for found in each(Cofactors(), a):
+            np.testing.assert_allclose(found, np.broadcast_to(expected, a.shape), atol=4 * least)
+        nan = a.copy()
+        nan[..., 0, 0] = np.nan
+        for found in each(Cofactors(), nan):
+            assert np.isnan(found).any()
+
+
+@pytest.mark.parametrize("n", [6, 8])
+def test_gradients_of_many_determinants_agree_with_those_of_each(n):
+    a = np.eye(n) + 0.3 * normal((70, n, n), np.float64)
+    a[3, :, 1] = a[3, :, 0]
+    for f in (lambda a: cnp.linalg.det(a) ** 2, lambda a: cnp.sin(cnp.linalg.det(a))):
+        expected = [np.asarray(cotan.grad(f)(m)) for m in a]
+        found = cotan.jit(cotan.vmap(cotan.grad(f)))(a)
+        np.testing.assert_allclose(np.asarray(found), expected, rtol=0, atol=1e-11 * np.abs(expected).max())
+        pushed = cotan.vmap(lambda m, t: cotan.jvp(cotan.grad(f), (m,), (t,))[1])  # noqa: B023 - used at once
+        step, gradients = 1e-6, cotan.vmap(cotan.grad(f))
+        differences = (np.asarray(gradients(a[:5] + step * a[5:10])) - np.asarray(gradients(a[:5] - step * a[5:10]))) / (2 * step)
+        np.testing.assert_allclose(
+            np.asarray(cotan.jit(pushed)(a[:5], a[5:10])), differences, rtol=0, atol=1e-6 * np.abs(differences).max()
+        )
 
 
 @pytest.mark.parametrize("order", range(5))
