@@ -27,7 +27,7 @@ from cotan.errors import CotanError
 from cotan.ops import radix
 from cotan.ops.contraction import DotGeneral
 from cotan.ops.determinant import Cofactors, Det, Slogdet
-from cotan.ops.factorization import Eigh, Qr, Svd
+from cotan.ops.factorization import Eigh, Eigvalsh, Qr, Svd, Svdvals
 from cotan.ops.linalg import Cholesky, Solve, TriangularSolve
 from cotan.ops.running import Cumlogsumexp, Cummax, Cummin, Cumprod, Cumsum, Recurrence
 from cotan.ops.searching import Argmax, Argmin, Argsort, Searchsorted
@@ -192,13 +192,17 @@ def test_factorizations_of_odd_sizes(n, dtype):
         for m in {n, max(n - 3, 1), n + 4}:
             a = normal((*lead, n, m), dtype)
             close(Qr(), a, ulps=2000)
+            close(Svdvals(), a, ulps=2000)
             gap = np.concatenate([np.arange(1.0, min(n, m) + 1), np.zeros(max(n, m))])[: min(n, m)]
             (u, _, vh), _ = both(Svd(), a)
             spread = (u * gap.astype(u.dtype)) @ vh  # singular values far from each other, so that their vectors are well determined
             check_singular_vectors(spread)
         q = np.linalg.qr(normal((*lead, n, n), dtype))[0]
         a = (q * np.arange(n).astype(dtype)) @ np.conj(np.swapaxes(q, -1, -2))
-        check_eigenvectors(np.tril(a) + np.triu(normal((*lead, n, n), dtype), 1))
+        a = np.tril(a) + np.triu(normal((*lead, n, n), dtype), 1)
+        check_eigenvectors(a)
+        for lower in (True, False):
+            close(Eigvalsh(lower), a, ulps=2000)
 
 
 def check_eigenvectors(a):
@@ -312,6 +316,7 @@ def test_errors_are_those_of_numpy(lead, n, dtype):
 def test_nan_goes_where_it_goes_in_numpy(n):
     nan = np.full((n, n), np.nan)
     fails_alike(Svd(), nan)
+    fails_alike(Svdvals(), nan)
     for op in (Det(), Slogdet(), Qr(), Cholesky()):
         for x, y in zip(*both(op, nan), strict=True):
             np.testing.assert_array_equal(np.isnan(x), np.isnan(y))
@@ -635,6 +640,49 @@ def each(op, *operands):
     """The results of compiled code, then those of the impl."""
     found, expected = both(op, *operands)
     return [*found, *expected]
+
+
+def values_of(a):
+    """Eigenvalues and singular values as results of the ops with vectors, of a Hermitian matrix and any other."""
+    return cnp.linalg.eigh(a + cnp.conj(a.mT))[0], cnp.linalg.svd(a, full_matrices=False)[1]
+
+
+def values_alone(a):
+    return cnp.linalg.eigvalsh(a + cnp.conj(a.mT)), cnp.linalg.svdvals(a)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.complex128])
+def test_values_alone_have_the_derivatives_of_values_with_vectors(dtype):
+    a, da = normal((2, 4, 4), dtype)
+    weights = np.arange(1.0, 5.0)
+
+    def loss(values):
+        return lambda a: cnp.sum(cnp.sin(values(a)[0]) * weights) + cnp.sum(cnp.exp(values(a)[1]) * weights)
+
+    for way in (lambda f: f, cotan.jit):
+        first = [way(cotan.grad(loss(f)))(a) for f in (values_alone, values_of)]
+        second = [way(lambda a, f=f: cotan.jvp(cotan.grad(loss(f)), (a,), (da,))[1])(a) for f in (values_alone, values_of)]
+        for found, expected in (first, second):
+            np.testing.assert_allclose(np.asarray(found), np.asarray(expected), rtol=0, atol=1e-10 * np.abs(expected).max())
+    cotan.testing.check_grads(loss(values_alone), (a,), order=2)
+    np.testing.assert_allclose(
+        np.asarray(cotan.vmap(cotan.grad(loss(values_alone)))(np.stack([a, da]))),
+        [np.asarray(cotan.grad(loss(values_alone))(x)) for x in (a, da)], rtol=1e-9, atol=1e-10,
+    )  # fmt: skip
+
+
+def test_sums_of_equal_values_have_gradients():
+    """The sum of all eigenvalues is the trace, the sum of squares of all values the square of a norm, also where values are equal."""
+    eye, ones = np.eye(3), np.ones((3, 3))
+    for way in (lambda f: f, cotan.jit):
+        for a in (eye, ones, 0 * eye, np.diag([2.0, 2.0, -1.0])):
+            trace = way(cotan.grad(lambda a: cnp.sum(cnp.linalg.eigvalsh(a))))(a)
+            np.testing.assert_allclose(np.asarray(trace), eye, atol=1e-14)
+            for f in (cnp.linalg.eigvalsh, cnp.linalg.svdvals):
+                squares = way(cotan.grad(lambda a, f=f: cnp.sum(f((a + a.T) / 2) ** 2)))(a)
+                np.testing.assert_allclose(np.asarray(squares), 2 * a, atol=1e-14)
+    with pytest.raises(cotan.errors.SingularPointError):
+        cotan.grad(lambda a: cnp.linalg.svdvals(a)[0], strict=True)(eye)
 
 
 def singular_matrices(lead, n, dtype):
