@@ -50,7 +50,7 @@ INT64 = np.dtype(np.int64)
 POLYNOMIAL = 5
 """Up to this number of rows the polynomial is unrolled term by term."""
 FACTORED = {"f": POLYNOMIAL + 1, "c": POLYNOMIAL}
-"""From this number of rows on, real and complex cofactors are computed from factors in compiled code, and from inverses elsewhere."""
+"""From this number of rows on, real and complex cofactors are computed from factors in compiled code (polynomials take longer)."""
 
 
 @op
@@ -115,13 +115,12 @@ class Cofactors(MatrixOp):
     def by_inverses(self, a: Any) -> Any:
         """The cofactors det(A) A^-T of matrices far from singular ones, and of others by `at_any_rank`."""
         with np.errstate(all="ignore"):
-            det = np.linalg.det(a)
+            det, inverse = np.linalg.det(a), np.zeros_like(a)
             fine = (det != 0) & np.isfinite(det)
-            if not fine.all():
-                inverse = np.zeros_like(a)
-                inverse[fine] = np.linalg.inv(a[fine])
-            else:
+            if fine.all():
                 inverse = np.linalg.inv(a)
+            else:
+                inverse[fine] = np.linalg.inv(a[fine])
             found = det[..., None, None] * np.swapaxes(inverse, -1, -2)
             condition = np.abs(a).sum(-2).max(-1) * np.abs(inverse).sum(-2).max(-1)
         others = ~(fine & (condition <= np.finfo(a.dtype).eps ** -0.25))
