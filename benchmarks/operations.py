@@ -51,12 +51,23 @@ def taken(rng: np.random.Generator, n: int) -> list[np.ndarray]:
     return [rng.normal(size=n), rng.integers(n, size=n)]
 
 
+def signal_and_kernel(rng: np.random.Generator, n: int) -> list[np.ndarray]:
+    """n numbers, and a kernel of 50."""
+    return [rng.normal(size=n), rng.normal(size=50)]
+
+
+def integers(rng: np.random.Generator, n: int) -> list[np.ndarray]:
+    """Bases and exponents below ten."""
+    return [rng.integers(10, size=n), rng.integers(10, size=n)]
+
+
 OPERATIONS: dict[str, tuple[Operation, Arguments]] = {
     "exp": (lambda xp, x: xp.exp(x), vectors(1)),
     "sin": (lambda xp, x: xp.sin(x), vectors(1)),
     "tanh": (lambda xp, x: xp.tanh(x), vectors(1)),
     "add": (lambda xp, x, y: xp.add(x, y), vectors(2)),
     "power": (lambda xp, x, y: xp.power(xp.abs(x), y), vectors(2)),
+    "power of integers": (lambda xp, x, y: xp.power(x, y), integers),
     "where": (lambda xp, x, y: xp.where(x > 0.0, x, y), vectors(2)),
     "sum": (lambda xp, x: xp.sum(x), vectors(1)),
     "sum, axis 0": (lambda xp, x: xp.sum(x, axis=0), square),
@@ -72,10 +83,12 @@ OPERATIONS: dict[str, tuple[Operation, Arguments]] = {
     "take": (lambda xp, x, i: xp.take(x, i), taken),
     "transpose, copied": (lambda xp, x: xp.transpose(x).copy(), square),  # NumPy adds zero in the order in which it lies
     "concatenate": (lambda xp, x, y: xp.concatenate([x, y]), vectors(2)),
+    "convolve": (lambda xp, x, k: xp.convolve(x, k, "same"), signal_and_kernel),
     "dot": (lambda xp, x, y: xp.dot(x, y), vectors(2)),
     "matmul": (lambda xp, x: xp.matmul(x, x), square),
     "matmul 4 x 4": (lambda xp, a, b: xp.matmul(a, b), matrices(4, 4)),
     "solve 3 x 3": (lambda xp, a, b: xp.linalg.solve(a, b), matrices(3, 1)),
+    "eigvalsh": (lambda xp, x: xp.linalg.eigvalsh(x + x.T), square),
     "einsum bij,bjk->ik": (lambda xp, a, b: xp.einsum("bij,bjk->ik", a, b), matrices(8, 1)),
 }
 ON_LARGE = ("exp", "add", "sum", "cumsum", "where")

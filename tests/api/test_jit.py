@@ -471,3 +471,54 @@ def test_an_instance_that_holds_deep_lists_has_jitted_methods():
         deep = deep[-1]
     m.layers[0] = np.ones(2)
     assert m.method(1.0) == m.plain(1.0)
+
+
+def test_a_call_is_tried_with_the_newest_code_first_and_falls_back():
+    f = cotan.jit(lambda x, k=2.0: x * k)
+    one, two = np.ones(3), np.ones((2, 2))
+    for _ in range(3):
+        np.testing.assert_array_equal(f(one), 2 * one)
+        np.testing.assert_array_equal(f(two), 2 * two)
+        np.testing.assert_array_equal(f(one, k=3.0), 3 * one)
+        np.testing.assert_array_equal(f(one.astype(np.float32)), np.full(3, 2, np.float32))
+        np.testing.assert_array_equal(f([1.0, 2.0][0]), 2.0)
+    assert f.cache_info().misses == 5
+    assert f.cache_info().hits == 10
+    np.testing.assert_array_equal(cotan.grad(lambda x: cnp.sum(f(x)))(one), 2 * one)
+    f.cache_clear()
+    np.testing.assert_array_equal(f(one), 2 * one)
+    np.testing.assert_array_equal(f(one), 2 * one)
+    assert f.cache_info() == (1, 1, 1)
+
+
+def test_a_failure_of_the_newest_code_is_raised_once_and_the_code_goes_on_working():
+    f = cotan.jit(cnp.linalg.inv)
+    for _ in range(3):
+        np.testing.assert_array_equal(f(2 * np.eye(3)), np.eye(3) / 2)
+        with pytest.raises(np.linalg.LinAlgError, match="Singular matrix"):
+            f(np.zeros((3, 3)))
+    assert f.cache_info() == (5, 1, 1)
+
+
+@pytest.mark.parametrize("function", [np.sin, np.cumsum, np.linalg.inv, np.add.reduce], ids=lambda f: f.__name__)
+def test_functions_of_numpy_carry_nothing_that_could_change(function):
+    x = np.eye(2) + 0.5
+    f = cotan.jit(function)
+    np.testing.assert_allclose(np.asarray(f(x)), function(x), rtol=1e-14)
+    assert f.objects == []
+    assert f.watched is None
+
+
+def test_an_instance_that_is_watched_is_looked_at_in_each_call():
+    class Scale:
+        def __init__(self):
+            self.by = 2.0
+
+        def __call__(self, x):
+            return x * self.by
+
+    scale = Scale()
+    f, x = cotan.jit(scale), np.ones(2)
+    for by in (2.0, 3.0, 3.0, 4.0):
+        scale.by = by
+        np.testing.assert_array_equal(f(x), by * x)

@@ -310,6 +310,8 @@ def matrices(s: Step, values: Sequence[Any]) -> Any:
             lambda: cnp.linalg.eigh(a)[0],
             lambda: cnp.linalg.slogdet(a)[1],
             lambda: cnp.linalg.svd(x, full_matrices=False)[1],
+            lambda: cnp.linalg.eigvalsh(a, UPLO="U"),
+            lambda: cnp.linalg.svdvals(x),
         ]
     )()
 

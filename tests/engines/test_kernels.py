@@ -26,8 +26,8 @@ from cotan.engines.native.target import Target
 from cotan.errors import CotanError
 from cotan.ops import radix
 from cotan.ops.contraction import DotGeneral
-from cotan.ops.determinant import Det, Slogdet
-from cotan.ops.factorization import Eigh, Qr, Svd
+from cotan.ops.determinant import Cofactors, Det, Slogdet
+from cotan.ops.factorization import Eigh, Eigvalsh, Qr, Svd, Svdvals
 from cotan.ops.linalg import Cholesky, Solve, TriangularSolve
 from cotan.ops.running import Cumlogsumexp, Cummax, Cummin, Cumprod, Cumsum, Recurrence
 from cotan.ops.searching import Argmax, Argmin, Argsort, Searchsorted
@@ -192,13 +192,17 @@ def test_factorizations_of_odd_sizes(n, dtype):
         for m in {n, max(n - 3, 1), n + 4}:
             a = normal((*lead, n, m), dtype)
             close(Qr(), a, ulps=2000)
+            close(Svdvals(), a, ulps=2000)
             gap = np.concatenate([np.arange(1.0, min(n, m) + 1), np.zeros(max(n, m))])[: min(n, m)]
             (u, _, vh), _ = both(Svd(), a)
             spread = (u * gap.astype(u.dtype)) @ vh  # singular values far from each other, so that their vectors are well determined
             check_singular_vectors(spread)
         q = np.linalg.qr(normal((*lead, n, n), dtype))[0]
         a = (q * np.arange(n).astype(dtype)) @ np.conj(np.swapaxes(q, -1, -2))
-        check_eigenvectors(np.tril(a) + np.triu(normal((*lead, n, n), dtype), 1))
+        a = np.tril(a) + np.triu(normal((*lead, n, n), dtype), 1)
+        check_eigenvectors(a)
+        for lower in (True, False):
+            close(Eigvalsh(lower), a, ulps=2000)
 
 
 def check_eigenvectors(a):
@@ -257,6 +261,9 @@ def test_lanes_are_full_at_every_number_of_matrices(lead):
     for dtype in (np.float64, np.float32):
         close(Cholesky(), positive((*lead, 3, 3), dtype))
         close(Solve(), well((*lead, 2, 2), dtype), normal((*lead, 2, 1), dtype), ulps=5000)
+    for dtype in (np.complex128, np.complex64):
+        close(Solve(), well((*lead, 2, 2), dtype), normal((*lead, 2, 1), dtype), ulps=5000)
+        close(Slogdet(), well((*lead, 2, 2), dtype), ulps=5000)
 
 
 def test_pivots_are_those_of_lapack():
@@ -309,6 +316,7 @@ def test_errors_are_those_of_numpy(lead, n, dtype):
 def test_nan_goes_where_it_goes_in_numpy(n):
     nan = np.full((n, n), np.nan)
     fails_alike(Svd(), nan)
+    fails_alike(Svdvals(), nan)
     for op in (Det(), Slogdet(), Qr(), Cholesky()):
         for x, y in zip(*both(op, nan), strict=True):
             np.testing.assert_array_equal(np.isnan(x), np.isnan(y))
@@ -626,6 +634,117 @@ def test_a_failure_carries_its_number():
     assert failures.status_of(KeyError, "other") == status + 1
     assert str(failures.raised(status | 1234 << 8)) == "at 1234"
     assert failures.raised(1) is None
+
+
+def each(op, *operands):
+    """The results of compiled code, then those of the impl."""
+    found, expected = both(op, *operands)
+    return [*found, *expected]
+
+
+def values_of(a):
+    """Eigenvalues and singular values as results of the ops with vectors, of a Hermitian matrix and any other."""
+    return cnp.linalg.eigh(a + cnp.conj(a.mT))[0], cnp.linalg.svd(a, full_matrices=False)[1]
+
+
+def values_alone(a):
+    return cnp.linalg.eigvalsh(a + cnp.conj(a.mT)), cnp.linalg.svdvals(a)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.complex128])
+def test_values_alone_have_the_derivatives_of_values_with_vectors(dtype):
+    a, da = normal((2, 4, 4), dtype)
+    weights = np.arange(1.0, 5.0)
+
+    def loss(values):
+        return lambda a: cnp.sum(cnp.sin(values(a)[0]) * weights) + cnp.sum(cnp.exp(values(a)[1]) * weights)
+
+    for way in (lambda f: f, cotan.jit):
+        first = [way(cotan.grad(loss(f)))(a) for f in (values_alone, values_of)]
+        second = [way(lambda a, f=f: cotan.jvp(cotan.grad(loss(f)), (a,), (da,))[1])(a) for f in (values_alone, values_of)]
+        for found, expected in (first, second):
+            np.testing.assert_allclose(np.asarray(found), np.asarray(expected), rtol=0, atol=1e-10 * np.abs(expected).max())
+    cotan.testing.check_grads(loss(values_alone), (a,), order=2)
+    np.testing.assert_allclose(
+        np.asarray(cotan.vmap(cotan.grad(loss(values_alone)))(np.stack([a, da]))),
+        [np.asarray(cotan.grad(loss(values_alone))(x)) for x in (a, da)], rtol=1e-9, atol=1e-10,
+    )  # fmt: skip
+
+
+def test_sums_of_equal_values_have_gradients():
+    """The sum of all eigenvalues is the trace, the sum of squares of all values the square of a norm, also where values are equal."""
+    eye, ones = np.eye(3), np.ones((3, 3))
+    for way in (lambda f: f, cotan.jit):
+        for a in (eye, ones, 0 * eye, np.diag([2.0, 2.0, -1.0])):
+            trace = way(cotan.grad(lambda a: cnp.sum(cnp.linalg.eigvalsh(a))))(a)
+            np.testing.assert_allclose(np.asarray(trace), eye, atol=1e-14)
+            for f in (cnp.linalg.eigvalsh, cnp.linalg.svdvals):
+                squares = way(cotan.grad(lambda a, f=f: cnp.sum(f((a + a.T) / 2) ** 2)))(a)
+                np.testing.assert_allclose(np.asarray(squares), 2 * a, atol=1e-14)
+    with pytest.raises(cotan.errors.SingularPointError):
+        cotan.grad(lambda a: cnp.linalg.svdvals(a)[0], strict=True)(eye)
+
+
+def singular_matrices(lead, n, dtype):
+    """Matrices of full rank and of less, by name: a column that is a sum of others, two of them, a column of zeros, nothing but zeros."""
+    a = normal((*lead, n, n), dtype)
+    whole, once, twice, zero = np.round(2 * a), a.copy(), a.copy(), a.copy()
+    once[..., 2] = a[..., 0] + a[..., 1]
+    twice[..., 2:4] = a[..., :2]
+    whole[..., n - 1] = whole[..., 0]
+    zero[..., 1] = 0
+    return {"regular": a, "rank n-1": once, "rank n-2": twice, "whole numbers": whole, "a column": zero, "zeros": 0 * a}
+
+
+def cofactors_by_singular_values(a):
+    """sign V^T diag(products of the other singular values) U^T, and what an error of the size of the rounding of A makes of it."""
+    n, wide = a.shape[-1], np.complex128 if a.dtype.kind == "c" else np.float64
+    u, s, vh = np.linalg.svd(a.astype(wide))
+    others = np.stack([np.delete(s, k, -1).prod(-1) for k in range(n)], -1)
+    sign = np.linalg.det(u) * np.linalg.det(vh)
+    found = sign[..., None, None] * (np.conj(u) * others[..., None, :]) @ np.conj(vh)
+    return found, s[..., 0] * s[..., : n - 2].prod(-1) * np.finfo(a.dtype).eps
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize(("lead", "n"), [((), 5), ((), 6), ((3,), 7), ((70,), 6), ((70,), 8), ((2, 40), 7), ((), 9), ((3,), 12), ((), 20)])
+def test_cofactors_are_right_at_every_rank(lead, n, dtype):
+    for name, a in singular_matrices(lead, n, dtype).items():
+        expected, rounding = cofactors_by_singular_values(a)
+        for found in each(Cofactors(), a):
+            assert found.dtype == dtype
+            assert np.all(np.abs(found - expected).max((-2, -1)) <= 20 * n * rounding), name
+
+
+def test_cofactors_of_numbers_at_the_end_of_the_range():
+    least = float(np.finfo(float).smallest_subnormal)
+    for n, lead in ((6, (70,)), (9, ())):
+        a = np.broadcast_to(np.diag([least, *[1.0] * (n - 1)]), (*lead, n, n)).copy()
+        a[..., 1, 0] = -least
+        expected = np.zeros((n, n))
+        expected[0, 0], expected[0, 1] = 1, least
+        for found in each(Cofactors(), a):
+            np.testing.assert_allclose(found, np.broadcast_to(expected, a.shape), atol=4 * least)
+        nan = a.copy()
+        nan[..., 0, 0] = np.nan
+        for found in each(Cofactors(), nan):
+            assert np.isnan(found).any()
+
+
+@pytest.mark.parametrize("n", [6, 8])
+def test_gradients_of_many_determinants_agree_with_those_of_each(n):
+    a = np.eye(n) + 0.3 * normal((70, n, n), np.float64)
+    a[3, :, 1] = a[3, :, 0]
+    for f in (lambda a: cnp.linalg.det(a) ** 2, lambda a: cnp.sin(cnp.linalg.det(a))):
+        expected = [np.asarray(cotan.grad(f)(m)) for m in a]
+        found = cotan.jit(cotan.vmap(cotan.grad(f)))(a)
+        np.testing.assert_allclose(np.asarray(found), expected, rtol=0, atol=1e-11 * np.abs(expected).max())
+        pushed = cotan.vmap(lambda m, t: cotan.jvp(cotan.grad(f), (m,), (t,))[1])  # noqa: B023 - used at once
+        step, gradients = 1e-6, cotan.vmap(cotan.grad(f))
+        differences = (np.asarray(gradients(a[:5] + step * a[5:10])) - np.asarray(gradients(a[:5] - step * a[5:10]))) / (2 * step)
+        np.testing.assert_allclose(
+            np.asarray(cotan.jit(pushed)(a[:5], a[5:10])), differences, rtol=0, atol=1e-6 * np.abs(differences).max()
+        )
 
 
 @pytest.mark.parametrize("order", range(5))

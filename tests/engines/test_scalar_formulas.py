@@ -82,6 +82,20 @@ def test_powers_of_signed_integers_are_modulo_their_size_and_raise_for_negative_
         np.testing.assert_array_equal(run([x, n])[0], np.power(x, n))
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32, np.uint64, np.int32, np.int64])
+@pytest.mark.parametrize("most", [7, 31, 32, 100])
+def test_powers_of_integers_with_small_and_large_exponents_side_by_side(dtype, most):
+    power, rng = REGISTRY["power"](), np.random.default_rng(most)
+    x = np.array([0, 1, 2, 3, 5, np.iinfo(dtype).max, np.iinfo(dtype).max - 1, 10], dtype)[rng.integers(8, size=203)]
+    n = rng.integers(0, most, 203, endpoint=True).astype(dtype)
+    for last in (most, np.iinfo(dtype).max):
+        n[[0, 100, -1]] = last
+        for k in (203, 1):
+            np.testing.assert_array_equal(
+                engine.compile_program(program_of(power, (x[:k], n[:k])))([x[:k], n[:k]])[0], np.power(x[:k], n[:k])
+            )
+
+
 def test_an_exponent_that_no_base_has_is_not_looked_at():
     power, none, minus = REGISTRY["power"](), np.zeros((0, 2), int), np.array(-1)
     for operands in ((none, minus), (none, none)):

@@ -95,6 +95,11 @@ class Jitted:
         self.cache: dict[Signature, Staged] = {}
         self.entries: dict[Signature, Entry] = {}
         self.recent: list[Entry] = []
+        self.first: Callable[..., Any] | None = None
+        """The ``launch`` of the first of the recent entries, if its leaves are the positional arguments, its result is one array, and
+        nothing is watched. Such a call takes the shortest way."""
+        self.others: list[Entry] = []
+        """The recent entries, without the one of `first`."""
         self.hits = self.misses = 0
         self.last_miss = Miss("it has not been called yet")
         self.objects = fun.objects if isinstance(fun, Jitted) else captured_objects(fun)
@@ -104,12 +109,20 @@ class Jitted:
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else BoundJitted(self, instance)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: C901 - a further function would take as long as some of its steps
         try:
+            launch = self.first
+            if launch is not None and not kwargs and current_trace() is EVAL:
+                found = launch(*args)
+                if found is not NotImplemented:
+                    self.hits += 1
+                    if type(found) is int:
+                        self.recent[0].fail(found)
+                    return found
             if self.watched is not None:
                 self.look_again(self.watched)
             if current_trace() is EVAL:
-                for launch, _, fail, apart, spec in self.recent:
+                for launch, _, fail, apart, spec in self.others:
                     if apart is None:
                         if kwargs:
                             continue
@@ -138,7 +151,15 @@ class Jitted:
         if change:
             self.cache.clear()
             self.entries.clear()
-            self.recent, self.watched, self.changed = [], None, change
+            self.watched, self.changed = None, change
+            self.try_first([])
+
+    def try_first(self, entries: list[Entry]) -> None:
+        """Try these entries first in further calls."""
+        self.recent = self.others = entries
+        self.first = None
+        if entries and entries[0].apart is None and entries[0].spec is None and self.watched is None:
+            self.first, self.others = entries[0].launch, entries[1:]
 
     def call_tree(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A call with any arguments, under any trace."""
@@ -184,7 +205,7 @@ class Jitted:
                 entry = numpy_entry(run, staged.constants, signature.types, apart, spec)
             self.entries[signature] = entry
         if entry.apart is not never and all(known is not entry for known in self.recent):
-            self.recent = [entry, *self.recent[: MOST_ENTRIES - 1]]
+            self.try_first([entry, *self.recent[: MOST_ENTRIES - 1]])
         return entry
 
     def donated_inputs(self, staged: Staged, signature: Signature) -> tuple[int, ...]:
@@ -273,7 +294,7 @@ class Jitted:
         self.last_miss = Miss(self.last_miss.explained(self.cache))
         self.cache.clear()
         self.entries.clear()
-        self.recent = []
+        self.try_first([])
         self.hits = self.misses = 0
 
     def explain_miss(self) -> str:

@@ -23,7 +23,8 @@ __all__ = ["Guard", "Watched", "captured_objects", "changing_parts", "known_by_i
 
 VALUES = (int, float, complex, str, bytes, type(None), np.generic)
 SEQUENCES = (tuple, list, set, frozenset, deque)
-OPAQUE = (type, ModuleType, FunctionType, MethodType, BuiltinFunctionType, Tracer)
+NUMPY_FUNCTIONS = (np.ufunc, type(np.concatenate))
+OPAQUE = (type, ModuleType, FunctionType, MethodType, BuiltinFunctionType, *NUMPY_FUNCTIONS, Tracer)
 OURS = "_cotan_jitted"
 """The attribute in which an instance keeps its jitted methods."""
 

@@ -265,8 +265,14 @@ class Routines(Protocol):
         """``body(index)`` for every index below ``shape``, in order."""
         ...
 
-    def up_to(self, count: Scalar, most: int, body: Callable[[Index], None]) -> None:
-        """``body(k)`` for every k below ``count``, a computed integer of at most ``most``, in order."""
+    def up_to(self, end: Scalar, most: int, body: Callable[[Index], None], *, first: Scalar | None = None) -> None:
+        """``body(k)`` for every k from ``first`` (or 0) to before ``end``, computed integers of at most ``most``, in order."""
+        ...
+
+    def totals(self, monoid: str, first: Scalar, end: Scalar, most: int, at: Callable[[Index], Sequence[Scalar]]) -> Sequence[Scalar]:
+        """The reductions of each scalar of ``at(k)`` over every k from ``first`` to before ``end``, computed integers of at most ``most``.
+        Sums of floats are in any order.
+        """
         ...
 
     def parallel_for(self, shape: Sequence[int], body: Callable[[tuple[Index, ...]], None], work: int, *, most: int = 64) -> None:

@@ -13,6 +13,7 @@ from ..core.errors import ShapeError, teach
 from ..core.tracing import type_of
 from ..core.types import Shape
 from ..ops.contraction import dot_general
+from ..ops.convolution import Correlate
 from ..ops.movement import permute
 from ..ops.reduction import ReduceOr
 from .calling import eager
@@ -21,7 +22,7 @@ from .indexing import getitem
 from .promotion import Numbers, broadcast_shapes, canonical_axis, operand, promote, shape_of, spread_to
 from .reduction import sum
 from .roots import strong
-from .shape import along, atleast_1d, concatenate, flip, moveaxis, reshape_op, stack
+from .shape import atleast_1d, flip, moveaxis, reshape_op, stack
 
 __all__ = [
     "convolve", "correlate", "cross", "dot", "inner", "kron", "matmul", "matvec", "outer", "tensordot", "vdot", "vecdot", "vecmat",
@@ -233,24 +234,17 @@ def difference(a: Any, b: Any, c: Any, d: Any) -> Any:
 
 
 # ---- convolution in one dimension ----------------------------------------------------------------------------------------------
-def full_convolution(x: Any, kernel: Any) -> Any:
-    """All of sum_k x[n - k] kernel[k]: windows of the padded longer operand times the reversed shorter one."""
-    if shape_of(x)[0] < shape_of(kernel)[0]:
-        x, kernel = kernel, x
-    n, k = shape_of(x)[0], shape_of(kernel)[0]
-    zeros = np.zeros(k - 1, type_of(x).dtype)
-    padded = concatenate([zeros, x, zeros]) if k > 1 else x
-    windows = getitem(padded, np.arange(n + k - 1)[:, None] + np.arange(k))
-    return matmul(windows, flip(kernel))
-
-
-def centred(y: Any, n: int, k: int, mode: str, shift: int = 0) -> Any:
-    """The part of a full convolution of lengths n and k that ``mode`` selects."""
+def sliding_sums(x: Any, y: Any, mode: str, shift: int = 0) -> Any:
+    """sum_k x[i + k] y[k] over the indices i that ``mode`` selects; ``shift`` moves those of mode same."""
+    n, k = shape_of(x)[0], shape_of(y)[0]
     longer, shorter = max(n, k), min(n, k)
-    if mode == "full":
-        return y
-    start, length = ((shorter - 1) // 2 + shift, longer) if mode == "same" else (shorter - 1, longer - shorter + 1)
-    return along(y, 0, start, start + length)
+    full = n + k - 1
+    first, length = {
+        "full": (0, full), "same": ((shorter - 1) // 2 + shift, longer), "valid": (shorter - 1, longer - shorter + 1),
+    }[mode]  # fmt: skip
+    if n < k:  # the longer one is read through: the reversed result is the sliding sum with the operands exchanged
+        return flip(Correlate(full - first - length - (n - 1), length)(y, x))
+    return Correlate(first - (k - 1), length)(x, y)
 
 
 def check_vectors(name: str, x: Any, y: Any, mode: str) -> None:
@@ -268,7 +262,8 @@ def convolve(x: Numbers, y: Numbers, mode: str = "full") -> Any:
     """The convolution of two vectors; ``mode`` is full, same or valid."""
     x, y = promote(*[atleast_1d(strong(v)) for v in (x, y)])
     check_vectors("convolve", x, y, mode)
-    return centred(full_convolution(x, y), shape_of(x)[0], shape_of(y)[0], mode)
+    x, y = (y, x) if shape_of(x)[0] < shape_of(y)[0] else (x, y)
+    return sliding_sums(x, flip(y), mode)
 
 
 @eager(np.correlate)
@@ -278,7 +273,7 @@ def correlate(x: Numbers, y: Numbers, mode: str = "valid") -> Any:
     check_vectors("correlate", x, y, mode)
     n, k = shape_of(x)[0], shape_of(y)[0]
     shift = 1 if mode == "same" and n < k and n % 2 == 0 else 0
-    return centred(full_convolution(x, flip(conjugated(y))), n, k, mode, shift)
+    return sliding_sums(x, conjugated(y), mode, shift)
 
 
 def any_true(x: Any, axes: tuple[int, ...]) -> Any:

@@ -162,9 +162,10 @@ def svd(a: Numbers, /, full_matrices: bool = True, compute_uv: bool = True, herm
     one is right; several are no functions of ``a``, and their derivative is not finite.
     """
     (a,) = matrices("svd", a)
+    if not compute_uv:
+        return factorization.Svdvals()(a)
     m, n = shape_of(a)[-2:]
-    u, s, vh = (factorization.full_svd if compute_uv and full_matrices and m != n else factorization.svd)(a)
-    return SVDResult(u, s, vh) if compute_uv else s
+    return SVDResult(*(factorization.full_svd if full_matrices and m != n else factorization.svd)(a))
 
 
 @eager(np.linalg.svdvals)
@@ -216,15 +217,21 @@ def qr(a: Numbers, /, mode: str = "reduced") -> Any:
 def eigh(a: Numbers, /, UPLO: str = "L") -> Any:
     """Eigenvalues, ascending, and orthonormal eigenvectors (as columns) of Hermitian matrices; one triangle is read."""
     (a,) = matrices("eigh", a, square=True)
-    if UPLO.upper() not in ("L", "U"):
-        raise teach(ArgumentError, f"eigh: UPLO={UPLO!r}.", do="give 'L' or 'U', the triangle that is read.")
-    return EighResult(*(factorization.eigh if UPLO.upper() == "L" else factorization.eigh_of_upper)(a))
+    return EighResult(*(factorization.eigh if reads_lower("eigh", UPLO) else factorization.eigh_of_upper)(a))
+
+
+def reads_lower(name: str, letter: str) -> bool:
+    """Whether a letter names the lower triangle, and not the upper one."""
+    if letter.upper() not in ("L", "U"):
+        raise teach(ArgumentError, f"{name}: UPLO={letter!r}.", do="give 'L' or 'U', the triangle that is read.")
+    return letter.upper() == "L"
 
 
 @eager(np.linalg.eigvalsh)
 def eigvalsh(a: Numbers, /, UPLO: str = "L") -> Any:
     """The eigenvalues, ascending, of Hermitian matrices."""
-    return eigh(a, UPLO).eigenvalues
+    (a,) = matrices("eigvalsh", a, square=True)
+    return factorization.Eigvalsh(reads_lower("eigvalsh", UPLO))(a)
 
 
 @eager(np.linalg.det)

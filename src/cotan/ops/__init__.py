@@ -4,6 +4,7 @@ from . import (
     arithmetic,
     casting,
     contraction,
+    convolution,
     creation,
     determinant,
     even,
@@ -27,7 +28,7 @@ from . import (
 )
 
 __all__ = [
-    "arithmetic", "casting", "contraction", "creation", "determinant", "even", "factorization", "families", "gaussian", "indexing",
-    "linalg", "logic", "losses", "movement", "ordering", "reduction", "routines", "running", "searching", "sorting", "special",
-    "spectral", "transcendental",
+    "arithmetic", "casting", "contraction", "convolution", "creation", "determinant", "even", "factorization", "families", "gaussian",
+    "indexing", "linalg", "logic", "losses", "movement", "ordering", "reduction", "routines", "running", "searching", "sorting",
+    "special", "spectral", "transcendental",
 ]  # fmt: skip

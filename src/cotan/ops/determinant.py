@@ -8,8 +8,9 @@ there C(A) is not zero in general. `Cofactors` is that matrix and all its deriva
 It is linear in each E. Its derivative in A is the same op with one more operand. The form is symmetric in its E's and F, so its adjoint in
 E_j is the op itself with the cotangent in the position of E_j. So one op is closed under every transformation.
 
-For small matrices it is evaluated as a polynomial (`exterior`). For larger ones, rotate by the singular vectors: A = U S V^H transforms A
-to the diagonal S, and E_j to E_j' = U^H E_j V. For a diagonal S,
+For small matrices it is evaluated as a polynomial (`exterior`). Cofactors of larger ones come from the factors P A = L U: the adjugate is
+multiplicative, so C(A)^T = adj(U) L^-1 P det(P), and adj(U) needs no division (`cofactors_by_factors`). For their derivatives, rotate by
+the singular vectors: A = U S V^H transforms A to the diagonal S, and E_j to E_j' = U^H E_j V. For a diagonal S,
 
     D^k C(S)[E'...] = sum over sets I of k+1 indices of  prod_{l not in I} s_l  *  D^k C(0)[E' restricted to I],
 
@@ -37,7 +38,7 @@ from .contraction import matmul
 from .factorization import Svd
 from .families import add, broadcast_in_dim, default_rng, reduce_sum, scale, spread, sum_tangents, zeros
 from .indexing import gather, scatter
-from .lapack import by_columns, factorized, not_zero
+from .lapack import by_columns, factorized, named, not_zero
 from .linalg import MatrixOp, Solve, adjoint, columns, diagonal, mask, transposed
 from .logic import equal, not_equal, select
 from .movement import permute
@@ -45,8 +46,11 @@ from .reduction import reduce_prod
 
 __all__ = ["Cofactors", "Det", "Slogdet", "det", "slogdet"]
 
+INT64 = np.dtype(np.int64)
 POLYNOMIAL = 5
 """Up to this number of rows the polynomial is unrolled term by term."""
+FACTORED = {"f": POLYNOMIAL + 1, "c": POLYNOMIAL}
+"""From this number of rows on, real and complex cofactors are computed from factors in compiled code (polynomials take longer)."""
 
 
 @op
@@ -104,6 +108,31 @@ class Cofactors(MatrixOp):
         n, k = a.shape[-1], len(directions)
         if k >= n or a.size == 0:
             return np.zeros_like(a)
+        if k == 0 and n >= POLYNOMIAL:
+            return self.by_inverses(a)
+        return self.at_any_rank(a, *directions)
+
+    def by_inverses(self, a: Any) -> Any:
+        """The cofactors det(A) A^-T of matrices far from singular ones, and of others by `at_any_rank`."""
+        with np.errstate(all="ignore"):
+            det, inverse = np.linalg.det(a), np.zeros_like(a)
+            fine = (det != 0) & np.isfinite(det)
+            if fine.all():
+                inverse = np.linalg.inv(a)
+            else:
+                inverse[fine] = np.linalg.inv(a[fine])
+            found = det[..., None, None] * np.swapaxes(inverse, -1, -2)
+            condition = np.abs(a).sum(-2).max(-1) * np.abs(inverse).sum(-2).max(-1)
+        others = ~(fine & (condition <= np.finfo(a.dtype).eps ** -0.25))
+        if others.any():
+            finite = np.isfinite(a).all((-2, -1))
+            found[others & finite] = self.at_any_rank(a[others & finite])
+            found[~finite] = np.nan
+        return found
+
+    def at_any_rank(self, a: Any, *directions: Any) -> Any:
+        """The polynomial, or the rotation by singular vectors."""
+        n, k = a.shape[-1], len(directions)
         if n <= POLYNOMIAL:
             return exterior.cofactors(a, directions)
         u, s, vh = np.linalg.svd(a)
@@ -122,13 +151,12 @@ class Cofactors(MatrixOp):
         return (sign[..., None, None] * (np.conj(u) @ inner @ np.conj(vh))).astype(a.dtype)
 
     def written_out(self, a: Any, *directions: Any) -> Sequence[Any]:  # type: ignore[override]
-        """Inlined, as in ``impl``, with shorter formulas for larger matrices in order 0 and 1. Let S be diagonal and w_ij the product of
-        its entries without s_i and s_j. The derivative along E has -w_ij E_ji off the diagonal, and the sums over j != i of w_ij E_jj on
-        it.
+        """Inlined, as in ``impl``, with a shorter formula for one direction. Let S be diagonal and w_ij the product of its entries without
+        s_i and s_j. The derivative along E has -w_ij E_ji off the diagonal, and the sums over j != i of w_ij E_jj on it.
         """
         t = type_of(a)
         n, order = t.shape[-1], len(directions)
-        if n <= POLYNOMIAL:
+        if n <= POLYNOMIAL or order == 0:
             raise NotImplementedError  # the op has a routine
         if order >= n or t.size == 0:
             return [zeros(t)]
@@ -136,10 +164,8 @@ class Cofactors(MatrixOp):
         turned = [matmul(matmul(adjoint(u), e), adjoint(vh)) for e in directions]
         if order > 1:
             inner = sum_over_sets(s, turned)
-        elif order == 0:
-            inner = mask(columns(convert(products_of_others(s, 1), t.dtype), n), equal)
         else:
-            (e,), others = turned, convert(products_of_others(s, 2), t.dtype)
+            (e,), others = turned, convert(products_of_others(s), t.dtype)
             straight = reduce_sum(mask(scale(others, columns(diagonal(e), n)), not_equal), (t.ndim - 1,))
             inner = add(mask(neg(scale(others, transposed(e))), not_equal), mask(columns(straight, n), equal))
         sign = broadcast_in_dim(mul(Det()(u), Det()(vh)), t.shape, tuple(range(t.ndim - 2)))
@@ -147,10 +173,15 @@ class Cofactors(MatrixOp):
         return [mul(sign, matmul(matmul(u, inner), vh))]
 
     def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> Any:
-        shape = operands[0].shape
-        if shape[-1] > POLYNOMIAL:
+        (a, *directions), (result,) = operands, results
+        *lead, n, _ = a.shape
+        if not directions and n >= FACTORED[a.dtype.kind]:
+            if small.is_small(lead, a.dtype, n, n, "fc", n * n):
+                return small.cofactors(w, a, result)
+            return cofactors_by_factors(w, a, result)
+        if n > POLYNOMIAL:
             return NotImplemented
-        return w.batched(shape[:-2], operands, results, lambda *xs: exterior.written_cofactors(w.emitter, xs[:-1], xs[-1]))
+        return w.batched(lead, operands, results, lambda *xs: exterior.written_cofactors(w.emitter, xs[:-1], xs[-1]))
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
         terms = [] if tangents[0] is None else [self(*primals, tangents[0])]
@@ -173,13 +204,12 @@ class Cofactors(MatrixOp):
         yield cls(), (rng.normal(size=(2, 2)), *[rng.normal(size=(2, 2)) for _ in range(2)])
 
 
-def products_of_others(s: Any, count: int) -> Any:
-    """At each tuple of ``count`` indices, the product of the other entries along the last axis."""
+def products_of_others(s: Any) -> Any:
+    """At each pair of indices, the product of the other entries along the last axis."""
     t = type_of(s)
     n, lead = t.shape[-1], t.ndim - 1
-    left_out = np.zeros((n,) * (count + 1), bool)
-    for k in range(count):
-        left_out |= np.moveaxis(np.broadcast_to(np.eye(n, dtype=bool), left_out.shape), -2, k)
+    one = np.eye(n, dtype=bool)
+    left_out = one[:, None, :] | one
     shape = (*t.shape[:-1], *left_out.shape)
     which = broadcast_in_dim(left_out, shape, tuple(range(lead, len(shape))))
     numbers = broadcast_in_dim(s, shape, (*range(lead), len(shape) - 1))
@@ -280,7 +310,7 @@ def determinants(w: Routines, a: Reader, results: Sequence[StridedView], finish:
     """
     *lead, n, _ = a.shape
     e, part = w.emitter, np.finfo(a.dtype).dtype
-    if small.is_small(lead, a.dtype, n):
+    if small.is_small(lead, a.dtype, n, kinds="fc", results=2):
         small.sign_and_logarithm(w, a, results, finish)
         return
     lu, pivots, info = by_columns(w, n, n, a.dtype), w.scratch((n,), w.integer), w.scratch((), w.integer)
@@ -305,6 +335,66 @@ def determinants(w: Routines, a: Reader, results: Sequence[StridedView], finish:
         w.when(not_zero(w, info), nothing)
         for y, value in zip(results, finish(e, sign[()], total[()]), strict=True):
             y[k] = value
+
+    w.every(lead, one)
+
+
+def cofactors_by_factors(w: Routines, a: Reader, result: StridedView) -> None:
+    """C(A)^T = adj(U) L^-1 P det(P) from P A = L U, for matrices of any rank, since adj(U) is computed by products alone.
+
+    Let M be the adjugate of the first k rows and columns of U, d their determinant, and v, s the next column. Then that of one row more is
+    [[s M, -M v], [0, d]]. So column k of adj(U) is -M v and d, times the diagonal elements that follow. Where a column of A is no more than
+    rounding, so are the elements of U from its diagonal on, and by these products those of the result.
+    """
+    *lead, n, _ = a.shape
+    e, zero = w.emitter, w.emitter.constant(0, a.dtype)
+    lu, pivots, info = by_columns(w, n, n, a.dtype), w.scratch((n,), w.integer), w.scratch((), w.integer)
+    following, given = w.scratch((n,), a.dtype), w.strided(a)
+
+    def one(k: tuple[Any, ...]) -> None:
+        target = result.part(*k)  # row-major, the columns of adj(U) are rows
+        factorized(w, given.part(*k), lu, pivots, info)
+        w.fill(target, lambda _: zero)
+        w.outlined(lambda: adjugate(target))
+        w.call(named(a.dtype, "trsm", library="blas"), "R", "L", "N", "U", n, n, a.dtype.type(1), lu, n, target, n, work=n**3)
+        w.outlined(lambda: w.every((n,), lambda i: exchange(target, n - 1 - i[0])))
+
+    def adjugate(target: StridedView) -> None:
+        determinant = w.variable(e.constant(1, a.dtype))
+
+        def sign(i: tuple[Any, ...]) -> None:
+            exchanged, old = e.math("ne", pivots[i], e.as_scalar(i[0] + 1, w.integer)), determinant[()]
+            determinant[()] = e.math("select", exchanged, old, e.math("neg", old))
+
+        def column(at: tuple[Any, ...]) -> None:
+            k, d = at[0], lu[at[0], at[0]]
+
+            def add(j: Any) -> None:
+                v = e.math("mul", following[j], lu[j, k])
+                below(j + 1, lambda i: target.__setitem__((k, i), e.math("sub", target[k, i], e.math("mul", target[j, i], v))))
+
+            below(k, add)
+            below(k, lambda j: following.__setitem__(j, e.math("mul", following[j], d)))
+            following[k] = e.constant(1, a.dtype)
+            target[k, k] = determinant[()]
+            determinant[()] = e.math("mul", determinant[()], d)
+
+        def below(end: Any, body: Any) -> None:
+            w.up_to(e.as_scalar(end, INT64), n, body)
+
+        w.every((n,), sign)
+        w.every((n,), column)
+        w.every((n, n), lambda i: target.__setitem__(i, e.math("mul", target[i], following[i[0]])))
+
+    def exchange(target: StridedView, k: Any) -> None:
+        """Exchange row k with the row with which that of A was exchanged."""
+        other = e.as_index(e.math("sub", pivots[k], e.constant(1, w.integer)))
+
+        def swap(i: tuple[Any, ...]) -> None:
+            x, y = target[k, i[0]], target[other, i[0]]
+            target[k, i[0]], target[other, i[0]] = y, x
+
+        w.every((n,), swap)
 
     w.every(lead, one)
 

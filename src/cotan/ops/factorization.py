@@ -8,7 +8,7 @@ infinite, not wrong. References: Giles (2008), "Collected matrix derivative resu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,16 +18,16 @@ from ..core.op import Op, op
 from ..core.tracing import type_of
 from ..core.types import ArrayType, array_type
 from .arithmetic import constant_of, div, neg, sub
-from .casting import complex_, convert, imag, real
+from .casting import complex_, conj, convert, imag, real
 from .contraction import matmul
 from .creation import full as full_op
-from .families import add, default_rng, scale
+from .families import add, default_rng, reduce_sum, scale
 from .lapack import by_columns, fail_if_not_done, named
 from .linalg import MatrixOp, TriangularSolve, adjoint, columns, diagonal, hermitian, mask, read_lower, symmetric_examples, transposed
 from .logic import equal, greater, not_equal, select
 from .movement import concatenate, slice_
 
-__all__ = ["Eigh", "Qr", "Svd", "eigh", "eigh_of_upper", "full_svd", "qr", "svd"]
+__all__ = ["Eigh", "Eigvalsh", "Qr", "Svd", "Svdvals", "eigh", "eigh_of_upper", "full_svd", "qr", "svd"]
 
 BLOCK = 64
 """The block size for which the workspace of a LAPACK routine is allocated."""
@@ -76,49 +76,26 @@ class Svd(MatrixOp):
     def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
         (a,), (u, s, vh) = operands, results
         *lead, m, n = a.shape
-        k, most = min(m, n), max(m, n)
+        k = min(m, n)
         rows, columns = (m, n) if self.full else (k, k)
         if k == 0:  # the complement of no columns is the whole space
             for unitary in (u, vh):
                 w.every(lead, lambda i, unitary=unitary: identity(w, unitary.part(*i)))
             return
         matrix, left, right = (by_columns(w, *shape, a.dtype) for shape in ((m, n), (m, rows), (columns, n)))
-        size = 4 * k * k + 7 * k + most + BLOCK * (m + n)
-        work, integers, info = w.scratch((size,), a.dtype), w.scratch((8 * k,), w.integer), w.scratch((), w.integer)
-        more = [w.scratch((max(5 * k * k + 5 * k, 2 * most * k + 2 * k * k + k),), s.dtype)] if a.dtype.kind == "c" else []
-
-        given = w.strided(a)
+        given, letter = w.strided(a), "A" if self.full else "S"
+        decompose = singular_values(w, matrix, letter)
 
         def one(i: tuple[Any, ...]) -> None:
             w.copy(given.part(*i), matrix)
-            w.call(
-                named(a.dtype, "gesdd"),
-                "A" if self.full else "S",
-                m,
-                n,
-                matrix,
-                m,
-                s.part(*i),
-                left,
-                m,
-                right,
-                columns,
-                work,
-                size,
-                *more,
-                integers,
-                info,
-                work=m * n * k,
-            )
-            fail_if_not_done(w, info, "SVD did not converge")
+            decompose(s.part(*i), left, m, right, columns)
             w.copy(left, u.part(*i))
             w.copy(right, vh.part(*i))
 
         w.every(lead, one)
 
     def singular(self, a: Any) -> Any:
-        s = np.linalg.svd(a, compute_uv=False)
-        return np.any(np.diff(s, axis=-1, append=0) == 0, axis=-1)
+        return equal_singular_values(a)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any]:
         (a,), (da,) = primals, tangents
@@ -160,6 +137,79 @@ class Svd(MatrixOp):
         yield cls(full=True), (rng.normal(size=(3, 2)),)
         yield cls(full=True), (rng.normal(size=(2, 2, 3)),)
         yield cls(full=True), (np.zeros((2, 0)),)
+
+
+@op
+class Svdvals(MatrixOp):
+    """The singular values alone, descending. With the vectors of `Svd`, ds = Re diag(U^H dA V)."""
+
+    library: ClassVar[str] = "svdvals"
+
+    def type_rule(self, a: ArrayType) -> ArrayType:
+        return svd.type_rule(a)[1]
+
+    def impl(self, a: Any) -> Any:
+        return np.linalg.svd(a, compute_uv=False)
+
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
+        (a,), (s,) = operands, results
+        *lead, m, n = a.shape
+        if min(m, n) == 0:
+            return
+        matrix, given = by_columns(w, m, n, a.dtype), w.strided(a)
+        decompose = singular_values(w, matrix, "N")
+
+        def one(i: tuple[Any, ...]) -> None:
+            w.copy(given.part(*i), matrix)
+            decompose(s.part(*i), None, m, None, n)
+
+        w.every(lead, one)
+
+    def singular(self, a: Any) -> Any:
+        return equal_singular_values(a)
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any]:
+        (a,), (da,) = primals, tangents
+        u, s, vh = svd(a)
+        return s, of_columns(u, da, adjoint(vh))
+
+    def batch(self, size: int, batched: Sequence[bool], a: Any) -> tuple[Any, bool]:
+        return self(a), True
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        for given, (a,) in Svd.examples():
+            if given == svd:
+                yield cls(), (a,)
+
+
+def of_columns(u: Any, a: Any, v: Any) -> Any:
+    """Re diag(U^H A V)."""
+    t = type_of(u)
+    d = reduce_sum(scale(conj(u) if t.dtype.kind == "c" else u, matmul(a, v)), (t.ndim - 2,))
+    return real(d) if t.dtype.kind == "c" else d
+
+
+def equal_singular_values(a: Any) -> Any:
+    """Whether two singular values of a matrix are equal, or one is zero."""
+    return np.any(np.diff(np.linalg.svd(a, compute_uv=False), axis=-1, append=0) == 0, axis=-1)
+
+
+def singular_values(w: Routines, matrix: StridedView, letter: str) -> Callable[..., None]:
+    """``decompose(s, left, rows, right, columns)``, which overwrites ``matrix``: the letter says which vectors there are (N: none)."""
+    m, n = matrix.shape
+    k, most, dtype = min(m, n), max(m, n), matrix.dtype
+    size = 4 * k * k + 7 * k + most + BLOCK * (m + n) if letter != "N" else 10 * k + most + BLOCK * (m + n)
+    reals = max(5 * k * k + 5 * k, 2 * most * k + 2 * k * k + k) if letter != "N" else 7 * k
+    work, integers, info = w.scratch((size,), dtype), w.scratch((8 * k,), w.integer), w.scratch((), w.integer)
+    more = [w.scratch((max(reals, 1),), np.finfo(dtype).dtype)] if dtype.kind == "c" else []
+
+    def decompose(s: StridedView, left: StridedView | None, rows: int, right: StridedView | None, columns: int) -> None:
+        name, last = named(dtype, "gesdd"), (work, size, *more, integers, info)
+        w.call(name, letter, m, n, matrix, m, s, left, rows, right, columns, *last, work=m * n * k)
+        fail_if_not_done(w, info, "SVD did not converge")
+
+    return decompose
 
 
 def identity(w: Routines, target: StridedView) -> None:
@@ -210,25 +260,18 @@ class Eigh(MatrixOp):
         *lead, n, _ = a.shape
         if n == 0:
             return
-        matrix = by_columns(w, n, n, a.dtype)
-        size = (2 * n + n * n if a.dtype.kind == "c" else 1 + 6 * n + 2 * n * n) + BLOCK * n
-        real_size, integers = 1 + 5 * n + 2 * n * n, 3 + 5 * n
-        more = [w.scratch((real_size,), values.dtype), real_size] if a.dtype.kind == "c" else []
-        work, places, info = w.scratch((size,), a.dtype), w.scratch((integers,), w.integer), w.scratch((), w.integer)
-
-        given = w.strided(a)
+        matrix, given = by_columns(w, n, n, a.dtype), w.strided(a)
+        decompose = eigenvalues(w, matrix, "V", self.lower)
 
         def one(i: tuple[Any, ...]) -> None:
             w.copy(given.part(*i), matrix)
-            name, triangle = named(a.dtype, "syevd", "heevd"), "L" if self.lower else "U"
-            w.call(name, "V", triangle, n, matrix, n, values.part(*i), work, size, *more, places, integers, info, work=n**3)
-            fail_if_not_done(w, info, "Eigenvalues did not converge")
+            decompose(values.part(*i))
             w.copy(matrix, vectors.part(*i))
 
         w.every(lead, one)
 
     def singular(self, a: Any) -> Any:
-        return np.any(np.diff(np.linalg.eigvalsh(a, "L" if self.lower else "U"), axis=-1) == 0, axis=-1)
+        return equal_eigenvalues(a, self.lower)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any]:
         (a,), (da,) = primals, tangents
@@ -251,6 +294,75 @@ class Eigh(MatrixOp):
         yield cls(), (symmetric_examples(3) + np.array([[0, -1j, 0.5j], [1j, 0, 0], [-0.5j, 0, 0]]),)
         yield cls(lower=False), (symmetric_examples(2, (2,)) + np.array([[0.5, 0], [0, -0.5]]),)
         yield cls(lower=False), (symmetric_examples(3) + np.array([[0, -1j, 0.5j], [1j, 0, 0], [-0.5j, 0, 0]]),)
+
+
+@op
+class Eigvalsh(MatrixOp):
+    """The eigenvalues alone of a Hermitian matrix, ascending; one triangle is read. With the vectors of `Eigh`, dw = Re diag(V^H dA V)."""
+
+    lower: bool = True
+    library: ClassVar[str] = "eigvalsh"
+
+    def type_rule(self, a: ArrayType) -> ArrayType:
+        return eigh.type_rule(a)[0]
+
+    def impl(self, a: Any) -> Any:
+        return np.linalg.eigvalsh(a, "L" if self.lower else "U")
+
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
+        (a,), (values,) = operands, results
+        *lead, n, _ = a.shape
+        if n == 0:
+            return
+        matrix, given = by_columns(w, n, n, a.dtype), w.strided(a)
+        decompose = eigenvalues(w, matrix, "N", self.lower)
+
+        def one(i: tuple[Any, ...]) -> None:
+            w.copy(given.part(*i), matrix)
+            decompose(values.part(*i))
+
+        w.every(lead, one)
+
+    def singular(self, a: Any) -> Any:
+        return equal_eigenvalues(a, self.lower)
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any]:
+        (a,), (da,) = primals, tangents
+        w, v = (eigh if self.lower else eigh_of_upper)(a)
+        return w, of_columns(v, read_lower(da if self.lower else adjoint(da)), v)
+
+    def batch(self, size: int, batched: Sequence[bool], a: Any) -> tuple[Any, bool]:
+        return self(a), True
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        for given, (a,) in Eigh.examples():
+            yield cls(given.lower), (a,)  # type: ignore[attr-defined]
+
+
+def equal_eigenvalues(a: Any, lower: bool) -> Any:
+    """Whether two eigenvalues of a matrix are equal."""
+    return np.any(np.diff(np.linalg.eigvalsh(a, "L" if lower else "U"), axis=-1) == 0, axis=-1)
+
+
+def eigenvalues(w: Routines, matrix: StridedView, letter: str, lower: bool) -> Callable[[StridedView], None]:
+    """``decompose(values)``, which overwrites ``matrix``, for letter V with the vectors."""
+    n, dtype = matrix.shape[0], matrix.dtype
+    real_dtype, vectors = np.finfo(dtype).dtype, letter == "V"
+    if dtype.kind == "c":
+        size, real_size = 2 * n + (n * n if vectors else 0) + BLOCK * n, 1 + 5 * n + 2 * n * n if vectors else n
+        more = [w.scratch((real_size,), real_dtype), real_size]
+    else:
+        size, more = 1 + 6 * n + (2 * n * n if vectors else 0) + BLOCK * n, []
+    integers = 3 + 5 * n if vectors else 1
+    work, places, info = w.scratch((size,), dtype), w.scratch((integers,), w.integer), w.scratch((), w.integer)
+
+    def decompose(values: StridedView) -> None:
+        name, triangle = named(dtype, "syevd", "heevd"), "L" if lower else "U"
+        w.call(name, letter, triangle, n, matrix, n, values, work, size, *more, places, integers, info, work=n**3)
+        fail_if_not_done(w, info, "Eigenvalues did not converge")
+
+    return decompose
 
 
 @op

@@ -215,7 +215,7 @@ class Solve(SolveOp):
     def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
         (a, b), (x,) = operands, results
         *lead, n, m = b.shape
-        if small.is_small(lead, a.dtype, n, m):
+        if small.is_small(lead, a.dtype, n, m, "fc"):
             small.solve(w, a, b, x)
             return
         lu, pivots, info = by_columns(w, n, n, a.dtype), w.scratch((n,), w.integer), w.scratch((), w.integer)

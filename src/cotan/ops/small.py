@@ -1,4 +1,4 @@
-"""Linear algebra of small real matrices as straight-line code: unrolled eliminations, in which every choice is a select.
+"""Linear algebra of small matrices as straight-line code: unrolled eliminations, in which every choice is a select.
 
 For up to `LARGEST` rows a call of LAPACK costs more than the arithmetic. Straight-line code vectorizes over a stack of matrices, one in
 each lane of a vector (`Routines.batched`). Pivots are chosen as in LAPACK: the first of the largest elements of the column. `linalg`,
@@ -9,21 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from math import prod
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 
 from ..core.emitting import DType, Emitter, Expression, Index, Reader, Routines, Scalar, StridedView, where
 
-__all__ = ["LONGEST_ROW", "Triangle", "cholesky", "is_small", "multiply", "sign_and_logarithm", "solve", "triangular_solve"]
+__all__ = ["LONGEST_ROW", "Triangle", "cholesky", "cofactors", "is_small", "multiply", "sign_and_logarithm", "solve", "triangular_solve"]
 
 LARGEST, FEWEST, FEWEST_COLUMNS, LONGEST_ROW = 8, 4, 4, 16
 LITTLE_WORK, MANY = 600, 64
 """Eliminations with more work than `LITTLE_WORK` compile slowly; they are unrolled for stacks of at least `MANY` matrices."""
+MOST_ACCESSES = 248
+"""LLVM vectorizes no loop that reads and writes more than 250 places: it no longer tells them apart (alias-set-saturation-threshold)."""
 
 
-class Real(Expression[Emitter, Scalar]):
-    """A real scalar of a matrix. A condition has the dtype of the numbers that it compares."""
+class Entry(Expression[Emitter, Scalar]):
+    """A scalar of a matrix. A condition has the dtype of the numbers that it compares."""
 
     __slots__ = ("_dtype",)
 
@@ -34,36 +36,59 @@ class Real(Expression[Emitter, Scalar]):
     def dtype(self) -> DType:
         return self._dtype
 
-    def of(self, scalar: Scalar) -> Real:
-        return Real(self.e, scalar, self._dtype)
+    def of(self, scalar: Scalar) -> Self:
+        return type(self)(self.e, scalar, self._dtype)
+
+    @property
+    def parts(self) -> tuple[Entry, Entry]:
+        """The real and the imaginary part of a complex number."""
+        part = np.finfo(self._dtype).dtype
+        re, im = (Entry(self.e, self.e.math(name, self.scalar), part) for name in ("real", "imag"))
+        return re, im
+
+    def fused(self, factor: Self | complex, term: Self | complex) -> Self:
+        if self._dtype.kind != "c":
+            return super().fused(factor, term)
+        (a, b), (c, d), (re, im) = self.parts, self.like(factor).parts, self.like(term).parts
+        re, im = a.fused(c, (-b).fused(d, re)), a.fused(d, b.fused(c, im))
+        return self.of(self.e.math("complex", re.scalar, im.scalar))
+
+    def size(self) -> Entry:
+        """The size by which LAPACK chooses pivots: |re| + |im| of a complex number."""
+        return abs(self) if self._dtype.kind != "c" else abs(self.parts[0]) + abs(self.parts[1])
 
 
-def is_small(lead: Sequence[int], dtype: DType, n: int, m: int = 1) -> bool:
-    """Whether straight-line code is faster than a call for each of a stack of n x n matrices (and n x m right-hand sides)."""
-    fewest = 1 if n <= 3 else FEWEST if n * n * (n + m) <= LITTLE_WORK else MANY
-    return dtype.kind == "f" and 0 < n <= LARGEST and 0 < m <= LARGEST and prod(lead) >= fewest
+def is_small(lead: Sequence[int], dtype: DType, n: int, m: int = 1, kinds: str = "f", results: int = 0) -> bool:
+    """Whether straight-line code is faster than a call for each of a stack of n x n matrices (and n x m right-hand sides). It reads and
+    writes the right-hand sides, or writes so many results.
+    """
+    parts = 2 if dtype.kind == "c" else 1
+    work, accesses = n * n * (n + m) * parts**2, (n * n + (results or 2 * n * m)) * parts
+    fewest = 1 if n <= 3 else FEWEST if work <= LITTLE_WORK else MANY
+    return dtype.kind in kinds and 0 < n <= LARGEST and 0 < m <= LARGEST and accesses <= MOST_ACCESSES and prod(lead) >= fewest
 
 
-def element(e: Emitter, x: StridedView, *index: Index) -> Real:
+def element(e: Emitter, x: StridedView, *index: Index) -> Entry:
     """An element of a block of memory."""
-    return Real(e, x[index], x.dtype)
+    return Entry(e, x[index], x.dtype)
 
 
-def elements(e: Emitter, x: StridedView, rows: int, columns: int) -> list[list[Real]]:
+def elements(e: Emitter, x: StridedView, rows: int, columns: int) -> list[list[Entry]]:
     """The elements of a matrix."""
     return [[element(e, x, i, j) for j in range(columns)] for i in range(rows)]
 
 
-def less_products(x: Real, pairs: Iterable[tuple[Real, Real]]) -> Real:
+def less_products(x: Entry, pairs: Iterable[tuple[Entry, Entry]]) -> Entry:
     """x minus the sum of products."""
     for a, b in pairs:
         x = (-a).fused(b, x)
     return x
 
 
-def indicator(condition: Real) -> Scalar:
+def indicator(condition: Entry) -> Scalar:
     """The scalar 1 where the condition holds, else 0."""
-    return where(condition, condition.like(1), 0).scalar
+    e, part = condition.e, np.finfo(condition.dtype).dtype
+    return e.math("select", condition.scalar, e.constant(0, part), e.constant(1, part))
 
 
 def any_failed(w: Routines, lead: Sequence[int], failed: StridedView) -> Scalar:
@@ -82,11 +107,11 @@ def cholesky(w: Routines, a: Reader, factor: StridedView) -> None:
     failed = w.scratch(lead, a.dtype)
 
     def body(a: StridedView, factor: StridedView, failed: StridedView) -> None:
-        rows: list[list[Real]] = []
-        inverses: list[Real] = []
-        wrong: Real | None = None
+        rows: list[list[Entry]] = []
+        inverses: list[Entry] = []
+        wrong: Entry | None = None
         for i in range(n):
-            row: list[Real] = []
+            row: list[Entry] = []
             for j in range(i):
                 row.append(less_products(element(e, a, i, j), zip(row, rows[j], strict=False)) * inverses[j])
                 factor[i, j] = row[j].scalar
@@ -125,18 +150,18 @@ class Triangle(NamedTuple):
         """The rows in the order of substitution."""
         return list(range(n)) if self.lower != self.on_transpose else list(range(n))[::-1]
 
-    def column(self, e: Emitter, a: StridedView, inverse: Callable[[int], Real], b: Callable[[int], Real]) -> dict[int, Real]:
+    def column(self, e: Emitter, a: StridedView, inverse: Callable[[int], Entry], b: Callable[[int], Entry]) -> dict[int, Entry]:
         """The solution for one right-hand side, by rows; ``inverse(i)`` is the reciprocal of diagonal element i."""
-        found: dict[int, Real] = {}
+        found: dict[int, Entry] = {}
         for i in self.order(a.shape[-1]):
             rest = less_products(b(i), [(element(e, a, *((k, i) if self.on_transpose else (i, k))), y) for k, y in found.items()])
             found[i] = rest if self.unit else rest * inverse(i)
         return found
 
-    def inverses(self, e: Emitter, a: StridedView) -> tuple[list[Real], Scalar]:
+    def inverses(self, e: Emitter, a: StridedView) -> tuple[list[Entry], Scalar]:
         """The reciprocals of the diagonal elements, and the scalar 1 if one of these elements is zero, else 0."""
-        found: list[Real] = []
-        wrong: Real | None = None
+        found: list[Entry] = []
+        wrong: Entry | None = None
         for i in [] if self.unit else range(a.shape[-1]):
             bad = element(e, a, i, i).equals(0)
             wrong = bad if wrong is None else wrong | bad
@@ -207,17 +232,20 @@ def columns_in_lanes(w: Routines, a: Reader, b: Reader, x: StridedView, triangle
 
 # ---- elimination ---------------------------------------------------------------------------------------------------------------
 class Elimination:
-    """Gaussian elimination of ``rows`` (with right-hand sides as further columns), by partial pivoting."""
+    """Gaussian elimination of ``rows`` (with right-hand sides as further columns), by partial pivoting.
 
-    def __init__(self, rows: list[list[Real]]):
+    A column whose numbers from the diagonal on are at most ``least`` is left as it is, as if its numbers below the diagonal were zero.
+    """
+
+    def __init__(self, rows: list[list[Entry]], least: float = 0.0):
         self.rows, self.n = rows, len(rows)
         self.sign = rows[0][0].like(1)
-        self.inverses: list[Real] = []
+        self.inverses: list[Entry] = []
         for k in range(self.n):
             self.pivot(k)
-            bad = rows[k][k].equals(0)
+            bad = rows[k][k].size() <= least
             self.singular = self.singular | bad if k else bad
-            self.inverses.append(1 / rows[k][k])
+            self.inverses.append(where(bad, 0, 1 / rows[k][k]))
             for i in range(k + 1, self.n):
                 factor = rows[i][k] * self.inverses[k]
                 for j in range(k + 1, len(rows[i])):
@@ -226,12 +254,12 @@ class Elimination:
     def pivot(self, k: int) -> None:
         """Exchange row k and the first row from k on with the largest element of column k."""
         rows = self.rows
-        best, larger = abs(rows[k][k]), list[Real]()
+        best, larger = rows[k][k].size(), list[Entry]()
         for i in range(k + 1, self.n):
-            size = abs(rows[i][k])
+            size = rows[i][k].size()
             larger.append(size > best)
             best = where(larger[-1], size, best)
-        later: Real | None = None
+        later: Entry | None = None
         top = rows[k]
         for i in range(self.n - 1, k, -1):  # the last one found larger is the first of the largest
             taken = larger[i - k - 1] if later is None else larger[i - k - 1] & ~later
@@ -242,9 +270,9 @@ class Elimination:
         if later is not None:
             self.sign = where(later, -self.sign, self.sign)
 
-    def solution(self, column: int) -> list[Real]:
+    def solution(self, column: int) -> list[Entry]:
         """The solution for a right-hand side, by back substitution."""
-        found: list[Real] = []
+        found: list[Entry] = []
         for i in range(self.n - 1, -1, -1):
             row = self.rows[i]
             rest = less_products(row[column], list(zip(row[i + 1 : self.n], reversed(found), strict=True)))
@@ -255,7 +283,7 @@ class Elimination:
 def solve(w: Routines, a: Reader, b: Reader, x: StridedView) -> None:
     """A x = b."""
     lead, (n, m), e = a.shape[:-2], b.shape[-2:], w.emitter
-    failed = w.scratch(lead, a.dtype)
+    failed = w.scratch(lead, np.finfo(a.dtype).dtype)
 
     def body(a: StridedView, b: StridedView, x: StridedView, failed: StridedView) -> None:
         rows = [[*p, *q] for p, q in zip(elements(e, a, n, n), elements(e, b, n, m), strict=True)]
@@ -277,16 +305,66 @@ def sign_and_logarithm(
 
     def body(a: StridedView, *results: StridedView) -> None:
         done = Elimination(elements(e, a, n, n))
-        sign, total = done.sign, done.sign.like(0)
+        sign, total = done.sign, None
         for i in range(n):
-            size = done.rows[i][i]
-            sign = where(size < 0, -sign, sign)
-            total = total + abs(size).math("log")
+            d = done.rows[i][i]
+            if d.dtype.kind == "c":
+                re, im = d.parts
+                size = re.math("hypot", im)
+                sign = sign * d.of(e.math("complex", (re / size).scalar, (im / size).scalar))
+            else:
+                size = abs(d)
+                sign = where(d < 0, -sign, sign)
+            total = size.math("log") if total is None else total + size.math("log")
+        assert total is not None  # a matrix has a row
         sign, total = where(done.singular, 0, sign), where(done.singular, -np.inf, total)
         for y, value in zip(results, finish(e, sign.scalar, total.scalar), strict=True):
             y[()] = value
 
     w.batched(lead, [a], results, body)
+
+
+def cofactors(w: Routines, a: Reader, result: StridedView) -> None:
+    """The cofactors, by the adjugate of the factors (`determinant.cofactors_by_factors`)."""
+    n, e = a.shape[-1], w.emitter
+
+    def body(a: StridedView, result: StridedView) -> None:
+        one = Entry(e, e.constant(1, a.dtype), a.dtype)
+        rows = [[*row, *[one.like(int(i == j)) for j in range(n)]] for i, row in enumerate(elements(e, a, n, n))]
+        done = Elimination(rows, least=float(np.finfo(a.dtype).tiny))
+        adjugate = triangular_adjugate(rows, done.sign)
+        for i, j in np.ndindex(n, n):
+            total = adjugate[i][i] * rows[i][n + j]
+            for k in range(i + 1, n):
+                total = adjugate[i][k].fused(rows[k][n + j], total)
+            result[j, i] = total.scalar
+
+    w.batched(a.shape[:-2], [a], [result], body)
+
+
+def triangular_adjugate(u: list[list[Entry]], factor: Entry) -> list[list[Entry]]:
+    """The adjugate of the upper triangular matrix ``u``, times a factor: by products alone, so it may be singular.
+
+    With M the adjugate of the first k rows and columns, d their determinant, and v, s the next column, that of one row more is
+    [[s M, -M v], [0, d]]. So column k is -M v and d, and is multiplied by the diagonal elements that follow.
+    """
+    n = len(u)
+    following = [[factor.like(1)] for _ in range(n)]
+    """The products of diagonal elements from j + 1 to before k, by j and k - j - 1."""
+    for j in range(n):
+        for k in range(j + 1, n):
+            following[j].append(following[j][-1] * u[k][k])
+    found: list[list[Entry]] = [[] for _ in range(n)]
+    for k in range(n):
+        column = [following[j][k - j - 1] * u[j][k] for j in range(k)]
+        for i in range(k):
+            total = found[i][0] * column[i]
+            for j in range(i + 1, k):
+                total = found[i][j - i].fused(column[j], total)
+            found[i].append(-total)
+        found[k].append(factor)
+        factor = factor * u[k][k]
+    return [[factor.like(0)] * i + [x * following[j][-1] for j, x in enumerate(found[i], i)] for i in range(n)]
 
 
 # ---- products ------------------------------------------------------------------------------------------------------------------

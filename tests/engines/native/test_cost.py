@@ -159,9 +159,16 @@ def test_a_short_program_costs_less_than_a_short_call(program):
         lambda x: lax.while_loop(lambda c: cnp.sum(c) < 0, step, x),
         lambda x: lax.cond(cnp.sum(x) < 0, step, step, x),
         lambda x: cnp.linalg.svd(x)[1],
+        lambda x: cnp.convolve(x[0], x[1]),
     ],
-    ids=["product", "scan", "while", "cond", "several results"],
+    ids=["product", "scan", "while", "cond", "several results", "convolution"],
 )
 def test_a_program_with_a_product_a_loop_or_a_factorization_is_not_short(f):
     assert is_short(cotan.stage(step)(np.ones((2, 2))))
     assert not is_short(cotan.stage(f)(np.ones((2, 2))))
+
+
+@pytest.mark.parametrize("f", [cnp.linalg.eigvalsh, cnp.linalg.svdvals, cnp.linalg.det, cnp.linalg.inv])
+def test_linear_algebra_is_short_for_small_matrices_alone(f):
+    assert is_short(cotan.stage(f)(np.eye(3)))
+    assert not is_short(cotan.stage(f)(np.eye(40)))

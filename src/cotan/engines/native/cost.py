@@ -83,8 +83,9 @@ def is_short(program: Program) -> bool:
     for e in program.equations:
         if e.op.multiple or e.op.regions() or any(not hasattr(v.type, "size") for v in (*e.inputs, *e.outputs)):
             return False
-        work += elements(e.inputs) + elements(e.outputs)
-        if e.op.name == "dot_general" or work >= SHORT_CALL:
+        some = elements(e.inputs) + elements(e.outputs)
+        work += some * e.inputs[0].type.shape[-1] if e.op.family == "linalg" else some
+        if e.op.family == "contraction" or work >= SHORT_CALL:
             return False
     return True
 

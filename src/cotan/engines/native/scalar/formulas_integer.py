@@ -11,11 +11,16 @@ import numpy as np
 from cotan.core.emitting import where
 from cotan.engines.native.llvm.builder import register_type
 
-from .expression import LlvmExpression, NoInstructionError, formula, helper, instruction
+from .expression import LlvmExpression, NoInstructionError, Scalar, formula, helper, instruction
+from .vector_variants import guarded
 
 __all__: list[str] = []
 
 DOUBLE = np.dtype(np.float64)
+FEW_SQUARES = 16
+"""Powers of integers of up to so many bits are computed by all squares."""
+SMALL_EXPONENT = 31
+"""The exponents of wider integers that take few squares, and no branch: in vectors they are computed together."""
 
 
 @formula("bool", "integer")
@@ -104,15 +109,42 @@ def power(x: LlvmExpression, n: LlvmExpression) -> LlvmExpression:
     """By squaring, modulo the size of the dtype. NumPy raises for a negative exponent, which native code cannot."""
     if n.dtype.kind != "u":
         raise NoInstructionError("powers of signed integers, which raise for a negative exponent")
+    bits = 8 * n.dtype.itemsize
+    if bits <= FEW_SQUARES:
+        return helper(f"cotan_power_{x.dtype}", lambda x, n: by_squaring(x, n, bits), x, n)
+    few = SMALL_EXPONENT.bit_length()
+    return guarded("power", lambda x, n: (by_squaring(x, n, few), n <= SMALL_EXPONENT), by_all_squares, x, n)
 
-    def by_squaring(x: LlvmExpression, n: LlvmExpression) -> LlvmExpression:
-        result = x.like(1)
-        for k in range(8 * n.dtype.itemsize):
-            result = where((n & (1 << k)).differs(0), result * x, result)
-            x = x * x
-        return result
 
-    return helper(f"cotan_power_{x.dtype}", by_squaring, x, n)
+def by_squaring(x: LlvmExpression, n: LlvmExpression, bits: int) -> LlvmExpression:
+    """x^n for an exponent of so many bits."""
+    result = where((n & 1).differs(0), x, 1)
+    for k in range(1, bits):
+        x = x * x
+        result = where((n & (1 << k)).differs(0), result * x, result)
+    return result
+
+
+def by_all_squares(x: LlvmExpression, n: LlvmExpression) -> LlvmExpression:
+    """x^n, in a loop over the bits of the exponent."""
+    e, code, ir_type, bits = x.e, x.e.module.code, register_type(x.dtype), 8 * n.dtype.itemsize
+    result, square = code.alloca(ir_type), code.alloca(ir_type)
+    code.line(f"store {ir_type} 1, ptr {result}")
+    code.line(f"store {ir_type} {x.scalar.register}, ptr {square}")
+    zeros = e.value(n.dtype, e.pure_call(f"llvm.ctlz.{ir_type}", ir_type, [(ir_type, n.scalar.register), ("i1", "false")]))
+    rounds = (n.like(bits) - n.of(zeros)).cast(np.int64).scalar.register
+
+    def loaded(cell: str) -> LlvmExpression:
+        return x.of(Scalar(code.value(ir_type, f"load {ir_type}, ptr {cell}"), x.dtype))
+
+    def step(k: str) -> None:
+        base, found = loaded(square), loaded(result)
+        shifted = instruction("lshr", n, x.of(Scalar(k, np.dtype(np.int64))).cast(n.dtype))
+        code.line(f"store {ir_type} {where((shifted & 1).differs(0), found * base, found).scalar.register}, ptr {result}")
+        code.line(f"store {ir_type} {(base * base).scalar.register}, ptr {square}")
+
+    code.loop(rounds, step, at_least_once=False)
+    return loaded(result)
 
 
 # ---- bits -------------------------------------------------------------------------------------------------------------------

@@ -2,8 +2,8 @@
 
 LLVM replaces a call of a scalar function in a loop by a call of its vector variant, which an attribute names. Such a variant
 computes a formula on all lanes; if the formula does not hold on one of them, it calls the scalar function lane by lane. So a
-function whose hard operands need a branch does not keep a loop from being vectorized. `formulas_real` and `emitter` call
-this module.
+function whose hard operands need a branch does not keep a loop from being vectorized. `formulas_real`, `formulas_integer` and
+`emitter` call this module.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Formula = Callable[..., tuple[LlvmExpression, LlvmExpression | None]]
 
 
 def guarded(name: str, formula: Formula, slow: Callable[..., LlvmExpression], *operands: LlvmExpression) -> LlvmExpression:
-    """The formula where it holds, and ``slow`` where not. All operands and the result have one dtype of floats."""
+    """The formula where it holds, and ``slow`` where not. All operands and the result have one dtype."""
     e, dtype = operands[0].e, operands[0].dtype
     symbol = f"cotan_{name}_{dtype.name}"
     if symbol not in e.module.functions:

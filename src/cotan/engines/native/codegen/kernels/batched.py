@@ -1,7 +1,8 @@
 """Batched kernels: straight-line code on many small arrays at once, one array in each lane of a vector.
 
-Blocks of as many arrays as a vector has lanes are copied to memory in which element ``i`` of all of them is contiguous. There the code is a
-loop over the lanes, which LLVM vectorizes. The last block overlaps the one before, so every block is full.
+Blocks of as many arrays as a vector has lanes are copied to memory in which element ``i`` of all of them is contiguous; of complex numbers,
+the real and the imaginary parts are, each by themselves. There the code is a loop over the lanes, which LLVM vectorizes. The last block
+overlaps the one before, so every block is full.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from collections.abc import Callable, Sequence
 from math import prod
 from typing import TypeVar
 
+import numpy as np
+
 from cotan.core.emitting import DType
-from cotan.engines.native.affine import ElementIndex, Index, variable
+from cotan.engines.native.affine import ElementIndex, Index, linear, variable
 from cotan.engines.native.analysis.access import Reader
 from cotan.engines.native.codegen.loop_builder import LoopBuilder
 from cotan.engines.native.codegen.strided import StridedView, row_major
@@ -47,8 +50,13 @@ def batched(
 
 
 def lanes_of(dtypes: Sequence[DType]) -> int:
-    """The lanes of a vector of the widest of these dtypes."""
-    return max(machine().width // (8 * max(dtype.itemsize for dtype in dtypes)), 1)
+    """The lanes of a vector of the widest of these dtypes, of complex ones of their parts."""
+    return max(machine().width // (8 * max(as_reals(dtype).itemsize for dtype in dtypes)), 1)
+
+
+def as_reals(dtype: DType) -> DType:
+    """The dtype of the parts of complex numbers; other dtypes are unchanged."""
+    return np.finfo(dtype).dtype if dtype.kind == "c" else dtype
 
 
 class Shifted:
@@ -62,16 +70,29 @@ class Shifted:
 
 
 class BatchLane:
-    """One array of a batch whose lanes are the first axis of the block."""
+    """One array of a batch whose lanes are the first axis of the block. The parts of complex numbers are the last axis."""
 
-    def __init__(self, block: StridedView, lane: Index | int):
-        self.block, self.lane, self.dtype, self.shape = block, lane, block.dtype, block.shape[1:]
+    def __init__(self, block: StridedView, lane: Index | int, dtype: DType):
+        self.block, self.lane, self.dtype, self.shape = block, lane, dtype, block.shape[1:]
+        if dtype.kind == "c":
+            self.shape = self.shape[:-1]
+
+    def at(self, index: ElementIndex | Index | int) -> ElementIndex:
+        return (self.lane, *(index if isinstance(index, tuple) else (index,)))
 
     def __getitem__(self, index: ElementIndex | Index | int) -> Scalar:
-        return self.block[(self.lane, *(index if isinstance(index, tuple) else (index,)))]
+        at = self.at(index)
+        if self.dtype.kind != "c":
+            return self.block[at]
+        return Scalar((self.block[(*at, 0)].register, self.block[(*at, 1)].register), self.dtype)
 
     def __setitem__(self, index: ElementIndex | Index | int, x: Scalar) -> None:
-        self.block[(self.lane, *(index if isinstance(index, tuple) else (index,)))] = x
+        at = self.at(index)
+        if self.dtype.kind != "c":
+            self.block[at] = x
+        else:
+            for k, part in enumerate(self.block.e.parts(self.block.e.cast(x, self.dtype))):
+                self.block[(*at, k)] = part
 
 
 class DenseBatch:
@@ -114,27 +135,33 @@ class BatchLoop:
 
         def one(k: str) -> None:
             first = self.w.block_start(variable(k, number), self.count, lanes)
-            parts = [
-                StridedView(self.w.emitter, s.flat.at, s.flat.dtype, (lanes, s.size), None, s.flat.offset((first, 0))) for s in self.stacks
-            ]
+            parts = [self.part(s, first) for s in self.stacks]
             for part, side in zip(parts[: self.inputs], sides, strict=False):
                 copy_matrix(self.w, part, side)
             views = [self.view(side, s) for side, s in zip(sides, self.stacks, strict=True)]
-            self.w.vectorized(lanes, lambda k: body(*[BatchLane(view, k) for view in views]))
+            dtypes = [s.flat.dtype for s in self.stacks]
+            self.w.vectorized(lanes, lambda k: body(*[BatchLane(view, k, dtype) for view, dtype in zip(views, dtypes, strict=True)]))
             for part, side in zip(parts[self.inputs :], sides[self.inputs :], strict=True):
                 copy_matrix(self.w, side, part)
 
         code.loop(str(number), one)
 
+    def part(self, s: DenseBatch, first: Index | int) -> StridedView:
+        """The arrays of a block as rows of real numbers."""
+        each = 2 if s.flat.dtype.kind == "c" else 1
+        offset = linear([(s.flat.offset((first, 0)), each)])
+        return StridedView(self.w.emitter, s.flat.at, as_reals(s.flat.dtype), (self.lanes, each * s.size), None, offset)
+
     def side(self, s: DenseBatch) -> StridedView:
         """Memory in which the lanes of an element are contiguous, as a view ``[lane, element]``."""
-        ir_type = memory_type(s.flat.dtype)
-        at = self.code.alloca(f"[{max(s.size * self.lanes, 1)} x {ir_type}]")
-        return StridedView(self.w.emitter, at, s.flat.dtype, (self.lanes, s.size), (1, self.lanes))
+        dtype, size = as_reals(s.flat.dtype), s.size * (2 if s.flat.dtype.kind == "c" else 1)
+        at = self.code.alloca(f"[{max(size * self.lanes, 1)} x {memory_type(dtype)}]")
+        return StridedView(self.w.emitter, at, dtype, (self.lanes, size), (1, self.lanes))
 
     def view(self, side: StridedView, s: DenseBatch) -> StridedView:
-        """The arrays in it, by their own axes."""
-        steps = [self.lanes * step for step in row_major(s.shape)]
-        return StridedView(
-            self.w.emitter, side.at, side.dtype, (self.lanes, *[s.shape[k] for k in s.order]), (1, *[steps[k] for k in s.order])
-        )
+        """The arrays in it, by their own axes, and the parts of complex numbers."""
+        parts = (2,) if s.flat.dtype.kind == "c" else ()
+        steps = [self.lanes * step for step in row_major((*s.shape, *parts))]
+        shape, strides = [s.shape[k] for k in s.order], [steps[k] for k in s.order]
+        last = steps[len(s.shape) :]
+        return StridedView(self.w.emitter, side.at, side.dtype, (self.lanes, *shape, *parts), (1, *strides, *last))

@@ -171,9 +171,23 @@ class KernelBuilder(LoopBuilder):
         return (None, ()) if isinstance(v, Literal) else (self.lowering.value(v), index)
 
     # ---- loops ----------------------------------------------------------------------------------------------------------------
-    def up_to(self, count: Scalar, most: int, body: Callable[[Index | int], None]) -> None:
-        number = self.emitter.cast(count, np.dtype(np.int64)).register
-        self.code.loop(number, lambda k: body(variable(k, most)), at_least_once=False)
+    def up_to(self, end: Scalar, most: int, body: Callable[[Index | int], None], *, first: Scalar | None = None) -> None:
+        start, number = (0 if x is None else self.emitter.cast(x, np.dtype(np.int64)).register for x in (first, end))
+        self.code.loop(number, lambda k: body(variable(k, most)), start=start, at_least_once=False)
+
+    def totals(self, monoid: str, first: Scalar, end: Scalar, most: int, at: Callable[[Index | int], Sequence[Scalar]]) -> Sequence[Scalar]:
+        cells: list[StridedView] = []
+        before = self.code.later()
+
+        def step(k: Index | int) -> None:
+            for j, x in enumerate(at(k)):
+                if j == len(cells):
+                    with self.code.at(before):
+                        cells.append(self.variable(self.emitter.identity(monoid, x.dtype)))
+                cells[j][()] = self.emitter.combine(monoid, cells[j][()], x)
+
+        self.up_to(end, most, step, first=first)
+        return [cell[()] for cell in cells]
 
     def parallel_for(
         self, shape: Sequence[int], body: Callable[[ElementIndex], None], work: int, *, most: int = thread_pool.MOST_CHUNKS
