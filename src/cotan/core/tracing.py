@@ -270,9 +270,14 @@ def type_of(x: Any) -> ArrayType:
         ArgumentTypeError: ``x`` is none of these.
         DtypeError: it is an array of a dtype that there is not here: objects, strings, times, long doubles.
     """
-    if type(x) is Tracer:  # most often
+    kind = type(x)
+    if kind is Tracer:  # most often
         return x.known_type or x.type
-    reader = TYPE_READERS.get(type(x))
+    if kind is np.ndarray:
+        known = numeric_type(x.shape, x.dtype)
+        if known is not None:
+            return known
+    reader = TYPE_READERS.get(kind)
     if reader is not None:
         known = reader(x)
         if known is not None:

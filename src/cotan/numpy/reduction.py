@@ -111,6 +111,8 @@ def sum(
     """The sum over ``axis`` (all axes if None), of the elements ``where``, plus ``initial``. Small integers sum in 64 bits."""
     t = type_of(x)
     axes = tuple(range(len(t.shape))) if axis is None else reduced_axes("sum", axis, t.ndim)
+    if t.dtype.kind in "fc" and axes and dtype is None and where is True:  # most often
+        return started("sum", keep(ReduceSum(axes)(x), t.shape, axes, keepdims), initial, add)
     x = convert(x, sum_dtype(t.dtype) if dtype is None else np.dtype(dtype))
     if where is not True:
         x = selected("sum", x, where, 0)
