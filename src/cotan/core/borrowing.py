@@ -43,7 +43,7 @@ def borrow(array: np.ndarray[Any, Any], borrowed: list[np.ndarray[Any, Any]]) ->
                 flags = array.flags
                 if not flags.writeable or not flags.owndata:
                     return
-                array.setflags(False)
+                array.setflags(write=False)
                 loan = _loans[id(array)] = Loan(array)
             loan.count += 1
             borrowed.append(array)
@@ -80,7 +80,7 @@ def give_back(borrowed: list[np.ndarray[Any, Any]]) -> None:
             if not loan.count:
                 del _loans[id(x)]
                 if x.base is None and not loan.waiting:
-                    x.setflags(True)
+                    x.setflags(write=True)
                 else:
                     release(loan)
     borrowed.clear()

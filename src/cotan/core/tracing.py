@@ -295,8 +295,11 @@ def type_of(x: Any) -> ArrayType:
     raise refused_value(x)
 
 
+SCALARS = (np.generic, float, int, complex)
+
+
 def concrete_zero(x: Any) -> bool:
     """Whether ``x``, concrete or traced, is known to be zero everywhere."""
     if type(x) is Tracer:
         return x.owner.is_zero(x.payload)
-    return not np.any(x)
+    return not x if isinstance(x, SCALARS) else not np.any(x)

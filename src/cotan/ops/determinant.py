@@ -49,6 +49,12 @@ POLYNOMIAL = 5
 """Up to this number of rows the polynomial is unrolled term by term."""
 
 
+LARGEST_CONDITION = 1e4
+"""Up to this condition number the inverse gives cofactors with 11 digits, four times as fast as the singular values give them all."""
+SMALLEST_DETERMINANT = 1e-280
+"""From this determinant on, no entry of its product with the inverse of such a matrix is subnormal where it matters."""
+
+
 @op
 class Det(MatrixOp):
     """The determinant. Its tangent is sum(C(A) * dA), with the cofactors C(A)."""
@@ -106,6 +112,8 @@ class Cofactors(MatrixOp):
             return np.zeros_like(a)
         if n <= POLYNOMIAL:
             return exterior.cofactors(a, directions)
+        if not directions and (found := regular_cofactors(a)) is not None:
+            return found
         u, s, vh = np.linalg.svd(a)
         uh, v = adjoint_of(u), adjoint_of(vh)
         turned = [uh @ e @ v for e in directions]
@@ -171,6 +179,30 @@ class Cofactors(MatrixOp):
         yield cls(), (rng.normal(size=(2, 3, 3)), rng.normal(size=(2, 3, 3)), rng.normal(size=(2, 3, 3)))
         yield cls(), (rng.normal(size=(4, 4)), *[rng.normal(size=(4, 4)) for _ in range(2)])
         yield cls(), (rng.normal(size=(2, 2)), *[rng.normal(size=(2, 2)) for _ in range(2)])
+
+
+def regular_cofactors(a: Any) -> Any | None:
+    """det(A) A^-T in double precision, for matrices that are all far from singular; None for others.
+
+    The inverse has a relative error of some units of the last place times the condition number. The test is the one for that number in the
+    Frobenius norm. A determinant that over- or underflows is one that the singular values may still give entries of.
+    """
+    wide = a.astype(np.result_type(a.dtype, np.float64), copy=False)
+    with np.errstate(all="ignore"):
+        try:
+            inverse = np.linalg.inv(wide)
+        except np.linalg.LinAlgError:
+            return None
+        determinant = np.linalg.det(wide)
+        size, condition = np.abs(determinant), frobenius(wide) * frobenius(inverse)
+        if not np.all((condition < LARGEST_CONDITION) & (size > SMALLEST_DETERMINANT) & (size < 1.0 / SMALLEST_DETERMINANT)):
+            return None
+        return (determinant[..., None, None] * np.swapaxes(inverse, -1, -2)).astype(a.dtype, copy=False)
+
+
+def frobenius(a: Any) -> Any:
+    """The Frobenius norms of concrete matrices."""
+    return np.sqrt(np.add.reduce((a * np.conj(a)).real, (-2, -1)))
 
 
 def products_of_others(s: Any, count: int) -> Any:
@@ -248,7 +280,8 @@ class Slogdet(MatrixOp):
         (a,), (da,) = primals, tangents
         sign, logarithm = self(a)
         t = type_of(a)
-        trace = reduce_sum(diagonal(Solve()(a, da)), (t.ndim - 2,))
+        inverse = Solve()(a, mask(broadcast_in_dim(constant_of(1, t.dtype), t.shape, ()), equal))
+        trace = reduce_sum(scale(transposed(inverse), da), (t.ndim - 2, t.ndim - 1))
         if t.dtype.kind != "c":
             return (sign, logarithm), (None, trace)
         turn = imag(trace)

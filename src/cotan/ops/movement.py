@@ -371,13 +371,10 @@ class Pad(Structural):
         zero = type_of(y_bar).dtype.type(0)
         x_bar = value_bar = None
         if type(x) is Var:
-            cut = y_bar
-            if any(low or high for low, high, _ in self.config):
-                length = [max(n - 1, 0) * interior + n for n, (_, _, interior) in zip(x.shape, self.config, strict=True)]
-                cut = Pad(tuple((-low, -high, 0) for low, high, _ in self.config))(y_bar, zero)
-            else:
-                length = list(type_of(y_bar).shape)
-            x_bar = slice_(cut, (0,) * len(length), tuple(length), tuple(interior + 1 for _, _, interior in self.config))
+            whole = pad(y_bar, zero, [(max(-low, 0), max(-high, 0), 0) for low, high, _ in self.config])
+            start = [max(low, 0) for low, _, _ in self.config]
+            stop = [a + max(n - 1, 0) * k + n for a, n, (_, _, k) in zip(start, x.shape, self.config, strict=True)]
+            x_bar = slice_(whole, tuple(start), tuple(stop), tuple(k + 1 for _, _, k in self.config))
         if type(value) is Var:
             outside = self.outside(type_of(x).shape)
             value_bar = ReduceSum(tuple(range(len(self.config))))(select(outside, y_bar, zero))
