@@ -13,7 +13,6 @@ from ..core.errors import ArgumentError, DtypeError, ShapeError, TracerConversio
 from ..core.tracing import EVAL, Tracer, current_trace, type_of
 from ..ops.families import BroadcastInDim
 from ..ops.logic import select
-from ..ops.movement import slice_
 from .calling import eager, fitted, refuse_arguments
 from .elementwise import add, divide, floor, log10, multiply, power, sign, subtract
 from .promotion import (
@@ -355,11 +354,8 @@ def diagonal(x: Numbers, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any
     front = x.transpose((a, b, *[k for k in range(n) if k not in (a, b)]))
     rows, columns = shape_of(front)[:2]
     length = max(0, min(rows + min(offset, 0), columns - max(offset, 0)))
-    rest = shape_of(front)[2:]
-    first, step = max(-offset, 0) * columns + max(offset, 0), columns + 1
-    lower, upper, by = [0] * (n - 1), [rows * columns, *rest], [1] * (n - 1)
-    lower[0], upper[0], by[0] = (first, first + (length - 1) * step + 1, step) if length else (0, 0, 1)
-    picked = slice_(reshape(front, (rows * columns, *rest)), lower, upper, by)  # every step-th element of the rows as one
+    along = np.arange(length)
+    picked = front[along - min(offset, 0), along + max(offset, 0)]
     return picked.transpose((*range(1, n - 1), 0))
 
 
