@@ -138,8 +138,8 @@ class Totals:
             assert adding.update is not None
             self.cotangents[v] = adding.update(total, *rest)
         elif total is not None:
-            if equation.op.family == "movement" and 2 * type_of(y_bar).size > v.type.size:
-                return False  # padded with zeros, most of an array is added in one loop
+            if equation.op.family == "movement" and 3 * type_of(y_bar).size > 2 * v.type.size:
+                return False  # padded with zeros, most of an array is added in one loop (every second element is not that much)
             self.cotangents[v] = adding(total, *rest)
         elif wait and equation.op.family == "indexing" and 2 * type_of(y_bar).size <= v.type.size:
             self.waiting.setdefault(v, []).append((equation, y_bar, operands))
