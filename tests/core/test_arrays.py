@@ -18,7 +18,7 @@ import pytest
 
 import cotan
 import cotan.numpy as cnp
-from cotan.core.array import Array
+from cotan.core.array import Array, is_only_view, to_array
 from cotan.core.errors import ArgumentTypeError
 
 CHANGES = [getattr(operator, f"i{name}") for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow")]
@@ -302,3 +302,31 @@ def test_objects_that_hold_arrays_stand_on_either_side_of_an_operator(kind: Any,
     np.testing.assert_array_equal(cotan.grad(lambda x: function(kind(values) - x * x))(x), -2 * x)
     np.testing.assert_array_equal(cotan.grad(lambda x: function(x * x - kind(values)))(x), 2 * x)
     np.testing.assert_array_equal(cotan.vjp(lambda x: kind(values) - x, x)[0], values - x)
+
+
+def test_a_result_that_is_all_of_its_memory_and_alone_is_not_copied() -> None:
+    alone = np.arange(6.0).reshape(2, 3)
+    assert is_only_view(alone)
+    assert np.shares_memory(to_array(alone), alone)
+    held = np.arange(6.0)
+    for view in (
+        held.reshape(2, 3),
+        np.arange(6.0)[1:],
+        np.arange(6.0).reshape(2, 3).T,
+        np.broadcast_to(np.ones(()), (3,)),
+        np.arange(6.0),
+    ):
+        assert not is_only_view(view)
+
+
+def test_results_that_are_reshaped_arguments_are_copies() -> None:
+    x, y_bar = np.arange(6.0), np.ones((2, 3))
+    y, pull = cotan.vjp(lambda x: cnp.reshape(x, (2, 3)), x)
+    (x_bar,) = pull(y_bar)
+    y[0, 0] = x_bar[0] = 9.0
+    assert x[0] == 0.0
+    assert y_bar[0, 0] == 1.0
+    assert pull(y_bar)[0][0] == 1.0
+    gradient = cotan.grad(lambda x: cnp.sum(cnp.reshape(x, (2, 3)) ** 2))(x)
+    gradient[0] = 5.0
+    assert gradient.base is None or gradient.base.size == 6

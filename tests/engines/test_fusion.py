@@ -54,3 +54,74 @@ def test_what_is_read_of_a_gathered_row_is_computed_in_vectors():
     for f in (loss, cotan.grad(loss, argnums=(0, 1))):
         for a, b in zip(cotan.tree.leaves(cotan.jit(f)(table, points)), cotan.tree.leaves(f(table, points)), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13)
+
+
+def program_and_result(function, *operands):
+    """The loops and the workspace of a function, whose compiled results are checked against the eager ones."""
+    compiled = cotan.jit(function)(*operands)
+    for a, b in zip(cotan.tree.leaves(compiled), cotan.tree.leaves(function(*operands)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-13)
+    (program, *_) = cotan.compile_report(cotan.jit(function))(*operands).programs
+    return program
+
+
+def test_the_gradient_of_a_difference_is_one_loop():
+    x, w = rng.normal(size=5000), rng.normal(size=4999)
+    program = program_and_result(cotan.grad(lambda x, w: cnp.sum(w * cnp.diff(x))), x, w)
+    assert re.findall(r"for (\d+)", program) == ["5000"]
+    assert "add_slice" not in program
+
+
+def test_a_cheap_value_that_is_padded_is_computed_where_it_is_put():
+    x, w = rng.normal(size=5000), rng.normal(size=4998)
+    program = program_and_result(lambda x, w: cnp.pad(w * x[1:-1], 1), x, w)
+    assert re.findall(r"for (\d+)", program) == ["5000"]
+    costly = program_and_result(lambda x, w: cnp.pad(cnp.floor(1e-9 + w) ** 8 * cnp.floor(x[1:-1]) ** 9, 1), x, w)
+    assert re.findall(r"for (\d+)", costly) == ["4998", "5000"]
+
+
+def test_a_cheap_value_is_computed_where_its_parts_are():
+    x, y = rng.normal(size=(2000, 3)), rng.normal(size=(2000, 3))
+
+    def halves(x, y):
+        z = x * y
+        return z[:1000], z[1000:]
+
+    program = program_and_result(halves, x, y)
+    assert "mul" not in program
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x, y: (lambda z: (z[:1500], z[500:]))(x * y),  # some elements would be computed twice
+        lambda x, y: (lambda z: (z[:1000], cnp.sum(z)))(x * y),
+        lambda x, y: (lambda z: cnp.broadcast_to(z, (3, *z.shape)))(x * y),
+        lambda x, y: (lambda z: z.T)(x * y),
+        lambda x, y: (lambda z: (z[::-1], z))(x * y),
+        lambda x, y: (lambda z: (cnp.roll(z, 3, axis=0), cnp.roll(z, 5, axis=0)))(x * y),
+        lambda x, y: cnp.roll(x * y, 3, axis=0),
+        lambda x, y: cnp.concatenate([x * y, x + y]),
+        lambda x, y: cnp.concatenate([x * y, x + y])[::2],
+    ],
+)
+def test_values_that_movements_read_are_the_same_in_loops_of_their_own_and_of_others(function):
+    x, y = rng.normal(size=(2000, 3)), rng.normal(size=(2000, 3))
+    program_and_result(function, x, y)
+    program_and_result(cotan.grad(lambda x, y: sum(cnp.sum(z * z) for z in cotan.tree.leaves(function(x, y))), (0,)), x[:40], y[:40])
+
+
+def test_a_product_with_one_is_left_out():
+    x = rng.normal(size=5000)
+    x[:4] = np.nan, np.inf, -0.0, 0.0
+    program = program_and_result(lambda x: np.float64(1.0) * x, x)
+    assert "mul" not in program
+    assert cotan.jit(lambda x: np.float64(1.0) * x)(x).tobytes() == x.tobytes()
+    assert "mul" in program_and_result(lambda x: np.float64(-1.0) * x, x)
+    program = program_and_result(cotan.grad(lambda x, w: cnp.sum(w * x[1:])), x, x[1:])
+    assert "scale" not in program
+    for dtype in (np.float32, np.int64, np.complex64):
+        y = np.arange(5000).astype(dtype)
+        assert cotan.jit(lambda y, dtype=dtype: dtype(1) * y)(y).tobytes() == y.tobytes()
+    for y in (np.arange(3), np.float32(2.0), 2):
+        assert cotan.jit(lambda y: 1.0 * y)(y).dtype == np.asarray(1.0 * y).dtype

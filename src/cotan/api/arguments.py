@@ -278,7 +278,7 @@ class FlatCall:
         ]
 
     def __call__(self, *leaves: Any) -> list[Any]:
-        args = list(map(handed, self.args))
+        args = [x if k in self.indices else handed(x) for k, x in enumerate(self.args)]
         if self.spec is ONE_LEAF:
             args[self.indices[0]] = handed(leaves[0])
         else:
@@ -322,6 +322,8 @@ LEAF = tree.structure(0)
 
 def check_argnums(transformation: str, argnums: Argnums | None, count: int) -> list[int]:
     """The positions that ``argnums`` names, from 0, of ``count`` positional arguments."""
+    if type(argnums) is int and 0 <= argnums < count:  # most often
+        return [argnums]
     if argnums is None:
         return list(range(count))
     indices = list(argnums) if np.iterable(argnums) else [argnums]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 import operator
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -158,15 +159,33 @@ TYPE_READERS[Array] = TYPE_READERS[np.ndarray]
 def to_array(x: Any, given: Sequence[Any] = ()) -> Any:
     """A result on its way to the user: an Array of its own memory; a tracer as it is.
 
-    A view of other memory is copied, and so is an array that is one of the arguments ``given``.
+    A view of memory that others may hold is copied, and so is an array that is one of the arguments ``given``.
     """
     kind = type(x)
     for other in given:
         if x is other and kind is np.ndarray:
             return settled(x.copy().view(Array))
     if kind is np.ndarray:
-        return settled(x.view(Array) if x.base is None and x.flags.writeable else x.copy().view(Array))
+        return settled(x.view(Array) if (x.base is None or is_only_view(x)) and x.flags.writeable else x.copy().view(Array))
     return x if kind is Tracer or kind is Array else settled(np.array(x).view(Array))
+
+
+def is_only_view(x: np.ndarray[Any, Any]) -> bool:
+    """Whether ``x`` is all of the memory that it views, in row-major order, and nobody else refers to that memory: a reshaped result."""
+    base = x.base
+    if type(base) is not np.ndarray or base.size != x.size or base.dtype != x.dtype:
+        return False
+    return base.flags.owndata and x.flags.c_contiguous and sys.getrefcount(base) <= OWN_REFERENCES
+
+
+def own_references() -> int:
+    """The references to the base of an array that `is_only_view` counts if there are no others."""
+    x = np.empty(2).reshape(1, 2)
+    base = x.base
+    return sys.getrefcount(base)
+
+
+OWN_REFERENCES = own_references()
 
 
 class Between(np.ndarray[Any, np.dtype[Any]]):

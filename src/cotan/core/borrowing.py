@@ -36,6 +36,18 @@ def borrow(array: np.ndarray[Any, Any], borrowed: list[np.ndarray[Any, Any]]) ->
 
     Memory that is not NumPy's own, or that the user made read-only, is left alone: its flag might not be set again.
     """
+    if array.base is None:
+        with _lock:
+            loan = _loans.get(id(array))
+            if loan is None:
+                flags = array.flags
+                if not flags.writeable or not flags.owndata:
+                    return
+                array.setflags(write=False)
+                loan = _loans[id(array)] = Loan(array)
+            loan.count += 1
+            borrowed.append(array)
+        return
     chain: list[Any] = [array]
     while isinstance(chain[-1].base, np.ndarray):
         chain.append(chain[-1].base)
@@ -67,7 +79,10 @@ def give_back(borrowed: list[np.ndarray[Any, Any]]) -> None:
             loan.count -= 1
             if not loan.count:
                 del _loans[id(x)]
-                release(loan)
+                if x.base is None and not loan.waiting:
+                    x.setflags(write=True)
+                else:
+                    release(loan)
     borrowed.clear()
 
 

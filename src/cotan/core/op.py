@@ -124,6 +124,8 @@ class Op:
     swapped: Callable[..., tuple[Op, tuple[int, ...]]] | None = None
     """``swapped(*types)`` of an op of two operands that can be taken the other way round: the op for the operands exchanged, and the order
     of axes that makes its result the result of this op."""
+    unit: ClassVar[int | None] = None
+    """Of an op of two operands: the number that, as either of them, makes the result the other one, to the bit."""
     singular: Callable[..., Any] | None = None
     """``singular(*primals)``: a mask, by NumPy, of where the derivative is not a fact but a convention, or infinite; or a tuple of masks,
     one for the derivative in each operand."""

@@ -270,9 +270,14 @@ def type_of(x: Any) -> ArrayType:
         ArgumentTypeError: ``x`` is none of these.
         DtypeError: it is an array of a dtype that there is not here: objects, strings, times, long doubles.
     """
-    if type(x) is Tracer:  # most often
+    kind = type(x)
+    if kind is Tracer:  # most often
         return x.known_type or x.type
-    reader = TYPE_READERS.get(type(x))
+    if kind is np.ndarray:
+        known = numeric_type(x.shape, x.dtype)
+        if known is not None:
+            return known
+    reader = TYPE_READERS.get(kind)
     if reader is not None:
         known = reader(x)
         if known is not None:
@@ -290,8 +295,11 @@ def type_of(x: Any) -> ArrayType:
     raise refused_value(x)
 
 
+SCALARS = (np.generic, float, int, complex)
+
+
 def concrete_zero(x: Any) -> bool:
     """Whether ``x``, concrete or traced, is known to be zero everywhere."""
     if type(x) is Tracer:
         return x.owner.is_zero(x.payload)
-    return not np.any(x)
+    return not x if isinstance(x, SCALARS) else not np.any(x)

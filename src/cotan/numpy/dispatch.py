@@ -57,7 +57,8 @@ def call_ufunc(ufunc: Any, method: str, inputs: Sequence[Any], kwargs: Mapping[s
             f"np.{name} with out=: a traced result cannot be written into a NumPy array.",
             do="write a = a + x instead of a += x; to fill an array write a = a.at[i].add(x) with a from cotan.numpy.",
         )
-    function = getattr(surface(), name, None) if getattr(np, name, None) is ufunc else special_function(name)
+    known = ufuncs()
+    function = known[ufunc] if ufunc in known else special_function(name)
     if method == "__call__":
         if function is None:
             refuse_function(f"numpy.{name}" if getattr(np, name, None) is ufunc else f"scipy.special.{name.removeprefix('_')}")
@@ -93,6 +94,18 @@ def call_function(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any])
     if kwargs.get("out") is not None:
         refuse_arguments(function.__name__, ("out",))
     return ours(*args, **kwargs)
+
+
+_ufuncs: dict[Any, Function | None] = {}
+
+
+def ufuncs() -> dict[Any, Function | None]:
+    """The table from NumPy's ufuncs to cotan's functions, None for those that cotan lacks."""
+    if not _ufuncs:
+        for name, ufunc in vars(np).items():
+            if isinstance(ufunc, np.ufunc) and ufunc.__name__ == name:
+                _ufuncs[ufunc] = getattr(surface(), name, None)
+    return _ufuncs
 
 
 _table: dict[Any, Function] = {}

@@ -44,6 +44,8 @@ STATISTICS: dict[str, Callable[..., Any]] = {"maximum": max, "minimum": min, "me
 
 def widths(pad_width: Any, ndim: int) -> list[tuple[int, int]]:
     """(before, after) for each axis, from any form that NumPy takes."""
+    if type(pad_width) is int and pad_width >= 0:  # most often
+        return [(pad_width, pad_width)] * ndim
     if isinstance(pad_width, dict):
         given = {canonical_axis("pad", k, ndim): v for k, v in pad_width.items()}
         pairs = [given.get(k, (0, 0)) for k in range(ndim)]

@@ -111,6 +111,8 @@ def sum(
     """The sum over ``axis`` (all axes if None), of the elements ``where``, plus ``initial``. Small integers sum in 64 bits."""
     t = type_of(x)
     axes = tuple(range(len(t.shape))) if axis is None else reduced_axes("sum", axis, t.ndim)
+    if t.dtype.kind in "fc" and axes and dtype is None and where is True:  # most often
+        return started("sum", keep(ReduceSum(axes)(x), t.shape, axes, keepdims), initial, add)
     x = convert(x, sum_dtype(t.dtype) if dtype is None else np.dtype(dtype))
     if where is not True:
         x = selected("sum", x, where, 0)
@@ -268,10 +270,11 @@ def mean(x: Numbers, axis: Axis = None, dtype: Any = None, *, keepdims: bool = F
     t = type_of(x)
     axes = (canonical_axes if where is True else reduced_axes)("mean", axis, t.ndim)
     result = inexact_dtype(x) if dtype is None else np.dtype(dtype)
-    total = sum(x, axes, mean_dtype(t.dtype) if dtype is None else result, keepdims=True, where=where)
+    known = where is True
+    total = sum(x, axes, mean_dtype(t.dtype) if dtype is None else result, keepdims=keepdims if known else True, where=where)
     count = count_of(t.shape, axes, where)
-    y = convert(divide(total, float(count) if type(count) is int else count), result)
-    return y if keepdims else squeeze(y, axes)
+    y = convert(divide(total, float(count) if known else count), result)
+    return y if keepdims or known else squeeze(y, axes)
 
 
 @eager(np.var)
@@ -298,7 +301,7 @@ def var(
     known = type(count) is int
     if mean is None:
         x = convert(x, mean_dtype(t.dtype) if wanted is None else t.dtype)
-        accumulated = sum(x, axes, wanted, keepdims=True, where=where)
+        accumulated = sum(x, axes, wanted, keepdims=not known or len(axes) < t.ndim, where=where)
         mean = convert(divide(accumulated, float(count) if known else count), type_of(accumulated).dtype)
     deviation = subtract(x, mean)
     squares = multiply(deviation, conjugate(deviation)).real if type_of(deviation).dtype.kind == "c" else square(deviation)

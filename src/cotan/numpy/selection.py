@@ -160,6 +160,10 @@ def clip(
     a_min, a_max = (within(limit, type_of(x).dtype, which) for limit, which in ((a_min, "min"), (a_max, "max")))
     if a_min is None and a_max is None:
         return positive(x)
+    if a_min is not None and a_max is not None:
+        operands = promote(x, a_min, a_max)
+        if type_of(operands[0]).dtype.kind in "iuf":
+            return ordering.clip(*broadcast_all("clip", operands))
     x = convert_to(x, result_dtype(x, *[limit for limit in (a_min, a_max) if limit is not None]))  # one dtype for all three
     if a_min is not None:
         x = maximum(x, a_min)

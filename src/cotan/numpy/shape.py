@@ -16,6 +16,7 @@ from ..core.types import Shape
 from ..ops import movement
 from ..ops.families import BroadcastInDim
 from ..ops.movement import concatenate as join
+from ..ops.movement import roll as roll_op
 from ..ops.movement import slice_
 from .calling import eager, fitted
 from .promotion import (
@@ -271,12 +272,11 @@ def roll(x: Numbers, shift: int | Sequence[int], axis: int | Sequence[int] | Non
     have = shape_of(x)
     if axis is None:
         return reshape_op(roll(reshape_op(x, (prod(have),)), shift, 0), have)
+    if type(shift) is int and type(axis) is int:  # most often
+        return roll_op(x, shift, canonical_axis("roll", axis, len(have)))
     shifts, axes = np.broadcast_arrays(shift, axis)
     for by, k in zip(shifts.ravel().tolist(), axes.ravel().tolist(), strict=True):
-        k = canonical_axis("roll", k, len(have))
-        cut = -by % have[k] if have[k] else 0
-        if cut:
-            x = join([along(x, k, cut, have[k]), along(x, k, 0, cut)], k)
+        x = roll_op(x, by, canonical_axis("roll", k, len(have)))
     return x
 
 

@@ -169,9 +169,9 @@ def as_integer(x: Any, weak: ArrayType, other: ArrayType) -> Any:
 def traced_binary(ufunc: Any, rules: Rules, plans: dict[Any, Plan], x: Any, y: Any) -> Any:
     """The rule for operands of which one is traced, after promotion and broadcasting."""
     kind, other = type(x), type(y)
-    if kind is not Tracer and kind is not float:
+    if kind is not Tracer and kind not in TAKEN:
         x = operand(x)
-    if other is not Tracer and other is not float:
+    if other is not Tracer and other not in TAKEN:
         y = operand(y)
     s, t = type_of(x), type_of(y)
     if (s.weak or t.weak) and ufunc in COMPARISONS:

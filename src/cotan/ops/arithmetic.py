@@ -77,7 +77,7 @@ class Mul(Elementwise):
 
     linear = ((0,), (1,))
     verb = "multiply"
-    arity, takes, machine, keeps_weak = 2, "iufc", "mul", True
+    arity, takes, machine, keeps_weak, unit = 2, "iufc", "mul", True, 1
     numpy = staticmethod(lambda x, y: x * y)
 
     def derivative(self, k: int, y: Any, *operands: Any) -> Any:

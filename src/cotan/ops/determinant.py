@@ -116,7 +116,8 @@ class Cofactors(MatrixOp):
         """The cofactors det(A) A^-T of matrices far from singular ones, and of others by `at_any_rank`."""
         with np.errstate(all="ignore"):
             det, inverse = np.linalg.det(a), np.zeros_like(a)
-            fine = (det != 0) & np.isfinite(det)
+            size, limits = np.abs(det), np.finfo(a.dtype)
+            fine = (size > limits.tiny / limits.eps) & (size < limits.max * limits.eps)  # no product here is rounded to a subnormal number
             if fine.all():
                 inverse = np.linalg.inv(a)
             else:
@@ -278,7 +279,8 @@ class Slogdet(MatrixOp):
         (a,), (da,) = primals, tangents
         sign, logarithm = self(a)
         t = type_of(a)
-        trace = reduce_sum(diagonal(Solve()(a, da)), (t.ndim - 2,))
+        inverse = Solve()(a, mask(broadcast_in_dim(constant_of(1, t.dtype), t.shape, ()), equal))
+        trace = reduce_sum(scale(transposed(inverse), da), (t.ndim - 2, t.ndim - 1))
         if t.dtype.kind != "c":
             return (sign, logarithm), (None, trace)
         turn = imag(trace)

@@ -261,7 +261,7 @@ class Scale(Elementwise, Multilinear):
     """Local derivative times tangent, elementwise, with a strong zero: zero wherever either factor is zero."""
 
     linear = ((0,), (1,))
-    arity, takes, machine, keeps_weak = 2, "fc", "scale", True
+    arity, takes, machine, keeps_weak, unit = 2, "fc", "scale", True, 1
 
     def impl(self, d: Any, t: Any) -> Any:
         y = d * t

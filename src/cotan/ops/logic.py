@@ -17,6 +17,7 @@ from ..core.op import Op, op
 from ..core.program import Var
 from ..core.tracing import type_of
 from ..core.types import ArrayType, array_type
+from .choosing import chosen
 from .families import Elementwise, Flat, align, default_rng, fill_shape, sum_to
 
 __all__ = [
@@ -225,7 +226,7 @@ class SelectN(Elementwise):
     def impl(self, *operands: Any) -> Any:
         which, *cases = operands
         if len(cases) == 2 and np.asarray(which).dtype.kind == "b":
-            y = np.where(which, cases[1], cases[0])
+            y = chosen(which, cases[1], cases[0])
         else:
             y = np.choose(np.asarray(which, np.intp), cases, mode="clip")
         return y if y.ndim else y[()]

@@ -2,7 +2,8 @@
 
 Each op is linear, reads an element of its operand at most once, and is its own tangent (`Structural`). The adjoints stay in the family:
 
-    reshape <-> reshape      permute(p) <-> permute(p^-1)      reverse <-> itself      slice <-> pad with zeros      concatenate <-> slices
+    reshape <-> reshape      permute(p) <-> permute(p^-1)      reverse <-> itself      roll(s) <-> roll(-s)
+    slice <-> pad with zeros      concatenate <-> slices
 
 The lower-case functions skip ops that would change nothing, so rules call them without a test.
 """
@@ -26,7 +27,10 @@ from ..core.types import ArrayType, Shape
 from .families import PYTHON_SCALARS, BroadcastInDim, ReduceSum, Structural, broadcast_in_dim, check_axes, default_rng, spread
 from .logic import select
 
-__all__ = ["Concatenate", "Pad", "Permute", "Reshape", "Reverse", "Slice", "concatenate", "pad", "permute", "reshape", "reverse", "slice_"]
+__all__ = [
+    "Concatenate", "Pad", "Permute", "Reshape", "Reverse", "Roll", "Slice", "concatenate", "pad", "permute", "reshape", "reverse", "roll",
+    "slice_",
+]  # fmt: skip
 
 PadConfig = tuple[tuple[int, int, int], ...]
 
@@ -172,6 +176,52 @@ class Reverse(Structural):
         yield cls((0,)), (rng.normal(size=3),)
         yield cls((0, 2)), (rng.normal(size=(2, 3, 2)),)
         yield cls((1,)), (rng.normal(size=(2, 0)),)
+
+
+@op
+class Roll(Structural):
+    """Move elements along ``axis`` by ``shift`` places, 0 <= shift < n, round the end: out[i] = x[(i - shift) mod n]."""
+
+    shift: int
+    axis: int
+
+    def type_rule(self, x: ArrayType) -> ArrayType:
+        if not 0 <= self.axis < x.ndim or not 0 <= self.shift < max(x.shape[self.axis], 1):
+            raise teach(
+                ShapeError,
+                f"roll: by {self.shift} places along axis {self.axis} of an array of shape {x.shape}.",
+                do="give an axis from 0 to ndim - 1, and from 0 places to one less than its length (cotan.numpy.roll takes any number).",
+            )
+        return x.with_shape(x.shape)
+
+    def impl(self, x: Any) -> Any:
+        x = np.asarray(x)
+        front = (slice(None),) * self.axis
+        cut = x.shape[self.axis] - self.shift
+        return np.concatenate((x[(*front, slice(cut, None))], x[(*front, slice(None, cut))]), self.axis)
+
+    def element(self, e: Emitter, i: Sequence[Any], x: Reader) -> Any:
+        k, s, n = self.axis, self.shift, x.shape[self.axis]
+
+        def moved(by: int) -> Any:
+            return x((*i[:k], i[k] + by, *i[k + 1 :]) if by else i)
+
+        return e.choose(i[k] < s, lambda: moved(n - s), lambda: moved(-s)) if s else moved(0)
+
+    # <y_bar, roll(x')> = sum_i y_bar[i] x'[i - s] = sum_j y_bar[j + s] x'[j], so the adjoint rolls back.
+    def transpose(self, y_bar: Any, x: Var) -> Sequence[Any]:
+        return [roll(y_bar, -self.shift, self.axis)]
+
+    def batch(self, size: int, batched: Sequence[bool], x: Any) -> tuple[Any, bool]:
+        return Roll(self.shift, self.axis + 1)(x), True
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        rng = default_rng()
+        yield cls(1, 0), (rng.normal(size=3),)
+        yield cls(3, 1), (rng.normal(size=(2, 5)),)
+        yield cls(0, 0), (rng.normal(size=2),)
+        yield cls(0, 1), (rng.normal(size=(2, 0)),)
 
 
 @op
@@ -321,13 +371,10 @@ class Pad(Structural):
         zero = type_of(y_bar).dtype.type(0)
         x_bar = value_bar = None
         if type(x) is Var:
-            cut = y_bar
-            if any(low or high for low, high, _ in self.config):
-                length = [max(n - 1, 0) * interior + n for n, (_, _, interior) in zip(x.shape, self.config, strict=True)]
-                cut = Pad(tuple((-low, -high, 0) for low, high, _ in self.config))(y_bar, zero)
-            else:
-                length = list(type_of(y_bar).shape)
-            x_bar = slice_(cut, (0,) * len(length), tuple(length), tuple(interior + 1 for _, _, interior in self.config))
+            whole = pad(y_bar, zero, [(max(-low, 0), max(-high, 0), 0) for low, high, _ in self.config])
+            start = [max(low, 0) for low, _, _ in self.config]
+            stop = [a + max(n - 1, 0) * k + n for a, n, (_, _, k) in zip(start, x.shape, self.config, strict=True)]
+            x_bar = slice_(whole, tuple(start), tuple(stop), tuple(k + 1 for _, _, k in self.config))
         if type(value) is Var:
             outside = self.outside(type_of(x).shape)
             value_bar = ReduceSum(tuple(range(len(self.config))))(select(outside, y_bar, zero))
@@ -501,6 +548,13 @@ def permute(x: Any, order: Sequence[int]) -> Any:
 def reverse(x: Any, axes: Sequence[int]) -> Any:
     """`Reverse`, or ``x`` itself for no axes."""
     return Reverse(tuple(sorted(axes)))(x) if axes else x
+
+
+def roll(x: Any, shift: int, axis: int) -> Any:
+    """`Roll` by any number of places, or ``x`` itself if nothing moves."""
+    n = type_of(x).shape[axis]
+    shift = shift % n if n else 0
+    return Roll(shift, axis)(x) if shift else x
 
 
 def concatenate(xs: Sequence[Any], axis: int) -> Any:

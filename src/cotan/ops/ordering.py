@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from ..core.emitting import Emitter, Reader
 from ..core.op import op
 from ..core.tracing import type_of
-from .arithmetic import constant_of, div, like_python, mul, neg, one_like, sub, zero_like
+from .arithmetic import div, like_python, mul, neg, one_like, sub, zero_like
 from .casting import conj, convert, real
 from .families import Elementwise, Flat, Reals, Unary, fill_shape, scale
 from .logic import equal, select
 
-__all__ = ["abs_", "ceil", "copysign", "floor", "floor_divide", "maximum", "minimum", "nextafter", "rem", "rint", "sign", "trunc"]
+__all__ = ["abs_", "ceil", "clip", "copysign", "floor", "floor_divide", "maximum", "minimum", "nextafter", "rem", "rint", "sign", "trunc"]
 
 
 @op
@@ -76,12 +77,6 @@ class Choice(Elementwise):
     def singular(self, x: Any, y: Any) -> Any:
         return x == y
 
-    def derivative(self, k: int, y: Any, *operands: Any) -> Any:
-        dtype = type_of(y).dtype
-        taken, other = operands[k], operands[1 - k]
-        half = select(equal(taken, other), constant_of(0.5, dtype), constant_of(1.0, dtype))
-        return select(equal(taken, y), fill_shape(half, y), constant_of(0.0, dtype))
-
 
 @op
 class Maximum(Choice):
@@ -90,6 +85,9 @@ class Maximum(Choice):
     machine = "maximum"
     numpy = np.maximum
 
+    def derivative(self, k: int, y: Any, *operands: Any) -> Any:
+        return lead(operands[k], operands[1 - k])
+
 
 @op
 class Minimum(Choice):
@@ -97,6 +95,76 @@ class Minimum(Choice):
 
     machine = "minimum"
     numpy = np.minimum
+
+    def derivative(self, k: int, y: Any, *operands: Any) -> Any:
+        return lead(operands[1 - k], operands[k])
+
+
+@op
+class Lead(Flat):
+    """The share of x in the maximum of x and y: 1 where x > y, 1/2 at a tie, 0 elsewhere, at nan too."""
+
+    arity, takes = 2, "f"
+
+    def impl(self, x: Any, y: Any) -> Any:
+        return halves(np.greater(x, y), np.greater_equal(x, y), x)
+
+    def element(self, e: Emitter, i: Sequence[Any], *readers: Reader) -> Any:
+        x, y = (read(i if read.shape else ()) for read in readers)
+        return lead_of(e, x, y, readers[0].dtype)
+
+
+@op
+class Clip(Elementwise):
+    """The smaller of z and ``max(x, y)``: x between the limits y and z. At a limit, its tangent is the mean of both."""
+
+    arity, takes = 3, "iuf"
+    numpy = staticmethod(lambda x, y, z: np.minimum(np.maximum(x, y), z))
+    domain = (Reals(), Reals(-1.5, -0.5), Reals(0.5, 1.5))
+
+    def singular(self, x: Any, y: Any, z: Any) -> Any:
+        return (x == y) | (np.maximum(x, y) == z)
+
+    def element(self, e: Emitter, i: Sequence[Any], *readers: Reader) -> Any:
+        x, y, z = (read(i if read.shape else ()) for read in readers)
+        return e.math("minimum", e.math("maximum", x, y), z)
+
+    def derivative(self, k: int, y: Any, *operands: Any) -> Any:
+        x, low, high = operands
+        if k == 0:
+            return fill_shape(within(x, low, high), y)
+        reached = maximum(x, low)
+        return fill_shape(lead(reached, high) if k == 2 else mul(fill_shape(lead(low, x), y), fill_shape(lead(high, reached), y)), y)
+
+
+@op
+class Within(Flat):
+    """The share of x in `Clip`: 1 where it is between the limits, 1/2 at one, 1/4 where both are equal to it, 0 elsewhere, at nan too."""
+
+    arity, takes = 3, "f"
+    domain = (Reals(), Reals(-1.5, -0.5), Reals(0.5, 1.5))
+
+    def impl(self, x: Any, y: Any, z: Any) -> Any:
+        one = y == z
+        if one.any() if isinstance(one, np.ndarray) else one:
+            return np.multiply(lead.impl(x, y), lead.impl(z, np.maximum(x, y)))
+        return halves(np.greater(x, y) & np.less(x, z), np.greater_equal(x, y) & np.less_equal(x, z), x)
+
+    def element(self, e: Emitter, i: Sequence[Any], *readers: Reader) -> Any:
+        x, y, z = (read(i if read.shape else ()) for read in readers)
+        dtype = readers[0].dtype
+        return e.math("mul", lead_of(e, x, y, dtype), lead_of(e, z, e.math("maximum", x, y), dtype))
+
+
+def halves(one: Any, other: Any, like: Any) -> Any:
+    """Half of the number of these two that are true, in the dtype of ``like``."""
+    return (one.view(np.int8) + other.view(np.int8)) * type_of(like).dtype.type(0.5)
+
+
+def lead_of(e: Emitter, x: Any, y: Any, dtype: np.dtype[Any]) -> Any:
+    """An element of `Lead`."""
+    zero, half, one = (e.constant(value, dtype) for value in (0.0, 0.5, 1.0))
+    return e.math("select", e.math("gt", x, y), e.math("select", e.math("eq", x, y), zero, half), one)
 
 
 @op
@@ -199,4 +267,5 @@ class Trunc(Flat):
 
 
 abs_, sign, maximum, minimum, rem, floor_divide = Abs(), Sign(), Maximum(), Minimum(), Rem(), FloorDivide()
+lead, clip, within = Lead(), Clip(), Within()
 copysign, nextafter, floor, ceil, rint, trunc = Copysign(), Nextafter(), Floor(), Ceil(), Rint(), Trunc()

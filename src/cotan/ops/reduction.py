@@ -28,6 +28,7 @@ from .families import (
     fold_axes,
     reduce_sum,
     scale,
+    spread,
 )
 from .logic import equal
 from .movement import permute, reshape
@@ -113,10 +114,57 @@ class Extremum(Reduction):
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
         (x,), (dx,) = primals, tangents
         y = self(x)
+        return y, reduce_sum(scale(ExtremumShare(self.axes)(x, y), dx), self.axes)
+
+
+@op
+class ExtremumShare(Op):
+    """The share of each element in the extremum y over ``axes``: 1 over the number of elements that are equal to y, 0 for the others."""
+
+    total = True
+    family = "reduction"
+    axes: tuple[int, ...]
+    takes: ClassVar[str] = "f"
+    library: ClassVar[str] = "extremum_share"
+
+    def type_rule(self, x: ArrayType, y: ArrayType) -> ArrayType:
+        check_axes(self, x)
+        if x.dtype.kind not in self.takes or y.dtype != x.dtype:
+            raise teach(DtypeError, f"{self.name} of {x.dtype} and {y.dtype}.", do="give floating-point numbers of one dtype.")
+        if y.shape != tuple(n for k, n in enumerate(x.shape) if k not in self.axes):
+            raise teach(ShapeError, f"{self.name}: shapes {x.shape} and {y.shape}, axes {self.axes}.", do="give an array and its extrema.")
+        return x.with_shape(x.shape)
+
+    def impl(self, x: Any, y: Any) -> Any:
+        if len(self.axes) == x.ndim:
+            equals = np.equal(x, y)
+            most = count = np.count_nonzero(equals)
+        else:
+            equals = np.equal(x, np.asarray(y).reshape([1 if k in self.axes else n for k, n in enumerate(x.shape)]))
+            count = np.add.reduce(equals, self.axes, dtype=np.int64, keepdims=True)
+            most = count.max(initial=0)
+        return equals.astype(x.dtype) if most < 2 else equals / np.maximum(count, 1).astype(x.dtype)  # no element is equal to nan
+
+    def written_out(self, x: Any, y: Any) -> Sequence[Any]:  # type: ignore[override]
         t = type_of(x)
         ties = convert(equal(x, put_back(y, t.shape, self.axes)), t.dtype)
-        count = maximum(reduce_sum(ties, self.axes), constant_of(1, t.dtype))  # no element is equal to nan
-        return y, reduce_sum(scale(div(ties, put_back(count, t.shape, self.axes)), dx), self.axes)
+        count = maximum(reduce_sum(ties, self.axes), constant_of(1, t.dtype))
+        return [div(ties, put_back(count, t.shape, self.axes))]
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, None]:
+        return self(*primals), None
+
+    def batch(self, size: int, batched: Sequence[bool], x: Any, y: Any) -> tuple[Any, bool]:
+        x, y = (v if b else spread(v, size) for v, b in zip((x, y), batched, strict=True))
+        return ExtremumShare(tuple(k + 1 for k in self.axes))(x, y), True
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        rng = default_rng()
+        for axes, shape in (((0,), (3,)), ((1,), (2, 3, 2)), ((0, 2), (2, 3, 2)), ((1,), (0, 3))):
+            x = rng.normal(size=shape)
+            yield cls(axes), (x, np.max(x, axes))
+        yield cls((0,)), (np.array([1.0, 3.0, 3.0]), np.array(3.0))
 
 
 @op

@@ -340,10 +340,63 @@ def shift(x: Any, axis: int, fill: Any, *, back: bool = False) -> Any:
     return pad(x, fill, [by if k == axis else (0, 0, 0) for k in range(len(shape))]) if shape[axis] else x
 
 
+@op
+class ProductOfOthers(Op):
+    """At each index the product of all other elements along ``axis``: that of the elements before it times that of those after it."""
+
+    total = True
+    family = "running"
+    axis: int
+    takes: ClassVar[str] = "iufc"
+    library: ClassVar[str] = "product_of_others"
+
+    def type_rule(self, x: ArrayType) -> ArrayType:
+        check_axis(self, x, self.takes)
+        return x.with_shape(x.shape)
+
+    def impl(self, x: Any) -> Any:
+        """One quotient does for elements whose running products are all normal numbers."""
+        if x.dtype.char in "fdFD" and x.size:
+            products = np.multiply.accumulate(x, self.axis)
+            size, limits = np.abs(products), np.finfo(x.dtype)
+            if np.all((size > limits.tiny / limits.eps) & (size < limits.max * limits.eps)):
+                return np.take(products, [-1], self.axis) / x
+        left, right = self.sides(x)
+        return np.multiply(left, right)
+
+    def sides(self, x: Any) -> tuple[Any, Any]:
+        """The products of the elements before each, and of those after it."""
+        one = constant_of(1, type_of(x).dtype)
+        before, after = Cumprod(self.axis)(x), Cumprod(self.axis, True)(x)
+        return shift(before, self.axis, one), shift(after, self.axis, one, back=True)
+
+    def written_out(self, x: Any) -> Sequence[Any]:  # type: ignore[override]
+        return [mul(*self.sides(x))]
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
+        (x,), (dx,) = primals, tangents
+        zero = constant_of(0, type_of(x).dtype)
+        left, right = self.sides(x)
+        d_left = shift(Cumprod(self.axis).jvp([x], [dx])[1], self.axis, zero)
+        d_right = shift(Cumprod(self.axis, True).jvp([x], [dx])[1], self.axis, zero, back=True)
+        return self(x), add(scale(right, d_left), scale(left, d_right))
+
+    def batch(self, size: int, batched: Sequence[bool], x: Any) -> tuple[Any, bool]:
+        return ProductOfOthers(self.axis + 1)(x), True
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        rng = default_rng()
+        yield cls(0), (rng.normal(size=4),)
+        yield cls(1), (rng.normal(size=(2, 3, 2)),)
+        yield cls(0), (np.array([2.0, 0.0, 3.0]),)
+        yield cls(0), (rng.normal(size=1),)
+        yield cls(0), (np.zeros((0, 2)),)
+
+
 def product_of_others(x: Any, axis: int) -> Any:
-    """At each index the product of all other elements along ``axis``."""
-    one = constant_of(1, type_of(x).dtype)
-    return mul(shift(Cumprod(axis)(x), axis, one), shift(Cumprod(axis, True)(x), axis, one, back=True))
+    """`ProductOfOthers`."""
+    return ProductOfOthers(axis)(x)
 
 
 def product_of_others_in_runs(x: Any, same: Any) -> Any:

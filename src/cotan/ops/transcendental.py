@@ -7,15 +7,16 @@ docs/conventions has a table of the derivatives there.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..core.emitting import Reader, Routines, StridedView
-from ..core.op import op
+from ..core.op import Op, op
+from ..core.tracing import type_of
 from .arithmetic import constant_like, div, like_python, mul, neg, one_like, sub, zero_like
-from .families import Analytic, Elementwise, Reals, Unary, add, fill_shape, scale
+from .families import Analytic, Elementwise, Reals, Unary, add, default_rng, fill_shape, scale
 from .logic import bitwise_and, bitwise_or, equal, isinf, select
 from .routines import special_function
 
@@ -537,11 +538,60 @@ class Arctan2(Elementwise):
         return (x == 0) & (y == 0)
 
     def derivative(self, k: int, y: Any, *operands: Any) -> Any:
-        r = hypot(*operands)  # x / r / r: r^2 may overflow or underflow where the derivative does not
+        d = Inversion(1 - k)(*operands)
+        return d if k == 0 else neg(d)
+
+
+@op
+class Inversion(Elementwise):
+    """x (``k`` = 0) or y (1) over x^2 + y^2: the point (x, y) inverted in the unit circle; zero at the origin and at infinity.
+
+    With u and v the two coordinates, du = (v^2 - u^2) dx - 2 u v dy.
+    """
+
+    k: int
+    arity, takes = 2, "f"
+    domain: ClassVar[Any] = (Reals(0.3, 3.0), Reals(-2.0, 2.0))
+
+    def singular(self, x: Any, y: Any) -> Any:
+        return (x == 0) & (y == 0)
+
+    def impl(self, x: Any, y: Any) -> Any:
+        dtype = type_of(x).dtype
+        limits, own = np.finfo(dtype), np.asarray((x, y)[self.k], dtype)
+        square = np.asarray(x * x + y * y, dtype)
+        if square.size and square.min() > limits.tiny / limits.eps and square.max() < limits.max:
+            return np.divide(own, square)
+        r = np.hypot(x, y)  # the square may overflow or underflow where x / r / r does not
+        none = (r == 0) | np.isinf(r)
+        r = np.where(none, np.ones_like(r), r)
+        return np.divide(np.divide(np.where(none, np.zeros_like(r), own), r), r)
+
+    def element(self, e: Any, i: Any, *readers: Any) -> Any:
+        x, y = [read(i if read.shape else ()) for read in readers]
+        zero, one = (e.constant(number, readers[0].dtype) for number in (0, 1))
+        r = e.math("hypot", x, y)
+        none = e.math("or", e.math("eq", r, zero), e.math("isinf", r))
+        r = e.math("select", none, r, one)
+        return e.math("div", e.math("div", e.math("select", none, (x, y)[self.k], zero), r), r)
+
+    def written_out(self, x: Any, y: Any) -> Sequence[Any]:  # type: ignore[override]
+        """As in ``element``, so that both coordinates share what they have in common."""
+        r = hypot(x, y)
         none = bitwise_or(equal(r, zero_like(r)), isinf(r))
         safe = select(none, one_like(r), r)
-        d = div(div(select(none, zero_like(r), fill_shape(operands[1 - k], r)), safe), safe)
-        return d if k == 0 else neg(d)
+        return [div(div(select(none, zero_like(r), fill_shape((x, y)[self.k], r)), safe), safe)]
+
+    def derivative(self, k: int, y: Any, *operands: Any) -> Any:
+        v = Inversion(1 - self.k)(*operands)
+        return mul(sub(v, y), add(v, y)) if k == self.k else mul(constant_like(-2.0, y), mul(y, v))
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        rng = default_rng()
+        for k in (0, 1):
+            for shapes in (((), ()), ((3,), (3,)), ((2, 3), (2, 3)), ((0,), (0,)), ((), (3,)), ((3,), ())):
+                yield cls(k), tuple(d.sample(rng, shape) for d, shape in zip(cls.domain, shapes, strict=True))
 
 
 @op

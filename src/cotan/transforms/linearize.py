@@ -219,18 +219,25 @@ class LinearizeTrace(JVPTrace):
 
     def differentiate_locally(self, op: Any, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         """The result of the jvp rule of the elementwise family, with each product of a local derivative and a tangent recorded directly."""
-        y = op(*primals)
-        shape = np.shape(y) if type(y) is not Tracer else y.shape
+        y = op.impl(*primals) if self.known is EVAL and Tracer not in map(type, primals) else op(*primals)
+        shape = y.shape if type(y) is np.ndarray else type_of(y).shape
         dy = None
         for k, dx in enumerate(tangents):
             if dx is not None:
                 d = op.local_derivative(k, y, primals)
                 if d is not None:
-                    if any(d is x for x in primals):  # not made by the rule: possibly an array that the user holds
-                        self.tape.operand(d)
+                    for x in primals:
+                        if d is x:  # not made by the rule: possibly an array that the user holds
+                            self.tape.operand(d)
+                            break
                     v = dx.payload
                     term = self.tape.record(scale, (d, v), v.type) if v.type.shape == shape else fill_shape(scale(d, dx), y)
-                    dy = term if dy is None else self.tape.process(add, (dy, term))[0]
+                    if dy is None:
+                        dy = term
+                    elif dy.payload.type is term.payload.type:
+                        dy = self.tape.record(add, (dy.payload, term.payload), term.payload.type)
+                    else:
+                        dy = add(dy, term)
         return y, dy
 
 

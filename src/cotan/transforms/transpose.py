@@ -55,13 +55,14 @@ def backward_pass(
             if all(c is None for c in y_bar):
                 continue
         else:
-            y_bar = totals.take(equation.outputs[0])
+            v = equation.outputs[0]
+            y_bar = totals.take(v) if totals.waiting else cotangents.pop(v, None)
             if y_bar is None:
                 continue
         operands = equation.inputs
         if known is not None:  # a closed program; the equations of a tape hold their values
             operands = known.operands(equation)
-        onto = totals.onto(op.accumulates(), operands) if op.accumulates is not None else {}
+        onto = totals.onto(op.accumulates(), operands) if op.accumulates is not None else None
         if rule is not None and equation.origin is not None:
             with deriving(equation, rule):
                 if op.transpose_update is not None and totals.update(equation, y_bar, operands):
@@ -70,7 +71,7 @@ def backward_pass(
         else:
             if op.transpose_update is not None and totals.update(equation, y_bar, operands):
                 continue
-            x_bars = transposed(op, y_bar, onto, operands)
+            x_bars = transposed(op, y_bar, onto, operands) if onto else op.transpose(y_bar, *operands)
         for v, x_bar in zip(operands, x_bars, strict=True):
             if x_bar is not None and type(v) is Var:
                 old = cotangents.get(v)
@@ -141,7 +142,7 @@ class Residuals:
         return found
 
 
-def transposed(op: Op, y_bar: Any, totals: dict[int, Any], operands: Sequence[Any]) -> Sequence[Any | None]:
+def transposed(op: Op, y_bar: Any, totals: dict[int, Any] | None, operands: Sequence[Any]) -> Sequence[Any | None]:
     """The transpose of an op, added to ``totals``."""
     if not totals:
         return op.transpose(y_bar, *operands)
@@ -202,6 +203,8 @@ class Totals:
             assert adding.update is not None
             self.cotangents[v] = adding.update(total, *rest)
         elif total is not None:
+            if equation.op.family == "movement" and 3 * type_of(y_bar).size > 2 * v.type.size:
+                return False  # padded with zeros, most of an array is added in one loop (every second element is not that much)
             self.cotangents[v] = adding(total, *rest)
         elif wait and equation.op.family == "indexing" and 2 * type_of(y_bar).size <= v.type.size:
             self.waiting.setdefault(v, []).append((equation, y_bar, operands))

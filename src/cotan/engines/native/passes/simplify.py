@@ -16,6 +16,7 @@ from cotan.core.program import Equation, Literal, Program, Var
 from cotan.core.staging import stage_flat
 from cotan.core.tracing import type_of
 from cotan.core.types import ArrayType
+from cotan.ops.families import BroadcastInDim
 from cotan.ops.movement import Permute
 
 __all__ = ["simplify"]
@@ -31,6 +32,8 @@ class Simplifier:
     def __init__(self) -> None:
         self.equations: list[Equation] = []
         self.known: dict[Hashable, Sequence[Var]] = {}
+        self.filled: dict[Var, Literal] = {}
+        """The variables that are one number everywhere."""
         self.captured: dict[int, tuple[Var, Captured]] = {}
         self.regions: dict[Program, tuple[Program, list[Captured]]] = {}
 
@@ -53,16 +56,32 @@ class Simplifier:
             if number is not None:
                 environment[equation.outputs[0]] = number
                 continue
+            other = self.beside_unit(equation, operands)
+            if other is not None:
+                environment[equation.outputs[0]] = other
+                continue
             op, operands = self.written_within(equation.op, operands)
             key = (op, *map(key_of, operands)) if op.compare_by_value else None
             found = self.known.get(key) if key is not None else None
             if found is None:
                 found = [Var(v.type) for v in equation.outputs]
                 self.equations.append(Equation(op, operands, found, equation.origin))
+                if type(op) is BroadcastInDim and type(operands[0]) is Literal:
+                    self.filled[found[0]] = operands[0]
                 if key is not None:
                     self.known[key] = found
             environment.update(zip(equation.outputs, found, strict=True))
         return [value(v) for v in program.outputs]
+
+    def beside_unit(self, equation: Equation, operands: Sequence[Operand]) -> Operand | None:
+        """The operand that is the result, since the other one is the unit of the op everywhere; None if there is none."""
+        if equation.op.unit is None:
+            return None
+        for one, other in zip(operands, reversed(operands), strict=True):
+            number = one if type(one) is Literal else self.filled.get(one)  # type: ignore[arg-type]
+            if number is not None and number.value == equation.op.unit and other.type is equation.outputs[0].type:
+                return other
+        return None
 
     def written_within(self, op: Op, operands: list[Operand]) -> tuple[Op, list[Operand]]:
         """An op whose programs are simplified. Arrays that these bring in become further operands."""

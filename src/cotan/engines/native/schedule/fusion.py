@@ -6,7 +6,8 @@ its reads allow: it may join the loop of a statement that makes a value if each 
 made. So elementwise chains share their innermost loop, and a statement that needs the sum of a row follows in the same iteration of that
 row, while the row is in the cache.
 
-Pure data movement (a transpose, a slice, a broadcast) is no statement but a view: its readers read through it.
+Pure data movement (a transpose, a slice, a broadcast) is no statement but a view: its readers read through it. So is a cheap elementwise
+value of which data movements alone read parts, each element once: the loop of the parts computes them.
 """
 
 from __future__ import annotations
@@ -79,6 +80,7 @@ class Schedule:
         self.counters = counters(program)
         self.stored = {v for v in (*opaque, *program.outputs) if isinstance(v, Var)}
         """The variables that must be in memory. Conditional data movement into them is a loop, which may be split."""
+        self.inlined = set() if self.overwritten else inlined_values(program, self.accesses, self.uses, self.stored, options)
         for equation, access in zip(program.equations, accesses, strict=True):
             self.add(equation, access)
         for v in program.outputs:
@@ -127,6 +129,8 @@ class Schedule:
         v = equation.outputs[0]
         if v in self.counters:
             return True
+        if v in self.inlined:
+            return self.views_below(equation) < self.options.view_depth
         if not access.only_moves or (access.conditional and not self.read_once(v)) or self.views_below(equation) >= self.options.view_depth:
             return False
         roots = (root for x in equation.inputs if type(x) is Var for root in self.roots_of(x)) if self.overwritten else ()
@@ -447,6 +451,47 @@ def counters(program: Program) -> set[Var]:
                 reads.subtract(x for x in region.cut(equation.inputs)[2] if type(x) is Var)
         found -= {x for x, count in reads.items() if count > 0}
     return found.difference(program.outputs)
+
+
+def inlined_values(
+    program: Program, accesses: dict[Var, AccessSummary | None], uses: dict[Var, int], stored: set[Var], options: CodegenOptions
+) -> set[Var]:
+    """Cheap elementwise values that are not stored: data movements alone read them, in the order of their axes, an element once at most."""
+    reading: dict[Var, list[Equation]] = {}
+    for equation in program.equations:
+        for x in equation.inputs:
+            if type(x) is Var:
+                reading.setdefault(x, []).append(equation)
+    found: set[Var] = set()
+    for equation in program.equations:
+        v = equation.outputs[0] if equation.op.family == "elementwise" else None
+        access = accesses.get(v) if v is not None else None
+        if v is None or access is None or access.only_moves or v in stored or v.type.size <= options.small_array:
+            continue
+        if access.index_dependent or access.element_cost > options.inlined_cost:
+            continue
+        most = 0
+        for reader in reading.get(v, ()):
+            part = reader.outputs[0]
+            its = accesses.get(part)
+            once = uses.get(part) == 1 and (part not in stored or part in program.outputs)
+            if its is None or not once or not its.only_moves or not keeps_axes(its, [k for k, x in enumerate(reader.inputs) if x is v]):
+                break
+            most += v.type.size if its.conditional else part.type.size
+        else:
+            if 0 < most <= v.type.size:
+                found.add(v)
+    return found
+
+
+def keeps_axes(access: AccessSummary, numbers: Sequence[int]) -> bool:
+    """Whether each axis of these operands is read along the same axis of the result."""
+    indices = [index for k, index in access.reads if k in numbers]
+    return all(
+        type(i) is int or all(atom.value == ("o", k) for atom in i.terms)  # type: ignore[union-attr]
+        for index in indices
+        for k, i in enumerate(index)
+    )
 
 
 def count_uses(program: Program) -> dict[Var, int]:

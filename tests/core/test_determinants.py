@@ -1,0 +1,99 @@
+"""Cofactors from the inverse where it is accurate, and from singular values elsewhere; products of others by a quotient where it is one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import cotan
+import cotan.numpy as cnp
+from cotan.ops.determinant import Cofactors
+from cotan.ops.running import ProductOfOthers
+
+
+def minors(a: Any) -> Any:
+    """The cofactors, each by the determinant of a smaller matrix."""
+    n = len(a)
+    return np.array([[(-1) ** (i + j) * np.linalg.det(np.delete(np.delete(a, i, 0), j, 1)) for j in range(n)] for i in range(n)])
+
+
+def regular(n: int, dtype: Any = float) -> Any:
+    rng = np.random.default_rng(n)
+    a = rng.normal(size=(n, n)) + 3.0 * np.eye(n)
+    return (a + 1j * rng.normal(size=(n, n)) if np.dtype(dtype).kind == "c" else a).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "complex128"])
+def test_cofactors_of_a_regular_matrix(dtype: str) -> None:
+    a = regular(7, dtype)
+    found = Cofactors()(a)
+    assert found.dtype == a.dtype
+    np.testing.assert_allclose(found, minors(a.astype("complex128")), rtol=0, atol=np.abs(found).max() * 40 * np.finfo(dtype).eps)
+
+
+def singular() -> dict[str, Any]:
+    a = regular(7)
+    low_rank = a.copy()
+    low_rank[3] = 2.0 * low_rank[1]
+    nearly = low_rank.copy()
+    nearly[3] += 1e-9 * a[3]
+    return {"zero": np.zeros((7, 7)), "of rank 6": low_rank, "nearly singular": nearly, "tiny": 1e-46 * a, "huge": 1e46 * a}
+
+
+@pytest.mark.parametrize("name", singular())
+def test_cofactors_of_other_matrices(name: str) -> None:
+    a = singular()[name]
+    want = minors(a)
+    np.testing.assert_allclose(Cofactors()(a), want, rtol=0, atol=1e-12 * np.abs(want).max())
+
+
+def test_one_singular_matrix_leaves_the_others_of_its_stack_right() -> None:
+    a = np.stack([regular(7), singular()["of rank 6"]])
+    gradient = cotan.vmap(cotan.grad(cnp.linalg.det))(a)
+    for one, matrix in zip(gradient, a, strict=True):
+        np.testing.assert_allclose(one, minors(matrix), rtol=0, atol=1e-11 * np.abs(minors(matrix)).max())
+
+
+def test_eager_and_compiled_logarithms_of_determinants_have_one_derivative() -> None:
+    for a in (regular(4), regular(6, complex), np.stack([regular(3), 2.0 * regular(3)])):
+
+        def f(a: Any) -> Any:
+            return cnp.sum(cnp.linalg.slogdet(a)[1])
+
+        want = np.conj(np.swapaxes(np.linalg.inv(a), -1, -2)).conj()
+        for gradient in (cotan.grad(f), cotan.jit(cotan.grad(f))):
+            np.testing.assert_allclose(gradient(a), want, rtol=1e-12, atol=1e-13)
+        cotan.testing.check_grads(f, (a,), order=2)
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        [2.0, -3.0, 0.5],
+        [2.0, 0.0, 3.0],
+        [0.0, 0.0, 3.0],
+        [1e-300, 1e-300, 2.0],
+        [1e300, 1e300, 2.0],
+        [1e-200, 1e-150, 1e300, 3.0],
+        [1.1e-160, 1.3e-160, 1.7e300],
+        [5e-324, 2.0, 4.0],
+        [np.inf, 2.0, 0.0],
+        [np.nan, 2.0, 3.0],
+        [1.0],
+        [],
+    ],
+)
+def test_products_of_others(x: list[float]) -> None:
+    with np.errstate(all="ignore"):
+        want = [np.prod(x[:k]) * np.prod(x[k + 1 :]) for k in range(len(x))]
+    for gradient in (cotan.grad(cnp.prod), cotan.jit(cotan.grad(cnp.prod))):
+        np.testing.assert_allclose(gradient(np.array(x)), want, rtol=1e-14)
+
+
+def test_products_of_others_have_derivatives_of_every_order() -> None:
+    for x in ([2.0, -3.0, 0.5, 4.0], [2.0, 0.0, 3.0, 0.0]):
+        cotan.testing.check_grads(cnp.prod, (np.array(x),), order=3)
+        cotan.testing.check_grads(ProductOfOthers(0), (np.array(x),), order=2)
+    assert ProductOfOthers(1)(np.array([[2, 3, 0]])).tolist() == [[0, 0, 6]]
