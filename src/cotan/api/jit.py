@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from itertools import islice
 from typing import Any, NamedTuple
 
 from ..control.call import Call
@@ -24,6 +23,7 @@ from .arguments import FAST_LEAVES, boundary, check_callable, leaf, present, qui
 from .compiled import Lowered
 from .differentiate import private_copy
 from .dispatch import Entry, never, numpy_entry, taking_apart
+from .misses import MANY_MISSES, Miss, warn_of_misses
 from .named import Named, donated_leaves, named, refuse_static_donation, warn_of_unused
 from .signature import Signature, Staged, abstract, argument_names, split
 from .stage import stage_call
@@ -53,29 +53,6 @@ observers: list[Callable[[str], object]] = []
 """Called with the reason whenever a function is staged."""
 
 
-class Miss(NamedTuple):
-    """Why a function was staged: a ``reason``, or what is new in a ``signature``, of ``known`` ones before it. The differences, which take
-    as long as there are signatures, are found when somebody asks.
-    """
-
-    reason: str
-    signature: Signature | None = None
-    known: int = 0
-    traced: bool = False
-    """Whether it closes over a traced value."""
-
-    def explained(self, cache: Iterable[Signature]) -> str:
-        """The reason; ``cache`` has the signatures, oldest first."""
-        found = self.reason
-        if not found and self.signature is not None:
-            new = self.signature
-            before = [old.differences(new) for old in islice(cache, self.known) if old != new]
-            found = "; ".join(min(before, key=len)) if before else "this was its first call"
-        if self.traced:
-            found += "; it closes over a traced value, so this Program serves one call only: pass that value as an argument"
-        return found
-
-
 class Jitted:
     """A function that is staged once per signature. Made by `jit`; called like the function."""
 
@@ -97,6 +74,7 @@ class Jitted:
         self.recent: list[Entry] = []
         self.hits = self.misses = 0
         self.last_miss = Miss("it has not been called yet")
+        self.has_warned = False
         self.objects = fun.objects if isinstance(fun, Jitted) else captured_objects(fun)
         self.watched: Watched | None = None
         self.changed = ""
@@ -220,6 +198,9 @@ class Jitted:
         self.last_miss, self.changed = Miss(self.changed, signature, len(self.cache)), ""
         for observe in observers:
             observe(self.explain_miss())
+        if self.misses >= MANY_MISSES and not self.has_warned:
+            self.has_warned = True
+            warn_of_misses(self.fun, self.misses, [*self.cache, signature], self.last_miss.reason, self.engine.dynamic_sizes is False)
         staged = self.stage(args, kwargs, signature)
         if not any(type(c) is Tracer for c in staged.constants):
             staged = self.cache[signature] = staged._replace(constants=list(map(private_copy, staged.constants)))
