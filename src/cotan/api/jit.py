@@ -16,6 +16,7 @@ from ..core.errors import ArgumentError, ArgumentTypeError, DtypeError, teach
 from ..core.origin import describe_function
 from ..core.pickling import global_name
 from ..core.program import Program
+from ..core.sizes import Size
 from ..core.tracing import EVAL, Tracer, current_trace, type_of
 from ..engines import ENGINES, Engine, runner
 from ..engines import numpy as numpy_engine
@@ -26,6 +27,7 @@ from .dispatch import Entry, never, numpy_entry, taking_apart
 from .misses import MANY_MISSES, Miss, warn_of_misses
 from .named import Named, donated_leaves, named, refuse_static_donation, warn_of_unused
 from .signature import Signature, Staged, abstract, argument_names, split
+from .sized import SizedCalls
 from .stage import stage_call
 from .threads import check_threads
 from .watched import Guard, Watched, captured_objects, changing_parts, known_by_identity
@@ -72,6 +74,7 @@ class Jitted:
         self.cache: dict[Signature, Staged] = {}
         self.entries: dict[Signature, Entry] = {}
         self.recent: list[Entry] = []
+        self.sized = SizedCalls(engine.dynamic_sizes)
         self.hits = self.misses = 0
         self.last_miss = Miss("it has not been called yet")
         self.has_warned = False
@@ -116,21 +119,28 @@ class Jitted:
         if change:
             self.cache.clear()
             self.entries.clear()
+            self.sized.clear()
             self.recent, self.watched, self.changed = [], None, change
 
     def call_tree(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A call with any arguments, under any trace."""
         if args and self.is_method_of(args[0]):
             return BoundJitted(self, args[0])(*args[1:], **kwargs)
-        staged, leaves, signature = self.staged(args, kwargs)
+        leaves, signature = self.taken(args, kwargs)
+        traced = current_trace() is not EVAL or any(type(x) is Tracer for x in leaves)
+        if not traced and signature not in self.cache:
+            entry = self.sized.known(signature)
+            if entry is not None:
+                self.hits += 1
+                self.try_first(entry)
+                return finished(entry, leaves)
+        staged = self.staged(signature, args, kwargs)
         operands = [*staged.constants, *leaves]
         if current_trace() is not EVAL:
             return tree.unflatten(staged.out_spec, Call(staged.program, None, self.running())(*operands))
         if any(type(x) is Tracer for x in operands):
             EVAL.process(Call(staged.program), operands)  # refuses the escaped tracer
-        entry = self.entry(staged, signature)
-        found = entry.call(leaves)
-        return found if entry.spec is None else tree.unflatten(entry.spec, found)
+        return finished(self.entry(staged, signature, args, kwargs), leaves)
 
     def is_method_of(self, instance: Any) -> bool:
         """Whether this is a method of the class of ``instance``, which cannot be an argument: the call was ``Class.method(instance)``."""
@@ -143,16 +153,21 @@ class Jitted:
         """The engine, by name."""
         return self.engine if self.engine.name else self.engine._replace(name=check_engine(Engine.default()))
 
-    def entry(self, staged: Staged, signature: Signature) -> Entry:
+    def entry(self, staged: Staged, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Entry:
         """The entry for further calls of this signature. It will be tried first, unless the tree has classes of the user."""
         entry = self.entries.get(signature)
         if entry is None:
             engine = self.running()
             if engine.name != "numpy":
                 engine = engine._replace(donated=self.donated_inputs(staged, signature))
-            run: Any = (quietly if engine.name == "numpy" else runner(engine))(staged.program)
             spec = None if staged.out_spec == tree.structure(0) else staged.out_spec
             apart = taking_apart(signature.spec, signature.static) if staged.watched is None else never
+            served = self.sized.learned(signature, staged, engine, partial(self.stage, args, kwargs), apart, spec)
+            if served is not None:
+                self.entries[signature] = served[0]
+                self.warn_of_unused(signature, served[1].unused)
+                return self.try_first(served[0])
+            run: Any = (quietly if engine.name == "numpy" else runner(engine))(staged.program)
             if hasattr(run, "bound"):
                 code = run.bound(staged.constants, spec is None)
                 entry = Entry(code.launch, code.call, code.fail, apart, spec)
@@ -161,6 +176,10 @@ class Jitted:
             else:
                 entry = numpy_entry(run, staged.constants, signature.types, apart, spec)
             self.entries[signature] = entry
+        return self.try_first(entry)
+
+    def try_first(self, entry: Entry) -> Entry:
+        """Try an entry first at further calls, unless the tree has classes of the user."""
         if entry.apart is not never and all(known is not entry for known in self.recent):
             self.recent = [entry, *self.recent[: MOST_ENTRIES - 1]]
         return entry
@@ -177,15 +196,18 @@ class Jitted:
             names = argument_names(signature.spec)
             warn_of_unused(self.fun, [names[k] for k in leaves], [signature.types[k] for k in leaves])
 
-    def staged(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Staged, list[Any], Signature]:
-        """The Program for these arguments, from the cache or newly staged, their leaves, their signature."""
+    def taken(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], Signature]:
+        """The leaves of the arguments of a call, and its signature."""
         dynamic, static = split(self.fun, self.static, args, kwargs)
         leaves, spec = tree.flatten(dynamic)
         try:
             leaves = [leaf(x, "an argument") for x in leaves]
         except (ArgumentTypeError, DtypeError):
             leaves = [leaf(x, name) for x, name in zip(leaves, argument_names(spec), strict=True)]
-        signature = Signature(spec, tuple(map(type_of, leaves)), static)
+        return leaves, Signature(spec, tuple(map(type_of, leaves)), static)
+
+    def staged(self, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Staged:
+        """The Program for these arguments, from the cache or newly staged."""
         known = self.cache.get(signature)
         if known is not None and known.watched is not None and (change := known.watched.change()):
             del self.cache[signature]
@@ -193,20 +215,23 @@ class Jitted:
             known, self.changed = None, change
         if known is not None:
             self.hits += 1
-            return known, leaves, signature
+            return known
+        if is_symbolic(signature):  # a function around this one is staged on symbolic sizes
+            return self.stage(args, kwargs, signature)
         self.misses += 1
         self.last_miss, self.changed = Miss(self.changed, signature, len(self.cache)), ""
         for observe in observers:
             observe(self.explain_miss())
         if self.misses >= MANY_MISSES and not self.has_warned:
             self.has_warned = True
-            warn_of_misses(self.fun, self.misses, [*self.cache, signature], self.last_miss.reason, self.engine.dynamic_sizes is False)
+            exact, refusal = self.engine.dynamic_sizes is False, self.sized.refusal(signature)
+            warn_of_misses(self.fun, self.misses, [*self.cache, signature], self.last_miss.reason, exact=exact, refusal=refusal)
         staged = self.stage(args, kwargs, signature)
         if not any(type(c) is Tracer for c in staged.constants):
             staged = self.cache[signature] = staged._replace(constants=list(map(private_copy, staged.constants)))
         else:
             self.last_miss = self.last_miss._replace(traced=True)
-        return staged, leaves, signature
+        return staged
 
     def stage(self, args: tuple[Any, ...], kwargs: dict[str, Any], signature: Signature) -> Staged:
         """The function staged at this signature; the objects that it carries along are watched from now on."""
@@ -254,6 +279,7 @@ class Jitted:
         self.last_miss = Miss(self.last_miss.explained(self.cache))
         self.cache.clear()
         self.entries.clear()
+        self.sized.clear()
         self.recent = []
         self.hits = self.misses = 0
 
@@ -357,8 +383,8 @@ def jit(
             is the environment variable COTAN_ENGINE, or "native".
         threads: the most threads that its loops use; None is the setting of the process (see `cotan.threads`).
         dynamic_sizes: whether the compiled code may read the sizes of arrays when it is called. A function that is called with many sizes
-            is then compiled a few times only, and is a little slower. None: code is made for exact sizes, until a third call differs from
-            others in sizes alone. The function is staged for each size all the same.
+            is then staged and compiled a few times only, and is a little slower. None: code is made for exact sizes, until a third call
+            differs from others in sizes alone. A function that needs a size as a number (``len(x)``, ``range(n)``) is staged for each.
 
     Returns:
         a function like ``fun``, with ``cache_info()``, ``cache_clear()`` and ``explain_miss()``; ``lower(*args)`` stages it at the types of
@@ -395,6 +421,17 @@ def check_engine(engine: str) -> str:
     if engine not in ENGINES:
         raise teach(ArgumentError, f"jit: there is no engine {engine!r}.", do=f"give {' or '.join(map(repr, ENGINES))}.")
     return engine
+
+
+def is_symbolic(signature: Signature) -> bool:
+    """Whether a signature has symbolic sizes, in types or as static values."""
+    return any(type(n) is Size for t in signature.types for n in t.shape) or any(type(x) is Size for _, _, x in signature.static)
+
+
+def finished(entry: Entry, leaves: list[Any]) -> Any:
+    """The result of a call on these leaves."""
+    found = entry.call(leaves)
+    return found if entry.spec is None else tree.unflatten(entry.spec, found)
 
 
 def quietly(program: Program) -> Callable[[list[Any]], list[Any]]:

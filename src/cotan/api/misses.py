@@ -100,15 +100,18 @@ def variations_of_types(name: str, types: Sequence[ArrayType], exact: bool) -> I
             yield Variation(f"axis {axis} of {name}", [str(n) for n in dict.fromkeys(sizes)], EXACT if exact else PAD)
 
 
-def warn_of_misses(fun: Callable[..., Any], misses: int, signatures: Sequence[Signature], reason: str, exact: bool) -> None:
+def warn_of_misses(
+    fun: Callable[..., Any], misses: int, signatures: Sequence[Signature], reason: str, *, exact: bool, refusal: str
+) -> None:
     """Say at the user's line what varies among the ``signatures`` at which ``fun`` was staged, the last one just now. A ``reason`` takes
-    the place of that; ``exact`` says that code for several sizes was declined.
+    the place of that; ``exact`` says that code for several sizes was declined, and ``refusal`` why there is none.
     """
     found = variations(signatures, exact)
     what = "; ".join(map(str, found[:MOST_NAMED])) or reason or "each call closes over another traced value"
     remedies = list(dict.fromkeys(v.remedy for v in found[:MOST_NAMED])) or [UNCHANGED]
     warn(
         f"jit: {describe_function(fun)} has been staged {misses} times, and each time takes milliseconds. What varies: {what}. "
+        f"{f'It is staged for each size, since {refusal}. ' * bool(refusal)}"
         f"What to do: {'; '.join(remedies)}.",
         RecompilationWarning,
     )
