@@ -122,6 +122,16 @@ def test_a_difference_from_exact_code_is_seen():
     assert not code.unconfirmed
 
 
+def test_a_size_that_was_not_tried_is_trusted_at_its_value_alone():
+    f = lambda x: cnp.sum(x, axis=1)  # noqa: E731
+    code = sized(f, [np.ones((100, 40))], [100, 40])
+    assert code.is_trusted([100, 40])
+    assert not code.is_trusted([120, 40])
+    assert code.confirm([120, 40], exact(f, [np.ones((120, 40))]).program, SimpleNamespace(donated=()))
+    assert code.is_trusted([130, 40])
+    assert not code.is_trusted([130, 41])
+
+
 def test_numbers_are_written_as_exact_code_has_them():
     assert number_text(-3, "i64") == "-3"
     assert number_text(1.5, "double") == "0x3FF8000000000000"

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["SizedCalls"]
 
 MOST_CODES, MOST_FAILURES, MOST_SHAPES, MOST_ENTRIES = 12, 4, 32, 4096
-"""Of a family: codes, failures to make one, shapes that are remembered. Of a function: entries for single sizes."""
+"""Of a family: codes; failures to make one, and codes that have served one size each; shapes that are remembered. Of a function: entries
+for single sizes."""
 SIGNATURES_BEFORE = 3
 Shapes = tuple[Shape, ...]
 Stage = Callable[[Signature], Staged]
@@ -134,7 +135,8 @@ class SizedCalls:
             return entry
         family, shapes = self.family(signature), shapes_of(signature)
         for served, sizes in family.serving(shapes):
-            if not served.code.unconfirmed and (found := served.entry(sizes)) is not None:
+            if served.code.is_trusted(sizes) and (found := served.entry(sizes)) is not None:
+                family.codes = [served, *[other for other in family.codes if other is not served]]
                 return self.kept(signature, found[0])
         return None
 
@@ -164,7 +166,8 @@ class SizedCalls:
         family.shapes = [*family.shapes[1 - MOST_SHAPES :], shapes]
         if len(family.shapes) < (2 if self.dynamic else SIGNATURES_BEFORE):
             return None
-        if family.failures >= MOST_FAILURES or len(family.codes) >= MOST_CODES:
+        idle = sum(served.code.idle for served in family.codes)
+        if family.failures + idle >= MOST_FAILURES or len(family.codes) >= MOST_CODES:
             return None
         axes = Axes.of(family.shapes)
         if not tell_apart(axes.sizes(shapes) or ()):

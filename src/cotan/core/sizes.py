@@ -24,7 +24,6 @@ import math
 import operator
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from collections.abc import Set as AbstractSet
 from typing import Any
 
 import numpy as np
@@ -48,8 +47,7 @@ MARKS = "\x01", "\x02"
 OURS = __name__.partition(".")[0] + "."
 ENGINE = OURS + "engines.native."
 CONTAINERS = {"collections", "dataclasses", "functools", "weakref"}
-PRINTERS = {*CONTAINERS, OURS + "core.types", OURS + "core.op"}
-"""Modules whose code hashes, or prints, what it is given: their callers are looked at instead."""
+"""Modules whose code hashes what it is given: their callers are looked at instead."""
 PYTHON = (int, float, bool)
 FOREIGN = (np.generic, np.ndarray, complex)
 """Operands with which there is no expression."""
@@ -211,12 +209,22 @@ def real(x: Any) -> Any:
     return x * 1.0 if type(x) is Size else float(x)
 
 
-def caller(passed: AbstractSet[str]) -> str:
-    """The module, none of those ``passed``, whose code called the method of a Size that calls this."""
+def is_hashed_by_cotan() -> bool:
+    """Whether the code that hashes a Size is cotan's own."""
     frame = sys._getframe(2)
-    while frame.f_globals.get("__name__") in passed and frame.f_back is not None:
+    while frame.f_globals.get("__name__") in CONTAINERS and frame.f_back is not None:
         frame = frame.f_back
-    return frame.f_globals.get("__name__", "")
+    return frame.f_globals.get("__name__", "").startswith(OURS)
+
+
+def is_written_by_engine() -> bool:
+    """Whether the native engine asks for the text of a Size, itself or through other code of cotan, and no user code is in between."""
+    frame = sys._getframe(2)
+    while frame is not None and (name := frame.f_globals.get("__name__", "")).startswith(OURS):
+        if name.startswith(ENGINE):
+            return True
+        frame = frame.f_back  # type: ignore[assignment]
+    return False
 
 
 class Size:
@@ -387,7 +395,7 @@ class Size:
 
     # ---- the value -----------------------------------------------------------------------------------------------------------
     def __hash__(self) -> int:
-        if not self.log.closed and caller(CONTAINERS).startswith(OURS):
+        if not self.log.closed and is_hashed_by_cotan():
             return hash((id(self.log), self.text))
         return hash(self.log.pin(self))
 
@@ -404,15 +412,15 @@ class Size:
         return complex(self.log.pin(self))
 
     def __format__(self, spec: str) -> str:
-        if not spec and not self.log.closed and caller(PRINTERS).startswith(ENGINE):
+        if not spec and not self.log.closed and is_written_by_engine():
             return self.log.mark(self)
         return format(self.log.pin(self), spec)
 
     def __str__(self) -> str:
-        return self.log.mark(self) if not self.log.closed and caller(PRINTERS).startswith(ENGINE) else str(self.log.pin(self))
+        return self.log.mark(self) if not self.log.closed and is_written_by_engine() else str(self.log.pin(self))
 
     def __repr__(self) -> str:
-        return self.log.mark(self) if not self.log.closed and caller(PRINTERS).startswith(ENGINE) else repr(self.log.pin(self))
+        return self.log.mark(self) if not self.log.closed and is_written_by_engine() else repr(self.log.pin(self))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         return np.asarray(self.log.pin(self), dtype)

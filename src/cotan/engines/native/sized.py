@@ -213,6 +213,15 @@ class SizedCode:
         self.unconfirmed -= {k for k, (a, b) in enumerate(zip(sizes, self.given, strict=True)) if a != b}
         return True
 
+    @property
+    def idle(self) -> bool:
+        """Whether it has served the sizes at which it was made alone."""
+        return len(self.unconfirmed) == len(self.given)
+
+    def is_trusted(self, sizes: Sequence[int]) -> bool:
+        """Whether the code is known to agree with exact code in each of the sizes that differ from those at which it was made."""
+        return all(k not in self.unconfirmed or a == b for k, (a, b) in enumerate(zip(sizes, self.given, strict=True)))
+
     def typed(self, instance: Instance) -> list[ArrayType]:
         """The types of inputs and results."""
         shapes = iter(instance.shapes)
