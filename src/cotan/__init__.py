@@ -11,6 +11,7 @@ from .api.jacobians import hessian, hvp, jacfwd, jacobian, jacrev, value_and_jac
 from .api.jit import jit
 from .api.kept import release_memory
 from .api.memory import memory_plan
+from .api.misses import RecompilationWarning
 from .api.named import DonationWarning
 from .api.outside import ResidualWarning, external, implicit, pure_callback
 from .api.report import compile_report
@@ -39,6 +40,7 @@ def __getattr__(name: str) -> Any:
 __all__ = [
     "Array",
     "DonationWarning",
+    "RecompilationWarning",
     "ResidualWarning",
     "ShapeDtypeStruct",
     "__version__",

@@ -122,7 +122,7 @@ def unary(s: Step, values: Sequence[Any]) -> Any:
 def together(s: Step, x: Any, y: Any) -> tuple[Any, Any]:
     """Two values in shapes that go together."""
     try:
-        np.broadcast_shapes(x.shape, y.shape)
+        cnp.broadcast_shapes(x.shape, y.shape)
     except ValueError:
         y = cnp.sum(y) if kind(y) != "b" else cnp.any(y)
     return (x, y) if s.chance(0.5) else (y, x)

@@ -31,6 +31,7 @@ FUNCTIONS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore::cotan.RecompilationWarning")
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_hundred_lengths_cost_few_compilations(name, compilations):
     f, shape = FUNCTIONS[name]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from itertools import islice
 from typing import Any, NamedTuple
 
 from ..control.call import Call
@@ -17,6 +16,7 @@ from ..core.errors import ArgumentError, ArgumentTypeError, DtypeError, teach
 from ..core.origin import describe_function
 from ..core.pickling import global_name
 from ..core.program import Program
+from ..core.sizes import Size
 from ..core.tracing import EVAL, Tracer, current_trace, type_of
 from ..engines import ENGINES, Engine, runner
 from ..engines import numpy as numpy_engine
@@ -24,8 +24,10 @@ from .arguments import FAST_LEAVES, boundary, check_callable, leaf, present, qui
 from .compiled import Lowered
 from .differentiate import private_copy
 from .dispatch import Entry, never, numpy_entry, taking_apart
+from .misses import MANY_MISSES, Miss, warn_of_misses
 from .named import Named, donated_leaves, named, refuse_static_donation, warn_of_unused
 from .signature import Signature, Staged, abstract, argument_names, split
+from .sized import SizedCalls
 from .stage import stage_call
 from .threads import check_threads
 from .watched import Guard, Watched, captured_objects, changing_parts, known_by_identity
@@ -53,29 +55,6 @@ observers: list[Callable[[str], object]] = []
 """Called with the reason whenever a function is staged."""
 
 
-class Miss(NamedTuple):
-    """Why a function was staged: a ``reason``, or what is new in a ``signature``, of ``known`` ones before it. The differences, which take
-    as long as there are signatures, are found when somebody asks.
-    """
-
-    reason: str
-    signature: Signature | None = None
-    known: int = 0
-    traced: bool = False
-    """Whether it closes over a traced value."""
-
-    def explained(self, cache: Iterable[Signature]) -> str:
-        """The reason; ``cache`` has the signatures, oldest first."""
-        found = self.reason
-        if not found and self.signature is not None:
-            new = self.signature
-            before = [old.differences(new) for old in islice(cache, self.known) if old != new]
-            found = "; ".join(min(before, key=len)) if before else "this was its first call"
-        if self.traced:
-            found += "; it closes over a traced value, so this Program serves one call only: pass that value as an argument"
-        return found
-
-
 class Jitted:
     """A function that is staged once per signature. Made by `jit`; called like the function."""
 
@@ -95,6 +74,7 @@ class Jitted:
         self.cache: dict[Signature, Staged] = {}
         self.entries: dict[Signature, Entry] = {}
         self.recent: list[Entry] = []
+        self.sized = SizedCalls(engine.dynamic_sizes)
         self.first: Callable[..., Any] | None = None
         """The ``launch`` of the first of the recent entries, if its leaves are the positional arguments, its result is one array, and
         nothing is watched. Such a call takes the shortest way."""
@@ -102,6 +82,7 @@ class Jitted:
         """The recent entries, without the one of `first`."""
         self.hits = self.misses = 0
         self.last_miss = Miss("it has not been called yet")
+        self.has_warned = False
         self.objects = fun.objects if isinstance(fun, Jitted) else captured_objects(fun)
         self.watched: Watched | None = None
         self.changed = ""
@@ -151,6 +132,7 @@ class Jitted:
         if change:
             self.cache.clear()
             self.entries.clear()
+            self.sized.clear()
             self.watched, self.changed = None, change
             self.try_first([])
 
@@ -165,15 +147,21 @@ class Jitted:
         """A call with any arguments, under any trace."""
         if args and self.is_method_of(args[0]):
             return BoundJitted(self, args[0])(*args[1:], **kwargs)
-        staged, leaves, signature = self.staged(args, kwargs)
+        leaves, signature = self.taken(args, kwargs)
+        traced = current_trace() is not EVAL or any(type(x) is Tracer for x in leaves)
+        if not traced and signature not in self.cache:
+            entry = self.sized.known(signature)
+            if entry is not None:
+                self.hits += 1
+                self.remembered(entry)
+                return finished(entry, leaves)
+        staged = self.staged(signature, args, kwargs)
         operands = [*staged.constants, *leaves]
         if current_trace() is not EVAL:
             return tree.unflatten(staged.out_spec, Call(staged.program, None, self.running())(*operands))
         if any(type(x) is Tracer for x in operands):
             EVAL.process(Call(staged.program), operands)  # refuses the escaped tracer
-        entry = self.entry(staged, signature)
-        found = entry.call(leaves)
-        return found if entry.spec is None else tree.unflatten(entry.spec, found)
+        return finished(self.entry(staged, signature, args, kwargs), leaves)
 
     def is_method_of(self, instance: Any) -> bool:
         """Whether this is a method of the class of ``instance``, which cannot be an argument: the call was ``Class.method(instance)``."""
@@ -186,16 +174,21 @@ class Jitted:
         """The engine, by name."""
         return self.engine if self.engine.name else self.engine._replace(name=check_engine(Engine.default()))
 
-    def entry(self, staged: Staged, signature: Signature) -> Entry:
+    def entry(self, staged: Staged, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Entry:
         """The entry for further calls of this signature. It will be tried first, unless the tree has classes of the user."""
         entry = self.entries.get(signature)
         if entry is None:
             engine = self.running()
             if engine.name != "numpy":
                 engine = engine._replace(donated=self.donated_inputs(staged, signature))
-            run: Any = (quietly if engine.name == "numpy" else runner(engine))(staged.program)
             spec = None if staged.out_spec == tree.structure(0) else staged.out_spec
             apart = taking_apart(signature.spec, signature.static) if staged.watched is None else never
+            served = self.sized.learned(signature, staged, engine, partial(self.stage, args, kwargs), apart, spec)
+            if served is not None:
+                self.entries[signature] = served[0]
+                self.warn_of_unused(signature, served[1].unused)
+                return self.remembered(served[0])
+            run: Any = (quietly if engine.name == "numpy" else runner(engine))(staged.program)
             if hasattr(run, "bound"):
                 code = run.bound(staged.constants, spec is None)
                 entry = Entry(code.launch, code.call, code.fail, apart, spec)
@@ -204,6 +197,10 @@ class Jitted:
             else:
                 entry = numpy_entry(run, staged.constants, signature.types, apart, spec)
             self.entries[signature] = entry
+        return self.remembered(entry)
+
+    def remembered(self, entry: Entry) -> Entry:
+        """Try an entry first at further calls, unless the tree has classes of the user."""
         if entry.apart is not never and all(known is not entry for known in self.recent):
             self.try_first([entry, *self.recent[: MOST_ENTRIES - 1]])
         return entry
@@ -220,15 +217,18 @@ class Jitted:
             names = argument_names(signature.spec)
             warn_of_unused(self.fun, [names[k] for k in leaves], [signature.types[k] for k in leaves])
 
-    def staged(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Staged, list[Any], Signature]:
-        """The Program for these arguments, from the cache or newly staged, their leaves, their signature."""
+    def taken(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], Signature]:
+        """The leaves of the arguments of a call, and its signature."""
         dynamic, static = split(self.fun, self.static, args, kwargs)
         leaves, spec = tree.flatten(dynamic)
         try:
             leaves = [leaf(x, "an argument") for x in leaves]
         except (ArgumentTypeError, DtypeError):
             leaves = [leaf(x, name) for x, name in zip(leaves, argument_names(spec), strict=True)]
-        signature = Signature(spec, tuple(map(type_of, leaves)), static)
+        return leaves, Signature(spec, tuple(map(type_of, leaves)), static)
+
+    def staged(self, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Staged:
+        """The Program for these arguments, from the cache or newly staged."""
         known = self.cache.get(signature)
         if known is not None and known.watched is not None and (change := known.watched.change()):
             del self.cache[signature]
@@ -236,17 +236,23 @@ class Jitted:
             known, self.changed = None, change
         if known is not None:
             self.hits += 1
-            return known, leaves, signature
+            return known
+        if is_symbolic(signature):  # a function around this one is staged on symbolic sizes
+            return self.stage(args, kwargs, signature)
         self.misses += 1
         self.last_miss, self.changed = Miss(self.changed, signature, len(self.cache)), ""
         for observe in observers:
             observe(self.explain_miss())
+        if self.misses >= MANY_MISSES and not self.has_warned:
+            self.has_warned = True
+            exact, refusal = self.engine.dynamic_sizes is False, self.sized.refusal(signature)
+            warn_of_misses(self.fun, self.misses, [*self.cache, signature], self.last_miss.reason, exact=exact, refusal=refusal)
         staged = self.stage(args, kwargs, signature)
         if not any(type(c) is Tracer for c in staged.constants):
             staged = self.cache[signature] = staged._replace(constants=list(map(private_copy, staged.constants)))
         else:
             self.last_miss = self.last_miss._replace(traced=True)
-        return staged, leaves, signature
+        return staged
 
     def stage(self, args: tuple[Any, ...], kwargs: dict[str, Any], signature: Signature) -> Staged:
         """The function staged at this signature; the objects that it carries along are watched from now on."""
@@ -294,6 +300,7 @@ class Jitted:
         self.last_miss = Miss(self.last_miss.explained(self.cache))
         self.cache.clear()
         self.entries.clear()
+        self.sized.clear()
         self.try_first([])
         self.hits = self.misses = 0
 
@@ -397,8 +404,8 @@ def jit(
             is the environment variable COTAN_ENGINE, or "native".
         threads: the most threads that its loops use; None is the setting of the process (see `cotan.threads`).
         dynamic_sizes: whether the compiled code may read the sizes of arrays when it is called. A function that is called with many sizes
-            is then compiled a few times only, and is a little slower. None: code is made for exact sizes, until a third call differs from
-            others in sizes alone. The function is staged for each size all the same.
+            is then staged and compiled a few times only, and is a little slower. None: code is made for exact sizes, until a third call
+            differs from others in sizes alone. A function that needs a size as a number (``len(x)``, ``range(n)``) is staged for each.
 
     Returns:
         a function like ``fun``, with ``cache_info()``, ``cache_clear()`` and ``explain_miss()``; ``lower(*args)`` stages it at the types of
@@ -435,6 +442,17 @@ def check_engine(engine: str) -> str:
     if engine not in ENGINES:
         raise teach(ArgumentError, f"jit: there is no engine {engine!r}.", do=f"give {' or '.join(map(repr, ENGINES))}.")
     return engine
+
+
+def is_symbolic(signature: Signature) -> bool:
+    """Whether a signature has symbolic sizes, in types or as static values."""
+    return any(type(n) is Size for t in signature.types for n in t.shape) or any(type(x) is Size for _, _, x in signature.static)
+
+
+def finished(entry: Entry, leaves: list[Any]) -> Any:
+    """The result of a call on these leaves."""
+    found = entry.call(leaves)
+    return found if entry.spec is None else tree.unflatten(entry.spec, found)
 
 
 def quietly(program: Program) -> Callable[[list[Any]], list[Any]]:

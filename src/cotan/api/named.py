@@ -6,14 +6,12 @@ Each of the two ways is completed by the other where the signature of the functi
 from __future__ import annotations
 
 import inspect
-import sys
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from ..core import tree
-from ..core.errors import ArgumentError, ArgumentTypeError, teach
-from ..core.origin import describe_function, user_frame
+from ..core.errors import ArgumentError, ArgumentTypeError, teach, warn
+from ..core.origin import describe_function
 
 __all__ = ["DonationWarning", "Named", "donated_leaves", "named", "refuse_static_donation", "warn_of_unused"]
 
@@ -129,10 +127,4 @@ def warn_of_unused(fun: Callable[..., Any], names: Sequence[str], types: Sequenc
         f"jit: {which} of {describe_function(fun)}: donated, but no result can lie there. A result must have the shape and dtype of the "
         "argument, and be written where nothing reads the argument afterwards."
     )
-    frame = user_frame(sys._getframe(1))
-    if frame is None:
-        warnings.warn(message, DonationWarning, stacklevel=2)
-        return
-    registry = frame.f_globals.setdefault("__warningregistry__", {})
-    place = (frame.f_code.co_filename, frame.f_lineno, frame.f_globals.get("__name__"))
-    warnings.warn_explicit(message, DonationWarning, *place, registry=registry)
+    warn(message, DonationWarning)

@@ -22,7 +22,7 @@ from .arguments import leaf
 from .named import Named
 from .watched import Watched
 
-__all__ = ["ShapeDtypeStruct", "Signature", "Staged", "abstract", "argument_names", "split"]
+__all__ = ["ShapeDtypeStruct", "Signature", "Staged", "abstract", "argument_names", "split", "static_name"]
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,12 @@ class Signature(NamedTuple):
     def differences(self, new: Signature) -> list[str]:
         """The differences between this signature and a ``new`` one, each as a message says it."""
         if self.spec != new.spec:
-            return [f"the arguments form another tree: {tree.describe(new.spec)}, where {tree.describe(self.spec)} was known"] * 2
+            return [f"the arguments form another tree: {tree.describe(new.spec)}, where {tree.describe(self.spec)} was known"]
         names = argument_names(new.spec)
         found = [f"{name} is {b}, where {a} was known" for name, a, b in zip(names, self.types, new.types, strict=True) if a != b]
         if self.static != new.static:
             found += [
-                f"the static argument {b[0]!r} is {b[2]!r}, where {a[2]!r} was known"
+                f"the static argument {static_name(b[0])} is {b[2]!r}, where {a[2]!r} was known"
                 for a, b in zip(self.static, new.static, strict=False)
                 if a != b
             ]
@@ -105,6 +105,11 @@ def argument_names(spec: Any) -> list[str]:
     return tree.leaf_names(positional, "args") + tree.leaf_names(keyword, "kwargs")
 
 
+def static_name(key: int | str) -> str:
+    """The name of a static argument, by its position or keyword."""
+    return f"args[{key}]" if isinstance(key, int) else key
+
+
 def split(fun: Callable[..., Any], static: Named, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, tuple[Any, ...]]:
     """The dynamic arguments of a call of ``fun`` as a tree, and the static ones as a hashable tuple.
 
@@ -119,7 +124,7 @@ def split(fun: Callable[..., Any], static: Named, args: tuple[Any, ...], kwargs:
         try:
             hash(value)
         except TypeError:
-            name = f"args[{key}]" if isinstance(key, int) else key
+            name = static_name(key)
             raise teach(
                 ArgumentTypeError,
                 f"jit: the static argument {name} of {describe_function(fun)} is a {type(value).__name__}, which has no hash.",

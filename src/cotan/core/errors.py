@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from types import TracebackType
 from typing import TypeVar
 
@@ -42,6 +43,7 @@ __all__ = [
     "UnsupportedFunctionError",
     "hide_internal_frames",
     "teach",
+    "warn",
 ]
 
 
@@ -130,6 +132,17 @@ def teach(error: type[E], what: str, *, detail: str = "", do: str = "", origin: 
     closing = ([f"What to do: {do}"] if do else []) + [f"See docs/errors.md#{error.__name__.lower()}"]
     parts.append("\n".join(closing))
     return error("\n\n".join(parts))
+
+
+def warn(message: str, category: type[Warning]) -> None:
+    """Give a warning at the innermost user's line now running, where filters look for it."""
+    frame = user_frame(sys._getframe(1))
+    if frame is None:
+        warnings.warn(message, category, stacklevel=2)
+        return
+    registry = frame.f_globals.setdefault("__warningregistry__", {})
+    place = (frame.f_code.co_filename, frame.f_lineno, frame.f_globals.get("__name__"))
+    warnings.warn_explicit(message, category, *place, registry=registry)
 
 
 def hide_internal_frames(error: BaseException) -> None:

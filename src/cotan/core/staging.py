@@ -18,6 +18,7 @@ from .op import Op
 from .origin import here
 from .program import Equation, Literal, Program, Var
 from .refusals import refuse_escaped
+from .sizes import Size
 from .stack import Stack
 from .tracing import Trace, Tracer, concrete_zero, running, type_of
 from .types import ArrayType
@@ -103,6 +104,8 @@ def close(equations: Sequence[Equation], inputs: Sequence[Var], outputs: Sequenc
     def closed(value: Any) -> Var | Literal:
         if type(value) is Var or type(value) is Literal:
             return value
+        if type(value) is Size:
+            return Literal(value)
         if type(value) is not Tracer and type(value) is not Stack and np.ndim(value) == 0:
             return Literal(value[()] if isinstance(value, np.ndarray) else value)  # not the user's array, which may change
         if id(value) not in captured:

@@ -22,6 +22,7 @@ import numpy as np
 from .operators import ArrayMethods, surface
 from .origin import describe_function
 from .refusals import refuse_assignment, refuse_conversion, refuse_escaped, refused_value
+from .sizes import Size
 from .subclasses import refuse_other_meaning
 from .types import ArrayType, Shape, array_type, is_known, refuse_foreign_dtype
 
@@ -257,6 +258,7 @@ def constantly(type: ArrayType) -> Callable[[Any], ArrayType]:
 TYPE_READERS: dict[type, Callable[[Any], ArrayType | None]] = {
     np.ndarray: lambda x: numeric_type(x.shape, x.dtype),
     Tracer: lambda x: x.known_type or x.type,
+    Size: lambda x: PYTHON_TYPES.get(x.__class__) or array_type((), np.dtype(x.__class__)),
     **{python: constantly(t) for python, t in PYTHON_TYPES.items()},
     **{s: constantly(array_type((), np.dtype(s))) for s in (np.float64, np.float32, np.int64, np.bool_, np.complex128)},
 }
@@ -302,4 +304,6 @@ def concrete_zero(x: Any) -> bool:
     """Whether ``x``, concrete or traced, is known to be zero everywhere."""
     if type(x) is Tracer:
         return x.owner.is_zero(x.payload)
+    if type(x) is Size:
+        return x == 0
     return not x if isinstance(x, SCALARS) else not np.any(x)

@@ -15,15 +15,17 @@ from .choice import ENGINES, NATIVE, NUMPY, Engine
 
 if TYPE_CHECKING:
     from ..core.program import Program
+    from ..core.sizes import SizeLog
     from ..core.types import ArrayType
     from .native.aot.c_entry import AheadOfTimeCode
     from .native.aot.export import Exported
     from .native.llvm.disk_cache import Contents
     from .native.report import Report
+    from .native.sized import SizedCode
 
 __all__ = [
     "ENGINES", "NATIVE", "NUMPY", "Engine", "EngineRefusal", "compile_ahead", "computed_late", "disk_cache", "export", "limit_threads",
-    "llvm_text", "release_memory", "report", "runner", "scipy_signatures", "thread_count",
+    "llvm_text", "release_memory", "report", "runner", "scipy_signatures", "sized_code", "thread_count",
 ]  # fmt: skip
 
 Run = Callable[[list[Any]], list[Any]]
@@ -43,6 +45,20 @@ def runner(engine: Engine) -> Callable[[Program], Run]:
     from .native.engine import compiled
 
     return lambda program: compiled(program, engine)
+
+
+def sized_code(program: Program, exact: Program, constants: Sequence[Any], log: SizeLog, engine: Engine) -> SizedCode:
+    """Code for several sizes, of a Program on symbolic sizes.
+
+    Raises:
+        EngineRefusal: there is none.
+    """
+    from .native.sized import SizedCode, UnsizedError
+
+    try:
+        return SizedCode(program, exact, constants, log, engine)
+    except UnsizedError as reason:
+        raise EngineRefusal(str(reason)) from None
 
 
 def report(program: Program, engine: Engine = NATIVE) -> Report:

@@ -22,6 +22,7 @@ from ..core.errors import ArgumentError, ArgumentTypeError, teach
 from ..core.operators import surface
 from ..core.origin import describe_function
 from ..core.program import Program
+from ..core.sizes import integer
 from ..core.staging import stage_flat
 from ..core.tracing import BOOL, EVAL, INT64, Tracer, current_trace, type_of
 from ..core.types import ArrayType, array_type
@@ -362,7 +363,7 @@ def fori_loop(
             raise teach(ArgumentTypeError, what, do="convert it, with int(...) or .astype(int).")
     first, last = known_value(lower), known_value(upper)
     if first is not None and last is not None:
-        return counted_loop(int(first), max(int(first), int(last)), body_fun, init_val, snapshots_of("fori_loop", checkpoint))
+        return counted_loop(integer(first), max(integer(first), integer(last)), body_fun, init_val, snapshots_of("fori_loop", checkpoint))
     start, end = convert(lower, INT64), convert(upper, INT64)
     step = lambda s: (add(s[0], np.int64(1)), body_fun(*s))  # noqa: E731
     return while_loop(lambda s: less(s[0], end), step, (start, init_val), checkpoint=checkpoint)[1]

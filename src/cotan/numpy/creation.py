@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import ArgumentError, DtypeError, ShapeError, TracerConversionError, teach
+from ..core.sizes import as_index
 from ..core.tracing import EVAL, Tracer, current_trace, type_of
 from ..ops.families import BroadcastInDim
 from ..ops.logic import select
@@ -137,7 +138,7 @@ kaiser = numpy_only(np.kaiser, "The Kaiser window.")
 # ---- constants -------------------------------------------------------------------------------------------------------------
 def as_shape(shape: Any) -> tuple[int, ...]:
     """A shape from an int or a sequence of ints."""
-    return tuple(map(operator.index, shape)) if isinstance(shape, Sequence | np.ndarray) else (operator.index(shape),)
+    return tuple(map(as_index, shape)) if isinstance(shape, Sequence | np.ndarray) else (as_index(shape),)
 
 
 def filled(shape: tuple[int, ...], value: Any) -> Any:

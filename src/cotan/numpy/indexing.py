@@ -10,6 +10,7 @@ Concrete indices are checked when they are read, traced ones when the program ru
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ import numpy as np
 from ..core.array import plain
 from ..core.errors import ArgumentError, IndexingError, ShapeError, TracerConversionError, UnsupportedFunctionError, teach
 from ..core.op import Op
+from ..core.sizes import Size, as_index, integer, is_int
 from ..core.tracing import BOOL, Tracer, type_of
 from ..core.types import Shape, array_type
 from ..ops.arithmetic import zero_like
@@ -90,7 +92,7 @@ def parse(index: Any, shape: Shape, *, check: bool = True) -> Parsed:
         raise teach(IndexingError, f"index: {what}.", do="give at most one index for each axis, and at most one `...`.")
     if not ellipses:
         items.append(Ellipsis)
-    fancy = any(type(item) is not int and type(item) is not slice and item is not None and item is not Ellipsis for item in items)
+    fancy = any(not is_int(item) and type(item) is not slice and item is not None and item is not Ellipsis for item in items)
     axes: list[Any] = []
     tokens: list[Any] = []
     groups: list[int] = []
@@ -122,7 +124,7 @@ def parse(index: Any, shape: Shape, *, check: bool = True) -> Parsed:
 def read_item(item: Any, shape: Shape) -> Any:
     """One index: an int, a slice, None, Ellipsis, an integer array; a mask becomes a tuple of integer arrays."""
     if is_integer(item):
-        return int(item)
+        return integer(item)
     if type(item) is slice:
         return known_slice(item)
     if item is None or item is Ellipsis:
@@ -179,9 +181,9 @@ def refuse_mask(mask: Tracer) -> Any:
 def bounded(item: Any, axis: int, shape: Shape) -> Any:
     """A concrete index, checked, with an int counted from the front; a traced index unchanged."""
     n = shape[axis]
-    if type(item) is int:
+    if is_int(item):
         if -n <= item < n:
-            return item % n
+            return item if item >= 0 else item + n
     elif type(item) is Tracer or item.size == 0 or (item.min() >= -n and item.max() < n):
         return item
     else:
@@ -257,7 +259,7 @@ def basic_key(index: Any) -> tuple[Any, ...] | None:
                 if bound is not None and type(bound) is not int:
                     return None
             key.append(bounds)
-        elif kind is int or item is None or item is Ellipsis:
+        elif kind is int or kind is Size or item is None or item is Ellipsis:
             key.append(item)
         else:
             return None
@@ -282,9 +284,9 @@ def take_basic(x: Any, ints: tuple[int, ...], ops: Sequence[Op]) -> Any:
 def steps_of(parsed: Parsed, shape: Shape) -> tuple[tuple[int, ...], tuple[Op, ...]]:
     """`basic_steps` of an index without arrays: leading ints are gathered, others are slices of length one that a reshape removes."""
     axes, tokens, _, _ = parsed
-    ints = tuple([item for item in axes if type(item) is int])
+    ints = tuple([item for item in axes if is_int(item)])
     ops: list[Op] = []
-    if ints and all(type(item) is int for item in axes[: len(ints)]) and all(item == FULL for item in axes[len(ints) :]):
+    if ints and all(is_int(item) for item in axes[: len(ints)]) and all(item == FULL for item in axes[len(ints) :]):
         have = lengths = shape[len(ints) :]
     else:
         cut, back = slice_ops(shape, axes)
@@ -326,7 +328,7 @@ def index_array(item: Any, shape: Shape) -> Any:
     have = shape_of(item)
     if have == shape:
         return item
-    return np.full(shape, item) if type(item) is int else spread_to(item, shape, have)
+    return np.full(shape, item) if is_int(item) else spread_to(item, shape, have)
 
 
 def slice_ops(shape: Shape, axes: Sequence[Any]) -> tuple[Slice, tuple[int, ...]]:
@@ -336,7 +338,7 @@ def slice_ops(shape: Shape, axes: Sequence[Any]) -> tuple[Slice, tuple[int, ...]
     step: list[int] = []
     back: list[int] = []
     for k, (item, n) in enumerate(zip(axes, shape, strict=True)):
-        if type(item) is int:
+        if is_int(item):
             a, b, s = item, item + 1, 1
         elif item == FULL:
             a, b, s = 0, n, 1
@@ -360,9 +362,29 @@ def slice_bounds(item: slice, n: int) -> tuple[int, int, int]:
             raise teach(IndexingError, f"index: the slice bound {bound!r} is not an integer.", do="slice with integers.")
     if item.step == 0:
         raise teach(IndexingError, "index: a slice step of zero.", do="give a step of at least 1, or a negative one.")
+    if any(type(x) is Size for x in (item.start, item.stop, item.step, n)):
+        return symbolic_bounds(item, n)
     a, b, s = item.indices(n)
     count = len(range(a, b, s))
     return (a, count, s) if count else (0, 0, 1)
+
+
+def symbolic_bounds(item: slice, n: Any) -> tuple[Any, Any, int]:
+    """`slice_bounds` where bounds are a `Size`."""
+    s = 1 if item.step is None else operator.index(item.step)
+    low, high = (0, n) if s > 0 else (-1, n - 1)
+
+    def bound(x: Any, default: Any) -> Any:
+        if x is None:
+            return default
+        x = as_index(x)
+        x = x + n if x < 0 else x
+        return low if x < low else min(x, high)
+
+    a, b = bound(item.start, low if s > 0 else high), bound(item.stop, high if s > 0 else low)
+    if not (a < b if s > 0 else b < a):
+        return 0, 0, 1
+    return a, (b - a + s - 1) // s if s > 0 else (a - b - s - 1) // -s, s
 
 
 # ---- functions that read by index ----------------------------------------------------------------------------------------------
@@ -406,7 +428,7 @@ def taken(x: Any, index: Any, mode: str | None, fill_value: Any = None) -> Any:
 
 def force_advanced(parsed: Parsed) -> Parsed:
     """An equal index whose ints are advanced ones, so that a mode applies to them."""
-    return Parsed(parsed.axes, [*parsed.tokens, ...], [k for k, item in enumerate(parsed.axes) if type(item) is int], ())
+    return Parsed(parsed.axes, [*parsed.tokens, ...], [k for k, item in enumerate(parsed.axes) if is_int(item)], ())
 
 
 @fitted(np.take)

@@ -9,7 +9,7 @@ Python scalars are weak, and so are tracers of Python scalars: they adapt to the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from math import prod
 from typing import Any, NoReturn
@@ -19,6 +19,7 @@ import numpy as np
 
 from ..core.array import Array, plain, settled, unwrapped
 from ..core.errors import DtypeError, IndexingError, ShapeError, teach
+from ..core.sizes import Size
 from ..core.subclasses import refuse_other_meaning
 from ..core.tracing import BOOL, COMPLEX128, FLOAT64, INT64, PYTHON_TYPES, Tracer, type_of
 from ..core.types import DTYPES, ArrayType, Shape, refuse_foreign_dtype
@@ -59,7 +60,7 @@ def wrap(result: Any) -> Any:
 ABSENT: Any = np._NoValue  # noqa: SLF001 - NumPy has no other name for it
 """The default value of parameters that may be omitted and for which None is a value. It is NumPy's, so NumPy's functions accept it."""
 SIMPLE = frozenset(
-    {*PYTHON_TYPES, np.ndarray, Array, np.float64, np.float32, np.int64, np.bool_, str, type(None), type(ABSENT), np.dtype, type}
+    {*PYTHON_TYPES, np.ndarray, Array, np.float64, np.float32, np.int64, np.bool_, Size, str, type(None), type(ABSENT), np.dtype, type}
 )
 """Classes of arguments that hold no tracer and whose operators are an ndarray's; they need no further check."""
 
@@ -89,7 +90,7 @@ def operand(x: Any) -> Any:
         ArgumentTypeError: ``x`` is not made of numbers.
     """
     kind = type(x)
-    if kind is Tracer or kind is np.ndarray or kind in PYTHON_TYPES:
+    if kind is Tracer or kind is np.ndarray or kind in PYTHON_TYPES or kind is Size:
         return x
     if isinstance(x, np.ndarray):
         return plain(x)
@@ -127,6 +128,8 @@ def shape_of(x: Any) -> Shape:
     kind = type(x)
     if kind is Tracer:
         return x.owner.type_of(x.payload).shape
+    if kind is Size:
+        return ()
     shape = getattr(x, "shape", None)
     return shape if shape is not None else () if kind in PYTHON_TYPES else np.shape(x)
 
@@ -166,6 +169,8 @@ def convert_to(x: Any, dtype: np.dtype[Any], weak: bool = False) -> Any:
         if dtype is FLOAT64:
             return float(x.real) if kind is complex else float(x)
         return int(x) if dtype is INT64 and kind is not complex else complex(x) if dtype is COMPLEX128 else dtype.type(real_part(x, dtype))
+    if kind is Size:
+        return x.converted(dtype)
     return x if x.dtype == dtype else real_part(x, dtype).astype(dtype)
 
 
@@ -179,6 +184,8 @@ def strong(x: Any) -> Any:
     t = type_of(x)
     if not t.weak:
         return x
+    if type(x) is Size:
+        return x.strong(t.dtype)
     return ConvertElementType(t.dtype)(x) if type(x) is Tracer else t.dtype.type(x)
 
 
@@ -214,15 +221,27 @@ def broadcast_shapes(name: str, shapes: Sequence[Shape]) -> Shape:
     distinct = {shape for shape in shapes if shape}
     if len(distinct) <= 1:
         return next(iter(distinct), ())
-    try:
-        return np.broadcast_shapes(*distinct)
-    except ValueError:
-        pass
+    common = common_shape(distinct)
+    if common is not None:
+        return common
     raise teach(
         ShapeError,
         f"{name}: shapes {' and '.join(str(s) for s in shapes)} do not broadcast.",
         do="axes are compared from the last; they must be equal or 1. Insert an axis with x[:, None], or check what the operands are.",
     )
+
+
+def common_shape(shapes: Iterable[Shape]) -> Shape | None:
+    """The broadcast shape of these shapes; None if they do not broadcast."""
+    found: list[int] = []
+    for shape in shapes:
+        found = [1] * (len(shape) - len(found)) + found
+        for k, n in enumerate(reversed(shape), 1):
+            if found[-k] == 1:
+                found[-k] = n
+            elif n != 1 and n != found[-k]:
+                return None
+    return tuple(found)
 
 
 def broadcast_all(name: str, xs: Sequence[Any], *, scalars: bool = True) -> list[Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import ArgumentError, DtypeError, ShapeError, teach
+from ..core.sizes import is_int, real
 from ..core.tracing import BOOL, FLOAT64, Tracer, type_of
 from ..core.types import Shape
 from ..ops import logic, searching
@@ -273,7 +274,7 @@ def mean(x: Numbers, axis: Axis = None, dtype: Any = None, *, keepdims: bool = F
     known = where is True
     total = sum(x, axes, mean_dtype(t.dtype) if dtype is None else result, keepdims=keepdims if known else True, where=where)
     count = count_of(t.shape, axes, where)
-    y = convert(divide(total, float(count) if known else count), result)
+    y = convert(divide(total, real(count) if known else count), result)
     return y if keepdims or known else squeeze(y, axes)
 
 
@@ -298,16 +299,16 @@ def var(
         raise teach(ArgumentError, "var: ddof= and correction= are one thing.", do="give one of them.")
     less = ddof if correction is None else correction
     count = count_of(t.shape, axes, where)
-    known = type(count) is int
+    known = is_int(count)
     if mean is None:
         x = convert(x, mean_dtype(t.dtype) if wanted is None else t.dtype)
         accumulated = sum(x, axes, wanted, keepdims=not known or len(axes) < t.ndim, where=where)
-        mean = convert(divide(accumulated, float(count) if known else count), type_of(accumulated).dtype)
+        mean = convert(divide(accumulated, real(count) if known else count), type_of(accumulated).dtype)
     deviation = subtract(x, mean)
     squares = multiply(deviation, conjugate(deviation)).real if type_of(deviation).dtype.kind == "c" else square(deviation)
     total = sum(squares, axis, wanted, keepdims=keepdims, where=where)
     # At least zero: as in NumPy, the result is nan or inf if there are too few elements.
-    degrees = builtins.max(float(count - less), 0.0) if known else maximum(subtract(count if keepdims else squeeze(count, axes), less), 0)
+    degrees = builtins.max(real(count - less), 0.0) if known else maximum(subtract(count if keepdims else squeeze(count, axes), less), 0)
     return convert(divide(total, degrees), t.dtype if wanted is None and t.dtype == np.float16 else type_of(total).dtype)
 
 

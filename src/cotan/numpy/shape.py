@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import DtypeError, ShapeError, teach
+from ..core.sizes import as_index
 from ..core.tracing import Tracer, type_of
 from ..core.types import Shape
 from ..ops import movement
@@ -72,7 +73,7 @@ def broadcast_shapes_of(*shapes: int | Sequence[int]) -> Shape:
 def check_reshape(x: Numbers, shape: Any = None, **_: Any) -> None:
     """Raise ShapeError if ``x`` does not have the elements for ``shape``."""
     have = shape_of(operand(x))
-    wanted = tuple(map(operator.index, shape)) if isinstance(shape, Sequence) else (operator.index(shape),)
+    wanted = tuple(map(as_index, shape)) if isinstance(shape, Sequence) else (as_index(shape),)
     known = prod(n for n in wanted if n != -1)
     fits = prod(have) % known == 0 if known and wanted.count(-1) == 1 else prod(have) == known and -1 not in wanted
     if not fits:
@@ -96,7 +97,7 @@ def reshape(x: Numbers, /, shape: int | Sequence[int], order: str = "C", *, copy
         return transpose(reshape(transpose(x), wanted[::-1]))
     check_reshape(x, shape)
     have = shape_of(x)
-    wanted = tuple(map(operator.index, shape)) if isinstance(shape, Sequence) else (operator.index(shape),)
+    wanted = tuple(map(as_index, shape)) if isinstance(shape, Sequence) else (as_index(shape),)
     if -1 in wanted:
         known = prod(n for n in wanted if n != -1)
         wanted = tuple(prod(have) // known if n == -1 else n for n in wanted)
@@ -302,7 +303,7 @@ def check_broadcast(x: Numbers, shape: Any, *_: Any, **__: Any) -> None:
 def broadcast_to(x: Numbers, shape: int | Sequence[int]) -> Any:
     """``x`` copied along new axes in front and axes of length 1 to ``shape``. Raises ShapeError if it does not fit."""
     check_broadcast(x, shape)
-    want = tuple(map(operator.index, shape)) if isinstance(shape, Sequence) else (operator.index(shape),)
+    want = tuple(map(as_index, shape)) if isinstance(shape, Sequence) else (as_index(shape),)
     return spread_to(strong(x), want, shape_of(x))
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..core.array import Array
 from ..core.errors import DtypeError, ShapeError, UnsupportedFunctionError, teach
+from ..core.sizes import is_int
 from ..core.tracing import Tracer, type_of
 from ..core.types import Shape
 from ..ops.arithmetic import neg
@@ -231,7 +232,7 @@ def scattered(kind: str, x: Any, parsed: Parsed, values: Any, shape: Shape, mode
     bounds = {k: slice_bounds(item, shape[k]) for k, item in enumerate(axes) if type(item) is slice}
     whole = [k for k, (first, count, step) in bounds.items() if (first, count, step) == (0, shape[k], 1) or (shape[k] == 1 == count)]
     cut = [k for k in bounds if k not in whole]
-    advanced = advanced or [k for k, item in enumerate(axes) if type(item) is int]
+    advanced = advanced or [k for k, item in enumerate(axes) if is_int(item)]
     # values: in the order of the result of x[index]; then without new axes; then with the axes of the index, the sliced and the whole
     # ones.
     result = [n for token in tokens for n in ((1,) if token is None else index_shape if token is ... else (bounds[token][1],))]
@@ -276,7 +277,7 @@ def spread_index(item: Any, count: int, common: Shape) -> Any:
     if common == ():
         return item
     have = shape_of(item)
-    if type(item) is int:
+    if is_int(item):
         return np.full(common, item)
     longer = (*[1] * (count - len(have)), *have, *[1] * (len(common) - count))
     return spread_to(reshape_op(item, longer), common, longer)

@@ -9,6 +9,7 @@ Derivatives never divide by an operand, so they hold at zeros, to every order:
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from math import prod
 from typing import Any, ClassVar
 
 import numpy as np
@@ -197,7 +198,7 @@ class ReduceProd(Reduction):
         # One reduced axis, moved to the end, so that "the elements before k" is defined.
         order = (*[k for k in range(len(shape)) if k not in self.axes], *self.axes)
         kept = tuple(n for k, n in enumerate(shape) if k not in self.axes)
-        flat = (*kept, int(np.prod([shape[k] for k in self.axes], dtype=np.int64)))
+        flat = (*kept, prod([shape[k] for k in self.axes]))
         x, dx = (reshape(permute(v, order), flat) for v in (x, dx))
         return y, reduce_sum(scale(product_of_others(x, len(kept)), dx), (len(kept),))
 

@@ -21,6 +21,7 @@ from ..core.errors import NonlinearTangentError, teach
 from ..core.op import Op
 from ..core.origin import current_rule
 from ..core.program import Equation, Program, Var, evaluate
+from ..core.sizes import Size
 from ..core.staging import StagingTrace, stage_flat
 from ..core.tracing import EVAL, Trace, Tracer, concrete_zero, current_trace, reset_trace, running, set_trace, type_of
 from ..core.types import ArrayType
@@ -174,7 +175,7 @@ class SplitTrace(Trace):
             reset_trace(token)
 
 
-TOLD = (Tracer, float, int, bool, complex)
+TOLD = (Tracer, float, int, bool, complex, Size)
 """Classes of operands that can be compared by identity: an array may change in between."""
 
 
@@ -196,7 +197,7 @@ class LinearizeTrace(JVPTrace):
     def process(self, op: Op, operands: Sequence[Any]) -> Sequence[Any]:
         if self.done is None or op.multiple or not op.compare_by_value or not all(type(x) in TOLD for x in operands):
             return super().process(op, operands)
-        key = (op, *[id(x) if type(x) is Tracer else (type(x), repr(x)) for x in operands])
+        key = (op, *[id(x) if type(x) is Tracer else (type(x), x.text if type(x) is Size else repr(x)) for x in operands])
         found = self.done.get(key)
         if found is None:
             found = self.done[key] = super().process(op, operands), operands  # stored, so that no other tracer gets their ids

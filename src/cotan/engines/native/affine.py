@@ -11,9 +11,12 @@ from collections.abc import Iterable
 from typing import Any, final
 from weakref import WeakValueDictionary
 
+from cotan.core.sizes import Size, integer
+
 __all__ = ["Atom", "Condition", "ElementIndex", "Index", "bounds", "linear", "variable"]
 
 HUGE = 1 << 62
+NUMBERS = (int, Size)
 
 
 class Atom:
@@ -55,7 +58,7 @@ class Index:
         return linear([(self, -1), (other, 1)])
 
     def __mul__(self, factor: int) -> Index | int:
-        if type(factor) is not int:
+        if type(factor) not in NUMBERS:
             raise TypeError("an index times an index")
         return linear([(self, factor)])
 
@@ -71,7 +74,7 @@ class Index:
         """Quotient and remainder: multiples of ``n`` are taken out, the rest is an atom unless it is below ``n``. There are no elements
         where ``n`` is zero, so that any result will do.
         """
-        if type(n) is not int or n < 0:
+        if type(n) not in NUMBERS or n < 0:
             raise TypeError("an index is divided by natural numbers only")
         if n <= 1:
             return (self, 0) if n else (0, 0)
@@ -126,7 +129,7 @@ def linear(parts: Iterable[tuple[Index | int, int]]) -> Index | int:
             for atom, k in part.terms.items():
                 terms[atom] = terms.get(atom, 0) + factor * k
         else:
-            constant += factor * int(part)
+            constant += factor * integer(part)
     if any(a.of is not None for a in terms):
         constant += put_together(terms)
     terms = {a: k for a, k in terms.items() if k}
@@ -150,7 +153,7 @@ def put_together(terms: dict[Atom, int]) -> int:
 def bounds(index: Index | int) -> tuple[int, int]:
     """The least and the greatest value."""
     if type(index) is not Index:
-        return int(index), int(index)
+        return integer(index), integer(index)
     low = high = index.constant
     for atom, k in index.terms.items():
         low += k * (atom.low if k > 0 else atom.high)

@@ -17,7 +17,7 @@ from cotan.engines.native.libraries.libmvec import VECTOR_FUNCTIONS
 
 from .options import CodegenOptions
 
-__all__ = ["is_short", "loop_heads", "optimization_cost", "program_cost", "scalar_cost"]
+__all__ = ["SHORT_CALL", "elements_of", "is_short", "loop_heads", "optimization_cost", "program_cost", "scalar_cost"]
 
 SCALAR_COSTS = dict.fromkeys(VECTOR_FUNCTIONS, 10) | dict.fromkeys(("div", "sqrt", "rsqrt", "rem", "floor_divide"), 4) | {"logistic": 14}
 """The scalar functions that cost more than one elementary operation."""
@@ -88,6 +88,13 @@ def is_short(program: Program) -> bool:
         if e.op.family == "contraction" or work >= SHORT_CALL:
             return False
     return True
+
+
+def elements_of(program: Program) -> int | None:
+    """The elements that the equations of a Program read and write, by which `is_short` decides; None if it is not short for any sizes."""
+    if any(e.op.multiple or e.op.regions() or e.op.name == "dot_general" for e in program.equations):
+        return None
+    return sum([elements(e.inputs) + elements(e.outputs) for e in program.equations])
 
 
 def loop_heads(ir: str) -> int:

@@ -24,7 +24,10 @@ from typing import NamedTuple
 
 from cotan.engines.native.llvm.jit import BoundCode, Main
 
-__all__ = ["SplitIR", "Template", "split_ir", "templates"]
+__all__ = [
+    "FIXED", "FUNCTION", "REPLACED", "SplitIR", "Template", "slot_value", "split_ir", "table_known_at", "templates", "type_before",
+    "with_loads",
+]  # fmt: skip
 
 MODULES_BEFORE = 3
 """So many modules that differ in numbers alone are worth a template."""
@@ -126,18 +129,25 @@ class Template:
                         used[entry] = type
                     filled += (number if entry is None else f"%number{entry}") + part
                 body.append(filled)
-            rows += self.with_loads(body, used) if used else body
+            rows += with_loads(body, used, self.callback_table, self.first) if used else body
         return "\n".join(rows)
 
-    def with_loads(self, body: list[str], used: dict[int, str]) -> list[str]:
-        """A function that begins with loads of its numbers, after the pointer to the callback table is known."""
-        given = self.callback_table in body[0].split("(", 1)[1] if body[0].startswith("define") else False
-        start = next(k for k, row in enumerate(body) if (row == "start:" if given else row.startswith(f"  {self.callback_table} = load")))
-        loads: list[str] = []
-        for entry, type in used.items():
-            loads.append(f"  %place{entry} = getelementptr i64, ptr {self.callback_table}, i64 {self.first + entry}")
-            loads.append(f"  %number{entry} = load {type}, ptr %place{entry}")
-        return [*body[: start + 1], *loads, *body[start + 1 :]]
+
+def with_loads(body: list[str], used: dict[int, str], callback_table: str, first: int) -> list[str]:
+    """A function that begins with loads of its numbers, after the pointer to the callback table is known."""
+    start = table_known_at(body, callback_table)
+    assert start is not None
+    loads: list[str] = []
+    for entry, type in used.items():
+        loads.append(f"  %place{entry} = getelementptr i64, ptr {callback_table}, i64 {first + entry}")
+        loads.append(f"  %number{entry} = load {type}, ptr %place{entry}")
+    return [*body[: start + 1], *loads, *body[start + 1 :]]
+
+
+def table_known_at(body: Sequence[str], callback_table: str) -> int | None:
+    """The row of a function from which on it knows the pointer to the callback table; None if it has none."""
+    given = callback_table in body[0].split("(", 1)[1] if body[0].startswith("define") else False
+    return next((k for k, row in enumerate(body) if (row == "start:" if given else row.startswith(f"  {callback_table} = load"))), None)
 
 
 FUNCTION = re.compile(r"\n(?=define )")

@@ -201,6 +201,7 @@ class Caller:
         *,
         threads: int = 0,
         single: bool = False,
+        release: bool | None = None,
     ):
         self.main, numbers = placed
         address = self.main.address
@@ -214,7 +215,7 @@ class Caller:
         callbacks = [python_function(c, lambda error: errors.__setitem__(threading.get_ident(), error)) for c in code.callbacks]
         self.callback_table = (ctypes.c_int64 * (1 + len(callbacks) + len(numbers)))(threads, *map(address_of, callbacks), *numbers)
         self.numbers, self.threads = numbers, threads
-        release = bool(code.callbacks) or not is_short(program)
+        release = release if release is not None else bool(code.callbacks) or not is_short(program)
         self.release = release
         if layouts_are_known() and len(self.inputs) + len(self.outputs) <= LARGEST_TABLE:
             self.launch: Callable[..., Any] = c_function(
@@ -235,7 +236,9 @@ class Caller:
     def bound(self, constants: Sequence[Argument], single: bool) -> Caller:
         """A caller of this code with further constants; ``single`` if it returns its one result as it is, not in a tuple."""
         given = [*self.constants, *constants]
-        return Caller(self.program, given, self.code, BoundCode(self.main, self.numbers), threads=self.threads, single=single)
+        return Caller(
+            self.program, given, self.code, BoundCode(self.main, self.numbers), threads=self.threads, single=single, release=self.release
+        )
 
     @property
     def unused(self) -> list[int]:

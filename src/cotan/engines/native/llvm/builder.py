@@ -7,6 +7,7 @@ compiles a loop nest by itself, and knows that its pointers do not overlap. `jit
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from collections.abc import Callable, Generator, Hashable, Sequence
@@ -17,6 +18,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from cotan.core.emitting import DType, Number
+from cotan.core.sizes import Size, integer
 from cotan.engines.native.affine import Atom, Condition, Index, bounds, variable
 from cotan.engines.native.libraries.registry import Routine
 from cotan.engines.native.runtime.symbols import Symbol
@@ -37,8 +39,9 @@ REGISTER, DEFINED = re.compile(r"%v\d+"), re.compile(r"^  (%v\d+) =", re.MULTILI
 NOT_UNROLLED = '!{!"llvm.loop.unroll.disable"}'
 """The metadata of a loop that is to be vectorized and not unrolled before."""
 MASKED = '!{!"llvm.loop.vectorize.predicate.enable", i1 true}'
-SHORT = [n for n in range(9, 64) if n % 8]
-"""Loops of so many iterations are vectorized with masks: a remainder of single iterations would take longer than the vectors."""
+SHORTEST_MASKED, LONGEST_MASKED = 9, 63
+"""Loops of so many iterations, not a multiple of 8, are vectorized with masks: a remainder of single iterations would take longer than the
+vectors."""
 UNKNOWN = 1 << 60
 """A bound above the number of elements of any array."""
 PURE = "nounwind willreturn memory(none)"
@@ -50,6 +53,15 @@ def register_type(dtype: DType) -> str:
     if dtype.kind == "f":
         return {8: "double", 4: "float", 2: "half"}[dtype.itemsize]
     return "i1" if dtype.kind == "b" else f"i{8 * dtype.itemsize}"
+
+
+def in_dtype(size: Size, dtype: DType) -> Any:
+    """A size as a constant of a dtype: a float, or an integer that the dtype has room for."""
+    if dtype.kind == "f":
+        return size.strong(dtype)
+    limits = np.iinfo(dtype)
+    n = math.trunc(size)
+    return n if limits.min <= n <= limits.max and n < 1 << (8 * dtype.itemsize - 1) else int(n)
 
 
 class Module:
@@ -322,7 +334,7 @@ class Function:
     def index(self, index: Index | int) -> str:
         """The value of an index."""
         if not isinstance(index, Index):
-            return str(int(index))
+            return str(integer(index))
         total = ""
         for atom, factor in index.terms.items():
             value = self.atom(atom)
@@ -382,13 +394,15 @@ class Function:
         self.lines.append(f"  {following} = add nuw nsw i64 {k}, {step}")
         phi.append(f"  {k} = phi i64 [{start}, %{before}], [{following}, %{self.block}]")
         more = self.value("i1", f"icmp slt i64 {following}, {end}")
-        if isinstance(start, int) and isinstance(end, int) and end - start in SHORT:
+        if isinstance(start, int) and isinstance(end, int) and SHORTEST_MASKED <= end - start <= LONGEST_MASKED and (end - start) % 8:
             note = self.module.loop_note(MASKED)
         self.line(f"br i1 {more}, label %{head}, label %{after}{note}")
         self.start(after)
 
     def number(self, value: Number, dtype: DType) -> str:
         """A real constant of this dtype."""
+        if type(value) is Size and (dtype.kind in "iu" or (dtype.kind == "f" and dtype.itemsize > 2)):
+            return str(in_dtype(value, dtype))
         if dtype.kind == "f":
             with np.errstate(over="ignore"):
                 if dtype.itemsize == 2:

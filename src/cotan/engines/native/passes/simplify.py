@@ -13,6 +13,7 @@ import numpy as np
 
 from cotan.core.op import Op
 from cotan.core.program import Equation, Literal, Program, Var
+from cotan.core.sizes import Size
 from cotan.core.staging import stage_flat
 from cotan.core.tracing import type_of
 from cotan.core.types import ArrayType
@@ -124,8 +125,9 @@ def known_number(equation: Equation, operands: Sequence[Operand]) -> Literal | N
     if len(numbers) < len(operands):
         return None
     with np.errstate(all="ignore"):
-        y = np.asarray(op.impl(*numbers))
-    found = Literal(y.item() if t.weak else y[()])
+        y = op.impl(*numbers)
+    number = (y.item() if t.weak else y) if type(y) is Size else np.asarray(y).item() if t.weak else np.asarray(y)[()]
+    found = Literal(number)
     return found if found.type is t else None
 
 

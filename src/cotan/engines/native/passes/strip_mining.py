@@ -20,6 +20,7 @@ from typing import NamedTuple
 from cotan.core.errors import CotanError
 from cotan.core.op import Op
 from cotan.core.program import Equation, Literal, Program, Var
+from cotan.core.sizes import is_int
 from cotan.core.types import ArrayType
 from cotan.engines.native.affine import Condition, ElementIndex, Index
 from cotan.engines.native.analysis.access import AccessSummary, access_summary, extent
@@ -338,7 +339,7 @@ def candidates(op: Op, size: int, rows: int) -> Iterator[Op]:
         value = getattr(op, field.name)
         if type(value) is tuple:
             for p, n in enumerate(value):
-                if type(n) is int and n == size:
+                if is_int(n) and n == size:
                     yield replace(op, **{field.name: (*value[:p], rows, *value[p + 1 :])})
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from cotan.core.emitting import DType, Number
+from cotan.core.sizes import integer_in
 from cotan.engines.native.affine import Atom, Condition, Index
 from cotan.engines.native.libraries.libmvec import VECTOR_FUNCTIONS
 from cotan.engines.native.llvm.builder import Module, register_type
@@ -185,7 +186,7 @@ class LlvmEmitter(InstructionEmitter):
         key = ("index", wide)
         found = self.module.code.known(key)
         if found is None:
-            found = Index({Atom(wide): 1}, 0) if wide.startswith("%") else int(wide)
+            found = Index({Atom(wide): 1}, 0) if wide.startswith("%") else integer_in(wide)
             self.module.code.remember(key, found)
         return found
 
@@ -233,7 +234,7 @@ class LlvmEmitter(InstructionEmitter):
     def integer_function(self, name: str, dtype: DType, *xs: str) -> str:
         ir_type = register_type(dtype)
         if name in EXACT and not any(x.startswith("%") for x in xs):
-            return self.module.code.number(EXACT[name](*map(int, xs)), dtype)
+            return self.module.code.number(EXACT[name](*map(integer_in, xs)), dtype)
         if name in EXACT or name in ("and", "or", "xor"):
             return self.pure(ir_type, f"{name} {ir_type} {xs[0]}, {xs[1]}")
         raise NoInstructionError(f"{name} of integers")

@@ -11,12 +11,13 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from cotan.core.emitting import DType, Emitter, Expression
+from cotan.core.sizes import Mark
 from cotan.engines.native.llvm.builder import Module, register_type
 
 __all__ = [
@@ -60,7 +61,7 @@ class Scalar(NamedTuple):
     @property
     def register(self) -> str:
         """The register or constant of a real scalar."""
-        assert type(self.value) is str
+        assert isinstance(self.value, str)
         return self.value
 
 
@@ -76,12 +77,14 @@ def supported(dtype: DType) -> bool:
 # ---- constants --------------------------------------------------------------------------------------------------------------
 def is_constant(x: Operand) -> bool:
     """Whether a scalar is a real constant."""
-    return type(x) is Scalar and type(x.value) is str and not x.value.startswith("%")
+    return type(x) is Scalar and isinstance(x.value, str) and not x.value.startswith("%")
 
 
-def number_of(constant: Scalar) -> float:
-    """The number that an LLVM constant denotes."""
+def number_of(constant: Scalar) -> Any:
+    """The number that an LLVM constant denotes, or the Size whose mark it is."""
     literal, dtype = constant.register, constant.dtype
+    if type(literal) is Mark:
+        return literal.size
     if dtype.kind == "f":
         return struct.unpack("<d", int(literal, 16).to_bytes(8, "little"))[0]
     if dtype.kind == "b":
@@ -92,7 +95,7 @@ def number_of(constant: Scalar) -> float:
 def is_finite_and_not_zero(x: Scalar) -> bool:
     """Whether a float is known to be so: a constant, finite and not zero."""
     number = number_of(x) if is_constant(x) else 0.0
-    return number != 0 and math.isfinite(number)
+    return number != 0 and abs(number) < math.inf
 
 
 # ---- expressions ------------------------------------------------------------------------------------------------------------
