@@ -115,8 +115,8 @@ def test_an_attribute_that_changes_is_told():
     assert "pass a value that changes as an argument" in text
 
 
-def test_code_for_several_sizes_is_advised_where_it_was_declined():
-    f = cotan.jit(lambda x: x * 2.0, engine="numpy", dynamic_sizes=False)
+def test_code_for_several_sizes_is_advised_where_it_was_not_asked_for():
+    f = cotan.jit(lambda x: x * 2.0, engine="numpy")
     (text,) = staged_often(f, *calls(lambda k: (np.ones(k),)))
     assert "dynamic_sizes" in text.split(REMEDY)[1]
 

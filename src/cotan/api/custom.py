@@ -28,7 +28,7 @@ from ..core.program import Var
 from ..core.tracing import EVAL, Tracer, current_trace, type_of
 from ..ops.families import spread
 from ..transforms.linearize import record_linear
-from ..transforms.transpose import accumulate, backward_pass, consumed
+from ..transforms.transpose import accumulate, backward_pass
 from .arguments import boundary, check_callable, leaf, surely_zero
 from .named import named
 from .rules import CheckedRules, parameter_names, shown
@@ -358,7 +358,7 @@ class FlatCustom:
         cotangents: dict[Var, Any] = {}
         for v, bar in zip(outputs, bars, strict=True):
             accumulate(cotangents, v, bar)
-        return backward_pass(consumed(tape), cotangents, inputs)
+        return backward_pass(tape.equations, cotangents, inputs, last=True)
 
     def cotangents(self, rule: str, result: Any) -> list[Any | None]:
         """The result of ``bwd``, as a leaf or None for each leaf of the arguments."""

@@ -26,7 +26,7 @@ from ..transforms.jvp import JVPTrace, jvp_flat
 from ..transforms.linearize import LinearizeTrace, detach, linearize_flat, record_linear
 from ..transforms.linearize import replay as replay_tape
 from ..transforms.strict import StrictJVPTrace, StrictLinearizeTrace
-from ..transforms.transpose import accumulate, backward_pass, consumed
+from ..transforms.transpose import accumulate, backward_pass
 from .arguments import (
     LEAF,
     Argnums,
@@ -171,8 +171,7 @@ class Pullback:
         cotangents: dict[Var, Any] = {}
         for v, y_bar in zip(self.outputs, y_bars, strict=True):
             accumulate(cotangents, v, y_bar)
-        equations = consumed(self.tape) if last else reversed(self.tape.equations)
-        found = iter(backward_pass(equations, cotangents, self.inputs))
+        found = iter(backward_pass(self.tape.equations, cotangents, self.inputs, last=last))
         x_bars = [next(found) if a else None for a in self.active]
         return [
             zeros(tangent_type(x)) if a and x_bar is None else x_bar for x, a, x_bar in zip(self.leaves, self.active, x_bars, strict=True)
@@ -329,7 +328,7 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], 
         for v, bar in zip(outs, bars, strict=True):
             accumulate(cotangents, v, bar)
         with quiet():
-            x_bars = backward_pass(reversed(tape.equations), cotangents, inputs)
+            x_bars = backward_pass(tape.equations, cotangents, inputs)
         return tree.unflatten(spec, [to_array(zeros(t) if x is None else x) for x, t in zip(x_bars, types, strict=True)])
 
     return transposed

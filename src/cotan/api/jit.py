@@ -245,7 +245,7 @@ class Jitted:
             observe(self.explain_miss())
         if self.misses >= MANY_MISSES and not self.has_warned:
             self.has_warned = True
-            exact, refusal = self.engine.dynamic_sizes is False, self.sized.refusal(signature)
+            exact, refusal = not self.engine.dynamic_sizes, self.sized.refusal(signature)
             warn_of_misses(self.fun, self.misses, [*self.cache, signature], self.last_miss.reason, exact=exact, refusal=refusal)
         staged = self.stage(args, kwargs, signature)
         if not any(type(c) is Tracer for c in staged.constants):
@@ -404,8 +404,9 @@ def jit(
             is the environment variable COTAN_ENGINE, or "native".
         threads: the most threads that its loops use; None is the setting of the process (see `cotan.threads`).
         dynamic_sizes: whether the compiled code may read the sizes of arrays when it is called. A function that is called with many sizes
-            is then staged and compiled a few times only, and is a little slower. None: code is made for exact sizes, until a third call
-            differs from others in sizes alone. A function that needs a size as a number (``len(x)``, ``range(n)``) is staged for each.
+            is then staged and compiled a few times only, and is a little slower; one that needs a size as a number (``len(x)``,
+            ``range(n)``) is staged for each. None: code is made for exact sizes, until a third call differs from others in sizes alone; the
+            function is staged for each size all the same.
 
     Returns:
         a function like ``fun``, with ``cache_info()``, ``cache_clear()`` and ``explain_miss()``; ``lower(*args)`` stages it at the types of

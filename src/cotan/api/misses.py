@@ -63,7 +63,7 @@ class Variation(NamedTuple):
 
 
 PAD = "pad that axis to a few sizes"
-EXACT = "let one compilation serve several sizes (dynamic_sizes=None or True), or " + PAD
+EXACT = "let one compilation serve several sizes, with jit(..., dynamic_sizes=True), or " + PAD
 ONE_DTYPE = "convert that argument to one dtype"
 ONE_RANK = "give that argument one number of axes"
 ONE_TREE = "give the arguments one structure"
@@ -104,7 +104,7 @@ def warn_of_misses(
     fun: Callable[..., Any], misses: int, signatures: Sequence[Signature], reason: str, *, exact: bool, refusal: str
 ) -> None:
     """Say at the user's line what varies among the ``signatures`` at which ``fun`` was staged, the last one just now. A ``reason`` takes
-    the place of that; ``exact`` says that code for several sizes was declined, and ``refusal`` why there is none.
+    the place of that; ``exact`` says that code for several sizes was not asked for, and ``refusal`` why there is none.
     """
     found = variations(signatures, exact)
     what = "; ".join(map(str, found[:MOST_NAMED])) or reason or "each call closes over another traced value"

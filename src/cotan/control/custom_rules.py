@@ -34,7 +34,7 @@ from ..ops.families import add, reduce_sum, spread, zeros
 from ..transforms.batch import batch_flat
 from ..transforms.jvp import jvp_flat
 from ..transforms.linearize import linearize_flat, record_linear, replay
-from ..transforms.transpose import accumulate, backward_pass, consumed
+from ..transforms.transpose import accumulate, backward_pass
 from .base import ControlOp, filled, linearize_function
 
 __all__ = ["CustomCall", "CustomTangent", "FlatRules", "Names"]
@@ -227,7 +227,7 @@ def with_derivatives(rules: FlatRules) -> FlatRules:
         for y, v, bar in zip(outs, outputs, bars, strict=True):
             if v is not None and type_of(y).inexact:
                 accumulate(cotangents, v, bar)
-        return filled(backward_pass(consumed(tape), cotangents, inputs), active)
+        return filled(backward_pass(tape.equations, cotangents, inputs, last=True), active)
 
     return replace(rules, names=names, jvp=jvp, fwd=fwd, bwd=bwd, derived=True)
 
@@ -343,7 +343,7 @@ class CustomTangent(ControlOp):
                     do="compute the result from the cotangent; return None for a zero cotangent.",
                 )
             accumulate(cotangents, v, dx)
-        return filled(backward_pass(consumed(tape), cotangents, inputs), inexact)
+        return filled(backward_pass(tape.equations, cotangents, inputs, last=True), inexact)
 
     def linearize(self, primals: Sequence[Any], active: Sequence[bool]) -> tuple[Any, Any]:  # type: ignore[override]
         if not any(active[: self.known]):  # only tangents are active, and the op is linear in them

@@ -34,7 +34,7 @@ from ..ops.reduction import ReduceMax
 from ..transforms.batch import batch_flat
 from ..transforms.jvp import jvp_flat
 from ..transforms.linearize import linearize_flat
-from ..transforms.transpose import accumulate, backward_pass, consumed
+from ..transforms.transpose import accumulate, backward_pass
 from .base import ControlOp, active_outputs, filled, linearize_function
 from .call import derived_program
 from .cond import only_if
@@ -464,7 +464,7 @@ class LoopTangent(ControlOp):
                 accumulate(cotangents, v, bar)
             for v, bar in zip(inputs, sums, strict=False):
                 accumulate(cotangents, v, bar)
-            bars = backward_pass(consumed(tape), cotangents, inputs)
+            bars = backward_pass(tape.equations, cotangents, inputs, last=True)
             types = compress(body.input_types, every)
             return [zeros_of(t) if bar is None else bar for bar, t in zip(bars, types, strict=True)]
 

@@ -8,7 +8,7 @@ from the last to the first, and summing the cotangents of each variable. Known o
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -17,12 +17,11 @@ import numpy as np
 from ..core.op import Op
 from ..core.origin import deriving
 from ..core.program import Equation, Program, Var
-from ..core.staging import StagingTrace
 from ..core.tracing import EVAL, Tracer, current_trace, type_of
 from ..core.types import ArrayType
 from ..ops.families import add
 
-__all__ = ["TOTALS", "accumulate", "backward_pass", "consumed", "transpose_program_rule"]
+__all__ = ["TOTALS", "accumulate", "backward_pass", "transpose_program_rule"]
 
 
 TOTALS: dict[type, Callable[[Any, Any], Any]] = {ArrayType: add}
@@ -37,18 +36,21 @@ def accumulate(cotangents: dict[Var, Any], v: Any, x_bar: Any) -> None:
 
 
 def backward_pass(
-    equations: Iterable[Equation],
+    equations: Sequence[Equation],
     cotangents: dict[Var, Any],
     inputs: Sequence[Var],
     known: Residuals | None = None,
     rule: str | None = None,
+    *,
+    last: bool = False,
 ) -> list[Any | None]:
-    """The cotangents of ``inputs``, given the cotangents of the outputs. The equations come from the last to the first.
+    """The cotangents of ``inputs``, given the cotangents of the outputs.
 
-    ``known`` has the values of Vars that are residuals. A cotangent that is None is zero.
+    ``known`` has the values of Vars that are residuals. A cotangent that is None is zero. In the ``last`` pass over a list of equations it is
+    emptied: each equation is given up after its use, with the residuals in it.
     """
     totals = Totals(cotangents, rule)
-    for equation in equations:
+    for equation in consumed(equations) if last else reversed(equations):
         op: Op = equation.op
         if op.multiple:
             y_bar: Any = [totals.take(v) for v in equation.outputs]
@@ -79,10 +81,11 @@ def backward_pass(
     return [totals.take(v, keep=True) for v in inputs]
 
 
-def consumed(tape: StagingTrace) -> Iterator[Equation]:
-    """The equations of a tape that is not needed again, from the last to the first. It gives up each one, and the residuals in it."""
-    while tape.equations:
-        yield tape.equations.pop()
+def consumed(equations: Sequence[Equation]) -> Iterator[Equation]:
+    """The equations of a list from the last to the first, each taken out of it."""
+    assert isinstance(equations, list)
+    while equations:
+        yield equations.pop()
 
 
 class Residuals:
@@ -240,4 +243,4 @@ def transpose_program_rule(
     inputs = [v for v, is_linear in zip(program.inputs, linear, strict=True) if is_linear]
     for v, total in zip(inputs, totals, strict=False):
         accumulate(cotangents, v, total)
-    return backward_pass(reversed(todo), cotangents, inputs, Residuals(given, computed, todo), "transpose")
+    return backward_pass(todo, cotangents, inputs, Residuals(given, computed, todo), "transpose")

@@ -182,7 +182,8 @@ class SizedCode:
     def instance(self, sizes: Sequence[int]) -> Instance | None:
         """The code for these sizes; None if it is not for them."""
         try:
-            found = self.at(*sizes)
+            with np.errstate(all="ignore"):  # a number that code divides by may be zero at some size
+                found = self.at(*sizes)
         except (ArithmeticError, ValueError):
             return None
         if found is None:
