@@ -46,8 +46,8 @@ def backward_pass(
 ) -> list[Any | None]:
     """The cotangents of ``inputs``, given the cotangents of the outputs.
 
-    ``known`` has the values of Vars that are residuals. A cotangent that is None is zero. In the ``last`` pass over a list of equations it is
-    emptied: each equation is given up after its use, with the residuals in it.
+    ``known`` has the values of Vars that are residuals. A cotangent that is None is zero. The ``last`` pass over a list of equations
+    empties it: each equation is given up after its use, with the residuals in it.
     """
     totals = Totals(cotangents, rule)
     for equation in consumed(equations) if last else reversed(equations):
