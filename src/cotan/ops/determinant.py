@@ -38,7 +38,7 @@ from .contraction import matmul
 from .factorization import Svd
 from .families import add, broadcast_in_dim, default_rng, reduce_sum, scale, spread, sum_tangents, zeros
 from .indexing import gather, scatter
-from .lapack import by_columns, factorized, named, not_zero
+from .lapack import by_columns, every_matrix, factorized, named, not_zero
 from .linalg import MatrixOp, Solve, adjoint, columns, diagonal, mask, transposed
 from .logic import equal, not_equal, select
 from .movement import permute
@@ -315,10 +315,10 @@ def determinants(w: Routines, a: Reader, results: Sequence[StridedView], finish:
     if small.is_small(lead, a.dtype, n, kinds="fc", results=2):
         small.sign_and_logarithm(w, a, results, finish)
         return
-    lu, pivots, info = by_columns(w, n, n, a.dtype), w.scratch((n,), w.integer), w.scratch((), w.integer)
     given = w.strided(a)
 
     def one(k: tuple[Any, ...]) -> None:
+        lu, pivots, info = by_columns(w, n, n, a.dtype), w.scratch((n,), w.integer), w.scratch((), w.integer)
         factorized(w, given.part(*k), lu, pivots, info)
         sign, total = w.variable(e.constant(1, a.dtype)), w.variable(e.constant(0, part))
 
@@ -338,7 +338,7 @@ def determinants(w: Routines, a: Reader, results: Sequence[StridedView], finish:
         for y, value in zip(results, finish(e, sign[()], total[()]), strict=True):
             y[k] = value
 
-    w.every(lead, one)
+    every_matrix(w, lead, one, n**3)
 
 
 def cofactors_by_factors(w: Routines, a: Reader, result: StridedView) -> None:
@@ -349,19 +349,17 @@ def cofactors_by_factors(w: Routines, a: Reader, result: StridedView) -> None:
     rounding, so are the elements of U from its diagonal on, and by these products those of the result.
     """
     *lead, n, _ = a.shape
-    e, zero = w.emitter, w.emitter.constant(0, a.dtype)
+    given = w.strided(a)
+    every_matrix(w, lead, lambda k: write_cofactors(w, given.part(*k), result.part(*k)), 2 * n**3)
+
+
+def write_cofactors(w: Routines, a: StridedView, target: StridedView) -> None:
+    """Those of one matrix. As ``target`` is row-major, the columns of adj(U) are its rows."""
+    n, e, zero = a.shape[-1], w.emitter, w.emitter.constant(0, a.dtype)
     lu, pivots, info = by_columns(w, n, n, a.dtype), w.scratch((n,), w.integer), w.scratch((), w.integer)
-    following, given = w.scratch((n,), a.dtype), w.strided(a)
+    following = w.scratch((n,), a.dtype)
 
-    def one(k: tuple[Any, ...]) -> None:
-        target = result.part(*k)  # row-major, the columns of adj(U) are rows
-        factorized(w, given.part(*k), lu, pivots, info)
-        w.fill(target, lambda _: zero)
-        w.outlined(lambda: adjugate(target))
-        w.call(named(a.dtype, "trsm", library="blas"), "R", "L", "N", "U", n, n, a.dtype.type(1), lu, n, target, n, work=n**3)
-        w.outlined(lambda: w.every((n,), lambda i: exchange(target, n - 1 - i[0])))
-
-    def adjugate(target: StridedView) -> None:
+    def adjugate() -> None:
         determinant = w.variable(e.constant(1, a.dtype))
 
         def sign(i: tuple[Any, ...]) -> None:
@@ -388,7 +386,7 @@ def cofactors_by_factors(w: Routines, a: Reader, result: StridedView) -> None:
         w.every((n,), column)
         w.every((n, n), lambda i: target.__setitem__(i, e.math("mul", target[i], following[i[0]])))
 
-    def exchange(target: StridedView, k: Any) -> None:
+    def exchange(k: Any) -> None:
         """Exchange row k with the row with which that of A was exchanged."""
         other = e.as_index(e.math("sub", pivots[k], e.constant(1, w.integer)))
 
@@ -398,7 +396,11 @@ def cofactors_by_factors(w: Routines, a: Reader, result: StridedView) -> None:
 
         w.every((n,), swap)
 
-    w.every(lead, one)
+    factorized(w, a, lu, pivots, info)
+    w.fill(target, lambda _: zero)
+    w.outlined(adjugate)
+    w.call(named(a.dtype, "trsm", library="blas"), "R", "L", "N", "U", n, n, a.dtype.type(1), lu, n, target, n, work=n**3)
+    w.outlined(lambda: w.every((n,), lambda i: exchange(n - 1 - i[0])))
 
 
 def direction(e: Any, d: Any) -> tuple[Any, Any]:

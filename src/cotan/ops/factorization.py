@@ -8,7 +8,7 @@ infinite, not wrong. References: Giles (2008), "Collected matrix derivative resu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,7 +22,7 @@ from .casting import complex_, conj, convert, imag, real
 from .contraction import matmul
 from .creation import full as full_op
 from .families import add, default_rng, reduce_sum, scale
-from .lapack import by_columns, fail_if_not_done, named
+from .lapack import by_columns, every_matrix, named
 from .linalg import MatrixOp, TriangularSolve, adjoint, columns, diagonal, hermitian, mask, read_lower, symmetric_examples, transposed
 from .logic import equal, greater, not_equal, select
 from .movement import concatenate, slice_
@@ -31,6 +31,9 @@ __all__ = ["Eigh", "Eigvalsh", "Qr", "Svd", "Svdvals", "eigh", "eigh_of_upper", 
 
 BLOCK = 64
 """The block size for which the workspace of a LAPACK routine is allocated."""
+VECTORS = 8
+"""How many times n^3 operations the vectors of a decomposition take."""
+NO_SVD, NO_EIGENVALUES = "SVD did not converge", "Eigenvalues did not converge"
 WRONG_QR = "Incorrect argument found while performing QR factorization"
 
 
@@ -82,17 +85,17 @@ class Svd(MatrixOp):
             for unitary in (u, vh):
                 w.every(lead, lambda i, unitary=unitary: identity(w, unitary.part(*i)))
             return
-        matrix, left, right = (by_columns(w, *shape, a.dtype) for shape in ((m, n), (m, rows), (columns, n)))
         given, letter = w.strided(a), "A" if self.full else "S"
-        decompose = singular_values(w, matrix, letter)
 
-        def one(i: tuple[Any, ...]) -> None:
+        def one(i: tuple[Any, ...]) -> StridedView:
+            matrix, left, right = (by_columns(w, *shape, a.dtype) for shape in ((m, n), (m, rows), (columns, n)))
             w.copy(given.part(*i), matrix)
-            decompose(s.part(*i), left, m, right, columns)
+            info = singular_values(w, matrix, letter, s.part(*i), left, m, right, columns)
             w.copy(left, u.part(*i))
             w.copy(right, vh.part(*i))
+            return info
 
-        w.every(lead, one)
+        every_matrix(w, lead, one, VECTORS * m * n * k, NO_SVD)
 
     def singular(self, a: Any) -> Any:
         return equal_singular_values(a)
@@ -156,14 +159,14 @@ class Svdvals(MatrixOp):
         *lead, m, n = a.shape
         if min(m, n) == 0:
             return
-        matrix, given = by_columns(w, m, n, a.dtype), w.strided(a)
-        decompose = singular_values(w, matrix, "N")
+        given = w.strided(a)
 
-        def one(i: tuple[Any, ...]) -> None:
+        def one(i: tuple[Any, ...]) -> StridedView:
+            matrix = by_columns(w, m, n, a.dtype)
             w.copy(given.part(*i), matrix)
-            decompose(s.part(*i), None, m, None, n)
+            return singular_values(w, matrix, "N", s.part(*i), None, m, None, n)
 
-        w.every(lead, one)
+        every_matrix(w, lead, one, m * n * min(m, n), NO_SVD)
 
     def singular(self, a: Any) -> Any:
         return equal_singular_values(a)
@@ -195,21 +198,26 @@ def equal_singular_values(a: Any) -> Any:
     return np.any(np.diff(np.linalg.svd(a, compute_uv=False), axis=-1, append=0) == 0, axis=-1)
 
 
-def singular_values(w: Routines, matrix: StridedView, letter: str) -> Callable[..., None]:
-    """``decompose(s, left, rows, right, columns)``, which overwrites ``matrix``: the letter says which vectors there are (N: none)."""
+def singular_values(
+    w: Routines,
+    matrix: StridedView,
+    letter: str,
+    s: StridedView,
+    left: StridedView | None,
+    rows: int,
+    right: StridedView | None,
+    columns: int,
+) -> StridedView:
+    """Decompose ``matrix``, which is overwritten; the status. The letter says which vectors there are (N: none)."""
     m, n = matrix.shape
     k, most, dtype = min(m, n), max(m, n), matrix.dtype
     size = 4 * k * k + 7 * k + most + BLOCK * (m + n) if letter != "N" else 10 * k + most + BLOCK * (m + n)
     reals = max(5 * k * k + 5 * k, 2 * most * k + 2 * k * k + k) if letter != "N" else 7 * k
     work, integers, info = w.scratch((size,), dtype), w.scratch((8 * k,), w.integer), w.scratch((), w.integer)
     more = [w.scratch((max(reals, 1),), np.finfo(dtype).dtype)] if dtype.kind == "c" else []
-
-    def decompose(s: StridedView, left: StridedView | None, rows: int, right: StridedView | None, columns: int) -> None:
-        name, last = named(dtype, "gesdd"), (work, size, *more, integers, info)
-        w.call(name, letter, m, n, matrix, m, s, left, rows, right, columns, *last, work=m * n * k)
-        fail_if_not_done(w, info, "SVD did not converge")
-
-    return decompose
+    name, last = named(dtype, "gesdd"), (work, size, *more, integers, info)
+    w.call(name, letter, m, n, matrix, m, s, left, rows, right, columns, *last, work=m * n * k)
+    return info
 
 
 def identity(w: Routines, target: StridedView) -> None:
@@ -260,15 +268,16 @@ class Eigh(MatrixOp):
         *lead, n, _ = a.shape
         if n == 0:
             return
-        matrix, given = by_columns(w, n, n, a.dtype), w.strided(a)
-        decompose = eigenvalues(w, matrix, "V", self.lower)
+        given = w.strided(a)
 
-        def one(i: tuple[Any, ...]) -> None:
+        def one(i: tuple[Any, ...]) -> StridedView:
+            matrix = by_columns(w, n, n, a.dtype)
             w.copy(given.part(*i), matrix)
-            decompose(values.part(*i))
+            info = eigenvalues(w, matrix, "V", self.lower, values.part(*i))
             w.copy(matrix, vectors.part(*i))
+            return info
 
-        w.every(lead, one)
+        every_matrix(w, lead, one, VECTORS * n**3, NO_EIGENVALUES)
 
     def singular(self, a: Any) -> Any:
         return equal_eigenvalues(a, self.lower)
@@ -314,14 +323,14 @@ class Eigvalsh(MatrixOp):
         *lead, n, _ = a.shape
         if n == 0:
             return
-        matrix, given = by_columns(w, n, n, a.dtype), w.strided(a)
-        decompose = eigenvalues(w, matrix, "N", self.lower)
+        given = w.strided(a)
 
-        def one(i: tuple[Any, ...]) -> None:
+        def one(i: tuple[Any, ...]) -> StridedView:
+            matrix = by_columns(w, n, n, a.dtype)
             w.copy(given.part(*i), matrix)
-            decompose(values.part(*i))
+            return eigenvalues(w, matrix, "N", self.lower, values.part(*i))
 
-        w.every(lead, one)
+        every_matrix(w, lead, one, n**3, NO_EIGENVALUES)
 
     def singular(self, a: Any) -> Any:
         return equal_eigenvalues(a, self.lower)
@@ -345,8 +354,8 @@ def equal_eigenvalues(a: Any, lower: bool) -> Any:
     return np.any(np.diff(np.linalg.eigvalsh(a, "L" if lower else "U"), axis=-1) == 0, axis=-1)
 
 
-def eigenvalues(w: Routines, matrix: StridedView, letter: str, lower: bool) -> Callable[[StridedView], None]:
-    """``decompose(values)``, which overwrites ``matrix``, for letter V with the vectors."""
+def eigenvalues(w: Routines, matrix: StridedView, letter: str, lower: bool, values: StridedView) -> StridedView:
+    """Decompose ``matrix``, which is overwritten, for letter V with the vectors; the status."""
     n, dtype = matrix.shape[0], matrix.dtype
     real_dtype, vectors = np.finfo(dtype).dtype, letter == "V"
     if dtype.kind == "c":
@@ -356,13 +365,9 @@ def eigenvalues(w: Routines, matrix: StridedView, letter: str, lower: bool) -> C
         size, more = 1 + 6 * n + (2 * n * n if vectors else 0) + BLOCK * n, []
     integers = 3 + 5 * n if vectors else 1
     work, places, info = w.scratch((size,), dtype), w.scratch((integers,), w.integer), w.scratch((), w.integer)
-
-    def decompose(values: StridedView) -> None:
-        name, triangle = named(dtype, "syevd", "heevd"), "L" if lower else "U"
-        w.call(name, letter, triangle, n, matrix, n, values, work, size, *more, places, integers, info, work=n**3)
-        fail_if_not_done(w, info, "Eigenvalues did not converge")
-
-    return decompose
+    name, triangle = named(dtype, "syevd", "heevd"), "L" if lower else "U"
+    w.call(name, letter, triangle, n, matrix, n, values, work, size, *more, places, integers, info, work=n**3)
+    return info
 
 
 @op
@@ -393,22 +398,19 @@ class Qr(MatrixOp):
         k, e = min(m, n), w.emitter
         if k == 0:
             return
-        matrix, size = by_columns(w, m, n, a.dtype), BLOCK * max(m, n)
-        factors, work, info = w.scratch((k,), a.dtype), w.scratch((size,), a.dtype), w.scratch((), w.integer)
-        zero = e.constant(0, a.dtype)
+        size, zero, given = BLOCK * max(m, n), e.constant(0, a.dtype), w.strided(a)
 
-        given = w.strided(a)
-
-        def one(i: tuple[Any, ...]) -> None:
+        def one(i: tuple[Any, ...]) -> StridedView:
+            matrix = by_columns(w, m, n, a.dtype)
+            factors, work, info = w.scratch((k,), a.dtype), w.scratch((size,), a.dtype), w.scratch((), w.integer)
             w.copy(given.part(*i), matrix)
             w.call(named(a.dtype, "geqrf"), m, n, matrix, m, factors, work, size, info, work=m * n * k)
-            fail_if_not_done(w, info, WRONG_QR)
             w.fill(r.part(*i), lambda j: e.choose(j[0] <= j[1], lambda: matrix[j], lambda: zero))
             w.call(named(a.dtype, "orgqr", "ungqr"), m, k, k, matrix, m, factors, work, size, info, work=m * k * k)
-            fail_if_not_done(w, info, WRONG_QR)
             w.copy(matrix, q.part(*i))
+            return info
 
-        w.every(lead, one)
+        every_matrix(w, lead, one, 2 * m * n * k, WRONG_QR)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any]:
         (a,), (da,) = primals, tangents

@@ -6,13 +6,14 @@ that the routine sees the same matrix as in NumPy's call, and gives the same sig
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..core.emitting import Routines, StridedView
 
-__all__ = ["by_columns", "factorized", "fail_if_not_done", "named", "not_zero"]
+__all__ = ["any_failed", "by_columns", "every_matrix", "factorized", "named", "not_zero"]
 
 LETTERS = {"f": "s", "d": "d", "F": "c", "D": "z"}
 
@@ -33,9 +34,33 @@ def not_zero(w: Routines, x: StridedView, index: Any = ()) -> Any:
     return e.math("ne", x[index], e.constant(0, x.dtype))
 
 
-def fail_if_not_done(w: Routines, info: StridedView, message: str) -> None:
-    """Raise NumPy's error if a routine reports a failure."""
-    w.fail(not_zero(w, info), np.linalg.LinAlgError, message)
+def every_matrix(
+    w: Routines, lead: Sequence[int], one: Callable[[tuple[Any, ...]], StridedView | None], work: int, message: str = ""
+) -> None:
+    """``one(k)`` for each matrix of a stack, with about ``work`` operations, on several threads if that pays: memory for one matrix is
+    allocated within ``one``. If it gives the status of a routine, NumPy's error with this message is raised where one is not zero.
+    """
+    failed = w.scratch(lead, w.integer) if message else None
+
+    def body(k: tuple[Any, ...]) -> None:
+        status = one(k)
+        if failed is not None and status is not None:
+            failed[k] = status[()]
+
+    w.parallel_for(lead, body, work)
+    if failed is not None:
+        w.fail(any_failed(w, lead, failed), np.linalg.LinAlgError, message)
+
+
+def any_failed(w: Routines, lead: Sequence[int], failed: StridedView) -> Any:
+    """Whether a number of a stack is not zero; none is negative."""
+    e = w.emitter
+    none = e.constant(0, failed.dtype)
+    if not lead:
+        return e.math("ne", failed[()], none)
+    total, step = w.variable(none), "add" if failed.dtype.kind == "f" else "maximum"
+    w.outlined(lambda: w.every(lead, lambda k: total.__setitem__((), e.math(step, total[()], failed[k]))))
+    return e.math("ne", total[()], none)
 
 
 def factorized(w: Routines, a: StridedView, lu: StridedView, pivots: StridedView, info: StridedView) -> None:

@@ -24,7 +24,7 @@ from .casting import conj
 from .contraction import matmul
 from .creation import iota
 from .families import BroadcastInDim, ReduceSum, add, default_rng, scale, spread
-from .lapack import by_columns, factorized, fail_if_not_done, named
+from .lapack import by_columns, every_matrix, factorized, named
 from .logic import equal, greater, greater_equal, less, less_equal, select
 from .movement import permute, reshape
 from .routines import lapack
@@ -137,16 +137,16 @@ class Cholesky(MatrixOp):
         if small.is_small(lead, a.dtype, n):
             small.cholesky(w, a, factor)
             return
-        info, zero = w.scratch((), w.integer), w.emitter.constant(0, a.dtype)
+        zero = w.emitter.constant(0, a.dtype)
 
-        def one(k: tuple[Any, ...]) -> None:
+        def one(k: tuple[Any, ...]) -> StridedView:
             # Row-major, the lower triangle of A is the upper triangle of A^T = conj(A), and U^H U = conj(A) is L L^H = A for L = U^T.
-            target = factor.part(*k)
+            target, info = factor.part(*k), w.scratch((), w.integer)
             w.fill(target, lambda i: w.emitter.choose(i[0] >= i[1], lambda: a((*k, *i)), lambda: zero))
             w.call(named(a.dtype, "potrf"), "U", n, target, max(n, 1), info, work=n**3)
-            fail_if_not_done(w, info, "Matrix is not positive definite")
+            return info
 
-        w.every(lead, one)
+        every_matrix(w, lead, one, n**3, "Matrix is not positive definite")
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
         (a,), (da,) = primals, tangents
@@ -218,22 +218,21 @@ class Solve(SolveOp):
         if small.is_small(lead, a.dtype, n, m, "fc"):
             small.solve(w, a, b, x)
             return
-        lu, pivots, info = by_columns(w, n, n, a.dtype), w.scratch((n,), w.integer), w.scratch((), w.integer)
-        right = by_columns(w, n, m, a.dtype)
         matrices, sides = w.strided(a), w.strided(b)
 
-        def one(k: tuple[Any, ...]) -> None:
-            y = x.part(*k) if m == 1 else right
+        def one(k: tuple[Any, ...]) -> StridedView:
+            lu, pivots, info = by_columns(w, n, n, a.dtype), w.scratch((n,), w.integer), w.scratch((), w.integer)
+            y = x.part(*k) if m == 1 else by_columns(w, n, m, a.dtype)
             factorized(w, matrices.part(*k), lu, pivots, info)
-            fail_if_not_done(w, info, "Singular matrix")
-            if m == 0:
-                return
-            w.copy(sides.part(*k), y)
-            w.call(named(a.dtype, "getrs"), "N", n, m, lu, max(n, 1), pivots, y, max(n, 1), info, work=n * n * m)
+            if m > 0:
+                w.copy(sides.part(*k), y)
+                ignored = w.scratch((), w.integer)
+                w.call(named(a.dtype, "getrs"), "N", n, m, lu, max(n, 1), pivots, y, max(n, 1), ignored, work=n * n * m)
             if m > 1:
-                w.copy(right, x.part(*k))
+                w.copy(y, x.part(*k))
+            return info
 
-        w.every(lead, one)
+        every_matrix(w, lead, one, n * n * (n + m), "Singular matrix")
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
         (a, b), (da, db) = primals, tangents
@@ -324,16 +323,17 @@ class TriangularSolve(SolveOp):
         # Row-major, A and x are A^T and x^T: op(A) x = b becomes x^T op(A)^T = b^T, on the other side and with the same transposition.
         triangle, unit = "U" if self.lower else "L", "U" if self.unit_diagonal else "N"
 
+        if not self.unit_diagonal:
+            w.every(lead, check)
+
         def one(k: tuple[Any, ...]) -> None:
-            if not self.unit_diagonal:
-                check(k)
             w.copy(sides.part(*k), x.part(*k))
             w.call(
                 named(a.dtype, "trsm", library="blas"), "R" if self.left_side else "L", triangle, "NTC"[self.transpose_a], unit,
                 columns, rows, a.dtype.type(1), factor.part(*k), n, x.part(*k), columns, work=n * n * m,
             )  # fmt: skip
 
-        w.every(lead, one)
+        every_matrix(w, lead, one, n * n * m)
 
     def full(self, a: Any) -> Any:
         """op(A), with zeros and a unit diagonal in place of the elements that are not read."""

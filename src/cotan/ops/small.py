@@ -14,6 +14,7 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from ..core.emitting import DType, Emitter, Expression, Index, Reader, Routines, Scalar, StridedView, where
+from .lapack import any_failed
 
 __all__ = ["LONGEST_ROW", "Triangle", "cholesky", "cofactors", "is_small", "multiply", "sign_and_logarithm", "solve", "triangular_solve"]
 
@@ -89,15 +90,6 @@ def indicator(condition: Entry) -> Scalar:
     """The scalar 1 where the condition holds, else 0."""
     e, part = condition.e, np.finfo(condition.dtype).dtype
     return e.math("select", condition.scalar, e.constant(0, part), e.constant(1, part))
-
-
-def any_failed(w: Routines, lead: Sequence[int], failed: StridedView) -> Scalar:
-    """Whether a matrix of the stack failed."""
-    e = w.emitter
-    none = e.constant(0, failed.dtype)
-    total = w.variable(none)
-    w.outlined(lambda: w.every(lead, lambda k: total.__setitem__((), e.math("add", total[()], failed[k]))))
-    return e.math("ne", total[()], none)
 
 
 # ---- Cholesky ------------------------------------------------------------------------------------------------------------

@@ -209,7 +209,7 @@ class KernelBuilder(LoopBuilder):
     def parallel_ranges(
         self, count: int, body: Callable[[Index | int, Scalar | int], None], work: int, *, most: int = thread_pool.MOST_CHUNKS
     ) -> None:
-        most = min(count, most)
+        most = min(count, most, self.context.options.threads)  # one for each thread: they may have memory of their own
         if work < self.context.options.kernel_products or most < 2 or self.context.in_chunk:
             return body(0, count)
 
