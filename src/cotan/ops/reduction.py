@@ -123,7 +123,7 @@ class ExtremumShare(Op):
     """The share of each element in the extremum y over ``axes``: 1 over the number of elements that are equal to y, 0 for the others."""
 
     total = True
-    family = "reduction"
+    family = "flat"
     axes: tuple[int, ...]
     takes: ClassVar[str] = "f"
     library: ClassVar[str] = "extremum_share"

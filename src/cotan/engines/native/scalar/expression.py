@@ -112,6 +112,10 @@ class ScalarEmitter(Emitter, Protocol):
         """The bits of a scalar as a number of another dtype of its size."""
         ...
 
+    def float_function(self, name: str, dtype: DType, *xs: str) -> str:
+        """The result of an instruction or of a function of the C library, on registers of floats of this dtype."""
+        ...
+
     def fused(self, x: Scalar, y: Scalar, z: Scalar, exactly: bool = False) -> Scalar:
         """The sum ``x * y + z``: rounded once where the processor can; with ``exactly``, once also where that is slow."""
         ...

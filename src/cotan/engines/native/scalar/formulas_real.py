@@ -168,6 +168,15 @@ def floor_divide(x: LlvmExpression, y: LlvmExpression) -> LlvmExpression:
     return where(y.equals(0.0), direct, where(quotient.equals(0.0), quotient.like(0.0).math("copysign", direct), nearest))
 
 
+# ---- roots ------------------------------------------------------------------------------------------------------------------
+@formula("float")
+def cbrt(x: LlvmExpression) -> LlvmExpression:
+    """Of a single in double precision: the C library's functions of singles are off by up to two units, the second derivative by nine."""
+    if x.dtype == np.float32:
+        return x.cast(np.float64).math("cbrt").cast(np.float32)
+    return x.of(Scalar(x.e.float_function("cbrt", x.dtype, x.scalar.register), x.dtype))
+
+
 # ---- bits of floats ---------------------------------------------------------------------------------------------------------
 @formula("float")
 def nextafter(x: LlvmExpression, y: LlvmExpression) -> LlvmExpression:
