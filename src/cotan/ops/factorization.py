@@ -264,20 +264,7 @@ class Eigh(MatrixOp):
         return w, v
 
     def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
-        (a,), (values, vectors) = operands, results
-        *lead, n, _ = a.shape
-        if n == 0:
-            return
-        given = w.strided(a)
-
-        def one(i: tuple[Any, ...]) -> StridedView:
-            matrix = by_columns(w, n, n, a.dtype)
-            w.copy(given.part(*i), matrix)
-            info = eigenvalues(w, matrix, "V", self.lower, values.part(*i))
-            w.copy(matrix, vectors.part(*i))
-            return info
-
-        every_matrix(w, lead, one, VECTORS * n**3, NO_EIGENVALUES)
+        decompose_hermitian(w, operands[0], self.lower, *results)
 
     def singular(self, a: Any) -> Any:
         return equal_eigenvalues(a, self.lower)
@@ -319,18 +306,7 @@ class Eigvalsh(MatrixOp):
         return np.linalg.eigvalsh(a, "L" if self.lower else "U")
 
     def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
-        (a,), (values,) = operands, results
-        *lead, n, _ = a.shape
-        if n == 0:
-            return
-        given = w.strided(a)
-
-        def one(i: tuple[Any, ...]) -> StridedView:
-            matrix = by_columns(w, n, n, a.dtype)
-            w.copy(given.part(*i), matrix)
-            return eigenvalues(w, matrix, "N", self.lower, values.part(*i))
-
-        every_matrix(w, lead, one, n**3, NO_EIGENVALUES)
+        decompose_hermitian(w, operands[0], self.lower, *results)
 
     def singular(self, a: Any) -> Any:
         return equal_eigenvalues(a, self.lower)
@@ -352,6 +328,24 @@ class Eigvalsh(MatrixOp):
 def equal_eigenvalues(a: Any, lower: bool) -> Any:
     """Whether two eigenvalues of a matrix are equal."""
     return np.any(np.diff(np.linalg.eigvalsh(a, "L" if lower else "U"), axis=-1) == 0, axis=-1)
+
+
+def decompose_hermitian(w: Routines, a: Reader, lower: bool, values: StridedView, vectors: StridedView | None = None) -> None:
+    """The eigenvalues of a stack of Hermitian matrices, and the vectors if they are asked for."""
+    *lead, n, _ = a.shape
+    if n == 0:
+        return
+    given, letter = w.strided(a), "N" if vectors is None else "V"
+
+    def one(i: tuple[Any, ...]) -> StridedView:
+        matrix = by_columns(w, n, n, a.dtype)
+        w.copy(given.part(*i), matrix)
+        info = eigenvalues(w, matrix, letter, lower, values.part(*i))
+        if vectors is not None:
+            w.copy(matrix, vectors.part(*i))
+        return info
+
+    every_matrix(w, lead, one, n**3 if vectors is None else VECTORS * n**3, NO_EIGENVALUES)
 
 
 def eigenvalues(w: Routines, matrix: StridedView, letter: str, lower: bool, values: StridedView) -> StridedView:
