@@ -239,9 +239,20 @@ def test_a_long_program_is_cut_in_pieces():
         np.testing.assert_allclose(cotan.jit(f, engine="native")(x), f(x), rtol=1e-12)
 
 
-@pytest.mark.parametrize("move", [lambda x: x[::-1], lambda x: x.T, lambda x: cnp.roll(x, 1, axis=0)], ids=["flip", "transpose", "roll"])
-@pytest.mark.parametrize("depth", [50, 51, 400])
+MOVES = {
+    "flip": lambda x: x[::-1],
+    "transpose": lambda x: x.T,
+    "roll": lambda x: cnp.roll(x, 1, axis=0),
+    "roll of a sum": lambda x: cnp.roll(x + 1, 2, axis=0),
+    "pad and add": lambda x: cnp.pad(x[1:], ((0, 1), (0, 0))) - 1,
+    "join of parts": lambda x: cnp.concatenate([x[:1] * 2, x[1:]], axis=0),
+}
+
+
+@pytest.mark.parametrize(("move", "depth"), [(move, n) for move in MOVES for n in ((50, 51, 400) if " " not in move else (60,))])
 def test_data_movement_of_any_length(move, depth):
+    move = MOVES[move]
+
     def f(x):
         for _ in range(depth):
             x = move(x)

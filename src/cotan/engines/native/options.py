@@ -53,6 +53,8 @@ class CodegenOptions:
     """The most statements in a loop of a longer Program: a processor follows only so many streams of memory."""
     view_depth: int = 50
     """The most data movements in a row that are not stored, but composed with the index of what reads them."""
+    view_reads: int = 16
+    """The most elements in memory that a view of views reads for one element: a roll of a roll reads in four places, under conditions."""
     inlined_cost: int = 4
     """The most that an element of a value costs that is not stored where data movements alone read it."""
     index_set_pieces: int = 64

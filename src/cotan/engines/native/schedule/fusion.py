@@ -60,6 +60,8 @@ class Schedule:
         self.views: dict[Var, Equation] = {}
         self.depth: dict[Var, int] = {}
         """How many views, one of the other, lie between a view and memory."""
+        self.elements_read: dict[Var, int] = {}
+        """How many elements in memory the code reads, each under its conditions, for one element of a view."""
         self.statement: dict[Var, Statement] = {}
         self.opaque: dict[Var, Opaque] = {}
         self.uses = count_uses(program)
@@ -119,8 +121,10 @@ class Schedule:
                     for root in self.roots_of(v):
                         self.whole_uses.setdefault(root, []).append(node.position)
         elif self.becomes_view(equation, access):
-            self.views[equation.outputs[0]] = equation
-            self.depth[equation.outputs[0]] = self.views_below(equation) + 1
+            v = equation.outputs[0]
+            self.views[v] = equation
+            self.depth[v] = self.views_below(equation) + 1
+            self.elements_read[v] = self.elements_below(equation, access)
         else:
             self.insert(self.statement_of(equation, access))
 
@@ -129,10 +133,14 @@ class Schedule:
         v = equation.outputs[0]
         if v in self.counters:
             return True
-        if v in self.inlined:
-            return self.views_below(equation) < self.options.view_depth
-        if not access.only_moves or (access.conditional and not self.read_once(v)) or self.views_below(equation) >= self.options.view_depth:
+        if v not in self.inlined and (not access.only_moves or (access.conditional and not self.read_once(v))):
             return False
+        if self.views_below(equation) >= self.options.view_depth:
+            return False
+        if self.elements_below(equation, access) > max(len(access.reads), self.options.view_reads):
+            return False
+        if v in self.inlined:
+            return True
         roots = (root for x in equation.inputs if type(x) is Var for root in self.roots_of(x)) if self.overwritten else ()
         return not any(self.outlives(v, root) for root in roots)
 
@@ -144,6 +152,11 @@ class Schedule:
     def views_below(self, equation: Equation) -> int:
         """How many views, one of the other, the operands of an equation are."""
         return max((self.depth.get(v, 0) for v in equation.inputs if type(v) is Var), default=0)
+
+    def elements_below(self, equation: Equation, access: AccessSummary) -> int:
+        """How many elements in memory the code of an equation reads for one element: views of views that read in two places double."""
+        inputs = equation.inputs
+        return sum(self.elements_read.get(v, 1) for k, _ in access.reads if type(v := inputs[k]) is Var)
 
     def read_once(self, v: Var) -> bool:
         """Whether a value is read by one equation in loops, and nowhere else."""
