@@ -79,6 +79,12 @@ class CodegenOptions:
     """The least cost of a job that always wakes sleeping threads: to wake them costs about as much as a cheaper job."""
     chunks_per_thread: int = 4
     """The most chunks of a loop for each thread: a thread that is held up leaves chunks to the others."""
+    chunk_workspaces: int = 32
+    """The most chunks of strips, or of the iterations of a scan: each has a workspace of its own, which should stay in the cache."""
+    threads: int = field(default_factory=processors)
+    """The threads of this process for whose chunks there is workspace. More of them share the chunks."""
+    workspaces_per_thread: int = 2
+    """The most chunks with a workspace for each thread."""
     blas_threads_products: int = 1 << 23
     """The fewest multiplications of a call of BLAS that may use several threads."""
     kernel_products: int = 1 << 18
@@ -133,12 +139,6 @@ class CodegenOptions:
     """The fewest rows of a strip, if the axis has room for two of them."""
     most_strip: int = 1024
     """The most rows of a strip."""
-    strip_chunks: int = 32
-    """The most chunks of strips: each has a workspace of its own, which should stay in the cache."""
-    threads: int = field(default_factory=processors)
-    """The threads of this process for whose chunks of strips there is memory. More of them share the chunks."""
-    strip_chunks_per_thread: int = 2
-    """The most chunks of strips for each thread."""
 
     # ---- tiers
     quick_lines: int = 4000

@@ -46,6 +46,10 @@ class ModuleContext:
         self.outlined_functions = 0
         self.in_chunk = False
         """Whether the current code runs in a chunk of a parallel loop: inner loops are then sequential, and BLAS has one thread."""
+        self.chunk_status = ""
+        """In a chunk, the address of an i32: zero, or the status with which one of the chunks leaves the call."""
+        self.left: set[str] = set()
+        """Those of these addresses that are used."""
         self.heap = ""
         self.beginning: list[str] = []
         self.endings: list[tuple[Function, list[Line]]] = []
@@ -100,10 +104,20 @@ class ModuleContext:
     def parallel_for(
         self, prefix: str, size: int, most: int, write: Callable[[str, str, str], None], *, small: bool, each: int, nest: bool = True
     ) -> str:
-        """`Module.parallel_for` as an outlined function whose name begins so: within, code is `in_chunk`."""
-        outer, self.in_chunk = self.in_chunk, True
+        """`Module.parallel_for` as an outlined function whose name begins so: within, code is `in_chunk`. If a chunk leaves the call, the
+        code around leaves it after all chunks, which see at their next check that they may stop.
+        """
+        code, around = self.module.code, (self.in_chunk, self.chunk_status)
+        before, status = code.later(), self.module.name("ptr")
+        self.in_chunk, self.chunk_status = True, status
         chunks = self.module.parallel_for(self.function_name(prefix), size, most, write, small=small, each=each, nest=nest)
-        self.in_chunk = outer
+        self.in_chunk, self.chunk_status = around
+        if status in self.left:
+            code.alloca("i32", status)
+            with code.at(before):
+                code.line(f"store i32 0, ptr {status}")
+            returned = code.value("i32", f"load i32, ptr {status}")
+            self.leave_if(code.value("i1", f"icmp ne i32 {returned}, 0"), returned)
         return chunks
 
     @contextmanager
@@ -157,6 +171,8 @@ class ModuleContext:
         negative count is zero, and a size beyond the address space is out of memory.
         """
         code = self.module.code
+        if self.in_chunk:
+            raise UnsupportedError("heap memory in a chunk: the list of its blocks has one owner")
         if not self.heap:
             self.heap = code.alloca("ptr")
             self.beginning.append(f"  store ptr null, ptr {self.heap}")
@@ -196,13 +212,30 @@ class ModuleContext:
         """The address and the length of an empty stack."""
         return self.module.refer(EMPTY)
 
-    def leave(self, result: int | str, *, freeing: bool = True) -> None:
-        """Return from the call, which frees its heap blocks. ``result`` is a status, or an i32 value. A chunk of a parallel loop cannot
-        return from the call.
-        """
-        if self.in_chunk:
-            raise UnsupportedError("an end of the call within a chunk")
+    def leave_if(self, condition: str, result: int | str) -> None:
+        """`leave` if an i1 value is true."""
         code = self.module.code
+        stop, on = code.label(), code.label()
+        code.branch(condition, stop, on)
+        code.start(stop)
+        with code.scope():
+            self.leave(result)
+        code.start(on)
+
+    def leave(self, result: int | str, *, freeing: bool = True) -> None:
+        """Return from the call, which frees its heap blocks. ``result`` is a status, or an i32 value. A chunk of a parallel loop ends, and
+        the code around the loop returns. An exception is then set on the thread if the loop was interrupted, so that status replaces
+        others.
+        """
+        code = self.module.code
+        if self.in_chunk:
+            self.left.add(self.chunk_status)
+            if result == Status.INTERRUPTED:
+                code.line(f"store atomic i32 {result}, ptr {self.chunk_status} monotonic, align 4")
+            else:
+                code.line(f"cmpxchg ptr {self.chunk_status}, i32 0, i32 {result} monotonic monotonic")
+            code.line("ret void")
+            return
         places = code.later()
         status = result
         if self.module.checks is not None:
@@ -210,6 +243,13 @@ class ModuleContext:
         code.line(f"ret i32 {status}")
         if freeing:
             self.endings.append((code, places))
+
+    def others_left(self) -> str:
+        """In a chunk, whether another one has left the call, as an i1 value."""
+        self.left.add(self.chunk_status)
+        code = self.module.code
+        status = code.value("i32", f"load atomic i32, ptr {self.chunk_status} monotonic, align 4")
+        return code.value("i1", f"icmp ne i32 {status}, 0")
 
     def free_all(self) -> None:
         """Write the freeing at each return, once it is known whether there are heap blocks."""

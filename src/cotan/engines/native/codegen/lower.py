@@ -76,6 +76,24 @@ class NodeStrategies:
     def transposed(self, lowering: ProgramLowering, v: Var | Literal, target: Memory) -> bool:
         return transposed_copy(lowering, v, target)
 
+    def runs_in_chunks(self, lowering: ProgramLowering, program: Program) -> bool:
+        """Whether the code of a Program calls no Python and takes no heap memory: it is written on trial."""
+        known: bool | None = program.derived.get("runs in chunks")
+        if known is not None:
+            return known
+        context = ModuleContext(lowering.options, lowering.context.module.target)
+        context.schedules, context.in_chunk = lowering.context.schedules, True
+        module, given = context.module, [Memory(context.module.name("ptr"), v.type) for v in program.inputs]
+        module.callback_table = module.name("ptr")
+        try:
+            with module.function("trial", "void", [("ptr", x.at) for x in given]):
+                lower_program(context, NodeStrategies(), program, given, [Memory(module.name("ptr"), v.type) for v in program.outputs])
+            fine = True
+        except UnsupportedError:
+            fine = False
+        program.derived["runs in chunks"] = fine
+        return fine
+
     def opaque(self, lowering: ProgramLowering, node: Opaque, operands: list[Value], results: list[Memory | None]) -> None:
         """An equation that is run as a whole: by the lowering of its control op, as a scatter, by its routine, or by a callback.
 
@@ -107,6 +125,8 @@ class NodeStrategies:
     def callback(self, lowering: ProgramLowering, node: Opaque, operands: Sequence[Value], results: Sequence[Memory]) -> None:
         """A call of the next function of the callback table, on a table of pointers to operands and results."""
         context, code = lowering.context, lowering.code
+        if context.in_chunk:
+            raise UnsupportedError(f"{node.equation.op.name} in a chunk: other threads cannot call Python")
         in_place = node.equation.op.update is not None and len(results) == 1
         self.callbacks.append(Callback(node.equation, in_place))
         if in_place:
@@ -120,12 +140,8 @@ class NodeStrategies:
             code.line(f"store ptr {pointer}, ptr {code.address(table, 'ptr', k)}")
         number = len(self.callbacks) - 1
         function = code.value("ptr", f"load ptr, ptr {code.address(context.module.callback_table, 'ptr', number)}")
-        failed = code.value("i1", f"icmp ne i32 {code.value('i32', f'call i32 {function}(ptr {table})')}, 0")
-        stop, on = code.label(), code.label()
-        code.branch(failed, stop, on)
-        code.start(stop)
-        context.leave(Status.RAISED)
-        code.start(on)
+        returned = code.value("i32", f"call i32 {function}(ptr {table})")
+        context.leave_if(code.value("i1", f"icmp ne i32 {returned}, 0"), Status.RAISED)
 
 
 def lower_module(

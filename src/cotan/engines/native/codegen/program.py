@@ -38,6 +38,10 @@ class Strategies(Protocol):
         """Write an equation that is run as a whole."""
         ...
 
+    def runs_in_chunks(self, lowering: ProgramLowering, program: Program) -> bool:
+        """Whether the code of a Program of arrays may run in chunks of a parallel loop."""
+        ...
+
     def tiled(self, lowering: ProgramLowering, loop: Loop) -> bool:
         """Write a loop nest in tiles, if that is faster; whether it is written."""
         ...

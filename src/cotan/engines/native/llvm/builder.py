@@ -305,8 +305,9 @@ class Function:
         self.scopes[-1][ir] = name
         return name
 
-    def alloca(self, type: str) -> str:
-        name = self.module.name("ptr")
+    def alloca(self, type: str, name: str = "") -> str:
+        """Stack memory for the whole of the function; ``name``, if its address has a name already."""
+        name = name or self.module.name("ptr")
         self.allocas.append((name, type))
         return name
 

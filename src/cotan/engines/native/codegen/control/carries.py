@@ -237,10 +237,10 @@ def advance(
     return outs[len(state) :]
 
 
-def settle(lowering: ProgramLowering, node: Opaque, state: list[Carry], results: Sequence[Memory | None]) -> None:
-    """Make the last values of the carries results."""
+def settle(lowering: ProgramLowering, node: Opaque, state: Sequence[Carry | None], results: Sequence[Memory | None]) -> None:
+    """Make the last values of the carries results; None for a carry whose result is written already."""
     for v, carry, target in zip(node.equation.outputs, state, results, strict=False):
-        if isinstance(carry, LargeCarry) and carry.home is not None:
+        if carry is None or (isinstance(carry, LargeCarry) and carry.home is not None):
             continue  # the result is its buffer
         value = carry.value()
         if target is None:

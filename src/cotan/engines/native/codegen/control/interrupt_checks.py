@@ -40,12 +40,13 @@ def checked_iteration(lowering: ProgramLowering, iteration: str, body: Program, 
     if context.module.types[iteration] == "ptr":
         counter, iteration = iteration, code.value("i64", f"load i64, ptr {iteration}")
         code.line(f"store i64 {code.value('i64', f'add i64 {iteration}, 1')}, ptr {counter}")
-    look, stop, on = code.label(), code.label(), code.label()
+    look, on = code.label(), code.label()
     due = code.value("i1", f"icmp eq i64 {code.value('i64', f'and i64 {iteration}, {every - 1}')}, {every - 1}")
     code.branch(due, look, on)
     code.start(look)
     status = code.value("i32", f"call i32 {context.module.refer(CHECK)}()")
-    code.branch(code.value("i1", f"icmp ne i32 {status}, 0"), stop, on)
-    code.start(stop)
-    context.leave(Status.INTERRUPTED)
+    context.leave_if(code.value("i1", f"icmp ne i32 {status}, 0"), Status.INTERRUPTED)
+    if context.in_chunk:
+        context.leave_if(context.others_left(), Status.FINE)
+    code.jump(on)
     code.start(on)

@@ -16,6 +16,7 @@ from cotan.engines.native.schedule.loop_nest import Opaque
 from .carries import INT, MANY, ScannedInputs, StackCarry, StackValue, advance, carries, number, outputs, put, settle, slot, stack_of
 from .checkpointed import checkpointed_reversal
 from .interrupt_checks import checked_iteration, iteration_counter
+from .parallel_scan import parallel_scan
 from .strip_mined import strips
 
 __all__ = ["CONTROL"]
@@ -34,6 +35,8 @@ def scan(lowering: ProgramLowering, node: Opaque, op: ScanOp, operands: list[Val
     """A `Scan`."""
     code = lowering.code
     (region,) = op.regions()
+    if parallel_scan(lowering, node, region, operands, results, backwards=op.backwards):
+        return None
     body, trip_count = region.program, region.trip_count
     constants, starts, xs = region.cut(operands)
     length = str(trip_count) if trip_count is not None else number(lowering, operands[0])

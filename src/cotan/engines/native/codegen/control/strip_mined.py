@@ -1,25 +1,24 @@
 """Strip-mined code: a `Strips` (`passes.strip_op`) as machine code.
 
-Strips are independent of each other and totals are sums, so threads share the strips: each chunk of them has totals and a workspace of its
-own.
+Strips are independent of each other and totals are sums, so threads share the strips (`chunks`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from cotan.core.program import Program, Var
-from cotan.core.types import ArrayType, array_type
+from cotan.core.types import ArrayType
 from cotan.engines.native.affine import ElementIndex, Index, linear, variable
-from cotan.engines.native.codegen.partials import PartialResults
 from cotan.engines.native.codegen.program import ProgramLowering, schedule_of
-from cotan.engines.native.codegen.values import Memory, Value, View, WorkspaceArray, memory_type
-from cotan.engines.native.codegen.workspace import MANY_NODES, Buffer, ChunkWorkspaces, WorkspaceFrame
+from cotan.engines.native.codegen.values import Memory, Value, View, memory_type
+from cotan.engines.native.codegen.workspace import MANY_NODES, WorkspaceFrame
 from cotan.engines.native.passes.strip_op import Strips
 from cotan.engines.native.schedule.in_place import chain
 from cotan.engines.native.schedule.loop_nest import Opaque
-from cotan.engines.native.target import ALIGNMENT, Target
+from cotan.engines.native.target import ALIGNMENT
+
+from .chunks import clear, in_chunks
 
 __all__ = ["strips"]
 
@@ -29,32 +28,20 @@ def strips(lowering: ProgramLowering, node: Opaque, op: Strips, operands: list[V
     context = lowering.context
     operands = [x if x.pointer(lowering.e) is not None else Memory(lowering.contiguous(x), x.type) for x in operands]
     totals, ys = results[: op.totals], results[op.totals :]
-    count, each = op.size // op.strip, context.options.strip_chunks_per_thread
-    most = min(context.options.strip_chunks, count)
-    if context.module.target is Target.IN_PROCESS:
-        most = min(most, each * context.options.threads)
-    own: list[Buffer] = []
+    count = op.size // op.strip
 
-    def chunk(first: str, end: str, number: str) -> None:
-        with area.of_chunk(number):
-            own.extend(area.frame.take(t.type.nbytes, 0, MANY_NODES) for t in totals)
-            mine = [context.in_workspace(t.type, buffer) for t, buffer in zip(totals, own, strict=True)]
-            clear(lowering, mine)
-            lowering.code.loop(
-                end,
-                lambda k: one(lowering, op, op.body, operands, mine, ys, variable(k, count) * op.strip, area.frame),
-                start=first,
-                at_least_once=False,
-            )
+    def chunk(first: str, end: str, mine: list[Memory], frame: WorkspaceFrame) -> None:
+        lowering.code.loop(
+            end,
+            lambda k: one(lowering, op, op.body, operands, mine, ys, variable(k, count) * op.strip, frame),
+            start=first,
+            at_least_once=False,
+        )
 
-    area = ChunkArea(lowering, most, each)
-    with context.blas_threads(one=True):
-        chunks = context.parallel_for("strips", count, most, chunk, small=False, each=each, nest=False)
+    add_total = in_chunks(lowering, "strips", count, [total.type for total in totals], chunk)
     clear(lowering, totals)
-    for buffer, total in zip(own, totals, strict=True):
-        rows = array_type((most, area.nbytes // total.type.dtype.itemsize), total.type.dtype)
-        parts = PartialResults(lowering, total.type, most, WorkspaceArray(context.module, context.workspace, buffer, rows))
-        context.outlined(lambda: parts.combine(chunks, total, lambda old, x: lowering.e.math("add", old, x)))  # noqa: B023 - used at once
+    for k, total in enumerate(totals):
+        add_total(total, k)
     if op.rest is not None:
         frame = WorkspaceFrame(lowering.frame)
         context.frames.append(frame)
@@ -99,45 +86,6 @@ def beside(lowering: ProgramLowering, type: ArrayType, frame: WorkspaceFrame) ->
         if type.nbytes <= ALIGNMENT
         else lowering.context.in_workspace(type, frame.take(type.nbytes, 0, MANY_NODES))
     )
-
-
-class ChunkArea:
-    """The workspaces of the chunks of a parallel loop, one after the other, above the frame around the loop."""
-
-    def __init__(self, lowering: ProgramLowering, most: int, each: int):
-        self.context, self.most, self.each, self.nested = lowering.context, most, each, lowering.context.in_chunk
-        self.frame = WorkspaceFrame(lowering.frame)
-        self.nbytes = 0
-        """The bytes of one of them, once the code of a chunk is written."""
-
-    @contextmanager
-    def of_chunk(self, number: str) -> Generator[None]:
-        """A context whose code takes memory from the workspace of this chunk."""
-        context = self.context
-        code = context.module.code
-        outer, bytes_before = context.workspace, context.workspace_bytes
-        place, context.workspace, context.workspace_bytes = code.later(), context.module.name("ptr"), 0
-        context.frames.append(self.frame)
-        yield
-        context.frames.pop()
-        self.nbytes = max(context.workspace_bytes, self.frame.top) - self.frame.base
-        with code.at(place):
-            offset = context.module.name("i64")
-            code.line(f"{offset} = mul i64 {number}, {self.nbytes}")
-            code.line(f"{context.workspace} = getelementptr i8, ptr {outer}, i64 {offset}")
-        context.workspace, context.workspace_bytes = outer, bytes_before
-        all_chunks = ChunkWorkspaces(self.frame.base, self.nbytes, self.most, self.each)
-        if self.nested:
-            context.workspace_bytes = max(bytes_before, all_chunks.end())
-        else:
-            context.chunk_workspaces.append(all_chunks)
-
-
-def clear(lowering: ProgramLowering, totals: Sequence[Memory]) -> None:
-    """Set all elements of arrays to zero."""
-    for total in totals:
-        zero = lowering.e.constant(0, total.type.dtype)
-        lowering.context.outlined(lambda: lowering.context.every(total.type.shape, lambda i: total.write(lowering.e, i, zero)))  # noqa: B023 - used at once
 
 
 def shifted(index: ElementIndex, axis: int, first: Index | int) -> ElementIndex:

@@ -258,13 +258,8 @@ class KernelBuilder(LoopBuilder):
 
     def fail(self, condition: Scalar, error: type[Exception], message: str, number: Scalar | None = None) -> None:
         code, returned = self.code, self.failures.status_of(error, message, self.op)
-        stop, on = code.label(), code.label()
-        code.branch(condition.register, stop, on)
-        code.start(stop)
-        with code.scope():
-            if number is None:
-                self.context.leave(returned)
-            else:
-                wide = self.emitter.cast(number, np.dtype(np.int32)).register
-                self.context.leave(code.value("i32", f"or i32 {code.value('i32', f'shl i32 {wide}, 8')}, {returned}"))
-        code.start(on)
+        if number is None:
+            return self.context.leave_if(condition.register, returned)
+        wide = self.emitter.cast(number, np.dtype(np.int32)).register
+        status = code.value("i32", f"or i32 {code.value('i32', f'shl i32 {wide}, 8')}, {returned}")
+        return self.context.leave_if(condition.register, status)
