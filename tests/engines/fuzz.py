@@ -246,12 +246,16 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--step", type=int, default=1, help="run every step-th seed: several processes share the work")
     parser.add_argument("--show", action="store_true", help="print the Program of each")
-    parser.add_argument("--strips", action="store_true", help="run what can be run in strips of few rows in them, however small it is")
+    parser.add_argument(
+        "--strips",
+        action="store_true",
+        help="run what can be run in strips of few rows, or on several threads, in that way, however small it is",
+    )
     parser.add_argument("--late", action="store_true", help="compute values late, however small they are")
     options = parser.parse_args()
     os.environ["COTAN_CACHE"] = "0"  # every program is new, and --strips writes other code for it than a cache would have
     few_rows = {"strip_axis": 4, "strip_stored_bytes": 1, "least_strip": 2, "most_strip": 5, "strip_products_per_byte": 1 << 40}
-    few_rows["strip_overhead"] = 1 << 40
+    few_rows |= {"strip_overhead": 1 << 40, "chunk_cost": 1, "loop_strip_steps": 2}
     with codegen_options(**few_rows if options.strips else {}), codegen_options(**{"sunk_bytes": 0} if options.late else {}):
         return run(options)
 

@@ -135,6 +135,10 @@ class CodegenOptions:
     """The most bytes that all strips read and write again, constants and totals, for 100 bytes that they keep in the cache."""
     strip_bytes: int = 1 << 22
     """About the number of bytes between the products of a strip: they fit in the third-level cache, and products of few rows are slow."""
+    loop_strip_bytes: int = 1 << 19
+    """About the number of bytes that a step of a batched loop makes in a strip: the next step finds them in the second-level cache."""
+    loop_strip_steps: int = 4
+    """The fewest steps of a batched loop that is run in strips."""
     least_strip: int = 32
     """The fewest rows of a strip, if the axis has room for two of them."""
     most_strip: int = 1024

@@ -16,6 +16,7 @@ from cotan.engines.native.cache.tiers import level_of
 from cotan.engines.native.codegen.lower import LoweredModule, lower_module
 from cotan.engines.native.llvm import disk_cache
 from cotan.engines.native.llvm.builder import Module
+from cotan.engines.native.passes.batched_loops import cut_batched_loops
 from cotan.engines.native.passes.simplify import simplify
 from cotan.engines.native.passes.strip_mining import strip_mine
 from cotan.engines.native.runtime import thread_pool
@@ -31,7 +32,7 @@ __all__ = ["LoweredProgram"]
 def strip_mined(program: Program, donated: Sequence[int], options: CodegenOptions) -> tuple[Program, LoweredModule]:
     """A Program and its code: strip-mined, unless an equation in a strip may have to return from the call."""
     try:
-        stripped = strip_mine(program, options)
+        stripped = cut_batched_loops(strip_mine(program, options), options)
         return stripped, lower_module(stripped, donated, options=options)
     except UnsupportedError:
         return program, lower_module(program, donated, options=options)

@@ -21,7 +21,7 @@ from cotan.engines.native.scalar.emitter import BOOL, LlvmEmitter, Scalar
 
 from .workspace import Buffer
 
-__all__ = ["Constant", "Memory", "Subarray", "Value", "View", "WorkspaceArray", "load", "offset_of", "store"]
+__all__ = ["Constant", "Memory", "RowBlock", "Subarray", "Value", "View", "WorkspaceArray", "load", "offset_of", "store"]
 
 
 class Value:
@@ -104,6 +104,35 @@ class WorkspaceArray(Memory):
     @property
     def at(self) -> str:  # type: ignore[override] - computed here, stored in other memory
         return self.module.home.address(self.workspace, "i8", self.buffer.offset if self.buffer else 0)
+
+
+class RowBlock(Memory):
+    """Some consecutive rows of each entry of an array in memory, from row ``first`` on: entries are contiguous, but not all together."""
+
+    def __init__(self, whole: Memory, first: Index | int, type: ArrayType):
+        super().__init__("", type)
+        self.whole, self.first = whole, first
+
+    is_row_major = False  # type: ignore[assignment]
+
+    def in_whole(self, index: ElementIndex) -> ElementIndex:
+        return (index[0], linear([(index[1], 1), (self.first, 1)]), *index[2:])
+
+    def read(self, e: LlvmEmitter, index: ElementIndex) -> Scalar:
+        return self.whole.read(e, self.in_whole(index))
+
+    def write(self, e: LlvmEmitter, index: ElementIndex, x: Scalar) -> None:
+        self.whole.write(e, self.in_whole(index), x)
+
+    def pointer(self, e: LlvmEmitter) -> str | None:
+        return None
+
+    def entry(self, e: LlvmEmitter, k: Index | int) -> Memory:
+        """The rows of entry ``k``."""
+        type = self.type.with_shape(self.type.shape[1:])
+        offset = offset_of(self.whole.type.shape, self.in_whole((k, *[0] * type.ndim)))
+        offset = e.module.within(offset, self.whole.type.size - type.size + 1)
+        return Memory(e.module.code.address(self.whole.at, memory_type(type.dtype), offset), type)
 
 
 class Constant(Value):

@@ -12,7 +12,7 @@ they would wait for memory.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import fields, is_dataclass, replace
 from math import prod
 from typing import NamedTuple
@@ -29,7 +29,7 @@ from cotan.ops.families import add
 
 from .strip_op import Strips
 
-__all__ = ["strip_mine"]
+__all__ = ["Axes", "Axis", "RowWise", "alone", "candidates", "key", "resized", "row_wise", "strip_mine", "strip_of", "symbols"]
 
 Symbol = tuple[str, int]
 """The symbol of an axis in an access summary: ``("o", k)`` of the result, ``("r", k)`` of the axes that are reduced."""
@@ -91,9 +91,11 @@ def symbols(index: Index | Condition | int) -> Iterator[Symbol]:
 
 
 class Axes:
-    """The axes of a Program in classes of equal axes (union-find). All axes of a class have one length."""
+    """The axes of a Program in classes of equal axes (union-find), those of the pairs ``equal`` included. All axes of a class have one
+    length.
+    """
 
-    def __init__(self, program: Program, forms: Sequence[AccessSummary | None]):
+    def __init__(self, program: Program, forms: Sequence[AccessSummary | None], equal: Iterable[tuple[Axis, Axis]] = ()):
         self.parent: dict[Axis, Axis] = {}
         self.length: dict[Axis, int] = {}
         for v in program.inputs:
@@ -107,6 +109,8 @@ class Axes:
                     # a slice reads a part of an axis, which is another one
                     if symbol is not None and isinstance(i, Index) and v.type.shape[p] == extent(i):
                         self.join((v, p), axis_of(e, symbol))
+        for a, b in equal:
+            self.join(a, b)
         self.same: dict[Axis, dict[Var | Literal | Equation, list[int]]] = {}
         """For each class of axes: the values, and the equations that reduce over it, with their axes of the class."""
         for a in self.parent:

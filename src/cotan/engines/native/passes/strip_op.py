@@ -2,7 +2,7 @@
 
     body(constants, totals, rows of the xs) -> (totals, rows of the ys)          strip after strip; the totals begin with zeros
 
-`strip_mining` makes these ops, and `codegen.control.strip_mined` writes them; nobody else sees one.
+`strip_mining` and `batched_loops` make these ops, and `codegen.control.strip_mined` writes them; nobody else sees one.
 """
 
 from __future__ import annotations

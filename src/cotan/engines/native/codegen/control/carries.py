@@ -18,7 +18,7 @@ from cotan.core.types import StackType, Type
 from cotan.engines.native.affine import ElementIndex, Index, variable
 from cotan.engines.native.codegen.context import ModuleContext
 from cotan.engines.native.codegen.program import ProgramLowering, schedule_of
-from cotan.engines.native.codegen.values import Memory, Subarray, Value
+from cotan.engines.native.codegen.values import Memory, RowBlock, Subarray, Value
 from cotan.engines.native.scalar.emitter import Scalar
 from cotan.engines.native.schedule.in_place import in_registers, passed_on, updates_input
 from cotan.engines.native.schedule.loop_nest import Opaque
@@ -264,7 +264,15 @@ class ScannedInputs:
 
     def at(self, i: Index) -> list[Value]:
         """Entry ``i`` of each."""
-        return [entry(self.lowering, x, zero, i) if isinstance(x, StackValue) else Subarray(x, (i,)) for x, zero in self.xs]
+        e = self.lowering.e
+        return [
+            entry(self.lowering, x, zero, i)
+            if isinstance(x, StackValue)
+            else x.entry(e, i)
+            if isinstance(x, RowBlock)
+            else Subarray(x, (i,))
+            for x, zero in self.xs
+        ]
 
 
 def zeros(lowering: ProgramLowering, type: Type) -> str:
@@ -313,6 +321,8 @@ def slot(lowering: ProgramLowering, y: Output, i: Index) -> Memory | None:
         if isinstance(element, StackType):
             return None
         return Memory(lowering.code.address(y.at, f"[{entry_bytes(element)} x i8]", lowering.context.module.within(i, y.count)), element)
+    if isinstance(y, RowBlock):
+        return y.entry(lowering.e, i)
     part = Subarray(y, (i,))
     at = part.pointer(lowering.e)
     assert at is not None

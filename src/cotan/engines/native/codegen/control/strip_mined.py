@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cotan.core.program import Program, Var
+from cotan.core.program import Literal, Program, Var
 from cotan.core.types import ArrayType
 from cotan.engines.native.affine import ElementIndex, Index, linear, variable
 from cotan.engines.native.codegen.program import ProgramLowering, schedule_of
-from cotan.engines.native.codegen.values import Memory, Value, View, memory_type
+from cotan.engines.native.codegen.values import Memory, RowBlock, Value, View, memory_type
 from cotan.engines.native.codegen.workspace import MANY_NODES, WorkspaceFrame
 from cotan.engines.native.passes.strip_op import Strips
 from cotan.engines.native.schedule.in_place import chain
@@ -69,7 +69,8 @@ def one(
         targets.append(total if over else beside(lowering, total.type, frame))
     for y, k, v in zip(ys, op.y_axes, body.outputs[n:], strict=True):
         at = rows_of(lowering, y, k, first, v.type)
-        targets.append(at if isinstance(at, Memory) else None)
+        entries = isinstance(at, RowBlock) and not written_by_entries(body, v)
+        targets.append(at if isinstance(at, Memory) and not entries else None)
     outs = lowering.inline(body, [*operands[: op.constants], *[t.forgotten() for t in totals], *xs], targets)
     for total, target, out in zip(totals, targets, outs, strict=False):
         if target is not total:
@@ -77,6 +78,16 @@ def one(
     for y, k, target, out in zip(ys, op.y_axes, targets[n:], outs[n:], strict=True):
         if target is None:
             spread_out(lowering, out, y, k, first)
+
+
+def written_by_entries(body: Program, v: Var | Literal) -> bool:
+    """Whether a result is written entry by entry, by a loop."""
+    maker = next((e for e in body.equations if v in e.outputs), None)
+    return (
+        maker is not None
+        and any(region.gives_carry for region in maker.op.regions())
+        and v not in maker.outputs[: len(maker.op.regions()[0].carry)]
+    )
 
 
 def beside(lowering: ProgramLowering, type: ArrayType, frame: WorkspaceFrame) -> Memory:
@@ -94,12 +105,14 @@ def shifted(index: ElementIndex, axis: int, first: Index | int) -> ElementIndex:
 
 
 def rows_of(lowering: ProgramLowering, whole: Value, axis: int, first: Index | int, type: ArrayType) -> Value:
-    """Rows of an array: their memory if they are contiguous, else a view."""
+    """Rows of an array: their memory if they are contiguous, else a view. The rows of axis 1 are a `RowBlock`."""
     at = whole.pointer(lowering.e)
     if axis == 0 and at is not None:
         offset = linear([(first, type.size // max(type.shape[0], 1))])
         offset = lowering.context.module.within(offset, whole.type.size - type.size + 1)
         return Memory(lowering.code.address(at, memory_type(type.dtype), offset), type)
+    if axis == 1 and isinstance(whole, Memory) and at is not None:
+        return RowBlock(whole, first, type)
     return View(type, lambda index: whole.read(lowering.e, shifted(index, axis, first)))
 
 

@@ -1,0 +1,353 @@
+"""Batched loops in strips: a scan that runs a batch of examples side by side, such as vmap of a scan, runs some examples at a time.
+
+All steps of a strip run before the next strip begins. So threads share the strips, which one step alone is too short for, and what a step
+makes stays in the cache until the next one reads it.
+
+As in `strip_mining`, the axes of the body are put into classes of equal axes; here the axis of a carry into a step and that out of it are
+equal, too. A loop is cut along a class if each equation of its body reads each row by itself, or sums all rows. Such a sum may only be
+added to others: then the sums over the strips are added up at the end.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from cotan.core.errors import CotanError
+from cotan.core.op import Op, Region
+from cotan.core.program import Equation, Literal, Program, Var
+from cotan.core.types import ArrayType
+from cotan.engines.native.affine import Index
+from cotan.engines.native.analysis.access import AccessProbe, AccessSummary, access_summary, axis
+from cotan.engines.native.cost import program_cost
+from cotan.engines.native.options import CodegenOptions, current_options
+from cotan.ops.families import BroadcastInDim, add
+
+from .strip_mining import Axes, Axis, RowWise, alone, candidates, key, resized, row_wise, strip_of, symbols
+from .strip_op import Strips
+
+__all__ = ["cut_batched_loops"]
+
+
+def cut_batched_loops(program: Program, options: CodegenOptions | None = None) -> Program:
+    """The Program with its batched scans as `Strips`, where that pays."""
+    options = options or current_options()
+    if not any(e.op.name == "scan" for e in program.equations):
+        return program
+    needed = {v for e in program.equations for v in e.inputs} | set(program.outputs)
+    equations = [new for e in program.equations for new in cut(e, needed, options)]
+    return Program(program.inputs, equations, program.outputs, program.constants, program.name)
+
+
+def cut(e: Equation, needed: set[Var | Literal], options: CodegenOptions) -> list[Equation]:
+    """The equations of a batched loop in strips; the equation itself if it is none, or if strips do not pay."""
+    if e.op.name != "scan":
+        return [e]
+    (region,) = e.op.regions()
+    body, trip_count = region.program, region.trip_count
+    arrays = all(isinstance(v.type, ArrayType) for f in (e, *body.equations) for v in (*f.inputs, *f.outputs))
+    if trip_count is None or trip_count < options.loop_strip_steps or not arrays:
+        return [e]
+    if trip_count * program_cost(body) < 2 * options.chunk_cost:
+        return [e]
+    loop = LoopBody(region)
+    for root in loop.roots(options):
+        found = BatchedLoop(e, loop, root, needed, options)
+        if found.strip is not None:
+            return found.equations()
+    return [e]
+
+
+# ---- the body ---------------------------------------------------------------------------------------------------------------------
+class UpdateSummary(NamedTuple):
+    """The accesses of an update: for the update at the symbols of its axes, the index of its destination, and what it reads."""
+
+    destination: tuple[Index | int, ...]
+    reads: tuple[tuple[int, tuple[Index | int, ...]], ...]
+
+
+def update_summary(op: Op, types: Sequence[ArrayType]) -> UpdateSummary | None:
+    """The access summary of an op with a destination; None if whether an update has one depends on its index."""
+    if op.destination is None:
+        return None
+    reads: list[tuple[int, tuple[Index | int, ...]]] = []
+    at = tuple(axis(k, n) for k, n in enumerate(types[1].shape))
+    readers = [Reading(t, k, reads) for k, t in enumerate(types)]
+    inside, destination = op.destination(AccessProbe(), at, *readers)
+    return UpdateSummary(tuple(destination), tuple(reads)) if inside is True else None
+
+
+class Reading:
+    """A reader that notes which element is read."""
+
+    def __init__(self, type: ArrayType, number: int, reads: list[tuple[int, tuple[Index | int, ...]]]):
+        self.shape, self.dtype, self.number, self.reads = type.shape, type.dtype, number, reads
+
+    def __call__(self, index: tuple[Index | int, ...]) -> None:
+        self.reads.append((self.number, index))
+
+
+class LoopBody:
+    """The body of a scan, with the summaries of its equations and the classes of its axes."""
+
+    def __init__(self, region: Region[Program]):
+        self.region, self.program = region, region.program
+        self.forms: dict[int, AccessSummary | None] = {}
+        self.updates: dict[int, UpdateSummary | None] = {}
+        for e in self.program.equations:
+            types = [v.type for v in e.inputs]
+            self.forms[id(e)] = access_summary(e.op, tuple(types)) if not e.op.multiple and e.op.update is None else None
+            if e.op.update is not None:
+                self.updates[id(e)] = update_summary(e.op, types)
+        self.axes = Axes(self.program, [self.forms[id(e)] for e in self.program.equations], self.equal_axes())
+
+    def carries(self) -> list[tuple[Var, Var | Literal]]:
+        """The carries into a step and out of it."""
+        inputs = [self.program.inputs[k] for k in self.region.carry]
+        return list(zip(inputs, self.program.outputs, strict=False))
+
+    def equal_axes(self) -> Iterator[tuple[Axis, Axis]]:
+        """Axes that are equal for other reasons than a read: of carries, and of updates and what they change."""
+        for old, new in self.carries():
+            if isinstance(new, Var):
+                yield from (((old, k), (new, k)) for k in range(old.type.ndim))
+        for e in self.program.equations:
+            form, result = self.updates.get(id(e)), e.outputs[0] if e.outputs else None
+            if form is None or result is None:
+                continue
+            for p, i in enumerate(form.destination):
+                if isinstance(e.inputs[0], Var):
+                    yield (result, p), (e.inputs[0], p)
+                symbol = alone(i)
+                if (
+                    symbol is not None
+                    and symbol[0] == "o"
+                    and isinstance(e.inputs[1], Var)
+                    and e.inputs[1].type.shape[symbol[1]] == result.type.shape[p]
+                ):
+                    yield (result, p), (e.inputs[1], symbol[1])
+
+    def roots(self, options: CodegenOptions) -> list[Axis]:
+        """The classes of long axes that carries have, those of the most bytes first."""
+        found: Counter[Axis] = Counter()
+        for old, _ in self.carries():
+            for root in {self.axes.find((old, k)) for k, n in enumerate(old.type.shape) if n >= options.strip_axis}:
+                found[root] += old.type.nbytes
+        return [root for root, _ in found.most_common(options.strip_axes)]
+
+
+# ---- one loop along one axis ----------------------------------------------------------------------------------------------------
+class BatchedLoop:
+    """A scan along a class of axes of its body; ``strip`` is the number of rows of a strip, None if the loop is not cut."""
+
+    def __init__(self, whole: Equation, loop: LoopBody, root: Axis, needed: set[Var | Literal], options: CodegenOptions):
+        self.whole, self.loop, self.root, self.options = whole, loop, root, options
+        self.axes, self.region, self.body = loop.axes, loop.region, loop.program
+        self.size = self.axes.length[root]
+        self.strip: int | None = None
+        values = [*self.body.inputs, *[v for e in self.body.equations for v in e.outputs]]
+        if any(len(self.along(v)) > 1 for v in values):
+            return
+        totals = self.totals()
+        if totals is None:
+            return
+        self.summed = totals
+        self.kinds = ["rows" if self.along(new) else "total" if new in totals else "" for new in self.body.outputs]
+        if any(not kind and v in needed for kind, v in zip(self.kinds, whole.outputs, strict=True)):
+            return
+        made = sum(v.type.nbytes for v in values if self.along(v))
+        fixed = sum(v.type.nbytes for v in self.body.inputs if not self.along(v))
+        wanted = max(options.least_strip, self.size // (2 * options.threads))
+        limits = replace(options, strip_bytes=options.loop_strip_bytes, most_strip=min(options.most_strip, wanted))
+        self.strip = strip_of(self.size, made, fixed, limits)
+
+    def along(self, v: Var | Literal | Equation) -> Sequence[int]:
+        return self.axes.along(v, self.root)
+
+    def cut(self, v: Var | Literal, size: int) -> ArrayType:
+        """The type of a value of the body with so many rows."""
+        along = self.along(v)
+        return v.type.with_shape(tuple(size if k in along else n for k, n in enumerate(v.type.shape))) if along else v.type
+
+    def types(self, e: Equation, size: int) -> list[ArrayType]:
+        return [self.cut(v, size) for v in (*e.inputs, *e.outputs)]
+
+    # ---- what the equations do with the rows
+    def totals(self) -> set[Var | Literal] | None:
+        """The values of the body that are sums over all rows; None if an equation neither reads each row by itself nor adds such sums.
+
+        A carry is such a sum, which begins with zero in each strip, if the next one is.
+        """
+        carried = self.loop.carries()
+        summed = self.changed_by_rows()
+        found = self.values_summed(summed) if all(old.type.dtype.kind in "iufc" for old in summed) else None
+        if found is None or any((new in found) != (old in summed) for old, new in carried if not self.along(old)):
+            return None
+        return found if all(list(self.along(new)) == list(self.along(old)) for old, new in carried) else None
+
+    def changed_by_rows(self) -> set[Var]:
+        """The carries without rows that depend on rows in some step."""
+        reached: set[Var | Literal] = set()
+        while True:
+            for e in self.body.equations:
+                if any(v in reached or self.along(v) for v in e.inputs):
+                    reached.update(e.outputs)
+            more = {old for old, new in self.loop.carries() if new in reached and not self.along(old)}
+            if more <= reached:
+                return more
+            reached |= more
+
+    def values_summed(self, carries: set[Var]) -> set[Var | Literal] | None:
+        """The sums over all rows in a step, if these carries are such sums."""
+        found: set[Var | Literal] = {*carries}
+        zeros: set[Var | Literal] = set()
+        for e in self.body.equations:
+            touches = any(self.along(v) for v in (*e.inputs, *e.outputs)) or self.along(e)
+            given = [v in found for v in e.inputs]
+            if touches:
+                row = None if any(given) else self.row_of(e)
+                if row is None or self.op_on(e, 2) is None:
+                    return None
+                if row.axis is None:
+                    found.add(e.outputs[0])
+            elif e.op.regions():
+                return None
+            elif any(given):
+                if not self.adds(e, [g or v in zeros for g, v in zip(given, e.inputs, strict=True)], given):
+                    return None
+                found.add(e.outputs[0])
+            elif e.op.name == "broadcast_in_dim" and is_zero(e.inputs[0]):
+                zeros.update(e.outputs)
+        return found
+
+    def adds(self, e: Equation, sums: Sequence[bool], given: Sequence[bool]) -> bool:
+        """Whether an equation is linear in sums over all rows: it adds them, moves their elements, or scales one."""
+        form = self.loop.forms[id(e)]
+        if e.op.name in ("add", "sub"):
+            return all(sums)
+        if e.op.update is not None:
+            return e.op.kind == "add" and all(sums[:2]) and not any(given[2:])
+        if e.op.name in ("mul", "scale"):
+            return sum(given) == 1
+        return len(e.inputs) == 1 and (e.op.name == "neg" or (form is not None and form.only_moves and not form.conditional))
+
+    def row_of(self, e: Equation) -> RowWise | None:
+        if e.op.update is None:
+            return row_wise(e, self.loop.forms[id(e)], self.axes, self.root)
+        form = self.loop.updates[id(e)]
+        along = self.along(e.outputs[0])
+        if form is None or len(along) != 1 or self.along(e.inputs[0]) != along:
+            return None
+        symbol = alone(form.destination[along[0]])
+        if symbol is None or symbol[0] != "o" or list(self.along(e.inputs[1])) != [symbol[1]]:
+            return None
+        others = [i for p, i in enumerate(form.destination) if p != along[0]]
+        if any(symbol in symbols(i) for i in others):
+            return None
+        for k, index in form.reads:
+            v = e.inputs[k]
+            if any(
+                (alone(i) == symbol) != (p in self.along(v)) or (alone(i) != symbol and symbol in symbols(i)) for p, i in enumerate(index)
+            ):
+                return None
+        return RowWise(along[0])
+
+    def op_on(self, e: Equation, size: int) -> Op | None:
+        """The op of an equation of the body on so many rows."""
+        if e.op.update is None:
+            return resized(e, self.loop.forms[id(e)], self.types(e, size), self.size, size)
+        form = self.loop.updates[id(e)]
+        *operands, result = self.types(e, size)
+        for op in candidates(e.op, self.size, size):
+            try:
+                if op.type_rule(*operands) == result and alike(form, update_summary(op, operands)):
+                    return op
+            except CotanError:
+                continue
+        return None
+
+    # ---- the loop in strips
+    def equations(self) -> list[Equation]:
+        """The loop as `Strips`, and the sums that begin with another value than zero."""
+        assert self.strip is not None
+        e, carried = self.whole, len(self.region.carry)
+        constants = [v for v, x in zip(e.inputs, self.body.inputs, strict=True) if self.role(v, x) == "constant"]
+        rows = [(v, self.row_axis(k)) for k, (v, x) in enumerate(zip(e.inputs, self.body.inputs, strict=True)) if self.role(v, x) == "rows"]
+        totals = [k for k, kind in enumerate(self.kinds) if kind == "total"]
+        made = [(k, self.along(self.body.outputs[k])[0] + (k >= carried)) for k, kind in enumerate(self.kinds) if kind == "rows"]
+        bodies = [self.program(size, totals, [k for k, _ in made]) for size in (self.strip, self.size % self.strip) if size]
+        axes = tuple(k for _, k in rows), tuple(k for _, k in made)
+        op = Strips(bodies[0], bodies[1] if len(bodies) > 1 else None, self.size, self.strip, len(constants), len(totals), *axes)
+        sums = [Var(e.outputs[k].type) if k < carried else e.outputs[k] for k in totals]
+        strips = Equation(op, [*constants, *[v for v, _ in rows]], [*sums, *[e.outputs[k] for k, _ in made]], e.origin)
+        starts = [e.inputs[self.region.carry[k]] for k in totals if k < carried]
+        return [strips, *[Equation(add, [v, x], [e.outputs[k]], e.origin) for v, x, k in zip(starts, sums, totals, strict=False)]]
+
+    def role(self, operand: Var | Literal, inner: Var) -> str:
+        """What an operand of the loop is for its strips: a constant, rows, or neither (a sum, which begins with zero, or a literal)."""
+        if inner in self.summed or isinstance(operand, Literal):
+            return ""
+        return "rows" if self.along(inner) else "constant"
+
+    def row_axis(self, k: int) -> int:
+        """The axis of operand ``k`` that has the rows: an xs has the steps before."""
+        return self.along(self.body.inputs[k])[0] + (k >= self.region.constants and k not in self.region.carry)
+
+    def program(self, size: int, totals: Sequence[int], rows: Sequence[int]) -> Program:
+        """The loop on so many rows, as a function of the constants, the totals so far and the rows."""
+        e, carried = self.whole, len(self.region.carry)
+        equations: list[Equation] = []
+        given: list[Var | Literal] = []
+        inputs: dict[str, list[Var]] = {"constant": [], "rows": []}
+        for k, (v, x) in enumerate(zip(e.inputs, self.body.inputs, strict=True)):
+            role = self.role(v, x)
+            if role:
+                new = Var(self.with_rows(v.type, self.row_axis(k), size) if role == "rows" else v.type)
+                inputs[role].append(new)
+                given.append(new)
+            elif isinstance(v, Literal) and x not in self.summed:
+                given.append(v)
+            else:
+                start = Var(v.type)
+                given.append(start)
+                equations.append(Equation(BroadcastInDim(v.type.shape, ()), [Literal(v.type.dtype.type(0))], [start], None))
+        results = [Var(v.type) for v in e.outputs]
+        for k in rows:
+            results[k] = Var(self.with_rows(e.outputs[k].type, self.along(self.body.outputs[k])[0] + (k >= carried), size))
+        equations.append(Equation(e.op.with_regions([self.step(size)]), given, results, e.origin))
+        before, after = [Var(results[k].type) for k in totals], [Var(results[k].type) for k in totals]
+        equations += [Equation(add, [a, results[k]], [b], None) for a, k, b in zip(before, totals, after, strict=True)]
+        arguments = [*inputs["constant"], *before, *inputs["rows"]]
+        return Program(arguments, equations, [*after, *[results[k] for k in rows]], (), "strip")
+
+    def with_rows(self, type: ArrayType, axis: int, size: int) -> ArrayType:
+        return type.with_shape((*type.shape[:axis], size, *type.shape[axis + 1 :]))
+
+    def step(self, size: int) -> Program:
+        """The body on so many rows."""
+        new: dict[Var, Var] = {v: Var(self.cut(v, size)) for v in self.body.inputs}
+        equations: list[Equation] = []
+        for e in self.body.equations:
+            new.update({v: Var(self.cut(v, size)) for v in e.outputs})
+            op = self.op_on(e, size) if any(self.along(v) for v in (*e.inputs, *e.outputs)) else e.op
+            assert op is not None
+            equations.append(Equation(op, [new[v] if isinstance(v, Var) else v for v in e.inputs], [new[v] for v in e.outputs], e.origin))
+        outputs = [new[v] if isinstance(v, Var) else v for v in self.body.outputs]
+        return Program([new[v] for v in self.body.inputs], equations, outputs, (), self.body.name)
+
+
+def alike(a: UpdateSummary | None, b: UpdateSummary | None) -> bool:
+    """Whether two updates have the same accesses, whatever the lengths of their axes."""
+    if a is None or b is None:
+        return False
+    return list(map(key, a.destination)) == list(map(key, b.destination)) and [(k, tuple(map(key, i))) for k, i in a.reads] == [
+        (k, tuple(map(key, i))) for k, i in b.reads
+    ]
+
+
+def is_zero(x: Var | Literal) -> bool:
+    return isinstance(x, Literal) and not np.any(x.value)
