@@ -286,6 +286,25 @@ def test_each_thread_gets_the_exception_of_its_own_call():
     assert found == {-2: {-6.0}, -1: {-3.0}, 1: {1}, 2: {2}}
 
 
+def test_a_failure_is_that_of_the_code_that_ran():
+    """While a call of one size runs, the function is called with another, whose code is then tried first."""
+
+    sizes = [3, 4, 5]
+
+    def fail(x):
+        if x.size == 3:
+            f(np.zeros(sizes.pop()))
+            raise RefusalError(3)
+        return x
+
+    f = cotan.jit(lambda x: cotan.pure_callback(fail, cotan.ShapeDtypeStruct(x.shape, x.dtype), x))
+    with pytest.raises(RefusalError):
+        f(np.zeros(3))
+    f.try_first(f.recent[::-1])  # the code for three numbers
+    with pytest.raises(RefusalError):
+        f(np.zeros(3))
+
+
 @pytest.mark.parametrize("count", [0, -1, 2.0, True, "2"])
 def test_what_is_no_number_of_threads_is_refused(count):
     with pytest.raises(cotan.errors.ArgumentError, match="is no number of threads"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from ..control.call import Call
 from ..core import tree
@@ -75,9 +75,9 @@ class Jitted:
         self.entries: dict[Signature, Entry] = {}
         self.recent: list[Entry] = []
         self.sized = SizedCalls(engine.dynamic_sizes)
-        self.first: Callable[..., Any] | None = None
-        """The ``launch`` of the first of the recent entries, if its leaves are the positional arguments, its result is one array, and
-        nothing is watched. Such a call takes the shortest way."""
+        self.first: tuple[Callable[..., Any], Callable[[int], NoReturn]] | None = None
+        """The ``launch`` and ``fail`` of the first of the recent entries, if its leaves are the positional arguments, its result is one
+        array, and nothing is watched. Such a call takes the shortest way."""
         self.others: list[Entry] = []
         """The recent entries, without the one of `first`."""
         self.hits = self.misses = 0
@@ -92,13 +92,14 @@ class Jitted:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: C901 - a further function would take as long as some of its steps
         try:
-            launch = self.first
-            if launch is not None and not kwargs and current_trace() is EVAL:
+            first = self.first
+            if first is not None and not kwargs and current_trace() is EVAL:
+                launch, fail = first  # one read: another thread may set other ones
                 found = launch(*args)
                 if found is not NotImplemented:
                     self.hits += 1
                     if type(found) is int:
-                        self.recent[0].fail(found)
+                        fail(found)
                     return found
             if self.watched is not None:
                 self.look_again(self.watched)
@@ -141,7 +142,7 @@ class Jitted:
         self.recent = self.others = entries
         self.first = None
         if entries and entries[0].apart is None and entries[0].spec is None and self.watched is None:
-            self.first, self.others = entries[0].launch, entries[1:]
+            self.first, self.others = (entries[0].launch, entries[0].fail), entries[1:]
 
     def call_tree(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A call with any arguments, under any trace."""
