@@ -47,6 +47,23 @@ def test_batch_equals_a_python_loop(case: Case):
                 )
 
 
+LOOPING = [case for case in ALL_CASES if case.op.loop_axes is not None and list(case.op.loop_axes(*map(type_of, case.operands)))]
+
+
+@pytest.mark.parametrize("case", params(LOOPING))
+def test_each_entry_along_a_loop_axis_is_computed_by_itself(case: Case):
+    """The op on some entries, in one call, gives those entries of the results."""
+    whole = results(case.op, case.operands)
+    for k in case.op.loop_axes(*map(type_of, case.operands)):
+        count = np.shape(case.operands[0])[k]
+        assert all(np.shape(x)[k] == count for x in (*case.operands, *whole))
+        for first, end in ((0, count // 2), (count // 2, count)):
+            part = (slice(None),) * k + (slice(first, end),)
+            if end > first:
+                for y, some in zip(whole, results(case.op, [np.asarray(x)[part] for x in case.operands]), strict=True):
+                    np.testing.assert_allclose(np.asarray(y)[part], some, rtol=1e-10, atol=1e-12)
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_an_empty_batch_has_the_right_type(case: Case):
     types = case.op.type_rule(*map(type_of, case.operands))

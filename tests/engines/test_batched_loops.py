@@ -70,6 +70,32 @@ def chosen(p, y):
     return lax.scan(lambda c, t: (cnp.where(c > t, c * 0.5, cnp.flip(c)), cnp.max(c)), y * p, T)
 
 
+def filtered(w, y):
+    """A Kalman filter: a mean and a covariance, updated by a solve in each step."""
+
+    def step(state, t):
+        m, c = w @ state[0], w @ state[1] @ w.T + 0.1 * cnp.eye(3)
+        gain = cnp.linalg.solve(c + cnp.eye(3), c).T
+        return (m := m + gain @ (y * t - m), c - gain @ c), cnp.sum(m)
+
+    (m, c), total = lax.scan(step, (y, cnp.eye(3) * y[0] ** 2), T)
+    return m, c, total
+
+
+def ranked(p, y):
+    return lax.scan(lambda c, t: (cnp.sort(c * p + t) - cnp.cumsum(c) / 9, (cnp.argmax(c), cnp.linalg.norm(c))), y, T)
+
+
+def substeps(p, y):
+    """A loop in the loop, with a stack of its own and a sum of what the examples share."""
+
+    def step(c, t):
+        c, steps = lax.scan(lambda c, k: (c + 0.01 * field(p, c) * k, c[1]), c, T[:4])
+        return c * t, cnp.sum(steps)
+
+    return lax.scan(step, y, T)
+
+
 def over_batch(f, shared):
     return lambda x, batch: cotan.vmap(f, in_axes=(None, 0))(x, batch) if shared else cotan.vmap(lambda y: f(y * 2.0, y))(batch)
 
@@ -82,12 +108,17 @@ def first(f):
     return lambda x, y: cnp.sum(f(x, y)[0] ** 2)
 
 
-PARAMETERS = {lorenz: P, network: W, timed: P, rows: P, reverse: P, counted: P, chosen: P}
+PARAMETERS = {
+    lorenz: P, network: W, timed: P, rows: P, reverse: P, counted: P, chosen: P, filtered: W, ranked: P, substeps: P,
+}  # fmt: skip
 INDEPENDENT = {
     **{f.__name__: (over_batch(f, True), x) for f, x in PARAMETERS.items()},
     "own parameters": (over_batch(lorenz, False), P),
-    **{f"grad of {f.__name__}": (cotan.grad(loss(f), (0, 1)), x) for f, x in PARAMETERS.items() if f is not counted},
-    **{f"vmap of grad of {f.__name__}": (over_batch(cotan.grad(first(f), (0, 1)), True), PARAMETERS[f]) for f in (lorenz, network)},
+    **{f"grad of {f.__name__}": (cotan.grad(loss(f), (0, 1)), x) for f, x in PARAMETERS.items() if f not in (counted, ranked)},
+    **{
+        f"vmap of grad of {f.__name__}": (over_batch(cotan.grad(first(f), (0, 1)), True), PARAMETERS[f])
+        for f in (lorenz, network, filtered, substeps)
+    },
     "tangent": (lambda x, b: cotan.jvp(over_batch(lorenz, True), (x, b), (x, b)), P),
     "hvp": (lambda x, b: cotan.jvp(cotan.grad(loss(lorenz), (0, 1)), (x, b), (x, b))[1], P),
     "twice": (lambda x, b: cotan.vmap(over_batch(network, True), in_axes=(0, None))(cnp.stack([x, 2 * x]), b), W),
@@ -151,6 +182,10 @@ DEPENDENT = {
     "the greatest": lambda x, b: lax.scan(lambda c, t: (c + t, cnp.max(c)), b, T),
     "a running sum": lambda x, b: lax.scan(lambda c, t: (cnp.cumsum(c, axis=0) * 0.1, t), b, T),
     "neighbours": lambda x, b: lax.scan(lambda c, t: (cnp.roll(c, 1, axis=0) * t, t), b, T),
+    "a loop over the rows": lambda x, b: lax.scan(lambda c, t: (lax.scan(lambda s, r: (s + r, s * t), x, c)[1], t), b, T),
+    "a sum into a loop": lambda x, b: lax.scan(lambda c, t: (c * t, lax.fori_loop(0, 3, lambda i, s: s * s, cnp.sum(c))), b, T),
+    "a covariance that examples share": lambda x, b: lax.scan(lambda c, t: ((c[0] * c[1][0], c[1] * t), t), (b, x), T),
+    "the gradient of an order": cotan.grad(lambda x, b: cnp.sum(over_batch(ranked, True)(x, b)[0] ** 2)),
     "order": lambda x, b: lax.scan(lambda c, t: (cnp.sort(c * t, axis=0), t), b, T),
     "the number of the row": lambda x, b: lax.scan(lambda c, t: (c + cnp.arange(len(b))[:, None] * t, t), b, T),
     "some rows": lambda x, b: lax.scan(lambda c, t: (c.at[2].set(c[1] * t), t), b, T),

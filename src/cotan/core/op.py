@@ -121,6 +121,9 @@ class Op:
     NotImplemented, before it has written anything."""
     prefers_routine: Callable[..., bool] | None = None
     """``prefers_routine(*types)`` of an op that has both: whether its routine is faster than loops of its defining equation."""
+    loop_axes: Callable[..., Sequence[int]] | None = None
+    """``loop_axes(*types)``: the axes, the same of each operand and result, along which the op computes each entry by itself: the loop
+    dimensions of NumPy's generalized ufuncs. Ops with a defining equation need not say so."""
     swapped: Callable[..., tuple[Op, tuple[int, ...]]] | None = None
     """``swapped(*types)`` of an op of two operands that can be taken the other way round: the op for the operands exchanged, and the order
     of axes that makes its result the result of this op."""

@@ -42,6 +42,9 @@ class MatrixOp(Op):
     family = "linalg"
     takes: ClassVar[str] = "fc"
 
+    def loop_axes(self, *types: ArrayType) -> Sequence[int]:
+        return range(types[0].ndim - 2)
+
     def check_matrices(self, *types: ArrayType, square: bool = True) -> None:
         first = types[0]
         if any(t.ndim < 2 for t in types) or (square and first.shape[-1] != first.shape[-2]):

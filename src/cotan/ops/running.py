@@ -58,6 +58,9 @@ class Running(Op):
         check_axis(self, x, self.takes)
         return x.with_shape(x.shape)
 
+    def loop_axes(self, x: ArrayType) -> Sequence[int]:
+        return [k for k in range(x.ndim) if k != self.axis]
+
     def impl(self, x: Any) -> Any:
         if not self.reverse:
             return self.numpy.accumulate(x, self.axis, x.dtype)

@@ -46,6 +46,9 @@ class Position(Op):
             )
         return x.with_shape(tuple(n for k, n in enumerate(x.shape) if k != self.axis)).with_dtype(INT64)
 
+    def loop_axes(self, x: ArrayType) -> Sequence[int]:
+        return range(self.axis)
+
     def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> Any:
         (x,), (y,) = operands, results
         lead, n, inner = x.shape[: self.axis], x.shape[self.axis], x.shape[self.axis + 1 :]
@@ -157,6 +160,9 @@ class Ordering(Op):
     def type_rule(self, x: ArrayType) -> ArrayType:
         check_axis(self, x, self.takes)
         return x.with_shape(x.shape)
+
+    def loop_axes(self, x: ArrayType) -> Sequence[int]:
+        return [k for k in range(x.ndim) if k != self.axis]
 
     def batch(self, size: int, batched: Sequence[bool], x: Any) -> tuple[Any, bool]:
         return type(self)(self.axis + 1)(x), True  # type: ignore[call-arg]

@@ -5,7 +5,7 @@ makes stays in the cache until the next one reads it.
 
 As in `strip_mining`, the axes of the body are put into classes of equal axes; here the axis of a carry into a step and that out of it are
 equal, too. A loop is cut along a class if each equation of its body reads each row by itself, or sums all rows. Such a sum may only be
-added to others: then the sums over the strips are added up at the end.
+added to others: then the sums over the strips are added up at the end. The same holds of loops in the body.
 """
 
 from __future__ import annotations
@@ -49,14 +49,15 @@ def cut(e: Equation, needed: set[Var | Literal], options: CodegenOptions) -> lis
         return [e]
     (region,) = e.op.regions()
     body, trip_count = region.program, region.trip_count
-    arrays = all(isinstance(v.type, ArrayType) for f in (e, *body.equations) for v in (*f.inputs, *f.outputs))
+    equations = [f for program in programs_in(region) for f in program.equations]
+    arrays = all(isinstance(v.type, ArrayType) for f in (e, *equations) for v in (*f.inputs, *f.outputs))
     if trip_count is None or trip_count < options.loop_strip_steps or not arrays:
         return [e]
     if trip_count * program_cost(body) < 2 * options.chunk_cost:
         return [e]
-    loop = LoopBody(region)
-    for root in loop.roots(options):
-        found = BatchedLoop(e, loop, root, needed, options)
+    loops = Loops(region)
+    for root in loops.roots(options):
+        found = BatchedLoop(e, loops, root, needed, options)
         if found.strip is not None:
             return found.equations()
     return [e]
@@ -91,75 +92,103 @@ class Reading:
         self.reads.append((self.number, index))
 
 
-class LoopBody:
-    """The body of a scan, with the summaries of its equations and the classes of its axes."""
+class Loops:
+    """A scan with the scans in its body: the summaries of their equations, and the classes of their axes."""
 
     def __init__(self, region: Region[Program]):
-        self.region, self.program = region, region.program
+        self.region = region
         self.forms: dict[int, AccessSummary | None] = {}
         self.updates: dict[int, UpdateSummary | None] = {}
-        for e in self.program.equations:
+        programs = [*programs_in(region)]
+        equations = [e for program in programs for e in program.equations]
+        for e in equations:
             types = [v.type for v in e.inputs]
             self.forms[id(e)] = access_summary(e.op, tuple(types)) if not e.op.multiple and e.op.update is None else None
             if e.op.update is not None:
                 self.updates[id(e)] = update_summary(e.op, types)
-        self.axes = Axes(self.program, [self.forms[id(e)] for e in self.program.equations], self.equal_axes())
+        self.values = [v for program in programs for v in program.inputs] + [v for e in equations for v in e.outputs]
+        everything = Program([v for program in programs for v in program.inputs], equations, (), (), "")
+        equal = [pair for e in equations for pair in self.equal_axes(e)]
+        self.axes = Axes(everything, [self.forms[id(e)] for e in equations], [*carried(region), *equal])
 
-    def carries(self) -> list[tuple[Var, Var | Literal]]:
-        """The carries into a step and out of it."""
-        inputs = [self.program.inputs[k] for k in self.region.carry]
-        return list(zip(inputs, self.program.outputs, strict=False))
+    def equal_axes(self, e: Equation) -> Iterator[tuple[Axis, Axis]]:
+        """Axes of the values of an equation that are equal for other reasons than a read."""
+        if e.op.loop_axes is not None:
+            for k in e.op.loop_axes(*[v.type for v in e.inputs]):
+                yield from (((e.outputs[0], k), (v, k)) for v in (*e.inputs, *e.outputs) if isinstance(v, Var))
+        if e.op.name == "scan":
+            (region,) = e.op.regions()
+            yield from carried(region)
+            for k, (v, x) in enumerate(zip(e.inputs, region.program.inputs, strict=True)):
+                if isinstance(v, Var):
+                    yield from (((x, p), (v, p + is_scanned(region, k))) for p in range(x.type.ndim))
+            for k, (v, y) in enumerate(zip(e.outputs, region.program.outputs, strict=True)):
+                if isinstance(y, Var):
+                    yield from (((y, p), (v, p + (k >= len(region.carry)))) for p in range(y.type.ndim))
+        if e.op.update is not None:
+            yield from self.equal_axes_of_update(e)
 
-    def equal_axes(self) -> Iterator[tuple[Axis, Axis]]:
-        """Axes that are equal for other reasons than a read: of carries, and of updates and what they change."""
-        for old, new in self.carries():
-            if isinstance(new, Var):
-                yield from (((old, k), (new, k)) for k in range(old.type.ndim))
-        for e in self.program.equations:
-            form, result = self.updates.get(id(e)), e.outputs[0] if e.outputs else None
-            if form is None or result is None:
-                continue
-            for p, i in enumerate(form.destination):
-                if isinstance(e.inputs[0], Var):
-                    yield (result, p), (e.inputs[0], p)
-                symbol = alone(i)
-                if (
-                    symbol is not None
-                    and symbol[0] == "o"
-                    and isinstance(e.inputs[1], Var)
-                    and e.inputs[1].type.shape[symbol[1]] == result.type.shape[p]
-                ):
-                    yield (result, p), (e.inputs[1], symbol[1])
+    def equal_axes_of_update(self, e: Equation) -> Iterator[tuple[Axis, Axis]]:
+        form, (result,), (x, part, *_) = self.updates[id(e)], e.outputs, e.inputs
+        for p, i in enumerate(form.destination if form is not None else ()):
+            if isinstance(x, Var):
+                yield (result, p), (x, p)
+            symbol = alone(i)
+            if symbol is not None and symbol[0] == "o" and isinstance(part, Var) and part.type.shape[symbol[1]] == result.type.shape[p]:
+                yield (result, p), (part, symbol[1])
 
     def roots(self, options: CodegenOptions) -> list[Axis]:
         """The classes of long axes that carries have, those of the most bytes first."""
         found: Counter[Axis] = Counter()
-        for old, _ in self.carries():
+        for old, _ in carries(self.region):
             for root in {self.axes.find((old, k)) for k, n in enumerate(old.type.shape) if n >= options.strip_axis}:
                 found[root] += old.type.nbytes
         return [root for root, _ in found.most_common(options.strip_axes)]
+
+
+def programs_in(region: Region[Program]) -> Iterator[Program]:
+    """The body of a scan, and those of the scans in it."""
+    yield region.program
+    for e in region.program.equations:
+        if e.op.name == "scan":
+            yield from programs_in(e.op.regions()[0])
+
+
+def carries(region: Region[Program]) -> list[tuple[Var, Var | Literal]]:
+    """The carries into a step and out of it."""
+    return [(region.program.inputs[j], region.program.outputs[k]) for k, j in enumerate(region.carry)]
+
+
+def carried(region: Region[Program]) -> Iterator[tuple[Axis, Axis]]:
+    """The axes of the carries out of a step are those of the carries into it."""
+    for old, new in carries(region):
+        if isinstance(new, Var):
+            yield from (((old, k), (new, k)) for k in range(old.type.ndim))
+
+
+def is_scanned(region: Region[Program], k: int) -> bool:
+    """Whether operand ``k`` of a scan is an xs: it has the steps as an axis before those of the body's input."""
+    return k >= region.constants and k not in region.carry
 
 
 # ---- one loop along one axis ----------------------------------------------------------------------------------------------------
 class BatchedLoop:
     """A scan along a class of axes of its body; ``strip`` is the number of rows of a strip, None if the loop is not cut."""
 
-    def __init__(self, whole: Equation, loop: LoopBody, root: Axis, needed: set[Var | Literal], options: CodegenOptions):
-        self.whole, self.loop, self.root, self.options = whole, loop, root, options
-        self.axes, self.region, self.body = loop.axes, loop.region, loop.program
+    def __init__(self, whole: Equation, loops: Loops, root: Axis, needed: set[Var | Literal], options: CodegenOptions):
+        self.whole, self.loops, self.root = whole, loops, root
+        self.axes, self.region, self.body = loops.axes, loops.region, loops.region.program
         self.size = self.axes.length[root]
         self.strip: int | None = None
-        values = [*self.body.inputs, *[v for e in self.body.equations for v in e.outputs]]
-        if any(len(self.along(v)) > 1 for v in values):
+        self.sums: set[Var | Literal] = set()
+        """The values that are sums over all rows, or parts of such sums."""
+        self.zeros: set[Var | Literal] = set()
+        if any(len(self.along(v)) > 1 for v in loops.values) or not self.sums_in_loop(self.region, set()):
             return
-        totals = self.totals()
-        if totals is None:
-            return
-        self.summed = totals
-        self.kinds = ["rows" if self.along(new) else "total" if new in totals else "" for new in self.body.outputs]
+        self.kinds = ["rows" if self.along(new) else "total" if new in self.sums else "" for new in self.body.outputs]
         if any(not kind and v in needed for kind, v in zip(self.kinds, whole.outputs, strict=True)):
             return
-        made = sum(v.type.nbytes for v in values if self.along(v))
+        made = sum(v.type.nbytes for v in loops.values if self.along(v))
         fixed = sum(v.type.nbytes for v in self.body.inputs if not self.along(v))
         wanted = max(options.least_strip, self.size // (2 * options.threads))
         limits = replace(options, strip_bytes=options.loop_strip_bytes, most_strip=min(options.most_strip, wanted))
@@ -177,56 +206,65 @@ class BatchedLoop:
         return [self.cut(v, size) for v in (*e.inputs, *e.outputs)]
 
     # ---- what the equations do with the rows
-    def totals(self) -> set[Var | Literal] | None:
-        """The values of the body that are sums over all rows; None if an equation neither reads each row by itself nor adds such sums.
+    def sums_in_loop(self, region: Region[Program], given: set[Var]) -> bool:
+        """Find the `sums` in a loop, of whose inputs ``given`` are sums; False if an equation neither reads each row by itself nor adds
+        sums to each other.
 
-        A carry is such a sum, which begins with zero in each strip, if the next one is.
+        A carry without rows that depends on rows is a sum, which begins with zero in each strip.
         """
-        carried = self.loop.carries()
-        summed = self.changed_by_rows()
-        found = self.values_summed(summed) if all(old.type.dtype.kind in "iufc" for old in summed) else None
-        if found is None or any((new in found) != (old in summed) for old, new in carried if not self.along(old)):
-            return None
-        return found if all(list(self.along(new)) == list(self.along(old)) for old, new in carried) else None
+        summed = self.changed_by_rows(region, given)
+        if any(old.type.dtype.kind not in "iufc" for old in summed):
+            return False
+        self.sums |= summed | given
+        if not all(self.fits(e) for e in region.program.equations):
+            return False
+        return all(
+            list(self.along(new)) == list(self.along(old)) and (new in self.sums) == (old in self.sums) for old, new in carries(region)
+        )
 
-    def changed_by_rows(self) -> set[Var]:
-        """The carries without rows that depend on rows in some step."""
-        reached: set[Var | Literal] = set()
+    def changed_by_rows(self, region: Region[Program], given: set[Var]) -> set[Var]:
+        """The carries without rows that depend on rows, or on sums of them, in some step."""
+        reached: set[Var | Literal] = {*given}
         while True:
-            for e in self.body.equations:
+            for e in region.program.equations:
                 if any(v in reached or self.along(v) for v in e.inputs):
                     reached.update(e.outputs)
-            more = {old for old, new in self.loop.carries() if new in reached and not self.along(old)}
+            more = {old for old, new in carries(region) if (new in reached or old in reached) and not self.along(old)}
             if more <= reached:
                 return more
             reached |= more
 
-    def values_summed(self, carries: set[Var]) -> set[Var | Literal] | None:
-        """The sums over all rows in a step, if these carries are such sums."""
-        found: set[Var | Literal] = {*carries}
-        zeros: set[Var | Literal] = set()
-        for e in self.body.equations:
-            touches = any(self.along(v) for v in (*e.inputs, *e.outputs)) or self.along(e)
-            given = [v in found for v in e.inputs]
-            if touches:
-                row = None if any(given) else self.row_of(e)
-                if row is None or self.op_on(e, 2) is None:
-                    return None
-                if row.axis is None:
-                    found.add(e.outputs[0])
-            elif e.op.regions():
-                return None
-            elif any(given):
-                if not self.adds(e, [g or v in zeros for g, v in zip(given, e.inputs, strict=True)], given):
-                    return None
-                found.add(e.outputs[0])
-            elif e.op.name == "broadcast_in_dim" and is_zero(e.inputs[0]):
-                zeros.update(e.outputs)
-        return found
+    def fits(self, e: Equation) -> bool:
+        """Whether an equation reads each row by itself, or adds sums over rows. Its results that are sums are among the `sums` then."""
+        given = [v in self.sums for v in e.inputs]
+        rows = any(self.along(v) for v in (*e.inputs, *e.outputs)) or bool(self.along(e))
+        if e.op.regions():
+            return (rows or any(given)) and e.op.name == "scan" and self.fits_loop(e)
+        if rows:
+            row = None if any(given) else self.row_of(e)
+            if row is None or self.op_on(e, 2) is None:
+                return False
+            if row.axis is None:
+                self.sums.add(e.outputs[0])
+        elif any(given):
+            self.sums.update(e.outputs)
+            return self.adds(e, [g or v in self.zeros for g, v in zip(given, e.inputs, strict=True)], given)
+        elif e.op.name == "broadcast_in_dim" and is_zero(e.inputs[0]):
+            self.zeros.update(e.outputs)
+        return True
+
+    def fits_loop(self, e: Equation) -> bool:
+        """`fits` for a loop in the body: its sums begin with a sum, or with zero."""
+        (region,) = e.op.regions()
+        pairs = list(zip(e.inputs, region.program.inputs, strict=True))
+        if not self.sums_in_loop(region, {x for v, x in pairs if v in self.sums}):
+            return False
+        self.sums.update(v for v, y in zip(e.outputs, region.program.outputs, strict=True) if y in self.sums)
+        return all(v in self.sums or v in self.zeros or is_zero(v) for v, x in pairs if x in self.sums)
 
     def adds(self, e: Equation, sums: Sequence[bool], given: Sequence[bool]) -> bool:
         """Whether an equation is linear in sums over all rows: it adds them, moves their elements, or scales one."""
-        form = self.loop.forms[id(e)]
+        form = self.loops.forms[id(e)]
         if e.op.name in ("add", "sub"):
             return all(sums)
         if e.op.update is not None:
@@ -236,38 +274,39 @@ class BatchedLoop:
         return len(e.inputs) == 1 and (e.op.name == "neg" or (form is not None and form.only_moves and not form.conditional))
 
     def row_of(self, e: Equation) -> RowWise | None:
-        if e.op.update is None:
-            return row_wise(e, self.loop.forms[id(e)], self.axes, self.root)
-        form = self.loop.updates[id(e)]
-        along = self.along(e.outputs[0])
+        """How an equation without a loop reads rows (`strip_mining.row_wise`)."""
+        if e.op.loop_axes is not None and self.loops.forms[id(e)] is None:
+            along = self.along(e.outputs[0])
+            alike = all(self.along(v) == along for v in (*e.inputs, *e.outputs))
+            return RowWise(along[0]) if alike and along and along[0] in e.op.loop_axes(*[v.type for v in e.inputs]) else None
+        return row_wise(e, self.loops.forms[id(e)], self.axes, self.root) if e.op.update is None else self.row_of_update(e)
+
+    def row_of_update(self, e: Equation) -> RowWise | None:
+        form, along = self.loops.updates[id(e)], self.along(e.outputs[0])
         if form is None or len(along) != 1 or self.along(e.inputs[0]) != along:
             return None
         symbol = alone(form.destination[along[0]])
         if symbol is None or symbol[0] != "o" or list(self.along(e.inputs[1])) != [symbol[1]]:
             return None
-        others = [i for p, i in enumerate(form.destination) if p != along[0]]
-        if any(symbol in symbols(i) for i in others):
-            return None
-        for k, index in form.reads:
-            v = e.inputs[k]
-            if any(
-                (alone(i) == symbol) != (p in self.along(v)) or (alone(i) != symbol and symbol in symbols(i)) for p, i in enumerate(index)
-            ):
-                return None
-        return RowWise(along[0])
+        elsewhere = [i for p, i in enumerate(form.destination) if p != along[0]]
+        elsewhere += [i for k, index in form.reads for p, i in enumerate(index) if p not in self.along(e.inputs[k])]
+        own = [i for k, index in form.reads for p, i in enumerate(index) if p in self.along(e.inputs[k])]
+        return None if any(symbol in symbols(i) for i in elsewhere) or any(alone(i) != symbol for i in own) else RowWise(along[0])
 
     def op_on(self, e: Equation, size: int) -> Op | None:
-        """The op of an equation of the body on so many rows."""
-        if e.op.update is None:
-            return resized(e, self.loop.forms[id(e)], self.types(e, size), self.size, size)
-        form = self.loop.updates[id(e)]
-        *operands, result = self.types(e, size)
+        """The op of an equation of the body, not of a loop, on so many rows."""
+        form, update = self.loops.forms[id(e)], self.loops.updates.get(id(e))
+        types = self.types(e, size)
+        if form is not None:
+            return resized(e, form, types, self.size, size)
+        operands, results = types[: len(e.inputs)], types[len(e.inputs) :]
         for op in candidates(e.op, self.size, size):
             try:
-                if op.type_rule(*operands) == result and alike(form, update_summary(op, operands)):
-                    return op
+                made = op.type_rule(*operands)
             except CotanError:
                 continue
+            if (list(made) if op.multiple else [made]) == results and (update is None or alike(update, update_summary(op, operands))):
+                return op
         return None
 
     # ---- the loop in strips
@@ -289,13 +328,13 @@ class BatchedLoop:
 
     def role(self, operand: Var | Literal, inner: Var) -> str:
         """What an operand of the loop is for its strips: a constant, rows, or neither (a sum, which begins with zero, or a literal)."""
-        if inner in self.summed or isinstance(operand, Literal):
+        if inner in self.sums or isinstance(operand, Literal):
             return ""
         return "rows" if self.along(inner) else "constant"
 
     def row_axis(self, k: int) -> int:
-        """The axis of operand ``k`` that has the rows: an xs has the steps before."""
-        return self.along(self.body.inputs[k])[0] + (k >= self.region.constants and k not in self.region.carry)
+        """The axis of operand ``k`` that has the rows."""
+        return self.along(self.body.inputs[k])[0] + is_scanned(self.region, k)
 
     def program(self, size: int, totals: Sequence[int], rows: Sequence[int]) -> Program:
         """The loop on so many rows, as a function of the constants, the totals so far and the rows."""
@@ -309,7 +348,7 @@ class BatchedLoop:
                 new = Var(self.with_rows(v.type, self.row_axis(k), size) if role == "rows" else v.type)
                 inputs[role].append(new)
                 given.append(new)
-            elif isinstance(v, Literal) and x not in self.summed:
+            elif isinstance(v, Literal) and x not in self.sums:
                 given.append(v)
             else:
                 start = Var(v.type)
@@ -318,7 +357,7 @@ class BatchedLoop:
         results = [Var(v.type) for v in e.outputs]
         for k in rows:
             results[k] = Var(self.with_rows(e.outputs[k].type, self.along(self.body.outputs[k])[0] + (k >= carried), size))
-        equations.append(Equation(e.op.with_regions([self.step(size)]), given, results, e.origin))
+        equations.append(Equation(e.op.with_regions([self.step(self.body, size)]), given, results, e.origin))
         before, after = [Var(results[k].type) for k in totals], [Var(results[k].type) for k in totals]
         equations += [Equation(add, [a, results[k]], [b], None) for a, k, b in zip(before, totals, after, strict=True)]
         arguments = [*inputs["constant"], *before, *inputs["rows"]]
@@ -327,17 +366,20 @@ class BatchedLoop:
     def with_rows(self, type: ArrayType, axis: int, size: int) -> ArrayType:
         return type.with_shape((*type.shape[:axis], size, *type.shape[axis + 1 :]))
 
-    def step(self, size: int) -> Program:
-        """The body on so many rows."""
-        new: dict[Var, Var] = {v: Var(self.cut(v, size)) for v in self.body.inputs}
+    def step(self, body: Program, size: int) -> Program:
+        """The body of a loop on so many rows."""
+        new: dict[Var, Var] = {v: Var(self.cut(v, size)) for v in body.inputs}
         equations: list[Equation] = []
-        for e in self.body.equations:
+        for e in body.equations:
             new.update({v: Var(self.cut(v, size)) for v in e.outputs})
-            op = self.op_on(e, size) if any(self.along(v) for v in (*e.inputs, *e.outputs)) else e.op
+            if e.op.name == "scan":
+                op = e.op.with_regions([self.step(e.op.regions()[0].program, size)])
+            else:
+                op = self.op_on(e, size) if any(self.along(v) for v in (*e.inputs, *e.outputs)) else e.op
             assert op is not None
             equations.append(Equation(op, [new[v] if isinstance(v, Var) else v for v in e.inputs], [new[v] for v in e.outputs], e.origin))
-        outputs = [new[v] if isinstance(v, Var) else v for v in self.body.outputs]
-        return Program([new[v] for v in self.body.inputs], equations, outputs, (), self.body.name)
+        outputs = [new[v] if isinstance(v, Var) else v for v in body.outputs]
+        return Program([new[v] for v in body.inputs], equations, outputs, (), body.name)
 
 
 def alike(a: UpdateSummary | None, b: UpdateSummary | None) -> bool:
