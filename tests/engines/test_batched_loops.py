@@ -184,13 +184,10 @@ DEPENDENT = {
     "neighbours": lambda x, b: lax.scan(lambda c, t: (cnp.roll(c, 1, axis=0) * t, t), b, T),
     "a loop over the rows": lambda x, b: lax.scan(lambda c, t: (lax.scan(lambda s, r: (s + r, s * t), x, c)[1], t), b, T),
     "a sum into a loop": lambda x, b: lax.scan(lambda c, t: (c * t, lax.fori_loop(0, 3, lambda i, s: s * s, cnp.sum(c))), b, T),
-    "a covariance that examples share": lambda x, b: lax.scan(lambda c, t: ((c[0] * c[1][0], c[1] * t), t), (b, x), T),
     "the gradient of an order": cotan.grad(lambda x, b: cnp.sum(over_batch(ranked, True)(x, b)[0] ** 2)),
     "order": lambda x, b: lax.scan(lambda c, t: (cnp.sort(c * t, axis=0), t), b, T),
-    "the number of the row": lambda x, b: lax.scan(lambda c, t: (c + cnp.arange(len(b))[:, None] * t, t), b, T),
     "some rows": lambda x, b: lax.scan(lambda c, t: (c.at[2].set(c[1] * t), t), b, T),
     "a sum and one": lambda x, b: lax.scan(lambda c, t: ((c[0] * t, c[1] + cnp.sum(c[0]) + 1.0), t), (b, 1.0), T),
-    "a time that is a result": lambda x, b: lax.scan(lambda c, t: ((c[0] * t, c[1] + 1.0), t), (b, 1.0), T),
 }
 
 
@@ -199,6 +196,21 @@ def test_a_loop_whose_rows_depend_on_each_other_is_not_cut(name):
     f = DEPENDENT[name]
     assert cut(f, P, BATCH[24])[0] == 0
     check(f, P, BATCH[24])
+
+
+SHARED = {
+    "a number for each example": lambda x, b: lax.scan(lambda c, t: (c + np.arange(len(b))[:, None] * t, t), b, T),
+    "the time": lambda x, b: lax.scan(lambda c, t: ((c[0] * t, c[1] + 1.0), c[1]), (b, 1.0), T),
+    "a covariance": lambda x, b: lax.scan(
+        lambda c, t: ((c[0] * c[1][0, 0], c[1] @ c[1] * c[2], c[2] * t, c[3] + cnp.sum(c[0])), (c[0], cnp.sum(c[1]), t)), (b, W, 1.0, x), T
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_results_that_the_examples_share(name):
+    assert cut(SHARED[name], P, BATCH[24])[0] == 1
+    check(SHARED[name], P, BATCH[24])
 
 
 SUMMED = {

@@ -36,7 +36,7 @@ __all__ = ["cut_batched_loops"]
 def cut_batched_loops(program: Program, options: CodegenOptions | None = None) -> Program:
     """The Program with its batched scans as `Strips`, where that pays."""
     options = options or current_options()
-    if not any(e.op.name == "scan" for e in program.equations):
+    if not any(is_counted(e) for e in program.equations):
         return program
     needed = {v for e in program.equations for v in e.inputs} | set(program.outputs)
     equations = [new for e in program.equations for new in cut(e, needed, options)]
@@ -45,13 +45,14 @@ def cut_batched_loops(program: Program, options: CodegenOptions | None = None) -
 
 def cut(e: Equation, needed: set[Var | Literal], options: CodegenOptions) -> list[Equation]:
     """The equations of a batched loop in strips; the equation itself if it is none, or if strips do not pay."""
-    if e.op.name != "scan":
+    if not is_counted(e):
         return [e]
     (region,) = e.op.regions()
     body, trip_count = region.program, region.trip_count
     equations = [f for program in programs_in(region) for f in program.equations]
     arrays = all(isinstance(v.type, ArrayType) for f in (e, *equations) for v in (*f.inputs, *f.outputs))
-    if trip_count is None or trip_count < options.loop_strip_steps or not arrays:
+    assert trip_count is not None
+    if trip_count < options.loop_strip_steps or not arrays:
         return [e]
     if trip_count * program_cost(body) < 2 * options.chunk_cost:
         return [e]
@@ -116,7 +117,7 @@ class Loops:
         if e.op.loop_axes is not None:
             for k in e.op.loop_axes(*[v.type for v in e.inputs]):
                 yield from (((e.outputs[0], k), (v, k)) for v in (*e.inputs, *e.outputs) if isinstance(v, Var))
-        if e.op.name == "scan":
+        if is_counted(e):
             (region,) = e.op.regions()
             yield from carried(region)
             for k, (v, x) in enumerate(zip(e.inputs, region.program.inputs, strict=True)):
@@ -146,11 +147,16 @@ class Loops:
         return [root for root, _ in found.most_common(options.strip_axes)]
 
 
+def is_counted(e: Equation) -> bool:
+    """Whether an equation is a scan of a known number of steps."""
+    return e.op.name == "scan" and e.op.regions()[0].trip_count is not None
+
+
 def programs_in(region: Region[Program]) -> Iterator[Program]:
     """The body of a scan, and those of the scans in it."""
     yield region.program
     for e in region.program.equations:
-        if e.op.name == "scan":
+        if is_counted(e):
             yield from programs_in(e.op.regions()[0])
 
 
@@ -186,8 +192,8 @@ class BatchedLoop:
         if any(len(self.along(v)) > 1 for v in loops.values) or not self.sums_in_loop(self.region, set()):
             return
         self.kinds = ["rows" if self.along(new) else "total" if new in self.sums else "" for new in self.body.outputs]
-        if any(not kind and v in needed for kind, v in zip(self.kinds, whole.outputs, strict=True)):
-            return
+        self.shared = [k for k, (kind, v) in enumerate(zip(self.kinds, whole.outputs, strict=True)) if not kind and v in needed]
+        """The results that do not depend on rows."""
         made = sum(v.type.nbytes for v in loops.values if self.along(v))
         fixed = sum(v.type.nbytes for v in self.body.inputs if not self.along(v))
         wanted = max(options.least_strip, self.size // (2 * options.threads))
@@ -239,7 +245,7 @@ class BatchedLoop:
         given = [v in self.sums for v in e.inputs]
         rows = any(self.along(v) for v in (*e.inputs, *e.outputs)) or bool(self.along(e))
         if e.op.regions():
-            return (rows or any(given)) and e.op.name == "scan" and self.fits_loop(e)
+            return (rows or any(given)) and is_counted(e) and self.fits_loop(e)
         if rows:
             row = None if any(given) else self.row_of(e)
             if row is None or self.op_on(e, 2) is None:
@@ -257,10 +263,19 @@ class BatchedLoop:
         """`fits` for a loop in the body: its sums begin with a sum, or with zero."""
         (region,) = e.op.regions()
         pairs = list(zip(e.inputs, region.program.inputs, strict=True))
+        if not all(self.keeps_rows(v, x, is_scanned(region, k)) for k, (v, x) in enumerate(pairs)):
+            return False
+        results = enumerate(zip(e.outputs, region.program.outputs, strict=True))
+        if not all(self.keeps_rows(v, y, k >= len(region.carry)) for k, (v, y) in results):
+            return False
         if not self.sums_in_loop(region, {x for v, x in pairs if v in self.sums}):
             return False
         self.sums.update(v for v, y in zip(e.outputs, region.program.outputs, strict=True) if y in self.sums)
         return all(v in self.sums or v in self.zeros or is_zero(v) for v, x in pairs if x in self.sums)
+
+    def keeps_rows(self, outer: Var | Literal, inner: Var | Literal, scanned: bool) -> bool:
+        """Whether a value of a loop has the rows along the same axis within; where it is ``scanned``, the steps are an axis before."""
+        return list(self.along(outer)) == [k + scanned for k in self.along(inner)]
 
     def adds(self, e: Equation, sums: Sequence[bool], given: Sequence[bool]) -> bool:
         """Whether an equation is linear in sums over all rows: it adds them, moves their elements, or scales one."""
@@ -324,7 +339,31 @@ class BatchedLoop:
         sums = [Var(e.outputs[k].type) if k < carried else e.outputs[k] for k in totals]
         strips = Equation(op, [*constants, *[v for v, _ in rows]], [*sums, *[e.outputs[k] for k, _ in made]], e.origin)
         starts = [e.inputs[self.region.carry[k]] for k in totals if k < carried]
-        return [strips, *[Equation(add, [v, x], [e.outputs[k]], e.origin) for v, x, k in zip(starts, sums, totals, strict=False)]]
+        shared = [self.shared_loop()] if self.shared else []
+        return [*shared, strips, *[Equation(add, [v, x], [e.outputs[k]], e.origin) for v, x, k in zip(starts, sums, totals, strict=False)]]
+
+    def shared_loop(self) -> Equation:
+        """The loop for the results that do not depend on rows alone; it passes on the other carries."""
+        e, pairs, outputs = self.whole, carries(self.region), self.body.outputs
+        wanted = {outputs[k] for k in self.shared}
+        equations: list[Equation] = []
+        while True:
+            equations = [*needed_for(self.body, wanted)]
+            read = wanted.union(v for f in equations for v in f.inputs)
+            more = {new for old, new in pairs if old in read} - wanted
+            if not more:
+                break
+            wanted |= more
+        ys = [k for k in self.shared if k >= len(pairs)]
+        step = Program(
+            self.body.inputs,
+            equations,
+            [*[new if new in wanted else old for old, new in pairs], *[outputs[k] for k in ys]],
+            (),
+            self.body.name,
+        )
+        results = [v if k in self.shared else Var(v.type) for k, v in enumerate(e.outputs) if k < len(pairs) or k in ys]
+        return Equation(e.op.with_regions([step]), e.inputs, results, e.origin)
 
     def role(self, operand: Var | Literal, inner: Var) -> str:
         """What an operand of the loop is for its strips: a constant, rows, or neither (a sum, which begins with zero, or a literal)."""
@@ -372,7 +411,7 @@ class BatchedLoop:
         equations: list[Equation] = []
         for e in body.equations:
             new.update({v: Var(self.cut(v, size)) for v in e.outputs})
-            if e.op.name == "scan":
+            if is_counted(e):
                 op = e.op.with_regions([self.step(e.op.regions()[0].program, size)])
             else:
                 op = self.op_on(e, size) if any(self.along(v) for v in (*e.inputs, *e.outputs)) else e.op
@@ -380,6 +419,16 @@ class BatchedLoop:
             equations.append(Equation(op, [new[v] if isinstance(v, Var) else v for v in e.inputs], [new[v] for v in e.outputs], e.origin))
         outputs = [new[v] if isinstance(v, Var) else v for v in body.outputs]
         return Program([new[v] for v in body.inputs], equations, outputs, (), body.name)
+
+
+def needed_for(program: Program, wanted: set[Var | Literal]) -> list[Equation]:
+    """The equations of a Program that some of its values need."""
+    needed, found = {*wanted}, list[Equation]()
+    for e in reversed(program.equations):
+        if any(v in needed for v in e.outputs):
+            needed.update(e.inputs)
+            found.append(e)
+    return found[::-1]
 
 
 def alike(a: UpdateSummary | None, b: UpdateSummary | None) -> bool:
