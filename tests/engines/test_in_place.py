@@ -186,6 +186,10 @@ READERS = {
     "branch": lambda a, i: lax.cond(i % 2 == 0, lambda: a[i % 12, 0], lambda: 0.0),
     "scan": lambda a, i: lax.scan(lambda c, k: (c + a[(i + k) % 12, k], None), 0.0, cnp.arange(5))[0],
     "while": lambda a, i: lax.while_loop(lambda s: s[0] < i % 4, lambda s: (s[0] + 1, s[1] + a[s[0], i % 9]), (0, 0.0))[1],
+    "part of a row": lambda a, i: cnp.sum(a[i % 12, 2:]),
+    "every second of a row": lambda a, i: cnp.sum(a[i % 12, 1::2] ** 2),
+    "row backwards": lambda a, i: cnp.sum(a[i % 12, ::-1] * np.arange(9.0)),
+    "parts of rows": lambda a, i: cnp.sum(a[(i + np.arange(3)) % 12, 1:4]),
     "vmap": lambda a, i: cnp.sum(cotan.vmap(lambda k: a[(i + k) % 12, k % 9])(cnp.arange(3))),
 }
 """Functions that read a few numbers of a large array."""

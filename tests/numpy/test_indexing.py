@@ -205,6 +205,22 @@ def test_traced_indices_update() -> None:
     assert_same(staged(lambda v: cnp.zeros(3).at[0].set(v), 2.0)[0], np.array([2.0, 0.0, 0.0]))
 
 
+def test_extrema_at_one_index_share_their_derivative() -> None:
+    """The work does not grow with the array: the other elements are passed on."""
+    x, w = np.array([1.0, 2.0, 3.0]), np.array([1.0, 10.0, 100.0])
+
+    def f(kind: str, x: Any, u: Any) -> Any:
+        return cnp.sum(getattr(x.at[1], kind)(u) * w)
+
+    for kind, u, by_x, by_u in (("max", 2.0, 5.0, 5.0), ("min", 5.0, 10.0, 0.0), ("max", 5.0, 0.0, 10.0), ("max", np.nan, 0.0, 0.0)):
+        got_x, got_u = cotan.grad(lambda x, u, kind=kind: f(kind, x, u), (0, 1))(x, u)
+        np.testing.assert_array_equal(got_x, [1.0, by_x, 100.0])
+        np.testing.assert_array_equal(got_u, by_u)
+    elementwise = [e for e in cotan.stage(cotan.grad(lambda x: f("max", x, 2.0)))(x).equations if e.op.name in ("equal", "maximum", "div")]
+    assert elementwise
+    assert all(v.type.shape == () for e in elementwise for v in e.outputs)
+
+
 def test_modes_out_of_bounds() -> None:
     x, i = np.arange(4.0), np.array([1, 9])
     for run in (lambda f: staged(f, x, i)[0], lambda f: np.asarray(f(cnp.asarray(x), i))):

@@ -13,6 +13,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 from functools import lru_cache
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -305,9 +306,12 @@ def take_parsed(x: Any, shape: Shape, parsed: Parsed, mode: str | None = None) -
     axes, tokens, advanced, index_shape = parsed
     if not advanced:
         return take_basic(x, *steps_of(parsed, shape))
-    cut, back = slice_ops(shape, [FULL if k in advanced else item for k, item in enumerate(axes)])
-    x = reverse(slice_(x, cut.start, cut.stop, cut.step), back)
     kept = [k for k in range(len(shape)) if k not in advanced]
+    cut, back = slice_ops(shape, [FULL if k in advanced else item for k, item in enumerate(axes)])
+    # Slices and arrays take different axes. Those that take fewer elements are first: so the cotangent of a part of a row is a row.
+    arrays_first = prod(index_shape) * prod(shape[k] for k in kept) <= prod(cut.type_rule(array_type(shape, BOOL)).shape)
+    if not arrays_first:
+        x = reverse(slice_(x, cut.start, cut.stop, cut.step), back)
     indices = [index_array(axes[k], index_shape) for k in advanced]
     if mode is None:
         mode = "raise" if any(type(i) is Tracer for i in indices) else "promise_in_bounds"
@@ -315,6 +319,10 @@ def take_parsed(x: Any, shape: Shape, parsed: Parsed, mode: str | None = None) -
     # The axes of y: first the axes of the index, then the kept ones; then in the order of the tokens.
     count = len(index_shape)
     place = {k: count + j for j, k in enumerate(kept)}
+    if arrays_first:
+        start, stop, step = ([part[k] for k in kept] for part in (cut.start, cut.stop, cut.step))
+        y = slice_(y, (*[0] * count, *start), (*index_shape, *stop), (*[1] * count, *step))
+        y = reverse(y, [place[k] for k in back])
     order = [axis for token in tokens if token is not None for axis in (range(count) if token is ... else (place[token],))]
     y = permute(y, order)
     if None not in tokens:

@@ -375,6 +375,14 @@ class Scatter(Indexed):
         """The mean of the tangents of all values, in x and the updates, that are equal to the result."""
         dtype = type_of(x).dtype
         gather_, adding = Gather(self.reading, self.axes), Scatter("add", self.mode, self.axes)
+        if self.apart(indices):  # then the elements without an update need no work
+            there = gather_(y, *indices)
+            from_x, from_u = (convert(equal(v, there), dtype) for v in (gather_(x, *indices), updates))
+            count = maximum(add(from_x, from_u), constant_of(1, dtype))
+            terms = [] if dx is None else [scale(from_x, gather_(dx, *indices))]
+            terms += [] if du is None else [scale(from_u, du)]
+            mean = scale(div(one_like(count), count), sum_tangents(terms))
+            return Scatter("set", self.mode, self.axes, self.unique)(zeros_of(x) if dx is None else dx, mean, *indices)
         from_x = convert(equal(x, y), dtype)
         from_u = convert(equal(updates, gather_(y, *indices)), dtype)
         count = maximum(adding(from_x, from_u, *indices), constant_of(1, dtype))

@@ -82,6 +82,13 @@ class Schedule:
         self.counters = counters(program)
         self.stored = {v for v in (*opaque, *program.outputs) if isinstance(v, Var)}
         """The variables that must be in memory. Conditional data movement into them is a loop, which may be split."""
+        self.read_anywhere = {
+            v
+            for equation, access in zip(program.equations, accesses, strict=True)
+            for k, index in (access.reads if access is not None else ())
+            if type(v := equation.inputs[k]) is Var and any(depends_on_values(i) for i in index)
+        }
+        """The variables that are read at an index that depends on values."""
         self.inlined = set() if self.overwritten else inlined_values(program, self.accesses, self.uses, self.stored, options)
         for equation, access in zip(program.equations, accesses, strict=True):
             self.add(equation, access)
@@ -159,8 +166,10 @@ class Schedule:
         return sum(self.elements_read.get(v, 1) for k, _ in access.reads if type(v := inputs[k]) is Var)
 
     def read_once(self, v: Var) -> bool:
-        """Whether a value is read by one equation in loops, and nowhere else."""
-        return self.uses[v] == 1 and v not in self.stored
+        """Whether a value is read by one equation in loops, and nowhere else, at indices that are known before: loops are split where
+        these meet a condition.
+        """
+        return self.uses[v] == 1 and v not in self.stored and v not in self.read_anywhere
 
     def roots_of(self, v: Var) -> list[Var]:
         """The values that ``v`` is a view of; itself if it is none."""
@@ -504,6 +513,13 @@ def keeps_axes(access: AccessSummary, numbers: Sequence[int]) -> bool:
         type(i) is int or all(atom.value == ("o", k) for atom in i.terms)  # type: ignore[union-attr]
         for index in indices
         for k, i in enumerate(index)
+    )
+
+
+def depends_on_values(index: Index | int) -> bool:
+    """Whether an index depends on numbers that the code reads."""
+    return type(index) is Index and any(
+        atom.value[0] == "read" if atom.of is None else depends_on_values(atom.of[1]) for atom in index.terms
     )
 
 
