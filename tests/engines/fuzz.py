@@ -255,7 +255,7 @@ def main() -> int:
     options = parser.parse_args()
     os.environ["COTAN_CACHE"] = "0"  # every program is new, and --strips writes other code for it than a cache would have
     few_rows = {"strip_axis": 4, "strip_stored_bytes": 1, "least_strip": 2, "most_strip": 5, "strip_products_per_byte": 1 << 40}
-    few_rows |= {"strip_overhead": 1 << 40, "chunk_cost": 1, "loop_strip_steps": 2}
+    few_rows |= {"strip_overhead": 1 << 40, "chunk_cost": 1, "loop_strip_steps": 2, "batched_loop_cost": 1}
     with codegen_options(**few_rows if options.strips else {}), codegen_options(**{"sunk_bytes": 0} if options.late else {}):
         return run(options)
 

@@ -18,7 +18,15 @@ from cotan.engines.native.runtime.thread_pool import limited
 rng = np.random.default_rng(5)
 P, W, T = rng.normal(size=3), rng.normal(size=(3, 3)) / 3, np.arange(7.0) / 7
 BATCH = {n: rng.normal(size=(n, 3)) for n in (3, 7, 24, 29)}
-SMALL = {"chunk_cost": 1, "threads": 3, "strip_axis": 16, "least_strip": 4, "most_strip": 8, "strip_overhead": 1 << 40}
+SMALL = {
+    "chunk_cost": 1,
+    "batched_loop_cost": 1,
+    "threads": 3,
+    "strip_axis": 16,
+    "least_strip": 4,
+    "most_strip": 8,
+    "strip_overhead": 1 << 40,
+}
 
 
 @pytest.fixture(autouse=True)

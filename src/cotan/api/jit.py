@@ -47,6 +47,8 @@ DEFAULT = Engine("")
 """The engine of functions that name none: it is chosen when they are called."""
 CONSTANTS = (int, float, complex, str, bytes, type(None))
 """Static arguments that cannot change."""
+SIZES_BEFORE = 3
+"""The number of signatures after which code is no longer made for one size in particular."""
 MOST_ENTRIES = 8
 """The number of entries that are tried one after the other before the signature of a call is looked up."""
 
@@ -181,7 +183,8 @@ class Jitted:
         if entry is None:
             engine = self.running()
             if engine.name != "numpy":
-                engine = engine._replace(donated=self.donated_inputs(staged, signature))
+                many = len(self.entries) >= SIZES_BEFORE and engine.dynamic_sizes is not False
+                engine = engine._replace(donated=self.donated_inputs(staged, signature), many_sizes=many)
             spec = None if staged.out_spec == tree.structure(0) else staged.out_spec
             apart = taking_apart(signature.spec, signature.static) if staged.watched is None else never
             served = self.sized.learned(signature, staged, engine, partial(self.stage, args, kwargs), apart, spec)

@@ -22,7 +22,7 @@ from cotan.engines.native.call.caller import Caller
 from cotan.engines.native.runtime.compile_lock import compile_lock
 from cotan.engines.native.status import UnsupportedError
 
-from .options import CodegenOptions, current_options
+from .options import CodegenOptions, codegen_options, current_options
 from .pipeline import LoweredProgram
 from .report import Report
 
@@ -55,7 +55,8 @@ def compile_with_report(program: Program, engine: Engine = NATIVE, *, recalled: 
     """`compile_program`, and the report. With ``recalled`` the IR may come from the cache; the report then has no loop nests."""
     with compile_lock:
         try:
-            written = LoweredProgram(program, engine.donated, recalled=recalled)
+            with codegen_options(**{"batched_loops": False} if engine.dynamic_sizes or engine.many_sizes else {}):
+                written = LoweredProgram(program, engine.donated, recalled=recalled)
         except UnsupportedError as reason:
             return quiet(numpy_engine.compile_program(program)), Report(program.name, (), (f"the whole program: {reason}",), 0, "", {})
         code, start = written.code, perf_counter()

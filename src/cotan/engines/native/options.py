@@ -135,6 +135,10 @@ class CodegenOptions:
     """The most bytes that all strips read and write again, constants and totals, for 100 bytes that they keep in the cache."""
     strip_bytes: int = 1 << 22
     """About the number of bytes between the products of a strip: they fit in the third-level cache, and products of few rows are slow."""
+    batched_loops: bool = True
+    """Whether batched loops run in strips. The code is then made for one size of the batch."""
+    batched_loop_cost: int = 1 << 21
+    """The least cost of a batched loop that runs in strips, some milliseconds: to compile its body twice takes longer."""
     loop_strip_bytes: int = 1 << 19
     """About the number of bytes that a step of a batched loop makes in a strip: the next step finds them in the second-level cache."""
     loop_strip_steps: int = 4

@@ -29,6 +29,7 @@ from cotan.engines.native.cost import SHORT_CALL, elements_of
 from cotan.engines.native.llvm.jit import BoundCode
 from cotan.engines.native.runtime.compile_lock import compile_lock
 
+from .options import codegen_options
 from .pipeline import LoweredProgram
 from .status import UnsupportedError
 
@@ -137,6 +138,12 @@ class Instance(NamedTuple):
     shapes: tuple[int, ...]
 
 
+def for_many_sizes(program: Program, engine: Engine) -> LoweredProgram:
+    """A Program whose code depends on its sizes as little as may be."""
+    with codegen_options(batched_loops=False):
+        return LoweredProgram(program, engine.donated)
+
+
 class SizedCode:
     """The code of a Program on symbolic sizes.
 
@@ -149,7 +156,7 @@ class SizedCode:
     def __init__(self, program: Program, exact: Program, constants: Sequence[Argument], log: SizeLog, engine: Engine):
         with compile_lock:
             try:
-                lowered, known = LoweredProgram(program, engine.donated), LoweredProgram(exact, engine.donated)
+                lowered, known = for_many_sizes(program, engine), for_many_sizes(exact, engine)
             except UnsupportedError as reason:
                 raise UnsizedError(str(reason)) from None
             code = lowered.code
@@ -209,7 +216,7 @@ class SizedCode:
     def confirm(self, sizes: Sequence[int], exact: Program, engine: Engine) -> bool:
         """Whether the code for these further sizes is that of the exact Program."""
         with compile_lock:
-            if not self.agrees(sizes, LoweredProgram(exact, engine.donated)):
+            if not self.agrees(sizes, for_many_sizes(exact, engine)):
                 return False
         self.unconfirmed -= {k for k, (a, b) in enumerate(zip(sizes, self.given, strict=True)) if a != b}
         return True

@@ -36,7 +36,7 @@ __all__ = ["cut_batched_loops"]
 def cut_batched_loops(program: Program, options: CodegenOptions | None = None) -> Program:
     """The Program with its batched scans as `Strips`, where that pays."""
     options = options or current_options()
-    if not any(is_counted(e) for e in program.equations):
+    if not options.batched_loops or not any(is_counted(e) for e in program.equations):
         return program
     needed = {v for e in program.equations for v in e.inputs} | set(program.outputs)
     equations = [new for e in program.equations for new in cut(e, needed, options)]
@@ -54,7 +54,7 @@ def cut(e: Equation, needed: set[Var | Literal], options: CodegenOptions) -> lis
     assert trip_count is not None
     if trip_count < options.loop_strip_steps or not arrays:
         return [e]
-    if trip_count * program_cost(body) < 2 * options.chunk_cost:
+    if trip_count * program_cost(body) < options.batched_loop_cost:
         return [e]
     loops = Loops(region)
     for root in loops.roots(options):

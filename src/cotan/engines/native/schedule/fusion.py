@@ -64,6 +64,8 @@ class Schedule:
         """How many elements in memory the code reads, each under its conditions, for one element of a view."""
         self.statement: dict[Var, Statement] = {}
         self.opaque: dict[Var, Opaque] = {}
+        self.recomputed = 0
+        """The first position after what a checkpoint has recomputed last: large values that follow are not wanted before."""
         self.uses = count_uses(program)
         self.readers: dict[Var, list[tuple[Statement, ElementIndex]]] = {}
         self.whole_uses: dict[Var, list[int]] = {}
@@ -121,6 +123,8 @@ class Schedule:
         if access is None:
             node = Opaque(equation, len(self.root.body))
             self.root.body.append(node)
+            if equation.op.name == "again":
+                self.recomputed = len(self.root.body)
             for v in equation.outputs:
                 self.opaque[v] = node
             for v in equation.inputs:
@@ -237,6 +241,8 @@ class Schedule:
             elif v in self.opaque:
                 after = max(after, self.opaque[v].position + 1)
             self.readers.setdefault(v, []).append((statement, index))
+        if not inside and statement.var.type.nbytes >= self.options.sunk_bytes:
+            after = max(after, self.recomputed)
         body = self.root
         tiny = False
         for level in range(len(order)):
