@@ -360,7 +360,10 @@ class Scatter(Indexed):
     def product_tangent(self, x: Any, updates: Any, indices: Sequence[Any], dx: Any | None, du: Any | None) -> Any:
         """The tangent x' prod u + sum_k x u_k' prod_{j != k} u_j, over the updates with the same target."""
         terms = [] if dx is None else [self(dx, updates, *indices)]
-        if du is not None:
+        if du is not None and self.apart(indices):
+            there = Gather(self.reading, self.axes)(x, *indices)
+            terms.append(Scatter("add", self.mode, self.axes, self.unique)(zeros_of(x), scale(there, du), *indices))
+        elif du is not None:
             t = type_of(updates)
             order, same = self.runs(indices, self.indexed(type_of(x).shape, len(indices)))
             count, rest = type_of(order).size, t.shape[type_of(indices[0]).ndim :]

@@ -20,7 +20,7 @@ from ..core.borrowing import copies_of_shared
 from ..core.errors import NonlinearTangentError, teach
 from ..core.op import Op
 from ..core.origin import current_rule
-from ..core.program import Equation, Program, Var, evaluate
+from ..core.program import Equation, Literal, Program, Var, evaluate
 from ..core.sizes import Size
 from ..core.staging import StagingTrace, stage_flat
 from ..core.tracing import EVAL, Trace, Tracer, concrete_zero, current_trace, reset_trace, running, set_trace, type_of
@@ -327,4 +327,37 @@ def linearize_program(program: Program, active: tuple[bool, ...], rule: str = "j
         return [*outs, *residuals]
 
     forward, constants = stage_flat(primal, program.input_types, name=f"{program.name}_primal")
-    return replace(forward, constants=tuple(constants)), found["linear"], found["active"], found["count"]
+    forward, linear = without_constant_residuals(forward, found["linear"], found["count"])
+    count = len(linear.inputs) - sum(active)
+    return replace(forward, constants=tuple(constants)), linear, found["active"], count
+
+
+def without_constant_residuals(forward: Program, linear: Program, count: int) -> tuple[Program, Program]:
+    """The two Programs without the residuals that depend on nothing, such as zeros: the linear one makes them itself."""
+    makers: dict[Var | Literal, Equation] = {}
+    for e in forward.equations:
+        if not e.op.multiple and all(isinstance(v, Literal) or v in makers for v in e.inputs):
+            makers[e.outputs[0]] = e
+    first = len(forward.outputs) - count
+    residuals = list(zip(forward.outputs[first:], linear.inputs[:count], strict=True))
+    if not any(made in makers for made, _ in residuals):
+        return forward, linear
+    equations: list[Equation] = []
+    new: dict[Var | Literal, Var] = {}
+
+    def make(v: Var | Literal) -> Var | Literal:
+        if isinstance(v, Var) and v not in new:
+            e = makers[v]
+            inputs = [make(x) for x in e.inputs]
+            new[v] = Var(v.type)
+            equations.append(Equation(e.op, inputs, [new[v]], e.origin))
+        return new.get(v, v)
+
+    taken: dict[Var | Literal, Var | Literal] = {given: make(made) for made, given in residuals if made in makers}
+    kept = [(made, given) for made, given in residuals if made not in makers]
+    rest = [Equation(e.op, [taken.get(v, v) for v in e.inputs], e.outputs, e.origin) for e in linear.equations]
+    inputs, outputs = [*[given for _, given in kept], *linear.inputs[count:]], [taken.get(v, v) for v in linear.outputs]
+    return (
+        replace(forward, outputs=[*forward.outputs[:first], *[made for made, _ in kept]]),
+        replace(linear, inputs=inputs, equations=[*equations, *rest], outputs=outputs),
+    )
