@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import compress
 from math import ceil, prod
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -45,9 +45,6 @@ from .custom_rules import CustomCall
 from .external import External
 from .stacks import INT, LOOPS, copied, with_each
 
-if TYPE_CHECKING:
-    from .cond import Cond
-
 __all__ = ["in_strips", "is_costly", "is_staged", "on_own_lanes", "one_by_one", "strip_width"]
 
 LEAST_WORK = 1 << 14
@@ -66,6 +63,21 @@ NARROW_SHARE = 1 / 8
 """The most of its work that a lane which runs alone may do in operations that are faster in a batch."""
 COSTLY, UNKNOWN_STEPS, CALL = 10, 16, 1 << 12
 """The work of an element of a costly function; the steps of a loop of unknown length; the work of a call of outside code."""
+
+
+class Branching(Protocol):
+    """A `Cond`, as much of it as this module needs."""
+
+    @property
+    def branches(self) -> tuple[Program, ...]: ...
+    @property
+    def linear_operands(self) -> tuple[bool, ...]: ...
+    def __call__(self, *operands: Any) -> Any: ...
+    def made(self, branches: tuple[Program, ...], linear: tuple[bool, ...] = ()) -> Branching: ...
+    def derived(self, key: Any, make: Any) -> Any: ...
+    def on_batch(self, size: int, flags: tuple[bool, ...], *, whole: bool) -> Any: ...
+    def with_constants(self, captured: Sequence[Any]) -> tuple[bool, ...]: ...
+    def together(self, size: int, flags: tuple[bool, ...], index: Any, operands: Sequence[Any], *, alone: bool = False) -> list[Any]: ...
 
 
 # ---- how much a branch does ----------------------------------------------------------------------------------------------
@@ -169,7 +181,7 @@ def is_staged(x: Any) -> bool:
 
 
 # ---- an index that is known ------------------------------------------------------------------------------------------------
-def on_own_lanes(cond: Cond, size: int, flags: tuple[bool, ...], index: Any, operands: Sequence[Any]) -> list[Any]:
+def on_own_lanes(cond: Branching, size: int, flags: tuple[bool, ...], index: Any, operands: Sequence[Any]) -> list[Any]:
     """The results of a `Cond` on a batch: each branch runs on the examples whose index it is."""
     lanes = [(branch, rows) for k, branch in enumerate(cond.branches) if len(rows := np.flatnonzero(index == k))]
     if len(lanes) == 1:
@@ -217,7 +229,7 @@ def joined(parts: Sequence[Any], places: Any) -> Any:
 
 
 # ---- an index that is traced --------------------------------------------------------------------------------------------------
-def one_by_one(cond: Cond, size: int, flags: tuple[bool, ...], index: Any, operands: Sequence[Any]) -> list[Any]:
+def one_by_one(cond: Branching, size: int, flags: tuple[bool, ...], index: Any, operands: Sequence[Any]) -> list[Any]:
     """The results of a `Cond` on a batch, one lane after the other."""
     every = (True, *flags)
 
@@ -230,7 +242,7 @@ def one_by_one(cond: Cond, size: int, flags: tuple[bool, ...], index: Any, opera
     return list(each_in_scan(cond, program, size, every, [index, *operands]))
 
 
-def in_strips(cond: Cond, width: int, size: int, flags: tuple[bool, ...], index: Any, operands: Sequence[Any]) -> list[Any]:
+def in_strips(cond: Branching, width: int, size: int, flags: tuple[bool, ...], index: Any, operands: Sequence[Any]) -> list[Any]:
     """The results of a `Cond` on a batch, by strips of ``width`` lanes; the last one is filled with copies of the last lane."""
     every, count = (True, *flags), ceil(size / width)
     order = Argsort(0)(convert(index, np.dtype(np.uint8)) if len(cond.branches) <= 1 << 8 else index)
@@ -255,7 +267,7 @@ def in_strips(cond: Cond, width: int, size: int, flags: tuple[bool, ...], index:
 
 
 def each_in_scan(
-    cond: Cond, program: tuple[Program, list[Any]], count: int, flags: Sequence[bool], operands: Sequence[Any]
+    cond: Branching, program: tuple[Program, list[Any]], count: int, flags: Sequence[bool], operands: Sequence[Any]
 ) -> Sequence[Any]:
     """The results of a body, (captured values, constants, lanes) -> results, for each entry of the flagged operands of a `Cond`."""
     body, captured = program
