@@ -37,8 +37,8 @@ def cond(pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any],
         true_fun, false_fun: functions of the operands whose results have the same structure, shapes and dtypes.
 
     Under `vmap` with a predicate for each example, a branch that no example takes does not run. A cheap branch runs on the whole batch, and
-    the results are chosen. A costly one (factorizations, loops, many functions of few numbers) runs for the examples that take it: where the
-    predicates are known, for no others; under `jit`, one by one or in strips of at least 8 examples, of which the last may have others.
+    the results are chosen. A costly one (factorizations, loops, many functions of few numbers) runs for the examples that take it: where
+    the predicates are known, for no others; under `jit`, one by one or in strips of at least 8 examples, of which one may have others.
 
     Raises:
         ArgumentTypeError: a predicate that is no scalar, or branches whose results differ.
