@@ -27,6 +27,7 @@ import matplotlib.pyplot as plt
 
 from benchmarks import (
     adbench,
+    branches,
     compiling,
     eager,
     functions,
@@ -57,6 +58,7 @@ TABLES: dict[str, Callable[[], Table]] = {
     "fusion": fusion.table,
     "functions": functions.table,
     "loops": loops.table,
+    "branches": branches.table,
     "indexing": indexing.table,
     "adbench": adbench.table,
     "learning": learning.table,

@@ -33,6 +33,7 @@ from ..transforms.linearize import linearize_program
 from ..transforms.transpose import transpose_program_rule
 from .base import ControlOp, filled, inputs_that_fail, with_captured
 from .call import derived_program
+from .lanes import in_strips, is_costly, is_staged, on_own_lanes, one_by_one, strip_width
 from .stacks import copied, either, with_each, zeros_of
 
 __all__ = ["Cond", "only_if"]
@@ -221,9 +222,20 @@ class Cond(ControlOp):
 
     def batch(self, size: int, batched: Sequence[bool], *operands: Any) -> tuple[Any, Any]:
         flags = tuple(batched[1:])
+        if batched[0]:
+            return self.each_by_index(size, flags, operands[0], operands[1:]), [True] * len(self.branches[0].outputs)
+        (branches, captured), out_flags = self.on_batch(size, flags, whole=False)
+        return self.made(branches, self.with_constants(captured))(operands[0], *captured, *operands[1:]), out_flags
+
+    def with_constants(self, captured: Sequence[Any]) -> tuple[bool, ...]:
+        """The flags of linear operands after captured values are inserted before the operands of the branches."""
+        return with_captured(self.linear_operands, 1, len(captured))
+
+    def on_batch(self, size: int, flags: tuple[bool, ...], *, whole: bool) -> Any:
+        """The branches on a batch and the values that they captured; and which results are batched: all, if ``whole``."""
 
         def make() -> Any:
-            needed = [batched[0]] * len(self.branches[0].outputs)  # a batched index chooses from batched results
+            needed = [whole] * len(self.branches[0].outputs)
 
             def step(branch: Program) -> Any:
                 def run(*values: Any) -> list[Any]:
@@ -241,31 +253,44 @@ class Cond(ControlOp):
                 if needed == before:
                     return staged, tuple(needed)
 
-        (branches, captured), out_flags = self.derived(("batch", size, flags, batched[0]), make)
-        count = len(branches[0].outputs)
-        linear = (False, *[False] * len(captured), *self.linear_operands[1:]) if self.linear_operands else ()
-        if not batched[0]:
-            return self.made(branches, linear)(operands[0], *captured, *operands[1:]), out_flags
-        # Each example has an index of its own. A branch that some example takes runs on the whole batch; one that none takes does not run.
-        index, types = operands[0], branches[0].output_types
+        return self.derived(("batch", size, flags, whole), make)
+
+    def each_by_index(self, size: int, flags: tuple[bool, ...], index: Any, operands: Sequence[Any]) -> list[Any]:
+        """The results if each example has an index of its own."""
+        if not self.run_all and is_costly(self.branches, flags, size):
+            if type(index) is not Tracer:
+                return on_own_lanes(self, size, flags, index, operands)
+            width = strip_width(self.branches, flags, size) if is_staged(index) else None
+            if width == 1:
+                return one_by_one(self, size, flags, index, operands)
+            if width is not None:
+                return in_strips(self, width, size, flags, index, operands)
+        return self.together(size, flags, index, operands)
+
+    def together(self, size: int, flags: tuple[bool, ...], index: Any, operands: Sequence[Any], *, alone: bool = False) -> list[Any]:
+        """A branch that some example takes runs on the whole batch; one that none takes does not run. ``alone`` says that a branch sees
+        only values of examples that take it: then no nan of another one is in the sums over the batch that its derivative takes.
+        """
+        (branches, captured), _ = self.on_batch(size, flags, whole=True)
+        types = branches[0].output_types
         results: list[Any] = []
         for k, branch in enumerate(branches):
-            rest = for_takers_alone(branch, index, k, [*captured, *operands[1:]], [*[False] * len(captured), *flags], size)
+            rest = for_takers_alone(branch, index, k, [*captured, *operands], [*[False] * len(captured), *flags], size, alone)
             if self.run_all:
                 results.append(evaluate(branch, *rest))
                 continue
             idle, _ = stage_flat(lambda *_: list(map(zeros_of, types)), branch.input_types, name="idle")
             some = convert(ReduceOr((0,))(equal(index, np.int64(k))), np.dtype(np.int64))
-            results.append(Cond((idle, branch), linear)(some, *rest))
+            results.append(Cond((idle, branch), self.with_constants(captured))(some, *rest))
         which = equal(index, np.int64(1)) if len(branches) == 2 else index
-        return [choose(which, values) for values in zip(*results, strict=True)], [True] * count
+        return [choose(which, values) for values in zip(*results, strict=True)]
 
 
-def for_takers_alone(branch: Program, index: Any, k: int, operands: list[Any], flags: Sequence[bool], size: int) -> list[Any]:
+def for_takers_alone(branch: Program, index: Any, k: int, operands: list[Any], flags: Sequence[bool], size: int, every: bool) -> list[Any]:
     """The operands of branch ``k`` on a batch; flagged operands have an entry for each example. Operands that might make the branch raise,
-    or not end, for an example that does not take it get the values of an example that takes it.
+    or not end, for an example that does not take it (``every``: all of them) get the values of an example that takes it.
     """
-    replaced = [b and fails for b, fails in zip(flags, inputs_that_fail(branch), strict=True)]
+    replaced = [b and (every or fails) for b, fails in zip(flags, inputs_that_fail(branch), strict=True)]
     if not size or not any(replaced):
         return operands
     takes = equal(index, np.int64(k))

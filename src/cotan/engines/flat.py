@@ -17,7 +17,7 @@ import numpy as np
 from ..core.origin import Origin
 from ..core.program import Literal, Program, Var
 
-__all__ = ["Step", "flat_runner"]
+__all__ = ["Step", "flat_runner", "note_line"]
 
 
 class Step(NamedTuple):

@@ -36,6 +36,10 @@ def cond(pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any],
         pred: a scalar: a bool, or a number (true if nonzero). If its value is known, only the selected branch runs.
         true_fun, false_fun: functions of the operands whose results have the same structure, shapes and dtypes.
 
+    Under `vmap` with a predicate for each example, a branch that no example takes does not run. A cheap branch runs on the whole batch, and
+    the results are chosen. A costly one (factorizations, loops, many functions of few numbers) runs for the examples that take it: where
+    the predicates are known, for no others; under `jit`, one by one or in strips of at least 8 examples, of which one may have others.
+
     Raises:
         ArgumentTypeError: a predicate that is no scalar, or branches whose results differ.
 
@@ -61,7 +65,7 @@ def cond(pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any],
 
 @boundary
 def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:
-    """``branches[index](*operands)``, with the index clamped to the range of the branches. Raises: as `cond`.
+    """``branches[index](*operands)``, with the index clamped to the range of the branches. Errors, and what runs under `vmap`: as `cond`.
 
     >>> import cotan
     >>> cotan.lax.switch(1, [lambda x: x, lambda x: -x], 3.0)
