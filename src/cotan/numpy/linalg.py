@@ -12,7 +12,7 @@ import numpy as np
 from ..core.errors import ArgumentError, DtypeError, ShapeError, UnsupportedFunctionError, teach
 from ..core.listing import listing
 from ..core.tracing import BOOL, type_of
-from ..ops import casting, determinant, factorization
+from ..ops import casting, determinant, factorization, moments
 from ..ops import linalg as ops
 from ..ops.spectral import nuclear_norm, pseudo_inverse
 from . import contraction, creation
@@ -34,7 +34,8 @@ from .promotion import (
     strong,
     wrap,
 )
-from .reduction import any, max, min, safe_sqrt, sum
+from .reduction import any, keep, max, min, safe_sqrt, sum
+from .roots import rooted
 from .selection import where
 from .shape import broadcast_to, matrix_transpose, moveaxis, reshape
 
@@ -258,10 +259,19 @@ def sum_of_squares(x: Any, axis: Any, keepdims: bool) -> Any:
     return sum(multiply(x, conjugate(x)).real if type_of(x).dtype.kind == "c" else square(x), axis, keepdims=keepdims)
 
 
+def two_norm(x: Any, axis: Any, keepdims: bool) -> Any:
+    """The square root of the sum of |x|^2 over these axes (all, if None)."""
+    t = type_of(x)
+    axes = canonical_axes("norm", axis, t.ndim)
+    if t.dtype.kind == "c" or not axes:
+        return safe_sqrt(sum_of_squares(x, axis, keepdims))
+    return rooted(keep(moments.norm(x, axes), t.shape, axes, keepdims), lambda: sum_of_squares(x, axes, keepdims))
+
+
 def of_vectors(x: Any, ord: Any, axis: Any, keepdims: bool) -> Any:
     """The norm ``ord`` of vectors along ``axis``."""
     if ord is None or ord == 2:
-        return safe_sqrt(sum_of_squares(x, axis, keepdims))
+        return two_norm(x, axis, keepdims)
     size = abs(x)
     if ord == np.inf:
         return max(size, axis, keepdims=keepdims, initial=0)
@@ -288,7 +298,7 @@ def of_matrices(x: Any, ord: Any, axes: tuple[int, int], keepdims: bool) -> Any:
     """The norm ``ord`` of matrices along two axes."""
     rows, columns = axes
     if ord is None or ord == "fro":
-        return safe_sqrt(sum_of_squares(x, axes, keepdims))
+        return two_norm(x, axes, keepdims)
     if ord in (1, -1, np.inf, -np.inf):
         summed, kept = (rows, columns) if ord in (1, -1) else (columns, rows)
         sizes = sum(abs(x), summed, keepdims=True)
@@ -319,7 +329,7 @@ def norm(x: Numbers, ord: Any = None, axis: int | tuple[int, ...] | None = None,
     x = floating(x)
     shape = shape_of(x)
     if axis is None and ord is None:
-        y = safe_sqrt(sum_of_squares(x, None, False))
+        y = two_norm(x, None, False)
         return reshape(y, (1,) * len(shape)) if keepdims else y
     axes = (
         tuple(range(len(shape)))

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..core.emitting import Reader, Routines, StridedView
+from ..core.emitting import Emitter, Reader, Routines, StridedView
 from ..core.op import Op, op
 from ..core.tracing import type_of
 from .arithmetic import constant_like, div, like_python, mul, neg, one_like, sub, zero_like
@@ -36,6 +36,7 @@ __all__ = [
     "exp2",
     "expm1",
     "hypot",
+    "inverse_or_zero",
     "log",
     "log1p",
     "log2",
@@ -164,8 +165,30 @@ class NormSqrt(Unary):
         return x == 0
 
     def derivative(self, x: Any, y: Any) -> Any:
-        at_zero = equal(y, zero_like(y))
-        return select(at_zero, zero_like(y), div(constant_like(0.5, y), select(at_zero, one_like(y), y)))
+        return mul(constant_like(0.5, y), inverse_or_zero(y))
+
+
+@op
+class InverseOrZero(Unary):
+    """One over x, or 0 at 0, as the derivative of a norm needs it. Its own derivative at 0 is 0, too."""
+
+    takes, domain = "f", POSITIVE
+
+    def singular(self, x: Any) -> Any:
+        return x == 0
+
+    @staticmethod
+    def numpy(x: Any) -> Any:  # type: ignore[override]
+        if isinstance(x, np.ndarray):
+            return np.divide(1, x, out=np.zeros(x.shape, x.dtype), where=x != 0)
+        return np.true_divide(1, x) if x else np.multiply(x, 0)
+
+    def element(self, e: Emitter, i: Sequence[Any], *readers: Reader) -> Any:
+        x, zero, one = readers[0](i), *(e.constant(value, readers[0].dtype) for value in (0.0, 1.0))
+        return e.math("select", e.math("eq", x, zero), e.math("div", one, x), zero)
+
+    def derivative(self, x: Any, y: Any) -> Any:
+        return neg(mul(y, y))
 
 
 @op
@@ -666,7 +689,7 @@ def unless_zero(r: Any, x: Any, instead: Any) -> Any:
 
 
 exp, exp2, expm1, log, log2, log10, log1p = Exp(), Exp2(), Expm1(), Log(), Log2(), Log10(), Log1p()
-sqrt, norm_sqrt, rsqrt, cbrt, power = Sqrt(), NormSqrt(), Rsqrt(), Cbrt(), Power()
+sqrt, norm_sqrt, inverse_or_zero, rsqrt, cbrt, power = Sqrt(), NormSqrt(), InverseOrZero(), Rsqrt(), Cbrt(), Power()
 sin, cos, tan, arcsin, arccos, arctan, arctan2 = Sin(), Cos(), Tan(), Arcsin(), Arccos(), Arctan(), Arctan2()
 sinh, cosh, tanh, arcsinh, arccosh, arctanh = Sinh(), Cosh(), Tanh(), Arcsinh(), Arccosh(), Arctanh()
 one_minus_square = OneMinusSquare()
