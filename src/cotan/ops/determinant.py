@@ -36,13 +36,13 @@ from .arithmetic import constant_of, mul, neg
 from .casting import complex_, conj, convert, imag, real
 from .contraction import matmul
 from .factorization import Svd
-from .families import add, broadcast_in_dim, default_rng, reduce_sum, scale, spread, sum_tangents, zeros
+from .families import add, broadcast_in_dim, default_rng, reduce_sum, scale, scaled_sum, spread, sum_tangents, zeros
 from .indexing import gather, scatter
 from .lapack import by_columns, every_matrix, factorized, named, not_zero
 from .linalg import MatrixOp, Solve, adjoint, columns, diagonal, mask, transposed
 from .logic import equal, not_equal, select
 from .movement import permute
-from .reduction import reduce_prod, scaled_sum
+from .reduction import reduce_prod
 from .running import normal_range
 
 __all__ = ["Cofactors", "Det", "Slogdet", "det", "slogdet"]

@@ -24,8 +24,7 @@ from ..core.sizes import real
 from ..core.tracing import type_of
 from ..core.types import ArrayType, Shape
 from .arithmetic import constant_of, div, integer_pow, sub
-from .families import axes_examples, check_axes, default_rng, reduce_sum, scale
-from .reduction import put_back, scaled_sum
+from .families import Weighted, axes_examples, check_axes, default_rng, put_back, reduce_sum, scale
 from .transcendental import inverse_or_zero, norm_sqrt
 
 __all__ = ["Mean", "MeanSquare", "Norm", "Variance", "mean", "mean_square", "norm", "variance"]
@@ -82,7 +81,7 @@ class Mean(Moment):
         return Mean(tuple([k + 1 for k in self.axes]))(x), True
 
 
-class Quadratic(Moment):
+class Quadratic(Weighted, Moment):
     """A sum of squares over ``axes`` divided by the number of elements less ``less``, which is at least zero."""
 
     axes: tuple[int, ...]
@@ -95,11 +94,11 @@ class Quadratic(Moment):
     def batch(self, size: int, batched: Sequence[bool], x: Any) -> tuple[Any, bool]:
         return type(self)(tuple([k + 1 for k in self.axes]), self.less)(x), True  # type: ignore[call-arg]
 
-    # mean_square(x)' = 2 / (n - k) sum_r x_r x'_r
-    def slope(self, x: Any, dx: Any) -> Any:
-        """The tangent of the mean square."""
+    # mean_square(x)' = sum_r 2 x_r / (n - k) x'_r
+    def slope(self, x: Any) -> Any:
+        """The weights in the tangent of the mean square."""
         t = type_of(x)
-        return scale(div(constant_of(2, t.dtype), self.degrees(t.shape, t.dtype)), scaled_sum(x, dx, self.axes))
+        return scale(div(constant_of(2, t.dtype), self.degrees(t.shape, t.dtype)), x)
 
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
@@ -124,8 +123,8 @@ class MeanSquare(Quadratic):
         t = type_of(x)
         return [div(reduce_sum(integer_pow(x, 2), self.axes), self.degrees(t.shape, t.dtype))]
 
-    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
-        return self(*primals), self.slope(primals[0], tangents[0])
+    def weighted(self, x: Any) -> tuple[Any, Any]:
+        return self(x), self.slope(x)
 
 
 @op
@@ -151,13 +150,13 @@ class Variance(Quadratic):
         return sub(x, m if len(self.axes) == len(shape) else put_back(m, shape, self.axes))
 
     # The deviations d_r add up to zero, so the tangent of the mean does not count: sum_r d_r (x'_r - m') = sum_r d_r x'_r.
-    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
-        d = self.deviations(primals[0])
-        return MeanSquare(self.axes, self.less)(d), self.slope(d, tangents[0])
+    def weighted(self, x: Any) -> tuple[Any, Any]:
+        d = self.deviations(x)
+        return MeanSquare(self.axes, self.less)(d), self.slope(d)
 
 
 @op
-class Norm(Moment):
+class Norm(Weighted, Moment):
     """The square root of the sum of squares over ``axes``. Its derivative at 0 is 0."""
 
     axes: tuple[int, ...]
@@ -172,11 +171,11 @@ class Norm(Moment):
     def written_out(self, x: Any) -> Sequence[Any]:  # type: ignore[override]
         return [norm_sqrt(reduce_sum(integer_pow(x, 2), self.axes))]
 
-    # norm(x)' = sum_r x_r x'_r / norm(x)
-    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
-        (x,), (dx,) = primals, tangents
-        y = self(x)
-        return y, scale(inverse_or_zero(y), scaled_sum(x, dx, self.axes))
+    # norm(x)' = sum_r x_r / norm(x) x'_r
+    def weighted(self, x: Any) -> tuple[Any, Any]:
+        y, shape = self(x), type_of(x).shape
+        r = inverse_or_zero(y)
+        return y, scale(x, r if len(self.axes) == len(shape) else put_back(r, shape, self.axes))
 
     def batch(self, size: int, batched: Sequence[bool], x: Any) -> tuple[Any, bool]:
         return Norm(tuple([k + 1 for k in self.axes]))(x), True

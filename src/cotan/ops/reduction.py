@@ -17,24 +17,22 @@ import numpy as np
 from ..core.emitting import Emitter, Reader
 from ..core.errors import DtypeError, ShapeError, teach
 from ..core.op import Op, op
-from ..core.program import Var
 from ..core.tracing import type_of
 from ..core.types import ArrayType
 from .arithmetic import constant_of, div
 from .casting import convert
 from .families import (
-    BroadcastInDim,
-    Multilinear,
+    Weighted,
     axes_examples,
     check_axes,
     default_rng,
     fold_axes,
+    put_back,
     reduce_sum,
-    scale,
     spread,
 )
 from .logic import equal
-from .movement import permute, reshape
+from .movement import inverse_order, permute, reshape
 from .ordering import maximum
 from .running import (
     Cumlogsumexp,
@@ -54,8 +52,8 @@ from .running import (
 
 __all__ = [
     "Cumlogsumexp", "Cummax", "Cummin", "Cumprod", "Cumsum", "Recurrence", "ReduceAnd", "ReduceMax", "ReduceMin", "ReduceOr", "ReduceProd",
-    "ScaledSum", "cumlogsumexp", "cummax", "cummin", "cumprod", "cumsum", "recurrence", "reduce_and", "reduce_max", "reduce_min",
-    "reduce_or", "reduce_prod", "scaled_sum",
+    "cumlogsumexp", "cummax", "cummin", "cumprod", "cumsum", "recurrence", "reduce_and", "reduce_max", "reduce_min",
+    "reduce_or", "reduce_prod",
 ]  # fmt: skip
 
 
@@ -101,53 +99,7 @@ class Reduction(Op):
         return axes_examples(cls, empty=cls.has_identity)
 
 
-def put_back(y: Any, shape: Sequence[int], axes: Sequence[int]) -> Any:
-    """A reduced array, broadcast along the reduced ``axes`` again."""
-    return BroadcastInDim(tuple(shape), tuple(k for k in range(len(shape)) if k not in axes))(y)
-
-
-@op
-class ScaledSum(Multilinear):
-    """The sum over ``axes`` of local derivatives times tangents, each product with a strong zero (see `Scale`)."""
-
-    family = "reduction"
-    linear = ((0,), (1,))
-    axes: tuple[int, ...]
-    takes: ClassVar[str] = "fc"
-    library: ClassVar[str] = "scaled_sum"
-
-    def type_rule(self, d: ArrayType, t: ArrayType) -> ArrayType:
-        check_axes(self, d)
-        if d.dtype != t.dtype or d.dtype.kind not in self.takes:
-            raise teach(DtypeError, f"{self.name} of {d.dtype} and {t.dtype}.", do="give floating-point numbers of one dtype.")
-        if d.shape != t.shape:
-            raise teach(ShapeError, f"{self.name}: shapes {d.shape} and {t.shape} differ.", do="give arrays of one shape.")
-        return d.with_shape(tuple([n for k, n in enumerate(d.shape) if k not in self.axes]))
-
-    def impl(self, d: Any, t: Any) -> Any:
-        return np.add.reduce(scale.impl(d, t), self.axes, d.dtype)
-
-    def written_out(self, d: Any, t: Any) -> Sequence[Any]:  # type: ignore[override]
-        return [reduce_sum(scale(d, t), self.axes)]
-
-    # <y_bar, scaled_sum(d, t')> = sum_r (y_bar d_r) t'_r
-    def transpose(self, y_bar: Any, d: Any, t: Any) -> Sequence[Any | None]:
-        shape = type_of(d).shape
-        factor = y_bar if len(self.axes) == len(shape) else put_back(y_bar, shape, self.axes)
-        return [None, scale(d, factor)] if type(t) is Var else [scale(t, factor), None]
-
-    def batch(self, size: int, batched: Sequence[bool], d: Any, t: Any) -> tuple[Any, bool]:
-        d, t = (x if b else spread(x, size) for x, b in zip((d, t), batched, strict=True))
-        return ScaledSum(tuple([k + 1 for k in self.axes]))(d, t), True
-
-    @classmethod
-    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
-        rng = default_rng()
-        for axes, shape in (((0,), (3,)), ((1,), (2, 3, 2)), ((0, 2), (2, 3, 2)), ((0,), (0, 3))):
-            yield cls(axes), (rng.normal(size=shape), rng.normal(size=shape))
-
-
-class Extremum(Reduction):
+class Extremum(Weighted, Reduction):
     """max or min over axes: the tangent is the mean of the tangents of the tied elements."""
 
     has_identity = False
@@ -155,10 +107,9 @@ class Extremum(Reduction):
     def singular(self, x: Any) -> Any:
         return np.sum(x == np.expand_dims(self.impl(x), self.axes), self.axes) > 1
 
-    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
-        (x,), (dx,) = primals, tangents
+    def weighted(self, x: Any) -> tuple[Any, Any]:
         y = self(x)
-        return y, scaled_sum(ExtremumShare(self.axes)(x, y), dx, self.axes)
+        return y, ExtremumShare(self.axes)(x, y)
 
 
 @op
@@ -228,24 +179,22 @@ class ReduceMin(Extremum):
 
 
 @op
-class ReduceProd(Reduction):
+class ReduceProd(Weighted, Reduction):
     """The product over ``axes``; 1 for no elements."""
 
     axes: tuple[int, ...]
     monoid, numpy, takes = "mul", np.multiply, "iufc"
 
-    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
-        (x,), (dx,) = primals, tangents
-        y = self(x)
+    def weighted(self, x: Any) -> tuple[Any, Any]:
         shape = type_of(x).shape
-        if len(shape) == 1:
-            return y, scaled_sum(product_of_others(x, 0), dx, (0,))
+        if len(self.axes) == 1:
+            return self(x), product_of_others(x, self.axes[0])
         # One reduced axis, moved to the end, so that "the elements before k" is defined.
         order = (*[k for k in range(len(shape)) if k not in self.axes], *self.axes)
         kept = tuple(n for k, n in enumerate(shape) if k not in self.axes)
         flat = (*kept, prod([shape[k] for k in self.axes]))
-        x, dx = (reshape(permute(v, order), flat) for v in (x, dx))
-        return y, scaled_sum(product_of_others(x, len(kept)), dx, (len(kept),))
+        others = product_of_others(reshape(permute(x, order), flat), len(kept))
+        return self(x), permute(reshape(others, [shape[k] for k in order]), inverse_order(order))
 
 
 @op
@@ -300,11 +249,6 @@ def reduce_prod(x: Any, axes: Sequence[int]) -> Any:
 def reduce_and(x: Any, axes: Sequence[int]) -> Any:
     """`ReduceAnd`, or ``x`` itself for no axes."""
     return ReduceAnd(tuple(axes))(x) if axes else x
-
-
-def scaled_sum(d: Any, t: Any, axes: Sequence[int]) -> Any:
-    """`ScaledSum`, or the products themselves for no axes."""
-    return ScaledSum(tuple(axes))(d, t) if axes else scale(d, t)
 
 
 def reduce_or(x: Any, axes: Sequence[int]) -> Any:

@@ -25,7 +25,7 @@ from ..core.sizes import Size
 from ..core.staging import StagingTrace, stage_flat
 from ..core.tracing import EVAL, Trace, Tracer, concrete_zero, current_trace, reset_trace, running, set_trace, type_of
 from ..core.types import ArrayType
-from ..ops.families import add, fill_shape, scale
+from ..ops.families import ScaledSum, add, fill_shape, scale
 from .jvp import JVPTrace
 
 __all__ = ["LinearTape", "LinearizeTrace", "SplitTrace", "detach", "linearize_flat", "linearize_program", "record_linear", "replay"]
@@ -213,6 +213,9 @@ class LinearizeTrace(JVPTrace):
             return outs, push(*[t for t in tangents if t is not None])
         if op.tangent == "local":
             return self.differentiate_locally(op, primals, tangents)
+        if op.tangent == "weighted":
+            y, weights = op.weighted(primals[0])
+            return y, self.tape.record(ScaledSum(op.axes), (weights, tangents[0].payload), type_of(y))
         if op.tangent == "itself" and len(tangents) == 1:
             y = op(*primals)
             return y, self.tape.record(op, (tangents[0].payload,), type_of(y))
