@@ -143,7 +143,7 @@ def in_band(n: int, m: int, low: int | None, high: int | None, inside: bool) -> 
 remembered = lru_cache(maxsize=64)(in_band)
 MOST_REMEMBERED = 1 << 16
 """Up to this number of elements, what a band keeps is remembered."""
-BANDS = {
+BANDS: dict[Op, Op] = {
     greater: Band(None, -1),
     greater_equal: Band(None, 0),
     less: Band(1, None),
@@ -178,7 +178,8 @@ class Diagonal(Structural):
 
     # <y_bar, diagonal(x')> = sum_i y_bar[i] x'[i - min(k, 0), i + max(k, 0)]
     def transpose(self, y_bar: Any, x: Var) -> Sequence[Any]:
-        return [OnDiagonal(*x.shape[-2:], self.offset)(y_bar)]
+        rows, columns = x.shape[-2:]
+        return [OnDiagonal(rows, columns, self.offset)(y_bar)]
 
     def batch(self, size: int, batched: Sequence[bool], x: Any) -> tuple[Any, bool]:
         return self(x), True
@@ -228,8 +229,8 @@ class OnDiagonal(Structural):
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
         rng = default_rng()
-        for shape, offset, lead in (((3, 3), 0, ()), ((3, 4), 1, (2,)), ((4, 2), -2, ()), ((2, 3), 5, ()), ((0, 2), 0, ())):
-            yield cls(*shape, offset), (rng.normal(size=(*lead, diagonal_length(*shape, offset))),)
+        for rows, columns, offset, lead in ((3, 3, 0, ()), (3, 4, 1, (2,)), (4, 2, -2, ()), (2, 3, 5, ()), (0, 2, 0, ())):
+            yield cls(rows, columns, offset), (rng.normal(size=(*lead, diagonal_length(rows, columns, offset))),)
 
 
 def diagonal_length(rows: int, columns: int, offset: int) -> int:

@@ -214,12 +214,16 @@ class LinearizeTrace(JVPTrace):
         if op.tangent == "local":
             return self.differentiate_locally(op, primals, tangents)
         if op.tangent == "weighted":
-            y, weights = op.weighted(primals[0])
-            return y, self.tape.record(ScaledSum(op.axes), (weights, tangents[0].payload), type_of(y))
+            return self.differentiate_weighted(op, primals[0], tangents[0])
         if op.tangent == "itself" and len(tangents) == 1:
             y = op(*primals)
             return y, self.tape.record(op, (tangents[0].payload,), type_of(y))
         return op.jvp(primals, tangents)
+
+    def differentiate_weighted(self, op: Any, x: Any, dx: Any) -> tuple[Any, Any]:
+        """The result of the jvp rule of reductions with weights, with the sum recorded directly."""
+        y, weights = op.weighted(x)
+        return y, self.tape.record(ScaledSum(op.axes), (weights, dx.payload), type_of(y))
 
     def differentiate_locally(self, op: Any, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         """The result of the jvp rule of the elementwise family, with each product of a local derivative and a tangent recorded directly."""
