@@ -151,8 +151,7 @@ def solve(a: Numbers, b: Numbers, /) -> Any:
 def inv(a: Numbers, /) -> Any:
     """The inverse of square matrices. To solve equations, `solve` is faster and more accurate."""
     (a,) = matrices("inv", a, square=True)
-    t = type_of(a)
-    return ops.solve(a, broadcast_to(np.eye(t.shape[-1], dtype=t.dtype), t.shape))
+    return ops.Inverse()(a)
 
 
 @eager(named(np.linalg.svd, SVDResult))

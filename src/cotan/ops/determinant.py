@@ -39,7 +39,7 @@ from .factorization import Svd
 from .families import add, broadcast_in_dim, default_rng, reduce_sum, scale, scaled_sum, spread, sum_tangents, zeros
 from .indexing import gather, scatter
 from .lapack import by_columns, every_matrix, factorized, named, not_zero
-from .linalg import MatrixOp, Solve, adjoint, columns, diagonal, mask, transposed
+from .linalg import Inverse, MatrixOp, adjoint, columns, diagonal, mask, transposed
 from .logic import equal, not_equal, select
 from .movement import permute
 from .reduction import reduce_prod
@@ -293,8 +293,7 @@ class Slogdet(MatrixOp):
         (a,), (da,) = primals, tangents
         sign, logarithm = self(a)
         t = type_of(a)
-        inverse = Solve()(a, mask(broadcast_in_dim(constant_of(1, t.dtype), t.shape, ()), equal))
-        trace = scaled_sum(transposed(inverse), da, (t.ndim - 2, t.ndim - 1))
+        trace = scaled_sum(transposed(Inverse()(a)), da, (t.ndim - 2, t.ndim - 1))
         if t.dtype.kind != "c":
             return (sign, logarithm), (None, trace)
         turn = imag(trace)

@@ -32,7 +32,7 @@ from .movement import pad, permute, reshape
 from .routines import lapack
 
 __all__ = [
-    "Band", "Cholesky", "Diagonal", "OnDiagonal", "Solve", "TriangularSolve", "adjoint", "cholesky", "solve", "transposed",
+    "Band", "Cholesky", "Diagonal", "Inverse", "OnDiagonal", "Solve", "TriangularSolve", "adjoint", "cholesky", "solve", "transposed",
     "triangular_solve",
 ]  # fmt: skip
 
@@ -403,6 +403,42 @@ class Solve(SolveOp):
         yield cls(), (rng.normal(size=(2, 2)) + 3j * np.eye(2), rng.normal(size=(2, 2)) + 0j)
         yield cls(), (np.zeros((0, 0)), np.zeros((0, 2)))
         yield cls(), (np.eye(2), np.zeros((2, 0)))
+
+
+@op
+class Inverse(MatrixOp):
+    """The inverse Y of square matrices: A Y = 1, so dA Y + A dY = 0 and dY = -Y dA Y."""
+
+    library: ClassVar[str] = "inverse"
+
+    def fails_on(self, *types: ArrayType) -> Sequence[int]:
+        return (0,)  # it may be singular, exactly or by rounding
+
+    def type_rule(self, a: ArrayType) -> ArrayType:
+        self.check_matrices(a)
+        return a.with_shape(a.shape)
+
+    def impl(self, a: Any) -> Any:
+        return np.linalg.inv(a)
+
+    def written_out(self, a: Any) -> Sequence[Any]:  # type: ignore[override]
+        t = type_of(a)
+        return [Solve()(a, mask(BroadcastInDim(t.shape, ())(constant_of(1, t.dtype)), equal))]
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
+        y = self(*primals)
+        return y, neg(matmul(matmul(y, tangents[0]), y))
+
+    def batch(self, size: int, batched: Sequence[bool], a: Any) -> tuple[Any, bool]:
+        return self(a), True
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        rng = default_rng()
+        yield cls(), (rng.normal(size=(3, 3)) + 3 * np.eye(3),)
+        yield cls(), (rng.normal(size=(2, 2, 2)) + 3 * np.eye(2),)
+        yield cls(), (rng.normal(size=(2, 2)) + 3j * np.eye(2),)
+        yield cls(), (np.zeros((0, 0)),)
 
 
 @op
