@@ -22,7 +22,7 @@ from .elementwise import conjugate, multiply, negative, subtract
 from .indexing import getitem
 from .promotion import Numbers, broadcast_shapes, canonical_axis, operand, promote, shape_of, spread_to
 from .reduction import sum
-from .roots import strong
+from .roots import moves, strong
 from .shape import atleast_1d, flip, moveaxis, reshape_op, stack
 
 __all__ = [
@@ -163,9 +163,10 @@ def vdot(x: Numbers, y: Numbers, /) -> Any:
     return dot(conjugated(reshape_op(x, (prod(shape_of(x)),))), reshape_op(y, (prod(shape_of(y)),)))
 
 
+@moves
 def copied(x: Any, shape: Shape, axes: Sequence[int]) -> Any:
     """``x`` copied along the other axes of ``shape``. It has no unit axes there, so its cotangent is a plain sum over these."""
-    return broadcast_in_dim(x, shape, axes)
+    return reshape_op(x, shape) if prod(shape) == prod(shape_of(x)) else broadcast_in_dim(x, shape, axes)
 
 
 @eager(np.outer)

@@ -15,7 +15,6 @@ from ..core.tracing import EVAL, Tracer, current_trace, type_of
 from ..ops.families import BroadcastInDim
 from ..ops.linalg import Band, Diagonal, OnDiagonal
 from ..ops.logic import select
-from ..ops.movement import permute
 from .calling import eager, fitted, refuse_arguments
 from .elementwise import add, divide, floor, log10, multiply, power, sign, subtract
 from .promotion import (
@@ -32,7 +31,8 @@ from .promotion import (
     strong,
     wrap,
 )
-from .shape import broadcast_arrays, check_broadcast, concatenate, expand_dims, reshape, stack
+from .roots import moves
+from .shape import broadcast_arrays, check_broadcast, concatenate, expand_dims, permute, reshape, stack
 
 __all__ = [
     "arange", "array", "asanyarray", "asarray", "ascontiguousarray", "astype", "bartlett", "blackman", "copy", "diag", "diagflat",
@@ -354,7 +354,10 @@ def diagonal(x: Numbers, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any
     """The ``offset``-th diagonal over two axes, along a new last axis."""
     n = len(shape_of(x))
     a, b = canonical_axis("diagonal", axis1, n), canonical_axis("diagonal", axis2, n)
-    return Diagonal(operator.index(offset))(permute(x, (*[k for k in range(n) if k not in (a, b)], a, b)))
+    return diagonal_of(permute(x, (*[k for k in range(n) if k not in (a, b)], a, b)), operator.index(offset))
+
+
+diagonal_of = moves(lambda x, offset: Diagonal(offset)(x))
 
 
 @eager(np.trace)

@@ -249,8 +249,10 @@ def slogdet(a: Numbers, /) -> Any:
 # ---- norms -----------------------------------------------------------------------------------------------------------------------
 def floating(x: Any) -> Any:
     """``x`` in a floating or complex dtype."""
-    x = strong(operand(x))
-    return x if type_of(x).dtype.kind in "fc" else convert_to(x, np.dtype(np.float64))
+    x = operand(x)
+    t = type_of(x)
+    x = strong(x) if t.weak else x
+    return x if t.dtype.kind in "fc" else convert_to(x, np.dtype(np.float64))
 
 
 def sum_of_squares(x: Any, axis: Any, keepdims: bool) -> Any:
