@@ -277,6 +277,15 @@ def has_nan(y: np.ndarray) -> bool:
     return largest != largest
 
 
+def is_one_number(x: Any) -> bool:
+    """Whether ``x`` is one finite number that is not zero, or copies of one: then 0 times it is 0, and no product needs another look."""
+    if type(x) is np.ndarray:
+        if not x.size or any(x.strides):
+            return False
+        x = x.item(0)
+    return bool(x) and x - x == 0
+
+
 @op
 class Scale(Elementwise, Multilinear):
     """Local derivative times tangent, elementwise, with a strong zero: zero wherever either factor is zero."""
@@ -287,7 +296,7 @@ class Scale(Elementwise, Multilinear):
     def impl(self, d: Any, t: Any) -> Any:
         y = d * t
         if isinstance(y, np.ndarray):
-            return y if not has_nan(y) else np.where((d == 0) | (t == 0), np.zeros((), y.dtype), y)
+            return y if is_one_number(d) or is_one_number(t) or not has_nan(y) else np.where((d == 0) | (t == 0), np.zeros((), y.dtype), y)
         return y if y == y or not (d == 0 or t == 0) else y.dtype.type(0) if isinstance(y, np.generic) else type(y)(0)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:

@@ -167,7 +167,8 @@ class Diagonal(Structural):
     def type_rule(self, x: ArrayType) -> ArrayType:
         if x.ndim < 2:
             raise teach(ShapeError, f"diagonal: an array of shape {x.shape}.", do="give a matrix, or a stack of them.")
-        return x.with_shape((*x.shape[:-2], diagonal_length(*x.shape[-2:], self.offset)))
+        *lead, rows, columns = x.shape
+        return x.with_shape((*lead, diagonal_length(rows, columns, self.offset)))
 
     def impl(self, x: Any) -> Any:
         return x.diagonal(self.offset, -2, -1).copy()
