@@ -341,3 +341,14 @@ def test_a_product_with_a_derivative_calls_no_blas(monkeypatch):
         _, y_dot = cotan.jvp(f, (d,), (t,))
         np.testing.assert_allclose(y_dot, np.where(d > 0.3, np.cos(d) * 1.01 * t, 0.0), rtol=1e-14)
         np.testing.assert_allclose(cotan.vjp(f, d)[1](t)[0], y_dot, rtol=1e-14)
+
+
+@pytest.mark.parametrize("number", [2.0, 0.0, -0.0, INF, np.nan, 5e-324, np.float32(3.0), 1j, complex(2, INF)])
+def test_a_product_with_one_number_is_the_product_with_copies_of_it(number):
+    x = np.array([0.0, -0.0, 1.0, INF, -INF, np.nan, 1e30], np.asarray(number).dtype)
+    copies = np.full(x.shape, number, x.dtype)
+    with np.errstate(all="ignore"):
+        expected = np.where((copies == 0) | (x == 0), 0.0, copies * x)
+        for factor in (x.dtype.type(number), np.broadcast_to(x.dtype.type(number), x.shape), copies):
+            np.testing.assert_array_equal(scale(factor, x), expected)
+            np.testing.assert_array_equal(scale(x, factor), expected)

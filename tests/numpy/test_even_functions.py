@@ -54,6 +54,7 @@ EVEN = {
     "magnitude of the root": (lambda r: cnp.cos(abs(r)) + cnp.cosh(cnp.fabs(r)) - cnp.cos(r), 1.0),
     "root of the root": (lambda r: cnp.sqrt(r) ** 4, 2.0),
     "in degrees": (lambda r: cnp.cos(cnp.deg2rad(180 / np.pi * r)), -1.0),
+    "a diagonal": (lambda r: cnp.diagonal(cnp.reshape(r, (1, 1)))[0] ** 2 if r.ndim == 0 else r * r, 2.0),
     "outer product": (lambda r: cnp.sum(cnp.outer(r, r)) if r.ndim == 0 else r * r, 2.0),
 }
 

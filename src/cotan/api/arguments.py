@@ -58,6 +58,7 @@ __all__ = [
 Argnums = int | Sequence[int]
 F = TypeVar("F", bound=Callable[..., Any])
 
+INTEGERS = (int, np.integer)
 FAST_LEAVES = frozenset({np.ndarray, Array, float, Tracer, np.float64})
 
 
@@ -256,7 +257,7 @@ class FlatCall:
         strict: bool = False,
     ):
         self.fun, self.args, self.kwargs, self.has_aux, self.strict = fun, list(args), kwargs, has_aux, strict
-        self.one = isinstance(argnums, int | np.integer)
+        self.one = isinstance(argnums, INTEGERS)
         self.indices = check_argnums(transformation, argnums, len(args))
         chosen = [args[k] for k in self.indices]
         if len(chosen) == 1 and type(chosen[0]) in FAST_LEAVES:
@@ -280,7 +281,8 @@ class FlatCall:
     def __call__(self, *leaves: Any) -> list[Any]:
         args = [x if k in self.indices else handed(x) for k, x in enumerate(self.args)]
         if self.spec is ONE_LEAF:
-            args[self.indices[0]] = handed(leaves[0])
+            x = leaves[0]
+            args[self.indices[0]] = x if type(x) is Tracer else handed(x)
         else:
             for k, x in zip(self.indices, tree.unflatten(self.spec, map(handed, leaves)), strict=True):
                 args[k] = x
@@ -324,6 +326,8 @@ def check_argnums(transformation: str, argnums: Argnums | None, count: int) -> l
     """The positions that ``argnums`` names, from 0, of ``count`` positional arguments."""
     if type(argnums) is int and 0 <= argnums < count:  # most often
         return [argnums]
+    if type(argnums) is tuple and len(set(argnums)) == len(argnums) and all(type(k) is int and 0 <= k < count for k in argnums):
+        return list(argnums)
     if argnums is None:
         return list(range(count))
     indices = list(argnums) if np.iterable(argnums) else [argnums]
@@ -362,7 +366,7 @@ def weakly_floating(x: Any) -> Any:
 def floating_leaves(call: FlatCall, allow_int: bool = False) -> None:
     """Make floats of the integers among the inputs of a call; with ``allow_int`` they stay integers, without derivative."""
     if not allow_int:
-        call.leaves = list(map(floating, call.leaves))
+        call.leaves = [x if type(x) is np.ndarray and x.dtype.kind == "f" else floating(x) for x in call.leaves]
 
 
 def check_inexact(
@@ -375,6 +379,8 @@ def check_inexact(
     floating_leaves(call, allow_int)
     for k, x in enumerate(call.leaves):
         t = type_of(x)
+        if t.dtype.kind == "f" and not holomorphic:  # most often
+            continue
         if t.dtype.kind == "b" and not allow_int:
             raise teach(
                 ArgumentTypeError,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import linecache
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache, reduce
@@ -193,9 +193,8 @@ def here() -> Origin:
 _deriving: ContextVar[Origin | None] = ContextVar("deriving", default=None)
 
 
-def current_rule() -> Origin | None:
-    """The origin that `deriving` has set, if any."""
-    return _deriving.get()
+current_rule: Callable[[], Origin | None] = _deriving.get
+"""Gives the origin that `deriving` has set, if any."""
 
 
 class deriving:  # noqa: N801 - a context manager reads as a verb

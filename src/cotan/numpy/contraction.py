@@ -14,6 +14,7 @@ from ..core.tracing import type_of
 from ..core.types import Shape
 from ..ops.contraction import dot_general
 from ..ops.convolution import Correlate
+from ..ops.families import broadcast_in_dim
 from ..ops.movement import permute
 from ..ops.reduction import ReduceOr
 from .calling import eager
@@ -21,7 +22,7 @@ from .elementwise import conjugate, multiply, negative, subtract
 from .indexing import getitem
 from .promotion import Numbers, broadcast_shapes, canonical_axis, operand, promote, shape_of, spread_to
 from .reduction import sum
-from .roots import strong
+from .roots import moves, strong
 from .shape import atleast_1d, flip, moveaxis, reshape_op, stack
 
 __all__ = [
@@ -162,11 +163,19 @@ def vdot(x: Numbers, y: Numbers, /) -> Any:
     return dot(conjugated(reshape_op(x, (prod(shape_of(x)),))), reshape_op(y, (prod(shape_of(y)),)))
 
 
+@moves
+def copied(x: Any, shape: Shape, axes: Sequence[int]) -> Any:
+    """``x`` copied along the other axes of ``shape``. It has no unit axes there, so its cotangent is a plain sum over these."""
+    return reshape_op(x, shape) if prod(shape) == prod(shape_of(x)) else broadcast_in_dim(x, shape, axes)
+
+
 @eager(np.outer)
 def outer(x: Numbers, y: Numbers) -> Any:
     """The products of all pairs of elements of the flat arrays, of shape (x.size, y.size)."""
     x, y = strong(x), strong(y)
-    return multiply(reshape_op(x, (prod(shape_of(x)), 1)), reshape_op(y, (1, prod(shape_of(y)))))
+    n, m = prod(shape_of(x)), prod(shape_of(y))
+    x, y = reshape_op(x, (n,)), reshape_op(y, (m,))
+    return multiply(copied(x, (n, m), (0,)), copied(y, (n, m), (1,)))
 
 
 @eager(np.kron)
@@ -175,7 +184,8 @@ def kron(x: Numbers, y: Numbers) -> Any:
     x, y = strong(x), strong(y)
     n = max(len(shape_of(x)), len(shape_of(y)))
     a, b = ((1,) * (n - len(shape_of(v))) + shape_of(v) for v in (x, y))
-    z = multiply(reshape_op(x, [k for m in a for k in (m, 1)]), reshape_op(y, [k for m in b for k in (1, m)]))
+    shape = tuple(k for pair in zip(a, b, strict=True) for k in pair)
+    z = multiply(copied(reshape_op(x, a), shape, range(0, 2 * n, 2)), copied(reshape_op(y, b), shape, range(1, 2 * n, 2)))
     return reshape_op(z, [j * k for j, k in zip(a, b, strict=True)])
 
 

@@ -13,6 +13,7 @@ from ..core.errors import ArgumentError, DtypeError, ShapeError, TracerConversio
 from ..core.sizes import as_index
 from ..core.tracing import EVAL, Tracer, current_trace, type_of
 from ..ops.families import BroadcastInDim
+from ..ops.linalg import Band, Diagonal, OnDiagonal
 from ..ops.logic import select
 from .calling import eager, fitted, refuse_arguments
 from .elementwise import add, divide, floor, log10, multiply, power, sign, subtract
@@ -30,7 +31,8 @@ from .promotion import (
     strong,
     wrap,
 )
-from .shape import broadcast_arrays, check_broadcast, concatenate, expand_dims, reshape, stack
+from .roots import moves
+from .shape import broadcast_arrays, check_broadcast, concatenate, expand_dims, permute, reshape, stack
 
 __all__ = [
     "arange", "array", "asanyarray", "asarray", "ascontiguousarray", "astype", "bartlett", "blackman", "copy", "diag", "diagflat",
@@ -335,8 +337,8 @@ def triangle(numpy_function: Any, sentence: str) -> Any:
         t = type_of(x)
         if t.ndim < 2:
             return select(numpy_function(np.ones((t.shape[0],) * 2, bool), k), spread_to(x, t.shape * 2, t.shape), t.dtype.type(0))
-        mask = numpy_function(np.ones(t.shape[-2:], bool), k)
-        return select(spread_to(mask, t.shape, mask.shape), x, t.dtype.type(0))
+        k = operator.index(k)
+        return (Band(None, k) if numpy_function is np.tril else Band(k, None))(x)
 
     call.__name__ = call.__qualname__ = numpy_function.__name__
     call.__doc__ = sentence
@@ -352,12 +354,10 @@ def diagonal(x: Numbers, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any
     """The ``offset``-th diagonal over two axes, along a new last axis."""
     n = len(shape_of(x))
     a, b = canonical_axis("diagonal", axis1, n), canonical_axis("diagonal", axis2, n)
-    front = x.transpose((a, b, *[k for k in range(n) if k not in (a, b)]))
-    rows, columns = shape_of(front)[:2]
-    length = max(0, min(rows + min(offset, 0), columns - max(offset, 0)))
-    along = np.arange(length)
-    picked = front[along - min(offset, 0), along + max(offset, 0)]
-    return picked.transpose((*range(1, n - 1), 0))
+    return diagonal_of(permute(x, (*[k for k in range(n) if k not in (a, b)], a, b)), operator.index(offset))
+
+
+diagonal_of = moves(lambda x, offset: Diagonal(offset)(x))
 
 
 @eager(np.trace)
@@ -372,9 +372,10 @@ def diag(x: Numbers, k: int = 0) -> Any:
     t = type_of(x)
     if t.ndim == 2:
         return diagonal(x, k)
+    if t.ndim != 1:
+        raise teach(ShapeError, f"diag: an array of shape {t.shape}.", do="give a matrix, or the diagonal of one; see linalg.diagonal.")
     n = t.shape[0] + abs(k)
-    along = np.arange(t.shape[0])
-    return zeros((n, n), t.dtype).at[along - min(k, 0), along + max(k, 0)].set(x)
+    return OnDiagonal(n, n, operator.index(k))(x)
 
 
 @eager(np.diagflat)

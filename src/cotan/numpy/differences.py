@@ -10,6 +10,7 @@ from ..core.errors import ArgumentError, DtypeError, ShapeError, teach
 from ..core.tracing import BOOL, type_of
 from ..ops import logic
 from ..ops.movement import reshape as reshape_op
+from ..ops.running import differences as differences_of
 from .calling import eager
 from .elementwise import add, divide, multiply, negative, subtract
 from .promotion import ABSENT, Numbers, canonical_axis, convert_to, operand, shape_of, spread_to, strong
@@ -37,8 +38,7 @@ def diff(x: Numbers, n: int = 1, axis: int = -1, prepend: Numbers = ABSENT, appe
         m = shape_of(x)[k]
         if m == 0:
             break
-        later, earlier = along(x, k, 1, m), along(x, k, 0, m - 1)
-        x = logic.not_equal(later, earlier) if type_of(x).dtype == BOOL else subtract(later, earlier)
+        x = logic.not_equal(along(x, k, 1, m), along(x, k, 0, m - 1)) if type_of(x).dtype == BOOL else differences_of(x, k)
     return x
 
 

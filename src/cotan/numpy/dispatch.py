@@ -50,6 +50,10 @@ def call_ufunc(ufunc: Any, method: str, inputs: Sequence[Any], kwargs: Mapping[s
     ArgumentTypeError
         An argument (out=, where=) that a traced function cannot have.
     """
+    known = ufuncs()
+    function = known.get(ufunc)
+    if function is not None and method == "__call__" and not kwargs:  # most often
+        return function(*inputs)
     name: str = ufunc.__name__
     if "out" in kwargs and any(array is not None for array in kwargs["out"]):
         raise teach(
@@ -57,8 +61,8 @@ def call_ufunc(ufunc: Any, method: str, inputs: Sequence[Any], kwargs: Mapping[s
             f"np.{name} with out=: a traced result cannot be written into a NumPy array.",
             do="write a = a + x instead of a += x; to fill an array write a = a.at[i].add(x) with a from cotan.numpy.",
         )
-    known = ufuncs()
-    function = known[ufunc] if ufunc in known else special_function(name)
+    if function is None and ufunc not in known:
+        function = special_function(name)
     if method == "__call__":
         if function is None:
             refuse_function(f"numpy.{name}" if getattr(np, name, None) is ufunc else f"scipy.special.{name.removeprefix('_')}")

@@ -12,7 +12,7 @@ import numpy as np
 from ..core.errors import ArgumentError, DtypeError, ShapeError, UnsupportedFunctionError, teach
 from ..core.listing import listing
 from ..core.tracing import BOOL, type_of
-from ..ops import casting, determinant, factorization
+from ..ops import casting, determinant, factorization, moments
 from ..ops import linalg as ops
 from ..ops.spectral import nuclear_norm, pseudo_inverse
 from . import contraction, creation
@@ -34,7 +34,8 @@ from .promotion import (
     strong,
     wrap,
 )
-from .reduction import any, max, min, safe_sqrt, sum
+from .reduction import any, keep, max, min, safe_sqrt, sum
+from .roots import rooted
 from .selection import where
 from .shape import broadcast_to, matrix_transpose, moveaxis, reshape
 
@@ -150,8 +151,7 @@ def solve(a: Numbers, b: Numbers, /) -> Any:
 def inv(a: Numbers, /) -> Any:
     """The inverse of square matrices. To solve equations, `solve` is faster and more accurate."""
     (a,) = matrices("inv", a, square=True)
-    t = type_of(a)
-    return ops.solve(a, broadcast_to(np.eye(t.shape[-1], dtype=t.dtype), t.shape))
+    return ops.Inverse()(a)
 
 
 @eager(named(np.linalg.svd, SVDResult))
@@ -249,8 +249,10 @@ def slogdet(a: Numbers, /) -> Any:
 # ---- norms -----------------------------------------------------------------------------------------------------------------------
 def floating(x: Any) -> Any:
     """``x`` in a floating or complex dtype."""
-    x = strong(operand(x))
-    return x if type_of(x).dtype.kind in "fc" else convert_to(x, np.dtype(np.float64))
+    x = operand(x)
+    t = type_of(x)
+    x = strong(x) if t.weak else x
+    return x if t.dtype.kind in "fc" else convert_to(x, np.dtype(np.float64))
 
 
 def sum_of_squares(x: Any, axis: Any, keepdims: bool) -> Any:
@@ -258,10 +260,19 @@ def sum_of_squares(x: Any, axis: Any, keepdims: bool) -> Any:
     return sum(multiply(x, conjugate(x)).real if type_of(x).dtype.kind == "c" else square(x), axis, keepdims=keepdims)
 
 
+def two_norm(x: Any, axis: Any, keepdims: bool) -> Any:
+    """The square root of the sum of |x|^2 over these axes (all, if None)."""
+    t = type_of(x)
+    axes = canonical_axes("norm", axis, t.ndim)
+    if t.dtype.kind == "c" or not axes:
+        return safe_sqrt(sum_of_squares(x, axis, keepdims))
+    return rooted(keep(moments.norm(x, axes), t.shape, axes, keepdims), lambda: sum_of_squares(x, axes, keepdims))
+
+
 def of_vectors(x: Any, ord: Any, axis: Any, keepdims: bool) -> Any:
     """The norm ``ord`` of vectors along ``axis``."""
     if ord is None or ord == 2:
-        return safe_sqrt(sum_of_squares(x, axis, keepdims))
+        return two_norm(x, axis, keepdims)
     size = abs(x)
     if ord == np.inf:
         return max(size, axis, keepdims=keepdims, initial=0)
@@ -288,7 +299,7 @@ def of_matrices(x: Any, ord: Any, axes: tuple[int, int], keepdims: bool) -> Any:
     """The norm ``ord`` of matrices along two axes."""
     rows, columns = axes
     if ord is None or ord == "fro":
-        return safe_sqrt(sum_of_squares(x, axes, keepdims))
+        return two_norm(x, axes, keepdims)
     if ord in (1, -1, np.inf, -np.inf):
         summed, kept = (rows, columns) if ord in (1, -1) else (columns, rows)
         sizes = sum(abs(x), summed, keepdims=True)
@@ -319,7 +330,7 @@ def norm(x: Numbers, ord: Any = None, axis: int | tuple[int, ...] | None = None,
     x = floating(x)
     shape = shape_of(x)
     if axis is None and ord is None:
-        y = safe_sqrt(sum_of_squares(x, None, False))
+        y = two_norm(x, None, False)
         return reshape(y, (1,) * len(shape)) if keepdims else y
     axes = (
         tuple(range(len(shape)))

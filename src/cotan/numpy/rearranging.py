@@ -12,7 +12,7 @@ import numpy as np
 
 from ..core.errors import ArgumentError, IndexingError, ShapeError, TracerConversionError, UnsupportedFunctionError, teach
 from ..core.tracing import Tracer, type_of
-from ..ops.families import BroadcastInDim
+from ..ops.families import BroadcastInDim, broadcast_in_dim
 from ..ops.movement import pad as pad_op
 from ..ops.movement import reshape as reshape_op
 from .calling import eager, fitted
@@ -176,9 +176,8 @@ def tile(x: Numbers, reps: int | Sequence[int]) -> Any:
     shape = shape_of(x)
     n = builtins.max(len(shape), len(counts))
     shape, counts = (1,) * (n - len(shape)) + shape, (1,) * (n - len(counts)) + counts
-    wide = [m for pair in zip(counts, shape, strict=True) for m in pair]
-    first = [m for length in shape for m in (1, length)]
-    longer = spread_to(reshape_op(x, first), tuple(wide), tuple(first))
+    wide = tuple(m for pair in zip(counts, shape, strict=True) for m in pair)
+    longer = broadcast_in_dim(reshape_op(x, shape), wide, range(1, 2 * n, 2))
     return reshape_op(longer, [c * m for c, m in zip(counts, shape, strict=True)])
 
 

@@ -11,8 +11,8 @@ import numpy as np
 from ..core.errors import ArgumentError, DtypeError, ShapeError, teach
 from ..core.sizes import is_int, real
 from ..core.tracing import BOOL, FLOAT64, Tracer, type_of
-from ..core.types import Shape
-from ..ops import logic, searching
+from ..core.types import ArrayType, Shape
+from ..ops import logic, moments, searching
 from ..ops import reduction as ops
 from ..ops.casting import convert
 from ..ops.families import ReduceSum
@@ -257,6 +257,11 @@ def mean_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.float32) if dtype == np.float16 else dtype if dtype.kind in "fc" else np.dtype(np.float64)
 
 
+def is_plain(t: ArrayType, dtype: Any, where: Any) -> bool:
+    """Whether a mean is one of all elements, in their dtype."""
+    return dtype is None and where is True and t.dtype.kind in "fc" and t.dtype != np.float16
+
+
 def count_of(shape: Shape, axes: tuple[int, ...], where: Any) -> Any:
     """The number of reduced elements: an int, or an array if ``where`` selects some."""
     if where is True:
@@ -270,6 +275,8 @@ def mean(x: Numbers, axis: Axis = None, dtype: Any = None, *, keepdims: bool = F
     """The mean over ``axis`` (all axes if None), of the elements ``where``. Integers give float64."""
     t = type_of(x)
     axes = (canonical_axes if where is True else reduced_axes)("mean", axis, t.ndim)
+    if is_plain(t, dtype, where) and axes:
+        return keep(moments.mean(x, axes), t.shape, axes, keepdims)
     result = inexact_dtype(x) if dtype is None else np.dtype(dtype)
     known = where is True
     total = sum(x, axes, mean_dtype(t.dtype) if dtype is None else result, keepdims=keepdims if known else True, where=where)
@@ -298,6 +305,8 @@ def var(
     if correction is not None and ddof != 0:
         raise teach(ArgumentError, "var: ddof= and correction= are one thing.", do="give one of them.")
     less = ddof if correction is None else correction
+    if mean is None and is_plain(t, dtype, where) and t.dtype.kind == "f" and axes and type(less) in (int, float):
+        return keep(moments.variance(x, axes, float(less)), t.shape, axes, keepdims)
     count = count_of(t.shape, axes, where)
     known = is_int(count)
     if mean is None:

@@ -112,15 +112,18 @@ def rooted(y: Any, square: Callable[[], Any]) -> Any:
 
 def matters(r: Any) -> bool:
     """Whether the root is differentiated twice or is not known yet, and is zero or near zero."""
-    order, dtype = 0, type_of(r).dtype
+    order = 0
     while type(r) is Tracer:
         if isinstance(r.owner, JVPTrace):
             order, r = order + 1, r.payload[0]
         elif isinstance(r.owner, BatchTrace):
             r = r.payload
         else:
-            return dtype.kind == "f"
-    return order > 1 and dtype.kind == "f" and bool(np.any(np.abs(r) < nearness(dtype)))
+            return type_of(r).dtype.kind == "f"
+    if order < 2:  # most often
+        return False
+    dtype = type_of(r).dtype
+    return dtype.kind == "f" and bool(np.any(np.abs(r) < nearness(dtype)))
 
 
 def even_power(y: Any, n: int) -> Any | None:

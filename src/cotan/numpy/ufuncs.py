@@ -160,6 +160,13 @@ def is_beyond(n: Any, t: ArrayType) -> bool:
     return not limits.min <= n <= limits.max
 
 
+def compared_beyond(ufunc: Any, x: Any, y: Any, s: ArrayType, t: ArrayType) -> Any | None:
+    """A comparison with a Python int out of the range of the other operand: its sign decides, as in NumPy. None if there is none."""
+    if is_beyond(y, s):
+        return fill_shape(ufunc(0, 1 if y > 0 else -1), x)
+    return fill_shape(ufunc(1 if x > 0 else -1, 0), y) if is_beyond(x, t) else None
+
+
 def as_integer(x: Any, weak: ArrayType, other: ArrayType) -> Any:
     """A traced Python int, compared with another integer dtype, as an int64, so that no bits are lost."""
     cut = type(x) is Tracer and weak.dtype == INT64 and other.dtype.kind in "iu" and other.dtype != INT64
@@ -174,11 +181,17 @@ def traced_binary(ufunc: Any, rules: Rules, plans: dict[Any, Plan], x: Any, y: A
     if other is not Tracer and other not in TAKEN:
         y = operand(y)
     s, t = type_of(x), type_of(y)
+    if s is t and not s.weak:  # most often
+        plan = plans.get(s.dtype)
+        if plan is None:
+            plan = plans[s.dtype] = plan_for(ufunc, rules, (s, t))
+        rule, (dtype, other_dtype), _ = plan
+        if dtype is None and other_dtype is None:
+            return applied(rule, x, y)
     if (s.weak or t.weak) and ufunc in COMPARISONS:
-        if is_beyond(y, s):  # its sign decides, as in NumPy
-            return fill_shape(ufunc(0, 1 if y > 0 else -1), x)
-        if is_beyond(x, t):
-            return fill_shape(ufunc(1 if x > 0 else -1, 0), y)
+        known = compared_beyond(ufunc, x, y, s, t)
+        if known is not None:
+            return known
         if s.weak is not t.weak:
             x, y = (as_integer(x, s, t), y) if s.weak else (x, as_integer(y, t, s))
             s, t = type_of(x), type_of(y)
@@ -186,15 +199,25 @@ def traced_binary(ufunc: Any, rules: Rules, plans: dict[Any, Plan], x: Any, y: A
     if plan is None:
         plan = plans[s.dtype, s.weak, t.dtype, t.weak] = plan_for(ufunc, rules, (s, t))
     rule, (dtype, other_dtype), weak = plan
-    if dtype is not None:
-        before, x = x, convert_to(x, dtype, weak)
-        x = x if germ_of(before) is None else converted(before, dtype, x)
-    if other_dtype is not None:
-        before, y = y, convert_to(y, other_dtype, weak)
-        y = y if germ_of(before) is None else converted(before, other_dtype, y)
+    if dtype is not None or other_dtype is not None:
+        x, y = as_planned(x, dtype, weak), as_planned(y, other_dtype, weak)
     if s.shape != t.shape and s.shape and t.shape:
         common = broadcast_shapes(ufunc.__name__, (s.shape, t.shape))
         x, y = spread_to(x, common, s.shape), spread_to(y, common, t.shape)
+    return applied(rule, x, y)
+
+
+def as_planned(x: Any, dtype: np.dtype[Any] | None, weak: bool) -> Any:
+    """An operand in the dtype of a plan, with its germ."""
+    if dtype is None:
+        return x
+    y = convert_to(x, dtype, weak)
+    return y if germ_of(x) is None else converted(x, dtype, y)
+
+
+def applied(rule: Rule, x: Any, y: Any) -> Any:
+    """A rule on operands of one dtype, and what the germs of these say about its result."""
+    z = rule(x, y)
     if (type(x) is not Tracer or x.germ is None) and (type(y) is not Tracer or y.germ is None):
-        return rule(x, y)
-    return after_binary(rule, x, y, rule(x, y))
+        return z
+    return after_binary(rule, x, y, z)

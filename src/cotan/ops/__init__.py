@@ -15,6 +15,7 @@ from . import (
     linalg,
     logic,
     losses,
+    moments,
     movement,
     ordering,
     reduction,
@@ -29,6 +30,6 @@ from . import (
 
 __all__ = [
     "arithmetic", "casting", "contraction", "convolution", "creation", "determinant", "even", "factorization", "families", "gaussian",
-    "indexing", "linalg", "logic", "losses", "movement", "ordering", "reduction", "routines", "running", "searching", "sorting",
+    "indexing", "linalg", "logic", "losses", "moments", "movement", "ordering", "reduction", "routines", "running", "searching", "sorting",
     "special", "spectral", "transcendental",
 ]  # fmt: skip

@@ -36,13 +36,14 @@ from .arithmetic import constant_of, mul, neg
 from .casting import complex_, conj, convert, imag, real
 from .contraction import matmul
 from .factorization import Svd
-from .families import add, broadcast_in_dim, default_rng, reduce_sum, scale, spread, sum_tangents, zeros
+from .families import add, broadcast_in_dim, default_rng, reduce_sum, scale, scaled_sum, spread, sum_tangents, zeros
 from .indexing import gather, scatter
 from .lapack import by_columns, every_matrix, factorized, named, not_zero
-from .linalg import MatrixOp, Solve, adjoint, columns, diagonal, mask, transposed
+from .linalg import Inverse, MatrixOp, adjoint, columns, diagonal, mask, transposed
 from .logic import equal, not_equal, select
 from .movement import permute
 from .reduction import reduce_prod
+from .running import normal_range
 
 __all__ = ["Cofactors", "Det", "Slogdet", "det", "slogdet"]
 
@@ -75,7 +76,7 @@ class Det(MatrixOp):
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
         (a,), (da,) = primals, tangents
         n = type_of(a).ndim
-        return self(a), reduce_sum(scale(Cofactors()(a), da), (n - 2, n - 1))
+        return self(a), scaled_sum(Cofactors()(a), da, (n - 2, n - 1))
 
     def batch(self, size: int, batched: Sequence[bool], a: Any) -> tuple[Any, bool]:
         return self(a), True
@@ -114,10 +115,12 @@ class Cofactors(MatrixOp):
 
     def by_inverses(self, a: Any) -> Any:
         """The cofactors det(A) A^-T of matrices far from singular ones, and of others by `at_any_rank`."""
+        if a.ndim == 2:
+            return self.by_inverse(a)
         with np.errstate(all="ignore"):
             det, inverse = np.linalg.det(a), np.zeros_like(a)
-            size, limits = np.abs(det), np.finfo(a.dtype)
-            fine = (size > limits.tiny / limits.eps) & (size < limits.max * limits.eps)  # no product here is rounded to a subnormal number
+            size, (least, most) = np.abs(det), normal_range(a.dtype)
+            fine = (size > least) & (size < most)  # no product here is rounded to a subnormal number
             if fine.all():
                 inverse = np.linalg.inv(a)
             else:
@@ -130,6 +133,17 @@ class Cofactors(MatrixOp):
             found[others & finite] = self.at_any_rank(a[others & finite])
             found[~finite] = np.nan
         return found
+
+    def by_inverse(self, a: Any) -> Any:
+        """`by_inverses` of one matrix."""
+        with np.errstate(all="ignore"):
+            det, (least, most) = np.linalg.det(a), normal_range(a.dtype)
+            if least < abs(det) < most:
+                inverse = np.linalg.inv(a)
+                condition = np.maximum.reduce(np.add.reduce(np.abs(a))) * np.maximum.reduce(np.add.reduce(np.abs(inverse)))
+                if condition <= np.finfo(a.dtype).eps ** -0.25:
+                    return det * inverse.T
+        return self.at_any_rank(a) if np.isfinite(a).all() else np.full_like(a, np.nan)
 
     def at_any_rank(self, a: Any, *directions: Any) -> Any:
         """The polynomial, or the rotation by singular vectors."""
@@ -279,8 +293,7 @@ class Slogdet(MatrixOp):
         (a,), (da,) = primals, tangents
         sign, logarithm = self(a)
         t = type_of(a)
-        inverse = Solve()(a, mask(broadcast_in_dim(constant_of(1, t.dtype), t.shape, ()), equal))
-        trace = reduce_sum(scale(transposed(inverse), da), (t.ndim - 2, t.ndim - 1))
+        trace = scaled_sum(transposed(Inverse()(a)), da, (t.ndim - 2, t.ndim - 1))
         if t.dtype.kind != "c":
             return (sign, logarithm), (None, trace)
         turn = imag(trace)

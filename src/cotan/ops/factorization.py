@@ -17,15 +17,16 @@ from ..core.emitting import Reader, Routines, StridedView
 from ..core.op import Op, op
 from ..core.tracing import type_of
 from ..core.types import ArrayType, array_type
-from .arithmetic import constant_of, div, neg, sub
+from .arithmetic import constant_of, neg, sub
 from .casting import complex_, conj, convert, imag, real
 from .contraction import matmul
 from .creation import full as full_op
 from .families import add, default_rng, reduce_sum, scale
 from .lapack import by_columns, every_matrix, named
 from .linalg import MatrixOp, TriangularSolve, adjoint, columns, diagonal, hermitian, mask, read_lower, symmetric_examples, transposed
-from .logic import equal, greater, not_equal, select
+from .logic import equal, greater, not_equal
 from .movement import concatenate, slice_
+from .transcendental import inverse_or_infinity
 
 __all__ = ["Eigh", "Eigvalsh", "Qr", "Svd", "Svdvals", "eigh", "eigh_of_upper", "full_svd", "qr", "svd"]
 
@@ -114,9 +115,9 @@ class Svd(MatrixOp):
         sj = columns(s, k)
         si = transposed(sj)
         half = constant_of(0.5, t.dtype)
-        even = scale(convert(mask(reciprocal(sub(sj, si)), not_equal), t.dtype), scale(half, hermitian(p)))
-        odd = scale(convert(reciprocal(add(sj, si)), t.dtype), scale(half, sub(p, adjoint(p))))
-        inverse = convert(reciprocal(s), t.dtype)
+        even = scale(convert(mask(inverse_or_infinity(sub(sj, si)), not_equal), t.dtype), scale(half, hermitian(p)))
+        odd = scale(convert(inverse_or_infinity(add(sj, si)), t.dtype), scale(half, sub(p, adjoint(p))))
+        inverse = convert(inverse_or_infinity(s), t.dtype)
         du, dv = matmul(u, add(even, odd)), matmul(v, sub(even, odd))
         if m > k:
             du = add(du, scale(columns(inverse, m), off_range(u, uh, matmul(da, v))))
@@ -276,7 +277,7 @@ class Eigh(MatrixOp):
         p = matmul(matmul(adjoint(v), read_lower(da if self.lower else adjoint(da))), v)
         dw = real(diagonal(p)) if t.dtype.kind == "c" else diagonal(p)
         wj = columns(w, t.shape[-1])
-        turn = scale(convert(mask(reciprocal(sub(wj, transposed(wj))), not_equal), t.dtype), p)
+        turn = scale(convert(mask(inverse_or_infinity(sub(wj, transposed(wj))), not_equal), t.dtype), p)
         return (w, v), (dw, matmul(v, turn))
 
     def batch(self, size: int, batched: Sequence[bool], a: Any) -> tuple[tuple[Any, Any], tuple[bool, bool]]:
@@ -436,13 +437,6 @@ class Qr(MatrixOp):
         yield cls(), (rng.normal(size=(3, 3)) + 1j * rng.normal(size=(3, 3)),)
         yield cls(), (rng.normal(size=(2, 4)) + 1j * rng.normal(size=(2, 4)),)
         yield cls(), (np.zeros((2, 0)),)
-
-
-def reciprocal(x: Any) -> Any:
-    """1/x, infinite at 0, without a warning."""
-    one = constant_of(1, type_of(x).dtype)
-    none = equal(x, constant_of(0, type_of(x).dtype))
-    return select(none, constant_of(np.inf, type_of(x).dtype), div(one, select(none, one, x)))
 
 
 def off_range(u: Any, uh: Any, x: Any) -> Any:

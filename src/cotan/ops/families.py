@@ -39,14 +39,18 @@ __all__ = [
     "Reals",
     "ReduceSum",
     "Scale",
+    "ScaledSum",
     "Structural",
     "Unary",
+    "Weighted",
     "add",
     "broadcast_in_dim",
     "default_rng",
     "fill_shape",
+    "put_back",
     "reduce_sum",
     "scale",
+    "scaled_sum",
     "spread",
     "sum_tangents",
     "sum_to",
@@ -208,6 +212,23 @@ class Multilinear(Op):
         return y, sum_tangents(terms)
 
 
+class Weighted(Op):
+    """A reduction over ``axes`` whose tangent is the sum of the tangents of the elements with the weights that `weighted` gives."""
+
+    total = True
+    family = "reduction"
+    tangent = "weighted"
+    axes: tuple[int, ...]
+
+    def weighted(self, x: Any) -> tuple[Any, Any]:
+        """The value at x, and the weights, of the shape of x."""
+        raise NotImplementedError
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
+        y, weights = self.weighted(primals[0])
+        return y, scaled_sum(weights, tangents[0], self.axes)
+
+
 class Structural(Op):
     """Linear in all operands together; the tangent is the op itself on tangents (an absent one becomes zeros)."""
 
@@ -256,6 +277,15 @@ def has_nan(y: np.ndarray) -> bool:
     return largest != largest
 
 
+def is_one_number(x: Any) -> bool:
+    """Whether ``x`` is one finite number that is not zero, or copies of one: then 0 times it is 0, and no product needs another look."""
+    if type(x) is np.ndarray:
+        if not x.size or any(x.strides):
+            return False
+        x = x.item(0)
+    return bool(x) and x - x == 0
+
+
 @op
 class Scale(Elementwise, Multilinear):
     """Local derivative times tangent, elementwise, with a strong zero: zero wherever either factor is zero."""
@@ -266,7 +296,7 @@ class Scale(Elementwise, Multilinear):
     def impl(self, d: Any, t: Any) -> Any:
         y = d * t
         if isinstance(y, np.ndarray):
-            return y if not has_nan(y) else np.where((d == 0) | (t == 0), np.zeros((), y.dtype), y)
+            return y if is_one_number(d) or is_one_number(t) or not has_nan(y) else np.where((d == 0) | (t == 0), np.zeros((), y.dtype), y)
         return y if y == y or not (d == 0 or t == 0) else y.dtype.type(0) if isinstance(y, np.generic) else type(y)(0)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
@@ -305,6 +335,14 @@ class BroadcastInDim(Structural):
         x = np.asarray(x)
         if not x.ndim:
             return repeated(x, self.shape)
+        if x.flags.c_contiguous and x.size:  # as broadcast_to, in a third of the time
+            strides = [0] * len(self.shape)
+            for d, n, step in zip(self.dims, x.shape, x.strides, strict=True):
+                if n == self.shape[d]:
+                    strides[d] = step
+            y = np.ndarray(self.shape, x.dtype, x, 0, strides)
+            y.flags.writeable = False
+            return y
         # as_strided hides its base array; broadcast_to keeps it, so a recording that holds the result borrows the base too.
         return np.broadcast_to(x[tuple([slice(None) if d in self.dims else None for d in range(len(self.shape))])], self.shape)
 
@@ -370,6 +408,52 @@ class ReduceSum(Structural):
         return axes_examples(cls)
 
 
+@op
+class ScaledSum(Multilinear):
+    """The sum over ``axes`` of local derivatives times tangents, each product with a strong zero (see `Scale`)."""
+
+    family = "reduction"
+    linear = ((0,), (1,))
+    axes: tuple[int, ...]
+    takes: ClassVar[str] = "fc"
+    library: ClassVar[str] = "scaled_sum"
+
+    def type_rule(self, d: ArrayType, t: ArrayType) -> ArrayType:
+        check_axes(self, d)
+        if d.dtype != t.dtype or d.dtype.kind not in self.takes:
+            raise teach(DtypeError, f"{self.name} of {d.dtype} and {t.dtype}.", do="give floating-point numbers of one dtype.")
+        if d.shape != t.shape:
+            raise teach(ShapeError, f"{self.name}: shapes {d.shape} and {t.shape} differ.", do="give arrays of one shape.")
+        return d.with_shape(tuple([n for k, n in enumerate(d.shape) if k not in self.axes]))
+
+    def impl(self, d: Any, t: Any) -> Any:
+        return np.add.reduce(scale.impl(d, t), self.axes, d.dtype)
+
+    def written_out(self, d: Any, t: Any) -> Sequence[Any]:  # type: ignore[override]
+        return [reduce_sum(scale(d, t), self.axes)]
+
+    # <y_bar, scaled_sum(d, t')> = sum_r (y_bar d_r) t'_r
+    def transpose(self, y_bar: Any, d: Any, t: Any) -> Sequence[Any | None]:
+        shape = type_of(d).shape
+        factor = y_bar if len(self.axes) == len(shape) else put_back(y_bar, shape, self.axes)
+        return [None, scale(d, factor)] if type(t) is Var else [scale(t, factor), None]
+
+    def batch(self, size: int, batched: Sequence[bool], d: Any, t: Any) -> tuple[Any, bool]:
+        d, t = (x if b else spread(x, size) for x, b in zip((d, t), batched, strict=True))
+        return ScaledSum(tuple([k + 1 for k in self.axes]))(d, t), True
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        rng = default_rng()
+        for axes, shape in (((0,), (3,)), ((1,), (2, 3, 2)), ((0, 2), (2, 3, 2)), ((0,), (0, 3))):
+            yield cls(axes), (rng.normal(size=shape), rng.normal(size=shape))
+
+
+def put_back(y: Any, shape: Sequence[int], axes: Sequence[int]) -> Any:
+    """A reduced array, broadcast along the reduced ``axes`` again."""
+    return BroadcastInDim(tuple(shape), tuple(k for k in range(len(shape)) if k not in axes))(y)
+
+
 def axes_examples(cls: Any, *, empty: bool = True) -> Iterable[tuple[Op, tuple[Any, ...]]]:
     """Examples of an op whose only parameter is ``axes``. ``empty``: whether it may reduce no elements."""
     rng = default_rng()
@@ -383,12 +467,18 @@ def axes_examples(cls: Any, *, empty: bool = True) -> Iterable[tuple[Op, tuple[A
 
 def check_axes(op: Any, x: ArrayType) -> None:
     """Refuse axes that are not increasing axes of ``x``."""
-    if list(op.axes) != sorted(set(op.axes)) or any(not 0 <= k < x.ndim for k in op.axes):
-        raise teach(
-            ShapeError,
-            f"{op.name}: axes {op.axes} of an array of shape {x.shape}.",
-            do="give distinct axes from 0 to ndim - 1, increasing.",
-        )
+    last = -1
+    for k in op.axes:
+        if not last < k < len(x.shape):
+            break
+        last = k
+    else:
+        return
+    raise teach(
+        ShapeError,
+        f"{op.name}: axes {op.axes} of an array of shape {x.shape}.",
+        do="give distinct axes from 0 to ndim - 1, increasing.",
+    )
 
 
 def fold_axes(e: Emitter, monoid: str, axes: Sequence[int], i: Sequence[Any], x: Reader) -> Any:
@@ -412,6 +502,11 @@ def broadcast_in_dim(x: Any, shape: Shape, dims: Sequence[int]) -> Any:
 def reduce_sum(x: Any, axes: Sequence[int]) -> Any:
     """`ReduceSum`, or ``x`` itself for no axes."""
     return ReduceSum(tuple(axes))(x) if axes else x
+
+
+def scaled_sum(d: Any, t: Any, axes: Sequence[int]) -> Any:
+    """`ScaledSum`, or the products themselves for no axes."""
+    return ScaledSum(tuple(axes))(d, t) if axes else scale(d, t)
 
 
 # ---- pieces of rules -------------------------------------------------------------------------------------------------

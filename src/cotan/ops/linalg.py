@@ -8,11 +8,12 @@ plain one. References: Giles (2008), "Collected matrix derivative results for fo
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache, reduce
 from typing import Any, ClassVar
 
 import numpy as np
 
-from ..core.emitting import Reader, Routines, StridedView
+from ..core.emitting import Emitter, Reader, Routines, StridedView
 from ..core.errors import DtypeError, ShapeError, teach
 from ..core.op import Op, op
 from ..core.program import Var
@@ -21,15 +22,19 @@ from ..core.types import ArrayType
 from . import small
 from .arithmetic import constant_of, neg, sub
 from .casting import conj
+from .choosing import chosen
 from .contraction import matmul
 from .creation import iota
-from .families import BroadcastInDim, ReduceSum, add, default_rng, scale, spread
+from .families import BroadcastInDim, Structural, add, default_rng, scale, spread
 from .lapack import by_columns, every_matrix, factorized, named
-from .logic import equal, greater, greater_equal, less, less_equal, select
-from .movement import permute, reshape
+from .logic import bitwise_and, equal, greater, greater_equal, less, less_equal, not_equal, select
+from .movement import pad, permute, reshape
 from .routines import lapack
 
-__all__ = ["Cholesky", "Solve", "TriangularSolve", "adjoint", "cholesky", "solve", "transposed", "triangular_solve"]
+__all__ = [
+    "Band", "Cholesky", "Diagonal", "Inverse", "OnDiagonal", "Solve", "TriangularSolve", "adjoint", "cholesky", "solve", "transposed",
+    "triangular_solve",
+]  # fmt: skip
 
 NONE, TRANSPOSED, ADJOINT = 0, 1, 2
 INT64 = np.dtype(np.int64)
@@ -80,17 +85,166 @@ def adjoint(x: Any) -> Any:
     return transposed(conj(x) if type_of(x).dtype.kind == "c" else x)
 
 
-def mask(x: Any, keep: Any) -> Any:
-    """``x`` where ``keep(row, column)``, zero elsewhere."""
-    t = type_of(x)
-    n, m = t.shape[-2:]
-    chosen = BroadcastInDim(t.shape, (t.ndim - 2, t.ndim - 1))(keep(iota((n, m), 0), iota((n, m), 1)))
-    return select(chosen, x, constant_of(0, t.dtype))
+@op
+class Band(Structural):
+    """The elements of matrices from the ``low``-th to the ``high``-th diagonal (None: to the corner), or those outside; else 0."""
+
+    low: int | None
+    high: int | None
+    inside: bool = True
+    library: ClassVar[str] = "band"
+
+    def type_rule(self, x: ArrayType) -> ArrayType:
+        if x.ndim < 2:
+            raise teach(ShapeError, f"band: an array of shape {x.shape}.", do="give a matrix, or a stack of them.")
+        return x.with_shape(x.shape)
+
+    def impl(self, x: Any) -> Any:
+        n, m = x.shape[-2:]
+        kept = (remembered if n * m <= MOST_REMEMBERED else in_band)(n, m, self.low, self.high, self.inside)
+        return chosen(kept, x, x.dtype.type(0))
+
+    def written_out(self, x: Any) -> Sequence[Any]:  # type: ignore[override]
+        t = type_of(x)
+        rows, across = (iota(t.shape[-2:], axis) for axis in (0, 1))
+        offset = sub(across, rows)
+        if self.low == self.high:
+            kept = equal(offset, np.int64(self.low or 0))
+        else:
+            limits = [] if self.low is None else [greater_equal(offset, np.int64(self.low))]
+            limits += [] if self.high is None else [less_equal(offset, np.int64(self.high))]
+            kept = reduce(bitwise_and, limits)
+        kept = BroadcastInDim(t.shape, (t.ndim - 2, t.ndim - 1))(kept)
+        zero = constant_of(0, t.dtype)
+        return [select(kept, x, zero) if self.inside else select(kept, zero, x)]
+
+    # <y_bar, band(x')> = the sum of y_bar x' over the elements that are kept
+    def transpose(self, y_bar: Any, x: Var) -> Sequence[Any]:
+        return [self(y_bar)]
+
+    def batch(self, size: int, batched: Sequence[bool], x: Any) -> tuple[Any, bool]:
+        return self(x), True
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        rng = default_rng()
+        for low, high, inside in ((None, 0, True), (1, None, True), (0, 0, True), (0, 0, False), (-1, 1, True)):
+            yield cls(low, high, inside), (rng.normal(size=(3, 4)),)
+        yield cls(-1, None), (rng.normal(size=(2, 4, 3)),)
+        yield cls(5, None), (rng.normal(size=(2, 3)),)
+        yield cls(None, 0), (rng.normal(size=(2, 0)),)
+
+
+def in_band(n: int, m: int, low: int | None, high: int | None, inside: bool) -> Any:
+    """Which elements of a matrix `Band` keeps."""
+    offset = np.arange(m) - np.arange(n)[:, None]
+    kept = np.ones((n, m), bool) if low is None else offset >= low
+    kept = kept if high is None else kept & (offset <= high)
+    return kept if inside else ~kept
+
+
+remembered = lru_cache(maxsize=64)(in_band)
+MOST_REMEMBERED = 1 << 16
+"""Up to this number of elements, what a band keeps is remembered."""
+BANDS: dict[Op, Op] = {
+    greater: Band(None, -1),
+    greater_equal: Band(None, 0),
+    less: Band(1, None),
+    less_equal: Band(0, None),
+    equal: Band(0, 0),
+    not_equal: Band(0, 0, False),
+}
+
+
+def mask(x: Any, keep: Op) -> Any:
+    """``x`` where ``keep(row, column)``, a comparison, zero elsewhere."""
+    return BANDS[keep](x)
+
+
+@op
+class Diagonal(Structural):
+    """The ``offset``-th diagonals of matrices: y[i] = x[i - min(offset, 0), i + max(offset, 0)]."""
+
+    offset: int = 0
+
+    def type_rule(self, x: ArrayType) -> ArrayType:
+        if x.ndim < 2:
+            raise teach(ShapeError, f"diagonal: an array of shape {x.shape}.", do="give a matrix, or a stack of them.")
+        *lead, rows, columns = x.shape
+        return x.with_shape((*lead, diagonal_length(rows, columns, self.offset)))
+
+    def impl(self, x: Any) -> Any:
+        return x.diagonal(self.offset, -2, -1).copy()
+
+    def element(self, e: Emitter, i: Sequence[Any], x: Reader) -> Any:
+        *lead, k = i
+        return x((*lead, k - min(self.offset, 0), k + max(self.offset, 0)))
+
+    # <y_bar, diagonal(x')> = sum_i y_bar[i] x'[i - min(k, 0), i + max(k, 0)]
+    def transpose(self, y_bar: Any, x: Var) -> Sequence[Any]:
+        rows, columns = x.shape[-2:]
+        return [OnDiagonal(rows, columns, self.offset)(y_bar)]
+
+    def batch(self, size: int, batched: Sequence[bool], x: Any) -> tuple[Any, bool]:
+        return self(x), True
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        rng = default_rng()
+        for offset, shape in ((0, (3, 3)), (1, (2, 3, 4)), (-2, (4, 2)), (5, (2, 3)), (0, (0, 2))):
+            yield cls(offset), (rng.normal(size=shape),)
+
+
+@op
+class OnDiagonal(Structural):
+    """Matrices with these ``offset``-th diagonals and zeros elsewhere."""
+
+    rows: int
+    columns: int
+    offset: int = 0
+    library: ClassVar[str] = "on_diagonal"
+
+    def type_rule(self, x: ArrayType) -> ArrayType:
+        length = diagonal_length(self.rows, self.columns, self.offset)
+        if x.ndim < 1 or x.shape[-1] != length:
+            raise teach(ShapeError, f"on_diagonal: an array of shape {x.shape}.", do=f"give {length} numbers for each matrix.")
+        return x.with_shape((*x.shape[:-1], self.rows, self.columns))
+
+    def impl(self, x: Any) -> Any:
+        y = np.zeros((*x.shape[:-1], self.rows * self.columns), x.dtype)
+        if x.shape[-1]:
+            first = max(self.offset, 0) - min(self.offset, 0) * self.columns
+            y[..., first :: self.columns + 1][..., : x.shape[-1]] = x
+        return y.reshape((*x.shape[:-1], self.rows, self.columns))
+
+    def written_out(self, x: Any) -> Sequence[Any]:  # type: ignore[override]
+        t = type_of(x)
+        before = -min(self.offset, 0)
+        around = (before, self.rows - before - t.shape[-1], 0)
+        in_rows = pad(x, constant_of(0, t.dtype), [*[(0, 0, 0)] * (t.ndim - 1), around])
+        return [Band(self.offset, self.offset)(BroadcastInDim((*t.shape[:-1], self.rows, self.columns), tuple(range(t.ndim)))(in_rows))]
+
+    def transpose(self, y_bar: Any, x: Var) -> Sequence[Any]:
+        return [Diagonal(self.offset)(y_bar)]
+
+    def batch(self, size: int, batched: Sequence[bool], x: Any) -> tuple[Any, bool]:
+        return self(x), True
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        rng = default_rng()
+        for rows, columns, offset, lead in ((3, 3, 0, ()), (3, 4, 1, (2,)), (4, 2, -2, ()), (2, 3, 5, ()), (0, 2, 0, ())):
+            yield cls(rows, columns, offset), (rng.normal(size=(*lead, diagonal_length(rows, columns, offset))),)
+
+
+def diagonal_length(rows: int, columns: int, offset: int) -> int:
+    """The number of elements on a diagonal."""
+    return max(0, min(rows + min(offset, 0), columns - max(offset, 0)))
 
 
 def diagonal(x: Any) -> Any:
     """The diagonals of square matrices."""
-    return ReduceSum((type_of(x).ndim - 1,))(mask(x, equal))
+    return Diagonal()(x)
 
 
 def columns(d: Any, rows: int) -> Any:
@@ -253,6 +407,42 @@ class Solve(SolveOp):
         yield cls(), (rng.normal(size=(2, 2)) + 3j * np.eye(2), rng.normal(size=(2, 2)) + 0j)
         yield cls(), (np.zeros((0, 0)), np.zeros((0, 2)))
         yield cls(), (np.eye(2), np.zeros((2, 0)))
+
+
+@op
+class Inverse(MatrixOp):
+    """The inverse Y of square matrices: A Y = 1, so dA Y + A dY = 0 and dY = -Y dA Y."""
+
+    library: ClassVar[str] = "inverse"
+
+    def fails_on(self, *types: ArrayType) -> Sequence[int]:
+        return (0,)  # it may be singular, exactly or by rounding
+
+    def type_rule(self, a: ArrayType) -> ArrayType:
+        self.check_matrices(a)
+        return a.with_shape(a.shape)
+
+    def impl(self, a: Any) -> Any:
+        return np.linalg.inv(a)
+
+    def written_out(self, a: Any) -> Sequence[Any]:  # type: ignore[override]
+        t = type_of(a)
+        return [Solve()(a, mask(BroadcastInDim(t.shape, ())(constant_of(1, t.dtype)), equal))]
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
+        y = self(*primals)
+        return y, neg(matmul(matmul(y, tangents[0]), y))
+
+    def batch(self, size: int, batched: Sequence[bool], a: Any) -> tuple[Any, bool]:
+        return self(a), True
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        rng = default_rng()
+        yield cls(), (rng.normal(size=(3, 3)) + 3 * np.eye(3),)
+        yield cls(), (rng.normal(size=(2, 2, 2)) + 3 * np.eye(2),)
+        yield cls(), (rng.normal(size=(2, 2)) + 3j * np.eye(2),)
+        yield cls(), (np.zeros((0, 0)),)
 
 
 @op

@@ -22,17 +22,17 @@ from ..core.types import ArrayType
 from .arithmetic import constant_of, div
 from .casting import convert
 from .families import (
-    BroadcastInDim,
+    Weighted,
     axes_examples,
     check_axes,
     default_rng,
     fold_axes,
+    put_back,
     reduce_sum,
-    scale,
     spread,
 )
 from .logic import equal
-from .movement import permute, reshape
+from .movement import inverse_order, permute, reshape
 from .ordering import maximum
 from .running import (
     Cumlogsumexp,
@@ -52,8 +52,8 @@ from .running import (
 
 __all__ = [
     "Cumlogsumexp", "Cummax", "Cummin", "Cumprod", "Cumsum", "Recurrence", "ReduceAnd", "ReduceMax", "ReduceMin", "ReduceOr", "ReduceProd",
-    "cumlogsumexp", "cummax", "cummin", "cumprod", "cumsum", "recurrence", "reduce_and", "reduce_max", "reduce_min", "reduce_or",
-    "reduce_prod",
+    "cumlogsumexp", "cummax", "cummin", "cumprod", "cumsum", "recurrence", "reduce_and", "reduce_max", "reduce_min",
+    "reduce_or", "reduce_prod",
 ]  # fmt: skip
 
 
@@ -99,12 +99,7 @@ class Reduction(Op):
         return axes_examples(cls, empty=cls.has_identity)
 
 
-def put_back(y: Any, shape: Sequence[int], axes: Sequence[int]) -> Any:
-    """A reduced array, broadcast along the reduced ``axes`` again."""
-    return BroadcastInDim(tuple(shape), tuple(k for k in range(len(shape)) if k not in axes))(y)
-
-
-class Extremum(Reduction):
+class Extremum(Weighted, Reduction):
     """max or min over axes: the tangent is the mean of the tangents of the tied elements."""
 
     has_identity = False
@@ -112,10 +107,9 @@ class Extremum(Reduction):
     def singular(self, x: Any) -> Any:
         return np.sum(x == np.expand_dims(self.impl(x), self.axes), self.axes) > 1
 
-    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
-        (x,), (dx,) = primals, tangents
+    def weighted(self, x: Any) -> tuple[Any, Any]:
         y = self(x)
-        return y, reduce_sum(scale(ExtremumShare(self.axes)(x, y), dx), self.axes)
+        return y, ExtremumShare(self.axes)(x, y)
 
 
 @op
@@ -185,22 +179,22 @@ class ReduceMin(Extremum):
 
 
 @op
-class ReduceProd(Reduction):
+class ReduceProd(Weighted, Reduction):
     """The product over ``axes``; 1 for no elements."""
 
     axes: tuple[int, ...]
     monoid, numpy, takes = "mul", np.multiply, "iufc"
 
-    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
-        (x,), (dx,) = primals, tangents
-        y = self(x)
+    def weighted(self, x: Any) -> tuple[Any, Any]:
         shape = type_of(x).shape
+        if len(self.axes) == 1:
+            return self(x), product_of_others(x, self.axes[0])
         # One reduced axis, moved to the end, so that "the elements before k" is defined.
         order = (*[k for k in range(len(shape)) if k not in self.axes], *self.axes)
         kept = tuple(n for k, n in enumerate(shape) if k not in self.axes)
         flat = (*kept, prod([shape[k] for k in self.axes]))
-        x, dx = (reshape(permute(v, order), flat) for v in (x, dx))
-        return y, reduce_sum(scale(product_of_others(x, len(kept)), dx), (len(kept),))
+        others = product_of_others(reshape(permute(x, order), flat), len(kept))
+        return self(x), permute(reshape(others, [shape[k] for k in order]), inverse_order(order))
 
 
 @op

@@ -11,6 +11,7 @@ operand, so derivatives hold at zeros, to every order.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,18 +22,18 @@ from ..core.op import Op, op
 from ..core.program import Var
 from ..core.tracing import type_of
 from ..core.types import ArrayType
-from .arithmetic import constant_of, div, mul
+from .arithmetic import constant_of, div, mul, sub
 from .casting import convert
 from .creation import full
 from .families import Structural, add, broadcast_in_dim, default_rng, scale, spread
 from .logic import equal, select
-from .movement import pad
+from .movement import pad, slice_
 from .ordering import maximum
 from .transcendental import gap, logistic
 
 __all__ = [
-    "Cumlogsumexp", "Cummax", "Cummin", "Cumprod", "Cumsum", "Recurrence", "check_axis", "cumlogsumexp", "cummax", "cummin", "cumprod",
-    "cumsum", "product_of_others", "product_of_others_in_runs", "recurrence", "shift",
+    "Cumlogsumexp", "Cummax", "Cummin", "Cumprod", "Cumsum", "Differences", "Recurrence", "check_axis", "cumlogsumexp", "cummax", "cummin",
+    "cumprod", "cumsum", "differences", "product_of_others", "product_of_others_in_runs", "recurrence", "shift",
 ]  # fmt: skip
 
 
@@ -361,9 +362,9 @@ class ProductOfOthers(Op):
         """One quotient does for elements whose running products are all normal numbers."""
         if x.dtype.char in "fdFD" and x.size:
             products = np.multiply.accumulate(x, self.axis)
-            size, limits = np.abs(products), np.finfo(x.dtype)
-            if np.all((size > limits.tiny / limits.eps) & (size < limits.max * limits.eps)):
-                return np.take(products, [-1], self.axis) / x
+            size, (least, most) = np.abs(products), normal_range(x.dtype)
+            if np.minimum.reduce(size, None) > least and np.maximum.reduce(size, None) < most:  # false for nan
+                return products[(*(slice(None),) * self.axis, slice(-1, None))] / x
         left, right = self.sides(x)
         return np.multiply(left, right)
 
@@ -397,6 +398,13 @@ class ProductOfOthers(Op):
         yield cls(0), (np.zeros((0, 2)),)
 
 
+@cache
+def normal_range(dtype: np.dtype[Any]) -> tuple[float, float]:
+    """Between these sizes a number is so far from subnormal and infinite ones that a factor of eps changes nothing."""
+    limits = np.finfo(dtype)
+    return float(limits.tiny / limits.eps), float(limits.max * limits.eps)
+
+
 def product_of_others(x: Any, axis: int) -> Any:
     """`ProductOfOthers`."""
     return ProductOfOthers(axis)(x)
@@ -418,6 +426,62 @@ def product_of_others_in_runs(x: Any, same: Any) -> Any:
         others = select(joined, shift(products, 0, one, back=back), one)
         result = others if result is None else mul(result, others)
     return result
+
+
+@op
+class Differences(Structural):
+    """y[i] = x[i + 1] - x[i] along ``axis``; or, if ``adjoint``, y[i] = x[i - 1] - x[i], where x is zero outside."""
+
+    family = "running"
+    axis: int
+    adjoint: bool = False
+    takes: ClassVar[str] = "iufc"
+    library: ClassVar[str] = "differences"
+
+    def type_rule(self, x: ArrayType) -> ArrayType:
+        check_axis(self, x, self.takes)
+        n = x.shape[self.axis] + (1 if self.adjoint else -1)
+        if n < 0:
+            raise teach(ShapeError, f"differences: of no elements (shape {x.shape}).", do="test the size first.")
+        return x.with_shape((*x.shape[: self.axis], n, *x.shape[self.axis + 1 :]))
+
+    def impl(self, x: Any) -> Any:
+        front = (slice(None),) * self.axis
+        later, earlier = x[(*front, slice(1, None))], x[(*front, slice(None, -1))]
+        if not self.adjoint:
+            return later - earlier
+        n = x.shape[self.axis]
+        y = np.zeros((*x.shape[: self.axis], n + 1, *x.shape[self.axis + 1 :]), x.dtype)
+        if n:
+            np.negative(x[(*front, slice(0, 1))], y[(*front, slice(0, 1))])
+            np.subtract(earlier, later, y[(*front, slice(1, -1))])
+            y[(*front, -1)] = x[(*front, -1)]
+        return y
+
+    def written_out(self, x: Any) -> Sequence[Any]:  # type: ignore[override]
+        t = type_of(x)
+        if self.adjoint:
+            zero = constant_of(0, t.dtype)
+            ends = [[by if k == self.axis else (0, 0, 0) for k in range(t.ndim)] for by in ((1, 0, 0), (0, 1, 0))]
+            return [sub(*[pad(x, zero, end) for end in ends])]
+        starts, stops = [0] * t.ndim, list(t.shape)
+        starts[self.axis], stops[self.axis] = 1, t.shape[self.axis] - 1
+        return [sub(slice_(x, starts, t.shape), slice_(x, [0] * t.ndim, stops))]
+
+    # <y_bar, differences(x')> = sum_i y_bar[i] (x'[i + 1] - x'[i]) = sum_i (y_bar[i - 1] - y_bar[i]) x'[i]
+    def transpose(self, y_bar: Any, x: Var) -> Sequence[Any]:
+        return [Differences(self.axis, not self.adjoint)(y_bar)]
+
+    def batch(self, size: int, batched: Sequence[bool], x: Any) -> tuple[Any, bool]:
+        return Differences(self.axis + 1, self.adjoint)(x), True
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        rng = default_rng()
+        for axis, shape in ((0, (4,)), (1, (2, 3, 2)), (0, (1,)), (1, (0, 2))):
+            yield cls(axis), (rng.normal(size=shape),)
+            yield cls(axis, True), (rng.normal(size=shape),)
+        yield cls(0, True), (np.zeros((0, 2)),)
 
 
 # ---- as functions ----
@@ -444,6 +508,11 @@ def cummin(x: Any, axis: int, reverse: bool = False) -> Any:
 def cumlogsumexp(x: Any, axis: int, reverse: bool = False) -> Any:
     """`Cumlogsumexp`."""
     return Cumlogsumexp(axis, reverse)(x)
+
+
+def differences(x: Any, axis: int) -> Any:
+    """`Differences` of neighbours."""
+    return Differences(axis)(x)
 
 
 def recurrence(c: Any, u: Any, axis: int, reverse: bool = False) -> Any:

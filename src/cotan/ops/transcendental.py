@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..core.emitting import Reader, Routines, StridedView
+from ..core.emitting import Emitter, Reader, Routines, StridedView
 from ..core.op import Op, op
 from ..core.tracing import type_of
 from .arithmetic import constant_like, div, like_python, mul, neg, one_like, sub, zero_like
@@ -36,6 +36,8 @@ __all__ = [
     "exp2",
     "expm1",
     "hypot",
+    "inverse_or_infinity",
+    "inverse_or_zero",
     "log",
     "log1p",
     "log2",
@@ -164,8 +166,38 @@ class NormSqrt(Unary):
         return x == 0
 
     def derivative(self, x: Any, y: Any) -> Any:
-        at_zero = equal(y, zero_like(y))
-        return select(at_zero, zero_like(y), div(constant_like(0.5, y), select(at_zero, one_like(y), y)))
+        return mul(constant_like(0.5, y), inverse_or_zero(y))
+
+
+@op
+class InverseOr(Unary):
+    """One over x, or the number ``at_zero`` where x is 0; its derivative there is 0."""
+
+    at_zero: float
+    takes, domain = "f", POSITIVE
+
+    def singular(self, x: Any) -> Any:
+        return x == 0
+
+    def impl(self, x: Any) -> Any:
+        if isinstance(x, np.ndarray) and x.ndim:
+            return np.divide(1, x, out=np.full(x.shape, self.at_zero, x.dtype), where=x != 0)
+        return np.true_divide(1, x) if x else type_of(x).dtype.type(self.at_zero)
+
+    def element(self, e: Emitter, i: Sequence[Any], *readers: Reader) -> Any:
+        x, (zero, one, other) = readers[0](i), (e.constant(value, readers[0].dtype) for value in (0.0, 1.0, self.at_zero))
+        return e.math("select", e.math("eq", x, zero), e.math("div", one, x), other)
+
+    def derivative(self, x: Any, y: Any) -> Any:
+        z = y if self.at_zero == 0.0 else inverse_or_zero(x)
+        return neg(mul(z, z))
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        rng = default_rng()
+        for shape in ((), (3,), (2, 3), (0,)):
+            for at_zero in (0.0, math.inf):
+                yield cls(at_zero), (POSITIVE.sample(rng, shape),)
 
 
 @op
@@ -667,6 +699,7 @@ def unless_zero(r: Any, x: Any, instead: Any) -> Any:
 
 exp, exp2, expm1, log, log2, log10, log1p = Exp(), Exp2(), Expm1(), Log(), Log2(), Log10(), Log1p()
 sqrt, norm_sqrt, rsqrt, cbrt, power = Sqrt(), NormSqrt(), Rsqrt(), Cbrt(), Power()
+inverse_or_zero, inverse_or_infinity = InverseOr(0.0), InverseOr(math.inf)
 sin, cos, tan, arcsin, arccos, arctan, arctan2 = Sin(), Cos(), Tan(), Arcsin(), Arccos(), Arctan(), Arctan2()
 sinh, cosh, tanh, arcsinh, arccosh, arctanh = Sinh(), Cosh(), Tanh(), Arcsinh(), Arccosh(), Arctanh()
 one_minus_square = OneMinusSquare()

@@ -25,7 +25,7 @@ from ..core.sizes import Size
 from ..core.staging import StagingTrace, stage_flat
 from ..core.tracing import EVAL, Trace, Tracer, concrete_zero, current_trace, reset_trace, running, set_trace, type_of
 from ..core.types import ArrayType
-from ..ops.families import add, fill_shape, scale
+from ..ops.families import ScaledSum, add, fill_shape, scale
 from .jvp import JVPTrace
 
 __all__ = ["LinearTape", "LinearizeTrace", "SplitTrace", "detach", "linearize_flat", "linearize_program", "record_linear", "replay"]
@@ -50,12 +50,14 @@ class LinearTape(StagingTrace):
         types: list[Any] = []
         mask, bit = 0, 1
         for x in operands:
-            if type(x) is Tracer and x.owner is self:
+            kind = type(x)
+            if kind is Tracer and x.owner is self:
                 x = x.payload
                 mask |= bit
                 types.append(x.type)
             else:
-                x = self.operand(x)
+                if kind is not np.float64:
+                    x = self.operand(x)
                 types.append(type_of(x))
             inputs.append(x)
             bit += bit
@@ -155,22 +157,20 @@ class SplitTrace(Trace):
 
     def process(self, op: Op, operands: Sequence[Any]) -> Sequence[Any]:
         tape = self.tape
-        trace: Trace = self.known
-        plain = trace is EVAL
+        plain = self.known is EVAL
         for x in operands:
             if type(x) is Tracer:
                 if x.owner is tape:
                     if op.expand is not None and not tape.takes(op, operands):
                         return op.expand(*operands)
-                    trace, plain = tape, False
-                    break
+                    return tape.process(op, operands)  # which runs no op, so the current trace does not matter
                 plain = False
         if plain and not op.holds_programs:  # as EvalTrace does, without a change of the current trace
             results = op.impl(*operands)
             return results if op.multiple else (results,)
-        token = set_trace(trace)
+        token = set_trace(self.known)
         try:
-            return trace.process(op, operands)
+            return self.known.process(op, operands)
         finally:
             reset_trace(token)
 
@@ -196,7 +196,7 @@ class LinearizeTrace(JVPTrace):
 
     def process(self, op: Op, operands: Sequence[Any]) -> Sequence[Any]:
         if self.done is None or op.multiple or not op.compare_by_value or not all(type(x) in TOLD for x in operands):
-            return super().process(op, operands)
+            return JVPTrace.process(self, op, operands)
         key = (op, *[id(x) if type(x) is Tracer else (type(x), x.text if type(x) is Size else repr(x)) for x in operands])
         found = self.done.get(key)
         if found is None:
@@ -213,10 +213,17 @@ class LinearizeTrace(JVPTrace):
             return outs, push(*[t for t in tangents if t is not None])
         if op.tangent == "local":
             return self.differentiate_locally(op, primals, tangents)
+        if op.tangent == "weighted":
+            return self.differentiate_weighted(op, primals[0], tangents[0])
         if op.tangent == "itself" and len(tangents) == 1:
             y = op(*primals)
             return y, self.tape.record(op, (tangents[0].payload,), type_of(y))
         return op.jvp(primals, tangents)
+
+    def differentiate_weighted(self, op: Any, x: Any, dx: Any) -> tuple[Any, Any]:
+        """The result of the jvp rule of reductions with weights, with the sum recorded directly."""
+        y, weights = op.weighted(x)
+        return y, self.tape.record(ScaledSum(op.axes), (weights, dx.payload), type_of(y))
 
     def differentiate_locally(self, op: Any, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         """The result of the jvp rule of the elementwise family, with each product of a local derivative and a tangent recorded directly."""

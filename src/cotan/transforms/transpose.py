@@ -8,7 +8,7 @@ from the last to the first, and summing the cotangents of each variable. Known o
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -50,7 +50,10 @@ def backward_pass(
     empties it: each equation is given up after its use, with the residuals in it.
     """
     totals = Totals(cotangents, rule)
-    for equation in consumed(equations) if last else reversed(equations):
+    todo = equations if last else list(equations)
+    assert isinstance(todo, list)
+    while todo:
+        equation = todo.pop()
         op: Op = equation.op
         if op.multiple:
             y_bar: Any = [totals.take(v) for v in equation.outputs]
@@ -79,13 +82,6 @@ def backward_pass(
                 old = cotangents.get(v)
                 cotangents[v] = x_bar if old is None else TOTALS[type(v.type)](old, x_bar)
     return [totals.take(v, keep=True) for v in inputs]
-
-
-def consumed(equations: Sequence[Equation]) -> Iterator[Equation]:
-    """The equations of a list from the last to the first, each taken out of it."""
-    assert isinstance(equations, list)
-    while equations:
-        yield equations.pop()
 
 
 class Residuals:

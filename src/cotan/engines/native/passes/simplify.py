@@ -20,6 +20,8 @@ from cotan.core.types import ArrayType
 from cotan.ops.families import BroadcastInDim
 from cotan.ops.movement import Permute
 
+from .shared_factors import with_shared_factors
+
 __all__ = ["simplify"]
 
 Operand: TypeAlias = Var | Literal
@@ -151,7 +153,7 @@ def simplify(program: Program) -> tuple[Program, list[Captured]]:
         if not needed.isdisjoint(equation.outputs):
             kept.append(equation)
             needed.update(v for v in equation.inputs if isinstance(v, Var))
-    kept = with_swapped_products(kept[::-1], outputs)
+    kept = with_shared_factors(with_swapped_products(kept[::-1], outputs))
     captured = list(simplifier.captured.values())
     inputs = [*[v for v, _ in captured], *program.inputs]
     return Program(inputs, kept, outputs, (), program.name), [x for _, x in captured]

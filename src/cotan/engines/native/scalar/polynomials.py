@@ -36,6 +36,15 @@ def polynomial(x: LlvmExpression, coefficients: Sequence[float]) -> LlvmExpressi
     return y
 
 
+def side_by_side(x: LlvmExpression, coefficients: Sequence[float]) -> LlvmExpression:
+    """The polynomial by Estrin's rule: pairs of terms are the coefficients of a polynomial in x^2, and do not wait for each other."""
+    terms = [x.like(c) for c in coefficients]
+    while len(terms) > 1:
+        terms = [x.fused(high[0], low) if high else low for low, *high in (terms[k : k + 2] for k in range(0, len(terms), 2))]
+        x = x * x
+    return terms[0]
+
+
 def two_sum(a: LlvmExpression, b: LlvmExpression) -> tuple[LlvmExpression, LlvmExpression]:
     """The rounded sum of a larger and a smaller number, and its rounding error."""
     total = a + b
@@ -54,7 +63,7 @@ def reduced(x: LlvmExpression) -> tuple[LlvmExpression, LlvmExpression]:
     """r and the integer k with x = k log(2) + r, |r| <= log(2) / 2."""
     shifted = x.fused(1 / math.log(2.0), MAGIC)
     k = shifted - MAGIC
-    return (x - k * LOG2_HIGH) - k * LOG2_LOW, shifted.bits(BITS) - np.float64(MAGIC).view(np.int64).item()
+    return k.fused(-LOG2_LOW, k.fused(-LOG2_HIGH, x)), shifted.bits(BITS) - np.float64(MAGIC).view(np.int64).item()
 
 
 def exp_of(x: LlvmExpression, beside: LlvmExpression | None = None) -> LlvmExpression:
@@ -204,8 +213,8 @@ def tanh(x: LlvmExpression) -> LlvmExpression:
     size = abs(x)
     r, k = reduced(2.0 * where(size > 20.0, 20.0, size))
     power = (k + 1023).math("shl", 52).bits(DOUBLE)
-    grown = power.fused(r.fused(1.0, r * r * polynomial(r, EXP)), power - 1.0)
-    return where(x.is_nan, x, (grown / (grown + 2.0)).math("copysign", x))
+    grown = power.fused(r.fused(1.0, r * r * side_by_side(r, EXP)), power - 1.0)
+    return (grown / (grown + 2.0)).math("copysign", x)  # nan, if x is
 
 
 def erf(x: LlvmExpression) -> LlvmExpression:
