@@ -37,6 +37,9 @@ class Factors(Op):
     def type_rule(self, a: ArrayType) -> tuple[ArrayType, ArrayType]:
         return a.with_shape(a.shape), a.with_shape(a.shape[:-1]).with_dtype(INT64)
 
+    def loop_axes(self, a: ArrayType) -> Sequence[int]:
+        return range(a.ndim - 2)
+
     def impl(self, a: Any) -> Any:
         """Where there is no LAPACK for the routines of both ops, the matrix itself stands for its factors."""
         return np.swapaxes(a, -1, -2).copy(), np.zeros(a.shape[:-1], INT64)
@@ -66,6 +69,9 @@ class FactoredSolve(Op):
 
     def type_rule(self, factors: ArrayType, exchanges: ArrayType, b: ArrayType) -> ArrayType:
         return b.with_shape(b.shape)
+
+    def loop_axes(self, *types: ArrayType) -> Sequence[int]:
+        return range(types[0].ndim - 2)
 
     def impl(self, factors: Any, exchanges: Any, b: Any) -> Any:
         return np.linalg.solve(factors if self.transposed else np.swapaxes(factors, -1, -2), b)
