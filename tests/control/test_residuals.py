@@ -36,6 +36,12 @@ def loops(function, *args):
     return [e for e in cotan.stage(function)(*args).equations if type(e.op) is Scan]
 
 
+def stored_types(function, *args):
+    """The types of what the primal loop stacks."""
+    primal, _ = loops(cotan.grad(lambda *a: cnp.sum(function(*a))), *args)
+    return [v.type for v in primal.outputs[primal.op.carry :]]
+
+
 def stored(function, *args):
     """The types of what the primal loop stacks beside the results of its own."""
     primal, backward = loops(cotan.value_and_grad(function), *args)
@@ -131,6 +137,27 @@ def test_a_loop_of_unknown_length_keeps_as_little_as_a_long_one(with_room):
     f = lambda c, n: fori_loop(0, n, lambda _, c: cnp.sin(c) * c, c)  # noqa: E731
     primal, _ = loops(lambda c, n: cotan.value_and_grad(f)(c, n), 0.3, 5)
     assert sum(type(v.type) is StackType for v in primal.outputs) == 1
+
+
+def test_branches_that_update_a_cell_store_no_array():
+    """Zeros are made where they are read, and the derivative of an update at one index reads that element."""
+    branches = [
+        lambda i, b: b.at[i - 1].add(b[i] * 0.1),
+        lambda i, b: b,
+        lambda i, b: b.at[i].multiply(b[i - 1]),
+        lambda i, b: b.at[0].max(b[i]),
+    ]
+
+    def f(b):
+        return fori_loop(1, 40, lambda i, b: cotan.lax.switch(i % 4, branches, i, b), b)
+
+    b = np.linspace(-1.0, 1.5, 50)
+    assert all(np.prod(t.shape, dtype=int) <= 40 for t in stored_types(f, b))
+    w = np.cos(np.arange(50.0))
+    eager = cotan.grad(lambda b: cnp.sum(f(b) * w))(b)
+    close(cotan.jit(cotan.grad(lambda b: cnp.sum(f(b) * w)))(b), eager)
+    step = 1e-6 * np.sin(np.arange(50.0))
+    close(cnp.sum(eager * step), cnp.sum((f(b + step) - f(b - step)) * w) / 2, rtol=1e-6)
 
 
 def test_forward_mode_stores_nothing():

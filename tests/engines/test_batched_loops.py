@@ -9,6 +9,7 @@ import cotan
 import cotan.numpy as cnp
 from cotan import lax
 from cotan.engines import numpy as numpy_engine
+from cotan.engines.native import pipeline
 from cotan.engines.native.options import codegen_options
 from cotan.engines.native.passes.batched_loops import cut_batched_loops
 from cotan.engines.native.passes.simplify import simplify
@@ -235,6 +236,25 @@ def test_sums_over_the_batch(name):
     """They are added up over the strips; something else that is added to one is added once."""
     check(SUMMED[name], P, BATCH[29])
     check(cotan.grad(lambda x, b: sum(cnp.sum(y) for y in cotan.tree.leaves(SUMMED[name](x, b))), (0, 1)), P, BATCH[29])
+
+
+def test_code_for_many_sizes_is_not_cut(monkeypatch):
+    """So that a new size costs what it costs for other functions: a batch is cut for the first sizes only, and for none of dynamic ones."""
+    cuts = []
+    monkeypatch.setattr(
+        pipeline, "cut_batched_loops", lambda p, options: (cuts.append(options.batched_loops), cut_batched_loops(p, options))[1]
+    )
+
+    def gradient(w, b):
+        return cotan.grad(lambda w: cnp.sum(over_batch(network, True)(w, b)[0]))(w)
+
+    for dynamic_sizes, cut_at in ((None, 3), (True, 0), (False, 7)):
+        cuts.clear()
+        f = cotan.jit(lambda w, b: gradient(w, b), dynamic_sizes=dynamic_sizes)
+        for n in range(40, 47):
+            b = rng.normal(size=(n, 3))
+            np.testing.assert_allclose(f(W, b), gradient(W, b), rtol=1e-10, atol=1e-12)
+        assert sum(cuts) == cut_at
 
 
 def test_the_memory_of_strips_does_not_grow_with_what_the_loop_stores():

@@ -153,6 +153,24 @@ def test_the_workspace_is_what_the_plan_says(blocks, wrap, arrays, argnums):
     assert plan.compiled_peak <= workspace <= plan.compiled_peak + 3 * X.nbytes
 
 
+@pytest.mark.parametrize("strips", [{}, {"strip_axis": 16, "strip_stored_bytes": 1, "strip_overhead": 1 << 40}])
+def test_what_a_checkpoint_computes_again_is_made_for_one_layer_at_a_time(strips):
+    """The gradients of a skip connection read the input of the layer alone, and could all be made at once."""
+    layer = cotan.checkpoint(lambda h, w: cnp.tanh(h @ w) + h * 0.5 * cnp.cos(h))
+
+    def loss(ws, x):
+        for w in ws:
+            x = layer(x, w)
+        return cnp.sum(x * x)
+
+    with codegen_options(sunk_bytes=0, **strips or {"strip_stored_bytes": 1 << 60}):
+        for argnums in (0, 1):
+            gradient = cotan.grad(loss, argnums)
+            assert cotan.compile_report(gradient)(WS, X).workspace <= (LAYERS + 11) * X.nbytes
+            for a, b in zip(cotan.tree.leaves(cotan.jit(gradient)(WS, X)), cotan.tree.leaves(gradient(WS, X)), strict=True):
+                np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
+
+
 def test_the_plan_says_what_is_late_and_what_a_checkpoint_computes_again():
     with codegen_options(sunk_bytes=0):
         plain = cotan.memory_plan(network(1))(WS, X)

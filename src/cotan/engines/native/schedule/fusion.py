@@ -241,7 +241,7 @@ class Schedule:
             elif v in self.opaque:
                 after = max(after, self.opaque[v].position + 1)
             self.readers.setdefault(v, []).append((statement, index))
-        if not inside and statement.var.type.nbytes >= self.options.sunk_bytes:
+        if statement.var.type.nbytes >= self.options.sunk_bytes:
             after = max(after, self.recomputed)
         body = self.root
         tiny = False
