@@ -192,3 +192,15 @@ def test_the_table():
     assert "float64[1000]" in text
     assert "cos" in text
     assert "test_checkpoint.py:" in text
+
+
+@pytest.mark.parametrize(("checkpoint", "states"), [(True, 6), (3, 3), (1, 1), (100, 60)])
+def test_memory_plan_counts_the_states_of_a_checkpointed_loop(checkpoint, states):
+    def f(x):
+        return cnp.sum(lax.scan(lambda c, t: (cnp.sin(c) * t, None), x, np.arange(60.0), checkpoint=checkpoint)[0])
+
+    x = np.ones(20_000)
+    plan = cotan.memory_plan(f)(x)
+    assert (plan.nbytes, plan.peak, plan.compiled_peak) == (0, states * x.nbytes, states * x.nbytes)
+    workspace = cotan.compile_report(cotan.grad(f))(x).workspace
+    assert plan.peak <= workspace <= plan.peak + 3 * x.nbytes

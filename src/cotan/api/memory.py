@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..control.checkpoint import CheckpointTangent
+from ..control.sweep import LoopTangent
 from ..core import tree
 from ..core.origin import Origin, describe_function
 from ..core.program import Equation, Var
@@ -54,7 +55,7 @@ class MemoryPlan:
     with which the computation is busy.
 
     Attributes:
-        recomputed: the most bytes that the backward pass of one `checkpoint` computes again and keeps.
+        recomputed: the most bytes that the backward pass of one `checkpoint` computes again and keeps, or of one loop with ``checkpoint=``.
         compiled_recomputed: the same for compiled code.
     """
 
@@ -166,7 +167,7 @@ def residual(value: Any, arguments: set[Var], makers: dict[Var, tuple[Equation, 
 
 
 def recomputed(equations: Sequence[Equation], *, compiled: bool) -> int:
-    """The most bytes that one checkpoint among linear equations computes again and keeps while these are transposed."""
+    """The most bytes that one checkpoint, or checkpointed loop, among linear equations computes again while these are transposed."""
     most = 0
     for op in (e.op for e in equations):
         if isinstance(op, CheckpointTangent):
@@ -175,7 +176,9 @@ def recomputed(equations: Sequence[Equation], *, compiled: bool) -> int:
             nbytes = sum(v.type.nbytes for v in kept.difference(op.again.inputs))
             most = max(most, nbytes + recomputed(op.derivative.equations, compiled=compiled))
         else:
-            most = max([most, *[recomputed(region.program.equations, compiled=compiled) for region in op.regions()]])
+            kept_states = op.snapshot_bytes() if isinstance(op, LoopTangent) else 0
+            inner = [recomputed(region.program.equations, compiled=compiled) for region in op.regions()]
+            most = max(most, kept_states + max(inner, default=0))
     return most
 
 

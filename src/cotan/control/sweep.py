@@ -393,6 +393,12 @@ class LoopTangent(ControlOp):
     def type_rule(self, *types: Type) -> tuple[Type, ...]:
         return tuple(compress(self.loop.type_rule(), self.moving))
 
+    def snapshot_bytes(self) -> int:
+        """The bytes of the states that the transpose stores at once; those of one if the number of steps is not known."""
+        loop = self.loop
+        states = 1 if loop.length is None else states_for(loop.length, loop.snapshots) if loop.length else 0
+        return states * sum(t.nbytes for t in loop.cut_inputs(loop.body.input_types).carry)
+
     def impl(self, *operands: Any) -> Sequence[Any]:
         return tuple(self.expand(*operands))
 
