@@ -39,6 +39,22 @@ def test_a_function_of_short_rows_has_a_loop_of_its_own(turns, width, nests):
     np.testing.assert_allclose(cotan.jit(log_of_rows)(x), np.sum(np.log(np.sum(np.exp(x), axis=1)) ** 2), rtol=1e-13)
 
 
+def test_a_function_of_all_elements_is_not_among_short_rows():
+    """The products need the rows, and the function is vectorized over all elements."""
+    m, y = rng.normal(size=(500, 7, 5)), rng.normal(size=(500, 5))
+
+    def f(m, y):
+        return cnp.tanh(cotan.vmap(cnp.matmul)(m, y)) * 0.5
+
+    program, loops = in_loops(f, m, y)
+    assert loops["tanh"] == (500, 7)
+    assert program.count("\n  for 500:") == 2
+    np.testing.assert_allclose(cotan.jit(f)(m, y), f(m, y), rtol=1e-13)
+    gradient = cotan.grad(lambda m, y: cnp.sum(f(m, y) ** 2), (0, 1))
+    for a, b in zip(cotan.jit(gradient)(m, y), gradient(m, y), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13)
+
+
 def test_what_is_read_of_a_gathered_row_is_computed_in_vectors():
     table, which, points = rng.normal(size=(7, 11)), rng.integers(7, size=500), rng.normal(size=(500, 3))
 

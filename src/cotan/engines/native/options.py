@@ -63,6 +63,8 @@ class CodegenOptions:
     """The fewest iterations of a loop for which it matters whether LLVM can vectorize the loop."""
     costly_iteration: int = 4
     """The least cost of an iteration of straight-line code for which vectors matter."""
+    costly_element: int = 8
+    """The least cost of an element for which a pass of its own over all elements, in vectors, is better than short rows."""
     short_inner_loop: int = 32
     """The most iterations of an inner loop beside which costly straight-line code is not put, since it would not be vectorized there."""
     short_row_bytes: int = 128

@@ -250,7 +250,8 @@ class Schedule:
             low, made = self.entry_point(inside, level, order[level], sizes[level], after if level == 0 else 0)
             rest = prod(sizes[level + 1 :])
             inner_iterations, iteration_cost = (rest if rest > self.unrolled else 0), statement.element_cost * rest
-            loop = self.loop_to_enter(body, sizes[level], tiny, low, made, inner_iterations, iteration_cost)
+            alone = level == 0 and self.better_alone(statement, made)
+            loop = None if alone else self.loop_to_enter(body, sizes[level], tiny, low, made, inner_iterations, iteration_cost)
             if loop is None:
                 loop = Loop(sizes[level], level, tiny, body, len(body.body))
                 body.body.append(loop)
@@ -267,6 +268,15 @@ class Schedule:
         statement.loop = body
         body.body.append(statement)
         statement.positions = [*[p.position for p in statement.path], len(body.body) - 1]
+
+    def better_alone(self, statement: Statement, made: Loop | None) -> bool:
+        """Whether costly code is vectorized in one loop over all its elements, and not among the short rows of the loop ``made``."""
+        sizes, shortest = statement.sizes, self.options.vectorized_iterations
+        if made is None or len(sizes) < 2 or not statement.collapsible or not sizes[-1] < shortest <= prod(sizes):
+            return False
+        if statement.monoid or statement.element_cost < self.options.costly_element:
+            return False
+        return not all(s.collapsible for s in made.statements)
 
     def operands_made(self, reader: Equation) -> int:
         """The first position at which an equation has all operands that are made so far."""
