@@ -47,14 +47,11 @@ def test_batch_equals_a_python_loop(case: Case):
                 )
 
 
-LOOPING = [case for case in ALL_CASES if case.op.loop_axes is not None and list(case.op.loop_axes(*map(type_of, case.operands)))]
-
-
-@pytest.mark.parametrize("case", params(LOOPING))
+@pytest.mark.parametrize("case", params([case for case in ALL_CASES if case.op.loop_axes is not None]))
 def test_each_entry_along_a_loop_axis_is_computed_by_itself(case: Case):
     """The op on some entries, in one call, gives those entries of the results."""
     whole = results(case.op, case.operands)
-    for k in case.op.loop_axes(*map(type_of, case.operands)):
+    for k in () if case.op.loop_axes is None else case.op.loop_axes(*map(type_of, case.operands)):
         count = np.shape(case.operands[0])[k]
         assert all(np.shape(x)[k] == count for x in (*case.operands, *whole))
         for first, end in ((0, count // 2), (count // 2, count)):

@@ -196,6 +196,11 @@ DEPENDENT = {
     "the gradient of an order": cotan.grad(lambda x, b: cnp.sum(over_batch(ranked, True)(x, b)[0] ** 2)),
     "order": lambda x, b: lax.scan(lambda c, t: (cnp.sort(c * t, axis=0), t), b, T),
     "some rows": lambda x, b: lax.scan(lambda c, t: (c.at[2].set(c[1] * t), t), b, T),
+    "a sum that is scaled": lambda x, b: lax.scan(lambda c, t: ((c[0] * t, c[1] * t + cnp.sum(c[0], axis=0)), t), (b, x), T),
+    "sums exchanged": lambda x, b: lax.scan(lambda c, t: ((c[0] * t, c[2] + cnp.sum(c[0]), c[1] - cnp.sum(c[0])), t), (b, 1.0, 2.0), T),
+    "a sum that is returned": lambda x, b: lax.scan(lambda c, t: ((c[0] * t, c[1] + cnp.sum(c[0])), c[1]), (b, 1.0), T),
+    "a sum in another": lambda x, b: lax.scan(lambda c, t: ((c[0] * t, c[1] + cnp.sum(c[0]), c[2] + c[1]), t), (b, 1.0, 2.0), T),
+    "a sum less itself": lambda x, b: lax.scan(lambda c, t: ((c[0] * t, cnp.sum(c[0]) - c[1]), t), (b, 1.0), T),
     "a sum and one": lambda x, b: lax.scan(lambda c, t: ((c[0] * t, c[1] + cnp.sum(c[0]) + 1.0), t), (b, 1.0), T),
 }
 
@@ -226,7 +231,10 @@ SUMMED = {
     "a sum": lambda x, b: lax.scan(lambda c, t: ((c[0] * t, c[1] + cnp.sum(c[0])), cnp.sum(c[0] ** 2, axis=0)), (b, 3.0), T),
     "sums of sums": lambda x, b: lax.scan(lambda c, t: ((c[0] * t, c[1] + cnp.outer(cnp.sum(c[0], axis=0), x) - W), t), (b, W), T),
     "a cell": lambda x, b: lax.scan(lambda c, t: ((c[0] * t, c[1].at[1].add(-2.0 * cnp.sum(c[0]))), t), (b, x), T),
-    "scaled": lambda x, b: lax.scan(lambda c, t: ((c[0] * t, c[1] * t + cnp.sum(c[0], axis=0)), t), (b, x), T),
+    "scaled": lambda x, b: lax.scan(lambda c, t: ((c[0] * t, c[1] + cnp.sum(c[0], axis=0) * t * x), t), (b, x), T),
+    "in a loop": lambda x, b: lax.scan(
+        lambda c, t: ((c[0] * t, lax.fori_loop(0, 3, lambda i, s: s + 2.0 * cnp.sum(c[0], axis=0) * x, c[1])), t), (b, x), T
+    ),
     "a product of matrices": lambda x, b: lax.scan(lambda c, t: ((c[0] * t, c[1] + (c[0].T @ c[0]).T), t), (b, W), T),
 }
 

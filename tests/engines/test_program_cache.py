@@ -107,7 +107,7 @@ def others(value):
     if isinstance(value, int):
         return [value + 1, float(value), -value - 1]
     if isinstance(value, float):
-        return [value + 1.0, -value if value == 0 else value * (1 + 2**-52)]
+        return [-value] if np.isinf(value) else [value + 1.0, -value if value == 0 else value * (1 + 2**-52)]
     if isinstance(value, str):
         return [value + "_", None]
     if value is None:

@@ -279,7 +279,7 @@ def has_nan(y: np.ndarray) -> bool:
 
 def is_one_number(x: Any) -> bool:
     """Whether ``x`` is one finite number that is not zero, or copies of one: then 0 times it is 0, and no product needs another look."""
-    if type(x) is np.ndarray:
+    if isinstance(x, np.ndarray):
         if not x.size or any(x.strides):
             return False
         x = x.item(0)

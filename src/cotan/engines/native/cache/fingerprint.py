@@ -116,9 +116,11 @@ class Describer:
         return tuple([self.of(x) for x in values])
 
     def op(self, op: Op) -> Description:
-        """The class of an op, which is cotan's own, and all its parameters, also those that do not count when ops are compared."""
+        """The class of an op, which is cotan's own, and all its parameters, also those that do not count when ops are compared. The ops of
+        engines are not registered.
+        """
         kind = type(op)
-        if not is_ours(kind) or REGISTRY.get(kind.name) is not kind:
+        if not is_ours(kind) or not (REGISTRY.get(kind.name) is kind or kind.__module__.startswith("cotan.engines.")):
             raise UnknowableError(kind)
         names = [f.name for f in fields(op)] if is_dataclass(op) else []
         for name in vars(op).keys() - set(names):

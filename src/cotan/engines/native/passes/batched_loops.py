@@ -188,8 +188,14 @@ class BatchedLoop:
         self.strip: int | None = None
         self.sums: set[Var | Literal] = set()
         """The values that are sums over all rows, or parts of such sums."""
+        self.grows: dict[Var | Literal, Var] = {}
+        """The sums that are a carry of the loop and something added to it. It may begin with another value than zero, so no other one may
+        depend on it.
+        """
         self.zeros: set[Var | Literal] = set()
-        if any(len(self.along(v)) > 1 for v in loops.values) or not self.sums_in_loop(self.region, set()):
+        if any(len(self.along(v)) > 1 for v in loops.values) or not self.sums_in_loop(self.region, set(), None):
+            return
+        if any(y in self.grows for y in self.body.outputs[len(self.region.carry) :]):
             return
         self.kinds = ["rows" if self.along(new) else "total" if new in self.sums else "" for new in self.body.outputs]
         self.shared = [k for k, (kind, v) in enumerate(zip(self.kinds, whole.outputs, strict=True)) if not kind and v in needed]
@@ -212,20 +218,26 @@ class BatchedLoop:
         return [self.cut(v, size) for v in (*e.inputs, *e.outputs)]
 
     # ---- what the equations do with the rows
-    def sums_in_loop(self, region: Region[Program], given: set[Var]) -> bool:
+    def sums_in_loop(self, region: Region[Program], given: set[Var], starts: dict[Var, Var] | None) -> bool:
         """Find the `sums` in a loop, of whose inputs ``given`` are sums; False if an equation neither reads each row by itself nor adds
         sums to each other.
 
-        A carry without rows that depends on rows is a sum, which begins with zero in each strip.
+        A carry without rows that depends on rows is a sum, which begins with zero in each strip. ``starts`` has the carries of a loop in
+        the body that begin with a sum which grows.
         """
         summed = self.changed_by_rows(region, given)
         if any(old.type.dtype.kind not in "iufc" for old in summed):
             return False
         self.sums |= summed | given
+        for old in summed if starts is None else starts:
+            self.grows[old] = old if starts is None else starts[old]
         if not all(self.fits(e) for e in region.program.equations):
             return False
         return all(
-            list(self.along(new)) == list(self.along(old)) and (new in self.sums) == (old in self.sums) for old, new in carries(region)
+            list(self.along(new)) == list(self.along(old))
+            and (new in self.sums) == (old in self.sums)
+            and self.grows.get(new) is self.grows.get(old)
+            for old, new in carries(region)
         )
 
     def changed_by_rows(self, region: Region[Program], given: set[Var]) -> set[Var]:
@@ -254,7 +266,7 @@ class BatchedLoop:
                 self.sums.add(e.outputs[0])
         elif any(given):
             self.sums.update(e.outputs)
-            return self.adds(e, [g or v in self.zeros for g, v in zip(given, e.inputs, strict=True)], given)
+            return self.adds(e, [g or v in self.zeros for g, v in zip(given, e.inputs, strict=True)], given) and self.grows_by(e)
         elif e.op.name == "broadcast_in_dim" and is_zero(e.inputs[0]):
             self.zeros.update(e.outputs)
         return True
@@ -268,10 +280,28 @@ class BatchedLoop:
         results = enumerate(zip(e.outputs, region.program.outputs, strict=True))
         if not all(self.keeps_rows(v, y, k >= len(region.carry)) for k, (v, y) in results):
             return False
-        if not self.sums_in_loop(region, {x for v, x in pairs if v in self.sums}):
+        starts = {x: self.grows[v] for v, x in pairs if v in self.grows}
+        if not starts.keys() <= {old for old, _ in carries(region)}:
             return False
-        self.sums.update(v for v, y in zip(e.outputs, region.program.outputs, strict=True) if y in self.sums)
+        if not self.sums_in_loop(region, {x for v, x in pairs if v in self.sums}, starts):
+            return False
+        for k, (v, y) in enumerate(zip(e.outputs, region.program.outputs, strict=True)):
+            if y in self.sums:
+                self.sums.add(v)
+            if y in self.grows and k < len(region.carry):
+                self.grows[v] = self.grows[y]
+            elif y in self.grows:
+                return False
         return all(v in self.sums or v in self.zeros or is_zero(v) for v, x in pairs if x in self.sums)
+
+    def grows_by(self, e: Equation) -> bool:
+        """Whether an equation reads no sum that grows, or adds to one."""
+        growing = [k for k, v in enumerate(e.inputs) if v in self.grows]
+        if not growing:
+            return True
+        adds = growing in ([0], [1]) if e.op.name == "add" else growing == [0] and (e.op.name == "sub" or e.op.update is not None)
+        self.grows[e.outputs[0]] = self.grows[e.inputs[growing[0]]]
+        return adds
 
     def keeps_rows(self, outer: Var | Literal, inner: Var | Literal, scanned: bool) -> bool:
         """Whether a value of a loop has the rows along the same axis within; where it is ``scanned``, the steps are an axis before."""

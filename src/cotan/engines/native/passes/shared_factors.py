@@ -27,6 +27,7 @@ __all__ = ["with_shared_factors"]
 INT64 = np.dtype(np.int64)
 
 
+@dataclass(repr=False, eq=False)
 class Factors(Op):
     """The factors L and U of matrices, in one array with their columns as its rows, and the row exchanges."""
 

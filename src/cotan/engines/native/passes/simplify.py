@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -138,9 +139,12 @@ def written_out(equation: Equation, operands: Sequence[Operand]) -> tuple[Progra
     if equation.op.written_out is None:
         return None
     try:
-        return stage_flat(equation.op.written_out, [v.type for v in operands], name=equation.op.name)
+        program, captured = stage_flat(equation.op.written_out, [v.type for v in operands], name=equation.op.name)
     except NotImplementedError:
         return None
+    if not equation.op.holds_programs:  # the lines in a program that an op holds are those of its own equations
+        program = replace(program, equations=[Equation(e.op, e.inputs, e.outputs, equation.origin) for e in program.equations])
+    return program, captured
 
 
 def simplify(program: Program) -> tuple[Program, list[Captured]]:
