@@ -204,12 +204,18 @@ class KernelBuilder(LoopBuilder):
                 end, lambda k: body(unravelled(variable(k, count), shape)), start=self.code.index(first), at_least_once=False
             )
 
-        return self.parallel_ranges(count, some, work * count, most=most)
+        return self.parallel_ranges(count, some, work * count, most=most, each=self.context.options.chunks_per_thread)
 
     def parallel_ranges(
-        self, count: int, body: Callable[[Index | int, Scalar | int], None], work: int, *, most: int = thread_pool.MOST_CHUNKS
+        self,
+        count: int,
+        body: Callable[[Index | int, Scalar | int], None],
+        work: int,
+        *,
+        most: int = thread_pool.MOST_CHUNKS,
+        each: int = 1,
     ) -> None:
-        most = min(count, most, self.context.options.threads)  # one for each thread: they may have memory of their own
+        most = min(count, most, each * self.context.options.threads)  # they may have memory of their own
         if work < self.context.options.kernel_products or most < 2 or self.context.in_chunk:
             return body(0, count)
 
@@ -220,7 +226,7 @@ class KernelBuilder(LoopBuilder):
 
         with self.context.blas_threads(one=True):
             small = work < self.context.options.small_kernel_products
-            self.context.parallel_for("share", count, most, chunk, small=small, each=1)
+            self.context.parallel_for("share", count, most, chunk, small=small, each=each)
         return None
 
     def fill(self, target: StridedView, element: Callable[[ElementIndex], Scalar]) -> None:
