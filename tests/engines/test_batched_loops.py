@@ -265,6 +265,18 @@ def test_code_for_many_sizes_is_not_cut(monkeypatch):
         assert sum(cuts) == cut_at
 
 
+def test_entries_that_are_passed_on_and_entries_that_are_made():
+    """Several stacks of one type are read and written, row by row."""
+    stacks = rng.normal(size=(2, 7, 29, 3))
+
+    def f(b, stacks):
+        return lax.scan(lambda c, x: (c * 0.5 + x[1], (x[0], c, x[1] * x[0])), b, (stacks[0], stacks[1]), reverse=True)
+
+    for g in (f, cotan.grad(lambda b, s: sum(cnp.sum(cnp.sin(y)) for y in cotan.tree.leaves(f(b, s))), (0, 1))):
+        assert cut(g, BATCH[29], stacks)[0] >= 1
+        check(g, BATCH[29], stacks)
+
+
 def test_the_memory_of_strips_does_not_grow_with_what_the_loop_stores():
     """The states of all steps are written where they belong."""
     f = lambda w, b: lax.scan(lambda h, t: ((h := cnp.tanh(h @ w + b * t)), h), b, T)  # noqa: E731

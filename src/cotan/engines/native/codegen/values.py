@@ -115,6 +115,10 @@ class RowBlock(Memory):
 
     is_row_major = False  # type: ignore[assignment]
 
+    def lies_in(self, memory: Memory) -> bool:
+        """Blocks have no address of their own to compare."""
+        return self is memory
+
     def in_whole(self, index: ElementIndex) -> ElementIndex:
         return (index[0], linear([(index[1], 1), (self.first, 1)]), *index[2:])
 

@@ -22,7 +22,7 @@ from cotan.core.op import Op, Region
 from cotan.core.program import Equation, Literal, Program, Var
 from cotan.core.types import ArrayType
 from cotan.engines.native.affine import Index
-from cotan.engines.native.analysis.access import AccessProbe, AccessSummary, access_summary, axis
+from cotan.engines.native.analysis.access import AccessProbe, AccessSummary, Reader, access_summary, axis
 from cotan.engines.native.cost import program_cost
 from cotan.engines.native.options import CodegenOptions, current_options
 from cotan.ops.families import BroadcastInDim, add
@@ -78,19 +78,9 @@ def update_summary(op: Op, types: Sequence[ArrayType]) -> UpdateSummary | None:
         return None
     reads: list[tuple[int, tuple[Index | int, ...]]] = []
     at = tuple(axis(k, n) for k, n in enumerate(types[1].shape))
-    readers = [Reading(t, k, reads) for k, t in enumerate(types)]
+    readers = [Reader(t, lambda index, k=k: reads.append((k, index))) for k, t in enumerate(types)]
     inside, destination = op.destination(AccessProbe(), at, *readers)
     return UpdateSummary(tuple(destination), tuple(reads)) if inside is True else None
-
-
-class Reading:
-    """A reader that notes which element is read."""
-
-    def __init__(self, type: ArrayType, number: int, reads: list[tuple[int, tuple[Index | int, ...]]]):
-        self.shape, self.dtype, self.number, self.reads = type.shape, type.dtype, number, reads
-
-    def __call__(self, index: tuple[Index | int, ...]) -> None:
-        self.reads.append((self.number, index))
 
 
 class Loops:
