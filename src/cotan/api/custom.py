@@ -22,7 +22,7 @@ from ..control.custom_rules import CustomCall, FlatRules, Names
 from ..core import tree
 from ..core.array import handed
 from ..core.errors import ArgumentError, MissingRuleError, teach
-from ..core.origin import describe_function
+from ..core.origin import describe_function, users_rule
 from ..core.pickling import global_name
 from ..core.program import Var
 from ..core.tracing import EVAL, Tracer, current_trace, type_of
@@ -286,7 +286,10 @@ class FlatCustom:
         """A function that takes the arguments as they were given, called so."""
         nondiff, by_keyword, static = fixed
         args, kwargs = self.layout.join(self.arguments(arrays, static), nondiff, by_keyword)
-        return self.checked.call(rule, function, *first, *args, **kwargs) if rule else function(*first, *args, **kwargs)
+        if rule:
+            return self.checked.call(rule, function, *first, *args, **kwargs)
+        with users_rule():
+            return function(*first, *args, **kwargs)
 
     def ruled(self, rule: str, function: Callable[..., Any], fixed: Fixed, *args: Any) -> Any:
         """A rule that takes the arguments without derivative first, called so."""

@@ -99,7 +99,7 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False, str
     call.leaves = [private_copy(weakly_floating(x)) for x in call.leaves]
     active = [type_of(x).inexact for x in call.leaves]
     with quiet():
-        outs, tape, inputs, outputs = linearize_flat(call, call.leaves, active, verb="linearize", of=fun, by=trace_of(call))
+        outs, tape, inputs, outputs = linearize_flat(call, call.leaves, active, verb="linearize", of=fun, by=trace_of(call), origins=True)
     detach(tape)
     types = [tangent_type(y) for y in outs]
 
@@ -132,7 +132,7 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False, strict: b
     call = FlatCall("vjp", fun, primals, {}, None, has_aux, strict)
     call.leaves = list(map(private_copy, call.leaves))
     with quiet():
-        pulled = Pullback(call, "vjp")
+        pulled = Pullback(call, "vjp", origins=True)
     detach(pulled.tape)
 
     @boundary
@@ -155,11 +155,11 @@ class Pullback:
 
     __slots__ = ("active", "inputs", "leaves", "outputs", "outs", "tape")
 
-    def __init__(self, call: FlatCall, verb: str):
+    def __init__(self, call: FlatCall, verb: str, *, origins: bool = False):
         self.leaves = call.leaves = [weakly_floating(x) for x in call.leaves]
         self.active = [type_of(x).inexact for x in self.leaves]
         self.outs, self.tape, self.inputs, self.outputs = linearize_flat(
-            call, self.leaves, self.active, verb=verb, of=call.fun, by=trace_of(call)
+            call, self.leaves, self.active, verb=verb, of=call.fun, by=trace_of(call), origins=origins
         )
 
     @property

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import ArgumentTypeError, DtypeError, RuleError, teach
-from ..core.origin import Origin, describe_function
+from ..core.origin import Origin, describe_function, users_rule
 from ..core.tracing import Tracer, type_of
 from ..core.types import ArrayType
 from .arguments import leaf, surely_zero
@@ -40,7 +40,8 @@ class CheckedRules:
     def call(self, rule: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """``function(*args, **kwargs)``, of the rule of this name; refused where it does not take these arguments."""
         try:
-            return function(*args, **kwargs)
+            with users_rule():
+                return function(*args, **kwargs)
         except TypeError:
             if takes(function, args, kwargs):
                 raise

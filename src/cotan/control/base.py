@@ -68,7 +68,7 @@ def active_outputs(program: Program, active: Sequence[bool]) -> list[bool]:
     count = len(program.inputs)
 
     def run(*values: Any) -> list[Any]:
-        _, douts = jvp_flat(lambda *x: evaluate(program, *x, rule="jvp"), values[:count], filled(values[count:], active))
+        _, douts = jvp_flat(lambda *x: evaluate(program, *x), values[:count], filled(values[count:], active))
         found.extend(dy is not None for dy in douts)
         return []
 

@@ -93,7 +93,7 @@ class Call(ControlOp):
 
             def run(*values: Any) -> list[Any]:
                 tangents = filled(values[count:], active)
-                outs, douts = jvp_flat(lambda *x: evaluate(self.program, *x, rule="jvp"), values[:count], tangents)
+                outs, douts = jvp_flat(lambda *x: evaluate(self.program, *x), values[:count], tangents)
                 out_active.extend(dy is not None for dy in douts)
                 return [*outs, *[dy for dy in douts if dy is not None]]
 

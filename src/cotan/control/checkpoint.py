@@ -15,7 +15,7 @@ from typing import Any
 
 from ..core.emitting import Reader
 from ..core.op import Op, Region, op
-from ..core.origin import deriving
+from ..core.origin import evaluating
 from ..core.program import Equation, Program, Var, evaluate
 from ..core.staging import stage_flat
 from ..core.tracing import current_trace
@@ -130,7 +130,7 @@ def flat_evaluate(program: Program, operands: Sequence[Any]) -> list[Any]:
         if type(equation.op) is Call:
             results: Sequence[Any] = flat_evaluate(equation.op.program, values)
         else:
-            with deriving(equation, None):
+            with evaluating(equation):
                 results = trace.process(equation.op, values)
         environment.update(zip(equation.outputs, results, strict=True))
     return [environment[v] if isinstance(v, Var) else v.value for v in program.outputs]

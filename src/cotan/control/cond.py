@@ -117,7 +117,7 @@ class Cond(ControlOp):
         def make() -> Any:
             def step(branch: Program) -> Any:
                 def run(*values: Any) -> list[Any]:
-                    outs, douts = jvp_flat(lambda *x: evaluate(branch, *x, rule="jvp"), values[:n], filled(values[n:], active))
+                    outs, douts = jvp_flat(lambda *x: evaluate(branch, *x), values[:n], filled(values[n:], active))
                     pairs = [(y, dy) for y, dy in zip(outs, douts, strict=True) if type_of(y).inexact]
                     return [*outs, *[zeros_of(type_of(y)) if dy is None else dy for y, dy in pairs]]
 
@@ -239,7 +239,7 @@ class Cond(ControlOp):
 
             def step(branch: Program) -> Any:
                 def run(*values: Any) -> list[Any]:
-                    outs, out_flags = batch_flat(lambda *x: evaluate(branch, *x, rule="batch"), size, flags, values)
+                    outs, out_flags = batch_flat(lambda *x: evaluate(branch, *x), size, flags, values)
                     needed[:] = map(or_, needed, out_flags)
                     return [copied(y, size) if n and not flag else y for y, flag, n in zip(outs, out_flags, needed, strict=True)]
 

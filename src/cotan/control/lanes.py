@@ -25,7 +25,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from ..core.op import Op
-from ..core.origin import current_rule
+from ..core.origin import inherited
 from ..core.program import Equation, Program, evaluate
 from ..core.staging import StagingTrace, stage_flat
 from ..core.tracing import Trace, Tracer, current_trace, type_of
@@ -191,7 +191,7 @@ def on_own_lanes(cond: Branching, size: int, flags: tuple[bool, ...], index: Any
     for branch, rows in lanes:
         given = [at_rows(x, rows) if b else x for x, b in zip(operands, flags, strict=True)]
         trace = LaneTrace(current_trace(), len(rows), branch.name)
-        outs, out_flags = batch_flat(lambda *x, of=branch: evaluate(of, *x, rule="batch"), len(rows), flags, given, trace=trace)
+        outs, out_flags = batch_flat(lambda *x, of=branch: evaluate(of, *x), len(rows), flags, given, trace=trace)
         parts.append([y if flag else copied(y, len(rows)) for y, flag in zip(outs, out_flags, strict=True)])
     places = np.argsort(np.concatenate([rows for _, rows in lanes]))
     return [joined(values, places) for values in zip(*parts, strict=True)]
@@ -210,7 +210,7 @@ class LaneTrace(BatchTrace):
         try:
             return super().process(op, operands)
         except Exception as error:
-            note_line(error, self.name, current_rule())
+            note_line(error, self.name, inherited())
             raise
 
 

@@ -197,7 +197,7 @@ class Scan(ControlOp):
             for flags in active:
                 x += take(it, len(flags))
                 dx += filled(take(it, sum(flags)), flags)
-            outs, douts = jvp_flat(lambda *v: evaluate(self.body, *v, rule="jvp"), x, dx)
+            outs, douts = jvp_flat(lambda *v: evaluate(self.body, *v), x, dx)
             wanted = [*active.carry, *y_active]
             douts = [zeros_of(type_of(y)) if dy is None and w else dy for y, dy, w in zip(outs, douts, wanted, strict=True)]
             n = self.carry
@@ -374,7 +374,7 @@ class Scan(ControlOp):
             found: list[bool] = []
 
             def step(*values: Any) -> list[Any]:
-                outs, out_flags = batch_flat(lambda *x: evaluate(self.body, *x, rule="batch"), size, batched, values)
+                outs, out_flags = batch_flat(lambda *x: evaluate(self.body, *x), size, batched, values)
                 wanted = [a or b for a, b in zip(out_flags, [*flags.carry, *[whole] * len(outs)], strict=False)]
                 found.extend(wanted)
                 return [copied(y, size) if w and not f else y for y, f, w in zip(outs, out_flags, wanted, strict=True)]

@@ -205,7 +205,7 @@ class Sweep(ControlOp):
             for flags in active:
                 x += take(it, len(flags))
                 dx += filled(take(it, sum(flags)), flags)
-            outs, douts = jvp_flat(lambda *v: evaluate(program, *v, rule="jvp"), x, dx)
+            outs, douts = jvp_flat(lambda *v: evaluate(program, *v), x, dx)
             douts = [zeros_of(type_of(y)) if dy is None and w else dy for y, dy, w in zip(outs, douts, wanted, strict=True)]
             return [*outs[:first], *compress(douts[:first], wanted), *outs[first:], *compress(douts[first:], wanted[first:])]
 
@@ -301,7 +301,7 @@ def batched_program(program: Program, size: int, flags: Sequence[bool], carry: S
     found: list[bool] = []
 
     def run(*values: Any) -> list[Any]:
-        outs, out_flags = batch_flat(lambda *x: evaluate(program, *x, rule="batch"), size, flags, values)
+        outs, out_flags = batch_flat(lambda *x: evaluate(program, *x), size, flags, values)
         wanted = [a or b for a, b in zip(out_flags, [*carry, *[False] * len(outs)], strict=False)]
         found.extend(wanted)
         return [copied(y, size) if w and not f else y for y, f, w in zip(outs, out_flags, wanted, strict=True)]

@@ -116,7 +116,7 @@ class While(ControlOp):
                 constants, t_constants = take(it, self.constants), take(it, n_constant_tangents)
                 carry, t_carry = take(it, len(moving)), list(it)
                 run = [*constants, *carry]
-                outs, douts = jvp_flat(lambda *x: evaluate(self.body, *x, rule="jvp"), run, filled([*t_constants, *t_carry], flags))
+                outs, douts = jvp_flat(lambda *x: evaluate(self.body, *x), run, filled([*t_constants, *t_carry], flags))
                 return [*outs, *[zeros(type_of(y)) if dy is None else dy for y, dy, m in zip(outs, douts, moving, strict=True) if m]]
 
             def going(*values: Any) -> list[Any]:
@@ -236,7 +236,7 @@ class While(ControlOp):
         types = [t.batched(size) if b else t for t, b in zip(self.body.input_types, flags, strict=True)]
 
         def run(program: Program, values: Sequence[Any]) -> tuple[list[Any], list[bool]]:
-            return batch_flat(lambda *x: evaluate(program, *x, rule="batch"), size, flags, values)
+            return batch_flat(lambda *x: evaluate(program, *x), size, flags, values)
 
         def going(*values: Any) -> list[Any]:
             (answer,), _ = run(self.condition, values)

@@ -1,8 +1,8 @@
 """Where an equation came from: the user's line, and the rule that derived it.
 
 An `Origin` holds a code object and an instruction offset, which cost nothing to keep; the file, the line and the columns are looked
-up only when somebody reads them (`explain`, an error, a printed program). `deriving` says that what is recorded now is derived, by a
-rule, from an older equation; it is the one place provenance is passed along.
+up only when somebody reads them (`explain`, an error, a printed program). One context variable says from where what is recorded now
+comes; `evaluating`, `applying`, `deriving` and `users_rule` set it, and nothing else passes provenance along.
 """
 
 from __future__ import annotations
@@ -12,15 +12,31 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, reduce
 from itertools import islice
 from types import CodeType, FrameType, FunctionType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-__all__ = ["PACKAGE", "Origin", "current_rule", "deriving", "describe_error", "describe_function", "here", "library_call", "user_frame"]
+__all__ = [
+    "PACKAGE",
+    "Application",
+    "Origin",
+    "Source",
+    "applying",
+    "deriving",
+    "describe_error",
+    "describe_function",
+    "evaluating",
+    "following",
+    "here",
+    "inherited",
+    "library_call",
+    "user_frame",
+    "users_rule",
+]
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 EXTERNAL = (
@@ -52,19 +68,24 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The user's instruction (``code`` at ``offset``), the ``rule`` that derived the equation from ``parent``, if any."""
+    """The user's instruction (``code`` at ``offset``), the ``rule`` that derived the equation from ``parent``, if any.
+
+    ``caller`` is the origin of the call of ``code``, where somebody is `following` calls.
+    """
 
     code: CodeType | Place | None
     offset: int
     rule: str | None = None
-    parent: Any = None
+    parent: Source | None = None
+    caller: Origin | None = None
 
     def __reduce__(self) -> Any:
         code = self.code
         if isinstance(code, CodeType):
             line, end, column, end_column = self.position
             code = Place(code.co_filename, code.co_name, code.co_firstlineno, (line, end, column, end_column))
-        return Origin, (code, 0, self.rule, self.parent)
+        parent = self.parent and Application(Unloaded(self.parent.op.name), self.parent.origin)
+        return Origin, (code, 0, self.rule, parent, self.caller)
 
     @property
     def filename(self) -> str:
@@ -181,38 +202,123 @@ def name_in_package(module: str, name: str) -> str | None:
     return None
 
 
+# ---- provenance: what is recorded now, from where ------------------------------------------------------------------------
+class Source(Protocol):
+    """An application of an op: an `Equation` of a Program, or an `Application` that is not recorded itself."""
+
+    @property
+    def op(self) -> Any: ...
+
+    @property
+    def origin(self) -> Origin | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """An op as the user's code, or the rule of another op, applied it."""
+
+    op: Any
+    origin: Origin | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unloaded:
+    """What remains of an op when the origin of an equation is pickled: its name."""
+
+    name: str
+
+
+class UsersRule:
+    """A rule that the user wrote runs: the lines are its own, rule and parent are those of ``origin``."""
+
+    __slots__ = ("origin",)
+
+    def __init__(self, origin: Origin):
+        self.origin = origin
+
+
+_source: ContextVar[Source | Origin | UsersRule | None] = ContextVar("source", default=None)
+"""From where what is recorded now comes. None: from the line that runs. An application: it is evaluated; what is recorded is that
+equation once more. An origin: the rule that it names runs."""
+_follower: ContextVar[Callable[[FrameType], Origin] | None] = ContextVar("follower", default=None)
+
+
+def inherited() -> Origin | None:
+    """The origin of what is recorded now, if it is derived from an equation; None if it has the line that runs."""
+    source = _source.get()
+    if source is None or type(source) is UsersRule:
+        return None
+    return source if type(source) is Origin else source.origin  # type: ignore[union-attr]
+
+
 def here() -> Origin:
-    """The origin of an equation recorded now: the origin of the equation that is being derived if there is one, else the user's line."""
-    inherited = _deriving.get()
-    if inherited is not None:
-        return inherited
+    """The origin of an equation that is recorded now."""
+    source = _source.get()
+    if source is not None and type(source) is not UsersRule:
+        return (source if type(source) is Origin else source.origin) or UNKNOWN  # type: ignore[union-attr]
     frame = user_frame(sys._getframe(1))
-    return Origin(frame.f_code, frame.f_lasti) if frame is not None else UNKNOWN
+    if frame is None:
+        return UNKNOWN if source is None else source.origin
+    follower = _follower.get()
+    origin = Origin(frame.f_code, frame.f_lasti) if follower is None else follower(frame)
+    return origin if source is None else replace(origin, rule=source.origin.rule, parent=source.origin.parent)
 
 
-_deriving: ContextVar[Origin | None] = ContextVar("deriving", default=None)
+class Within:
+    """A context in which what is recorded comes from ``source``."""
 
+    __slots__ = ("source", "token")
 
-current_rule: Callable[[], Origin | None] = _deriving.get
-"""Gives the origin that `deriving` has set, if any."""
-
-
-class deriving:  # noqa: N801 - a context manager reads as a verb
-    """Within this context, recorded equations take their place in the source from ``equation`` and name ``rule`` as what made them."""
-
-    __slots__ = ("origin", "token")
-
-    def __init__(self, equation: Any, rule: str | None):
-        old = equation.origin
-        self.origin = Origin(old.code, old.offset, rule, equation) if rule else old
+    def __init__(self, source: Any):
+        self.source = source
 
     def __enter__(self) -> None:
-        self.token = _deriving.set(self.origin)
+        self.token = _source.set(self.source)
 
     def __exit__(self, *_: object) -> None:
-        _deriving.reset(self.token)
+        _source.reset(self.token)
 
 
+def evaluating(equation: Source) -> Within:
+    """Within this context ``equation`` is evaluated: what is recorded has its origin, or is derived from it."""
+    return Within(equation)
+
+
+def deriving(equation: Source, rule: str) -> Within:
+    """Within this context, ``rule`` derives equations from ``equation``; they take their place in the source from it."""
+    old = equation.origin or UNKNOWN
+    return Within(Origin(old.code, old.offset, rule, equation, old.caller))
+
+
+def applying(op: Any, rule: str) -> Within:
+    """Within this context, ``rule`` of an op runs that is applied now: to evaluate an equation, by the user, or by another rule."""
+    source = _source.get()
+    evaluated = source is not None and type(source) is not Origin and type(source) is not UsersRule and source.op is op  # type: ignore[union-attr]
+    return deriving(source if evaluated else Application(op, here()), rule)  # type: ignore[arg-type]
+
+
+def users_rule() -> Within:
+    """Within this context, a rule that the user wrote runs: what it does is recorded with its own lines."""
+    source = inherited()
+    return Within(None if source is None else UsersRule(source))
+
+
+class following:  # noqa: N801 - a context manager reads as a verb
+    """Within this context, ``follower`` makes the origin of each application of an op by the user's code, from its frame."""
+
+    __slots__ = ("follower", "token")
+
+    def __init__(self, follower: Callable[[FrameType], Origin]):
+        self.follower = follower
+
+    def __enter__(self) -> None:
+        self.token = _follower.set(self.follower)
+
+    def __exit__(self, *_: object) -> None:
+        _follower.reset(self.token)
+
+
+# ---- texts ---------------------------------------------------------------------------------------------------------------
 def describe_error(error: BaseException) -> str:
     """``ValueError: the first line of its text.``"""
     text = str(error).strip().partition("\n")[0].rstrip(".")

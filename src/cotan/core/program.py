@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .op import Op
-from .origin import Origin, deriving
+from .origin import Origin, evaluating
 from .tracing import TYPE_READERS, current_trace, type_of
 from .types import ArrayType
 
@@ -117,8 +117,8 @@ class Program:
         return format_program(self)
 
 
-def evaluate(program: Program, *arguments: Any, rule: str | None = None) -> list[Any]:
-    """Run the equations of ``program`` under the current trace. ``rule`` names the rule that derives a program from them, if any."""
+def evaluate(program: Program, *arguments: Any) -> list[Any]:
+    """Run the equations of ``program`` under the current trace."""
     environment: dict[Any, Any] = dict(zip(program.inputs, arguments, strict=True))
     del arguments  # a value is given up after its last use
     trace = current_trace()
@@ -126,7 +126,7 @@ def evaluate(program: Program, *arguments: Any, rule: str | None = None) -> list
         operands = [environment[v] if type(v) is Var else v.value for v in equation.inputs]
         for v in dying:
             environment.pop(v, None)
-        with deriving(equation, rule):
+        with evaluating(equation):
             environment.update(zip(equation.outputs, trace.process(equation.op, operands), strict=True))
     return [environment[v] if isinstance(v, Var) else v.value for v in program.outputs]
 

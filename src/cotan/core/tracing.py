@@ -55,10 +55,12 @@ class Operation(Protocol):
 class Trace:
     """One running transformation: it interprets ops on its tracers. ``verb`` and ``function`` name it in messages."""
 
-    __slots__ = ("closed", "function", "verb")
+    __slots__ = ("closed", "function", "recording", "verb")
+    recording: bool
+    """Whether the ops that it runs in the end become equations of a Program, which have an origin."""
 
-    def __init__(self, verb: str, function: Any = None):
-        self.verb, self.function, self.closed = verb, function, False
+    def __init__(self, verb: str, function: Any = None, *, recording: bool = False):
+        self.verb, self.function, self.closed, self.recording = verb, function, False, recording
 
     def process(self, op: Operation, operands: Sequence[Any]) -> Sequence[Any]:
         """The results of ``op``, as a sequence, whatever their number."""

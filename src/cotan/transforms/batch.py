@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..core.op import Op
+from ..core.origin import applying
 from ..core.program import Program, evaluate
 from ..core.refusals import LOCALLY_CONSTANT, refuse_conversion
 from ..core.staging import stage_flat
@@ -27,7 +28,7 @@ class BatchTrace(Trace):
     __slots__ = ("parent", "size")
 
     def __init__(self, parent: Trace, size: int, function: Any = None):
-        super().__init__("vmap", function)
+        super().__init__("vmap", function, recording=parent.recording)
         self.parent, self.size = parent, size
 
     def type_of(self, payload: Any) -> ArrayType:
@@ -51,7 +52,11 @@ class BatchTrace(Trace):
         try:
             if True not in batched:
                 return self.parent.process(op, operands)
-            outs, flags = op.batch(self.size, batched, *values)
+            if self.recording:
+                with applying(op, "batch"):
+                    outs, flags = op.batch(self.size, batched, *values)
+            else:
+                outs, flags = op.batch(self.size, batched, *values)
         finally:
             reset_trace(token)
         if not op.multiple:
@@ -102,7 +107,7 @@ def batch_program(program: Program, size: int, batched: Sequence[bool], *, all_o
     found: list[bool] = []
 
     def run(*arguments: Any) -> list[Any]:
-        outs, flags = batch_flat(lambda *xs: evaluate(program, *xs, rule="batch"), size, batched, arguments)
+        outs, flags = batch_flat(lambda *xs: evaluate(program, *xs), size, batched, arguments)
         if all_outputs:
             outs = [y if flag else spread(y, size) for y, flag in zip(outs, flags, strict=True)]
             flags = [True] * len(outs)

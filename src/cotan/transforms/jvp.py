@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..core.op import Op
+from ..core.origin import applying
 from ..core.refusals import LOCALLY_CONSTANT, refuse_lost_derivative
 from ..core.tracing import Trace, Tracer, concrete_zero, current_trace, reset_trace, running, set_trace, type_of
 from ..core.types import ArrayType
@@ -23,7 +24,7 @@ class JVPTrace(Trace):
     __slots__ = ("parent",)
 
     def __init__(self, parent: Trace, verb: str = "jvp", function: Any = None):
-        super().__init__(verb, function)
+        super().__init__(verb, function, recording=parent.recording)
         self.parent = parent
 
     def type_of(self, payload: Any) -> ArrayType:
@@ -65,7 +66,11 @@ class JVPTrace(Trace):
         try:
             if not active:
                 return self.parent.process(op, operands)
-            outs, douts = self.differentiate(op, primals, tangents)
+            if self.recording:
+                with applying(op, "jvp"):
+                    outs, douts = self.differentiate(op, primals, tangents)
+            else:
+                outs, douts = self.differentiate(op, primals, tangents)
         finally:
             reset_trace(token)
         if not op.multiple:

@@ -19,7 +19,7 @@ import numpy as np
 from ..core.borrowing import copies_of_shared
 from ..core.errors import NonlinearTangentError, teach
 from ..core.op import Op
-from ..core.origin import current_rule
+from ..core.origin import Origin, evaluating, here, inherited
 from ..core.program import Equation, Literal, Program, Var, evaluate
 from ..core.sizes import Size
 from ..core.staging import StagingTrace, stage_flat
@@ -42,6 +42,7 @@ class LinearTape(StagingTrace):
 
     def __init__(self, subject: str = "", variables: str = "tangents"):
         super().__init__("linearize")
+        self.recording = current_trace().recording
         self.subject, self.variables = subject, variables
         self.names: dict[Var, str] = {}
 
@@ -70,14 +71,17 @@ class LinearTape(StagingTrace):
         if not op.multiple:
             return (self.record(op, inputs, result),)
         outputs = [Var(t) for t in result]
-        self.equations.append(Equation(op, inputs, outputs, current_rule()))
+        self.equations.append(Equation(op, inputs, outputs, self.origin()))
         return [Tracer(self, v) for v in outputs]
 
     def record(self, op: Op, inputs: Sequence[Any], type: ArrayType) -> Tracer:
         """Record an equation that is known to be linear and to have a result of this type."""
         v = Var(type)
-        self.equations.append(Equation(op, inputs, (v,), current_rule()))
+        self.equations.append(Equation(op, inputs, (v,), self.origin()))
         return Tracer(self, v)
+
+    def origin(self) -> Origin | None:
+        return here() if self.recording else inherited()
 
     def takes(self, op: Op, operands: Sequence[Any]) -> bool:
         """Whether ``op`` is declared linear in the operands that are tangents."""
@@ -136,7 +140,7 @@ class LinearTape(StagingTrace):
     def refuse_use(self, detail: str, reason: str, advice: str = "") -> NoReturn:
         what = f"{self.subject or 'a derivative rule'} is not linear in its {self.variables}."
         detail += f"\n{reason}" if reason else ""
-        raise teach(NonlinearTangentError, what, detail=detail, do=advice or ADVICE[self.variables], origin=current_rule())
+        raise teach(NonlinearTangentError, what, detail=detail, do=advice or ADVICE[self.variables], origin=inherited())
 
 
 ADVICE = {
@@ -152,7 +156,7 @@ class SplitTrace(Trace):
     __slots__ = ("known", "tape")
 
     def __init__(self, known: Trace, tape: LinearTape):
-        super().__init__("linearize")
+        super().__init__("linearize", recording=known.recording)
         self.known, self.tape = known, tape
 
     def process(self, op: Op, operands: Sequence[Any]) -> Sequence[Any]:
@@ -257,8 +261,9 @@ def linearize_flat(
     verb: str = "linearize",
     of: Any = None,
     by: type[LinearizeTrace] = LinearizeTrace,
+    origins: bool = False,
 ) -> tuple[list[Any], LinearTape, list[Var], list[Var | None]]:
-    """Run a flat function at ``primals`` and record its derivative in the active ones.
+    """Run a flat function at ``primals`` and record its derivative in the active ones: on values only with ``origins`` with their origin.
 
     Returns:
         the values; the tape; its input Vars (one for each active primal); for each output the Var of its tangent, or None (zero).
@@ -266,6 +271,7 @@ def linearize_flat(
     tape = LinearTape()
     tangents = [tape.new_input(type_of(x)) if a else None for x, a in zip(primals, active, strict=True)]
     trace = by(current_trace(), tape, verb, of)
+    trace.recording = tape.recording = tape.recording or origins
     try:
         with running(trace):
             outs = function(*[trace.join(x, t) for x, t in zip(primals, tangents, strict=True)])
@@ -295,7 +301,12 @@ def replay(equations: Sequence[Equation], inputs: Sequence[Var], values: Sequenc
     trace = current_trace()
     for equation in equations:
         operands = [environment[v] if type(v) is Var else v for v in equation.inputs]
-        environment.update(zip(equation.outputs, trace.process(equation.op, operands), strict=True))
+        if trace.recording:
+            with evaluating(equation):
+                results = trace.process(equation.op, operands)
+        else:
+            results = trace.process(equation.op, operands)
+        environment.update(zip(equation.outputs, results, strict=True))
     return [environment[v] if v is not None else None for v in outputs]
 
 
@@ -317,7 +328,7 @@ def record_linear(
         tape.close()
 
 
-def linearize_program(program: Program, active: tuple[bool, ...], rule: str = "jvp") -> tuple[Program, Program, list[bool], int]:
+def linearize_program(program: Program, active: tuple[bool, ...]) -> tuple[Program, Program, list[bool], int]:
     """Split the derivative of a Program in two Programs.
 
     Returns:
@@ -328,7 +339,7 @@ def linearize_program(program: Program, active: tuple[bool, ...], rule: str = "j
     found: dict[str, Any] = {}
 
     def primal(*arguments: Any) -> list[Any]:
-        outs, tape, inputs, outputs = linearize_flat(lambda *xs: evaluate(program, *xs, rule=rule), arguments, active)
+        outs, tape, inputs, outputs = linearize_flat(lambda *xs: evaluate(program, *xs), arguments, active)
         linear, residuals = tape.finish(inputs, [Tracer(tape, v) for v in outputs if v is not None], f"{program.name}_tangent")
         found.update(linear=linear, active=[v is not None for v in outputs], count=len(residuals))
         return [*outs, *residuals]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..core.op import Op
-from ..core.origin import deriving
+from ..core.origin import deriving, evaluating
 from ..core.program import Equation, Program, Var
 from ..core.tracing import EVAL, Tracer, current_trace, type_of
 from ..core.types import ArrayType
@@ -40,7 +40,6 @@ def backward_pass(
     cotangents: dict[Var, Any],
     inputs: Sequence[Var],
     known: Residuals | None = None,
-    rule: str | None = None,
     *,
     last: bool = False,
 ) -> list[Any | None]:
@@ -49,7 +48,8 @@ def backward_pass(
     ``known`` has the values of Vars that are residuals. A cotangent that is None is zero. The ``last`` pass over a list of equations
     empties it: each equation is given up after its use, with the residuals in it.
     """
-    totals = Totals(cotangents, rule)
+    totals = Totals(cotangents)
+    recording = current_trace().recording
     todo = equations if last else list(equations)
     assert isinstance(todo, list)
     while todo:
@@ -67,20 +67,11 @@ def backward_pass(
         operands = equation.inputs
         if known is not None:  # a closed program; the equations of a tape hold their values
             operands = known.operands(equation)
-        onto = totals.onto(op.accumulates(), operands) if op.accumulates is not None else None
-        if rule is not None and equation.origin is not None:
-            with deriving(equation, rule):
-                if op.transpose_update is not None and totals.update(equation, y_bar, operands):
-                    continue
-                x_bars = transposed(op, y_bar, onto, operands)
+        if recording:
+            with deriving(equation, "transpose"):
+                totals.pull_back(equation, y_bar, operands)
         else:
-            if op.transpose_update is not None and totals.update(equation, y_bar, operands):
-                continue
-            x_bars = transposed(op, y_bar, onto, operands) if onto else op.transpose(y_bar, *operands)
-        for v, x_bar in zip(operands, x_bars, strict=True):
-            if x_bar is not None and type(v) is Var:
-                old = cotangents.get(v)
-                cotangents[v] = x_bar if old is None else TOTALS[type(v.type)](old, x_bar)
+            totals.pull_back(equation, y_bar, operands)
     return [totals.take(v, keep=True) for v in inputs]
 
 
@@ -121,7 +112,7 @@ class Residuals:
             if e.outputs[0] in self.maker:
                 for v in e.outputs:
                     del self.maker[v]
-                with deriving(e, None):
+                with evaluating(e):
                     made = trace.process(e.op, self.taken(e))
                 self.values.update((v, y) for v, y in zip(e.outputs, made, strict=True) if self.uses[v])
         return self.taken(equation)
@@ -141,14 +132,6 @@ class Residuals:
         return found
 
 
-def transposed(op: Op, y_bar: Any, totals: dict[int, Any] | None, operands: Sequence[Any]) -> Sequence[Any | None]:
-    """The transpose of an op, added to ``totals``."""
-    if not totals:
-        return op.transpose(y_bar, *operands)
-    assert op.transpose_onto is not None
-    return op.transpose_onto(y_bar, totals, *operands)
-
-
 class Totals:
     """The cotangents of a backward pass, as sums of what came so far.
 
@@ -158,18 +141,35 @@ class Totals:
     array that the op can change in place. (That of a slice does not wait: padded with zeros, it is added in the loop that makes the total.)
     """
 
-    def __init__(self, cotangents: dict[Var, Any], rule: str | None) -> None:
-        self.cotangents, self.rule = cotangents, rule
+    def __init__(self, cotangents: dict[Var, Any]) -> None:
+        self.cotangents, self.recording = cotangents, current_trace().recording
         self.own: set[Var] = set()
         """Variables whose cotangent is referenced here only, and may change in place."""
         self.waiting: dict[Var, list[tuple[Equation, Any, Sequence[Any]]]] = {}
         """Equations that read a small part of an array, with the cotangent of that part and the operands."""
 
+    def pull_back(self, equation: Equation, y_bar: Any, operands: Sequence[Any]) -> None:
+        """Add the transpose of an equation, applied to the cotangent of its result, to the cotangents of its operands."""
+        op: Op = equation.op
+        onto = self.onto(op.accumulates(), operands) if op.accumulates is not None else None
+        if op.transpose_update is not None and self.update(equation, y_bar, operands):
+            return
+        if onto:
+            assert op.transpose_onto is not None
+            x_bars = op.transpose_onto(y_bar, onto, *operands)
+        else:
+            x_bars = op.transpose(y_bar, *operands)
+        cotangents = self.cotangents
+        for v, x_bar in zip(operands, x_bars, strict=True):
+            if x_bar is not None and type(v) is Var:
+                old = cotangents.get(v)
+                cotangents[v] = x_bar if old is None else TOTALS[type(v.type)](old, x_bar)
+
     def take(self, v: Var, *, keep: bool = False) -> Any | None:
         """The whole cotangent of ``v``, which no one asks for again unless it is kept."""
         if self.waiting:
             for equation, y_bar, operands in self.waiting.pop(v, ()):
-                with nullcontext() if self.rule is None or equation.origin is None else deriving(equation, self.rule):
+                with deriving(equation, "transpose") if self.recording else nullcontext():
                     if not self.update(equation, y_bar, operands, wait=False):
                         self.cotangents[v] = equation.op.transpose(y_bar, *operands)[0]
         return self.cotangents.get(v) if keep else self.cotangents.pop(v, None)
@@ -239,4 +239,4 @@ def transpose_program_rule(
     inputs = [v for v, is_linear in zip(program.inputs, linear, strict=True) if is_linear]
     for v, total in zip(inputs, totals, strict=False):
         accumulate(cotangents, v, total)
-    return backward_pass(todo, cotangents, inputs, Residuals(given, computed, todo), "transpose")
+    return backward_pass(todo, cotangents, inputs, Residuals(given, computed, todo))
