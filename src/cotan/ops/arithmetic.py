@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..core.formula import Formula
 from ..core.op import Op, op
 from ..core.program import Var
 from ..core.tracing import type_of
@@ -45,6 +46,7 @@ def like_python(function: Callable[..., Any]) -> Any:
 class Sub(Elementwise):
     """Difference, elementwise."""
 
+    sign = "-"
     linear = ((0, 1),)
     arity, takes, machine, keeps_weak = 2, "iufc", "sub", True
     numpy = staticmethod(lambda x, y: x - y)
@@ -70,11 +72,15 @@ class Neg(Unary, Multilinear):
     def transpose(self, y_bar: Any, x: Var) -> Sequence[Any]:
         return [neg(y_bar)]
 
+    def formula(self, x: Formula) -> Formula:
+        return -x
+
 
 @op
 class Mul(Elementwise):
     """Product, elementwise: d(xy) = y dx + x dy, each a strong-zero product (see `Scale`)."""
 
+    sign = "*"
     linear = ((0,), (1,))
     verb = "multiply"
     arity, takes, machine, keeps_weak, unit = 2, "iufc", "mul", True, 1
@@ -93,6 +99,7 @@ class Mul(Elementwise):
 class Div(Elementwise):
     """Quotient, elementwise. Linear in the numerator only: d(x/y) = dx/y - (x/y) dy/y."""
 
+    sign = "/"
     linear = ((0,),)
     verb = "divide"
     arity, takes, machine, keeps_weak = 2, "fc", "div", True
@@ -153,6 +160,9 @@ class IntegerPow(Unary):
         if n == 1:
             return one_like(x)
         return mul(constant_like(n, x), x if n == 2 else to_the(n - 1)(x))
+
+    def formula(self, x: Formula) -> Formula:
+        return x**self.exponent
 
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:

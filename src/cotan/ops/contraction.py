@@ -18,6 +18,7 @@ import numpy as np
 
 from ..core.emitting import Emitter, Reader, Routines, StridedView
 from ..core.errors import DtypeError, ShapeError, teach
+from ..core.formula import Formula, called
 from ..core.op import Op, op
 from ..core.program import Var
 from ..core.tracing import type_of
@@ -221,6 +222,24 @@ class DotGeneral(Multilinear):
         place = len(xb) + (0 if batched[0] else type_of(x).ndim - len(xc) - len(xb))
         ndim = type_of(out).ndim
         return permute(out, (place, *[k for k in range(ndim) if k != place])), True
+
+    def subscripts(self, x: ArrayType, y: ArrayType) -> str:
+        """The contraction as np.einsum names it."""
+        (xc, yc), (xb, yb) = self.contract, self.batch_axes
+        letters = iter("abcdefghijklmnopqrstuvwxyz")
+        left, right = [next(letters) for _ in range(x.ndim)], [""] * y.ndim
+        for j, k in zip(xc + xb, yc + yb, strict=True):
+            right[k] = left[j]
+        right = [name or next(letters) for name in right]
+        plan = plan_of(self.contract, self.batch_axes, x.ndim, y.ndim)
+        result = [*[left[k] for k in (*xb, *plan.x_free)], *[right[k] for k in plan.y_free]]
+        return f"{''.join(left)},{''.join(right)}->{''.join(result)}"
+
+    def formula(self, x: Formula, y: Formula) -> Formula:
+        if self.batch_axes[0] or len(self.contract[0]) != 1 or x.type is None or y.type is None or max(x.type.ndim, y.type.ndim) > 2:
+            return called("einsum", x, y, _subscripts=repr(self.subscripts(x.type, y.type)) if x.type and y.type else "")
+        (i,), (j,) = self.contract
+        return (x.T if x.type.ndim == 2 and i == 0 else x) @ (y.T if y.type.ndim == 2 and j == 1 else y)
 
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:

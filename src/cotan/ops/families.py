@@ -24,6 +24,7 @@ import numpy as np
 
 from ..core.emitting import Emitter, Reader
 from ..core.errors import DtypeError, ShapeError, teach
+from ..core.formula import Formula, Number, axes_text, called, shown
 from ..core.op import LinearIn, Op, op
 from ..core.program import Var
 from ..core.tracing import type_of
@@ -248,6 +249,7 @@ class Structural(Op):
 class Add(Elementwise):
     """Sum, elementwise."""
 
+    sign = "+"
     linear = ((0, 1),)
     arity, takes, machine, keeps_weak = 2, "iufc", "add", True
     numpy = staticmethod(lambda x, y: x + y)
@@ -309,6 +311,9 @@ class Scale(Elementwise, Multilinear):
             return [None, sum_to(scale(d, y_bar), t.type)]
         return [sum_to(scale(t, y_bar), d.type), None]
 
+    def formula(self, d: Formula, t: Formula) -> Formula:
+        return d.times(t)
+
 
 @op
 class BroadcastInDim(Structural):
@@ -360,6 +365,9 @@ class BroadcastInDim(Structural):
     def batch(self, size: int, batched: Sequence[bool], x: Any) -> tuple[Any, bool]:
         return BroadcastInDim((size, *self.shape), (0, *[d + 1 for d in self.dims]))(x), True
 
+    def formula(self, x: Formula) -> Formula:
+        return x if isinstance(x, Number) else called("broadcast_to", x, _shape=shown(self.shape))
+
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
         rng = default_rng()
@@ -403,6 +411,9 @@ class ReduceSum(Structural):
     def batch(self, size: int, batched: Sequence[bool], x: Any) -> tuple[Any, bool]:
         return ReduceSum(tuple(k + 1 for k in self.axes))(x), True
 
+    def formula(self, x: Formula) -> Formula:
+        return called("sum", x, **axes_text(self.axes, x))
+
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
         return axes_examples(cls)
@@ -441,6 +452,9 @@ class ScaledSum(Multilinear):
     def batch(self, size: int, batched: Sequence[bool], d: Any, t: Any) -> tuple[Any, bool]:
         d, t = (x if b else spread(x, size) for x, b in zip((d, t), batched, strict=True))
         return ScaledSum(tuple([k + 1 for k in self.axes]))(d, t), True
+
+    def formula(self, d: Formula, t: Formula) -> Formula:
+        return called("sum", d.times(t), **axes_text(self.axes, d))
 
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:

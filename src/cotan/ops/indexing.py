@@ -33,6 +33,7 @@ import numpy as np
 
 from ..core.emitting import Emitter, Reader
 from ..core.errors import DtypeError, IndexingError, ShapeError, teach
+from ..core.formula import Formula, Item, Update, at_axes
 from ..core.op import Op, op
 from ..core.program import Var
 from ..core.tracing import type_of
@@ -249,6 +250,9 @@ class Gather(Indexed):
             return self(x, *every), True
         axes = self.with_batch_axis(len(indices), True) if self.axes else ()
         return Gather(self.mode, axes)(x, iota(type_of(every[0]).shape), *every), True
+
+    def formula(self, x: Formula, *indices: Formula) -> Formula:
+        return Item(x, at_axes(self.axes, indices))
 
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
@@ -469,6 +473,9 @@ class Scatter(Indexed):
             return Scatter(self.kind, self.mode, axes, self.apart(indices))(x, updates, iota(type_of(every[0]).shape), *every), True
         axes = self.with_batch_axis(len(indices), False)
         return Scatter(self.kind, self.mode, axes, self.unique)(x, behind(updates, type_of(indices[0]).ndim), *indices), True
+
+    def formula(self, x: Formula, updates: Formula, *indices: Formula) -> Formula:
+        return Update(x, at_axes(self.axes, indices), self.kind, updates)
 
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..core.emitting import Emitter, Reader, Routines, StridedView
 from ..core.errors import DtypeError, ShapeError, teach
+from ..core.formula import Formula, called
 from ..core.op import Op, op
 from ..core.program import Var
 from ..core.tracing import type_of
@@ -435,6 +436,9 @@ class Inverse(MatrixOp):
 
     def batch(self, size: int, batched: Sequence[bool], a: Any) -> tuple[Any, bool]:
         return self(a), True
+
+    def formula(self, a: Formula) -> Formula:
+        return called("inv", a)
 
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:

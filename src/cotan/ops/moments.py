@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..core.errors import DtypeError, teach
+from ..core.formula import Formula, axes_text, called
 from ..core.op import Op, op
 from ..core.program import Var
 from ..core.sizes import real
@@ -47,6 +48,9 @@ class Moment(Op):
     def count(self, shape: Shape) -> Any:
         """The number of elements that are reduced to one."""
         return prod([shape[k] for k in self.axes])
+
+    def formula(self, x: Formula) -> Formula:
+        return called(self.name, x, **axes_text(self.axes, x))
 
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:

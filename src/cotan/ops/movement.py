@@ -20,6 +20,7 @@ import numpy as np
 
 from ..core.emitting import Emitter, Reader
 from ..core.errors import DtypeError, ShapeError, teach
+from ..core.formula import Brackets, Formula, called, shown, slice_text
 from ..core.op import Op, op
 from ..core.program import Var
 from ..core.tracing import type_of
@@ -130,6 +131,9 @@ class Permute(Structural):
 
     def batch(self, size: int, batched: Sequence[bool], x: Any) -> tuple[Any, bool]:
         return Permute((0, *[k + 1 for k in self.order]))(x), True
+
+    def formula(self, x: Formula) -> Formula:
+        return x.T if self.order in ((1, 0), (0, 2, 1)) else called("transpose", x, _order=shown(self.order))
 
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
@@ -289,6 +293,9 @@ class Concatenate(Structural):
 
     def batch(self, size: int, batched: Sequence[bool], *operands: Any) -> tuple[Any, bool]:
         return Concatenate(self.axis + 1)(*[x if b else spread(x, size) for x, b in zip(operands, batched, strict=True)]), True
+
+    def formula(self, *xs: Formula) -> Formula:
+        return called("concatenate", Brackets(xs), axis=self.axis)
 
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
@@ -458,6 +465,9 @@ class Slice(Structural):
 
     def batch(self, size: int, batched: Sequence[bool], x: Any) -> tuple[Any, bool]:
         return Slice((0, *self.start), (size, *self.stop), (1, *self.step))(x), True
+
+    def formula(self, x: Formula) -> Formula:
+        return x[", ".join(slice_text(*ends) for ends in zip(self.start, self.stop, self.step, strict=True))]
 
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:

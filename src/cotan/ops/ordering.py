@@ -171,6 +171,7 @@ def lead_of(e: Emitter, x: Any, y: Any, dtype: np.dtype[Any]) -> Any:
 class Rem(Elementwise):
     """Remainder with the sign of the divisor, as Python's %: x - floor(x/y) y, so d = dx - floor(x/y) dy."""
 
+    sign = "%"
     verb = "remainder"
     arity, takes, machine, keeps_weak = 2, "iuf", "rem", True
     numpy = like_python(np.remainder)
@@ -188,6 +189,7 @@ class Rem(Elementwise):
 class FloorDivide(Flat):
     """The quotient rounded down, as Python's //; exact for integers."""
 
+    sign = "//"
     arity, takes, machine, keeps_weak = 2, "iuf", "floor_divide", True
     numpy = like_python(np.floor_divide)
     domain = (Reals(-5, 5), Reals(0.5, 2.0))

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..core.emitting import Emitter, Reader
 from ..core.errors import DtypeError, ShapeError, teach
+from ..core.formula import Formula, axes_text, called
 from ..core.op import Op, op
 from ..core.tracing import type_of
 from ..core.types import ArrayType
@@ -93,6 +94,9 @@ class Reduction(Op):
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
         return self(*primals), None
+
+    def formula(self, x: Formula) -> Formula:
+        return called(self.name.removeprefix("reduce_"), x, **axes_text(self.axes, x))
 
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:

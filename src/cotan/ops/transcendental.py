@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..core.emitting import Emitter, Reader, Routines, StridedView
+from ..core.formula import Formula, Number, called
 from ..core.op import Op, op
 from ..core.tracing import type_of
 from .arithmetic import constant_like, div, like_python, mul, neg, one_like, sub, zero_like
@@ -168,6 +169,9 @@ class NormSqrt(Unary):
     def derivative(self, x: Any, y: Any) -> Any:
         return mul(constant_like(0.5, y), inverse_or_zero(y))
 
+    def formula(self, x: Formula) -> Formula:
+        return called("sqrt", x)
+
 
 @op
 class InverseOr(Unary):
@@ -192,6 +196,9 @@ class InverseOr(Unary):
         z = y if self.at_zero == 0.0 else inverse_or_zero(x)
         return neg(mul(z, z))
 
+    def formula(self, x: Formula) -> Formula:
+        return Number(1) / x
+
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
         rng = default_rng()
@@ -212,6 +219,9 @@ class Rsqrt(Unary):
 
     def derivative(self, x: Any, y: Any) -> Any:
         return div(mul(constant_like(-0.5, x), y), x)
+
+    def formula(self, x: Formula) -> Formula:
+        return Number(1) / called("sqrt", x)
 
 
 @op
@@ -389,6 +399,9 @@ class OneMinusSquare(Unary):
     def derivative(self, x: Any, y: Any) -> Any:
         return mul(constant_like(-2, x), x)
 
+    def formula(self, x: Formula) -> Formula:
+        return Number(1) - x**2
+
 
 @op
 class Arccosh(Analytic):
@@ -515,6 +528,7 @@ class Power(Elementwise):
     The factor y is a strong zero, so x^0 is constant at x = 0 too; where the base is 0, the derivative in the exponent is 0.
     """
 
+    sign = "**"
     costly = True
     arity, takes, machine, keeps_weak = 2, "iufc", "pow", True
     numpy = like_python(np.power)
@@ -620,6 +634,9 @@ class Inversion(Elementwise):
         v = Inversion(1 - self.k)(*operands)
         return mul(sub(v, y), add(v, y)) if k == self.k else mul(constant_like(-2.0, y), mul(y, v))
 
+    def formula(self, x: Formula, y: Formula) -> Formula:
+        return (x, y)[self.k] / (x**2 + y**2)
+
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
         rng = default_rng()
@@ -669,6 +686,9 @@ class Direction(Elementwise):
         h, s = hypot(*operands), self(*operands[::-1])
         part = mul(s, s) if k == 0 else neg(mul(y, s))
         return div(unless_zero(h, part, zero_like(h)), unless_zero(h, h, one_like(h)))
+
+    def formula(self, x: Formula, y: Formula) -> Formula:
+        return x / called("hypot", x, y)
 
 
 @op

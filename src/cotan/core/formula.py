@@ -1,0 +1,320 @@
+"""Formulas: how people write what an op computes. `Op.formula` builds one of the formulas of its operands; `explain` prints it.
+
+A formula is a small tree. Python's operators on formulas make bigger ones, so an op says ``return x / y``. ``str`` gives text with as
+few brackets as can be; other notations (MathML) walk the tree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .types import ArrayType
+
+__all__ = [
+    "Brackets", "Call", "Formula", "Infix", "Item", "Juxtaposed", "Negative", "Number", "Power", "Symbol", "Transposed", "Update",
+    "at_axes", "axes_text", "called", "shown", "slice_text",
+]  # fmt: skip
+
+# How tightly the parts of a formula hold together, the loosest first.
+COMPARED, SUM, PRODUCT, APPLIED, SIGNED, POWER, ATOM = range(7)
+LEVELS = {
+    **dict.fromkeys(["<", "<=", ">", ">=", "==", "!=", "&", "|", "^", "<<", ">>"], COMPARED),
+    **dict.fromkeys(["+", "-"], SUM),
+    **dict.fromkeys(["*", "/", "//", "%", "@"], PRODUCT),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Formula:
+    """A formula, and the type of its value where that is known."""
+
+    @property
+    def type(self) -> ArrayType | None:
+        return None
+
+    @property
+    def level(self) -> int:
+        return ATOM
+
+    @property
+    def parts(self) -> tuple[Formula, ...]:
+        return ()
+
+    @property
+    def size(self) -> int:
+        """The number of symbols, functions and signs in it."""
+        return 1 + sum(part.size for part in self.parts)
+
+    def within(self, level: int) -> str:
+        """The text as a part of a formula that holds its parts together with ``level``."""
+        return str(self) if self.level >= level else f"({self})"
+
+    # ---- what ops write ------------------------------------------------------------------------------------------------
+    def __add__(self, other: Formula) -> Formula:
+        return Infix("+", self, other) if not isinstance(other, Negative) else Infix("-", self, other.operand)
+
+    def __sub__(self, other: Formula) -> Formula:
+        return Infix("-", self, other)
+
+    def __mul__(self, other: Formula) -> Formula:
+        return Infix("*", self, other)
+
+    def __truediv__(self, other: Formula) -> Formula:
+        return Infix("/", self, other)
+
+    def __floordiv__(self, other: Formula) -> Formula:
+        return Infix("//", self, other)
+
+    def __mod__(self, other: Formula) -> Formula:
+        return Infix("%", self, other)
+
+    def __matmul__(self, other: Formula) -> Formula:
+        return Infix("@", self, other)
+
+    def __pow__(self, exponent: Formula | float) -> Formula:
+        return Power(self, exponent if isinstance(exponent, Formula) else Number(exponent))
+
+    def __neg__(self) -> Formula:
+        return self.operand if isinstance(self, Negative) else Negative(self)
+
+    def __getitem__(self, index: Formula | str) -> Formula:
+        return Item(self, (index if isinstance(index, Formula) else Symbol(index),))
+
+    def infix(self, sign: str, other: Formula) -> Formula:
+        """The two with a sign between them."""
+        return self + other if sign == "+" else self**other if sign == "**" else Infix(sign, self, other)
+
+    def times(self, tangent: Formula) -> Formula:
+        """A local derivative times a tangent or cotangent, written one beside the other: ``cos(x) dx``."""
+        if isinstance(tangent, Number):
+            return tangent if self == Number(1) else self if tangent.value == 1 else self * tangent
+        if isinstance(self, Number):
+            return tangent if self.value == 1 else -tangent if self.value == -1 else Juxtaposed(self, tangent)
+        return -self.operand.times(tangent) if isinstance(self, Negative) else Juxtaposed(self, tangent)
+
+    @property
+    def T(self) -> Formula:  # noqa: N802 - as in NumPy
+        return self.operand if isinstance(self, Transposed) else Transposed(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol(Formula):
+    """The name of a value. ``role`` says what it is in a derivation: value, residual, tangent, cotangent."""
+
+    name: str
+    role: str = "value"
+    of_type: ArrayType | None = None
+
+    @property
+    def type(self) -> ArrayType | None:
+        return self.of_type
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Number(Formula):
+    """A number."""
+
+    value: Any
+
+    @property
+    def level(self) -> int:
+        return SIGNED if str(self).startswith("-") else ATOM
+
+    def __str__(self) -> str:
+        value = self.value.item() if hasattr(self.value, "item") else self.value
+        if isinstance(value, float) and value == value and abs(value) < 1e15 and value == int(value):
+            return str(int(value))
+        return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Infix(Formula):
+    """Two formulas with a sign between them."""
+
+    sign: str
+    left: Formula
+    right: Formula
+
+    @property
+    def level(self) -> int:
+        return LEVELS[self.sign]
+
+    @property
+    def parts(self) -> tuple[Formula, ...]:
+        return self.left, self.right
+
+    @property
+    def inner(self) -> tuple[int, int]:
+        """The levels of the two parts: signs of one level are read from the left."""
+        right = self.level if self.sign in "+*" else self.level + 1
+        return (self.level + 1 if self.level == COMPARED else self.level), right
+
+    def __str__(self) -> str:
+        left, right = self.inner
+        return f"{self.left.within(left)} {self.sign} {self.right.within(right)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Juxtaposed(Formula):
+    """A local derivative beside a tangent: their product."""
+
+    left: Formula
+    right: Formula
+
+    @property
+    def level(self) -> int:
+        return PRODUCT
+
+    @property
+    def parts(self) -> tuple[Formula, ...]:
+        return self.left, self.right
+
+    def __str__(self) -> str:
+        right = self.right.within(POWER if isinstance(self.right, Number) else PRODUCT)
+        return f"{self.left.within(PRODUCT if not isinstance(self.left, Infix) else APPLIED)} {right}"
+
+
+@dataclass(frozen=True, slots=True)
+class Negative(Formula):
+    """A formula with the opposite sign."""
+
+    operand: Formula
+
+    @property
+    def level(self) -> int:
+        return SUM if self.operand.level == PRODUCT else SIGNED
+
+    @property
+    def parts(self) -> tuple[Formula, ...]:
+        return (self.operand,)
+
+    def __str__(self) -> str:
+        return f"-{self.operand.within(PRODUCT)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Power(Formula):
+    """A formula to a power."""
+
+    base: Formula
+    exponent: Formula
+
+    @property
+    def level(self) -> int:
+        return POWER
+
+    @property
+    def parts(self) -> tuple[Formula, ...]:
+        return self.base, self.exponent
+
+    def __str__(self) -> str:
+        return f"{self.base.within(ATOM)}**{self.exponent.within(SIGNED)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Transposed(Formula):
+    """A transposed matrix."""
+
+    operand: Formula
+
+    @property
+    def parts(self) -> tuple[Formula, ...]:
+        return (self.operand,)
+
+    def __str__(self) -> str:
+        return f"{self.operand.within(ATOM)}.T"
+
+
+@dataclass(frozen=True, slots=True)
+class Item(Formula):
+    """A part of an array."""
+
+    array: Formula
+    index: tuple[Formula, ...]
+
+    @property
+    def parts(self) -> tuple[Formula, ...]:
+        return (self.array, *self.index)
+
+    def __str__(self) -> str:
+        return f"{self.array.within(ATOM)}[{', '.join(map(str, self.index))}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Update(Formula):
+    """A copy of an array in which a part is changed."""
+
+    array: Formula
+    index: tuple[Formula, ...]
+    kind: str
+    value: Formula
+
+    @property
+    def parts(self) -> tuple[Formula, ...]:
+        return (self.array, *self.index, self.value)
+
+    def __str__(self) -> str:
+        return f"{self.array.within(ATOM)}.at[{', '.join(map(str, self.index))}].{self.kind}({self.value})"
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Formula):
+    """A function of formulas, with parameters that are plain text."""
+
+    function: str
+    arguments: tuple[Formula, ...]
+    parameters: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def parts(self) -> tuple[Formula, ...]:
+        return self.arguments
+
+    def __str__(self) -> str:
+        given = [*map(str, self.arguments), *[f"{name}={value}" if name else value for name, value in self.parameters]]
+        return f"{self.function}({', '.join(given)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Brackets(Formula):
+    """Several formulas as a tuple."""
+
+    members: tuple[Formula, ...]
+
+    @property
+    def parts(self) -> tuple[Formula, ...]:
+        return self.members
+
+    def __str__(self) -> str:
+        return f"({', '.join(map(str, self.members))})"
+
+
+def called(function: str, *arguments: Formula, **parameters: Any) -> Formula:
+    """``function(arguments, name=value)``; a parameter whose name begins with an underscore is written without it."""
+    return Call(function, arguments, tuple(("" if name.startswith("_") else name, str(value)) for name, value in parameters.items()))
+
+
+def shown(numbers: Sequence[Any]) -> str:
+    """A tuple of parameters as text."""
+    return str(numbers[0]) if len(numbers) == 1 else f"({', '.join(map(str, numbers))})"
+
+
+def axes_text(axes: Sequence[int], x: Formula) -> dict[str, str]:
+    """The parameter ``axis`` of a reduction of ``x``; none if it is over all axes."""
+    return {} if x.type is None or len(axes) == x.type.ndim else {"axis": shown(axes)}
+
+
+def at_axes(axes: Sequence[int], indices: Sequence[Formula]) -> tuple[Formula, ...]:
+    """The indices of an array, of which each is at one of ``axes``, or all at the leading ones."""
+    if not axes:
+        return tuple(indices)
+    return tuple(dict(zip(axes, indices, strict=True)).get(k, Symbol(":")) for k in range(max(axes) + 1))
+
+
+def slice_text(start: Any, stop: Any, step: Any) -> str:
+    """``start:stop:step`` as in an index."""
+    return f"{start}:{stop}" if step == 1 else f"{start}:{stop}:{step}"
