@@ -28,18 +28,22 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from . import extend, lax, special, testing
+    from .explanation import Explanation, explain
 
 
 def __getattr__(name: str) -> Any:
-    """The submodules that only some programs need, imported at their first use."""
+    """What only some programs need, imported at its first use."""
     if name in ("extend", "lax", "special", "testing"):
         return import_module(f".{name}", __name__)
+    if name in ("Explanation", "explain"):
+        return getattr(import_module(".explanation", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 __all__ = [
     "Array",
     "DonationWarning",
+    "Explanation",
     "RecompilationWarning",
     "ResidualWarning",
     "ShapeDtypeStruct",
@@ -55,6 +59,7 @@ __all__ = [
     "custom_vjp",
     "errors",
     "eval_shape",
+    "explain",
     "extend",
     "external",
     "gauss_newton_vp",

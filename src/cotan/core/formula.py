@@ -6,15 +6,16 @@ few brackets as can be; other notations (MathML) walk the tree.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 from .types import ArrayType
 
 __all__ = [
-    "Brackets", "Call", "Formula", "Infix", "Item", "Juxtaposed", "Negative", "Number", "Power", "Symbol", "Transposed", "Update",
-    "at_axes", "axes_text", "called", "shown", "slice_text",
+    "CLOSING", "OPENING",
+    "Brackets", "Call", "Formula", "Infix", "Item", "Juxtaposed", "Negative", "Number", "Power", "Residual", "Symbol", "Transposed",
+    "Update", "array_of", "at_axes", "axes_text", "called", "shown", "slice_text",
 ]  # fmt: skip
 
 # How tightly the parts of a formula hold together, the loosest first.
@@ -26,13 +27,16 @@ LEVELS = {
 }
 
 
+Piece: TypeAlias = tuple[str, str]
+"""A part of the text of a formula, and what it is: the role of a symbol, or one of the two marks around a residual."""
+OPENING, CLOSING = "residual begins", "residual ends"
+
+
 @dataclass(frozen=True, slots=True)
 class Formula:
     """A formula, and the type of its value where that is known."""
 
-    @property
-    def type(self) -> ArrayType | None:
-        return None
+    type: ArrayType | None = field(default=None, kw_only=True, compare=False)
 
     @property
     def level(self) -> int:
@@ -47,9 +51,16 @@ class Formula:
         """The number of symbols, functions and signs in it."""
         return 1 + sum(part.size for part in self.parts)
 
-    def within(self, level: int) -> str:
-        """The text as a part of a formula that holds its parts together with ``level``."""
-        return str(self) if self.level >= level else f"({self})"
+    def pieces(self) -> Iterator[Piece]:
+        """The text, in pieces: (text, kind), where kind is the role of a symbol, or empty."""
+        raise NotImplementedError
+
+    def within(self, level: int) -> Iterator[Piece]:
+        """The pieces as a part of a formula that holds its parts together with ``level``."""
+        return self.pieces() if self.level >= level else bracketed(self.pieces())
+
+    def __str__(self) -> str:
+        return "".join(text for text, _ in self.pieces())
 
     # ---- what ops write ------------------------------------------------------------------------------------------------
     def __add__(self, other: Formula) -> Formula:
@@ -96,7 +107,8 @@ class Formula:
 
     @property
     def T(self) -> Formula:  # noqa: N802 - as in NumPy
-        return self.operand if isinstance(self, Transposed) else Transposed(self)
+        inner = plain(self)
+        return inner.operand if isinstance(inner, Transposed) else Transposed(self, type=self.type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +117,38 @@ class Symbol(Formula):
 
     name: str
     role: str = "value"
-    of_type: ArrayType | None = None
-
-    @property
-    def type(self) -> ArrayType | None:
-        return self.of_type
 
     def __str__(self) -> str:
         return self.name
+
+    def pieces(self) -> Iterator[Piece]:
+        yield self.name, self.role
+
+
+@dataclass(frozen=True, slots=True)
+class Residual(Formula):
+    """A formula whose value is kept from the forward pass."""
+
+    formula: Formula
+
+    @property
+    def level(self) -> int:
+        return self.formula.level
+
+    @property
+    def parts(self) -> tuple[Formula, ...]:
+        return (self.formula,)
+
+    def times(self, tangent: Formula) -> Formula:
+        if isinstance(self.formula, Negative):
+            return -Residual(self.formula.operand).times(tangent)
+        product = self.formula.times(tangent)
+        return Juxtaposed(self, tangent) if isinstance(product, Juxtaposed) else product
+
+    def pieces(self) -> Iterator[Piece]:
+        yield "", OPENING
+        yield from self.formula.pieces()
+        yield "", CLOSING
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +166,9 @@ class Number(Formula):
         if isinstance(value, float) and value == value and abs(value) < 1e15 and value == int(value):
             return str(int(value))
         return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+    def pieces(self) -> Iterator[Piece]:
+        yield str(self), ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +193,9 @@ class Infix(Formula):
         right = self.level if self.sign in "+*" else self.level + 1
         return (self.level + 1 if self.level == COMPARED else self.level), right
 
-    def __str__(self) -> str:
+    def pieces(self) -> Iterator[Piece]:
         left, right = self.inner
-        return f"{self.left.within(left)} {self.sign} {self.right.within(right)}"
+        return joined(self.left.within(left), f" {self.sign} ", self.right.within(right))
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +213,11 @@ class Juxtaposed(Formula):
     def parts(self) -> tuple[Formula, ...]:
         return self.left, self.right
 
-    def __str__(self) -> str:
-        right = self.right.within(POWER if isinstance(self.right, Number) else PRODUCT)
-        return f"{self.left.within(PRODUCT if not isinstance(self.left, Infix) else APPLIED)} {right}"
+    def pieces(self) -> Iterator[Piece]:
+        left, right = plain(self.left), plain(self.right)
+        product = isinstance(left, Juxtaposed) or (isinstance(left, Infix) and left.sign == "*")
+        tight = isinstance(right, Number | Infix)
+        return joined(self.left.within(PRODUCT if product else APPLIED), " ", self.right.within(POWER if tight else PRODUCT))
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,14 +228,14 @@ class Negative(Formula):
 
     @property
     def level(self) -> int:
-        return SUM if self.operand.level == PRODUCT else SIGNED
+        return SIGNED
 
     @property
     def parts(self) -> tuple[Formula, ...]:
         return (self.operand,)
 
-    def __str__(self) -> str:
-        return f"-{self.operand.within(PRODUCT)}"
+    def pieces(self) -> Iterator[Piece]:
+        return joined("-", self.operand.within(APPLIED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,8 +253,8 @@ class Power(Formula):
     def parts(self) -> tuple[Formula, ...]:
         return self.base, self.exponent
 
-    def __str__(self) -> str:
-        return f"{self.base.within(ATOM)}**{self.exponent.within(SIGNED)}"
+    def pieces(self) -> Iterator[Piece]:
+        return joined(self.base.within(ATOM), "**", self.exponent.within(SIGNED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,8 +267,8 @@ class Transposed(Formula):
     def parts(self) -> tuple[Formula, ...]:
         return (self.operand,)
 
-    def __str__(self) -> str:
-        return f"{self.operand.within(ATOM)}.T"
+    def pieces(self) -> Iterator[Piece]:
+        return joined(self.operand.within(ATOM), ".T" if self.operand.type is None or self.operand.type.ndim == 2 else ".mT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,8 +282,8 @@ class Item(Formula):
     def parts(self) -> tuple[Formula, ...]:
         return (self.array, *self.index)
 
-    def __str__(self) -> str:
-        return f"{self.array.within(ATOM)}[{', '.join(map(str, self.index))}]"
+    def pieces(self) -> Iterator[Piece]:
+        return joined(self.array.within(ATOM), "[", *listed(self.index), "]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,8 +299,9 @@ class Update(Formula):
     def parts(self) -> tuple[Formula, ...]:
         return (self.array, *self.index, self.value)
 
-    def __str__(self) -> str:
-        return f"{self.array.within(ATOM)}.at[{', '.join(map(str, self.index))}].{self.kind}({self.value})"
+    def pieces(self) -> Iterator[Piece]:
+        array = "zeros" if self.array == Number(0) else self.array.within(ATOM)
+        return joined(array, ".at[", *listed(self.index), f"].{self.kind}(", self.value.pieces(), ")")
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,9 +316,9 @@ class Call(Formula):
     def parts(self) -> tuple[Formula, ...]:
         return self.arguments
 
-    def __str__(self) -> str:
-        given = [*map(str, self.arguments), *[f"{name}={value}" if name else value for name, value in self.parameters]]
-        return f"{self.function}({', '.join(given)})"
+    def pieces(self) -> Iterator[Piece]:
+        parameters = ", ".join(f"{name}={value}" if name else value for name, value in self.parameters)
+        return joined(f"{self.function}(", *listed(self.arguments), ", " if parameters and self.arguments else "", parameters, ")")
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,8 +331,35 @@ class Brackets(Formula):
     def parts(self) -> tuple[Formula, ...]:
         return self.members
 
-    def __str__(self) -> str:
-        return f"({', '.join(map(str, self.members))})"
+    def pieces(self) -> Iterator[Piece]:
+        return joined("(", *listed(self.members), ",)" if len(self.members) == 1 else ")")
+
+
+def joined(*parts: Iterable[Piece] | str) -> Iterator[Piece]:
+    """The pieces of all parts, of which those that are text have no role."""
+    for part in parts:
+        if isinstance(part, str):
+            yield part, ""
+        else:
+            yield from part
+
+
+def listed(members: Iterable[Formula]) -> Iterator[Iterable[Piece] | str]:
+    """Formulas with commas between them."""
+    for k, member in enumerate(members):
+        if k:
+            yield ", "
+        yield member.pieces()
+
+
+def bracketed(pieces: Iterable[Piece]) -> Iterator[Piece]:
+    """Pieces in brackets."""
+    return joined("(", pieces, ")")
+
+
+def plain(formula: Formula) -> Formula:
+    """A formula without the mark of a residual."""
+    return formula.formula if isinstance(formula, Residual) else formula
 
 
 def called(function: str, *arguments: Formula, **parameters: Any) -> Formula:
@@ -301,6 +370,11 @@ def called(function: str, *arguments: Formula, **parameters: Any) -> Formula:
 def shown(numbers: Sequence[Any]) -> str:
     """A tuple of parameters as text."""
     return str(numbers[0]) if len(numbers) == 1 else f"({', '.join(map(str, numbers))})"
+
+
+def array_of(x: Formula) -> Formula:
+    """A formula for an array: a number that stands for one, at each index, is written as an array."""
+    return called("full", Symbol(str(x.type.shape)), x) if isinstance(x, Number) and x.type is not None and x.type.shape else x
 
 
 def axes_text(axes: Sequence[int], x: Formula) -> dict[str, str]:

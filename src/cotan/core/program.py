@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .op import Op
-from .origin import Origin, evaluating
+from .origin import Origin, evaluating, observer
 from .tracing import TYPE_READERS, current_trace, type_of
 from .types import ArrayType
 
@@ -121,13 +121,18 @@ def evaluate(program: Program, *arguments: Any) -> list[Any]:
     """Run the equations of ``program`` under the current trace."""
     environment: dict[Any, Any] = dict(zip(program.inputs, arguments, strict=True))
     del arguments  # a value is given up after its last use
-    trace = current_trace()
+    trace, watching = current_trace(), observer()
+    if watching is not None:
+        watching.values(environment)
     for equation, dying in zip(program.equations, program.last_uses, strict=True):
         operands = [environment[v] if type(v) is Var else v.value for v in equation.inputs]
         for v in dying:
             environment.pop(v, None)
         with evaluating(equation):
-            environment.update(zip(equation.outputs, trace.process(equation.op, operands), strict=True))
+            results = trace.process(equation.op, operands)
+        if watching is not None:
+            watching.values(dict(zip(equation.outputs, results, strict=True)))
+        environment.update(zip(equation.outputs, results, strict=True))
     return [environment[v] if isinstance(v, Var) else v.value for v in program.outputs]
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..core.emitting import Emitter, Reader, Routines, StridedView
 from ..core.errors import DtypeError, ShapeError, teach
-from ..core.formula import Formula, called
+from ..core.formula import Formula, Symbol, called
 from ..core.op import Op, op
 from ..core.program import Var
 from ..core.tracing import type_of
@@ -236,10 +236,14 @@ class DotGeneral(Multilinear):
         return f"{''.join(left)},{''.join(right)}->{''.join(result)}"
 
     def formula(self, x: Formula, y: Formula) -> Formula:
-        if self.batch_axes[0] or len(self.contract[0]) != 1 or x.type is None or y.type is None or max(x.type.ndim, y.type.ndim) > 2:
-            return called("einsum", x, y, _subscripts=repr(self.subscripts(x.type, y.type)) if x.type and y.type else "")
-        (i,), (j,) = self.contract
-        return (x.T if x.type.ndim == 2 and i == 0 else x) @ (y.T if y.type.ndim == 2 and j == 1 else y)
+        assert x.type is not None
+        assert y.type is not None
+        count, left, right = len(self.batch_axes[0]), x.type.ndim, y.type.ndim
+        (i,), (j,) = self.contract if len(self.contract[0]) == 1 else ((-1,), (-1,))
+        leading = self.batch_axes == (tuple(range(count)), tuple(range(count)))
+        if not leading or i < 0 or (max(left, right) > 2 and not left == right == count + 2):
+            return called("einsum", Symbol(repr(self.subscripts(x.type, y.type))), x, y)
+        return (x.T if left == count + 2 and i == count else x) @ (y.T if right == count + 2 and j == count + 1 else y)
 
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:

@@ -366,7 +366,12 @@ class BroadcastInDim(Structural):
         return BroadcastInDim((size, *self.shape), (0, *[d + 1 for d in self.dims]))(x), True
 
     def formula(self, x: Formula) -> Formula:
-        return x if isinstance(x, Number) else called("broadcast_to", x, _shape=shown(self.shape))
+        if isinstance(x, Number):
+            return x
+        first = self.dims[0] if self.dims else len(self.shape)
+        if self.dims != tuple(range(first, len(self.shape))):  # axes that NumPy would not put there
+            x = x[", ".join(":" if k in self.dims else "None" for k in range(first, len(self.shape)))]
+        return called("broadcast_to", x, _shape=shown(self.shape))
 
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:

@@ -126,6 +126,12 @@ class Band(Structural):
     def batch(self, size: int, batched: Sequence[bool], x: Any) -> tuple[Any, bool]:
         return self(x), True
 
+    def formula(self, x: Formula) -> Formula:
+        if self.inside and None in (self.low, self.high):
+            k = self.high if self.low is None else self.low
+            return called("tril" if self.low is None else "triu", x, **({"_k": k} if k else {}))
+        return called("band", x, _low=self.low, _high=self.high) if self.inside else x - called("band", x, _low=self.low, _high=self.high)
+
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
         rng = default_rng()

@@ -20,7 +20,7 @@ import numpy as np
 
 from ..core.emitting import Emitter, Reader
 from ..core.errors import DtypeError, ShapeError, teach
-from ..core.formula import Brackets, Formula, called, shown, slice_text
+from ..core.formula import Brackets, Formula, Number, array_of, called, shown, slice_text
 from ..core.op import Op, op
 from ..core.program import Var
 from ..core.tracing import type_of
@@ -295,7 +295,7 @@ class Concatenate(Structural):
         return Concatenate(self.axis + 1)(*[x if b else spread(x, size) for x, b in zip(operands, batched, strict=True)]), True
 
     def formula(self, *xs: Formula) -> Formula:
-        return called("concatenate", Brackets(xs), axis=self.axis)
+        return called("concatenate", Brackets(tuple(map(array_of, xs))), axis=self.axis)
 
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
@@ -400,6 +400,12 @@ class Pad(Structural):
         shape = type_of(y).shape
         outside = BroadcastInDim(shape, tuple(range(1, len(shape))))(self.outside(type_of(x).shape[1:]))
         return select(outside, BroadcastInDim(shape, (0,))(value), y), True
+
+    def formula(self, x: Formula, value: Formula) -> Formula:
+        if any(low < 0 or high < 0 or inner for low, high, inner in self.config):
+            return called("lax.pad", array_of(x), value, _config=self.config)
+        filled = {} if value == Number(0) else {"constant_values": value}
+        return called("pad", array_of(x), _width=tuple((low, high) for low, high, _ in self.config), **filled)
 
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:

@@ -19,7 +19,7 @@ import numpy as np
 from ..core.borrowing import copies_of_shared
 from ..core.errors import NonlinearTangentError, teach
 from ..core.op import Op
-from ..core.origin import Origin, evaluating, here, inherited
+from ..core.origin import Origin, evaluating, here, inherited, observer
 from ..core.program import Equation, Literal, Program, Var, evaluate
 from ..core.sizes import Size
 from ..core.staging import StagingTrace, stage_flat
@@ -347,6 +347,8 @@ def linearize_program(program: Program, active: tuple[bool, ...]) -> tuple[Progr
     forward, constants = stage_flat(primal, program.input_types, name=f"{program.name}_primal")
     forward, linear = without_constant_residuals(forward, found["linear"], found["count"])
     count = len(linear.inputs) - sum(active)
+    if (watching := observer()) is not None:
+        watching.residuals(forward, linear, count)
     return replace(forward, constants=tuple(constants)), linear, found["active"], count
 
 
