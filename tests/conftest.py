@@ -54,9 +54,10 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-def is_optimized(node: str) -> bool:
-    """Whether LLVM optimizes all code of a test: those of the engine, and one in four of the others, always the same."""
-    return node.startswith("tests/engines/") or crc32(node.encode()) % 4 == 0
+def is_optimized(node: pytest.Item) -> bool:
+    """Whether LLVM optimizes all code of a test: of the engine, a marked one, or one in four of the others, always the same."""
+    name = node.nodeid
+    return name.startswith("tests/engines/") or node.get_closest_marker("optimized") is not None or crc32(name.encode()) % 4 == 0
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +66,7 @@ def short_calls_run_quick_code(request: pytest.FixtureRequest) -> Generator[None
 
     LLVM then takes a third of the time. With --all all code is optimized.
     """
-    if request.config.getoption("--all") or is_optimized(request.node.nodeid):
+    if request.config.getoption("--all") or is_optimized(request.node):
         yield
         return
     with codegen_options(quick_lines=0):
