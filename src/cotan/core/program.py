@@ -16,6 +16,7 @@ import numpy as np
 
 from .op import Op
 from .origin import Origin, evaluating, observer
+from .printing import Printed
 from .tracing import TYPE_READERS, current_trace, type_of
 from .types import ArrayType
 
@@ -71,12 +72,17 @@ class Equation:
         """The op, and the user's line from which it comes if that is known: ``scatter (model.py:12)``."""
         return f"{self.op.name} ({self.origin})" if self.origin is not None and self.origin.code is not None else self.op.name
 
+    def __repr__(self) -> str:
+        sides = [", ".join(str(v.type) if isinstance(v, Var) else repr(v) for v in side) for side in (self.outputs, self.inputs)]
+        place = f"   # {self.origin}" if self.origin is not None and self.origin.code is not None else ""
+        return f"{sides[0]} = {self.op} {sides[1]}{place}"
+
 
 TYPE_READERS[Var] = TYPE_READERS[Literal] = lambda x: x.type
 
 
-@dataclass(frozen=True, eq=False)
-class Program:
+@dataclass(frozen=True, eq=False, repr=False)
+class Program(Printed):
     """A closed program. Compared by identity; printing gives readable typed text."""
 
     inputs: Sequence[Var]

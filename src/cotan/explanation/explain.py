@@ -22,8 +22,6 @@ class Explanation(Story):
     def __str__(self) -> str:
         return text_of(self)
 
-    __repr__ = __str__
-
     def _repr_html_(self) -> str:
         return frame_of(self)
 

@@ -9,6 +9,7 @@ from typing import Any
 from ..core.errors import ArgumentError, teach
 from ..core.formula import Formula
 from ..core.origin import Origin
+from ..core.printing import Printed
 from ..core.program import Equation, Program, Var
 from .formulas import Definition, Rule, Statement
 
@@ -94,7 +95,7 @@ class Stage:
 
 
 @dataclass(frozen=True, repr=False)
-class Story:
+class Story(Printed):
     """How a derivative came about.
 
     ``stages`` has the steps in order, ``rules`` the rules of the ops that the function uses, ``source`` the lines of the user.

@@ -33,6 +33,10 @@ class JVPTrace(Trace):
     def is_zero(self, payload: Any) -> bool:
         return concrete_zero(payload[0]) and concrete_zero(payload[1])
 
+    def value(self, payload: Any) -> Any | None:
+        value = payload[0]
+        return value.owner.value(value.payload) if type(value) is Tracer else value
+
     def concrete(self, tracer: Tracer, conversion: str) -> Any:
         value = tracer.payload[0]
         if type(value) is Tracer:
