@@ -17,6 +17,7 @@ element that ``where`` or ``cond`` has masked has derivative zero, even if the l
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
@@ -92,6 +93,10 @@ class Elementwise(Op):
     domain: ClassVar[Reals | tuple[Reals, ...]] = Reals()
     keeps_weak: ClassVar[bool] = False
     """Whether Python scalars give a Python scalar, as in Python's own operators."""
+
+    def __init_subclass__(cls) -> None:
+        if "numpy" in cls.__dict__ and "impl" not in cls.__dict__:
+            cls.impl = staticmethod(cls.numpy)  # type: ignore[method-assign,assignment] - no method that calls it
 
     def type_rule(self, *types: ArrayType) -> ArrayType:
         shape: Shape = ()
@@ -205,6 +210,7 @@ class Multilinear(Op):
 
     total = True
     family = "multilinear"
+    tangent = "termwise"
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
         y = self(*primals)
@@ -250,7 +256,7 @@ class Add(Elementwise):
 
     linear = ((0, 1),)
     arity, takes, machine, keeps_weak = 2, "iufc", "add", True
-    numpy = staticmethod(lambda x, y: x + y)
+    numpy = staticmethod(operator.add)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
         y = self(*primals)
@@ -260,6 +266,8 @@ class Add(Elementwise):
         return [sum_to(y_bar, x.type) if type(x) is Var else None for x in operands]
 
 
+FEW = 500
+"""Up to this number of elements, a pass over them takes no longer than a few calls."""
 flat, part_of_complex = np.ndarray.ravel, {"D": np.dtype("d"), "F": np.dtype("f")}
 
 
@@ -271,7 +279,7 @@ def has_nan(y: np.ndarray) -> bool:
         return False
     if y.ndim > 1:
         y = flat(y, "K")
-    if y.size > 500 and y.dtype.kind == "c":  # argmax has no vector code for pairs
+    if y.size > FEW and y.dtype.kind == "c":  # argmax has no vector code for pairs
         y = y.view(part_of_complex[y.dtype.char])
     largest = y.item(y.argmax())
     return largest != largest
@@ -296,7 +304,9 @@ class Scale(Elementwise, Multilinear):
     def impl(self, d: Any, t: Any) -> Any:
         y = d * t
         if isinstance(y, np.ndarray):
-            return y if is_one_number(d) or is_one_number(t) or not has_nan(y) else np.where((d == 0) | (t == 0), np.zeros((), y.dtype), y)
+            if (y.size > FEW and (is_one_number(d) or is_one_number(t))) or not has_nan(y):
+                return y
+            return np.where((d == 0) | (t == 0), np.zeros((), y.dtype), y)
         return y if y == y or not (d == 0 or t == 0) else y.dtype.type(0) if isinstance(y, np.generic) else type(y)(0)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:

@@ -137,9 +137,9 @@ class Band(Structural):
 
 def in_band(n: int, m: int, low: int | None, high: int | None, inside: bool) -> Any:
     """Which elements of a matrix `Band` keeps."""
-    offset = np.arange(m) - np.arange(n)[:, None]
-    kept = np.ones((n, m), bool) if low is None else offset >= low
-    kept = kept if high is None else kept & (offset <= high)
+    rows, columns = np.arange(n)[:, None], np.arange(m)
+    kept = np.ones((n, m), bool) if low is None else columns >= rows + low
+    kept = kept if high is None else kept & (columns <= rows + high)
     return kept if inside else ~kept
 
 

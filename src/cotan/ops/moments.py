@@ -24,7 +24,7 @@ from ..core.sizes import real
 from ..core.tracing import type_of
 from ..core.types import ArrayType, Shape
 from .arithmetic import constant_of, div, integer_pow, sub
-from .families import Weighted, axes_examples, check_axes, default_rng, put_back, reduce_sum, scale
+from .families import Weighted, axes_examples, check_axes, default_rng, put_back, reduce_sum, scale, scaled_sum
 from .transcendental import inverse_or_zero, norm_sqrt
 
 __all__ = ["Mean", "MeanSquare", "Norm", "Variance", "mean", "mean_square", "norm", "variance"]
@@ -156,7 +156,7 @@ class Variance(Quadratic):
 
 
 @op
-class Norm(Weighted, Moment):
+class Norm(Moment):
     """The square root of the sum of squares over ``axes``. Its derivative at 0 is 0."""
 
     axes: tuple[int, ...]
@@ -171,11 +171,11 @@ class Norm(Weighted, Moment):
     def written_out(self, x: Any) -> Sequence[Any]:  # type: ignore[override]
         return [norm_sqrt(reduce_sum(integer_pow(x, 2), self.axes))]
 
-    # norm(x)' = sum_r x_r / norm(x) x'_r
-    def weighted(self, x: Any) -> tuple[Any, Any]:
-        y, shape = self(x), type_of(x).shape
-        r = inverse_or_zero(y)
-        return y, scale(x, r if len(self.axes) == len(shape) else put_back(r, shape, self.axes))
+    # norm(x)' = 1 / norm(x) sum_r x_r x'_r
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
+        (x,), (dx,) = primals, tangents
+        y = self(x)
+        return y, scale(inverse_or_zero(y), scaled_sum(x, dx, self.axes))
 
     def batch(self, size: int, batched: Sequence[bool], x: Any) -> tuple[Any, bool]:
         return Norm(tuple([k + 1 for k in self.axes]))(x), True

@@ -362,9 +362,10 @@ class ProductOfOthers(Op):
         """One quotient does for elements whose running products are all normal numbers."""
         if x.dtype.char in "fdFD" and x.size:
             products = np.multiply.accumulate(x, self.axis)
-            size, (least, most) = np.abs(products), normal_range(x.dtype)
+            whole = products[(*(slice(None),) * self.axis, slice(-1, None))].copy()
+            size, (least, most) = np.abs(products, *[products] * (x.dtype.kind == "f")), normal_range(x.dtype)
             if np.minimum.reduce(size, None) > least and np.maximum.reduce(size, None) < most:  # false for nan
-                return products[(*(slice(None),) * self.axis, slice(-1, None))] / x
+                return np.divide(whole, x, products)
         left, right = self.sides(x)
         return np.multiply(left, right)
 

@@ -215,6 +215,8 @@ class LinearizeTrace(JVPTrace):
             return self.differentiate_locally(op, primals, tangents)
         if op.tangent == "weighted":
             return self.differentiate_weighted(op, primals[0], tangents[0])
+        if op.tangent == "termwise":
+            return self.differentiate_termwise(op, primals, tangents)
         if op.tangent == "itself" and len(tangents) == 1:
             y = op(*primals)
             return y, self.tape.record(op, (tangents[0].payload,), type_of(y))
@@ -224,6 +226,16 @@ class LinearizeTrace(JVPTrace):
         """The result of the jvp rule of reductions with weights, with the sum recorded directly."""
         y, weights = op.weighted(x)
         return y, self.tape.record(ScaledSum(op.axes), (weights, dx.payload), type_of(y))
+
+    def differentiate_termwise(self, op: Op, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        """The result of the jvp rule of multilinear ops, with each term recorded directly."""
+        y, t, dy = op(*primals), op.type_rule(*map(type_of, primals)), None
+        for k, dx in enumerate(tangents):
+            if dx is not None:
+                inputs = [dx.payload if j == k else self.tape.operand(x) for j, x in enumerate(primals)]
+                term = self.tape.record(op, inputs, t)
+                dy = term if dy is None else self.tape.record(add, (dy.payload, term.payload), t)
+        return y, dy
 
     def differentiate_locally(self, op: Any, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         """The result of the jvp rule of the elementwise family, with each product of a local derivative and a tangent recorded directly."""
@@ -264,21 +276,26 @@ def linearize_flat(
         the values; the tape; its input Vars (one for each active primal); for each output the Var of its tangent, or None (zero).
     """
     tape = LinearTape()
-    tangents = [tape.new_input(type_of(x)) if a else None for x, a in zip(primals, active, strict=True)]
     trace = by(current_trace(), tape, verb, of)
+    arguments, inputs = [], list[Var]()
+    for x, a in zip(primals, active, strict=True):
+        if a:
+            tangent = tape.new_input(type_of(x))
+            inputs.append(tangent.payload)
+            x = trace.join(x, tangent)
+        arguments.append(x)
+    values, outputs = list[Any](), list[Var | None]()
+    token = set_trace(trace)
     try:
-        with running(trace):
-            outs = function(*[trace.join(x, t) for x, t in zip(primals, tangents, strict=True)])
-        pairs = [trace.split(y) for y in outs]
+        for y in function(*arguments):
+            value, tangent = trace.split(y)
+            values.append(value)
+            outputs.append(None if tangent is None else tangent.payload)
     finally:
+        reset_trace(token)
         trace.close()
         tape.close()
-    return (
-        [y for y, _ in pairs],
-        tape,
-        [t.payload for t in tangents if t is not None],
-        [t.payload if t is not None else None for _, t in pairs],
-    )
+    return values, tape, inputs, outputs
 
 
 def detach(tape: LinearTape) -> None:
