@@ -16,7 +16,7 @@ def test_a_view_waits_for_whoever_holds_what_it_views_through_another():
     view = middle.view(Array)
     assert view.base is middle
     middle.flags.writeable = False
-    outer, inner = [], []
+    outer, inner = {}, {}
     borrow(root, outer)
     borrow(view, inner)
     give_back(inner)

@@ -215,6 +215,12 @@ def getitem(x: Numbers, index: Any) -> Any:
     key = basic_key(index)
     if key is not None:
         return take_basic(x, *basic_steps(key, shape))
+    if shape and (type(index) is list or (isinstance(index, np.ndarray) and index.ndim == 1)):  # entries of a table
+        entries = read_item(index, shape)
+        if type(entries) is tuple and len(entries) == 1:
+            (entries,) = entries
+        if type(entries) is np.ndarray:
+            return GATHER(x, bounded(entries, 0, shape))
     x, index = with_axes_of_truths(x, index)
     shape = shape_of(x)
     return take_parsed(x, shape, parse(index, shape))

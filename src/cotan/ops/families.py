@@ -94,13 +94,12 @@ class Elementwise(Op):
     keeps_weak: ClassVar[bool] = False
     """Whether Python scalars give a Python scalar, as in Python's own operators."""
 
-    def __init_subclass__(cls) -> None:
-        if "numpy" in cls.__dict__ and "impl" not in cls.__dict__:
-            cls.impl = staticmethod(cls.numpy)  # type: ignore[method-assign,assignment] - no method that calls it
-
     def type_rule(self, *types: ArrayType) -> ArrayType:
-        shape: Shape = ()
-        dtype = types[0].dtype
+        first, shape = types[0], ()
+        dtype = first.dtype
+        if not first.weak and types.count(first) == len(types) and dtype.kind in self.takes:  # most often
+            result = self.result_dtype(dtype)
+            return first if result is dtype else array_type(first.shape, result)
         for t in types:
             if t.dtype is not dtype and t.dtype != dtype:
                 raise self.wrong_dtypes(types)
@@ -219,20 +218,23 @@ class Multilinear(Op):
 
 
 class Weighted(Op):
-    """A reduction over ``axes`` whose tangent is the sum of the tangents of the elements with the weights that `weighted` gives."""
+    """A reduction over ``axes`` whose tangent is the sum of the tangents of the elements with the weights that `weighted` gives, times the
+    factor that it gives, if any.
+    """
 
     total = True
     family = "reduction"
     tangent = "weighted"
     axes: tuple[int, ...]
 
-    def weighted(self, x: Any) -> tuple[Any, Any]:
-        """The value at x, and the weights, of the shape of x."""
+    def weighted(self, x: Any) -> tuple[Any, Any, Any | None]:
+        """The value at x; the weights, of the shape of x; the factor, of the shape of the value or a scalar."""
         raise NotImplementedError
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
-        y, weights = self.weighted(primals[0])
-        return y, scaled_sum(weights, tangents[0], self.axes)
+        y, weights, factor = self.weighted(primals[0])
+        total = scaled_sum(weights, tangents[0], self.axes)
+        return y, total if factor is None else scale(factor, total)
 
 
 class Structural(Op):

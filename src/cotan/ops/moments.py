@@ -24,7 +24,7 @@ from ..core.sizes import real
 from ..core.tracing import type_of
 from ..core.types import ArrayType, Shape
 from .arithmetic import constant_of, div, integer_pow, sub
-from .families import Weighted, axes_examples, check_axes, default_rng, put_back, reduce_sum, scale, scaled_sum
+from .families import Weighted, axes_examples, check_axes, default_rng, put_back, reduce_sum, scale
 from .transcendental import inverse_or_zero, norm_sqrt
 
 __all__ = ["Mean", "MeanSquare", "Norm", "Variance", "mean", "mean_square", "norm", "variance"]
@@ -123,8 +123,8 @@ class MeanSquare(Quadratic):
         t = type_of(x)
         return [div(reduce_sum(integer_pow(x, 2), self.axes), self.degrees(t.shape, t.dtype))]
 
-    def weighted(self, x: Any) -> tuple[Any, Any]:
-        return self(x), self.slope(x)
+    def weighted(self, x: Any) -> tuple[Any, Any, None]:
+        return self(x), self.slope(x), None
 
 
 @op
@@ -150,13 +150,13 @@ class Variance(Quadratic):
         return sub(x, m if len(self.axes) == len(shape) else put_back(m, shape, self.axes))
 
     # The deviations d_r add up to zero, so the tangent of the mean does not count: sum_r d_r (x'_r - m') = sum_r d_r x'_r.
-    def weighted(self, x: Any) -> tuple[Any, Any]:
+    def weighted(self, x: Any) -> tuple[Any, Any, None]:
         d = self.deviations(x)
-        return MeanSquare(self.axes, self.less)(d), self.slope(d)
+        return MeanSquare(self.axes, self.less)(d), self.slope(d), None
 
 
 @op
-class Norm(Moment):
+class Norm(Weighted, Moment):
     """The square root of the sum of squares over ``axes``. Its derivative at 0 is 0."""
 
     axes: tuple[int, ...]
@@ -172,10 +172,9 @@ class Norm(Moment):
         return [norm_sqrt(reduce_sum(integer_pow(x, 2), self.axes))]
 
     # norm(x)' = 1 / norm(x) sum_r x_r x'_r
-    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
-        (x,), (dx,) = primals, tangents
+    def weighted(self, x: Any) -> tuple[Any, Any, Any]:
         y = self(x)
-        return y, scale(inverse_or_zero(y), scaled_sum(x, dx, self.axes))
+        return y, x, inverse_or_zero(y)
 
     def batch(self, size: int, batched: Sequence[bool], x: Any) -> tuple[Any, bool]:
         return Norm(tuple([k + 1 for k in self.axes]))(x), True

@@ -211,21 +211,24 @@ class LinearizeTrace(JVPTrace):
             with running(self.known):
                 outs, push = op.linearize(primals, [t is not None for t in tangents])
             return outs, push(*[t for t in tangents if t is not None])
-        if op.tangent == "local":
+        tangent = op.tangent
+        if tangent == "local":
             return self.differentiate_locally(op, primals, tangents)
-        if op.tangent == "weighted":
+        if tangent == "weighted":
             return self.differentiate_weighted(op, primals[0], tangents[0])
-        if op.tangent == "termwise":
+        if tangent == "termwise":
             return self.differentiate_termwise(op, primals, tangents)
-        if op.tangent == "itself" and len(tangents) == 1:
+        if tangent == "itself" and len(tangents) == 1:
             y = op(*primals)
             return y, self.tape.record(op, (tangents[0].payload,), type_of(y))
         return op.jvp(primals, tangents)
 
     def differentiate_weighted(self, op: Any, x: Any, dx: Any) -> tuple[Any, Any]:
         """The result of the jvp rule of reductions with weights, with the sum recorded directly."""
-        y, weights = op.weighted(x)
-        return y, self.tape.record(ScaledSum(op.axes), (weights, dx.payload), type_of(y))
+        y, weights, factor = op.weighted(x)
+        t = type_of(y)
+        total = self.tape.record(ScaledSum(op.axes), (self.tape.operand(x) if weights is x else weights, dx.payload), t)
+        return y, total if factor is None else self.tape.record(scale, (factor, total.payload), t)
 
     def differentiate_termwise(self, op: Op, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         """The result of the jvp rule of multilinear ops, with each term recorded directly."""
