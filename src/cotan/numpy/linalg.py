@@ -14,6 +14,7 @@ from ..core.listing import listing
 from ..core.tracing import BOOL, type_of
 from ..ops import casting, determinant, factorization, moments
 from ..ops import linalg as ops
+from ..ops.movement import reshape as reshape_op
 from ..ops.spectral import nuclear_norm, pseudo_inverse
 from . import contraction, creation
 from .calling import eager
