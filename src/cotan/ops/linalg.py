@@ -29,7 +29,7 @@ from .families import BroadcastInDim, Structural, add, default_rng, scale, sprea
 from .lapack import by_columns, every_matrix, factorized, named
 from .logic import bitwise_and, equal, greater, greater_equal, less, less_equal, not_equal, select
 from .movement import pad, permute, reshape
-from .routines import lapack
+from .routines import lapack_function
 
 __all__ = [
     "Band", "Cholesky", "Diagonal", "Inverse", "OnDiagonal", "Solve", "TriangularSolve", "adjoint", "cholesky", "solve", "transposed",
@@ -523,7 +523,7 @@ class TriangularSolve(SolveOp):
         return np.stack([self.solve_one(m, r) for m, r in zip(flat_a, flat_b, strict=True)]).reshape(b.shape)
 
     def solve_one(self, a: Any, b: Any) -> Any:
-        routine = getattr(lapack, {"f": "s", "d": "d", "F": "c", "D": "z"}[a.dtype.char] + "trtrs")
+        routine = lapack_function("trtrs", a.dtype)
         x, info = routine(a, b, lower=self.lower, trans=self.transpose_a, unitdiag=self.unit_diagonal)
         if info > 0:
             raise np.linalg.LinAlgError(SINGULAR.format(info - 1))
