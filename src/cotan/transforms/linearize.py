@@ -25,7 +25,7 @@ from ..core.sizes import Size
 from ..core.staging import StagingTrace, stage_flat
 from ..core.tracing import EVAL, Trace, Tracer, concrete_zero, current_trace, reset_trace, running, set_trace, type_of
 from ..core.types import ArrayType
-from ..ops.families import ScaledSum, add, fill_shape, scale
+from ..ops.families import BroadcastInDim, ScaledSum, ScaleSpread, add, fill_shape, scale
 from .jvp import JVPTrace
 
 __all__ = ["LinearTape", "LinearizeTrace", "SplitTrace", "detach", "linearize_flat", "linearize_program", "record_linear", "replay"]
@@ -38,12 +38,14 @@ class LinearTape(StagingTrace):
     ``names`` the names of the input Vars (``tangents[0]``).
     """
 
-    __slots__ = ("names", "subject", "variables")
+    __slots__ = ("names", "spread", "subject", "variables")
 
     def __init__(self, subject: str = "", variables: str = "tangents"):
         super().__init__("linearize")
         self.subject, self.variables = subject, variables
         self.names: dict[Var, str] = {}
+        self.spread: dict[Var, tuple[Var, tuple[int, ...]]] = {}
+        """Tangents that are broadcast: of what, and to which axes. Products with them are recorded as products of what was broadcast."""
 
     def process(self, op: Op, operands: Sequence[Any]) -> Sequence[Any]:
         inputs: list[Any] = []
@@ -219,8 +221,11 @@ class LinearizeTrace(JVPTrace):
         if tangent == "termwise":
             return self.differentiate_termwise(op, primals, tangents)
         if tangent == "itself" and len(tangents) == 1:
-            y = op(*primals)
-            return y, self.tape.record(op, (tangents[0].payload,), type_of(y))
+            y, v = op(*primals), tangents[0].payload
+            dy = self.tape.record(op, (v,), type_of(y))
+            if type(op) is BroadcastInDim and self.known is EVAL:
+                self.tape.spread[dy.payload] = v, op.dims
+            return y, dy
         return op.jvp(primals, tangents)
 
     def differentiate_weighted(self, op: Any, x: Any, dx: Any) -> tuple[Any, Any]:
@@ -254,7 +259,11 @@ class LinearizeTrace(JVPTrace):
                             self.tape.operand(d)
                             break
                     v = dx.payload
-                    term = self.tape.record(scale, (d, v), v.type) if v.type.shape == shape else fill_shape(scale(d, dx), y)
+                    if v in self.tape.spread and type_of(d).shape == shape:
+                        small, dims = self.tape.spread[v]
+                        term = self.tape.record(ScaleSpread(dims), (d, small), v.type)
+                    else:
+                        term = self.tape.record(scale, (d, v), v.type) if v.type.shape == shape else fill_shape(scale(d, dx), y)
                     if dy is None:
                         dy = term
                     elif dy.payload.type is term.payload.type:
