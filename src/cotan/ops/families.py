@@ -605,13 +605,17 @@ def fill_shape(x: Any, y: Any) -> Any:
 
 def sum_to(y_bar: Any, type: ArrayType) -> Any:
     """The adjoint of `fill_shape`: the sum of ``y_bar`` if ``type`` is the type of a scalar operand of a larger result."""
+    if type.shape:
+        return y_bar
     ndim = y_bar.ndim if isinstance(y_bar, np.ndarray) else type_of(y_bar).ndim
-    return y_bar if ndim == len(type.shape) else ReduceSum(tuple(range(ndim)))(y_bar)
+    return ReduceSum(tuple(range(ndim)))(y_bar) if ndim else y_bar
 
 
 def scaled_to(d: Any, y_bar: Any, type: ArrayType) -> Any:
     """``sum_to(scale(d, y_bar), type)``, of two NumPy arrays without an array of the products."""
-    if not type.shape and isinstance(d, np.ndarray) and isinstance(y_bar, np.ndarray) and d.ndim == y_bar.ndim > 0:
+    if type.shape:
+        return scale(d, y_bar)
+    if isinstance(d, np.ndarray) and isinstance(y_bar, np.ndarray) and d.ndim == y_bar.ndim > 0:
         return ScaledSum(tuple(range(d.ndim)))(d, y_bar)
     return sum_to(scale(d, y_bar), type)
 

@@ -209,13 +209,13 @@ class LinearizeTrace(JVPTrace):
         return concrete_zero(payload[0]) and self.tape.is_zero(payload[1].payload)
 
     def differentiate(self, op: Op, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        tangent = op.tangent
+        if tangent == "local":  # most often
+            return self.differentiate_locally(op, primals, tangents)
         if op.linearize is not None:
             with running(self.known):
                 outs, push = op.linearize(primals, [t is not None for t in tangents])
             return outs, push(*[t for t in tangents if t is not None])
-        tangent = op.tangent
-        if tangent == "local":
-            return self.differentiate_locally(op, primals, tangents)
         if tangent == "weighted":
             return self.differentiate_weighted(op, primals[0], tangents[0])
         if tangent == "termwise":
