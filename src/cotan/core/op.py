@@ -95,10 +95,10 @@ class Op:
     parameter_names: ClassVar[tuple[str, ...]] = ()
     compare_by_value: ClassVar[bool] = True
     """Whether two ops of the class with equal parameters are equal; False for ops that hold programs, which are known by identity."""
-    tangent: ClassVar[Literal["rule", "local", "weighted", "itself"]] = "rule"
+    tangent: ClassVar[Literal["rule", "local", "weighted", "termwise", "itself"]] = "rule"
     """How the tangent comes about: by the ``jvp`` rule; by local derivatives (``local_derivative``), which the rule of the family
-    multiplies with the tangents; as their sum with weights (``weighted``); or by the op itself on the tangents. The last three let
-    `linearize` record it without running the rule."""
+    multiplies with the tangents; as their sum with weights (``weighted``); as the sum of the op with one operand replaced by its tangent
+    (``termwise``); or by the op itself on the tangents. All but the first let `linearize` record it without running the rule."""
     linearize: Callable[..., Any] | None = None
     expand: Callable[..., Any] | None = None
     """The op as a computation of other ops. A linear program that meets an op which is not declared linear looks into it by this."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -49,7 +50,7 @@ class Sub(Elementwise):
     sign = "-"
     linear = ((0, 1),)
     arity, takes, machine, keeps_weak = 2, "iufc", "sub", True
-    numpy = staticmethod(lambda x, y: x - y)
+    numpy = staticmethod(operator.sub)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
         y = self(*primals)
@@ -66,8 +67,8 @@ class Neg(Unary, Multilinear):
 
     linear = ((0,),)
     takes, machine, keeps_weak = "iufc", "neg", True
-    numpy = staticmethod(lambda x: -x)
-    jvp = Multilinear.jvp  # type: ignore[assignment]
+    numpy = staticmethod(operator.neg)
+    jvp, tangent = Multilinear.jvp, Multilinear.tangent  # type: ignore[assignment]
 
     def transpose(self, y_bar: Any, x: Var) -> Sequence[Any]:
         return [neg(y_bar)]
@@ -84,7 +85,7 @@ class Mul(Elementwise):
     linear = ((0,), (1,))
     verb = "multiply"
     arity, takes, machine, keeps_weak, unit = 2, "iufc", "mul", True, 1
-    numpy = staticmethod(lambda x, y: x * y)
+    numpy = staticmethod(operator.mul)
 
     def derivative(self, k: int, y: Any, *operands: Any) -> Any:
         return operands[1 - k]

@@ -26,6 +26,7 @@ all ties.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from math import prod
 from typing import Any, ClassVar, NoReturn
 
@@ -239,7 +240,7 @@ class Gather(Indexed):
         return [adding(zeros, *rest), *[None] * len(indices)]
 
     def transpose_update(self, y_bar: Any, x: Var, *indices: Any) -> tuple[Op, Sequence[Any]]:
-        return Scatter("add", "drop" if self.mode == "zero" else self.mode, self.axes), (y_bar, *indices)
+        return adding_scatter("drop" if self.mode == "zero" else self.mode, self.axes), (y_bar, *indices)
 
     def batch(self, size: int, batched: Sequence[bool], x: Any, *indices: Any) -> tuple[Any, bool]:
         if True not in batched[1:]:
@@ -523,6 +524,12 @@ def to_front(x: Any, k: int) -> Any:
 def leading(axes: Sequence[int]) -> tuple[int, ...]:
     """``axes`` as a parameter of gather and scatter."""
     return () if tuple(axes) == tuple(range(len(axes))) else tuple(axes)
+
+
+@lru_cache(maxsize=256)
+def adding_scatter(mode: str, axes: tuple[int, ...]) -> Scatter:
+    """The op that adds at indices."""
+    return Scatter("add", mode, axes)
 
 
 def gather(x: Any, indices: Sequence[Any], mode: str = "raise", axes: Sequence[int] = ()) -> Any:

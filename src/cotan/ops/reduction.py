@@ -111,9 +111,9 @@ class Extremum(Weighted, Reduction):
     def singular(self, x: Any) -> Any:
         return np.sum(x == np.expand_dims(self.impl(x), self.axes), self.axes) > 1
 
-    def weighted(self, x: Any) -> tuple[Any, Any]:
+    def weighted(self, x: Any) -> tuple[Any, Any, None]:
         y = self(x)
-        return y, ExtremumShare(self.axes)(x, y)
+        return y, ExtremumShare(self.axes)(x, y), None
 
 
 @op
@@ -189,16 +189,16 @@ class ReduceProd(Weighted, Reduction):
     axes: tuple[int, ...]
     monoid, numpy, takes = "mul", np.multiply, "iufc"
 
-    def weighted(self, x: Any) -> tuple[Any, Any]:
+    def weighted(self, x: Any) -> tuple[Any, Any, None]:
         shape = type_of(x).shape
         if len(self.axes) == 1:
-            return self(x), product_of_others(x, self.axes[0])
+            return self(x), product_of_others(x, self.axes[0]), None
         # One reduced axis, moved to the end, so that "the elements before k" is defined.
         order = (*[k for k in range(len(shape)) if k not in self.axes], *self.axes)
         kept = tuple(n for k, n in enumerate(shape) if k not in self.axes)
         flat = (*kept, prod([shape[k] for k in self.axes]))
         others = product_of_others(reshape(permute(x, order), flat), len(kept))
-        return self(x), permute(reshape(others, [shape[k] for k in order]), inverse_order(order))
+        return self(x), permute(reshape(others, [shape[k] for k in order]), inverse_order(order)), None
 
 
 @op

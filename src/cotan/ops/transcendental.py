@@ -17,7 +17,7 @@ from ..core.formula import Formula, Number, called
 from ..core.op import Op, op
 from ..core.tracing import type_of
 from .arithmetic import constant_like, div, like_python, mul, neg, one_like, sub, zero_like
-from .families import Analytic, Elementwise, Reals, Unary, add, default_rng, fill_shape, scale
+from .families import Analytic, Elementwise, Reals, Unary, add, default_rng, fill_shape, has_nan, scale
 from .logic import bitwise_and, bitwise_or, equal, isinf, select
 from .routines import special_function
 
@@ -703,13 +703,31 @@ class Logaddexp(Elementwise):
         return np.isinf(x) & (x == y)
 
     def derivative(self, k: int, y: Any, *operands: Any) -> Any:
-        return logistic(gap(fill_shape(operands[k], y), fill_shape(operands[1 - k], y)))
+        return fill_shape(logistic(gap(operands[k], operands[1 - k])), y)
 
 
-def gap(x: Any, y: Any) -> Any:
-    """The difference x - y, 0 where both are the same infinity."""
-    same = bitwise_and(equal(x, y), isinf(x))
-    return sub(select(same, zero_like(x), x), select(same, zero_like(y), y))
+@op
+class Gap(Elementwise):
+    """The difference x - y; 0 where both are the same infinity, and so are its derivatives there."""
+
+    arity, takes = 2, "f"
+
+    def impl(self, x: Any, y: Any) -> Any:
+        d = np.subtract(x, y)
+        undefined = has_nan(d) if isinstance(d, np.ndarray) else d != d
+        return np.where(x == y, np.zeros((), d.dtype), d)[()] if undefined else d
+
+    def element(self, e: Any, i: Sequence[Any], *readers: Reader) -> Any:
+        x, y = (r(i if r.shape else ()) for r in readers)
+        return e.math("select", e.math("eq", x, y), e.math("sub", x, y), e.constant(0.0, readers[0].dtype))
+
+    def singular(self, x: Any, y: Any) -> Any:
+        return np.isinf(x) & (x == y)
+
+    def derivative(self, k: int, y: Any, *operands: Any) -> Any:
+        x = operands[0]
+        one = select(bitwise_and(equal(*operands), isinf(x)), zero_like(y), fill_shape(one_like(y), y))
+        return neg(one) if k else one
 
 
 def unless_zero(r: Any, x: Any, instead: Any) -> Any:
@@ -723,4 +741,4 @@ inverse_or_zero, inverse_or_infinity = InverseOr(0.0), InverseOr(math.inf)
 sin, cos, tan, arcsin, arccos, arctan, arctan2 = Sin(), Cos(), Tan(), Arcsin(), Arccos(), Arctan(), Arctan2()
 sinh, cosh, tanh, arcsinh, arccosh, arctanh = Sinh(), Cosh(), Tanh(), Arcsinh(), Arccosh(), Arctanh()
 one_minus_square = OneMinusSquare()
-logistic, sinc, hypot, direction, logaddexp = Logistic(), Sinc(), Hypot(), Direction(), Logaddexp()
+logistic, sinc, hypot, direction, logaddexp, gap = Logistic(), Sinc(), Hypot(), Direction(), Logaddexp(), Gap()
