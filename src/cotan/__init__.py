@@ -27,13 +27,13 @@ from .core.listing import listing
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from . import extend, lax, special, testing
+    from . import debug, extend, lax, special, testing
     from .explanation import Explanation, explain
 
 
 def __getattr__(name: str) -> Any:
     """What only some programs need, imported at its first use."""
-    if name in ("extend", "lax", "special", "testing"):
+    if name in ("debug", "extend", "lax", "special", "testing"):
         return import_module(f".{name}", __name__)
     if name in ("Explanation", "explain"):
         return getattr(import_module(".explanation", __name__), name)
@@ -57,6 +57,7 @@ __all__ = [
     "custom_linear",
     "custom_rules",
     "custom_vjp",
+    "debug",
     "errors",
     "eval_shape",
     "explain",

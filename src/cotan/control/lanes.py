@@ -26,7 +26,7 @@ import numpy as np
 
 from ..core.op import Op
 from ..core.origin import inherited
-from ..core.program import Equation, Program, evaluate
+from ..core.program import Equation, Program, evaluate, has_effect
 from ..core.staging import StagingTrace, stage_flat
 from ..core.tracing import Trace, Tracer, current_trace, type_of
 from ..core.types import StackType, Type
@@ -146,12 +146,21 @@ def elements(t: Type) -> Any:
 
 # ---- the choice ------------------------------------------------------------------------------------------------------------
 def is_costly(branches: Sequence[Program], flags: Sequence[bool], size: Any) -> bool:
-    """Whether some branch costs more than moving the lanes. Flagged operands have an entry for each example."""
+    """Whether some branch costs more than moving the lanes, or has an effect, which only the examples that take it have. Flagged operands
+    have an entry for each example.
+    """
+    if with_effects(branches):
+        return True
     moved = [elements(t) for t in moved_types(branches, flags)]
     if any(type(n) is not int for n in (size, *moved)):
         return False  # sizes are symbols
     most = max(map(work, branches))
     return most.total * size >= LEAST_WORK and most.total >= WORK_PER_MOVED * sum(moved) * (1 / 2 if most.alone else 1)
+
+
+def with_effects(branches: Sequence[Program]) -> bool:
+    """Whether some branch has an effect."""
+    return any(has_effect(e.op) for branch in branches for e in branch.equations)
 
 
 def moved_types(branches: Sequence[Program], flags: Sequence[bool]) -> list[Type]:
@@ -164,7 +173,7 @@ def strip_width(branches: Sequence[Program], flags: Sequence[bool], size: int) -
     if any(isinstance(t, StackType) for t in moved_types(branches, flags)):
         return None
     most = max(map(work, branches))
-    if most.alone:
+    if most.alone or with_effects(branches):
         return 1
     least = max(most.lanes, ceil(WORK_PER_STEP * most.steps / most.total), ceil(size / MOST_STRIPS))
     width = ceil(size / max(size // least, 1) / LEAST_STRIP) * LEAST_STRIP

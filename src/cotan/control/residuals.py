@@ -24,10 +24,10 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
-from ..core.program import Equation, Program, Var
+from ..core.program import Equation, Program, Var, has_effect
 from ..core.types import ArrayType
 
-__all__ = ["ResidualPlan", "decisions_between", "extract", "has_room", "plan_residuals"]
+__all__ = ["ResidualPlan", "decisions_between", "extract", "has_room", "plan_residuals", "without_effects"]
 
 ROOM = 1 << 22
 """The memory budget in bytes: values that a loop stores without further checks. A value in the cache is read faster than a sine is
@@ -143,16 +143,31 @@ def variables(equation: Equation) -> list[Var]:
     return [v for v in equation.inputs if type(v) is Var]
 
 
-def extract(program: Program, inputs: Sequence[Var], outputs: Sequence[Any]) -> Program:
-    """The part of ``program`` that computes ``outputs`` from ``inputs``, which may be any of its variables."""
+def extract(program: Program, inputs: Sequence[Var], outputs: Sequence[Any], *, effects: bool = False) -> Program:
+    """The part of ``program`` that computes ``outputs`` from ``inputs``, which may be any of its variables; and its ``effects``, if it is
+    run in place of the whole.
+    """
     given = set(inputs)
     needed = {v for v in outputs if type(v) is Var and v not in given}
     kept: list[Equation] = []
     for equation in reversed(program.equations):
-        if any(v in needed and v not in given for v in equation.outputs):
-            kept.append(equation)
+        if any(v in needed and v not in given for v in equation.outputs) or (effects and has_effect(equation.op)):
+            kept.append(equation if effects else silent(equation))
             needed.update(v for v in equation.inputs if type(v) is Var and v not in given)
     return Program(list(inputs), kept[::-1], list(outputs), (), f"{program.name}_again")
+
+
+def without_effects(program: Program) -> Program:
+    """``program``, as it is run a second time."""
+    return extract(program, list(program.inputs), list(program.outputs))
+
+
+def silent(equation: Equation) -> Equation:
+    """An equation whose programs have no effects."""
+    op = equation.op
+    if not has_effect(op):
+        return equation
+    return Equation(op.with_regions([without_effects(r.program) for r in op.regions()]), equation.inputs, equation.outputs, equation.origin)
 
 
 def inputs_read(program: Program, outputs: Sequence[Any]) -> set[Var]:

@@ -235,7 +235,7 @@ class Scan(ControlOp):
         shift = len(primal.constants)
         constants, xs = inputs[: shift + self.constants], inputs[shift + self.constants + self.carry :]
         plan = plan_residuals(primal, constants, xs, primal.outputs[n:], roomy)
-        needed = extract(primal, inputs, [*primal.outputs[:n], *plan.saved])
+        needed = extract(primal, inputs, [*primal.outputs[:n], *plan.saved], effects=True)
         return replace(needed, constants=primal.constants, name=primal.name), plan
 
     def linearize(self, primals: Sequence[Any], active: Sequence[bool]) -> tuple[Any, Any]:  # type: ignore[override]

@@ -38,7 +38,7 @@ from ..transforms.transpose import accumulate, backward_pass
 from .base import ControlOp, active_outputs, filled, linearize_function
 from .call import derived_program
 from .cond import only_if
-from .residuals import extract
+from .residuals import extract, without_effects
 from .scan import Scan, swap_leading, take
 from .stacks import INT, Count, copied, zeros_of
 
@@ -456,7 +456,7 @@ class LoopTangent(ControlOp):
         carry_bar; x_bar); and the values that both captured.
         """
         loop = self.loop
-        body = loop.body
+        body = without_effects(loop.body)
         every = [*flags.constants, *flags.carry, *flags.xs]
         y_moving = self.moving[loop.carry :]
 
@@ -477,9 +477,9 @@ class LoopTangent(ControlOp):
         types = body.input_types
         out_types = [*compress(body.output_types[loop.carry :], y_moving)]
         summed = [*compress(types[: loop.constants], flags.constants), *compress(body.output_types[: loop.carry], flags.carry)]
-        backward, captured = stage_flat(back, [*types, *summed, *out_types], name=f"{body.name}_back")
+        backward, captured = stage_flat(back, [*types, *summed, *out_types], name=f"{loop.body.name}_back")
         ahead = extract(body, list(body.inputs), list(body.outputs[: loop.carry]))
-        forward, backward = with_constants_of_both((replace(ahead, name=body.name), []), (backward, captured))
+        forward, backward = with_constants_of_both((replace(ahead, name=loop.body.name), []), (backward, captured))
         return forward, backward, captured
 
     def batch(self, size: int, batched: Sequence[bool], *operands: Any) -> tuple[Any, Any]:

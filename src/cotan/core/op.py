@@ -88,6 +88,8 @@ class Op:
     sign: ClassVar[str] = ""
     """The sign that formulas write between its two operands."""
     multiple: ClassVar[bool] = False
+    effect: ClassVar[bool] = False
+    """Whether running it does something beside giving its results: a Program then keeps it, though nothing reads these."""
     user_code: str = ""
     """Of an op whose ``impl`` is a function of the user: how messages name that. Each of its results in a staged program is checked."""
     linear: ClassVar[LinearIn] = ()

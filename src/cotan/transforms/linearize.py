@@ -68,7 +68,8 @@ class LinearTape(StagingTrace):
             if mask == members or (mask & ~members == 0 and self.others_are_zero(inputs, members & ~mask)):
                 break
         else:
-            self.refuse(op, inputs, mask)
+            if not op.effect:
+                self.refuse(op, inputs, mask)
         result = op.type_rule(*types)
         if not op.multiple:
             return (self.record(op, inputs, result),)

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from cotan.core.op import Op
-from cotan.core.program import Equation, Literal, Program, Var
+from cotan.core.program import Equation, Literal, Program, Var, has_effect
 from cotan.core.sizes import Size
 from cotan.core.staging import stage_flat
 from cotan.core.tracing import type_of
@@ -154,7 +154,7 @@ def simplify(program: Program) -> tuple[Program, list[Captured]]:
     needed = {v for v in outputs if isinstance(v, Var)}
     kept: list[Equation] = []
     for equation in reversed(simplifier.equations):
-        if not needed.isdisjoint(equation.outputs):
+        if not needed.isdisjoint(equation.outputs) or has_effect(equation.op):
             kept.append(equation)
             needed.update(v for v in equation.inputs if isinstance(v, Var))
     kept = with_shared_factors(with_swapped_products(kept[::-1], outputs))

@@ -1,0 +1,87 @@
+"""Looking into traced code while it runs: `print` and `callback`, under every transformation and compiled."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable
+from typing import Any
+
+from .api.arguments import boundary, check_callable, leaf
+from .control.effects import Effect
+from .core import tree
+from .core.errors import ArgumentError, teach
+from .core.listing import listing
+from .core.origin import describe_function
+
+__all__ = ["callback", "print"]
+
+
+@boundary
+def callback(callback: Callable[..., Any], *args: Any, ordered: bool = True, **kwargs: Any) -> None:
+    """Call a function for what it does, with the values that traced arguments have when the code runs.
+
+    Args:
+        callback: any function; its result is dropped. It may call cotan.
+        args, kwargs: trees of arrays, which it gets as NumPy arrays of its own.
+        ordered: accepted as in JAX; the calls of one program always come in the order of its lines.
+
+    Under a derivative it is called once, with the primals; under `vmap` for each example, in their order; in a loop in each step; in a
+    branch where that is taken. What a checkpoint or a loop computes again for reverse mode does not call it again.
+
+    >>> import cotan, numpy as np
+    >>> seen = []
+    >>> def f(x):
+    ...     y = np.sin(x)
+    ...     cotan.debug.callback(lambda y: seen.append(float(y)), y)
+    ...     return y
+    >>> _ = cotan.jit(cotan.vmap(cotan.grad(f)))(np.array([0.0, np.pi / 2]))
+    >>> seen
+    [0.0, 1.0]
+    """
+    check_callable("debug.callback", callback)
+    leaves, spec = tree.flatten((args, kwargs))
+
+    def flat(*values: Any) -> None:
+        positional, keyword = tree.unflatten(spec, values)
+        callback(*positional, **keyword)
+
+    Effect(flat, describe_function(callback))(*[leaf(x, "an argument of debug.callback") for x in leaves])
+
+
+@boundary
+def print(fmt: str, *args: Any, ordered: bool = True, **kwargs: Any) -> None:
+    """Print ``fmt.format(*args, **kwargs)``, with the values that traced arguments have when the code runs. See `callback` for when.
+
+    Raises:
+        ArgumentError: ``fmt`` is not a text, or does not fit the arguments.
+
+    >>> import cotan, numpy as np
+    >>> def f(x):
+    ...     cotan.debug.print("x is {x}", x=x)
+    ...     return x**2
+    >>> _ = cotan.jit(cotan.grad(f))(3.0)
+    x is 3.0
+    """
+    if not isinstance(fmt, str):
+        raise teach(ArgumentError, f"debug.print: the format is {type(fmt).__name__}.", do='write debug.print("x is {x}", x=x).')
+    try:
+        fmt.format(*args, **kwargs)
+    except (IndexError, KeyError) as error:
+        do = "write {} for each further argument, or {name} for each one given by name."
+        raise teach(ArgumentError, f"debug.print: the format {fmt!r} names {error}, which is not given.", do=do) from None
+    except Exception:  # a format of numbers, such as {x:.2f}, of a traced value
+        pass
+
+    def show(*values: Any, **named: Any) -> None:
+        builtins.print(fmt.format(*map(plain, values), **{name: plain(x) for name, x in named.items()}))
+
+    show.__name__ = "print"
+    callback(show, *args, ordered=ordered, **kwargs)
+
+
+def plain(x: Any) -> Any:
+    """A tree of arrays, with numbers for those without axes, which formats take."""
+    return tree.map(lambda leaf: leaf[()] if not leaf.shape else leaf, x)
+
+
+__dir__ = listing(__all__)
