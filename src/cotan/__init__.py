@@ -23,6 +23,7 @@ from .api.vectorize import vmap
 from .api.wirtinger import wirtinger
 from .core.array import Array
 from .core.listing import listing
+from .explain.nonfinite import NonFinite, why_nan
 
 __version__ = "0.1.0"
 
@@ -40,6 +41,7 @@ def __getattr__(name: str) -> Any:
 __all__ = [
     "Array",
     "DonationWarning",
+    "NonFinite",
     "RecompilationWarning",
     "ResidualWarning",
     "ShapeDtypeStruct",
@@ -88,6 +90,7 @@ __all__ = [
     "value_and_jacobian",
     "vjp",
     "vmap",
+    "why_nan",
     "wirtinger",
 ]
 __dir__ = listing(__all__)

@@ -1,0 +1,1 @@
+"""Explanations of what a function does, in text for people."""

@@ -1,0 +1,286 @@
+"""From a nan or an infinity in a result back to the equation, the argument or the constant where it began.
+
+Which operand made an element of a result nonfinite is found by experiment, without knowledge of the op: the equation is run again with the
+nonfinite elements of the operands replaced by finite ones, all but those on trial. An elementwise op is run at the one index.
+
+In a loop, the trail jumps from a carry to the step since which this element has been what it is (nan, inf, -inf). So a trail through many
+steps takes one pass through the loop, and for each further jump the steps from the nearest stored state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..core.program import Equation, Var
+from .watching import Index, Interpreter, Loop, Once, Place, Run, is_bad, is_elementwise, mask_of, pick, place_of
+
+__all__ = ["Arrival", "Constant", "Link", "Trail"]
+
+FILLS = (1.0, 0.5)
+"""Finite values that stand for nonfinite elements on trial: an op may have a singularity at one of them."""
+STATES = 64
+"""The most states of a loop that are stored while it is run to its end."""
+
+
+class Link(NamedTuple):
+    """An equation on the trail: a nonfinite element of one of its results, and its operands."""
+
+    equation: Equation
+    number: int
+    output: int
+    index: Index
+    result: Any
+    operands: list[Any]
+    run: Run
+    places: tuple[Place, ...]
+
+
+class Arrival(NamedTuple):
+    """The trail ends at an input of a program."""
+
+    input: int
+    index: Index
+
+
+class Constant(NamedTuple):
+    """The trail ends at a value that is written into the program, or captured by it."""
+
+    value: Any
+    index: Index
+
+
+class Trail:
+    """The links from a result back to its source, in this order."""
+
+    def __init__(self, interpreter: Interpreter):
+        self.interpreter = interpreter
+        self.links: list[Link] = []
+        self.places: list[Place] = []
+
+    def back(self, run: Run, v: Any, index: Index) -> Arrival | Constant | None:
+        """Follow element ``index`` of a value to where it comes from. None: to the last link."""
+        while True:
+            if type(v) is not Var:
+                return Constant(run.value(v), index)
+            if v in run.number:
+                return Arrival(run.number[v], index)
+            n, output = run.maker[v]
+            equation = run.equations[n]
+            operands = run.operands(equation)
+            part = self.interpreter.unfold(equation, operands) if equation.op.holds_programs else None
+            if part is None:
+                self.links.append(Link(equation, n, output, index, pick(run.values[v], index), operands, run, tuple(self.places)))
+                found = responsible(run, equation, operands, output, index)
+                if found is None:
+                    return None
+                k, index = found
+            else:
+                through = self.through_once if isinstance(part, Once) else self.through_loop
+                inner = through(part, equation, output, index)  # type: ignore[arg-type]
+                if not isinstance(inner, Arrival):
+                    return inner
+                k, index = inner
+            v = equation.inputs[k]
+
+    def through_once(self, part: Once, equation: Equation, output: int, index: Index) -> Arrival | Constant | None:
+        """Through a program that is run once, to an operand of the op."""
+        self.places.append(place_of(part, equation))
+        try:
+            found = self.back(self.interpreter.run(part.program, part.arguments), part.program.outputs[output], index)
+        finally:
+            self.places.pop()
+        if not isinstance(found, Arrival):
+            return found
+        source = part.sources[found.input]
+        return Constant(part.arguments[found.input], found.index) if source is None else Arrival(source, found.index)
+
+    def through_loop(self, part: Loop, equation: Equation, output: int, index: Index) -> Arrival | Constant | None:
+        """Through the steps of a loop, to an operand of the op."""
+        states = States(self.interpreter, part, equation)
+        n, first = len(part.carry), len(part.constants)
+        if output < n:
+            state, place = states.count, output
+        else:  # an entry of the ys: an output of that step
+            assert part.steps is not None
+            state, place, index = part.steps.index(index[0]) + 1, output, index[1:]
+        while True:
+            if place < n:
+                state = states.since(state, place, index)
+                if state == 0:
+                    return Arrival(part.first + first + place, index)
+            found = self.in_step(states, state - 1, place, index)
+            if not isinstance(found, Arrival):
+                return found
+            k, index = found
+            if first <= k < first + n:
+                state, place = state - 1, k - first
+            else:
+                return Arrival(*part.operand(k, state - 1, index))
+
+    def in_step(self, states: States, number: int, place: int, index: Index) -> Arrival | Constant | None:
+        """Through one step of a loop, from output ``place`` of its body to an input of it."""
+        part = states.part
+        self.places.append(place_of(part, states.equation, number))
+        try:
+            run = self.interpreter.run(part.body, part.arguments(states.carry(number), number))
+            return self.back(run, part.body.outputs[place], index)
+        finally:
+            self.places.pop()
+
+
+# ---- which operand -------------------------------------------------------------------------------------------------------------
+def responsible(run: Run, equation: Equation, operands: list[Any], output: int, index: Index) -> tuple[int, Index] | None:
+    """The operand, and the element of it, that made an element of a result nonfinite; None if the operands did not."""
+    suspects = [k for k, x in enumerate(operands) if is_bad(x)]
+    if not suspects:
+        return None
+    trial = Trial(equation, operands, output, index)
+    shape = np.shape(run.values[equation.outputs[output]])
+    if is_elementwise(equation.op, operands, shape):
+        at = [index if np.ndim(x) else () for x in operands]
+        trial = Trial(equation, [pick(x, i) for x, i in zip(operands, at, strict=True)], output, ())
+        suspects = [k for k in suspects if is_bad(trial.operands[k])]
+    if not suspects or trial.fails({}):
+        return None
+    is_nan = bool(np.isnan(pick(run.values[equation.outputs[output]], index)))
+    by_time = sorted(suspects, key=lambda k: (is_nan and not np.isnan(np.asarray(operands[k])).any(), run.first(equation.inputs[k])))
+    k = next((k for k in by_time if trial.fails({k: mask_of(trial.operands[k])})), by_time[0])
+    if trial.index == () and np.ndim(trial.operands[k]) == 0:
+        return k, index if np.ndim(operands[k]) else ()
+    return k, trial.element(k)
+
+
+class Trial:
+    """Runs of an equation with some of the nonfinite elements of its operands replaced."""
+
+    def __init__(self, equation: Equation, operands: list[Any], output: int, index: Index):
+        self.equation, self.operands, self.output, self.index = equation, operands, output, index
+
+    def fails(self, kept: dict[int, np.ndarray[Any, Any]]) -> bool:
+        """Whether the element of the result is nonfinite if only the masked elements of the operands in ``kept`` are."""
+        return all(self.fails_with(kept, fill) for fill in FILLS)
+
+    def fails_with(self, kept: dict[int, np.ndarray[Any, Any]], fill: float) -> bool:
+        op = self.equation.op
+        operands = [replaced(x, kept.get(k), fill) if is_bad(x) else x for k, x in enumerate(self.operands)]
+        try:
+            results = op.impl(*operands)
+        except (ArithmeticError, ValueError):  # NumPy's LinAlgError is one of these
+            return True
+        return is_bad(pick(results[self.output] if op.multiple else results, self.index))
+
+    def element(self, k: int) -> Index:
+        """One element of operand ``k`` that alone makes the result nonfinite, by bisection; any if only several together do."""
+        x = np.asarray(self.operands[k])
+        places = np.flatnonzero(mask_of(x))
+        if np.isnan(x).any() and (nans := np.flatnonzero(np.isnan(x))).size < places.size and self.fails({k: self.mask(x, nans)}):
+            places = nans
+        while places.size > 1:
+            half = places[: (places.size + 1) // 2]
+            other = places[half.size :]
+            if self.fails({k: self.mask(x, half)}):
+                places = half
+            elif self.fails({k: self.mask(x, other)}):
+                places = other
+            else:
+                break
+        return tuple(map(int, np.unravel_index(places[0], x.shape)))
+
+    @staticmethod
+    def mask(x: np.ndarray[Any, Any], places: Any) -> np.ndarray[Any, Any]:
+        mask = np.zeros(x.shape, bool)
+        mask.reshape(-1)[places] = True
+        return mask
+
+
+def replaced(x: Any, kept: np.ndarray[Any, Any] | None, fill: float) -> Any:
+    """A value whose nonfinite elements are ``fill``, but for those that are kept."""
+    array = np.asarray(x)
+    mask = mask_of(array) if kept is None else mask_of(array) & ~kept
+    new = np.where(mask, np.asarray(fill, array.dtype), array)
+    return new if array.ndim else new[()]
+
+
+# ---- the states of a loop --------------------------------------------------------------------------------------------------------
+class State(NamedTuple):
+    """The carry before a step, and for each element of it the state since which it has been finite, nan, inf or -inf."""
+
+    carry: list[Any]
+    since: list[Any]
+    """An array for each carry; None for one that has been finite from the beginning."""
+
+
+class States:
+    """The states of a loop by their number; state k is that before step k. Some are stored, the others are computed from these again."""
+
+    def __init__(self, interpreter: Interpreter, part: Loop, equation: Equation):
+        self.interpreter, self.part, self.equation = interpreter, part, equation
+        start = State(part.carry, [beginning(x) for x in part.carry])
+        self.stored: dict[int, State] = {0: start}
+        self.block: dict[int, State] = {}
+        stride, self.count, self.last = 1, 0, start
+        for k, state in self.onwards(0):
+            self.count, self.last = k, state
+            if k % stride == 0:
+                self.stored[k] = state
+                if len(self.stored) > STATES:
+                    stride *= 2
+                    self.stored = {k: s for k, s in self.stored.items() if k % stride == 0}
+
+    def onwards(self, start: int) -> Iterator[tuple[int, State]]:
+        """The states after a stored one."""
+        state, n = self.stored[start], len(self.part.carry)
+        for number, outs in self.interpreter.steps(self.part, self.equation, state.carry, start):
+            since = [followed(s, x, y, number + 1) for s, x, y in zip(state.since, state.carry, outs, strict=False)]
+            state = State(outs[:n], since)
+            yield number + 1, state
+
+    def at(self, k: int) -> State:
+        """State ``k``."""
+        if k == self.count:
+            return self.last
+        if k in self.stored:
+            return self.stored[k]
+        if k not in self.block:
+            start = max(j for j in self.stored if j < k)
+            self.block = {}
+            for j, state in self.onwards(start):
+                self.block[j] = state
+                if j == k:
+                    break
+        return self.block[k]
+
+    def carry(self, k: int) -> list[Any]:
+        return self.at(k).carry
+
+    def since(self, k: int, place: int, index: Index) -> int:
+        """The state since which an element of a carry has been what it is in state ``k``."""
+        since = self.at(k).since[place]
+        if since is None or type(self.at(k).carry[place]) is not np.ndarray:
+            return int(since) if since is not None else k
+        return int(since[index])
+
+
+def kind_of(x: Any) -> np.ndarray[Any, Any]:
+    """0 for a finite element, 1 for nan, 2 for an infinity, 3 for a negative one."""
+    x = np.asarray(x)
+    real = x.real if x.dtype.kind == "c" else x
+    return np.where(np.isfinite(x), 0, np.where(np.isnan(x), 1, np.where(real < 0, 3, 2))).astype(np.int8)
+
+
+def beginning(x: Any) -> Any:
+    """Since when the elements of a first carry have been what they are."""
+    return np.zeros(np.shape(x), np.int64) if is_bad(x) else None
+
+
+def followed(since: Any, x: Any, y: Any, number: int) -> Any:
+    """Since when the elements of a carry have been what they are, after it became ``y`` in state ``number``."""
+    if not is_bad(y) and (since is None or not is_bad(x)):
+        return since
+    if getattr(y, "dtype", np.dtype(float)).kind not in "fc":
+        return None
+    since = np.zeros(np.shape(y), np.int64) if since is None else since
+    return np.where(kind_of(x) == kind_of(y), since, number)

@@ -1,0 +1,355 @@
+"""A run that is watched: the function is staged while it runs, so that its equations have values, and nans and infinities are seen where
+they are born.
+
+A `WatchTrace` is a `StagingTrace` whose variables have values: Python code takes the course that it takes on these values. An op that holds
+programs is unfolded: into the one program that it runs once (`Once`), or into a loop (`Loop`), whose steps are run by the same interpreter.
+
+An element is *born* nonfinite where an equation makes it of finite operands: for an elementwise op, of the elements at its index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..control.call import Call
+from ..control.checkpoint import Checkpoint
+from ..control.cond import Cond
+from ..control.scan import Scan
+from ..control.while_loop import While
+from ..core.op import Op
+from ..core.origin import evaluating
+from ..core.outside import checked_impl
+from ..core.program import Equation, Literal, Program, Var
+from ..core.stack import Stack
+from ..core.staging import StagingTrace, stage_flat
+from ..core.tracing import EVAL, Tracer, running, type_of
+from ..core.types import ArrayType, StackType
+from ..engines.flat import note_line
+from ..ops.families import Elementwise
+
+__all__ = ["Birth", "Interpreter", "Loop", "Once", "Place", "Run", "WatchTrace", "is_bad", "is_elementwise", "mask_of", "pick"]
+
+Index = tuple[int, ...]
+FILL = 1.0
+
+
+# ---- values ----------------------------------------------------------------------------------------------------------------
+def is_bad(x: Any) -> bool:
+    """Whether some element of a value is nan or infinite."""
+    kind = type(x)
+    if kind is Stack:
+        return any(map(is_bad, x.entries))
+    if kind is float or kind is np.float64:
+        return x - x != 0
+    dtype = getattr(x, "dtype", None)
+    if dtype is None:
+        return isinstance(x, complex) and x - x != 0
+    return dtype.kind in "fc" and not np.isfinite(x).all()
+
+
+def mask_of(x: Any) -> np.ndarray[Any, Any]:
+    """Which elements of an array or a number are nan or infinite."""
+    x = np.asarray(x)
+    return ~np.isfinite(x) if x.dtype.kind in "fc" else np.zeros(x.shape, bool)
+
+
+def pick(x: Any, index: Index) -> Any:
+    """The element of a value at an index, of which an entry of a stack takes the first number."""
+    if type(x) is Stack:
+        return pick(x.entries[index[0]], index[1:])
+    x = np.asarray(x)
+    return x[index] if x.ndim else x[()]
+
+
+def is_elementwise(op: Op, operands: Sequence[Any], shape: tuple[int, ...]) -> bool:
+    """Whether each element of a result of this shape comes from the elements of the operands at its index, or from scalars."""
+    return isinstance(op, Elementwise) and all(np.shape(x) in ((), shape) for x in operands)
+
+
+# ---- ops that hold programs ---------------------------------------------------------------------------------------------------
+class Place(NamedTuple):
+    """A part of the run of an op that holds programs: ``kind`` is step, iteration, branch or call, ``number`` its number."""
+
+    kind: str
+    number: int
+    of: int | None
+    equation: Equation
+
+
+class Once(NamedTuple):
+    """An op as a program that is run once. ``sources`` has the operand that each input is; None for a captured value."""
+
+    program: Program
+    arguments: list[Any]
+    sources: list[int | None]
+    branch: int | None = None
+
+
+class Loop(NamedTuple):
+    """An op as a loop: the inputs of the body are constants, carry and xs; ``steps`` are the indices of the xs, in order."""
+
+    body: Program
+    constants: list[Any]
+    carry: list[Any]
+    xs: list[Any]
+    steps: range | None
+    condition: Program | None
+    first: int
+    """The operand that is the first of the constants."""
+    stacked: list[ArrayType | StackType]
+    """The types of the ys."""
+
+    def operand(self, k: int, number: int, index: Index) -> tuple[int, Index]:
+        """The operand that input ``k`` of the body is, and the index in it, for an input that is a constant, or one of the xs."""
+        if k < len(self.constants):
+            return self.first + k, index
+        assert self.steps is not None
+        return self.first + k, (self.steps[number], *index)
+
+    def arguments(self, carry: Sequence[Any], number: int) -> list[Any]:
+        """The arguments of the body in step ``number``."""
+        if self.steps is None:
+            return [*self.constants, *carry]
+        i = self.steps[number]
+        return [*self.constants, *carry, *[x[i] for x in self.xs]]
+
+
+# ---- running -------------------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, eq=False)
+class Birth:
+    """An equation that made a nan or an infinity of finite operands, where it first did."""
+
+    equation: Equation
+    output: int
+    index: Index
+    result: Any
+    operands: list[Any]
+    places: tuple[Place, ...]
+
+
+class Run:
+    """Equations with all their values. An input of an equation is a Var, a Literal, or (in an open run) a value."""
+
+    def __init__(self, equations: Sequence[Equation], values: dict[Var, Any], inputs: Sequence[Var]):
+        self.equations, self.values = equations, values
+        self.number = {v: k for k, v in enumerate(inputs)}
+        self.maker = {v: (n, k) for n, e in enumerate(equations) for k, v in enumerate(e.outputs)}
+        self._first: dict[Var, float] | None = None
+
+    def value(self, v: Any) -> Any:
+        """The value of an input of an equation."""
+        return self.values[v] if type(v) is Var else v.value if type(v) is Literal else v
+
+    def operands(self, equation: Equation) -> list[Any]:
+        return [self.value(v) for v in equation.inputs]
+
+    def first(self, v: Any) -> float:
+        """The number of the equation by which a nan or an infinity came first into the ancestry of a bad value: -1 for the inputs. Infinite
+        constants are meant: they come last.
+        """
+        if type(v) is not Var:
+            return -1.0 if np.isnan(np.asarray(self.value(v))).any() else np.inf
+        if self._first is None:
+            self._first = {}
+            for n, e in enumerate(self.equations):
+                bad = [y for y in e.outputs if is_bad(self.values[y])]
+                if bad:
+                    known = [self._first.get(x, -1.0) if type(x) is Var else self.first(x) for x in e.inputs if is_bad(self.value(x))]
+                    self._first.update(dict.fromkeys(bad, min([n, *known])))
+        return self._first.get(v, -1.0)
+
+
+class Interpreter:
+    """Runs equations by NumPy, and looks into ops that hold programs.
+
+    It notes births, each equation once, in ``births``. With ``repair``, elements that are born nonfinite become 1, except
+    in equations that it is true for.
+    """
+
+    def __init__(self, *, watching: bool = False, repair: Callable[[Equation], bool] | None = None):
+        self.examines, self.repair = watching or repair is not None, repair
+        self.births: dict[int, Birth] = {}
+        self.places: list[Place] = []
+        self.forms: dict[Any, Any] = {}
+
+    def unfold(self, equation: Equation, operands: Sequence[Any]) -> Once | Loop | None:
+        """What an op runs on these operands; None if that cannot be looked into."""
+        op = equation.op
+        if isinstance(op, Scan):
+            steps = op.steps(operands)
+            constants, carry, xs = op.cut(operands)
+            rows = [x.rows(len(steps)) if type(x) is Stack else x for x in xs]
+            types = [*map(op.stacked, op.body.output_types[op.carry :])]
+            return Loop(op.body, constants, carry, rows, steps, None, 1 if op.length is None else 0, types)
+        if isinstance(op, While):
+            n = op.constants
+            return Loop(op.body, list(operands[:n]), list(operands[n:]), [], None, op.condition, 0, [])
+        if isinstance(op, Cond):
+            k = int(operands[0])
+            return Once(op.branches[k], list(operands[1:]), [*range(1, len(operands))], k)
+        if isinstance(op, Call | Checkpoint):
+            return Once(op.program, list(operands), [*range(len(operands))])
+        form = op.written_out or op.expand
+        if form is None:
+            return None
+        program, captured = self.form(equation, form, tuple(map(type_of, operands)))
+        return Once(program, [*captured, *operands], [*[None] * len(captured), *range(len(operands))])
+
+    def form(self, equation: Equation, form: Callable[..., Any], types: tuple[Any, ...]) -> tuple[Program, list[Any]]:
+        """An op as a program of other ops, and the values that it captured; made once."""
+        op = equation.op
+        key = (id(op), types)
+        if key not in self.forms:
+            with evaluating(equation):
+                self.forms[key] = (stage_flat(form, types, name=op.name), op)
+        return self.forms[key][0]
+
+    def results(self, equation: Equation, operands: Sequence[Any]) -> Sequence[Any]:
+        """The results of an equation."""
+        op = equation.op
+        if op.holds_programs:
+            part = self.unfold(equation, operands)
+            if part is not None:
+                return self.once(part, equation) if isinstance(part, Once) else self.loop(part, equation)
+        found = checked_impl(equation)(*operands) if op.user_code else op.impl(*operands)
+        results = found if op.multiple else (found,)
+        if self.examines and any(map(is_bad, results)):
+            return self.examined(equation, operands, results)
+        return results
+
+    def examined(self, equation: Equation, operands: Sequence[Any], results: Sequence[Any]) -> Sequence[Any]:
+        """Results of which some are bad: births are noted, or repaired."""
+        if self.repair is None and id(equation) in self.births:
+            return results
+        born = [born_in(equation.op, operands, y) for y in results]
+        if self.repair is None:
+            for k, mask in enumerate(born):
+                if mask is not None:
+                    index = tuple(map(int, np.argwhere(mask)[0]))
+                    self.births[id(equation)] = Birth(equation, k, index, pick(results[k], index), list(operands), tuple(self.places))
+                    break
+            return results
+        if self.repair(equation):
+            return results
+        return [
+            y if mask is None else np.where(mask, np.asarray(FILL, np.asarray(y).dtype), y)[()]
+            for y, mask in zip(results, born, strict=True)
+        ]
+
+    def evaluate(self, program: Program, arguments: Sequence[Any]) -> list[Any]:
+        """The outputs of a program; a value is given up after its last use."""
+        values: dict[Any, Any] = dict(zip(program.inputs, arguments, strict=True))
+        for equation, dying in zip(program.equations, program.last_uses, strict=True):
+            operands = [values[v] if type(v) is Var else v.value for v in equation.inputs]
+            for v in dying:
+                values.pop(v, None)
+            try:
+                values.update(zip(equation.outputs, self.results(equation, operands), strict=True))
+            except Exception as error:
+                note_line(error, program.name, equation.origin)
+                raise
+        return [values[v] if type(v) is Var else v.value for v in program.outputs]  # type: ignore[union-attr]
+
+    def run(self, program: Program, arguments: Sequence[Any]) -> Run:
+        """A program with all its values."""
+        run = Run(program.equations, dict(zip(program.inputs, arguments, strict=True)), program.inputs)
+        for equation in program.equations:
+            run.values.update(zip(equation.outputs, self.results(equation, run.operands(equation)), strict=True))
+        return run
+
+    def once(self, part: Once, equation: Equation) -> list[Any]:
+        """The results of an op that runs a program once."""
+        self.places.append(place_of(part, equation))
+        try:
+            return self.evaluate(part.program, part.arguments)
+        finally:
+            self.places.pop()
+
+    def loop(self, part: Loop, equation: Equation) -> list[Any]:
+        """The results of a loop."""
+        n, length = len(part.carry), 0 if part.steps is None else len(part.steps)
+        ys: list[Any] = [np.empty(t.shape, t.dtype) if isinstance(t, ArrayType) else [None] * length for t in part.stacked]
+        carry = part.carry
+        for number, outs in self.steps(part, equation):
+            carry = outs[:n]
+            for y, value in zip(ys, outs[n:], strict=True):
+                assert part.steps is not None
+                y[part.steps[number]] = value
+        return [*carry, *[Stack(t, y) if isinstance(t, StackType) else y for y, t in zip(ys, part.stacked, strict=True)]]
+
+    def steps(self, part: Loop, equation: Equation, carry: list[Any] | None = None, start: int = 0) -> Iterator[tuple[int, list[Any]]]:
+        """The steps of a loop from number ``start`` on, whose carry is given: their numbers, and the outputs of the body."""
+        carry = part.carry if carry is None else carry
+        number = start
+        while number < len(part.steps) if part.steps is not None else self.goes_on(part, carry):
+            self.places.append(place_of(part, equation, number))
+            try:
+                outs = self.evaluate(part.body, part.arguments(carry, number))
+            finally:
+                self.places.pop()
+            yield number, outs
+            carry, number = outs[: len(part.carry)], number + 1
+
+    def goes_on(self, part: Loop, carry: Sequence[Any]) -> bool:
+        assert part.condition is not None
+        return bool(self.evaluate(part.condition, [*part.constants, *carry])[0])
+
+
+def place_of(part: Once | Loop, equation: Equation, number: int = 0) -> Place:
+    """The place that an equation runs, with the number of the step of a loop."""
+    if isinstance(part, Once):
+        return Place("call", 0, None, equation) if part.branch is None else Place("branch", part.branch, None, equation)
+    if part.steps is None:
+        return Place("iteration", number, None, equation)
+    return Place("step", part.steps[number], len(part.steps), equation)
+
+
+def born_in(op: Op, operands: Sequence[Any], y: Any) -> np.ndarray[Any, Any] | None:
+    """Which elements of a result are born nonfinite; None if there are none."""
+    if type(y) is Stack or not is_bad(y):
+        return None
+    bad = [x for x in operands if is_bad(x)]
+    if bad and not np.ndim(y):
+        return None
+    mask = mask_of(y)
+    if bad and not is_elementwise(op, operands, mask.shape):
+        return None
+    for x in bad:
+        mask = mask & ~mask_of(x)
+    return mask if mask.any() else None
+
+
+# ---- the trace -------------------------------------------------------------------------------------------------------------------
+class WatchTrace(StagingTrace):
+    """Records each op as an equation, and runs it."""
+
+    __slots__ = ("interpreter", "values")
+
+    def __init__(self, function: Any, interpreter: Interpreter):
+        super().__init__("why_nan", function)
+        self.interpreter = interpreter
+        self.values: dict[Var, Any] = {}
+
+    def new_value(self, x: Any) -> Tracer:
+        """A tracer of a value that is given."""
+        tracer = self.new_input(type_of(x))
+        self.values[tracer.payload] = x
+        return tracer
+
+    def value(self, v: Any) -> Any:
+        return self.values[v] if type(v) is Var else v
+
+    def process(self, op: Op, operands: Sequence[Any]) -> Sequence[Any]:  # type: ignore[override]
+        tracers = super().process(op, operands)
+        equation = self.equations[-1]
+        with running(EVAL):
+            results = self.interpreter.results(equation, [self.value(v) for v in equation.inputs])
+        self.values.update(zip(equation.outputs, results, strict=True))
+        return tracers
+
+    def concrete(self, tracer: Tracer, conversion: str) -> Any:
+        return np.asarray(self.values[tracer.payload])[()]
