@@ -432,6 +432,16 @@ def test_masked_values_are_told_from_those_that_reach_a_result():
         assert [o.of for o in report.others] == ["divide"]
 
 
+def test_an_infinity_on_which_a_result_depends_through_finite_numbers_is_not_harmless():
+    """exp(-inf) is 0, and the logarithm of 0 is infinite once more: the last one is named, the first one listed."""
+    report = why(lambda x: cnp.log(cnp.exp(cnp.log(x))), 0.0)
+    assert [o.of for o in report.chain] == ["log"]
+    assert report.source.operands == (0.0,)
+    f = lambda x: cnp.log(cnp.exp(-1.0 / x))  # noqa: E731
+    report = why(f, 0.0)
+    assert (report.source.of, [o.of for o in report.others], report.masked) == ("log", ["divide"], ())
+
+
 @pytest.mark.parametrize("name", IDIOMS)
 def test_strong_zeros_are_no_alarm(name):
     case = IDIOMS[name]

@@ -1,8 +1,8 @@
 """`why_nan`: the operation from which a nan or an infinity in a result comes.
 
 The function runs once while it is watched (`watching`). From a nonfinite result the trail is followed back (`tracing_back`). Other
-nonfinite values are told apart by experiment: the recorded equations are run again, with the nonfinite elements of all others repaired
-where they are born. What still reaches a result is one more cause; what does not is masked.
+nonfinite values are told apart by experiment: the recorded equations are run again, once with the nonfinite elements of all others
+repaired where they are born, once with those of this equation. If neither changes which results are nonfinite, it is masked.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from ..core import tree
 from ..core.errors import ArgumentTypeError, teach
 from ..core.origin import Origin, Source, describe_function
 from ..core.program import Equation, Var
+from ..core.staging import close
 from ..core.tracing import EVAL, Tracer, running
 from ..ops.families import Add, Scale, Structural
 from .advice import advice_for
@@ -370,9 +371,10 @@ def why_nan(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> NonFinite:
                 note_lists(error, {f"args[{k}]": x for k, x in enumerate(args)} | kwargs)
                 raise
             results, out_spec = tree.flatten(out)
-            outputs = [trace.operand(leaf(y, f"the output of {describe_function(fun)}")) for y in results]
+            found = zip(tree.leaf_names(out_spec, "result"), results, strict=True)
+            outputs = {name: trace.operand(leaf(y, name)) for name, y in found if type(y) is Tracer or is_number(y)}
             with running(EVAL):
-                return explained(title_of(fun), trace, given, outputs, tree.leaf_names(out_spec, "result"))
+                return explained(title_of(fun), trace, given, list(outputs.values()), list(outputs))
     finally:
         trace.close()
 
@@ -450,23 +452,33 @@ def told_apart(
     rest = [(b, o) for b, o in ((b, of_birth(b)) for b in births) if b.equation is not source and o.identity not in known]
     others: list[Operation] = []
     masked: list[Operation] = []
-    baseline = bad_outputs(run, None, outputs) if rest else []
+    if not rest:
+        return (), ()
+    experiment = Experiment(run, outputs)
     for number, (birth, o) in enumerate(rest):
-        harmless = number < EXPERIMENTS and bad_outputs(run, birth.equation, outputs) == baseline
-        (masked if harmless else others).append(o)
+        (masked if number < EXPERIMENTS and experiment.is_harmless(birth.equation) else others).append(o)
     return tuple(others), tuple(masked)
 
 
-def bad_outputs(run: Run, spared: Equation | None, outputs: Sequence[Any]) -> list[bytes]:
-    """Which elements of the outputs are nonfinite if the nonfinite elements of all equations but one are repaired where they are born, and
-    those of the inputs too.
-    """
-    interpreter = Interpreter(repair=lambda e: e is spared)
-    values: dict[Any, Any] = {v: repaired(run.values[v]) for v in run.number}
-    again = Run(run.equations, values, list(run.number))
-    for equation in run.equations:
-        values.update(zip(equation.outputs, interpreter.results(equation, again.operands(equation)), strict=True))
-    return [mask_of(again.value(v)).tobytes() for v in outputs]
+class Experiment:
+    """Runs of equations again, in which the nonfinite elements of some are repaired where they are born."""
+
+    def __init__(self, run: Run, outputs: Sequence[Any]):
+        inputs = list(run.number)
+        self.program, captured = close(run.equations, inputs, outputs)
+        self.arguments = [*captured, *[run.values[v] for v in inputs]]
+        self.healthy, self.actual = self.bad(lambda e: True, inputs=True), self.bad(lambda e: False)
+
+    def bad(self, repair: Callable[[Equation], bool], *, inputs: bool = False) -> list[bytes]:
+        """Which elements of the outputs are nonfinite if these equations are repaired, and the inputs too."""
+        arguments = list(map(repaired, self.arguments)) if inputs else self.arguments
+        return [mask_of(y).tobytes() for y in Interpreter(repair=repair).evaluate(self.program, arguments)]
+
+    def is_harmless(self, equation: Equation) -> bool:
+        """Whether the results do not depend on the nonfinite elements of an equation: neither if it alone has some, nor if it has none."""
+        made = equation.outputs  # closed, an equation is another object with the same outputs
+        alone, without = self.bad(lambda e: e.outputs is not made, inputs=True), self.bad(lambda e: e.outputs is made)
+        return alone == self.healthy and without == self.actual
 
 
 def repaired(x: Any) -> Any:

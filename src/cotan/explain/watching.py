@@ -166,8 +166,8 @@ class Run:
 class Interpreter:
     """Runs equations by NumPy, and looks into ops that hold programs.
 
-    It notes births, each equation once, in ``births``. With ``repair``, elements that are born nonfinite become 1, except
-    in equations that it is true for.
+    It notes births, each equation once, in ``births``. If there is a ``repair``, it makes 1 of elements that are born nonfinite in those
+    equations for which that is true.
     """
 
     def __init__(self, *, watching: bool = False, repair: Callable[[Equation], bool] | None = None):
@@ -233,7 +233,7 @@ class Interpreter:
                     self.births[id(equation)] = Birth(equation, k, index, pick(results[k], index), list(operands), tuple(self.places))
                     break
             return results
-        if self.repair(equation):
+        if not self.repair(equation):
             return results
         return [
             y if mask is None else np.where(mask, np.asarray(FILL, np.asarray(y).dtype), y)[()]
