@@ -114,6 +114,12 @@ def test_of_two_needed_infinities_the_first_is_named():
     assert report.source.of == "log"
 
 
+def test_an_infinity_comes_before_what_would_be_infinite_anyway():
+    report = why(cotan.grad(lambda x: cnp.sum(1.0 / x)), np.array([0.0]))
+    assert report.source.title == "divide"
+    assert (report.source.operands, report.chain[1].operands) == ((1.0, 0.0), (np.inf, 0.0))
+
+
 def test_outside_code_is_named():
     f = lambda x: 2.0 * cotan.pure_callback(lambda v: v / np.zeros(2), cotan.ShapeDtypeStruct((2,), np.float64), x)  # noqa: E731
     report = why(f, np.ones(2))
@@ -467,15 +473,15 @@ def variants(seed: int) -> dict[str, Any]:
     )
 
 
-@pytest.mark.parametrize("first", range(0, 100, 20))
+@pytest.mark.parametrize("first", range(0, 60, 20))
 def test_random_programs(first):
     check_random_programs(range(first, first + 20))
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("first", range(100, 3000, 100))
+@pytest.mark.parametrize("first", range(60, 3000, 60))
 def test_more_random_programs(first):
-    check_random_programs(range(first, first + 100))
+    check_random_programs(range(first, first + 60))
 
 
 @pytest.mark.filterwarnings("ignore")

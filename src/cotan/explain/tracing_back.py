@@ -133,24 +133,27 @@ class Trail:
 
 # ---- which operand -------------------------------------------------------------------------------------------------------------
 def responsible(run: Run, equation: Equation, operands: list[Any], output: int, index: Index) -> tuple[int, Index] | None:
-    """The operand, and the element of it, that made an element of a result nonfinite; None if the operands did not."""
+    """The operand, and the element of it, that made an element of a result nonfinite; None if the operands did not.
+
+    A nonfinite element that meets an elementwise op which would give a nonfinite result anyway (inf / 0) comes first, and is named.
+    """
+    result = run.values[equation.outputs[output]]
     suspects = [k for k, x in enumerate(operands) if is_bad(x)]
     if not suspects:
         return None
-    trial = Trial(equation, operands, output, index)
-    shape = np.shape(run.values[equation.outputs[output]])
-    if is_elementwise(equation.op, operands, shape):
-        at = [index if np.ndim(x) else () for x in operands]
+    single = is_elementwise(equation.op, operands, np.shape(result))
+    at = [index if np.ndim(x) else () for x in operands]
+    if single:
         trial = Trial(equation, [pick(x, i) for x, i in zip(operands, at, strict=True)], output, ())
         suspects = [k for k in suspects if is_bad(trial.operands[k])]
-    if not suspects or trial.fails({}):
+    else:
+        trial = Trial(equation, operands, output, index)
+    if not suspects or (not single and trial.fails({})):
         return None
-    is_nan = bool(np.isnan(pick(run.values[equation.outputs[output]], index)))
+    is_nan = bool(np.isnan(pick(result, index)))
     by_time = sorted(suspects, key=lambda k: (is_nan and not np.isnan(np.asarray(operands[k])).any(), run.first(equation.inputs[k])))
     k = next((k for k in by_time if trial.fails({k: mask_of(trial.operands[k])})), by_time[0])
-    if trial.index == () and np.ndim(trial.operands[k]) == 0:
-        return k, index if np.ndim(operands[k]) else ()
-    return k, trial.element(k)
+    return k, at[k] if single else trial.element(k)
 
 
 class Trial:
