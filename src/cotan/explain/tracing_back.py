@@ -152,7 +152,9 @@ def responsible(run: Run, equation: Equation, operands: list[Any], output: int, 
         return None
     is_nan = bool(np.isnan(pick(result, index)))
     by_time = sorted(suspects, key=lambda k: (is_nan and not np.isnan(np.asarray(operands[k])).any(), run.first(equation.inputs[k])))
-    k = next((k for k in by_time if trial.fails({k: mask_of(trial.operands[k])})), by_time[0])
+    k = by_time[0]
+    if len(suspects) > 1:
+        k = next((k for k in by_time if trial.fails({k: mask_of(trial.operands[k])})), k)
     return k, at[k] if single else trial.element(k)
 
 

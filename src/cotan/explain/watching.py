@@ -28,7 +28,7 @@ from ..core.stack import Stack
 from ..core.staging import StagingTrace, stage_flat
 from ..core.tracing import EVAL, Tracer, running, type_of
 from ..core.types import ArrayType, StackType
-from ..engines.flat import note_line
+from ..engines.flat import Step, flat_runner
 from ..ops.families import Elementwise
 
 __all__ = ["Birth", "Interpreter", "Loop", "Once", "Place", "Run", "WatchTrace", "is_bad", "is_elementwise", "mask_of", "pick"]
@@ -175,6 +175,7 @@ class Interpreter:
         self.births: dict[int, Birth] = {}
         self.places: list[Place] = []
         self.forms: dict[Any, Any] = {}
+        self.compiled: dict[Program, Callable[[list[Any]], list[Any]]] = {}
 
     def unfold(self, equation: Equation, operands: Sequence[Any]) -> Once | Loop | None:
         """What an op runs on these operands; None if that cannot be looked into."""
@@ -210,16 +211,36 @@ class Interpreter:
 
     def results(self, equation: Equation, operands: Sequence[Any]) -> Sequence[Any]:
         """The results of an equation."""
-        op = equation.op
+        found = self.runner(equation)(*operands)
+        return found if equation.op.multiple else (found,)
+
+    def runner(self, equation: Equation) -> Callable[..., Any]:
+        """``impl`` of the op of an equation, watched: the function of its operands."""
+        op, multiple = equation.op, equation.op.multiple
+        impl = checked_impl(equation)
         if op.holds_programs:
-            part = self.unfold(equation, operands)
-            if part is not None:
-                return self.once(part, equation) if isinstance(part, Once) else self.loop(part, equation)
-        found = checked_impl(equation)(*operands) if op.user_code else op.impl(*operands)
-        results = found if op.multiple else (found,)
-        if self.examines and any(map(is_bad, results)):
-            return self.examined(equation, operands, results)
-        return results
+            return lambda *operands: self.inside(equation, operands, impl)
+        if not self.examines:
+            return impl
+
+        def run(*operands: Any) -> Any:
+            found = impl(*operands)
+            if any(map(is_bad, found)) if multiple else is_bad(found):
+                results = self.examined(equation, operands, found if multiple else (found,))
+                return results if multiple else results[0]
+            return found
+
+        return run
+
+    def inside(self, equation: Equation, operands: Sequence[Any], impl: Callable[..., Any]) -> Sequence[Any]:
+        """The results of an op that holds programs."""
+        part = self.unfold(equation, operands)
+        if part is not None:
+            return self.once(part, equation) if isinstance(part, Once) else self.loop(part, equation)
+        results = impl(*operands)
+        if not equation.op.multiple:
+            return results
+        return self.examined(equation, operands, results) if self.examines and any(map(is_bad, results)) else results
 
     def examined(self, equation: Equation, operands: Sequence[Any], results: Sequence[Any]) -> Sequence[Any]:
         """Results of which some are bad: births are noted, or repaired."""
@@ -242,17 +263,11 @@ class Interpreter:
 
     def evaluate(self, program: Program, arguments: Sequence[Any]) -> list[Any]:
         """The outputs of a program; a value is given up after its last use."""
-        values: dict[Any, Any] = dict(zip(program.inputs, arguments, strict=True))
-        for equation, dying in zip(program.equations, program.last_uses, strict=True):
-            operands = [values[v] if type(v) is Var else v.value for v in equation.inputs]
-            for v in dying:
-                values.pop(v, None)
-            try:
-                values.update(zip(equation.outputs, self.results(equation, operands), strict=True))
-            except Exception as error:
-                note_line(error, program.name, equation.origin)
-                raise
-        return [values[v] if type(v) is Var else v.value for v in program.outputs]  # type: ignore[union-attr]
+        run = self.compiled.get(program)
+        if run is None:
+            steps = [Step(self.runner(e), None, e.op.multiple, e.inputs, e.outputs, e.origin) for e in program.equations]
+            run = self.compiled[program] = flat_runner(program, steps)
+        return run(list(arguments))
 
     def run(self, program: Program, arguments: Sequence[Any]) -> Run:
         """A program with all its values."""
