@@ -12,6 +12,7 @@ import cotan
 import cotan.numpy as cnp
 from cotan import lax
 from cotan.errors import ArgumentTypeError, CotanError
+from cotan.explain import loop_states, watching
 from tests.engines.random_programs import made
 from tests.test_strong_zeros import IDIOMS, modes, second_modes
 
@@ -348,12 +349,67 @@ def test_a_checkpointed_scan():
         assert report.source.steps[0].startswith("step 33 of 0..49 of scan (test_why_nan.py:")
 
 
+def test_states_that_a_checkpointed_loop_computes_again_are_followed(monkeypatch):
+    """The tangent of each step needs the state before it; that is nan since step 5, and its carries are exchanged in each step."""
+    monkeypatch.setattr(loop_states, "STATES", 4)
+
+    def f(x, reverse=False):
+        def step(c, i):
+            nan = cnp.where(i == 5.0, cnp.sqrt(cnp.where(i == 5.0, -1.0, 1.0) * c[0] * c[0]), 0.0)
+            return (c[1] * 1.01, c[0] + nan), c[0] * i
+
+        (a, b), ys = lax.scan(step, (x, 2.0 * x), cnp.arange(40.0), checkpoint=True, reverse=reverse)
+        return a * b + cnp.sum(ys**2)
+
+    for reverse in (False, True):
+        g = cotan.grad(lambda x, reverse=reverse: f(x, reverse))
+        for h in (g, cotan.jit(g)):
+            report = why(h, 1.0)
+            assert (report.source.of, report.source.phase) == ("sqrt", "value")
+            assert report.source.steps[0].startswith("step 5 of 0..39 of scan (test_why_nan.py:")
+        report = why(cotan.jit(cotan.vmap(g)), np.ones(3))
+        assert (report.source.of, report.source.example) == ("sqrt", (0,))
+    assert not why(cotan.grad(f), 0.0).found
+
+
+def looping(checkpoint, reverse):
+    def f(x):
+        step = lambda c, v: ((cnp.sin(c[0]) * v + c[1], c[0]), c[1] * v)  # noqa: E731
+        (a, b), ys = lax.scan(step, (x, 2.0 * x), cnp.arange(37.0) / 37.0, checkpoint=checkpoint, reverse=reverse)
+        return a * b + cnp.sum(ys**2)
+
+    return f
+
+
+def going(checkpoint):
+    return lambda x: lax.while_loop(lambda c: c[0] < 20.0 * x, lambda c: (c[0] + 1.0, cnp.sin(c[1]) + x), (0.0, x), checkpoint=checkpoint)[
+        1
+    ]
+
+
+@pytest.mark.parametrize("checkpoint", [False, True, 3])
+@pytest.mark.parametrize("f", [lambda c: looping(c, reverse=False), lambda c: looping(c, reverse=True), going])
+def test_a_watched_run_computes_what_the_function_computes(f, checkpoint, monkeypatch):
+    monkeypatch.setattr(loop_states, "STATES", 4)
+    f = f(checkpoint)
+    many = cotan.vmap(f)
+    for g, x in (
+        (cotan.grad(f), 1.3),
+        (cotan.vmap(cotan.grad(f)), np.array([0.3, 1.0])),
+        (cotan.grad(lambda x: cnp.sum(many(x))), np.ones(2)),
+    ):
+        for h in (g, cotan.jit(g)):
+            program = cotan.stage(h)(x)
+            found = watching.Interpreter(watching=True).evaluate(program, [*program.constants, x])
+            np.testing.assert_allclose(found[0], g(x), rtol=1e-12)
+            run = watching.Interpreter().run(program, [*program.constants, x])
+            np.testing.assert_allclose(run.value(program.outputs[0]), g(x), rtol=1e-12)
+
+
 def test_a_trail_in_a_long_loop_takes_one_pass():
     """The states of a loop are computed again from those stored, not from the beginning for each step back."""
-    from cotan.explain import tracing_back
-
     taken = []
-    steps = tracing_back.Interpreter.steps
+    steps = watching.Interpreter.steps
 
     def counted(*args, **kwargs):
         for pair in steps(*args, **kwargs):
@@ -362,7 +418,7 @@ def test_a_trail_in_a_long_loop_takes_one_pass():
 
     f = lambda x: lax.scan(lambda c, i: ((c[1], cnp.where(i == 5.0, cnp.log(i - 5.0) + c[0], c[0])), None), (x, x), cnp.arange(1000.0))[0]  # noqa: E731
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tracing_back.Interpreter, "steps", counted)
+        patch.setattr(watching.Interpreter, "steps", counted)
         assert cotan.why_nan(f, 1.0).source.of == "log"
     assert len(taken) < 6 * 1000  # the run, the pass, the blocks on the way back; the experiments
 

@@ -30,8 +30,9 @@ from ..core.staging import close
 from ..core.tracing import EVAL, Tracer, running
 from ..ops.families import Add, Scale, Structural
 from .advice import advice_for
+from .elements import Index, is_bad, is_elementwise, mask_of, pick
 from .tracing_back import Arrival, Constant, Link, Trail
-from .watching import Birth, Index, Interpreter, Place, Run, WatchTrace, is_bad, is_elementwise, mask_of, pick
+from .watching import Birth, Interpreter, Place, Run, WatchTrace
 
 __all__ = ["NonFinite", "Operation", "why_nan"]
 

@@ -9,20 +9,20 @@ steps takes one pass through the loop, and for each further jump the steps from 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..core.program import Equation, Var
-from .watching import Index, Interpreter, Loop, Once, Place, Run, is_bad, is_elementwise, mask_of, pick, place_of
+from .elements import Index, is_bad, is_elementwise, mask_of, pick
+from .loop_states import States
+from .watching import Interpreter, Loop, Once, Place, Run, place_of
 
 __all__ = ["Arrival", "Constant", "Link", "Trail"]
 
 FILLS = (1.0, 0.5)
 """Finite values that stand for nonfinite elements on trial: an op may have a singularity at one of them."""
-STATES = 64
-"""The most states of a loop that are stored while it is run to its end."""
 
 
 class Link(NamedTuple):
@@ -99,34 +99,42 @@ class Trail:
 
     def through_loop(self, part: Loop, equation: Equation, output: int, index: Index) -> Arrival | Constant | None:
         """Through the steps of a loop, to an operand of the op."""
-        states = States(self.interpreter, part, equation)
-        n, first = len(part.carry), len(part.constants)
-        if output < n:
-            state, place = states.count, output
-        else:  # an entry of the ys: an output of that step
-            assert part.steps is not None
-            state, place, index = part.steps.index(index[0]) + 1, output, index[1:]
+        states = States(part.carry, partial(self.interpreter.steps, part, equation))
+        if output < len(part.carry):
+            return self.along(part, states, equation, states.count, output, index)
+        assert part.steps is not None  # an entry of the ys: an output of that step
+        return self.along(part, states, equation, part.steps.index(index[0]) + 1, output, index[1:])
+
+    def along(self, part: Loop, states: States, equation: Equation, state: int, output: int, index: Index) -> Arrival | Constant | None:
+        """Along a loop from an output of the step before a state to its beginning."""
+        first, n = len(part.constants), len(part.carry)
         while True:
-            if place < n:
-                state = states.since(state, place, index)
+            if output < n:
+                state = states.since(state, output, index)
                 if state == 0:
-                    return Arrival(part.first + first + place, index)
-            found = self.in_step(states, state - 1, place, index)
+                    return Arrival(part.sources[first + output], index)
+            found = self.in_step(part, states, equation, state - 1, output, index)
             if not isinstance(found, Arrival):
                 return found
             k, index = found
-            if first <= k < first + n:
-                state, place = state - 1, k - first
-            else:
-                return Arrival(*part.operand(k, state - 1, index))
+            if k < first:
+                return Arrival(part.sources[k], index)
+            if k >= first + n:
+                break
+            state, output = state - 1, k - first
+        assert part.steps is not None
+        i = part.steps[state - 1]
+        if part.forward is not None and part.states is not None and k - first - n < len(part.forward.carry):
+            assert part.forward.steps is not None
+            return self.along(part.forward, part.states, equation, part.forward.steps.index(i), k - first - n, index)
+        return Arrival(part.sources[k], (i, *index))
 
-    def in_step(self, states: States, number: int, place: int, index: Index) -> Arrival | Constant | None:
-        """Through one step of a loop, from output ``place`` of its body to an input of it."""
-        part = states.part
-        self.places.append(place_of(part, states.equation, number))
+    def in_step(self, part: Loop, states: States, equation: Equation, number: int, output: int, index: Index) -> Arrival | Constant | None:
+        """Through one step of a loop, from an output of its body to an input of it."""
+        self.places.append(place_of(part, equation, number))
         try:
             run = self.interpreter.run(part.body, part.arguments(states.carry(number), number))
-            return self.back(run, part.body.outputs[place], index)
+            return self.back(run, part.body.outputs[output], index)
         finally:
             self.places.pop()
 
@@ -207,85 +215,3 @@ def replaced(x: Any, kept: np.ndarray[Any, Any] | None, fill: float) -> Any:
     mask = mask_of(array) if kept is None else mask_of(array) & ~kept
     new = np.where(mask, np.asarray(fill, array.dtype), array)
     return new if array.ndim else new[()]
-
-
-# ---- the states of a loop --------------------------------------------------------------------------------------------------------
-class State(NamedTuple):
-    """The carry before a step, and for each element of it the state since which it has been finite, nan, inf or -inf."""
-
-    carry: list[Any]
-    since: list[Any]
-    """An array for each carry; None for one that has been finite from the beginning."""
-
-
-class States:
-    """The states of a loop by their number; state k is that before step k. Some are stored, the others are computed from these again."""
-
-    def __init__(self, interpreter: Interpreter, part: Loop, equation: Equation):
-        self.interpreter, self.part, self.equation = interpreter, part, equation
-        start = State(part.carry, [beginning(x) for x in part.carry])
-        self.stored: dict[int, State] = {0: start}
-        self.block: dict[int, State] = {}
-        stride, self.count, self.last = 1, 0, start
-        for k, state in self.onwards(0):
-            self.count, self.last = k, state
-            if k % stride == 0:
-                self.stored[k] = state
-                if len(self.stored) > STATES:
-                    stride *= 2
-                    self.stored = {k: s for k, s in self.stored.items() if k % stride == 0}
-
-    def onwards(self, start: int) -> Iterator[tuple[int, State]]:
-        """The states after a stored one."""
-        state, n = self.stored[start], len(self.part.carry)
-        for number, outs in self.interpreter.steps(self.part, self.equation, state.carry, start):
-            since = [followed(s, x, y, number + 1) for s, x, y in zip(state.since, state.carry, outs, strict=False)]
-            state = State(outs[:n], since)
-            yield number + 1, state
-
-    def at(self, k: int) -> State:
-        """State ``k``."""
-        if k == self.count:
-            return self.last
-        if k in self.stored:
-            return self.stored[k]
-        if k not in self.block:
-            start = max(j for j in self.stored if j < k)
-            self.block = {}
-            for j, state in self.onwards(start):
-                self.block[j] = state
-                if j == k:
-                    break
-        return self.block[k]
-
-    def carry(self, k: int) -> list[Any]:
-        return self.at(k).carry
-
-    def since(self, k: int, place: int, index: Index) -> int:
-        """The state since which an element of a carry has been what it is in state ``k``."""
-        since = self.at(k).since[place]
-        if since is None or type(self.at(k).carry[place]) is not np.ndarray:
-            return int(since) if since is not None else k
-        return int(since[index])
-
-
-def kind_of(x: Any) -> np.ndarray[Any, Any]:
-    """0 for a finite element, 1 for nan, 2 for an infinity, 3 for a negative one."""
-    x = np.asarray(x)
-    real = x.real if x.dtype.kind == "c" else x
-    return np.where(np.isfinite(x), 0, np.where(np.isnan(x), 1, np.where(real < 0, 3, 2))).astype(np.int8)
-
-
-def beginning(x: Any) -> Any:
-    """Since when the elements of a first carry have been what they are."""
-    return np.zeros(np.shape(x), np.int64) if is_bad(x) else None
-
-
-def followed(since: Any, x: Any, y: Any, number: int) -> Any:
-    """Since when the elements of a carry have been what they are, after it became ``y`` in state ``number``."""
-    if not is_bad(y) and (since is None or not is_bad(x)):
-        return since
-    if getattr(y, "dtype", np.dtype(float)).kind not in "fc":
-        return None
-    since = np.zeros(np.shape(y), np.int64) if since is None else since
-    return np.where(kind_of(x) == kind_of(y), since, number)

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..control.call import Call
+from ..control.call import Call, derived_program
 from ..control.checkpoint import Checkpoint
 from ..control.cond import Cond
 from ..control.scan import Scan
+from ..control.sweep import Sweep
 from ..control.while_loop import While
 from ..core.op import Op
 from ..core.origin import evaluating
@@ -29,45 +31,12 @@ from ..core.staging import StagingTrace, stage_flat
 from ..core.tracing import EVAL, Tracer, running, type_of
 from ..core.types import ArrayType, StackType
 from ..engines.flat import Step, flat_runner
-from ..ops.families import Elementwise
+from .elements import Index, is_bad, is_elementwise, mask_of, pick
+from .loop_states import StateRows, States
 
-__all__ = ["Birth", "Interpreter", "Loop", "Once", "Place", "Run", "WatchTrace", "is_bad", "is_elementwise", "mask_of", "pick"]
+__all__ = ["Birth", "Interpreter", "Loop", "Once", "Place", "Run", "WatchTrace", "place_of"]
 
-Index = tuple[int, ...]
 FILL = 1.0
-
-
-# ---- values ----------------------------------------------------------------------------------------------------------------
-def is_bad(x: Any) -> bool:
-    """Whether some element of a value is nan or infinite."""
-    kind = type(x)
-    if kind is Stack:
-        return any(map(is_bad, x.entries))
-    if kind is float or kind is np.float64:
-        return x - x != 0
-    dtype = getattr(x, "dtype", None)
-    if dtype is None:
-        return isinstance(x, complex) and x - x != 0
-    return dtype.kind in "fc" and not np.isfinite(x).all()
-
-
-def mask_of(x: Any) -> np.ndarray[Any, Any]:
-    """Which elements of an array or a number are nan or infinite."""
-    x = np.asarray(x)
-    return ~np.isfinite(x) if x.dtype.kind in "fc" else np.zeros(x.shape, bool)
-
-
-def pick(x: Any, index: Index) -> Any:
-    """The element of a value at an index, of which an entry of a stack takes the first number."""
-    if type(x) is Stack:
-        return pick(x.entries[index[0]], index[1:])
-    x = np.asarray(x)
-    return x[index] if x.ndim else x[()]
-
-
-def is_elementwise(op: Op, operands: Sequence[Any], shape: tuple[int, ...]) -> bool:
-    """Whether each element of a result of this shape comes from the elements of the operands at its index, or from scalars."""
-    return isinstance(op, Elementwise) and all(np.shape(x) in ((), shape) for x in operands)
 
 
 # ---- ops that hold programs ---------------------------------------------------------------------------------------------------
@@ -97,18 +66,15 @@ class Loop(NamedTuple):
     carry: list[Any]
     xs: list[Any]
     steps: range | None
+    """None if a condition ends the loop, which then has no xs and no ys."""
     condition: Program | None
-    first: int
-    """The operand that is the first of the constants."""
+    sources: list[int]
+    """The operand that each input of the body is, or is an entry of."""
     stacked: list[ArrayType | StackType]
     """The types of the ys."""
-
-    def operand(self, k: int, number: int, index: Index) -> tuple[int, Index]:
-        """The operand that input ``k`` of the body is, and the index in it, for an input that is a constant, or one of the xs."""
-        if k < len(self.constants):
-            return self.first + k, index
-        assert self.steps is not None
-        return self.first + k, (self.steps[number], *index)
+    forward: Loop | None = None
+    """Of a loop back through the states of another one, whose carries are its first xs: that loop, and its states."""
+    states: States | None = None
 
     def arguments(self, carry: Sequence[Any], number: int) -> list[Any]:
         """The arguments of the body in step ``number``."""
@@ -183,12 +149,14 @@ class Interpreter:
         if isinstance(op, Scan):
             steps = op.steps(operands)
             constants, carry, xs = op.cut(operands)
-            rows = [x.rows(len(steps)) if type(x) is Stack else x for x in xs]
+            first = len(op.count(operands))
             types = [*map(op.stacked, op.body.output_types[op.carry :])]
-            return Loop(op.body, constants, carry, rows, steps, None, 1 if op.length is None else 0, types)
+            return Loop(op.body, constants, carry, rows(xs, steps), steps, None, [*range(first, len(operands))], types)
         if isinstance(op, While):
             n = op.constants
-            return Loop(op.body, list(operands[:n]), list(operands[n:]), [], None, op.condition, 0, [])
+            return Loop(op.body, list(operands[:n]), list(operands[n:]), [], None, op.condition, [*range(len(operands))], [])
+        if isinstance(op, Sweep):
+            return self.way_back(op, equation, operands)
         if isinstance(op, Cond):
             k = int(operands[0])
             return Once(op.branches[k], list(operands[1:]), [*range(1, len(operands))], k)
@@ -199,6 +167,21 @@ class Interpreter:
             return None
         program, captured = self.form(equation, form, tuple(map(type_of, operands)))
         return Once(program, [*captured, *operands], [*[None] * len(captured), *range(len(operands))])
+
+    def way_back(self, op: Sweep, equation: Equation, operands: Sequence[Any]) -> Loop:
+        """The loop back through the states of a loop, which are not all stored."""
+        of, numbers = op.cut(operands), op.cut(range(len(operands)))
+        length = int(operands[0]) if op.length is None else op.length
+        steps = range(length)[:: -1 if op.backwards else 1]
+        xs, ws = rows(of.xs, steps), rows(of.ws, steps)
+        sources = [*numbers.constants, *numbers.carry, *numbers.xs]
+        forward = Loop(op.forward, of.constants, of.carry, xs, steps, None, sources, [])
+        states = States(of.carry, partial(self.steps, forward, equation))
+        _, body = derived_program(op.forward, ("states", op.backward, op.sizes), op.with_states)
+        types = [*map(op.stacked, op.backward.output_types[len(of.sums) :])]
+        before = [StateRows(states, steps, c) for c in range(len(of.carry))]
+        sources = [*numbers.constants, *numbers.sums, *numbers.carry, *numbers.xs, *numbers.ws]
+        return Loop(body, of.constants, of.sums, [*before, *xs, *ws], steps[::-1], None, sources, types, forward, states)
 
     def form(self, equation: Equation, form: Callable[..., Any], types: tuple[Any, ...]) -> tuple[Program, list[Any]]:
         """An op as a program of other ops, and the values that it captured; made once."""
@@ -289,17 +272,15 @@ class Interpreter:
         n, length = len(part.carry), 0 if part.steps is None else len(part.steps)
         ys: list[Any] = [np.empty(t.shape, t.dtype) if isinstance(t, ArrayType) else [None] * length for t in part.stacked]
         carry = part.carry
-        for number, outs in self.steps(part, equation):
+        for number, outs in self.steps(part, equation, part.carry, 0):
             carry = outs[:n]
             for y, value in zip(ys, outs[n:], strict=True):
                 assert part.steps is not None
                 y[part.steps[number]] = value
         return [*carry, *[Stack(t, y) if isinstance(t, StackType) else y for y, t in zip(ys, part.stacked, strict=True)]]
 
-    def steps(self, part: Loop, equation: Equation, carry: list[Any] | None = None, start: int = 0) -> Iterator[tuple[int, list[Any]]]:
-        """The steps of a loop from number ``start`` on, whose carry is given: their numbers, and the outputs of the body."""
-        carry = part.carry if carry is None else carry
-        number = start
+    def steps(self, part: Loop, equation: Equation, carry: list[Any], number: int) -> Iterator[tuple[int, list[Any]]]:
+        """The steps of a loop from a number on, with the carry before that: their numbers, and the outputs of the body."""
         while number < len(part.steps) if part.steps is not None else self.goes_on(part, carry):
             self.places.append(place_of(part, equation, number))
             try:
@@ -312,6 +293,11 @@ class Interpreter:
     def goes_on(self, part: Loop, carry: Sequence[Any]) -> bool:
         assert part.condition is not None
         return bool(self.evaluate(part.condition, [*part.constants, *carry])[0])
+
+
+def rows(xs: Sequence[Any], steps: range) -> list[Any]:
+    """What loops scan over, so that index i gives the entry of a step."""
+    return [x.rows(len(steps)) if type(x) is Stack else x for x in xs]
 
 
 def place_of(part: Once | Loop, equation: Equation, number: int = 0) -> Place:
