@@ -12,7 +12,7 @@ import cotan
 import cotan.numpy as cnp
 from cotan import lax
 from cotan.errors import ArgumentTypeError, CotanError
-from cotan.explain import loop_states, watching
+from cotan.explain.nonfinite import loop_states, watching
 from tests.engines.random_programs import made
 from tests.test_strong_zeros import IDIOMS, modes, second_modes
 
@@ -502,6 +502,24 @@ def test_an_infinity_on_which_a_result_depends_through_finite_numbers_is_not_har
     f = lambda x: cnp.log(cnp.exp(-1.0 / x))  # noqa: E731
     report = why(f, 0.0)
     assert (report.source.of, [o.of for o in report.others], report.masked) == ("log", ["divide"], ())
+
+
+def test_experiments_that_fail_or_do_not_end_count_as_harmful():
+    """With 1 in place of its infinite carry, the loop would not end; with 1 in place of the infinities, the matrix is singular."""
+
+    def endless(x):
+        y = lax.while_loop(lambda c: c < 5.0, lambda c: c * 1.0, 1.0 / x)
+        return cnp.sqrt(x - 1.0), cnp.where(x > 0, y, 0.0)
+
+    report = why(endless, 0.0)
+    assert (report.source.of, [o.of for o in report.others]) == ("sqrt", ["divide"])
+
+    def singular(x):
+        a = cnp.where(np.eye(2) > 0, 1.0, 1.0 / x)
+        return cnp.log(x), cnp.linalg.solve(cnp.where(cnp.isfinite(a), a, 0.0), np.ones(2))
+
+    report = why(singular, 0.0)
+    assert (report.source.of, [o.of for o in report.others]) == ("log", ["divide"])
 
 
 @pytest.mark.parametrize("name", IDIOMS)

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..core.op import Op
-from ..core.stack import Stack
-from ..ops.families import Elementwise
+from ...core.op import Op
+from ...core.stack import Stack
+from ...ops.families import Elementwise
 
 __all__ = ["Index", "is_bad", "is_elementwise", "kind_of", "mask_of", "pick"]
 

@@ -9,6 +9,7 @@ An element is *born* nonfinite where an equation makes it of finite operands: fo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,21 +17,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..control.call import Call, derived_program
-from ..control.checkpoint import Checkpoint
-from ..control.cond import Cond
-from ..control.scan import Scan
-from ..control.sweep import Sweep
-from ..control.while_loop import While
-from ..core.op import Op
-from ..core.origin import evaluating
-from ..core.outside import checked_impl
-from ..core.program import Equation, Literal, Program, Var
-from ..core.stack import Stack
-from ..core.staging import StagingTrace, stage_flat
-from ..core.tracing import EVAL, Tracer, running, type_of
-from ..core.types import ArrayType, StackType
-from ..engines.flat import Step, flat_runner
+from ...control.call import Call, derived_program
+from ...control.checkpoint import Checkpoint
+from ...control.cond import Cond
+from ...control.scan import Scan
+from ...control.sweep import Sweep
+from ...control.while_loop import While
+from ...core.op import Op
+from ...core.origin import evaluating
+from ...core.outside import checked_impl
+from ...core.program import Equation, Literal, Program, Var
+from ...core.stack import Stack
+from ...core.staging import StagingTrace, stage_flat
+from ...core.tracing import EVAL, Tracer, running, type_of
+from ...core.types import ArrayType, StackType
+from ...engines.flat import Step, flat_runner
 from .elements import Index, is_bad, is_elementwise, mask_of, pick
 from .loop_states import StateRows, States
 
@@ -133,10 +134,11 @@ class Interpreter:
     """Runs equations by NumPy, and looks into ops that hold programs.
 
     It notes births, each equation once, in ``births``. If there is a ``repair``, it makes 1 of elements that are born nonfinite in those
-    equations for which that is true.
+    equations for which that is true. It takes at most ``limit`` steps of loops.
     """
 
-    def __init__(self, *, watching: bool = False, repair: Callable[[Equation], bool] | None = None):
+    def __init__(self, *, watching: bool = False, repair: Callable[[Equation], bool] | None = None, limit: float = math.inf):
+        self.steps_taken, self.limit = 0, limit
         self.examines, self.repair = watching or repair is not None, repair
         self.births: dict[int, Birth] = {}
         self.places: list[Place] = []
@@ -287,6 +289,9 @@ class Interpreter:
                 outs = self.evaluate(part.body, part.arguments(carry, number))
             finally:
                 self.places.pop()
+            self.steps_taken += 1
+            if self.steps_taken > self.limit:
+                raise TimeoutError("on these values a loop takes many more steps than in the actual run")
             yield number, outs
             carry, number = outs[: len(part.carry)], number + 1
 
