@@ -23,16 +23,21 @@ from .api.vectorize import vmap
 from .api.wirtinger import wirtinger
 from .core.array import Array
 from .core.listing import listing
-from .explain.nonfinite import NonFinite, why_nan
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from . import extend, lax, special, testing
+    from .explain.nonfinite import NonFinite, why_nan
+
+EXPLANATIONS = {"NonFinite": "nonfinite", "why_nan": "nonfinite"}
+"""The modules of `explain` that have these names."""
 
 
 def __getattr__(name: str) -> Any:
-    """The submodules that only some programs need, imported at their first use."""
+    """The submodules, and names of submodules, that only some programs need, imported at their first use."""
+    if name in EXPLANATIONS:
+        return getattr(import_module(f".explain.{EXPLANATIONS[name]}", __name__), name)
     if name in ("extend", "lax", "special", "testing"):
         return import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
