@@ -499,14 +499,31 @@ def test_masked_values_are_told_from_those_that_reach_a_result():
         assert [o.of for o in report.others] == ["divide"]
 
 
-def test_an_infinity_on_which_a_result_depends_through_finite_numbers_is_not_harmless():
-    """exp(-inf) is 0, and the logarithm of 0 is infinite once more: the last one is named, the first one listed."""
-    report = why(lambda x: cnp.log(cnp.exp(cnp.log(x))), 0.0)
-    assert [o.of for o in report.chain] == ["log"]
-    assert report.source.operands == (0.0,)
-    f = lambda x: cnp.log(cnp.exp(-1.0 / x))  # noqa: E731
-    report = why(f, 0.0)
-    assert (report.source.of, [o.of for o in report.others], report.masked) == ("log", ["divide"], ())
+def test_an_infinity_is_the_cause_also_through_finite_numbers():
+    """exp(800) is infinite, the quotient by it is 0, and the logarithm of that is infinite once more."""
+
+    def loss(z):
+        p = cnp.exp(z) / cnp.sum(cnp.exp(z))
+        return -cnp.sum(cnp.log(p)[:1])
+
+    for f in (loss, cotan.jit(loss), cotan.value_and_grad(loss)):
+        report = why(f, np.array([1.0, 800.0, 2.0]))
+        assert [o.of for o in report.chain][:2] == ["exp", "log"]
+        assert report.source.operands == (800.0,)
+        assert "logsumexp" in report.advice
+
+
+def test_values_inside_of_custom_functions_are_told_apart():
+    @cotan.custom_jvp
+    def f(x):
+        return cnp.where(x > 0, cnp.log(x), 0.0), cnp.sqrt(x - 1.0), cnp.sum(1.0 / x)
+
+    f.defjvp(lambda primals, tangents: (f(*primals), tuple(0.0 * y for y in f(*tangents))))
+    for g in (f, cotan.jit(f), lambda x: lax.map(lambda v: f(v), x)):
+        report = why(g, np.array([2.0, 0.0]))
+        assert report.source.of == "sqrt"
+        assert [o.of for o in report.masked] == ["log"]
+        assert [o.of for o in report.others] == ["divide"]
 
 
 def test_experiments_that_fail_or_do_not_end_count_as_harmful():

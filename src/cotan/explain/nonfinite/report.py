@@ -99,7 +99,7 @@ class NonFinite:
         argument: the name and index of the element of an argument at which the way begins, if it does: ``args[0]['w'][3]``;
             "a constant, element [3]" if it begins at one that the function holds.
         given: the value of that element.
-        chain: the operations from the source to the result.
+        chain: the operations from the source to the result. After the source, those whose results are finite are left out.
         others: operations with other nonfinite values that reach a result, or were not examined.
         masked: operations with nonfinite values that reach no result: they do no harm.
         advice: what to do; empty if nothing is known.

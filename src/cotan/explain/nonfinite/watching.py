@@ -135,14 +135,22 @@ class Interpreter:
 
     It notes births, each equation once, in ``births``. If there is a ``repair``, it makes 1 of elements that are born nonfinite in those
     equations for which that is true. It takes at most ``limit`` steps of loops.
+    ``forms`` are those that another interpreter has made of ops: so the equations are the same ones.
     """
 
-    def __init__(self, *, watching: bool = False, repair: Callable[[Equation], bool] | None = None, limit: float = math.inf):
+    def __init__(
+        self,
+        forms: dict[Any, Any] | None = None,
+        *,
+        watching: bool = False,
+        repair: Callable[[Equation], bool] | None = None,
+        limit: float = math.inf,
+    ):
         self.steps_taken, self.limit = 0, limit
         self.examines, self.repair = watching or repair is not None, repair
         self.births: dict[int, Birth] = {}
         self.places: list[Place] = []
-        self.forms: dict[Any, Any] = {}
+        self.forms: dict[Any, Any] = {} if forms is None else forms
         self.compiled: dict[Program, Callable[[list[Any]], list[Any]]] = {}
 
     def unfold(self, equation: Equation, operands: Sequence[Any]) -> Once | Loop | None:

@@ -7,7 +7,8 @@ repaired where they are born, once with those of this equation. If neither chang
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -215,17 +216,19 @@ def explained(function: str, trace: WatchTrace, given: dict[Var, str], outputs: 
     k = min(bad, key=lambda k: (not np.isnan(np.asarray(run.value(outputs[k]))).any(), run.first(outputs[k])))
     y = np.asarray(run.value(outputs[k]))
     index = tuple(map(int, np.argwhere(np.isnan(y) if np.isnan(y).any() else mask_of(y))[0]))
-    trail = Trail(Interpreter())
+    trail = Trail(Interpreter(trace.interpreter.forms))
     argument, start = beginning(run, trail.back(run, outputs[k], index), given)
     links = trail.links[::-1]
     first = 0
     if argument:  # the argument or constant is the cause; or the operation that made a nan of an infinity
         turns = [] if np.isnan(start) else [n for n, link in enumerate(links) if np.isnan(link.result)]
         first = turns[0] if turns else len(links)
-    source = of_link(links[first]) if first < len(links) else None
-    chain = tuple(map(of_link, links[first:] if source is not None else links))
-    made = None if source is None else links[first].equation
-    others, masked = told_apart(run, births, made, outputs, {o.identity for o in chain}, trace.interpreter.steps_taken)
+    chain = [of_link(link) for link in links[first:] or links]
+    experiment = Experiment(run, outputs, trace.interpreter)
+    if first < len(links) and not argument:
+        chain = [*cause(births, links[0].equation, chain[0], experiment, k, index), *chain]
+    source = chain[0] if first < len(links) else None
+    others, masked = told_apart(births, {o.identity for o in chain}, experiment)
     return NonFinite(
         function,
         found=True,
@@ -234,11 +237,27 @@ def explained(function: str, trace: WatchTrace, given: dict[Var, str], outputs: 
         source=source,
         argument=argument,
         given=start,
-        chain=chain,
+        chain=tuple(chain),
         others=others,
         masked=masked,
         advice="" if source is None else advice_for(source.of, source.phase, *advised(source)),
     )
+
+
+def cause(
+    births: Sequence[Birth], source: Equation, known: Operation, experiment: Experiment, output: int, index: Index
+) -> Iterator[Operation]:
+    """The first birth before that in ``source``, the ``known`` one, without which an element of an output would be finite. The way from it
+    goes through finite numbers, such as 1 / inf.
+    """
+    for birth in births[:EXPERIMENTS]:
+        found = of_birth(birth)
+        if birth.equation is source or found.identity == known.identity:
+            return
+        without = experiment.without(birth.equation)
+        if without and not without[output][index]:
+            yield found
+            return
 
 
 def beginning(run: Run, end: Arrival | Constant | None, given: dict[Var, str]) -> tuple[str, Any]:
@@ -258,50 +277,61 @@ def advised(o: Operation) -> tuple[Sequence[Any], bool]:
     return o.given, False
 
 
-def told_apart(
-    run: Run, births: Sequence[Birth], source: Equation | None, outputs: Sequence[Any], known: set[Any], steps: int
-) -> tuple[tuple[Operation, ...], tuple[Operation, ...]]:
-    """The births that reach a result, or were not examined, and those that do not; without the source and what is ``known``."""
-    rest = [(b, o) for b, o in ((b, of_birth(b)) for b in births) if b.equation is not source and o.identity not in known]
-    others: list[Operation] = []
-    masked: list[Operation] = []
-    if not rest:
-        return (), ()
-    experiment = Experiment(run, outputs, steps)
-    for number, (birth, o) in enumerate(rest):
-        (masked if number < EXPERIMENTS and experiment.is_harmless(birth.equation) else others).append(o)
-    return tuple(others), tuple(masked)
+def told_apart(births: Sequence[Birth], known: set[Any], experiment: Experiment) -> tuple[tuple[Operation, ...], tuple[Operation, ...]]:
+    """The births that reach a result, or were not examined, and those that do not; without what is ``known``."""
+    rest = [(b, o) for b, o in ((b, of_birth(b)) for b in births) if o.identity not in known]
+    harmless = [n < EXPERIMENTS and experiment.is_harmless(b.equation) for n, (b, _) in enumerate(rest)]
+    return (
+        tuple(o for (_, o), flag in zip(rest, harmless, strict=True) if not flag),
+        tuple(o for (_, o), flag in zip(rest, harmless, strict=True) if flag),
+    )
 
 
 class Experiment:
     """Runs of equations again, in which the nonfinite elements of some are repaired where they are born.
 
-    ``steps`` is the number of steps of loops in the actual run: on other values, a loop might not end.
+    ``actual`` is the interpreter of the actual run. On other values than those, a loop might not end.
     """
 
-    def __init__(self, run: Run, outputs: Sequence[Any], steps: int):
-        self.limit = 2 * steps + 1000
+    def __init__(self, run: Run, outputs: Sequence[Any], actual: Interpreter):
         inputs = list(run.number)
         self.program, captured = close(run.equations, inputs, outputs)
         self.arguments = [*captured, *[run.values[v] for v in inputs]]
-        self.healthy, self.actual = self.bad(lambda e: True, inputs=True), self.bad(lambda e: False)
+        self.limit, self.forms = 2 * actual.steps_taken + 1000, actual.forms
+        self.actual = [mask_of(run.value(v)) for v in outputs]
+        self.known: dict[int, list[np.ndarray[Any, Any]]] = {}
 
-    def bad(self, repair: Callable[[Equation], bool], *, inputs: bool = False) -> list[bytes]:
+    def bad(self, repair: Callable[[Equation], bool], *, inputs: bool = False) -> list[np.ndarray[Any, Any]]:
         """Which elements of the outputs are nonfinite if these equations are repaired, and the inputs too; nothing if the run fails."""
         arguments = list(map(repaired, self.arguments)) if inputs else self.arguments
         try:
-            results = Interpreter(repair=repair, limit=self.limit).evaluate(self.program, arguments)
+            results = Interpreter(self.forms, repair=repair, limit=self.limit).evaluate(self.program, arguments)
         except Exception:  # an op, or code of the user, refuses the values
             return []
-        return [mask_of(y).tobytes() for y in results]
+        return list(map(mask_of, results))
+
+    @cached_property
+    def healthy(self) -> list[np.ndarray[Any, Any]]:
+        """Which are if all is repaired: infinite constants are not."""
+        return self.bad(lambda e: True, inputs=True)
+
+    def without(self, equation: Equation) -> list[np.ndarray[Any, Any]]:
+        """Which are if an equation is repaired."""
+        made = equation.outputs  # closed, an equation is another object with the same outputs
+        if id(made) not in self.known:
+            self.known[id(made)] = self.bad(lambda e: e.outputs is made)
+        return self.known[id(made)]
 
     def is_harmless(self, equation: Equation) -> bool:
         """Whether the results do not depend on the nonfinite elements of an equation: neither if it alone has some, nor if it has none.
         If these runs fail, that is not known, and it counts as harmful.
         """
-        made = equation.outputs  # closed, an equation is another object with the same outputs
-        alone, without = self.bad(lambda e: e.outputs is not made, inputs=True), self.bad(lambda e: e.outputs is made)
-        return bool(alone and without) and alone == self.healthy and without == self.actual
+        made = equation.outputs
+        return equal(self.without(equation), self.actual) and equal(self.bad(lambda e: e.outputs is not made, inputs=True), self.healthy)
+
+
+def equal(some: list[np.ndarray[Any, Any]], others: list[np.ndarray[Any, Any]]) -> bool:
+    return bool(some) and bool(others) and all(map(np.array_equal, some, others))
 
 
 def repaired(x: Any) -> Any:
