@@ -689,8 +689,12 @@ def test_the_text():
 
 
 def test_a_report_pickles():
-    report = why(cotan.grad(lambda x: cnp.sum(cnp.sqrt(x))), np.array([4.0, 0.0]))
-    assert str(pickle.loads(pickle.dumps(report))) == str(report)
+    custom = cotan.custom_jvp(lambda x: cnp.log(x) * x)
+    custom.defjvp(lambda primals, tangents: (custom(*primals), tangents[0]))
+    outside = lambda x: cotan.pure_callback(lambda v: v / np.zeros(2), cotan.ShapeDtypeStruct((2,), np.float64), x)  # noqa: E731
+    for f in (cotan.grad(lambda x: cnp.sum(cnp.sqrt(x))), custom, cotan.jit(outside)):
+        report = why(f, np.array([4.0, 0.0]))
+        assert str(pickle.loads(pickle.dumps(report))) == str(report)
 
 
 def test_what_is_no_function_or_number_is_refused():

@@ -36,7 +36,8 @@ class Operation:
         given: the operands of the user's operation at the index, where they are known and the operation that ran is another one.
         steps: the step of each loop, and the branch, in which it ran, from the outermost to the innermost.
         example: its indices in the batches of vmap.
-        op: the op that ran.
+        op: the op that ran, as a printed Program shows it: ``integer_pow[exponent=2]``.
+        moves: whether it only moves elements.
     """
 
     name: str
@@ -50,7 +51,8 @@ class Operation:
     given: tuple[Any, ...] = ()
     steps: tuple[str, ...] = ()
     example: Index = ()
-    op: Any = field(default=None, repr=False)
+    op: str = field(default="", repr=False)
+    moves: bool = field(default=False, repr=False)
 
     @property
     def line(self) -> str:
@@ -71,8 +73,8 @@ class Operation:
     def formula(self) -> str:
         """``div(0.5, 0.0) = inf``, or ``matmul, element [0]: nan``."""
         if self.elementwise:
-            parameters = str(self.op).removeprefix(self.op.name)
-            return f"{self.name}{parameters}({numbers(self.operands)}) = {number(self.result)}"
+            _, bracket, parameters = self.op.partition("[")
+            return f"{self.name}{bracket}{parameters}({numbers(self.operands)}) = {number(self.result)}"
         return f"{self.name}, {place(self.index)}{number(self.result)}"
 
     @property
@@ -191,7 +193,7 @@ def row_of(o: Operation) -> str:
 
 def chain_rows(chain: Sequence[Operation]) -> list[str]:
     """A row for each operation of the user on the way that computes; what moves elements is left out."""
-    runs = [list(group) for _, group in groupby((o for o in chain if o.op.family != "movement"), lambda o: (o.line, o.phase, o.of))]
+    runs = [list(group) for _, group in groupby((o for o in chain if not o.moves), lambda o: (o.line, o.phase, o.of))]
     return [f"{run[-1].line or '?':<16} {run[-1].title}: {number(run[-1].result)}" for run in runs]
 
 

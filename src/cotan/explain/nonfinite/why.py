@@ -110,7 +110,19 @@ def operation(
     steps = tuple(text for text in map(step_text, places) if text is not None)
     name = name_of(equation.op) if phase == "value" else equation.op.name
     return Operation(
-        name, made.name, phase, equation.origin, index, result, values, single, given, steps, index[: made.batches], equation.op
+        name,
+        made.name,
+        phase,
+        equation.origin,
+        index,
+        result,
+        values,
+        elementwise=single,
+        given=given,
+        steps=steps,
+        example=index[: made.batches],
+        op=str(equation.op),
+        moves=equation.op.family == "movement",
     )
 
 
