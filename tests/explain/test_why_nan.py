@@ -346,6 +346,24 @@ def test_the_example_and_the_step_of_vmap_of_the_gradient_of_a_while_loop():
         assert report.source.steps[0].partition(" of ")[0].split()[1] == "2"
 
 
+def test_the_example_of_a_branch_that_runs_for_some_examples_at_a_time():
+    """A costly branch takes the examples in an order of its own (`control.lanes`)."""
+
+    def f(x):
+        costly = lambda v: lax.fori_loop(0, 40, lambda i, s: cnp.sin(cnp.exp(s) * 0.1) + s * 0.5, v)  # noqa: E731
+        return lax.cond(x[0] > 0, lambda v: cnp.sum(cnp.log(costly(v) * (v[1] - 3.0))), lambda v: cnp.sum(v), x)
+
+    x = np.full((4000, 50), 4.0)
+    x[::2] = -1.0
+    x[1233, 1] = 3.0
+    for g in (cotan.vmap(f), cotan.vmap(cotan.grad(f))):
+        report = why(cotan.jit(g), x)
+        assert str(report.result).startswith("result[1233")
+        assert (report.source.of, report.source.example, report.source.steps) == ("log", (1233,), ())
+        assert report.source.index == (1233, 0)
+        assert "step" not in str(report)
+
+
 def test_a_checkpointed_scan():
     f = lambda x: lax.scan(lambda c, i: (c + cnp.log(cnp.abs(i - 33.0)) * c, None), x, cnp.arange(50.0), checkpoint=True)[0]  # noqa: E731
     for g in (cotan.grad(f), cotan.jit(cotan.grad(f))):

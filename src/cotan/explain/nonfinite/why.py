@@ -8,6 +8,7 @@ repaired where they are born, once with those of this equation. If neither chang
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -86,10 +87,16 @@ def name_of(op: Any) -> str:
 def step_text(p: Place) -> str | None:
     """``step 17 of 0..99 of scan (model.py:30)``; None for a place that the user has not made."""
     made = lineage(p.equation)
-    line = f" ({made.origin})" if made.origin is not None and made.origin.code is not None else ""
-    if p.kind == "call" or (isinstance(p.equation.op, Cond) and p.equation.op.branches[0].name == "idle"):
+    idle = isinstance(p.equation.op, Cond) and p.equation.op.branches[0].name == "idle"
+    if p.kind == "call" or idle or is_of_lanes(p):
         return None
+    line = f" ({made.origin})" if made.origin is not None and made.origin.code is not None else ""
     return f"{p.kind} {p.number}{'' if p.of is None else f' of 0..{p.of - 1}'} of {made.name}{line}"
+
+
+def is_of_lanes(p: Place) -> bool:
+    """Whether it is a step of a loop over the examples of a batch, in another order or one by one, that take a branch (`control.lanes`)."""
+    return p.kind == "step" and isinstance(lineage(p.equation).op, Cond)
 
 
 def operation(
@@ -120,7 +127,7 @@ def operation(
         elementwise=single,
         given=given,
         steps=steps,
-        example=index[: made.batches],
+        example=() if any(map(is_of_lanes, places)) else index[: made.batches],
         op=str(equation.op),
         moves=equation.op.family == "movement",
     )
@@ -235,7 +242,7 @@ def explained(function: str, trace: WatchTrace, given: dict[Var, str], outputs: 
     if argument:  # the argument or constant is the cause; or the operation that made a nan of an infinity
         turns = [] if np.isnan(start) else [n for n, link in enumerate(links) if np.isnan(link.result)]
         first = turns[0] if turns else len(links)
-    chain = [of_link(link) for link in links[first:] or links]
+    chain = with_examples(links[first:] or links)
     experiment = Experiment(run, outputs, trace.interpreter)
     if first < len(links) and not argument:
         chain = [*cause(births, links[0].equation, chain[0], experiment, k, index), *chain]
@@ -254,6 +261,20 @@ def explained(function: str, trace: WatchTrace, given: dict[Var, str], outputs: 
         masked=masked,
         advice="" if source is None else advice_for(source.of, source.phase, *advised(source)),
     )
+
+
+def with_examples(links: Sequence[Link]) -> list[Operation]:
+    """The operations of links. In a loop over the examples that take a branch, the example is that of the operation after the loop."""
+    found: list[Operation] = []
+    example: Index = ()
+    for link in reversed(links):
+        o = of_link(link)
+        if any(map(is_of_lanes, link.places)):
+            o = replace(o, example=example, index=(*example, *o.index[lineage(link.equation).batches :]))
+        else:
+            example = o.example
+        found.append(o)
+    return found[::-1]
 
 
 def cause(
