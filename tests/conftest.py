@@ -9,10 +9,15 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Generator
+from zlib import crc32
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from cotan.engines.native.options import codegen_options
 
 # The workers share the machine, and generated programs of any size are slow on occasion: no time limits per example.
 settings.register_profile("ci", max_examples=25, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -28,9 +33,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("all" if config.getoption("--all") else "ci")
     if config.getoption("--peers"):
-        # Before anything imports JAX: the comparison is in double precision, on the processor.
+        # Before anything imports JAX: the comparison is in double precision, on the processor, compiled quickly.
         os.environ["JAX_ENABLE_X64"] = "1"
         os.environ["JAX_PLATFORMS"] = "cpu"
+        os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -40,6 +46,31 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         chosen = set(kept)
         config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
         items[:] = kept
+
+
+def pytest_collection_finish() -> None:
+    """The collector looks at objects of tests no more: there are millions, and they stay."""
+    gc.collect()
+    gc.freeze()
+
+
+def is_optimized(node: pytest.Item) -> bool:
+    """Whether LLVM optimizes all code of a test: of the engine, a marked one, or one in four of the others, always the same."""
+    name = node.nodeid
+    return name.startswith("tests/engines/") or node.get_closest_marker("optimized") is not None or crc32(name.encode()) % 4 == 0
+
+
+@pytest.fixture(autouse=True)
+def short_calls_run_quick_code(request: pytest.FixtureRequest) -> Generator[None]:
+    """Outside of tests/engines most tests let LLVM optimize nothing that runs for a moment only, as `cache.tiers` does for long programs.
+
+    LLVM then takes a third of the time. With --all all code is optimized.
+    """
+    if request.config.getoption("--all") or is_optimized(request.node):
+        yield
+        return
+    with codegen_options(quick_lines=0):
+        yield
 
 
 @pytest.fixture(autouse=True)

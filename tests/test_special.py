@@ -13,6 +13,8 @@ from cotan.core.array import Array
 
 from .numpy.running import assert_jvp, assert_same, staged
 
+pytestmark = pytest.mark.optimized
+
 ONE = [
     "erf",
     "erfc",

@@ -287,6 +287,22 @@ def test_a_sum_of_products_has_no_strong_zero_forward():
     np.testing.assert_allclose(cotan.jacfwd(elementwise)(X), expected)
 
 
+@pytest.mark.parametrize("shape", [(2, 3), (30, 40)])
+@pytest.mark.parametrize("small", [(), (1,), (1, 1), "rows", "columns"], ids=str)
+def test_a_masked_product_with_what_is_broadcast(small, shape):
+    x = np.random.default_rng(0).uniform(0.5, 2.0, shape)
+    x[0, 1] = 0.0
+    t = np.ones({"rows": shape[:1] + (1,), "columns": shape[1:]}.get(small, small))
+    f = lambda t: cnp.sum(cnp.where(x > 0, (1.0 / x) * t, 0.0))  # noqa: E731
+    with np.errstate(divide="ignore"):
+        terms = np.where(x > 0, 1.0 / x, 0.0)
+    axes = {"rows": (1,), "columns": (0,)}.get(small, (0, 1))
+    want = terms.sum(axes).reshape(t.shape)
+    for gradient in (cotan.grad(f), cotan.jit(cotan.grad(f)), lambda t: cotan.linear_transpose(cotan.linearize(f, t)[1], t)(1.0)[0]):
+        with np.errstate(divide="ignore"):
+            np.testing.assert_allclose(gradient(t), want, rtol=1e-13)
+
+
 def test_zero_times_infinity_is_zero_also_where_a_limit_is_not():
     """log(exp(log(x)) + exp(log(y))) at x = 0: the derivative in x is 1 / y as a limit, and 0 by the chain rule with strong zeros."""
     g = cotan.grad(lambda x: special.logsumexp(cnp.log(x)))(np.array([0.0, 2.0]))

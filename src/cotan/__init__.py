@@ -28,24 +28,25 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from . import extend, lax, special, testing
-    from .explain.nonfinite import NonFinite, why_nan
-
-EXPLANATIONS = {"NonFinite": "nonfinite", "why_nan": "nonfinite"}
-"""The modules of `explain` that have these names."""
+    from .explanation import Explanation, explain
+    from .explanation.nonfinite import NonFinite, why_nan
 
 
 def __getattr__(name: str) -> Any:
-    """The submodules, and names of submodules, that only some programs need, imported at their first use."""
-    if name in EXPLANATIONS:
-        return getattr(import_module(f".explain.{EXPLANATIONS[name]}", __name__), name)
+    """What only some programs need, imported at its first use."""
     if name in ("extend", "lax", "special", "testing"):
         return import_module(f".{name}", __name__)
+    if name in ("Explanation", "explain"):
+        return getattr(import_module(".explanation", __name__), name)
+    if name in ("NonFinite", "why_nan"):
+        return getattr(import_module(".explanation.nonfinite", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 __all__ = [
     "Array",
     "DonationWarning",
+    "Explanation",
     "NonFinite",
     "RecompilationWarning",
     "ResidualWarning",
@@ -62,6 +63,7 @@ __all__ = [
     "custom_vjp",
     "errors",
     "eval_shape",
+    "explain",
     "extend",
     "external",
     "gauss_newton_vp",

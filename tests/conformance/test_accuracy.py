@@ -19,6 +19,8 @@ from cotan.core.op import REGISTRY
 
 from .exact import DIGITS, LOOSE, ROWS, Row, as_it_is, points
 
+pytestmark = pytest.mark.optimized
+
 UNITS, DENORMAL = 8.0, 32
 FLUSHED = {"expit", "log_expit", "softmax", "gamma", "psi", "polygamma1", *(f"logaddexp{n} in {x}" for n in ("", 2) for x in "xy")}
 """Their routines, SciPy's or here, give 0 instead of a denormal number."""

@@ -19,6 +19,8 @@ from cotan.engines.native.status import NotExportableError
 from .calculus import pull
 from .cases import FIRST_ORDER_OPS, Case, differentiable, direction, examples, results, seeded
 
+pytestmark = pytest.mark.optimized
+
 WHOLE = [cls for cls in FIRST_ORDER_OPS if cls.routine is not None or cls.update is not None]
 SIDES, FURTHER_SIDES = (258,), (2, 9, 70, 400)
 LENGTHS, FURTHER_LENGTHS = (300_000,), (20, 150, 3_000, 40_000, 3_000_000)

@@ -7,6 +7,7 @@ product of these powers, since such a multiplication is exact.
 
 from __future__ import annotations
 
+from collections import Counter
 from fractions import Fraction
 from itertools import combinations, permutations, product
 from math import prod
@@ -17,7 +18,7 @@ import pytest
 from cotan.ops.determinant import Cofactors, Det
 
 from .calculus import pull, push, zeros_like
-from .cases import REAL_AND_COMPLEX, Case, differentiable, direction, params, seeded
+from .cases import REAL_AND_COMPLEX, Case, differentiable, direction, label, seeded
 from .test_derivatives import restricted
 
 PATTERNS = {
@@ -69,8 +70,17 @@ def tangents(rng, point, at):
     return [direction(rng, x) if k == at else None for k, x in enumerate(point)]
 
 
-@pytest.mark.parametrize("order", [1, 2, 3])
-@pytest.mark.parametrize("case", params(differentiable(REAL_AND_COMPLEX)))
+def of_each_order(cases):
+    """Third derivatives, which take half of the time, of one example in three of each op."""
+    number = Counter()
+    for case in cases:
+        for order in (1, 2, 3):
+            rare = order == 3 and number[case.op.name] % 3 > 0
+            yield pytest.param(case, order, id=f"{label(case)}-{order}", marks=[pytest.mark.exhaustive] if rare else [])
+        number[case.op.name] += 1
+
+
+@pytest.mark.parametrize(("case", "order"), list(of_each_order(differentiable(REAL_AND_COMPLEX))))
 def test_derivatives_are_linear_at_any_scale(case: Case, order):
     (f, point), rng = restricted(case), seeded(case)
     ws = [direction(rng, y) for y in f(*point)]

@@ -6,12 +6,15 @@ the result a vector.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from itertools import product
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 
 import cotan
 import cotan.lax
@@ -111,6 +114,27 @@ def close(found: Any, expected: Any, rtol: float = 1e-9, atol: float = 1e-11) ->
         np.testing.assert_allclose(np.asarray(x), np.asarray(y), rtol=rtol, atol=atol)
 
 
+@cache
+def by_python(case: Callable[[Kit, Any], Any], name: str, batched: bool) -> np.ndarray:
+    """One transformation of a case, on the loop in Python."""
+    f = TRANSFORMATIONS[name][0](cotan, lambda p: case(PYTHON, p))
+    return np.stack([np.asarray(f(p)) for p in BATCH]) if batched else np.asarray(f(P))
+
+
+WAYS = ["plain", "jit_of", "of_jit", "vmap_of", "jit_of_vmap_of"]
+COSTLY = ["hessian", "forward_over_forward", "reverse_over_forward", "reverse_over_reverse", "third_along_a_direction"]
+
+
+def every_way(cases: Sequence[Callable[[Kit, Any], Any]]) -> pytest.MarkDecorator:
+    """Every case under every transformation in every way. Compiled, derivatives of higher order are taken of one case in three each."""
+    chosen = []
+    for (i, name), (j, way), (k, case) in product(enumerate(TRANSFORMATIONS), enumerate(WAYS), enumerate(cases)):
+        rare = name in COSTLY and "jit" in way and (i + j + k) % 3 > 0
+        marks = [pytest.mark.exhaustive] if rare else []
+        chosen.append(pytest.param(case, name, way, id=f"{name}-{way}-{case.__name__}", marks=marks))
+    return pytest.mark.parametrize(("case", "name", "way"), chosen)
+
+
 def compare_with_python(case: Callable[[Kit, Any], Any], name: str, way: str) -> None:
     """One transformation of a case, in one of the ways that it may be combined with jit and vmap, against the loop in Python."""
     transform, _ = TRANSFORMATIONS[name]
@@ -118,10 +142,6 @@ def compare_with_python(case: Callable[[Kit, Any], Any], name: str, way: str) ->
     def f(p: Any) -> Any:
         return case(COTAN, p)
 
-    def reference(p: Any) -> Any:
-        return transform(cotan, lambda q: case(PYTHON, q))(p)
-
-    expected = np.stack([np.asarray(reference(p)) for p in BATCH]) if "vmap" in way else reference(P)
     found = {
         "plain": lambda: transform(cotan, f)(P),
         "jit_of": lambda: cotan.jit(transform(cotan, f))(P),
@@ -129,7 +149,7 @@ def compare_with_python(case: Callable[[Kit, Any], Any], name: str, way: str) ->
         "vmap_of": lambda: cotan.vmap(transform(cotan, f))(BATCH),
         "jit_of_vmap_of": lambda: cotan.jit(cotan.vmap(transform(cotan, f)))(BATCH),
     }[way]()
-    close(found, expected)
+    close(found, by_python(case, name, "vmap" in way))
 
 
 def compare_derivative_of_vmap(case: Callable[[Kit, Any], Any], mode: str) -> None:
@@ -144,7 +164,8 @@ def compare_derivative_of_vmap(case: Callable[[Kit, Any], Any], mode: str) -> No
 
 def compare_with_jax(case: Callable[[Kit, Any], Any], reverse: bool) -> None:
     kit = jax_kit()
-    mine, theirs = (lambda p: case(COTAN, p)), (lambda p: case(kit, p))
-    for name in ("value", "jacfwd", "forward_over_forward", *(["jacrev"] if reverse else [])):
-        transform, _ = TRANSFORMATIONS[name]
-        close(transform(cotan, mine)(P), transform(kit.api, theirs)(P))
+    transforms = [TRANSFORMATIONS[name][0] for name in ("value", "jacfwd", "forward_over_forward", *(["jacrev"] if reverse else []))]
+    # JAX compiles each operation that it runs, or once all together.
+    expected = kit.api.jit(lambda p: [transform(kit.api, lambda p: case(kit, p))(p) for transform in transforms])(P)
+    for transform, y in zip(transforms, expected, strict=True):
+        close(transform(cotan, lambda p: case(COTAN, p))(P), y)

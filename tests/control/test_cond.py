@@ -10,7 +10,7 @@ import cotan.numpy as cnp
 from cotan import lax
 from cotan.lax import cond, switch
 
-from .loops import BATCH, TRANSFORMATIONS, P, close, compare_derivative_of_vmap, compare_with_jax, compare_with_python
+from .loops import BATCH, P, close, compare_derivative_of_vmap, compare_with_jax, compare_with_python, every_way
 
 
 # ---- cases: some take the first branch at one example of the batch and the second at another --------------------------------
@@ -119,9 +119,7 @@ CASES = [
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda f: f.__name__)
 
 
-@every_case
-@pytest.mark.parametrize("way", ["plain", "jit_of", "of_jit", "vmap_of", "jit_of_vmap_of"])
-@pytest.mark.parametrize("name", TRANSFORMATIONS)
+@every_way(CASES)
 def test_cond_equals_the_branch_in_python(case, name, way):
     compare_with_python(case, name, way)
 

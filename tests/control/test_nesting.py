@@ -12,7 +12,17 @@ from cotan.core.checking import check_program
 from cotan.lax import cond, scan, switch, while_loop
 from cotan.testing import check_rule
 
-from .loops import BATCH, COTAN, PYTHON, TRANSFORMATIONS, close, compare_derivative_of_vmap, compare_with_jax, compare_with_python
+from .loops import (
+    BATCH,
+    COTAN,
+    PYTHON,
+    TRANSFORMATIONS,
+    close,
+    compare_derivative_of_vmap,
+    compare_with_jax,
+    compare_with_python,
+    every_way,
+)
 from .programs import LoopProgram, loop_programs
 
 
@@ -152,9 +162,7 @@ WHILE_CASES = [
 ]
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda f: f.__name__)
-@pytest.mark.parametrize("way", ["plain", "jit_of", "of_jit", "vmap_of", "jit_of_vmap_of"])
-@pytest.mark.parametrize("name", TRANSFORMATIONS)
+@every_way(CASES)
 def test_nested_control_flow_equals_python(case, name, way):
     compare_with_python(case, name, way)
 
@@ -165,9 +173,7 @@ def test_derivative_of_batched_control_flow_is_block_diagonal(case, mode):
     compare_derivative_of_vmap(case, mode)
 
 
-@pytest.mark.parametrize("case", WHILE_CASES, ids=lambda f: f.__name__)
-@pytest.mark.parametrize("way", ["plain", "jit_of", "of_jit", "vmap_of", "jit_of_vmap_of"])
-@pytest.mark.parametrize("name", TRANSFORMATIONS)
+@every_way(WHILE_CASES)
 def test_while_inside_other_control_flow_has_every_derivative(case, name, way):
     compare_with_python(case, name, way)
 

@@ -11,7 +11,7 @@ from cotan.lax import fori_loop, scan
 from cotan.lax import map as lax_map
 from cotan.testing import check_rule
 
-from .loops import TRANSFORMATIONS, close, compare_derivative_of_vmap, compare_with_jax, compare_with_python
+from .loops import close, compare_derivative_of_vmap, compare_with_jax, compare_with_python, every_way
 
 W = np.random.default_rng(0).normal(size=(2, 2))
 TABLE = np.array([0.5, -1.5, 2.0])
@@ -225,9 +225,7 @@ CASES = [
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda f: f.__name__)
 
 
-@every_case
-@pytest.mark.parametrize("way", ["plain", "jit_of", "of_jit", "vmap_of", "jit_of_vmap_of"])
-@pytest.mark.parametrize("name", TRANSFORMATIONS)
+@every_way(CASES)
 def test_scan_equals_the_loop_in_python(case, name, way):
     compare_with_python(case, name, way)
 

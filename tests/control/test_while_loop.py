@@ -9,11 +9,12 @@ import pytest
 
 import cotan
 import cotan.numpy as cnp
-from cotan.api.recall import Recall
+from cotan.api import checkpoint
 from cotan.core.program import Program
 from cotan.lax import fori_loop, scan, while_loop
+from cotan.lax.loops import bodies
 
-from .loops import BATCH, TRANSFORMATIONS, P, close, compare_derivative_of_vmap, compare_with_jax, compare_with_python
+from .loops import BATCH, P, close, compare_derivative_of_vmap, compare_with_jax, compare_with_python, every_way
 
 
 # ---- cases: the examples of the batch take different numbers of steps ------------------------------------------------------
@@ -84,12 +85,7 @@ CASES = [
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda f: f.__name__)
 
 
-WAYS = ["plain", "of_jit", "jit_of", "vmap_of", "jit_of_vmap_of"]
-PAIRS = [(name, way) for name in TRANSFORMATIONS for way in WAYS]
-
-
-@every_case
-@pytest.mark.parametrize(("name", "way"), PAIRS)
+@every_way(CASES)
 def test_while_equals_the_loop_in_python(case, name, way):
     compare_with_python(case, name, way)
 
@@ -248,9 +244,8 @@ def test_programs_of_a_loop_go_with_it():
         cotan.grad(f)(0.3)
 
     def programs():
-        for x in gc.get_objects():
-            if type(x) is Recall:  # which keeps the bodies of the last functions, in case they come again
-                x.known.clear()
+        for recall in (bodies, checkpoint.programs):  # which keep the bodies of the last functions, in case they come again
+            recall.known.clear()
         gc.collect()
         return sum(type(x) is Program for x in gc.get_objects())
 

@@ -16,7 +16,7 @@ def test_a_view_waits_for_whoever_holds_what_it_views_through_another():
     view = middle.view(Array)
     assert view.base is middle
     middle.flags.writeable = False
-    outer, inner = [], []
+    outer, inner = {}, {}
     borrow(root, outer)
     borrow(view, inner)
     give_back(inner)
@@ -24,6 +24,15 @@ def test_a_view_waits_for_whoever_holds_what_it_views_through_another():
     give_back(outer)
     assert view.flags.writeable
     assert root.flags.writeable
+
+
+@pytest.mark.parametrize("view", [False, True])
+def test_an_array_that_is_needed_more_than_once_is_given_back(view):
+    x = np.ones((3, 3))
+    w = x[:2] if view else x
+    cotan.grad(lambda v: cnp.sum(cnp.dot(w, v) * 2.0 + cnp.dot(w, cotan.grad(lambda u: cnp.sum(cnp.dot(w, u) ** 2))(v))))(np.ones(3))
+    assert w.flags.writeable
+    assert x.flags.writeable
 
 
 PLACES = np.arange(3)

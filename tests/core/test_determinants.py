@@ -92,6 +92,33 @@ def test_products_of_others(x: list[float]) -> None:
         np.testing.assert_allclose(gradient(np.array(x)), want, rtol=1e-14)
 
 
+LONG = 5001
+
+
+@pytest.mark.parametrize("dtype", ["float64", "complex128"])
+@pytest.mark.parametrize("size", [LONG - 1, LONG])
+def test_products_of_others_along_a_long_axis(size: int, dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.lognormal(0.0, 0.01, size=(2, size)) * rng.choice([-1.0, 1.0], size=(2, size)).astype(dtype)
+    for axis, rows in ((1, x), (0, x.T)):
+        want = np.prod(rows, axis, keepdims=True) / rows
+        np.testing.assert_allclose(ProductOfOthers(axis)(rows), want, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("place", "number"), [(0, 0.0), (LONG - 1, 0.0), (7, np.inf), (LONG // 2, np.nan), (3, 5e-324)])
+def test_a_number_that_is_not_normal_in_a_long_product(place: int, number: float) -> None:
+    x = np.ones(LONG)
+    x[place] = number
+    want = np.full(LONG, number)
+    want[place] = 1.0
+    np.testing.assert_array_equal(cotan.grad(cnp.prod)(x), want)
+
+
+def test_a_long_product_whose_beginning_is_out_of_range() -> None:
+    x = np.concatenate([np.full(2500, 2.0), np.full(2500, 0.5)])
+    np.testing.assert_array_equal(cotan.grad(cnp.prod)(x), 1.0 / x)
+
+
 def test_products_of_others_have_derivatives_of_every_order() -> None:
     for x in ([2.0, -3.0, 0.5, 4.0], [2.0, 0.0, 3.0, 0.0]):
         cotan.testing.check_grads(cnp.prod, (np.array(x),), order=3)

@@ -82,11 +82,34 @@ def test_what_was_not_used_for_longest_goes(folder, monkeypatch):
 
 
 def test_one_in_many_writers_looks_at_the_size_of_the_folder(folder, monkeypatch):
-    looks = []
-    monkeypatch.setattr(disk_cache, "shrink", looks.append)
+    looks, shrink = [], disk_cache.shrink
+    monkeypatch.setattr(disk_cache, "shrink", lambda path: looks.append(path) or shrink(path))
+    monkeypatch.setattr(disk_cache, "_unchecked", disk_cache.STORES_BETWEEN)
     for k in range(3 * disk_cache.STORES_BETWEEN):
         disk_cache.store(f"{k:064}", b"code")
     assert looks == [folder] * 3
+
+
+def test_looks_at_a_large_folder_are_rare(folder, monkeypatch):
+    """The entries that are looked at are few times as many as those that are written."""
+    looked, shrink = [], disk_cache.shrink
+    monkeypatch.setattr(disk_cache, "shrink", lambda path: looked.append(shrink(path)) or looked[-1])
+    monkeypatch.setattr(disk_cache, "_unchecked", 1)
+    for k in range(1000):
+        disk_cache.store(f"{k:064}", b"code")
+    assert sum(looked) <= disk_cache.SHARE_BETWEEN * 1000
+    assert len(looked) < 1000 // disk_cache.STORES_BETWEEN
+
+
+def test_the_bound_holds_while_entries_are_written(folder, monkeypatch):
+    monkeypatch.setenv("COTAN_CACHE_BYTES", "100000")
+    monkeypatch.setattr(disk_cache, "_unchecked", 1)
+    sizes = []
+    for k in range(1000):  # some 350 of them fit
+        disk_cache.store(f"{k:064}", bytes(200))
+        if k % 10 == 0:
+            sizes.append(disk_cache.contents().bytes)
+    assert 90_000 < max(sizes) <= 115_000
 
 
 def test_many_writers_leave_whole_entries(folder):

@@ -3,6 +3,12 @@
 from .messages import golden, message_of
 from .mistakes import MISTAKES
 
-for mistake in MISTAKES:
-    golden(mistake.__name__).write_text(message_of(mistake))
-print(f"{len(MISTAKES)} texts written")
+
+def main() -> None:
+    for mistake in MISTAKES:
+        golden(mistake.__name__).write_text(message_of(mistake))
+    print(f"{len(MISTAKES)} texts written")
+
+
+if __name__ == "__main__":  # pytest imports every module here to look for doctests
+    main()

@@ -16,6 +16,8 @@ from cotan.numpy import elementwise
 
 from .running import arrays, assert_jvp, assert_same, staged
 
+pytestmark = pytest.mark.optimized
+
 UNARY = sorted(name for name in elementwise.__all__ if isinstance(getattr(np, name), np.ufunc) and getattr(np, name).nin == 1)
 BINARY = sorted(
     name for name in elementwise.__all__ if isinstance(getattr(np, name), np.ufunc) and getattr(np, name).nin == 2 and name != "divmod"

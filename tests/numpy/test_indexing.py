@@ -45,6 +45,18 @@ def test_getitem_is_that_of_numpy(index: Any) -> None:
     assert_jvp(lambda x: cnp.getitem(x, index), x3)
 
 
+OTHER_MASKS = [MASK[:2], MASK[0], (slice(None), MASK), (..., MASK), [True, False], np.ones(4, bool), np.ones((3, 5), bool)]
+
+
+@pytest.mark.parametrize("index", OTHER_MASKS, ids=str)
+def test_a_mask_of_another_shape_is_refused(index: Any) -> None:
+    with pytest.raises(IndexError):
+        x3[index]
+    for read in (lambda x: x[index], lambda x: x.at[index].set(0.0)):
+        with pytest.raises((IndexingError, ShapeError), match="mask"):
+            staged(read, x3)
+
+
 @given(st.data())
 def test_getitem_with_any_index(data: st.DataObject) -> None:
     shape = data.draw(hnp.array_shapes(max_dims=4, min_side=0, max_side=4))

@@ -366,7 +366,9 @@ def weakly_floating(x: Any) -> Any:
 def floating_leaves(call: FlatCall, allow_int: bool = False) -> None:
     """Make floats of the integers among the inputs of a call; with ``allow_int`` they stay integers, without derivative."""
     if not allow_int:
-        call.leaves = [x if type(x) is np.ndarray and x.dtype.kind == "f" else floating(x) for x in call.leaves]
+        for k, x in enumerate(call.leaves):
+            if type(x) is not np.ndarray or x.dtype.kind != "f":
+                call.leaves[k] = floating(x)
 
 
 def check_inexact(
@@ -378,8 +380,10 @@ def check_inexact(
     """
     floating_leaves(call, allow_int)
     for k, x in enumerate(call.leaves):
+        if type(x) is np.ndarray and x.dtype.kind == "f" and not holomorphic:  # most often
+            continue
         t = type_of(x)
-        if t.dtype.kind == "f" and not holomorphic:  # most often
+        if t.dtype.kind == "f" and not holomorphic:
             continue
         if t.dtype.kind == "b" and not allow_int:
             raise teach(

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..core.errors import ArgumentError, teach
 from ..core.op import REGISTRY, Op
+from ..core.printing import Printed
 
 __all__ = ["Audit", "Rule", "audit", "rule_matrix"]
 
@@ -24,8 +25,8 @@ class Rule:
     note: str = ""
 
 
-@dataclass(frozen=True)
-class Audit:
+@dataclass(frozen=True, repr=False)
+class Audit(Printed):
     """The rules of one op. Prints as a table."""
 
     op: str
@@ -39,8 +40,6 @@ class Audit:
     def __str__(self) -> str:
         rows = [f"  {rule.name:<10} {rule.status:<11} {rule.note}".rstrip() for rule in self.rules]
         return "\n".join([f"{self.op}: {self.summary}", f"  linear in: {self.linear_in}", *rows])
-
-    __repr__ = __str__
 
 
 def audit(op: Any) -> Audit:

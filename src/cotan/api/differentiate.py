@@ -172,10 +172,11 @@ class Pullback:
         for v, y_bar in zip(self.outputs, y_bars, strict=True):
             accumulate(cotangents, v, y_bar)
         found = iter(backward_pass(self.tape.equations, cotangents, self.inputs, last=last))
-        x_bars = [next(found) if a else None for a in self.active]
-        return [
-            zeros(tangent_type(x)) if a and x_bar is None else x_bar for x, a, x_bar in zip(self.leaves, self.active, x_bars, strict=True)
-        ]
+        x_bars: list[Any | None] = []
+        for x, a in zip(self.leaves, self.active, strict=True):
+            x_bar = next(found) if a else None
+            x_bars.append(zeros(tangent_type(x)) if a and x_bar is None else x_bar)
+        return x_bars
 
 
 @transformation

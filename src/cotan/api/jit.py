@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, NoReturn
 from ..control.call import Call
 from ..core import tree
 from ..core.errors import ArgumentError, ArgumentTypeError, DtypeError, teach
-from ..core.origin import describe_function
+from ..core.origin import describe_function, staged_anew
 from ..core.pickling import global_name
 from ..core.program import Program
 from ..core.sizes import Size
@@ -233,6 +233,8 @@ class Jitted:
 
     def staged(self, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Staged:
         """The Program for these arguments, from the cache or newly staged."""
+        if staged_anew():
+            return self.stage(args, kwargs, signature)
         known = self.cache.get(signature)
         if known is not None and known.watched is not None and (change := known.watched.change()):
             del self.cache[signature]

@@ -12,6 +12,7 @@ from ..control.checkpoint import CheckpointTangent
 from ..control.sweep import LoopTangent
 from ..core import tree
 from ..core.origin import Origin, describe_function
+from ..core.printing import Printed
 from ..core.program import Equation, Var
 from ..core.staging import StagingTrace
 from ..core.tracing import Tracer, running, type_of
@@ -47,8 +48,8 @@ class Residual:
     late: bool = False
 
 
-@dataclass(frozen=True)
-class MemoryPlan:
+@dataclass(frozen=True, repr=False)
+class MemoryPlan(Printed):
     """All residuals of a function, the largest first; ``str`` shows them as a table.
 
     The most memory in use at once is about `peak`, for compiled code `compiled_peak`, beside the arguments, the results, and the few arrays

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from itertools import compress
 from typing import Any, ClassVar
 
+from ..core.formula import Formula, called
 from ..core.op import Op
 from ..core.program import Program, Var, evaluate
 from ..core.staging import stage_flat
@@ -30,6 +31,9 @@ class ControlOp(Op):
         programs = [region.program for region in self.regions()]
         total = self.total or (programs and not any(any(inputs_that_fail(p)) for p in programs))
         return () if total else range(len(types))
+
+    def formula(self, *operands: Formula) -> Formula:
+        return called(str(self), *operands)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any]:
         assert self.linearize is not None

@@ -19,7 +19,9 @@ from typing import Any
 
 import numpy as np
 
+from ..core.formula import Formula, called
 from ..core.op import Region, op
+from ..core.origin import staged_anew
 from ..core.program import Program, Var, evaluate
 from ..core.staging import stage_flat
 from ..core.types import ArrayType
@@ -36,6 +38,8 @@ __all__ = ["Call", "derived_program"]
 
 def derived_program(program: Program, key: Hashable, make: Callable[[], Any]) -> Any:
     """The program that ``make()`` derives from ``program``: made once for each key, and cached as long as the program exists."""
+    if staged_anew():
+        return make()
     if key not in program.derived:
         program.derived[key] = make()
     return program.derived[key]
@@ -57,6 +61,9 @@ class Call(ControlOp):
 
     def __str__(self) -> str:
         return f"call[{self.program.name}]"
+
+    def formula(self, *operands: Formula) -> Formula:
+        return called(self.program.name, *operands)
 
     def regions(self) -> tuple[Region[Program], ...]:
         return (Region(self.program, 0, len(self.program.inputs)),)

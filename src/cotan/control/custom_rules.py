@@ -25,6 +25,7 @@ from functools import partial
 from typing import Any
 
 from ..core.errors import NonlinearTangentError, teach
+from ..core.formula import Formula, called
 from ..core.op import op
 from ..core.program import Program, Var
 from ..core.staging import stage_flat
@@ -85,6 +86,9 @@ class CustomCall(ControlOp):
 
     def __str__(self) -> str:
         return f"custom[{self.rules.names.function}]"
+
+    def formula(self, *operands: Formula) -> Formula:
+        return called(self.rules.names.function.partition(" (")[0], *operands)
 
     @property
     def user_code(self) -> str:  # type: ignore[override]
@@ -290,6 +294,9 @@ class CustomTangent(ControlOp):
 
     def __str__(self) -> str:
         return f"custom_tangent[{self.rules.names.function}]"
+
+    def formula(self, *operands: Formula) -> Formula:
+        return called(f"tangent[{self.rules.names.function.partition(' (')[0]}]", *operands)
 
     @property
     def known(self) -> int:

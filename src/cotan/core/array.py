@@ -171,9 +171,11 @@ def to_array(x: Any, given: Sequence[Any] = ()) -> Any:
 
 
 def is_only_view(x: np.ndarray[Any, Any]) -> bool:
-    """Whether ``x`` is all of the memory that it views, in row-major order, and nobody else refers to that memory: a reshaped result."""
+    """Whether ``x`` is most of the memory that it views, in row-major order, and nobody else refers to that memory: a reshaped result, or
+    one without its ends.
+    """
     base = x.base
-    if type(base) is not np.ndarray or base.size != x.size or base.dtype != x.dtype:
+    if type(base) is not np.ndarray or 2 * x.size < base.size or base.dtype != x.dtype:
         return False
     return base.flags.owndata and x.flags.c_contiguous and sys.getrefcount(base) <= OWN_REFERENCES
 

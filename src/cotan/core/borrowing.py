@@ -31,11 +31,13 @@ _lock = Lock()
 _loans: dict[int, Loan] = {}
 
 
-def borrow(array: np.ndarray[Any, Any], borrowed: list[np.ndarray[Any, Any]]) -> None:
-    """Make ``array`` and the arrays that it views read-only, and add them to ``borrowed``.
+def borrow(array: np.ndarray[Any, Any], borrowed: dict[int, np.ndarray[Any, Any]]) -> None:
+    """Make ``array`` and the arrays that it views read-only, and add them to ``borrowed``, by their ids.
 
     Memory that is not NumPy's own, or that the user made read-only, is left alone: its flag might not be set again.
     """
+    if id(array) in borrowed:
+        return
     if array.base is None:
         with _lock:
             loan = _loans.get(id(array))
@@ -46,7 +48,7 @@ def borrow(array: np.ndarray[Any, Any], borrowed: list[np.ndarray[Any, Any]]) ->
                 array.setflags(write=False)
                 loan = _loans[id(array)] = Loan(array)
             loan.count += 1
-            borrowed.append(array)
+            borrowed[id(array)] = array
         return
     chain: list[Any] = [array]
     while isinstance(chain[-1].base, np.ndarray):
@@ -64,17 +66,18 @@ def borrow(array: np.ndarray[Any, Any], borrowed: list[np.ndarray[Any, Any]]) ->
                     continue
                 x.setflags(write=False)
                 loan = _loans[id(x)] = Loan(x)
-            loan.count += 1
-            borrowed.append(x)
+            if id(x) not in borrowed:
+                loan.count += 1
+                borrowed[id(x)] = x
 
 
-def give_back(borrowed: list[np.ndarray[Any, Any]]) -> None:
+def give_back(borrowed: dict[int, np.ndarray[Any, Any]]) -> None:
     """End what `borrow` began. An error about a read-only array that is on its way out is marked as caused by it."""
     error = sys.exc_info()[1]
     if isinstance(error, ValueError) and "read-only" in str(error):
         error.borrowed = True  # type: ignore[attr-defined]
     with _lock:
-        for x in borrowed:
+        for x in borrowed.values():
             loan = _loans[id(x)]
             loan.count -= 1
             if not loan.count:

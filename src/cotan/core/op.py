@@ -33,6 +33,7 @@ from threading import RLock
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVar, dataclass_transform
 
 from .errors import MissingRuleError, teach
+from .formula import Formula, called
 from .tracing import current_trace
 from .types import ArrayType
 
@@ -84,6 +85,8 @@ class Op:
     name: ClassVar[str] = ""
     verb: ClassVar[str] = ""
     """The name by which users know the op, when it is not ``name``: integer_power is their ``power``."""
+    sign: ClassVar[str] = ""
+    """The sign that formulas write between its two operands."""
     multiple: ClassVar[bool] = False
     user_code: str = ""
     """Of an op whose ``impl`` is a function of the user: how messages name that. Each of its results in a staged program is checked."""
@@ -92,10 +95,10 @@ class Op:
     parameter_names: ClassVar[tuple[str, ...]] = ()
     compare_by_value: ClassVar[bool] = True
     """Whether two ops of the class with equal parameters are equal; False for ops that hold programs, which are known by identity."""
-    tangent: ClassVar[Literal["rule", "local", "weighted", "itself"]] = "rule"
+    tangent: ClassVar[Literal["rule", "local", "weighted", "termwise", "itself"]] = "rule"
     """How the tangent comes about: by the ``jvp`` rule; by local derivatives (``local_derivative``), which the rule of the family
-    multiplies with the tangents; as their sum with weights (``weighted``); or by the op itself on the tangents. The last three let
-    `linearize` record it without running the rule."""
+    multiplies with the tangents; as their sum with weights (``weighted``); as the sum of the op with one operand replaced by its tangent
+    (``termwise``); or by the op itself on the tangents. All but the first let `linearize` record it without running the rule."""
     linearize: Callable[..., Any] | None = None
     expand: Callable[..., Any] | None = None
     """The op as a computation of other ops. A linear program that meets an op which is not declared linear looks into it by this."""
@@ -233,10 +236,19 @@ class Op:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.parameters().items())})"
 
-    def __str__(self) -> str:
+    def described_parameters(self) -> dict[str, str]:
+        """The static parameters as text, without those that have their usual value."""
         optional = [key for key in self.parameters() if getattr(type(self), key, None) in ((), False)]
-        given = {k: v for k, v in self.parameters().items() if k not in optional or v != getattr(type(self), k)}
-        parameters = ", ".join(f"{key}={_short(value)}" for key, value in given.items())
+        return {k: _short(v) for k, v in self.parameters().items() if k not in optional or v != getattr(type(self), k)}
+
+    def formula(self, *operands: Formula) -> Formula:
+        """How people write it: with its ``sign``, or as a call of its ``verb``."""
+        if self.sign and len(operands) == 2:
+            return operands[0].infix(self.sign, operands[1])
+        return called(self.verb, *operands, **self.described_parameters())
+
+    def __str__(self) -> str:
+        parameters = ", ".join(f"{key}={value}" for key, value in self.described_parameters().items())
         return f"{self.name}[{parameters}]" if parameters else self.name
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import linecache
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import lru_cache, reduce
@@ -34,6 +35,10 @@ __all__ = [
     "here",
     "inherited",
     "library_call",
+    "observer",
+    "observing",
+    "source_line",
+    "staged_anew",
     "user_frame",
     "users_rule",
 ]
@@ -111,16 +116,17 @@ class Origin:
     @property
     def source(self) -> str:
         """The user's source line, stripped."""
-        return text_of(self.filename, self.line).strip()
+        return source_line(self.filename, self.line).strip()
 
     def __str__(self) -> str:
-        return f"{os.path.basename(self.filename)}:{self.line}"
+        cell = cell_of(self.filename)
+        return f"{cell}, line {self.line}" if cell else f"{os.path.basename(self.filename)}:{self.line}"
 
     def excerpt(self) -> str:
         """The user's line with a caret under the expression, as error messages show it."""
         line, end, column, end_column = self.position
-        text = text_of(self.filename, line).rstrip("\n")
-        head = f"  {os.path.basename(self.filename)}:{line}, in {self.function}"
+        text = source_line(self.filename, line).rstrip("\n")
+        head = f"  {self}, in {self.function}"
         if not text:
             return head
         stripped = text.lstrip()
@@ -135,7 +141,20 @@ class Origin:
 UNKNOWN = Origin(None, 0)
 
 
-def text_of(filename: str, line: int) -> str:
+def cell_of(filename: str) -> str | None:
+    """``In [3]``: the cell of a notebook from which this code is; None if it is from a file."""
+    if os.path.exists(filename) and "ipykernel" not in filename:
+        return None
+    module = sys.modules.get("IPython")
+    shell = module.get_ipython() if module is not None else None
+    try:
+        label = shell.compile.format_code_name(filename) if shell is not None else None
+    except AttributeError:  # another kind of shell
+        return None
+    return label[1].replace("In[", "In [") if label else None
+
+
+def source_line(filename: str, line: int) -> str:
     """A line of source; empty where there is none (doctest's own reader fails on the lines of another example)."""
     try:
         return linecache.getline(filename, line)
@@ -243,6 +262,24 @@ equation once more. An origin: the rule that it names runs."""
 _follower: ContextVar[Callable[[FrameType], Origin] | None] = ContextVar("follower", default=None)
 
 
+class Observer(Protocol):
+    """Sees which values of a derivation belong to which variable of the Program that is transformed."""
+
+    def values(self, values: Mapping[Any, Any]) -> None:
+        """The variables of a Program, and what they are in its evaluation."""
+
+    def cotangent(self, v: Any, y_bar: Any) -> None:
+        """A variable of a linear Program, and its whole cotangent."""
+
+    def residuals(self, forward: Any, linear: Any, count: int) -> None:
+        """The last ``count`` outputs of a Program are the first inputs of the linear one."""
+
+
+_observer: ContextVar[Observer | None] = ContextVar("observer", default=None)
+observer: Callable[[], Observer | None] = _observer.get
+"""Gives who is observing, if anybody."""
+
+
 def inherited() -> Origin | None:
     """The origin of what is recorded now, if it is derived from an equation; None if it has the line that runs."""
     source = _source.get()
@@ -303,19 +340,29 @@ def users_rule() -> Within:
     return Within(None if source is None else UsersRule(source))
 
 
-class following:  # noqa: N801 - a context manager reads as a verb
+def staged_anew() -> bool:
+    """Whether somebody follows or observes: what was staged before, unseen, is then staged anew and not kept."""
+    return _follower.get() is not None or _observer.get() is not None
+
+
+@contextmanager
+def following(follower: Callable[[FrameType], Origin]) -> Generator[None]:
     """Within this context, ``follower`` makes the origin of each application of an op by the user's code, from its frame."""
+    token = _follower.set(follower)
+    try:
+        yield
+    finally:
+        _follower.reset(token)
 
-    __slots__ = ("follower", "token")
 
-    def __init__(self, follower: Callable[[FrameType], Origin]):
-        self.follower = follower
-
-    def __enter__(self) -> None:
-        self.token = _follower.set(self.follower)
-
-    def __exit__(self, *_: object) -> None:
-        _follower.reset(self.token)
+@contextmanager
+def observing(observer: Observer) -> Generator[None]:
+    """Within this context, ``observer`` sees the values of derivations."""
+    token = _observer.set(observer)
+    try:
+        yield
+    finally:
+        _observer.reset(token)
 
 
 # ---- texts ---------------------------------------------------------------------------------------------------------------

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from .op import Op
-from .origin import Origin, evaluating
+from .origin import Origin, evaluating, observer
+from .printing import Printed
 from .tracing import TYPE_READERS, current_trace, type_of
 from .types import ArrayType
 
@@ -71,12 +72,17 @@ class Equation:
         """The op, and the user's line from which it comes if that is known: ``scatter (model.py:12)``."""
         return f"{self.op.name} ({self.origin})" if self.origin is not None and self.origin.code is not None else self.op.name
 
+    def __repr__(self) -> str:
+        sides = [", ".join(str(v.type) if isinstance(v, Var) else repr(v) for v in side) for side in (self.outputs, self.inputs)]
+        place = f"   # {self.origin}" if self.origin is not None and self.origin.code is not None else ""
+        return f"{sides[0]} = {self.op} {sides[1]}{place}"
+
 
 TYPE_READERS[Var] = TYPE_READERS[Literal] = lambda x: x.type
 
 
-@dataclass(frozen=True, eq=False)
-class Program:
+@dataclass(frozen=True, eq=False, repr=False)
+class Program(Printed):
     """A closed program. Compared by identity; printing gives readable typed text."""
 
     inputs: Sequence[Var]
@@ -121,13 +127,18 @@ def evaluate(program: Program, *arguments: Any) -> list[Any]:
     """Run the equations of ``program`` under the current trace."""
     environment: dict[Any, Any] = dict(zip(program.inputs, arguments, strict=True))
     del arguments  # a value is given up after its last use
-    trace = current_trace()
+    trace, watching = current_trace(), observer()
+    if watching is not None:
+        watching.values(environment)
     for equation, dying in zip(program.equations, program.last_uses, strict=True):
         operands = [environment[v] if type(v) is Var else v.value for v in equation.inputs]
         for v in dying:
             environment.pop(v, None)
         with evaluating(equation):
-            environment.update(zip(equation.outputs, trace.process(equation.op, operands), strict=True))
+            results = trace.process(equation.op, operands)
+        if watching is not None:
+            watching.values(dict(zip(equation.outputs, results, strict=True)))
+        environment.update(zip(equation.outputs, results, strict=True))
     return [environment[v] if isinstance(v, Var) else v.value for v in program.outputs]
 
 

@@ -34,7 +34,7 @@ class StagingTrace(Trace):
     def __init__(self, verb: str, function: Any = None):
         super().__init__(verb, function, recording=True)
         self.equations: list[Equation] = []
-        self.borrowed: list[np.ndarray[Any, Any]] = []
+        self.borrowed: dict[int, np.ndarray[Any, Any]] = {}
         self.zeros: set[Var] = set()  # the Vars known to be zero, of the first `examined` equations
         self.examined = 0
 

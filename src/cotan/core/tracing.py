@@ -74,6 +74,10 @@ class Trace:
         """Whether the traced value is known to be zero."""
         return False
 
+    def value(self, payload: Any) -> Any | None:
+        """The value to print for a tracer of this trace with this payload; None where it is not known, or stands for many values."""
+        return None
+
     def concrete(self, tracer: Tracer, conversion: str) -> Any:
         """The number behind ``tracer``, for a conversion to Python; raises where there is none."""
         refuse_conversion(tracer, conversion)
@@ -167,6 +171,10 @@ class Tracer(ArrayMethods):
     def __repr__(self) -> str:
         return f"{self.type.long_name()}, traced by {self.owner.label}"
 
+    def __str__(self) -> str:
+        value = self.owner.value(self.payload)
+        return repr(self) if value is None else str(value)
+
     def __len__(self) -> int:
         if not self.shape:
             raise TypeError("len() of unsized object")
@@ -203,7 +211,7 @@ class Tracer(ArrayMethods):
         return math.trunc(np.asarray(self.owner.concrete(self, "trunc")).item())
 
     def __format__(self, spec: str) -> str:
-        return format(self.owner.concrete(self, "format"), spec) if spec else repr(self)
+        return format(self.owner.concrete(self, "format"), spec) if spec else str(self)
 
     def item(self, *index: int) -> Any:
         return self.owner.concrete(self[index] if index else self, "item").item()

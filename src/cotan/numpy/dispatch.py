@@ -50,7 +50,7 @@ def call_ufunc(ufunc: Any, method: str, inputs: Sequence[Any], kwargs: Mapping[s
     ArgumentTypeError
         An argument (out=, where=) that a traced function cannot have.
     """
-    known = ufuncs()
+    known = _ufuncs or ufuncs()
     function = known.get(ufunc)
     if function is not None and method == "__call__" and not kwargs:  # most often
         return function(*inputs)

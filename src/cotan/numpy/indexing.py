@@ -84,7 +84,11 @@ def parse(index: Any, shape: Shape, *, check: bool = True) -> Parsed:
     TracerConversionError
         A mask is traced: how many elements it takes is unknown.
     """
-    items = [read_item(item, shape) for item in (index if type(index) is tuple else (index,))]
+    given = index if type(index) is tuple else (index,)
+    items = [read_item(item, shape) for item in given]
+    for k, item in enumerate(items):
+        if type(item) is tuple:
+            check_mask(np.shape(given[k]), axis_of(given, k, len(shape)), shape)
     items = [part for item in items for part in (item if type(item) is tuple else (item,))]
     used = sum(1 for item in items if item is not None and item is not Ellipsis)
     ellipses = sum(1 for item in items if item is Ellipsis)
@@ -152,6 +156,20 @@ def read_item(item: Any, shape: Shape) -> Any:
     )
 
 
+def axis_of(items: Sequence[Any], k: int, ndim: int) -> int:
+    """The first axis that item ``k`` of an index takes."""
+    taken = [0 if item is None or item is Ellipsis else axes_of(item) for item in items]
+    return ndim - sum(taken[k:]) if any(item is Ellipsis for item in items[:k]) else sum(taken[:k])
+
+
+def check_mask(mask: Shape, axis: int, shape: Shape) -> None:
+    """Refuse a mask that has not the shape of the axes that it indexes, from ``axis`` on."""
+    have = shape[axis : axis + len(mask)]
+    if mask != have:
+        what = f"index: a mask of shape {mask} for axes of shape {have} (of an array of shape {shape})."
+        raise teach(IndexingError, what, do="give a mask of the shape of the axes that it indexes.")
+
+
 def known_slice(item: slice) -> slice:
     """A slice whose traced but known bounds are Python integers."""
     bounds = (item.start, item.stop, item.step)
@@ -215,6 +233,13 @@ def getitem(x: Numbers, index: Any) -> Any:
     key = basic_key(index)
     if key is not None:
         return take_basic(x, *basic_steps(key, shape))
+    if shape and (type(index) is list or (isinstance(index, np.ndarray) and index.ndim == 1)):  # entries of a table
+        entries = read_item(index, shape)
+        if type(entries) is tuple and len(entries) == 1:
+            check_mask(np.shape(index), 0, shape)
+            (entries,) = entries
+        if type(entries) is np.ndarray:
+            return GATHER(x, bounded(entries, 0, shape))
     x, index = with_axes_of_truths(x, index)
     shape = shape_of(x)
     return take_parsed(x, shape, parse(index, shape))

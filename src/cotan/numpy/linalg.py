@@ -14,6 +14,7 @@ from ..core.listing import listing
 from ..core.tracing import BOOL, type_of
 from ..ops import casting, determinant, factorization, moments
 from ..ops import linalg as ops
+from ..ops.movement import reshape as reshape_op
 from ..ops.spectral import nuclear_norm, pseudo_inverse
 from . import contraction, creation
 from .calling import eager
@@ -132,19 +133,17 @@ def solve(a: Numbers, b: Numbers, /) -> Any:
         The shapes do not fit.
     """
     b = operand(b)
-    vector = len(shape_of(b)) == 1
-    a, b = matrices("solve", a, reshape(b, (-1, 1)) if vector else b)
-    matrices("solve", a, square=True)
-    if shape_of(a)[-1] != shape_of(b)[-2]:
-        raise teach(
-            ShapeError,
-            f"solve: a of shape {shape_of(a)}, b of shape {shape_of(b)[:-1] if vector else shape_of(b)}.",
-            do="b must have as many rows as a.",
-        )
-    lead = broadcast_shapes("solve", [shape_of(a)[:-2], shape_of(b)[:-2]])
-    a, b = (spread_to(x, (*lead, *shape_of(x)[-2:]), shape_of(x)) for x in (a, b))
-    x = ops.solve(a, b)
-    return x[..., 0] if vector else x
+    given = shape_of(b)
+    vector = len(given) == 1
+    a, b = matrices("solve", a, reshape_op(b, (*given, 1)) if vector else b)
+    square, sides = shape_of(a), shape_of(b)
+    if square[-1] != square[-2]:
+        matrices("solve", a, square=True)
+    if square[-1] != sides[-2]:
+        raise teach(ShapeError, f"solve: a of shape {square}, b of shape {given}.", do="b must have as many rows as a.")
+    lead = broadcast_shapes("solve", [square[:-2], sides[:-2]])
+    x = ops.solve(spread_to(a, (*lead, *square[-2:]), square), spread_to(b, (*lead, *sides[-2:]), sides))
+    return reshape_op(x, shape_of(x)[:-1]) if vector else x
 
 
 @eager(np.linalg.inv)

@@ -127,7 +127,7 @@ def shape_of(x: Any) -> Shape:
     """The shape of an operand, or of any array-like of NumPy."""
     kind = type(x)
     if kind is Tracer:
-        return x.owner.type_of(x.payload).shape
+        return (x.known_type or x.type).shape
     if kind is Size:
         return ()
     shape = getattr(x, "shape", None)
@@ -161,7 +161,7 @@ def convert_to(x: Any, dtype: np.dtype[Any], weak: bool = False) -> Any:
     """An operand in this dtype. A Python scalar stays one if possible; ``weak``: a tracer becomes weak."""
     kind = type(x)
     if kind is Tracer:
-        t = x.owner.type_of(x.payload)
+        t = x.known_type or x.type
         return x if t.dtype == dtype else ConvertElementType(dtype, weak)(x)
     if kind is np.ndarray:
         return x if x.dtype == dtype else real_part(x, dtype).astype(dtype)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
 
+from ..core.formula import Formula
 from ..core.op import Op, op
 from ..core.program import Var
 from ..core.tracing import type_of
@@ -45,9 +47,10 @@ def like_python(function: Callable[..., Any]) -> Any:
 class Sub(Elementwise):
     """Difference, elementwise."""
 
+    sign = "-"
     linear = ((0, 1),)
     arity, takes, machine, keeps_weak = 2, "iufc", "sub", True
-    numpy = staticmethod(lambda x, y: x - y)
+    numpy = staticmethod(operator.sub)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
         y = self(*primals)
@@ -64,21 +67,25 @@ class Neg(Unary, Multilinear):
 
     linear = ((0,),)
     takes, machine, keeps_weak = "iufc", "neg", True
-    numpy = staticmethod(lambda x: -x)
-    jvp = Multilinear.jvp  # type: ignore[assignment]
+    numpy = staticmethod(operator.neg)
+    jvp, tangent = Multilinear.jvp, Multilinear.tangent  # type: ignore[assignment]
 
     def transpose(self, y_bar: Any, x: Var) -> Sequence[Any]:
         return [neg(y_bar)]
+
+    def formula(self, x: Formula) -> Formula:
+        return -x
 
 
 @op
 class Mul(Elementwise):
     """Product, elementwise: d(xy) = y dx + x dy, each a strong-zero product (see `Scale`)."""
 
+    sign = "*"
     linear = ((0,), (1,))
     verb = "multiply"
     arity, takes, machine, keeps_weak, unit = 2, "iufc", "mul", True, 1
-    numpy = staticmethod(lambda x, y: x * y)
+    numpy = staticmethod(operator.mul)
 
     def derivative(self, k: int, y: Any, *operands: Any) -> Any:
         return operands[1 - k]
@@ -93,6 +100,7 @@ class Mul(Elementwise):
 class Div(Elementwise):
     """Quotient, elementwise. Linear in the numerator only: d(x/y) = dx/y - (x/y) dy/y."""
 
+    sign = "/"
     linear = ((0,),)
     verb = "divide"
     arity, takes, machine, keeps_weak = 2, "fc", "div", True
@@ -153,6 +161,9 @@ class IntegerPow(Unary):
         if n == 1:
             return one_like(x)
         return mul(constant_like(n, x), x if n == 2 else to_the(n - 1)(x))
+
+    def formula(self, x: Formula) -> Formula:
+        return x**self.exponent
 
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:

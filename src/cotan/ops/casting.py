@@ -13,6 +13,7 @@ import numpy as np
 
 from ..core.emitting import Emitter, Reader
 from ..core.errors import DtypeError, teach
+from ..core.formula import Formula, called
 from ..core.op import Op, op
 from ..core.program import Var
 from ..core.tracing import type_of
@@ -55,6 +56,9 @@ class ConvertElementType(Unary):
 
     def transpose(self, y_bar: Any, x: Var) -> Sequence[Any]:
         return [convert(y_bar, x.dtype)]
+
+    def formula(self, x: Formula) -> Formula:
+        return x if self.dtype.kind in "fc" else called("astype", x, _dtype=self.dtype.name)
 
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:

@@ -18,6 +18,7 @@ import numpy as np
 
 from ..core.emitting import Emitter, Reader, Routines, StridedView
 from ..core.errors import DtypeError, ShapeError, teach
+from ..core.formula import Formula, Symbol, called
 from ..core.op import Op, op
 from ..core.program import Var
 from ..core.tracing import type_of
@@ -43,6 +44,8 @@ class Plan(NamedTuple):
     y_free: tuple[int, ...]
     x_order: tuple[int, ...]
     y_order: tuple[int, ...]
+    fits: bool
+    """Whether the axes are axes of the operands, each named once, in pairs."""
     plain: str
     """``dot`` if numpy.dot of the (transposed) operands computes it; ``matmul`` for stacks of matrices; else empty."""
 
@@ -59,7 +62,32 @@ def plan_of(contract: AxisPairs, batch: AxisPairs, x_ndim: int, y_ndim: int) -> 
         plain = "dot"
     elif len(xc) == 1 and xb and len(x_free) == len(y_free) == 1:
         plain = "matmul"
-    return Plan(x_free, y_free, x_order, y_order, plain)
+    fits = len(xc) == len(yc) and len(xb) == len(yb) and sorted(x_order) == [*range(x_ndim)] and sorted(y_order) == [*range(y_ndim)]
+    return Plan(x_free, y_free, x_order, y_order, fits, plain)
+
+
+@lru_cache(maxsize=4096)
+def transpose_of(contract: AxisPairs, batch: AxisPairs, x_ndim: int, y_ndim: int, first: bool) -> tuple[DotGeneral, bool, tuple[int, ...]]:
+    """The adjoint in the first operand (or in the second) as a product of the cotangent and the other operand: the product, whether these
+    are exchanged in it, and the order of axes of its result.
+
+    x_bar[b, p, c] = sum_q out_bar[b, p, q] y[b, c, q] has the axes b, p, then c in the order of y's axes. With the operands exchanged it
+    has the axes b, c, p. That is used if it is x's own order, since then no permutation is needed.
+    """
+    (xc, yc), (xb, yb) = contract, batch
+    plan = plan_of(contract, batch, x_ndim, y_ndim)
+    nb, nx, ny = len(xb), len(plan.x_free), len(plan.y_free)
+    places = tuple(range(nb))
+    if first:
+        axes, other_free, other_batch = tuple(range(nb + nx, nb + nx + ny)), plan.y_free, yb
+        lead, kept, summed = xb, plan.x_free, tuple(xc[k] for k in sorted(range(len(yc)), key=yc.__getitem__))
+    else:
+        axes, other_free, other_batch = tuple(range(nb, nb + nx)), plan.x_free, xb
+        lead, kept, summed = yb, plan.y_free, tuple(yc[k] for k in sorted(range(len(xc)), key=xc.__getitem__))
+    own = tuple(range(nb + len(kept) + len(summed)))
+    if (*lead, *summed, *kept) == own and kept and summed:
+        return DotGeneral((other_free, axes), (other_batch, places)), True, own
+    return DotGeneral((axes, other_free), (places, other_batch)), False, inverse_order((*lead, *kept, *summed))
 
 
 @op
@@ -75,12 +103,13 @@ class DotGeneral(Multilinear):
 
     def type_rule(self, x: ArrayType, y: ArrayType) -> ArrayType:
         (xc, yc), (xb, yb) = self.contract, self.batch_axes
-        for t, axes in ((x, xc + xb), (y, yc + yb)):
-            if len(set(axes)) != len(axes) or any(not 0 <= k < t.ndim for k in axes):
+        plan = plan_of(self.contract, self.batch_axes, len(x.shape), len(y.shape))
+        for t, axes, order in ((x, xc + xb, plan.x_order), (y, yc + yb, plan.y_order)):
+            if not plan.fits and sorted(order) != [*range(t.ndim)]:
                 raise teach(
                     ShapeError, f"dot_general: axes {axes} of an array of shape {t.shape}.", do="give distinct axes from 0 to ndim - 1."
                 )
-        if len(xc) != len(yc) or len(xb) != len(yb) or any(x.shape[j] != y.shape[k] for j, k in zip(xc + xb, yc + yb, strict=True)):
+        if not plan.fits or [x.shape[k] for k in xc + xb] != [y.shape[k] for k in yc + yb]:
             raise teach(
                 ShapeError,
                 f"dot_general: shapes {x.shape} and {y.shape} do not fit with contracted axes {xc} and {yc}, batch axes {xb} and {yb}.",
@@ -92,9 +121,8 @@ class DotGeneral(Multilinear):
                 f"dot_general: dtypes {x.dtype} and {y.dtype} differ.",
                 do="use cotan.numpy.matmul, which promotes, or convert them first.",
             )
-        plan = plan_of(self.contract, self.batch_axes, x.ndim, y.ndim)
-        shape = (*[x.shape[k] for k in xb], *[x.shape[k] for k in plan.x_free], *[y.shape[k] for k in plan.y_free])
-        return array_type(shape, x.dtype)
+        shape = [x.shape[k] for k in (*xb, *plan.x_free)] + [y.shape[k] for k in plan.y_free]
+        return array_type(tuple(shape), x.dtype)
 
     def impl(self, x: Any, y: Any) -> Any:
         x, y = np.asarray(x), np.asarray(y)
@@ -186,26 +214,11 @@ class DotGeneral(Multilinear):
         w.parallel_for(lead, multiply, m * n * k)
 
     def transpose(self, y_bar: Any, x: Any, y: Any) -> Sequence[Any | None]:
-        # x_bar[b, p, c] = sum_q out_bar[b, p, q] y[b, c, q] has the axes b, p, then c in the order of y's axes. With the operands
-        # exchanged it has the axes b, c, p. That is used if it is x's own order, since then no permutation is needed.
-        (xc, yc), (xb, yb) = self.contract, self.batch_axes
-        nb, wanted = len(xb), type(x) is Var
-        plan = plan_of(self.contract, self.batch_axes, len(x.shape) if wanted else type_of(x).ndim, type_of(y).ndim)
-        nx, ny = len(plan.x_free), len(plan.y_free)
-        batch = tuple(range(nb))
-        if wanted:
-            axes, other, other_free, other_batch = tuple(range(nb + nx, nb + nx + ny)), y, plan.y_free, yb
-            own = xb, plan.x_free, tuple(xc[k] for k in sorted(range(len(yc)), key=yc.__getitem__))
-        else:
-            axes, other, other_free, other_batch = tuple(range(nb, nb + nx)), x, plan.x_free, xb
-            own = yb, plan.y_free, tuple(yc[k] for k in sorted(range(len(xc)), key=xc.__getitem__))
-        lead, kept, summed = own
-        if (*lead, *summed, *kept) == tuple(range(nb + len(kept) + len(summed))) and kept and summed:
-            bar = DotGeneral((other_free, axes), (other_batch, batch))(other, y_bar)
-        else:
-            bar = DotGeneral((axes, other_free), (batch, other_batch))(y_bar, other)
-            bar = permute(bar, inverse_order((*lead, *kept, *summed)))
-        return [bar, None] if wanted else [None, bar]
+        first = type(x) is Var
+        product, exchanged, order = transpose_of(self.contract, self.batch_axes, type_of(x).ndim, type_of(y).ndim, first)
+        other = y if first else x
+        bar = permute(product(other, y_bar) if exchanged else product(y_bar, other), order)
+        return [bar, None] if first else [None, bar]
 
     def batch(self, size: int, batched: Sequence[bool], x: Any, y: Any) -> tuple[Any, bool]:
         (xc, yc), (xb, yb) = self.contract, self.batch_axes
@@ -221,6 +234,28 @@ class DotGeneral(Multilinear):
         place = len(xb) + (0 if batched[0] else type_of(x).ndim - len(xc) - len(xb))
         ndim = type_of(out).ndim
         return permute(out, (place, *[k for k in range(ndim) if k != place])), True
+
+    def subscripts(self, x: ArrayType, y: ArrayType) -> str:
+        """The contraction as np.einsum names it."""
+        (xc, yc), (xb, yb) = self.contract, self.batch_axes
+        letters = iter("abcdefghijklmnopqrstuvwxyz")
+        left, right = [next(letters) for _ in range(x.ndim)], [""] * y.ndim
+        for j, k in zip(xc + xb, yc + yb, strict=True):
+            right[k] = left[j]
+        right = [name or next(letters) for name in right]
+        plan = plan_of(self.contract, self.batch_axes, x.ndim, y.ndim)
+        result = [*[left[k] for k in (*xb, *plan.x_free)], *[right[k] for k in plan.y_free]]
+        return f"{''.join(left)},{''.join(right)}->{''.join(result)}"
+
+    def formula(self, x: Formula, y: Formula) -> Formula:
+        assert x.type is not None
+        assert y.type is not None
+        count, left, right = len(self.batch_axes[0]), x.type.ndim, y.type.ndim
+        (i,), (j,) = self.contract if len(self.contract[0]) == 1 else ((-1,), (-1,))
+        leading = self.batch_axes == (tuple(range(count)), tuple(range(count)))
+        if not leading or i < 0 or (max(left, right) > 2 and not left == right == count + 2):
+            return called("einsum", Symbol(repr(self.subscripts(x.type, y.type))), x, y)
+        return (x.T if left == count + 2 and i == count else x) @ (y.T if right == count + 2 and j == count + 1 else y)
 
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:

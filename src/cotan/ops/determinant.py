@@ -43,6 +43,7 @@ from .linalg import Inverse, MatrixOp, adjoint, columns, diagonal, mask, transpo
 from .logic import equal, not_equal, select
 from .movement import permute
 from .reduction import reduce_prod
+from .routines import lapack_function
 from .running import normal_range
 
 __all__ = ["Cofactors", "Det", "Slogdet", "det", "slogdet"]
@@ -135,14 +136,20 @@ class Cofactors(MatrixOp):
         return found
 
     def by_inverse(self, a: Any) -> Any:
-        """`by_inverses` of one matrix."""
+        """`by_inverses` of one matrix, from the factors of its transpose: LAPACK has the columns where NumPy has the rows."""
+        factors, pivots, _ = lapack_function("getrf", a.dtype)(a.T)
         with np.errstate(all="ignore"):
-            det, (least, most) = np.linalg.det(a), normal_range(a.dtype)
-            if least < abs(det) < most:
-                inverse = np.linalg.inv(a)
-                condition = np.maximum.reduce(np.add.reduce(np.abs(a))) * np.maximum.reduce(np.add.reduce(np.abs(inverse)))
+            diagonal, (least, most) = factors.diagonal(), normal_range(a.dtype)
+            sizes = np.abs(diagonal)
+            size = np.exp(np.add.reduce(np.log(sizes)))
+            if least < size < most:
+                odd = np.count_nonzero(pivots != np.arange(len(a))) % 2
+                det = np.multiply.reduce(diagonal / sizes) * (-size if odd else size)
+                space = int(lapack_function("getri_lwork", a.dtype)(len(a))[0].real)
+                inverse, _ = lapack_function("getri", a.dtype)(factors, pivots, space, overwrite_lu=True)
+                condition = np.maximum.reduce(np.add.reduce(np.abs(a))) * np.maximum.reduce(np.add.reduce(np.abs(inverse), 1))
                 if condition <= np.finfo(a.dtype).eps ** -0.25:
-                    return det * inverse.T
+                    return det * inverse
         return self.at_any_rank(a) if np.isfinite(a).all() else np.full_like(a, np.nan)
 
     def at_any_rank(self, a: Any, *directions: Any) -> Any:

@@ -21,7 +21,7 @@ from .arithmetic import constant_of, neg, sub
 from .casting import complex_, conj, convert, imag, real
 from .contraction import matmul
 from .creation import full as full_op
-from .families import add, default_rng, reduce_sum, scale
+from .families import add, default_rng, scale, scaled_sum
 from .lapack import by_columns, every_matrix, named
 from .linalg import MatrixOp, TriangularSolve, adjoint, columns, diagonal, hermitian, mask, read_lower, symmetric_examples, transposed
 from .logic import equal, greater, not_equal
@@ -190,7 +190,7 @@ class Svdvals(MatrixOp):
 def of_columns(u: Any, a: Any, v: Any) -> Any:
     """Re diag(U^H A V)."""
     t = type_of(u)
-    d = reduce_sum(scale(conj(u) if t.dtype.kind == "c" else u, matmul(a, v)), (t.ndim - 2,))
+    d = scaled_sum(conj(u) if t.dtype.kind == "c" else u, matmul(a, v), (t.ndim - 2,))
     return real(d) if t.dtype.kind == "c" else d
 
 

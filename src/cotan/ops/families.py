@@ -17,6 +17,7 @@ element that ``where`` or ``cond`` has masked has derivative zero, even if the l
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
@@ -24,6 +25,7 @@ import numpy as np
 
 from ..core.emitting import Emitter, Reader
 from ..core.errors import DtypeError, ShapeError, teach
+from ..core.formula import Formula, Number, axes_text, called, shown
 from ..core.op import LinearIn, Op, op
 from ..core.program import Var
 from ..core.tracing import type_of
@@ -39,6 +41,7 @@ __all__ = [
     "Reals",
     "ReduceSum",
     "Scale",
+    "ScaleSpread",
     "ScaledSum",
     "Structural",
     "Unary",
@@ -94,8 +97,11 @@ class Elementwise(Op):
     """Whether Python scalars give a Python scalar, as in Python's own operators."""
 
     def type_rule(self, *types: ArrayType) -> ArrayType:
-        shape: Shape = ()
-        dtype = types[0].dtype
+        first, shape = types[0], ()
+        dtype = first.dtype
+        if not first.weak and types.count(first) == len(types) and dtype.kind in self.takes:  # most often
+            result = self.result_dtype(dtype)
+            return first if result is dtype else array_type(first.shape, result)
         for t in types:
             if t.dtype is not dtype and t.dtype != dtype:
                 raise self.wrong_dtypes(types)
@@ -205,6 +211,7 @@ class Multilinear(Op):
 
     total = True
     family = "multilinear"
+    tangent = "termwise"
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
         y = self(*primals)
@@ -213,20 +220,23 @@ class Multilinear(Op):
 
 
 class Weighted(Op):
-    """A reduction over ``axes`` whose tangent is the sum of the tangents of the elements with the weights that `weighted` gives."""
+    """A reduction over ``axes`` whose tangent is the sum of the tangents of the elements with the weights that `weighted` gives, times the
+    factor that it gives, if any.
+    """
 
     total = True
     family = "reduction"
     tangent = "weighted"
     axes: tuple[int, ...]
 
-    def weighted(self, x: Any) -> tuple[Any, Any]:
-        """The value at x, and the weights, of the shape of x."""
+    def weighted(self, x: Any) -> tuple[Any, Any, Any | None]:
+        """The value at x; the weights, of the shape of x; the factor, of the shape of the value or a scalar."""
         raise NotImplementedError
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
-        y, weights = self.weighted(primals[0])
-        return y, scaled_sum(weights, tangents[0], self.axes)
+        y, weights, factor = self.weighted(primals[0])
+        total = scaled_sum(weights, tangents[0], self.axes)
+        return y, total if factor is None else scale(factor, total)
 
 
 class Structural(Op):
@@ -248,9 +258,10 @@ class Structural(Op):
 class Add(Elementwise):
     """Sum, elementwise."""
 
+    sign = "+"
     linear = ((0, 1),)
     arity, takes, machine, keeps_weak = 2, "iufc", "add", True
-    numpy = staticmethod(lambda x, y: x + y)
+    numpy = staticmethod(operator.add)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
         y = self(*primals)
@@ -260,6 +271,8 @@ class Add(Elementwise):
         return [sum_to(y_bar, x.type) if type(x) is Var else None for x in operands]
 
 
+FEW = 500
+"""Up to this number of elements, a pass over them takes no longer than a few calls."""
 flat, part_of_complex = np.ndarray.ravel, {"D": np.dtype("d"), "F": np.dtype("f")}
 
 
@@ -271,7 +284,7 @@ def has_nan(y: np.ndarray) -> bool:
         return False
     if y.ndim > 1:
         y = flat(y, "K")
-    if y.size > 500 and y.dtype.kind == "c":  # argmax has no vector code for pairs
+    if y.size > FEW and y.dtype.kind == "c":  # argmax has no vector code for pairs
         y = y.view(part_of_complex[y.dtype.char])
     largest = y.item(y.argmax())
     return largest != largest
@@ -296,7 +309,9 @@ class Scale(Elementwise, Multilinear):
     def impl(self, d: Any, t: Any) -> Any:
         y = d * t
         if isinstance(y, np.ndarray):
-            return y if is_one_number(d) or is_one_number(t) or not has_nan(y) else np.where((d == 0) | (t == 0), np.zeros((), y.dtype), y)
+            if (y.size > FEW and (is_one_number(d) or is_one_number(t))) or not has_nan(y):
+                return y
+            return np.where((d == 0) | (t == 0), np.zeros((), y.dtype), y)
         return y if y == y or not (d == 0 or t == 0) else y.dtype.type(0) if isinstance(y, np.generic) else type(y)(0)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
@@ -306,8 +321,11 @@ class Scale(Elementwise, Multilinear):
 
     def transpose(self, y_bar: Any, d: Any, t: Any) -> Sequence[Any | None]:
         if type(t) is Var:
-            return [None, sum_to(scale(d, y_bar), t.type)]
-        return [sum_to(scale(t, y_bar), d.type), None]
+            return [None, scaled_to(d, y_bar, t.type)]
+        return [scaled_to(t, y_bar, d.type), None]
+
+    def formula(self, d: Formula, t: Formula) -> Formula:
+        return d.times(t)
 
 
 @op
@@ -350,15 +368,18 @@ class BroadcastInDim(Structural):
         return x(tuple(i[d] if n != 1 else i[d] * 0 for d, n in zip(self.dims, x.shape, strict=True)))
 
     def transpose(self, y_bar: Any, x: Var) -> Sequence[Any]:
-        new = tuple(k for k in range(len(self.shape)) if k not in self.dims)
-        stretched = tuple(d for d, n in zip(self.dims, x.shape, strict=True) if n == 1 != self.shape[d])
-        x_bar = ReduceSum(tuple(sorted(new + stretched)))(y_bar) if new or stretched else y_bar
-        if stretched:
-            x_bar = BroadcastInDim(x.shape, tuple(k for k, d in enumerate(self.dims) if d not in stretched))(x_bar)
-        return [x_bar]
+        return [summed_back(self.shape, self.dims, x, lambda axes: reduce_sum(y_bar, axes))]
 
     def batch(self, size: int, batched: Sequence[bool], x: Any) -> tuple[Any, bool]:
         return BroadcastInDim((size, *self.shape), (0, *[d + 1 for d in self.dims]))(x), True
+
+    def formula(self, x: Formula) -> Formula:
+        if isinstance(x, Number):
+            return x
+        first = self.dims[0] if self.dims else len(self.shape)
+        if self.dims != tuple(range(first, len(self.shape))):  # axes that NumPy would not put there
+            x = x[", ".join(":" if k in self.dims else "None" for k in range(first, len(self.shape)))]
+        return called("broadcast_to", x, _shape=shown(self.shape))
 
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
@@ -368,6 +389,14 @@ class BroadcastInDim(Structural):
         yield cls((2, 3, 4), (0, 2)), (rng.normal(size=(2, 1)),)
         yield cls((0, 3), (1,)), (rng.normal(size=3),)
         yield cls((2, 0), (0, 1)), (rng.normal(size=(1, 0)),)
+
+
+def summed_back(shape: Shape, dims: Sequence[int], x: Var, total: Callable[[Sequence[int]], Any]) -> Any:
+    """The cotangent of ``x``, which `BroadcastInDim` copies, given sums over the axes along which it copies."""
+    new = tuple([k for k in range(len(shape)) if k not in dims])
+    stretched = tuple([d for d, n in zip(dims, x.shape, strict=True) if n == 1 != shape[d]])
+    x_bar = total(tuple(sorted(new + stretched)))
+    return BroadcastInDim(x.shape, tuple([k for k, d in enumerate(dims) if d not in stretched]))(x_bar) if stretched else x_bar
 
 
 def repeated(x: Any, shape: Shape) -> Any:
@@ -403,6 +432,9 @@ class ReduceSum(Structural):
     def batch(self, size: int, batched: Sequence[bool], x: Any) -> tuple[Any, bool]:
         return ReduceSum(tuple(k + 1 for k in self.axes))(x), True
 
+    def formula(self, x: Formula) -> Formula:
+        return called("sum", x, **axes_text(self.axes, x))
+
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
         return axes_examples(cls)
@@ -427,6 +459,12 @@ class ScaledSum(Multilinear):
         return d.with_shape(tuple([n for k, n in enumerate(d.shape) if k not in self.axes]))
 
     def impl(self, d: Any, t: Any) -> Any:
+        """Without an array of the products, unless the result shows that one of them is nan."""
+        if d.dtype.char == "d" and d.size > FEW:
+            every = list(range(d.ndim))
+            y = np.einsum(d, every, t, every, [k for k in every if k not in self.axes])
+            if not has_nan(np.asarray(y)):
+                return y
         return np.add.reduce(scale.impl(d, t), self.axes, d.dtype)
 
     def written_out(self, d: Any, t: Any) -> Sequence[Any]:  # type: ignore[override]
@@ -442,11 +480,52 @@ class ScaledSum(Multilinear):
         d, t = (x if b else spread(x, size) for x, b in zip((d, t), batched, strict=True))
         return ScaledSum(tuple([k + 1 for k in self.axes]))(d, t), True
 
+    def formula(self, d: Formula, t: Formula) -> Formula:
+        return called("sum", d.times(t), **axes_text(self.axes, d))
+
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
         rng = default_rng()
         for axes, shape in (((0,), (3,)), ((1,), (2, 3, 2)), ((0, 2), (2, 3, 2)), ((0,), (0, 3))):
             yield cls(axes), (rng.normal(size=shape), rng.normal(size=shape))
+
+
+@op
+class ScaleSpread(Multilinear):
+    """`Scale` of a local derivative and a tangent that is broadcast first, its axis k to axis ``dims[k]``.
+
+    Its adjoint sums the products without storing them.
+    """
+
+    linear = ((0,), (1,))
+    dims: tuple[int, ...]
+    takes: ClassVar[str] = "fc"
+    library: ClassVar[str] = "scale_spread"
+
+    def type_rule(self, d: ArrayType, t: ArrayType) -> ArrayType:
+        return scale.type_rule(d, BroadcastInDim(d.shape, self.dims).type_rule(t))
+
+    def impl(self, d: Any, t: Any) -> Any:
+        return scale.impl(d, BroadcastInDim(d.shape, self.dims).impl(t))
+
+    def written_out(self, d: Any, t: Any) -> Sequence[Any]:  # type: ignore[override]
+        return [scale(d, broadcast_in_dim(t, type_of(d).shape, self.dims))]
+
+    # <y_bar, scale_spread(d, t')> = sum_i y_bar[i] d[i] t'[i of the axes in dims]
+    def transpose(self, y_bar: Any, d: Any, t: Any) -> Sequence[Any | None]:
+        if type(d) is Var:
+            return [scale(broadcast_in_dim(t, d.shape, self.dims), y_bar), None]
+        return [None, summed_back(type_of(d).shape, self.dims, t, lambda axes: scaled_sum(d, y_bar, axes))]
+
+    def batch(self, size: int, batched: Sequence[bool], d: Any, t: Any) -> tuple[Any, bool]:
+        d, t = (x if b else spread(x, size) for x, b in zip((d, t), batched, strict=True))
+        return ScaleSpread((0, *[k + 1 for k in self.dims]))(d, t), True
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        rng = default_rng()
+        for dims, shape, small in (((), (3,), ()), ((1,), (2, 3), (3,)), ((0, 2), (2, 3, 4), (2, 1)), ((1,), (0, 3), (3,))):
+            yield cls(dims), (rng.normal(size=shape), rng.normal(size=small))
 
 
 def put_back(y: Any, shape: Sequence[int], axes: Sequence[int]) -> Any:
@@ -545,8 +624,19 @@ def fill_shape(x: Any, y: Any) -> Any:
 
 def sum_to(y_bar: Any, type: ArrayType) -> Any:
     """The adjoint of `fill_shape`: the sum of ``y_bar`` if ``type`` is the type of a scalar operand of a larger result."""
+    if type.shape:
+        return y_bar
     ndim = y_bar.ndim if isinstance(y_bar, np.ndarray) else type_of(y_bar).ndim
-    return y_bar if ndim == len(type.shape) else ReduceSum(tuple(range(ndim)))(y_bar)
+    return ReduceSum(tuple(range(ndim)))(y_bar) if ndim else y_bar
+
+
+def scaled_to(d: Any, y_bar: Any, type: ArrayType) -> Any:
+    """``sum_to(scale(d, y_bar), type)``, of two NumPy arrays without an array of the products."""
+    if type.shape:
+        return scale(d, y_bar)
+    if isinstance(d, np.ndarray) and isinstance(y_bar, np.ndarray) and d.ndim == y_bar.ndim > 0:
+        return ScaledSum(tuple(range(d.ndim)))(d, y_bar)
+    return sum_to(scale(d, y_bar), type)
 
 
 def sum_tangents(terms: Sequence[Any]) -> Any | None:

@@ -26,6 +26,7 @@ all ties.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from math import prod
 from typing import Any, ClassVar, NoReturn
 
@@ -33,6 +34,7 @@ import numpy as np
 
 from ..core.emitting import Emitter, Reader
 from ..core.errors import DtypeError, IndexingError, ShapeError, teach
+from ..core.formula import Formula, Item, Update, at_axes
 from ..core.op import Op, op
 from ..core.program import Var
 from ..core.tracing import type_of
@@ -238,7 +240,7 @@ class Gather(Indexed):
         return [adding(zeros, *rest), *[None] * len(indices)]
 
     def transpose_update(self, y_bar: Any, x: Var, *indices: Any) -> tuple[Op, Sequence[Any]]:
-        return Scatter("add", "drop" if self.mode == "zero" else self.mode, self.axes), (y_bar, *indices)
+        return adding_scatter("drop" if self.mode == "zero" else self.mode, self.axes), (y_bar, *indices)
 
     def batch(self, size: int, batched: Sequence[bool], x: Any, *indices: Any) -> tuple[Any, bool]:
         if True not in batched[1:]:
@@ -249,6 +251,9 @@ class Gather(Indexed):
             return self(x, *every), True
         axes = self.with_batch_axis(len(indices), True) if self.axes else ()
         return Gather(self.mode, axes)(x, iota(type_of(every[0]).shape), *every), True
+
+    def formula(self, x: Formula, *indices: Formula) -> Formula:
+        return Item(x, at_axes(self.axes, indices))
 
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
@@ -470,6 +475,9 @@ class Scatter(Indexed):
         axes = self.with_batch_axis(len(indices), False)
         return Scatter(self.kind, self.mode, axes, self.unique)(x, behind(updates, type_of(indices[0]).ndim), *indices), True
 
+    def formula(self, x: Formula, updates: Formula, *indices: Formula) -> Formula:
+        return Update(x, at_axes(self.axes, indices), self.kind, updates)
+
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
         rng = default_rng()
@@ -516,6 +524,12 @@ def to_front(x: Any, k: int) -> Any:
 def leading(axes: Sequence[int]) -> tuple[int, ...]:
     """``axes`` as a parameter of gather and scatter."""
     return () if tuple(axes) == tuple(range(len(axes))) else tuple(axes)
+
+
+@lru_cache(maxsize=256)
+def adding_scatter(mode: str, axes: tuple[int, ...]) -> Scatter:
+    """The op that adds at indices."""
+    return Scatter("add", mode, axes)
 
 
 def gather(x: Any, indices: Sequence[Any], mode: str = "raise", axes: Sequence[int] = ()) -> Any:

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..core.emitting import Emitter, Reader, Routines, StridedView
 from ..core.errors import DtypeError, ShapeError, teach
+from ..core.formula import Formula, called
 from ..core.op import Op, op
 from ..core.program import Var
 from ..core.tracing import type_of
@@ -25,11 +26,11 @@ from .casting import conj
 from .choosing import chosen
 from .contraction import matmul
 from .creation import iota
-from .families import BroadcastInDim, Structural, add, default_rng, scale, spread
+from .families import BroadcastInDim, Structural, add, default_rng, scale, spread, sum_tangents
 from .lapack import by_columns, every_matrix, factorized, named
 from .logic import bitwise_and, equal, greater, greater_equal, less, less_equal, not_equal, select
 from .movement import pad, permute, reshape
-from .routines import lapack
+from .routines import lapack_function
 
 __all__ = [
     "Band", "Cholesky", "Diagonal", "Inverse", "OnDiagonal", "Solve", "TriangularSolve", "adjoint", "cholesky", "solve", "transposed",
@@ -51,7 +52,12 @@ class MatrixOp(Op):
         return range(types[0].ndim - 2)
 
     def check_matrices(self, *types: ArrayType, square: bool = True) -> None:
-        first = types[0]
+        first, lead = types[0], types[0].shape[:-2]
+        fits = True
+        for t in types:
+            fits &= len(t.shape) >= 2 and t.shape[:-2] == lead and t.dtype == first.dtype
+        if fits and (not square or first.shape[-1] == first.shape[-2]) and first.dtype.kind in "fc" and first.dtype.itemsize >= 4:
+            return
         if any(t.ndim < 2 for t in types) or (square and first.shape[-1] != first.shape[-2]):
             shapes = " and ".join(str(t.shape) for t in types)
             raise teach(
@@ -64,13 +70,10 @@ class MatrixOp(Op):
             raise teach(
                 ShapeError, f"{self.name}: the leading axes of {shapes} differ.", do="broadcast them first (cotan.numpy.linalg does)."
             )
-        if any(t.dtype != first.dtype for t in types) or first.dtype.kind not in "fc" or first.dtype.itemsize < 4:
-            dtypes = " and ".join(str(t.dtype) for t in types)
-            raise teach(
-                DtypeError,
-                f"{self.name}: operands of dtype {dtypes}.",
-                do="convert them to one of float32, float64, complex64, complex128.",
-            )
+        dtypes = " and ".join(str(t.dtype) for t in types)
+        raise teach(
+            DtypeError, f"{self.name}: operands of dtype {dtypes}.", do="convert them to one of float32, float64, complex64, complex128."
+        )
 
 
 # ---- pieces of rules ---------------------------------------------------------------------------------------------------
@@ -125,6 +128,12 @@ class Band(Structural):
     def batch(self, size: int, batched: Sequence[bool], x: Any) -> tuple[Any, bool]:
         return self(x), True
 
+    def formula(self, x: Formula) -> Formula:
+        if self.inside and None in (self.low, self.high):
+            k = self.high if self.low is None else self.low
+            return called("tril" if self.low is None else "triu", x, **({"_k": k} if k else {}))
+        return called("band", x, _low=self.low, _high=self.high) if self.inside else x - called("band", x, _low=self.low, _high=self.high)
+
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
         rng = default_rng()
@@ -135,11 +144,42 @@ class Band(Structural):
         yield cls(None, 0), (rng.normal(size=(2, 0)),)
 
 
+@op
+class HalfOfLower(Structural):
+    """The lower triangles of matrices, with half of their diagonals: what, added to its adjoint, is Hermitian with these triangles."""
+
+    library: ClassVar[str] = "half_of_lower"
+
+    def type_rule(self, x: ArrayType) -> ArrayType:
+        return LOWER.type_rule(x)
+
+    def impl(self, x: Any) -> Any:
+        y = LOWER.impl(x)
+        np.einsum("...ii->...i", y[..., : min(y.shape[-2:]), : min(y.shape[-2:])])[...] *= y.dtype.type(0.5)
+        return y
+
+    def written_out(self, x: Any) -> Sequence[Any]:  # type: ignore[override]
+        return [add(mask(x, greater), scale(constant_of(0.5, type_of(x).dtype), mask(x, equal)))]
+
+    # Each element is multiplied by a number, so the op is its own adjoint.
+    def transpose(self, y_bar: Any, x: Var) -> Sequence[Any]:
+        return [self(y_bar)]
+
+    def batch(self, size: int, batched: Sequence[bool], x: Any) -> tuple[Any, bool]:
+        return self(x), True
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        rng = default_rng()
+        for shape in ((3, 3), (2, 3, 4), (4, 2), (2, 0)):
+            yield cls(), (rng.normal(size=shape),)
+
+
 def in_band(n: int, m: int, low: int | None, high: int | None, inside: bool) -> Any:
     """Which elements of a matrix `Band` keeps."""
-    offset = np.arange(m) - np.arange(n)[:, None]
-    kept = np.ones((n, m), bool) if low is None else offset >= low
-    kept = kept if high is None else kept & (offset <= high)
+    rows, columns = np.arange(n)[:, None], np.arange(m)
+    kept = np.ones((n, m), bool) if low is None else columns >= rows + low
+    kept = kept if high is None else kept & (columns <= rows + high)
     return kept if inside else ~kept
 
 
@@ -154,6 +194,9 @@ BANDS: dict[Op, Op] = {
     equal: Band(0, 0),
     not_equal: Band(0, 0, False),
 }
+
+
+LOWER, half_of_lower = BANDS[greater_equal], HalfOfLower()
 
 
 def mask(x: Any, keep: Op) -> Any:
@@ -260,8 +303,7 @@ def hermitian(x: Any) -> Any:
 
 def read_lower(da: Any) -> Any:
     """The tangent of the Hermitian matrix defined by the lower triangle of ``da`` and the real part of its diagonal."""
-    half = constant_of(0.5, type_of(da).dtype)
-    return hermitian(add(mask(da, greater), scale(half, mask(da, equal))))
+    return hermitian(half_of_lower(da))
 
 
 def symmetric_examples(n: int, lead: tuple[int, ...] = (), seed: int = 0) -> Any:
@@ -310,8 +352,7 @@ class Cholesky(MatrixOp):
         factor = self(a)
         inner = TriangularSolve(left_side=True, lower=True)(factor, read_lower(da))
         inner = TriangularSolve(left_side=False, lower=True, transpose_a=ADJOINT)(factor, inner)
-        lower = add(mask(inner, greater), scale(constant_of(0.5, type_of(a).dtype), mask(inner, equal)))
-        return factor, matmul(factor, lower)
+        return factor, matmul(factor, half_of_lower(inner))
 
     def batch(self, size: int, batched: Sequence[bool], a: Any) -> tuple[Any, bool]:
         return self(a), True
@@ -394,7 +435,8 @@ class Solve(SolveOp):
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
         (a, b), (da, db) = primals, tangents
         x = self(a, b)
-        return x, self(a, db if da is None else neg(matmul(da, x)) if db is None else sub(db, matmul(da, x)))
+        moved = None if da is None else matmul(da, neg(x))
+        return x, self(a, sum_tangents([t for t in (db, moved) if t is not None]))
 
     def transpose(self, y_bar: Any, a: Any, b: Var) -> Sequence[Any | None]:
         return [None, self(transposed(a), y_bar)]
@@ -431,10 +473,13 @@ class Inverse(MatrixOp):
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
         y = self(*primals)
-        return y, neg(matmul(matmul(y, tangents[0]), y))
+        return y, matmul(matmul(y, tangents[0]), neg(y))
 
     def batch(self, size: int, batched: Sequence[bool], a: Any) -> tuple[Any, bool]:
         return self(a), True
+
+    def formula(self, a: Formula) -> Formula:
+        return called("inv", a)
 
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
@@ -488,7 +533,7 @@ class TriangularSolve(SolveOp):
         return np.stack([self.solve_one(m, r) for m, r in zip(flat_a, flat_b, strict=True)]).reshape(b.shape)
 
     def solve_one(self, a: Any, b: Any) -> Any:
-        routine = getattr(lapack, {"f": "s", "d": "d", "F": "c", "D": "z"}[a.dtype.char] + "trtrs")
+        routine = lapack_function("trtrs", a.dtype)
         x, info = routine(a, b, lower=self.lower, trans=self.transpose_a, unitdiag=self.unit_diagonal)
         if info > 0:
             raise np.linalg.LinAlgError(SINGULAR.format(info - 1))

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..core.emitting import Emitter, Reader
 from ..core.errors import DtypeError, ShapeError, teach
+from ..core.formula import Formula, called
 from ..core.op import Op, op
 from ..core.program import Var
 from ..core.tracing import type_of
@@ -41,6 +42,7 @@ class Predicate(Flat):
 class Equal(Predicate):
     """x == y."""
 
+    sign = "=="
     machine = "eq"
     numpy = np.equal
 
@@ -49,6 +51,7 @@ class Equal(Predicate):
 class NotEqual(Predicate):
     """x != y."""
 
+    sign = "!="
     machine = "ne"
     numpy = np.not_equal
 
@@ -57,6 +60,7 @@ class NotEqual(Predicate):
 class Less(Predicate):
     """x < y; complex numbers are ordered by real, then imaginary part, as in NumPy."""
 
+    sign = "<"
     machine = "lt"
     numpy = np.less
 
@@ -65,6 +69,7 @@ class Less(Predicate):
 class LessEqual(Predicate):
     """x <= y."""
 
+    sign = "<="
     machine = "le"
     numpy = np.less_equal
 
@@ -73,6 +78,7 @@ class LessEqual(Predicate):
 class Greater(Predicate):
     """x > y."""
 
+    sign = ">"
     machine = "gt"
     numpy = np.greater
 
@@ -81,6 +87,7 @@ class Greater(Predicate):
 class GreaterEqual(Predicate):
     """x >= y."""
 
+    sign = ">="
     machine = "ge"
     numpy = np.greater_equal
 
@@ -135,6 +142,7 @@ class Bits(Flat):
 class BitwiseAnd(Bits):
     """x & y; for bools, logical and."""
 
+    sign = "&"
     machine = "and"
     numpy = np.bitwise_and
 
@@ -143,6 +151,7 @@ class BitwiseAnd(Bits):
 class BitwiseOr(Bits):
     """x | y; for bools, logical or."""
 
+    sign = "|"
     machine = "or"
     numpy = np.bitwise_or
 
@@ -151,6 +160,7 @@ class BitwiseOr(Bits):
 class BitwiseXor(Bits):
     """x ^ y; for bools, exclusive or."""
 
+    sign = "^"
     machine = "xor"
     numpy = np.bitwise_xor
 
@@ -162,11 +172,15 @@ class BitwiseNot(Bits):
     arity, machine = 1, "not"
     numpy = np.bitwise_not
 
+    def formula(self, x: Formula) -> Formula:
+        return called("~", x)
+
 
 @op
 class LeftShift(Bits):
     """x << y."""
 
+    sign = "<<"
     takes, machine = "iu", "shl"
     numpy = np.left_shift
 
@@ -175,6 +189,7 @@ class LeftShift(Bits):
 class RightShift(Bits):
     """x >> y; the sign is kept for signed integers."""
 
+    sign = ">>"
     takes, machine = "iu", "shr"
     numpy = np.right_shift
 
@@ -250,6 +265,9 @@ class SelectN(Elementwise):
 
     def batch(self, size: int, batched: Sequence[bool], *operands: Any) -> tuple[Any, bool]:
         return self(*align(size, batched, operands)), True
+
+    def formula(self, which: Formula, *cases: Formula) -> Formula:
+        return called("where", which, *reversed(cases)) if len(cases) == 2 else super().formula(which, *cases)
 
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:

@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..core.errors import DtypeError, teach
+from ..core.formula import Formula, axes_text, called
 from ..core.op import Op, op
 from ..core.program import Var
 from ..core.sizes import real
@@ -47,6 +48,9 @@ class Moment(Op):
     def count(self, shape: Shape) -> Any:
         """The number of elements that are reduced to one."""
         return prod([shape[k] for k in self.axes])
+
+    def formula(self, x: Formula) -> Formula:
+        return called(self.name, x, **axes_text(self.axes, x))
 
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
@@ -123,8 +127,8 @@ class MeanSquare(Quadratic):
         t = type_of(x)
         return [div(reduce_sum(integer_pow(x, 2), self.axes), self.degrees(t.shape, t.dtype))]
 
-    def weighted(self, x: Any) -> tuple[Any, Any]:
-        return self(x), self.slope(x)
+    def weighted(self, x: Any) -> tuple[Any, Any, None]:
+        return self(x), self.slope(x), None
 
 
 @op
@@ -150,9 +154,9 @@ class Variance(Quadratic):
         return sub(x, m if len(self.axes) == len(shape) else put_back(m, shape, self.axes))
 
     # The deviations d_r add up to zero, so the tangent of the mean does not count: sum_r d_r (x'_r - m') = sum_r d_r x'_r.
-    def weighted(self, x: Any) -> tuple[Any, Any]:
+    def weighted(self, x: Any) -> tuple[Any, Any, None]:
         d = self.deviations(x)
-        return MeanSquare(self.axes, self.less)(d), self.slope(d)
+        return MeanSquare(self.axes, self.less)(d), self.slope(d), None
 
 
 @op
@@ -171,11 +175,10 @@ class Norm(Weighted, Moment):
     def written_out(self, x: Any) -> Sequence[Any]:  # type: ignore[override]
         return [norm_sqrt(reduce_sum(integer_pow(x, 2), self.axes))]
 
-    # norm(x)' = sum_r x_r / norm(x) x'_r
-    def weighted(self, x: Any) -> tuple[Any, Any]:
-        y, shape = self(x), type_of(x).shape
-        r = inverse_or_zero(y)
-        return y, scale(x, r if len(self.axes) == len(shape) else put_back(r, shape, self.axes))
+    # norm(x)' = 1 / norm(x) sum_r x_r x'_r
+    def weighted(self, x: Any) -> tuple[Any, Any, Any]:
+        y = self(x)
+        return y, x, inverse_or_zero(y)
 
     def batch(self, size: int, batched: Sequence[bool], x: Any) -> tuple[Any, bool]:
         return Norm(tuple([k + 1 for k in self.axes]))(x), True

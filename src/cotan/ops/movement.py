@@ -20,6 +20,7 @@ import numpy as np
 
 from ..core.emitting import Emitter, Reader
 from ..core.errors import DtypeError, ShapeError, teach
+from ..core.formula import Brackets, Formula, Number, array_of, called, shown, slice_text
 from ..core.op import Op, op
 from ..core.program import Var
 from ..core.tracing import type_of
@@ -130,6 +131,9 @@ class Permute(Structural):
 
     def batch(self, size: int, batched: Sequence[bool], x: Any) -> tuple[Any, bool]:
         return Permute((0, *[k + 1 for k in self.order]))(x), True
+
+    def formula(self, x: Formula) -> Formula:
+        return x.T if self.order in ((1, 0), (0, 2, 1)) else called("transpose", x, _order=shown(self.order))
 
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
@@ -290,6 +294,9 @@ class Concatenate(Structural):
     def batch(self, size: int, batched: Sequence[bool], *operands: Any) -> tuple[Any, bool]:
         return Concatenate(self.axis + 1)(*[x if b else spread(x, size) for x, b in zip(operands, batched, strict=True)]), True
 
+    def formula(self, *xs: Formula) -> Formula:
+        return called("concatenate", Brackets(tuple(map(array_of, xs))), axis=self.axis)
+
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
         rng = default_rng()
@@ -394,6 +401,12 @@ class Pad(Structural):
         outside = BroadcastInDim(shape, tuple(range(1, len(shape))))(self.outside(type_of(x).shape[1:]))
         return select(outside, BroadcastInDim(shape, (0,))(value), y), True
 
+    def formula(self, x: Formula, value: Formula) -> Formula:
+        if any(low < 0 or high < 0 or inner for low, high, inner in self.config):
+            return called("lax.pad", array_of(x), value, _config=self.config)
+        filled = {} if value == Number(0) else {"constant_values": value}
+        return called("pad", array_of(x), _width=tuple((low, high) for low, high, _ in self.config), **filled)
+
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
         rng = default_rng()
@@ -458,6 +471,9 @@ class Slice(Structural):
 
     def batch(self, size: int, batched: Sequence[bool], x: Any) -> tuple[Any, bool]:
         return Slice((0, *self.start), (size, *self.stop), (1, *self.step))(x), True
+
+    def formula(self, x: Formula) -> Formula:
+        return x[", ".join(slice_text(*ends) for ends in zip(self.start, self.stop, self.step, strict=True))]
 
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:

@@ -119,11 +119,13 @@ class Clip(Elementwise):
     """The smaller of z and ``max(x, y)``: x between the limits y and z. At a limit, its tangent is the mean of both."""
 
     arity, takes = 3, "iuf"
-    numpy = staticmethod(lambda x, y, z: np.minimum(np.maximum(x, y), z))
     domain = (Reals(), Reals(-1.5, -0.5), Reals(0.5, 1.5))
 
     def singular(self, x: Any, y: Any, z: Any) -> Any:
         return (x == y) | (np.maximum(x, y) == z)
+
+    def impl(self, x: Any, y: Any, z: Any) -> Any:
+        return x.clip(y, z) if type(x) is np.ndarray else np.minimum(np.maximum(x, y), z)
 
     def element(self, e: Emitter, i: Sequence[Any], *readers: Reader) -> Any:
         x, y, z = (read(i if read.shape else ()) for read in readers)
@@ -171,6 +173,7 @@ def lead_of(e: Emitter, x: Any, y: Any, dtype: np.dtype[Any]) -> Any:
 class Rem(Elementwise):
     """Remainder with the sign of the divisor, as Python's %: x - floor(x/y) y, so d = dx - floor(x/y) dy."""
 
+    sign = "%"
     verb = "remainder"
     arity, takes, machine, keeps_weak = 2, "iuf", "rem", True
     numpy = like_python(np.remainder)
@@ -188,6 +191,7 @@ class Rem(Elementwise):
 class FloorDivide(Flat):
     """The quotient rounded down, as Python's //; exact for integers."""
 
+    sign = "//"
     arity, takes, machine, keeps_weak = 2, "iuf", "floor_divide", True
     numpy = like_python(np.floor_divide)
     domain = (Reals(-5, 5), Reals(0.5, 2.0))

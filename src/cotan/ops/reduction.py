@@ -16,6 +16,7 @@ import numpy as np
 
 from ..core.emitting import Emitter, Reader
 from ..core.errors import DtypeError, ShapeError, teach
+from ..core.formula import Formula, axes_text, called
 from ..core.op import Op, op
 from ..core.tracing import type_of
 from ..core.types import ArrayType
@@ -94,6 +95,9 @@ class Reduction(Op):
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
         return self(*primals), None
 
+    def formula(self, x: Formula) -> Formula:
+        return called(self.name.removeprefix("reduce_"), x, **axes_text(self.axes, x))
+
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
         return axes_examples(cls, empty=cls.has_identity)
@@ -107,9 +111,9 @@ class Extremum(Weighted, Reduction):
     def singular(self, x: Any) -> Any:
         return np.sum(x == np.expand_dims(self.impl(x), self.axes), self.axes) > 1
 
-    def weighted(self, x: Any) -> tuple[Any, Any]:
+    def weighted(self, x: Any) -> tuple[Any, Any, None]:
         y = self(x)
-        return y, ExtremumShare(self.axes)(x, y)
+        return y, ExtremumShare(self.axes)(x, y), None
 
 
 @op
@@ -185,16 +189,16 @@ class ReduceProd(Weighted, Reduction):
     axes: tuple[int, ...]
     monoid, numpy, takes = "mul", np.multiply, "iufc"
 
-    def weighted(self, x: Any) -> tuple[Any, Any]:
+    def weighted(self, x: Any) -> tuple[Any, Any, None]:
         shape = type_of(x).shape
         if len(self.axes) == 1:
-            return self(x), product_of_others(x, self.axes[0])
+            return self(x), product_of_others(x, self.axes[0]), None
         # One reduced axis, moved to the end, so that "the elements before k" is defined.
         order = (*[k for k in range(len(shape)) if k not in self.axes], *self.axes)
         kept = tuple(n for k, n in enumerate(shape) if k not in self.axes)
         flat = (*kept, prod([shape[k] for k in self.axes]))
         others = product_of_others(reshape(permute(x, order), flat), len(kept))
-        return self(x), permute(reshape(others, [shape[k] for k in order]), inverse_order(order))
+        return self(x), permute(reshape(others, [shape[k] for k in order]), inverse_order(order)), None
 
 
 @op

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-__all__ = ["Routines", "lapack", "special", "special_function"]
+__all__ = ["lapack_function", "special", "special_function"]
 
 
 class Routines:
@@ -22,6 +22,14 @@ class Routines:
 
 
 special, lapack = Routines("scipy.special"), Routines("scipy.linalg.lapack")
+
+
+LETTERS = {"f": "s", "d": "d", "F": "c", "D": "z"}
+
+
+def lapack_function(name: str, dtype: Any) -> Callable[..., Any]:
+    """SciPy's function for a routine of LAPACK on matrices of this dtype: ``trtrs``, ``getrf``."""
+    return getattr(lapack, LETTERS[dtype.char] + name)
 
 
 def special_function(name: str) -> Callable[..., Any]:

@@ -359,12 +359,11 @@ class ProductOfOthers(Op):
         return x.with_shape(x.shape)
 
     def impl(self, x: Any) -> Any:
-        """One quotient does for elements whose running products are all normal numbers."""
+        """One quotient does for elements whose product, and all products on the way to it, are normal numbers."""
         if x.dtype.char in "fdFD" and x.size:
-            products = np.multiply.accumulate(x, self.axis)
-            size, (least, most) = np.abs(products), normal_range(x.dtype)
-            if np.minimum.reduce(size, None) > least and np.maximum.reduce(size, None) < most:  # false for nan
-                return products[(*(slice(None),) * self.axis, slice(-1, None))] / x
+            whole = normal_product(x, self.axis)
+            if whole is not None:
+                return whole / x
         left, right = self.sides(x)
         return np.multiply(left, right)
 
@@ -403,6 +402,33 @@ def normal_range(dtype: np.dtype[Any]) -> tuple[float, float]:
     """Between these sizes a number is so far from subnormal and infinite ones that a factor of eps changes nothing."""
     limits = np.finfo(dtype)
     return float(limits.tiny / limits.eps), float(limits.max * limits.eps)
+
+
+def normal_product(x: Any, axis: int) -> Any | None:
+    """The product along ``axis``, which remains with length 1; None unless all products on the way to it are normal numbers.
+
+    Halves of a long axis are multiplied first: a running product takes each factor only when it has the product of those before.
+    """
+    front, (least, most) = (slice(None),) * axis, normal_range(x.dtype)
+    while True:
+        half, odd = divmod(x.shape[axis], 2)
+        if half > LONG:
+            products = x[(*front, slice(half))] * x[(*front, slice(half, 2 * half))]
+            if odd:
+                products[(*front, slice(1))] *= x[(*front, slice(-1, None))]
+            x = products
+        else:
+            products = np.multiply.accumulate(x, axis)
+            x = products[(*front, slice(-1, None))]
+        size = np.abs(products)
+        if not (np.minimum.reduce(size, None) > least and np.maximum.reduce(size, None) < most):  # true for nan
+            return None
+        if x.shape[axis] == 1:
+            return x
+
+
+LONG = 2048
+"""Up to this number of elements a running product is faster than the calls that multiply halves."""
 
 
 def product_of_others(x: Any, axis: int) -> Any:

@@ -13,10 +13,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..core.emitting import Emitter, Reader, Routines, StridedView
+from ..core.formula import Formula, Number, called
 from ..core.op import Op, op
 from ..core.tracing import type_of
 from .arithmetic import constant_like, div, like_python, mul, neg, one_like, sub, zero_like
-from .families import Analytic, Elementwise, Reals, Unary, add, default_rng, fill_shape, scale
+from .families import Analytic, Elementwise, Reals, Unary, add, default_rng, fill_shape, has_nan, scale
 from .logic import bitwise_and, bitwise_or, equal, isinf, select
 from .routines import special_function
 
@@ -168,6 +169,9 @@ class NormSqrt(Unary):
     def derivative(self, x: Any, y: Any) -> Any:
         return mul(constant_like(0.5, y), inverse_or_zero(y))
 
+    def formula(self, x: Formula) -> Formula:
+        return called("sqrt", x)
+
 
 @op
 class InverseOr(Unary):
@@ -192,6 +196,9 @@ class InverseOr(Unary):
         z = y if self.at_zero == 0.0 else inverse_or_zero(x)
         return neg(mul(z, z))
 
+    def formula(self, x: Formula) -> Formula:
+        return Number(1) / x
+
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
         rng = default_rng()
@@ -212,6 +219,9 @@ class Rsqrt(Unary):
 
     def derivative(self, x: Any, y: Any) -> Any:
         return div(mul(constant_like(-0.5, x), y), x)
+
+    def formula(self, x: Formula) -> Formula:
+        return Number(1) / called("sqrt", x)
 
 
 @op
@@ -389,6 +399,9 @@ class OneMinusSquare(Unary):
     def derivative(self, x: Any, y: Any) -> Any:
         return mul(constant_like(-2, x), x)
 
+    def formula(self, x: Formula) -> Formula:
+        return Number(1) - x**2
+
 
 @op
 class Arccosh(Analytic):
@@ -515,6 +528,7 @@ class Power(Elementwise):
     The factor y is a strong zero, so x^0 is constant at x = 0 too; where the base is 0, the derivative in the exponent is 0.
     """
 
+    sign = "**"
     costly = True
     arity, takes, machine, keeps_weak = 2, "iufc", "pow", True
     numpy = like_python(np.power)
@@ -620,6 +634,9 @@ class Inversion(Elementwise):
         v = Inversion(1 - self.k)(*operands)
         return mul(sub(v, y), add(v, y)) if k == self.k else mul(constant_like(-2.0, y), mul(y, v))
 
+    def formula(self, x: Formula, y: Formula) -> Formula:
+        return (x, y)[self.k] / (x**2 + y**2)
+
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
         rng = default_rng()
@@ -670,6 +687,9 @@ class Direction(Elementwise):
         part = mul(s, s) if k == 0 else neg(mul(y, s))
         return div(unless_zero(h, part, zero_like(h)), unless_zero(h, h, one_like(h)))
 
+    def formula(self, x: Formula, y: Formula) -> Formula:
+        return x / called("hypot", x, y)
+
 
 @op
 class Logaddexp(Elementwise):
@@ -683,13 +703,31 @@ class Logaddexp(Elementwise):
         return np.isinf(x) & (x == y)
 
     def derivative(self, k: int, y: Any, *operands: Any) -> Any:
-        return logistic(gap(fill_shape(operands[k], y), fill_shape(operands[1 - k], y)))
+        return fill_shape(logistic(gap(operands[k], operands[1 - k])), y)
 
 
-def gap(x: Any, y: Any) -> Any:
-    """The difference x - y, 0 where both are the same infinity."""
-    same = bitwise_and(equal(x, y), isinf(x))
-    return sub(select(same, zero_like(x), x), select(same, zero_like(y), y))
+@op
+class Gap(Elementwise):
+    """The difference x - y; 0 where both are the same infinity, and so are its derivatives there."""
+
+    arity, takes = 2, "f"
+
+    def impl(self, x: Any, y: Any) -> Any:
+        d = np.subtract(x, y)
+        undefined = has_nan(d) if isinstance(d, np.ndarray) else d != d
+        return np.where(x == y, np.zeros((), d.dtype), d)[()] if undefined else d
+
+    def element(self, e: Any, i: Sequence[Any], *readers: Reader) -> Any:
+        x, y = (r(i if r.shape else ()) for r in readers)
+        return e.math("select", e.math("eq", x, y), e.math("sub", x, y), e.constant(0.0, readers[0].dtype))
+
+    def singular(self, x: Any, y: Any) -> Any:
+        return np.isinf(x) & (x == y)
+
+    def derivative(self, k: int, y: Any, *operands: Any) -> Any:
+        x = operands[0]
+        one = select(bitwise_and(equal(*operands), isinf(x)), zero_like(y), fill_shape(one_like(y), y))
+        return neg(one) if k else one
 
 
 def unless_zero(r: Any, x: Any, instead: Any) -> Any:
@@ -703,4 +741,4 @@ inverse_or_zero, inverse_or_infinity = InverseOr(0.0), InverseOr(math.inf)
 sin, cos, tan, arcsin, arccos, arctan, arctan2 = Sin(), Cos(), Tan(), Arcsin(), Arccos(), Arctan(), Arctan2()
 sinh, cosh, tanh, arcsinh, arccosh, arctanh = Sinh(), Cosh(), Tanh(), Arcsinh(), Arccosh(), Arctanh()
 one_minus_square = OneMinusSquare()
-logistic, sinc, hypot, direction, logaddexp = Logistic(), Sinc(), Hypot(), Direction(), Logaddexp()
+logistic, sinc, hypot, direction, logaddexp, gap = Logistic(), Sinc(), Hypot(), Direction(), Logaddexp(), Gap()

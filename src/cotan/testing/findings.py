@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.errors import CotanError
+from ..core.printing import Printed
 from .numeric import Estimate, Vector
 
 __all__ = ["Finding", "NotSmoothWarning", "RuleCheckError", "RuleReport", "between", "told"]
@@ -20,8 +21,8 @@ class NotSmoothWarning(UserWarning):
     """A derivative was asked for at a kink or a jump, or too near to one for differences to resolve."""
 
 
-@dataclass(frozen=True)
-class Finding:
+@dataclass(frozen=True, repr=False)
+class Finding(Printed):
     """One failed check: its name, the values that differ, and the likely cause."""
 
     check: str
@@ -32,8 +33,8 @@ class Finding:
         return f"{self.check}: {self.what}" + (f"\n    likely cause: {self.cause}" if self.cause else "")
 
 
-@dataclass(frozen=True)
-class RuleReport:
+@dataclass(frozen=True, repr=False)
+class RuleReport(Printed):
     """The checks that `check_rule` made, with the largest error relative to its tolerance (below 1 is a pass)."""
 
     checks: dict[str, float]

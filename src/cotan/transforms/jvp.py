@@ -33,6 +33,10 @@ class JVPTrace(Trace):
     def is_zero(self, payload: Any) -> bool:
         return concrete_zero(payload[0]) and concrete_zero(payload[1])
 
+    def value(self, payload: Any) -> Any | None:
+        value = payload[0]
+        return value.owner.value(value.payload) if type(value) is Tracer else value
+
     def concrete(self, tracer: Tracer, conversion: str) -> Any:
         value = tracer.payload[0]
         if type(value) is Tracer:
@@ -50,18 +54,11 @@ class JVPTrace(Trace):
         return primal if tangent is None else Tracer(self, (primal, tangent))
 
     def process(self, op: Op, operands: Sequence[Any]) -> Sequence[Any]:
-        primals: list[Any] = []
-        tangents: list[Any] = []
-        active = False
-        for x in operands:
+        primals, tangents, active = list(operands), [None] * len(operands), False
+        for k, x in enumerate(operands):
             if type(x) is Tracer and x.owner is self:
-                primal, tangent = x.payload
-                primals.append(primal)
-                tangents.append(tangent)
+                primals[k], tangents[k] = x.payload
                 active = True
-            else:
-                primals.append(x)
-                tangents.append(None)
         token = set_trace(self.parent)
         try:
             if not active:

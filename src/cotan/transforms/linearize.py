@@ -19,13 +19,13 @@ import numpy as np
 from ..core.borrowing import copies_of_shared
 from ..core.errors import NonlinearTangentError, teach
 from ..core.op import Op
-from ..core.origin import Origin, evaluating, here, inherited
+from ..core.origin import Origin, evaluating, here, inherited, observer
 from ..core.program import Equation, Literal, Program, Var, evaluate
 from ..core.sizes import Size
 from ..core.staging import StagingTrace, stage_flat
 from ..core.tracing import EVAL, Trace, Tracer, concrete_zero, current_trace, reset_trace, running, set_trace, type_of
 from ..core.types import ArrayType
-from ..ops.families import ScaledSum, add, fill_shape, scale
+from ..ops.families import BroadcastInDim, ScaledSum, ScaleSpread, add, fill_shape, scale
 from .jvp import JVPTrace
 
 __all__ = ["LinearTape", "LinearizeTrace", "SplitTrace", "detach", "linearize_flat", "linearize_program", "record_linear", "replay"]
@@ -38,13 +38,15 @@ class LinearTape(StagingTrace):
     ``names`` the names of the input Vars (``tangents[0]``).
     """
 
-    __slots__ = ("names", "subject", "variables")
+    __slots__ = ("names", "spread", "subject", "variables")
 
     def __init__(self, subject: str = "", variables: str = "tangents"):
         super().__init__("linearize")
         self.recording = current_trace().recording
         self.subject, self.variables = subject, variables
         self.names: dict[Var, str] = {}
+        self.spread: dict[Var, tuple[Var, tuple[int, ...]]] = {}
+        """Tangents that are broadcast: of what, and to which axes. Products with them are recorded as products of what was broadcast."""
 
     def process(self, op: Op, operands: Sequence[Any]) -> Sequence[Any]:
         inputs: list[Any] = []
@@ -211,23 +213,41 @@ class LinearizeTrace(JVPTrace):
         return concrete_zero(payload[0]) and self.tape.is_zero(payload[1].payload)
 
     def differentiate(self, op: Op, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        tangent = op.tangent
+        if tangent == "local":  # most often
+            return self.differentiate_locally(op, primals, tangents)
         if op.linearize is not None:
             with running(self.known):
                 outs, push = op.linearize(primals, [t is not None for t in tangents])
             return outs, push(*[t for t in tangents if t is not None])
-        if op.tangent == "local":
-            return self.differentiate_locally(op, primals, tangents)
-        if op.tangent == "weighted":
+        if tangent == "weighted":
             return self.differentiate_weighted(op, primals[0], tangents[0])
-        if op.tangent == "itself" and len(tangents) == 1:
-            y = op(*primals)
-            return y, self.tape.record(op, (tangents[0].payload,), type_of(y))
+        if tangent == "termwise":
+            return self.differentiate_termwise(op, primals, tangents)
+        if tangent == "itself" and len(tangents) == 1:
+            y, v = op(*primals), tangents[0].payload
+            dy = self.tape.record(op, (v,), type_of(y))
+            if type(op) is BroadcastInDim and self.known is EVAL:
+                self.tape.spread[dy.payload] = v, op.dims
+            return y, dy
         return op.jvp(primals, tangents)
 
     def differentiate_weighted(self, op: Any, x: Any, dx: Any) -> tuple[Any, Any]:
         """The result of the jvp rule of reductions with weights, with the sum recorded directly."""
-        y, weights = op.weighted(x)
-        return y, self.tape.record(ScaledSum(op.axes), (weights, dx.payload), type_of(y))
+        y, weights, factor = op.weighted(x)
+        t = type_of(y)
+        total = self.tape.record(ScaledSum(op.axes), (self.tape.operand(x) if weights is x else weights, dx.payload), t)
+        return y, total if factor is None else self.tape.record(scale, (factor, total.payload), t)
+
+    def differentiate_termwise(self, op: Op, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        """The result of the jvp rule of multilinear ops, with each term recorded directly."""
+        y, t, dy = op(*primals), op.type_rule(*map(type_of, primals)), None
+        for k, dx in enumerate(tangents):
+            if dx is not None:
+                inputs = [dx.payload if j == k else self.tape.operand(x) for j, x in enumerate(primals)]
+                term = self.tape.record(op, inputs, t)
+                dy = term if dy is None else self.tape.record(add, (dy.payload, term.payload), t)
+        return y, dy
 
     def differentiate_locally(self, op: Any, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         """The result of the jvp rule of the elementwise family, with each product of a local derivative and a tangent recorded directly."""
@@ -243,7 +263,11 @@ class LinearizeTrace(JVPTrace):
                             self.tape.operand(d)
                             break
                     v = dx.payload
-                    term = self.tape.record(scale, (d, v), v.type) if v.type.shape == shape else fill_shape(scale(d, dx), y)
+                    if v in self.tape.spread and type_of(d).shape == shape:
+                        small, dims = self.tape.spread[v]
+                        term = self.tape.record(ScaleSpread(dims), (d, small), v.type)
+                    else:
+                        term = self.tape.record(scale, (d, v), v.type) if v.type.shape == shape else fill_shape(scale(d, dx), y)
                     if dy is None:
                         dy = term
                     elif dy.payload.type is term.payload.type:
@@ -269,22 +293,27 @@ def linearize_flat(
         the values; the tape; its input Vars (one for each active primal); for each output the Var of its tangent, or None (zero).
     """
     tape = LinearTape()
-    tangents = [tape.new_input(type_of(x)) if a else None for x, a in zip(primals, active, strict=True)]
     trace = by(current_trace(), tape, verb, of)
     trace.recording = tape.recording = tape.recording or origins
+    arguments, inputs = [], list[Var]()
+    for x, a in zip(primals, active, strict=True):
+        if a:
+            tangent = tape.new_input(type_of(x))
+            inputs.append(tangent.payload)
+            x = trace.join(x, tangent)
+        arguments.append(x)
+    values, outputs = list[Any](), list[Var | None]()
+    token = set_trace(trace)
     try:
-        with running(trace):
-            outs = function(*[trace.join(x, t) for x, t in zip(primals, tangents, strict=True)])
-        pairs = [trace.split(y) for y in outs]
+        for y in function(*arguments):
+            value, tangent = trace.split(y)
+            values.append(value)
+            outputs.append(None if tangent is None else tangent.payload)
     finally:
+        reset_trace(token)
         trace.close()
         tape.close()
-    return (
-        [y for y, _ in pairs],
-        tape,
-        [t.payload for t in tangents if t is not None],
-        [t.payload if t is not None else None for _, t in pairs],
-    )
+    return values, tape, inputs, outputs
 
 
 def detach(tape: LinearTape) -> None:
@@ -347,6 +376,8 @@ def linearize_program(program: Program, active: tuple[bool, ...]) -> tuple[Progr
     forward, constants = stage_flat(primal, program.input_types, name=f"{program.name}_primal")
     forward, linear = without_constant_residuals(forward, found["linear"], found["count"])
     count = len(linear.inputs) - sum(active)
+    if (watching := observer()) is not None:
+        watching.residuals(forward, linear, count)
     return replace(forward, constants=tuple(constants)), linear, found["active"], count
 
 

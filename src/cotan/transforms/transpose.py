@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..core.op import Op
-from ..core.origin import deriving, evaluating
+from ..core.origin import deriving, evaluating, observer
 from ..core.program import Equation, Program, Var
 from ..core.tracing import EVAL, Tracer, current_trace, type_of
 from ..core.types import ArrayType
@@ -49,7 +49,7 @@ def backward_pass(
     empties it: each equation is given up after its use, with the residuals in it.
     """
     totals = Totals(cotangents)
-    recording = current_trace().recording
+    recording, watching = current_trace().recording, observer()
     todo = equations if last else list(equations)
     assert isinstance(todo, list)
     while todo:
@@ -64,6 +64,9 @@ def backward_pass(
             y_bar = totals.take(v) if totals.waiting else cotangents.pop(v, None)
             if y_bar is None:
                 continue
+        if watching is not None:
+            for v, bar in zip(equation.outputs, y_bar if op.multiple else (y_bar,), strict=True):
+                watching.cotangent(v, bar)
         operands = equation.inputs
         if known is not None:  # a closed program; the equations of a tape hold their values
             operands = known.operands(equation)
@@ -72,7 +75,11 @@ def backward_pass(
                 totals.pull_back(equation, y_bar, operands)
         else:
             totals.pull_back(equation, y_bar, operands)
-    return [totals.take(v, keep=True) for v in inputs]
+    found = [totals.take(v, keep=True) for v in inputs]
+    if watching is not None:
+        for v, bar in zip(inputs, found, strict=True):
+            watching.cotangent(v, bar)
+    return found
 
 
 class Residuals:
@@ -223,6 +230,8 @@ def transpose_program_rule(
     values = iter(known)
     given: dict[Var, Any] = {v: next(values) for v, is_linear in zip(program.inputs, linear, strict=True) if not is_linear}
     del known, values  # so that a value can be given up
+    if (watching := observer()) is not None:
+        watching.values(given)
     todo: list[Equation] = []
     computed: list[Equation] = []
     tangent: set[Var] = {v for v, is_linear in zip(program.inputs, linear, strict=True) if is_linear}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from cotan.core.printing import Printed
 from cotan.engines.native.codegen.copies import Copy
 from cotan.engines.native.schedule.fusion import Schedule
 from cotan.engines.native.schedule.loop_nest import Loop, Opaque, Statement
@@ -12,8 +13,8 @@ from cotan.engines.native.schedule.loop_nest import Loop, Opaque, Statement
 __all__ = ["Report", "describe"]
 
 
-@dataclass(frozen=True)
-class Report:
+@dataclass(frozen=True, repr=False)
+class Report(Printed):
     """How a Program became machine code.
 
     ``programs``: for each Program (the function, then the bodies of its loops and branches) its loops and the equations in them, as text;
@@ -28,11 +29,11 @@ class Report:
     programs: tuple[str, ...]
     outside: tuple[str, ...]
     workspace: int
-    llvm: str = field(repr=False)
+    llvm: str
     seconds: dict[str, float]
     buffers: dict[str, int] = field(default_factory=dict)
     copies: tuple[Copy, ...] = ()
-    donated_argument_of: dict[int, int] = field(default_factory=dict, repr=False)
+    donated_argument_of: dict[int, int] = field(default_factory=dict)
     donated: dict[str, str] = field(default_factory=dict)
 
     def naming(self, results: Sequence[str], inputs: Sequence[str]) -> Report:

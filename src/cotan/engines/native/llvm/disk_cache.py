@@ -7,8 +7,8 @@ is not loaded, but compiled again. Code of other users is never run: the folder 
 have the right to write to them. Entries are written under another name and then renamed, so a reader sees a whole entry or none.
 
 COTAN_CACHE_DIR is the folder (else ``cotan`` in the user's folder for caches); COTAN_CACHE=0 turns the cache off; COTAN_CACHE_BYTES bounds
-the size of all entries (1 GB), by removal of the least recently used ones. An error of the file system is no error here: then the code is
-compiled.
+the size of all entries (1 GB), by removal of the least recently used ones now and then. An error of the file system is no error here:
+then the code is compiled.
 """
 
 from __future__ import annotations
@@ -29,9 +29,11 @@ KINDS = (".o", ".ll")
 """The suffixes of objects and of LLVM IR."""
 DEFAULT_BYTES = 1 << 30
 STORES_BETWEEN = 32
-"""The number of entries that are written between two checks of the folder's size, which take long where entries are many."""
-_stores = os.getpid()
-"""The number of entries written. It starts at the process number, so that a few of many short processes check the size."""
+"""The fewest entries that are written between two checks of the folder's size."""
+SHARE_BETWEEN = 8
+"""One entry is written for so many in the folder, at least, between two checks: a check takes as long as entries are many."""
+_unchecked = STORES_BETWEEN - os.getpid() % STORES_BETWEEN
+"""The number of entries until the next check. It starts by the process number, so that a few of many short processes check the size."""
 
 
 class Contents(NamedTuple):
@@ -113,7 +115,7 @@ def load(key: str, kind: str = "o") -> bytes | None:
 
 def store(key: str, content: bytes, kind: str = "o") -> None:
     """Keep an entry under its key."""
-    global _stores
+    global _unchecked
     path = private_folder(make=True)
     if path is None or len(content) > most_bytes() // 4:
         return
@@ -125,9 +127,9 @@ def store(key: str, content: bytes, kind: str = "o") -> None:
         os.replace(name, path / f"{key}.{kind}")
     except OSError:
         discard(Path(name))
-    _stores += 1
-    if _stores % STORES_BETWEEN == 0:
-        shrink(path)
+    _unchecked -= 1
+    if _unchecked <= 0:
+        _unchecked = max(STORES_BETWEEN, shrink(path) // SHARE_BETWEEN)
 
 
 def discard(path: Path) -> None:
@@ -149,15 +151,19 @@ def entries(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
                     continue
 
 
-def shrink(path: Path) -> None:
-    """Remove the least recently used entries, until the rest fits the bound."""
+def shrink(path: Path) -> int:
+    """If the entries exceed the bound, remove the least recently used ones, until there is room for those before the next check. The
+    number of entries that there were.
+    """
     found = sorted(entries(path), key=lambda entry: entry[1].st_mtime)
     total = sum(status.st_size for _, status in found)
+    kept = most_bytes() if total <= most_bytes() else most_bytes() * (SHARE_BETWEEN - 1) // SHARE_BETWEEN
     for file, status in found:
-        if total <= most_bytes():
+        if total <= kept:
             break
         discard(file)
         total -= status.st_size
+    return len(found)
 
 
 def contents() -> Contents:

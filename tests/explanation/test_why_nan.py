@@ -12,7 +12,7 @@ import cotan
 import cotan.numpy as cnp
 from cotan import lax
 from cotan.errors import ArgumentTypeError, CotanError
-from cotan.explain.nonfinite import loop_states, watching
+from cotan.explanation.nonfinite import loop_states, watching
 from tests.conformance.cases import FIRST_ORDER_OPS, Case
 from tests.engines.random_programs import made
 from tests.test_strong_zeros import IDIOMS, modes, second_modes

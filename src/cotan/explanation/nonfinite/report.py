@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...core.origin import Origin
+from ...core.printing import Printed
 from .elements import Index
 
 __all__ = ["NonFinite", "Operation"]
@@ -87,8 +88,8 @@ class Operation:
 TITLES = {"value": "", "derivative": "the local derivative of ", "tangent": "the tangent of ", "backward": "the backward pass of "}
 
 
-@dataclass(frozen=True)
-class NonFinite:
+@dataclass(frozen=True, repr=False)
+class NonFinite(Printed):
     """The answer of `why_nan`; ``str`` shows it as text.
 
     Attributes:

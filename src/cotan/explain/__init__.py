@@ -1,1 +1,0 @@
-"""Explanations of what a function does, in text for people."""

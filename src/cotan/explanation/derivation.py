@@ -1,0 +1,300 @@
+"""The making of a story: the transformation, run step by step, each step a stage.
+
+Each stage is a Program that the transformation itself makes: the function staged; its values and tangents (forward mode); the values and
+residuals that reverse mode computes first; the linear Program on the tangents; the same run backwards; the derivative as one Program; and
+what is left of that when it is simplified. Each line of a stage knows the equation of the function from which it was derived, by the chain
+of origins.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property, wraps
+from itertools import compress
+from types import CodeType
+from typing import Any
+
+from ..api.differentiate import grad
+from ..api.jacobians import hessian, jacfwd, jacrev
+from ..api.jit import Jitted
+from ..api.signature import Staged, abstract
+from ..api.stage import stage_arguments
+from ..api.vectorize import vmap
+from ..core import tree
+from ..core.errors import ArgumentError, teach
+from ..core.formula import Formula, Symbol
+from ..core.origin import describe_function, following, observing, source_line
+from ..core.program import Equation, Program, Var, evaluate
+from ..core.staging import stage_flat
+from ..engines.native.passes.simplify import simplify
+from ..transforms.jvp import jvp_flat
+from ..transforms.linearize import linearize_program
+from ..transforms.transpose import transpose_program_rule
+from .formulas import Definition, Observed, Rule, Statement, Writer, residual_formulas, rule_of
+from .names import Follower
+from .story import Line, SourceLine, Stage, Story, chain
+
+__all__ = ["NAMED", "Derivation"]
+
+FORWARD = ("jvp", "jacfwd", "linearize")
+REVERSE = ("grad", "vjp", "jacrev", "hessian")
+NAMED = (*FORWARD, *REVERSE, "vmap")
+
+
+class Derivation:
+    """The derivation of one function."""
+
+    def __init__(self, f: Any, args: tuple[Any, ...], kwargs: dict[str, Any], transform: Any, argnums: list[int]):
+        while isinstance(f, Jitted) and not f.static.numbers and not f.static.names:
+            f = f.fun
+        self.f, self.args, self.kwargs, self.transform, self.argnums = f, args, kwargs, transform, argnums
+        self.names = Observed()
+        self.stages: list[Stage] = []
+        self.staged: dict[Any, Staged] = {}
+        """The function as a Program, by the structure and the types of its arguments; the first one is explained."""
+
+    def function(self) -> Callable[..., Any]:
+        """The function, as the Program that it is for the arguments with which the transformation calls it."""
+
+        @wraps(self.f)
+        def evaluated(*args: Any, **kwargs: Any) -> Any:
+            found = self.stage_function(args, kwargs)
+            return tree.unflatten(found.out_spec, evaluate(found.program, *found.constants, *tree.leaves((args, kwargs))))
+
+        return evaluated
+
+    def stage_function(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Staged:
+        leaves, spec = tree.flatten((args, kwargs))
+        key = (spec, *[abstract(x, "an argument") for x in leaves])
+        if key not in self.staged:
+            follower = Follower(Derivation.stage_function.__code__)
+            with following(follower):
+                found = self.staged[key] = stage_arguments(self.f, args, kwargs, "explain")
+            program, count = found.program, len(found.constants)
+            for v, name in zip(program.inputs[count:], argument_names(self.f, args, kwargs), strict=True):
+                self.names.give(v, name)
+            self.names.name_program(program, follower.found)
+        return self.staged[key]
+
+    @property
+    def primal(self) -> Program:
+        return next(iter(self.staged.values())).program
+
+    @cached_property
+    def row(self) -> dict[int, str]:
+        """The numbers of the equations of the function, and of the programs that these hold."""
+        found: dict[int, str] = {}
+
+        def number(program: Program, before: str) -> None:
+            for k, e in enumerate(program.equations):
+                found[id(e)] = f"{before}{k}"
+                for region in e.op.regions():
+                    number(region.program, f"{before}{k}.")
+
+        number(self.primal, "")
+        return found
+
+    @cached_property
+    def flags(self) -> list[bool]:
+        """Which inputs of the Program are differentiated."""
+        leaves = [k in self.argnums for k, arg in enumerate(self.args) for _ in tree.leaves(arg)]
+        constants = len(self.primal.inputs) - len(tree.leaves((self.args, self.kwargs)))
+        flags = [*[False] * constants, *leaves, *[False] * (len(self.primal.inputs) - constants - len(leaves))]
+        return [a and t.inexact for a, t in zip(flags, self.primal.input_types, strict=True)]
+
+    # ---- the stages --------------------------------------------------------------------------------------------------------
+    def story(self) -> Story:
+        name = self.transform if isinstance(self.transform, str) else describe_function(self.transform)
+        whole = self.whole()  # first, since the transformation may refuse the function
+        self.add("primal", "The function", "What it computes, one operation a line.", self.primal)
+        with observing(self.names):
+            if name in FORWARD or name in REVERSE:
+                self.forward()
+            if name == "linearize" or name in REVERSE:
+                self.reverse(backwards=name != "linearize")
+        if whole is not None:
+            self.add("whole", f"The result: {name}", "What the transformation makes of the function, as one program.", whole)
+            self.add("simplified", "Simplified", "Without what is computed twice, is known, or is not needed.", self.simplified(whole))
+        rules = tuple(self.rules())
+        return Story(describe_function(self.f), name, tuple(self.stages), rules, tuple(self.source()))
+
+    def whole(self) -> Program | None:
+        """The transformed function as a Program; None for the transformations of which a stage is the result."""
+        argnums = self.argnums[0] if len(self.argnums) == 1 else tuple(self.argnums)
+        f = self.function()
+        made: dict[str, Callable[[], Any]] = {
+            "grad": lambda: grad(f, argnums),
+            "hessian": lambda: hessian(f, argnums),
+            "jacfwd": lambda: jacfwd(f, argnums),
+            "jacrev": lambda: jacrev(f, argnums),
+            "vmap": lambda: vmap(f),
+        }
+        with observing(self.names):
+            if not isinstance(self.transform, str):
+                transformed = self.transform(f)
+            elif self.transform in made:
+                transformed = made[self.transform]()
+            else:
+                self.stage_function(self.args, self.kwargs)
+                return None
+            program = stage_arguments(transformed, self.args, self.kwargs, "explain").program
+        if not self.staged:
+            raise teach(
+                ArgumentError,
+                f"explain: what transform made of {describe_function(self.f)} does not call it.",
+                do="give a function that takes a function and returns one that calls it.",
+                locate=False,
+            )
+        return program
+
+    def forward(self) -> None:
+        count = len(self.primal.inputs)
+
+        def run(*values: Any) -> list[Any]:
+            tangents = iter(values[count:])
+            dxs = [next(tangents) if a else None for a in self.flags]
+            outs, douts = jvp_flat(lambda *xs: evaluate(self.primal, *xs), values[:count], dxs)
+            return [*outs, *[dy for dy in douts if dy is not None]]
+
+        program, _ = stage_flat(run, [*self.primal.input_types, *compress(self.primal.input_types, self.flags)])
+        self.add("jvp", "Forward mode", "Each value, and beside it its tangent, by the rule of the operation.", program)
+
+    def reverse(self, *, backwards: bool) -> None:
+        forward, linear, active, count = linearize_program(self.primal, tuple(self.flags))
+        about = "Reverse mode runs the same rules, but takes them apart: these are the operations on values."
+        residuals = (
+            f" It keeps {count} value{'s' * (count != 1)} for the linear program." if count else " The linear program needs none of them."
+        )
+        written = self.add("values", "Values and residuals", about + residuals, forward)
+        known = residual_formulas(written, linear, count)
+        about = "The operations on tangents: linear, with the residuals as constants."
+        self.add("linear", "The linear program", about, linear, known)
+        if not backwards:
+            return
+        flags = [k >= count for k in range(len(linear.inputs))]
+
+        def run(*values: Any) -> list[Any]:
+            return [x for x in transpose_program_rule(linear, flags, values[:count], values[count:]) if x is not None]
+
+        bars = list(compress(self.primal.output_types, active))
+        transposed, captured = stage_flat(run, [*linear.input_types[:count], *bars])
+        given = transposed.inputs[len(captured) :]
+        again = dict(zip(given, known.values(), strict=False))
+        outputs = [v for v, a in zip(self.primal.outputs, active, strict=True) if a]
+        for v, y in zip(given[count:], outputs, strict=True):
+            name = self.names.symbols[y].name if isinstance(y, Var) else "y"
+            self.names.give(v, f"{name}_bar", "cotangent", own=False)
+        about = "The linear program from its last line to its first, each line transposed: from cotangents of results to arguments."
+        self.add("transpose", "Reverse mode", about, transposed, again)
+
+    def simplified(self, program: Program) -> Program:
+        result, _ = simplify(program)
+        for v, old in zip(result.inputs[len(result.inputs) - len(program.inputs) :], program.inputs, strict=True):
+            self.names.share(v, old)
+        before, after = by_identity(program.equations), by_identity(result.equations)
+        for key, equations in after.items():
+            if len(equations) == len(before.get(key, ())):
+                for new, old in zip(equations, before[key], strict=True):
+                    for v, w in zip(new.outputs, old.outputs, strict=True):
+                        self.names.share(v, w)
+        return result
+
+    # ---- lines ---------------------------------------------------------------------------------------------------------------
+    def add(self, key: str, title: str, about: str, program: Program, known: Mapping[Var, Formula] | None = None) -> Writer:
+        writer, stage = self.stage(key, title, about, program, known)
+        self.stages.append(replace(stage, same=self.same_values(key)) if key in ("jvp", "linear", "transpose") else stage)
+        return writer
+
+    def same_values(self, key: str) -> dict[str, Statement]:
+        """The tangents, or cotangents, that are those of other values."""
+        found: dict[str, Statement] = {}
+        for e in self.primal.equations:
+            name = self.names.symbols[e.outputs[0]].name
+            other = self.names.same.get(f"d{name}")
+            if other is not None and other.role == "tangent":
+                pair = Symbol(f"d{name}", "tangent"), other
+                if key == "transpose":
+                    pair = Symbol(f"{name}_bar", "cotangent"), Symbol(f"{other.name[1:]}_bar", "cotangent")
+                found[self.row[id(e)]] = Statement(pair[:1], pair[1])
+        return found
+
+    def stage(self, key: str, title: str, about: str, program: Program, known: Mapping[Var, Formula] | None = None) -> tuple[Writer, Stage]:
+        writer = Writer(program, self.names, dict(known or {}))
+        lines = tuple(self.line(key, definition) for definition in writer.lines)
+        given = tuple(v for v in program.inputs if v not in (known or {}))
+        inputs = tuple(str(writer.known[v]) for v in given)
+        return writer, Stage(key, title, about, program, given, inputs, lines, tuple(writer.results))
+
+    def line(self, key: str, definition: Definition) -> Line:
+        equation = definition.equation
+        rules, root = chain(equation)
+        inner = tuple(
+            self.stage(key, f"{region.program.name}", f"A program that {equation.op.name} holds.", region.program)[1]
+            for region in equation.op.regions()
+        )
+        return Line(definition, self.row.get(id(root), ""), rules, inner)
+
+    # ---- rules and source ----------------------------------------------------------------------------------------------------
+    def rules(self) -> list[Rule]:
+        """The rules of the ops of the function, each once."""
+        found: dict[Any, Rule] = {}
+        todo = [self.primal]
+        while todo:
+            program = todo.pop(0)
+            for e in program.equations:
+                held = [region.program for region in e.op.regions()]
+                todo += held
+                key = (type(e.op), *[v.type.inexact for v in e.inputs])
+                if not held and not e.op.holds_programs and key not in found:
+                    found[key] = rule_of(e.op, [v.type for v in e.inputs])
+        return list(found.values())
+
+    def source(self) -> list[SourceLine]:
+        """The lines of the functions of the user that take part."""
+        codes: dict[CodeType, None] = {}
+        function = inspect.unwrap(self.f)
+        if isinstance(getattr(function, "__code__", None), CodeType):
+            codes[function.__code__] = None
+        todo = [self.primal]
+        while todo:
+            program = todo.pop(0)
+            for e in program.equations:
+                todo += [region.program for region in e.op.regions()]
+                origin = e.origin
+                while origin is not None:
+                    if isinstance(origin.code, CodeType):
+                        codes[origin.code] = None
+                    origin = origin.caller
+        lines: dict[tuple[str, int], SourceLine] = {}
+        for code in codes:
+            for number in sorted({n for _, _, n in code.co_lines() if n}):
+                text = source_line(code.co_filename, number).rstrip("\n")
+                lines.setdefault((code.co_filename, number), SourceLine(code.co_filename, number, text, code.co_name))
+        return sorted(lines.values(), key=lambda line: ([*dict.fromkeys(x.file for x in lines.values())].index(line.file), line.number))
+
+
+def by_identity(equations: Sequence[Equation]) -> dict[Any, list[Equation]]:
+    """Equations by where they come from and what they compute."""
+    found: dict[Any, list[Equation]] = {}
+    for e in equations:
+        found.setdefault((id(e.origin), str(e.op), *[v.type for v in e.outputs]), []).append(e)
+    return found
+
+
+def argument_names(f: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str]:
+    """A name for each leaf of the arguments: ``params['w']``."""
+    try:
+        parameters = list(inspect.signature(f).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []
+    named = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    rest = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), "args")
+    found: list[str] = []
+    for k, arg in enumerate(args):
+        root = named[k] if k < len(named) else f"{rest}[{k - len(named)}]"
+        found += tree.leaf_names(tree.structure(arg), root)
+    for name in sorted(kwargs):
+        found += tree.leaf_names(tree.structure(kwargs[name]), name)
+    return found

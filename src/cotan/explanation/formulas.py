@@ -1,0 +1,237 @@
+"""Formulas of Programs and of rules, written by the ops themselves.
+
+`Writer` turns equations into definitions: what is used once goes into the formula that uses it, what has a name gets a line of its own.
+`rule_of` runs the rules of an op on symbols, and writes down what they record.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from ..core.formula import APPLIED, Formula, Number, Residual, Symbol
+from ..core.op import Op
+from ..core.program import Equation, Literal, Program, Var
+from ..core.staging import stage_flat
+from ..core.tracing import current_trace
+from ..core.types import ArrayType
+from ..transforms.linearize import linearize_program
+from ..transforms.transpose import transpose_program_rule
+from .names import Names, variables
+
+__all__ = ["Definition", "Observed", "Rule", "Statement", "Writer", "residual_formulas", "rule_of"]
+
+LONGEST = 24
+"""A formula of more symbols and signs is taken apart."""
+
+
+@dataclass(frozen=True)
+class Statement:
+    """``symbols = formula``."""
+
+    symbols: tuple[Symbol, ...]
+    formula: Formula
+
+    @property
+    def left(self) -> str:
+        return ", ".join(s.name for s in self.symbols)
+
+    def __str__(self) -> str:
+        return f"{self.left} = {self.formula}"
+
+
+@dataclass(frozen=True)
+class Definition(Statement):
+    """A statement, and the equations from which it is written, the last of which gives the symbols."""
+
+    equations: tuple[Equation, ...]
+
+    @property
+    def equation(self) -> Equation:
+        return self.equations[-1]
+
+
+class Writer:
+    """Writes the equations of a Program as definitions. ``known`` has formulas for variables that are given."""
+
+    def __init__(self, program: Program, names: Names, known: dict[Var, Formula] | None = None):
+        self.program, self.names = program, names
+        self.known: dict[Var, Formula] = dict(known or {})
+        self.uses = Counter(v for e in program.equations for v in variables(e.inputs)) + Counter(variables(program.outputs))
+        self.within: dict[Var, tuple[Equation, ...]] = {}
+        self.lines: list[Definition] = []
+        for v in program.inputs:
+            if v not in self.known:
+                self.known[v] = names.give(v, names.further())
+        for e in program.equations:
+            self.write(e)
+
+    def formula(self, v: Var | Literal) -> Formula:
+        return self.known[v] if isinstance(v, Var) else Number(v.value, type=v.type)
+
+    @property
+    def results(self) -> list[Formula]:
+        return [self.formula(v) for v in self.program.outputs]
+
+    def results_as(self, symbols: Sequence[Symbol]) -> tuple[list[Statement], list[Statement]]:
+        """The results as statements about ``symbols``, and the other definitions, which these use."""
+        own, names = {line.left: line for line in self.lines}, {s.name for s in symbols}
+        found = [own.get(s.name) or Statement((s,), formula) for s, formula in zip(symbols, self.results, strict=True)]
+        return found, [line for line in self.lines if line.left not in names]
+
+    def write(self, e: Equation) -> None:
+        formula = e.op.formula(*map(self.formula, e.inputs))
+        before = tuple(x for v in variables(e.inputs) for x in self.within.get(v, ()))
+        v = e.outputs[0] if len(e.outputs) == 1 else None
+        if v is not None:
+            named = self.names.symbols.get(v)
+            if named is not None and named == formula:
+                self.known[v] = named
+                return
+            if named is None and not e.op.holds_programs and self.fits(v, formula):
+                self.known[v], self.within[v] = replace(formula, type=v.type), (*before, e)
+                return
+        symbols = tuple(self.names.give(v, self.names.further()) for v in e.outputs)
+        self.known.update(zip(e.outputs, symbols, strict=True))
+        self.lines.append(Definition(symbols, formula, (*before, e)))
+
+    def fits(self, v: Var, formula: Formula) -> bool:
+        """Whether the formula of ``v`` goes into the one that uses it."""
+        return isinstance(formula, Number | Symbol) or (formula.size <= LONGEST and (self.uses[v] <= 1 or formula.size <= 2))
+
+
+class Observed(Names):
+    """Names that follow residuals, too: in the programs of loops they are called by their formulas."""
+
+    def residuals(self, forward: Program, linear: Program, count: int) -> None:
+        results = Writer(forward, self).results
+        for v, formula in zip(linear.inputs, results[len(results) - count :], strict=False):
+            if v not in self.symbols and formula.size <= LONGEST:
+                self.symbols[v] = Symbol(str(formula) if formula.level >= APPLIED else f"({formula})", "residual", type=v.type)
+
+
+def residual_formulas(forward: Writer, linear: Program, count: int) -> dict[Var, Formula]:
+    """The formulas of the residuals, which are the last outputs of the forward Program and the first inputs of the linear one."""
+    given = forward.results[len(forward.results) - count :] if count else []
+    return {v: Residual(f, type=v.type) for v, f in zip(linear.inputs, given, strict=False)}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What the rules of an op are, written by running them on symbols."""
+
+    op: Op
+    value: Statement
+    forward: tuple[Statement, ...] = ()
+    """The tangents of its results, ``dy = cos(x) dx``; none if it is piecewise constant."""
+    backward: tuple[Statement, ...] = ()
+    """The cotangents of its operands, ``x_bar = cos(x) y_bar``."""
+    where: tuple[Statement, ...] = ()
+    """Values that these use."""
+    residuals: tuple[Formula, ...] = ()
+    """The values that reverse mode keeps from the forward pass."""
+    linear: str = ""
+    """The operands in which it is linear."""
+    written_with: tuple[str, ...] = ()
+    """The linear ops in which its tangent is written: their transposes make its backward pass."""
+    own: bool = False
+    """Whether it is linear in all its operands, together or each alone."""
+
+    @property
+    def why(self) -> str:
+        """The sentence that says from where its backward pass comes."""
+        name, others = self.op.verb, [verb for verb in self.written_with if verb != self.op.verb]
+        if not self.forward:
+            return f"{name} is piecewise constant: it has no tangent, and nothing to transpose."
+        if self.own:
+            return f"{name} is linear in {self.linear}, so it has a transpose rule of its own."
+        if not self.written_with:
+            return f"{name} hands its tangent on: there is nothing to transpose."
+        joined = f"{', '.join(others[:-1])} and {others[-1]}" if len(others) > 1 else "".join(others) or name
+        sentence = f"its JVP is written with {joined}, which {'have' if len(others) > 1 else 'has'} one"
+        if self.linear:
+            return f"{name} has a transpose rule where it is linear, in {self.linear}; for the other operands, {sentence}."
+        return f"{name} needs no transpose rule: {sentence}."
+
+
+def rule_of(op: Op, types: Sequence[ArrayType], active: Sequence[bool] | None = None) -> Rule:
+    """The rules of ``op`` at operands of these types. ``active`` says by which operands it is differentiated; by default by all that
+    can be.
+    """
+    flags = tuple(t.inexact for t in types) if active is None else tuple(active)
+    program, constants = stage_flat(lambda *xs: current_trace().process(op, xs), types)
+    assert not constants
+    operands, results = symbols_for(len(types), len(program.outputs))
+    names = Names()
+    names.name_inputs(program, operands)
+    for v, name in zip(variables(program.outputs), results, strict=True):
+        names.give(v, name)
+    value = Statement(tuple(map(Symbol, results)), op.formula(*[names.symbols[v] for v in program.inputs]))
+    linear_in = described_sets(op, operands)
+    if not any(flags):
+        return Rule(op, value, linear=linear_in)
+    forward, linear, outputs, count = linearize_program(program, flags)
+    for v, name in zip(forward.inputs[len(forward.constants) :], operands, strict=True):
+        names.give(v, name, own=False)
+    for v, name in zip(forward.outputs, results, strict=False):
+        if isinstance(v, Var):
+            names.give(v, name, own=False)
+    tangents = [f"d{name}" for name, flag in zip(operands, flags, strict=True) if flag]
+    dys = [f"d{name}" for name, flag in zip(results, outputs, strict=True) if flag]
+    if not dys:
+        return Rule(op, value, linear=linear_in)
+    written = Writer(forward, names)
+    residuals = residual_formulas(written, linear, count)
+    for v, name in zip([*linear.inputs[count:], *linear.outputs], [*tangents, *dys], strict=True):
+        if isinstance(v, Var):
+            names.give(v, name, "tangent")
+    tangent = Writer(linear, names, residuals)
+    bars = [t for t, flag in zip(program.output_types, outputs, strict=True) if flag]
+
+    def transposed(*values: object) -> list[object]:
+        x_bars = transpose_program_rule(linear, [k >= count for k in range(len(linear.inputs))], values[:count], values[count:])
+        found.extend(k for k, x in enumerate(x_bars) if x is not None)
+        return [x for x in x_bars if x is not None]
+
+    found: list[int] = []
+    backward, captured = stage_flat(transposed, [*linear.input_types[:count], *bars])
+    given = backward.inputs[len(captured) :]
+    known = dict(zip(given, residuals.values(), strict=False))
+    x_bars = [f"{tangents[k][1:]}_bar" for k in found]
+    for v, name in zip([*given[count:], *backward.outputs], [*[f"{name[1:]}_bar" for name in dys], *x_bars], strict=True):
+        if isinstance(v, Var):
+            names.give(v, name, "cotangent")
+    pulled = Writer(backward, names, known)
+    forwards, among = tangent.results_as([Symbol(name, "tangent") for name in dys])
+    backwards, others = pulled.results_as([Symbol(name, "cotangent") for name in x_bars])
+    reached, known_names = op.linear_sets(len(types)), {*results, ", ".join(results)}
+    return Rule(
+        op,
+        value,
+        forward=tuple(forwards),
+        backward=tuple(backwards),
+        where=tuple(line for line in [*written.lines, *among, *others] if line.left not in known_names),
+        residuals=tuple({str(r): r for r in residuals.values()}.values()),
+        linear=linear_in,
+        written_with=tuple(dict.fromkeys(e.op.verb for e in linear.equations)),
+        own=all(any(members >> k & 1 for members in reached) for k, flag in enumerate(flags) if flag),
+    )
+
+
+def symbols_for(operands: int, results: int) -> tuple[list[str], list[str]]:
+    """Names for the operands and the results of an op."""
+    letters = ["x", "y", "z", "w"]
+    first = letters[:operands] if operands < len(letters) else [f"x{k}" for k in range(operands)]
+    if results == 1:
+        return first, [letters[operands] if operands < len(letters) else "y"]
+    return first, [f"y{k}" for k in range(results)]
+
+
+def described_sets(op: Op, operands: Iterable[str]) -> str:
+    """The operand sets in which an op is linear: ``x and y together``, ``x alone, y alone``."""
+    names = list(operands)
+    sets = [[name for k, name in enumerate(names) if members >> k & 1] for members in op.linear_sets(len(names))]
+    if len(sets) == 1:
+        return f"{' and '.join(sets[0])} together" if len(sets[0]) > 1 else sets[0][0]
+    return ", ".join(f"{' and '.join(members)} alone" for members in sets)

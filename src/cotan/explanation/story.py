@@ -1,0 +1,143 @@
+"""What an explanation consists of: stages, each a Program written line by line, and the rules and the source to which lines refer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..core.errors import ArgumentError, teach
+from ..core.formula import Formula
+from ..core.origin import Origin
+from ..core.printing import Printed
+from ..core.program import Equation, Program, Var
+from .formulas import Definition, Rule, Statement
+
+__all__ = ["Line", "SourceLine", "Stage", "Story", "chain", "provenance"]
+
+
+@dataclass(frozen=True)
+class SourceLine:
+    """A line of the user's source."""
+
+    file: str
+    number: int
+    text: str
+    function: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """A definition in a stage, and from where it comes."""
+
+    definition: Definition
+    row: str
+    """The number of the equation of the function from which it was derived: "3", or "3.0" in a program that equation 3 holds."""
+    rules: tuple[str, ...]
+    """The rules by which it was derived, the last first: ("transpose", "jvp")."""
+    inner: tuple[Stage, ...] = ()
+    """The programs that its op holds."""
+
+    @property
+    def origin(self) -> Origin | None:
+        return self.definition.equation.origin
+
+    @property
+    def provenance(self) -> str:
+        """``jvp of sin, transposed``; empty for a value that a rule only computes again."""
+        equation, role = self.definition.equation, self.definition.symbols[0].role
+        again = role == "value" and self.rules == ("jvp",) and equation.op == chain(equation)[1].op
+        return "" if again else provenance(equation)
+
+    def __str__(self) -> str:
+        return str(self.definition)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a derivation: a Program, written line by line."""
+
+    key: str
+    title: str
+    about: str
+    program: Program
+    given: tuple[Var, ...]
+    """The variables that are not residuals of an earlier stage."""
+    inputs: tuple[str, ...]
+    """Their names."""
+    lines: tuple[Line, ...]
+    outputs: tuple[Formula, ...]
+    same: Mapping[str, Statement] = field(default_factory=dict[str, Statement])
+    """By the number of an equation: the value of this stage for it, where that is one that has another name, ``dr = dp``."""
+
+    def slice_of(self, name: str) -> tuple[Line, ...]:
+        """The lines on which the value of this name depends, itself included.
+
+        Raises:
+            ArgumentError: no line defines it.
+        """
+        by_symbol = {s.name: line for line in self.lines for s in line.definition.symbols}
+        if name not in by_symbol:
+            raise teach(
+                ArgumentError,
+                f"no line of the stage {self.title!r} defines {name!r}.",
+                do=f"give one of {', '.join(list(by_symbol)[:20]) or 'none: it has no lines'}.",
+                locate=False,
+            )
+        maker = {v: line for line in self.lines for e in line.definition.equations for v in e.outputs}
+        wanted, todo = set[int](), [by_symbol[name]]
+        while todo:
+            line = todo.pop()
+            if id(line) not in wanted:
+                wanted.add(id(line))
+                todo += [maker[v] for e in line.definition.equations for v in e.inputs if isinstance(v, Var) and v in maker]
+        return tuple(line for line in self.lines if id(line) in wanted)
+
+
+@dataclass(frozen=True, repr=False)
+class Story(Printed):
+    """How a derivative came about.
+
+    ``stages`` has the steps in order, ``rules`` the rules of the ops that the function uses, ``source`` the lines of the user.
+    """
+
+    function: str
+    transform: str
+    stages: tuple[Stage, ...]
+    rules: tuple[Rule, ...]
+    source: tuple[SourceLine, ...]
+
+    def __getitem__(self, key: str) -> Stage:
+        for stage in self.stages:
+            if stage.key == key:
+                return stage
+        raise KeyError(f"{key}: the stages are {', '.join(stage.key for stage in self.stages)}")
+
+    def depends(self, name: str) -> dict[str, tuple[Line, ...]]:
+        """For each stage that defines a value of this name, the lines on which it depends."""
+        found = {s.key: s.slice_of(name) for s in self.stages if any(name == x.name for line in s.lines for x in line.definition.symbols)}
+        if not found:
+            self.stages[-1].slice_of(name)
+        return found
+
+
+def chain(equation: Equation) -> tuple[tuple[str, ...], Any]:
+    """The rules by which an equation was derived, the last first, and the application from which it all came."""
+    rules: list[str] = []
+    source: Any = equation
+    while source.origin is not None and source.origin.rule:
+        rules.append(source.origin.rule)
+        source = source.origin.parent
+    return tuple(rules), source
+
+
+AGAIN = {"jvp": "differentiated", "transpose": "transposed", "batch": "batched"}
+"""What a rule does to an equation that is itself derived."""
+
+
+def provenance(equation: Equation) -> str:
+    """``jvp of sin, transposed``; empty for an equation of the user."""
+    rules, source = chain(equation)
+    if not rules:
+        return ""
+    return ", ".join([f"{rules[-1]} of {source.op.verb}", *[AGAIN.get(rule, rule) for rule in reversed(rules[:-1])]])

@@ -1,0 +1,255 @@
+"""Stories: the stages of a derivative, with the user's names and lines, and what each line depends on."""
+
+import ast
+import functools
+import inspect
+
+import numpy as np
+import pytest
+
+import cotan
+from cotan import explain
+from cotan.errors import ArgumentError, ArgumentTypeError
+
+
+def sigmoid(z):
+    e = np.exp(-z)
+    return 1 / (1 + e)
+
+
+def loss(w, x, y):
+    z = x @ w
+    p = sigmoid(z)
+    r = p - y
+    return np.mean(r**2)
+
+
+W, X, Y = np.ones(3), np.ones((5, 3)), np.ones(5)
+
+
+def lines(stage):
+    return list(map(str, stage.lines))
+
+
+def test_the_stages_of_a_gradient():
+    e = explain(loss, W, X, Y)
+    assert [s.key for s in e.stages] == ["primal", "jvp", "values", "linear", "transpose", "whole", "simplified"]
+    assert lines(e["primal"]) == [
+        "z = x @ w",
+        "t1 = -z",
+        "e = exp(t1)",
+        "t2 = 1 + e",
+        "p = 1 / t2",
+        "r = p - y",
+        "t3 = r**2",
+        "loss = mean(t3)",
+    ]
+    assert lines(e["linear"]) == ["dz = x @ dw", "dt1 = -dz", "de = e dt1", "dp = -((p / t2) de)", "dt3 = 2 * r dp", "dloss = mean(dt3)"]
+    assert lines(e["transpose"]) == [
+        "t3_bar = broadcast_to(loss_bar / 5, 5)",
+        "p_bar = 2 * r t3_bar",
+        "e_bar = -((p / t2) p_bar)",
+        "t1_bar = e e_bar",
+        "z_bar = -t1_bar",
+        "w_bar = z_bar @ x",
+    ]
+    assert str(e["primal"].same) == "{}"
+    assert str(e["linear"].same["5"]) == "dr = dp"
+    assert str(e["transpose"].same["5"]) == "r_bar = p_bar"
+
+
+def test_each_line_names_the_line_of_the_function_that_it_comes_from():
+    first = inspect.getsourcelines(sigmoid)[1]
+    e = explain(loss, W, X, Y)
+    for stage in e.stages:
+        for line in stage.lines:
+            if str(line).startswith(("e = ", "de = ", "t1_bar = ")):
+                assert line.origin.line == first + 1, (stage.key, str(line))
+                assert line.row == "2"
+    assert {line.provenance for line in e["transpose"].lines} >= {"jvp of exp, transposed", "jvp of matmul, transposed"}
+
+
+def test_a_value_has_the_name_that_a_caller_gives_it():
+    names = [s.name for line in explain(loss, W, X, Y)["primal"].lines for s in line.definition.symbols]
+    assert "p" in names  # the result of sigmoid, which calls it nothing
+
+
+def test_the_residuals_of_each_line_are_marked():
+    e = explain(lambda x: np.sin(x) * x, 1.0)
+    pieces = list(e["linear"].lines[0].definition.formula.pieces())
+    assert pieces[0][1] == "residual begins"
+    assert str(e["linear"].lines[0]) == "dt1 = cos(x) dx"
+
+
+@pytest.mark.parametrize("transform", ["grad", "jvp", "vjp", "linearize", "vmap", "hessian", "jacfwd", "jacrev"])
+def test_every_named_transform(transform):
+    e = explain(lambda x: np.sum(np.sin(x) * x), np.ones((2, 3)) if transform == "vmap" else np.ones(3), transform=transform)
+    assert e.transform == transform
+    assert len(e.stages) >= 2
+    assert str(e)
+
+
+def test_a_function_as_transform():
+    e = explain(loss, np.ones((2, 3)), X, Y, transform=lambda f: cotan.vmap(cotan.grad(f), in_axes=(0, None, None)))
+    assert [s.key for s in e.stages] == ["primal", "whole", "simplified"]
+    assert "jvp of exp, transposed, batched" in {line.provenance for line in e["whole"].lines}
+    assert "w_bar" in str(e["whole"].lines[-1])
+
+
+def test_loops_are_programs_of_their_own_also_when_the_loop_is_known():
+    def step(c, x):
+        c = c * np.cos(x)
+        return c, c
+
+    def loop(x0, xs):
+        final, out = cotan.lax.scan(step, x0, xs)
+        return final + np.sum(out)
+
+    for _ in range(2):  # the second time, the body would be recalled
+        e = explain(loop, 1.0, np.ones(4), argnums=(0, 1))
+        (inner,) = e["linear"].lines[0].inner
+        assert lines(inner) == ["dt1 = -sin(x) dx", "dc2 = t1 dc + c dt1"]
+        (backwards,) = next(line.inner for line in e["transpose"].lines if line.inner)
+        assert "x_bar = -sin(x) t1_bar" in lines(backwards)
+        assert {line.row for line in inner.lines} == {"1.0", "1.1"}
+
+
+def test_jit_conditions_and_custom_rules():
+    @cotan.custom_jvp
+    def clipped(x):
+        return np.clip(x, -1, 1)
+
+    @clipped.defjvp
+    def rule(primals, tangents):
+        return clipped(primals[0]), tangents[0] * 2.0
+
+    inner = cotan.jit(lambda x: np.sin(x) * 2)
+
+    def f(x, flag):
+        u = inner(x)
+        v = cotan.lax.cond(flag, np.cos, np.exp, u)
+        return clipped(v)
+
+    e = explain(f, 1.0, True)
+    text = str(e)
+    assert "clipped(v)" in text
+    assert "v_bar = 2 f_bar" in text
+    assert any(line.inner for line in e["primal"].lines)
+    assert [s.title for line in e["primal"].lines for s in line.inner]
+
+
+def test_a_jitted_function_is_explained_itself():
+    e = explain(cotan.jit(loss), W, X, Y)
+    assert "z = x @ w" in lines(e["primal"])
+
+
+def test_loops_of_python_number_the_names():
+    def f(x):
+        for _ in range(3):
+            x = np.sin(x)
+        return x
+
+    assert lines(explain(f, 1.0)["primal"]) == ["x2 = sin(x)", "x3 = sin(x2)", "x4 = sin(x3)"]
+
+
+def test_trees_of_arguments():
+    def f(params, scale=2.0):
+        return np.sum(params["w"] @ params["b"]) * scale
+
+    e = explain(f, {"w": np.ones((2, 3)), "b": np.ones(3)}, scale=3.0)
+    assert e["primal"].inputs == ("params['b']", "params['w']", "scale")
+    assert "params['w']_bar" in str(e["transpose"])
+
+
+def test_the_slice_of_a_value():
+    e = explain(loss, W, X, Y)
+    found = e.depends("e_bar")
+    assert [str(line).partition(" ")[0] for line in found["transpose"]] == ["t3_bar", "p_bar", "e_bar"]
+    with pytest.raises(ArgumentError, match="no line of the stage"):
+        e.depends("nothing")
+
+
+def test_what_is_printed_is_what_runs():
+    """The stages are Programs: the last one computes the gradient."""
+    e = explain(loss, W, X, Y)
+    (g,) = e["whole"].program(W, X, Y)
+    np.testing.assert_allclose(g, cotan.grad(loss)(W, X, Y))
+    forward, linear, transposed = (e[key].program for key in ("values", "linear", "transpose"))
+    values = forward(W, X, Y)
+    dy = linear(*values[1:], np.ones(3))
+    (x_bar,) = transposed(*values[1:], 1.0)
+    np.testing.assert_allclose(dy[0], x_bar @ np.ones(3))
+
+
+def test_the_rules_of_the_ops():
+    e = explain(loss, W, X, Y)
+    rules = {rule.op.name: rule for rule in e.rules}
+    assert list(map(str, rules["exp"].forward)) == ["dy = y dx"]
+    assert set(rules) == {"dot_general", "neg", "exp", "add", "div", "sub", "integer_pow", "mean"}
+
+
+def test_text_fits_in_80_columns():
+    text = str(explain(loss, W, X, Y))
+    assert max(map(len, text.splitlines())) <= 80
+    assert "\x1b" not in text
+
+
+def test_colour_only_where_it_is_wanted(monkeypatch):
+    from cotan.explanation import terminal
+
+    story = explain(loss, W, X, Y)
+    assert "\x1b[" in terminal.text_of(story, width=80, colour=True)
+
+    class Terminal:
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr(terminal.sys, "stdout", Terminal())
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert terminal.wants_colour()
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not terminal.wants_colour()
+
+
+def test_refusals():
+    with pytest.raises(ArgumentError, match="transform is 'gradient'"):
+        explain(loss, W, X, Y, transform="gradient")
+    with pytest.raises(ArgumentTypeError, match="scalar output"):
+        explain(np.sin, np.ones(3))
+    with pytest.raises(ArgumentError, match="argnums"):
+        explain(loss, W, X, Y, argnums=3)
+    with pytest.raises(ArgumentError, match="does not call it"):
+        explain(loss, W, X, Y, transform=lambda f: lambda w, x, y: w)
+
+
+def test_partials_and_callables():
+    class Model:
+        def __call__(self, w):
+            h = w * 2
+            return np.sum(h**2)
+
+    assert explain(Model(), W)["primal"].inputs == ("w",)
+    assert explain(functools.partial(loss, x=X, y=Y), W)["primal"].lines
+    assert explain(np.sin, 1.0)["transpose"].lines
+
+
+def test_cells_of_notebooks():
+    """A line of a cell is named by the number of the cell."""
+    pytest.importorskip("IPython")
+    from IPython.core.interactiveshell import InteractiveShell
+
+    shell = InteractiveShell.instance()
+    shell.run_cell("import numpy as np, cotan\nfrom cotan import explain", store_history=True)
+    shell.run_cell("def f(x):\n    a = np.sin(x)\n    return a * x", store_history=True)
+    result = shell.run_cell("str(explain(f, 1.0)['primal'].lines[0].origin)", store_history=True).result
+    InteractiveShell.clear_instance()
+    assert result == "In [2], line 2"
+
+
+def test_many_equations_take_time_in_proportion():
+    source = "def f(x):\n" + "".join(f"    x = np.sin(x) * {1 + k % 3}.5\n" for k in range(400)) + "    return x\n"
+    namespace = {"np": np}
+    exec(compile(ast.parse(source), "generated", "exec"), namespace)
+    e = explain(namespace["f"], 1.0)
+    assert len(e["primal"].lines) == 800
