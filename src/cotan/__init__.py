@@ -29,6 +29,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from . import debug, extend, lax, special, testing
     from .explanation import Explanation, explain
+    from .explanation.nonfinite import NonFinite, why_nan
 
 
 def __getattr__(name: str) -> Any:
@@ -37,6 +38,8 @@ def __getattr__(name: str) -> Any:
         return import_module(f".{name}", __name__)
     if name in ("Explanation", "explain"):
         return getattr(import_module(".explanation", __name__), name)
+    if name in ("NonFinite", "why_nan"):
+        return getattr(import_module(".explanation.nonfinite", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -44,6 +47,7 @@ __all__ = [
     "Array",
     "DonationWarning",
     "Explanation",
+    "NonFinite",
     "RecompilationWarning",
     "ResidualWarning",
     "ShapeDtypeStruct",
@@ -94,6 +98,7 @@ __all__ = [
     "value_and_jacobian",
     "vjp",
     "vmap",
+    "why_nan",
     "wirtinger",
 ]
 __dir__ = listing(__all__)

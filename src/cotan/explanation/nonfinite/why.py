@@ -1,0 +1,371 @@
+"""`why_nan`: the operation from which a nan or an infinity in a result comes.
+
+The function runs once while it is watched (`watching`). From a nonfinite result the trail is followed back (`tracing_back`). Other
+nonfinite values are told apart by experiment: the recorded equations are run again, once with the nonfinite elements of all others
+repaired where they are born, once with those of this equation. If neither changes which results are nonfinite, it is masked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...api.arguments import boundary, check_callable, leaf, note_lists, quiet
+from ...api.jit import Jitted
+from ...api.signature import argument_names
+from ...api.transformed import Transformed
+from ...control.cond import Cond
+from ...control.scan import Scan
+from ...control.while_loop import While
+from ...core import tree
+from ...core.errors import ArgumentTypeError, teach
+from ...core.origin import Origin, Source, describe_function
+from ...core.program import Equation, Var
+from ...core.staging import close
+from ...core.tracing import EVAL, Tracer, running
+from ...ops.families import Add, Scale, Structural
+from .advice import advice_for
+from .elements import Index, is_bad, is_elementwise, mask_of, pick
+from .report import NonFinite, Operation
+from .tracing_back import Arrival, Constant, Link, Trail
+from .watching import Birth, Interpreter, Place, Run, WatchTrace
+
+__all__ = ["why_nan"]
+
+EXPERIMENTS = 8
+"""The most equations beside the source of which it is tried whether they reach a result."""
+NEAR = 100
+"""How many equations back the user's operation is looked for of which an equation is a derivative: a rule makes few."""
+
+
+# ---- operations ------------------------------------------------------------------------------------------------------------
+class Lineage(NamedTuple):
+    """From which operation of the user an equation is derived, and how."""
+
+    phase: str
+    op: Any
+    origin: Origin | None
+    batches: int
+    again: Source | None
+    """Of an equation that may be this operation itself, run by its JVP rule, or a part of this rule: the application of the rule."""
+
+    @property
+    def name(self) -> str:
+        """The name of the operation for users."""
+        return name_of(self.op)
+
+
+def lineage(equation: Equation) -> Lineage:
+    """The rules that derived an equation, from the last to the first."""
+    op, origin, phase, batches, again = equation.op, equation.origin, "value", 0, None
+    while origin is not None and origin.rule is not None and origin.parent is not None:
+        parent = origin.parent
+        if origin.rule == "batch":
+            batches += 1
+        elif phase == "value":
+            if origin.rule == "transpose" or type(parent.op) is not type(op):
+                phase = "backward" if origin.rule == "transpose" else "derivative"
+            elif again is None:
+                again = parent
+        op, origin = parent.op, parent.origin
+    return Lineage(phase, op, origin, batches, again)
+
+
+def name_of(op: Any) -> str:
+    if getattr(op, "user_code", ""):
+        return str(op.user_code)
+    rules = getattr(op, "rules", None)
+    if rules is not None:
+        return str(rules.names.function)
+    return "scan" if isinstance(op, Scan) else "while_loop" if isinstance(op, While) else str(getattr(op, "verb", op.name))
+
+
+def step_text(p: Place) -> str | None:
+    """``step 17 of 0..99 of scan (model.py:30)``; None for a place that the user has not made."""
+    made = lineage(p.equation)
+    idle = isinstance(p.equation.op, Cond) and p.equation.op.branches[0].name == "idle"
+    if p.kind == "call" or idle or is_of_lanes(p):
+        return None
+    line = f" ({made.origin})" if made.origin is not None and made.origin.code is not None else ""
+    return f"{p.kind} {p.number}{'' if p.of is None else f' of 0..{p.of - 1}'} of {made.name}{line}"
+
+
+def is_of_lanes(p: Place) -> bool:
+    """Whether it is a step of a loop over the examples of a batch, in another order or one by one, that take a branch (`control.lanes`)."""
+    return p.kind == "step" and isinstance(lineage(p.equation).op, Cond)
+
+
+def operation(
+    equation: Equation, index: Index, result: Any, operands: Sequence[Any], places: Sequence[Place], run: Run | None = None, n: int = 0
+) -> Operation:
+    """An equation with a nonfinite element, number ``n`` of a run, as users read it."""
+    made = lineage(equation)
+    phase = made.phase
+    before = run.equations[max(0, n - NEAR) : n] if run is not None else ()
+    if made.again is not None and any(lineage(e).again is made.again for e in before):
+        phase = "derivative"
+    if phase == "derivative":
+        control = getattr(made.op, "holds_programs", False) and not hasattr(made.op, "rules")
+        phase = "value" if control else "tangent" if isinstance(equation.op, Structural | Add | Scale) else "derivative"
+    single = is_elementwise(equation.op, operands, getattr(equation.outputs[0].type, "shape", ()))
+    values = tuple(pick(x, index if np.ndim(x) else ()) for x in operands) if single else tuple(operands)
+    given = operands_of(run, before, made, index) if run is not None and phase == "derivative" else ()
+    steps = tuple(text for text in map(step_text, places) if text is not None)
+    name = name_of(equation.op) if phase == "value" else equation.op.name
+    return Operation(
+        name,
+        made.name,
+        phase,
+        equation.origin,
+        index,
+        result,
+        values,
+        elementwise=single,
+        given=given,
+        steps=steps,
+        example=() if any(map(is_of_lanes, places)) else index[: made.batches],
+        op=str(equation.op),
+        moves=equation.op.family == "movement",
+    )
+
+
+def operands_of(run: Run, before: Sequence[Equation], made: Lineage, index: Index) -> tuple[Any, ...]:
+    """The operands at an index of the user's operation of an equation, if it is elementwise and among the equations before."""
+    for equation in reversed(before):
+        if type(equation.op) is type(made.op) and equation.origin is not None:
+            other = lineage(equation)
+            if other.phase == "value" and same_place(other.origin, made.origin):
+                operands = run.operands(equation)
+                shape = np.shape(run.values[equation.outputs[0]])
+                if is_elementwise(equation.op, operands, shape) and len(index) == len(shape) and all(map(int.__lt__, index, shape)):
+                    return tuple(pick(x, index if np.ndim(x) else ()) for x in operands)
+                return ()
+    return ()
+
+
+def same_place(a: Origin | None, b: Origin | None) -> bool:
+    return a is not None and b is not None and a.code is b.code and a.offset == b.offset
+
+
+def of_link(link: Link) -> Operation:
+    return operation(link.equation, link.index, link.result, link.operands, link.places, link.run, link.number)
+
+
+def of_birth(birth: Birth) -> Operation:
+    return operation(birth.equation, birth.index, birth.result, birth.operands, birth.places)
+
+
+# ---- the question --------------------------------------------------------------------------------------------------------------
+@boundary
+def why_nan(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> NonFinite:
+    """Which operation made a nan or an infinity in the result of ``fun(*args, **kwargs)``.
+
+    The function runs once, by NumPy, and each operation is watched: also those of its derivatives, in jitted functions, loops and branches.
+    To ask about a gradient, give the function that computes it, ``cotan.grad(loss)``.
+
+    Args:
+        fun: a function of arrays (trees), jitted or not; its result is a tree of arrays.
+        args, kwargs: its arguments.
+
+    Returns:
+        a `NonFinite`: the first operation, forward or backward, on the way to a nonfinite result; the user's line, the index, the operands,
+        the step of a loop and the example of vmap; the way to the result; and the operations whose nonfinite values reach no result.
+
+    >>> import cotan, cotan.numpy as cnp, numpy as np
+    >>> report = cotan.why_nan(cotan.grad(lambda x: cnp.sum(cnp.sqrt(x))), np.array([4.0, 0.0]))
+    >>> report.source.title, report.source.index, report.source.given
+    ('the local derivative of sqrt', (1,), (np.float64(0.0),))
+    >>> [o.formula for o in cotan.why_nan(lambda x: cnp.where(x > 0, cnp.log(x), 0.0), 0.0).masked]
+    ['log(0) = -inf']
+    """
+    check_callable("why_nan", fun)
+    interpreter = Interpreter(watching=True)
+    trace = WatchTrace(fun, interpreter)
+    leaves, spec = tree.flatten((args, kwargs))
+    names = argument_names(spec)
+    for x, name in zip(leaves, names, strict=True):
+        if type(x) is Tracer:
+            message = f"why_nan: {name} is traced by {x.owner.label}: it runs the function on numbers."
+            raise teach(ArgumentTypeError, message, do="call why_nan outside of transformations, and give it the transformed function.")
+    traced = [trace.new_value(leaf(x, name)) if is_number(x) else x for x, name in zip(leaves, names, strict=True)]
+    given = {t.payload: name for t, name in zip(traced, names, strict=True) if type(t) is Tracer}
+    positional, keyword = tree.unflatten(spec, traced)
+    try:
+        with quiet():
+            try:
+                with running(trace):
+                    out = fun(*positional, **keyword)
+            except (TypeError, AttributeError) as error:
+                note_lists(error, {f"args[{k}]": x for k, x in enumerate(args)} | kwargs)
+                raise
+            results, out_spec = tree.flatten(out)
+            found = zip(tree.leaf_names(out_spec, "result"), results, strict=True)
+            outputs = {name: trace.operand(leaf(y, name)) for name, y in found if type(y) is Tracer or is_number(y)}
+            with running(EVAL):
+                return explained(title_of(fun), trace, given, list(outputs.values()), list(outputs))
+    finally:
+        trace.close()
+
+
+def title_of(fun: Any) -> str:
+    """``grad of loss (model.py:3)``."""
+    words = ""
+    while isinstance(fun, Transformed | Jitted):
+        words += f"{fun.make.__name__ if isinstance(fun, Transformed) else 'jit'} of "
+        fun = fun.args[0] if isinstance(fun, Transformed) and fun.args else fun.__wrapped__  # type: ignore[attr-defined]
+    return words + describe_function(fun)
+
+
+def is_number(x: Any) -> bool:
+    """Whether an argument is traced: an array, or a number that may be nan. Integers keep the value that Python code may want."""
+    return isinstance(x, np.ndarray | float | complex | np.inexact)
+
+
+def explained(function: str, trace: WatchTrace, given: dict[Var, str], outputs: list[Any], names: list[str]) -> NonFinite:
+    """The report on a watched run."""
+    run = Run(trace.equations, trace.values, list(given))
+    births = list(trace.interpreter.births.values())
+    bad = [k for k, v in enumerate(outputs) if is_bad(run.value(v))]
+    if not bad:
+        return NonFinite(function, False, masked=tuple(map(of_birth, births)))
+    k = min(bad, key=lambda k: (not np.isnan(np.asarray(run.value(outputs[k]))).any(), run.first(outputs[k])))
+    y = np.asarray(run.value(outputs[k]))
+    index = tuple(map(int, np.argwhere(np.isnan(y) if np.isnan(y).any() else mask_of(y))[0]))
+    trail = Trail(Interpreter(trace.interpreter.forms))
+    argument, start = beginning(run, trail.back(run, outputs[k], index), given)
+    links = trail.links[::-1]
+    first = 0
+    if argument:  # the argument or constant is the cause; or the operation that made a nan of an infinity
+        turns = [] if np.isnan(start) else [n for n, link in enumerate(links) if np.isnan(link.result)]
+        first = turns[0] if turns else len(links)
+    chain = with_examples(links[first:] or links)
+    experiment = Experiment(run, outputs, trace.interpreter)
+    if first < len(links) and not argument:
+        chain = [*cause(births, links[0].equation, chain[0], experiment, k, index), *chain]
+    source = chain[0] if first < len(links) else None
+    others, masked = told_apart(births, {o.identity for o in chain}, experiment)
+    return NonFinite(
+        function,
+        found=True,
+        result=f"{names[k]}{list(index) if index else ''}",
+        value=pick(y, index),
+        source=source,
+        argument=argument,
+        given=start,
+        chain=tuple(chain),
+        others=others,
+        masked=masked,
+        advice="" if source is None else advice_for(source.of, source.phase, *advised(source)),
+    )
+
+
+def with_examples(links: Sequence[Link]) -> list[Operation]:
+    """The operations of links. In a loop over the examples that take a branch, the example is that of the operation after the loop."""
+    found: list[Operation] = []
+    example: Index = ()
+    for link in reversed(links):
+        o = of_link(link)
+        if any(map(is_of_lanes, link.places)):
+            o = replace(o, example=example, index=(*example, *o.index[lineage(link.equation).batches :]))
+        else:
+            example = o.example
+        found.append(o)
+    return found[::-1]
+
+
+def cause(
+    births: Sequence[Birth], source: Equation, known: Operation, experiment: Experiment, output: int, index: Index
+) -> Iterator[Operation]:
+    """The first birth before that in ``source``, the ``known`` one, without which an element of an output would be finite. The way from it
+    goes through finite numbers, such as 1 / inf.
+    """
+    for birth in births[:EXPERIMENTS]:
+        found = of_birth(birth)
+        if birth.equation is source or found.identity == known.identity:
+            return
+        without = experiment.without(birth.equation)
+        if without and not without[output][index]:
+            yield found
+            return
+
+
+def beginning(run: Run, end: Arrival | Constant | None, given: dict[Var, str]) -> tuple[str, Any]:
+    """The name and the value of the argument or constant at which a trail ends; an empty name if it ends at an operation."""
+    if end is None:
+        return "", None
+    if isinstance(end, Constant):
+        return f"a constant{f', element {list(end.index)}' if end.index else ''}", pick(end.value, end.index)
+    v, name = list(given.items())[end.input]
+    return f"{name}{list(end.index) if end.index else ''}", pick(run.values[v], end.index)
+
+
+def advised(o: Operation) -> tuple[Sequence[Any], bool]:
+    """The operands of the user's operation at the index, or the whole ones."""
+    if o.phase == "value":
+        return o.operands, not o.elementwise
+    return o.given, False
+
+
+def told_apart(births: Sequence[Birth], known: set[Any], experiment: Experiment) -> tuple[tuple[Operation, ...], tuple[Operation, ...]]:
+    """The births that reach a result, or were not examined, and those that do not; without what is ``known``."""
+    rest = [(b, o) for b, o in ((b, of_birth(b)) for b in births) if o.identity not in known]
+    harmless = [n < EXPERIMENTS and experiment.is_harmless(b.equation) for n, (b, _) in enumerate(rest)]
+    return (
+        tuple(o for (_, o), flag in zip(rest, harmless, strict=True) if not flag),
+        tuple(o for (_, o), flag in zip(rest, harmless, strict=True) if flag),
+    )
+
+
+class Experiment:
+    """Runs of equations again, in which the nonfinite elements of some are repaired where they are born.
+
+    ``actual`` is the interpreter of the actual run. On other values than those, a loop might not end.
+    """
+
+    def __init__(self, run: Run, outputs: Sequence[Any], actual: Interpreter):
+        inputs = list(run.number)
+        self.program, captured = close(run.equations, inputs, outputs)
+        self.arguments = [*captured, *[run.values[v] for v in inputs]]
+        self.limit, self.forms = 2 * actual.steps_taken + 1000, actual.forms
+        self.actual = [mask_of(run.value(v)) for v in outputs]
+        self.known: dict[int, list[np.ndarray[Any, Any]]] = {}
+
+    def bad(self, repair: Callable[[Equation], bool], *, inputs: bool = False) -> list[np.ndarray[Any, Any]]:
+        """Which elements of the outputs are nonfinite if these equations are repaired, and the inputs too; nothing if the run fails."""
+        arguments = list(map(repaired, self.arguments)) if inputs else self.arguments
+        try:
+            results = Interpreter(self.forms, repair=repair, limit=self.limit).evaluate(self.program, arguments)
+        except Exception:  # an op, or code of the user, refuses the values
+            return []
+        return list(map(mask_of, results))
+
+    @cached_property
+    def healthy(self) -> list[np.ndarray[Any, Any]]:
+        """Which are if all is repaired: infinite constants are not."""
+        return self.bad(lambda e: True, inputs=True)
+
+    def without(self, equation: Equation) -> list[np.ndarray[Any, Any]]:
+        """Which are if an equation is repaired."""
+        made = equation.outputs  # closed, an equation is another object with the same outputs
+        if id(made) not in self.known:
+            self.known[id(made)] = self.bad(lambda e: e.outputs is made)
+        return self.known[id(made)]
+
+    def is_harmless(self, equation: Equation) -> bool:
+        """Whether the results do not depend on the nonfinite elements of an equation: neither if it alone has some, nor if it has none.
+        If these runs fail, that is not known, and it counts as harmful.
+        """
+        made = equation.outputs
+        return equal(self.without(equation), self.actual) and equal(self.bad(lambda e: e.outputs is not made, inputs=True), self.healthy)
+
+
+def equal(some: list[np.ndarray[Any, Any]], others: list[np.ndarray[Any, Any]]) -> bool:
+    return bool(some) and bool(others) and all(map(np.array_equal, some, others))
+
+
+def repaired(x: Any) -> Any:
+    return np.where(mask_of(x), np.asarray(1.0, np.asarray(x).dtype), x)[()] if is_bad(x) else x
