@@ -7,6 +7,7 @@ from . import errors, numpy, tree
 from .api.checkpoint import checkpoint, checkpoint_name, checkpoint_policies
 from .api.custom import custom_jvp, custom_linear, custom_rules, custom_vjp
 from .api.differentiate import grad, jvp, linear_transpose, linearize, stop_gradient, value_and_grad, vjp
+from .api.disabling import disable_jit
 from .api.jacobians import hessian, hvp, jacfwd, jacobian, jacrev, value_and_jacobian
 from .api.jit import jit
 from .api.kept import release_memory
@@ -62,6 +63,7 @@ __all__ = [
     "custom_rules",
     "custom_vjp",
     "debug",
+    "disable_jit",
     "errors",
     "eval_shape",
     "explain",

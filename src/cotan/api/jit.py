@@ -23,6 +23,7 @@ from ..engines import numpy as numpy_engine
 from .arguments import FAST_LEAVES, boundary, check_callable, leaf, present, quiet, refuse_large_integers
 from .compiled import Lowered
 from .differentiate import private_copy
+from .disabling import SOMEWHERE, jit_is_disabled
 from .dispatch import Entry, never, numpy_entry, taking_apart
 from .misses import MANY_MISSES, Miss, warn_of_misses
 from .named import Named, donated_leaves, named, refuse_static_donation, warn_of_unused
@@ -94,6 +95,8 @@ class Jitted:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: C901 - a further function would take as long as some of its steps
         try:
+            if SOMEWHERE[0] and jit_is_disabled():
+                return self.fun(*args, **kwargs)
             first = self.first
             if first is not None and not kwargs and current_trace() is EVAL:
                 launch, fail = first  # one read: another thread may set other ones

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..api.arguments import boundary, check_callable, leaf, quiet
+from ..api.disabling import runs_as_python
 from ..api.recall import Recall
 from ..api.vectorize import vmap
 from ..control.scan import Scan
@@ -100,6 +101,8 @@ def scan(
     snapshots = snapshots_of("scan", checkpoint)
     if current_trace() is EVAL and count and not any(type(v) is Tracer for v in (*carry, *x_leaves)):
         return python_scan(f, carry, carry_spec, x_leaves, x_spec, count, reverse)
+    if count and runs_as_python():
+        return unrolled_scan(f, init, x_leaves, x_spec, count, reverse)
     return scan_leaves(f, carry, carry_spec, x_leaves, x_spec, count, bool(reverse), snapshots)
 
 
@@ -181,6 +184,14 @@ def python_scan(f: Any, carry: list[Any], spec: Any, xs: list[Any], x_spec: Any,
     return tree.unflatten(spec, [to_array(convert(c, t.dtype)) for c, t in zip(carry, firsts, strict=True)]), tree.unflatten(
         y_spec, [rows.view(Array) for rows in ys]
     )
+
+
+def unrolled_scan(f: Any, state: Any, xs: list[Any], x_spec: Any, length: int, reverse: bool) -> tuple[Any, Any]:
+    """The loop in Python on traced values: each step is an ordinary call."""
+    ys: list[Any] = [None] * length
+    for i in range(length - 1, -1, -1) if reverse else range(length):
+        state, ys[i] = pair(f, f(state, tree.unflatten(x_spec, [x[i] for x in xs])))
+    return state, tree.map(lambda *rows: surface().stack(rows), *ys)
 
 
 def first_step(f: Any, carry: list[Any], spec: Any, types: list[ArrayType], x: Any) -> tuple[Any, Any]:
@@ -378,6 +389,8 @@ def counted_loop(first: int, end: int, body_fun: Any, init: Any, snapshots: int 
     count = end - first
     if current_trace() is EVAL and count and not any(type(c) is Tracer for c in carry):
         return python_scan(lambda c, i: (body_fun(i, c), None), carry, spec, [range(first, end)], LEAF, count, False)[0]
+    if count and runs_as_python():
+        return unrolled_scan(lambda c, i: (body_fun(i, c), None), init, [range(first, end)], LEAF, count, False)[0]
     from_zero = (lambda c, k: (body_fun(k, c), None)) if first == 0 else (lambda c, k: (body_fun(add(k, np.int64(first)), c), None))
     return scan_leaves(from_zero, carry, spec, [iota((count,))], LEAF, count, False, snapshots)[0]
 
@@ -415,6 +428,11 @@ def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], i
     snapshots = snapshots_of("while_loop", checkpoint)
     if current_trace() is EVAL and not any(type(x) is Tracer for x in leaves):
         return python_while(cond_fun, body_fun, leaves, spec)
+    if runs_as_python() and all(known_value(x) is not None for x in leaves):
+        value = init_val
+        while checked_answer(cond_fun, value):
+            value = body_fun(value)
+        return value
 
     def stage(types: list[ArrayType]) -> Any:
         def going(*values: Any) -> list[Any]:

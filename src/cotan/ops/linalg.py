@@ -15,7 +15,7 @@ import numpy as np
 
 from ..core.emitting import Emitter, Reader, Routines, StridedView
 from ..core.errors import DtypeError, ShapeError, teach
-from ..core.formula import Formula, called
+from ..core.formula import Formula, Transposed, called
 from ..core.op import Op, op
 from ..core.program import Var
 from ..core.tracing import type_of
@@ -606,6 +606,15 @@ class TriangularSolve(SolveOp):
             return super().columns_in_batch(size, batched, a, b) if self.left_side else None
         _, m, n = type_of(b).shape
         return reshape(self(a, reshape(b, (size * m, n))), (size, m, n))
+
+    def formula(self, a: Formula, b: Formula) -> Formula:
+        """With the inverse of the triangle, which is not computed."""
+        inverse = called("inv", a)
+        turned = Transposed(
+            called("conj", inverse) if self.transpose_a == 2 and a.type and a.type.dtype.kind == "c" else inverse, type=a.type
+        )
+        side = turned if self.transpose_a else inverse
+        return side @ b if self.left_side else b @ side
 
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
