@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from . import errors, numpy, tree
+from .api.capture import Captured, capture, tag
 from .api.checkpoint import checkpoint, checkpoint_name, checkpoint_policies
 from .api.custom import custom_jvp, custom_linear, custom_rules, custom_vjp
 from .api.differentiate import grad, jvp, linear_transpose, linearize, stop_gradient, value_and_grad, vjp
@@ -46,6 +47,7 @@ def __getattr__(name: str) -> Any:
 
 __all__ = [
     "Array",
+    "Captured",
     "DonationWarning",
     "Explanation",
     "NonFinite",
@@ -53,6 +55,7 @@ __all__ = [
     "ResidualWarning",
     "ShapeDtypeStruct",
     "__version__",
+    "capture",
     "checkpoint",
     "checkpoint_name",
     "checkpoint_policies",
@@ -93,6 +96,7 @@ __all__ = [
     "special",
     "stage",
     "stop_gradient",
+    "tag",
     "testing",
     "threads",
     "tree",

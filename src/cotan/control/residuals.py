@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
-from ..core.program import Equation, Program, Var, has_effect
+from ..core.program import Equation, Program, Var, is_kept
 from ..core.types import ArrayType
 
 __all__ = ["ResidualPlan", "decisions_between", "extract", "has_room", "plan_residuals", "without_effects"]
@@ -151,10 +151,14 @@ def extract(program: Program, inputs: Sequence[Var], outputs: Sequence[Any], *, 
     needed = {v for v in outputs if type(v) is Var and v not in given}
     kept: list[Equation] = []
     for equation in reversed(program.equations):
-        if any(v in needed and v not in given for v in equation.outputs) or (effects and has_effect(equation.op)):
-            kept.append(equation if effects else silent(equation))
+        if any(v in needed and v not in given for v in equation.outputs) or (effects and is_kept(equation.op)):
+            kept.append(equation)
             needed.update(v for v in equation.inputs if type(v) is Var and v not in given)
-    return Program(list(inputs), kept[::-1], list(outputs), (), f"{program.name}_again")
+    kept.reverse()
+    outputs = list(outputs)
+    if not effects and any(is_kept(e.op) for e in kept):
+        kept, outputs = silenced(kept, outputs)
+    return Program(list(inputs), kept, outputs, (), f"{program.name}_again")
 
 
 def without_effects(program: Program) -> Program:
@@ -162,12 +166,18 @@ def without_effects(program: Program) -> Program:
     return extract(program, list(program.inputs), list(program.outputs))
 
 
-def silent(equation: Equation) -> Equation:
-    """An equation whose programs have no effects."""
-    op = equation.op
-    if not has_effect(op):
-        return equation
-    return Equation(op.with_regions([without_effects(r.program) for r in op.regions()]), equation.inputs, equation.outputs, equation.origin)
+def silenced(equations: Sequence[Equation], outputs: Sequence[Any]) -> tuple[list[Equation], list[Any]]:
+    """The equations, and outputs of them, as they are run a second time: nobody looks at them, and programs in them have no effects."""
+    same: dict[Any, Any] = {}
+    found: list[Equation] = []
+    for e in equations:
+        inputs = [same.get(v, v) for v in e.inputs]
+        if e.op.observed:
+            same[e.outputs[0]] = inputs[0]
+            continue
+        op = e.op.with_regions([without_effects(r.program) for r in e.op.regions()]) if is_kept(e.op) else e.op
+        found.append(Equation(op, inputs, e.outputs, e.origin))
+    return found, [same.get(v, v) for v in outputs]
 
 
 def inputs_read(program: Program, outputs: Sequence[Any]) -> set[Var]:

@@ -90,6 +90,8 @@ class Op:
     multiple: ClassVar[bool] = False
     effect: ClassVar[bool] = False
     """Whether running it does something beside giving its results: a Program then keeps it, though nothing reads these."""
+    observed: ClassVar[bool] = False
+    """Whether it is the identity, for those who look at a Program: which keeps it, though nothing reads its result."""
     user_code: str = ""
     """Of an op whose ``impl`` is a function of the user: how messages name that. Each of its results in a staged program is checked."""
     linear: ClassVar[LinearIn] = ()

@@ -20,7 +20,7 @@ from .printing import Printed
 from .tracing import TYPE_READERS, current_trace, type_of
 from .types import ArrayType
 
-__all__ = ["Equation", "Literal", "Program", "Var", "evaluate", "format_program", "has_effect", "variable_name"]
+__all__ = ["Equation", "Literal", "Program", "Var", "evaluate", "format_program", "has_effect", "is_kept", "variable_name"]
 
 
 class Var:
@@ -126,6 +126,13 @@ class Program(Printed):
 def has_effect(op: Op) -> bool:
     """Whether running ``op``, or a Program that it holds, does something beside giving its results."""
     return op.effect or (op.holds_programs and any(any(has_effect(e.op) for e in r.program.equations) for r in op.regions()))
+
+
+def is_kept(op: Op) -> bool:
+    """Whether a Program keeps ``op`` though nothing reads its results: it has an effect or is observed, or an op in a Program that it
+    holds.
+    """
+    return op.effect or op.observed or (op.holds_programs and any(any(is_kept(e.op) for e in r.program.equations) for r in op.regions()))
 
 
 def evaluate(program: Program, *arguments: Any) -> list[Any]:

@@ -16,7 +16,7 @@ from .collecting import no_collection
 from .errors import IntegerRangeError, teach
 from .op import Op
 from .origin import here
-from .program import Equation, Literal, Program, Var, has_effect
+from .program import Equation, Literal, Program, Var, is_kept
 from .refusals import refuse_escaped
 from .sizes import Size
 from .stack import Stack
@@ -91,12 +91,12 @@ class StagingTrace(Trace):
 
 def close(equations: Sequence[Equation], inputs: Sequence[Var], outputs: Sequence[Any], name: str = "program") -> tuple[Program, list[Any]]:
     """Close open equations: foreign scalars become literals, other foreign values leading inputs. Equations that nothing reads, and that
-    have no effect, are dropped.
+    need not be kept, are dropped.
     """
     needed: set[Var] = {v for v in outputs if type(v) is Var}
     kept: list[Equation] = []
     for equation in reversed(equations):
-        if any(v in needed for v in equation.outputs) or has_effect(equation.op):
+        if any(v in needed for v in equation.outputs) or is_kept(equation.op):
             kept.append(equation)
             needed.update(v for v in equation.inputs if type(v) is Var)
     kept.reverse()
