@@ -129,10 +129,11 @@ def prepare(peers: bool = False) -> None:
 
 
 def demo(_: argparse.Namespace) -> None:
-    """Answer the questions of the thread that started cotan, then fit a model to real data."""
+    """Answer the questions of the thread that started cotan, fit a model to real data, and write how their derivatives came about."""
     prepare()
     run(PYTHON, ROOT / "examples" / "thread.py")
     run(PYTHON, ROOT / "examples" / "count_regression.py")
+    run(PYTHON, ROOT / "examples" / "explain.py")
 
 
 def test(arguments: argparse.Namespace) -> None:

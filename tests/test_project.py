@@ -52,7 +52,7 @@ def test_the_shipped_data_is_the_published_file() -> None:
     assert hashlib.sha256(content).hexdigest() in (ROOT / "examples" / "data" / "README.md").read_text()
 
 
-@pytest.mark.parametrize("example", ["thread.py", "count_regression.py"])
+@pytest.mark.parametrize("example", ["thread.py", "count_regression.py", "explain.py"])
 def test_an_example_finds_every_answer_right(example: str) -> None:
     process = subprocess.run([sys.executable, ROOT / "examples" / example], capture_output=True, text=True, check=False)
     assert process.returncode == 0, process.stdout + process.stderr

@@ -234,6 +234,21 @@ def test_partials_and_callables():
     assert explain(np.sin, 1.0)["transpose"].lines
 
 
+def test_a_function_without_code_of_its_own_has_no_names_of_who_asks():
+    found = explain(np.sin, 1.0)
+    assert found["primal"].lines[0].origin.code is None
+    assert "found" not in str(found)
+
+    @cotan.custom_jvp
+    def g(x):
+        return x * 2.0
+
+    g.defjvp(lambda p, t: (g(p[0]), 2.0 * t[0]))
+    found = explain(g, 1.0)
+    assert "found" not in str(found)
+    assert found["primal"].lines[0].origin.function == "g"
+
+
 def test_cells_of_notebooks():
     """A line of a cell is named by the number of the cell."""
     pytest.importorskip("IPython")

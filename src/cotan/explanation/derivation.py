@@ -69,7 +69,8 @@ class Derivation:
         leaves, spec = tree.flatten((args, kwargs))
         key = (spec, *[abstract(x, "an argument") for x in leaves])
         if key not in self.staged:
-            follower = Follower(Derivation.stage_function.__code__)
+            code = getattr(inspect.unwrap(self.f), "__code__", None)
+            follower = Follower(Derivation.stage_function.__code__, code if isinstance(code, CodeType) else None)
             with following(follower):
                 found = self.staged[key] = stage_arguments(self.f, args, kwargs, "explain")
             program, count = found.program, len(found.constants)

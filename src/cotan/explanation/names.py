@@ -29,15 +29,19 @@ class Follower:
     variables of the user hold which values.
     """
 
-    def __init__(self, outermost: CodeType):
-        self.outermost = outermost
-        """The code at which the user's frames end."""
+    def __init__(self, outermost: CodeType, function: CodeType | None = None):
+        self.outermost, self.function = outermost, function
+        """The code at which the frames of the function end, and that of the function."""
         self.found: dict[Var, str] = {}
 
     def __call__(self, frame: FrameType) -> Origin:
-        frames = [frame]
-        while (caller := frames[-1].f_back) is not None and caller.f_code is not self.outermost:
+        frames: list[FrameType] = []
+        caller: FrameType | None = frame
+        while caller is not None and caller.f_code is not self.outermost:
             frames.append(caller)
+            caller = caller.f_back
+        if caller is None:  # the function has no code in Python, and this is a frame of who asks
+            return Origin(self.function, 0)
         users = [f for f in reversed(frames) if is_users_file(f.f_code.co_filename)] or [frame]
         origin: Origin | None = None
         for f in users:
