@@ -6,6 +6,8 @@ import builtins
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from .api.arguments import boundary, check_callable, leaf
 from .control.effects import Effect
 from .core import tree
@@ -17,16 +19,18 @@ __all__ = ["callback", "print"]
 
 
 @boundary
-def callback(callback: Callable[..., Any], *args: Any, ordered: bool = True, **kwargs: Any) -> None:
+def callback(callback: Callable[..., Any], /, *args: Any, ordered: bool = True, **kwargs: Any) -> None:
     """Call a function for what it does, with the values that traced arguments have when the code runs.
 
     Args:
         callback: any function; its result is dropped. It may call cotan.
-        args, kwargs: trees of arrays, which it gets as NumPy arrays of its own.
+        args, kwargs: trees of arrays, which it gets as NumPy arrays of its own, and of texts.
         ordered: accepted as in JAX; the calls of one program always come in the order of its lines.
 
     Under a derivative it is called once, with the primals; under `vmap` for each example, in their order; in a loop in each step; in a
-    branch where that is taken. What a checkpoint or a loop computes again for reverse mode does not call it again.
+    branch where that is taken. What a checkpoint or a loop computes again for reverse mode does not call it again. Two exceptions: under
+    `vmap` a while loop calls it also for examples that have ended, and a call whose arguments are the same for all examples is one call;
+    in the condition of a while loop it is not called in reverse mode.
 
     >>> import cotan, numpy as np
     >>> seen = []
@@ -40,16 +44,19 @@ def callback(callback: Callable[..., Any], *args: Any, ordered: bool = True, **k
     """
     check_callable("debug.callback", callback)
     leaves, spec = tree.flatten((args, kwargs))
+    static = {k: x for k, x in enumerate(leaves) if isinstance(x, str | bytes)}
 
     def flat(*values: Any) -> None:
-        positional, keyword = tree.unflatten(spec, values)
+        it = iter(values)
+        positional, keyword = tree.unflatten(spec, [static[k] if k in static else next(it) for k in range(len(leaves))])
         callback(*positional, **keyword)
 
-    Effect(flat, describe_function(callback))(*[leaf(x, "an argument of debug.callback") for x in leaves])
+    arrays = [leaf(x, "an argument of debug.callback or debug.print") for k, x in enumerate(leaves) if k not in static]
+    Effect(flat, describe_function(callback))(*arrays)
 
 
 @boundary
-def print(fmt: str, *args: Any, ordered: bool = True, **kwargs: Any) -> None:
+def print(fmt: str, /, *args: Any, ordered: bool = True, **kwargs: Any) -> None:
     """Print ``fmt.format(*args, **kwargs)``, with the values that traced arguments have when the code runs. See `callback` for when.
 
     Raises:
@@ -81,7 +88,7 @@ def print(fmt: str, *args: Any, ordered: bool = True, **kwargs: Any) -> None:
 
 def plain(x: Any) -> Any:
     """A tree of arrays, with numbers for those without axes, which formats take."""
-    return tree.map(lambda leaf: leaf[()] if not leaf.shape else leaf, x)
+    return tree.map(lambda leaf: leaf[()] if isinstance(leaf, np.ndarray) and not leaf.shape else leaf, x)
 
 
 __dir__ = listing(__all__)

@@ -212,6 +212,49 @@ def test_an_error_in_the_callback_reaches_the_caller():
             g(1.0)
 
 
+def test_a_custom_function_that_nothing_reads():
+    seen = Seen()
+
+    @cotan.custom_jvp
+    def f(x):
+        debug.callback(seen.note, x)
+        return np.sin(x)
+
+    f.defjvp(lambda p, t: (f(p[0]), np.cos(p[0]) * t[0]))
+    cotan.jit(lambda x: (f(x), x * 3)[1])(1.0)
+    assert seen == [1.0]
+
+
+def test_forward_mode_of_a_checkpointed_loop():
+    seen = Seen()
+
+    def f(x):
+        def step(c, v):
+            debug.callback(seen.note, v)
+            return c * np.sin(v), None
+
+        return lax.scan(step, 1.0, x, checkpoint=True)[0]
+
+    cotan.jacfwd(f)(np.array([1.0, 2.0]))
+    assert seen == [1.0, 2.0]
+
+
+def test_experiments_of_why_nan_are_not_seen():
+    seen = Seen()
+
+    def f(x):
+        debug.callback(seen.note, x)
+        return np.sqrt(x) * np.log(x)
+
+    assert cotan.why_nan(cotan.grad(f), 0.0)
+    assert seen == [0.0]
+
+
+def test_texts_are_handed_over(capsys):
+    cotan.jit(lambda x: (debug.print("{name}: {x}", name="loss", x=x), x)[1])(1.0)
+    assert capsys.readouterr().out == "loss: 1.0\n"
+
+
 def test_refusals():
     with pytest.raises(ArgumentError, match="names 'y'"):
         debug.print("{y}", x=1.0)

@@ -249,6 +249,86 @@ def test_a_function_without_code_of_its_own_has_no_names_of_who_asks():
     assert found["primal"].lines[0].origin.function == "g"
 
 
+def names_of(stage):
+    return [s.name for line in stage.lines for s in line.definition.symbols]
+
+
+def test_a_number_is_not_made_into_a_name_of_the_user():
+    def f(x):
+        x = np.sin(x)
+        x2 = x * x
+        return x2 * x
+
+    assert lines(explain(f, 1.0)["primal"]) == ["x3 = sin(x)", "x2 = x3 * x3", "f = x2 * x3"]
+
+
+def test_a_value_has_no_name_of_another():
+    def f(x, y):
+        s = [*map(np.cos, (x, y))]
+        q = cotan.tree.map(lambda v: v * 2, s)
+        first, *rest = np.stack(q)
+        return first * rest[0]
+
+    names = names_of(explain(f, 1.0, 2.0)["primal"])
+    assert not {"s", "q"} & set(names)
+    assert names.count("first") == 1
+
+
+def test_derived_values_have_no_name_of_the_function_that_is_differentiated():
+    def f(x):
+        def g(v):
+            a = np.sin(v)
+            b = a * v
+            return b  # noqa: RET504 - the name matters
+
+        return cotan.grad(g)(x) * x
+
+    assert "b" not in names_of(explain(f, 1.0)["primal"])
+
+
+@pytest.mark.parametrize(
+    ("f", "args"),
+    [
+        (lambda x: np.sum(np.stack([x, x * x])), (np.ones(2),)),
+        (lambda x: cotan.lax.fori_loop(0, 3, lambda i, c: c * x, x), (2.0,)),
+        (lambda x, x_bar: x * x_bar, (1.0, 2.0)),
+        (lambda a, da: np.sin(a) * da, (1.0, 2.0)),
+    ],
+)
+def test_a_name_is_that_of_one_value_in_a_stage(f, args):
+    for stage in explain(f, *args, argnums=tuple(range(len(args)))).stages:
+        names = [*stage.inputs, *names_of(stage)]
+        assert len(names) == len(set(names)), (stage.key, names)
+
+
+def test_effects_are_lines_without_a_name():
+    def f(x):
+        cotan.debug.print("{}", x)
+        return x * x
+
+    assert "print(x)" in str(explain(f, 1.0))
+
+
+@pytest.mark.parametrize("transform", ["grad", "hessian", "jacfwd", "jacrev"])
+def test_stages_can_be_called_with_captured_arrays(transform):
+    table = np.array([1.0, 2.0])
+
+    def f(x):
+        return np.sum(np.sort(table * x) ** 3)
+
+    x = np.array([3.0, 1.0])
+    e = explain(f, x, transform=transform)
+    for key in ("whole", "simplified"):
+        np.testing.assert_allclose(e[key].program(x)[0], getattr(cotan, transform)(f)(x))
+
+
+def test_long_lines_of_source_are_cut():
+    def f(x):
+        return x * 1.0 + x * 2.0 + x * 3.0 + x * 4.0 + x * 5.0 + x * 6.0 + x * 7.0 + x * 8.0 + x * 9.0 + x * 10.0 + x
+
+    assert max(map(len, str(explain(f, 1.0)).splitlines())) <= 80
+
+
 def test_cells_of_notebooks():
     """A line of a cell is named by the number of the cell."""
     pytest.importorskip("IPython")

@@ -75,8 +75,7 @@ def capture(fun: Callable[..., Any]) -> Callable[..., Captured]:
     examples everywhere, where ``capture(vmap(f))`` shows the arrays as the batched program has them (in a scan behind the axis of steps,
     and with examples that do not take a branch that runs for all).
 
-    Raises (when called):
-        UnsupportedFunctionError: something is tagged in the derivative of a loop with ``checkpoint=``, which does not keep it.
+    The derivative of a loop with ``checkpoint=`` gives no tangents and cotangents of what is tagged in that loop.
 
     >>> import cotan, numpy as np
     >>> def loss(w):

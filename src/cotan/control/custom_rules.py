@@ -27,7 +27,7 @@ from typing import Any
 from ..core.errors import NonlinearTangentError, teach
 from ..core.formula import Formula, called
 from ..core.op import op
-from ..core.program import Program, Var
+from ..core.program import Program, Var, is_kept
 from ..core.staging import stage_flat
 from ..core.tracing import concrete_zero, type_of
 from ..core.types import ArrayType
@@ -121,6 +121,11 @@ class CustomCall(ControlOp):
         """The body, unless there is a rule."""
         rules = self.rules
         return self.expand if rules.jvp is None and rules.fwd is None and rules.transpose is None else None
+
+    @property
+    def effect(self) -> bool:  # type: ignore[override]
+        """Whether something in the body has an effect, or is tagged, as far as it has been staged."""
+        return any(any(is_kept(e.op) for e in program.equations) for program in self.staged.values())
 
     def split(self, operands: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         return list(operands[: self.rules.hidden]), list(operands[self.rules.hidden :])

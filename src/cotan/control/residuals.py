@@ -175,7 +175,8 @@ def silenced(equations: Sequence[Equation], outputs: Sequence[Any]) -> tuple[lis
         if e.op.observed:
             same[e.outputs[0]] = inputs[0]
             continue
-        op = e.op.with_regions([without_effects(r.program) for r in e.op.regions()]) if is_kept(e.op) else e.op
+        regions = e.op.regions() if is_kept(e.op) else ()
+        op = e.op.with_regions([without_effects(r.program) for r in regions]) if regions else e.op
         found.append(Equation(op, inputs, e.outputs, e.origin))
     return found, [same.get(v, v) for v in outputs]
 

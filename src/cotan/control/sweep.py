@@ -366,7 +366,8 @@ class BoundedScan(Scan):
         flags = tuple(active)
         carried, y_moving = derived_program(self.body, ("reached", self.constants, self.carry, flags), lambda: self.reached(flags))
         moving = (*carried.carry, *y_moving)
-        return self(*primals), lambda *tangents: filled(LoopTangent(self, flags, moving)(*primals, *tangents), moving)
+        again = replace(self, body=derived_program(self.body, "again", lambda: without_effects(self.body)))
+        return self(*primals), lambda *tangents: filled(LoopTangent(again, flags, moving)(*primals, *tangents), moving)
 
 
 @op

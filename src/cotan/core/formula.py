@@ -1,7 +1,7 @@
 """Formulas: how people write what an op computes. `Op.formula` builds one of the formulas of its operands; `explain` prints it.
 
-A formula is a small tree. Python's operators on formulas make bigger ones, so an op says ``return x / y``. ``str`` gives text with as
-few brackets as can be; other notations (MathML) walk the tree.
+A formula is a small tree, which nobody changes. Python's operators on formulas make bigger ones, so an op says ``return x / y``. ``str``
+gives text with as few brackets as can be; other notations (MathML) walk the tree.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = [
 ]  # fmt: skip
 
 # How tightly the parts of a formula hold together, the loosest first.
-COMPARED, SUM, PRODUCT, APPLIED, SIGNED, POWER, ATOM = range(7)
+COMPARED, SUM, JUXTAPOSED, PRODUCT, APPLIED, SIGNED, POWER, ATOM = range(8)
 LEVELS = {
     **dict.fromkeys(["<", "<=", ">", ">=", "==", "!=", "&", "|", "^", "<<", ">>"], COMPARED),
     **dict.fromkeys(["+", "-"], SUM),
@@ -32,7 +32,7 @@ Piece: TypeAlias = tuple[str, str]
 OPENING, CLOSING = "residual begins", "residual ends"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Formula:
     """A formula, and the type of its value where that is known."""
 
@@ -111,7 +111,7 @@ class Formula:
         return inner.operand if isinstance(inner, Transposed) else Transposed(self, type=self.type)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Symbol(Formula):
     """The name of a value. ``role`` says what it is in a derivation: value, residual, tangent, cotangent."""
 
@@ -125,7 +125,7 @@ class Symbol(Formula):
         yield self.name, self.role
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Residual(Formula):
     """A formula whose value is kept from the forward pass."""
 
@@ -151,7 +151,7 @@ class Residual(Formula):
         yield "", CLOSING
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Number(Formula):
     """A number."""
 
@@ -171,7 +171,7 @@ class Number(Formula):
         yield str(self), ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Infix(Formula):
     """Two formulas with a sign between them."""
 
@@ -190,15 +190,16 @@ class Infix(Formula):
     @property
     def inner(self) -> tuple[int, int]:
         """The levels of the two parts: signs of one level are read from the left."""
-        right = self.level if self.sign in "+*" else self.level + 1
-        return (self.level + 1 if self.level == COMPARED else self.level), right
+        other = plain(self.right)
+        same = self.sign == "+" or (self.sign == "*" and isinstance(other, Infix) and other.sign == "*")
+        return (self.level + 1 if self.level == COMPARED else self.level), self.level if same else self.level + 1
 
     def pieces(self) -> Iterator[Piece]:
         left, right = self.inner
         return joined(self.left.within(left), f" {self.sign} ", self.right.within(right))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Juxtaposed(Formula):
     """A local derivative beside a tangent: their product."""
 
@@ -207,7 +208,7 @@ class Juxtaposed(Formula):
 
     @property
     def level(self) -> int:
-        return PRODUCT
+        return JUXTAPOSED
 
     @property
     def parts(self) -> tuple[Formula, ...]:
@@ -216,11 +217,11 @@ class Juxtaposed(Formula):
     def pieces(self) -> Iterator[Piece]:
         left, right = plain(self.left), plain(self.right)
         product = isinstance(left, Juxtaposed) or (isinstance(left, Infix) and left.sign == "*")
-        tight = isinstance(right, Number | Infix)
-        return joined(self.left.within(PRODUCT if product else APPLIED), " ", self.right.within(POWER if tight else PRODUCT))
+        tight = isinstance(right, Number | Infix | Negative)
+        return joined(self.left.within(JUXTAPOSED if product else APPLIED), " ", self.right.within(POWER if tight else JUXTAPOSED))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Negative(Formula):
     """A formula with the opposite sign."""
 
@@ -238,7 +239,7 @@ class Negative(Formula):
         return joined("-", self.operand.within(APPLIED))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Power(Formula):
     """A formula to a power."""
 
@@ -257,7 +258,7 @@ class Power(Formula):
         return joined(self.base.within(ATOM), "**", self.exponent.within(SIGNED))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Transposed(Formula):
     """A transposed matrix."""
 
@@ -271,7 +272,7 @@ class Transposed(Formula):
         return joined(self.operand.within(ATOM), ".T" if self.operand.type is None or self.operand.type.ndim == 2 else ".mT")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Item(Formula):
     """A part of an array."""
 
@@ -286,7 +287,7 @@ class Item(Formula):
         return joined(self.array.within(ATOM), "[", *listed(self.index), "]")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Update(Formula):
     """A copy of an array in which a part is changed."""
 
@@ -304,7 +305,7 @@ class Update(Formula):
         return joined(array, ".at[", *listed(self.index), f"].{self.kind}(", self.value.pieces(), ")")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call(Formula):
     """A function of formulas, with parameters that are plain text."""
 
@@ -321,7 +322,7 @@ class Call(Formula):
         return joined(f"{self.function}(", *listed(self.arguments), ", " if parameters and self.arguments else "", parameters, ")")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Brackets(Formula):
     """Several formulas as a tuple."""
 

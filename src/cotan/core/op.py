@@ -242,6 +242,8 @@ class Op:
 
     def described_parameters(self) -> dict[str, str]:
         """The static parameters as text, without those that have their usual value."""
+        if not self.parameter_names:
+            return {}
         optional = [key for key in self.parameters() if getattr(type(self), key, None) in ((), False)]
         return {k: _short(v) for k, v in self.parameters().items() if k not in optional or v != getattr(type(self), k)}
 

@@ -73,6 +73,7 @@ class Derivation:
             follower = Follower(Derivation.stage_function.__code__, code if isinstance(code, CodeType) else None)
             with following(follower):
                 found = self.staged[key] = stage_arguments(self.f, args, kwargs, "explain")
+            follower.finish()
             program, count = found.program, len(found.constants)
             for v, name in zip(program.inputs[count:], argument_names(self.f, args, kwargs), strict=True):
                 self.names.give(v, name)
@@ -140,7 +141,8 @@ class Derivation:
             else:
                 self.stage_function(self.args, self.kwargs)
                 return None
-            program = stage_arguments(transformed, self.args, self.kwargs, "explain").program
+            whole = stage_arguments(transformed, self.args, self.kwargs, "explain")
+            program = replace(whole.program, constants=tuple(whole.constants))
         if not self.staged:
             raise teach(
                 ArgumentError,
@@ -159,8 +161,13 @@ class Derivation:
             outs, douts = jvp_flat(lambda *xs: evaluate(self.primal, *xs), values[:count], dxs)
             return [*outs, *[dy for dy in douts if dy is not None]]
 
-        program, _ = stage_flat(run, [*self.primal.input_types, *compress(self.primal.input_types, self.flags)])
-        self.add("jvp", "Forward mode", "Each value, and beside it its tangent, by the rule of the operation.", program)
+        program, captured = stage_flat(run, [*self.primal.input_types, *compress(self.primal.input_types, self.flags)])
+        self.add(
+            "jvp",
+            "Forward mode",
+            "Each value, and beside it its tangent, by the rule of the operation.",
+            replace(program, constants=tuple(captured)),
+        )
 
     def reverse(self, *, backwards: bool) -> None:
         forward, linear, active, count = linearize_program(self.primal, tuple(self.flags))
@@ -188,10 +195,11 @@ class Derivation:
             name = self.names.symbols[y].name if isinstance(y, Var) else "y"
             self.names.give(v, f"{name}_bar", "cotangent", own=False)
         about = "The linear program from its last line to its first, each line transposed: from cotangents of results to arguments."
-        self.add("transpose", "Reverse mode", about, transposed, again)
+        self.add("transpose", "Reverse mode", about, replace(transposed, constants=tuple(captured)), again)
 
     def simplified(self, program: Program) -> Program:
-        result, _ = simplify(program)
+        result, captured = simplify(program)
+        result = replace(result, constants=(*captured, *program.constants))
         for v, old in zip(result.inputs[len(result.inputs) - len(program.inputs) :], program.inputs, strict=True):
             self.names.share(v, old)
         before, after = by_identity(program.equations), by_identity(result.equations)
@@ -211,7 +219,7 @@ class Derivation:
     def same_values(self, key: str) -> dict[str, Statement]:
         """The tangents, or cotangents, that are those of other values."""
         found: dict[str, Statement] = {}
-        for e in self.primal.equations:
+        for e in [e for e in self.primal.equations if e.outputs]:
             name = self.names.symbols[e.outputs[0]].name
             other = self.names.same.get(f"d{name}")
             if other is not None and other.role == "tangent":

@@ -67,6 +67,8 @@ def explain(
             f"explain: transform is {transform!r}.",
             do=f"give one of {', '.join(NAMED)}, or a function that takes the function.",
         )
-    numbers = check_argnums("explain", argnums if isinstance(argnums, int) else tuple(argnums), len(args))
+    if not callable(transform) and not isinstance(transform, str):
+        raise teach(ArgumentError, f"explain: transform is {transform!r}.", do=f"give one of {', '.join(NAMED)}, or a function.")
+    numbers = check_argnums("explain", tuple(argnums) if isinstance(argnums, list) else argnums, len(args))
     story = Derivation(f, args, kwargs, transform, numbers).story()
     return Explanation(story.function, story.transform, story.stages, story.rules, story.source)

@@ -37,8 +37,13 @@ class Statement:
     def left(self) -> str:
         return ", ".join(s.name for s in self.symbols)
 
+    @property
+    def role(self) -> str:
+        """What it is in the derivation."""
+        return self.symbols[0].role if self.symbols else "effect"
+
     def __str__(self) -> str:
-        return f"{self.left} = {self.formula}"
+        return f"{self.left} = {self.formula}" if self.symbols else str(self.formula)
 
 
 @dataclass(frozen=True)
@@ -61,11 +66,35 @@ class Writer:
         self.uses = Counter(v for e in program.equations for v in variables(e.inputs)) + Counter(variables(program.outputs))
         self.within: dict[Var, tuple[Equation, ...]] = {}
         self.lines: list[Definition] = []
+        self.symbols = self.unlike()
         for v in program.inputs:
             if v not in self.known:
-                self.known[v] = names.give(v, names.further())
+                self.known[v] = self.symbol(v)
         for e in program.equations:
             self.write(e)
+
+    def unlike(self) -> dict[Var, Symbol]:
+        """The known symbols of the variables of the Program, each name once: of an input, else of the last variable that has it."""
+        inputs = [v for v in self.program.inputs if v not in self.known]
+        found: dict[str, tuple[Var, Symbol]] = {}
+        for v in [*inputs, *[v for e in reversed(self.program.equations) for v in e.outputs]]:
+            symbol = self.names.symbols.get(v)
+            if symbol is not None:
+                found.setdefault(symbol.name, (v, symbol))
+        self.used = set(found)
+        return dict(found.values())
+
+    def symbol(self, v: Var) -> Symbol:
+        """The symbol of a variable, a new one if it has none."""
+        symbol = self.symbols.get(v)
+        if symbol is None:
+            name = self.names.further()
+            while name in self.used:
+                name = self.names.further()
+            symbol = self.symbols[v] = Symbol(name, type=v.type)
+            if v not in self.names.symbols:
+                self.names.symbols[v] = symbol
+        return symbol
 
     def formula(self, v: Var | Literal) -> Formula:
         return self.known[v] if isinstance(v, Var) else Number(v.value, type=v.type)
@@ -82,17 +111,17 @@ class Writer:
 
     def write(self, e: Equation) -> None:
         formula = e.op.formula(*map(self.formula, e.inputs))
-        before = tuple(x for v in variables(e.inputs) for x in self.within.get(v, ()))
+        before = tuple(x for v in e.inputs if v in self.within for x in self.within[v])
         v = e.outputs[0] if len(e.outputs) == 1 else None
         if v is not None:
-            named = self.names.symbols.get(v)
+            named = self.symbols.get(v)
             if named is not None and named == formula:
                 self.known[v] = named
                 return
             if named is None and not e.op.holds_programs and self.fits(v, formula):
                 self.known[v], self.within[v] = replace(formula, type=v.type), (*before, e)
                 return
-        symbols = tuple(self.names.give(v, self.names.further()) for v in e.outputs)
+        symbols = tuple(map(self.symbol, e.outputs))
         self.known.update(zip(e.outputs, symbols, strict=True))
         self.lines.append(Definition(symbols, formula, (*before, e)))
 

@@ -6,9 +6,7 @@ which value is whose tangent is seen while the rules run (`Names` observes), not
 
 from __future__ import annotations
 
-import dis
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
 from types import CodeType, FrameType
 from typing import Any
 
@@ -33,6 +31,7 @@ class Follower:
         self.outermost, self.function = outermost, function
         """The code at which the frames of the function end, and that of the function."""
         self.found: dict[Var, str] = {}
+        self.frames: dict[int, FrameType] = {}
 
     def __call__(self, frame: FrameType) -> Origin:
         frames: list[FrameType] = []
@@ -45,53 +44,22 @@ class Follower:
         users = [f for f in reversed(frames) if is_users_file(f.f_code.co_filename)] or [frame]
         origin: Origin | None = None
         for f in users:
+            self.frames.setdefault(id(f), f)
             self.read(f.f_locals)
             origin = Origin(f.f_code, f.f_lasti, caller=origin)
         assert origin is not None
         return origin
 
+    def finish(self) -> None:
+        """Read the variables that were assigned after the last operation."""
+        for frame in self.frames.values():
+            self.read(frame.f_locals)
+        self.frames.clear()
+
     def read(self, variables: Mapping[str, Any]) -> None:
         for name, value in list(variables.items()):
             if type(value) is Tracer and type(value.payload) is Var and not name.startswith("."):
                 self.found.setdefault(value.payload, name)
-
-
-@lru_cache(maxsize=4096)
-def instructions(code: CodeType) -> list[dis.Instruction]:
-    return [i for i in dis.get_instructions(code) if i.opname != "CACHE"]
-
-
-def assigned_name(origin: Origin | None) -> str | None:
-    """The variable to which the result of the user's instruction is assigned, there or where the function that returns it was called."""
-    while origin is not None and isinstance(origin.code, CodeType):
-        following = [i for i in instructions(origin.code) if i.offset > origin.offset][:1]
-        if not following:
-            return None
-        (after,) = following
-        if after.opname in ("STORE_FAST", "STORE_NAME", "STORE_GLOBAL", "STORE_DEREF"):
-            return str(after.argval)
-        if after.opname != "RETURN_VALUE":
-            return None
-        origin = origin.caller
-    return None
-
-
-def assigned_names(program: Program) -> dict[Var, str]:
-    """The variables to which the user's instructions assign results: the last one that an instruction makes, if something else reads it."""
-    readers: dict[Var, set[Any]] = {v: {None} for v in variables(program.outputs)}
-    last: dict[Any, Equation] = {}
-    for e in program.equations:
-        at = place(e.origin)
-        last[at] = e
-        for v in variables(e.inputs):
-            readers.setdefault(v, set()).add(at)
-    found: dict[Var, str] = {}
-    for at, e in last.items():
-        if len(e.outputs) == 1 and readers.get(e.outputs[0], set()) - {at}:
-            name = assigned_name(e.origin)
-            if name is not None:
-                found[e.outputs[0]] = name
-    return found
 
 
 def is_identity(e: Equation) -> bool:
@@ -113,6 +81,10 @@ class Names:
     def __init__(self) -> None:
         self.symbols: dict[Var, Symbol] = {}
         self.taken: set[str] = set()
+        self.reserved: set[str] = set()
+        """The user's names, which no other value gets by a number."""
+        self.numbers: dict[str, int] = {}
+        """The last number that was given to a name."""
         self.same: dict[str, Symbol] = {}
         """Names that would be those of values that have another one: the tangent of ``r = p - 1`` is that of p."""
         self.count = 0
@@ -131,10 +103,11 @@ class Names:
 
     def unique(self, name: str) -> str:
         """``name``, with a number if it is taken."""
-        found, k = name, 1
-        while found in self.taken:
+        found, k = name, self.numbers.get(name, 1)
+        while found in self.taken or (k > 1 and found in self.reserved):
             k += 1
             found = f"{name}{'_' if name[-1:].isdigit() else ''}{k}"
+        self.numbers[name] = k
         self.taken.add(found)
         return found
 
@@ -155,8 +128,8 @@ class Names:
         """Name all variables of a Program, and of those that its ops hold, as the user does, else by numbers. Each has names of its own."""
         for v in program.inputs:
             self.give(v, found.get(v) or self.further())
-        assigned = assigned_names(program)
-        assigned = {**results_named(program), **assigned}
+        assigned = results_named(program)
+        self.reserved.update(found[v] for e in program.equations for v in e.outputs if v in found)
         for e in program.equations:
             for region in e.op.regions():
                 inner = Names()

@@ -45,7 +45,7 @@ class Line:
     @property
     def provenance(self) -> str:
         """``jvp of sin, transposed``; empty for a value that a rule only computes again."""
-        equation, role = self.definition.equation, self.definition.symbols[0].role
+        equation, role = self.definition.equation, self.definition.role
         again = role == "value" and self.rules == ("jvp",) and equation.op == chain(equation)[1].op
         return "" if again else provenance(equation)
 

@@ -50,7 +50,8 @@ class Text:
             margin = len(str(max(line.number for line in lines)))
             yield f"  {os.path.basename(file)}"
             for line in lines:
-                yield f"  {self.painted(f'{line.number:>{margin}}', DIM)}  {line.text}"
+                text = line.text if len(line.text) <= self.width - margin - 4 else f"{line.text[: self.width - margin - 5]}…"
+                yield f"  {self.painted(f'{line.number:>{margin}}', DIM)}  {text}"
         for number, stage in enumerate(story.stages, 1):
             yield ""
             yield self.painted(f"{number}. {stage.title}", BOLD)
@@ -69,7 +70,7 @@ class Text:
             yield from textwrap.wrap(rule.why, self.width - 6, initial_indent=" " * 6, subsequent_indent=" " * 6)
 
     def wrapped(self, text: str, indent: int) -> list[str]:
-        return textwrap.wrap(text, self.width, initial_indent=" " * indent, subsequent_indent=" " * (indent + 4), break_long_words=False)
+        return textwrap.wrap(text, self.width, initial_indent=" " * indent, subsequent_indent=" " * (indent + 4))
 
     def stage(self, stage: Stage, indent: int) -> Iterator[str]:
         if stage.inputs:
@@ -86,9 +87,9 @@ class Text:
         place = f"line {line.origin.line}" if line.origin is not None and line.origin.code is not None else ""
         note = f"{place}, {line.provenance}" if line.provenance else place
         right = min(max(14, self.width * 2 // 5 if line.provenance else 0), self.width - 30) if note else 0
-        left = textwrap.wrap(str(line), self.width - right - indent - 2, subsequent_indent="    ", break_long_words=False)
+        left = textwrap.wrap(str(line), self.width - right - indent - 2, subsequent_indent="    ")
         notes = textwrap.wrap(note, right - 3) if note else []
-        role = line.definition.symbols[0].role
+        role = line.definition.role
         for k in range(max(len(left), len(notes))):
             text = left[k] if k < len(left) else ""
             comment = f"# {notes[k]}" if k < len(notes) else ""

@@ -147,7 +147,7 @@ class Interpreter:
         limit: float = math.inf,
     ):
         self.steps_taken, self.limit = 0, limit
-        self.examines, self.repair = watching or repair is not None, repair
+        self.examines, self.repair, self.watching = watching or repair is not None, repair, watching
         self.births: dict[int, Birth] = {}
         self.places: list[Place] = []
         self.forms: dict[Any, Any] = {} if forms is None else forms
@@ -210,6 +210,8 @@ class Interpreter:
     def runner(self, equation: Equation) -> Callable[..., Any]:
         """``impl`` of the op of an equation, watched: the function of its operands."""
         op, multiple = equation.op, equation.op.multiple
+        if op.effect and not equation.outputs and not self.watching:  # nobody sees a run that is only tried
+            return lambda *_: ()
         impl = checked_impl(equation)
         if op.holds_programs:
             return lambda *operands: self.inside(equation, operands, impl)
