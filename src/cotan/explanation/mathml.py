@@ -26,7 +26,7 @@ from .formulas import Statement
 
 __all__ = ["mathml"]
 
-TIMES = "&#x2062;"
+TIMES = '<mo lspace="0.16em" rspace="0.16em">&#x2062;</mo>'
 """The invisible sign of a product."""
 SIGNS = {"*": "·", "@": "", "<=": "≤", ">=": "≥", "!=": "≠", "==": "=", "-": "−", "//": "//", "%": "mod"}
 
@@ -92,13 +92,13 @@ def _(formula: Infix) -> str:
     if formula.sign == "/":
         return f"<mfrac>{row(formula.left)}{row(formula.right)}</mfrac>"
     left, right = formula.inner
-    sign = escape(SIGNS.get(formula.sign, formula.sign)) or TIMES
-    return f"<mrow>{within(formula.left, left)}<mo>{sign}</mo>{within(formula.right, right)}</mrow>"
+    sign = escape(SIGNS.get(formula.sign, formula.sign))
+    return f"<mrow>{within(formula.left, left)}{f'<mo>{sign}</mo>' if sign else TIMES}{within(formula.right, right)}</mrow>"
 
 
 @written.register
 def _(formula: Juxtaposed) -> str:
-    return f"<mrow>{within(formula.left, PRODUCT)}<mo>{TIMES}</mo>{within(formula.right, PRODUCT)}</mrow>"
+    return f"<mrow>{within(formula.left, PRODUCT)}{TIMES}{within(formula.right, PRODUCT)}</mrow>"
 
 
 @written.register
