@@ -21,6 +21,7 @@ from ..core.formula import (
     Residual,
     Symbol,
     Transposed,
+    Update,
 )
 from .formulas import Statement
 
@@ -119,6 +120,15 @@ def _(formula: Transposed) -> str:
 @written.register
 def _(formula: Item) -> str:
     return f"<mrow>{within(formula.array, ATOM)}<mo>[</mo>{comma(map(written, formula.index))}<mo>]</mo></mrow>"
+
+
+@written.register
+def _(formula: Update) -> str:
+    array = "<mi>zeros</mi>" if formula.array == Number(0) else within(formula.array, ATOM)
+    index = f"<mo>[</mo>{comma(map(written, formula.index))}<mo>]</mo>"
+    return (
+        f"<mrow>{array}<mtext>.at</mtext>{index}<mtext>.{escape(formula.kind)}</mtext><mo>(</mo>{written(formula.value)}<mo>)</mo></mrow>"
+    )
 
 
 @written.register

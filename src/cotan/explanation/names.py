@@ -113,6 +113,8 @@ class Names:
     def __init__(self) -> None:
         self.symbols: dict[Var, Symbol] = {}
         self.taken: set[str] = set()
+        self.numbers: dict[str, int] = {}
+        """The last number that a name has got."""
         self.same: dict[str, Symbol] = {}
         """Names that would be those of values that have another one: the tangent of ``r = p - 1`` is that of p."""
         self.count = 0
@@ -131,11 +133,12 @@ class Names:
 
     def unique(self, name: str) -> str:
         """``name``, with a number if it is taken."""
-        found, k = name, 1
+        found, k = name, self.numbers.get(name, 1)
         while found in self.taken:
             k += 1
             found = f"{name}{'_' if name[-1:].isdigit() else ''}{k}"
         self.taken.add(found)
+        self.numbers[name] = k
         return found
 
     def further(self) -> str:

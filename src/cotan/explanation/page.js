@@ -79,7 +79,7 @@
   let sliced = null; // by the id of a stage, what the lines define; rows: their rows
   const plain = new WeakMap();
   const escaped = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;").replace(/"/g, "&quot;").replace(/'/g, "&#x27;");
-  const textOf = (holder, html) => plain.get(holder) ?? plain.set(holder, html().replace(/<[^>]*>/g, "").toLowerCase()).get(holder);
+  const textOf = (holder, html) => plain.get(holder) ?? plain.set(holder, html().replace(/<[^>]*>|[\u2061\u2062]/g, "").toLowerCase()).get(holder);
   const apply = (root, stage = null) => {
     for (const element of all(LINES, root)) element.classList.toggle("hidden", Boolean(wanted) && !textOf(element, () => escaped(element.textContent)).includes(wanted));
     for (const line of all(".line[data-defines]", root)) {
@@ -110,6 +110,7 @@
       if (wanted && here && shown + closed <= SHOWN) {
         shown += closed;
         fold.open = true;
+        unfold(fold);
       }
     }
     found.textContent = wanted ? `${count} found` : "";

@@ -173,7 +173,8 @@ class Table:
         """The row above those of a call, or of a program that an op holds."""
         source, self.previous = self.source(place), None
         empty = "".join(f'<div role="cell" class="{stage.key}"></div>' for stage in self.shown[1:])
-        return f'<div class="row begins title{indent(depth)}" role="row">{source}<div role="cell">{escape(text)}</div>{empty}</div>'
+        cells = f'{source}<div role="cell" class="primal">{escape(text)}</div>{empty}'
+        return f'<div class="row begins title{indent(depth)}" role="row">{cells}</div>'
 
     def row(self, line: Line, depth: int) -> str:
         begins = " begins" * (place_of(line) != self.previous)
@@ -326,7 +327,8 @@ def rule(it: Rule, anchor: str) -> str:
     rows = [("value", [it.value]), ("forward", it.forward), ("backward", it.backward), ("where", it.where)]
     parts = "".join(f"<dt>{title}</dt>{''.join(f'<dd>{mathml(s)}</dd>' for s in statements)}" for title, statements in rows if statements)
     kept = f" It keeps {escape(', '.join(map(str, it.residuals)))}." if it.residuals else ""
+    wide = " wide" if it.where else ""
     return (
-        f'<article class="rule" id="{anchor}" tabindex="-1"><h3>{escape(it.op.verb)}</h3><dl>{parts}</dl>'
+        f'<article class="rule{wide}" id="{anchor}" tabindex="-1"><h3>{escape(it.op.verb)}</h3><dl tabindex="0">{parts}</dl>'
         f"<p>{escape(it.why)}{kept}</p></article>"
     )
