@@ -89,7 +89,7 @@ def frame_of(story: Story) -> str:
     height = min(900, 420 + 28 * rows)
     return (
         f'<iframe title="{escape(f"{story.transform} of {story.function}")}" sandbox="allow-scripts" '
-        f'style="width:100%;height:{height}px;border:1px solid #8885" srcdoc="{escape(page_of(story))}"></iframe>'
+        f'style="width:100%;height:{height}px;resize:vertical;border:1px solid #8885" srcdoc="{escape(page_of(story))}"></iframe>'
     )
 
 
