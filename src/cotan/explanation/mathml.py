@@ -99,7 +99,8 @@ def _(formula: Infix) -> str:
 
 @written.register
 def _(formula: Juxtaposed) -> str:
-    return f"<mrow>{within(formula.left, PRODUCT)}{TIMES}{within(formula.right, PRODUCT)}</mrow>"
+    left, right = formula.inner
+    return f"<mrow>{within(formula.left, left)}{TIMES}{within(formula.right, right)}</mrow>"
 
 
 @written.register
