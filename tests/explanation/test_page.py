@@ -19,6 +19,7 @@ from cotan.core.errors import MissingRuleError
 from cotan.core.op import REGISTRY
 from cotan.core.tracing import type_of
 from cotan.explanation.formulas import rule_of
+from cotan.explanation.graph import kernels_of, short
 from cotan.explanation.mathml import mathml
 from cotan.explanation.page import page_of
 from cotan.explanation.serve import PageServer
@@ -90,6 +91,13 @@ def singular(a):
     return s[0] - s[-1] + u[0, 0]
 
 
+def softmax(x, w):
+    e = np.exp(x)
+    s = e / np.sum(e, axis=1, keepdims=True)
+    z = np.tanh(s @ w)
+    return np.mean(z**2)
+
+
 def helper(x, w):
     a = np.sin(x) * w
     return a + x
@@ -110,7 +118,7 @@ PAGES = {
     "vmap": lambda: explain(loss, np.ones((2, 3)), np.ones((2, 5, 3)), np.ones((2, 5)), transform="vmap"),
     "hessian": lambda: explain(loss, np.ones(3), np.ones((5, 3)), np.ones(5), transform="hessian"),
     "linearize": lambda: explain(loss, np.ones(3), np.ones((5, 3)), np.ones(5), transform="linearize"),
-    "large": lambda: explain(lambda x, w: unrolled(x, w, 70), 1.0, 2.0),
+    "large": lambda: explain(lambda x, w: unrolled(x, w, 63), 1.0, 2.0),
 }
 
 
@@ -407,6 +415,27 @@ def test_the_formulas_of_every_rule_are_well_formed(op, operands):
         assert "".join(root.itertext())
         for element in root.iter():
             assert len(element) == {"mfrac": 2, "msup": 2, "msub": 2, "mover": 2}.get(element.tag, len(element))
+
+
+def test_lines_that_share_a_loop_are_in_one_box(page, tmp_path):
+    e = explain(softmax, np.ones((64, 32)), np.ones((32, 16)))
+    assert "what shares a loop" not in page_of(e)
+    e.save(tmp_path / "loops.html", loops=True)
+    page.goto((tmp_path / "loops.html").as_uri())
+    page.locator("summary", has_text="what shares a loop").click()
+    boxes = [texts(box, "text") for box in page.locator("svg[aria-label^=Loops] g").all()]
+    (elementwise,) = [box for box in boxes if "z = tanh(t4)" in box]
+    assert elementwise == ["z = tanh(t4)", "z_bar = 2 * z t5_bar", "t4_bar = (1 - z * z) z_bar"]
+    assert ["t4 = s @ w"] in boxes
+    page.locator(".row", has_text="z = tanh(t4)").hover()
+    assert texts(page, "svg[aria-label^=Loops] text.marked") == ["z = tanh(t4)", "t4_bar = (1 - z * z) z_bar"]
+
+
+def test_a_line_with_equations_of_several_loops_goes_to_the_last():
+    stage = explain(softmax, np.ones((64, 32)), np.ones((32, 16)))["simplified"]
+    drawn = kernels_of(stage)
+    for line in stage.lines:
+        assert drawn.count(f">{escape(short(str(line)))}<") == 1
 
 
 # ---- large programs ------------------------------------------------------------------------------------------------------------

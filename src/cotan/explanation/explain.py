@@ -25,9 +25,11 @@ class Explanation(Story):
     def _repr_html_(self) -> str:
         return frame_of(self)
 
-    def save(self, path: Any) -> None:
-        """Write one page of HTML that needs nothing else: no network, no other file."""
-        Path(path).write_text(page_of(self), encoding="utf-8")
+    def save(self, path: Any, *, loops: bool = False) -> None:
+        """Write one page of HTML that needs nothing else: no network, no other file. With ``loops``, the simplified program is compiled,
+        and the page shows which lines share a loop.
+        """
+        Path(path).write_text(page_of(self, loops=loops), encoding="utf-8")
 
 
 @boundary

@@ -19,7 +19,7 @@ from string import Template
 from ..core.formula import CLOSING, OPENING, Formula, Symbol
 from .fold import MOST, Fold, Place, folded, packed, place_of
 from .formulas import Rule, Statement
-from .graph import graph_of
+from .graph import graph_of, kernels_of
 from .mathml import mathml
 from .story import Line, Stage, Story
 
@@ -74,13 +74,13 @@ def source_hash(text: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
-def page_of(story: Story) -> str:
-    """The page."""
+def page_of(story: Story, *, loops: bool = False) -> str:
+    """The page; with ``loops``, the last stage is compiled, and its loops are drawn."""
     title = f"{story.transform} of {story.function}"
     operations = sum(len(stage.program.equations) for stage in story.stages[:1])
     summary = f"{operations} operation{'s' * (operations != 1)}, {len(story.stages)} stages. Every line is an equation that cotan ran."
     header = Template(HEADER).substitute(title=escape(title), summary=summary)
-    return secured(title, "\n".join([header, *Page(story).sections()]), resource("page.css"), resource("page.js"))
+    return secured(title, "\n".join([header, *Page(story, loops).sections()]), resource("page.css"), resource("page.js"))
 
 
 def frame_of(story: Story) -> str:
@@ -96,8 +96,8 @@ def frame_of(story: Story) -> str:
 class Page:
     """The body of the page of a story."""
 
-    def __init__(self, story: Story):
-        self.story = story
+    def __init__(self, story: Story, loops: bool):
+        self.story, self.loops = story, loops
         self.anchors = {type(it.op): f"rule-{k}" for k, it in reversed([*enumerate(story.rules)])}
         """Where the rule of an op stands."""
 
@@ -110,13 +110,17 @@ class Page:
             yield f"<summary><h2>{number}. {escape(stage.title)}</h2></summary>"
             yield f'<p class="about">{escape(stage.about)}</p>'
             yield listing(stage)
-            drawing = graph_of(stage)
-            if drawing:
-                yield f'<details><summary>As a graph</summary><div class="drawing" tabindex="0">{drawing}</div></details>'
+            yield drawn("As a graph", graph_of(stage))
+            if self.loops and number == len(self.story.stages):
+                yield drawn("Compiled: what shares a loop", kernels_of(stage))
             yield "</details>"
         cards = (rule(it, f"rule-{k}") for k, it in enumerate(self.story.rules))
         yield f'<section id="rules"><h2>The rules</h2><div class="rules">{"".join(cards)}</div></section>'
         yield '</main><div id="detail" hidden></div>'
+
+
+def drawn(title: str, drawing: str) -> str:
+    return f'<details><summary>{title}</summary><div class="drawing" tabindex="0">{drawing}</div></details>' if drawing else ""
 
 
 # ---- side by side --------------------------------------------------------------------------------------------------------
