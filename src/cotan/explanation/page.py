@@ -39,9 +39,9 @@ ARROWS = {"down": "↓", "up": "↑"}
 DEEPEST = 6
 """What is nested more deeply is indented no more."""
 
-LEGEND = """<p class="about">A row for each operation of the function, with the tangent and the cotangent that its rule makes.
-<span class="kept">Dotted</span> parts are kept from the forward pass. Point at a row, or focus it, to mark it in all stages; press a name
-in a stage to see what it depends on.</p>"""
+LEGEND = """<p class="about">A row for each operation of the function, and beside it what the stages make of it.$kept Point at a row, or
+focus it, to mark it in all stages; press a name in a stage to see what it depends on.</p>"""
+KEPT = ' <span class="kept">Dotted</span> parts are kept from the forward pass.'
 HEADER = """<header>
 <div><h1>$title</h1>
 <p class="about">$summary</p></div>
@@ -138,7 +138,9 @@ class Table:
         titles = "".join(heading(*COLUMNS[stage.key]) for stage in self.shown)
         head = f'<div role="columnheader">Source</div>{titles}</div>'
         lines = self.stages[0].lines
-        yield f'<section id="side"><h2>Side by side</h2>{LEGEND}<div class="table columns-{len(self.shown)}">'
+        kept = KEPT if any(stage.key == "linear" for stage in self.shown) else ""
+        yield f'<section id="side"><h2>Side by side</h2>{Template(LEGEND).substitute(kept=kept)}'
+        yield f'<div class="table columns-{len(self.shown)}">'
         if sum(1 for _ in flattened(lines)) <= SEVERAL:
             rows = "".join(self.rows(folded(lines)))
             yield f'<div role="table" aria-label="Side by side"><div class="row head" role="row">{head}{rows}</div>'
