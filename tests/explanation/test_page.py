@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from cotan import explain, jit, lax
+from cotan import ShapeDtypeStruct, explain, jit, lax, pure_callback
 from cotan.core.errors import MissingRuleError
 from cotan.core.op import REGISTRY
 from cotan.core.tracing import type_of
@@ -386,10 +386,21 @@ class Checked(HTMLParser):
         assert self.stack.pop() == tag
 
 
-@pytest.mark.parametrize("name", PAGES)
+def with_a_callback(x, a):
+    y = pure_callback(lambda v: np.asarray(v) * 2, ShapeDtypeStruct((3,), float), a)
+    return np.sum(np.sin(x) * y) + lax.while_loop(lambda c: c < 3.0, lambda c: c * 2.0, np.sum(x) + 0.5)
+
+
+FURTHER = {
+    "nothing": lambda: explain(lambda x: x, 1.0),
+    "callback": lambda: explain(with_a_callback, np.ones(3), np.ones(3)),
+}
+
+
+@pytest.mark.parametrize("name", [*PAGES, *FURTHER])
 def test_a_page_is_well_formed(name):
     parser = Checked()
-    parser.feed(page_of(PAGES[name]()))
+    parser.feed(page_of((PAGES | FURTHER)[name](), loops=True))
     parser.close()
     assert parser.stack == []
     assert len(set(parser.ids)) == len(parser.ids)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..api.arguments import boundary, check_argnums, check_callable
+from ..core.collecting import no_collection
 from ..core.errors import ArgumentError, teach
 from .derivation import NAMED, Derivation
 from .page import frame_of, page_of
@@ -70,5 +71,6 @@ def explain(
             do=f"give one of {', '.join(NAMED)}, or a function that takes the function.",
         )
     numbers = check_argnums("explain", argnums if isinstance(argnums, int) else tuple(argnums), len(args))
-    story = Derivation(f, args, kwargs, transform, numbers).story()
+    with no_collection():
+        story = Derivation(f, args, kwargs, transform, numbers).story()
     return Explanation(story.function, story.transform, story.stages, story.rules, story.source)

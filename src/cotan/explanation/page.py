@@ -16,6 +16,7 @@ from importlib.resources import files
 from os.path import basename
 from string import Template
 
+from ..core.collecting import no_collection
 from ..core.formula import CLOSING, OPENING, Formula, Symbol
 from .fold import MOST, Fold, Place, folded, packed, place_of
 from .formulas import Rule, Statement
@@ -80,7 +81,9 @@ def page_of(story: Story, *, loops: bool = False) -> str:
     operations = sum(len(stage.program.equations) for stage in story.stages[:1])
     summary = f"{operations} operation{'s' * (operations != 1)}, {len(story.stages)} stages. Every line is an equation that cotan ran."
     header = Template(HEADER).substitute(title=escape(title), summary=summary)
-    return secured(title, "\n".join([header, *Page(story, loops).sections()]), resource("page.css"), resource("page.js"))
+    with no_collection():
+        body = "\n".join([header, *Page(story, loops).sections()])
+    return secured(title, body, resource("page.css"), resource("page.js"))
 
 
 def frame_of(story: Story) -> str:
