@@ -203,6 +203,8 @@ x, y, z = map(Symbol, "xyz")
         ((-x) ** 2, "(-x)**2"),
         (-(x**2), "-x**2"),
         ((x + y).times(z), "(x + y) z"),
+        (Juxtaposed(x, -y), "x (-y)"),
+        (Juxtaposed(x, Juxtaposed(Number(2), y)), "x (2 y)"),
         (x + (-y), "x - y"),
         (-(x // y), "-(x // y)"),
         (x @ (y @ z), "x @ (y @ z)"),

@@ -214,11 +214,18 @@ class Juxtaposed(Formula):
     def parts(self) -> tuple[Formula, ...]:
         return self.left, self.right
 
-    def pieces(self) -> Iterator[Piece]:
-        left, right = plain(self.left), plain(self.right)
+    @property
+    def inner(self) -> tuple[int, int]:
+        """The levels of the two parts. A sign or a number after the space would be read as part of what stands before it."""
+        left, first = plain(self.left), plain(self.right)
         product = isinstance(left, Juxtaposed) or (isinstance(left, Infix) and left.sign == "*")
-        tight = isinstance(right, Number | Infix | Negative)
-        return joined(self.left.within(JUXTAPOSED if product else APPLIED), " ", self.right.within(POWER if tight else JUXTAPOSED))
+        while isinstance(first, Juxtaposed):
+            first = plain(first.left)
+        return JUXTAPOSED if product else APPLIED, POWER if isinstance(first, Number | Infix | Negative) else JUXTAPOSED
+
+    def pieces(self) -> Iterator[Piece]:
+        left, right = self.inner
+        return joined(self.left.within(left), " ", self.right.within(right))
 
 
 @dataclass(slots=True)

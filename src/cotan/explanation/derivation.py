@@ -288,7 +288,7 @@ def by_identity(equations: Sequence[Equation]) -> dict[Any, list[Equation]]:
     """Equations by where they come from and what they compute."""
     found: dict[Any, list[Equation]] = {}
     for e in equations:
-        found.setdefault((id(e.origin), str(e.op), *[v.type for v in e.outputs]), []).append(e)
+        found.setdefault((id(e.origin), e.op, *[v.type for v in e.outputs]), []).append(e)
     return found
 
 

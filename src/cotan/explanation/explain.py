@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..api.arguments import boundary, check_argnums, check_callable
+from ..core.collecting import no_collection
 from ..core.errors import ArgumentError, teach
 from .derivation import NAMED, Derivation
 from .page import frame_of, page_of
@@ -25,9 +26,11 @@ class Explanation(Story):
     def _repr_html_(self) -> str:
         return frame_of(self)
 
-    def save(self, path: Any) -> None:
-        """Write one page of HTML that needs nothing else: no network, no other file."""
-        Path(path).write_text(page_of(self), encoding="utf-8")
+    def save(self, path: Any, *, loops: bool = False) -> None:
+        """Write one page of HTML that needs nothing else: no network, no other file. With ``loops``, the simplified program is compiled,
+        and the page shows which lines share a loop.
+        """
+        Path(path).write_text(page_of(self, loops=loops), encoding="utf-8")
 
 
 @boundary
@@ -70,5 +73,6 @@ def explain(
     if not callable(transform) and not isinstance(transform, str):
         raise teach(ArgumentError, f"explain: transform is {transform!r}.", do=f"give one of {', '.join(NAMED)}, or a function.")
     numbers = check_argnums("explain", tuple(argnums) if isinstance(argnums, list) else argnums, len(args))
-    story = Derivation(f, args, kwargs, transform, numbers).story()
+    with no_collection():
+        story = Derivation(f, args, kwargs, transform, numbers).story()
     return Explanation(story.function, story.transform, story.stages, story.rules, story.source)

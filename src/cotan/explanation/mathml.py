@@ -21,12 +21,13 @@ from ..core.formula import (
     Residual,
     Symbol,
     Transposed,
+    Update,
 )
 from .formulas import Statement
 
 __all__ = ["mathml"]
 
-TIMES = "&#x2062;"
+TIMES = '<mo lspace="0.16em" rspace="0.16em">&#x2062;</mo>'
 """The invisible sign of a product."""
 SIGNS = {"*": "·", "@": "", "<=": "≤", ">=": "≥", "!=": "≠", "==": "=", "-": "−", "//": "//", "%": "mod"}
 
@@ -92,13 +93,14 @@ def _(formula: Infix) -> str:
     if formula.sign == "/":
         return f"<mfrac>{row(formula.left)}{row(formula.right)}</mfrac>"
     left, right = formula.inner
-    sign = escape(SIGNS.get(formula.sign, formula.sign)) or TIMES
-    return f"<mrow>{within(formula.left, left)}<mo>{sign}</mo>{within(formula.right, right)}</mrow>"
+    sign = escape(SIGNS.get(formula.sign, formula.sign))
+    return f"<mrow>{within(formula.left, left)}{f'<mo>{sign}</mo>' if sign else TIMES}{within(formula.right, right)}</mrow>"
 
 
 @written.register
 def _(formula: Juxtaposed) -> str:
-    return f"<mrow>{within(formula.left, PRODUCT)}<mo>{TIMES}</mo>{within(formula.right, PRODUCT)}</mrow>"
+    left, right = formula.inner
+    return f"<mrow>{within(formula.left, left)}{TIMES}{within(formula.right, right)}</mrow>"
 
 
 @written.register
@@ -119,6 +121,15 @@ def _(formula: Transposed) -> str:
 @written.register
 def _(formula: Item) -> str:
     return f"<mrow>{within(formula.array, ATOM)}<mo>[</mo>{comma(map(written, formula.index))}<mo>]</mo></mrow>"
+
+
+@written.register
+def _(formula: Update) -> str:
+    array = "<mi>zeros</mi>" if formula.array == Number(0) else within(formula.array, ATOM)
+    index = f"<mo>[</mo>{comma(map(written, formula.index))}<mo>]</mo>"
+    return (
+        f"<mrow>{array}<mtext>.at</mtext>{index}<mtext>.{escape(formula.kind)}</mtext><mo>(</mo>{written(formula.value)}<mo>)</mo></mrow>"
+    )
 
 
 @written.register

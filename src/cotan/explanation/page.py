@@ -1,42 +1,59 @@
 """An explanation as one page of HTML that needs nothing else: no network, no other file, and a strict content security policy.
 
-Everything is in the page when it is made, so it can be read without its script; the script marks, searches and slices. All text of the user
-goes through `escape`.
+Everything is in the page when it is made, so it can be read without its script; the script marks, searches and slices. What is folded in a
+large page lies in ``noscript`` elements: with scripts, these are text, of which the script makes elements when they are shown. All text of
+the user goes through `escape`.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from html import escape
 from importlib.resources import files
-from itertools import groupby
+from os.path import basename
 from string import Template
 
+from ..core.collecting import no_collection
 from ..core.formula import CLOSING, OPENING, Formula, Symbol
+from .fold import MOST, Fold, Place, folded, packed, place_of
 from .formulas import Rule, Statement
-from .graph import graph_of
+from .graph import graph_of, kernels_of
 from .mathml import mathml
 from .story import Line, Stage, Story
 
 __all__ = ["frame_of", "page_of", "secured"]
 
 SEVERAL = 250
-"""In a table of more rows, those of one line of the source are folded."""
+"""A stage of more lines is folded."""
 COLUMNS = {
-    "primal": ("Value", "value"),
-    "jvp": ("Tangent", "tangent"),
-    "linear": ("Tangent", "tangent"),
-    "transpose": ("Cotangent, read upwards", "cotangent"),
-    "whole": ("Result", ""),
+    "primal": ("Value", "value", "down"),
+    "jvp": ("Tangent", "tangent", "down"),
+    "linear": ("Tangent", "tangent", "down"),
+    "transpose": ("Cotangent", "cotangent", "up"),
+    "whole": ("Result", "", "down"),
 }
-"""The stages that the table shows side by side: the heading, and the role of the values that it shows."""
+"""The stages that the table shows side by side: the heading, the role of the values that it shows, and in which direction it is read."""
+ARROWS = {"down": "↓", "up": "↑"}
+DEEPEST = 6
+"""What is nested more deeply is indented no more."""
 
-LEGEND = """<p class="legend">A row for each operation of the function. <span class="kept">Dotted</span> parts are kept from the forward
-pass. Point at a row to mark it in all stages; press a name in a stage to see what it depends on.</p>"""
+LEGEND = """<p class="about">A row for each operation of the function, and beside it what the stages make of it.$kept Point at a row, or
+focus it, to mark it in all stages; press a name in a stage to see what it depends on.</p>"""
+KEPT = ' <span class="kept">Dotted</span> parts are kept from the forward pass.'
+HEADER = """<header>
+<div><h1>$title</h1>
+<p class="about">$summary</p></div>
+<div class="tools" role="search">
+<label for="search">Search</label>
+<input type="search" id="search" autocomplete="off" placeholder="a name, an operation, a line">
+<output id="found" for="search"></output>
+<button type="button" id="clear" hidden>Show all</button>
+</div>
+</header>
+"""
 
 
 @cache
@@ -53,106 +70,144 @@ def secured(title: str, body: str, style: str = "", script: str = "", policy: st
     return page.substitute(title=escape(title), body=body, style=style, script=script, policy=escape(allowed + policy, quote=False))
 
 
-def page_of(story: Story) -> str:
-    """The page."""
-    title = f"{story.transform} of {story.function}"
-    operations = sum(len(stage.program.equations) for stage in story.stages[:1])
-    summary = f"{operations} operation{'s' * (operations != 1)}, {len(story.stages)} stages. Every line is an equation that cotan ran."
-    body = Template(HEADER).substitute(title=escape(title), summary=summary) + "\n".join(["<main>", *sections(story), "</main>"])
-    return secured(title, body, resource("page.css"), resource("page.js"))
-
-
-HEADER = """<header>
-<h1>$title</h1>
-<p>$summary</p>
-<div class="tools">
-<label for="search">Search</label>
-<input type="search" id="search" autocomplete="off" placeholder="a name, an operation, a line">
-<output id="found" for="search"></output>
-<button type="button" id="clear" hidden>Show all</button>
-</div>
-</header>
-"""
-
-
-def frame_of(story: Story) -> str:
-    """The page in a frame of its own, for a notebook."""
-    lines = sum(len(stage.lines) for stage in story.stages[:1])
-    height = min(900, 420 + 28 * lines)
-    return (
-        f'<iframe title="{escape(f"{story.transform} of {story.function}")}" sandbox="allow-scripts" '
-        f'style="width:100%;height:{height}px;border:1px solid #8885" srcdoc="{escape(page_of(story))}"></iframe>'
-    )
-
-
 def source_hash(text: str) -> str:
     """The hash by which a content security policy allows an inline element."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
-def sections(story: Story) -> Iterator[str]:
-    """The parts of the page."""
-    yield side_by_side(story)
-    for number, stage in enumerate(story.stages, 1):
-        few = len(stage.lines) <= SEVERAL
-        yield f'<details class="stage" id="stage-{escape(stage.key)}"{" open" * few}>'
-        yield f"<summary><h2>{number}. {escape(stage.title)}</h2></summary>"
-        yield f'<p class="about">{escape(stage.about)}</p>'
-        yield listing(stage)
-        drawing = graph_of(stage)
-        if drawing:
-            yield f'<details><summary>As a graph</summary><div class="drawing" tabindex="0">{drawing}</div></details>'
-        yield "</details>"
-    yield f'<section id="rules"><h2>The rules</h2><div class="rules">{"".join(map(rule, story.rules))}</div></section>'
+def page_of(story: Story, *, loops: bool = False) -> str:
+    """The page; with ``loops``, the last stage is compiled, and its loops are drawn."""
+    title = f"{story.transform} of {story.function}"
+    operations = sum(len(stage.program.equations) for stage in story.stages[:1])
+    summary = f"{operations} operation{'s' * (operations != 1)}, {len(story.stages)} stages. Every line is an equation that cotan ran."
+    header = Template(HEADER).substitute(title=escape(title), summary=summary)
+    with no_collection():
+        body = "\n".join([header, *Page(story, loops).sections()])
+    return secured(title, body, resource("page.css"), resource("page.js"))
+
+
+def frame_of(story: Story) -> str:
+    """The page in a frame of its own, for a notebook."""
+    rows = sum(1 for _ in flattened(story.stages[0].lines))
+    height = min(900, 420 + 28 * rows)
+    return (
+        f'<iframe title="{escape(f"{story.transform} of {story.function}")}" sandbox="allow-scripts" '
+        f'style="width:100%;height:{height}px;resize:vertical;border:1px solid #8885" srcdoc="{escape(page_of(story))}"></iframe>'
+    )
+
+
+class Page:
+    """The body of the page of a story."""
+
+    def __init__(self, story: Story, loops: bool):
+        self.story, self.loops = story, loops
+        self.anchors = {type(it.op): f"rule-{k}" for k, it in reversed([*enumerate(story.rules)])}
+        """Where the rule of an op stands."""
+
+    def sections(self) -> Iterator[str]:
+        yield "<main>"
+        yield from Table(self).section()
+        for number, stage in enumerate(self.story.stages, 1):
+            few = len(stage.lines) <= SEVERAL
+            yield f'<details class="stage" id="stage-{escape(stage.key)}"{" open" * few}>'
+            yield f"<summary><h2>{number}. {escape(stage.title)}</h2></summary>"
+            yield f'<p class="about">{escape(stage.about)}</p>'
+            yield listing(stage)
+            yield drawn("As a graph", graph_of(stage))
+            if self.loops and number == len(self.story.stages):
+                yield drawn("Compiled: what shares a loop", kernels_of(stage))
+            yield "</details>"
+        cards = (rule(it, f"rule-{k}") for k, it in enumerate(self.story.rules))
+        yield f'<section id="rules"><h2>The rules</h2><div class="rules">{"".join(cards)}</div></section>'
+        yield '</main><div id="detail" hidden></div>'
+
+
+def drawn(title: str, drawing: str) -> str:
+    return f'<details><summary>{title}</summary><div class="drawing" tabindex="0">{drawing}</div></details>' if drawing else ""
 
 
 # ---- side by side --------------------------------------------------------------------------------------------------------
-def side_by_side(story: Story) -> str:
+class Table:
     """A table with a row for each equation of the function: the user's line, and what the stages make of it."""
-    keys = [stage.key for stage in story.stages]
-    shown = [stage for stage in story.stages if stage.key in columns(keys)]
-    cells = {stage.key: by_row(stage, COLUMNS[stage.key][1]) for stage in shown}
-    primal = list(flattened(story.stages[0].lines))
-    texts = {(line.file, line.number): line.text for line in story.source}
-    head = "".join(f'<div role="columnheader">{escape(COLUMNS[stage.key][0])}</div>' for stage in shown)
-    parts = [
-        '<section id="side"><h2>Side by side</h2>',
-        LEGEND,
-        '<div class="table" role="table" aria-label="Side by side">',
-        f'<div class="row head columns-{len(shown)}" role="row"><div role="columnheader">Source</div>{head}</div>',
-    ]
-    previous: tuple[str, int] | None = None
 
-    def statements_of(stage: Stage, number: str) -> list[Statement]:
-        lines = [line.definition for line in cells[stage.key].get(number, ())]
-        return [*lines] if lines or number not in stage.same else [stage.same[number]]
+    def __init__(self, page: Page):
+        self.anchors, self.stages = page.anchors, page.story.stages
+        keys = columns([stage.key for stage in self.stages])
+        self.shown = [stage for stage in self.stages if stage.key in keys]
+        self.cells = {stage.key: by_row(stage, COLUMNS[stage.key][1]) for stage in self.shown}
+        self.previous: Place | None = None
 
-    def row(line: Line) -> str:
-        nonlocal previous
-        place = place_of(line)
-        text = texts.get(place, "") if place is not None else ""
-        source = "" if place == previous or place is None else f'<span class="number">{place[1]}</span>{escape(text.strip())}'
-        previous = place
-        columns = "".join(cell(COLUMNS[stage.key][0], statements_of(stage, line.row)) for stage in shown)
-        return (
-            f'<div class="row columns-{len(shown)}" role="row" tabindex="0" data-row="{escape(line.row)}">'
-            f'<div role="cell" class="source">{source}</div>{columns}</div>'
-        )
+    def section(self) -> Iterator[str]:
+        titles = "".join(heading(*COLUMNS[stage.key]) for stage in self.shown)
+        head = f'<div role="columnheader">Source</div>{titles}</div>'
+        lines = self.stages[0].lines
+        kept = KEPT if any(stage.key == "linear" for stage in self.shown) else ""
+        yield f'<section id="side"><h2>Side by side</h2>{Template(LEGEND).substitute(kept=kept)}'
+        yield f'<div class="table columns-{len(self.shown)}">'
+        if sum(1 for _ in flattened(lines)) <= SEVERAL:
+            rows = "".join(self.rows(folded(lines)))
+            yield f'<div role="table" aria-label="Side by side"><div class="row head" role="row">{head}{rows}</div>'
+        else:
+            yield f'<div class="row head" aria-hidden="true">{head}'
+            yield from folds(folded(lines), self.within)
+        yield "</div></section>"
 
-    if len(primal) <= SEVERAL:
-        parts += map(row, primal)
-    else:
-        for place, lines in groupby(primal, place_of):
-            group, previous = list(lines), None
-            text = texts.get(place, "").strip() if place is not None else ""
-            title = f'<span class="source"><span class="number">{place[1] if place else ""}</span> {escape(text)}</span> ({len(group)})'
-            parts.append(f'<details class="group"><summary>{title}</summary>{"".join(map(row, group))}</details>')
-    return "".join([*parts, "</div></section>"])
+    def within(self, parts: Iterable[Fold | Line]) -> str:
+        """The rows of a fold."""
+        self.previous = None
+        return f'<div role="table" aria-label="Side by side">{"".join(self.rows(parts))}</div>'
+
+    def rows(self, parts: Iterable[Fold | Line], depth: int = 0) -> Iterator[str]:
+        for part in parts:
+            if isinstance(part, Line):
+                yield self.row(part, depth)
+                for inner in part.inner:
+                    yield self.title(None, f"{inner.title}, which {part.definition.equation.op.name} holds", depth + 1)
+                    yield from self.rows(folded(inner.lines), depth + 1)
+            elif part.callee:
+                yield self.title(part.place, f"calls {part.callee}", depth)
+                yield from self.rows(part.parts, depth + 1)
+            else:
+                yield from self.rows(part.parts, depth)
+
+    def source(self, place: Place | None) -> str:
+        """The user's line, once for all rows that come from it."""
+        known, self.previous = self.previous, place
+        if place is None or place == known:
+            return '<div role="cell" class="source"></div>'
+        number = f'<span class="number" title="{escape(basename(place.file))}, in {escape(place.function)}">{place.number}</span>'
+        return f'<div role="cell" class="source">{number}<code>{escape(place.text)}</code></div>'
+
+    def title(self, place: Place | None, text: str, depth: int) -> str:
+        """The row above those of a call, or of a program that an op holds."""
+        source, self.previous = self.source(place), None
+        empty = "".join(f'<div role="cell" class="{stage.key}"></div>' for stage in self.shown[1:])
+        cells = f'{source}<div role="cell" class="primal">{escape(text)}</div>{empty}'
+        return f'<div class="row begins title{indent(depth)}" role="row">{cells}</div>'
+
+    def row(self, line: Line, depth: int) -> str:
+        begins = " begins" * (place_of(line) != self.previous)
+        op = line.definition.equation.op
+        anchor = self.anchors.get(type(op))
+        link = f'<a class="op" href="#{anchor}" title="The rule of {escape(op.verb)}">{escape(op.verb)}</a>' if anchor else ""
+        source = self.source(place_of(line))
+        columns = "".join(self.cell(stage, line.row, link * (k == 0)) for k, stage in enumerate(self.shown))
+        return f'<div class="row{begins}{indent(depth)}" role="row" tabindex="0" data-row="{escape(line.row)}">{source}{columns}</div>\n'
+
+    def cell(self, stage: Stage, row: str, link: str) -> str:
+        lines: list[Statement] = [line.definition for line in self.cells[stage.key].get(row, ())]
+        found = lines or ([stage.same[row]] if row in stage.same else [])
+        texts = "".join(f'<div class="line" title="{types_of(it)}">{statement(it)}</div>' for it in found)
+        return f'<div role="cell" class="{stage.key}" data-label="{COLUMNS[stage.key][0]}">{link}{texts}</div>'
 
 
-def cell(label: str, statements: Iterable[Statement]) -> str:
-    lines = "".join(f'<div class="line">{statement(it)}</div>' for it in statements)
-    return f'<div role="cell" data-label="{escape(label)}">{lines}</div>'
+def heading(title: str, role: str, direction: str) -> str:
+    arrow = f'<span class="arrow">{ARROWS[direction]} <small>read {direction}wards</small></span>'
+    return f'<div role="columnheader" class="{role}">{title} {arrow}</div>'
+
+
+def indent(depth: int) -> str:
+    return f" in-{min(depth, DEEPEST)}" if depth else ""
 
 
 def columns(keys: Sequence[str]) -> list[str]:
@@ -180,36 +235,68 @@ def by_row(stage: Stage, role: str) -> dict[str, list[Line]]:
     return found
 
 
-def place_of(line: Line) -> tuple[str, int] | None:
-    origin = line.origin
-    return (origin.filename, origin.line) if origin is not None and origin.code is not None else None
+# ---- folds -----------------------------------------------------------------------------------------------------------------
+def folds(parts: Iterable[Fold | Line], within: Callable[[Iterable[Fold | Line]], str]) -> Iterator[str]:
+    """Folds of folds; those that hold lines have them as text until they are opened."""
+    for fold in packed(parts):
+        number, text = (str(fold.place.number), fold.place.text) if fold.place else extent(fold)
+        count = f"{f'{fold.callee}, ' if fold.callee else ''}{fold.size:,} lines"
+        yield f'<details class="fold"><summary><span class="number">{number}</span><code>{escape(text)}</code>'
+        yield f'<span class="note">{escape(count)}</span></summary>'
+        one_line = len(fold.parts) == 1 and isinstance(fold.parts[0], Line)
+        if fold.size > MOST and not one_line:
+            yield from folds(fold.parts, within)
+        else:
+            yield f"<noscript>{within(fold.parts)}</noscript>"
+        yield "</details>"
+
+
+def extent(fold: Fold) -> tuple[str, str]:
+    """The lines of the source in a fold, and its first and last value."""
+    lines = [*fold.lines]
+    numbers = sorted({place.number for line in lines if (place := place_of(line))})
+    span = "–".join(dict.fromkeys(str(number) for number in (*numbers[:1], *numbers[-1:])))
+    return span, " … ".join(dict.fromkeys(line.definition.left for line in (lines[0], lines[-1])))
 
 
 # ---- lines -----------------------------------------------------------------------------------------------------------------
 def listing(stage: Stage) -> str:
     """All lines of a stage."""
-    parts = ['<div class="listing">']
-    if stage.inputs:
-        parts.append(f'<div class="given">given {escape(", ".join(stage.inputs))}</div>')
-    for line in stage.lines:
-        parts.append(long_line(line))
-        parts += [f'<div class="listing"><div class="given">{escape(inner.title)}</div>{listing(inner)}</div>' for inner in line.inner]
+    given = ", ".join(f"{name}: {v.type}" for name, v in zip(stage.inputs, stage.given, strict=True))
     outputs = ", ".join(markup(formula) for formula in stage.outputs)
-    parts.append(f'<div class="returned">return {outputs}</div></div>')
-    return "".join(parts)
+    lines = map(long_line, stage.lines) if len(stage.lines) <= SEVERAL else folds(folded(stage.lines), lines_of)
+    return "".join(
+        [
+            '<div class="listing">',
+            f'<div class="given"><b>given</b> {escape(given)}</div>' if given else "",
+            *lines,
+            f'<div class="returned"><b>return</b> {outputs}</div></div>',
+        ]
+    )
+
+
+def lines_of(parts: Iterable[Fold | Line]) -> str:
+    """The lines of a fold."""
+    return "".join("".join(map(long_line, part.lines)) if isinstance(part, Fold) else long_line(part) for part in parts)
 
 
 def long_line(line: Line) -> str:
-    """A line with where it comes from."""
-    origin = line.origin
-    place = f"{os.path.basename(origin.filename)}:{origin.line}" if origin is not None and origin.code is not None else ""
-    note = ", ".join(filter(None, [place, line.provenance]))
+    """A line with its type and where it comes from, and the programs that its op holds."""
+    place = place_of(line)
+    note = ", ".join(filter(None, [f"{basename(place.file)}:{place.number}" if place else "", line.provenance]))
     uses = " ".join(sorted({s.name for s in symbols_in(line.definition.formula)}))
     defines = " ".join(s.name for s in line.definition.symbols)
+    inner = "".join(f'<div class="held"><div class="given">{escape(inner.title)}</div>{listing(inner)}</div>' for inner in line.inner)
     return (
         f'<div class="line" data-row="{escape(line.row)}" data-defines="{escape(defines)}" data-uses="{escape(uses)}">'
-        f'{statement(line.definition, buttons=True)}  <span class="note">{escape(note)}</span></div>'
+        f"<span>{statement(line.definition, buttons=True)}</span>"
+        f'<span class="type">{types_of(line.definition)}</span><span class="note">{escape(note)}</span></div>{inner}\n'
     )
+
+
+def types_of(it: Statement) -> str:
+    """The types of the values that a statement defines."""
+    return escape(", ".join(str(s.type) for s in it.symbols if s.type is not None))
 
 
 def symbols_in(formula: Formula) -> Iterator[Symbol]:
@@ -227,9 +314,7 @@ def statement(it: Statement, *, buttons: bool = False) -> str:
 
 def named(s: Symbol, button: bool) -> str:
     name, role = escape(s.name), escape(s.role)
-    if button:
-        return f'<button type="button" class="name {role}" data-name="{name}" title="What {name} depends on">{name}</button>'
-    return f'<span class="{role}">{name}</span>'
+    return f'<button class="name {role}">{name}</button>' if button else f'<span class="{role}">{name}</span>'
 
 
 def markup(formula: Formula) -> str:
@@ -246,9 +331,13 @@ def markup(formula: Formula) -> str:
 
 
 # ---- rules -----------------------------------------------------------------------------------------------------------------
-def rule(it: Rule) -> str:
+def rule(it: Rule, anchor: str) -> str:
     """The card of an op."""
     rows = [("value", [it.value]), ("forward", it.forward), ("backward", it.backward), ("where", it.where)]
     parts = "".join(f"<dt>{title}</dt>{''.join(f'<dd>{mathml(s)}</dd>' for s in statements)}" for title, statements in rows if statements)
     kept = f" It keeps {escape(', '.join(map(str, it.residuals)))}." if it.residuals else ""
-    return f'<article class="rule"><h3>{escape(it.op.verb)}</h3><dl>{parts}</dl><p>{escape(it.why)}{kept}</p></article>'
+    wide = " wide" if it.where else ""
+    return (
+        f'<article class="rule{wide}" id="{anchor}" tabindex="-1"><h3>{escape(it.op.verb)}</h3><dl tabindex="0">{parts}</dl>'
+        f"<p>{escape(it.why)}{kept}</p></article>"
+    )

@@ -22,7 +22,7 @@ from cotan.engines.native.passes.strip_mining import strip_mine
 from cotan.engines.native.runtime import thread_pool
 
 from .options import CodegenOptions, current_options
-from .report import Report, describe
+from .report import Report, describe, nests_of
 from .status import UnsupportedError
 from .target import Target
 
@@ -89,5 +89,14 @@ class LoweredProgram:
         programs = tuple(map(describe, code.schedules))
         workspace = code.workspace if code.workspace_on is None else code.workspace_on(thread_pool.count())
         return Report(
-            self.program.name, programs, outside, workspace, code.ir, times, buffers, tuple(code.copies), self.donated_argument_of
+            self.program.name,
+            programs,
+            outside,
+            workspace,
+            code.ir,
+            times,
+            buffers,
+            tuple(code.copies),
+            self.donated_argument_of,
+            nests=nests_of(code.schedules[0]) if code.schedules else (),
         )

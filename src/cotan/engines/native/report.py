@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from cotan.core.printing import Printed
+from cotan.core.program import Equation
 from cotan.engines.native.codegen.copies import Copy
 from cotan.engines.native.schedule.fusion import Schedule
 from cotan.engines.native.schedule.loop_nest import Loop, Opaque, Statement
 
-__all__ = ["Report", "describe"]
+__all__ = ["Report", "describe", "nests_of"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -21,8 +22,8 @@ class Report(Printed):
     ``outside``: the equations that are callbacks into Python; ``workspace``: the bytes of memory that a call on as many
     threads as now uses beside its results; ``buffers``: the arrays that are in it, by type, with how many there are of each (they share its
     memory where they do not live at the same time); ``copies``: the large arrays that the code copies, and why; ``donated_argument_of``:
-    for each result in the memory of a donated argument, both by number, the argument; ``donated``: the same by name; ``llvm``: the LLVM IR
-    before optimization; ``seconds``: the time of each stage.
+    for each result in the memory of a donated argument, both by number, the argument; ``donated``: the same by name; ``nests``: the
+    equations of each loop nest of the function; ``llvm``: the LLVM IR before optimization; ``seconds``: the time of each stage.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Report(Printed):
     copies: tuple[Copy, ...] = ()
     donated_argument_of: dict[int, int] = field(default_factory=dict)
     donated: dict[str, str] = field(default_factory=dict)
+    nests: tuple[tuple[Equation, ...], ...] = ()
 
     def naming(self, results: Sequence[str], inputs: Sequence[str]) -> Report:
         """The report with names for results and inputs."""
@@ -74,3 +76,16 @@ def lines(loop: Loop, indent: str) -> Iterator[str]:
             yield from lines(node, indent + "  ")
         elif type(node) is Opaque:
             yield f"{indent}{node.equation.op}"
+
+
+def nests_of(schedule: Schedule) -> tuple[tuple[Equation, ...], ...]:
+    """The equations of each outermost loop of a schedule."""
+    return tuple(tuple(equations_in(node)) for node in schedule.root.body if type(node) is Loop)
+
+
+def equations_in(loop: Loop) -> Iterator[Equation]:
+    for node in loop.body:
+        if type(node) is Loop:
+            yield from equations_in(node)
+        else:
+            yield node.equation
