@@ -243,7 +243,7 @@ class FlatCustom:
 
     def __call__(self) -> Any:
         outs = CustomCall(self.flat_rules())(*self.hidden, *self.leaves)
-        return tree.unflatten(self.out_spec, outs)
+        return tree.unflatten(self.out_spec, map(handed, outs))
 
     def arrays(self, of_leaves: Sequence[Any]) -> list[Any]:
         """Of something for each leaf, what belongs to arrays."""

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..core import tree
-from ..core.array import to_array
+from ..core.array import handed, to_array
 from ..core.errors import ArgumentTypeError, NonlinearTangentError, teach
 from ..core.origin import describe_function
 from ..core.program import Var
@@ -338,7 +338,7 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], 
 # ---- small things --------------------------------------------------------------------------------------------------------
 def stop_gradient(x: Any) -> Any:
     """``x`` (a tree), as a constant to every derivative."""
-    return tree.map(lambda leaf: stop_gradient_op(leaf) if type(leaf) is Tracer else leaf, x)
+    return tree.map(lambda leaf: handed(stop_gradient_op(leaf)) if type(leaf) is Tracer else leaf, x)
 
 
 def strip(x: Any) -> Any:
