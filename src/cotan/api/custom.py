@@ -91,7 +91,7 @@ class CustomFunction:
         self.nondiff = named(fun, "nondiff", nondiff_argnums, nondiff_argnames, verb=kind)
         self.rules: dict[str, Callable[..., Any]] = {}
         try:
-            self.signature: inspect.Signature | None = inspect.signature(fun)
+            self.signature: inspect.Signature | None = None if isinstance(fun, np.ufunc) else inspect.signature(fun)
         except (TypeError, ValueError):
             self.signature = None
 

@@ -12,7 +12,7 @@ from ..control.closures import Hole, find_tracers, substitute
 from ..control.external import METHODS, External
 from ..core import tree
 from ..core.array import to_array
-from ..core.errors import ArgumentError, teach, warn
+from ..core.errors import ArgumentError, ArgumentTypeError, teach, warn
 from ..core.operators import surface
 from ..core.origin import describe_function
 from ..core.outside import check_declared_linear
@@ -191,6 +191,9 @@ def external(
     rules = {"jvp": jvp, "transpose": transpose if whole else None, "vmap": None if isinstance(vmap, str) else vmap}
     custom.rules.update({name: rule for name, rule in rules.items() if rule is not None})
     if vjp is not None:
+        if not isinstance(vjp, tuple | list) or len(vjp) != 2:
+            what = f"external: vjp must be a pair of functions (fwd, bwd), not {vjp!r:.80}."
+            raise teach(ArgumentTypeError, what, do="write vjp=(lambda *args: (output, residuals), lambda residuals, y_bar: (x_bar, ...)).")
         custom.rules["fwd"], custom.rules["bwd"] = vjp
     return custom
 
