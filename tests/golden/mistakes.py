@@ -753,3 +753,8 @@ def jit_of_a_function_that_returns_text():
 @mistake
 def external_with_one_function_as_vjp():
     cotan.external(np.sin, vjp=7)
+
+
+@mistake
+def traced_shape_of_a_numpy_array():
+    cotan.jit(lambda n: np.zeros(n))(3)

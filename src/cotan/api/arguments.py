@@ -107,6 +107,8 @@ def present(error: Exception) -> None:
         hide_internal_frames(error)
     if isinstance(error, KeyError) and error.args and type(error.args[0]) is Tracer:
         raise refused_key(error, error.args[0]) from None
+    if type(error) is TypeError and TRACED_SHAPE.match(str(error)):
+        raise refused_shape(error) from None
     if isinstance(error, ValueError) and not isinstance(error, CotanError):
         if isinstance(error.__cause__, UnsupportedFunctionError):
             raise error.__cause__ from None
@@ -139,6 +141,21 @@ def refused_key(error: KeyError, tracer: Tracer) -> TracerConversionError:
         TracerConversionError,
         f"{tracer!r} is looked up in a dict: a traced value is no key, as it has no value yet or stands for more than its value.",
         do="make it a static argument (jit(f, static_argnums=...)), or keep the table in an array and index that with it.",
+        origin=origin_of(error),
+    )
+
+
+TRACED_SHAPE = re.compile(r"expected a sequence of integers or a single integer, got '(.*, traced by .*)'$")
+"""NumPy's message about a traced size in place of a shape: it hides the error of the conversion."""
+
+
+def refused_shape(error: TypeError) -> TracerConversionError:
+    """The error of ``np.zeros(traced)``."""
+    found = TRACED_SHAPE.match(str(error))
+    return teach(
+        TracerConversionError,
+        f"{found[1] if found else 'a traced value'}: it is used as the shape of a NumPy array, but it has no value yet.",
+        do="make it a static argument: jit(f, static_argnums=...); or take the shape from an array, as in cotan.numpy.zeros(x.shape).",
         origin=origin_of(error),
     )
 
