@@ -482,3 +482,11 @@ def test_swapped_and_broadcast_cotangents_say_so():
     f.defvjp(lambda x, y: (x * y, (x, y)), lambda saved, g: (cnp.sum(g * saved[0]), g * saved[1]))
     with pytest.raises(RuleError, match=r"as if the cotangents were in another order"):
         cotan.grad(lambda x: cnp.sum(f(x, 2.0)))(np.ones(3))
+
+
+def test_a_ufunc_of_numpy_can_have_rules():
+    f = cotan.custom_rules(np.floor)
+    assert f(1.5) == cotan.jit(f)(1.5) == 1.0
+    g = cotan.custom_jvp(np.sin)
+    g.defjvp(lambda p, t: (np.sin(p[0]), np.cos(p[0]) * t[0]))
+    assert cotan.grad(g)(0.0) == 1.0

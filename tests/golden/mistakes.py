@@ -698,3 +698,63 @@ def grad_of_long_doubles():
 @mistake
 def jit_of_times():
     cotan.jit(lambda t: t.max() - t.min())(np.array(["2024-01-01", "2024-03-01"], "datetime64[D]"))
+
+
+@mistake
+def traced_index_of_a_numpy_array():
+    table = np.arange(3.0)
+    cotan.jit(lambda i: table[i] * 2.0)(1)
+
+
+@mistake
+def traced_row_put_into_a_numpy_array():
+    def f(x):
+        rows = np.zeros((2, 3))
+        rows[0] = x
+        return rows.sum()
+
+    cotan.grad(f)(np.ones(3))
+
+
+@mistake
+def cond_of_values():
+    cotan.jit(lambda x: lax.cond(x > 0, x, -x))(1.0)
+
+
+@mistake
+def grad_of_a_function_without_return():
+    def loss(x):
+        (x * x).sum()
+
+    cotan.grad(loss)(np.ones(3))
+
+
+@mistake
+def grad_argnums_by_name():
+    cotan.grad(lambda a, b: a * b, argnums="b")(1.0, 2.0)
+
+
+def halved_in_training(w, training):
+    if training:
+        w = w * 0.5
+    return (w * w).sum()
+
+
+@mistake
+def if_on_a_flag_under_jit():
+    cotan.jit(halved_in_training)(np.ones(3), True)
+
+
+@mistake
+def jit_of_a_function_that_returns_text():
+    cotan.jit(lambda x: "done")(1.0)
+
+
+@mistake
+def external_with_one_function_as_vjp():
+    cotan.external(np.sin, vjp=7)
+
+
+@mistake
+def traced_shape_of_a_numpy_array():
+    cotan.jit(lambda n: np.zeros(n))(3)

@@ -63,13 +63,23 @@ FAST_LEAVES = frozenset({np.ndarray, Array, float, Tracer, np.float64})
 
 
 def check_callable(transformation: str, fun: Any) -> None:
-    """Refuse an object that cannot be called (the result in ``grad(f(x))``, most often)."""
+    """Refuse an object that cannot be called (the result in ``grad(f(x))``, most often, or in ``cond(p, f(x), g(x))``)."""
     if not callable(fun):
-        raise teach(
-            ArgumentTypeError,
-            f"{transformation} takes a function, not {type(fun).__name__}.",
-            do=f"write {transformation}(f)(x), not {transformation}(f(x)).",
-        )
+        what = f"{transformation} takes a function, not {'a traced value' if type(fun) is Tracer else with_article(type(fun).__name__)}."
+        do = CALLS_OF_OPERATIONS.get(transformation, f"write {transformation}(f)(x), not {transformation}(f(x)).")
+        raise teach(ArgumentTypeError, what, do=do)
+
+
+CALLS_OF_OPERATIONS = {
+    "cond": "write cond(p, lambda x: a, lambda x: b, x); to choose between values write cotan.numpy.where(p, a, b).",
+    "switch": "write switch(k, [lambda x: a, lambda x: b], x), not switch(k, [a, b]).",
+    "scan": "write scan(f, first, xs) with f(carry, x) -> (carry, y).",
+    "map": "write map(f, xs).",
+    "fori_loop": "write fori_loop(start, stop, body, first) with body(k, value) -> value.",
+    "while_loop": "write while_loop(condition, body, first) with condition(value) -> bool and body(value) -> value.",
+    "associative_scan": "write associative_scan(f, xs) with f(a, b) -> c.",
+}
+"""The calls of functions that take a function among other arguments."""
 
 
 def boundary(function: F) -> F:
@@ -97,6 +107,8 @@ def present(error: Exception) -> None:
         hide_internal_frames(error)
     if isinstance(error, KeyError) and error.args and type(error.args[0]) is Tracer:
         raise refused_key(error, error.args[0]) from None
+    if type(error) is TypeError and TRACED_SHAPE.match(str(error)):
+        raise refused_shape(error) from None
     if isinstance(error, ValueError) and not isinstance(error, CotanError):
         if isinstance(error.__cause__, UnsupportedFunctionError):
             raise error.__cause__ from None
@@ -129,6 +141,21 @@ def refused_key(error: KeyError, tracer: Tracer) -> TracerConversionError:
         TracerConversionError,
         f"{tracer!r} is looked up in a dict: a traced value is no key, as it has no value yet or stands for more than its value.",
         do="make it a static argument (jit(f, static_argnums=...)), or keep the table in an array and index that with it.",
+        origin=origin_of(error),
+    )
+
+
+TRACED_SHAPE = re.compile(r"expected a sequence of integers or a single integer, got '(.*, traced by .*)'$")
+"""NumPy's message about a traced size in place of a shape: it hides the error of the conversion."""
+
+
+def refused_shape(error: TypeError) -> TracerConversionError:
+    """The error of ``np.zeros(traced)``."""
+    found = TRACED_SHAPE.match(str(error))
+    return teach(
+        TracerConversionError,
+        f"{found[1] if found else 'a traced value'}: it is used as the shape of a NumPy array, but it has no value yet.",
+        do="make it a static argument: jit(f, static_argnums=...); or take the shape from an array, as in cotan.numpy.zeros(x.shape).",
         origin=origin_of(error),
     )
 
@@ -191,7 +218,7 @@ def leaf(x: Any, name: str) -> Any:
         raise teach(
             ArgumentTypeError,
             f"{name} is {with_article(type(x).__name__)}, not a number or an array of numbers.",
-            do=remedy(x),
+            do=remedy(x, name),
         ) from None
     return x
 
@@ -201,9 +228,11 @@ def with_article(name: str) -> str:
     return f"a{'n' * (name[:1].lower() in 'aeio')} {name}"
 
 
-def remedy(x: Any) -> str:
-    """The advice for an argument that is no array."""
+def remedy(x: Any, name: str) -> str:
+    """The advice for an argument, or an output, that is no array."""
     kind = type(x)
+    if name.startswith("the output"):
+        return "return numbers and arrays (or trees of them), and keep other results out of the traced function."
     if hasattr(kind, "to_numpy"):  # pandas, polars, xarray
         return "pass its numbers, x.to_numpy()."
     if hasattr(kind, "__array__") or hasattr(kind, "__dlpack__"):
@@ -336,7 +365,7 @@ def check_argnums(transformation: str, argnums: Argnums | None, count: int) -> l
             raise teach(
                 ArgumentTypeError,
                 f"{transformation}: argnums must be an int or a sequence of ints, not {argnums!r}.",
-                do="name positions, from 0.",
+                do="give the position of the argument, counted from 0: argnums=1, or argnums=(0, 1) for two.",
             )
         if not -count <= k < count:
             raise teach(

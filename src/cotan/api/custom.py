@@ -91,7 +91,7 @@ class CustomFunction:
         self.nondiff = named(fun, "nondiff", nondiff_argnums, nondiff_argnames, verb=kind)
         self.rules: dict[str, Callable[..., Any]] = {}
         try:
-            self.signature: inspect.Signature | None = inspect.signature(fun)
+            self.signature: inspect.Signature | None = None if isinstance(fun, np.ufunc) else inspect.signature(fun)
         except (TypeError, ValueError):
             self.signature = None
 
@@ -243,7 +243,7 @@ class FlatCustom:
 
     def __call__(self) -> Any:
         outs = CustomCall(self.flat_rules())(*self.hidden, *self.leaves)
-        return tree.unflatten(self.out_spec, outs)
+        return tree.unflatten(self.out_spec, map(handed, outs))
 
     def arrays(self, of_leaves: Sequence[Any]) -> list[Any]:
         """Of something for each leaf, what belongs to arrays."""

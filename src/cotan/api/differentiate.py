@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..core import tree
-from ..core.array import to_array
+from ..core.array import handed, to_array
 from ..core.errors import ArgumentTypeError, NonlinearTangentError, teach
 from ..core.origin import describe_function
 from ..core.program import Var
@@ -266,7 +266,9 @@ def scalar_output(call: FlatCall, outs: Sequence[Any], name: str, holomorphic: b
     if t is not None and not t.shape and t.dtype.kind == ("c" if holomorphic else "f"):
         return outs[0]
     where = describe_function(call.fun)
-    if t is None:
+    if not outs and call.out_spec == tree.structure(None):
+        what, do = f"{name} needs a function with a scalar output; {where} returned None.", "return the scalar: is a `return` missing?"
+    elif t is None:
         what = f"{name} needs a function with one scalar output; {where} returned a tree: {tree.describe(call.out_spec)}."
         do = "return the scalar alone; further results go out with has_aux=True; for many outputs use jacrev or vjp."
     elif t.shape:
@@ -338,7 +340,7 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], 
 # ---- small things --------------------------------------------------------------------------------------------------------
 def stop_gradient(x: Any) -> Any:
     """``x`` (a tree), as a constant to every derivative."""
-    return tree.map(lambda leaf: stop_gradient_op(leaf) if type(leaf) is Tracer else leaf, x)
+    return tree.map(lambda leaf: handed(stop_gradient_op(leaf)) if type(leaf) is Tracer else leaf, x)
 
 
 def strip(x: Any) -> Any:

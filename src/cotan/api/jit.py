@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from ..control.call import Call
 from ..core import tree
+from ..core.array import to_array
 from ..core.errors import ArgumentError, ArgumentTypeError, DtypeError, teach
 from ..core.origin import describe_function, staged_anew
 from ..core.pickling import global_name
@@ -164,7 +165,8 @@ class Jitted:
         staged = self.staged(signature, args, kwargs)
         operands = [*staged.constants, *leaves]
         if current_trace() is not EVAL:
-            return tree.unflatten(staged.out_spec, Call(staged.program, None, self.running())(*operands))
+            outs = Call(staged.program, None, self.running())(*operands)
+            return tree.unflatten(staged.out_spec, [y if type(y) is Tracer else to_array(y, operands) for y in outs])
         if any(type(x) is Tracer for x in operands):
             EVAL.process(Call(staged.program), operands)  # refuses the escaped tracer
         return finished(self.entry(staged, signature, args, kwargs), leaves)

@@ -125,6 +125,6 @@ def warn_of_unused(fun: Callable[..., Any], names: Sequence[str], types: Sequenc
     which = ", ".join(f"{name} ({t})" for name, t in zip(names, types, strict=True))
     message = (
         f"jit: {which} of {describe_function(fun)}: donated, but no result can lie there. A result must have the shape and dtype of the "
-        "argument, and be written where nothing reads the argument afterwards."
+        "argument, and be written where nothing reads the argument afterwards. What to do: donate only arguments of which this holds."
     )
     warn(message, DonationWarning)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -13,7 +12,7 @@ from ..control.closures import Hole, find_tracers, substitute
 from ..control.external import METHODS, External
 from ..core import tree
 from ..core.array import to_array
-from ..core.errors import ArgumentError, teach
+from ..core.errors import ArgumentError, ArgumentTypeError, teach, warn
 from ..core.operators import surface
 from ..core.origin import describe_function
 from ..core.outside import check_declared_linear
@@ -192,6 +191,9 @@ def external(
     rules = {"jvp": jvp, "transpose": transpose if whole else None, "vmap": None if isinstance(vmap, str) else vmap}
     custom.rules.update({name: rule for name, rule in rules.items() if rule is not None})
     if vjp is not None:
+        if not isinstance(vjp, tuple | list) or len(vjp) != 2:
+            what = f"external: vjp must be a pair of functions (fwd, bwd), not {vjp!r:.80}."
+            raise teach(ArgumentTypeError, what, do="write vjp=(lambda *args: (output, residuals), lambda residuals, y_bar: (x_bar, ...)).")
         custom.rules["fwd"], custom.rules["bwd"] = vjp
     return custom
 
@@ -253,10 +255,10 @@ def implicit_function(residual: Any, solver: Any, holes: list[Hole], tolerance: 
         size = max([float(np.abs(v).max(initial=0.0)) for v in tree.leaves(x)], default=0.0)
         error = max([float(np.abs(np.asarray(r)).max(initial=0.0)) for r in tree.leaves(within(residual, values)(x, *params))], default=0.0)
         if not error <= tolerance * (1 + size):
-            warnings.warn(
-                f"{describe_function(solver)} returned x with a residual of {error:.3g}: its derivative will be off by about as much.",
+            warn(
+                f"{describe_function(solver)} returned x with a residual of {error:.3g}: its derivative will be off by about as much. "
+                "What to do: solve to a smaller residual, or give implicit(residual, tolerance=...) the one that you accept.",
                 ResidualWarning,
-                stacklevel=2,
             )
         return x
 

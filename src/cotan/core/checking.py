@@ -50,4 +50,5 @@ def _alike(a: Type, b: Type) -> bool:
 
 def _require(condition: bool, what: str, equation: Equation | None) -> None:
     if not condition:
-        raise teach(ProgramError, f"ill-formed program: {what}.", origin=equation.origin if equation else None, locate=False)
+        remedy = "this is a defect of cotan, or of the `type_rule` or another rule of an op from elsewhere: please report it."
+        raise teach(ProgramError, f"ill-formed program: {what}.", do=remedy, origin=equation.origin if equation else None)

@@ -155,14 +155,14 @@ class Op:
 
     # ---- rules -------------------------------------------------------------------------------------------------
     def type_rule(self, *types: ArrayType) -> Any:
-        raise MissingRuleError(f"{self.name} has no type rule")
+        raise teach(MissingRuleError, f"{self.name} has no type rule.", do="give the op a method `type_rule`.")
 
     def impl(self, *operands: Any) -> Any:
-        raise MissingRuleError(f"{self.name} has no NumPy implementation")
+        raise teach(MissingRuleError, f"{self.name} has no NumPy implementation.", do="give the op a method `impl`.")
 
     def element(self, e: Any, i: Sequence[Any], *readers: Any) -> Any:
         """The defining equation: element ``i`` of the result, a scalar of the emitter ``e`` (`core.emitting.Emitter`)."""
-        raise MissingRuleError(f"{self.name} has no defining equation")
+        raise teach(MissingRuleError, f"{self.name} has no defining equation.", do="give the op a method `element`.")
 
     @classmethod
     def has_element(cls) -> bool:

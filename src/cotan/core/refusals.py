@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextvars import ContextVar
+from dis import get_instructions
 from types import CodeType, TracebackType
 from typing import NoReturn
 
@@ -30,7 +31,10 @@ LOCALLY_CONSTANT = frozenset({"bool", "int", "index", "floor", "ceil", "trunc", 
 CONVERSIONS = {
     "bool": (
         "its truth is asked for (by `if`, `while`, `and`, `or`, `not` or `assert`), but it has no value yet",
-        "write cotan.numpy.where(condition, a, b) to choose between values, cotan.lax.cond for a branch, cotan.lax.while_loop for a loop.",
+        (
+            "write cotan.numpy.where(condition, a, b) to choose between values, cotan.lax.cond for a branch, cotan.lax.while_loop for a "
+            "loop; make an argument that chooses what is computed static: jit(f, static_argnums=...)."
+        ),
     ),
     "int": (
         "int() of it is asked for, but it has no value yet",
@@ -69,10 +73,36 @@ CONVERSIONS = {
 }
 
 
+SUBSCRIPTS = {
+    "BINARY_SUBSCR": (
+        "it is used as an index of a NumPy array",
+        "write a = cotan.numpy.asarray(a), then a[i]; or make the index a static argument: jit(f, static_argnums=...).",
+    ),
+    "STORE_SUBSCR": (
+        "it is put into a NumPy array (a[i] = v), as its value or its index",
+        "write a = a.at[i].set(v) with a = cotan.numpy.asarray(a); or collect the values in a list and write cotan.numpy.stack(values).",
+    ),
+}
+"""What is said of a plain array where the user's instruction is a subscript, by its name."""
+
+
+def users_instruction() -> str:
+    """The name of the instruction of the user's code that runs now."""
+    frame = user_frame(sys._getframe(1))
+    if frame is None:
+        return ""
+    found = next((i for i in get_instructions(frame.f_code) if i.offset == frame.f_lasti), None)
+    if found is None:
+        return ""
+    return "BINARY_SUBSCR" if found.opname == "BINARY_OP" and found.argrepr == "[]" else found.opname  # an operator since Python 3.14
+
+
 def refuse_conversion(tracer: object, conversion: str, why: str = "") -> NoReturn:
     """Raise the error of a tracer-to-Python conversion."""
     refuse_library(tracer)
     problem, remedy = CONVERSIONS[conversion]
+    if conversion == "array":
+        problem, remedy = SUBSCRIPTS.get(users_instruction(), (problem, remedy))
     raise teach(TracerConversionError, f"{tracer!r}: {why if why and conversion != 'array' else problem}.", do=remedy)
 
 

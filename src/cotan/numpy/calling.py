@@ -108,7 +108,8 @@ class Definition:
         for key, x in kwargs.items():
             if type(x) not in READY and key in self.operands:
                 kwargs[key] = operand(x)
-        return self.function(*args, **kwargs)
+        y = self.function(*args, **kwargs)
+        return y if type(y) is Tracer else wrap(y)
 
 
 @cache

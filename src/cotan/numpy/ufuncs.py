@@ -108,9 +108,10 @@ def unary(ufunc: Any, rules: Rules, sentence: str = "") -> Callable[..., Any]:
         if plan is None:
             plan = plans[t.dtype, t.weak] = plan_for(ufunc, rules, (t,))
         rule, (dtype,), weak = plan
-        if dtype is not None:
-            return rule(convert_to(x, dtype, weak))
-        return rule(x) if x.germ is None else after_unary(rule, x, rule(x))
+        y = rule(x) if dtype is None else rule(convert_to(x, dtype, weak))
+        if type(y) is not Tracer:
+            return as_array(y)
+        return y if dtype is not None or x.germ is None else after_unary(rule, x, y)
 
     return named(call, ufunc, rules, sentence)
 
@@ -147,6 +148,11 @@ def binary(ufunc: Any, rules: Rules, sentence: str = "") -> Callable[..., Any]:
         return z.view(Array) if type(z) is ndarray else settled(asarray(z).view(Array))
 
     return named(call, ufunc, rules, sentence)
+
+
+def as_array(y: Any) -> Any:
+    """``y``, a result without a tangent, as an Array. Scalars and masks stay NumPy's: as Arrays they would slow each ``where``."""
+    return y.view(Array) if type(y) is ndarray and y.ndim and y.dtype.kind != "b" else y
 
 
 COMPARISONS = frozenset({np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal})
@@ -191,7 +197,7 @@ def traced_binary(ufunc: Any, rules: Rules, plans: dict[Any, Plan], x: Any, y: A
     if (s.weak or t.weak) and ufunc in COMPARISONS:
         known = compared_beyond(ufunc, x, y, s, t)
         if known is not None:
-            return known
+            return as_array(known)
         if s.weak is not t.weak:
             x, y = (as_integer(x, s, t), y) if s.weak else (x, as_integer(y, t, s))
             s, t = type_of(x), type_of(y)
@@ -218,6 +224,8 @@ def as_planned(x: Any, dtype: np.dtype[Any] | None, weak: bool) -> Any:
 def applied(rule: Rule, x: Any, y: Any) -> Any:
     """A rule on operands of one dtype, and what the germs of these say about its result."""
     z = rule(x, y)
+    if type(z) is not Tracer:
+        return as_array(z)
     if (type(x) is not Tracer or x.germ is None) and (type(y) is not Tracer or y.germ is None):
         return z
     return after_binary(rule, x, y, z)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..api.differentiate import jvp, vjp
+from ..core.errors import warn
 from .findings import NotSmoothWarning, RuleCheckError, between, told
 from .numeric import Estimate, Vector
 from .trees import TreeFunction
@@ -69,7 +69,7 @@ def check_order(
     tolerance = (default if atol is None else atol) + (default if rtol is None else rtol) * np.abs(estimate.value) + 10 * estimate.error
     low, high = between(estimate, tolerance)
     if estimate.rough.any():
-        warnings.warn(NotSmoothWarning(f"derivative of order {reached}: {told(estimate)}"), stacklevel=4 + reached)
+        warn(f"derivative of order {reached}: {told(estimate)} What to do: check at a point away from it.", NotSmoothWarning)
 
     def compare(what: str, found: Vector, low: Vector, high: Vector) -> None:
         bad = ~((low <= found) & (found <= high))
