@@ -301,6 +301,26 @@ def test_a_name_is_that_of_one_value_in_a_stage(f, args):
         assert len(names) == len(set(names)), (stage.key, names)
 
 
+TABLE = np.array([1.0, 2.0])
+
+
+def test_arrays_that_the_function_holds_have_their_names():
+    weights = np.array([3.0, 4.0])
+
+    def f(x):
+        return np.sum(weights * x * TABLE)
+
+    assert explain(f, np.ones(2))["primal"].inputs[:2] == ("weights", "TABLE")
+
+
+def test_a_loop_calls_what_it_closes_over_by_its_name():
+    def f(w, x):
+        return cotan.lax.scan(lambda c, k: (c * w, None), x, np.ones(3))[0]
+
+    (inner,) = explain(f, 2.0, 1.0)["primal"].lines[-1].inner
+    assert inner.inputs[0] == "w"
+
+
 def test_effects_are_lines_without_a_name():
     def f(x):
         cotan.debug.print("{}", x)

@@ -75,8 +75,9 @@ class Derivation:
                 found = self.staged[key] = stage_arguments(self.f, args, kwargs, "explain")
             follower.finish()
             program, count = found.program, len(found.constants)
+            follower.name_constants(program.inputs, found.constants)
             for v, name in zip(program.inputs[count:], argument_names(self.f, args, kwargs), strict=True):
-                self.names.give(v, name)
+                follower.found[v] = self.names.give(v, name).name
             self.names.name_program(program, follower.found)
         return self.staged[key]
 

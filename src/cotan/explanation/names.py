@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import CodeType, FrameType
 from typing import Any
 
+import numpy as np
+
 from ..core.formula import Symbol
 from ..core.origin import Origin, is_users_file
 from ..core.program import Equation, Literal, Program, Var
@@ -32,6 +34,8 @@ class Follower:
         """The code at which the frames of the function end, and that of the function."""
         self.found: dict[Var, str] = {}
         self.frames: dict[int, FrameType] = {}
+        self.arrays: dict[int, tuple[str, Any]] = {}
+        """The user's variables that hold arrays, by the ids of these, which live as long."""
 
     def __call__(self, frame: FrameType) -> Origin:
         frames: list[FrameType] = []
@@ -54,12 +58,21 @@ class Follower:
         """Read the variables that were assigned after the last operation."""
         for frame in self.frames.values():
             self.read(frame.f_locals)
+            self.read({name: frame.f_globals[name] for name in frame.f_code.co_names if name in frame.f_globals})
         self.frames.clear()
+
+    def name_constants(self, inputs: Sequence[Var], constants: Sequence[Any]) -> None:
+        """Name the inputs of a Program that are arrays which the function holds."""
+        for v, x in zip(inputs, constants, strict=False):
+            if id(x) in self.arrays:
+                self.found.setdefault(v, self.arrays[id(x)][0])
 
     def read(self, variables: Mapping[str, Any]) -> None:
         for name, value in list(variables.items()):
             if type(value) is Tracer and type(value.payload) is Var and not name.startswith("."):
                 self.found.setdefault(value.payload, name)
+            elif isinstance(value, np.ndarray):
+                self.arrays.setdefault(id(value), (name, value))
 
 
 def is_identity(e: Equation) -> bool:
@@ -134,6 +147,9 @@ class Names:
             for region in e.op.regions():
                 inner = Names()
                 inner.symbols = self.symbols
+                for v, x in zip(region.program.inputs[: region.constants], e.inputs[region.first :], strict=False):
+                    if isinstance(x, Var) and x in found and v not in found:
+                        inner.give(v, found[x])
                 inner.name_program(region.program, found)
             for v in e.outputs:
                 name = found.get(v) or assigned.get(v)
