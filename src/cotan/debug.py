@@ -28,9 +28,8 @@ def callback(callback: Callable[..., Any], /, *args: Any, ordered: bool = True, 
         ordered: accepted as in JAX; the calls of one program always come in the order of its lines.
 
     Under a derivative it is called once, with the primals; under `vmap` for each example, in their order; in a loop in each step; in a
-    branch where that is taken. What a checkpoint or a loop computes again for reverse mode does not call it again. Two exceptions: under
-    `vmap` a while loop calls it also for examples that have ended, and a call whose arguments are the same for all examples is one call;
-    in the condition of a while loop it is not called in reverse mode.
+    branch where that is taken. What a checkpoint or a loop computes again for reverse mode does not call it again. Under `vmap` a
+    while loop calls it also for examples that have ended, and a call whose arguments are the same for all examples is one call.
 
     >>> import cotan, numpy as np
     >>> seen = []

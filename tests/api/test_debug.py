@@ -82,6 +82,21 @@ def test_in_a_while_loop_it_is_called_in_each_step(run):
 
 
 @runs
+def test_in_the_condition_of_a_while_loop(run):
+    seen = Seen()
+
+    def f(x):
+        def going(s):
+            debug.callback(seen.note, s[1])
+            return s[0] < 5
+
+        return lax.while_loop(going, lambda s: (s[0] * 2, s[1] + x), (x, 0.0))[0]
+
+    run(f)(1.0)
+    assert seen == [0.0, 1.0, 2.0, 3.0]
+
+
+@runs
 def test_in_a_branch_it_is_called_where_that_is_taken(run):
     seen = Seen()
 

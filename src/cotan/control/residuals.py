@@ -181,11 +181,11 @@ def silenced(equations: Sequence[Equation], outputs: Sequence[Any]) -> tuple[lis
     return found, [same.get(v, v) for v in outputs]
 
 
-def inputs_read(program: Program, outputs: Sequence[Any]) -> set[Var]:
-    """The inputs of ``program`` on which these of its variables depend."""
+def inputs_read(program: Program, outputs: Sequence[Any], *, effects: bool = False) -> set[Var]:
+    """The inputs of ``program`` on which these of its variables depend, and its ``effects``."""
     read = {v for v in outputs if type(v) is Var}
     for equation in reversed(program.equations):
-        if not read.isdisjoint(equation.outputs):
+        if not read.isdisjoint(equation.outputs) or (effects and is_kept(equation.op)):
             read.update(v for v in equation.inputs if type(v) is Var)
     return read.intersection(program.inputs)
 

@@ -171,7 +171,7 @@ class While(ControlOp):
         numbers are returned too.
         """
         constants, inputs = self.body.inputs[: self.constants], self.body.inputs[self.constants :]
-        read = inputs_read(self.condition, self.condition.outputs)
+        read = inputs_read(self.condition, self.condition.outputs, effects=True)
         needed = [v in read for v in self.condition.inputs[self.constants :]]
         while True:
             outputs = list(compress(self.body.outputs, needed))
@@ -182,7 +182,7 @@ class While(ControlOp):
             needed = more
         step = extract(self.body, [*constants, *compress(inputs, needed)], outputs)
         given = [*self.condition.inputs[: self.constants], *compress(self.condition.inputs[self.constants :], needed)]
-        going = extract(self.condition, given, self.condition.outputs)
+        going = extract(self.condition, given, self.condition.outputs, effects=True)
         types = [*step.input_types, array_type((), np.dtype(np.int64))]
         condition, _ = stage_flat(lambda *v: evaluate(going, *v[:-1]), types, name=self.condition.name)
         body, _ = stage_flat(lambda *v: [*evaluate(step, *v[:-1]), add(v[-1], np.int64(1))], types, name=self.body.name)
