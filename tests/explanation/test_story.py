@@ -321,6 +321,22 @@ def test_a_loop_calls_what_it_closes_over_by_its_name():
     assert inner.inputs[0] == "w"
 
 
+def test_static_arguments():
+    @functools.partial(cotan.jit, static_argnums=(0,), static_argnames=("mode",))
+    def power(n, x, mode="a"):
+        for _ in range(n):
+            x = x * (2.0 if mode == "b" else 3.0)
+        return x
+
+    e = explain(power, 2, 1.5, mode="b", argnums=1)
+    assert e["primal"].inputs == ("x",)
+    assert lines(e["primal"]) == ["x2 = x * 2", "x3 = x2 * 2"]
+    assert lines(e["simplified"]) or str(e["simplified"].outputs[0]) == "4"
+    with pytest.raises(ArgumentError, match="argument 0 of power"):
+        explain(power, 2, 1.5)
+    assert explain(lambda f, x: f(x), np.sin, 1.0, argnums=1)["primal"].inputs == ("x",)
+
+
 def test_effects_are_lines_without_a_name():
     def f(x):
         cotan.debug.print("{}", x)

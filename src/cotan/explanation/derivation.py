@@ -18,7 +18,6 @@ from typing import Any
 
 from ..api.differentiate import grad
 from ..api.jacobians import hessian, jacfwd, jacrev
-from ..api.jit import Jitted
 from ..api.signature import Staged, abstract
 from ..api.stage import stage_arguments
 from ..api.vectorize import vmap
@@ -47,8 +46,6 @@ class Derivation:
     """The derivation of one function."""
 
     def __init__(self, f: Any, args: tuple[Any, ...], kwargs: dict[str, Any], transform: Any, argnums: list[int]):
-        while isinstance(f, Jitted) and not f.static.numbers and not f.static.names:
-            f = f.fun
         self.f, self.args, self.kwargs, self.transform, self.argnums = f, args, kwargs, transform, argnums
         self.names = Observed()
         self.stages: list[Stage] = []

@@ -11,6 +11,7 @@ from ..core.collecting import no_collection
 from ..core.errors import ArgumentError, teach
 from .derivation import NAMED, Derivation
 from .page import frame_of, page_of
+from .static import without_static
 from .story import Story
 from .terminal import text_of
 
@@ -45,7 +46,8 @@ def explain(
 
     Args:
         f: any function that can be traced.
-        args, kwargs: its arguments: trees of arrays, or of `ShapeDtypeStruct`. Only their types matter.
+        args, kwargs: its arguments: trees of arrays, or of `ShapeDtypeStruct`, of which only the types matter. Static arguments of a
+            jitted function, texts and functions are handed over as they are.
         transform: "grad", "jvp", "vjp", "linearize", "vmap", "hessian", "jacfwd" or "jacrev"; or a function that takes ``f`` and
             returns the function to explain, as ``lambda f: cotan.vmap(cotan.grad(f))``.
         argnums: the position(s) of the arguments by which it is differentiated.
@@ -73,6 +75,7 @@ def explain(
     if not callable(transform) and not isinstance(transform, str):
         raise teach(ArgumentError, f"explain: transform is {transform!r}.", do=f"give one of {', '.join(NAMED)}, or a function.")
     numbers = check_argnums("explain", tuple(argnums) if isinstance(argnums, list) else argnums, len(args))
+    function, dynamic, keyword, numbers = without_static(f, args, kwargs, numbers)
     with no_collection():
-        story = Derivation(f, args, kwargs, transform, numbers).story()
+        story = Derivation(function, dynamic, keyword, transform, numbers).story()
     return Explanation(story.function, story.transform, story.stages, story.rules, story.source)
