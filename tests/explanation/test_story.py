@@ -384,3 +384,11 @@ def test_many_equations_take_time_in_proportion():
     exec(compile(ast.parse(source), "generated", "exec"), namespace)
     e = explain(namespace["f"], 1.0)
     assert len(e["primal"].lines) == 800
+
+
+def test_a_callable_object_is_named_by_its_class():
+    class Model:
+        def __call__(self, x):
+            return np.sin(x) * x
+
+    assert lines(explain(Model(), 1.0)["primal"])[-1] == "Model = t1 * x"

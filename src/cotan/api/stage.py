@@ -42,7 +42,8 @@ def stage_arguments(fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict
     check_callable(verb, fun)
     leaves, spec = tree.flatten((args, kwargs))
     signature = Signature(spec, tuple(abstract(x, "an argument") for x in leaves), ())
-    name = getattr(fun, "__name__", "program").replace("<lambda>", "lambda")
+    named = getattr(fun, "func", fun)  # of a partial
+    name = getattr(named, "__name__", type(named).__name__).replace("<lambda>", "lambda")
     return stage_call(fun, args, kwargs, verb, name, signature)
 
 

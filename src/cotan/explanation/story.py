@@ -81,7 +81,7 @@ class Stage:
             raise teach(
                 ArgumentError,
                 f"no line of the stage {self.title!r} defines {name!r}.",
-                do=f"give one of {', '.join(list(by_symbol)[:20]) or 'none: it has no lines'}.",
+                do=f"give one of {', '.join(list(by_symbol)[:20])}." if by_symbol else "the stage has no lines: nothing is computed in it.",
                 locate=False,
             )
         maker = {v: line for line in self.lines for e in line.definition.equations for v in e.outputs}
