@@ -151,6 +151,8 @@ class HalfOfLower(Structural):
     library: ClassVar[str] = "half_of_lower"
 
     def type_rule(self, x: ArrayType) -> ArrayType:
+        if not x.inexact:
+            raise teach(DtypeError, f"half_of_lower does not take {x.dtype} operands.", do="convert them to a floating-point dtype first.")
         return LOWER.type_rule(x)
 
     def impl(self, x: Any) -> Any:
