@@ -149,6 +149,7 @@ class HalfOfLower(Structural):
     """The lower triangles of matrices, with half of their diagonals: what, added to its adjoint, is Hermitian with these triangles."""
 
     library: ClassVar[str] = "half_of_lower"
+    takes: ClassVar[str] = "fc"
 
     def type_rule(self, x: ArrayType) -> ArrayType:
         if not x.inexact:
