@@ -7,7 +7,7 @@ a Program has no hidden inputs: arrays that were captured when it was staged are
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -125,14 +125,22 @@ class Program(Printed):
 
 def has_effect(op: Op) -> bool:
     """Whether running ``op``, or a Program that it holds, does something beside giving its results."""
-    return op.effect or (op.holds_programs and any(any(has_effect(e.op) for e in r.program.equations) for r in op.regions()))
+    return op.effect or (op.holds_programs and any(holds(r.program, "effects", has_effect) for r in op.regions()))
 
 
 def is_kept(op: Op) -> bool:
     """Whether a Program keeps ``op`` though nothing reads its results: it has an effect or is observed, or an op in a Program that it
     holds.
     """
-    return op.effect or op.observed or (op.holds_programs and any(any(is_kept(e.op) for e in r.program.equations) for r in op.regions()))
+    return op.effect or op.observed or (op.holds_programs and any(holds(r.program, "kept", is_kept) for r in op.regions()))
+
+
+def holds(program: Program, key: str, test: Callable[[Op], bool]) -> bool:
+    """Whether ``test`` is true of an op of a Program; found once."""
+    found: bool | None = program.derived.get(key)
+    if found is None:
+        found = program.derived[key] = any(test(e.op) for e in program.equations)
+    return found
 
 
 def evaluate(program: Program, *arguments: Any) -> list[Any]:
