@@ -337,6 +337,12 @@ def test_static_arguments():
     assert explain(lambda f, x: f(x), np.sin, 1.0, argnums=1)["primal"].inputs == ("x",)
 
 
+def test_an_op_without_a_rule_in_one_operand_shows_that_of_the_other():
+    e = explain(lambda x: cotan.special.gammainc(2.0, x) * x, 1.5)
+    (rule,) = [rule for rule in e.rules if rule.op.name == "gammainc"]
+    assert [s.left for s in rule.backward] == ["y_bar"]
+
+
 def test_effects_are_lines_without_a_name():
     def f(x):
         cotan.debug.print("{}", x)

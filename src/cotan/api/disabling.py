@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from threading import Lock
 
 from ..core.tracing import current_trace
 
@@ -12,6 +13,7 @@ __all__ = ["SOMEWHERE", "disable_jit", "jit_is_disabled", "runs_as_python"]
 
 SOMEWHERE = [0]
 """The number of these contexts, of all threads: where there is none, a call needs to look no further."""
+_lock = Lock()
 _disabled: ContextVar[bool] = ContextVar("jit is disabled", default=False)
 
 
@@ -39,11 +41,13 @@ def disable_jit(disable: bool = True) -> Generator[None]:
     [1.0, 2.0, 3.0]
     """
     token = _disabled.set(disable)
-    SOMEWHERE[0] += 1
+    with _lock:
+        SOMEWHERE[0] += 1
     try:
         yield
     finally:
-        SOMEWHERE[0] -= 1
+        with _lock:
+            SOMEWHERE[0] -= 1
         _disabled.reset(token)
 
 

@@ -31,7 +31,7 @@ from ..engines.native.passes.simplify import simplify
 from ..transforms.jvp import jvp_flat
 from ..transforms.linearize import linearize_program
 from ..transforms.transpose import transpose_program_rule
-from .formulas import Definition, Observed, Rule, Statement, Writer, residual_formulas, rule_of
+from .formulas import Definition, Observed, Rule, Statement, Writer, known_rule_of, residual_formulas
 from .names import Follower
 from .story import Line, SourceLine, Stage, Story, chain
 
@@ -255,7 +255,7 @@ class Derivation:
                 todo += held
                 key = (type(e.op), *[v.type.inexact for v in e.inputs])
                 if not held and not e.op.holds_programs and key not in found:
-                    found[key] = rule_of(e.op, [v.type for v in e.inputs])
+                    found[key] = known_rule_of(e.op, [v.type for v in e.inputs])
         return list(found.values())
 
     def source(self) -> list[SourceLine]:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from ..core.errors import MissingRuleError
 from ..core.formula import APPLIED, Formula, Number, Residual, Symbol
 from ..core.op import Op
 from ..core.program import Equation, Literal, Program, Var
@@ -20,7 +21,7 @@ from ..transforms.linearize import linearize_program
 from ..transforms.transpose import transpose_program_rule
 from .names import Names, variables
 
-__all__ = ["Definition", "Observed", "Rule", "Statement", "Writer", "residual_formulas", "rule_of"]
+__all__ = ["Definition", "Observed", "Rule", "Statement", "Writer", "known_rule_of", "residual_formulas", "rule_of"]
 
 LONGEST = 24
 """A formula of more symbols and signs is taken apart."""
@@ -166,11 +167,15 @@ class Rule:
     """The linear ops in which its tangent is written: their transposes make its backward pass."""
     own: bool = False
     """Whether it is linear in all its operands, together or each alone."""
+    missing: bool = False
+    """Whether it lacks a rule, in every operand."""
 
     @property
     def why(self) -> str:
         """The sentence that says from where its backward pass comes."""
         name, others = self.op.verb, [verb for verb in self.written_with if verb != self.op.verb]
+        if self.missing:
+            return f"{name} has no derivative rule."
         if not self.forward:
             return f"{name} is piecewise constant: it has no tangent, and nothing to transpose."
         if self.own:
@@ -246,6 +251,25 @@ def rule_of(op: Op, types: Sequence[ArrayType], active: Sequence[bool] | None = 
         written_with=tuple(dict.fromkeys(e.op.verb for e in linear.equations)),
         own=all(any(members >> k & 1 for members in reached) for k, flag in enumerate(flags) if flag),
     )
+
+
+def known_rule_of(op: Op, types: Sequence[ArrayType]) -> Rule:
+    """The rules of ``op`` in those operands in which it has any."""
+    try:
+        return rule_of(op, types)
+    except MissingRuleError:
+        flags = [t.inexact and has_rule(op, types, k) for k, t in enumerate(types)]
+    rule = rule_of(op, types, flags)
+    return rule if any(flags) else replace(rule, missing=True)
+
+
+def has_rule(op: Op, types: Sequence[ArrayType], k: int) -> bool:
+    """Whether ``op`` can be differentiated in operand ``k``."""
+    try:
+        rule_of(op, types, [j == k for j in range(len(types))])
+    except MissingRuleError:
+        return False
+    return True
 
 
 def symbols_for(operands: int, results: int) -> tuple[list[str], list[str]]:
