@@ -5,7 +5,7 @@ import pytest
 
 import cotan
 from cotan import lax
-from cotan.errors import ArgumentTypeError
+from cotan.errors import ArgumentTypeError, UnsupportedFunctionError
 
 W = np.array([0.0, 1.0])
 
@@ -122,6 +122,33 @@ def test_custom_rules():
     assert seen.result == 6.0
     assert seen["rule"] == 6.0
     assert cotan.capture(f)(3.0)["square"] == 9.0
+
+
+def test_custom_functions_in_loops_and_jitted_functions():
+    @cotan.custom_jvp
+    def f(x):
+        return cotan.tag(x * 2, "inner")
+
+    f.defjvp(lambda p, t: (f(p[0]), 2 * t[0]))
+
+    def loop(x):
+        return lax.scan(lambda c, k: (f(c), None), x, np.ones(2))[0]
+
+    np.testing.assert_array_equal(cotan.capture(loop)(1.0)["inner"], [2.0, 4.0])
+    np.testing.assert_array_equal(cotan.capture(cotan.jit(loop))(1.0)["inner"], [2.0, 4.0])
+    assert cotan.capture(cotan.jit(lambda x: f(x)))(1.0)["inner"] == 2.0
+
+
+def test_a_custom_function_in_a_loop_that_holds_arrays_is_refused():
+    table = np.array([1.0, 2.0])
+
+    @cotan.custom_jvp
+    def f(x):
+        return cotan.tag(x * table, "inner")
+
+    f.defjvp(lambda p, t: (f(p[0]), t[0] * table))
+    with pytest.raises(UnsupportedFunctionError, match="holds arrays"):
+        cotan.capture(lambda x: lax.scan(lambda c, k: (f(c), None), x, np.ones(2))[0])(np.ones(2))
 
 
 def test_several_of_one_name_and_trees():

@@ -77,6 +77,10 @@ def capture(fun: Callable[..., Any]) -> Callable[..., Captured]:
 
     The derivative of a loop with ``checkpoint=`` gives no tangents and cotangents of what is tagged in that loop.
 
+    Raises (when called):
+        UnsupportedFunctionError: something is tagged in a custom function that holds arrays and is called in a loop or branch, or in an op
+        that cannot give it out.
+
     >>> import cotan, numpy as np
     >>> def loss(w):
     ...     h = cotan.tag(np.tanh(w), "hidden")

@@ -16,12 +16,13 @@ import numpy as np
 from ..core.errors import UnsupportedFunctionError, teach
 from ..core.formula import Formula
 from ..core.op import Op, op
-from ..core.program import Equation, Literal, Program, Var
+from ..core.program import Equation, Literal, Program, Var, holds
 from ..core.staging import stage_flat
 from ..core.types import ArrayType
 from ..ops.families import BroadcastInDim, Structural, default_rng
 from .call import Call
 from .cond import Cond
+from .custom_rules import CustomCall
 from .scan import Scan
 from .while_loop import While
 
@@ -76,12 +77,13 @@ class Tag(Structural):
 
 def has_tags(program: Program) -> bool:
     """Whether something is tagged in a Program, or in one that an op in it holds."""
-    found: bool | None = program.derived.get("tags")
-    if found is None:
-        found = program.derived["tags"] = any(
-            type(e.op) is Tag or any(has_tags(region.program) for region in e.op.regions()) for e in program.equations
-        )
-    return found
+    return holds(program, "tags", is_tagged)
+
+
+def is_tagged(op: Op) -> bool:
+    """Whether something is tagged by ``op``, or in a Program that it holds or in the body of a custom function."""
+    programs = op.staged.values() if isinstance(op, CustomCall) else [region.program for region in op.regions()]
+    return type(op) is Tag or any(map(has_tags, programs))
 
 
 def collected(program: Program) -> tuple[Program, list[Key]]:
@@ -161,7 +163,12 @@ class Collector:
         """A program that an op holds, with what is tagged as further outputs."""
         result, keys = collected(program)
         if result.constants:
-            raise NotImplementedError
+            raise teach(
+                UnsupportedFunctionError,
+                "capture: something is tagged in a custom function that holds arrays and is called in a loop or branch.",
+                do="hand these arrays to the function as arguments, or tag its result outside of it.",
+                locate=False,
+            )
         return result, keys
 
     def record(self, op: Op, operands: Sequence[Any], types: Sequence[Any], e: Equation) -> list[Var]:

@@ -20,7 +20,7 @@ from .printing import Printed
 from .tracing import TYPE_READERS, current_trace, type_of
 from .types import ArrayType
 
-__all__ = ["Equation", "Literal", "Program", "Var", "evaluate", "format_program", "has_effect", "is_kept", "variable_name"]
+__all__ = ["Equation", "Literal", "Program", "Var", "evaluate", "format_program", "has_effect", "holds", "is_kept", "variable_name"]
 
 
 class Var:
