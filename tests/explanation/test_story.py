@@ -1,8 +1,9 @@
 """Stories: the stages of a derivative, with the user's names and lines, and what each line depends on."""
 
-import ast
 import functools
 import inspect
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 import cotan
 from cotan import explain
 from cotan.errors import ArgumentError, ArgumentTypeError
+from cotan.explanation.page import page_of
 
 
 def sigmoid(z):
@@ -348,7 +350,12 @@ def test_effects_are_lines_without_a_name():
         cotan.debug.print("{}", x)
         return x * x
 
-    assert "print(x)" in str(explain(f, 1.0))
+    e = explain(f, 1.0)
+    assert "print(x)" in str(e)
+    page = page_of(e)
+    assert "print(" in page
+    assert "<span> = " not in page
+    assert "> = print" not in page
 
 
 @pytest.mark.parametrize("transform", ["grad", "hessian", "jacfwd", "jacrev"])
@@ -385,11 +392,78 @@ def test_cells_of_notebooks():
 
 
 def test_many_equations_take_time_in_proportion():
-    source = "def f(x):\n" + "".join(f"    x = np.sin(x) * {1 + k % 3}.5\n" for k in range(400)) + "    return x\n"
-    namespace = {"np": np}
-    exec(compile(ast.parse(source), "generated", "exec"), namespace)
-    e = explain(namespace["f"], 1.0)
-    assert len(e["primal"].lines) == 800
+    def seconds(steps):
+        def f(x):
+            for _ in range(steps):
+                x = np.sin(x) * 1.5
+            return x
+
+        start = time.perf_counter()
+        e = explain(f, 1.0)
+        assert len(e["simplified"].lines) > 2 * steps
+        return time.perf_counter() - start
+
+    assert min(seconds(1200) for _ in range(3)) < 8 * min(seconds(200) for _ in range(3))
+
+
+def test_the_text_of_a_large_program_leaves_lines_out_and_says_how_many():
+    def f(x):
+        for _ in range(200):
+            a = np.sin(x)
+            x = a * 1.5
+        return x
+
+    e = explain(f, 1.0)
+    start = inspect.getsourcelines(f)[1]
+    text = str(e).splitlines()
+    (first, *_) = (k for k, line in enumerate(text) if "lines more" in line)
+    assert f"lines more, of lines {start + 2}–{start + 3}" in text[first]
+    shown = [line for line in text[: text.index("2. Forward mode")] if " = " in line and "# line" in line]
+    left_out = int(text[first].split()[1])
+    assert len(shown) + left_out == len(e["primal"].lines) == 400
+    assert len(text) < 500
+
+
+def test_stages_are_made_once_also_by_threads():
+    e = explain(lambda x: np.sin(x) * x, 1.0)
+    seen = []
+    threads = [threading.Thread(target=lambda: seen.append(e.stages)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(stages is seen[0] for stages in seen)
+
+
+def test_what_a_checkpoint_computes_again_has_the_names_of_the_user():
+    @cotan.checkpoint
+    def layer(x, w):
+        a = np.tanh(x @ w)
+        return a * a
+
+    def loss(x, w):
+        return np.sum(layer(x, w))
+
+    e = explain(loss, np.ones(3), np.eye(3), argnums=1)
+    (again,) = [line for line in e["transpose"].lines if line.inner]
+    assert lines(again.inner[0]) == ["t1 = x @ w", "a = tanh(t1)"]
+    assert list(map(str, again.inner[0].outputs)) == ["x", "1 - a * a", "a"]
+    assert {"a_bar", "t1_bar", "w_bar"} <= {s.name for line in e["transpose"].lines for s in line.definition.symbols}
+
+
+def test_a_tangent_in_a_loop_that_is_that_of_another_value():
+    def loss(x, w):
+        def body(c, _):
+            a = np.tanh(c * w)
+            r = a - 1
+            return r * r, None
+
+        r = 2 * cotan.lax.scan(body, x, None, length=3)[0]
+        return np.sum(r)
+
+    e = explain(loss, np.ones(3), np.ones(3))
+    assert {number: str(same) for number, same in e["linear"].same.items()} == {"0.2": "dr = da"}
+    assert {number: str(same) for number, same in e["transpose"].same.items()} == {"0.2": "r_bar = a_bar"}
 
 
 def test_a_callable_object_is_named_by_its_class():

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..core.emitting import Reader
 from ..core.op import Op, Region, op
-from ..core.origin import evaluating
+from ..core.origin import evaluating, observer
 from ..core.program import Equation, Program, Var, evaluate
 from ..core.staging import stage_flat
 from ..core.tracing import current_trace
@@ -124,7 +124,9 @@ class Checkpoint(ControlOp):
 def flat_evaluate(program: Program, operands: Sequence[Any]) -> list[Any]:
     """Evaluate a Program with the Programs that it calls inlined, so that a policy sees their ops."""
     environment: dict[Any, Any] = dict(zip(program.inputs, operands, strict=True))
-    trace = current_trace()
+    trace, watching = current_trace(), observer()
+    if watching is not None:
+        watching.values(environment)
     for equation in program.equations:
         values = [environment[v] if isinstance(v, Var) else v.value for v in equation.inputs]
         if type(equation.op) is Call:
@@ -132,6 +134,8 @@ def flat_evaluate(program: Program, operands: Sequence[Any]) -> list[Any]:
         else:
             with evaluating(equation):
                 results = trace.process(equation.op, values)
+        if watching is not None:
+            watching.values(dict(zip(equation.outputs, results, strict=True)))
         environment.update(zip(equation.outputs, results, strict=True))
     return [environment[v] if isinstance(v, Var) else v.value for v in program.outputs]
 

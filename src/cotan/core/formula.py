@@ -7,7 +7,7 @@ gives text with as few brackets as can be; other notations (MathML) walk the tre
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from .types import ArrayType
@@ -51,16 +51,22 @@ class Formula:
         """The number of symbols, functions and signs in it."""
         return 1 + sum(part.size for part in self.parts)
 
-    def pieces(self) -> Iterator[Piece]:
+    def pieces(self) -> list[Piece]:
         """The text, in pieces: (text, kind), where kind is the role of a symbol, or empty."""
         raise NotImplementedError
 
-    def within(self, level: int) -> Iterator[Piece]:
+    def within(self, level: int) -> list[Piece]:
         """The pieces as a part of a formula that holds its parts together with ``level``."""
         return self.pieces() if self.level >= level else bracketed(self.pieces())
 
     def __str__(self) -> str:
-        return "".join(text for text, _ in self.pieces())
+        return "".join([text for text, _ in self.pieces()])
+
+    def of_type(self, type: ArrayType) -> Formula:
+        """The formula for a value of this type."""
+        if self.type is None:  # it was just written
+            self.type = type
+        return self if self.type == type else replace(self, type=type)
 
     # ---- what ops write ------------------------------------------------------------------------------------------------
     def __add__(self, other: Formula) -> Formula:
@@ -121,8 +127,8 @@ class Symbol(Formula):
     def __str__(self) -> str:
         return self.name
 
-    def pieces(self) -> Iterator[Piece]:
-        yield self.name, self.role
+    def pieces(self) -> list[Piece]:
+        return [(self.name, self.role)]
 
 
 @dataclass(slots=True)
@@ -145,10 +151,8 @@ class Residual(Formula):
         product = self.formula.times(tangent)
         return Juxtaposed(self, tangent) if isinstance(product, Juxtaposed) else product
 
-    def pieces(self) -> Iterator[Piece]:
-        yield "", OPENING
-        yield from self.formula.pieces()
-        yield "", CLOSING
+    def pieces(self) -> list[Piece]:
+        return [("", OPENING), *self.formula.pieces(), ("", CLOSING)]
 
 
 @dataclass(slots=True)
@@ -167,8 +171,8 @@ class Number(Formula):
             return str(int(value))
         return f"{value:.6g}" if isinstance(value, float) else str(value)
 
-    def pieces(self) -> Iterator[Piece]:
-        yield str(self), ""
+    def pieces(self) -> list[Piece]:
+        return [(str(self), "")]
 
 
 @dataclass(slots=True)
@@ -194,7 +198,7 @@ class Infix(Formula):
         same = self.sign == "+" or (self.sign == "*" and isinstance(other, Infix) and other.sign == "*")
         return (self.level + 1 if self.level == COMPARED else self.level), self.level if same else self.level + 1
 
-    def pieces(self) -> Iterator[Piece]:
+    def pieces(self) -> list[Piece]:
         left, right = self.inner
         return joined(self.left.within(left), f" {self.sign} ", self.right.within(right))
 
@@ -223,7 +227,7 @@ class Juxtaposed(Formula):
             first = plain(first.left)
         return JUXTAPOSED if product else APPLIED, POWER if isinstance(first, Number | Infix | Negative) else JUXTAPOSED
 
-    def pieces(self) -> Iterator[Piece]:
+    def pieces(self) -> list[Piece]:
         left, right = self.inner
         return joined(self.left.within(left), " ", self.right.within(right))
 
@@ -242,7 +246,7 @@ class Negative(Formula):
     def parts(self) -> tuple[Formula, ...]:
         return (self.operand,)
 
-    def pieces(self) -> Iterator[Piece]:
+    def pieces(self) -> list[Piece]:
         return joined("-", self.operand.within(APPLIED))
 
 
@@ -261,7 +265,7 @@ class Power(Formula):
     def parts(self) -> tuple[Formula, ...]:
         return self.base, self.exponent
 
-    def pieces(self) -> Iterator[Piece]:
+    def pieces(self) -> list[Piece]:
         return joined(self.base.within(ATOM), "**", self.exponent.within(SIGNED))
 
 
@@ -275,7 +279,7 @@ class Transposed(Formula):
     def parts(self) -> tuple[Formula, ...]:
         return (self.operand,)
 
-    def pieces(self) -> Iterator[Piece]:
+    def pieces(self) -> list[Piece]:
         return joined(self.operand.within(ATOM), ".T" if self.operand.type is None or self.operand.type.ndim == 2 else ".mT")
 
 
@@ -290,7 +294,7 @@ class Item(Formula):
     def parts(self) -> tuple[Formula, ...]:
         return (self.array, *self.index)
 
-    def pieces(self) -> Iterator[Piece]:
+    def pieces(self) -> list[Piece]:
         return joined(self.array.within(ATOM), "[", *listed(self.index), "]")
 
 
@@ -307,7 +311,7 @@ class Update(Formula):
     def parts(self) -> tuple[Formula, ...]:
         return (self.array, *self.index, self.value)
 
-    def pieces(self) -> Iterator[Piece]:
+    def pieces(self) -> list[Piece]:
         array = "zeros" if self.array == Number(0) else self.array.within(ATOM)
         return joined(array, ".at[", *listed(self.index), f"].{self.kind}(", self.value.pieces(), ")")
 
@@ -324,7 +328,7 @@ class Call(Formula):
     def parts(self) -> tuple[Formula, ...]:
         return self.arguments
 
-    def pieces(self) -> Iterator[Piece]:
+    def pieces(self) -> list[Piece]:
         parameters = ", ".join(f"{name}={value}" if name else value for name, value in self.parameters)
         return joined(f"{self.function}(", *listed(self.arguments), ", " if parameters and self.arguments else "", parameters, ")")
 
@@ -339,20 +343,22 @@ class Brackets(Formula):
     def parts(self) -> tuple[Formula, ...]:
         return self.members
 
-    def pieces(self) -> Iterator[Piece]:
+    def pieces(self) -> list[Piece]:
         return joined("(", *listed(self.members), ",)" if len(self.members) == 1 else ")")
 
 
-def joined(*parts: Iterable[Piece] | str) -> Iterator[Piece]:
+def joined(*parts: list[Piece] | str) -> list[Piece]:
     """The pieces of all parts, of which those that are text have no role."""
+    found: list[Piece] = []
     for part in parts:
         if isinstance(part, str):
-            yield part, ""
+            found.append((part, ""))
         else:
-            yield from part
+            found += part
+    return found
 
 
-def listed(members: Iterable[Formula]) -> Iterator[Iterable[Piece] | str]:
+def listed(members: Iterable[Formula]) -> Iterator[list[Piece] | str]:
     """Formulas with commas between them."""
     for k, member in enumerate(members):
         if k:
@@ -360,7 +366,7 @@ def listed(members: Iterable[Formula]) -> Iterator[Iterable[Piece] | str]:
         yield member.pieces()
 
 
-def bracketed(pieces: Iterable[Piece]) -> Iterator[Piece]:
+def bracketed(pieces: list[Piece]) -> list[Piece]:
     """Pieces in brackets."""
     return joined("(", pieces, ")")
 

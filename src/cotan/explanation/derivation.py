@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property, wraps
+from functools import cached_property, partial, wraps
 from itertools import compress
 from types import CodeType
 from typing import Any
@@ -33,7 +33,7 @@ from ..transforms.linearize import linearize_program
 from ..transforms.transpose import transpose_program_rule
 from .formulas import Definition, Observed, Rule, Statement, Writer, known_rule_of, residual_formulas
 from .names import Follower
-from .story import Line, SourceLine, Stage, Story, chain
+from .story import Line, SourceLine, Stage, chain
 
 __all__ = ["NAMED", "Derivation"]
 
@@ -47,6 +47,7 @@ class Derivation:
 
     def __init__(self, f: Any, args: tuple[Any, ...], kwargs: dict[str, Any], transform: Any, argnums: list[int]):
         self.f, self.args, self.kwargs, self.transform, self.argnums = f, args, kwargs, transform, argnums
+        self.name = transform if isinstance(transform, str) else describe_function(transform)
         self.names = Observed()
         self.stages: list[Stage] = []
         self.staged: dict[Any, Staged] = {}
@@ -83,18 +84,22 @@ class Derivation:
         return next(iter(self.staged.values())).program
 
     @cached_property
-    def row(self) -> dict[int, str]:
-        """The numbers of the equations of the function, and of the programs that these hold."""
-        found: dict[int, str] = {}
+    def numbered(self) -> list[tuple[Equation, str]]:
+        """The equations of the function, and of the programs that these hold, with their numbers: "3", or "3.0" in the program of 3."""
+        found: list[tuple[Equation, str]] = []
 
         def number(program: Program, before: str) -> None:
             for k, e in enumerate(program.equations):
-                found[id(e)] = f"{before}{k}"
+                found.append((e, f"{before}{k}"))
                 for region in e.op.regions():
                     number(region.program, f"{before}{k}.")
 
         number(self.primal, "")
         return found
+
+    @cached_property
+    def row(self) -> dict[int, str]:
+        return {id(e): number for e, number in self.numbered}
 
     @cached_property
     def flags(self) -> list[bool]:
@@ -105,9 +110,16 @@ class Derivation:
         return [a and t.inexact for a, t in zip(flags, self.primal.input_types, strict=True)]
 
     # ---- the stages --------------------------------------------------------------------------------------------------------
-    def story(self) -> Story:
-        name = self.transform if isinstance(self.transform, str) else describe_function(self.transform)
-        whole = self.whole()  # first, since the transformation may refuse the function
+    def run(self) -> Callable[[], Sequence[Stage]]:
+        """Run the transformation, which may refuse the function. The result makes the stages of what it did."""
+        whole = self.whole()
+        if whole is not None:
+            return partial(self.made, whole)
+        stages = self.made(None)
+        return lambda: stages
+
+    def made(self, whole: Program | None) -> list[Stage]:
+        name = self.name
         self.add("primal", "The function", "What it computes, one operation a line.", self.primal)
         with observing(self.names):
             if name in FORWARD or name in REVERSE:
@@ -117,8 +129,7 @@ class Derivation:
         if whole is not None:
             self.add("whole", f"The result: {name}", "What the transformation makes of the function, as one program.", whole)
             self.add("simplified", "Simplified", "Without what is computed twice, is known, or is not needed.", self.simplified(whole))
-        rules = tuple(self.rules())
-        return Story(describe_function(self.f), name, tuple(self.stages), rules, tuple(self.source()))
+        return self.stages
 
     def whole(self) -> Program | None:
         """The transformed function as a Program; None for the transformations of which a stage is the result."""
@@ -215,21 +226,21 @@ class Derivation:
         return writer
 
     def same_values(self, key: str) -> dict[str, Statement]:
-        """The tangents, or cotangents, that are those of other values."""
+        """The tangents, or cotangents, that are those of other values, by the numbers of the equations of these."""
         found: dict[str, Statement] = {}
-        for e in [e for e in self.primal.equations if e.outputs]:
-            name = self.names.symbols[e.outputs[0]].name
-            other = self.names.same.get(f"d{name}")
-            if other is not None and other.role == "tangent":
+        for e, row in self.numbered:
+            other = self.names.tangents.get(e.outputs[0]) if e.outputs else None
+            if other is not None:
+                name = self.names.symbols[e.outputs[0]].name
                 pair = Symbol(f"d{name}", "tangent"), other
                 if key == "transpose":
                     pair = Symbol(f"{name}_bar", "cotangent"), Symbol(f"{other.name[1:]}_bar", "cotangent")
-                found[self.row[id(e)]] = Statement(pair[:1], pair[1])
+                found[row] = Statement(pair[:1], pair[1])
         return found
 
     def stage(self, key: str, title: str, about: str, program: Program, known: Mapping[Var, Formula] | None = None) -> tuple[Writer, Stage]:
         writer = Writer(program, self.names, dict(known or {}))
-        lines = tuple(self.line(key, definition) for definition in writer.lines)
+        lines = tuple([self.line(key, definition) for definition in writer.lines])
         given = tuple(v for v in program.inputs if v not in (known or {}))
         inputs = tuple(str(writer.known[v]) for v in given)
         return writer, Stage(key, title, about, program, given, inputs, lines, tuple(writer.results))
@@ -237,10 +248,8 @@ class Derivation:
     def line(self, key: str, definition: Definition) -> Line:
         equation = definition.equation
         rules, root = chain(equation)
-        inner = tuple(
-            self.stage(key, f"{region.program.name}", f"A program that {equation.op.name} holds.", region.program)[1]
-            for region in equation.op.regions()
-        )
+        programs = [region.program for region in equation.op.regions()]
+        inner = tuple([self.stage(key, p.name, f"A program that {equation.op.name} holds.", p)[1] for p in programs])
         return Line(definition, self.row.get(id(root), ""), rules, inner)
 
     # ---- rules and source ----------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import Any
 from ..api.arguments import boundary, check_argnums, check_callable
 from ..core.collecting import no_collection
 from ..core.errors import ArgumentError, teach
+from ..core.origin import describe_function
 from .derivation import NAMED, Derivation
 from .page import frame_of, page_of
 from .static import without_static
@@ -77,5 +78,6 @@ def explain(
     numbers = check_argnums("explain", tuple(argnums) if isinstance(argnums, list) else argnums, len(args))
     function, dynamic, keyword, numbers = without_static(f, args, kwargs, numbers)
     with no_collection():
-        story = Derivation(function, dynamic, keyword, transform, numbers).story()
-    return Explanation(story.function, story.transform, story.stages, story.rules, story.source)
+        derivation = Derivation(function, dynamic, keyword, transform, numbers)
+        stages = derivation.run()
+    return Explanation(describe_function(f), derivation.name, stages, derivation.rules(), derivation.source())

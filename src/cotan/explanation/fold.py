@@ -47,10 +47,20 @@ class Fold:
     def size(self) -> int:
         return sum(map(size, self.parts))
 
+    @property
+    def extent(self) -> str:
+        """The lines of the source in it: ``lines 4–7``."""
+        numbers = sorted({place.number for line in self.lines if (place := place_of(line))})
+        if not numbers:
+            return "no line"
+        return f"line {numbers[0]}" if len(numbers) == 1 else f"lines {numbers[0]}–{numbers[-1]}"
+
 
 def size(part: Fold | Line) -> int:
     """The number of lines, with those of the programs that they hold."""
-    return part.size if isinstance(part, Fold) else 1 + sum(size(line) for inner in part.inner for line in inner.lines)
+    if isinstance(part, Fold):
+        return part.size
+    return 1 + sum([size(line) for inner in part.inner for line in inner.lines]) if part.inner else 1
 
 
 def place_of(line: Line) -> Place | None:

@@ -27,7 +27,7 @@ LONGEST = 24
 """A formula of more symbols and signs is taken apart."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Statement:
     """``symbols = formula``."""
 
@@ -47,7 +47,7 @@ class Statement:
         return f"{self.left} = {self.formula}" if self.symbols else str(self.formula)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Definition(Statement):
     """A statement, and the equations from which it is written, the last of which gives the symbols."""
 
@@ -64,7 +64,7 @@ class Writer:
     def __init__(self, program: Program, names: Names, known: dict[Var, Formula] | None = None):
         self.program, self.names = program, names
         self.known: dict[Var, Formula] = dict(known or {})
-        self.uses = Counter(v for e in program.equations for v in variables(e.inputs)) + Counter(variables(program.outputs))
+        self.uses = Counter([v for e in program.equations for v in e.inputs] + [*program.outputs])
         self.within: dict[Var, tuple[Equation, ...]] = {}
         self.lines: list[Definition] = []
         self.symbols = self.unlike()
@@ -111,18 +111,18 @@ class Writer:
         return found, [line for line in self.lines if line.left not in names]
 
     def write(self, e: Equation) -> None:
-        formula = e.op.formula(*map(self.formula, e.inputs))
-        before = tuple(x for v in e.inputs if v in self.within for x in self.within[v])
-        v = e.outputs[0] if len(e.outputs) == 1 else None
-        if v is not None:
+        formula = e.op.formula(*[self.formula(v) for v in e.inputs])
+        before = tuple([x for v in e.inputs if v in self.within for x in self.within[v]])
+        if len(e.outputs) == 1:
+            v = e.outputs[0]
             named = self.symbols.get(v)
             if named is not None and named == formula:
                 self.known[v] = named
                 return
             if named is None and not e.op.holds_programs and self.fits(v, formula):
-                self.known[v], self.within[v] = replace(formula, type=v.type), (*before, e)
+                self.known[v], self.within[v] = formula.of_type(v.type), (*before, e)
                 return
-        symbols = tuple(map(self.symbol, e.outputs))
+        symbols = tuple([self.symbol(v) for v in e.outputs])
         self.known.update(zip(e.outputs, symbols, strict=True))
         self.lines.append(Definition(symbols, formula, (*before, e)))
 
@@ -169,6 +169,11 @@ class Rule:
     """Whether it is linear in all its operands, together or each alone."""
     missing: bool = False
     """Whether it lacks a rule, in every operand."""
+
+    @property
+    def keeps(self) -> str:
+        """The sentence that says what reverse mode keeps from the forward pass; empty if it is nothing."""
+        return f"It keeps {', '.join(map(str, self.residuals))}." if self.residuals else ""
 
     @property
     def why(self) -> str:

@@ -43,7 +43,7 @@ def nodes_of(stage: Stage, nests: Sequence[Sequence[Equation]] = ()) -> list[Nod
     given = {v: Node(name) for v, name in zip(stage.given, stage.inputs, strict=True)}
     nodes: list[Node] = []
     for line in stage.lines:
-        node = Node(short(str(line)), line.definition.symbols[0].role, line.row)
+        node = Node(short(str(line)), line.definition.role, line.row)
         for e in line.definition.equations:
             for v in e.inputs:
                 above = (made.get(v) or given.get(v)) if isinstance(v, Var) else None

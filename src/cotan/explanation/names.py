@@ -98,8 +98,8 @@ class Names:
         """The user's names, which no other value gets by a number."""
         self.numbers: dict[str, int] = {}
         """The last number that was given to a name."""
-        self.same: dict[str, Symbol] = {}
-        """Names that would be those of values that have another one: the tangent of ``r = p - 1`` is that of p."""
+        self.tangents: dict[Var, Symbol] = {}
+        """The tangents of values that are called after another one: the tangent of ``r = p - 1`` is that of p."""
         self.count = 0
 
     def give(self, v: Var, name: str, role: str = "value", *, own: bool = True) -> Symbol:
@@ -162,27 +162,27 @@ class Names:
         for v, value in values.items():
             symbol = self.symbols.get(v)
             if symbol is not None:
-                self.follow(value, symbol.name, symbol.role)
+                self.follow(value, symbol.name, symbol.role, v)
 
     def cotangent(self, v: Any, y_bar: Any) -> None:
         symbol = self.symbols.get(v)
         if symbol is not None and symbol.role == "tangent":
             self.follow(y_bar, f"{symbol.name[1:]}_bar", "cotangent")
 
-    def follow(self, value: Any, name: str, role: str) -> None:
-        """Name the variables in which the current derivation has a value, and its tangent."""
+    def follow(self, value: Any, name: str, role: str, source: Var | None = None) -> None:
+        """Name the variables in which the current derivation has a value, of the variable ``source``, and its tangent."""
         if type(value) is not Tracer:
             return
         owner, payload = value.owner, value.payload
         if isinstance(owner, JVPTrace):
             self.follow(payload[0], name, role)
-            self.follow(payload[1], f"d{name}", "tangent")
+            self.follow(payload[1], f"d{name}", "tangent", source if role == "value" else None)
         elif isinstance(owner, BatchTrace):
-            self.follow(payload, name, role)
+            self.follow(payload, name, role, source)
         elif isinstance(owner, StagingTrace | LinearTape):
             known = self.give(payload, name, role, own=False)
-            if known.name != name:
-                self.same[name] = known
+            if source is not None and role == known.role == "tangent" and known.name != name:
+                self.tangents[source] = known
 
 
 def variables(values: Iterable[Var | Literal]) -> list[Var]:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache
-from html import escape
+from functools import cache, lru_cache
+from html import escape as escaped
 from importlib.resources import files
 from os.path import basename
 from string import Template
 
 from ..core.collecting import no_collection
-from ..core.formula import CLOSING, OPENING, Formula, Symbol
+from ..core.formula import CLOSING, OPENING, Piece, Symbol
 from .fold import MOST, Fold, Place, folded, packed, place_of
 from .formulas import Rule, Statement
 from .graph import graph_of, kernels_of
@@ -36,6 +36,11 @@ COLUMNS = {
     "whole": ("Result", "", "down"),
 }
 """The stages that the table shows side by side: the heading, the role of the values that it shows, and in which direction it is read."""
+escape = lru_cache(maxsize=1 << 16)(escaped)
+"""Names, types and lines of the source come again and again."""
+EQUALS = " = "
+UNNAMED = ("", OPENING, CLOSING)
+"""The kinds of pieces of a formula that are no names of values."""
 ARROWS = {"down": "↓", "up": "↑"}
 DEEPEST = 6
 """What is nested more deeply is indented no more."""
@@ -254,16 +259,14 @@ def folds(parts: Iterable[Fold | Line], within: Callable[[Iterable[Fold | Line]]
 def extent(fold: Fold) -> tuple[str, str]:
     """The lines of the source in a fold, and its first and last value."""
     lines = [*fold.lines]
-    numbers = sorted({place.number for line in lines if (place := place_of(line))})
-    span = "–".join(dict.fromkeys(str(number) for number in (*numbers[:1], *numbers[-1:])))
-    return span, " … ".join(dict.fromkeys(line.definition.left for line in (lines[0], lines[-1])))
+    return fold.extent.partition(" ")[2], " … ".join(dict.fromkeys(line.definition.left for line in (lines[0], lines[-1])))
 
 
 # ---- lines -----------------------------------------------------------------------------------------------------------------
 def listing(stage: Stage) -> str:
     """All lines of a stage."""
     given = ", ".join(f"{name}: {v.type}" for name, v in zip(stage.inputs, stage.given, strict=True))
-    outputs = ", ".join(markup(formula) for formula in stage.outputs)
+    outputs = ", ".join(markup(formula.pieces()) for formula in stage.outputs)
     lines = map(long_line, stage.lines) if len(stage.lines) <= SEVERAL else folds(folded(stage.lines), lines_of)
     return "".join(
         [
@@ -282,51 +285,49 @@ def lines_of(parts: Iterable[Fold | Line]) -> str:
 
 def long_line(line: Line) -> str:
     """A line with its type and where it comes from, and the programs that its op holds."""
-    place = place_of(line)
-    note = ", ".join(filter(None, [f"{basename(place.file)}:{place.number}" if place else "", line.provenance]))
-    uses = " ".join(sorted({s.name for s in symbols_in(line.definition.formula)}))
-    defines = " ".join(s.name for s in line.definition.symbols)
-    inner = "".join(f'<div class="held"><div class="given">{escape(inner.title)}</div>{listing(inner)}</div>' for inner in line.inner)
+    it = line.definition
+    formula = it.formula.pieces()
+    uses = " ".join(sorted({text for text, kind in formula if kind not in UNNAMED}))
+    defines = " ".join([s.name for s in it.symbols])
+    inner = "".join([f'<div class="held"><div class="given">{escape(inner.title)}</div>{listing(inner)}</div>' for inner in line.inner])
     return (
-        f'<div class="line" data-row="{escape(line.row)}" data-defines="{escape(defines)}" data-uses="{escape(uses)}">'
-        f"<span>{statement(line.definition, buttons=True)}</span>"
-        f'<span class="type">{types_of(line.definition)}</span><span class="note">{escape(note)}</span></div>{inner}\n'
+        f'<div class="line" data-row="{line.row}" data-defines="{escape(defines)}" data-uses="{escape(uses)}">'
+        f"<span>{', '.join([button(s) for s in it.symbols])}{EQUALS if it.symbols else ''}{markup(formula)}</span>"
+        f'<span class="type">{types_of(it)}</span><span class="note">{note(place_of(line), line.provenance)}</span></div>{inner}\n'
     )
+
+
+@lru_cache(maxsize=1 << 12)
+def note(place: Place | None, provenance: str) -> str:
+    """Where a line comes from."""
+    return escape(", ".join(filter(None, [f"{basename(place.file)}:{place.number}" if place else "", provenance])))
 
 
 def types_of(it: Statement) -> str:
     """The types of the values that a statement defines."""
-    return escape(", ".join(str(s.type) for s in it.symbols if s.type is not None))
+    return escape(", ".join([str(s.type) for s in it.symbols if s.type is not None]))
 
 
-def symbols_in(formula: Formula) -> Iterator[Symbol]:
-    if isinstance(formula, Symbol):
-        yield formula
-    for part in formula.parts:
-        yield from symbols_in(part)
-
-
-def statement(it: Statement, *, buttons: bool = False) -> str:
+def statement(it: Statement) -> str:
     """``symbols = formula`` as HTML."""
-    left = ", ".join(named(s, buttons) for s in it.symbols)
-    return f"{left} = {markup(it.formula)}"
+    left = ", ".join([f'<span class="{s.role}">{escape(s.name)}</span>' for s in it.symbols])
+    return f"{left}{EQUALS if it.symbols else ''}{markup(it.formula.pieces())}"
 
 
-def named(s: Symbol, button: bool) -> str:
-    name, role = escape(s.name), escape(s.role)
-    return f'<button class="name {role}">{name}</button>' if button else f'<span class="{role}">{name}</span>'
+def button(s: Symbol) -> str:
+    return f'<button class="name {s.role}">{escape(s.name)}</button>'
 
 
-def markup(formula: Formula) -> str:
-    """A formula as HTML: symbols by their role, residuals marked."""
+def markup(pieces: Iterable[Piece]) -> str:
+    """The pieces of a formula as HTML: symbols by their role, residuals marked."""
     parts: list[str] = []
-    for text, kind in formula.pieces():
+    for text, kind in pieces:
         if kind == OPENING:
             parts.append('<span class="kept">')
         elif kind == CLOSING:
             parts.append("</span>")
         else:
-            parts.append(f'<span class="{escape(kind)}">{escape(text)}</span>' if kind not in ("", "value") else escape(text))
+            parts.append(escape(text) if kind in ("", "value") else f'<span class="{kind}">{escape(text)}</span>')
     return "".join(parts)
 
 
@@ -335,9 +336,8 @@ def rule(it: Rule, anchor: str) -> str:
     """The card of an op."""
     rows = [("value", [it.value]), ("forward", it.forward), ("backward", it.backward), ("where", it.where)]
     parts = "".join(f"<dt>{title}</dt>{''.join(f'<dd>{mathml(s)}</dd>' for s in statements)}" for title, statements in rows if statements)
-    kept = f" It keeps {escape(', '.join(map(str, it.residuals)))}." if it.residuals else ""
     wide = " wide" if it.where else ""
     return (
         f'<article class="rule{wide}" id="{anchor}" tabindex="-1"><h3>{escape(it.op.verb)}</h3><dl tabindex="0">{parts}</dl>'
-        f"<p>{escape(it.why)}{kept}</p></article>"
+        f"<p>{escape(f'{it.why} {it.keeps}'.strip())}</p></article>"
     )

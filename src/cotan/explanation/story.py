@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from contextvars import copy_context
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any
 
+from ..core.collecting import no_collection
 from ..core.errors import ArgumentError, teach
 from ..core.formula import Formula
 from ..core.origin import Origin
@@ -26,7 +30,7 @@ class SourceLine:
     function: str
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Line:
     """A definition in a stage, and from where it comes."""
 
@@ -94,18 +98,28 @@ class Stage:
         return tuple(line for line in self.lines if id(line) in wanted)
 
 
-@dataclass(frozen=True, repr=False)
 class Story(Printed):
     """How a derivative came about.
 
     ``stages`` has the steps in order, ``rules`` the rules of the ops that the function uses, ``source`` the lines of the user.
     """
 
-    function: str
-    transform: str
-    stages: tuple[Stage, ...]
-    rules: tuple[Rule, ...]
-    source: tuple[SourceLine, ...]
+    def __init__(
+        self, function: str, transform: str, stages: Callable[[], Iterable[Stage]], rules: Iterable[Rule], source: Iterable[SourceLine]
+    ):
+        self.function, self.transform, self.rules, self.source = function, transform, tuple(rules), tuple(source)
+        self._make, self._lock = partial(copy_context().run, stages), threading.Lock()
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The steps. They are made when they are first asked for, in the context of the call of `explain`."""
+        with self._lock:
+            return self._stages
+
+    @cached_property
+    def _stages(self) -> tuple[Stage, ...]:
+        with no_collection():
+            return tuple(self._make())
 
     def __getitem__(self, key: str) -> Stage:
         for stage in self.stages:

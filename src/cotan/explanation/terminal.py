@@ -6,8 +6,9 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from .fold import MOST, Fold, folded
 from .story import Line, Stage, Story
 
 __all__ = ["text_of"]
@@ -15,6 +16,8 @@ __all__ = ["text_of"]
 BOLD, DIM, CYAN, YELLOW, MAGENTA = "1", "2", "36", "33", "35"
 COLOURS = {"tangent": CYAN, "cotangent": MAGENTA}
 NARROWEST, WIDEST = 60, 140
+SHOWN, SHOWN_OF_A_FOLD = 24, 10
+"""Of a program of more than MOST lines, at most so many parts are shown; the page has all."""
 
 
 def text_of(story: Story, *, width: int | None = None, colour: bool | None = None) -> str:
@@ -67,7 +70,7 @@ class Text:
                 yield from self.wrapped(str(statement), 6)
             for k, statement in enumerate(rule.where):
                 yield from self.wrapped(f"{'where' if k == 0 else '     '} {statement}", 6)
-            yield from textwrap.wrap(rule.why, self.width - 6, initial_indent=" " * 6, subsequent_indent=" " * 6)
+            yield from textwrap.wrap(f"{rule.why} {rule.keeps}", self.width - 6, initial_indent=" " * 6, subsequent_indent=" " * 6)
 
     def wrapped(self, text: str, indent: int) -> list[str]:
         return textwrap.wrap(text, self.width, initial_indent=" " * indent, subsequent_indent=" " * (indent + 4))
@@ -75,15 +78,29 @@ class Text:
     def stage(self, stage: Stage, indent: int) -> Iterator[str]:
         if stage.inputs:
             yield from self.wrapped(f"given {', '.join(stage.inputs)}", indent)
-        for line in stage.lines:
-            yield from self.line(line, indent)
-            for inner in line.inner:
-                yield f"{' ' * (indent + 2)}{self.painted(inner.title, BOLD)}"
-                yield from self.stage(inner, indent + 4)
+        if len(stage.lines) <= MOST:
+            for line in stage.lines:
+                yield from self.line(line, indent)
+        else:
+            yield from self.parts(folded(stage.lines), indent, SHOWN)
         yield from self.wrapped(f"return {', '.join(map(str, stage.outputs))}", indent)
 
+    def parts(self, parts: Sequence[Fold | Line], indent: int, most: int) -> Iterator[str]:
+        """The first and the last parts of a large program, and fewer of a call or a line of the source."""
+        first, rest = (parts, ()) if len(parts) <= most else (parts[: most // 2], parts[most // 2 :])
+        for part in first:
+            yield from self.part(part, indent)
+        if rest:
+            left_out = Fold(None, "", tuple(rest[: -(most // 2)]))
+            yield f"{' ' * indent}{self.painted(f'… {left_out.size:,} lines more, of {left_out.extent}', DIM)}"
+            for part in rest[-(most // 2) :]:
+                yield from self.part(part, indent)
+
+    def part(self, part: Fold | Line, indent: int) -> Iterator[str]:
+        return self.line(part, indent) if isinstance(part, Line) else self.parts(part.parts, indent, SHOWN_OF_A_FOLD)
+
     def line(self, line: Line, indent: int) -> Iterator[str]:
-        """The formula on the left, where it comes from on the right."""
+        """The formula on the left, where it comes from on the right; below it the programs that its op holds."""
         place = f"line {line.origin.line}" if line.origin is not None and line.origin.code is not None else ""
         note = f"{place}, {line.provenance}" if line.provenance else place
         right = min(max(14, self.width * 2 // 5 if line.provenance else 0), self.width - 30) if note else 0
@@ -95,3 +112,6 @@ class Text:
             comment = f"# {notes[k]}" if k < len(notes) else ""
             gap = " " * (self.width - right - indent - len(text)) if comment else ""
             yield f"{' ' * indent}{self.painted(text, COLOURS.get(role, '0'))}{gap}{self.painted(comment, DIM)}".rstrip()
+        for inner in line.inner:
+            yield f"{' ' * (indent + 2)}{self.painted(inner.title, BOLD)}"
+            yield from self.stage(inner, indent + 4)
