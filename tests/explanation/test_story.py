@@ -403,7 +403,7 @@ def test_many_equations_take_time_in_proportion():
         assert len(e["simplified"].lines) > 2 * steps
         return time.perf_counter() - start
 
-    assert min(seconds(1200) for _ in range(3)) < 8 * min(seconds(200) for _ in range(3))
+    assert min(seconds(1500) for _ in range(3)) < 30 * min(seconds(150) for _ in range(3))  # 100 if it were quadratic
 
 
 def test_the_text_of_a_large_program_leaves_lines_out_and_says_how_many():
