@@ -62,7 +62,9 @@ def check_matmul(x: Numbers, y: Numbers, *_: Any, **__: Any) -> None:
 def matmul(x: Numbers, y: Numbers, /) -> Any:
     """The matrix product ``x @ y``: sums over the last axis of x and the last but one of y; axes in front broadcast.
 
-    Raises ------ ShapeError
+    Raises
+    ------
+    ShapeError
         The summed axes differ in length.
     """
     x, y = promote(x, y)
@@ -133,7 +135,9 @@ def check_dot(x: Numbers, y: Numbers) -> None:
 def dot(x: Numbers, y: Numbers) -> Any:
     """The sum over the last axis of ``x`` and the last but one (of a 1-d array the only one) of ``y``; scalars multiply.
 
-    Raises ------ ShapeError
+    Raises
+    ------
+    ShapeError
         The summed axes differ in length.
     """
     x, y = strong(x), strong(y)

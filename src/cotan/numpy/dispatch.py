@@ -45,7 +45,9 @@ def provide_ufuncs(functions: Mapping[str, Function]) -> None:
 def call_ufunc(ufunc: Any, method: str, inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """``ufunc.method(*inputs, **kwargs)``, in which an input is traced.
 
-    Raises ------ UnsupportedFunctionError
+    Raises
+    ------
+    UnsupportedFunctionError
         cotan has no such function.
     ArgumentTypeError
         An argument (out=, where=) that a traced function cannot have.
@@ -89,7 +91,9 @@ def special_function(name: str) -> Function | None:
 def call_function(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """``function(*args, **kwargs)`` for a function of NumPy, in which an argument is (or holds) a traced array.
 
-    Raises ------ UnsupportedFunctionError
+    Raises
+    ------
+    UnsupportedFunctionError
         cotan has no such function.
     """
     ours = table().get(function)

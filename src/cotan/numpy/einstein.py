@@ -121,7 +121,9 @@ def einsum(*operands: Any, optimize: Any = True, dtype: Any = None) -> Any:
 
     The order of contractions is found by ``numpy.einsum_path``; ``optimize`` has no effect.
 
-    Raises ------ ShapeError
+    Raises
+    ------
+    ShapeError
         A label has two lengths, or the labels do not fit the operands.
     """
     subscripts, arrays = split_arguments(operands)

@@ -93,7 +93,9 @@ def named(numpy_function: Callable[..., Any], kind: Callable[..., Any]) -> Calla
 def matrices(name: str, *xs: Any, square: bool = False) -> list[Any]:
     """Operands as floating or complex stacks of matrices.
 
-    Raises ------ ShapeError
+    Raises
+    ------
+    ShapeError
         An operand is no matrix, or not square where it must be.
     """
     operands = [operand(x) for x in xs]

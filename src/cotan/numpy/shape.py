@@ -88,7 +88,9 @@ def check_reshape(x: Numbers, shape: Any = None, **_: Any) -> None:
 def reshape(x: Numbers, /, shape: int | Sequence[int], order: str = "C", *, copy: bool | None = None) -> Any:
     """The elements of ``x`` in the order of ``order`` ("C" or "F") in another shape, in which one length may be -1.
 
-    Raises ------ ShapeError
+    Raises
+    ------
+    ShapeError
         The number of elements differs.
     """
     x = strong(operand(x))

@@ -148,7 +148,9 @@ class AtIndex:
 def storable(values: Any, dtype: np.dtype[Any]) -> Any:
     """``values`` in the dtype of the array that they are stored in.
 
-    Raises ------ DtypeError
+    Raises
+    ------
+    DtypeError
         The conversion would lose a fraction or an imaginary part.
     """
     values = operand(values)
