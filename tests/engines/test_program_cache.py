@@ -206,6 +206,8 @@ def test_the_key_depends_on_settings_processor_and_files(settled, monkeypatch):
     monkeypatch.setattr(fingerprint.machine(), "flags", fingerprint.machine().flags + ",+more")
     another()
     files = fingerprint.source()
+    running = {module.__file__ for name, module in list(sys.modules.items()) if name == "cotan" or name.startswith("cotan.")}
+    assert running <= {file for file, *_ in files}
     monkeypatch.setattr(fingerprint, "source", lambda: [*files[:-1], (*files[-1][:3], files[-1][3] + 1, files[-1][4])])
     another()
     assert None not in keys

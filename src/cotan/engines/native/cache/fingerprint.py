@@ -19,7 +19,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cached_property, lru_cache
-from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 import llvmlite
@@ -30,6 +29,7 @@ from cotan.core import IMPORTED
 from cotan.core.array import Array
 from cotan.core.emitting import DType
 from cotan.core.op import REGISTRY, Op
+from cotan.core.origin import PACKAGE
 from cotan.core.program import Literal, Program, Var
 from cotan.core.types import ArrayType, StackType, Type
 from cotan.engines.native.llvm.bounds_checks import is_checked_build
@@ -217,9 +217,8 @@ def surroundings(*settings: tuple[str, str]) -> str | None:
 
 def source() -> list[tuple[str, int, int, int, int]] | None:
     """The files of cotan as the file system knows them; None where one was changed since they were read, or they are no files."""
-    root = Path(__file__).parents[2]
     try:
-        found = sorted(files_below(str(root)))
+        found = sorted(files_below(PACKAGE))
     except OSError:
         return None
     latest = max((max(changed, written) for _, _, written, changed, _ in found), default=None)
