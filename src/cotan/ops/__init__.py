@@ -7,6 +7,7 @@ from . import (
     convolution,
     creation,
     determinant,
+    eigen,
     even,
     factorization,
     families,
@@ -15,6 +16,7 @@ from . import (
     linalg,
     logic,
     losses,
+    lu,
     moments,
     movement,
     ordering,
@@ -25,11 +27,12 @@ from . import (
     sorting,
     special,
     spectral,
+    sylvester,
     transcendental,
 )
 
 __all__ = [
-    "arithmetic", "casting", "contraction", "convolution", "creation", "determinant", "even", "factorization", "families", "gaussian",
-    "indexing", "linalg", "logic", "losses", "moments", "movement", "ordering", "reduction", "routines", "running", "searching", "sorting",
-    "special", "spectral", "transcendental",
+    "arithmetic", "casting", "contraction", "convolution", "creation", "determinant", "eigen", "even", "factorization", "families",
+    "gaussian", "indexing", "linalg", "logic", "losses", "lu", "moments", "movement", "ordering", "reduction", "routines", "running",
+    "searching", "sorting", "special", "spectral", "sylvester", "transcendental",
 ]  # fmt: skip
