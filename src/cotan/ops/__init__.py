@@ -34,6 +34,6 @@ from . import (
 
 __all__ = [
     "arithmetic", "casting", "contraction", "convolution", "creation", "determinant", "eigen", "even", "factorization", "families",
-    "gaussian", "indexing", "linalg", "logic", "losses", "lu", "matrix_functions", "moments", "movement", "ordering", "reduction", "routines", "running",
-    "searching", "sorting", "special", "spectral", "sylvester", "transcendental",
+    "gaussian", "indexing", "linalg", "logic", "losses", "lu", "matrix_functions", "moments", "movement", "ordering", "reduction",
+    "routines", "running", "searching", "sorting", "special", "spectral", "sylvester", "transcendental",
 ]  # fmt: skip

@@ -84,9 +84,11 @@ def root_of(a: Any) -> Any:
         return a
     form, vectors = schur_of(a)
     limit = n * np.finfo(a.dtype).eps * np.linalg.norm(form)
+    single = np.ones(n, bool)
     if real:
-        alone = ~(np.diag(form, -1) != 0)
-        single = np.append(alone, True) & np.append(True, alone)
+        linked = np.diag(form, -1) != 0
+        single[1:] &= ~linked
+        single[:-1] &= ~linked
         if np.any(single & (np.diag(form) < -limit)):
             return np.full_like(a, np.nan)
         form, vectors = scipy_linalg.rsf2csf(form, vectors)
@@ -100,7 +102,7 @@ def root_of(a: Any) -> Any:
                 both = d[i] + d[j]
                 root[i, j] = 0 if both == 0 and abs(rest) <= limit else rest / both
         y = vectors @ root @ vectors.conj().T
-    return y.real if real else y
+    return np.real(y) if real else y
 
 
 # ---- one matrix, compiled ----------------------------------------------------------------------------------------------------------
@@ -113,28 +115,50 @@ def write_root(w: Routines, a: StridedView, target: StridedView) -> StridedView:
     square, negative = w.variable(none), w.variable(none)
     root, t, z = (by_columns(w, n, n, dtype) for _ in range(3))
 
-    def size(x: Any) -> Any:
-        return e.math("hypot", e.math("real", x), e.math("imag", x)) if x.dtype.kind == "c" else e.math("abs", x)
+    def measure(i: tuple[Any, ...]) -> None:
+        length = size_of(e, form[i])
+        square[()] = e.math("add", square[()], e.math("mul", length, length))
 
     def limit() -> Any:
         return e.math("mul", e.constant(n * np.finfo(part).eps, part), e.math("sqrt", square[()]))
 
-    def measure(i: tuple[Any, ...]) -> None:
-        length = size(form[i])
-        square[()] = e.math("add", square[()], e.math("mul", length, length))
-
     def check(i: tuple[Any, ...]) -> None:
-        """Whether an eigenvalue is below zero, by more than rounding."""
-        below = e.math("lt", form[i[0], i[0]], e.math("neg", limit()))
-        negative[()] = e.math("select", e.math("and", below, is_single(e, form, i[0], n)), negative[()], e.constant(1, part))
+        """Whether an eigenvalue is below zero, by more than rounding; where it is so by rounding, it is zero."""
+        value, alone = form[i[0], i[0]], is_single(e, form, i[0], n)
+        far = e.math("and", alone, e.math("lt", value, e.math("neg", limit())))
+        negative[()] = e.math("select", far, negative[()], e.constant(1, part))
+        below = e.math("and", alone, e.math("lt", value, none))
+        t[i[0], i[0]] = e.math("select", below, t[i[0], i[0]], zero)
 
-    def diagonal(i: tuple[Any, ...]) -> None:
-        k = i[0]
-        value = t[k, k]
-        if real:
-            less = e.math("lt", e.math("real", value), none)
-            value = e.math("select", e.math("and", less, is_single(e, form, k, n)), value, zero)
-        root[k, k] = e.math("sqrt", value)
+    def finished(i: tuple[Any, ...]) -> Any:
+        return e.math("select", e.math("ne", negative[()], none), e.math("real", root[i]), e.constant(np.nan, part)) if real else root[i]
+
+    w.every((n, n), measure)
+    w.fill(t, lambda i: e.cast(form[i], dtype))
+    w.fill(z, lambda i: e.cast(vectors[i], dtype))
+    w.fill(root, lambda _: zero)
+    if real:
+        to_complex_form(w, form, t, z)
+        w.every((n,), check)
+    triangular_root(w, t, root, limit)
+    one, nothing = dtype.type(1), dtype.type(0)
+    w.call(named(dtype, "gemm", library="blas"), "N", "N", n, n, n, one, z, n, root, n, nothing, t, n, work=n**3)
+    w.call(named(dtype, "gemm", library="blas"), "N", "C", n, n, n, one, t, n, z, n, nothing, root, n, work=n**3)
+    w.fill(target, finished)
+    return info
+
+
+def size_of(e: Emitter, x: Any) -> Any:
+    """The absolute value of a real or complex number."""
+    return e.math("hypot", e.math("real", x), e.math("imag", x)) if x.dtype.kind == "c" else e.math("abs", x)
+
+
+def triangular_root(w: Routines, t: StridedView, root: StridedView, limit: Any) -> None:
+    """The square root of an upper triangular matrix: r_ij = (t_ij - sum_k r_ik r_kj) / (r_ii + r_jj), column by column from the diagonal
+    up. Where two roots are zero, a numerator up to ``limit()`` is too.
+    """
+    n, e = t.shape[-1], w.emitter
+    zero = e.constant(0, t.dtype)
 
     def column(at: tuple[Any, ...]) -> None:
         j = at[0]
@@ -148,31 +172,13 @@ def write_root(w: Routines, a: StridedView, target: StridedView) -> StridedView:
 
             w.up_to(e.as_scalar(j, INT64), n, subtract, first=e.as_scalar(i + 1, INT64))
             both = e.math("add", root[i, i], root[j, j])
-            nothing = e.math("and", e.math("eq", both, zero), e.math("le", size(rest[()]), limit()))
+            nothing = e.math("and", e.math("eq", both, zero), e.math("le", size_of(e, rest[()]), limit()))
             root[i, j] = e.math("select", nothing, e.math("div", rest[()], both), zero)
 
         w.up_to(e.as_scalar(j, INT64), n, row)
 
-    def back() -> None:
-        one, nothing = dtype.type(1), dtype.type(0)
-        w.call(named(dtype, "gemm", library="blas"), "N", "N", n, n, n, one, z, n, root, n, nothing, t, n, work=n**3)
-        w.call(named(dtype, "gemm", library="blas"), "N", "C", n, n, n, one, t, n, z, n, nothing, root, n, work=n**3)
-        nan = e.constant(np.nan, part)
-        bad = e.math("ne", negative[()], none)
-        w.fill(target, lambda i: e.math("select", bad, e.math("real", root[i]), nan) if real else root[i])
-
-    w.every((n, n), measure)
-    if real:
-        w.every((n,), check)
-    w.fill(t, lambda i: e.cast(form[i], dtype))
-    w.fill(z, lambda i: e.cast(vectors[i], dtype))
-    w.fill(root, lambda _: zero)
-    if real:
-        to_complex_form(w, form, t, z)
-    w.every((n,), diagonal)
+    w.every((n,), lambda i: root.__setitem__((i[0], i[0]), e.math("sqrt", t[i[0], i[0]])))
     w.every((n,), column)
-    back()
-    return info
 
 
 def is_single(e: Emitter, form: StridedView, k: Any, n: int) -> Any:
