@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count
 from typing import Any
 
-from ..control.tags import Tag, collected
+import numpy as np
+
+from ..control.tags import CaptureTrace, Key, Tag
 from ..core import tree
 from ..core.array import to_array
 from ..core.errors import ArgumentTypeError, teach
+from ..core.origin import capturing, is_capturing
 from ..core.printing import Printed
-from ..core.program import evaluate
+from ..core.tracing import current_trace, running, type_of
 from .arguments import boundary, check_callable, leaf, quiet
-from .stage import stage_arguments
 from .transformed import transformation
 
 __all__ = ["Captured", "capture", "tag"]
+
+sites = count(1)
+"""The numbers of tags."""
 
 
 @boundary
@@ -28,8 +35,12 @@ def tag(x: Any, name: str) -> Any:
     if not isinstance(name, str):  # type: ignore[redundant-expr]
         raise teach(ArgumentTypeError, f"tag: the name must be a string, not {name!r}.", do='write tag(x, "name").')
     leaves, spec = tree.flatten(x)
-    names = tree.leaf_names(spec, name)
-    return tree.unflatten(spec, [to_array(Tag(label)(leaf(v, "x"))) for v, label in zip(leaves, names, strict=True)])
+    leaves = [leaf(v, "x") for v in leaves]
+    wanted = is_capturing()
+    if wanted is not False:
+        names = tree.leaf_names(spec, name)
+        leaves = [Tag(label, site=next(sites) if wanted else 0)(v) for v, label in zip(leaves, names, strict=True)]
+    return tree.unflatten(spec, list(map(to_array, leaves)))
 
 
 class Captured(Mapping[str, Any], Printed):
@@ -37,8 +48,10 @@ class Captured(Mapping[str, Any], Printed):
 
     Attributes:
         result: the result of the function.
-        values: the tagged values, by name. One that was tagged several times is a tuple, in the order of the lines.
-        tangents, cotangents: of tagged values, where the function computes derivatives.
+        values: the tagged values, by name. One that was tagged several times is a tuple, in the order in which that happened.
+        tangents, cotangents: of tagged values, where the function computes derivatives; several in the order of the values. The
+            cotangent of a value that the result does not depend on is zero; among several, one that is not computed (of a constant, say)
+            is nan. If a function computes several derivatives, their tuples follow one another.
     """
 
     def __init__(self, result: Any, values: dict[str, Any], tangents: dict[str, Any], cotangents: dict[str, Any]):
@@ -70,16 +83,16 @@ def capture(fun: Callable[..., Any]) -> Callable[..., Captured]:
     """``capture(f)(*args)`` runs ``f`` and gives its result and what is tagged in it: a `Captured`.
 
     ``capture(grad(f))`` gives the cotangents of tagged values, too. It looks through jit, vmap, custom rules, checkpoints, loops and
-    branches: what is tagged in a scan is stacked along a new leading axis; of a while loop there is the step that ran last; what is tagged
-    in a branch that is not taken is nan (0 for integers). It can be transformed itself: ``vmap(capture(f))`` has a leading axis for the
+    branches: what is tagged in a scan is stacked along a new leading axis; of a while loop there is the step that ran last, and of its
+    condition what it computed last. A branch that is not taken gives nan (0 for integers) in traced code, as under jit; where the predicate
+    is known, it does not run, and nothing is tagged in it. It can be transformed itself: ``vmap(capture(f))`` has a leading axis for the
     examples everywhere, where ``capture(vmap(f))`` shows the arrays as the batched program has them (in a scan behind the axis of steps,
     and with examples that do not take a branch that runs for all).
 
     The derivative of a loop with ``checkpoint=`` gives no tangents and cotangents of what is tagged in that loop.
 
     Raises (when called):
-        UnsupportedFunctionError: something is tagged in a custom function that holds arrays and is called in a loop or branch, or in an op
-        that cannot give it out.
+        UnsupportedFunctionError: something is tagged in an op that cannot give it out: in the matvec of a linear solve, say.
 
     >>> import cotan, numpy as np
     >>> def loss(w):
@@ -94,19 +107,45 @@ def capture(fun: Callable[..., Any]) -> Callable[..., Captured]:
     check_callable("capture", fun)
 
     def captured(*args: Any, **kwargs: Any) -> Captured:
-        staged = stage_arguments(fun, args, kwargs, "capture")
-        program, keys = collected(staged.program)
-        constants = program.constants
-        leaves = [leaf(x, "an argument") for x in tree.leaves((args, kwargs))]
-        with quiet():
-            outs = [to_array(y) for y in evaluate(program, *constants, *staged.constants, *leaves)]
-        count = len(outs) - len(keys)
-        found: dict[str, dict[str, list[Any]]] = {"value": {}, "tangent": {}, "cotangent": {}}
-        for key, y in zip(keys, outs[count:], strict=True):
-            found[key.kind].setdefault(key.label, []).append(y)
-        values, tangents, cotangents = (
-            {label: ys[0] if len(ys) == 1 else tuple(ys) for label, ys in found[kind].items()} for kind in ("value", "tangent", "cotangent")
-        )
-        return Captured(tree.unflatten(staged.out_spec, outs[:count]), values, tangents, cotangents)
+        trace = CaptureTrace(current_trace(), fun)
+        with running(trace), capturing(), quiet():
+            result = fun(*args, **kwargs)
+        return Captured(result, *arranged(trace.found))
 
     return captured
+
+
+def arranged(found: Sequence[tuple[Key, Any]]) -> list[dict[str, Any]]:
+    """What is tagged, by name: the values, the tangents, the cotangents."""
+    of_kind: dict[str, dict[str, list[tuple[int, Any]]]] = {"value": {}, "tangent": {}, "cotangent": {}}
+    for key, y in found:
+        of_kind[key.kind].setdefault(key.label, []).append((key.site, to_array(y)))
+    values = of_kind["value"]
+    ordered = [
+        {label: in_order(values.get(label, []), ys, backwards=kind == "cotangent") for label, ys in named.items()}
+        for kind, named in of_kind.items()
+    ]
+    return [{label: ys[0] if len(ys) == 1 else tuple(ys) for label, ys in named.items()} for named in ordered]
+
+
+def in_order(values: Sequence[tuple[int, Any]], others: Sequence[tuple[int, Any]], *, backwards: bool) -> list[Any]:
+    """``others``, with their sites, in the order of the values at these sites; again and again, if there are several at each site.
+
+    A site has several values if it is in a Program that was staged before and is run several times. ``backwards``, the others are in the
+    order in which these runs are differentiated.
+    """
+    left: dict[int, list[Any]] = {}
+    for site, y in others:
+        left.setdefault(site, []).append(y)
+    runs = Counter(site for site, _ in values)
+    ordered: list[Any] = []
+    while any(map(left.get, runs)):
+        rows: dict[int, Iterator[Any]] = {}
+        for site, n in runs.items():
+            ys = left.get(site, [])
+            rows[site] = iter(ys[:n][::-1] if backwards else ys[:n])
+            del ys[:n]
+        ordered += [next(rows[site], None) for site, _ in values]
+    unknown = [np.full(t.shape, np.nan if t.inexact else 0, t.dtype) for t in (type_of(y) for _, y in values)]
+    found = [to_array(unknown[k % len(values)]) if y is None else y for k, y in enumerate(ordered)]
+    return found + [y for ys in left.values() for y in ys]

@@ -27,6 +27,7 @@ from typing import Any
 from ..core.errors import NonlinearTangentError, teach
 from ..core.formula import Formula, called
 from ..core.op import op
+from ..core.origin import capturing
 from ..core.program import Program, Var, is_kept
 from ..core.staging import stage_flat
 from ..core.tracing import concrete_zero, type_of
@@ -76,6 +77,11 @@ class FlatRules:
     derived: bool = False
     """Whether the derivative rules are made from the body (see `with_derivatives`)."""
 
+    @property
+    def has_derivative(self) -> bool:
+        """Whether there is a rule for a derivative."""
+        return self.jvp is not None or self.fwd is not None or self.transpose is not None
+
 
 @op
 class CustomCall(ControlOp):
@@ -119,8 +125,7 @@ class CustomCall(ControlOp):
 
     def chosen(self, values: Sequence[Any]) -> Any:
         """The body, unless there is a rule."""
-        rules = self.rules
-        return self.expand if rules.jvp is None and rules.fwd is None and rules.transpose is None else None
+        return None if self.rules.has_derivative else self.expand
 
     @property
     def effect(self) -> bool:  # type: ignore[override]
@@ -135,14 +140,19 @@ class CustomCall(ControlOp):
         rules = self.rules
         hidden, xs = self.split(primals)
         hidden_active, x_active = self.split(active)
-        if rules.jvp is None and rules.fwd is None and rules.transpose is None:
+        if not rules.has_derivative:
             if rules.vmap is None:
                 return linearize_function(rules.body, primals, active)
             return CustomCall(with_derivatives(rules)).linearize(primals, active)
         outs, push_x = self.linearize_by_rule(hidden, xs, x_active)
         if not any(hidden_active):
             return outs, push_x
-        _, push_hidden = linearize_function(lambda *h: rules.body(*h, *xs), hidden, hidden_active)
+
+        def again(*h: Any) -> Sequence[Any]:
+            with capturing(False):
+                return rules.body(*h, *xs)
+
+        _, push_hidden = linearize_function(again, hidden, hidden_active)
         count = sum(hidden_active)
 
         def push(*tangents: Any) -> list[Any | None]:

@@ -1,8 +1,9 @@
 """`Tag`: the identity, which gives a value a name; and Programs that return what is tagged in them as well.
 
-A tag of a value also names its tangent and its cotangent: the rules of `Tag` apply tags of these kinds. `collected` looks into calls,
-loops and branches. What is tagged in the steps of a scan is stacked; of a while loop there is the step that ran last; a branch that is not
-taken gives nan (0 for integers).
+A tag of a value also names its tangent and its cotangent: the rules of `Tag` apply tags of these kinds. All have the ``site`` of the tag:
+a number that is its own each time that the user's code runs `tag`. `CaptureTrace` sees the tags of what runs on values, and `collected`
+those in Programs: in calls, loops and branches. What is tagged in the steps of a scan is stacked; of a while loop there is the step that
+ran last; a branch that is not taken gives nan (0 for integers).
 """
 
 from __future__ import annotations
@@ -16,24 +17,33 @@ import numpy as np
 from ..core.errors import UnsupportedFunctionError, teach
 from ..core.formula import Formula
 from ..core.op import Op, op
-from ..core.program import Equation, Literal, Program, Var, holds
+from ..core.origin import here, is_capturing
+from ..core.program import Equation, Literal, Program, Var, evaluate, holds
 from ..core.staging import stage_flat
-from ..core.types import ArrayType
+from ..core.tracing import EVAL, Trace, Tracer, running, type_of
+from ..core.types import ArrayType, array_type
 from ..ops.families import BroadcastInDim, Structural, default_rng
 from .call import Call
 from .cond import Cond
 from .custom_rules import CustomCall
+from .linear_solve import LinearSolve
+from .residuals import extract
 from .scan import Scan
+from .stacks import either
 from .while_loop import While
 
-__all__ = ["Key", "Tag", "collected"]
+__all__ = ["CaptureTrace", "Key", "Tag", "collected"]
+
+
+BOOLEAN = array_type((), np.dtype(np.bool_))
 
 
 class Key(NamedTuple):
-    """What a tag names: the ``kind`` of a value, "value", "tangent" or "cotangent", of the ``label``."""
+    """What a tag names: the ``kind`` of a value, "value", "tangent" or "cotangent", of the ``label``, at the ``site``."""
 
     label: str
     kind: str
+    site: int
 
 
 @op
@@ -44,6 +54,12 @@ class Tag(Structural):
     tangent = "rule"
     label: str
     kind: str = "value"
+    site: int = 0
+    """Its number, if what is tagged is captured."""
+
+    @property
+    def key(self) -> Key:
+        return Key(self.label, self.kind, self.site)
 
     def type_rule(self, x: ArrayType) -> ArrayType:
         return x
@@ -59,10 +75,10 @@ class Tag(Structural):
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any]:
         (x,), (dx,) = primals, tangents
-        return self(x), Tag(self.label, "tangent")(dx) if self.kind == "value" else dx
+        return self(x), Tag(self.label, "tangent", self.site)(dx) if self.kind == "value" else dx
 
     def transpose(self, y_bar: Any, x: Var) -> Sequence[Any]:
-        return [y_bar if self.kind == "cotangent" else Tag(self.label, "cotangent")(y_bar)]
+        return [y_bar if self.kind == "cotangent" else Tag(self.label, "cotangent", self.site)(y_bar)]
 
     def batch(self, size: int, batched: Sequence[bool], x: Any) -> tuple[Any, bool]:
         return self(x), True
@@ -86,22 +102,66 @@ def is_tagged(op: Op) -> bool:
     return type(op) is Tag or any(map(has_tags, programs))
 
 
-def collected(program: Program) -> tuple[Program, list[Key]]:
-    """The Program with what is tagged in it as further outputs, and the keys of these; its constants come before its inputs.
+class CaptureTrace(Trace):
+    """Runs each op in ``parent``, and keeps what is tagged. It has no tracers, so a function runs in it as it does without."""
+
+    __slots__ = ("found", "parent")
+
+    def __init__(self, parent: Trace, function: Any = None):
+        super().__init__("capture", function, recording=parent.recording)
+        self.parent = parent
+        self.found: list[tuple[Key, Any]] = []
+
+    def process(self, op: Op, operands: Sequence[Any]) -> Sequence[Any]:  # type: ignore[override]
+        if is_capturing():
+            if type(op) is Tag:
+                (x,) = operands
+                self.found.append((op.key, x.copy() if isinstance(x, np.ndarray) else x))  # the user may change his own
+                return operands
+            if op.holds_programs and op.regions():
+                if any(has_tags(region.program) for region in op.regions()):
+                    return self.collect(op, operands)
+            elif op.holds_programs and op.written_out is not None:
+                if any(type(x) is Tracer for x in operands):
+                    return self.collect(op, operands)
+                with running(self):
+                    return op.written_out(*operands)
+        with running(self.parent):
+            return self.parent.process(op, operands)
+
+    def collect(self, op: Op, operands: Sequence[Any]) -> Sequence[Any]:
+        """The results of an op in whose programs something may be tagged."""
+        inputs = [Var(type_of(x)) for x in operands]
+        types = op.type_rule(*[v.type for v in inputs])
+        outputs = [Var(t) for t in types] if op.multiple else [Var(types)]
+        program, keys, captured = collected(Program(inputs, [Equation(op, inputs, outputs, here())], outputs), self.parent is not EVAL)
+        with running(self.parent):
+            results = evaluate(program, *captured, *operands)
+        self.found += zip(keys, results[len(outputs) :], strict=True)
+        return results[: len(outputs)]
+
+
+def collected(program: Program, transformed: bool = True) -> tuple[Program, list[Key], list[Any]]:
+    """The Program with what is tagged in it as further outputs, the keys of these, and the values of further inputs that come first.
+
+    Args:
+        program: the Program.
+        transformed: whether the result may be transformed: a custom function then has its own rule.
 
     Raises:
         UnsupportedFunctionError: something is tagged inside of an op that cannot give it out.
     """
-    collector = Collector()
+    collector = Collector(transformed)
     outputs = collector.write(program, list(program.inputs))
     result = Program([*collector.captured, *program.inputs], collector.equations, [*outputs, *collector.values], (), program.name)
-    return replace(result, constants=(*collector.captured.values(), *program.constants)), collector.keys
+    return result, collector.keys, list(collector.captured.values())
 
 
 class Collector:
     """The equations of a Program, with calls inlined, and what is tagged."""
 
-    def __init__(self) -> None:
+    def __init__(self, transformed: bool) -> None:
+        self.transformed = transformed
         self.equations: list[Equation] = []
         self.keys: list[Key] = []
         self.values: list[Any] = []
@@ -117,7 +177,7 @@ class Collector:
         for e in program.equations:
             operands = [value(v) for v in e.inputs]
             if type(e.op) is Tag:
-                self.add([Key(e.op.label, e.op.kind)], operands)
+                self.add([e.op.key], operands)
                 environment[e.outputs[0]] = operands[0]
             else:
                 environment.update(zip(e.outputs, self.results(e, operands), strict=True))
@@ -135,7 +195,12 @@ class Collector:
         if op.holds_programs and op.written_out is not None and not op.regions():
             inner, constants = stage_flat(op.written_out, [v.type for v in operands], name=op.name)
             if has_tags(inner):
-                return self.inlined(inner, constants, operands)
+                if not self.transformed or type(op) is not CustomCall or not op.rules.has_derivative:
+                    return self.inlined(inner, constants, operands)
+                program, keys, held = collected(inner)  # beside the call, which has its own rule
+                tagged = extract(program, program.inputs, program.outputs[len(inner.outputs) :])
+                self.add(keys, self.inlined(tagged, [*held, *constants], operands))
+                return self.record(op, operands, [v.type for v in e.outputs], e)
         if not any(has_tags(region.program) for region in op.regions()):
             return self.record(op, operands, [v.type for v in e.outputs], e)
         if isinstance(op, Scan):
@@ -144,6 +209,13 @@ class Collector:
             return self.while_loop(e, op, operands)
         if isinstance(op, Cond):
             return self.cond(e, op, operands)
+        if isinstance(op, LinearSolve) and has_tags(op.forward.matvec):
+            raise teach(
+                UnsupportedFunctionError,
+                f"capture: something is tagged in the matvec of {op}, which runs as often as the solver likes.",
+                do="tag it in the solver, or outside of the solve.",
+                origin=e.origin,
+            )
         if op.written_out is not None:
             inner, constants = stage_flat(op.written_out, [v.type for v in operands], name=op.name)
             return self.inlined(inner, constants, operands)
@@ -159,17 +231,23 @@ class Collector:
         self.captured.update(zip(own, constants, strict=True))
         return self.write(inner, [*own, *operands])
 
-    def inner(self, program: Program) -> tuple[Program, list[Key]]:
-        """A program that an op holds, with what is tagged as further outputs."""
-        result, keys = collected(program)
-        if result.constants:
-            raise teach(
-                UnsupportedFunctionError,
-                "capture: something is tagged in a custom function that holds arrays and is called in a loop or branch.",
-                do="hand these arrays to the function as arguments, or tag its result outside of it.",
-                locate=False,
-            )
-        return result, keys
+    def inner(self, programs: Sequence[Program]) -> tuple[list[Program], list[list[Key]], list[Var]]:
+        """Programs that an op holds, with what is tagged as further outputs, the keys of these, and the values that custom functions in
+        them hold: these are the first inputs of each program.
+        """
+        made = [collected(program, self.transformed) for program in programs]
+        captured = [x for _, _, values in made for x in values]
+        own = [Var(type_of(x)) for x in captured]
+        self.captured.update(zip(own, captured, strict=True))
+        found: list[Program] = []
+        start = 0
+        for program, _, values in made:
+            count = len(values)
+            inputs = [Var(v.type) for v in own]
+            inputs[start : start + count] = program.inputs[:count]
+            found.append(replace(program, inputs=[*inputs, *program.inputs[count:]]))
+            start += count
+        return found, [keys for _, keys, _ in made], own
 
     def record(self, op: Op, operands: Sequence[Any], types: Sequence[Any], e: Equation) -> list[Var]:
         outputs = [Var(t) for t in types]
@@ -184,45 +262,64 @@ class Collector:
         return results[:count]
 
     def scan(self, e: Equation, op: Scan, operands: Sequence[Any]) -> list[Var]:
-        """Stacked; in a loop of unknown length, which is the derivative of a while loop, the values of the last step are carried."""
-        body, keys = self.inner(op.body)
+        """Stacked; in a loop of unknown length, which is the derivative of a while loop, the values of the last step are carried: of the
+        first one that runs, if it goes backwards.
+        """
+        (body,), (keys,), own = self.inner([op.body])
+        op, operands = with_held(op, [body], operands, own)
         types, n = further(body, keys), op.carry
         if op.length is not None:
             return self.extended(e, replace(op, body=body), operands, keys, [t.with_shape((op.length, *t.shape)) for t in types])
         first, count = op.constants + n, len(body.outputs) - len(keys)
-        inputs = [*body.inputs[:first], *map(Var, types), *body.inputs[first:]]
-        body = replace(body, inputs=inputs, outputs=[*body.outputs[:n], *body.outputs[count:], *body.outputs[n:count]])
-        linear = op.linear_operands and (*op.linear_operands[: first + 1], *[False] * len(types), *op.linear_operands[first + 1 :])
-        loop = replace(op, body=body, carry=n + len(types), linear_operands=linear)
-        given = [*operands[: first + 1], *map(self.absent, types), *operands[first + 1 :]]
+        kept = [BOOLEAN, *types]
+        """Whether a step has run, and what was tagged."""
+
+        def step(*values: Any) -> list[Any]:
+            has_run, *old = values[first : first + len(kept)]
+            results = evaluate(body, *values[:first], *values[first + len(kept) :])
+            new = [either(has_run, a, b) for a, b in zip(old, results[count:], strict=True)] if op.backwards else results[count:]
+            return [*results[:n], np.bool_(True), *new, *results[n:count]]
+
+        program, held = stage_flat(step, [*body.input_types[:first], *kept, *body.input_types[first:]], name=body.name)
+        assert not held
+        linear = op.linear_operands and (*op.linear_operands[: first + 1], *[False] * len(kept), *op.linear_operands[first + 1 :])
+        loop = replace(op, body=program, carry=n + len(kept), linear_operands=linear)
+        given = [*operands[: first + 1], Literal(np.bool_(False)), *map(self.absent, types), *operands[first + 1 :]]
         made = [v.type for v in e.outputs]
-        results = self.record(loop, given, [*made[:n], *types, *made[n:]], e)
-        self.add(keys, results[n : n + len(types)])
-        return [*results[:n], *results[n + len(types) :]]
+        results = self.record(loop, given, [*made[:n], *kept, *made[n:]], e)
+        self.add(keys, results[n + 1 : n + len(kept)])
+        return [*results[:n], *results[n + len(kept) :]]
 
     def while_loop(self, e: Equation, op: While, operands: Sequence[Any]) -> list[Var]:
-        """The values of the last step are carried."""
-        body, keys = self.inner(op.body)
+        """The values of the last step are carried. Those of the condition are what it computes from the last carry."""
+        (condition, body), (asked, keys), own = self.inner([op.condition, op.body])
+        op, operands = with_held(op, [condition, body], operands, own)
         types = further(body, keys)
         body = replace(body, inputs=[*body.inputs, *map(Var, types)])
-        condition = replace(op.condition, inputs=[*op.condition.inputs, *map(Var, types)])
+        going = replace(condition, inputs=[*condition.inputs, *map(Var, types)], outputs=condition.outputs[:1])
         start = [self.absent(t) for t in types]
-        return self.extended(e, replace(op, condition=condition, body=body), [*operands, *start], keys, types)
+        results = self.extended(e, replace(op, condition=going, body=body), [*operands, *start], keys, types)
+        if asked:
+            last = extract(condition, condition.inputs, condition.outputs[1:])
+            self.add(asked, self.write(last, [*operands[: op.constants], *results]))
+        return results
 
     def cond(self, e: Equation, op: Cond, operands: Sequence[Any]) -> list[Var]:
         """Each branch gives what is tagged in it, and nothing for what is tagged in others."""
-        made = [self.inner(branch) for branch in op.branches]
+        programs, found_keys, own = self.inner(op.branches)
+        op, operands = with_held(op, programs, operands, own)
+        made = list(zip(programs, found_keys, strict=True))
         keys = [key for _, found in made for key in found]
         types = [t for branch, found in made for t in further(branch, found)]
         branches: list[Program] = []
         for k, (branch, found) in enumerate(made):
             count = len(branch.outputs) - len(found)
             before = sum(len(other) for _, other in made[:k])
-            inside = Collector()
-            outputs = inside.write(replace(branch, outputs=branch.outputs), branch.inputs)
-            extra = [inside.absent(t) for t in types]
-            extra[before : before + len(found)] = outputs[count:]
-            branches.append(replace(branch, equations=inside.equations, outputs=[*outputs[:count], *extra]))
+            others = Collector(self.transformed)
+            extra: list[Any] = [others.absent(t) for t in types]
+            extra[before : before + len(found)] = branch.outputs[count:]
+            equations = [*branch.equations, *others.equations]
+            branches.append(replace(branch, equations=equations, outputs=[*branch.outputs[:count], *extra]))
         return self.extended(e, replace(op, branches=tuple(branches)), operands, keys, types)
 
     def absent(self, t: ArrayType) -> Var:
@@ -231,6 +328,12 @@ class Collector:
         v = Var(t)
         self.equations.append(Equation(BroadcastInDim(t.shape, ()), [number], [v], None))
         return v
+
+
+def with_held(op: Any, programs: Sequence[Program], operands: Sequence[Any], held: Sequence[Var]) -> tuple[Any, list[Any]]:
+    """``op`` with these programs, which take further constants, and its operands with them."""
+    first = op.regions()[0].first
+    return op.with_regions(programs, len(held)), [*operands[:first], *held, *operands[first:]]
 
 
 def further(program: Program, keys: Sequence[Key]) -> list[ArrayType]:

@@ -17,7 +17,8 @@ import numpy as np
 
 from ..core.errors import ArgumentError, teach
 from ..core.op import Region, op
-from ..core.program import Program, evaluate
+from ..core.origin import is_capturing
+from ..core.program import Program, evaluate, holds, is_observed
 from ..core.staging import StagingTrace, stage_flat
 from ..core.tracing import Tracer, type_of
 from ..core.types import ArrayType, array_type
@@ -154,7 +155,7 @@ class While(ControlOp):
         carry = [primals[self.constants + k] for k in carries]
         counter = While(condition, body, self.constants)(*primals[: self.constants], *carry, np.int64(0))[-1]
         steps, masked = largest(counter)
-        if steps is None:
+        if steps is None or (is_capturing() and holds(self.body, "observed", is_observed)):  # its last step is looked at
             return self.as_scan(self.body, None).linearize([counter, *primals], [False, *active])
         body = self.derived("masked", lambda: self.masked_body(sure=False)) if masked else self.body
         return self.as_scan(body, steps).linearize(primals, active)

@@ -27,6 +27,7 @@ __all__ = [
     "Origin",
     "Source",
     "applying",
+    "capturing",
     "deriving",
     "describe_error",
     "describe_function",
@@ -34,6 +35,7 @@ __all__ = [
     "following",
     "here",
     "inherited",
+    "is_capturing",
     "library_call",
     "observer",
     "observing",
@@ -278,6 +280,9 @@ class Observer(Protocol):
 _observer: ContextVar[Observer | None] = ContextVar("observer", default=None)
 observer: Callable[[], Observer | None] = _observer.get
 """Gives who is observing, if anybody."""
+_capturing: ContextVar[bool | None] = ContextVar("capturing", default=None)
+is_capturing: Callable[[], bool | None] = _capturing.get
+"""Whether what is tagged is captured: None where nobody asks for it, False where it was captured before."""
 
 
 def inherited() -> Origin | None:
@@ -341,8 +346,18 @@ def users_rule() -> Within:
 
 
 def staged_anew() -> bool:
-    """Whether somebody follows or observes: what was staged before, unseen, is then staged anew and not kept."""
-    return _follower.get() is not None or _observer.get() is not None
+    """Whether somebody follows, observes or captures: what was staged before, unseen, is then staged anew and not kept."""
+    return _follower.get() is not None or _observer.get() is not None or _capturing.get() is not None
+
+
+@contextmanager
+def capturing(capture: bool = True) -> Generator[None]:
+    """Within this context, what is tagged is captured, with the cotangents that are zero. False: what runs was captured before."""
+    token = _capturing.set(capture)
+    try:
+        yield
+    finally:
+        _capturing.reset(token)
 
 
 @contextmanager

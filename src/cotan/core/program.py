@@ -20,7 +20,9 @@ from .printing import Printed
 from .tracing import TYPE_READERS, current_trace, type_of
 from .types import ArrayType
 
-__all__ = ["Equation", "Literal", "Program", "Var", "evaluate", "format_program", "has_effect", "holds", "is_kept", "variable_name"]
+__all__ = [
+    "Equation", "Literal", "Program", "Var", "evaluate", "format_program", "has_effect", "holds", "is_kept", "is_observed", "variable_name",
+]  # fmt: skip
 
 
 class Var:
@@ -133,6 +135,11 @@ def is_kept(op: Op) -> bool:
     holds.
     """
     return op.effect or op.observed or (op.holds_programs and any(holds(r.program, "kept", is_kept) for r in op.regions()))
+
+
+def is_observed(op: Op) -> bool:
+    """Whether ``op`` is the identity for those who look, or an op in a Program that it holds is."""
+    return op.observed or (op.holds_programs and any(holds(r.program, "observed", is_observed) for r in op.regions()))
 
 
 def holds(program: Program, key: str, test: Callable[[Op], bool]) -> bool:

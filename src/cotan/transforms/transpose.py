@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from ..core.op import Op
-from ..core.origin import deriving, evaluating, observer
-from ..core.program import Equation, Program, Var
+from ..core.origin import deriving, evaluating, is_capturing, observer
+from ..core.program import Equation, Program, Var, is_observed
 from ..core.tracing import EVAL, Tracer, current_trace, type_of
 from ..core.types import ArrayType
-from ..ops.families import add
+from ..ops.families import add, zeros
 
 __all__ = ["TOTALS", "accumulate", "backward_pass", "transpose_program_rule"]
 
@@ -49,7 +49,7 @@ def backward_pass(
     empties it: each equation is given up after its use, with the residuals in it.
     """
     totals = Totals(cotangents)
-    recording, watching = current_trace().recording, observer()
+    recording, watching, capturing = current_trace().recording, observer(), is_capturing()
     todo = equations if last else list(equations)
     assert isinstance(todo, list)
     while todo:
@@ -57,20 +57,22 @@ def backward_pass(
         op: Op = equation.op
         if op.multiple:
             y_bar: Any = [totals.take(v) for v in equation.outputs]
-            if all(c is None for c in y_bar):
-                continue
+            absent = all(c is None for c in y_bar)
         else:
             v = equation.outputs[0]
             y_bar = totals.take(v) if totals.waiting else cotangents.pop(v, None)
-            if y_bar is None:
-                continue
-        if watching is not None:
+            absent = y_bar is None
+        if absent and not (capturing and is_observed(op)):
+            continue
+        if watching is not None and not absent:
             for v, bar in zip(equation.outputs, y_bar if op.multiple else (y_bar,), strict=True):
                 watching.cotangent(v, bar)
         operands = equation.inputs
         if known is not None:  # a closed program; the equations of a tape hold their values
             operands = known.operands(equation)
-        if recording:
+        if absent:  # nothing reads it: the zero is for those who look
+            op.transpose(y_bar if op.multiple else zeros(equation.outputs[0].type), *operands)
+        elif recording:
             with deriving(equation, "transpose"):
                 totals.pull_back(equation, y_bar, operands)
         else:
