@@ -36,6 +36,7 @@ __all__ = [
     "here",
     "inherited",
     "is_capturing",
+    "is_external",
     "library_call",
     "observer",
     "observing",

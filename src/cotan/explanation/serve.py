@@ -12,7 +12,12 @@ from threading import Lock
 
 from .page import secured
 
-__all__ = ["PageServer"]
+__all__ = ["PageServer", "error_page"]
+
+
+def error_page(text: str) -> str:
+    """The page that shows an error."""
+    return secured("Error", f"<pre>{escape(text)}</pre>")
 
 
 class PageServer(http.server.ThreadingHTTPServer):
@@ -39,8 +44,8 @@ class PageServer(http.server.ThreadingHTTPServer):
                 self.version += 1
                 try:
                     self.page = self.make()
-                except Exception:
-                    self.page = secured("Error", f"<pre>{escape(traceback.format_exc())}</pre>")
+                except (Exception, SystemExit):  # the file of the user may end the process
+                    self.page = error_page(traceback.format_exc())
             return self.version, self.page
 
 
