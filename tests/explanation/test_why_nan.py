@@ -11,7 +11,7 @@ import pytest
 import cotan
 import cotan.numpy as cnp
 from cotan import lax
-from cotan.errors import ArgumentTypeError, CotanError
+from cotan.errors import ArgumentTypeError, CotanError, TracerConversionError
 from cotan.explanation.nonfinite import loop_states, watching
 from tests.conformance.cases import FIRST_ORDER_OPS, Case
 from tests.engines.random_programs import made
@@ -108,7 +108,7 @@ def test_python_code_takes_its_course():
         y = x
         while y < 10.0:
             y = y * 2.0
-        if float(y) > 5.0:
+        if int(y) > 5:
             return cnp.log(y - y)
         return y
 
@@ -726,3 +726,88 @@ def test_arrays_are_given_back():
     x = np.array([1.0, 0.0])
     cotan.why_nan(lambda x: cnp.log(x), x)
     x[0] = 2.0
+
+
+# ---- constants that a condition chooses ---------------------------------------------------------------------------------------------
+def nan_where_nan(y):
+    return np.where(np.isnan(y), np.nan, y)
+
+
+CHOSEN = {
+    "median": (np.median, 1),
+    "quantile": (lambda y: np.quantile(y, 0.5), 1),
+    "percentile": (lambda y: np.percentile(y, 50), 1),
+    "nanmax": (lambda y: np.nanmax(y[1:2]), 1),
+    "nan_to_num": (lambda y: np.nan_to_num(y, nan=np.inf), 1),
+    "where": (nan_where_nan, 1),
+    "median of rows": (lambda y: np.median(y[None] + np.zeros((2, 1)), axis=1), 1),
+}
+
+
+@pytest.mark.parametrize("outer", [lambda f: f, cotan.jit])
+@pytest.mark.parametrize(("choose", "place"), CHOSEN.values(), ids=CHOSEN)
+def test_a_constant_that_is_chosen_because_of_a_nan_comes_from_that(outer, choose, place):
+    x = np.array([1.0, -1.0, 2.0])
+    report = why(outer(lambda x: choose(np.log(x))), x)
+    assert (report.source.of, report.source.index, report.argument) == ("log", (place,), "")
+    assert "keep negative numbers out" in report.advice
+    assert report.others == ()
+    x = np.array([1.0, np.nan, 2.0])
+    report = why(outer(lambda x: choose(x * 2)), x)
+    assert report.argument == f"args[0][{place}]"
+    assert np.isnan(report.given)
+
+
+def test_a_constant_that_is_chosen_for_its_own_sake_is_the_cause():
+    report = why(lambda x: np.where(x > 0, np.nan, x) + 0 * np.where(x > 1, np.log(x - 1), 0.0), 0.5)
+    assert report.argument == "a constant"
+    assert [o.of for o in report.masked] == ["log"]
+
+
+def test_what_only_chooses_an_operation_is_not_its_cause():
+    report = why(lambda x: np.where(np.log(x) > 0, 1, np.sqrt(x)), -1.0)
+    assert report.source.of == "sqrt"
+    assert [o.of for o in report.others] == ["log"]
+
+
+def test_conversions_that_a_derivative_refuses_are_refused():
+    for f, x in (
+        (lambda x: x * np.log(float(x) - 1), 0.5),
+        (lambda x: np.sum(np.log(np.asarray(x))), np.array([1.0, -1.0])),
+        (lambda xs: np.sum(np.log(np.array(xs))), [1.0, -1.0]),
+    ):
+        with pytest.raises(TracerConversionError) as without:
+            cotan.grad(f)(x)
+        with pytest.raises(TracerConversionError) as error:
+            why(cotan.grad(f), x)
+        assert str(error.value) == str(without.value)
+        report = why(f, x)
+        assert report.argument.startswith("a constant")
+        assert "of a traced value (test_why_nan.py:" in report.advice
+    assert not why(cotan.grad(lambda x: x * int(x)), 2.0).found
+
+
+@pytest.mark.parametrize("count", [3, 20, 200])
+def test_many_masked_values_are_told_from_those_that_reach_a_result(count):
+    def f(x):
+        total = 0.0
+        for k in range(count):
+            total = total + np.where(x > k, np.log(x - k), 0.0)
+        return total + np.sqrt(x - 30), np.arccos(x + 3)
+
+    report = why(f, 0.5)
+    assert report.source.of == "sqrt"
+    assert [o.of for o in report.others] == ["arccos"]
+    assert len(report.masked) == count - 1
+    assert report.unexamined == ()
+
+
+def test_too_many_are_said_not_to_be_examined():
+    def f(x):
+        return np.sqrt(x - 30), *[np.log(x - k) for k in range(1, 100)]
+
+    report = why(f, 0.5)
+    assert len(report.others) + len(report.unexamined) == 99
+    assert report.unexamined
+    assert report.masked == ()
+    assert "not examined, since there are many" in str(report)

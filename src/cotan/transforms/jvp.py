@@ -40,7 +40,7 @@ class JVPTrace(Trace):
     def concrete(self, tracer: Tracer, conversion: str) -> Any:
         value = tracer.payload[0]
         if type(value) is Tracer:
-            return value.owner.concrete(value, conversion)
+            value = value.owner.concrete(value, conversion)
         if conversion not in LOCALLY_CONSTANT:
             refuse_lost_derivative(tracer, conversion)
         COUNTER[0] += 1

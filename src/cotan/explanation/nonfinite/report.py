@@ -103,8 +103,9 @@ class NonFinite(Printed):
             "a constant, element [3]" if it begins at one that the function holds.
         given: the value of that element.
         chain: the operations from the source to the result. After the source, those whose results are finite are left out.
-        others: operations with other nonfinite values that reach a result, or were not examined.
+        others: operations with other nonfinite values that reach a result.
         masked: operations with nonfinite values that reach no result: they do no harm.
+        unexamined: operations with nonfinite values of which there are too many to find out.
         advice: what to do; empty if nothing is known.
     """
 
@@ -118,6 +119,7 @@ class NonFinite(Printed):
     chain: tuple[Operation, ...] = field(default=(), repr=False)
     others: tuple[Operation, ...] = field(default=(), repr=False)
     masked: tuple[Operation, ...] = field(default=(), repr=False)
+    unexamined: tuple[Operation, ...] = field(default=(), repr=False)
     advice: str = ""
 
     def __bool__(self) -> bool:
@@ -164,6 +166,9 @@ def lines_of(report: NonFinite) -> Iterator[str]:
     if report.masked:
         yield "  masked, harmless (no result depends on it):"
         yield from rows([row_of(o) for o in report.masked])
+    if report.unexamined:
+        yield "  nonfinite, and not examined, since there are many:"
+        yield from rows([row_of(o) for o in report.unexamined])
 
 
 def lines_of_source(report: NonFinite) -> Iterator[str]:

@@ -24,9 +24,10 @@ from ...control.scan import Scan
 from ...control.sweep import Sweep
 from ...control.while_loop import While
 from ...core.op import Op
-from ...core.origin import evaluating
+from ...core.origin import Origin, evaluating, here
 from ...core.outside import checked_impl
 from ...core.program import Equation, Literal, Program, Var
+from ...core.refusals import LOCALLY_CONSTANT
 from ...core.stack import Stack
 from ...core.staging import StagingTrace, stage_flat
 from ...core.tracing import EVAL, Tracer, running, type_of
@@ -134,7 +135,7 @@ class Interpreter:
     """Runs equations by NumPy, and looks into ops that hold programs.
 
     It notes births, each equation once, in ``births``. If there is a ``repair``, it makes 1 of elements that are born nonfinite in those
-    equations for which that is true. It takes at most ``limit`` steps of loops.
+    equations for which that is true; ``born`` has the ids of the outputs of the others. It takes at most ``limit`` steps of loops.
     ``forms`` are those that another interpreter has made of ops: so the equations are the same ones.
     """
 
@@ -149,6 +150,7 @@ class Interpreter:
         self.steps_taken, self.limit = 0, limit
         self.examines, self.repair, self.watching = watching or repair is not None, repair, watching
         self.births: dict[int, Birth] = {}
+        self.born: set[int] = set()
         self.places: list[Place] = []
         self.forms: dict[Any, Any] = {} if forms is None else forms
         self.compiled: dict[Program, Callable[[list[Any]], list[Any]]] = {}
@@ -250,6 +252,8 @@ class Interpreter:
                     break
             return results
         if not self.repair(equation):
+            if any(mask is not None for mask in born):
+                self.born.add(id(equation.outputs))
             return results
         return [
             y if mask is None else np.where(mask, np.asarray(FILL, np.asarray(y).dtype), y)[()]
@@ -343,11 +347,13 @@ def born_in(op: Op, operands: Sequence[Any], y: Any) -> np.ndarray[Any, Any] | N
 class WatchTrace(StagingTrace):
     """Records each op as an equation, and runs it."""
 
-    __slots__ = ("interpreter", "values")
+    __slots__ = ("converted", "interpreter", "values")
 
     def __init__(self, function: Any, interpreter: Interpreter):
         super().__init__("why_nan", function)
         self.interpreter = interpreter
+        self.converted: list[tuple[str, Origin]] = []
+        """The conversions of traced values to numbers and arrays, with which Python and NumPy compute unseen, and where they are."""
         self.values: dict[Var, Any] = {}
 
     def new_value(self, x: Any) -> Tracer:
@@ -368,4 +374,6 @@ class WatchTrace(StagingTrace):
         return tracers
 
     def concrete(self, tracer: Tracer, conversion: str) -> Any:
+        if conversion not in LOCALLY_CONSTANT:
+            self.converted.append((conversion, here()))
         return np.asarray(self.values[tracer.payload])[()]

@@ -2,7 +2,11 @@
 
 The function runs once while it is watched (`watching`). From a nonfinite result the trail is followed back (`tracing_back`). Other
 nonfinite values are told apart by experiment: the recorded equations are run again, once with the nonfinite elements of all others
-repaired where they are born, once with those of this equation. If neither changes which results are nonfinite, it is masked.
+repaired where they are born, once with those of these equations. If neither changes which results are nonfinite, they are masked. Of many,
+halves are tried, and halves of those that are not masked.
+
+A trail that ends at a constant, such as the nan of ``where(isnan(y), nan, y)``, goes on to the value that chose it: the first one without
+which the result would be finite.
 """
 
 from __future__ import annotations
@@ -36,8 +40,8 @@ from .watching import Birth, Interpreter, Place, Run, WatchTrace
 
 __all__ = ["why_nan"]
 
-EXPERIMENTS = 8
-"""The most equations beside the source of which it is tried whether they reach a result."""
+EXPERIMENTS = 64
+"""The most trials of whether nonfinite values reach a result, or are the cause."""
 NEAR = 100
 """How many equations back the user's operation is looked for of which an equation is a derivative: a rule makes few."""
 
@@ -236,7 +240,8 @@ def explained(function: str, trace: WatchTrace, given: dict[Var, str], outputs: 
     y = np.asarray(run.value(outputs[k]))
     index = tuple(map(int, np.argwhere(np.isnan(y) if np.isnan(y).any() else mask_of(y))[0]))
     trail = Trail(Interpreter(trace.interpreter.forms))
-    argument, start = beginning(run, trail.back(run, outputs[k], index), given)
+    end = trail.back(run, outputs[k], index)
+    argument, start = beginning(run, end, given)
     links = trail.links[::-1]
     first = 0
     if argument:  # the argument or constant is the cause; or the operation that made a nan of an infinity
@@ -244,10 +249,20 @@ def explained(function: str, trace: WatchTrace, given: dict[Var, str], outputs: 
         first = turns[0] if turns else len(links)
     chain = with_examples(links[first:] or links)
     experiment = Experiment(run, outputs, trace.interpreter)
-    if first < len(links) and not argument:
-        chain = [*cause(births, links[0].equation, chain[0], experiment, k, index), *chain]
+    advice = ""
+    if isinstance(end, Constant):
+        before = list(cause(births, None, experiment, k, index))
+        if before:
+            argument, start, chain, first = "", None, [*before, *chain], 0
+        elif chosen := experiment.input(k, index):
+            v, at = chosen
+            argument, start = f"{given[v]}{list(at) if at else ''}", pick(run.values[v], at)
+        elif trace.converted:
+            advice = conversion_advice(*trace.converted[-1])
+    elif first < len(links) and not argument:
+        chain = [*cause(births, links[0], experiment, k, index), *chain]
     source = chain[0] if first < len(links) else None
-    others, masked = told_apart(births, {o.identity for o in chain}, experiment)
+    others, masked, unexamined = told_apart(births, {o.identity for o in chain}, experiment)
     return NonFinite(
         function,
         found=True,
@@ -259,8 +274,16 @@ def explained(function: str, trace: WatchTrace, given: dict[Var, str], outputs: 
         chain=tuple(chain),
         others=others,
         masked=masked,
-        advice="" if source is None else advice_for(source.of, source.phase, *advised(source)),
+        unexamined=unexamined,
+        advice=advice if source is None or advice else advice_for(source.of, source.phase, *advised(source)),
     )
+
+
+def conversion_advice(conversion: str, origin: Origin) -> str:
+    """What to do about a conversion after which Python or NumPy computed with plain numbers."""
+    call = {"array": "a conversion to a NumPy array", "item": ".item()", "tolist": ".tolist()"}.get(conversion, f"{conversion}()")
+    place = f" ({origin})" if origin.code is not None else ""
+    return f"{call} of a traced value{place} gave plain numbers, and what is computed of these is not watched: leave it out."
 
 
 def with_examples(links: Sequence[Link]) -> list[Operation]:
@@ -277,18 +300,17 @@ def with_examples(links: Sequence[Link]) -> list[Operation]:
     return found[::-1]
 
 
-def cause(
-    births: Sequence[Birth], source: Equation, known: Operation, experiment: Experiment, output: int, index: Index
-) -> Iterator[Operation]:
-    """The first birth before that in ``source``, the ``known`` one, without which an element of an output would be finite. The way from it
-    goes through finite numbers, such as 1 / inf.
+def cause(births: Sequence[Birth], source: Link | None, experiment: Experiment, output: int, index: Index) -> Iterator[Operation]:
+    """The first birth without which an element of an output would be finite, and nothing be born in ``source``: the way from it goes
+    through finite numbers, such as 1 / inf. If the source is a constant, the birth is why that was chosen.
     """
-    for birth in births[:EXPERIMENTS]:
+    known = None if source is None else of_link(source).identity
+    for birth in births[: EXPERIMENTS // 4]:
         found = of_birth(birth)
-        if birth.equation is source or found.identity == known.identity:
+        if source is not None and (birth.equation is source.equation or found.identity == known):
             return
-        without = experiment.without(birth.equation)
-        if without and not without[output][index]:
+        without, born = experiment.without(birth.equation)
+        if without and not without[output][index] and (source is None or id(source.equation.outputs) not in born):
             yield found
             return
 
@@ -310,14 +332,21 @@ def advised(o: Operation) -> tuple[Sequence[Any], bool]:
     return o.given, False
 
 
-def told_apart(births: Sequence[Birth], known: set[Any], experiment: Experiment) -> tuple[tuple[Operation, ...], tuple[Operation, ...]]:
-    """The births that reach a result, or were not examined, and those that do not; without what is ``known``."""
+def told_apart(births: Sequence[Birth], known: set[Any], experiment: Experiment) -> tuple[tuple[Operation, ...], ...]:
+    """The births that reach a result, those that do not, and those that were not examined; without what is ``known``."""
     rest = [(b, o) for b, o in ((b, of_birth(b)) for b in births) if o.identity not in known]
-    harmless = [n < EXPERIMENTS and experiment.is_harmless(b.equation) for n, (b, _) in enumerate(rest)]
-    return (
-        tuple(o for (_, o), flag in zip(rest, harmless, strict=True) if not flag),
-        tuple(o for (_, o), flag in zip(rest, harmless, strict=True) if flag),
-    )
+    reach, harmless, left = set[int](), set[int](), EXPERIMENTS
+    groups = [list(range(len(rest)))] if rest else []
+    while groups and left:
+        group, left = groups.pop(0), left - 1
+        if experiment.is_harmless([rest[n][0].equation for n in group]):
+            harmless.update(group)
+        elif len(group) == 1:
+            reach.update(group)
+        else:
+            groups += [group[: len(group) // 2], group[len(group) // 2 :]]
+    unexamined = {n for group in groups for n in group}
+    return tuple(tuple(o for n, (_, o) in enumerate(rest) if n in chosen) for chosen in (reach, harmless, unexamined))
 
 
 class Experiment:
@@ -332,35 +361,67 @@ class Experiment:
         self.arguments = [*captured, *[run.values[v] for v in inputs]]
         self.limit, self.forms = 2 * actual.steps_taken + 1000, actual.forms
         self.actual = [mask_of(run.value(v)) for v in outputs]
-        self.known: dict[int, list[np.ndarray[Any, Any]]] = {}
+        self.known: dict[int, tuple[list[np.ndarray[Any, Any]], set[int]]] = {}
+        self.inputs = inputs
 
-    def bad(self, repair: Callable[[Equation], bool], *, inputs: bool = False) -> list[np.ndarray[Any, Any]]:
-        """Which elements of the outputs are nonfinite if these equations are repaired, and the inputs too; nothing if the run fails."""
-        arguments = list(map(repaired, self.arguments)) if inputs else self.arguments
+    def bad(self, repair: Callable[[Equation], bool], arguments: Sequence[Any]) -> tuple[list[np.ndarray[Any, Any]], set[int]]:
+        """Which elements of the outputs are nonfinite if these equations are repaired, and the ids of the outputs of the others in which
+        something is born; nothing if the run fails.
+        """
+        interpreter = Interpreter(self.forms, repair=repair, limit=self.limit)
         try:
-            results = Interpreter(self.forms, repair=repair, limit=self.limit).evaluate(self.program, arguments)
+            results = interpreter.evaluate(self.program, arguments)
         except Exception:  # an op, or code of the user, refuses the values
-            return []
-        return list(map(mask_of, results))
+            return [], set()
+        return list(map(mask_of, results)), interpreter.born
+
+    @cached_property
+    def finite(self) -> list[Any]:
+        """The arguments, repaired."""
+        return list(map(repaired, self.arguments))
 
     @cached_property
     def healthy(self) -> list[np.ndarray[Any, Any]]:
         """Which are if all is repaired: infinite constants are not."""
-        return self.bad(lambda e: True, inputs=True)
+        return self.bad(lambda e: True, self.finite)[0]
 
-    def without(self, equation: Equation) -> list[np.ndarray[Any, Any]]:
-        """Which are if an equation is repaired."""
+    def without(self, equation: Equation) -> tuple[list[np.ndarray[Any, Any]], set[int]]:
+        """The result of `bad` if an equation is repaired."""
         made = equation.outputs  # closed, an equation is another object with the same outputs
         if id(made) not in self.known:
-            self.known[id(made)] = self.bad(lambda e: e.outputs is made)
+            self.known[id(made)] = self.bad(lambda e: e.outputs is made, self.arguments)
         return self.known[id(made)]
 
-    def is_harmless(self, equation: Equation) -> bool:
-        """Whether the results do not depend on the nonfinite elements of an equation: neither if it alone has some, nor if it has none.
-        If these runs fail, that is not known, and it counts as harmful.
+    def is_harmless(self, equations: Sequence[Equation]) -> bool:
+        """Whether the results do not depend on the nonfinite elements of equations: neither if these alone have some, nor if they have
+        none. If these runs fail, that is not known, and they count as harmful.
         """
-        made = equation.outputs
-        return equal(self.without(equation), self.actual) and equal(self.bad(lambda e: e.outputs is not made, inputs=True), self.healthy)
+        made = {id(e.outputs) for e in equations}
+        without = self.without(equations[0])[0] if len(equations) == 1 else self.bad(lambda e: id(e.outputs) in made, self.arguments)[0]
+        return equal(without, self.actual) and equal(self.bad(lambda e: id(e.outputs) not in made, self.finite)[0], self.healthy)
+
+    def input(self, output: int, index: Index) -> tuple[Var, Index] | None:
+        """The input, and the element of it, that makes an element of an output nonfinite, though all else is repaired: by bisection."""
+        first = len(self.arguments) - len(self.inputs)
+        for k, v in enumerate(self.inputs, first):
+            x = np.asarray(self.arguments[k])
+            places = np.flatnonzero(mask_of(x))
+            if not places.size or not self.fails(k, x, places, output, index):
+                continue
+            while places.size > 1:
+                half = places[: places.size // 2]
+                places = half if self.fails(k, x, half, output, index) else places[half.size :]
+            return v, tuple(map(int, np.unravel_index(places[0], x.shape)))
+        return None
+
+    def fails(self, k: int, x: np.ndarray[Any, Any], places: Any, output: int, index: Index) -> bool:
+        """Whether an element of an output is nonfinite if these elements of argument ``k`` alone are."""
+        kept = np.asarray(self.finite[k]).copy()
+        kept.reshape(-1)[places] = x.reshape(-1)[places]
+        arguments = [*self.finite]
+        arguments[k] = kept[()]
+        found, _ = self.bad(lambda e: True, arguments)
+        return bool(found) and bool(found[output][index])
 
 
 def equal(some: list[np.ndarray[Any, Any]], others: list[np.ndarray[Any, Any]]) -> bool:
