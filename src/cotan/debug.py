@@ -79,15 +79,22 @@ def print(fmt: str, /, *args: Any, ordered: bool = True, **kwargs: Any) -> None:
         pass
 
     def show(*values: Any, **named: Any) -> None:
-        builtins.print(fmt.format(*map(plain, values), **{name: plain(x) for name, x in named.items()}))
+        builtins.print(fmt.format(*map(shown, values), **{name: shown(x) for name, x in named.items()}))
 
     show.__name__ = "print"
     callback(show, *args, ordered=ordered, **kwargs)
 
 
+def shown(x: Any) -> Any:
+    """What a format shows of an argument: a number of an array without axes; in a tuple, list or dict, Python numbers."""
+    if isinstance(x, np.ndarray):
+        return x if x.shape else x[()]
+    return tree.map(lambda leaf: plain(leaf) if isinstance(leaf, np.ndarray) and not leaf.shape else leaf, x)
+
+
 def plain(x: Any) -> Any:
-    """A tree of arrays, with numbers for those without axes, which formats take."""
-    return tree.map(lambda leaf: leaf[()] if isinstance(leaf, np.ndarray) and not leaf.shape else leaf, x)
+    """The Python number that prints as an array without axes."""
+    return type(x.item())(str(x)) if x.dtype.kind in "fc" else x.item()
 
 
 __dir__ = listing(__all__)

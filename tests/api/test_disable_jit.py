@@ -62,12 +62,18 @@ def in_a_map(x):
     return np.sum(lax.map(f, np.arange(1.0, 4.0)))
 
 
-FUNCTIONS = [in_a_scan, in_a_counted_loop, in_a_while_loop, in_a_nested_loop, in_a_map]
+def in_a_checkpoint(x):
+    return cotan.checkpoint(lambda x: cotan.jit(cotan.checkpoint(in_a_scan))(x) + in_a_counted_loop(x))(x)
+
+
+FUNCTIONS = [in_a_scan, in_a_counted_loop, in_a_while_loop, in_a_nested_loop, in_a_map, in_a_checkpoint]
 TRANSFORMS = {
     "value": lambda f: f,
     "grad": cotan.grad,
     "hessian": cotan.hessian,
     "jvp": lambda f: lambda x: cotan.jvp(f, (x,), (1.0,))[1],
+    "vjp": lambda f: lambda x: cotan.vjp(f, x)[1](1.0)[0],
+    "linearize": lambda f: lambda x: cotan.linearize(f, x)[1](1.0),
     "grad jit": lambda f: cotan.grad(cotan.jit(f)),
     "jit": cotan.jit,
     "jit grad": lambda f: cotan.jit(cotan.grad(f)),
@@ -96,6 +102,15 @@ def test_it_can_be_turned_on_again_inside():
         assert len(calls) == 3
     f(1.0)
     assert len(calls) == 3
+
+
+def test_checkpoints_take_trees_and_keep_their_gate():
+    with cotan.disable_jit():
+        out = cotan.checkpoint(lambda x, k: {"a": x * k, "b": (1.0, np.ones(2))}, static_argnums=1)(2.0, 3)
+        assert all(isinstance(y, np.ndarray) for y in cotan.tree.leaves(out))
+        assert out["a"] == 6.0
+        with pytest.raises(cotan.errors.ArgumentTypeError, match="the output of"):
+            cotan.checkpoint(lambda x: "text")(1.0)
 
 
 def test_under_vmap():

@@ -474,3 +474,12 @@ def test_later_changes_of_the_argument_do_not_reach_a_linearized_product():
     before = product(V)
     x[:] = 0.0
     np.testing.assert_array_equal(product(V), before)
+
+
+@pytest.mark.parametrize("call", [cotan.hvp, lambda f, x, v: cotan.make_hvp(f, x), lambda f, x, v: cotan.gauss_newton_vp(f, None, x, v)])
+def test_a_tuple_of_arguments_is_explained(call):
+    for f, x in ((lambda x: x**3, (1.0,)), (lambda x, y: x * y, (1.0, 2.0))):
+        with pytest.raises(ArgumentTypeError, match=rf"with one argument, and got a tuple of {len(x)} as that: TypeError: .*") as error:
+            call(f, x, x)
+        assert isinstance(error.value.__cause__, TypeError)
+    assert cotan.hvp(lambda p: p[0] ** 3, (1.0,), (1.0,)) == (6.0,)

@@ -7,7 +7,8 @@ Everything that can be wrong with arguments is refused here, by name: ``args[0][
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import wraps
 from inspect import isroutine
 from typing import Any, TypeVar
@@ -28,7 +29,7 @@ from ..core.errors import (
     hide_internal_frames,
     teach,
 )
-from ..core.origin import PACKAGE, Origin, describe_function, is_users_file
+from ..core.origin import PACKAGE, Origin, describe_error, describe_function, is_users_file
 from ..core.refusals import lost_refusal
 from ..core.subclasses import refuse_other_meaning
 from ..core.tracing import FLOAT64, Tracer, concrete_zero, type_of
@@ -48,6 +49,7 @@ __all__ = [
     "floating_leaves",
     "leaf",
     "note_lists",
+    "one_argument",
     "present",
     "quiet",
     "refuse_large_integers",
@@ -268,6 +270,26 @@ def note_lists(error: Exception, arguments: Mapping[str, Any]) -> None:
                 f"{name} is a {kind}: a {kind} is a tree of arguments here, and reaches the function as a {kind} of traced numbers. "
                 f"For one array pass cotan.numpy.array({name})."
             )
+
+
+@contextmanager
+def one_argument(name: str, fun: Any, primals: Any) -> Generator[None]:
+    """Within this context, ``fun`` is called with the one argument ``primals``. If that is a tuple, which other transformations take as the
+    arguments, an error of its type is explained.
+    """
+    try:
+        yield
+    except TypeError as error:
+        if not isinstance(primals, tuple) or isinstance(error, CotanError):
+            raise
+        where, text = describe_function(fun), describe_error(error)
+        values = "x, v" if len(primals) == 1 else "xs, vs"
+        raise teach(
+            ArgumentTypeError,
+            f"{name} calls {where} with one argument, and got a tuple of {len(primals)} as that: {text}",
+            do=f"write {name}(f, {values}), without a tuple round a single argument; "
+            "a function of several arguments takes them as one: lambda xs: f(*xs).",
+        ) from error
 
 
 class FlatCall:

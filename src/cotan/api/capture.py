@@ -85,9 +85,11 @@ def capture(fun: Callable[..., Any]) -> Callable[..., Captured]:
     ``capture(grad(f))`` gives the cotangents of tagged values, too. It looks through jit, vmap, custom rules, checkpoints, loops and
     branches: what is tagged in a scan is stacked along a new leading axis; of a while loop there is the step that ran last, and of its
     condition what it computed last. A branch that is not taken gives nan (0 for integers) in traced code, as under jit; where the predicate
-    is known, it does not run, and nothing is tagged in it. It can be transformed itself: ``vmap(capture(f))`` has a leading axis for the
-    examples everywhere, where ``capture(vmap(f))`` shows the arrays as the batched program has them (in a scan behind the axis of steps,
-    and with examples that do not take a branch that runs for all).
+    is known, it does not run, and nothing is tagged in it. Steps of loops are traced, as under a derivative.
+
+    It can be transformed itself: ``vmap(capture(f))`` has a leading axis for the examples everywhere, where ``capture(vmap(f))`` shows the
+    arrays as the batched program has them (in a scan behind the axis of steps, and with examples that do not take a branch that runs for
+    all).
 
     The derivative of a loop with ``checkpoint=`` gives no tangents and cotangents of what is tagged in that loop.
 

@@ -6,8 +6,9 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import Lock
+from typing import Any
 
-from ..core.tracing import current_trace
+from ..core.tracing import EVAL, current_trace
 
 __all__ = ["SOMEWHERE", "disable_jit", "jit_is_disabled", "runs_as_python"]
 
@@ -19,13 +20,14 @@ _disabled: ContextVar[bool] = ContextVar("jit is disabled", default=False)
 
 @contextmanager
 def disable_jit(disable: bool = True) -> Generator[None]:
-    """Within this context, `jit` does nothing, and loops of `cotan.lax` run step by step in Python, under derivatives too: ``print``,
-    ``breakpoint()`` and a debugger see the value of each step. (`cond` and `switch` run so wherever the value is known.)
+    """Within this context, `jit` and `checkpoint` do nothing, and loops of `cotan.lax` run step by step in Python, under derivatives too:
+    ``print``, ``breakpoint()`` and a debugger see the value of each step. (`cond` and `switch` run so wherever the value is known.)
 
     Args:
         disable: False turns compiling on again inside such a context.
 
-    A while loop under `vmap` is staged as ever, since its condition has many values.
+    What has many values is staged as ever: under `vmap`, a while loop whose value is batched, and the branches of a `cond` or `switch`,
+    with the loops in them. So is what `stage`, `explain` and `why_nan` run.
 
     >>> import cotan
     >>> seen = []
@@ -56,4 +58,13 @@ jit_is_disabled = _disabled.get
 
 def runs_as_python() -> bool:
     """Whether loops run step by step, whatever transforms their values: they are not being staged."""
-    return _disabled.get() and not current_trace().recording
+    return _disabled.get() and not is_staging(current_trace())
+
+
+def is_staging(trace: Any) -> bool:
+    """Whether what runs in ``trace`` becomes a Program in the end."""
+    while trace is not EVAL:
+        trace = getattr(trace, "parent", None) or getattr(trace, "known", None)
+        if trace is None:
+            return True
+    return False

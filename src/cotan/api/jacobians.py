@@ -25,7 +25,7 @@ from ..ops.movement import permute, reshape, slice_
 from ..transforms.batch import batch_flat
 from ..transforms.linearize import LinearTape
 from ..transforms.linearize import replay as replay_tape
-from .arguments import LEAF, Argnums, FlatCall, boundary, check_callable, check_inexact, quiet
+from .arguments import LEAF, Argnums, FlatCall, boundary, check_callable, check_inexact, one_argument, quiet
 from .chunks import Chunk, bytes_of, check_chunk, chunk_size, in_pieces
 from .differentiate import Pullback, grad, jvp, private_copy, strip, tangent_type
 from .transformed import transformation
@@ -153,8 +153,12 @@ def hvp(fun: Callable[..., Any], primals: Any, tangents: Any, *, strict: bool = 
 
     Returns:
         the product, a tree like ``primals``.
+
+    Raises:
+        ArgumentTypeError: as `grad`; or ``fun`` does not take the tuple ``primals`` as its one argument.
     """
-    return jvp(grad(fun, strict=strict), (primals,), (tangents,), strict=strict)[1]
+    with one_argument("hvp", fun, primals):
+        return jvp(grad(fun, strict=strict), (primals,), (tangents,), strict=strict)[1]
 
 
 def jacobian_modes(mode: str) -> Callable[[Pullback, Chunk], list[list[Any]]]:

@@ -30,7 +30,7 @@ from ..ops.families import add, reduce_sum, scale, zeros
 from ..ops.movement import reshape
 from ..transforms.jvp import jvp_flat
 from ..transforms.linearize import LinearTape, linearize_flat, replay
-from .arguments import Argnums, FlatCall, boundary, check_callable, floating_leaves, quiet
+from .arguments import Argnums, FlatCall, boundary, check_callable, floating_leaves, one_argument, quiet
 from .chunks import Chunk, check_chunk, cut
 from .differentiate import Pullback, private_copy, scalar_output, tangent_leaves
 from .jacobians import pushed_basis
@@ -66,7 +66,7 @@ def make_hvp(fun: Callable[..., Any], primals: Any) -> Callable[[Any], Any]:
     check_callable("make_hvp", fun)
     call = FlatCall("make_hvp", fun, (primals,), {}, 0, False)
     call.leaves = list(map(private_copy, call.leaves))
-    with quiet():
+    with quiet(), one_argument("make_hvp", fun, primals):
         tape, inputs, outputs = linearized_gradient("make_hvp", call)
 
     @boundary
@@ -183,7 +183,8 @@ def gauss_newton_vp(residual_fun: Callable[..., Any], loss_fun: Callable[..., An
     check_real(name, call)
     dx = tangent_leaves(name, call, (tangents,))
     with quiet():
-        pulled = Pullback(call, name)
+        with one_argument(name, residual_fun, primals):
+            pulled = Pullback(call, name)
         for t in pulled.types:
             if t.dtype.kind != "f":
                 refuse_output(name, residual_fun, t)

@@ -33,7 +33,8 @@ def cond(pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any],
     """``true_fun(*operands)`` if ``pred``, else ``false_fun(*operands)``.
 
     Args:
-        pred: a scalar: a bool, or a number (true if nonzero). If its value is known, only the selected branch runs.
+        pred: a scalar: a bool, or a number (true if nonzero). If its value is known, only the selected branch runs, and nothing is asked
+            of the other.
         true_fun, false_fun: functions of the operands whose results have the same structure, shapes and dtypes.
 
     Under `vmap` with a predicate for each example, a branch that no example takes does not run. A cheap branch runs on the whole batch, and
