@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable
+from string import Formatter
 from typing import Any
 
 import numpy as np
@@ -79,10 +80,20 @@ def print(fmt: str, /, *args: Any, ordered: bool = True, **kwargs: Any) -> None:
         pass
 
     def show(*values: Any, **named: Any) -> None:
-        builtins.print(fmt.format(*map(shown, values), **{name: shown(x) for name, x in named.items()}))
+        builtins.print(Format().format(fmt, *map(shown, values), **{name: shown(x) for name, x in named.items()}))
 
     show.__name__ = "print"
     callback(show, *args, ordered=ordered, **kwargs)
+
+
+class Format(Formatter):
+    """Formats numbers of any dtype with the digits that they have."""
+
+    def format_field(self, value: Any, format_spec: str) -> Any:
+        return str(value) if isinstance(value, np.generic) and not format_spec else super().format_field(value, format_spec)
+
+    def convert_field(self, value: Any, conversion: Any) -> Any:
+        return super().convert_field(plain(value) if isinstance(value, np.generic) and conversion else value, conversion)
 
 
 def shown(x: Any) -> Any:

@@ -5,7 +5,7 @@ import pytest
 
 import cotan
 from cotan import lax
-from cotan.errors import ArgumentTypeError, UnsupportedFunctionError
+from cotan.errors import ArgumentTypeError, TracerConversionError, UnsupportedFunctionError
 
 W = np.array([0.0, 1.0])
 
@@ -348,6 +348,32 @@ def test_functions_that_look_at_values():
     assert "positive" not in cotan.capture(f)(-1.0)
     strict = cotan.capture(cotan.grad(loss, strict=True))(W)
     np.testing.assert_allclose(strict.cotangents["hidden"], 2 * np.tanh(W))
+
+
+def test_loops_whose_steps_look_at_values():
+    def step(c, k):
+        return (cotan.tag(c * k, "c") if c > 3 else c * k), k
+
+    def in_a_while_loop(x):
+        return lax.while_loop(lambda v: v < 20, lambda v: cotan.tag(v * 3, "c") if v > 3 else v * 3, x)
+
+    loops = {
+        lambda x: lax.scan(step, x, WS)[0]: (2.0,),
+        lambda x: lax.fori_loop(1, 4, lambda k, c: step(c, k)[0], x): (4.0, 8.0, 24.0),
+        in_a_while_loop: (12.0, 36.0),
+    }
+    for f, values in loops.items():
+        x = 4.0
+        seen = cotan.capture(f)(x)
+        assert seen.result == f(x)
+        assert seen.get("c", ()) == (values if len(values) > 1 else values[0])
+        with pytest.raises(TracerConversionError):
+            cotan.capture(cotan.grad(f))(x)  # as without capture
+
+
+def test_a_derivative_that_was_recorded_before():
+    _, pull = cotan.vjp(lambda x: cotan.tag(x * x, "h") * cotan.tag(x * 3, "h"), 2.0)
+    assert cotan.capture(pull)(1.0).cotangents["h"] == (6.0, 4.0)
 
 
 def test_a_value_is_what_was_tagged_though_the_array_changes():

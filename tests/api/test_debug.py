@@ -285,8 +285,9 @@ def test_numbers_print_as_in_python(run, capsys):
         y = np.ones((2, 3)) * x
         tree = {"a": x, "b": [np.float32(0.1), 1, True, 2.5], "c": (y[0, 0] > 5, np.float16(0.3))}
         debug.print("{} {tree} {x:.2f} {t} {k}", y.shape, tree=tree, x=x, t=(y[0, 0], {"k": y[0]}), k=3)
+        debug.print("{0} {0!r} {0:.9f} {1!r}", np.float32(0.1), x)
         return x
 
     run(f)(2.0)
     numbers = "{'a': 2.0, 'b': [0.1, 1, True, 2.5], 'c': (False, 0.3)}"
-    assert capsys.readouterr().out == f"(2, 3) {numbers} 2.00 (2.0, {{'k': array([2., 2., 2.])}}) 3\n"
+    assert capsys.readouterr().out == f"(2, 3) {numbers} 2.00 (2.0, {{'k': array([2., 2., 2.])}}) 3\n0.1 0.1 0.100000001 2.0\n"

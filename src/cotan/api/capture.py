@@ -85,7 +85,8 @@ def capture(fun: Callable[..., Any]) -> Callable[..., Captured]:
     ``capture(grad(f))`` gives the cotangents of tagged values, too. It looks through jit, vmap, custom rules, checkpoints, loops and
     branches: what is tagged in a scan is stacked along a new leading axis; of a while loop there is the step that ran last, and of its
     condition what it computed last. A branch that is not taken gives nan (0 for integers) in traced code, as under jit; where the predicate
-    is known, it does not run, and nothing is tagged in it. Steps of loops are traced, as under a derivative.
+    is known, it does not run, and nothing is tagged in it. A loop whose steps ask for values (by Python's ``if``), which runs in Python as
+    it does without `capture`, gives what is tagged in each step by itself.
 
     It can be transformed itself: ``vmap(capture(f))`` has a leading axis for the examples everywhere, where ``capture(vmap(f))`` shows the
     arrays as the batched program has them (in a scan behind the axis of steps, and with examples that do not take a branch that runs for
@@ -136,6 +137,8 @@ def in_order(values: Sequence[tuple[int, Any]], others: Sequence[tuple[int, Any]
     A site has several values if it is in a Program that was staged before and is run several times. ``backwards``, the others are in the
     order in which these runs are differentiated.
     """
+    if not values:  # a derivative that was recorded before
+        return [y for _, y in (others[::-1] if backwards else others)]
     left: dict[int, list[Any]] = {}
     for site, y in others:
         left.setdefault(site, []).append(y)

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..core.tracing import EVAL, current_trace
 
-__all__ = ["SOMEWHERE", "disable_jit", "jit_is_disabled", "runs_as_python"]
+__all__ = ["SOMEWHERE", "disable_jit", "is_staging", "jit_is_disabled", "runs_as_python"]
 
 SOMEWHERE = [0]
 """The number of these contexts, of all threads: where there is none, a call needs to look no further."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..api.arguments import boundary, check_callable, leaf, quiet
-from ..api.disabling import runs_as_python
+from ..api.disabling import is_staging, runs_as_python
 from ..api.recall import Recall
 from ..api.vectorize import vmap
 from ..control.scan import Scan
@@ -19,9 +19,9 @@ from ..control.sweep import BoundedScan
 from ..control.while_loop import While
 from ..core import tree
 from ..core.array import Array, to_array
-from ..core.errors import ArgumentError, ArgumentTypeError, teach
+from ..core.errors import ArgumentError, ArgumentTypeError, TracerConversionError, teach
 from ..core.operators import surface
-from ..core.origin import describe_function
+from ..core.origin import describe_function, is_capturing
 from ..core.program import Program
 from ..core.sizes import integer
 from ..core.staging import stage_flat
@@ -103,7 +103,21 @@ def scan(
         return python_scan(f, carry, carry_spec, x_leaves, x_spec, count, reverse)
     if count and runs_as_python():
         return unrolled_scan(f, init, x_leaves, x_spec, count, reverse)
-    return scan_leaves(f, carry, carry_spec, x_leaves, x_spec, count, bool(reverse), snapshots)
+    return op_or_python(
+        lambda: scan_leaves(f, carry, carry_spec, x_leaves, x_spec, count, bool(reverse), snapshots),
+        lambda: python_scan(f, carry, carry_spec, x_leaves, x_spec, count, reverse),
+        [*carry, *x_leaves] if count else None,
+    )
+
+
+def op_or_python(as_op: Callable[[], Any], in_python: Callable[[], Any], values: Sequence[Any] | None) -> Any:
+    """A loop as an op. If it is captured, which alone keeps it from running in Python, its steps may ask for values: it then does."""
+    try:
+        return as_op()
+    except TracerConversionError:
+        if values is None or not is_capturing() or is_staging(current_trace()) or any(type(v) is Tracer for v in values):
+            raise
+        return in_python()
 
 
 def scan_leaves(
@@ -392,7 +406,11 @@ def counted_loop(first: int, end: int, body_fun: Any, init: Any, snapshots: int 
     if count and runs_as_python():
         return unrolled_scan(lambda c, i: (body_fun(i, c), None), init, [range(first, end)], LEAF, count, False)[0]
     from_zero = (lambda c, k: (body_fun(k, c), None)) if first == 0 else (lambda c, k: (body_fun(add(k, np.int64(first)), c), None))
-    return scan_leaves(from_zero, carry, spec, [iota((count,))], LEAF, count, False, snapshots)[0]
+    return op_or_python(
+        lambda: scan_leaves(from_zero, carry, spec, [iota((count,))], LEAF, count, False, snapshots),
+        lambda: python_scan(lambda c, i: (body_fun(i, c), None), carry, spec, [range(first, end)], LEAF, count, False),
+        carry if count else None,
+    )[0]
 
 
 def known_value(x: Any) -> Any | None:
@@ -449,10 +467,13 @@ def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], i
         condition, body = While.with_captured(of_condition, of_body)
         return (condition, body), list(body.constants), None
 
-    types, ((condition, body), constants, _) = staged("while_loop", (cond_fun, body_fun), types_of(leaves), (spec,), stage)
-    leaves = [convert(x, t.dtype) for x, t in zip(leaves, types, strict=True)]
-    outs = While(condition, body, len(constants), snapshots)(*constants, *leaves)
-    return tree.unflatten(spec, [to_array(x) for x in outs])
+    def as_op() -> Any:
+        types, ((condition, body), constants, _) = staged("while_loop", (cond_fun, body_fun), types_of(leaves), (spec,), stage)
+        first = [convert(x, t.dtype) for x, t in zip(leaves, types, strict=True)]
+        outs = While(condition, body, len(constants), snapshots)(*constants, *first)
+        return tree.unflatten(spec, [to_array(x) for x in outs])
+
+    return op_or_python(as_op, lambda: python_while(cond_fun, body_fun, leaves, spec), leaves)
 
 
 def python_while(cond_fun: Any, body_fun: Any, leaves: list[Any], spec: Any) -> Any:
