@@ -170,6 +170,24 @@ def test_custom_functions_that_hold_arrays(f, inner, g):
         np.testing.assert_array_equal(cotan.grad(way)(x), g)
 
 
+def test_rules_stay_the_rules():
+    rule = {"vmap": lambda size, flags, x: (cotan.tag(20 * x, "rule"), True)}
+    twice = cotan.custom_rules(lambda x: cotan.tag(2 * x, "inner"), **rule)
+    for way in (lambda f: f, cotan.jit):
+        seen = cotan.vmap(way(cotan.capture(twice)))(np.ones(2))
+        np.testing.assert_array_equal(seen.result, [20.0, 20.0])
+        np.testing.assert_array_equal(seen["inner"], [2.0, 2.0])
+
+    def solver(_, b):
+        return cotan.stop_gradient(cotan.tag(b / 2, "x"))  # no derivative: that of the solve is the rule's
+
+    def solve(b):
+        return lax.custom_linear_solve(lambda x: 2 * x, b, solver, symmetric=True)
+
+    assert cotan.capture(cotan.grad(solve))(3.0)["x"] == (1.5, 0.5)
+    assert cotan.grad(lambda b: cotan.capture(solve)(b).result)(3.0) == 0.5
+
+
 def test_custom_functions_that_close_over_tagged_values():
     def f(x):
         w = cotan.tag(x * 2, "w")

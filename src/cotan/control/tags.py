@@ -195,12 +195,8 @@ class Collector:
         if op.holds_programs and op.written_out is not None and not op.regions():
             inner, constants = stage_flat(op.written_out, [v.type for v in operands], name=op.name)
             if has_tags(inner):
-                if not self.transformed or type(op) is not CustomCall or not op.rules.has_derivative:
-                    return self.inlined(inner, constants, operands)
-                program, keys, held = collected(inner)  # beside the call, which has its own rule
-                tagged = extract(program, program.inputs, program.outputs[len(inner.outputs) :])
-                self.add(keys, self.inlined(tagged, [*held, *constants], operands))
-                return self.record(op, operands, [v.type for v in e.outputs], e)
+                has_rule = isinstance(op, CustomCall) and (op.rules.has_derivative or op.rules.vmap is not None)
+                return (self.beside if has_rule else self.inlined)(e, inner, constants, operands)
         if not any(has_tags(region.program) for region in op.regions()):
             return self.record(op, operands, [v.type for v in e.outputs], e)
         if isinstance(op, Scan):
@@ -218,7 +214,7 @@ class Collector:
             )
         if op.written_out is not None:
             inner, constants = stage_flat(op.written_out, [v.type for v in operands], name=op.name)
-            return self.inlined(inner, constants, operands)
+            return (self.beside if isinstance(op, LinearSolve) else self.inlined)(e, inner, constants, operands)
         raise teach(
             UnsupportedFunctionError,
             f"capture: something is tagged in {op}, which cannot give it out.",
@@ -226,7 +222,17 @@ class Collector:
             origin=e.origin,
         )
 
-    def inlined(self, inner: Program, constants: Sequence[Any], operands: Sequence[Any]) -> list[Any]:
+    def beside(self, e: Equation, inner: Program, constants: Sequence[Any], operands: Sequence[Any]) -> list[Any]:
+        """The results of an op that has rules of its own. If these may be asked for, what is tagged in it is computed beside it."""
+        if not self.transformed:
+            return self.inlined(e, inner, constants, operands)
+        program, keys, held = collected(inner)
+        tagged = extract(program, program.inputs, program.outputs[len(inner.outputs) :])
+        self.add(keys, self.inlined(e, tagged, [*held, *constants], operands))
+        return list(self.record(e.op, operands, [v.type for v in e.outputs], e))
+
+    def inlined(self, e: Equation, inner: Program, constants: Sequence[Any], operands: Sequence[Any]) -> list[Any]:
+        """The results of an op as a Program of other ops."""
         own = [Var(v.type) for v in inner.inputs[: len(constants)]]
         self.captured.update(zip(own, constants, strict=True))
         return self.write(inner, [*own, *operands])
