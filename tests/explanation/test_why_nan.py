@@ -811,3 +811,13 @@ def test_too_many_are_said_not_to_be_examined():
     assert report.unexamined
     assert report.masked == ()
     assert "not examined, since there are many" in str(report)
+
+
+@pytest.mark.parametrize("root", [lambda x: x**0.5, lambda x: np.power(x, 0.5)])
+def test_a_square_root_is_named_as_it_is_written(root):
+    report = why(root, np.array([4.0, -1.0]))
+    assert report.source.formula == "power(-1, 0.5) = nan"
+    assert "keep negative numbers out" in report.advice
+    source = why(cotan.grad(root), 0.0).source
+    assert (source.title, source.given) == ("the local derivative of power", (0.0, 0.5))
+    assert why(lambda x: cnp.sqrt(x), -1.0).source.of == "sqrt"

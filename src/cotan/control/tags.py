@@ -209,7 +209,7 @@ class Collector:
             raise teach(
                 UnsupportedFunctionError,
                 f"capture: something is tagged in the matvec of {op}, which runs as often as the solver likes.",
-                do="tag it in the solver, or outside of the solve.",
+                do="tag it in the solver, or outside of the solve. (The matvec of custom_root is the derivative of its function.)",
                 origin=e.origin,
             )
         if op.written_out is not None:

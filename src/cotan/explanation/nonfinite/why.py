@@ -11,6 +11,7 @@ which the result would be finite.
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -27,7 +28,7 @@ from ...control.scan import Scan
 from ...control.while_loop import While
 from ...core import tree
 from ...core.errors import ArgumentTypeError, teach
-from ...core.origin import Origin, Source, describe_function
+from ...core.origin import Origin, Source, describe_function, source_line
 from ...core.program import Equation, Var
 from ...core.staging import close
 from ...core.tracing import EVAL, Tracer, running
@@ -119,10 +120,14 @@ def operation(
     values = tuple(pick(x, index if np.ndim(x) else ()) for x in operands) if single else tuple(operands)
     given = operands_of(run, before, made, index) if run is not None and phase == "derivative" else ()
     steps = tuple(text for text in map(step_text, places) if text is not None)
-    name = name_of(equation.op) if phase == "value" else equation.op.name
+    name, of = name_of(equation.op) if phase == "value" else equation.op.name, made.name
+    if is_power(made):
+        of, given = "power", (*given, 0.5) if given else ()
+        if phase == "value":
+            name, values = "power", (*values, 0.5) if single else values
     return Operation(
         name,
-        made.name,
+        of,
         phase,
         equation.origin,
         index,
@@ -135,6 +140,20 @@ def operation(
         op=str(equation.op),
         moves=equation.op.family == "movement",
     )
+
+
+def is_power(made: Lineage) -> bool:
+    """Whether a square root is a power in the user's line: ``x**0.5``."""
+    if made.op.name != "sqrt" or made.origin is None or made.origin.code is None:
+        return False
+    line, _, column, end = made.origin.position
+    try:
+        written = ast.parse(source_line(made.origin.filename, line).encode()[column:end].decode(), mode="eval").body
+    except (SyntaxError, ValueError):  # it takes several lines, or is no expression
+        return False
+    if isinstance(written, ast.Call):
+        return "pow" in ast.unparse(written.func)
+    return isinstance(written, ast.BinOp) and isinstance(written.op, ast.Pow)
 
 
 def operands_of(run: Run, before: Sequence[Equation], made: Lineage, index: Index) -> tuple[Any, ...]:
