@@ -78,6 +78,8 @@ CALLS_OF_OPERATIONS = {
     "fori_loop": "write fori_loop(start, stop, body, first) with body(k, value) -> value.",
     "while_loop": "write while_loop(condition, body, first) with condition(value) -> bool and body(value) -> value.",
     "associative_scan": "write associative_scan(f, xs) with f(a, b) -> c.",
+    "explain": "write explain(f, x), not explain(f(x)).",
+    "why_nan": "write why_nan(f, x), not why_nan(f(x)).",
 }
 """The calls of functions that take a function among other arguments."""
 

@@ -89,7 +89,7 @@ class Origin:
         if isinstance(code, CodeType):
             line, end, column, end_column = self.position
             code = Place(code.co_filename, code.co_name, code.co_firstlineno, (line, end, column, end_column))
-        parent = self.parent and Application(Unloaded(self.parent.op.name), self.parent.origin)
+        parent = self.parent and Application(Unloaded(self.parent.op.name, self.parent.op.verb), self.parent.origin)
         return Origin, (code, 0, self.rule, parent, self.caller)
 
     @property
@@ -242,9 +242,10 @@ class Application:
 
 @dataclass(frozen=True, slots=True)
 class Unloaded:
-    """What remains of an op when the origin of an equation is pickled: its name."""
+    """What remains of an op when the origin of an equation is pickled: its name, and how people call it."""
 
     name: str
+    verb: str
 
 
 class UsersRule:

@@ -25,7 +25,7 @@ import numpy as np
 
 from ..core.emitting import Emitter, Reader
 from ..core.errors import DtypeError, ShapeError, teach
-from ..core.formula import Formula, Number, axes_text, called, shown
+from ..core.formula import Formula, Number, array_of, axes_text, called, shown
 from ..core.op import LinearIn, Op, op
 from ..core.program import Var
 from ..core.tracing import type_of
@@ -251,6 +251,9 @@ class Structural(Op):
         y = self(*primals)
         filled = [zeros(t) if dx is None else dx for dx, t in zip(tangents, map(type_of, primals), strict=True)]
         return y, self(*filled)
+
+    def formula(self, *operands: Formula) -> Formula:
+        return super().formula(*map(array_of, operands))
 
 
 # ---- the four ops ----------------------------------------------------------------------------------------------------

@@ -102,7 +102,7 @@ def root_of(a: Any) -> Any:
                 both = d[i] + d[j]
                 root[i, j] = 0 if both == 0 and abs(rest) <= limit else rest / both
         y = vectors @ root @ vectors.conj().T
-    return np.real(y) if real else y
+    return y.real if real else y  # type: ignore[union-attr]
 
 
 # ---- one matrix, compiled ----------------------------------------------------------------------------------------------------------
