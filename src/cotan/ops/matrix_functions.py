@@ -93,7 +93,7 @@ def root_of(a: Any) -> Any:
             return np.full_like(a, np.nan)
         form, vectors = scipy_linalg.rsf2csf(form, vectors)
     d = np.diag(form)
-    d = np.sqrt(np.where(single & (d.real < 0), 0, d) if real else d)
+    d = np.sqrt(np.where(single & (np.real(d) < 0), 0, d) if real else d)
     root = np.diag(d)
     with np.errstate(all="ignore"):
         for j in range(1, n):
@@ -102,7 +102,7 @@ def root_of(a: Any) -> Any:
                 both = d[i] + d[j]
                 root[i, j] = 0 if both == 0 and abs(rest) <= limit else rest / both
         y = vectors @ root @ vectors.conj().T
-    return y.real if real else y  # type: ignore[union-attr]
+    return np.real(y) if real else y
 
 
 # ---- one matrix, compiled ----------------------------------------------------------------------------------------------------------
