@@ -14,7 +14,7 @@ from ..core.tracing import Tracer, type_of
 from ..core.types import ArrayType
 from .arguments import leaf, surely_zero
 
-__all__ = ["CheckedRules", "parameter_names", "shown", "takes"]
+__all__ = ["CheckedRules", "parameter_names", "shown", "takes", "taking"]
 
 NAMES = {
     "jvp": "JVP rule",
@@ -45,7 +45,7 @@ class CheckedRules:
         except TypeError:
             if takes(function, args, kwargs):
                 raise
-        names = ", ".join(parameter_names(function)) or "no arguments"
+        names = parameters(function)
         given = f"{len(args)} argument{'s' * (len(args) != 1)}" + "".join(f", {name}=" for name in kwargs)
         raise self.wrong(rule, f"it is called with {given}, but takes {names}.")
 
@@ -136,6 +136,36 @@ def takes(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str
     return True
 
 
+def parameters(function: Callable[..., Any]) -> str:
+    """The parameters of a function, for a message."""
+    return ", ".join(parameter_names(function)) or "no arguments"
+
+
+class taking:  # noqa: N801 - a context manager reads as a verb
+    """Within this context ``function``, the argument ``role`` of ``caller``, is called with ``count`` arguments: a TypeError of one that
+    does not take these is told as such. ``written`` says how it is written.
+    """
+
+    __slots__ = ("caller", "count", "function", "role", "written")
+
+    def __init__(self, caller: str, role: str, function: Callable[..., Any], count: int, written: str):
+        self.caller, self.role, self.function, self.count, self.written = caller, role, function, count, written
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
+        if type(error) is not TypeError or takes(self.function, [None] * self.count, {}):
+            return
+        given = f"{self.count} argument{'s' * (self.count != 1)}"
+        raise teach(
+            ArgumentTypeError,
+            f"{self.caller}: {self.role}, {describe_function(self.function)}, is called with {given}, but takes "
+            f"{parameters(self.function)}.",
+            do=f"write {self.written}.",
+        ) from None
+
+
 def parameter_names(function: Callable[..., Any]) -> list[str]:
     """The names of the parameters of a function; none where its signature is not known."""
     try:
@@ -146,6 +176,8 @@ def parameter_names(function: Callable[..., Any]) -> list[str]:
 
 def shown(x: Any) -> str:
     """A short description of a wrong result."""
+    if x is None:
+        return "None (it has no `return`, perhaps)"
     if isinstance(x, tuple | list):
         return f"a {type(x).__name__} of length {len(x)}"
     return type_of(x).long_name() if type(x) is Tracer or isinstance(x, np.ndarray) else f"a {type(x).__name__}"

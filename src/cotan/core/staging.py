@@ -6,7 +6,8 @@ outer trace. `finish` closes them: scalars become literals, other foreign values
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from types import FrameType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -15,9 +16,9 @@ from .borrowing import borrow, give_back
 from .collecting import no_collection
 from .errors import IntegerRangeError, teach
 from .op import Op
-from .origin import here
+from .origin import here, inner_function
 from .program import Equation, Literal, Program, Var, is_kept
-from .refusals import refuse_escaped
+from .refusals import arguments_of, refuse_escaped
 from .sizes import Size
 from .stack import Stack
 from .tracing import Trace, Tracer, concrete_zero, running, type_of
@@ -56,6 +57,33 @@ class StagingTrace(Trace):
         elif isinstance(value, int) and not -(2**63) <= value < 2**63:
             refuse_large_integer(value)
         return value
+
+    def made_static(self, tracer: Tracer, frames: Iterable[FrameType]) -> str:
+        """Only numbers can be static; an argument is named where the function still has it under its name."""
+        if self.verb != "jit":
+            return ""
+        sources = self.sources(tracer.payload)
+        if any(v.type.shape for v in sources):
+            return ""
+        arguments = {x.payload: name for name, x in arguments_of(self.function, frames).items() if type(x) is Tracer and x.owner is self}
+        names = [arguments.get(v) for v in sources]
+        if not names or None in names:
+            return "make an argument on which it depends static: jit(f, static_argnames=...)"
+        name = getattr(inner_function(self.function), "__name__", "f").replace("<lambda>", "f")
+        written = repr(names[0]) if len(names) == 1 else tuple(names)
+        return f"make {' and '.join(map(str, names))} static: jit({name}, static_argnames={written})"
+
+    def sources(self, value: Var) -> list[Var]:
+        """The inputs on which ``value`` depends."""
+        defining = {v: equation for equation in self.equations for v in equation.outputs}
+        seen, waiting = {value}, [value]
+        while waiting:
+            equation = defining.get(waiting.pop())
+            for v in equation.inputs if equation is not None else ():
+                if type(v) is Var and v not in seen:
+                    seen.add(v)
+                    waiting.append(v)
+        return [v for v in seen if v not in defining]
 
     def close(self) -> None:
         super().close()
