@@ -5,6 +5,7 @@
 
 # The names and the layout of these functions are part of what is tested: errors quote the line.
 
+import functools
 import math
 
 import numpy as np
@@ -382,6 +383,77 @@ def slice_of_a_differentiated_size():
     cotan.grad(lambda n: np.sum(cnp.ones(5)[:n]) * n)(3.0)
 
 
+@says("make a and b static: jit(f, static_argnames=('a', 'b'))")
+def array_of_a_product_of_arguments():
+    cotan.jit(lambda a, b: np.zeros(b * a).sum())(2, 3)
+
+
+@says("make what it depends on an argument of its own, and static: jit(f, static_argnames=...)")
+def array_of_a_size_in_a_dict():
+    cotan.jit(lambda options: np.zeros(options["n"]).sum())({"n": 3})
+
+
+@says("np.zeros() needs it as a Python integer", "arange(size) < n", never="static")
+def array_of_a_count():
+    cotan.jit(lambda x: np.zeros(cnp.sum(x > 0)).sum())(np.ones(4))
+
+
+@says("np.zeros() needs it as a Python integer", "bind n before: functools.partial(f, n=...)")
+def array_of_a_staged_size():
+    cotan.stage(lambda n: np.zeros(n))(3)
+
+
+@instead(array_of_a_staged_size)
+def array_of_a_bound_size():
+    close(cotan.stage(functools.partial(lambda x, n: x * np.ones(n), n=3))(2.0)(2.0)[0], 2.0)
+
+
+@says("range() needs it as a Python integer", "bind n before: functools.partial(f, n=...)", never="static")
+def steps_of_a_checkpoint():
+    cotan.grad(lambda x: cotan.checkpoint(lambda x, n: sum(x * k for k in range(n)))(x, 3))(1.0)
+
+
+@instead(steps_of_a_checkpoint)
+def bound_steps_of_a_checkpoint():
+    f = functools.partial(lambda x, n: sum(x * k for k in range(n)), n=3)
+    close(cotan.grad(lambda x: cotan.checkpoint(f)(x))(1.0), 3.0)
+
+
+@says("np.repeat() needs it as a Python integer", "make n static: jit(f, static_argnames='n')")
+def repeated_by_a_jitted_number():
+    cotan.jit(lambda x, n: np.repeat(x, n))(np.ones(3), 2)
+
+
+@says("np.sum() needs it as a Python integer, for a size, an axis", "make k static: jit(f, static_argnames='k')")
+def sum_along_a_jitted_axis():
+    cotan.jit(lambda x, k: np.sum(x, axis=k))(np.ones((3, 2)), 1)
+
+
+@says("np.float64() would make a plain number of it", "write x.astype(np.float64)", never="static")
+def scalar_of_numpy():
+    cotan.grad(lambda x: np.float64(x) * 2)(1.0)
+
+
+@instead(scalar_of_numpy)
+def scalar_by_astype():
+    close(cotan.grad(lambda x: x.astype(np.float64) * 2)(1.0), 2.0)
+
+
+@says("len() of unsized object", "under vmap the function gets one example")
+def length_of_an_example():
+    cotan.vmap(lambda x: len(x))(np.ones(3))
+
+
+@says("xs[0] is a scalar", "cotan.numpy.array(xs)")
+def scan_over_a_list_of_numbers():
+    lax.scan(lambda c, x: (c + x, c), 0.0, [1.0, 2.0])
+
+
+@instead(scan_over_a_list_of_numbers)
+def scan_over_an_array():
+    close(lax.scan(lambda c, x: (c + x, c), 0.0, cnp.array([1.0, 2.0]))[0], 3.0)
+
+
 @says("(a[i] = v)", "a.at[i].set(v)")
 def right_hand_side_that_fills_an_array():
     def rhs(t, y):
@@ -659,7 +731,7 @@ def branches_of_one_shape():
     close(cotan.jit(lambda x: lax.cond(x[0] > 0, lambda x: x, lambda x: cnp.full_like(x, 0.0), x))(-np.ones(2)), 0.0)
 
 
-@says("cond: false_fun, <lambda>", "is called with 0 arguments, but takes x", "lambda x: ... for cond(pred, f, g, x)")
+@says("cond: true_fun, <lambda>", "is called with 0 arguments, but takes x", "lambda x: ... for cond(pred, f, g, x)")
 def branches_without_operands():
     cotan.jit(lambda x: lax.cond(x > 0, lambda x: x, lambda x: -x))(1.0)
 

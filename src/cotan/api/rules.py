@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import ArgumentTypeError, DtypeError, RuleError, teach
+from ..core.errors import ArgumentTypeError, CotanError, DtypeError, RuleError, teach
 from ..core.origin import Origin, describe_function, users_rule
 from ..core.tracing import Tracer, type_of
 from ..core.types import ArrayType
 from .arguments import leaf, surely_zero
 
-__all__ = ["CheckedRules", "parameter_names", "shown", "takes", "taking"]
+__all__ = ["CheckedRules", "parameter_names", "refuse_parameters", "shown", "takes"]
 
 NAMES = {
     "jvp": "JVP rule",
@@ -141,29 +141,19 @@ def parameters(function: Callable[..., Any]) -> str:
     return ", ".join(parameter_names(function)) or "no arguments"
 
 
-class taking:  # noqa: N801 - a context manager reads as a verb
-    """Within this context ``function``, the argument ``role`` of ``caller``, is called with ``count`` arguments: a TypeError of one that
-    does not take these is told as such. ``written`` says how it is written.
-    """
+Called = tuple[str, Callable[..., Any], int, str]
+"""A function that an operation calls: its role, itself, the number of arguments, and how it is written."""
 
-    __slots__ = ("caller", "count", "function", "role", "written")
 
-    def __init__(self, caller: str, role: str, function: Callable[..., Any], count: int, written: str):
-        self.caller, self.role, self.function, self.count, self.written = caller, role, function, count, written
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: object, traceback: object) -> None:
-        if type(error) is not TypeError or takes(self.function, [None] * self.count, {}):
-            return
-        given = f"{self.count} argument{'s' * (self.count != 1)}"
-        raise teach(
-            ArgumentTypeError,
-            f"{self.caller}: {self.role}, {describe_function(self.function)}, is called with {given}, but takes "
-            f"{parameters(self.function)}.",
-            do=f"write {self.written}.",
-        ) from None
+def refuse_parameters(error: TypeError, caller: str, *functions: Called) -> None:
+    """Raise in place of ``error`` if one of the functions that ``caller`` calls does not take the arguments."""
+    if isinstance(error, CotanError):
+        return
+    for role, function, count, written in functions:
+        if not takes(function, [None] * count, {}):
+            given = f"{count} argument{'s' * (count != 1)}"
+            what = f"{caller}: {role}, {describe_function(function)}, is called with {given}, but takes {parameters(function)}."
+            raise teach(ArgumentTypeError, what, do=f"write {written}.") from None
 
 
 def parameter_names(function: Callable[..., Any]) -> list[str]:

@@ -25,6 +25,7 @@ __all__ = [
     "refuse_conversion",
     "refuse_deletion",
     "refuse_escaped",
+    "refuse_scalar",
     "refused_value",
     "stack",
 ]
@@ -39,9 +40,8 @@ def refuse_conversion(tracer: object, conversion: str, why: str, static: str) ->
     frame = user_frame(sys._getframe(1))
     use = use_of(frame, conversion)
     remedies = [static if remedy is STATIC else remedy for remedy in use.remedies]
-    raise remembered(
-        teach(TracerConversionError, f"{tracer!r}: {use.problem}, {why}.", do=f"{'; or '.join(filter(None, remedies))}."), frame
-    )
+    error = teach(TracerConversionError, f"{tracer!r}: {use.problem}, {why}.", do=f"{'; or '.join(filter(None, remedies))}.")
+    raise error if conversion == "bool" else remembered(error, frame)  # Python itself loses no error
 
 
 def stack() -> Iterator[FrameType]:
@@ -146,6 +146,12 @@ def refuse_deletion(tracer: object) -> NoReturn:
         f"elements of a traced array cannot be deleted in place (x is {tracer!r}).",
         do="write `x = cotan.numpy.delete(x, i)` with a known i, or `x = x[1:]`, instead of `del x[i]`.",
     )
+
+
+def refuse_scalar(tracer: object, problem: str) -> NoReturn:
+    """Raise: a traced scalar is used like a sequence."""
+    do = "give an array with an axis; under vmap the function gets one example, which lacks the mapped axis."
+    raise teach(ArgumentTypeError, f"{problem}: {tracer!r}.", do=do)
 
 
 def refused_value(x: object) -> ArgumentTypeError:

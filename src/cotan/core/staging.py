@@ -27,6 +27,18 @@ from .types import ArrayType
 __all__ = ["StagingTrace", "close", "stage_flat"]
 
 
+STATIC = (
+    "make {names} static: jit({function}, static_argnames={written})",
+    "make what it depends on an argument of its own, and static: jit({function}, static_argnames=...)",
+)
+BOUND = (
+    "bind {names} before: functools.partial({function}, {bound})",
+    "bind what it depends on before: functools.partial({function}, ...)",
+)
+WAYS = {"jit": STATIC, "stage": BOUND, "checkpoint": BOUND}
+"""How an argument becomes a plain value where a function is staged by a call of this name: if its name is known, and if not."""
+
+
 class StagingTrace(Trace):
     """Records each op as an equation. The payload of its tracers is a Var."""
 
@@ -60,20 +72,22 @@ class StagingTrace(Trace):
 
     def made_static(self, tracer: Tracer, frames: Iterable[FrameType]) -> str:
         """Only numbers can be static; an argument is named where the function still has it under its name."""
-        if self.verb != "jit":
+        if self.verb not in WAYS:
             return ""
         sources = self.sources(tracer.payload)
         if any(v.type.shape for v in sources):
             return ""
-        arguments = {x.payload: name for name, x in arguments_of(self.function, frames).items() if type(x) is Tracer and x.owner is self}
-        names = [arguments.get(v) for v in sources]
-        if not names or None in names:
-            return "make an argument on which it depends static: jit(f, static_argnames=...)"
+        arguments = arguments_of(self.function, frames)
+        names = [n for n, x in arguments.items() if type(x) is Tracer and x.owner is self and x.payload in sources]
         name = getattr(inner_function(self.function), "__name__", "f").replace("<lambda>", "f")
+        known, unknown = WAYS[self.verb]
+        if not names or len(names) < len(sources):
+            return unknown.format(function=name)
         written = repr(names[0]) if len(names) == 1 else tuple(names)
-        return f"make {' and '.join(map(str, names))} static: jit({name}, static_argnames={written})"
+        bound = ", ".join(f"{n}=..." for n in names)
+        return known.format(function=name, names=" and ".join(names), written=written, bound=bound)
 
-    def sources(self, value: Var) -> list[Var]:
+    def sources(self, value: Var) -> set[Var]:
         """The inputs on which ``value`` depends."""
         defining = {v: equation for equation in self.equations for v in equation.outputs}
         seen, waiting = {value}, [value]
@@ -83,7 +97,7 @@ class StagingTrace(Trace):
                 if type(v) is Var and v not in seen:
                     seen.add(v)
                     waiting.append(v)
-        return [v for v in seen if v not in defining]
+        return {v for v in seen if v not in defining}
 
     def close(self) -> None:
         super().close()

@@ -22,7 +22,7 @@ import numpy as np
 
 from .operators import ArrayMethods, surface
 from .origin import describe_function
-from .refusals import refuse_assignment, refuse_conversion, refuse_deletion, refuse_escaped, refused_value, stack
+from .refusals import refuse_assignment, refuse_conversion, refuse_deletion, refuse_escaped, refuse_scalar, refused_value, stack
 from .sizes import Size
 from .subclasses import refuse_other_meaning
 from .types import ArrayType, Shape, array_type, is_known, refuse_foreign_dtype
@@ -182,12 +182,12 @@ class Tracer(ArrayMethods):
 
     def __len__(self) -> int:
         if not self.shape:
-            raise TypeError("len() of unsized object")
+            refuse_scalar(self, "len() of unsized object")
         return self.shape[0]
 
     def __iter__(self) -> Iterator[Any]:
         if not self.shape:
-            raise TypeError("iteration over a 0-d array")
+            refuse_scalar(self, "iteration over a 0-d array")
         return (self[k] for k in range(self.shape[0]))
 
     # Conversions to Python: the gate where traced code most often meets untraced code.

@@ -133,7 +133,7 @@ def use_of(frame: FrameType | None, conversion: str) -> Use:
         return MEMBER
     if name == "BINARY_OP" and conversion in ("float", "int", "index") and isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod):
         return PERCENT
-    if isinstance(node, ast.Call):
+    if isinstance(node, ast.Call) and "CALL" in name:  # or PRECALL, in Python 3.11
         return of_call(node, called(node.func, frame), conversion) or general
     return general
 
@@ -155,9 +155,9 @@ def of_call(node: ast.Call, function: Any, conversion: str) -> Use | None:
     if is_random(function):
         sized = f"{name}() needs it as a Python integer, for a size"
         return Use(sized, (STATIC, RANDOM)) if conversion == "index" else Use(f"{name}() needs it as a plain number", (RANDOM,))
-    if conversion == "bool":
-        instead = next((text for known, text in BUILTINS if function is known), None)
-        return Use(f"{name}() asks for its truth", (f"write {instead}",)) if instead is not None else None
+    instead = next((text for known, text in BUILTINS if function is known), None)
+    if instead is not None:
+        return Use(f"{name}() asks for its truth", (f"write {instead}",))
     module = getattr(function, "__module__", None) or getattr(getattr(function, "__objclass__", None), "__module__", None) or ""
     if module == "math":
         return of_math(name, function.__name__)
@@ -168,10 +168,14 @@ def of_array_function(name: str, function: Any, node: ast.Call, conversion: str)
     """What a function or a method of NumPy or of cotan does, which the user calls by ``name``."""
     if function in (np.arange, surface().arange):
         return Use(f"{name}() needs its value: how many numbers there are depends on it", (STATIC, SHAPES))
-    if conversion == "index":
-        return Use(f"{name}() needs it as a Python integer, for a size, a shape or an axis", (STATIC, SHAPES))
+    if conversion in ("index", "int"):
+        return Use(f"{name}() needs it as a Python integer, for a size, an axis or a position", (STATIC, SHAPES))
+    if conversion == "bool":
+        return Use(f"{name}() needs its value", (STATIC,))
+    if isinstance(function, type) and issubclass(function, np.generic):
+        return Use(f"{name}() would make a plain number of it", (f"write x.astype({name})", STATIC))
     own = getattr(function, "__name__", "")
-    if conversion != "array" or not hasattr(surface(), own):
+    if conversion != "array" or getattr(surface(), own, function) is function:
         return None
     if function not in (np.array, np.asarray, np.asanyarray):
         remedy = f"write cotan.numpy.{own}(...), which is traced"
@@ -198,7 +202,11 @@ def is_random(function: Any) -> bool:
 # ---- the instruction and its expression ------------------------------------------------------------------------------------
 def instruction(frame: FrameType) -> str:
     """The name of the instruction that runs in ``frame``."""
-    found = next((i for i in get_instructions(frame.f_code) if i.offset == frame.f_lasti), None)
+    found = None
+    for i in get_instructions(frame.f_code):
+        if i.offset > frame.f_lasti:  # which may lie among the caches that follow an instruction
+            break
+        found = i
     if found is None:
         return ""
     return "BINARY_SUBSCR" if found.opname == "BINARY_OP" and found.argrepr == "[]" else found.opname  # an operator since Python 3.14

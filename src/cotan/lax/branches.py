@@ -6,13 +6,12 @@ If the index is a number, only the selected branch runs, as in Python. Traced, a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
 
 from ..api.arguments import boundary, check_callable, leaf, quiet
-from ..api.rules import taking
+from ..api.rules import refuse_parameters
 from ..control.cond import Cond
 from ..core import tree
 from ..core.array import Array, to_array
@@ -62,14 +61,15 @@ def cond(pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any],
             do="reduce it with cotan.numpy.any or all, choose elementwise with cotan.numpy.where, or use vmap.",
         )
     known = known_value(pred)
-    with (
-        taking("cond", "true_fun", true_fun, len(operands), COND_BRANCH),
-        taking("cond", "false_fun", false_fun, len(operands), COND_BRANCH),
-    ):
+    try:
         if known is not None:
             return taken(true_fun if known else false_fun, operands)
         index = convert(pred if t.dtype == BOOL else not_equal(pred, t.dtype.type(0)), INT64)
         return branch("cond", index, (false_fun, true_fun), operands)
+    except TypeError as error:
+        functions = (("true_fun", true_fun), ("false_fun", false_fun))
+        refuse_parameters(error, "cond", *((role, f, len(operands), COND_BRANCH) for role, f in functions))
+        raise
 
 
 @boundary
@@ -89,13 +89,14 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
         what = f"switch: the index must be an integer scalar, not {t.long_name()}."
         raise teach(ArgumentTypeError, what, do="convert it with .astype(int).")
     known = known_value(index)
-    with ExitStack() as stack:
-        for k, f in enumerate(branches):
-            stack.enter_context(taking("switch", f"branches[{k}]", f, len(operands), SWITCH_BRANCH))
+    try:
         if known is not None:
             return taken(branches[min(max(int(known), 0), len(branches) - 1)], operands)
         clamped = minimum(maximum(convert(index, INT64), np.int64(0)), np.int64(len(branches) - 1))
         return branch("switch", clamped, branches, operands)
+    except TypeError as error:
+        refuse_parameters(error, "switch", *((f"branches[{k}]", f, len(operands), SWITCH_BRANCH) for k, f in enumerate(branches)))
+        raise
 
 
 def taken(f: Callable[..., Any], operands: Sequence[Any]) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 from ..api.arguments import boundary, check_callable, leaf, quiet
 from ..api.disabling import runs_as_python
 from ..api.recall import Recall
-from ..api.rules import shown, taking
+from ..api.rules import refuse_parameters, shown
 from ..api.vectorize import vmap
 from ..control.scan import Scan
 from ..control.sweep import BoundedScan
@@ -66,9 +66,8 @@ class Body:
     def __init__(self, name: str, f: Callable[..., Any], step: Callable[..., Any] | None = None):
         self.name, self.f, self.step = name, f, f if step is None else step
 
-    def pair(self, carry: Any, x: Any) -> tuple[Any, Any]:
-        """The results of a step."""
-        out = self.step(carry, x)
+    def pair(self, out: Any) -> tuple[Any, Any]:
+        """The pair that a step must return."""
         if not isinstance(out, tuple) or len(out) != 2:  # type: ignore[arg-type]
             raise self.no_pair(out)
         return out  # type: ignore[return-value]
@@ -125,8 +124,11 @@ def scan(
     (Array(6.), Array([0., 2., 9.]))
     """
     check_callable("scan", f)
-    with taking("scan", "f", f, 2, SCAN_BODY):
+    try:
         return run_scan(Body("scan", f), init, xs, length, reverse, checkpoint)
+    except TypeError as error:
+        refuse_parameters(error, "scan", ("f", f, 2, SCAN_BODY))
+        raise
 
 
 def run_scan(body: Body, init: Any, xs: Any, length: int | None, reverse: bool, checkpoint: bool | int) -> tuple[Any, Any]:
@@ -160,7 +162,12 @@ def scan_length(loop: str, xs: Sequence[Any], spec: Any, length: int | None) -> 
     names = tree.leaf_names(spec, "xs")
     for x, name in zip(xs, names, strict=True):
         if not type_of(x).shape:
-            raise teach(ArgumentError, f"{loop}: {name} is a scalar: it has no leading axis to go along.", do="close over it in f.")
+            do = (
+                "close over it in f."
+                if spec == LEAF or len(xs) == 1
+                else "pass one array of such numbers, cotan.numpy.array(xs); or close over it."
+            )
+            raise teach(ArgumentError, f"{loop}: {name} is a scalar: it has no leading axis to go along.", do=do)
     lengths = {name: type_of(x).shape[0] for x, name in zip(xs, names, strict=True)}
     distinct = {*lengths.values(), *([int(length)] if length is not None else [])}
     if len(distinct) > 1:
@@ -203,9 +210,9 @@ def python_scan(body: Body, carry: list[Any], spec: Any, xs: list[Any], x_spec: 
     ys = [np.empty((length, *t.shape), t.dtype) for t in types]
     for rows, v in zip(ys, results, strict=True):
         rows[first] = v
-    simple_x, simple_y = x_spec == LEAF, y_spec == LEAF
+    simple_x, simple_y, step = x_spec == LEAF, y_spec == LEAF, body.step
     for i in steps[1:]:
-        state, y = body.pair(state, columns[0][i] if simple_x else tree.unflatten(x_spec, [column[i] for column in columns]))
+        state, y = body.pair(step(state, columns[0][i] if simple_x else tree.unflatten(x_spec, [column[i] for column in columns])))
         if type(state) is np.ndarray:
             state = to_array(state)
         if simple_y:
@@ -228,13 +235,13 @@ def unrolled_scan(body: Body, state: Any, xs: list[Any], x_spec: Any, length: in
     """The loop in Python on traced values: each step is an ordinary call."""
     ys: list[Any] = [None] * length
     for i in range(length - 1, -1, -1) if reverse else range(length):
-        state, ys[i] = body.pair(state, tree.unflatten(x_spec, [x[i] for x in xs]))
+        state, ys[i] = body.pair(body.step(state, tree.unflatten(x_spec, [x[i] for x in xs])))
     return state, tree.map(lambda *rows: surface().stack(rows), *ys)
 
 
 def first_step(body: Body, carry: list[Any], spec: Any, types: list[ArrayType], x: Any) -> tuple[Any, Any]:
     """One step, after which the carry has its initial types."""
-    new, y = body.pair(tree.unflatten(spec, carry), x)
+    new, y = body.pair(body.step(tree.unflatten(spec, carry), x))
     leaves, new_spec = tree.flatten(new)
     check_carry(body.name, body.f, spec, types, new_spec, [type_of(leaf(c, "the carry")) for c in leaves])
     return tree.unflatten(spec, [to_array(c) if type(c) is np.ndarray else c for c in leaves]), y
@@ -329,7 +336,7 @@ def stage_scan(body: Body, carry: list[Any], carry_spec: Any, xs: list[Any], x_s
 
         def flat(*values: Any) -> list[Any]:
             state, x = tree.unflatten(carry_spec, values[: len(types)]), tree.unflatten(x_spec, values[len(types) :])
-            new, y = body.pair(state, x)
+            new, y = body.pair(body.step(state, x))
             leaves, spec = tree.flatten(new)
             ys, found["y"] = tree.flatten(y)
             leaves = [leaf(c, "the carry") for c in leaves]
@@ -374,9 +381,17 @@ def map(f: Callable[[Any], Any], xs: Any, *, batch_size: int | None = None, chec
     Array([ 0.,  1.,  4.,  9., 16.])
     """
     check_callable("map", f)
+    try:
+        return mapped(f, xs, batch_size, checkpoint)
+    except TypeError as error:
+        refuse_parameters(error, "map", ("f", f, 1, MAP_BODY))
+        raise
+
+
+def mapped(f: Callable[[Any], Any], xs: Any, batch_size: int | None, checkpoint: bool | int) -> Any:
+    """``f`` on each element, or on ``batch_size`` at a time."""
     if batch_size is None:
-        with taking("map", "f", f, 1, MAP_BODY):
-            return run_scan(Body("map", f, lambda carry, x: (carry, f(x))), None, xs, None, False, checkpoint)[1]
+        return run_scan(Body("map", f, lambda carry, x: (carry, f(x))), None, xs, None, False, checkpoint)[1]
     if not isinstance(batch_size, int | np.integer) or batch_size < 1:  # type: ignore[redundant-expr]
         raise teach(ArgumentError, f"map: batch_size must be a positive integer, not {batch_size!r}.", do="leave it out for one at a time.")
     leaves, spec = tree.flatten(xs)
@@ -385,13 +400,12 @@ def map(f: Callable[[Any], Any], xs: Any, *, batch_size: int | None = None, chec
     cnp, whole = surface(), count // batch_size
     body = Body("map", f, lambda carry, x: (carry, vmap(f)(x)))
     pieces = []
-    with taking("map", "f", f, 1, MAP_BODY):
-        if whole:
-            grouped = [cnp.reshape(x[: whole * batch_size], (whole, batch_size, *type_of(x).shape[1:])) for x in leaves]
-            done = run_scan(body, None, tree.unflatten(spec, grouped), None, False, checkpoint)[1]
-            pieces.append(tree.map(lambda y: cnp.reshape(y, (whole * batch_size, *type_of(y).shape[2:])), done))
-        if count % batch_size or not whole:
-            pieces.append(vmap(f)(tree.unflatten(spec, [x[whole * batch_size :] for x in leaves])))
+    if whole:
+        grouped = [cnp.reshape(x[: whole * batch_size], (whole, batch_size, *type_of(x).shape[1:])) for x in leaves]
+        done = run_scan(body, None, tree.unflatten(spec, grouped), None, False, checkpoint)[1]
+        pieces.append(tree.map(lambda y: cnp.reshape(y, (whole * batch_size, *type_of(y).shape[2:])), done))
+    if count % batch_size or not whole:
+        pieces.append(vmap(f)(tree.unflatten(spec, [x[whole * batch_size :] for x in leaves])))
     return pieces[0] if len(pieces) == 1 else tree.map(lambda *parts: cnp.concatenate(parts), *pieces)
 
 
@@ -422,7 +436,7 @@ def fori_loop(
             what = f"fori_loop: {name} must be an integer, not {t.long_name()}."
             raise teach(ArgumentTypeError, what, do="convert it, with int(...) or .astype(int).")
     first, last = known_value(lower), known_value(upper)
-    with taking("fori_loop", "body_fun", body_fun, 2, FORI_BODY):
+    try:
         if first is not None and last is not None:
             return counted_loop(
                 integer(first), max(integer(first), integer(last)), body_fun, init_val, snapshots_of("fori_loop", checkpoint)
@@ -430,6 +444,9 @@ def fori_loop(
         start, end = convert(lower, INT64), convert(upper, INT64)
         step = lambda s: (add(s[0], np.int64(1)), same_carry(body_fun, s[0], s[1]))  # noqa: E731
         return while_loop(lambda s: less(s[0], end), step, (start, init_val), checkpoint=checkpoint)[1]
+    except TypeError as error:
+        refuse_parameters(error, "fori_loop", ("body_fun", body_fun, 2, FORI_BODY))
+        raise
 
 
 def same_carry(body_fun: Any, i: Any, carry: Any) -> Any:
@@ -487,8 +504,11 @@ def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], i
     leaves, spec = tree.flatten(init_val)
     leaves = [leaf(x, name) for x, name in zip(leaves, tree.leaf_names(spec, "init_val"), strict=True)]
     snapshots = snapshots_of("while_loop", checkpoint)
-    with taking("while_loop", "cond_fun", cond_fun, 1, WHILE_CONDITION), taking("while_loop", "body_fun", body_fun, 1, WHILE_BODY):
+    try:
         return run_while(cond_fun, body_fun, init_val, leaves, spec, snapshots)
+    except TypeError as error:
+        refuse_parameters(error, "while_loop", ("cond_fun", cond_fun, 1, WHILE_CONDITION), ("body_fun", body_fun, 1, WHILE_BODY))
+        raise
 
 
 def run_while(cond_fun: Any, body_fun: Any, init_val: Any, leaves: list[Any], spec: Any, snapshots: int | None) -> Any:
