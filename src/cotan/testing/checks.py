@@ -35,6 +35,8 @@ ENTRIES = 400
 def check_rule(f: Callable[..., Any], args: Sequence[Any], *, second_order: bool = True, batching: bool = True) -> RuleReport:
     """Check every derivative of ``f`` at ``args``: forward, reverse, linear, batched, and second order in all four pairs of modes.
 
+    A check that takes more than a second shows its progress on a terminal.
+
     Args:
         f: a function with a rule of its own, or any function. args: a tuple of arguments at which it is smooth.
         second_order, batching: whether to check these.
@@ -46,8 +48,6 @@ def check_rule(f: Callable[..., Any], args: Sequence[Any], *, second_order: bool
         RuleCheckError: a check fails. The error names the check, the entry of the Jacobian, both values, and the likely cause.
         NonlinearTangentError: the rule is not linear in its tangents.
         ArgumentTypeError: ``args`` is not a tuple of trees of arrays.
-
-    A check that takes more than a second shows its progress on a terminal.
     """
     check_callable("check_rule", f)
     with quiet(), Progress(f"check_rule of {getattr(f, '__name__', 'the function')}") as progress:
