@@ -16,6 +16,7 @@ import numpy as np
 
 from .op import Op
 from .origin import Origin, evaluating, observer
+from .pickling import refuse_unpicklable
 from .printing import Printed
 from .tracing import TYPE_READERS, current_trace, type_of
 from .types import ArrayType
@@ -113,6 +114,9 @@ class Program(Printed):
         return found[::-1]
 
     def __reduce__(self) -> Any:
+        for equation in self.equations:
+            if equation.op.user_code:
+                refuse_unpicklable(equation.op, f"a Program that calls {equation.op.user_code.rstrip(',')}")
         return Program, (self.inputs, self.equations, self.outputs, self.constants, self.name)
 
     def __call__(self, *arguments: Any) -> list[Any]:

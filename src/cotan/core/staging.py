@@ -6,7 +6,8 @@ outer trace. `finish` closes them: scalars become literals, other foreign values
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from types import FrameType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -15,15 +16,27 @@ from .borrowing import borrow, give_back
 from .collecting import no_collection
 from .errors import IntegerRangeError, teach
 from .op import Op
-from .origin import here
+from .origin import here, inner_function
 from .program import Equation, Literal, Program, Var, is_kept
-from .refusals import LOCALLY_CONSTANT, refuse_escaped
+from .refusals import LOCALLY_CONSTANT, arguments_of, refuse_escaped
 from .sizes import Size
 from .stack import Stack
 from .tracing import EVAL, Trace, Tracer, concrete_zero, running, type_of
 from .types import ArrayType
 
 __all__ = ["StagingTrace", "close", "stage_flat"]
+
+
+STATIC = (
+    "make {names} static: jit({function}, static_argnames={written})",
+    "make what it depends on an argument of its own, and static: jit({function}, static_argnames=...)",
+)
+BOUND = (
+    "bind {names} before: functools.partial({function}, {bound})",
+    "bind what it depends on before: functools.partial({function}, ...)",
+)
+WAYS = {"jit": STATIC, "stage": BOUND, "checkpoint": BOUND}
+"""How an argument becomes a plain value where a function is staged by a call of this name: if its name is known, and if not."""
 
 
 class StagingTrace(Trace):
@@ -63,6 +76,35 @@ class StagingTrace(Trace):
         elif isinstance(value, int) and not -(2**63) <= value < 2**63:
             refuse_large_integer(value)
         return value
+
+    def made_static(self, tracer: Tracer, frames: Iterable[FrameType]) -> str:
+        """Only numbers can be static; an argument is named where the function still has it under its name."""
+        if self.verb not in WAYS:
+            return ""
+        sources = self.sources(tracer.payload)
+        if any(v.type.shape for v in sources):
+            return ""
+        arguments = arguments_of(self.function, frames)
+        names = [n for n, x in arguments.items() if type(x) is Tracer and x.owner is self and x.payload in sources]
+        name = getattr(inner_function(self.function), "__name__", "f").replace("<lambda>", "f")
+        known, unknown = WAYS[self.verb]
+        if not names or len(names) < len(sources):
+            return unknown.format(function=name)
+        written = repr(names[0]) if len(names) == 1 else tuple(names)
+        bound = ", ".join(f"{n}=..." for n in names)
+        return known.format(function=name, names=" and ".join(names), written=written, bound=bound)
+
+    def sources(self, value: Var) -> set[Var]:
+        """The inputs on which ``value`` depends."""
+        defining = {v: equation for equation in self.equations for v in equation.outputs}
+        seen, waiting = {value}, [value]
+        while waiting:
+            equation = defining.get(waiting.pop())
+            for v in equation.inputs if equation is not None else ():
+                if type(v) is Var and v not in seen:
+                    seen.add(v)
+                    waiting.append(v)
+        return {v for v in seen if v not in defining}
 
     def close(self) -> None:
         super().close()
