@@ -29,7 +29,7 @@ from ..core.errors import (
     teach,
 )
 from ..core.origin import PACKAGE, Origin, describe_function, is_users
-from ..core.refusals import entries, lost_refusal
+from ..core.refusals import lost_refusal
 from ..core.subclasses import refuse_other_meaning
 from ..core.tracing import FLOAT64, Tracer, concrete_zero, type_of
 from ..core.types import DTYPES, ArrayType, refuse_foreign_dtype
@@ -124,8 +124,6 @@ def better_error(error: Exception) -> CotanError | None:
         return None
     if refusal is not None:
         return refusal
-    if isinstance(error, KeyError) and error.args and type(error.args[0]) is Tracer:
-        return refused_key(error, error.args[0])
     if isinstance(error, ValueError) and isinstance(error.__cause__, UnsupportedFunctionError | TracerConversionError):
         return error.__cause__
     return refused_change(error) if isinstance(error, ValueError) and refused_by_borrowing(error) else None
@@ -146,18 +144,6 @@ WRONG_CALL = re.compile(r"[\w.<>]+\(\) (takes|missing|got) ")
 """Python's message about a call whose arguments do not match the parameters."""
 TRACING = type_of.__code__.co_filename
 """The file that raises those errors of a traced value that an ndarray raises too: len() of a number, say."""
-
-
-def refused_key(error: KeyError, tracer: Tracer) -> TracerConversionError:
-    """The error of ``table[traced]``: a dict looks a key up by its hash, and a traced value has none by value."""
-    static = tracer.owner.made_static(tracer, [tb.tb_frame for tb in entries(error)])
-    table = "keep the table in an array and index that with it: cotan.numpy.asarray(values)[i]"
-    return teach(
-        TracerConversionError,
-        f"{tracer!r} is looked up in a dict: a traced value is no key, as it has no value yet or stands for more than its value.",
-        do="; or ".join(filter(None, (table, static))) + ".",
-        origin=origin_of(error),
-    )
 
 
 def refused_change(error: ValueError) -> BorrowedArrayError:

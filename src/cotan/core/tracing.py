@@ -206,6 +206,9 @@ class Tracer(ArrayMethods):
     def __complex__(self) -> complex:
         return complex(self.owner.concrete(self, "complex"))
 
+    def __hash__(self) -> int:
+        return hash(self.owner.concrete(self, "hash"))
+
     def __floor__(self) -> int:
         return math.floor(np.asarray(self.owner.concrete(self, "floor")).item())
 

@@ -69,6 +69,10 @@ CONVERSIONS = {
     },
     "format": Use("it is to be printed as a number (f'{x:.2f}')", (PRINT,)),
     "complex": Use("complex() of it is asked for", ("leave out complex(); write x.astype(complex) or x + 0j", STATIC)),
+    "hash": Use(
+        "it is looked up in a dict or a set, or is an argument of a cached function",
+        ("keep a table in an array and index that with it: cotan.numpy.asarray(values)[i]", "call a cached function outside", STATIC),
+    ),
     "item": Use("its .item() is asked for", ("leave out .item(); a 0-d array takes part in arithmetic as it is", STATIC)),
     "tolist": Use("its .tolist() is asked for", ("work with the array, or return it and convert it outside", STATIC)),
     "array": Use(
@@ -129,7 +133,7 @@ def use_of(frame: FrameType | None, conversion: str) -> Use:
         return PUT
     if name.startswith(("BINARY_SUBSCR", "BINARY_SLICE")):
         return subscript(name, node, conversion)
-    if name == "CONTAINS_OP" and conversion == "bool":
+    if name == "CONTAINS_OP" and conversion in ("bool", "hash"):
         return MEMBER
     if name == "BINARY_OP" and conversion in ("float", "int", "index") and isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod):
         return PERCENT

@@ -304,7 +304,8 @@ class Derivation:
         for code in codes:
             for number in sorted({n for _, _, n in code.co_lines() if n}):
                 text = source_line(code.co_filename, number).rstrip("\n")
-                lines.setdefault((code.co_filename, number), SourceLine(code.co_filename, number, text, code.co_name))
+                if text.strip():
+                    lines.setdefault((code.co_filename, number), SourceLine(code.co_filename, number, text, code.co_name))
         return sorted(lines.values(), key=lambda line: ([*dict.fromkeys(x.file for x in lines.values())].index(line.file), line.number))
 
 
