@@ -32,25 +32,25 @@ __all__ = ["LinearTape", "LinearizeTrace", "detach", "linearize_flat", "lineariz
 
 
 class LinearTape(StagingTrace):
-    """Runs rules: operations on its Vars are recorded as linear equations, all others run in ``known``, the trace in which it was made.
+    """Runs rules: operations on its Vars are recorded as linear equations, all others run in ``parent``, the trace in which it was made.
 
     Operands of its equations that are not Vars are known values (residuals). In messages, ``subject`` is the linear function ("the JVP rule
     f_jvp"), ``variables`` the arguments in which it has to be linear, and ``names`` the names of the input Vars (``tangents[0]``).
     """
 
-    __slots__ = ("known", "names", "spread", "subject", "variables")
+    __slots__ = ("names", "parent", "spread", "subject", "variables")
 
     def __init__(self, subject: str = "", variables: str = "tangents"):
         super().__init__("linearize")
-        self.known = current_trace()
-        self.recording = self.known.recording
+        self.parent = current_trace()
+        self.recording = self.parent.recording
         self.subject, self.variables = subject, variables
         self.names: dict[Var, str] = {}
         self.spread: dict[Var, tuple[Var, tuple[int, ...]]] = {}
         """Tangents that are broadcast: of what, and to which axes. Products with them are recorded as products of what was broadcast."""
 
     def process(self, op: Op, operands: Sequence[Any]) -> Sequence[Any]:
-        plain = self.known is EVAL
+        plain = self.parent is EVAL
         for x in operands:
             if type(x) is Tracer:
                 if x.owner is self:
@@ -61,9 +61,9 @@ class LinearTape(StagingTrace):
         if plain and not op.holds_programs:  # as EvalTrace does, without a change of the current trace
             results = op.impl(*operands)
             return results if op.multiple else (results,)
-        token = set_trace(self.known)
+        token = set_trace(self.parent)
         try:
-            return self.known.process(op, operands)
+            return self.parent.process(op, operands)
         finally:
             reset_trace(token)
 
@@ -192,9 +192,9 @@ class LinearizeTrace(JVPTrace):
     __slots__ = ("done", "tape")
 
     def __init__(self, tape: LinearTape, verb: str = "linearize", function: Any = None):
-        super().__init__(tape.known, verb, function)
+        super().__init__(tape.parent, verb, function)
         self.tape = tape
-        self.done: dict[Hashable, tuple[Sequence[Any], Sequence[Any]]] | None = None if tape.known is EVAL else {}
+        self.done: dict[Hashable, tuple[Sequence[Any], Sequence[Any]]] | None = None if tape.parent is EVAL else {}
 
     def process(self, op: Op, operands: Sequence[Any]) -> Sequence[Any]:
         if self.done is None or op.multiple or not op.compare_by_value or not all(type(x) in TOLD for x in operands):
