@@ -170,7 +170,7 @@ def origin_of(error: BaseException) -> Origin | None:
 
 def quiet() -> np.errstate:
     """A context without floating-point warnings: a derivative's infinite factor is often masked, and tracing a branch is not running it."""
-    return np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore")
+    return np.errstate(all="ignore")
 
 
 def leaf(x: Any, name: str) -> Any:
@@ -318,8 +318,8 @@ class FlatCall:
 
     def rebuild_inputs(self, leaves: Sequence[Any]) -> Any:
         """Leaves like the inputs' in the user's tree: the tree of the one argument, or a tuple of trees for several ``argnums``."""
-        if self.spec is ONE_LEAF and self.one:
-            return leaves[0]
+        if self.spec is ONE_LEAF:
+            return leaves[0] if self.one else tuple(leaves)
         values = tree.unflatten(self.spec, leaves)
         return values[0] if self.one else values
 
@@ -335,7 +335,7 @@ def check_argnums(transformation: str, argnums: Argnums | None, count: int) -> l
     """The positions that ``argnums`` names, from 0, of ``count`` positional arguments."""
     if type(argnums) is int and 0 <= argnums < count:  # most often
         return [argnums]
-    if type(argnums) is tuple and len(set(argnums)) == len(argnums) and all(type(k) is int and 0 <= k < count for k in argnums):
+    if type(argnums) is tuple and {*map(type, argnums)} == {int} and len(argnums) == len({*argnums} & {*range(count)}):
         return list(argnums)
     if argnums is None:
         return list(range(count))
@@ -387,12 +387,12 @@ def check_inexact(
 
     Integers become floats, unless ``allow_int``.
     """
-    floating_leaves(call, allow_int)
     for k, x in enumerate(call.leaves):
-        if type(x) is np.ndarray and x.dtype.kind == "f" and not holomorphic:  # most often
-            continue
         t = type_of(x)
-        if t.dtype.kind == "f" and not holomorphic:
+        if t.dtype.kind in "iu" and not allow_int:
+            x = call.leaves[k] = floating(x)
+            t = type_of(x)
+        if t.dtype.kind == "f" and not holomorphic:  # most often
             continue
         if t.dtype.kind == "b" and not allow_int:
             raise teach(

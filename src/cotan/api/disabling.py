@@ -6,8 +6,9 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import Lock
+from typing import Any
 
-from ..core.tracing import current_trace
+from ..core.tracing import EVAL, current_trace
 
 __all__ = ["SOMEWHERE", "disable_jit", "jit_is_disabled", "runs_as_python"]
 
@@ -73,4 +74,9 @@ def jit_is_disabled() -> bool:
 
 def runs_as_python() -> bool:
     """Whether loops run step by step, whatever transforms their values: they are not being staged."""
-    return bool(SOMEWHERE[0]) and jit_is_disabled() and not current_trace().recording
+    if not (SOMEWHERE[0] and jit_is_disabled()):
+        return False
+    trace: Any = current_trace()
+    while hasattr(trace, "parent"):
+        trace = trace.parent
+    return trace is EVAL

@@ -66,7 +66,8 @@ class Equation:
     __slots__ = ("inputs", "op", "origin", "outputs")
 
     def __init__(self, op: Op, inputs: Sequence[Any], outputs: Sequence[Var], origin: Origin | None):
-        self.op, self.inputs, self.outputs, self.origin = op, inputs, outputs, origin
+        self.op, self.inputs = op, inputs
+        self.outputs, self.origin = outputs, origin
 
     @property
     def described(self) -> str:

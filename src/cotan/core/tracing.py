@@ -61,7 +61,8 @@ class Trace:
     """Whether the ops that it runs in the end become equations of a Program, which have an origin."""
 
     def __init__(self, verb: str, function: Any = None, *, recording: bool = False):
-        self.verb, self.function, self.closed, self.recording = verb, function, False, recording
+        self.verb, self.function = verb, function
+        self.closed, self.recording = False, recording
 
     def process(self, op: Operation, operands: Sequence[Any]) -> Sequence[Any]:
         """The results of ``op``, as a sequence, whatever their number."""
@@ -139,7 +140,8 @@ class Tracer(ArrayMethods):
     """Of a square root, and of functions of it: their germ near its zero (see `cotan.numpy.roots`); else None."""
 
     def __init__(self, owner: Trace, payload: Any):
-        self.owner, self.payload, self.known_type, self.germ = owner, payload, None, None
+        self.owner, self.payload = owner, payload
+        self.known_type = self.germ = None
 
     @property
     def type(self) -> ArrayType:

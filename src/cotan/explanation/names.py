@@ -223,7 +223,7 @@ class Names:
         owner, payload = value.owner, value.payload
         if isinstance(owner, JVPTrace):
             self.follow(payload[0], name, role, source)
-            self.follow(payload[1], self.tangent(name), "tangent", source)
+            self.follow(owner.tangent(payload), self.tangent(name), "tangent", source)
         elif isinstance(owner, BatchTrace):
             self.follow(payload, name, role, source)
         elif isinstance(owner, StagingTrace | LinearTape):

@@ -359,7 +359,7 @@ diagonal_of = moves(lambda x, offset: Diagonal(offset)(x))
 @eager(np.trace)
 def trace(x: Numbers, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None) -> Any:
     """The sum of a diagonal over two axes."""
-    return diagonal(x, offset, axis1, axis2).sum(-1, dtype=dtype)
+    return diagonal(x, offset, axis1, axis2).sum(-1, dtype)
 
 
 @eager(np.diag)

@@ -189,6 +189,7 @@ class Gather(Indexed):
 
     mode: str = "raise"
     axes: tuple[int, ...] = ()
+    tangent = "itself"
     takes: ClassVar[str] = "biufc"
 
     def fails_on(self, *types: ArrayType) -> Sequence[int]:

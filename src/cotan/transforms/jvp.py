@@ -53,6 +53,10 @@ class JVPTrace(Trace):
     def made_static(self, tracer: Tracer, frames: Iterable[FrameType]) -> str:
         return "write cotan.stop_gradient(x) in place of x, for a constant without a derivative"
 
+    def tangent(self, payload: Any) -> Any:
+        """The tangent of a tracer of this trace with this payload, as a value."""
+        return payload[1]
+
     def split(self, value: Any) -> tuple[Any, Any]:
         """The pair (primal, tangent or None) of any value."""
         return value.payload if type(value) is Tracer and value.owner is self else (value, None)
@@ -61,14 +65,19 @@ class JVPTrace(Trace):
         return primal if tangent is None else Tracer(self, (primal, tangent))
 
     def process(self, op: Op, operands: Sequence[Any]) -> Sequence[Any]:
-        primals, tangents, active = list(operands), [None] * len(operands), False
-        for k, x in enumerate(operands):
+        primals: list[Any] = []
+        tangents: list[Any | None] = []
+        tangent = None
+        for x in operands:
             if type(x) is Tracer and x.owner is self:
-                primals[k], tangents[k] = x.payload
-                active = True
+                x, tangent = x.payload
+                tangents.append(tangent)
+            else:
+                tangents.append(None)
+            primals.append(x)
         token = set_trace(self.parent)
         try:
-            if not active:
+            if tangent is None:  # no operand is ours
                 return self.parent.process(op, operands)
             if self.recording:
                 with applying(op, "jvp"):
