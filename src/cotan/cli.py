@@ -23,7 +23,7 @@ import numpy as np
 from . import engines
 from .api.audit import audit, describe, rule_matrix
 from .core.errors import CotanError
-from .core.origin import describe_error, is_external
+from .core.origin import describe_error, is_external_file
 from .explanation.derivation import NAMED
 from .explanation.explain import Explanation, explain
 from .explanation.page import page_of
@@ -172,7 +172,7 @@ def users_traceback(error: BaseException) -> str:
     shown = traceback.TracebackException.from_exception(error)
     part: traceback.TracebackException | None = shown
     while part is not None:
-        part.stack[:] = [frame for frame in part.stack if not is_external(frame.filename) and not frame.filename.endswith("runpy.py")]
+        part.stack[:] = [frame for frame in part.stack if not is_external_file(frame.filename) and not frame.filename.endswith("runpy.py")]
         part = part.__cause__ or part.__context__
     return "".join(shown.format()).rstrip()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable
+from functools import partial
 from string import Formatter
 from typing import Any
 
@@ -45,14 +46,15 @@ def callback(callback: Callable[..., Any], /, *args: Any, ordered: bool = True, 
     check_callable("debug.callback", callback)
     leaves, spec = tree.flatten((args, kwargs))
     static = {k: x for k, x in enumerate(leaves) if isinstance(x, str | bytes)}
-
-    def flat(*values: Any) -> None:
-        it = iter(values)
-        positional, keyword = tree.unflatten(spec, [static[k] if k in static else next(it) for k in range(len(leaves))])
-        callback(*positional, **keyword)
-
     arrays = [leaf(x, "an argument of debug.callback or debug.print") for k, x in enumerate(leaves) if k not in static]
-    Effect(flat, describe_function(callback))(*arrays)
+    Effect(partial(call_with, callback, spec, static), describe_function(callback))(*arrays)
+
+
+def call_with(function: Callable[..., Any], spec: Any, static: dict[int, Any], *arrays: Any) -> None:
+    """Call ``function`` with the tree of ``arrays``, and of the texts in ``static``, that ``spec`` describes as (args, kwargs)."""
+    it = iter(arrays)
+    positional, keyword = tree.unflatten(spec, [static[k] if k in static else next(it) for k in range(spec.num_leaves)])
+    function(*positional, **keyword)
 
 
 @boundary
@@ -79,11 +81,15 @@ def print(fmt: str, /, *args: Any, ordered: bool = True, **kwargs: Any) -> None:
     except Exception:  # a format of numbers, such as {x:.2f}, of a traced value
         pass
 
-    def show(*values: Any, **named: Any) -> None:
-        builtins.print(Format().format(fmt, *map(shown, values), **{name: shown(x) for name, x in named.items()}))
+    callback(partial(show, fmt), *args, ordered=ordered, **kwargs)
 
-    show.__name__ = "print"
-    callback(show, *args, ordered=ordered, **kwargs)
+
+def show(fmt: str, /, *values: Any, **named: Any) -> None:
+    """Print the values in the format."""
+    builtins.print(Format().format(fmt, *map(shown, values), **{name: shown(x) for name, x in named.items()}))
+
+
+show.__name__ = "print"  # as the effect is named in Programs
 
 
 class Format(Formatter):

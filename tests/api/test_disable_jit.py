@@ -1,5 +1,7 @@
 """`disable_jit`: jitted functions and loops run in Python, with values, and give what they give else."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -74,6 +76,7 @@ TRANSFORMS = {
     "jvp": lambda f: lambda x: cotan.jvp(f, (x,), (1.0,))[1],
     "vjp": lambda f: lambda x: cotan.vjp(f, x)[1](1.0)[0],
     "linearize": lambda f: lambda x: cotan.linearize(f, x)[1](1.0),
+    "jvp of vjp": lambda f: lambda x: cotan.jvp(lambda v: cotan.vjp(f, v)[1](1.0)[0], (x,), (1.0,))[1],
     "grad jit": lambda f: cotan.grad(cotan.jit(f)),
     "jit": cotan.jit,
     "jit grad": lambda f: cotan.jit(cotan.grad(f)),
@@ -111,6 +114,54 @@ def test_checkpoints_take_trees_and_keep_their_gate():
         assert out["a"] == 6.0
         with pytest.raises(cotan.errors.ArgumentTypeError, match="the output of"):
             cotan.checkpoint(lambda x: "text")(1.0)
+
+
+def steps(calls, disable=True):
+    """A generator that calls a jitted function within `disable_jit`, at each step."""
+    f = cotan.jit(lambda x: (calls.append(1), x * 2)[1])
+    with cotan.disable_jit(disable):
+        while True:
+            yield f(1.0)
+
+
+def test_contexts_in_generators_may_be_left_in_any_order():
+    first, second, plain = [], [], []
+    f = cotan.jit(lambda x: (plain.append(1), x)[1])
+    a, b = steps(first), steps(second)
+    next(a), next(b)
+    a.close()
+    next(b), next(b)
+    assert len(second) == 3
+    f(1.0), f(1.0)
+    assert len(plain) == 2  # `b` is within its context
+    b.close()
+    f(1.0), f(1.0)
+    assert len(plain) == 3
+
+
+def test_the_innermost_context_counts_where_an_outer_one_is_left_first():
+    plain = []
+    f = cotan.jit(lambda x: (plain.append(1), x)[1])
+    outer, inner = steps([]), steps([], disable=False)
+    next(outer), next(inner)
+    outer.close()
+    f(1.0), f(1.0)
+    assert len(plain) == 1
+    inner.close()
+    f(1.0)
+    assert len(plain) == 1
+
+
+def test_a_context_may_be_left_in_another_thread():
+    plain = []
+    f = cotan.jit(lambda x: (plain.append(1), x)[1])
+    a = steps([])
+    next(a)
+    thread = threading.Thread(target=a.close)
+    thread.start()
+    thread.join()
+    f(1.0), f(1.0)
+    assert len(plain) == 1
 
 
 def test_under_vmap():

@@ -121,6 +121,67 @@ def test_a_program_pickles(name):
     assert str(pickle.loads(pickle.dumps(derivative))) == str(derivative)
 
 
+def show(x, text):
+    sys.stdout.write(f"{text} {x.sum():.1f}\n")
+
+
+def with_callback(x):
+    cotan.debug.callback(show, x, text="the sum is")
+    return cnp.sum(x**2)
+
+
+def with_print(x):
+    cotan.debug.print("{n} numbers, the first is {x}", n="3", x=x[0])
+    return cnp.sum(x**2)
+
+
+@pytest.mark.parametrize("f", [with_callback, with_print])
+@pytest.mark.parametrize("transform", [lambda f: f, cotan.grad, cotan.jit, lambda f: lambda x: cotan.vmap(f)(x[None])])
+def test_a_program_with_an_effect_pickles(f, transform, capsys):
+    program = cotan.stage(transform(f))(X)
+    again = pickle.loads(pickle.dumps(program))
+    assert str(again) == str(program)
+    np.testing.assert_array_equal(again(X)[0], program(X)[0])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["the sum is 4.5" if f is with_callback else "3 numbers, the first is 0.5"] * 2
+
+
+@pytest.mark.parametrize("f", [with_rule, with_vjp, cotan.grad(with_vjp), lambda x: cotan.pure_callback(plain_sine, X, x)])
+def test_a_program_with_functions_of_a_module_pickles(f):
+    program = cotan.stage(f)(X)
+    again = pickle.loads(pickle.dumps(program))
+    np.testing.assert_array_equal(again(X)[0], program(X)[0])
+    jacobian = cotan.jacrev(lambda x: again(x)[0]) if f is with_rule else None
+    assert jacobian is None or np.array_equal(jacobian(X), cotan.grad(with_rule)(X))
+
+
+def plain_sine(x):
+    return np.sin(x)
+
+
+def callback_by_lambda(x):
+    cotan.debug.callback(lambda x: None, x)
+    return x
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        callback_by_lambda,
+        lambda x: lax.scan(lambda c, _: (callback_by_lambda(c), None), x, None, length=2)[0],
+        lambda x: cotan.pure_callback(lambda x: np.sin(x), X, x),
+        cotan.external(lambda x: np.sin(x)),
+    ],
+)
+def test_a_program_that_calls_a_lambda_says_why_it_does_not_pickle(f):
+    program = cotan.stage(f)(X)
+    with pytest.raises(cotan.errors.ArgumentTypeError, match=r"a Program that calls .*<lambda>.* cannot be pickled") as caught:
+        pickle.dumps(program)
+    assert "What to do: define the functions by def at the top of a module" in str(caught.value)
+    cloudpickle = pytest.importorskip("cloudpickle")
+    np.testing.assert_array_equal(pickle.loads(cloudpickle.dumps(program))(X)[0], program(X)[0])
+
+
 def test_reports_pickle():
     for report in (cotan.compile_report(plain)(X), cotan.memory_plan(plain)(X), cotan.testing.check_rule(plain, (X,))):
         assert str(pickle.loads(pickle.dumps(report))) == str(report)

@@ -515,9 +515,18 @@ def test_a_users_own_error_shows_the_users_frames(call):
     assert traceback.extract_tb(caught.value.__traceback__)[-1].name == "fails"
 
 
-def test_a_traced_key_of_a_dict_is_refused():
-    with pytest.raises(cotan.errors.TracerConversionError, match="looked up in a dict"):
-        cotan.jit(lambda i: {1: 2.0}[i])(1)
+@pytest.mark.parametrize("transform", [cotan.jit, cotan.grad, cotan.jacfwd, lambda f: lambda x: cotan.vmap(f)(np.ones(2) * x)])
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: {1.0: x * 2.0}[x],
+        lambda x: x * 3.0 if x in {1.0, 2.0} else x,
+        functools.cache(lambda x: x * x),  # two values that are equal may have different derivatives
+    ],
+)
+def test_a_traced_value_has_no_hash(f, transform):
+    with pytest.raises(cotan.errors.TracerConversionError, match=r"looked up in a dict|looked for with `in`"):
+        transform(f)(1.0)
 
 
 SINGULAR = {

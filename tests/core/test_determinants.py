@@ -96,7 +96,7 @@ LONG = 5001
 
 
 @pytest.mark.parametrize("dtype", ["float64", "complex128"])
-@pytest.mark.parametrize("size", [LONG - 1, LONG])
+@pytest.mark.parametrize("size", [LONG - 1, LONG, 4 * LONG, 4 * LONG + 3])
 def test_products_of_others_along_a_long_axis(size: int, dtype: str) -> None:
     rng = np.random.default_rng(0)
     x = rng.lognormal(0.0, 0.01, size=(2, size)) * rng.choice([-1.0, 1.0], size=(2, size)).astype(dtype)
@@ -105,13 +105,28 @@ def test_products_of_others_along_a_long_axis(size: int, dtype: str) -> None:
         np.testing.assert_allclose(ProductOfOthers(axis)(rows), want, rtol=1e-12)
 
 
-@pytest.mark.parametrize(("place", "number"), [(0, 0.0), (LONG - 1, 0.0), (7, np.inf), (LONG // 2, np.nan), (3, 5e-324)])
-def test_a_number_that_is_not_normal_in_a_long_product(place: int, number: float) -> None:
-    x = np.ones(LONG)
+@pytest.mark.parametrize("size", [LONG, 4 * LONG])
+@pytest.mark.parametrize(("place", "number"), [(0, 0.0), (-1, 0.0), (7, np.inf), (LONG // 2, np.nan), (3, 5e-324)])
+def test_a_number_that_is_not_normal_in_a_long_product(place: int, number: float, size: int) -> None:
+    x = np.ones(size)
     x[place] = number
-    want = np.full(LONG, number)
+    want = np.full(size, number)
     want[place] = 1.0
     np.testing.assert_array_equal(cotan.grad(cnp.prod)(x), want)
+
+
+@pytest.mark.parametrize("base", [2.0**40, 2.0**200, 2.0**500])
+@pytest.mark.parametrize("signs", [(1, 1, -1, -1), (1, -1, 1, -1), (1, -1, -1, 1)])
+def test_parts_of_a_long_product_may_be_out_of_range(base: float, signs: tuple[int, ...]) -> None:
+    """The quarters have products far out of range, and cancel."""
+    x = np.ones(4 * LONG)
+    for k, sign in enumerate(signs):
+        x[k * LONG : k * LONG + 4] = base**sign
+    with np.errstate(all="ignore"):
+        want = np.array([np.prod(np.delete(x, k)) for k in range(0, 4 * LONG, LONG)])
+    found = cotan.grad(cnp.prod)(x)[::LONG]
+    regular = np.isfinite(want) & (want != 0)
+    np.testing.assert_array_equal(found[regular], want[regular])
 
 
 def test_a_long_product_whose_beginning_is_out_of_range() -> None:

@@ -1,6 +1,9 @@
 """Where equations come from: the line of the function that is differentiated, the rule, and the equation from which it is derived."""
 
+import dataclasses
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -106,3 +109,92 @@ def test_an_origin_is_pickled_with_the_names_of_ops():
     program = pickle.loads(pickle.dumps(cotan.stage(cotan.grad(f))(X)))
     assert ("transpose", "jvp", "sin") in {rules(e.origin) for e in program.equations}
     assert "by transpose of scale" in str(program)
+
+
+TEXT = """
+import math
+
+import numpy as np
+
+import cotan
+
+
+def sine(x):
+    y = x * 2
+    return math.sin(y)
+
+
+def size(n):
+    return np.zeros(n)
+
+
+@cotan.custom_jvp
+def identity(x):
+    return x
+
+
+@identity.defjvp
+def rule(primals, tangents):
+    return primals[0], tangents[0] ** 2
+
+
+class Model:
+    def __init__(self, w):
+        self.w = w
+
+    def __call__(self, x):
+        if x > 0:
+            return self.w * x
+        return x
+"""
+
+
+@pytest.mark.parametrize(
+    ("call", "place", "says"),
+    [
+        (lambda code: cotan.grad(code["sine"])(1.0), "<string>:11, in sine", "float() of it is asked for"),
+        (lambda code: cotan.jit(code["size"])(3), "<string>:15, in size", "make n static: jit(size, static_argnames='n')"),
+        (lambda code: cotan.grad(code["identity"])(1.0), "<string>:25, in rule", "multiply the tangent"),
+        (lambda code: cotan.vmap(code["Model"](2.0))(np.ones(2)), "<string>:33, in __call__", "cotan.numpy.where"),
+    ],
+)
+def test_code_from_a_text_is_named_by_its_line_number(call, place, says):
+    """There is no source to quote, and the line of this file that calls it would mislead."""
+    code = {}
+    exec(TEXT, code)
+    with pytest.raises(cotan.errors.CotanError) as caught:
+        call(code)
+    text = str(caught.value)
+    assert f"\n\n  {place}\n" in text
+    assert says in text
+    assert "^" not in text
+
+
+def test_code_of_the_command_line_is_named_by_its_line_number():
+    code = "import cotan\ndef f(x):\n    return float(x)\ncotan.jit(f)(1.0)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "traced by jit in f (<string>:2)" in run.stderr
+    assert "\n  <string>:3, in f\n\nWhat to do: " in run.stderr
+
+
+@dataclasses.dataclass
+class Point:
+    x: object
+
+    def __setattr__(self, name, value):
+        object.__setattr__(self, name, float(value))
+
+
+def test_code_that_dataclasses_compile_is_not_named():
+    with pytest.raises(cotan.errors.TracerConversionError) as caught:
+        cotan.jit(lambda x: Point(x).x)(1.0)
+    assert "in __setattr__" in str(caught.value)
+    with pytest.raises(cotan.errors.TracerConversionError) as caught:
+        cotan.jit(lambda x: Pair(x) < Pair(2 * x))(1.0)
+    assert ", in <lambda>\n" in str(caught.value)
+    assert "<string>" not in str(caught.value)
+
+
+@dataclasses.dataclass(order=True)
+class Pair:
+    x: object

@@ -33,6 +33,7 @@ from cotan.core.program import Program
 from cotan.engines.native.options import codegen_options
 from cotan.engines.native.runtime.thread_pool import limited
 from cotan.errors import CotanError
+from cotan.testing.progress import Progress
 
 from . import further_steps
 from .random_programs import made
@@ -263,8 +264,10 @@ def main() -> int:
 def run(options: argparse.Namespace) -> int:
     """Run the programs that the command line asks for; the exit code."""
     counts, started = {"same": 0, "passed over": 0, "different": 0}, time.monotonic()
+    progress = Progress("fuzz")
     for k in range(options.programs):
         seed = options.first + k * options.step
+        progress.show(f"seed {seed}, {counts}")
         if options.show:
             f, inputs = made(seed)
             print(cotan.stage(f)(*inputs))
@@ -276,9 +279,11 @@ def run(options: argparse.Namespace) -> int:
             break
         counts[result.verdict] += 1
         if result.verdict == "different":
+            progress.clear()
             print(f"seed {seed}: {result.note}", flush=True)
-        if (k + 1) % OFTEN == 0:
+        if (k + 1) % OFTEN == 0 and not progress.terminal:
             print(f"{k + 1} programs: {counts}", flush=True)
+    progress.clear()
     print(f"{sum(counts.values())} programs in {time.monotonic() - started:.0f} s: {counts}")
     return 1 if counts["different"] else 0
 

@@ -27,6 +27,7 @@ from cotan.core.types import ArrayType, array_type
 from cotan.engines import NATIVE, runner
 from cotan.engines.native.pipeline import LoweredProgram
 from cotan.engines.native.sized import SizedCode, UnsizedError
+from cotan.testing.progress import Progress
 
 from . import further_steps
 from .random_programs import Step, made
@@ -166,12 +167,16 @@ def main() -> int:
     parser.add_argument("--programs", type=int, default=1000)
     options = parser.parse_args()
     total: Counter[str] = Counter()
+    progress = Progress("fuzz of sizes")
     for seed in range(options.first, options.first + options.programs):
+        progress.show(f"seed {seed}, {sum(total.values())} comparisons")
         found = outcome(seed)
         total += found
         for verdict in found:
             if verdict.startswith("different"):
+                progress.clear()
                 print(f"seed {seed}: {verdict}", flush=True)
+    progress.clear()
     print(dict(total))
     return int(any(verdict.startswith("different") for verdict in total))
 

@@ -99,7 +99,7 @@ class Exactly(float):
 def evaluate(statements, values):
     for s in statements:
         (symbol,) = s.symbols
-        values[symbol.name] = eval(str(python(s.formula)), dict(NAMESPACE), values)
+        values[symbol.name] = eval(str(python(s.formula)).replace("…", ""), dict(NAMESPACE), values)
 
 
 EVALUATED = [

@@ -1,7 +1,9 @@
 """Stories: the stages of a derivative, with the user's names and lines, and what each line depends on."""
 
+import copy
 import functools
 import inspect
+import pickle
 import threading
 import time
 
@@ -10,7 +12,8 @@ import pytest
 
 import cotan
 from cotan import explain
-from cotan.errors import ArgumentError, ArgumentTypeError
+from cotan.core.formula import Call, Infix, Juxtaposed, Negative, Number, Residual
+from cotan.errors import ArgumentError, ArgumentTypeError, TracerConversionError
 from cotan.explanation.page import page_of
 
 
@@ -168,6 +171,8 @@ def test_the_slice_of_a_value():
     found = e.depends("e_bar")
     assert [str(line).partition(" ")[0] for line in found["transpose"]] == ["t3_bar", "p_bar", "e_bar"]
     with pytest.raises(ArgumentError, match="no line of the stage"):
+        e["linear"].slice_of("nothing")
+    with pytest.raises(ArgumentError, match="no line defines"):
         e.depends("nothing")
 
 
@@ -286,6 +291,179 @@ def test_derived_values_have_no_name_of_the_function_that_is_differentiated():
         return cotan.grad(g)(x) * x
 
     assert "b" not in names_of(explain(f, 1.0)["primal"])
+
+
+def euler(x, dx):
+    return x * dx + x
+
+
+def bars(a_bar, f_bar):
+    a = a_bar * f_bar
+    return np.sin(a) * f_bar
+
+
+def numbered(x):
+    t1 = np.sin(x)
+    t2 = t1 * np.cos(x) * np.exp(np.sin(t1))
+    dy = t2 * x
+    y = dy * t1
+    dy = y * y
+    y = dy + t2
+    return y * dy
+
+
+def in_checkpoint(x):
+    v = np.exp(x)
+    return cotan.checkpoint(lambda v: np.sin(v) * v)(v * 2) * v
+
+
+def twice_in_checkpoint(x):
+    again = cotan.checkpoint(lambda v: np.sin(v) * v)
+    return x * again(again(x))
+
+
+def in_a_loop(x, dc):
+    def body(c, t):
+        dx = c * t
+        return dx * dc, dx
+
+    c, ys = cotan.lax.scan(body, x, np.arange(3.0))
+    return np.sum(ys) * c
+
+
+CLASHES = [euler, bars, numbered, in_checkpoint, twice_in_checkpoint, in_a_loop]
+
+
+@pytest.mark.parametrize("f", CLASHES, ids=lambda f: f.__name__)
+def test_names_of_the_user_are_those_of_his_values_alone(f):
+    """Evaluated by NumPy, the lines of each stage give what the stage gives: also where the user's names look like those of tangents."""
+    point = tuple(0.3 + 0.1 * k for k in range(f.__code__.co_argcount))
+    e = explain(f, *point, argnums=tuple(range(len(point))))
+    assert set(names_of(e["primal"])) | set(e["primal"].inputs) >= {n for n in f.__code__.co_varnames if not callable(n)} - {
+        "again",
+        "body",
+    }
+    for key in ("primal", "jvp", "values", "linear", "transpose", "whole"):
+        stage = e[key]
+        names = [*stage.inputs, *names_of(stage)]
+        assert len(names) == len(set(names)), (key, names)
+        if any(line.inner or len(line.definition.symbols) != 1 for line in stage.lines):
+            continue
+        program = stage.program
+        given = [*point, *[0.7] * (len(stage.given) - len(point))] if key in ("primal", "jvp", "values", "whole") else None
+        if given is None:
+            given = [0.2 + 0.1 * k for k in range(len(program.inputs))]
+            known = {}
+            for v, x in zip(program.inputs, given, strict=True):
+                if v in stage.given:
+                    known[stage.inputs[stage.given.index(v)]] = x
+            if len(known) < len(given):
+                continue  # residuals stand in the formulas
+        else:
+            known = dict(zip(stage.inputs, given, strict=True))
+        for line in stage.lines:
+            known[line.definition.left] = eval(python(line.definition.formula), vars(np), known)
+        printed = [eval(python(y), vars(np), known) for y in stage.outputs]
+        np.testing.assert_allclose(printed, program(*given), rtol=1e-12, err_msg=key)
+
+
+def python(formula):
+    """A formula as an expression of Python, each product with its sign."""
+    if isinstance(formula, Residual):
+        return python(formula.formula)
+    if isinstance(formula, Juxtaposed):
+        return f"({python(formula.left)}) * ({python(formula.right)})"
+    if isinstance(formula, Infix):
+        return f"({python(formula.left)}) {formula.sign} ({python(formula.right)})"
+    if isinstance(formula, Negative):
+        return f"-({python(formula.operand)})"
+    if isinstance(formula, Call):
+        return f"{formula.function}({', '.join(map(python, formula.arguments))})"
+    return repr(float(formula.value)) if isinstance(formula, Number) else str(formula)
+
+
+def test_the_result_of_a_lambda_has_no_name_of_an_argument():
+    assert lines(explain(lambda x, y: x * y, 1.0, 2.0)["primal"]) == ["z = x * y"]
+
+
+@pytest.mark.parametrize("transform", ["grad", "hessian", "jvp", "linearize", lambda f: cotan.jacfwd(cotan.grad(f))])
+@pytest.mark.parametrize("x", [0.5, 3.0])
+def test_decisions_of_python_are_those_at_the_arguments(x, transform):
+    def f(x, n):
+        y = x
+        for _ in range(n):
+            if y > 1:
+                y = np.sin(y)
+            else:
+                y = y * y + 1
+        while y < 10:
+            y = y * 2
+        return y
+
+    e = explain(f, x, 3, transform=transform)
+    assert "Decisions of Python" in e["primal"].about
+    np.testing.assert_allclose(e["primal"].program(x, 3)[0], f(x, 3))
+    if transform not in ("jvp", "linearize"):
+        transformed = getattr(cotan, transform) if isinstance(transform, str) else transform
+        np.testing.assert_allclose(e["whole"].program(x, 3)[0], transformed(f)(x, 3))
+
+
+def test_a_function_that_decides_is_followed_at_each_of_its_points():
+    def f(x):
+        return np.sin(x) if x > 0 else x * x
+
+    def both(f):
+        return cotan.grad(lambda x: f(x) + f(-x))
+
+    e = explain(f, 0.5, transform=both)
+    np.testing.assert_allclose(e["whole"].program(0.5)[0], both(f)(0.5))
+    assert "Decisions" not in explain(lambda x: x * x, 1.0)["primal"].about
+    with pytest.raises(TracerConversionError):
+        explain(f, cotan.ShapeDtypeStruct((), float))
+    with pytest.raises(TracerConversionError):
+        explain(lambda x: x * float(x), 1.0)
+    with pytest.raises(TracerConversionError, match="3 values"):
+        explain(f, np.ones(3), transform="vmap")
+
+
+def test_every_stage_can_be_called_and_keeps_its_arrays():
+    a, b = np.array([1.0, 2.0]), np.array([3.0, 4.0])
+
+    def f(x):
+        c, ys = cotan.lax.scan(lambda c, u: (c * u + b[0], c), x, a)
+        return np.sum(ys * b) + c
+
+    e = explain(f, 1.5)
+    value, slope = f(1.5), cotan.grad(f)(1.5)
+    assert e["whole"].inputs == e["simplified"].inputs == ("b", "a", "x")
+    a[:] = b[:] = 9.0
+    for key, args in {"primal": (1.5,), "values": (1.5,), "jvp": (1.5, 1.0)}.items():
+        np.testing.assert_allclose(e[key].program(*args)[0], value, err_msg=key)
+    for key, args in {"jvp": (1.5, 1.0), "whole": (1.5,), "simplified": (1.5,)}.items():
+        np.testing.assert_allclose(e[key].program(*args)[-1], slope, err_msg=key)
+    assert str(e["simplified"].outputs[0]) == "x_bar"
+
+
+def test_formulas_of_complex_values_and_of_constants_for_arrays():
+    assert lines(explain(lambda z: np.real(np.exp(1j * z)), 0.5)["transpose"])[-1] == "z_bar = real(1j t2_bar)"
+    table = np.arange(12.0).reshape(3, 4)
+    e = explain(lambda w: np.mean(w[np.arange(3), [0, 2, 1]]), table, transform="jacfwd")
+    assert "moveaxis(t4[:, t1, t2], 1, 0).T" in str(e["whole"].outputs[0])
+    whole = explain(lambda r: np.sum(np.tril(np.ones((3, 3))) @ (r * r)), np.ones(3), transform="jacfwd")["whole"]
+    assert "@ 1" not in str(whole)
+    assert lines(explain(lambda x: 1234567.5 * x, 1.0)["primal"]) == ["y = 1234567.5 * x"]
+    assert lines(explain(lambda x: np.pi * x, 1.0)["primal"]) == ["y = 3.14159… * x"]
+
+
+def test_explanations_pickle_and_their_parts_print():
+    e = explain(loss, W, X, Y)
+    assert str(pickle.loads(pickle.dumps(e))) == str(copy.deepcopy(e)) == str(e)
+    assert repr(e["linear"].lines[0]) == "<dz = x @ dw>"
+    assert repr(e["linear"]).splitlines()[1:3] == ["  given dw", "  dz = x @ dw"]
+    assert repr(e.rules[0]).startswith("z = x @ y\n    dz = ")
+    assert e.depends("w")["primal"] == ()
+    with pytest.raises(ArgumentError, match=r"no line defines 'nothing'(.|\n)*give one of z,"):
+        e.depends("nothing")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Every public class of error and of warning is raised by a mistake here, and its text names the user's line, a remedy and a page.
 
-The classes are those of `cotan.errors`, and the warnings those of `cotan` and `cotan.testing`: a new one without a mistake fails.
+The classes are those of `cotan.errors` and `cotan.testing`, and the warnings those of `cotan` and `cotan.testing`: a new one without a
+mistake fails. `workflows` has what newcomers write, and what the texts say to write instead, which is run.
 """
 
 from __future__ import annotations
@@ -23,21 +24,18 @@ import cotan.numpy as cnp
 from cotan import errors
 from cotan.core.checking import check_program
 from cotan.core.op import Op, op
+from cotan.core.origin import PACKAGE
 from cotan.core.program import Program, Var
 from cotan.core.types import array_type
 from cotan.ops.families import Structural
 
-from . import mistakes
+from . import mistakes, workflows
 
 ROOT = Path(__file__).resolve().parents[2]
 ANCHORS = set(re.findall(r"^## (\w+)$", (ROOT / "docs" / "errors.md").read_text(), re.MULTILINE))
-CLASSES = {name: getattr(errors, name) for name in errors.__all__}
-WARNINGS = {
-    name: found
-    for module in (cotan, cotan.testing)
-    for name in module.__all__
-    if isinstance(found := getattr(module, name), type) and issubclass(found, Warning)
-}
+PUBLIC = {name: found for module in (cotan, cotan.testing) for name in module.__all__ if isinstance(found := getattr(module, name), type)}
+CLASSES = {name: getattr(errors, name) for name in errors.__all__} | {k: v for k, v in PUBLIC.items() if issubclass(v, errors.CotanError)}
+WARNINGS = {name: found for name, found in PUBLIC.items() if issubclass(found, Warning)}
 MISTAKES: list[Callable[[], Any]] = []
 
 
@@ -192,22 +190,52 @@ def raised_by(f: Callable[[], Any]) -> BaseException | None:
     return None
 
 
+FILES = {Path(file).name for file in (__file__, mistakes.__file__, workflows.__file__)}
+
+
 def check_text(text: str, name: str) -> None:
     """The text names a line of this file or of `mistakes`, a remedy, and the page of its class."""
     places = re.findall(r"^  ([\w.\-]+\.py):\d+, in ", text, re.MULTILINE)
     assert places, text
-    assert places[0] in {Path(__file__).name, Path(mistakes.__file__).name}, text
+    assert places[0] in FILES, text
     assert "site-packages" not in text, text
     assert "\nWhat to do: " in text, text
     assert text.rstrip().endswith(f"See docs/errors.md#{name.lower()}"), text
     assert name.lower() in ANCHORS
 
 
-@pytest.mark.parametrize("f", [*MISTAKES, *mistakes.MISTAKES], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("f", [*MISTAKES, *mistakes.MISTAKES, *workflows.SAYINGS], ids=lambda f: f.__name__)
 def test_a_mistake_is_told_with_the_users_line_a_remedy_and_a_page(f):
     error = raised_by(f)
     assert isinstance(error, errors.CotanError), repr(error)
     check_text(str(error), type(error).__name__)
+
+
+@pytest.mark.parametrize("f", workflows.SAYINGS, ids=lambda f: f.__name__)
+def test_a_newcomer_is_told_what_went_wrong_and_what_to_write(f):
+    parts, never = workflows.SAYINGS[f]
+    text = str(raised_by(f))
+    assert all(part in text for part in parts), text
+    assert not any(part in text for part in never), text
+
+
+@pytest.mark.parametrize("f", workflows.REMEDIES, ids=lambda f: f.__name__)
+def test_what_a_text_says_to_write_runs(f):
+    assert f in workflows.SAYINGS
+    workflows.REMEDIES[f]()
+
+
+CALLS = [f for f in workflows.SAYINGS if f is not workflows.values_appended_in_a_body]  # raised outside of any call of a transformation
+
+
+@pytest.mark.parametrize("f", CALLS, ids=lambda f: f.__name__)
+def test_the_traceback_of_a_mistake_has_no_frame_of_cotan(f):
+    tb, files = raised_by(f).__traceback__, []
+    while tb is not None:
+        files.append(tb.tb_frame.f_code.co_filename)
+        tb = tb.tb_next
+    assert not [file for file in files if file.startswith(PACKAGE)]
+    assert workflows.__file__ in files
 
 
 def test_compiled_code_that_reads_too_far_is_told_so():
@@ -221,7 +249,7 @@ def test_compiled_code_that_reads_too_far_is_told_so():
 
 
 def test_every_class_of_error_is_raised_by_a_mistake():
-    raised = {type(raised_by(f)).__name__ for f in [*MISTAKES, *mistakes.MISTAKES]}
+    raised = {type(raised_by(f)).__name__ for f in [*MISTAKES, *mistakes.MISTAKES, *workflows.SAYINGS]}
     elsewhere = {"EngineError"}  # above
     assert raised | elsewhere == set(CLASSES) - {"CotanError"}
     assert {name.lower() for name in CLASSES if name != "CotanError"} <= ANCHORS

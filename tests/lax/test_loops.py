@@ -141,6 +141,17 @@ def test_traced_values_in_the_closure_are_put_in_their_places_again(staged):
         )
 
 
+def test_a_body_that_appends_to_a_list_runs_each_time(staged):
+    def loss(x):
+        kept = []
+        y = lax.scan(lambda c, _: (c * 2.0, kept.append(c)), x, None, length=2)[0]
+        return y, len(kept)
+
+    for k in range(1, 4):
+        assert cotan.grad(loss, has_aux=True)(1.0) == (4.0, 1)
+        assert len(staged) == k
+
+
 def test_what_may_change_unseen_is_staged_each_time(staged):
     class Model:
         scale = 2.0

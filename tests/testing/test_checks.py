@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 
@@ -150,3 +152,45 @@ def test_rounding_of_a_long_sum_is_no_mistake():
 @pytest.mark.parametrize("x", [0.9999, 1 - 1e-6])
 def test_a_rule_is_checked_near_the_end_of_its_domain(x):
     assert check_rule(cnp.arcsin, (np.array([x]),)).ok
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def slowly(x):
+    return sum(cnp.sin(x * k) for k in range(20)) @ np.ones((x.shape[0], 4))
+
+
+def test_a_long_check_shows_its_progress_on_a_terminal(monkeypatch):
+    stream = Terminal()
+    monkeypatch.setattr("sys.stderr", stream)
+    monkeypatch.setattr("cotan.testing.progress.PATIENCE", 0.0)
+    monkeypatch.setattr("cotan.testing.progress.PAUSE", 0.0)
+    check_rule(slowly, (VECTOR,))
+    states = stream.getvalue().split("\r")
+    assert all(len(state) <= 79 and "\n" not in state for state in states)
+    for text in (
+        "check_rule of slowly: finite differences, 2 of 3",
+        "forward mode, 3 of 3",
+        "reverse mode, 4 of 4",
+        "second order rev-rev",
+    ):
+        assert any(text in state for state in states)
+    assert states[-2:] == [" " * 79, ""]  # the line is cleared
+    with pytest.raises(RuleCheckError):
+        check_rule(with_jvp(cnp.sin, lambda x, t: t), (VECTOR,))
+    assert stream.getvalue().endswith(" \r")
+
+
+def test_a_short_check_and_one_without_a_terminal_show_nothing(monkeypatch):
+    stream = Terminal()
+    monkeypatch.setattr("sys.stderr", stream)
+    check_rule(cnp.sin, (1.0,))
+    assert not stream.getvalue()
+    plain = io.StringIO()
+    monkeypatch.setattr("sys.stderr", plain)
+    monkeypatch.setattr("cotan.testing.progress.PATIENCE", 0.0)
+    check_rule(slowly, (VECTOR,))
+    assert not plain.getvalue()

@@ -29,7 +29,7 @@ from ..core.errors import (
     hide_internal_frames,
     teach,
 )
-from ..core.origin import PACKAGE, Origin, describe_error, describe_function, is_users_file
+from ..core.origin import PACKAGE, Origin, describe_error, describe_function, is_users
 from ..core.refusals import lost_refusal
 from ..core.subclasses import refuse_other_meaning
 from ..core.tracing import FLOAT64, Tracer, concrete_zero, type_of
@@ -80,6 +80,10 @@ CALLS_OF_OPERATIONS = {
     "fori_loop": "write fori_loop(start, stop, body, first) with body(k, value) -> value.",
     "while_loop": "write while_loop(condition, body, first) with condition(value) -> bool and body(value) -> value.",
     "associative_scan": "write associative_scan(f, xs) with f(a, b) -> c.",
+    "explain": "write explain(f, x), not explain(f(x)).",
+    "why_nan": "write why_nan(f, x), not why_nan(f(x)).",
+    "check_rule": "write check_rule(f, (x,)), not check_rule(f(x)).",
+    "check_grads": "write check_grads(f, (x,), order), not check_grads(f(x)).",
 }
 """The calls of functions that take a function among other arguments."""
 
@@ -92,32 +96,39 @@ def boundary(function: F) -> F:
         try:
             return function(*args, **kwargs)
         except Exception as error:
-            present(error)
+            try:
+                present(error)
+            except CotanError as better:
+                hide_internal_frames(better)  # those of `present`
+                raise
             raise
 
     return call  # type: ignore[return-value]
 
 
 def present(error: Exception) -> None:
-    """Prepare an error for the user: hide frames of cotan, or raise a better error in its place. The caller raises ``error`` again."""
-    if isinstance(error, SystemError) and isinstance(cause := error.__cause__ or error.__context__, CotanError):
-        raise cause from None  # C code went on after the refusal
-    refusal = lost_refusal(error)
-    if refusal is not None and not isinstance(error, CotanError):
-        raise refusal from None
+    """Prepare an error for the user: hide frames of cotan, or raise a better error in its place. The caller raises either again: a bare
+    raise adds no frame to the traceback.
+    """
+    better = better_error(error)
+    if better is not None:
+        raise better.with_traceback(error.__traceback__) from None
     if isinstance(error, CotanError) or not raised_here(error):
         hide_internal_frames(error)
-    if isinstance(error, KeyError) and error.args and type(error.args[0]) is Tracer:
-        raise refused_key(error, error.args[0]) from None
-    if type(error) is TypeError and TRACED_SHAPE.match(str(error)):
-        raise refused_shape(error) from None
-    if isinstance(error, ValueError) and not isinstance(error, CotanError):
-        if isinstance(error.__cause__, UnsupportedFunctionError):
-            raise error.__cause__ from None
-        if isinstance(error.__cause__, TracerConversionError):
-            raise refused_assignment(error) from None
-        if refused_by_borrowing(error):
-            raise refused_change(error) from None
+
+
+def better_error(error: Exception) -> CotanError | None:
+    """The error that tells the user more than ``error``; None if there is none."""
+    if isinstance(error, SystemError) and isinstance(cause := error.__cause__ or error.__context__, CotanError):
+        return cause  # C code went on after the refusal
+    refusal = lost_refusal(error)
+    if isinstance(error, CotanError):
+        return None
+    if refusal is not None:
+        return refusal
+    if isinstance(error, ValueError) and isinstance(error.__cause__, UnsupportedFunctionError | TracerConversionError):
+        return error.__cause__
+    return refused_change(error) if isinstance(error, ValueError) and refused_by_borrowing(error) else None
 
 
 def raised_here(error: Exception) -> bool:
@@ -137,41 +148,6 @@ TRACING = type_of.__code__.co_filename
 """The file that raises those errors of a traced value that an ndarray raises too: len() of a number, say."""
 
 
-def refused_key(error: KeyError, tracer: Tracer) -> TracerConversionError:
-    """The error of ``table[traced]``: a dict looks a key up by its hash, and a traced value has none by value."""
-    return teach(
-        TracerConversionError,
-        f"{tracer!r} is looked up in a dict: a traced value is no key, as it has no value yet or stands for more than its value.",
-        do="make it a static argument (jit(f, static_argnums=...)), or keep the table in an array and index that with it.",
-        origin=origin_of(error),
-    )
-
-
-TRACED_SHAPE = re.compile(r"expected a sequence of integers or a single integer, got '(.*, traced by .*)'$")
-"""NumPy's message about a traced size in place of a shape: it hides the error of the conversion."""
-
-
-def refused_shape(error: TypeError) -> TracerConversionError:
-    """The error of ``np.zeros(traced)``."""
-    found = TRACED_SHAPE.match(str(error))
-    return teach(
-        TracerConversionError,
-        f"{found[1] if found else 'a traced value'}: it is used as the shape of a NumPy array, but it has no value yet.",
-        do="make it a static argument: jit(f, static_argnums=...); or take the shape from an array, as in cotan.numpy.zeros(x.shape).",
-        origin=origin_of(error),
-    )
-
-
-def refused_assignment(error: ValueError) -> TracerConversionError:
-    """The error of ``array[i] = traced``, where NumPy hides the error of the conversion behind one about sequences."""
-    return teach(
-        TracerConversionError,
-        "a traced value cannot be put into a NumPy array in place.",
-        do="write a = a.at[i].set(v) with a from cotan.numpy, or collect the values in a list and use cotan.numpy.stack.",
-        origin=origin_of(error),
-    )
-
-
 def refused_change(error: ValueError) -> BorrowedArrayError:
     """The error of ``array[i] = v`` where the derivative, or a Program, needs the old contents of the array."""
     return teach(
@@ -188,7 +164,7 @@ def origin_of(error: BaseException) -> Origin | None:
     found = None
     tb = error.__traceback__
     while tb is not None:
-        if is_users_file(tb.tb_frame.f_code.co_filename):
+        if is_users(tb.tb_frame.f_code):
             found = Origin(tb.tb_frame.f_code, tb.tb_lasti)
         tb = tb.tb_next
     return found
@@ -196,7 +172,7 @@ def origin_of(error: BaseException) -> Origin | None:
 
 def quiet() -> np.errstate:
     """A context without floating-point warnings: a derivative's infinite factor is often masked, and tracing a branch is not running it."""
-    return np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore")
+    return np.errstate(all="ignore")
 
 
 def leaf(x: Any, name: str) -> Any:
@@ -230,10 +206,14 @@ def with_article(name: str) -> str:
     return f"a{'n' * (name[:1].lower() in 'aeio')} {name}"
 
 
+RESULTS = ("the output", "the carry", "the value", "y")
+"""How the names of results begin; all others are names of arguments."""
+
+
 def remedy(x: Any, name: str) -> str:
     """The advice for an argument, or an output, that is no array."""
     kind = type(x)
-    if name.startswith("the output"):
+    if name.startswith(RESULTS):
         return "return numbers and arrays (or trees of them), and keep other results out of the traced function."
     if hasattr(kind, "to_numpy"):  # pandas, polars, xarray
         return "pass its numbers, x.to_numpy()."
@@ -360,8 +340,8 @@ class FlatCall:
 
     def rebuild_inputs(self, leaves: Sequence[Any]) -> Any:
         """Leaves like the inputs' in the user's tree: the tree of the one argument, or a tuple of trees for several ``argnums``."""
-        if self.spec is ONE_LEAF and self.one:
-            return leaves[0]
+        if self.spec is ONE_LEAF:
+            return leaves[0] if self.one else tuple(leaves)
         values = tree.unflatten(self.spec, leaves)
         return values[0] if self.one else values
 
@@ -377,7 +357,7 @@ def check_argnums(transformation: str, argnums: Argnums | None, count: int) -> l
     """The positions that ``argnums`` names, from 0, of ``count`` positional arguments."""
     if type(argnums) is int and 0 <= argnums < count:  # most often
         return [argnums]
-    if type(argnums) is tuple and len(set(argnums)) == len(argnums) and all(type(k) is int and 0 <= k < count for k in argnums):
+    if type(argnums) is tuple and {*map(type, argnums)} == {int} and len(argnums) == len({*argnums} & {*range(count)}):
         return list(argnums)
     if argnums is None:
         return list(range(count))
@@ -429,12 +409,12 @@ def check_inexact(
 
     Integers become floats, unless ``allow_int``.
     """
-    floating_leaves(call, allow_int)
     for k, x in enumerate(call.leaves):
-        if type(x) is np.ndarray and x.dtype.kind == "f" and not holomorphic:  # most often
-            continue
         t = type_of(x)
-        if t.dtype.kind == "f" and not holomorphic:
+        if t.dtype.kind in "iu" and not allow_int:
+            x = call.leaves[k] = floating(x)
+            t = type_of(x)
+        if t.dtype.kind == "f" and not holomorphic:  # most often
             continue
         if t.dtype.kind == "b" and not allow_int:
             raise teach(

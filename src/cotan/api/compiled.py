@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from .. import engines
 from ..core import tree
-from ..core.errors import ArgumentError, ArgumentTypeError, UnsupportedFunctionError, teach
+from ..core.errors import ArgumentError, ArgumentTypeError, CotanError, UnsupportedFunctionError, hide_internal_frames, teach
 from ..core.program import Program
 from ..core.tracing import EVAL, Tracer, current_trace, type_of
 from ..engines import EngineRefusal
@@ -121,7 +121,11 @@ class Compiled:
             found = self.caller.call(self.checked(args, kwargs))
             return found if self.spec is None else tree.unflatten(self.spec, found)
         except Exception as error:
-            present(error)
+            try:
+                present(error)
+            except CotanError as better:
+                hide_internal_frames(better)  # those of `present`
+                raise
             raise
 
     def checked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:

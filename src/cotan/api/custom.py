@@ -238,8 +238,20 @@ class FlatCustom:
         self.types = list(map(type_of, self.leaves))
         self.fixed: Fixed = ([handed(every[k]) for k in layout.nondiff], [handed(every[k]) for k in layout.by_keyword], self.static)
         self.hidden = find_tracers(custom.fun, *custom.rules.values(), *self.fixed)
-        self.checked = CheckedRules(describe_function(custom.fun), custom.fun, custom.rules, SIGNATURES)
+        self.check()
+
+    def check(self) -> None:
+        """Make the checks of what the rules return."""
+        self.checked = CheckedRules(describe_function(self.custom.fun), self.custom.fun, self.custom.rules, SIGNATURES)
         self.wrong, self.fitting = self.checked.wrong, self.checked.fitting
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the checks, which hold the plain function: where a decorator took its name, it does not pickle."""
+        return {name: x for name, x in self.__dict__.items() if name not in ("checked", "wrong", "fitting")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.check()
 
     def __call__(self) -> Any:
         outs = CustomCall(self.flat_rules())(*self.hidden, *self.leaves)

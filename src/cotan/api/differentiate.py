@@ -171,12 +171,14 @@ class Pullback:
         cotangents: dict[Var, Any] = {}
         for v, y_bar in zip(self.outputs, y_bars, strict=True):
             accumulate(cotangents, v, y_bar)
-        found = iter(backward_pass(self.tape.equations, cotangents, self.inputs, last=last))
-        x_bars: list[Any | None] = []
-        for x, a in zip(self.leaves, self.active, strict=True):
-            x_bar = next(found) if a else None
-            x_bars.append(zeros(tangent_type(x)) if a and x_bar is None else x_bar)
-        return x_bars
+        x_bars = backward_pass(self.tape.equations, cotangents, self.inputs, last=last)
+        for k, v in enumerate(self.inputs):
+            if x_bars[k] is None:
+                x_bars[k] = zeros(v.type)
+        if all(self.active):
+            return x_bars
+        given = iter(x_bars)
+        return [next(given) if a else None for a in self.active]
 
 
 @transformation
@@ -255,16 +257,15 @@ def value_and_pulled(
     check_inexact(call, name, holomorphic=holomorphic, allow_int=allow_int, complex_ok=True)
     with quiet():
         pulled = Pullback(call, name)
-        y = scalar_output(call, pulled.outs, name, holomorphic)
-        x_bars = pulled([type_of(y).dtype.type(1)], last=True)
-    return call, y, call.rebuild_inputs([x if x is None else to_array(x) for x in x_bars])
+        x_bars = pulled([one_of_output(call, pulled.outs, name, holomorphic)], last=True)
+    return call, pulled.outs[0], call.rebuild_inputs([x if x is None else to_array(x) for x in x_bars])
 
 
-def scalar_output(call: FlatCall, outs: Sequence[Any], name: str, holomorphic: bool) -> Any:
-    """The one scalar output that `grad` needs; anything else is refused."""
+def one_of_output(call: FlatCall, outs: Sequence[Any], name: str, holomorphic: bool) -> Any:
+    """The number 1 in the dtype of the one scalar output that `grad` needs; any other output is refused."""
     t = type_of(outs[0]) if len(outs) == 1 and (call.out_spec is LEAF or call.out_spec == LEAF) else None
     if t is not None and not t.shape and t.dtype.kind == ("c" if holomorphic else "f"):
-        return outs[0]
+        return t.dtype.type(1)
     where = describe_function(call.fun)
     if not outs and call.out_spec == tree.structure(None):
         what, do = f"{name} needs a function with a scalar output; {where} returned None.", "return the scalar: is a `return` missing?"

@@ -15,7 +15,20 @@ __all__ = ["SOMEWHERE", "disable_jit", "is_staging", "jit_is_disabled", "runs_as
 SOMEWHERE = [0]
 """The number of these contexts, of all threads: where there is none, a call needs to look no further."""
 _lock = Lock()
-_disabled: ContextVar[bool] = ContextVar("jit is disabled", default=False)
+
+
+class Entry:
+    """One of these contexts that was entered: whether it disables, and whether it is left."""
+
+    __slots__ = ("disable", "left")
+
+    def __init__(self, disable: bool):
+        self.disable, self.left = disable, False
+
+
+_entries: ContextVar[tuple[Entry, ...]] = ContextVar("contexts of disable_jit", default=())
+"""The contexts of this thread or task, the last one entered at the end. One leaves by itself: generators may leave in any order, and one
+that the garbage collector closes may do so in another thread."""
 
 
 @contextmanager
@@ -42,29 +55,31 @@ def disable_jit(disable: bool = True) -> Generator[None]:
     >>> seen
     [1.0, 2.0, 3.0]
     """
-    token = _disabled.set(disable)
+    entry = Entry(disable)
+    _entries.set((*_entries.get(), entry))
     with _lock:
         SOMEWHERE[0] += 1
     try:
         yield
     finally:
+        entry.left = True
         with _lock:
             SOMEWHERE[0] -= 1
-        _disabled.reset(token)
+        _entries.set(tuple(e for e in _entries.get() if not e.left))
 
 
-jit_is_disabled = _disabled.get
+def jit_is_disabled() -> bool:
+    """Whether the innermost of these contexts disables jit."""
+    return next((e.disable for e in reversed(_entries.get()) if not e.left), False)
 
 
 def runs_as_python() -> bool:
     """Whether loops run step by step, whatever transforms their values: they are not being staged."""
-    return _disabled.get() and not is_staging(current_trace())
+    return bool(SOMEWHERE[0]) and jit_is_disabled() and not is_staging(current_trace())
 
 
 def is_staging(trace: Any) -> bool:
     """Whether what runs in ``trace`` becomes a Program in the end."""
-    while trace is not EVAL:
-        trace = getattr(trace, "parent", None) or getattr(trace, "known", None)
-        if trace is None:
-            return True
-    return False
+    while hasattr(trace, "parent"):
+        trace = trace.parent
+    return trace is not EVAL

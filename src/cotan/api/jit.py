@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, NoReturn
 from ..control.call import Call
 from ..core import tree
 from ..core.array import to_array
-from ..core.errors import ArgumentError, ArgumentTypeError, DtypeError, teach
+from ..core.errors import ArgumentError, ArgumentTypeError, CotanError, DtypeError, hide_internal_frames, teach
 from ..core.origin import describe_function, staged_anew
 from ..core.pickling import global_name
 from ..core.program import Program
@@ -130,7 +130,11 @@ class Jitted:
             refuse_large_integers(args, kwargs)
             raise
         except Exception as error:
-            present(error)
+            try:
+                present(error)
+            except CotanError as better:
+                hide_internal_frames(better)  # those of `present`
+                raise
             raise
 
     def look_again(self, watched: Watched) -> None:

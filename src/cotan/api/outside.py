@@ -85,28 +85,11 @@ def call_outside(
     leaves = [leaf(x, "an argument") for x in leaves]
     flags = tuple(k in linear for k, arg in enumerate(args) for _ in tree.leaves(arg)) if linear is not None else ()
 
-    def flat(*values: Any) -> list[Any]:
-        inner_args, inner_kwargs = tree.unflatten(spec, values)
-        results, out_spec = tree.flatten(function(*inner_args, **inner_kwargs))
-        if not specs:
-            specs.append(out_spec)
-        elif out_spec != specs[0]:
-            raise teach(
-                ArgumentError,
-                f"{describe_function(function)} returned another structure than it has to.",
-                detail=f"returned: {tree.describe(out_spec)}\nexpected: {tree.describe(specs[0])}",
-                do="return the same nesting every time.",
-            )
-        return results
-
-    def adjoint(*values: Any) -> list[Any]:
-        assert linear is not None
+    flat = partial(flat_results, function, spec, specs)
+    rule = None
+    if transpose is not None and linear is not None:
         known_spec = tree.structure(tuple(a for k, a in enumerate(args) if k not in linear))
-        count = flags.count(False)
-        found = transpose(*tree.unflatten(known_spec, values[:count]), tree.unflatten(specs[0], values[count:]))
-        return tree.leaves(found)
-
-    rule = adjoint if transpose is not None else None
+        rule = partial(flat_adjoint, transpose, known_spec, flags.count(False), specs)
     call = External(flat, describe_function(function), types, flags, rule, method, {} if known is None else known)
     if current_trace() is EVAL and not any(type(x) is Tracer for x in leaves):
         outs: Any = call.impl(*leaves)
@@ -118,6 +101,27 @@ def call_outside(
             check_declared_linear(describe_function(function), call.impl, types_given, members, "by linear= or transpose=")
         outs = call(*leaves)
     return tree.unflatten(specs[0], [to_array(y) for y in outs])
+
+
+def flat_results(function: Callable[..., Any], spec: Any, specs: list[Any], *values: Any) -> list[Any]:
+    """The leaves of what ``function`` returns for the tree of ``values``; ``specs`` as for `call_outside`."""
+    args, kwargs = tree.unflatten(spec, values)
+    results, out_spec = tree.flatten(function(*args, **kwargs))
+    if not specs:
+        specs.append(out_spec)
+    elif out_spec != specs[0]:
+        raise teach(
+            ArgumentError,
+            f"{describe_function(function)} returned another structure than it has to.",
+            detail=f"returned: {tree.describe(out_spec)}\nexpected: {tree.describe(specs[0])}",
+            do="return the same nesting every time.",
+        )
+    return results
+
+
+def flat_adjoint(transpose: Callable[..., Any], spec: Any, count: int, specs: list[Any], *values: Any) -> list[Any]:
+    """The leaves of the cotangents that ``transpose`` returns for ``count`` leaves of known arguments, of this structure, and y_bar."""
+    return tree.leaves(transpose(*tree.unflatten(spec, values[:count]), tree.unflatten(specs[0], values[count:])))
 
 
 def external(

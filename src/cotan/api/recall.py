@@ -3,9 +3,9 @@
 A loop's body is mostly a lambda, and a new object each time the code around it runs. `Recall` compares two such functions by
 their parts: code, closure, defaults and the globals they name, down to numbers and small arrays by value. Traced values are
 told by their place, and put in that place again. Whatever else a function refers to (an instance of some class, a large array, a
-generator of random numbers) might have changed unseen, so that such a function is staged anew each time; so is one whose body asked a
-traced value for its number, or whose Program calls Python later on (a callback, a rule): two lists that are equal now may differ by then,
-and two callbacks may write into different objects.
+generator of random numbers) might have changed unseen, so that such a function is staged anew each time. So is one that itself changes
+what it refers to (it appends to a list), one whose body asks a traced value for its number, and one whose Program calls Python later on (a
+callback, a rule): two lists that are equal now may differ by then, and two callbacks may write into different objects.
 """
 
 from __future__ import annotations
@@ -62,11 +62,19 @@ class Recall:
         index = {id(t): k for k, t in enumerate(tracers)}
         places = [(index.get(id(v)), None if type(v) is Tracer else private(v)) for v in captured]
         told = all(k is not None or type(v) is not Tracer for v, (k, _) in zip(captured, places, strict=True))
-        if told and conversions() == before and not any(map(calls_later, programs_in(program))):
+        if told and conversions() == before and not any(map(calls_later, programs_in(program))) and unchanged(key, functions, fingerprint):
             self.known[fingerprint] = (first, places, program, rest)
             if len(self.known) > self.limit:
                 self.known.popitem(last=False)
         return first, (program, captured, rest)
+
+
+def unchanged(key: Hashable, functions: Sequence[Any], fingerprint: Hashable) -> bool:
+    """Whether the functions still have this fingerprint: one that appends to a list must run again to append again."""
+    try:
+        return (key, tuple(map(Fingerprint([]).of, functions))) == fingerprint
+    except (Unknowable, RecursionError):
+        return False
 
 
 def programs_in(staged: Any) -> list[Program]:

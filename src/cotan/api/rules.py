@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import ArgumentTypeError, DtypeError, RuleError, teach
+from ..core.errors import ArgumentTypeError, CotanError, DtypeError, RuleError, teach
 from ..core.origin import Origin, describe_function, users_rule
 from ..core.tracing import Tracer, type_of
 from ..core.types import ArrayType
 from .arguments import leaf, surely_zero
 
-__all__ = ["CheckedRules", "parameter_names", "shown", "takes"]
+__all__ = ["CheckedRules", "parameter_names", "refuse_parameters", "shown", "takes"]
 
 NAMES = {
     "jvp": "JVP rule",
@@ -45,7 +45,7 @@ class CheckedRules:
         except TypeError:
             if takes(function, args, kwargs):
                 raise
-        names = ", ".join(parameter_names(function)) or "no arguments"
+        names = parameters(function)
         given = f"{len(args)} argument{'s' * (len(args) != 1)}" + "".join(f", {name}=" for name in kwargs)
         raise self.wrong(rule, f"it is called with {given}, but takes {names}.")
 
@@ -136,6 +136,26 @@ def takes(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str
     return True
 
 
+def parameters(function: Callable[..., Any]) -> str:
+    """The parameters of a function, for a message."""
+    return ", ".join(parameter_names(function)) or "no arguments"
+
+
+Called = tuple[str, Callable[..., Any], int, str]
+"""A function that an operation calls: its role, itself, the number of arguments, and how it is written."""
+
+
+def refuse_parameters(error: TypeError, caller: str, *functions: Called) -> None:
+    """Raise in place of ``error`` if one of the functions that ``caller`` calls does not take the arguments."""
+    if isinstance(error, CotanError):
+        return
+    for role, function, count, written in functions:
+        if not takes(function, [None] * count, {}):
+            given = f"{count} argument{'s' * (count != 1)}"
+            what = f"{caller}: {role}, {describe_function(function)}, is called with {given}, but takes {parameters(function)}."
+            raise teach(ArgumentTypeError, what, do=f"write {written}.") from None
+
+
 def parameter_names(function: Callable[..., Any]) -> list[str]:
     """The names of the parameters of a function; none where its signature is not known."""
     try:
@@ -146,6 +166,8 @@ def parameter_names(function: Callable[..., Any]) -> list[str]:
 
 def shown(x: Any) -> str:
     """A short description of a wrong result."""
+    if x is None:
+        return "None (it has no `return`, perhaps)"
     if isinstance(x, tuple | list):
         return f"a {type(x).__name__} of length {len(x)}"
     return type_of(x).long_name() if type(x) is Tracer or isinstance(x, np.ndarray) else f"a {type(x).__name__}"

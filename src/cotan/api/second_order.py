@@ -32,7 +32,7 @@ from ..transforms.jvp import jvp_flat
 from ..transforms.linearize import LinearTape, linearize_flat, replay
 from .arguments import Argnums, FlatCall, boundary, check_callable, floating_leaves, one_argument, quiet
 from .chunks import Chunk, check_chunk, cut
-from .differentiate import Pullback, private_copy, scalar_output, tangent_leaves
+from .differentiate import Pullback, one_of_output, private_copy, tangent_leaves
 from .jacobians import pushed_basis
 from .transformed import transformation
 
@@ -209,8 +209,7 @@ def gradient_of(name: str, call: FlatCall) -> Callable[..., list[Any]]:
         for t in pulled.types:
             if t.dtype.kind == "c":
                 refuse_output(name, call.fun, t)
-        y = scalar_output(call, pulled.outs, name, holomorphic=False)
-        return pulled([type_of(y).dtype.type(1)])
+        return pulled([one_of_output(call, pulled.outs, name, holomorphic=False)])
 
     return gradient
 

@@ -18,8 +18,12 @@ from .transformed import transformation
 __all__ = ["closure_convert", "eval_shape", "stage", "stage_call"]
 
 
-def stage_call(fun: Callable[..., Any], args: Any, kwargs: dict[str, Any], verb: str, name: str, signature: Signature) -> Staged:
-    """``fun(*args, **kwargs)`` staged at the types of ``signature``. Messages call the transformation ``verb``, the Program is ``name``."""
+def stage_call(
+    fun: Callable[..., Any], args: Any, kwargs: dict[str, Any], verb: str, name: str, signature: Signature, **values: Any
+) -> Staged:
+    """``fun(*args, **kwargs)`` staged at the types of ``signature``. Messages call the transformation ``verb``, the Program is ``name``;
+    ``values`` are those of `stage_flat`.
+    """
     found: dict[str, Any] = {}
 
     def flat(*leaves: Any) -> list[Any]:
@@ -33,18 +37,24 @@ def stage_call(fun: Callable[..., Any], args: Any, kwargs: dict[str, Any], verb:
         return [leaf(y, f"the output of {describe_function(fun)}") for y in results]
 
     with quiet():
-        program, constants = stage_flat(flat, signature.types, verb=verb, of=fun, name=name)
+        program, constants = stage_flat(flat, signature.types, verb=verb, of=fun, name=name, **values)
     return Staged(program, constants, found["spec"])
 
 
-def stage_arguments(fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], verb: str) -> Staged:
-    """``fun`` staged at the types of these arguments, none of which is static."""
+def stage_arguments(
+    fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], verb: str, decided: Callable[[], None] | None = None
+) -> Staged:
+    """``fun`` staged at the types of these arguments, none of which is static. With ``decided``, decisions of Python on values are taken at
+    these arguments, if they have values, and ``decided`` is called where there are any.
+    """
     check_callable(verb, fun)
     leaves, spec = tree.flatten((args, kwargs))
     signature = Signature(spec, tuple(abstract(x, "an argument") for x in leaves), ())
     named = getattr(fun, "func", fun)  # of a partial
     name = getattr(named, "__name__", type(named).__name__).replace("<lambda>", "lambda")
-    return stage_call(fun, args, kwargs, verb, name, signature)
+    if decided is None or any(isinstance(x, ShapeDtypeStruct) for x in leaves):
+        return stage_call(fun, args, kwargs, verb, name, signature)
+    return stage_call(fun, args, kwargs, verb, name, signature, given=leaves, decided=decided)
 
 
 @transformation

@@ -11,6 +11,7 @@ from functools import WRAPPER_ASSIGNMENTS, update_wrapper, wraps
 from types import MethodType
 from typing import Any, TypeVar
 
+from ..core.errors import CotanError, hide_internal_frames
 from ..core.origin import describe_function
 from ..core.pickling import global_name
 from .arguments import present
@@ -34,7 +35,11 @@ class Transformed:
         try:
             return self.run(*args, **kwargs)
         except Exception as error:
-            present(error)
+            try:
+                present(error)
+            except CotanError as better:
+                hide_internal_frames(better)  # those of `present`
+                raise
             raise
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:

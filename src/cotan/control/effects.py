@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -38,6 +39,10 @@ class Effect(Op):
     def formula(self, *operands: Formula) -> Formula:
         return called(self.label.partition(" (")[0], *operands)
 
+    @property
+    def user_code(self) -> str:  # type: ignore[override]
+        return self.label
+
     def type_rule(self, *types: ArrayType) -> tuple[ArrayType, ...]:
         return ()
 
@@ -51,11 +56,11 @@ class Effect(Op):
         return (), ()
 
     def batch(self, size: int, batched: Sequence[bool], *operands: Any) -> tuple[Any, Any]:
-        flags = tuple(batched)
-
-        def each(*arrays: Any) -> None:
-            for k in range(size):
-                self.function(*[x[k] if b else x for x, b in zip(arrays, flags, strict=True)])
-
-        replace(self, function=each)(*operands)
+        replace(self, function=partial(for_each, self.function, size, tuple(batched)))(*operands)
         return (), ()
+
+
+def for_each(function: Callable[..., Any], size: int, batched: Sequence[bool], *arrays: Any) -> None:
+    """``function`` of each example of a batch."""
+    for k in range(size):
+        function(*[x[k] if b else x for x, b in zip(arrays, batched, strict=True)])

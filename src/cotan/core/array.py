@@ -127,7 +127,7 @@ def free_of(number: Array, y: Any) -> Any:
 def settled(y: Any) -> Any:
     """``y``, a new Array: read-only if it is 0-d, as it is a number then."""
     if not y.ndim:
-        y.flags.writeable = False
+        y.setflags(write=False)
     return y
 
 

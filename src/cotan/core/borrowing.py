@@ -36,19 +36,20 @@ def borrow(array: np.ndarray[Any, Any], borrowed: dict[int, np.ndarray[Any, Any]
 
     Memory that is not NumPy's own, or that the user made read-only, is left alone: its flag might not be set again.
     """
-    if id(array) in borrowed:
+    number = id(array)
+    if number in borrowed:
         return
     if array.base is None:
         with _lock:
-            loan = _loans.get(id(array))
+            loan = _loans.get(number)
             if loan is None:
                 flags = array.flags
                 if not flags.writeable or not flags.owndata:
                     return
                 array.setflags(write=False)
-                loan = _loans[id(array)] = Loan(array)
+                loan = _loans[number] = Loan(array)
             loan.count += 1
-            borrowed[id(array)] = array
+            borrowed[number] = array
         return
     chain: list[Any] = [array]
     while isinstance(chain[-1].base, np.ndarray):
@@ -77,11 +78,11 @@ def give_back(borrowed: dict[int, np.ndarray[Any, Any]]) -> None:
     if isinstance(error, ValueError) and "read-only" in str(error):
         error.borrowed = True  # type: ignore[attr-defined]
     with _lock:
-        for x in borrowed.values():
-            loan = _loans[id(x)]
+        for number, x in borrowed.items():
+            loan = _loans[number]
             loan.count -= 1
             if not loan.count:
-                del _loans[id(x)]
+                del _loans[number]
                 if x.base is None and not loan.waiting:
                     x.setflags(write=True)
                 else:

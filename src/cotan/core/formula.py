@@ -27,6 +27,8 @@ LEVELS = {
 }
 
 
+LONGEST_NUMBER = 10
+"""A float of more characters is shortened."""
 Piece: TypeAlias = tuple[str, str]
 """A part of the text of a formula, and what it is: the role of a symbol, or one of the two marks around a residual."""
 OPENING, CLOSING = "residual begins", "residual ends"
@@ -169,7 +171,7 @@ class Number(Formula):
         value = self.value.item() if hasattr(self.value, "item") else self.value
         if isinstance(value, float) and value == value and abs(value) < 1e15 and value == int(value):
             return str(int(value))
-        return f"{value:.6g}" if isinstance(value, float) else str(value)
+        return shortened(value) if isinstance(value, float) else str(value)
 
     def pieces(self) -> list[Piece]:
         return [(str(self), "")]
@@ -345,6 +347,15 @@ class Brackets(Formula):
 
     def pieces(self) -> list[Piece]:
         return joined("(", *listed(self.members), ",)" if len(self.members) == 1 else ")")
+
+
+def shortened(value: float) -> str:
+    """A number in few digits: ``0.1``, and ``3.14159…`` where there are more."""
+    text = repr(value)
+    if len(text) <= LONGEST_NUMBER:
+        return text
+    mantissa, e, exponent = f"{value:.6g}".partition("e")
+    return f"{mantissa}…{e}{exponent}"
 
 
 def joined(*parts: list[Piece] | str) -> list[Piece]:

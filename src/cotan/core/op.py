@@ -34,7 +34,7 @@ from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVa
 
 from .errors import MissingRuleError, teach
 from .formula import Formula, called
-from .tracing import current_trace
+from .tracing import EVAL, Tracer, current_trace
 from .types import ArrayType
 
 __all__ = ["REGISTRY", "LinearIn", "Op", "Region", "op"]
@@ -99,10 +99,11 @@ class Op:
     parameter_names: ClassVar[tuple[str, ...]] = ()
     compare_by_value: ClassVar[bool] = True
     """Whether two ops of the class with equal parameters are equal; False for ops that hold programs, which are known by identity."""
-    tangent: ClassVar[Literal["rule", "local", "weighted", "termwise", "itself"]] = "rule"
+    tangent: ClassVar[Literal["rule", "local", "weighted", "termwise", "itself", "none"]] = "rule"
     """How the tangent comes about: by the ``jvp`` rule; by local derivatives (``local_derivative``), which the rule of the family
     multiplies with the tangents; as their sum with weights (``weighted``); as the sum of the op with one operand replaced by its tangent
-    (``termwise``); or by the op itself on the tangents. All but the first let `linearize` record it without running the rule."""
+    (``termwise``); by the op itself on the tangents; or not at all. All but the first let `linearize` record it without running the rule.
+    """
     linearize: Callable[..., Any] | None = None
     expand: Callable[..., Any] | None = None
     """The op as a computation of other ops. A linear program that meets an op which is not declared linear looks into it by this."""
@@ -150,7 +151,15 @@ class Op:
     """Whether an element costs far more than a multiplication."""
 
     def __call__(self, *operands: Value) -> Any:
-        results = current_trace().process(self, operands)
+        trace = current_trace()
+        if trace is EVAL:
+            for x in operands:
+                if type(x) is Tracer:
+                    break  # one that has escaped: the trace refuses it
+            else:
+                results = self.impl(*operands)
+                return tuple(results) if self.multiple else results
+        results = trace.process(self, operands)
         return tuple(results) if self.multiple else results[0]
 
     # ---- rules -------------------------------------------------------------------------------------------------

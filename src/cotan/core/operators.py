@@ -31,13 +31,12 @@ def is_no_number(x: object) -> bool:
     return x is None or isinstance(x, str | bytes)
 
 
-class ArrayMethods:
+class ArrayMethods:  # noqa: PLW1641 - `Tracer` has a hash, which refuses
     """The operators and methods of an ndarray, in terms of the surface's functions."""
 
     __slots__ = ()
     __array_priority__ = 1000
     __pandas_priority__ = 5000  # above DataFrame's 4000: pandas leaves the operators to a traced value
-    __hash__ = object.__hash__
 
     # One operator, one line.
     # fmt: off

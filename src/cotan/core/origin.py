@@ -35,8 +35,11 @@ __all__ = [
     "following",
     "here",
     "inherited",
+    "inner_function",
     "is_capturing",
-    "is_external",
+    "is_external_file",
+    "is_users",
+    "is_users_file",
     "library_call",
     "observer",
     "observing",
@@ -51,7 +54,6 @@ EXTERNAL = (
     PACKAGE,
     os.path.dirname(np.__file__) + os.sep,
     "<frozen",
-    "<string>",
     os.sep + "optree" + os.sep,
     os.sep + "functools.py",
     os.sep + "contextlib.py",
@@ -59,6 +61,12 @@ EXTERNAL = (
 """Code between the user and an op: frames of these files are never named."""
 INSTALLED = (os.path.dirname(os.__file__) + os.sep, os.sep + "site-packages" + os.sep, os.sep + "dist-packages" + os.sep)
 """Where the standard library and installed packages lie: their frames are named only where there is none of the user."""
+STRING = "<string>"
+"""The file of code that was compiled from a text: by ``python -c``, by exec, by dataclasses."""
+GENERATED = frozenset(
+    {"__init__", "__repr__", "__eq__", "__lt__", "__le__", "__gt__", "__ge__", "__hash__", "__setattr__", "__delattr__", "__create_fn__"}
+)
+"""The functions that dataclasses compile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +100,7 @@ class Origin:
         if isinstance(code, CodeType):
             line, end, column, end_column = self.position
             code = Place(code.co_filename, code.co_name, code.co_firstlineno, (line, end, column, end_column))
-        parent = self.parent and Application(Unloaded(self.parent.op.name), self.parent.origin)
+        parent = self.parent and Application(Unloaded(self.parent.op.name, self.parent.op.verb), self.parent.origin)
         return Origin, (code, 0, self.rule, parent, self.caller)
 
     @property
@@ -158,7 +166,9 @@ def cell_of(filename: str) -> str | None:
 
 
 def source_line(filename: str, line: int) -> str:
-    """A line of source; empty where there is none (doctest's own reader fails on the lines of another example)."""
+    """A line of source; empty where there is none (doctest's own reader fails on the lines of another example), or of an unknown text."""
+    if filename == STRING:
+        return ""
     try:
         return linecache.getline(filename, line)
     except IndexError:
@@ -169,13 +179,22 @@ def user_frame(frame: FrameType | None) -> FrameType | None:
     """The innermost frame at or above ``frame`` that is the user's own; else of an installed package. Never one of cotan or NumPy."""
     installed = None
     while frame is not None:
-        filename = frame.f_code.co_filename
-        if is_users_file(filename):
+        if is_users(frame.f_code):
             return frame
-        if installed is None and not is_external(filename):
+        if installed is None and not is_external(frame.f_code):
             installed = frame
         frame = frame.f_back
     return installed
+
+
+def is_users(code: CodeType) -> bool:
+    """Whether ``code`` is the user's own."""
+    return is_users_file(code.co_filename) and not is_generated(code)
+
+
+def is_generated(code: CodeType) -> bool:
+    """Whether dataclasses compiled this code."""
+    return code.co_filename == STRING and code.co_name in GENERATED
 
 
 @lru_cache(maxsize=4096)
@@ -184,8 +203,13 @@ def is_users_file(filename: str) -> bool:
     return not any(part in filename for part in (*EXTERNAL, *INSTALLED))
 
 
+def is_external(code: CodeType) -> bool:
+    """Whether this code is cotan's, NumPy's or of the import system, or dataclasses compiled it."""
+    return is_external_file(code.co_filename) or is_generated(code)
+
+
 @lru_cache(maxsize=4096)
-def is_external(filename: str) -> bool:
+def is_external_file(filename: str) -> bool:
     """Whether code in this file is cotan's, NumPy's or of the import system."""
     return any(part in filename for part in EXTERNAL)
 
@@ -193,8 +217,8 @@ def is_external(filename: str) -> bool:
 def library_call(frame: FrameType | None) -> str | None:
     """The function of an installed package that the user called and that runs at ``frame``: ``scipy.linalg.det``; None if none does."""
     name = package = None
-    while frame is not None and not is_users_file(frame.f_code.co_filename):
-        if not is_external(frame.f_code.co_filename):
+    while frame is not None and not is_users(frame.f_code):
+        if not is_external(frame.f_code):
             name, package = public_name(frame) or name, frame.f_globals.get("__name__", "").partition("._")[0]
         frame = frame.f_back
     return (name or package) if frame is not None else None
@@ -245,9 +269,10 @@ class Application:
 
 @dataclass(frozen=True, slots=True)
 class Unloaded:
-    """What remains of an op when the origin of an equation is pickled: its name."""
+    """What remains of an op when the origin of an equation is pickled: its name, and how people call it."""
 
     name: str
+    verb: str
 
 
 class UsersRule:
@@ -388,11 +413,16 @@ def describe_error(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}." if text else f"{type(error).__name__}."
 
 
-def describe_function(f: Any) -> str:
-    """``f (model.py:12)``: how error messages and tracers name a function."""
+def inner_function(f: Any) -> Any:
+    """The user's function in ``f``: in what a decorator, a transformation or functools.partial made of it."""
     while hasattr(f, "__wrapped__"):
         f = f.__wrapped__
-    f = getattr(f, "func", f)
+    return getattr(f, "func", f)
+
+
+def describe_function(f: Any) -> str:
+    """``f (model.py:12)``: how error messages and tracers name a function."""
+    f = inner_function(f)
     code = getattr(f, "__code__", None)
     name = getattr(f, "__name__", type(f).__name__)
     return f"{name} ({os.path.basename(code.co_filename)}:{code.co_firstlineno})" if code else name

@@ -7,11 +7,14 @@ and lambdas, exist in this process only: cloudpickle (which joblib uses) sends t
 
 from __future__ import annotations
 
+import pickle
 import sys
 from functools import reduce
 from typing import Any
 
-__all__ = ["global_name"]
+from .errors import ArgumentTypeError, CotanError, teach
+
+__all__ = ["global_name", "refuse_unpicklable"]
 
 
 def global_name(x: Any) -> str | None:
@@ -34,3 +37,21 @@ def pickled_by_value() -> bool:
             return True
         frame = frame.f_back
     return False
+
+
+def refuse_unpicklable(x: Any, what: str) -> None:
+    """Raise if ``x``, which holds functions of the user and is a part of ``what``, does not pickle."""
+    if pickled_by_value():
+        return
+    try:
+        pickle.dumps(x)
+    except CotanError:
+        raise
+    except Exception as error:
+        raise teach(
+            ArgumentTypeError,
+            f"{what} cannot be pickled, since what it calls cannot.",
+            detail=f"Python says: {error}",
+            do="define the functions by def at the top of a module, not by lambda nor inside a function; or pickle the function that was "
+            "staged, and stage it where it arrives; or pickle with cloudpickle, which sends functions by value.",
+        ) from None

@@ -16,6 +16,7 @@ import numpy as np
 
 from .op import Op
 from .origin import Origin, evaluating, observer
+from .pickling import refuse_unpicklable
 from .printing import Printed
 from .tracing import TYPE_READERS, current_trace, type_of
 from .types import ArrayType
@@ -67,7 +68,8 @@ class Equation:
     __slots__ = ("inputs", "op", "origin", "outputs")
 
     def __init__(self, op: Op, inputs: Sequence[Any], outputs: Sequence[Var], origin: Origin | None):
-        self.op, self.inputs, self.outputs, self.origin = op, inputs, outputs, origin
+        self.op, self.inputs = op, inputs
+        self.outputs, self.origin = outputs, origin
 
     @property
     def described(self) -> str:
@@ -115,6 +117,9 @@ class Program(Printed):
         return found[::-1]
 
     def __reduce__(self) -> Any:
+        for equation in self.equations:
+            if equation.op.user_code:
+                refuse_unpicklable(equation.op, f"a Program that calls {equation.op.user_code.rstrip(',')}")
         return Program, (self.inputs, self.equations, self.outputs, self.constants, self.name)
 
     def __call__(self, *arguments: Any) -> list[Any]:

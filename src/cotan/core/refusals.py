@@ -6,118 +6,60 @@ A tracer is named in a message by its ``repr``, so nothing here knows its class.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
-from dis import get_instructions
-from types import CodeType, TracebackType
-from typing import NoReturn
+from types import CodeType, FrameType, TracebackType
+from typing import Any, NoReturn
 
-from .errors import ArgumentTypeError, EscapedTracerError, TracerConversionError, UnsupportedFunctionError, teach
+from .errors import ArgumentTypeError, CotanError, E, EscapedTracerError, TracerConversionError, UnsupportedFunctionError, teach
 from .operators import surface
-from .origin import PACKAGE, library_call, user_frame
+from .origin import PACKAGE, inner_function, library_call, user_frame
+from .uses import STATIC, use_of
 
 __all__ = [
     "LOCALLY_CONSTANT",
+    "arguments_of",
+    "entries",
     "lost_refusal",
     "refuse_assignment",
     "refuse_conversion",
+    "refuse_deletion",
     "refuse_escaped",
-    "refuse_lost_derivative",
+    "refuse_scalar",
     "refused_value",
+    "stack",
 ]
 
-LOCALLY_CONSTANT = frozenset({"bool", "int", "index", "floor", "ceil", "trunc", "format"})
+LOCALLY_CONSTANT = frozenset({"bool", "int", "index", "slice", "floor", "ceil", "trunc", "format"})
 """Conversions of a number under differentiation by which nothing is lost."""
-CONVERSIONS = {
-    "bool": (
-        "its truth is asked for (by `if`, `while`, `and`, `or`, `not` or `assert`), but it has no value yet",
-        (
-            "write cotan.numpy.where(condition, a, b) to choose between values, cotan.lax.cond for a branch, cotan.lax.while_loop for a "
-            "loop; make an argument that chooses what is computed static: jit(f, static_argnums=...)."
-        ),
-    ),
-    "int": (
-        "int() of it is asked for, but it has no value yet",
-        "keep it as an array: x.astype(int); or make it a static argument: jit(f, static_argnums=...).",
-    ),
-    "index": (
-        "it is used as a Python integer (by range(), a slice bound or a shape), but it has no value yet",
-        "make it a static argument: jit(f, static_argnums=...); loop with cotan.lax.fori_loop; index with it a cotan.numpy array.",
-    ),
-    "float": (
-        "float() of it is asked for, but it has no value yet",
-        "leave out float(); a 0-d array takes part in arithmetic as it is; for math.sin write cotan.numpy.sin.",
-    ),
-    **{
-        name: (
-            f"math.{name}() of it is asked for, but it has no value yet",
-            f"call cotan.numpy.{name}(x), whose result is an array of floats; for a Python int make x a static argument.",
-        )
-        for name in ("floor", "ceil", "trunc")
-    },
-    "format": (
-        "it is to be printed as a number (f'{x:.2f}'), but it has no value yet",
-        "print its type with f'{x}', or return the value and print it outside.",
-    ),
-    "complex": ("complex() of it is asked for, but it has no value yet", "leave out complex(); write x.astype(complex) or x + 0j."),
-    "item": ("its .item() is asked for, but it has no value yet", "leave out .item(); a 0-d array takes part in arithmetic as it is."),
-    "tolist": ("its .tolist() is asked for, but it has no value yet", "work with the array, or return it and convert it outside."),
-    "array": (
-        "NumPy would make a plain array of it",
-        (
-            "instead of np.array([a, b]) write np.stack([a, b]) (or cotan.numpy.stack), which is traced; instead of np.full(n, a) "
-            "cotan.numpy.full(n, a); to fill an array write a = a.at[i].set(v), and to index one a[i], with a = cotan.numpy.asarray(a). "
-            "For a plain number without derivative, under grad, jvp or vjp, write np.asarray(cotan.stop_gradient(x))."
-        ),
-    ),
-}
 
 
-SUBSCRIPTS = {
-    "BINARY_SUBSCR": (
-        "it is used as an index of a NumPy array",
-        "write a = cotan.numpy.asarray(a), then a[i]; or make the index a static argument: jit(f, static_argnums=...).",
-    ),
-    "STORE_SUBSCR": (
-        "it is put into a NumPy array (a[i] = v), as its value or its index",
-        "write a = a.at[i].set(v) with a = cotan.numpy.asarray(a); or collect the values in a list and write cotan.numpy.stack(values).",
-    ),
-}
-"""What is said of a plain array where the user's instruction is a subscript, by its name."""
-
-
-def users_instruction() -> str:
-    """The name of the instruction of the user's code that runs now."""
+def refuse_conversion(tracer: object, conversion: str, why: str, static: str) -> NoReturn:
+    """Raise the error of a tracer-to-Python conversion. ``why`` there is no number; ``static``, how there may be one, or empty."""
+    refuse_library(tracer)
     frame = user_frame(sys._getframe(1))
+    use = use_of(frame, conversion)
+    remedies = [static if remedy is STATIC else remedy for remedy in use.remedies]
+    error = teach(TracerConversionError, f"{tracer!r}: {use.problem}, {why}.", do=f"{'; or '.join(filter(None, remedies))}.")
+    raise error if conversion == "bool" else remembered(error, frame)  # Python itself loses no error
+
+
+def stack() -> Iterator[FrameType]:
+    """The frames that run, the innermost first."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def arguments_of(function: Any, frames: Iterable[FrameType]) -> dict[str, Any]:
+    """The parameters of ``function`` that take one argument each, and what they are in the first of ``frames`` that runs it."""
+    code = getattr(inner_function(function), "__code__", None)
+    frame = next((f for f in frames if f.f_code is code), None)
     if frame is None:
-        return ""
-    found = next((i for i in get_instructions(frame.f_code) if i.offset == frame.f_lasti), None)
-    if found is None:
-        return ""
-    return "BINARY_SUBSCR" if found.opname == "BINARY_OP" and found.argrepr == "[]" else found.opname  # an operator since Python 3.14
-
-
-def refuse_conversion(tracer: object, conversion: str, why: str = "") -> NoReturn:
-    """Raise the error of a tracer-to-Python conversion."""
-    refuse_library(tracer)
-    problem, remedy = CONVERSIONS[conversion]
-    if conversion == "array":
-        problem, remedy = SUBSCRIPTS.get(users_instruction(), (problem, remedy))
-    raise teach(TracerConversionError, f"{tracer!r}: {why if why and conversion != 'array' else problem}.", do=remedy)
-
-
-def refuse_lost_derivative(tracer: object, conversion: str) -> NoReturn:
-    """Raise: the number is known, but as a plain Python number it would silently lose its derivative."""
-    if conversion == "array":
-        refuse_conversion(tracer, conversion)
-    refuse_library(tracer)
-    call = {"item": "{}.item()", "tolist": "{}.tolist()"}.get(conversion, conversion + "({})")
-    raise teach(
-        TracerConversionError,
-        f"{tracer!r}: {call.format('x')} would silently lose the derivative.",
-        do="keep it as an array (use cotan.numpy or np functions on it instead of math's); "
-        f"if you mean to treat it as a constant, write {call.format('cotan.stop_gradient(x)')}.",
-    )
+        return {}
+    names = frame.f_code.co_varnames[: frame.f_code.co_argcount + frame.f_code.co_kwonlyargcount]
+    return {name: frame.f_locals[name] for name in names if name in frame.f_locals}
 
 
 def refuse_library(tracer: object) -> None:
@@ -127,22 +69,26 @@ def refuse_library(tracer: object) -> None:
     if library is not None:
         what = f"{library} cannot be traced: it asks for the numbers behind {tracer!r}."
         error = teach(UnsupportedFunctionError, what, do=surface().what_instead(library))
-        caller = user_frame(frame)
-        if caller is not None:
-            _last_refusal.set((error, caller.f_code, caller.f_lasti))
-        raise error
+        raise remembered(error, user_frame(frame))
 
 
-_last_refusal: ContextVar[tuple[UnsupportedFunctionError, CodeType, int] | None] = ContextVar("last_refusal", default=None)
-"""The last error of `refuse_library`, and the user's call of the library: its code object and the offset of its instruction."""
+_last_refusal: ContextVar[tuple[CotanError, CodeType, int] | None] = ContextVar("last_refusal", default=None)
+"""The last refused conversion, and the user's instruction that asked for it: its code object and its offset."""
 
 
-def lost_refusal(error: BaseException) -> UnsupportedFunctionError | None:
+def remembered(error: E, frame: FrameType | None) -> E:
+    """``error``, the refusal of a conversion that the user's ``frame`` asks for, kept for `lost_refusal`."""
+    if frame is not None:
+        _last_refusal.set((error, frame.f_code, frame.f_lasti))
+    return error
+
+
+def lost_refusal(error: BaseException) -> CotanError | None:
     """The refusal in whose place ``error`` came out of the same call of a library; None if there is none.
 
-    Code in C may go on after a conversion has failed, with the exception still set (the solvers of scipy.optimize do). Whether that
-    exception survives depends on the contents of the interpreter's caches. A refusal was lost so, and not caught, if its traceback
-    has frames of cotan alone.
+    Code in C may raise another error in its place (NumPy does, for a shape), or go on after a conversion has failed, with the exception
+    still set (the solvers of scipy.optimize do). Whether that exception survives depends on the contents of the interpreter's caches. A
+    refusal was lost so, and not caught, if its traceback has frames of cotan alone.
     """
     last = _last_refusal.get()
     _last_refusal.set(None)
@@ -161,13 +107,26 @@ def entries(error: BaseException) -> Iterator[TracebackType]:
         tb = tb.tb_next
 
 
+ESCAPES = {
+    "jit": "return further results from the function, as in `return y, z`",
+    "vmap": "return further results from the function, as in `return y, z`",
+    "scan": "return what is to be collected as y: scan stacks the ys of all steps",
+    "map": "return what is to be collected: map stacks the results of all steps",
+    "fori_loop": "put it into the carry; to collect a value of each step, write cotan.lax.scan",
+    "while_loop": "put it into the carry",
+    "cond": "return it from the branches",
+    "switch": "return it from the branches",
+}
+"""How a value gets out of what a transformation or a loop traces."""
+
+
 def refuse_escaped(tracer: object, transformation: str) -> NoReturn:
     """Raise: a tracer is used outside the ``transformation`` that it belongs to."""
+    way = ESCAPES.get(transformation.partition(" in ")[0], "return it from the traced function; auxiliary results go out with has_aux=True")
     raise teach(
         EscapedTracerError,
         f"a value traced by {transformation} is used after that has returned, or outside it: {tracer!r}.",
-        do="return the value from the traced function instead of keeping it in a global, an attribute, a list outside or a cache; "
-        "auxiliary results go out with has_aux=True.",
+        do=f"{way}; keep no traced value in a global, an attribute, a list outside or a cache.",
     )
 
 
@@ -178,6 +137,21 @@ def refuse_assignment(tracer: object) -> NoReturn:
         f"a traced array cannot be changed in place (x is {tracer!r}).",
         do="write `x = x.at[i].set(v)` instead of `x[i] = v` (also .add, .multiply, .min, .max).",
     )
+
+
+def refuse_deletion(tracer: object) -> NoReturn:
+    """Raise: an element of a traced array is deleted."""
+    raise teach(
+        TracerConversionError,
+        f"elements of a traced array cannot be deleted in place (x is {tracer!r}).",
+        do="write `x = cotan.numpy.delete(x, i)` with a known i, or `x = x[1:]`, instead of `del x[i]`.",
+    )
+
+
+def refuse_scalar(tracer: object, problem: str) -> NoReturn:
+    """Raise: a traced scalar is used like a sequence."""
+    do = "give an array with an axis; under vmap the function gets one example, which lacks the mapped axis."
+    raise teach(ArgumentTypeError, f"{problem}: {tracer!r}.", do=do)
 
 
 def refused_value(x: object) -> ArgumentTypeError:

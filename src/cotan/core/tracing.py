@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar, Token
 from functools import lru_cache
+from types import FrameType
 from typing import Any, ClassVar, NoReturn, Protocol
 
 import numpy as np
 
 from .operators import ArrayMethods, surface
 from .origin import describe_function
-from .refusals import refuse_assignment, refuse_conversion, refuse_escaped, refused_value
+from .refusals import refuse_assignment, refuse_conversion, refuse_deletion, refuse_escaped, refuse_scalar, refused_value, stack
 from .sizes import Size
 from .subclasses import refuse_other_meaning
 from .types import ArrayType, Shape, array_type, is_known, refuse_foreign_dtype
@@ -60,7 +61,8 @@ class Trace:
     """Whether the ops that it runs in the end become equations of a Program, which have an origin."""
 
     def __init__(self, verb: str, function: Any = None, *, recording: bool = False):
-        self.verb, self.function, self.closed, self.recording = verb, function, False, recording
+        self.verb, self.function = verb, function
+        self.closed, self.recording = False, recording
 
     def process(self, op: Operation, operands: Sequence[Any]) -> Sequence[Any]:
         """The results of ``op``, as a sequence, whatever their number."""
@@ -80,7 +82,11 @@ class Trace:
 
     def concrete(self, tracer: Tracer, conversion: str) -> Any:
         """The number behind ``tracer``, for a conversion to Python; raises where there is none."""
-        refuse_conversion(tracer, conversion)
+        refuse_conversion(tracer, conversion, "but it has no value yet", self.made_static(tracer, stack()))
+
+    def made_static(self, tracer: Tracer, frames: Iterable[FrameType]) -> str:
+        """How the user makes a plain value of ``tracer``; empty if that cannot be. One of ``frames`` runs his function."""
+        return ""
 
     def close(self) -> None:
         self.closed = True
@@ -134,7 +140,8 @@ class Tracer(ArrayMethods):
     """Of a square root, and of functions of it: their germ near its zero (see `cotan.numpy.roots`); else None."""
 
     def __init__(self, owner: Trace, payload: Any):
-        self.owner, self.payload, self.known_type, self.germ = owner, payload, None, None
+        self.owner, self.payload = owner, payload
+        self.known_type = self.germ = None
 
     @property
     def type(self) -> ArrayType:
@@ -177,12 +184,12 @@ class Tracer(ArrayMethods):
 
     def __len__(self) -> int:
         if not self.shape:
-            raise TypeError("len() of unsized object")
+            refuse_scalar(self, "len() of unsized object")
         return self.shape[0]
 
     def __iter__(self) -> Iterator[Any]:
         if not self.shape:
-            raise TypeError("iteration over a 0-d array")
+            refuse_scalar(self, "iteration over a 0-d array")
         return (self[k] for k in range(self.shape[0]))
 
     # Conversions to Python: the gate where traced code most often meets untraced code.
@@ -200,6 +207,9 @@ class Tracer(ArrayMethods):
 
     def __complex__(self) -> complex:
         return complex(self.owner.concrete(self, "complex"))
+
+    def __hash__(self) -> int:
+        return hash(self.owner.concrete(self, "hash"))
 
     def __floor__(self) -> int:
         return math.floor(np.asarray(self.owner.concrete(self, "floor")).item())
@@ -224,6 +234,9 @@ class Tracer(ArrayMethods):
 
     def __setitem__(self, index: Any, value: Any) -> NoReturn:
         refuse_assignment(self)
+
+    def __delitem__(self, index: Any) -> NoReturn:
+        refuse_deletion(self)
 
     # NumPy's protocols: np.sin(tracer), np_array @ tracer, np.sum(tracer) are traced.
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:

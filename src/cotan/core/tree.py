@@ -5,7 +5,7 @@ Semantics are JAX's: None is an empty node, dict entries are in sorted key order
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import optree
@@ -78,9 +78,11 @@ def leaf_names(spec: PyTreeSpec, root: str) -> list[str]:
     return [accessor.codify(root) for accessor in optree.treespec_accessors(spec)]
 
 
-def describe(spec: PyTreeSpec) -> str:
-    """``({'w': *}, *)``: a structure as error messages show it."""
-    return str(spec).removeprefix("PyTreeSpec(").rpartition(")")[0].split(", NoneIsLeaf")[0].split(", namespace=")[0]
+def describe(spec: PyTreeSpec, leaves: Sequence[str] = ()) -> str:
+    """``({'w': *}, *)``: a structure as error messages show it; with a text for each leaf, ``({'w': float64[3]}, int64[])``."""
+    text = str(spec).removeprefix("PyTreeSpec(").rpartition(")")[0].split(", NoneIsLeaf")[0].split(", namespace=")[0]
+    first, *rest = text.split("*")
+    return first + "".join(x for pair in zip(leaves, rest, strict=True) for x in pair) if len(leaves) == len(rest) else text
 
 
 def children(spec: PyTreeSpec) -> list[PyTreeSpec]:

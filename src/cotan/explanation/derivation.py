@@ -14,9 +14,9 @@ from dataclasses import replace
 from functools import cached_property, partial, wraps
 from itertools import compress
 from types import CodeType
-from typing import Any
+from typing import Any, NoReturn
 
-from ..api.differentiate import grad
+from ..api.differentiate import grad, private_copy
 from ..api.jacobians import hessian, jacfwd, jacrev
 from ..api.signature import Staged, abstract
 from ..api.stage import stage_arguments
@@ -52,6 +52,8 @@ class Derivation:
         self.stages: list[Stage] = []
         self.staged: dict[Any, Staged] = {}
         """The function as a Program, by the structure and the types of its arguments; the first one is explained."""
+        self.decisions: list[int] = []
+        """The numbers of the Programs whose course depends on the values of the arguments, so that they are not used again."""
 
     def function(self) -> Callable[..., Any]:
         """The function, as the Program that it is for the arguments with which the transformation calls it."""
@@ -70,18 +72,26 @@ class Derivation:
             code = getattr(inspect.unwrap(self.f), "__code__", None)
             follower = Follower(Derivation.stage_function.__code__, code if isinstance(code, CodeType) else None)
             with following(follower):
-                found = self.staged[key] = stage_arguments(self.f, args, kwargs, "explain")
+                found = stage_arguments(self.f, args, kwargs, "explain", lambda: self.decisions.append(len(self.staged)))
             follower.finish()
             program, count = found.program, len(found.constants)
             follower.name_constants(program.inputs, found.constants)
+            found = found._replace(constants=[private_copy(x) for x in found.constants])
             for v, name in zip(program.inputs[count:], argument_names(self.f, args, kwargs), strict=True):
                 follower.found[v] = self.names.give(v, name).name
             self.names.name_program(program, follower.found)
+            self.staged[(key, len(self.staged)) if len(self.staged) in self.decisions else key] = found
+            return found
         return self.staged[key]
 
     @property
     def primal(self) -> Program:
         return next(iter(self.staged.values())).program
+
+    @property
+    def captured(self) -> tuple[Any, ...]:
+        """The arrays that the function holds, which are its leading inputs."""
+        return tuple(next(iter(self.staged.values())).constants)
 
     @cached_property
     def numbered(self) -> list[tuple[Equation, str]]:
@@ -120,7 +130,10 @@ class Derivation:
 
     def made(self, whole: Program | None) -> list[Stage]:
         name = self.name
-        self.add("primal", "The function", "What it computes, one operation a line.", self.primal)
+        about = "What it computes, one operation a line."
+        if 0 in self.decisions:
+            about += " Decisions of Python on values, as by if and while, are those at these arguments."
+        self.add("primal", "The function", about, replace(self.primal, constants=self.captured))
         with observing(self.names):
             if name in FORWARD or name in REVERSE:
                 self.forward()
@@ -145,20 +158,21 @@ class Derivation:
         with observing(self.names):
             if not isinstance(self.transform, str):
                 transformed = self.transform(f)
+                if not callable(transformed):
+                    refuse_transform(f"explain: transform returns {transformed!r}, not a function.")
             elif self.transform in made:
                 transformed = made[self.transform]()
             else:
                 self.stage_function(self.args, self.kwargs)
                 return None
-            whole = stage_arguments(transformed, self.args, self.kwargs, "explain")
+            whole = stage_arguments(transformed, self.args, self.kwargs, "explain", lambda: None)
             program = replace(whole.program, constants=tuple(whole.constants))
+            held = {id(x): v for found in self.staged.values() for v, x in zip(found.program.inputs, found.constants, strict=False)}
+            for v, x in zip(program.inputs, program.constants, strict=False):
+                if id(x) in held:
+                    self.names.share(v, held[id(x)])
         if not self.staged:
-            raise teach(
-                ArgumentError,
-                f"explain: what transform made of {describe_function(self.f)} does not call it.",
-                do="give a function that takes a function and returns one that calls it.",
-                locate=False,
-            )
+            refuse_transform(f"explain: what transform made of {describe_function(self.f)} does not call it.")
         return program
 
     def forward(self) -> None:
@@ -175,7 +189,7 @@ class Derivation:
             "jvp",
             "Forward mode",
             "Each value, and beside it its tangent, by the rule of the operation.",
-            replace(program, constants=tuple(captured)),
+            replace(program, constants=(*captured, *self.captured)),
         )
 
     def reverse(self, *, backwards: bool) -> None:
@@ -184,6 +198,7 @@ class Derivation:
         residuals = (
             f" It keeps {count} value{'s' * (count != 1)} for the linear program." if count else " The linear program needs none of them."
         )
+        forward = replace(forward, constants=(*forward.constants, *self.captured))
         written = self.add("values", "Values and residuals", about + residuals, forward)
         known = residual_formulas(written, linear, count)
         about = "The operations on tangents: linear, with the residuals as constants."
@@ -202,7 +217,7 @@ class Derivation:
         outputs = [v for v, a in zip(self.primal.outputs, active, strict=True) if a]
         for v, y in zip(given[count:], outputs, strict=True):
             name = self.names.symbols[y].name if isinstance(y, Var) else "y"
-            self.names.give(v, f"{name}_bar", "cotangent", own=False)
+            self.names.give(v, self.names.cotangent_of(name), "cotangent", own=False)
         about = "The linear program from its last line to its first, each line transposed: from cotangents of results to arguments."
         self.add("transpose", "Reverse mode", about, replace(transposed, constants=tuple(captured)), again)
 
@@ -232,9 +247,10 @@ class Derivation:
             other = self.names.tangents.get(e.outputs[0]) if e.outputs else None
             if other is not None:
                 name = self.names.symbols[e.outputs[0]].name
-                pair = Symbol(f"d{name}", "tangent"), other
+                pair = Symbol(self.names.tangent(name), "tangent"), other
                 if key == "transpose":
-                    pair = Symbol(f"{name}_bar", "cotangent"), Symbol(f"{other.name[1:]}_bar", "cotangent")
+                    bars = self.names.cotangent_of(name), self.names.cotangent_of_tangent(other.name)
+                    pair = Symbol(bars[0], "cotangent"), Symbol(bars[1], "cotangent")
                 found[row] = Statement(pair[:1], pair[1])
         return found
 
@@ -250,7 +266,8 @@ class Derivation:
         rules, root = chain(equation)
         programs = [region.program for region in equation.op.regions()]
         inner = tuple([self.stage(key, p.name, f"A program that {equation.op.name} holds.", p)[1] for p in programs])
-        return Line(definition, self.row.get(id(root), ""), rules, inner)
+        again = definition.role == "value" and rules == ("jvp",) and equation.op == root.op
+        return Line(definition, self.row.get(id(root), ""), rules, again, inner)
 
     # ---- rules and source ----------------------------------------------------------------------------------------------------
     def rules(self) -> list[Rule]:
@@ -287,15 +304,22 @@ class Derivation:
         for code in codes:
             for number in sorted({n for _, _, n in code.co_lines() if n}):
                 text = source_line(code.co_filename, number).rstrip("\n")
-                lines.setdefault((code.co_filename, number), SourceLine(code.co_filename, number, text, code.co_name))
+                if text.strip():
+                    lines.setdefault((code.co_filename, number), SourceLine(code.co_filename, number, text, code.co_name))
         return sorted(lines.values(), key=lambda line: ([*dict.fromkeys(x.file for x in lines.values())].index(line.file), line.number))
+
+
+def refuse_transform(problem: str) -> NoReturn:
+    """Raise: the transformation is none."""
+    raise teach(ArgumentError, problem, do="give a function that takes a function and returns one that calls it.", locate=False)
 
 
 def by_identity(equations: Sequence[Equation]) -> dict[Any, list[Equation]]:
     """Equations by where they come from and what they compute."""
     found: dict[Any, list[Equation]] = {}
     for e in equations:
-        found.setdefault((id(e.origin), e.op, *[v.type for v in e.outputs]), []).append(e)
+        op = type(e.op) if e.op.regions() else e.op  # what it holds is simplified, too
+        found.setdefault((id(e.origin), op, *[v.type for v in e.outputs]), []).append(e)
     return found
 
 

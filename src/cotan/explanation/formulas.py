@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from ..core.errors import MissingRuleError
 from ..core.formula import APPLIED, Formula, Number, Residual, Symbol
 from ..core.op import Op
+from ..core.printing import Printed
 from ..core.program import Equation, Literal, Program, Var
 from ..core.staging import stage_flat
 from ..core.tracing import current_trace
@@ -147,8 +148,8 @@ def residual_formulas(forward: Writer, linear: Program, count: int) -> dict[Var,
     return {v: Residual(f, type=v.type) for v, f in zip(linear.inputs, given, strict=False)}
 
 
-@dataclass(frozen=True)
-class Rule:
+@dataclass(frozen=True, repr=False)
+class Rule(Printed):
     """What the rules of an op are, written by running them on symbols."""
 
     op: Op
@@ -169,6 +170,9 @@ class Rule:
     """Whether it is linear in all its operands, together or each alone."""
     missing: bool = False
     """Whether it lacks a rule, in every operand."""
+
+    def __str__(self) -> str:
+        return "\n".join([str(self.value), *[f"    {line}" for line in (*self.forward, *self.backward, self.why)]])
 
     @property
     def keeps(self) -> str:

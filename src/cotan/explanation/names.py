@@ -6,12 +6,14 @@ which value is whose tangent is seen while the rules run (`Names` observes), not
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from types import CodeType, FrameType
 from typing import Any
 
 import numpy as np
 
+from ..control.checkpoint import Checkpoint
 from ..core.formula import Symbol
 from ..core.origin import Origin, is_users_file
 from ..core.program import Equation, Literal, Program, Var
@@ -81,11 +83,8 @@ def is_identity(e: Equation) -> bool:
     return e.op.formula(x) is x
 
 
-def results_named(program: Program) -> dict[Var, str]:
-    """The result of a Program, named like it; of a lambda, y."""
-    results = variables(program.outputs)
-    name = program.name if program.name.isidentifier() and program.name != "lambda" else "y"
-    return {results[0]: name} if len(results) == 1 else {}
+RESULTS = "yzw"
+"""The names of the result of a function that has none."""
 
 
 class Names:
@@ -95,7 +94,13 @@ class Names:
         self.symbols: dict[Var, Symbol] = {}
         self.taken: set[str] = set()
         self.reserved: set[str] = set()
-        """The user's names, which no other value gets by a number."""
+        """The user's names, which no other value gets."""
+        self.values_of: dict[str, str] = {}
+        """By the name of a tangent, that of its value."""
+        self.inlined: set[Var] = set()
+        """The variables of programs that derivations write into those around them, and what is derived from them: another name of a value
+        is better.
+        """
         self.numbers: dict[str, int] = {}
         """The last number that was given to a name."""
         self.tangents: dict[Var, Symbol] = {}
@@ -129,8 +134,29 @@ class Names:
         while True:
             self.count += 1
             name = f"t{self.count}"
-            if name not in self.taken:
+            if name not in self.taken and name not in self.reserved:
                 return name
+
+    def tangent(self, name: str) -> str:
+        """The name of the tangent of a value: ``dx``, or ``d_x`` where the user has a variable ``dx``."""
+        found = self.unlike_the_users("d{}", name, "{}{}")
+        self.values_of[found] = name
+        return found
+
+    def cotangent_of(self, name: str) -> str:
+        """The name of the cotangent of a value: ``x_bar``, or ``x__bar`` where the user has a variable ``x_bar``."""
+        return self.unlike_the_users("{}_bar", name, "{1}{0}")
+
+    def cotangent_of_tangent(self, name: str) -> str:
+        """The name of the cotangent that belongs to a tangent."""
+        return self.cotangent_of(self.values_of[name])
+
+    def unlike_the_users(self, form: str, name: str, order: str) -> str:
+        """``form`` of a name, with a mark on it if the user has a variable of this name."""
+        mark = ""
+        while (found := form.format(order.format(mark, name))) in self.reserved or found in self.taken:
+            mark += "_"
+        return found
 
     # ---- the user's names ------------------------------------------------------------------------------------------------
     def name_inputs(self, program: Program, names: Sequence[str]) -> None:
@@ -138,24 +164,45 @@ class Names:
             self.give(v, name)
 
     def name_program(self, program: Program, found: Mapping[Var, str]) -> None:
-        """Name all variables of a Program, and of those that its ops hold, as the user does, else by numbers. Each has names of its own."""
+        """Name all variables of a Program, and of those that its ops hold, as the user does, else by numbers. Each has names of its own,
+        but for those that derivations write into the program around them.
+        """
+        self.reserved.update(found.values())
         for v in program.inputs:
             self.give(v, found.get(v) or self.further())
-        assigned = results_named(program)
-        self.reserved.update(found[v] for e in program.equations for v in e.outputs if v in found)
+        assigned = self.results_named(program)
+        uses = Counter(id(region.program) for e in program.equations for region in e.op.regions())
         for e in program.equations:
             for region in e.op.regions():
-                inner = Names()
-                inner.symbols = self.symbols
+                inner = self if isinstance(e.op, Checkpoint) else self.within()
+                if inner is self and uses[id(region.program)] == 1:  # what it is given is what it is called with
+                    for v, x in zip(region.program.inputs, e.inputs[region.first :], strict=False):
+                        if isinstance(x, Var) and found.get(v) in (None, self.symbols[x].name):
+                            self.share(v, x)
                 for v, x in zip(region.program.inputs[: region.constants], e.inputs[region.first :], strict=False):
                     if isinstance(x, Var) and x in found and v not in found:
                         inner.give(v, found[x])
                 inner.name_program(region.program, found)
+                if inner is self:
+                    self.inlined.update(region.program.inputs, *[inside.outputs for inside in region.program.equations])
             for v in e.outputs:
                 name = found.get(v) or assigned.get(v)
                 if name is None and len(e.inputs) == 1 and isinstance(e.inputs[0], Var) and is_identity(e):
                     self.share(v, e.inputs[0])
                 self.give(v, name or self.further())
+
+    def within(self) -> Names:
+        """Names of a program of its own, which are given to the same variables."""
+        inner = Names()
+        inner.symbols, inner.reserved, inner.values_of, inner.inlined = self.symbols, self.reserved, self.values_of, self.inlined
+        return inner
+
+    def results_named(self, program: Program) -> dict[Var, str]:
+        """The result of a Program, named like it; of a lambda, y, or another letter if that is taken."""
+        results, name = variables(program.outputs), program.name
+        if not name.isidentifier() or name == "lambda":
+            name = next((letter for letter in RESULTS if letter not in self.taken and letter not in self.reserved), None)
+        return {results[0]: name} if len(results) == 1 and name is not None else {}
 
     # ---- what derivations make of named values -----------------------------------------------------------------------------
     def values(self, values: Mapping[Any, Any]) -> None:
@@ -166,22 +213,28 @@ class Names:
 
     def cotangent(self, v: Any, y_bar: Any) -> None:
         symbol = self.symbols.get(v)
-        if symbol is not None and symbol.role == "tangent":
-            self.follow(y_bar, f"{symbol.name[1:]}_bar", "cotangent")
+        if symbol is not None and symbol.role == "tangent" and symbol.name in self.values_of:
+            self.follow(y_bar, self.cotangent_of_tangent(symbol.name), "cotangent", v)
 
-    def follow(self, value: Any, name: str, role: str, source: Var | None = None) -> None:
-        """Name the variables in which the current derivation has a value, of the variable ``source``, and its tangent."""
+    def follow(self, value: Any, name: str, role: str, source: Var) -> None:
+        """Name the variables in which the current derivation has the value of the variable ``source``, and its tangent."""
         if type(value) is not Tracer:
             return
         owner, payload = value.owner, value.payload
         if isinstance(owner, JVPTrace):
-            self.follow(payload[0], name, role)
-            self.follow(payload[1], f"d{name}", "tangent", source if role == "value" else None)
+            self.follow(payload[0], name, role, source)
+            self.follow(owner.tangent(payload), self.tangent(name), "tangent", source)
         elif isinstance(owner, BatchTrace):
             self.follow(payload, name, role, source)
         elif isinstance(owner, StagingTrace | LinearTape):
+            if source in self.inlined:
+                if payload not in self.symbols:
+                    self.inlined.add(payload)
+            elif payload in self.inlined:
+                self.inlined.discard(payload)
+                del self.symbols[payload]
             known = self.give(payload, name, role, own=False)
-            if source is not None and role == known.role == "tangent" and known.name != name:
+            if role == known.role == "tangent" and known.name != name and self.values_of.get(name) == self.symbols[source].name:
                 self.tangents[source] = known
 
 

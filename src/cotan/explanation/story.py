@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, NoReturn
 
 from ..core.collecting import no_collection
 from ..core.errors import ArgumentError, teach
@@ -30,7 +30,7 @@ class SourceLine:
     function: str
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Line:
     """A definition in a stage, and from where it comes."""
 
@@ -39,6 +39,8 @@ class Line:
     """The number of the equation of the function from which it was derived: "3", or "3.0" in a program that equation 3 holds."""
     rules: tuple[str, ...]
     """The rules by which it was derived, the last first: ("transpose", "jvp")."""
+    again: bool = False
+    """Whether a rule computes a value of the function again."""
     inner: tuple[Stage, ...] = ()
     """The programs that its op holds."""
 
@@ -49,16 +51,17 @@ class Line:
     @property
     def provenance(self) -> str:
         """``jvp of sin, transposed``; empty for a value that a rule only computes again."""
-        equation, role = self.definition.equation, self.definition.role
-        again = role == "value" and self.rules == ("jvp",) and equation.op == chain(equation)[1].op
-        return "" if again else provenance(equation)
+        return "" if self.again else provenance(self.definition.equation)
 
     def __str__(self) -> str:
         return str(self.definition)
 
+    def __repr__(self) -> str:
+        return f"<{self}>"
 
-@dataclass(frozen=True)
-class Stage:
+
+@dataclass(frozen=True, repr=False)
+class Stage(Printed):
     """One step of a derivation: a Program, written line by line."""
 
     key: str
@@ -74,20 +77,21 @@ class Stage:
     same: Mapping[str, Statement] = field(default_factory=dict[str, Statement])
     """By the number of an equation: the value of this stage for it, where that is one that has another name, ``dr = dp``."""
 
+    def __str__(self) -> str:
+        lines = [f"given {', '.join(self.inputs)}"] if self.inputs else []
+        return "\n".join([self.title, *[f"  {line}" for line in (*lines, *self.lines, f"return {', '.join(map(str, self.outputs))}")]])
+
     def slice_of(self, name: str) -> tuple[Line, ...]:
-        """The lines on which the value of this name depends, itself included.
+        """The lines on which the value of this name depends, itself included; none for an input.
 
         Raises:
             ArgumentError: no line defines it.
         """
         by_symbol = {s.name: line for line in self.lines for s in line.definition.symbols}
+        if name in self.inputs and name not in by_symbol:
+            return ()
         if name not in by_symbol:
-            raise teach(
-                ArgumentError,
-                f"no line of the stage {self.title!r} defines {name!r}.",
-                do=f"give one of {', '.join(list(by_symbol)[:20])}." if by_symbol else "the stage has no lines: nothing is computed in it.",
-                locate=False,
-            )
+            refuse_name(f"no line of the stage {self.title!r} defines {name!r}.", by_symbol)
         maker = {v: line for line in self.lines for e in line.definition.equations for v in e.outputs}
         wanted, todo = set[int](), [by_symbol[name]]
         while todo:
@@ -129,10 +133,27 @@ class Story(Printed):
 
     def depends(self, name: str) -> dict[str, tuple[Line, ...]]:
         """For each stage that defines a value of this name, the lines on which it depends."""
-        found = {s.key: s.slice_of(name) for s in self.stages if any(name == x.name for line in s.lines for x in line.definition.symbols)}
+        defined = {s.key: {x.name: None for line in s.lines for x in line.definition.symbols} for s in self.stages}
+        found = {s.key: s.slice_of(name) for s in self.stages if name in defined[s.key] or name in s.inputs}
         if not found:
-            self.stages[-1].slice_of(name)
+            refuse_name(f"no line defines {name!r}.", {known: None for names in defined.values() for known in names})
         return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"function": self.function, "transform": self.transform, "rules": self.rules, "source": self.source, "_stages": self.stages}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
+
+
+def refuse_name(problem: str, known: Iterable[str]) -> NoReturn:
+    """Raise: no value has this name."""
+    names = list(known)
+    remedy = (
+        f"give one of {', '.join(names[:20])}{', ...' * (len(names) > 20)}." if names else "nothing is computed: there is no name to give."
+    )
+    raise teach(ArgumentError, problem, do=remedy, locate=False)
 
 
 def chain(equation: Equation) -> tuple[tuple[str, ...], Any]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..api.arguments import boundary, check_callable, leaf, quiet
+from ..api.rules import refuse_parameters
 from ..control.cond import Cond
 from ..core import tree
 from ..core.array import Array, to_array
@@ -19,13 +20,16 @@ from ..core.origin import describe_function
 from ..core.program import Program, Var
 from ..core.staging import stage_flat
 from ..core.tracing import BOOL, INT64, Tracer, type_of
-from ..core.types import array_type
+from ..core.types import ArrayType, array_type
 from ..ops.casting import convert
 from ..ops.logic import not_equal
 from ..ops.ordering import maximum, minimum
 from .loops import bodies, known_value, strong
 
 __all__ = ["cond", "switch"]
+
+COND_BRANCH = "cond(pred, true_fun, false_fun, *operands) with branches that take the operands: lambda x: ... for cond(pred, f, g, x)"
+SWITCH_BRANCH = "switch(index, branches, *operands) with branches that take the operands: lambda x: ... for switch(i, [f, g], x)"
 
 
 @boundary
@@ -58,10 +62,15 @@ def cond(pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any],
             do="reduce it with cotan.numpy.any or all, choose elementwise with cotan.numpy.where, or use vmap.",
         )
     known = known_value(pred)
-    if known is not None:
-        return taken(true_fun if known else false_fun, operands)
-    index = convert(pred if t.dtype == BOOL else not_equal(pred, t.dtype.type(0)), INT64)
-    return branch("cond", index, (false_fun, true_fun), operands)
+    try:
+        if known is not None:
+            return taken(true_fun if known else false_fun, operands)
+        index = convert(pred if t.dtype == BOOL else not_equal(pred, t.dtype.type(0)), INT64)
+        return branch("cond", index, (false_fun, true_fun), operands)
+    except TypeError as error:
+        functions = (("true_fun", true_fun), ("false_fun", false_fun))
+        refuse_parameters(error, "cond", *((role, f, len(operands), COND_BRANCH) for role, f in functions))
+        raise
 
 
 @boundary
@@ -81,10 +90,14 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
         what = f"switch: the index must be an integer scalar, not {t.long_name()}."
         raise teach(ArgumentTypeError, what, do="convert it with .astype(int).")
     known = known_value(index)
-    if known is not None:
-        return taken(branches[min(max(int(known), 0), len(branches) - 1)], operands)
-    clamped = minimum(maximum(convert(index, INT64), np.int64(0)), np.int64(len(branches) - 1))
-    return branch("switch", clamped, branches, operands)
+    try:
+        if known is not None:
+            return taken(branches[min(max(int(known), 0), len(branches) - 1)], operands)
+        clamped = minimum(maximum(convert(index, INT64), np.int64(0)), np.int64(len(branches) - 1))
+        return branch("switch", clamped, branches, operands)
+    except TypeError as error:
+        refuse_parameters(error, "switch", *((f"branches[{k}]", f, len(operands), SWITCH_BRANCH) for k, f in enumerate(branches)))
+        raise
 
 
 def taken(f: Callable[..., Any], operands: Sequence[Any]) -> Any:
@@ -93,7 +106,7 @@ def taken(f: Callable[..., Any], operands: Sequence[Any]) -> Any:
     if type(out) is Array or type(out) is Tracer:
         return out
     leaves, spec = tree.flatten(out)
-    values = [leaf(y, "a result") for y in leaves]
+    values = [leaf(y, "the output of a branch") for y in leaves]
     return tree.unflatten(spec, [to_array(y, values) for y in values])  # an ndarray may be the user's own: it is copied
 
 
@@ -112,7 +125,7 @@ def branch(name: str, index: Any, functions: Sequence[Callable[..., Any]], opera
 
             def flat(*values: Any) -> list[Any]:
                 outs, found["spec"] = tree.flatten(f(*tree.unflatten(spec, values)))
-                return [strong(leaf(y, "a result")) for y in outs]
+                return [strong(leaf(y, "the output of a branch")) for y in outs]
 
             label = getattr(f, "__name__", "branch").replace("<lambda>", "branch")
             program, captured = stage_flat(flat, types, verb=name, of=f, name=label)
@@ -138,16 +151,27 @@ def branch(name: str, index: Any, functions: Sequence[Callable[..., Any]], opera
 def check_branches(name: str, functions: Sequence[Any], specs: Sequence[Any], programs: Sequence[Program]) -> None:
     """Refuse branches whose results differ in structure, shape or dtype."""
     labels = ["false_fun", "true_fun"] if name == "cond" else [f"branches[{k}]" for k in range(len(functions))]
-    for label, f, spec, program in zip(labels, functions, specs, programs, strict=True):
-        kinds, wanted = ([(t.shape, t.dtype) for t in p.output_types] for p in (program, programs[0]))
-        if spec != specs[0] or kinds != wanted:
+    results = [(spec, program.output_types) for spec, program in zip(specs, programs, strict=True)]
+    for label, f, (spec, types) in zip(labels, functions, results, strict=True):
+        first_spec, first_types = results[0]
+        if spec != first_spec or [(t.shape, t.dtype) for t in types] != [(t.shape, t.dtype) for t in first_types]:
+            described = [tree.describe(s, [t.long_name() for t in ts]) for s, ts in (results[0], (spec, types))]
             rows = [
-                f"{which}, {describe_function(g)}: {tree.describe(s)} of {', '.join(t.long_name() for t in p.output_types)}"
-                for which, g, s, p in ((labels[0], functions[0], specs[0], programs[0]), (label, f, spec, program))
+                f"{which}, {describe_function(g)}, returns {text}{' (it has no `return`, perhaps)' if text == 'None' else ''}"
+                for which, g, text in zip((labels[0], label), (functions[0], f), described, strict=True)
             ]
             raise teach(
                 ArgumentTypeError,
                 f"{name}: the branches return different types.",
                 detail="\n".join(rows),
-                do="make them alike, by .astype or cotan.numpy.zeros_like.",
+                do=likening(first_types, types) if spec == first_spec else "return the same tuples, lists, dicts and None in each branch.",
             )
+
+
+def likening(first: Sequence[ArrayType], other: Sequence[ArrayType]) -> str:
+    """The advice for branches whose results differ in their types."""
+    a, b = next((a, b) for a, b in zip(first, other, strict=True) if (a.shape, a.dtype) != (b.shape, b.dtype))
+    if a.shape != b.shape:
+        return "return one shape in each branch: reduce the larger result, or fill one by cotan.numpy.full_like(y, value)."
+    dtype = np.promote_types(a.dtype, b.dtype)
+    return f"return one dtype in each branch: .astype('{dtype}'), and a Python number as {dtype.type(0).item()!r} is written."

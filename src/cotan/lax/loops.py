@@ -13,6 +13,7 @@ import numpy as np
 from ..api.arguments import boundary, check_callable, leaf, quiet
 from ..api.disabling import is_staging, runs_as_python
 from ..api.recall import Recall
+from ..api.rules import refuse_parameters, shown
 from ..api.vectorize import vmap
 from ..control.scan import Scan
 from ..control.sweep import BoundedScan
@@ -48,6 +49,36 @@ class Indices:
 
     def __getitem__(self, k: int) -> np.int64:
         return np.int64(self.numbers[k])
+
+
+SCAN_BODY = "def f(carry, x): ...; return carry, y"
+MAP_BODY = "def f(x): ...; return y, and for a tuple of arrays def f(x): a, b = x; ..."
+FORI_BODY = "def body(i, carry): ...; return carry"
+WHILE_BODY = "def body(carry): ...; return carry, and for several values def body(carry): a, b = carry; ...; return a, b"
+WHILE_CONDITION = "def condition(carry): ...; return a bool, and for several values def condition(carry): a, b = carry; ..."
+
+
+class Body:
+    """The function that a scan applies in each step: ``step(carry, x)``, made of the user's ``f`` for the loop ``name``."""
+
+    __slots__ = ("f", "name", "step")
+
+    def __init__(self, name: str, f: Callable[..., Any], step: Callable[..., Any] | None = None):
+        self.name, self.f, self.step = name, f, f if step is None else step
+
+    def pair(self, out: Any) -> tuple[Any, Any]:
+        """The pair that a step must return."""
+        if not isinstance(out, tuple) or len(out) != 2:  # type: ignore[arg-type]
+            raise self.no_pair(out)
+        return out  # type: ignore[return-value]
+
+    def no_pair(self, out: Any) -> ArgumentTypeError:
+        """The error that ``f`` of a scan returns something else than a pair."""
+        do = "end it with `return carry, y`, or `return carry, None` if there is nothing to collect"
+        if isinstance(out, tuple | list) and len(out) > 2:
+            do += ": what the next step needs is the carry, what is collected is y; each may be a tuple, as in `return (a, b), y`"
+        what = f"scan: {describe_function(self.f)} must return a pair (carry, y), a tuple, not {shown(out)}."
+        return teach(ArgumentTypeError, what, do=f"{do}.")
 
 
 class WidenedCarry(Exception):  # noqa: N818 - no error
@@ -93,19 +124,28 @@ def scan(
     (Array(6.), Array([0., 2., 9.]))
     """
     check_callable("scan", f)
+    try:
+        return run_scan(Body("scan", f), init, xs, length, reverse, checkpoint)
+    except TypeError as error:
+        refuse_parameters(error, "scan", ("f", f, 2, SCAN_BODY))
+        raise
+
+
+def run_scan(body: Body, init: Any, xs: Any, length: int | None, reverse: bool, checkpoint: bool | int) -> tuple[Any, Any]:
+    """The last carry and the ys, in the way that suits the values."""
     x_leaves, x_spec = tree.flatten(xs)
     x_leaves = [leaf(x, name) for x, name in zip(x_leaves, tree.leaf_names(x_spec, "xs"), strict=True)]
-    count = scan_length(x_leaves, x_spec, length)
+    count = scan_length(body.name, x_leaves, x_spec, length)
     carry, carry_spec = tree.flatten(init)
     carry = [leaf(c, name) for c, name in zip(carry, tree.leaf_names(carry_spec, "init"), strict=True)]
-    snapshots = snapshots_of("scan", checkpoint)
+    snapshots = snapshots_of(body.name, checkpoint)
     if current_trace() is EVAL and count and not any(type(v) is Tracer for v in (*carry, *x_leaves)):
-        return python_scan(f, carry, carry_spec, x_leaves, x_spec, count, reverse)
+        return python_scan(body, carry, carry_spec, x_leaves, x_spec, count, reverse)
     if count and runs_as_python():
-        return unrolled_scan(f, init, x_leaves, x_spec, count, reverse)
+        return unrolled_scan(body, init, x_leaves, x_spec, count, reverse)
     return op_or_python(
-        lambda: scan_leaves(f, carry, carry_spec, x_leaves, x_spec, count, bool(reverse), snapshots),
-        lambda: python_scan(f, carry, carry_spec, x_leaves, x_spec, count, reverse),
+        lambda: scan_leaves(body, carry, carry_spec, x_leaves, x_spec, count, bool(reverse), snapshots),
+        lambda: python_scan(body, carry, carry_spec, x_leaves, x_spec, count, reverse),
         [*carry, *x_leaves] if count else None,
     )
 
@@ -121,29 +161,34 @@ def op_or_python(as_op: Callable[[], Any], in_python: Callable[[], Any], values:
 
 
 def scan_leaves(
-    f: Any, carry: list[Any], carry_spec: Any, x_leaves: list[Any], x_spec: Any, count: int, reverse: bool, snapshots: int | None
+    body: Body, carry: list[Any], carry_spec: Any, x_leaves: list[Any], x_spec: Any, count: int, reverse: bool, snapshots: int | None
 ) -> tuple[Any, Any]:
     """The scan as an op."""
-    carry, program, constants, y_spec = stage_scan(f, carry, carry_spec, x_leaves, x_spec)
+    carry, program, constants, y_spec = stage_scan(body, carry, carry_spec, x_leaves, x_spec)
     sizes = (program, len(constants), len(carry), count, reverse)
     loop = Scan(*sizes) if snapshots is None else BoundedScan(*sizes, snapshots=snapshots)
     outs = [to_array(y) for y in loop(*constants, *carry, *x_leaves)]
     return tree.unflatten(carry_spec, outs[: len(carry)]), tree.unflatten(y_spec, outs[len(carry) :])
 
 
-def scan_length(xs: Sequence[Any], spec: Any, length: int | None) -> int:
+def scan_length(loop: str, xs: Sequence[Any], spec: Any, length: int | None) -> int:
     """The number of steps, which all inputs must share."""
     names = tree.leaf_names(spec, "xs")
     for x, name in zip(xs, names, strict=True):
         if not type_of(x).shape:
-            raise teach(ArgumentError, f"scan: {name} is a scalar: it has no leading axis to scan over.", do="close over it in f.")
+            do = (
+                "close over it in f."
+                if spec == LEAF or len(xs) == 1
+                else "pass one array of such numbers, cotan.numpy.array(xs); or close over it."
+            )
+            raise teach(ArgumentError, f"{loop}: {name} is a scalar: it has no leading axis to go along.", do=do)
     lengths = {name: type_of(x).shape[0] for x, name in zip(xs, names, strict=True)}
     distinct = {*lengths.values(), *([int(length)] if length is not None else [])}
     if len(distinct) > 1:
         rows = [f"{name} has length {n}" for name, n in lengths.items()] + ([f"length is {length}"] if length is not None else [])
-        raise teach(ArgumentError, "scan: the lengths disagree.", detail="\n".join(rows), do="give all leaves of xs one leading length.")
+        raise teach(ArgumentError, f"{loop}: the lengths disagree.", detail="\n".join(rows), do="give all leaves of xs one leading length.")
     if not distinct:
-        raise teach(ArgumentError, "scan: without xs, the number of steps is not known.", do="pass length=.")
+        raise teach(ArgumentError, f"{loop}: without xs, the number of steps is not known.", do="pass length=.")
     return distinct.pop()
 
 
@@ -161,7 +206,7 @@ def snapshots_of(name: str, checkpoint: bool | int) -> int | None:
 
 
 # ---- on concrete values ------------------------------------------------------------------------------------------------
-def python_scan(f: Any, carry: list[Any], spec: Any, xs: list[Any], x_spec: Any, length: int, reverse: bool) -> tuple[Any, Any]:
+def python_scan(body: Body, carry: list[Any], spec: Any, xs: list[Any], x_spec: Any, length: int, reverse: bool) -> tuple[Any, Any]:
     """The loop in Python. The first step determines the types."""
     firsts, given = types_of(carry), carry
     steps = range(length - 1, -1, -1) if reverse else range(length)
@@ -170,7 +215,7 @@ def python_scan(f: Any, carry: list[Any], spec: Any, xs: list[Any], x_spec: Any,
         columns = [rows_of(x) for x in xs]
         carry = [own(c, t) for c, t in zip(given, firsts, strict=True)]
         try:
-            state, y = first_step(f, carry, spec, firsts, tree.unflatten(x_spec, [column[first] for column in columns]))
+            state, y = first_step(body, carry, spec, firsts, tree.unflatten(x_spec, [column[first] for column in columns]))
             break
         except WidenedCarry as widened:
             firsts = widened.types
@@ -179,50 +224,50 @@ def python_scan(f: Any, carry: list[Any], spec: Any, xs: list[Any], x_spec: Any,
     ys = [np.empty((length, *t.shape), t.dtype) for t in types]
     for rows, v in zip(ys, results, strict=True):
         rows[first] = v
-    simple_x, simple_y = x_spec == LEAF, y_spec == LEAF
+    simple_x, simple_y, step = x_spec == LEAF, y_spec == LEAF, body.step
     for i in steps[1:]:
-        state, y = pair(f, f(state, columns[0][i] if simple_x else tree.unflatten(x_spec, [column[i] for column in columns])))
+        state, y = body.pair(step(state, columns[0][i] if simple_x else tree.unflatten(x_spec, [column[i] for column in columns])))
         if type(state) is np.ndarray:
             state = to_array(state)
         if simple_y:
             if type_of(y) is not types[0]:
-                check_again(f, y, types[0])
+                check_again(body, y, types[0])
             ys[0][i] = y
         else:
             for rows, v, t in zip(ys, tree.leaves(y), types, strict=True):
                 if type_of(v) is not t:
-                    check_again(f, v, t)
+                    check_again(body, v, t)
                 rows[i] = v
     carry, new_spec = tree.flatten(state)
-    check_carry("scan", f, spec, firsts, new_spec, [type_of(leaf(c, "the carry")) for c in carry])
+    check_carry(body.name, body.f, spec, firsts, new_spec, [type_of(leaf(c, "the carry")) for c in carry])
     return tree.unflatten(spec, [to_array(convert(c, t.dtype)) for c, t in zip(carry, firsts, strict=True)]), tree.unflatten(
         y_spec, [rows.view(Array) for rows in ys]
     )
 
 
-def unrolled_scan(f: Any, state: Any, xs: list[Any], x_spec: Any, length: int, reverse: bool) -> tuple[Any, Any]:
+def unrolled_scan(body: Body, state: Any, xs: list[Any], x_spec: Any, length: int, reverse: bool) -> tuple[Any, Any]:
     """The loop in Python on traced values: each step is an ordinary call."""
     ys: list[Any] = [None] * length
     for i in range(length - 1, -1, -1) if reverse else range(length):
-        state, ys[i] = pair(f, f(state, tree.unflatten(x_spec, [x[i] for x in xs])))
+        state, ys[i] = body.pair(body.step(state, tree.unflatten(x_spec, [x[i] for x in xs])))
     return state, tree.map(lambda *rows: surface().stack(rows), *ys)
 
 
-def first_step(f: Any, carry: list[Any], spec: Any, types: list[ArrayType], x: Any) -> tuple[Any, Any]:
+def first_step(body: Body, carry: list[Any], spec: Any, types: list[ArrayType], x: Any) -> tuple[Any, Any]:
     """One step, after which the carry has its initial types."""
-    new, y = pair(f, f(tree.unflatten(spec, carry), x))
+    new, y = body.pair(body.step(tree.unflatten(spec, carry), x))
     leaves, new_spec = tree.flatten(new)
-    check_carry("scan", f, spec, types, new_spec, [type_of(leaf(c, "the carry")) for c in leaves])
+    check_carry(body.name, body.f, spec, types, new_spec, [type_of(leaf(c, "the carry")) for c in leaves])
     return tree.unflatten(spec, [to_array(c) if type(c) is np.ndarray else c for c in leaves]), y
 
 
-def check_again(f: Any, y: Any, expected: ArrayType) -> None:
+def check_again(body: Body, y: Any, expected: ArrayType) -> None:
     """Refuse a y whose shape or dtype differs from the first step."""
     t = type_of(leaf(y, "y"))
     if (t.shape, t.dtype) != (expected.shape, expected.dtype):
         raise teach(
             ArgumentTypeError,
-            f"scan: y changes its type from {expected.long_name()} to {t.long_name()} in {describe_function(f)}.",
+            f"{body.name}: y changes its type from {expected.long_name()} to {t.long_name()} in {describe_function(body.f)}.",
             do="return a y of one shape and dtype in every step.",
         )
 
@@ -243,17 +288,6 @@ def own(x: Any, t: ArrayType) -> Any:
     return np.array(x).view(Array) if isinstance(x, np.ndarray) else x
 
 
-def pair(f: Any, out: Any) -> tuple[Any, Any]:
-    """The pair that ``f`` must return."""
-    if not isinstance(out, tuple) or len(out) != 2:  # type: ignore[arg-type]
-        raise teach(
-            ArgumentTypeError,
-            f"scan: {describe_function(f)} must return a pair (carry, y), not a {type(out).__name__}.",
-            do="return carry, None if there is nothing to collect.",
-        )
-    return out  # type: ignore[return-value]
-
-
 def types_of(values: Sequence[Any]) -> list[ArrayType]:
     return [type_of(v) for v in values]
 
@@ -263,12 +297,23 @@ def check_carry(name: str, f: Any, spec: Any, types: Sequence[ArrayType], new_sp
 
     If the initial carry is a Python scalar, the loop determines its type: `WidenedCarry` holds the types to begin again with.
     """
+    widened = refuse_change(name, f, spec, types, new_spec, new_types)
+    if any(old.dtype != new.dtype for old, new in zip(types, widened, strict=True)):
+        raise WidenedCarry(widened)
+
+
+def refuse_change(
+    name: str, f: Any, spec: Any, types: Sequence[ArrayType], new_spec: Any, new_types: Sequence[ArrayType]
+) -> list[ArrayType]:
+    """The types of the first carry, as the loop needs them; refused where the new carry is not like it."""
     if spec != new_spec:
+        first, then = (tree.describe(s, [t.long_name() for t in ts]) for s, ts in ((spec, types), (new_spec, new_types)))
+        nothing = " (it has no `return`, perhaps)" if then == "None" else ""
         raise teach(
             ArgumentTypeError,
             f"{name}: the carry that {describe_function(f)} returns has another structure than the first one.",
-            detail=f"first: {tree.describe(spec)}\nthen:  {tree.describe(new_spec)}",
-            do="return a carry with the nesting of the first.",
+            detail=f"first: {first}\nthen:  {then}{nothing}",
+            do=f"return a carry like the first, {first}.",
         )
     widened = [new if may_become(old, new) else old for old, new in zip(types, new_types, strict=True)]
     for path, old, new in zip(tree.leaf_names(spec, "carry"), widened, new_types, strict=True):
@@ -276,10 +321,18 @@ def check_carry(name: str, f: Any, spec: Any, types: Sequence[ArrayType], new_sp
             raise teach(
                 ArgumentTypeError,
                 f"{name}: {path} changes its type from {old.long_name()} to {new.long_name()} in {describe_function(f)}.",
-                do=f"start with the type that the loop has, as in cotan.numpy.zeros({new.shape}, '{new.dtype}'), or convert the new carry.",
+                do=steadying(old, new),
             )
-    if any(old.dtype != new.dtype for old, new in zip(types, widened, strict=True)):
-        raise WidenedCarry(widened)
+    return widened
+
+
+def steadying(old: ArrayType, new: ArrayType) -> str:
+    """The advice for a carry that changes its type."""
+    if old.shape == new.shape:
+        dtypes = f"start with cotan.numpy.zeros({new.shape}, '{new.dtype}')"
+        return f"{dtypes}, or another start of that dtype; or convert the new carry, with .astype('{old.dtype}')."
+    start = f"start with the type that the loop has, as in cotan.numpy.zeros({new.shape}, '{new.dtype}')"
+    return f"{start}, or reduce the new carry; an array that grows is collected as the y of scan, or has its last size from the start."
 
 
 def may_become(old: ArrayType, new: ArrayType) -> bool:
@@ -288,27 +341,27 @@ def may_become(old: ArrayType, new: ArrayType) -> bool:
 
 
 # ---- traced ------------------------------------------------------------------------------------------------------------
-def stage_scan(f: Any, carry: list[Any], carry_spec: Any, xs: list[Any], x_spec: Any) -> tuple[list[Any], Program, list[Any], Any]:
+def stage_scan(body: Body, carry: list[Any], carry_spec: Any, xs: list[Any], x_spec: Any) -> tuple[list[Any], Program, list[Any], Any]:
     """The carry (Python scalars made arrays), the staged body, the values that it captured, and the structure of y."""
     steps = [array_type(t.shape[1:], t.dtype) for t in types_of(xs)]
 
     def stage(types: list[ArrayType]) -> tuple[Program, list[Any], Any]:
         found: dict[str, Any] = {}
 
-        def body(*values: Any) -> list[Any]:
+        def flat(*values: Any) -> list[Any]:
             state, x = tree.unflatten(carry_spec, values[: len(types)]), tree.unflatten(x_spec, values[len(types) :])
-            new, y = pair(f, f(state, x))
+            new, y = body.pair(body.step(state, x))
             leaves, spec = tree.flatten(new)
             ys, found["y"] = tree.flatten(y)
             leaves = [leaf(c, "the carry") for c in leaves]
-            check_carry("scan", f, carry_spec, types, spec, types_of(leaves))
+            check_carry(body.name, body.f, carry_spec, types, spec, types_of(leaves))
             return [*leaves, *[strong(leaf(v, "y")) for v in ys]]
 
-        name = getattr(f, "__name__", "body").replace("<lambda>", "body")
-        program, constants = stage_flat(body, [*types, *steps], verb="scan", of=f, name=name)
+        name = getattr(body.step, "__name__", "body").replace("<lambda>", "body")
+        program, constants = stage_flat(flat, [*types, *steps], verb=body.name, of=body.f, name=name)
         return program, constants, found["y"]
 
-    types, (program, constants, y_spec) = staged("scan", (f,), types_of(carry), (carry_spec, x_spec, *steps), stage)
+    types, (program, constants, y_spec) = staged("scan", (body.step,), types_of(carry), (carry_spec, x_spec, *steps), stage)
     return [convert(c, t.dtype) for c, t in zip(carry, types, strict=True)], program, constants, y_spec
 
 
@@ -342,18 +395,28 @@ def map(f: Callable[[Any], Any], xs: Any, *, batch_size: int | None = None, chec
     Array([ 0.,  1.,  4.,  9., 16.])
     """
     check_callable("map", f)
+    try:
+        return mapped(f, xs, batch_size, checkpoint)
+    except TypeError as error:
+        refuse_parameters(error, "map", ("f", f, 1, MAP_BODY))
+        raise
+
+
+def mapped(f: Callable[[Any], Any], xs: Any, batch_size: int | None, checkpoint: bool | int) -> Any:
+    """``f`` on each element, or on ``batch_size`` at a time."""
     if batch_size is None:
-        return scan(lambda carry, x: (carry, f(x)), None, xs, checkpoint=checkpoint)[1]
+        return run_scan(Body("map", f, lambda carry, x: (carry, f(x))), None, xs, None, False, checkpoint)[1]
     if not isinstance(batch_size, int | np.integer) or batch_size < 1:  # type: ignore[redundant-expr]
         raise teach(ArgumentError, f"map: batch_size must be a positive integer, not {batch_size!r}.", do="leave it out for one at a time.")
     leaves, spec = tree.flatten(xs)
     leaves = [leaf(x, name) for x, name in zip(leaves, tree.leaf_names(spec, "xs"), strict=True)]
-    count = scan_length(leaves, spec, None)
+    count = scan_length("map", leaves, spec, None)
     cnp, whole = surface(), count // batch_size
+    body = Body("map", f, lambda carry, x: (carry, vmap(f)(x)))
     pieces = []
     if whole:
         grouped = [cnp.reshape(x[: whole * batch_size], (whole, batch_size, *type_of(x).shape[1:])) for x in leaves]
-        done = scan(lambda carry, x: (carry, vmap(f)(x)), None, tree.unflatten(spec, grouped), checkpoint=checkpoint)[1]
+        done = run_scan(body, None, tree.unflatten(spec, grouped), None, False, checkpoint)[1]
         pieces.append(tree.map(lambda y: cnp.reshape(y, (whole * batch_size, *type_of(y).shape[2:])), done))
     if count % batch_size or not whole:
         pieces.append(vmap(f)(tree.unflatten(spec, [x[whole * batch_size :] for x in leaves])))
@@ -387,11 +450,25 @@ def fori_loop(
             what = f"fori_loop: {name} must be an integer, not {t.long_name()}."
             raise teach(ArgumentTypeError, what, do="convert it, with int(...) or .astype(int).")
     first, last = known_value(lower), known_value(upper)
-    if first is not None and last is not None:
-        return counted_loop(integer(first), max(integer(first), integer(last)), body_fun, init_val, snapshots_of("fori_loop", checkpoint))
-    start, end = convert(lower, INT64), convert(upper, INT64)
-    step = lambda s: (add(s[0], np.int64(1)), body_fun(*s))  # noqa: E731
-    return while_loop(lambda s: less(s[0], end), step, (start, init_val), checkpoint=checkpoint)[1]
+    try:
+        if first is not None and last is not None:
+            return counted_loop(
+                integer(first), max(integer(first), integer(last)), body_fun, init_val, snapshots_of("fori_loop", checkpoint)
+            )
+        start, end = convert(lower, INT64), convert(upper, INT64)
+        step = lambda s: (add(s[0], np.int64(1)), same_carry(body_fun, s[0], s[1]))  # noqa: E731
+        return while_loop(lambda s: less(s[0], end), step, (start, init_val), checkpoint=checkpoint)[1]
+    except TypeError as error:
+        refuse_parameters(error, "fori_loop", ("body_fun", body_fun, 2, FORI_BODY))
+        raise
+
+
+def same_carry(body_fun: Any, i: Any, carry: Any) -> Any:
+    """The carry after step ``i`` of a `fori_loop`, of which `while_loop` sees a part of its own carry only."""
+    new = body_fun(i, carry)
+    (leaves, spec), (new_leaves, new_spec) = tree.flatten(carry), tree.flatten(new)
+    refuse_change("fori_loop", body_fun, spec, types_of(leaves), new_spec, types_of([leaf(c, "the carry") for c in new_leaves]))
+    return new
 
 
 def counted_loop(first: int, end: int, body_fun: Any, init: Any, snapshots: int | None) -> Any:
@@ -401,14 +478,15 @@ def counted_loop(first: int, end: int, body_fun: Any, init: Any, snapshots: int 
     carry, spec = tree.flatten(init)
     carry = [leaf(c, name) for c, name in zip(carry, tree.leaf_names(spec, "init_val"), strict=True)]
     count = end - first
+    from_first = Body("fori_loop", body_fun, lambda c, i: (body_fun(i, c), None))
     if current_trace() is EVAL and count and not any(type(c) is Tracer for c in carry):
-        return python_scan(lambda c, i: (body_fun(i, c), None), carry, spec, [range(first, end)], LEAF, count, False)[0]
+        return python_scan(from_first, carry, spec, [range(first, end)], LEAF, count, False)[0]
     if count and runs_as_python():
-        return unrolled_scan(lambda c, i: (body_fun(i, c), None), init, [range(first, end)], LEAF, count, False)[0]
-    from_zero = (lambda c, k: (body_fun(k, c), None)) if first == 0 else (lambda c, k: (body_fun(add(k, np.int64(first)), c), None))
+        return unrolled_scan(from_first, init, [range(first, end)], LEAF, count, False)[0]
+    from_zero = Body("fori_loop", body_fun, lambda c, k: (body_fun(add(k, np.int64(first)), c), None))
     return op_or_python(
-        lambda: scan_leaves(from_zero, carry, spec, [iota((count,))], LEAF, count, False, snapshots),
-        lambda: python_scan(lambda c, i: (body_fun(i, c), None), carry, spec, [range(first, end)], LEAF, count, False),
+        lambda: scan_leaves(from_zero if first else from_first, carry, spec, [iota((count,))], LEAF, count, False, snapshots),
+        lambda: python_scan(from_first, carry, spec, [range(first, end)], LEAF, count, False),
         carry if count else None,
     )[0]
 
@@ -444,6 +522,15 @@ def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], i
     leaves, spec = tree.flatten(init_val)
     leaves = [leaf(x, name) for x, name in zip(leaves, tree.leaf_names(spec, "init_val"), strict=True)]
     snapshots = snapshots_of("while_loop", checkpoint)
+    try:
+        return run_while(cond_fun, body_fun, init_val, leaves, spec, snapshots)
+    except TypeError as error:
+        refuse_parameters(error, "while_loop", ("cond_fun", cond_fun, 1, WHILE_CONDITION), ("body_fun", body_fun, 1, WHILE_BODY))
+        raise
+
+
+def run_while(cond_fun: Any, body_fun: Any, init_val: Any, leaves: list[Any], spec: Any, snapshots: int | None) -> Any:
+    """The last value, in the way that suits the first one."""
     if current_trace() is EVAL and not any(type(x) is Tracer for x in leaves):
         return python_while(cond_fun, body_fun, leaves, spec)
     if runs_as_python() and all(known_value(x) is not None for x in leaves):

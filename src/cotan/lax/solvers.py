@@ -90,8 +90,8 @@ def custom_linear_solve(
                 raise teach(
                     ArgumentTypeError,
                     f"custom_linear_solve: {what} is not like b.",
-                    detail=f"{what}: {tree.describe(out_spec)} of {', '.join(type_of(y).long_name() for y in results)}\n"
-                    f"b: {tree.describe(spec)} of {', '.join(t.long_name() for t in types)}",
+                    detail=f"{what}: {tree.describe(out_spec, [type_of(y).long_name() for y in results])}\n"
+                    f"b: {tree.describe(spec, [t.long_name() for t in types])}",
                     do="give trees of the structure, shapes and dtypes of b.",
                 )
             return [*results, *[leaf(y, "aux") for y in extra]]

@@ -105,9 +105,10 @@ class Definition:
         for k, x in enumerate(args):
             if type(x) not in READY and (self.places[k] if k < count else self.rest):
                 args = (*args[:k], operand(x), *args[k + 1 :])
-        for key, x in kwargs.items():
-            if type(x) not in READY and key in self.operands:
-                kwargs[key] = operand(x)
+        if kwargs:
+            for key, x in kwargs.items():
+                if type(x) not in READY and key in self.operands:
+                    kwargs[key] = operand(x)
         y = self.function(*args, **kwargs)
         return y if type(y) is Tracer else wrap(y)
 

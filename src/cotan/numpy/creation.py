@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import ArgumentError, DtypeError, ShapeError, TracerConversionError, teach
+from ..core.errors import ArgumentError, DtypeError, ShapeError, teach
 from ..core.sizes import as_index
 from ..core.tracing import EVAL, Tracer, current_trace, type_of
 from ..ops.families import BroadcastInDim
@@ -221,11 +221,7 @@ def arange(start: Any, /, stop: Any = None, step: Any = 1, dtype: Any = None, *,
     """
     for x in (start, stop, step):
         if type(x) is Tracer:
-            raise teach(
-                TracerConversionError,
-                f"arange: {x!r} is traced: how many numbers there are depends on its value.",
-                do="make it a static argument: jit(f, static_argnums=...); for a known number n of numbers write start + step * arange(n).",
-            )
+            x.owner.concrete(x, "array")
     return wrap(np.arange(start, stop, step, dtype=dtype, device=device))  # type: ignore[call-overload]
 
 
@@ -363,7 +359,7 @@ diagonal_of = moves(lambda x, offset: Diagonal(offset)(x))
 @eager(np.trace)
 def trace(x: Numbers, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None) -> Any:
     """The sum of a diagonal over two axes."""
-    return diagonal(x, offset, axis1, axis2).sum(-1, dtype=dtype)
+    return diagonal(x, offset, axis1, axis2).sum(-1, dtype)
 
 
 @eager(np.diag)

@@ -132,6 +132,16 @@ def table() -> dict[Any, Function]:
 
 
 SOLVERS = ("scipy.optimize", "scipy.integrate", "scipy.sparse.linalg")
+EQUATION = "make the solver differentiable by the equation that it solves: cotan.implicit"
+MINIMUM = "make the minimizer differentiable by its equation, gradient = 0: cotan.implicit(cotan.grad(loss))(solver), for loss(p, *params)"
+STEPS = "write the steps of the method in cotan.lax.scan(step, y0, times), which has a derivative"
+NODES = "sum over the nodes of a quadrature: x, w = np.polynomial.legendre.leggauss(n), then cotan.numpy.sum(w * f(x))"
+SOLVED = {
+    **dict.fromkeys(("minimize", "minimize_scalar", "least_squares", "curve_fit", "leastsq"), MINIMUM),
+    **dict.fromkeys(("solve_ivp", "odeint", "ode", "solve_bvp"), STEPS),
+    **dict.fromkeys(("quad", "dblquad", "tplquad", "nquad", "quad_vec", "fixed_quad"), NODES),
+}
+"""The advice for solvers of SciPy that are not told by an equation for their result."""
 STAND_INS = {
     "numpy": ("cotan.numpy",),
     "numpy.linalg": ("cotan.numpy.linalg",),
@@ -152,7 +162,7 @@ def what_instead(full_name: str) -> str:
     if package == "numpy" and name in INSTEAD:
         return INSTEAD[name]
     if package.startswith(SOLVERS):
-        return "make the solver differentiable by the equation that it solves: cotan.implicit; or call it by cotan.external, with a rule."
+        return f"{SOLVED.get(name, EQUATION)}; or call it by cotan.external, with a rule."
     if package.startswith(("pandas", "polars", "xarray")):
         return "take the numbers of the table first, as in table.to_numpy() @ x."
     return "write it with functions of cotan.numpy; or call it by cotan.external, with a derivative rule (jvp= or vjp=)."

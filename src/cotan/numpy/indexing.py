@@ -175,16 +175,7 @@ def known_slice(item: slice) -> slice:
     bounds = (item.start, item.stop, item.step)
     if not any(type(bound) is Tracer for bound in bounds):
         return item
-    try:
-        return slice(*[bound.__index__() if type(bound) is Tracer else bound for bound in bounds])
-    except TracerConversionError:
-        traced = next(bound for bound in bounds if type(bound) is Tracer)
-        raise teach(
-            TracerConversionError,
-            f"index: a slice of unknown size: how many elements x[i:j] has depends on the values of its bounds, here {traced!r}.",
-            do="for n elements from a traced index on, n known, write cotan.lax.dynamic_slice_in_dim(x, i, n) (to change them, "
-            "cotan.lax.dynamic_update_slice_in_dim); else make the bounds static arguments: jit(f, static_argnums=...).",
-        ) from None
+    return slice(*[operator.index(bound.owner.concrete(bound, "slice")) if type(bound) is Tracer else bound for bound in bounds])
 
 
 def refuse_mask(mask: Tracer) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import ArgumentError, IndexingError, ShapeError, TracerConversionError, UnsupportedFunctionError, teach
+from ..core.errors import ArgumentError, IndexingError, ShapeError, UnsupportedFunctionError, teach
 from ..core.tracing import Tracer, type_of
 from ..ops.families import BroadcastInDim, broadcast_in_dim
 from ..ops.movement import pad as pad_op
@@ -26,14 +26,10 @@ from .shape import along, broadcast_arrays, check_broadcast, concatenate, expand
 __all__ = ["apply_along_axis", "apply_over_axes", "delete", "insert", "pad", "repeat", "resize", "tile", "vectorize"]
 
 
-def concrete(name: str, what: str, x: Any) -> Any:
-    """``x``, which determines the shape of the result; an error if it is traced."""
+def concrete(x: Any) -> Any:
+    """``x``, which determines the shape of the result; an error if it is traced and has no value."""
     if type(x) is Tracer:
-        raise teach(
-            TracerConversionError,
-            f"{name}: {what} is traced, but the shape of the result depends on it.",
-            do=f"make {what} a plain number or array.",
-        )
+        x = x.owner.concrete(x, "index")
     return np.asarray(x)
 
 
@@ -159,7 +155,7 @@ def repeat(x: Numbers, repeats: Any, axis: int | None = None, *, total_repeat_le
         x, axis = reshape_op(x, (prod(shape_of(x)),)), 0
     x, shape = as_line(x, shape_of(x))
     k = canonical_axis("repeat", axis, len(shape))
-    counts = concrete("repeat", "repeats", operand(repeats))
+    counts = concrete(operand(repeats))
     if counts.size == 1:
         times = int(counts.reshape(-1)[0])
         dims = tuple(j for j in range(len(shape) + 1) if j != k + 1)
@@ -197,7 +193,7 @@ def delete(x: Numbers, obj: Any, axis: int | None = None) -> Any:
     if axis is None:
         x, axis = reshape_op(x, (prod(shape_of(x)),)), 0
     k = canonical_axis("delete", axis, len(shape_of(x)))
-    index = obj if isinstance(obj, slice) else concrete("delete", "obj", operand(obj))
+    index = obj if isinstance(obj, slice) else concrete(operand(obj))
     if not isinstance(index, slice) and not index.size:
         index = index.astype(np.intp)
     return take(x, np.delete(np.arange(shape_of(x)[k]), index), axis=k)
@@ -212,7 +208,7 @@ def insert(x: Numbers, obj: Any, values: Numbers, axis: int | None = None) -> An
     shape = shape_of(x)
     k = canonical_axis("insert", axis, len(shape))
     n = shape[k]
-    index = np.arange(*obj.indices(n)) if isinstance(obj, slice) else concrete("insert", "obj", operand(obj))
+    index = np.arange(*obj.indices(n)) if isinstance(obj, slice) else concrete(operand(obj))
     if index.ndim > 1:
         raise teach(ShapeError, f"insert: obj of shape {index.shape}.", do="give an index, a vector of indices, or a slice.")
     if index.dtype.kind == "b":

@@ -157,7 +157,9 @@ def clip(
     elif a_min is ABSENT or a_max is ABSENT or min is not ABSENT or max is not ABSENT:
         raise teach(ArgumentTypeError, "clip: one limit, or the same one twice.", do="give both limits (None is none), or min= or max=.")
     x = strong(x)
-    a_min, a_max = (within(limit, type_of(x).dtype, which) for limit, which in ((a_min, "min"), (a_max, "max")))
+    dtype = type_of(x).dtype
+    if dtype.kind in "iu":
+        a_min, a_max = within(a_min, dtype, "min"), within(a_max, dtype, "max")
     if a_min is None and a_max is None:
         return positive(x)
     if a_min is not None and a_max is not None:
@@ -171,8 +173,8 @@ def clip(
 
 
 def within(limit: Any, dtype: np.dtype[Any], which: str) -> Any | None:
-    """A limit; a Python integer beyond the range of ``dtype`` gives None (no limit), a traced one the end of the range."""
-    if limit is None or dtype.kind not in "iu" or not type_of(limit).weak or type_of(limit).dtype.kind != "i":
+    """A limit; a Python integer beyond the range of the integer dtype gives None (no limit), a traced one the end of the range."""
+    if limit is None or not type_of(limit).weak or type_of(limit).dtype.kind != "i":
         return limit
     info = np.iinfo(dtype)
     if type(limit) is not Tracer:

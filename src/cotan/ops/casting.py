@@ -58,7 +58,9 @@ class ConvertElementType(Unary):
         return [convert(y_bar, x.dtype)]
 
     def formula(self, x: Formula) -> Formula:
-        return x if self.dtype.kind in "fc" else called("astype", x, _dtype=self.dtype.name)
+        if self.dtype.kind not in "fc":
+            return called("astype", x, _dtype=self.dtype.name)
+        return called("real", x) if self.dtype.kind == "f" and x.type is not None and x.type.dtype.kind == "c" else x
 
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:

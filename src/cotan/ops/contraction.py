@@ -18,7 +18,7 @@ import numpy as np
 
 from ..core.emitting import Emitter, Reader, Routines, StridedView
 from ..core.errors import DtypeError, ShapeError, teach
-from ..core.formula import Formula, Symbol, called
+from ..core.formula import Formula, Symbol, array_of, called
 from ..core.op import Op, op
 from ..core.program import Var
 from ..core.tracing import type_of
@@ -248,6 +248,7 @@ class DotGeneral(Multilinear):
         return f"{''.join(left)},{''.join(right)}->{''.join(result)}"
 
     def formula(self, x: Formula, y: Formula) -> Formula:
+        x, y = array_of(x), array_of(y)
         assert x.type is not None
         assert y.type is not None
         count, left, right = len(self.batch_axes[0]), x.type.ndim, y.type.ndim

@@ -36,7 +36,7 @@ from .arithmetic import constant_of, mul, neg
 from .casting import complex_, conj, convert, imag, real
 from .contraction import matmul
 from .factorization import Svd
-from .families import add, broadcast_in_dim, default_rng, reduce_sum, scale, scaled_sum, spread, sum_tangents, zeros
+from .families import Weighted, add, broadcast_in_dim, default_rng, reduce_sum, scale, scaled_sum, spread, sum_tangents, zeros
 from .indexing import gather, scatter
 from .lapack import by_columns, every_matrix, factorized, named, not_zero
 from .linalg import Inverse, MatrixOp, adjoint, columns, diagonal, mask, transposed
@@ -60,6 +60,7 @@ class Det(MatrixOp):
     """The determinant. Its tangent is sum(C(A) * dA), with the cofactors C(A)."""
 
     library: ClassVar[str] = "det"
+    jvp, tangent = Weighted.jvp, Weighted.tangent
 
     def fails_on(self, *types: ArrayType) -> Sequence[int]:
         return Cofactors().fails_on(*types)
@@ -74,10 +75,12 @@ class Det(MatrixOp):
     def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
         determinants(w, operands[0], results, lambda e, sign, logarithm: [scaled_by_exp(e, sign, logarithm)])
 
-    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
-        (a,), (da,) = primals, tangents
-        n = type_of(a).ndim
-        return self(a), scaled_sum(Cofactors()(a), da, (n - 2, n - 1))
+    def weighted(self, x: Any) -> tuple[Any, Any, None]:
+        return self(x), Cofactors()(x), None
+
+    def summed(self, x: Any) -> tuple[int, ...]:
+        n = type_of(x).ndim
+        return n - 2, n - 1
 
     def batch(self, size: int, batched: Sequence[bool], a: Any) -> tuple[Any, bool]:
         return self(a), True

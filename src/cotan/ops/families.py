@@ -25,7 +25,7 @@ import numpy as np
 
 from ..core.emitting import Emitter, Reader
 from ..core.errors import DtypeError, ShapeError, teach
-from ..core.formula import Formula, Number, axes_text, called, shown
+from ..core.formula import Formula, Number, array_of, axes_text, called, shown
 from ..core.op import LinearIn, Op, op
 from ..core.program import Var
 from ..core.tracing import type_of
@@ -200,6 +200,7 @@ class Flat(Elementwise):
     """Piecewise constant, or with a result that is not a number: the tangent is zero, and is not recorded."""
 
     family = "flat"
+    tangent = "none"
     takes = "biuf"
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, None]:
@@ -220,8 +221,8 @@ class Multilinear(Op):
 
 
 class Weighted(Op):
-    """A reduction over ``axes`` whose tangent is the sum of the tangents of the elements with the weights that `weighted` gives, times the
-    factor that it gives, if any.
+    """A reduction whose tangent is the sum of the tangents of the elements with the weights that `weighted` gives, times the factor that it
+    gives, if any.
     """
 
     total = True
@@ -233,9 +234,13 @@ class Weighted(Op):
         """The value at x; the weights, of the shape of x; the factor, of the shape of the value or a scalar."""
         raise NotImplementedError
 
+    def summed(self, x: Any) -> tuple[int, ...]:
+        """The axes over which the tangents of the elements are summed."""
+        return self.axes
+
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
         y, weights, factor = self.weighted(primals[0])
-        total = scaled_sum(weights, tangents[0], self.axes)
+        total = scaled_sum(weights, tangents[0], self.summed(primals[0]))
         return y, total if factor is None else scale(factor, total)
 
 
@@ -251,6 +256,9 @@ class Structural(Op):
         y = self(*primals)
         filled = [zeros(t) if dx is None else dx for dx, t in zip(tangents, map(type_of, primals), strict=True)]
         return y, self(*filled)
+
+    def formula(self, *operands: Formula) -> Formula:
+        return super().formula(*map(array_of, operands))
 
 
 # ---- the four ops ----------------------------------------------------------------------------------------------------
@@ -359,7 +367,7 @@ class BroadcastInDim(Structural):
                 if n == self.shape[d]:
                     strides[d] = step
             y = np.ndarray(self.shape, x.dtype, x, 0, strides)
-            y.flags.writeable = False
+            y.setflags(write=False)
             return y
         # as_strided hides its base array; broadcast_to keeps it, so a recording that holds the result borrows the base too.
         return np.broadcast_to(x[tuple([slice(None) if d in self.dims else None for d in range(len(self.shape))])], self.shape)
@@ -421,7 +429,7 @@ class ReduceSum(Structural):
         return x.with_shape(tuple(n for k, n in enumerate(x.shape) if k not in self.axes))
 
     def impl(self, x: Any) -> Any:
-        return np.add.reduce(x, axis=self.axes, dtype=x.dtype)
+        return np.add.reduce(x, None if len(self.axes) == x.ndim else self.axes, x.dtype)
 
     def element(self, e: Emitter, i: Sequence[Any], x: Reader) -> Any:
         return fold_axes(e, "add", self.axes, i, x)

@@ -34,7 +34,7 @@ import numpy as np
 
 from ..core.emitting import Emitter, Reader
 from ..core.errors import DtypeError, IndexingError, ShapeError, teach
-from ..core.formula import Formula, Item, Update, at_axes
+from ..core.formula import Formula, Item, Update, array_of, at_axes, called, shown
 from ..core.op import Op, op
 from ..core.program import Var
 from ..core.tracing import type_of
@@ -97,6 +97,12 @@ class Indexed(Op):
     def with_batch_axis(self, count: int, indexed: bool) -> tuple[int, ...]:
         """``axes`` for an operand with a batch axis in front, which one more index array indexes, or none."""
         return (*([0] if indexed else []), *[k + 1 for k in (self.axes or range(count))])
+
+    def in_place(self, indices: Sequence[Formula]) -> tuple[int, int]:
+        """Where NumPy puts the axes of the index arrays among the others (in front, unless they index adjacent axes), and their number."""
+        axes, count = sorted(self.axes), 0 if indices[0].type is None else indices[0].type.ndim
+        adjacent = axes == list(range(axes[0], axes[0] + len(axes))) if axes else False
+        return (axes[0] if adjacent and count else 0), count
 
     def check_indices(self, x: ArrayType, indices: Sequence[ArrayType], modes: Sequence[str]) -> None:
         if self.mode not in modes:
@@ -183,6 +189,7 @@ class Gather(Indexed):
 
     mode: str = "raise"
     axes: tuple[int, ...] = ()
+    tangent = "itself"
     takes: ClassVar[str] = "biufc"
 
     def fails_on(self, *types: ArrayType) -> Sequence[int]:
@@ -253,7 +260,9 @@ class Gather(Indexed):
         return Gather(self.mode, axes)(x, iota(type_of(every[0]).shape), *every), True
 
     def formula(self, x: Formula, *indices: Formula) -> Formula:
-        return Item(x, at_axes(self.axes, indices))
+        item = Item(array_of(x), at_axes(self.axes, indices))
+        first, axes = self.in_place(indices)
+        return item if first == 0 else called("moveaxis", item, _source=shown(range(first, first + axes)), _target=shown(range(axes)))
 
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
@@ -476,6 +485,9 @@ class Scatter(Indexed):
         return Scatter(self.kind, self.mode, axes, self.unique)(x, behind(updates, type_of(indices[0]).ndim), *indices), True
 
     def formula(self, x: Formula, updates: Formula, *indices: Formula) -> Formula:
+        first, axes = self.in_place(indices)
+        if first:
+            updates = called("moveaxis", updates, _source=shown(range(axes)), _target=shown(range(first, first + axes)))
         return Update(x, at_axes(self.axes, indices), self.kind, updates)
 
     @classmethod

@@ -93,7 +93,7 @@ def root_of(a: Any) -> Any:
             return np.full_like(a, np.nan)
         form, vectors = scipy_linalg.rsf2csf(form, vectors)
     d = np.diag(form)
-    d = np.sqrt(np.where(single & (d.real < 0), 0, d) if real else d)
+    d = np.sqrt(np.where(single & (np.real(d) < 0), 0, d) if real else d)
     root = np.diag(d)
     with np.errstate(all="ignore"):
         for j in range(1, n):

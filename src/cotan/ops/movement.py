@@ -133,6 +133,7 @@ class Permute(Structural):
         return Permute((0, *[k + 1 for k in self.order]))(x), True
 
     def formula(self, x: Formula) -> Formula:
+        x = array_of(x)
         return x.T if self.order in ((1, 0), (0, 2, 1)) else called("transpose", x, _order=shown(self.order))
 
     @classmethod
@@ -473,7 +474,7 @@ class Slice(Structural):
         return Slice((0, *self.start), (size, *self.stop), (1, *self.step))(x), True
 
     def formula(self, x: Formula) -> Formula:
-        return x[", ".join(slice_text(*ends) for ends in zip(self.start, self.stop, self.step, strict=True))]
+        return array_of(x)[", ".join(slice_text(*ends) for ends in zip(self.start, self.stop, self.step, strict=True))]
 
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:

@@ -10,6 +10,7 @@ operand, so derivatives hold at zeros, to every order.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any, ClassVar
@@ -410,19 +411,25 @@ def normal_product(x: Any, axis: int) -> Any | None:
     Halves of a long axis are multiplied first: a running product takes each factor only when it has the product of those before.
     """
     front, (least, most) = (slice(None),) * axis, normal_range(x.dtype)
+    low, high = 0.0, math.inf  # bounds of the sizes of the products
     while True:
         half, odd = divmod(x.shape[axis], 2)
         if half > LONG:
             products = x[(*front, slice(half))] * x[(*front, slice(half, 2 * half))]
+            low, high = low * low, high * high
             if odd:
                 products[(*front, slice(1))] *= x[(*front, slice(-1, None))]
+                low, high = 0.0, math.inf
             x = products
         else:
             products = np.multiply.accumulate(x, axis)
             x = products[(*front, slice(-1, None))]
-        size = np.abs(products)
-        if not (np.minimum.reduce(size, None) > least and np.maximum.reduce(size, None) < most):  # true for nan
-            return None
+            low, high = 0.0, math.inf
+        if not least < low <= high < most:
+            size = np.abs(products)
+            low, high = float(np.minimum.reduce(size, None)), float(np.maximum.reduce(size, None))
+            if not (low > least and high < most):  # true for nan
+                return None
         if x.shape[axis] == 1:
             return x
 

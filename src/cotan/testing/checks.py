@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from ..api.arguments import quiet
+from ..api.arguments import boundary, check_callable, quiet
 from ..api.differentiate import jvp, vjp
 from ..api.vectorize import vmap
 from ..core import tree
-from .findings import Finding, RuleCheckError, RuleReport, between, told
+from ..core.origin import describe_function
+from .findings import Finding, RuleReport, between, told, tuple_of_arguments, wrong_derivative
 from .numeric import GOOD, Estimate, Vector, complex_as_real, real_as_complex
+from .progress import Progress
 from .trees import TreeFunction
 
 __all__ = ["check_rule"]
@@ -29,8 +31,11 @@ ENTRIES = 400
 """The most entries of a Jacobian that is compared entry by entry; larger ones are compared along random directions."""
 
 
+@boundary
 def check_rule(f: Callable[..., Any], args: Sequence[Any], *, second_order: bool = True, batching: bool = True) -> RuleReport:
     """Check every derivative of ``f`` at ``args``: forward, reverse, linear, batched, and second order in all four pairs of modes.
+
+    A check that takes more than a second shows its progress on a terminal.
 
     Args:
         f: a function with a rule of its own, or any function. args: a tuple of arguments at which it is smooth.
@@ -42,15 +47,17 @@ def check_rule(f: Callable[..., Any], args: Sequence[Any], *, second_order: bool
     Raises:
         RuleCheckError: a check fails. The error names the check, the entry of the Jacobian, both values, and the likely cause.
         NonlinearTangentError: the rule is not linear in its tangents.
+        ArgumentTypeError: ``args`` is not a tuple of trees of arrays.
     """
-    with quiet():
-        report = examine(f, args, second_order, batching)
+    check_callable("check_rule", f)
+    with quiet(), Progress(f"check_rule of {getattr(f, '__name__', 'the function')}") as progress:
+        report = examine(f, tuple_of_arguments("check_rule", args), second_order, batching, progress)
     if not report.ok:
-        raise RuleCheckError(f"the derivative of {getattr(f, '__name__', 'the function')} is wrong.\n\n{report}")
+        raise wrong_derivative(f"the derivative of {describe_function(f)} is wrong.", report.findings[0].check, str(report))
     return report
 
 
-def examine(f: Callable[..., Any], args: Sequence[Any], second_order: bool, batching: bool) -> RuleReport:
+def examine(f: Callable[..., Any], args: Sequence[Any], second_order: bool, batching: bool, progress: Progress) -> RuleReport:
     """The report of `check_rule`, with or without failures."""
     function = TreeFunction(f, args)
     n, m = function.flat.point.size, function.flat(function.flat.point).size
@@ -62,7 +69,7 @@ def examine(f: Callable[..., Any], args: Sequence[Any], second_order: bool, batc
     findings: list[Finding] = []
 
     precision = function.flat.precision
-    estimates = [function.flat.along(d) for d in directions]
+    estimates = [function.flat.along(d) for d in progress.over(directions, "finite differences")]
     expected, allowed = compared_with(estimates, precision, m)
     rough = tuple(f"along direction {k}: {told(e)}" for k, e in enumerate(estimates) if e.rough.any())
 
@@ -80,6 +87,7 @@ def examine(f: Callable[..., Any], args: Sequence[Any], second_order: bool, batc
         rounding: Callable[[], Vector] | None = None,
     ) -> bool:
         """Whether these agree. ``rounding`` measures the errors of the computed values; it is called if they do not agree without them."""
+        progress.show(check)
         tolerance = tolerance + function.flat.least
         with np.errstate(all="ignore"):
             if rounding is not None and not (np.abs(found - wanted) <= tolerance).all():
@@ -100,10 +108,10 @@ def examine(f: Callable[..., Any], args: Sequence[Any], second_order: bool, batc
         return False
 
     def forward_at(place: TreeFunction) -> Vector:
-        return np.array([place.push(d) for d in directions]).reshape(len(directions), m)
+        return np.array([place.push(d) for d in progress.over(directions, "forward mode")]).reshape(len(directions), m)
 
     def pull_at(place: TreeFunction) -> Vector:
-        return np.array([place.pull(b) for b in bars]).reshape(len(bars), n)
+        return np.array([place.pull(b) for b in progress.over(bars, "reverse mode")]).reshape(len(bars), n)
 
     value = function.flat(function.flat.point)[None]
     close = 1e3 * precision * np.abs(value)

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ..api.arguments import boundary, check_callable
 from ..api.differentiate import jvp, vjp
 from ..core.errors import warn
-from .findings import NotSmoothWarning, RuleCheckError, between, told
+from .findings import NotSmoothWarning, between, told, tuple_of_arguments, wrong_derivative
 from .numeric import Estimate, Vector
 from .trees import TreeFunction
 
@@ -18,6 +19,7 @@ __all__ = ["check_grads"]
 MODES = ("fwd", "rev")
 
 
+@boundary
 def check_grads(
     f: Callable[..., Any],
     args: Sequence[Any],
@@ -43,7 +45,8 @@ def check_grads(
     """
     names = (modes,) if isinstance(modes, str) else tuple(modes)
     rng = np.random.default_rng(0)
-    check_order(f, tuple(args), order, names, atol, rtol, eps, rng)
+    check_callable("check_grads", f)
+    check_order(f, tuple(tuple_of_arguments("check_grads", args)), order, names, atol, rtol, eps, rng)
 
 
 def check_order(
@@ -77,7 +80,7 @@ def check_order(
             k = int(np.argmax(bad))
             wanted = (low.flat[k] + high.flat[k]) / 2
             text = f"entry {k} is {found.flat[k]:.9g}, finite differences give {wanted:.9g}."
-            raise RuleCheckError(f"{what} derivative of order {reached}: {text}")
+            raise wrong_derivative(f"{what} derivative of order {reached}: {text}", what)
 
     value = function.flat(function.flat.point)
     close = default * (1 + np.abs(value))
@@ -86,7 +89,8 @@ def check_order(
         bad = ~((np.abs(found - wanted) <= allowed) | (found == wanted) | (np.isnan(found) & np.isnan(wanted)))
         if bad.any():
             k = int(np.argmax(bad))
-            raise RuleCheckError(f"the value by {mode} mode: entry {k} is {found[k]:.9g}, but the function gives {wanted[k]:.9g}.")
+            text = f"the value by {mode} mode: entry {k} is {found[k]:.9g}, but the function gives {wanted[k]:.9g}."
+            raise wrong_derivative(text, "value")
 
     if "fwd" in modes:
         compare_values("forward", function.value_by_jvp(), value, close)

@@ -6,14 +6,15 @@ handles one case. A value that is the same for the whole batch is not a tracer o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from types import FrameType
 from typing import Any
 
 from ..core.op import Op
 from ..core.origin import applying
 from ..core.program import Program, evaluate
-from ..core.refusals import LOCALLY_CONSTANT, refuse_conversion
+from ..core.refusals import refuse_conversion, stack
 from ..core.staging import stage_flat
 from ..core.tracing import Trace, Tracer, concrete_zero, current_trace, reset_trace, running, set_trace, type_of
 from ..core.types import ArrayType
@@ -38,12 +39,10 @@ class BatchTrace(Trace):
         return concrete_zero(payload)
 
     def concrete(self, tracer: Tracer, conversion: str) -> Any:
-        why = (
-            f"under vmap it stands for {self.size} values at once"
-            if conversion in LOCALLY_CONSTANT
-            else "under vmap it stands for many values at once"
-        )
-        refuse_conversion(tracer, conversion, why)
+        refuse_conversion(tracer, conversion, f"but under vmap it stands for {self.size} values at once", self.made_static(tracer, stack()))
+
+    def made_static(self, tracer: Tracer, frames: Iterable[FrameType]) -> str:
+        return "pass it with in_axes=None, if it is the same for all examples"
 
     def process(self, op: Op, operands: Sequence[Any]) -> Sequence[Any]:
         values = [x.payload if type(x) is Tracer and x.owner is self else x for x in operands]

@@ -6,12 +6,13 @@ runs in the parent unchanged. An absent tangent is None, at the boundary of a ru
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from types import FrameType
 from typing import Any
 
 from ..core.op import Op
 from ..core.origin import applying
-from ..core.refusals import LOCALLY_CONSTANT, refuse_lost_derivative
+from ..core.refusals import LOCALLY_CONSTANT, refuse_conversion
 from ..core.tracing import Trace, Tracer, concrete_zero, current_trace, reset_trace, running, set_trace, type_of
 from ..core.types import ArrayType
 
@@ -42,9 +43,19 @@ class JVPTrace(Trace):
         if type(value) is Tracer:
             value = value.owner.concrete(value, conversion)
         if conversion not in LOCALLY_CONSTANT:
-            refuse_lost_derivative(tracer, conversion)
+            refuse_conversion(tracer, conversion, "and the derivative would silently be lost", self.made_static(tracer, ()))
+        if conversion in ("index", "slice") and type_of(value).dtype.kind not in "biu":
+            why = "but it is a float, as is any argument by which one differentiates"
+            refuse_conversion(tracer, conversion, why, "differentiate by the other arguments alone (argnums), or write int(n)")
         COUNTER[0] += 1
         return value
+
+    def made_static(self, tracer: Tracer, frames: Iterable[FrameType]) -> str:
+        return "write cotan.stop_gradient(x) in place of x, for a constant without a derivative"
+
+    def tangent(self, payload: Any) -> Any:
+        """The tangent of a tracer of this trace with this payload, as a value."""
+        return payload[1]
 
     def split(self, value: Any) -> tuple[Any, Any]:
         """The pair (primal, tangent or None) of any value."""
@@ -54,14 +65,19 @@ class JVPTrace(Trace):
         return primal if tangent is None else Tracer(self, (primal, tangent))
 
     def process(self, op: Op, operands: Sequence[Any]) -> Sequence[Any]:
-        primals, tangents, active = list(operands), [None] * len(operands), False
-        for k, x in enumerate(operands):
+        primals: list[Any] = []
+        tangents: list[Any | None] = []
+        tangent = None
+        for x in operands:
             if type(x) is Tracer and x.owner is self:
-                primals[k], tangents[k] = x.payload
-                active = True
+                x, tangent = x.payload
+                tangents.append(tangent)
+            else:
+                tangents.append(None)
+            primals.append(x)
         token = set_trace(self.parent)
         try:
-            if not active:
+            if tangent is None:  # no operand is ours
                 return self.parent.process(op, operands)
             if self.recording:
                 with applying(op, "jvp"):

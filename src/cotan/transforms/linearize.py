@@ -23,32 +23,52 @@ from ..core.origin import Origin, evaluating, here, inherited, observer
 from ..core.program import Equation, Literal, Program, Var, evaluate
 from ..core.sizes import Size
 from ..core.staging import StagingTrace, stage_flat
-from ..core.tracing import EVAL, Trace, Tracer, concrete_zero, current_trace, reset_trace, running, set_trace, type_of
+from ..core.tracing import EVAL, Tracer, concrete_zero, current_trace, reset_trace, running, set_trace, type_of
 from ..core.types import ArrayType
 from ..ops.families import BroadcastInDim, ScaledSum, ScaleSpread, add, fill_shape, scale
 from .jvp import JVPTrace
 
-__all__ = ["LinearTape", "LinearizeTrace", "SplitTrace", "detach", "linearize_flat", "linearize_program", "record_linear", "replay"]
+__all__ = ["LinearTape", "LinearizeTrace", "detach", "linearize_flat", "linearize_program", "record_linear", "replay"]
 
 
 class LinearTape(StagingTrace):
-    """Records linear equations; operands that are not Vars of the tape are known values (residuals).
+    """Runs rules: operations on its Vars are recorded as linear equations, all others run in ``parent``, the trace in which it was made.
 
-    In messages, ``subject`` is the linear function ("the JVP rule f_jvp"), ``variables`` the arguments in which it has to be linear, and
-    ``names`` the names of the input Vars (``tangents[0]``).
+    Operands of its equations that are not Vars are known values (residuals). In messages, ``subject`` is the linear function ("the JVP rule
+    f_jvp"), ``variables`` the arguments in which it has to be linear, and ``names`` the names of the input Vars (``tangents[0]``).
     """
 
-    __slots__ = ("names", "spread", "subject", "variables")
+    __slots__ = ("names", "parent", "spread", "subject", "variables")
 
     def __init__(self, subject: str = "", variables: str = "tangents"):
         super().__init__("linearize")
-        self.recording = current_trace().recording
+        self.parent = current_trace()
+        self.recording = self.parent.recording
         self.subject, self.variables = subject, variables
         self.names: dict[Var, str] = {}
         self.spread: dict[Var, tuple[Var, tuple[int, ...]]] = {}
         """Tangents that are broadcast: of what, and to which axes. Products with them are recorded as products of what was broadcast."""
 
     def process(self, op: Op, operands: Sequence[Any]) -> Sequence[Any]:
+        plain = self.parent is EVAL
+        for x in operands:
+            if type(x) is Tracer:
+                if x.owner is self:
+                    if op.expand is not None and not self.takes(op, operands):
+                        return op.expand(*operands)
+                    return self.record_checked(op, operands)
+                plain = False
+        if plain and not op.holds_programs:  # as EvalTrace does, without a change of the current trace
+            results = op.impl(*operands)
+            return results if op.multiple else (results,)
+        token = set_trace(self.parent)
+        try:
+            return self.parent.process(op, operands)
+        finally:
+            reset_trace(token)
+
+    def record_checked(self, op: Op, operands: Sequence[Any]) -> Sequence[Tracer]:
+        """Record an equation, if the op is linear in the operands that are tangents."""
         inputs: list[Any] = []
         types: list[Any] = []
         mask, bit = 0, 1
@@ -72,16 +92,16 @@ class LinearTape(StagingTrace):
                 self.refuse(op, inputs, mask)
         result = op.type_rule(*types)
         if not op.multiple:
-            return (self.record(op, inputs, result),)
+            return (Tracer(self, self.record(op, inputs, result)),)
         outputs = [Var(t) for t in result]
         self.equations.append(Equation(op, inputs, outputs, self.origin()))
         return [Tracer(self, v) for v in outputs]
 
-    def record(self, op: Op, inputs: Sequence[Any], type: ArrayType) -> Tracer:
-        """Record an equation that is known to be linear and to have a result of this type."""
+    def record(self, op: Op, inputs: Sequence[Any], type: ArrayType) -> Var:
+        """Record an equation that is known to be linear and to have a result of this type, which it returns."""
         v = Var(type)
         self.equations.append(Equation(op, inputs, (v,), self.origin()))
-        return Tracer(self, v)
+        return v
 
     def origin(self) -> Origin | None:
         return here() if self.recording else inherited()
@@ -153,53 +173,28 @@ ADVICE = {
 }
 
 
-class SplitTrace(Trace):
-    """Runs a rule: operations on tangents are recorded on ``tape``, all others run in ``known``."""
-
-    __slots__ = ("known", "tape")
-
-    def __init__(self, known: Trace, tape: LinearTape):
-        super().__init__("linearize", recording=known.recording)
-        self.known, self.tape = known, tape
-
-    def process(self, op: Op, operands: Sequence[Any]) -> Sequence[Any]:
-        tape = self.tape
-        plain = self.known is EVAL
-        for x in operands:
-            if type(x) is Tracer:
-                if x.owner is tape:
-                    if op.expand is not None and not tape.takes(op, operands):
-                        return op.expand(*operands)
-                    return tape.process(op, operands)  # which runs no op, so the current trace does not matter
-                plain = False
-        if plain and not op.holds_programs:  # as EvalTrace does, without a change of the current trace
-            results = op.impl(*operands)
-            return results if op.multiple else (results,)
-        token = set_trace(self.known)
-        try:
-            return self.known.process(op, operands)
-        finally:
-            reset_trace(token)
-
-
 TOLD = (Tracer, float, int, bool, complex, Size)
 """Classes of operands that can be compared by identity: an array may change in between."""
 
 
+FIRST_ALONE = 1
+"""The set, as a bit mask, of the first operand."""
+
+
 class LinearizeTrace(JVPTrace):
-    """Forward mode under a `SplitTrace`. The tangent of a payload is a tracer of ``tape``.
+    """Forward mode whose tangents are Vars of ``tape``. A rule that computes with tangents gets tracers of these, and runs under ``tape``.
 
     While staging, an operation that is computed twice is recorded once: its cotangents are then added before they are pulled back through
     it, and not after. (No later pass can merge the two: it would have to know that two linear equations with different operands are applied
     to a sum.)
     """
 
-    __slots__ = ("done", "known", "tape")
+    __slots__ = ("done", "tape")
 
-    def __init__(self, known: Trace, tape: LinearTape, verb: str = "linearize", function: Any = None):
-        super().__init__(SplitTrace(known, tape), verb, function)
-        self.known, self.tape = known, tape
-        self.done: dict[Hashable, tuple[Sequence[Any], Sequence[Any]]] | None = None if known is EVAL else {}
+    def __init__(self, tape: LinearTape, verb: str = "linearize", function: Any = None):
+        super().__init__(tape.parent, verb, function)
+        self.tape = tape
+        self.done: dict[Hashable, tuple[Sequence[Any], Sequence[Any]]] | None = None if tape.parent is EVAL else {}
 
     def process(self, op: Op, operands: Sequence[Any]) -> Sequence[Any]:
         if self.done is None or op.multiple or not op.compare_by_value or not all(type(x) in TOLD for x in operands):
@@ -210,72 +205,96 @@ class LinearizeTrace(JVPTrace):
             found = self.done[key] = super().process(op, operands), operands  # stored, so that no other tracer gets their ids
         return found[0]
 
+    def type_of(self, payload: Any) -> ArrayType:
+        y, v = payload
+        t: ArrayType = v.type  # most often
+        return t if type(y) is np.ndarray and y.dtype is t.dtype and y.shape == t.shape and not t.weak else type_of(y)
+
     def is_zero(self, payload: Any) -> bool:
-        return concrete_zero(payload[0]) and self.tape.is_zero(payload[1].payload)
+        return concrete_zero(payload[0]) and self.tape.is_zero(payload[1])
+
+    def tangent(self, payload: Any) -> Any:
+        return Tracer(self.tape, payload[1])
 
     def differentiate(self, op: Op, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
-        tangent = op.tangent
-        if tangent == "local":  # most often
+        kind, tape = op.tangent, self.tape
+        if kind == "local":  # most often
             return self.differentiate_locally(op, primals, tangents)
-        if op.linearize is not None:
-            with running(self.known):
-                outs, push = op.linearize(primals, [t is not None for t in tangents])
-            return outs, push(*[t for t in tangents if t is not None])
-        if tangent == "weighted":
-            return self.differentiate_weighted(op, primals[0], tangents[0])
-        if tangent == "termwise":
-            return self.differentiate_termwise(op, primals, tangents)
-        if tangent == "itself" and len(tangents) == 1:
-            y, v = op(*primals), tangents[0].payload
-            dy = self.tape.record(op, (v,), type_of(y))
-            if type(op) is BroadcastInDim and self.known is EVAL:
-                self.tape.spread[dy.payload] = v, op.dims
+        if kind == "itself" and (len(tangents) == 1 or FIRST_ALONE in op.linear_sets(len(tangents))):
+            y, v = op(*primals), tangents[0]
+            dy = tape.record(op, (v,) if len(tangents) == 1 else (v, *map(tape.operand, primals[1:])), type_of(y))
+            if type(op) is BroadcastInDim and self.parent is EVAL:
+                tape.spread[dy] = v, op.dims
             return y, dy
-        return op.jvp(primals, tangents)
+        if kind == "weighted":
+            return self.differentiate_weighted(op, primals[0], tangents[0])
+        if kind == "termwise":
+            return self.differentiate_termwise(op, primals, tangents)
+        if kind == "none":
+            return op(*primals), None
+        if op.linearize is not None:
+            outs, push = op.linearize(primals, [v is not None for v in tangents])
+            set_trace(tape)  # until the end of `process`
+            return outs, recorded(op, push(*[Tracer(tape, v) for v in tangents if v is not None]))
+        set_trace(tape)
+        outs, douts = op.jvp(primals, [None if v is None else Tracer(tape, v) for v in tangents])
+        return outs, recorded(op, douts)
 
-    def differentiate_weighted(self, op: Any, x: Any, dx: Any) -> tuple[Any, Any]:
+    def differentiate_weighted(self, op: Any, x: Any, v: Var) -> tuple[Any, Var]:
         """The result of the jvp rule of reductions with weights, with the sum recorded directly."""
         y, weights, factor = op.weighted(x)
         t = type_of(y)
-        total = self.tape.record(ScaledSum(op.axes), (self.tape.operand(x) if weights is x else weights, dx.payload), t)
-        return y, total if factor is None else self.tape.record(scale, (factor, total.payload), t)
+        total = self.tape.record(ScaledSum(op.summed(x)), (self.tape.operand(x) if weights is x else weights, v), t)
+        return y, total if factor is None else self.tape.record(scale, (factor, total), t)
 
-    def differentiate_termwise(self, op: Op, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+    def differentiate_termwise(self, op: Op, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Var | None]:
         """The result of the jvp rule of multilinear ops, with each term recorded directly."""
-        y, t, dy = op(*primals), op.type_rule(*map(type_of, primals)), None
-        for k, dx in enumerate(tangents):
-            if dx is not None:
-                inputs = [dx.payload if j == k else self.tape.operand(x) for j, x in enumerate(primals)]
+        y, dy = op(*primals), None
+        t = type_of(y)
+        for k, v in enumerate(tangents):
+            if v is not None:
+                inputs = [v if j == k else self.tape.operand(x) for j, x in enumerate(primals)]
                 term = self.tape.record(op, inputs, t)
-                dy = term if dy is None else self.tape.record(add, (dy.payload, term.payload), t)
+                dy = term if dy is None else self.tape.record(add, (dy, term), t)
         return y, dy
 
-    def differentiate_locally(self, op: Any, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+    def differentiate_locally(self, op: Any, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Var | None]:
         """The result of the jvp rule of the elementwise family, with each product of a local derivative and a tangent recorded directly."""
-        y = op.impl(*primals) if self.known is EVAL and Tracer not in map(type, primals) else op(*primals)
+        y, tape = op(*primals), self.tape
         shape = y.shape if type(y) is np.ndarray else type_of(y).shape
         dy = None
-        for k, dx in enumerate(tangents):
-            if dx is not None:
+        for k, v in enumerate(tangents):
+            if v is not None:
                 d = op.local_derivative(k, y, primals)
                 if d is not None:
                     for x in primals:
                         if d is x:  # not made by the rule: possibly an array that the user holds
-                            self.tape.operand(d)
+                            tape.operand(d)
                             break
-                    v = dx.payload
-                    if v in self.tape.spread and type_of(d).shape == shape:
-                        small, dims = self.tape.spread[v]
-                        term = self.tape.record(ScaleSpread(dims), (d, small), v.type)
+                    t = v.type
+                    if v in tape.spread and type_of(d).shape == shape:
+                        small, dims = tape.spread[v]
+                        term = tape.record(ScaleSpread(dims), (d, small), t)
+                    elif t.shape == shape:
+                        term = tape.record(scale, (d, v), t)
                     else:
-                        term = self.tape.record(scale, (d, v), v.type) if v.type.shape == shape else fill_shape(scale(d, dx), y)
+                        with running(tape):
+                            term = fill_shape(scale(d, Tracer(tape, v)), y).payload
                     if dy is None:
                         dy = term
-                    elif dy.payload.type is term.payload.type:
-                        dy = self.tape.record(add, (dy.payload, term.payload), term.payload.type)
+                    elif dy.type is term.type:
+                        dy = tape.record(add, (dy, term), dy.type)
                     else:
-                        dy = add(dy, term)
+                        (total,) = tape.record_checked(add, (Tracer(tape, dy), Tracer(tape, term)))
+                        dy = total.payload
         return y, dy
+
+
+def recorded(op: Op, tangents: Any) -> Any:
+    """The Vars of the tangents of the results of an op, made by its rule."""
+    if op.multiple:
+        return [None if dy is None else dy.payload for dy in tangents]
+    return None if tangents is None else tangents.payload
 
 
 def linearize_flat(
@@ -294,22 +313,24 @@ def linearize_flat(
         the values; the tape; its input Vars (one for each active primal); for each output the Var of its tangent, or None (zero).
     """
     tape = LinearTape()
-    trace = by(current_trace(), tape, verb, of)
+    trace = by(tape, verb, of)
     trace.recording = tape.recording = tape.recording or origins
-    arguments, inputs = [], list[Var]()
+    arguments: list[Any] = []
+    inputs: list[Var] = []
     for x, a in zip(primals, active, strict=True):
         if a:
-            tangent = tape.new_input(type_of(x))
-            inputs.append(tangent.payload)
-            x = trace.join(x, tangent)
+            v = Var(type_of(x))
+            inputs.append(v)
+            x = trace.join(x, v)
         arguments.append(x)
-    values, outputs = list[Any](), list[Var | None]()
+    values: list[Any] = []
+    outputs: list[Var | None] = []
     token = set_trace(trace)
     try:
         for y in function(*arguments):
-            value, tangent = trace.split(y)
+            value, v = trace.split(y)
             values.append(value)
-            outputs.append(None if tangent is None else tangent.payload)
+            outputs.append(v)
     finally:
         reset_trace(token)
         trace.close()
@@ -351,7 +372,7 @@ def record_linear(
     arguments = [tape.new_input(t) for t in inputs]
     tape.names.update(zip([a.payload for a in arguments], names, strict=True))
     try:
-        with running(SplitTrace(current_trace(), tape)):
+        with running(tape):
             outs = function(*arguments)
         return tape, [a.payload for a in arguments], [tape.operand(y) for y in outs]
     finally:

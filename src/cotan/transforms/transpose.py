@@ -204,7 +204,7 @@ class Totals:
         assert equation.op.transpose_update is not None
         total = self.cotangents.get(v)
         adding, rest = equation.op.transpose_update(y_bar, *operands)
-        if current_trace() is EVAL and not any(type(x) is Tracer for x in (total, *rest)):
+        if current_trace() is EVAL and Tracer not in map(type, (total, *rest)):
             if v not in self.own:
                 total = np.zeros(v.type.shape, v.type.dtype) if total is None else np.array(total)
                 self.own.add(v)
