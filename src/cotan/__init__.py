@@ -29,14 +29,14 @@ from .core.listing import listing
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from . import debug, extend, lax, special, testing
+    from . import debug, extend, lax, scipy, special, testing
     from .explanation import Explanation, explain
     from .explanation.nonfinite import NonFinite, why_nan
 
 
 def __getattr__(name: str) -> Any:
     """What only some programs need, imported at its first use."""
-    if name in ("debug", "extend", "lax", "special", "testing"):
+    if name in ("debug", "extend", "lax", "scipy", "special", "testing"):
         return import_module(f".{name}", __name__)
     if name in ("Explanation", "explain"):
         return getattr(import_module(".explanation", __name__), name)
@@ -93,6 +93,7 @@ __all__ = [
     "numpy",
     "pure_callback",
     "release_memory",
+    "scipy",
     "special",
     "stage",
     "stop_gradient",

@@ -26,7 +26,7 @@ SIDES, FURTHER_SIDES = (258,), (2, 9, 70, 400)
 LENGTHS, FURTHER_LENGTHS = (300_000,), (20, 150, 3_000, 40_000, 3_000_000)
 LARGEST = 10_000_000
 """Rows of matrices, and elements of other arrays, on both sides of each number by which the engine or an op decides."""
-SHAPES_ARE_PARAMETERS = {"add_slice"}
+SHAPES_ARE_PARAMETERS = {"add_slice", "pivots_to_permutation"}
 """Ops whose examples cannot be enlarged, since their parameters say what shapes they take."""
 
 

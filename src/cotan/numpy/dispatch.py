@@ -145,7 +145,7 @@ SOLVED = {
 STAND_INS = {
     "numpy": ("cotan.numpy",),
     "numpy.linalg": ("cotan.numpy.linalg",),
-    "scipy.linalg": ("cotan.numpy.linalg", "cotan.numpy"),
+    "scipy.linalg": ("cotan.scipy.linalg", "cotan.numpy.linalg", "cotan.numpy"),
     "scipy.special": ("cotan.special",),
     "math": ("cotan.numpy", "cotan.special"),
     "statistics": ("cotan.numpy",),

@@ -12,7 +12,7 @@ import numpy as np
 from ..core.errors import ArgumentError, DtypeError, ShapeError, UnsupportedFunctionError, teach
 from ..core.listing import listing
 from ..core.tracing import BOOL, type_of
-from ..ops import casting, determinant, factorization, moments
+from ..ops import casting, determinant, eigen, factorization, moments
 from ..ops import linalg as ops
 from ..ops.movement import reshape as reshape_op
 from ..ops.spectral import nuclear_norm, pseudo_inverse
@@ -27,13 +27,11 @@ from .promotion import (
     canonical_axes,
     canonical_axis,
     convert_to,
-    has_tracer,
     operand,
     shape_of,
     size_of,
     spread_to,
     strong,
-    wrap,
 )
 from .reduction import any, keep, max, min, safe_sqrt, sum
 from .roots import rooted
@@ -43,7 +41,7 @@ from .shape import broadcast_to, matrix_transpose, moveaxis, reshape
 __all__ = [
     "LinAlgError", "cholesky", "cond", "cross", "det", "diagonal", "eig", "eigh", "eigvals", "eigvalsh", "inv", "lstsq", "matmul",
     "matrix_norm", "matrix_power", "matrix_rank", "matrix_transpose", "multi_dot", "norm", "outer", "pinv", "qr", "slogdet", "solve",
-    "svd", "svdvals", "tensordot", "trace", "vecdot", "vector_norm",
+    "svd", "svdvals", "tensordot", "tensorinv", "tensorsolve", "trace", "vecdot", "vector_norm",
 ]  # fmt: skip
 __dir__ = listing(__all__)
 
@@ -456,31 +454,72 @@ def chain(parts: Sequence[Any], split: dict[tuple[int, int], int], i: int, j: in
     return parts[i] if i == j else matmul(chain(parts, split, i, split[i, j]), chain(parts, split, split[i, j] + 1, j))
 
 
-# ---- functions without an op -------------------------------------------------------------------------------------------------------
-def untraced(numpy_function: Callable[..., Any], sentence: str) -> Callable[..., Any]:
-    """A function without an op: NumPy's function for concrete arrays, refused for tracers."""
-    name: str = numpy_function.__name__
+# ---- general matrices, least squares, tensors ----------------------------------------------------------------------------------------
+class EigResult(NamedTuple):
+    """Eigenvalues and eigenvectors of square matrices."""
 
-    def call(*args: Any, **kwargs: Any) -> Any:
-        for x in (*args, *kwargs.values()):
-            if has_tracer(x):
-                raise teach(
-                    UnsupportedFunctionError,
-                    f"linalg.{name} cannot be traced.",
-                    do="write it with cholesky, solve, eigh or svd; or compute it on concrete values outside.",
-                )
-        return wrap(numpy_function(*args, **kwargs))
-
-    call.__wrapped__ = numpy_function  # type: ignore[attr-defined] - its signature
-    call.__name__ = call.__qualname__ = name
-    call.__module__ = "cotan.numpy.linalg"
-    call.__doc__ = f"{sentence} Of concrete arrays only.\n"
-    return call
+    eigenvalues: Any
+    eigenvectors: Any
 
 
-eig = untraced(np.linalg.eig, "Eigenvalues and eigenvectors.")
-eigvals = untraced(np.linalg.eigvals, "Eigenvalues.")
-lstsq = untraced(np.linalg.lstsq, "Least squares.")
+@eager(named(np.linalg.eig, EigResult))
+def eig(a: Numbers, /) -> Any:
+    """Eigenvalues w and eigenvectors (as columns of v) of square matrices, a @ v = v * w. Those of a traced matrix are complex.
+
+    Each vector has the norm 1 and a real largest element, and so have its derivatives. Single vectors of equal eigenvalues have none.
+    """
+    return EigResult(*eigen.eig(*matrices("eig", a, square=True)))
+
+
+@eager(np.linalg.eigvals)
+def eigvals(a: Numbers, /) -> Any:
+    """The eigenvalues of square matrices. Those of a traced matrix are complex."""
+    return eigen.eigvals(*matrices("eigvals", a, square=True))
+
+
+@eager(np.linalg.lstsq)
+def lstsq(a: Numbers, b: Numbers, rcond: float | None = None) -> Any:
+    """(x, residuals, rank, s): the x of least norm among those that minimize |a @ x - b|, for a (m, n), b (m,) or (m, k).
+
+    Singular values s up to ``rcond`` (default max(m, n) eps) times the largest count as zero. For traced values, residuals has the sums of
+    squares if m > n, whatever the rank; the derivative is for a constant rank.
+    """
+    b = operand(b)
+    vector = len(shape_of(b)) == 1
+    a, b = matrices("lstsq", a, reshape_op(b, (*shape_of(b), 1)) if vector else b)
+    t = type_of(a)
+    if t.ndim != 2 or len(shape_of(b)) != 2 or t.shape[0] != shape_of(b)[0]:
+        raise teach(ShapeError, f"lstsq: a of shape {t.shape}, b of shape {shape_of(b)}.", do="give a matrix a, and a b with as many rows.")
+    m, n = t.shape
+    relative = builtins.max(m, n) * float(np.finfo(t.dtype).eps) if rcond is None or rcond < 0 else rcond
+    x = matmul(pinv(a, rtol=relative), b)
+    s = svdvals(a)
+    rank = sum(s > relative * max(s, -1, keepdims=True, initial=0), -1)
+    residuals = sum(square(abs(matmul(a, x) - b)), 0) if m > n else np.zeros(0, type_of(s).dtype)
+    return (reshape_op(x, (n,)) if vector else x), residuals, rank, s
+
+
+@eager(np.linalg.tensorinv)
+def tensorinv(a: Numbers, ind: int = 2) -> Any:
+    """The inverse of ``tensordot(a, x, ndim of x)``: with the first ``ind`` axes of a as rows, and the others as columns."""
+    shape = shape_of(a)
+    if ind <= 0 or size_of(shape[:ind]) != size_of(shape[ind:]):
+        raise teach(ArgumentError, f"tensorinv: ind={ind} of an array of shape {shape}.", do="split the axes into two halves of one size.")
+    rows = size_of(shape[ind:])
+    return reshape(inv(reshape(a, (-1, rows))), (*shape[ind:], *shape[:ind]))
+
+
+@eager(np.linalg.tensorsolve)
+def tensorsolve(a: Numbers, b: Numbers, axes: Sequence[int] | None = None) -> Any:
+    """x with ``tensordot(a, x, ndim of x) = b``. ``axes`` of a are moved to the end first."""
+    a, b = operand(a), operand(b)
+    for k in axes or ():
+        a = moveaxis(a, k, -1)
+    shape = shape_of(a)[len(shape_of(b)) :]
+    if size_of(shape_of(b)) != size_of(shape):
+        what = f"tensorsolve: a of shape {shape_of(a)}, b of shape {shape_of(b)}."
+        raise teach(ShapeError, what, do="give an a whose last axes have as many elements as b.")
+    return reshape(solve(reshape(a, (-1, size_of(shape))), reshape(b, (-1,))), shape)
 
 
 @eager(np.linalg.matrix_rank)

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..core.emitting import Reader, Routines, StridedView
+from ..core.errors import DtypeError, ShapeError, teach
 from ..core.op import Op, op
 from ..core.tracing import type_of
 from ..core.types import ArrayType, array_type
@@ -26,9 +27,9 @@ from .logic import equal, greater, less_equal
 from .movement import concatenate, pad, slice_
 from .routines import lapack_function
 
-__all__ = ["Lu", "lower_unit", "lu", "permuted_rows", "upper"]
+__all__ = ["Lu", "PivotsToPermutation", "lower_unit", "lu", "permuted_rows", "upper"]
 
-INT32 = np.dtype(np.int32)
+INT32, INT64 = np.dtype(np.int32), np.dtype(np.int64)
 
 
 @op
@@ -60,9 +61,7 @@ class Lu(MatrixOp):
         getrf = lapack_function("getrf", a.dtype)
         for i in np.ndindex(*lead):
             packed[i], pivots[i], _ = getrf(a[i])
-            at = order[i]
-            for row, other in enumerate(pivots[i]):
-                at[row], at[other] = at[other], at[row]
+            exchange_rows(order[i], pivots[i])
         return packed, pivots, order
 
     def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
@@ -82,13 +81,7 @@ class Lu(MatrixOp):
             others, at = pivots.part(*i), order.part(*i)
             w.fill(others, lambda j: e.cast(e.math("sub", exchanges[j], e.constant(1, w.integer)), INT32))
             w.fill(at, lambda j: e.as_scalar(j[0], INT32))
-
-            def exchange(j: tuple[Any, ...]) -> None:
-                other = e.as_index(e.math("sub", exchanges[j], e.constant(1, w.integer)))
-                x, y = at[j[0]], at[other]
-                at[j[0]], at[other] = y, x
-
-            w.every((k,), exchange)
+            w.every((k,), lambda j: exchange(at, j[0], e.as_index(e.math("sub", exchanges[j], e.constant(1, w.integer)))))
 
         every_matrix(w, lead, one, m * n * k)
 
@@ -113,6 +106,67 @@ class Lu(MatrixOp):
         yield cls(), (rng.normal(size=(6, 2, 2)),)
         yield cls(), (np.zeros((2, 0)),)
         yield cls(), (np.zeros((0, 2)),)
+
+
+@op
+class PivotsToPermutation(Op):
+    """The permutation of ``size`` rows that exchanges row i with row pivots[i], for each i in order; int32."""
+
+    size: int
+    family = "indexing"
+    takes: ClassVar[str] = "iu"
+    library: ClassVar[str] = "pivots_to_permutation"
+
+    def type_rule(self, pivots: ArrayType) -> ArrayType:
+        if not pivots.ndim or pivots.shape[-1] > self.size:
+            what = f"pivots_to_permutation: pivots of shape {pivots.shape} for {self.size} rows."
+            raise teach(ShapeError, what, do="give no more pivots than rows.")
+        if pivots.dtype.kind not in "iu":
+            raise teach(DtypeError, f"pivots_to_permutation: pivots of dtype {pivots.dtype}.", do="give integers.")
+        return array_type((*pivots.shape[:-1], self.size), INT32)
+
+    def impl(self, pivots: Any) -> Any:
+        order = np.empty((*pivots.shape[:-1], self.size), INT32)
+        order[...] = np.arange(self.size)
+        for k in np.ndindex(*pivots.shape[:-1]):
+            exchange_rows(order[k], pivots[k])
+        return order
+
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
+        given, (order,) = w.dense(operands[0]), results
+        *lead, k = operands[0].shape
+        e = w.emitter
+
+        def one(i: tuple[Any, ...]) -> None:
+            at, pivots = order.part(*i), given.part(*i)
+            w.fill(at, lambda j: e.as_scalar(j[0], INT32))
+            w.every((k,), lambda j: exchange(at, j[0], e.as_index(e.cast(pivots[j], INT64))))
+
+        w.every(lead, one)
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, None]:
+        return self(*primals), None
+
+    def batch(self, size: int, batched: Sequence[bool], pivots: Any) -> tuple[Any, bool]:
+        return self(pivots), True
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        yield cls(4), (np.array([2, 1, 3], INT32),)
+        yield cls(3), (np.array([[2, 1, 2], [0, 2, 2]], INT32),)
+        yield cls(2), (np.zeros((0,), INT32),)
+
+
+def exchange_rows(order: Any, pivots: Any) -> None:
+    """Apply the exchanges to a concrete permutation, in place."""
+    for row, other in enumerate(pivots):
+        order[row], order[other] = order[other], order[row]
+
+
+def exchange(order: StridedView, row: Any, other: Any) -> None:
+    """Exchange two elements in memory."""
+    x, y = order[row], order[other]
+    order[row], order[other] = y, x
 
 
 def lower_unit(packed: Any, *, square: bool = False) -> Any:

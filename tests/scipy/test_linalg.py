@@ -1,0 +1,249 @@
+"""``cotan.scipy.linalg``: the values are SciPy's, eager, traced, compiled and batched; the derivatives agree with differences."""
+
+import numpy as np
+import pytest
+import scipy.linalg as theirs
+
+import cotan
+import cotan.scipy.linalg as ours
+from cotan.errors import ArgumentError, ShapeError
+from cotan.testing import check_grads
+
+pytestmark = pytest.mark.filterwarnings("ignore:logm result may be inaccurate")
+RNG = np.random.default_rng(0)
+A = RNG.normal(size=(4, 4))
+C = A + 1j * RNG.normal(size=(4, 4))
+REGULAR = A + 4 * np.eye(4)
+POSITIVE = A @ A.T + 4 * np.eye(4)
+HERMITIAN = C @ C.conj().T + 20 * np.eye(4)
+APART = np.array([[1.0, 2.0, 0.0, 0.0], [-2.0, 1.0, 0.0, 0.0], [0.0, 0.0, 4.0, 0.0], [0.0, 0.0, 0.0, 7.0]]) + 0.1 * A
+"""Its eigenvalues, of which two are conjugate, are far from each other."""
+LINE, SIDES = RNG.normal(size=4), RNG.normal(size=(4, 2))
+FACTORS = theirs.lu_factor(A)
+CASES = {
+    "inv": [(A,), (C,)],
+    "det": [(A,), (C,)],
+    "solve": [(A, LINE), (A, SIDES), (C, SIDES)],
+    "solve_triangular": [(REGULAR, LINE), (REGULAR, SIDES)],
+    "cholesky": [(POSITIVE,), (HERMITIAN,)],
+    "lu": [(A,), (A[:, :2],), (A[:2],), (C,)],
+    "lu_factor": [(A,), (C,)],
+    "solve_sylvester": [(A, REGULAR, A), (A, REGULAR[:2, :2], SIDES), (C, REGULAR + 0j, A)],
+    "solve_continuous_lyapunov": [(A, POSITIVE), (C, HERMITIAN)],
+    "solve_discrete_lyapunov": [(A, POSITIVE), (C, HERMITIAN)],
+    "sqrtm": [(REGULAR,), (C,)],
+    "expm": [(A,), (20 * A,), (C,), (np.zeros((3, 3)),), (1e-9 * A,)],
+    "expm_frechet": [(A, REGULAR)],
+    "logm": [(REGULAR,), (C,), (1e6 * POSITIVE,), (np.eye(3),)],
+    "cosm": [(A,), (C,)],
+    "sinm": [(A,), (C,)],
+    "tanm": [(A / 4,)],
+    "coshm": [(A,), (C,)],
+    "sinhm": [(A,), (C,)],
+    "tanhm": [(A,)],
+    "polar": [(A,), (A[:, :2],), (A[:2],), (C,)],
+    "svd": [(A,), (A[:, :3],)],
+    "svdvals": [(A,), (C,)],
+    "eig": [(APART,), (APART + 0.2j * A,)],
+    "eigvals": [(APART,), (APART + 0.2j * A,)],
+    "eigh": [(POSITIVE,), (HERMITIAN,), (A + A.T, POSITIVE)],
+    "eigvalsh": [(POSITIVE,), (A + A.T, POSITIVE)],
+}
+UP_TO_SIGNS = {"svd", "eigh"}
+"""Functions whose vectors have a sign, or a phase, that is not determined."""
+WITH_ARGUMENTS = {
+    "solve, symmetric": (lambda m, a, b: m.solve(a + a.T, b, assume_a="sym"), (A, SIDES)),
+    "solve, one triangle": (lambda m, a, b: m.solve(a, b, assume_a="sym", lower=True), (np.tril(A) + np.tril(A, -1).T, SIDES)),
+    "solve, Hermitian": (lambda m, a, b: m.solve(a, b, assume_a="her"), (HERMITIAN, SIDES)),
+    "solve, positive": (lambda m, a, b: m.solve(a, b, assume_a="pos"), (POSITIVE, LINE)),
+    "solve, positive, lower": (lambda m, a, b: m.solve(a, b, assume_a="pos", lower=True), (HERMITIAN, SIDES)),
+    "solve, triangular": (lambda m, a, b: m.solve(a, b, assume_a="upper triangular"), (np.triu(REGULAR), LINE)),
+    "solve, transposed": (lambda m, a, b: m.solve(a, b, transposed=True), (A, LINE)),
+    "solve_triangular, transposed": (lambda m, a, b: m.solve_triangular(a, b, trans="T", lower=True), (REGULAR, SIDES)),
+    "solve_triangular, adjoint": (lambda m, a, b: m.solve_triangular(a, b, trans=2), (C, SIDES)),
+    "solve_triangular, unit": (lambda m, a, b: m.solve_triangular(a, b, unit_diagonal=True), (REGULAR, SIDES)),
+    "cholesky, lower": (lambda m, a: m.cholesky(a, lower=True), (HERMITIAN,)),
+    "cho_solve": (lambda m, a, b: m.cho_solve(m.cho_factor(a), b), (HERMITIAN, SIDES)),
+    "cho_solve, lower": (lambda m, a, b: m.cho_solve(m.cho_factor(a, lower=True), b), (POSITIVE, LINE)),
+    "lu_solve": (lambda m, a, b: m.lu_solve(m.lu_factor(a), b), (A, LINE)),
+    "lu_solve, transposed": (lambda m, a, b: m.lu_solve(m.lu_factor(a), b, trans=1), (A, SIDES)),
+    "lu_solve, adjoint": (lambda m, a, b: m.lu_solve(m.lu_factor(a), b, trans=2), (C, SIDES)),
+    "lu, permuted": (lambda m, a: m.lu(a, permute_l=True), (A,)),
+    "discrete Lyapunov, bilinear": (lambda m, a, q: m.solve_discrete_lyapunov(a, q, method="bilinear"), (A, POSITIVE)),
+    "fractional_matrix_power": (lambda m, a: m.fractional_matrix_power(a, 0.3), (REGULAR,)),
+    "fractional_matrix_power, negative": (lambda m, a: m.fractional_matrix_power(a, -1.5), (POSITIVE,)),
+    "fractional_matrix_power, integer": (lambda m, a: m.fractional_matrix_power(a, 3), (A,)),
+    "polar, left": (lambda m, a: m.polar(a, side="left"), (A[:2],)),
+    "eigh, product": (lambda m, a, b: m.eigvalsh(a, b, type=2), (A + A.T, POSITIVE)),
+    "eigh, product on the left": (lambda m, a, b: m.eigvalsh(a, b, type=3, lower=False), (A + A.T, POSITIVE)),
+    "eigh, some": (lambda m, a: m.eigvalsh(a, subset_by_index=(1, 2)), (POSITIVE,)),
+    "eigvals of a pencil": (lambda m, a, b: m.eigvals(a, b), (A, REGULAR)),
+}
+
+
+def flat(results):
+    return [np.asarray(y) for y in (results if isinstance(results, tuple | list) else [results])]
+
+
+def agree(found, wanted, name, rtol=1e-9):
+    for y, right in zip(flat(found), flat(wanted), strict=True):
+        if name in UP_TO_SIGNS:
+            y, right = np.abs(y), np.abs(right)
+        scale = max(1.0, np.abs(right).max(initial=0))
+        np.testing.assert_allclose(y, right, rtol=rtol, atol=rtol * scale, err_msg=name)
+
+
+PLAIN = [pytest.param(name, args, id=f"{name}-{k}") for name, cases in CASES.items() for k, args in enumerate(cases)]
+
+
+def test_every_function_has_a_case():
+    names = set(CASES) | {name.partition(",")[0] for name in WITH_ARGUMENTS}
+    assert set(ours.__all__) <= names | {"cho_factor"}
+
+
+@pytest.mark.parametrize(("name", "args"), PLAIN)
+def test_values_are_scipys(name, args):
+    f = getattr(ours, name)
+    wanted = getattr(theirs, name)(*args)
+    agree(f(*args), wanted, name)
+    agree(cotan.jit(f)(*args), wanted, name)
+    zeros = tuple(map(np.zeros_like, args))
+    agree(cotan.jvp(f, args, zeros)[0], wanted, name)
+
+
+@pytest.mark.parametrize("name", WITH_ARGUMENTS)
+def test_values_with_arguments_are_scipys(name):
+    f, args = WITH_ARGUMENTS[name]
+    wanted = f(theirs, *args)
+
+    def run(*xs):
+        return f(ours, *xs)
+
+    if "eigvals" in name:
+        agree(np.sort_complex(np.asarray(run(*args))), np.sort_complex(wanted), name)
+        return
+    agree(run(*args), wanted, name)
+    agree(cotan.jit(run)(*args), wanted, name)
+    check_grads(cotan.jit(lambda *xs: [y for y in flat_of(run(*xs)) if y.dtype.kind in "fc"]), args, 1 if name == "cholesky, lower" else 2)
+
+
+def flat_of(results):
+    return results if isinstance(results, tuple | list) else [results]
+
+
+DETERMINED = {
+    "lu": lambda y: y[1:],
+    "lu_factor": lambda y: y[:1],
+    "svd": lambda y: abs(y[0]),
+    "eigh": lambda y: [y[0], abs(y[1])],
+    "eig": lambda y: [y[0].real, y[1].real],
+    "eigvals": lambda y: y.real,
+}
+"""What is differentiable of the results."""
+
+
+@pytest.mark.parametrize(("name", "args"), [p for p in PLAIN if p.id not in ("expm-1", "logm-2")])
+def test_derivatives_agree_with_differences_to_second_order(name, args):
+    if name == "svd" and args[0].shape[0] != args[0].shape[1]:
+        pytest.skip("the further columns are a basis of a complement of several dimensions")
+    f, taken = getattr(ours, name), DETERMINED.get(name, lambda y: y)
+    once = name == "expm_frechet" or (name == "cholesky" and np.iscomplexobj(args[0]))
+    check_grads(cotan.jit(lambda *xs: taken(f(*xs))), args, 1 if once else 2)
+
+
+@pytest.mark.parametrize(("name", "args"), PLAIN)
+def test_stacks_and_batches_are_loops(name, args):
+    f = getattr(ours, name)
+    stacked = [np.stack([x, x + 0.1 * np.eye(*x.shape[-2:])]) if x.ndim > 1 else np.stack([x, 2 * x]) for x in args]
+    rows = [flat(cotan.jit(f)(*[x[k] for x in stacked])) for k in range(2)]
+    for found in (cotan.vmap(f)(*stacked), cotan.jit(cotan.vmap(f))(*stacked)):
+        for k, y in enumerate(flat(found)):
+            agree(y, np.stack([row[k] for row in rows]), name)
+    if all(x.ndim > 2 for x in stacked):
+        for k, y in enumerate(flat(cotan.jit(f)(*stacked))):
+            agree(y, np.stack([row[k] for row in rows]), name)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_compiled_code_calls_no_python(name):
+    args = CASES[name][0]
+    f, taken = getattr(ours, name), DETERMINED.get(name, lambda y: y)
+    assert not cotan.compile_report(f)(*args).outside
+    size = lambda *xs: sum(np.sum(np.abs(y)) for y in flat_of(taken(f(*xs))))  # noqa: E731
+    assert not cotan.compile_report(cotan.grad(size))(*args).outside
+
+
+@pytest.mark.parametrize("name", sorted({*CASES} - {"solve_sylvester", "eig", "eigvals"}))
+def test_single_precision_stays_single(name):
+    args = [np.asarray(x, np.float32) for x in CASES[name][0]]
+    for y, right in zip(flat(cotan.jit(getattr(ours, name))(*args)), flat(getattr(theirs, name)(*args)), strict=True):
+        assert y.dtype.itemsize <= 8
+        if y.dtype.kind == "f":
+            assert y.dtype == np.float32
+        y, right = (np.abs(y), np.abs(right)) if name in UP_TO_SIGNS else (y, right)
+        np.testing.assert_allclose(y, right, rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("name", ["sqrtm", "logm", "expm", "cosm", "inv"])
+def test_empty_matrices(name):
+    empty = np.zeros((0, 0))
+    assert cotan.jit(getattr(ours, name))(empty).shape == (0, 0)
+
+
+def test_the_root_and_the_logarithm_of_a_real_matrix_are_real_or_nan():
+    turned, mirrored = np.array([[0.0, 1.0], [-1.0, 0.0]]), np.diag([-1.0, 2.0])
+    for f in (ours.sqrtm, ours.logm):
+        agree(cotan.jit(f)(turned), getattr(theirs, f.__name__)(turned).real, "turned")
+        assert np.isnan(cotan.jit(f)(mirrored)).all()
+        agree(cotan.jit(f)(mirrored + 0j), getattr(theirs, f.__name__)(mirrored + 0j), "mirrored")
+    singular = np.outer([1.0, 2.0, 3.0], [1.0, 2.0, 3.0])  # zero twice, semisimple
+    agree(cotan.jit(ours.sqrtm)(singular), singular / np.sqrt(14), "singular", rtol=1e-6)  # the root of a rounding error
+    assert np.isnan(cotan.jit(ours.logm)(np.diag([1.0, 0.0]))).all()
+
+
+def test_equal_eigenvalues_do_no_harm_to_functions_of_matrices():
+    """The derivative of f(A) at the identity times c is f'(c): nothing is divided by differences of eigenvalues."""
+    for f, slope in ((ours.expm, np.exp(2.0)), (ours.logm, 1 / 2.0), (ours.sqrtm, 0.5 / np.sqrt(2.0)), (ours.sinm, np.cos(2.0))):
+        _, dy = cotan.jvp(f, (2.0 * np.eye(3),), (A[:3, :3],))
+        np.testing.assert_allclose(dy, slope * A[:3, :3], rtol=1e-12)
+    u, p = cotan.jvp(ours.polar, (np.eye(3),), (A[:3, :3],))[1]
+    np.testing.assert_allclose(u, (A[:3, :3] - A[:3, :3].T) / 2, atol=1e-14)
+    np.testing.assert_allclose(p, (A[:3, :3] + A[:3, :3].T) / 2, atol=1e-14)
+
+
+def test_the_triangle_that_is_read_has_the_gradient():
+    """Of the solution of a positive definite system read from one triangle, and of the Cholesky factor."""
+    for lower in (False, True):
+        g = cotan.grad(lambda a, lower=lower: np.sum(ours.solve(a, LINE, assume_a="pos", lower=lower)))(POSITIVE)
+        assert np.all((np.triu(g, 1) if lower else np.tril(g, -1)) == 0)
+        whole = cotan.grad(lambda a: np.sum(ours.solve(a, LINE)))(POSITIVE)
+        half = np.tril if lower else np.triu
+        np.testing.assert_allclose(g, half(whole + whole.T) - np.diag(np.diag(whole)), rtol=1e-10)
+
+
+def test_bad_arguments_are_refused():
+    for call, error in (
+        (lambda a: ours.solve(a, LINE, assume_a="nothing"), ArgumentError),
+        (lambda a: ours.solve_triangular(a, LINE, trans=5), ArgumentError),
+        (lambda a: ours.polar(a, side="up"), ArgumentError),
+        (lambda a: ours.solve_discrete_lyapunov(a, a, method="guess"), ArgumentError),
+        (lambda a: ours.eigh(a, a, type=4), ArgumentError),
+        (lambda a: ours.solve(a[:2], LINE), ShapeError),
+        (lambda a: ours.expm(a[:2]), ShapeError),
+        (lambda a: ours.solve_sylvester(a, a[:2, :2], a), ShapeError),
+    ):
+        with pytest.raises(error, match="What to do"):
+            cotan.jit(call)(A)
+
+
+def test_a_sylvester_equation_of_complex_and_real_matrices():
+    """SciPy takes the real Schur form of the one for a triangular matrix: its result does not solve the equation."""
+    for f in (ours.solve_sylvester, cotan.jit(ours.solve_sylvester)):
+        for a, b in ((C, REGULAR), (A, REGULAR + 1j * A)):
+            x = f(a, b, A)
+            np.testing.assert_allclose(a @ x + x @ b, A, atol=1e-12)
+
+
+def test_arguments_of_scipy_that_say_how_have_no_effect():
+    f = lambda a: ours.solve(a, LINE, overwrite_a=True, check_finite=False)  # noqa: E731
+    agree(cotan.jit(f)(A), theirs.solve(A, LINE), "solve")
