@@ -353,6 +353,13 @@ define("linalg.cholesky", a=definite)
 define("linalg.det linalg.inv linalg.slogdet linalg.eig linalg.eigvals", a=matrices(square=True, kinds="fci"))
 define("linalg.eigh linalg.eigvalsh", a=hermitian, UPLO=constant("L", "U", "l", "X"))
 define("linalg.solve", a=matrices(square=True, kinds="fci"), b=fitting)
+define("linalg.tensorinv", a=lambda d: Operand(d.values((2, 3, 6), "f8")), ind=constant(2, 1))
+define(
+    "linalg.tensorsolve",
+    a=lambda d: Operand(d.values((2, 3, 6), "f8")),
+    b=lambda d: Operand(d.values((2, 3), "f8")),
+    axes=constant(None, (0, 1)),
+)
 define("linalg.lstsq", a=matrices(kinds="f"), b=lambda d: Operand(d.values(d.first().shape[:1], "f8")), rcond=constant(None, 1e-3))
 define(
     "linalg.pinv linalg.svd linalg.qr linalg.svdvals linalg.cond linalg.matrix_rank linalg.matrix_norm",

@@ -16,7 +16,7 @@ from .running import flat
 
 FUNCTIONS = {name: pair for name, pair in functions().items() if name not in NOT_DRAWN}
 NO_DERIVATIVE = {
-    **dict.fromkeys(("linalg.eig", "linalg.eigvals", "linalg.lstsq"), "there is no op for it yet"),
+    **dict.fromkeys(("linalg.eig", "linalg.eigvals"), "the dtype is another when nothing is traced"),
     **dict.fromkeys(("linalg.svd", "linalg.eigh"), "vectors are known up to a phase, a basis of the complement up to a rotation"),
     "partition": "the order within the parts is another when nothing is traced",
     "real_if_close": "the dtype is another when nothing is traced",

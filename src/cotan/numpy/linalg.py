@@ -513,10 +513,11 @@ def tensorinv(a: Numbers, ind: int = 2) -> Any:
 def tensorsolve(a: Numbers, b: Numbers, axes: Sequence[int] | None = None) -> Any:
     """x with ``tensordot(a, x, ndim of x) = b``. ``axes`` of a are moved to the end first."""
     a, b = operand(a), operand(b)
-    for k in axes or ():
-        a = moveaxis(a, k, -1)
+    if axes:
+        last = canonical_axes("tensorsolve", tuple(axes), len(shape_of(a)))
+        a = moveaxis(a, last, range(-len(last), 0))
     shape = shape_of(a)[len(shape_of(b)) :]
-    if size_of(shape_of(b)) != size_of(shape):
+    if size_of(shape_of(b)) != size_of(shape) or size_of(shape_of(a)) != size_of(shape) ** 2:
         what = f"tensorsolve: a of shape {shape_of(a)}, b of shape {shape_of(b)}."
         raise teach(ShapeError, what, do="give an a whose last axes have as many elements as b.")
     return reshape(solve(reshape(a, (-1, size_of(shape))), reshape(b, (-1,))), shape)
