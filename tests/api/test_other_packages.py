@@ -20,9 +20,10 @@ from cotan.errors import ArgumentTypeError, TracerConversionError, UnsupportedFu
 
 EYE = np.eye(3)
 CALLS = {
-    "scipy.linalg.cholesky": (lambda a: np.sum(scipy.linalg.cholesky(a)), EYE, "use cotan.numpy.linalg.cholesky"),
-    "scipy.linalg.det": (lambda a: scipy.linalg.det(a), EYE, "use cotan.numpy.linalg.det"),
-    "scipy.linalg.expm": (lambda a: np.sum(scipy.linalg.expm(a)), EYE, "cotan.external"),
+    "scipy.linalg.cholesky": (lambda a: np.sum(scipy.linalg.cholesky(a)), EYE, "use cotan.scipy.linalg.cholesky"),
+    "scipy.linalg.det": (lambda a: scipy.linalg.det(a), EYE, "use cotan.scipy.linalg.det"),
+    "scipy.linalg.expm": (lambda a: np.sum(scipy.linalg.expm(a)), EYE, "use cotan.scipy.linalg.expm"),
+    "scipy.linalg.schur": (lambda a: np.sum(scipy.linalg.schur(a)[0]), EYE, "cotan.external"),
     "scipy.special.jv": (lambda x: scipy.special.jv(1, x), 1.0, "cotan.external"),
     "scipy.stats": (lambda m: scipy.stats.norm.logpdf(0.3, m), 0.1, "cotan.external"),
     "scipy.optimize.brentq": (lambda a: scipy.optimize.brentq(lambda x: x - a, 0, 3), 1.0, "cotan.implicit"),
