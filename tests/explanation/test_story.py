@@ -455,6 +455,25 @@ def test_formulas_of_complex_values_and_of_constants_for_arrays():
     assert lines(explain(lambda x: np.pi * x, 1.0)["primal"]) == ["y = 3.14159… * x"]
 
 
+def test_the_sum_of_an_inverse():
+    text = str(explain(lambda a: np.sum(np.linalg.inv(a)), np.eye(2) + 0.1))
+    assert "full((2, 2), 1)" in text
+
+
+def test_the_text_of_many_lines_of_source_takes_time_in_proportion():
+    def seconds(count):
+        source = "def f(x):\n    v = x\n" + "    v = np.sin(v) * x\n" * count + "    return v\n"
+        namespace = {"np": np}
+        exec(compile(source, f"lines of {count}", "exec"), namespace)
+        e = explain(namespace["f"], 1.0)
+        assert e.stages
+        start = time.perf_counter()
+        str(e)
+        return time.perf_counter() - start
+
+    assert seconds(1000) < 30 * min(seconds(100), seconds(100))  # 100 if it were quadratic
+
+
 def test_explanations_pickle_and_their_parts_print():
     e = explain(loss, W, X, Y)
     assert str(pickle.loads(pickle.dumps(e))) == str(copy.deepcopy(e)) == str(e)

@@ -211,6 +211,30 @@ def test_equal_eigenvalues_do_no_harm_to_functions_of_matrices():
     np.testing.assert_allclose(p, (A[:3, :3] + A[:3, :3].T) / 2, atol=1e-14)
 
 
+@pytest.mark.parametrize("name", ["expm", "cosm", "sinm", "coshm", "sinhm", "logm", "sqrtm"])
+def test_a_matrix_of_a_stack_does_not_depend_on_the_others(name):
+    """Not in its value and not in its derivative: be they huge, singular, not finite, or without a real result."""
+    f = getattr(ours, name)
+    one = np.array([[1.0, 2.0], [-3.0, 4.0]]) / 4 + np.eye(2)
+    others = [1e17 * np.eye(2), -1e17 * np.eye(2), np.zeros((2, 2)), np.full((2, 2), np.nan), np.full((2, 2), np.inf), np.diag([1.0, -1.0])]
+    for single in (one, 20 * one if name != "coshm" else one):
+        alone, slope = cotan.jit(f)(single), cotan.grad(lambda a: np.sum(f(a)))(single)
+        for other in others:
+            stack = np.stack([single, other])
+            for g in (cotan.jit(f), cotan.jit(cotan.vmap(f))):
+                np.testing.assert_allclose(g(stack)[0], alone, rtol=1e-13)
+            total = lambda a: np.sum(f(a)[0])  # noqa: E731
+            for g in (cotan.grad(total), cotan.jit(cotan.grad(total))):
+                np.testing.assert_allclose(g(stack)[0], slope, rtol=1e-12)
+
+
+def test_where_a_root_is_nan_so_is_its_derivative():
+    for f in (ours.sqrtm, ours.logm):
+        for bad in (np.diag([1.0, -1.0]), np.zeros((2, 2)), np.full((2, 2), np.nan)):
+            for g in (cotan.grad(lambda a, f=f: np.sum(f(a))), cotan.jit(cotan.grad(lambda a, f=f: np.sum(f(a))))):
+                assert np.isnan(g(bad)).any()
+
+
 def test_the_triangle_that_is_read_has_the_gradient():
     """Of the solution of a positive definite system read from one triangle, and of the Cholesky factor."""
     for lower in (False, True):
@@ -228,6 +252,8 @@ def test_bad_arguments_are_refused():
         (lambda a: ours.polar(a, side="up"), ArgumentError),
         (lambda a: ours.solve_discrete_lyapunov(a, a, method="guess"), ArgumentError),
         (lambda a: ours.eigh(a, a, type=4), ArgumentError),
+        (lambda a: ours.eigvalsh(a, subset_by_index=(1, 5)), ArgumentError),
+        (lambda a: ours.eigvalsh(a, subset_by_index=(2, 1)), ArgumentError),
         (lambda a: ours.solve(a[:2], LINE), ShapeError),
         (lambda a: ours.expm(a[:2]), ShapeError),
         (lambda a: ours.solve_sylvester(a, a[:2, :2], a), ShapeError),

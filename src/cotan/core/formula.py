@@ -399,7 +399,7 @@ def shown(numbers: Sequence[Any]) -> str:
 
 def array_of(x: Formula) -> Formula:
     """A formula for an array: a number that stands for one, at each index, is written as an array."""
-    return called("full", Symbol(str(x.type.shape)), x) if isinstance(x, Number) and x.type is not None and x.type.shape else x
+    return called("full", Symbol(str(x.type.shape)), x).of_type(x.type) if isinstance(x, Number) and x.type and x.type.shape else x
 
 
 def axes_text(axes: Sequence[int], x: Formula) -> dict[str, str]:

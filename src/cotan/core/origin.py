@@ -15,9 +15,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import lru_cache, reduce
-from itertools import islice
 from types import CodeType, FrameType, FunctionType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -116,8 +115,7 @@ class Origin:
         """First line, last line, first column, last column (lines from 1, columns from 0); zeros where unknown."""
         if self.code is None:
             return 0, 0, 0, 0
-        entry = next(islice(self.code.co_positions(), self.offset // 2, None), None)
-        line, end, column, end_column = entry or (None, None, None, None)
+        line, end, column, end_column = position_at(self.code, self.offset)
         return line or self.code.co_firstlineno, end or line or 0, column or 0, end_column or 0
 
     @property
@@ -150,6 +148,21 @@ class Origin:
 
 
 UNKNOWN = Origin(None, 0)
+Span: TypeAlias = "tuple[int | None, int | None, int | None, int | None]"
+_spans: dict[int, tuple[Any, list[Span]]] = {}
+MOST_CODES = 256
+"""The positions of so many code objects are remembered."""
+
+
+def position_at(code: CodeType | Place, offset: int) -> Span:
+    """Where the instruction at ``offset`` is in the source."""
+    known = _spans.get(id(code))
+    if known is None:
+        if len(_spans) >= MOST_CODES:
+            _spans.clear()
+        known = _spans[id(code)] = code, list(code.co_positions())  # the code is kept, so that no other gets its id
+    spans = known[1]
+    return spans[offset // 2] if offset // 2 < len(spans) else (None, None, None, None)
 
 
 def cell_of(filename: str) -> str | None:

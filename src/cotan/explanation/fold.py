@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import groupby
 from typing import Any
 
@@ -69,10 +69,19 @@ def place_of(line: Line) -> Place | None:
     return place_at(origin.code, origin.offset) if origin is not None and origin.code is not None else None
 
 
-@lru_cache(maxsize=4096)
+_places: dict[tuple[int, int], tuple[Any, Place]] = {}
+MOST_PLACES = 1 << 16
+
+
 def place_at(code: Any, offset: int) -> Place:
-    origin = Origin(code, offset)
-    return Place(origin.filename, origin.line, origin.source, origin.function)
+    """The line of an instruction. It is remembered by the identity of the code: a hash of code takes as long as the code is."""
+    known = _places.get((id(code), offset))
+    if known is None:
+        if len(_places) >= MOST_PLACES:
+            _places.clear()
+        origin = Origin(code, offset)
+        known = _places[id(code), offset] = code, Place(origin.filename, origin.line, origin.source, origin.function)
+    return known[1]
 
 
 def calls(line: Line) -> list[Place]:

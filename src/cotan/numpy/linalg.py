@@ -494,7 +494,7 @@ def lstsq(a: Numbers, b: Numbers, rcond: float | None = None) -> Any:
     relative = builtins.max(m, n) * float(np.finfo(t.dtype).eps) if rcond is None or rcond < 0 else rcond
     x = matmul(pinv(a, rtol=relative), b)
     s = svdvals(a)
-    rank = sum(s > relative * max(s, -1, keepdims=True, initial=0), -1)
+    rank = convert_to(sum(s > relative * max(s, -1, keepdims=True, initial=0), -1), np.dtype(np.int32))
     residuals = sum(square(abs(matmul(a, x) - b)), 0) if m > n else np.zeros(0, type_of(s).dtype)
     return (reshape_op(x, (n,)) if vector else x), residuals, rank, s
 

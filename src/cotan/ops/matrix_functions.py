@@ -14,34 +14,32 @@ from ..core.emitting import Emitter, Reader, Routines, StridedView
 from ..core.op import Op, op
 from ..core.types import ArrayType
 from .families import default_rng
-from .lapack import by_columns, every_matrix, named
+from .lapack import by_columns, every_matrix, named, not_zero
 from .linalg import MatrixOp, symmetric_examples
 from .routines import Routines as Module
-from .sylvester import WORK, schur_form, schur_of, sylvester
+from .sylvester import WORK, Sylvester, schur_form, schur_of
 
 __all__ = ["Sqrtm", "sqrtm"]
 
 scipy_linalg = Module("scipy.linalg")
 INT64 = np.dtype(np.int64)
-NO_ROOT = "sqrtm: eigenvalues did not converge"
 
 
 @op
 class Sqrtm(MatrixOp):
     """The principal square root S of a square matrix A, S S = A with the eigenvalues of S in the right half-plane.
 
-    The root of a real matrix that has a negative eigenvalue is not real: it is nan, as that of a negative number. From S S = A follows the
-    Sylvester equation S dS + dS S = dA (Higham 2008, section 6.1), which has a solution where A is not singular.
+    The root of a real matrix that has a negative eigenvalue is not real: it is nan, as that of a negative number, and of a matrix that is
+    not finite. From S S = A follows the Sylvester equation S dS + dS S = dA (Higham 2008, section 6.1), which has a solution where A is not
+    singular; elsewhere dS is nan.
     """
 
+    total = True
     library: ClassVar[str] = "sqrtm"
 
     def type_rule(self, a: ArrayType) -> ArrayType:
         self.check_matrices(a)
         return a.with_shape(a.shape)
-
-    def fails_on(self, *types: ArrayType) -> Sequence[int]:
-        return (0,)
 
     def impl(self, a: Any) -> Any:
         y = np.empty_like(a, order="C")
@@ -53,11 +51,11 @@ class Sqrtm(MatrixOp):
         a, (y,) = w.strided(operands[0]), results
         *lead, n, _ = a.shape
         if n:
-            every_matrix(w, lead, lambda k: write_root(w, a.part(*k), y.part(*k)), WORK * n**3, NO_ROOT)
+            every_matrix(w, lead, lambda k: write_root(w, a.part(*k), y.part(*k)), WORK * n**3)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
         y = self(*primals)
-        return y, sylvester(y, y, tangents[0])
+        return y, Sylvester(raises=False)(y, y, tangents[0])
 
     def batch(self, size: int, batched: Sequence[bool], a: Any) -> tuple[Any, bool]:
         return self(a), True
@@ -74,15 +72,14 @@ class Sqrtm(MatrixOp):
 
 # ---- one matrix, by NumPy ----------------------------------------------------------------------------------------------------------
 def root_of(a: Any) -> Any:
-    """The square root of one concrete matrix.
-
-    Raises:
-        numpy.linalg.LinAlgError: its eigenvalues do not converge, or it is not finite.
-    """
+    """The square root of one concrete matrix."""
     n, real = a.shape[-1], a.dtype.kind != "c"
     if n == 0:
         return a
-    form, vectors = schur_of(a)
+    try:
+        form, vectors = schur_of(a)
+    except np.linalg.LinAlgError:
+        return np.full_like(a, np.nan)
     limit = n * np.finfo(a.dtype).eps * np.linalg.norm(form)
     single = np.ones(n, bool)
     if real:
@@ -106,8 +103,8 @@ def root_of(a: Any) -> Any:
 
 
 # ---- one matrix, compiled ----------------------------------------------------------------------------------------------------------
-def write_root(w: Routines, a: StridedView, target: StridedView) -> StridedView:
-    """The square root of one matrix into memory, as in `root_of`; the status of the Schur form."""
+def write_root(w: Routines, a: StridedView, target: StridedView) -> None:
+    """The square root of one matrix into memory, as in `root_of`."""
     n, e, real = a.shape[-1], w.emitter, a.dtype.kind != "c"
     dtype, part = np.result_type(a.dtype, np.complex64), np.finfo(a.dtype).dtype
     form, vectors, info = schur_form(w, a)
@@ -131,7 +128,10 @@ def write_root(w: Routines, a: StridedView, target: StridedView) -> StridedView:
         t[i[0], i[0]] = e.math("select", below, t[i[0], i[0]], zero)
 
     def finished(i: tuple[Any, ...]) -> Any:
-        return e.math("select", e.math("ne", negative[()], none), e.math("real", root[i]), e.constant(np.nan, part)) if real else root[i]
+        if not real:
+            return e.math("select", not_zero(w, info), root[i], e.constant(np.nan, dtype))
+        bad = e.math("or", not_zero(w, info), e.math("ne", negative[()], none))
+        return e.math("select", bad, e.math("real", root[i]), e.constant(np.nan, part))
 
     w.every((n, n), measure)
     w.fill(t, lambda i: e.cast(form[i], dtype))
@@ -145,7 +145,6 @@ def write_root(w: Routines, a: StridedView, target: StridedView) -> StridedView:
     w.call(named(dtype, "gemm", library="blas"), "N", "N", n, n, n, one, z, n, root, n, nothing, t, n, work=n**3)
     w.call(named(dtype, "gemm", library="blas"), "N", "C", n, n, n, one, t, n, z, n, nothing, root, n, work=n**3)
     w.fill(target, finished)
-    return info
 
 
 def size_of(e: Emitter, x: Any) -> Any:

@@ -18,7 +18,7 @@ from ..core.types import ArrayType
 from .arithmetic import neg
 from .contraction import matmul
 from .families import default_rng, spread, sum_tangents
-from .lapack import by_columns, every_matrix, named
+from .lapack import by_columns, every_matrix, named, not_zero
 from .linalg import MatrixOp, transposed
 from .routines import lapack_function
 
@@ -39,6 +39,9 @@ class Sylvester(MatrixOp):
     By the Schur forms A = U S U^H and B = V T V^H, X = U Y V^H with S Y + Y T = U^H C V (Bartels & Stewart).
     """
 
+    raises: bool = True
+    """Whether an error is raised where there is no solution; else it is nan."""
+
     linear = ((2,),)
     library: ClassVar[str] = "sylvester"
 
@@ -54,7 +57,7 @@ class Sylvester(MatrixOp):
         return c.with_shape(c.shape)
 
     def fails_on(self, *types: ArrayType) -> Sequence[int]:
-        return (0, 1)
+        return (0, 1) if self.raises else ()
 
     def impl(self, a: Any, b: Any, c: Any) -> Any:
         x = np.empty_like(c, order="C")
@@ -62,11 +65,16 @@ class Sylvester(MatrixOp):
             return x
         solve = lapack_function("trsyl", c.dtype)
         for k in np.ndindex(*c.shape[:-2]):
-            (s, u), (t, v) = schur_of(a[k]), schur_of(b[k])
-            y, scaled, status = solve(s, t, u.conj().T @ c[k] @ v)
-            if status:
-                raise np.linalg.LinAlgError(NOT_SOLVED)
-            x[k] = u @ (y / scaled) @ v.conj().T
+            try:
+                (s, u), (t, v) = schur_of(a[k]), schur_of(b[k])
+                y, scaled, status = solve(s, t, u.conj().T @ c[k] @ v)
+                if status:
+                    raise np.linalg.LinAlgError(NOT_SOLVED)
+                x[k] = u @ (y / scaled) @ v.conj().T
+            except np.linalg.LinAlgError:
+                if self.raises:
+                    raise
+                x[k] = np.nan
         return x
 
     def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
@@ -96,6 +104,8 @@ class Sylvester(MatrixOp):
                 w.copy(y, x.part(*k))
 
             w.when(e.math("eq", failed, e.constant(0, w.integer)), triangular)
+            if not self.raises:
+                w.when(not_zero(w, info), lambda: w.fill(x.part(*k), lambda _: e.constant(np.nan, dtype)))
             return info
 
         def multiply(letter: str, left: StridedView, right: StridedView, target: StridedView) -> None:
@@ -104,7 +114,7 @@ class Sylvester(MatrixOp):
         def multiply_right(letter: str, left: StridedView, right: StridedView, target: StridedView) -> None:
             w.call(named(dtype, "gemm", library="blas"), "N", letter, m, n, n, one, left, m, right, n, none, target, m, work=m * n * n)
 
-        every_matrix(w, lead, solve, WORK * (m**3 + n**3), NOT_SOLVED)
+        every_matrix(w, lead, solve, WORK * (m**3 + n**3), NOT_SOLVED if self.raises else "")
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
         (a, b, c), (da, db, dc) = primals, tangents
@@ -131,6 +141,7 @@ class Sylvester(MatrixOp):
         yield example(2, 2, (2,))
         yield example(3, 2, turn=1j)
         yield example(0, 2)
+        yield cls(raises=False), example(2, 3)[1]
 
 
 def schur_of(a: Any) -> tuple[Any, Any]:

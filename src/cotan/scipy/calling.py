@@ -14,7 +14,9 @@ from ..numpy.promotion import has_tracer
 __all__ = ["scipys"]
 
 P = ParamSpec("P")
-WITHOUT_EFFECT = frozenset({"check_finite", "overwrite_a", "overwrite_b", "overwrite_ab", "overwrite_c", "overwrite_x", "lapack_driver"})
+WITHOUT_EFFECT = frozenset(
+    {"check_finite", "overwrite_a", "overwrite_b", "overwrite_ab", "overwrite_c", "overwrite_x", "lapack_driver", "driver"}
+)
 """Parameters of SciPy that choose how a result is computed. On traced values they have no effect."""
 
 

@@ -7,7 +7,6 @@ exponential, with an application to condition number estimation".
 
 from __future__ import annotations
 
-from math import ceil, log2
 from typing import Any
 
 import numpy as np
@@ -89,24 +88,29 @@ def expm(A: Numbers) -> Any:
     if t.size == 0:
         return a
     part = np.finfo(t.dtype).dtype
-    norm = max_of(matrix_norm(stop_gradient(a), ord=1))
-    count = squarings(norm, WITHIN[part.char])
-    scaled = a * convert_to(elementwise.exp2(elementwise.negative(convert_to(count, part))), t.dtype)
-    y = approximant(scaled)
-    if type(count) is Tracer:
-        return fori_loop(0, count, lambda _, y: matmul(y, y), y)
-    for _ in range(int(count)):
-        y = matmul(y, y)
+    counts = squarings(matrix_norm(stop_gradient(a), ord=1), WITHIN[part.char])
+    y = approximant(a * convert_to(of_each(elementwise.exp2(elementwise.negative(convert_to(counts, part)))), t.dtype))
+
+    def squared(k: Any, y: Any) -> Any:
+        return matmul(y, y) if t.ndim == 2 else where(of_each(k < counts), matmul(y, y), y)
+
+    most = max_of(counts)
+    if type(most) is Tracer:
+        return fori_loop(0, most, squared, y)
+    for k in range(int(most)):
+        y = squared(k, y)
     return y
 
 
+def of_each(x: Any) -> Any:
+    """A number for each matrix of a stack, with axes for rows and columns."""
+    return operand(x)[..., None, None]
+
+
 def squarings(norm: Any, within: float) -> Any:
-    """How often to halve a matrix of this norm so that it is within the limit."""
-    if type(norm) is Tracer:
-        ratio = elementwise.ceil(elementwise.log2(elementwise.maximum(norm / within, 1.0)))
-        return convert_to(where(elementwise.isfinite(ratio), ratio, 0.0), np.dtype(np.int64))
-    ratio = float(norm) / within
-    return max(0, ceil(log2(ratio))) if 1 < ratio < np.inf else 0
+    """How often to halve matrices of these norms so that they are within the limit; never, if a norm is not finite."""
+    ratio = elementwise.ceil(elementwise.log2(elementwise.maximum(norm / within, 1.0)))
+    return convert_to(where(elementwise.isfinite(ratio), ratio, 0.0), np.dtype(np.int64))
 
 
 def approximant(a: Any) -> Any:
@@ -141,16 +145,18 @@ def logm(A: Numbers) -> Any:
         return matrix_norm(stop_gradient(a) - identity_like(a), ord=1) > NEAR_ONE
 
     def step(state: Any) -> Any:
-        a, count = state
-        return root(a), count + 1
+        a, counts, k = state
+        on = far(a)
+        return where(of_each(on), root(a), a), counts + on, k + 1
 
-    a, count = while_loop(lambda state: any_of(far(state[0])) & (state[1] < MOST_ROOTS), step, (a, 0))
+    start = (a, np.zeros(t.shape[:-2], np.int64), 0)
+    a, counts, _ = while_loop(lambda state: any_of(far(state[0])) & (state[2] < MOST_ROOTS), step, start)
     x = a - identity_like(a)
     total = zeros_like(x)
     for node, weight in zip(NODES, WEIGHTS, strict=True):
         total = total + t.dtype.type(weight / 2) * solve(identity_like(x) + t.dtype.type((1 + node) / 2) * x, x)
-    y = total * convert_to(elementwise.exp2(convert_to(count, np.finfo(t.dtype).dtype)), t.dtype)
-    return where(far(a)[..., None, None], np.nan, y)
+    y = total * convert_to(of_each(elementwise.exp2(convert_to(counts, np.finfo(t.dtype).dtype))), t.dtype)
+    return where(of_each(far(a)), np.nan, y)
 
 
 @of_scipy

@@ -190,7 +190,7 @@ def lu(a: Numbers, permute_l: bool = False, *, p_indices: bool = False) -> Any:
     (a,) = matrices("lu", a)
     packed, _, order = packed_factors(a)
     left, right = lower_unit(packed), upper(packed)
-    back = argsort(order, axis=-1)
+    back = convert_to(argsort(order, axis=-1), np.dtype(np.int32))
     if permute_l:
         return permuted_rows(left, back), right
     if p_indices:

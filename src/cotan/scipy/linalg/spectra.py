@@ -109,6 +109,9 @@ def eigh(
             v = matmul(factor, v) if type == 3 else triangular_solve(factor, v, transpose_a=ops.ADJOINT)
     if subset_by_index is not None:
         first, last = map(int, subset_by_index)
+        if not 0 <= first <= last < shape_of(w)[-1]:
+            what = f"eigh: subset_by_index={(first, last)} of {shape_of(w)[-1]} eigenvalues."
+            raise teach(ArgumentError, what, do="give the first and the last index, 0 <= first <= last < n.")
         w, v = (None if x is None else last_axis(x, first, last + 1) for x in (w, v))
     return w if v is None else (w, v)
 
