@@ -80,6 +80,8 @@ def root_of(a: Any) -> Any:
         form, vectors = schur_of(a)
     except np.linalg.LinAlgError:
         return np.full_like(a, np.nan)
+    if not np.isfinite(form).all():  # it overflows
+        return np.full_like(a, np.nan)
     limit = n * np.finfo(a.dtype).eps * np.linalg.norm(form)
     single = np.ones(n, bool)
     if real:
