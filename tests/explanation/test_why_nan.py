@@ -821,3 +821,18 @@ def test_a_square_root_is_named_as_it_is_written(root):
     source = why(cotan.grad(root), 0.0).source
     assert (source.title, source.given) == ("the local derivative of power", (0.0, 0.5))
     assert why(lambda x: cnp.sqrt(x), -1.0).source.of == "sqrt"
+
+
+@pytest.mark.parametrize(
+    ("f", "x", "formula"),
+    [
+        (lambda v: cotan.lax.cond(np.isnan(np.log(v)), np.sqrt, lambda v: v, v), -1.0, "sqrt(-1) = nan"),
+        (lambda v: cotan.lax.switch(np.isnan(np.log(v)).astype(int), [lambda v: v, np.sqrt], v), -1.0, "sqrt(-1) = nan"),
+        (lambda v: cotan.lax.while_loop(lambda s: np.isnan(np.log(s)), lambda s: 1 / (s + 1), v), -1.0, "divide(1, 0) = inf"),
+        (lambda v: np.where(np.isnan(np.log(v)), np.sqrt(v), v), -1.0, "sqrt(-1) = nan"),
+    ],
+)
+def test_what_only_chooses_the_operation_is_not_the_cause(f, x, formula):
+    for g in (f, cotan.jit(f)):
+        report = cotan.why_nan(g, x)
+        assert report.source.formula == formula

@@ -135,7 +135,8 @@ class Interpreter:
     """Runs equations by NumPy, and looks into ops that hold programs.
 
     It notes births, each equation once, in ``births``. If there is a ``repair``, it makes 1 of elements that are born nonfinite in those
-    equations for which that is true; ``born`` has the ids of the outputs of the others. It takes at most ``limit`` steps of loops.
+    equations for which that is true; ``born`` has the ids of the outputs of the others, ``ran`` those of all that ran. It takes at most
+    ``limit`` steps of loops.
     ``forms`` are those that another interpreter has made of ops: so the equations are the same ones.
     """
 
@@ -151,6 +152,7 @@ class Interpreter:
         self.examines, self.repair, self.watching = watching or repair is not None, repair, watching
         self.births: dict[int, Birth] = {}
         self.born: set[int] = set()
+        self.ran: set[int] = set()
         self.places: list[Place] = []
         self.forms: dict[Any, Any] = {} if forms is None else forms
         self.compiled: dict[Program, Callable[[list[Any]], list[Any]]] = {}
@@ -266,6 +268,7 @@ class Interpreter:
         if run is None:
             steps = [Step(self.runner(e), None, e.op.multiple, e.inputs, e.outputs, e.origin) for e in program.equations]
             run = self.compiled[program] = flat_runner(program, steps)
+            self.ran.update(id(e.outputs) for e in program.equations)
         return run(list(arguments))
 
     def run(self, program: Program, arguments: Sequence[Any]) -> Run:

@@ -320,16 +320,17 @@ def with_examples(links: Sequence[Link]) -> list[Operation]:
 
 
 def cause(births: Sequence[Birth], source: Link | None, experiment: Experiment, output: int, index: Index) -> Iterator[Operation]:
-    """The first birth without which an element of an output would be finite, and nothing be born in ``source``: the way from it goes
-    through finite numbers, such as 1 / inf. If the source is a constant, the birth is why that was chosen.
+    """The first birth without which an element of an output would be finite, and nothing be born in ``source`` though that runs: the way
+    from it goes through finite numbers, such as 1 / inf. If the source is a constant, the birth is why that was chosen.
     """
     known = None if source is None else of_link(source).identity
     for birth in births[: EXPERIMENTS // 4]:
         found = of_birth(birth)
         if source is not None and (birth.equation is source.equation or found.identity == known):
             return
-        without, born = experiment.without(birth.equation)
-        if without and not without[output][index] and (source is None or id(source.equation.outputs) not in born):
+        without, born, ran = experiment.without(birth.equation)
+        made = None if source is None else id(source.equation.outputs)
+        if without and not without[output][index] and (made is None or (made in ran and made not in born)):
             yield found
             return
 
@@ -368,6 +369,17 @@ def told_apart(births: Sequence[Birth], known: set[Any], experiment: Experiment)
     return tuple(tuple(o for n, (_, o) in enumerate(rest) if n in chosen) for chosen in (reach, harmless, unexamined))
 
 
+class Repaired(NamedTuple):
+    """A run in which equations are repaired."""
+
+    bad: list[np.ndarray[Any, Any]]
+    """Which elements of the outputs are nonfinite; empty if the run failed."""
+    born: set[int]
+    """The ids of the outputs of the equations in which something nonfinite is born."""
+    ran: set[int]
+    """The ids of the outputs of all equations that ran."""
+
+
 class Experiment:
     """Runs of equations again, in which the nonfinite elements of some are repaired where they are born.
 
@@ -380,19 +392,17 @@ class Experiment:
         self.arguments = [*captured, *[run.values[v] for v in inputs]]
         self.limit, self.forms = 2 * actual.steps_taken + 1000, actual.forms
         self.actual = [mask_of(run.value(v)) for v in outputs]
-        self.known: dict[int, tuple[list[np.ndarray[Any, Any]], set[int]]] = {}
+        self.known: dict[int, Repaired] = {}
         self.inputs = inputs
 
-    def bad(self, repair: Callable[[Equation], bool], arguments: Sequence[Any]) -> tuple[list[np.ndarray[Any, Any]], set[int]]:
-        """Which elements of the outputs are nonfinite if these equations are repaired, and the ids of the outputs of the others in which
-        something is born; nothing if the run fails.
-        """
+    def bad(self, repair: Callable[[Equation], bool], arguments: Sequence[Any]) -> Repaired:
+        """Which elements of the outputs are nonfinite if these equations are repaired; nothing if the run fails."""
         interpreter = Interpreter(self.forms, repair=repair, limit=self.limit)
         try:
             results = interpreter.evaluate(self.program, arguments)
         except Exception:  # an op, or code of the user, refuses the values
-            return [], set()
-        return list(map(mask_of, results)), interpreter.born
+            return Repaired([], set(), set())
+        return Repaired(list(map(mask_of, results)), interpreter.born, interpreter.ran)
 
     @cached_property
     def finite(self) -> list[Any]:
@@ -402,9 +412,9 @@ class Experiment:
     @cached_property
     def healthy(self) -> list[np.ndarray[Any, Any]]:
         """Which are if all is repaired: infinite constants are not."""
-        return self.bad(lambda e: True, self.finite)[0]
+        return self.bad(lambda e: True, self.finite).bad
 
-    def without(self, equation: Equation) -> tuple[list[np.ndarray[Any, Any]], set[int]]:
+    def without(self, equation: Equation) -> Repaired:
         """The result of `bad` if an equation is repaired."""
         made = equation.outputs  # closed, an equation is another object with the same outputs
         if id(made) not in self.known:
@@ -416,8 +426,8 @@ class Experiment:
         none. If these runs fail, that is not known, and they count as harmful.
         """
         made = {id(e.outputs) for e in equations}
-        without = self.without(equations[0])[0] if len(equations) == 1 else self.bad(lambda e: id(e.outputs) in made, self.arguments)[0]
-        return equal(without, self.actual) and equal(self.bad(lambda e: id(e.outputs) not in made, self.finite)[0], self.healthy)
+        without = self.without(equations[0]) if len(equations) == 1 else self.bad(lambda e: id(e.outputs) in made, self.arguments)
+        return equal(without.bad, self.actual) and equal(self.bad(lambda e: id(e.outputs) not in made, self.finite).bad, self.healthy)
 
     def input(self, output: int, index: Index) -> tuple[Var, Index] | None:
         """The input, and the element of it, that makes an element of an output nonfinite, though all else is repaired: by bisection."""
@@ -439,7 +449,7 @@ class Experiment:
         kept.reshape(-1)[places] = x.reshape(-1)[places]
         arguments = [*self.finite]
         arguments[k] = kept[()]
-        found, _ = self.bad(lambda e: True, arguments)
+        found = self.bad(lambda e: True, arguments).bad
         return bool(found) and bool(found[output][index])
 
 
