@@ -235,6 +235,15 @@ def test_where_a_root_is_nan_so_is_its_derivative():
                 assert np.isnan(g(bad)).any()
 
 
+def test_eigenvalues_of_a_defective_matrix_have_no_derivative():
+    """Of the sum of their squares, tr(A A), the gradient is 2 A^T; by equal eigenvalues with one vector it would be 2 tr(dA)."""
+    f = lambda a: np.sum((ours.eigvals(a) ** 2).real)  # noqa: E731
+    for g in (cotan.grad(f), cotan.jit(cotan.grad(f))):
+        assert not np.isfinite(g(np.array([[1.0, 1.0], [0.0, 1.0]]))).all()
+        np.testing.assert_allclose(g(np.eye(3)), 2 * np.eye(3), rtol=1e-12)
+        np.testing.assert_allclose(g(APART), 2 * APART.T, rtol=1e-10)
+
+
 def test_the_triangle_that_is_read_has_the_gradient():
     """Of the solution of a positive definite system read from one triangle, and of the Cholesky factor."""
     for lower in (False, True):

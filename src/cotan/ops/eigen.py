@@ -22,8 +22,8 @@ from .contraction import matmul
 from .creation import iota
 from .families import add, default_rng, reduce_sum, scale
 from .lapack import by_columns, every_matrix, named
-from .linalg import MatrixOp, Solve, columns, diagonal, mask, transposed
-from .logic import equal, not_equal, select
+from .linalg import Inverse, MatrixOp, columns, diagonal, mask, transposed
+from .logic import equal, less, not_equal, select
 from .routines import lapack_function
 from .searching import Argmax
 
@@ -32,6 +32,8 @@ __all__ = ["Eig", "Eigvals", "eig", "eigvals"]
 WORK = 25
 """How many times n^3 operations the decomposition of a matrix takes (Golub & Van Loan 2013, section 7.5.6)."""
 INT64 = np.dtype(np.int64)
+DIGITS = 0.125
+"""An eigenvalue whose condition number times the rounding error is larger has no digit that is right."""
 NO_EIGENVALUES = "Eigenvalues did not converge"
 
 
@@ -43,7 +45,8 @@ class Eig(MatrixOp):
 
     With P = V^-1 dA V:  dw = diag P  and  dV = V X - V diag(c),  X_ij = P_ij / (w_j - w_i), zero on the diagonal. With c, which keeps the
     convention, the tangent of each vector is orthogonal to it but for its phase, and real at its largest element. Single vectors of equal
-    eigenvalues have no derivative, so the quotient is infinite there; sums of eigenvalues, and their functions, have one.
+    eigenvalues have no derivative, so the quotient is infinite there; sums of eigenvalues, and their functions, have one. The eigenvalues
+    of a defective matrix have none: dw is infinite.
     """
 
     multiple = True
@@ -72,7 +75,8 @@ class Eig(MatrixOp):
         (a,), (da,) = primals, tangents
         w, v = self(a)
         t, n = type_of(v), type_of(v).shape[-1]
-        p = Solve()(v, matmul(convert(da, t.dtype), v))
+        inverse = Inverse()(v)
+        p = matmul(inverse, matmul(convert(da, t.dtype), v))
         wj = columns(w, n)
         dv = matmul(v, scale(mask(inverse_difference(wj, transposed(wj)), not_equal), p))
         part = np.finfo(t.dtype).dtype
@@ -82,7 +86,7 @@ class Eig(MatrixOp):
         at = largest_real(v)
         turn = scale(select(at, div(one, select(at, re, one)), none), imag(dv))
         c = complex_(*[reduce_sum(x, (t.ndim - 2,)) for x in (length, turn)])
-        return (w, v), (diagonal(p), sub(dv, mul(v, columns(c, n))))
+        return (w, v), (scale(undefined(inverse), diagonal(p)), sub(dv, mul(v, columns(c, n))))
 
     def batch(self, size: int, batched: Sequence[bool], a: Any) -> tuple[tuple[Any, Any], tuple[bool, bool]]:
         return self(a), (True, True)
@@ -121,7 +125,8 @@ class Eigvals(MatrixOp):
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any]:
         (a,), (da,) = primals, tangents
         w, v = eig(a)
-        return w, diagonal(Solve()(v, matmul(convert(da, type_of(v).dtype), v)))
+        inverse = Inverse()(v)
+        return w, scale(undefined(inverse), diagonal(matmul(inverse, matmul(convert(da, type_of(v).dtype), v))))
 
     def batch(self, size: int, batched: Sequence[bool], a: Any) -> tuple[Any, bool]:
         return self(a), True
@@ -136,6 +141,18 @@ def equal_eigenvalues(a: Any) -> Any:
     """Whether two eigenvalues of a matrix are equal."""
     w = np.sort_complex(np.linalg.eigvals(a))
     return np.any(np.diff(w, axis=-1) == 0, axis=-1)
+
+
+def undefined(inverse: Any) -> Any:
+    """1 for each eigenvalue, and infinity for one of a defective matrix, to rounding: it has no derivative. The condition number of an
+    eigenvalue is the norm of its row of the inverse of the eigenvectors (Golub & Van Loan 2013, section 7.2.2).
+    """
+    t = type_of(inverse)
+    part = np.finfo(t.dtype).dtype
+    re, im = real(inverse), imag(inverse)
+    size = reduce_sum(add(mul(re, re), mul(im, im)), (t.ndim - 1,))
+    limit = constant_of((DIGITS / np.finfo(part).eps) ** 2, part)
+    return convert(select(less(size, limit), constant_of(1, part), constant_of(np.inf, part)), t.dtype)
 
 
 def inverse_difference(x: Any, y: Any) -> Any:
