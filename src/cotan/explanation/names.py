@@ -240,8 +240,3 @@ class Names:
 
 def variables(values: Iterable[Var | Literal]) -> list[Var]:
     return [v for v in values if isinstance(v, Var)]
-
-
-def place(origin: Origin | None) -> Any:
-    """The user's instruction, as he reached it."""
-    return None if origin is None else (origin.code, origin.offset, place(origin.caller))

@@ -21,7 +21,7 @@ from .casting import complex_, convert, imag, real
 from .contraction import matmul
 from .creation import iota
 from .families import add, default_rng, reduce_sum, scale
-from .lapack import by_columns, every_matrix, named
+from .lapack import by_columns, every_matrix, is_finite, named
 from .linalg import Inverse, MatrixOp, columns, diagonal, mask, transposed
 from .logic import equal, less, not_equal, select
 from .routines import lapack_function
@@ -37,8 +37,22 @@ DIGITS = 0.125
 NO_EIGENVALUES = "Eigenvalues did not converge"
 
 
+class OfGeneral(MatrixOp):
+    """An op on square matrices whose first result is their eigenvalues, and the second, if there is one, the eigenvectors."""
+
+    def fails_on(self, *types: ArrayType) -> Sequence[int]:
+        return (0,)
+
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
+        decompose(w, operands[0], *results)
+
+    def singular(self, a: Any) -> Any:
+        """Whether two eigenvalues of a matrix are equal."""
+        return np.any(np.diff(np.sort_complex(np.linalg.eigvals(a)), axis=-1) == 0, axis=-1)
+
+
 @op
-class Eig(MatrixOp):
+class Eig(OfGeneral):
     """Eigenvalues w and eigenvectors (columns of V) of square matrices, A V = V diag(w); complex always, in LAPACK's order.
 
     Each vector has the norm 1 and a real largest element. Those of a real matrix for real eigenvalues are real.
@@ -61,15 +75,6 @@ class Eig(MatrixOp):
         w, v = np.linalg.eig(a)
         dtype = np.result_type(a.dtype, np.complex64)
         return w.astype(dtype, copy=False), v.astype(dtype, copy=False)
-
-    def fails_on(self, *types: ArrayType) -> Sequence[int]:
-        return (0,)
-
-    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
-        decompose(w, operands[0], *results)
-
-    def singular(self, a: Any) -> Any:
-        return equal_eigenvalues(a)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any]:
         (a,), (da,) = primals, tangents
@@ -102,7 +107,7 @@ class Eig(MatrixOp):
 
 
 @op
-class Eigvals(MatrixOp):
+class Eigvals(OfGeneral):
     """The eigenvalues alone of square matrices, complex. With the vectors of `Eig`, dw = diag(V^-1 dA V)."""
 
     library: ClassVar[str] = "eigvals"
@@ -112,15 +117,6 @@ class Eigvals(MatrixOp):
 
     def impl(self, a: Any) -> Any:
         return np.linalg.eigvals(a).astype(np.result_type(a.dtype, np.complex64), copy=False)
-
-    def fails_on(self, *types: ArrayType) -> Sequence[int]:
-        return (0,)
-
-    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
-        decompose(w, operands[0], *results)
-
-    def singular(self, a: Any) -> Any:
-        return equal_eigenvalues(a)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any]:
         (a,), (da,) = primals, tangents
@@ -135,12 +131,6 @@ class Eigvals(MatrixOp):
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
         for _, (a,) in Eig.examples():
             yield cls(), (a,)
-
-
-def equal_eigenvalues(a: Any) -> Any:
-    """Whether two eigenvalues of a matrix are equal."""
-    w = np.sort_complex(np.linalg.eigvals(a))
-    return np.any(np.diff(w, axis=-1) == 0, axis=-1)
 
 
 def undefined(inverse: Any) -> Any:
@@ -187,9 +177,9 @@ def one_of(w: Routines, a: StridedView, values: StridedView, vectors: StridedVie
     n, e, dtype = a.shape[-1], w.emitter, np.result_type(a.dtype, np.float64)
     matrix, right = by_columns(w, n, n, dtype), by_columns(w, n, n, dtype) if vectors is not None else None
     size, info = workspace(n, dtype, vectors is not None), w.scratch((), w.integer)
-    work, none, total = w.scratch((size,), dtype), e.constant(0, dtype), w.variable(e.constant(0, dtype))
+    work, none = w.scratch((size,), dtype), e.constant(0, dtype)
     w.fill(matrix, lambda i: e.cast(a[i], dtype))
-    w.every((n, n), lambda i: total.__setitem__((), e.math("add", total[()], e.math("mul", matrix[i], none))))
+    finite = is_finite(w, matrix)
     info[()] = e.constant(1, w.integer)
     letter = "N" if right is None else "V"
 
@@ -225,7 +215,7 @@ def one_of(w: Routines, a: StridedView, values: StridedView, vectors: StridedVie
 
         w.fill(target, element)
 
-    w.when(e.math("eq", total[()], none), complex_matrix if dtype.kind == "c" else real_matrix)
+    w.when(finite, complex_matrix if dtype.kind == "c" else real_matrix)
     return info
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..core.emitting import Routines, StridedView
 
-__all__ = ["any_failed", "by_columns", "every_matrix", "factorized", "named", "not_zero"]
+__all__ = ["any_failed", "by_columns", "every_matrix", "factorized", "is_finite", "named", "not_zero"]
 
 LETTERS = {"f": "s", "d": "d", "F": "c", "D": "z"}
 
@@ -32,6 +32,15 @@ def not_zero(w: Routines, x: StridedView, index: Any = ()) -> Any:
     """Whether a number is not zero."""
     e = w.emitter
     return e.math("ne", x[index], e.constant(0, x.dtype))
+
+
+def is_finite(w: Routines, x: StridedView) -> Any:
+    """Whether all elements of a matrix in memory are finite: then the sum of their products with zero is zero."""
+    e = w.emitter
+    none = e.constant(0, x.dtype)
+    total = w.variable(none)
+    w.every(x.shape, lambda i: total.__setitem__((), e.math("add", total[()], e.math("mul", x[i], none))))
+    return e.math("eq", total[()], none)
 
 
 def every_matrix(

@@ -18,7 +18,7 @@ from ..core.types import ArrayType
 from .arithmetic import neg
 from .contraction import matmul
 from .families import default_rng, spread, sum_tangents
-from .lapack import by_columns, every_matrix, named, not_zero
+from .lapack import by_columns, every_matrix, is_finite, named, not_zero
 from .linalg import MatrixOp, transposed
 from .routines import lapack_function
 
@@ -163,18 +163,18 @@ def schur_form(w: Routines, a: StridedView) -> tuple[StridedView, StridedView, S
     n, e, dtype = a.shape[-1], w.emitter, a.dtype
     part, info = np.finfo(dtype).dtype, w.scratch((), w.integer)
     form, vectors, size, count = by_columns(w, n, n, dtype), by_columns(w, n, n, dtype), (3 + BLOCK) * n, w.scratch((), w.integer)
-    work, none, total = w.scratch((size,), dtype), e.constant(0, dtype), w.variable(e.constant(0, dtype))
+    work = w.scratch((size,), dtype)
     values = [w.scratch((n,), dtype)] if dtype.kind == "c" else [w.scratch((n,), dtype), w.scratch((n,), dtype)]
     reals, flags = [w.scratch((n,), part)] if dtype.kind == "c" else [], w.scratch((n,), w.integer)
     w.copy(a, form)
-    w.every((n, n), lambda i: total.__setitem__((), e.math("add", total[()], e.math("mul", form[i], none))))
+    finite = is_finite(w, form)
     info[()] = e.constant(1, w.integer)
 
     def decompose() -> None:
         last = (vectors, n, work, size, *reals, flags, info)
         w.call(named(dtype, "gees"), "V", "N", None, n, form, n, count, *values, *last, work=WORK * n**3)
 
-    w.when(e.math("eq", total[()], none), decompose)
+    w.when(finite, decompose)
     return form, vectors, info
 
 
