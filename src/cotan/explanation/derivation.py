@@ -267,7 +267,7 @@ class Derivation:
         programs = [region.program for region in equation.op.regions()]
         inner = tuple([self.stage(key, p.name, f"A program that {equation.op.name} holds.", p)[1] for p in programs])
         again = definition.role == "value" and rules == ("jvp",) and equation.op == root.op
-        return Line(definition, self.row.get(id(root), ""), rules, again, inner)
+        return Line(definition, self.row.get(id(root), ""), again, inner)
 
     # ---- rules and source ----------------------------------------------------------------------------------------------------
     def rules(self) -> list[Rule]:

@@ -37,8 +37,6 @@ class Line:
     definition: Definition
     row: str
     """The number of the equation of the function from which it was derived: "3", or "3.0" in a program that equation 3 holds."""
-    rules: tuple[str, ...]
-    """The rules by which it was derived, the last first: ("transpose", "jvp")."""
     again: bool = False
     """Whether a rule computes a value of the function again."""
     inner: tuple[Stage, ...] = ()
