@@ -103,18 +103,24 @@ class InverseGap(Op):
         return rounding(dtype) if EXACTLY.get() else tolerance(dtype, self.power)
 
     def impl(self, x: Any, w: Any) -> Any:
+        gaps = np.array(x, order="C")
         if x.size == 0:
-            return x.copy()
+            return gaps
         size = np.maximum(np.abs(w[..., 0]), np.abs(w[..., -1])) if w.shape[-1] else np.zeros(w.shape[:-1])
         limit = np.asarray(self.relative_limit(w.dtype) * size)
-        near = np.abs(x) <= limit.reshape(limit.shape + (1,) * (x.ndim - limit.ndim))
-        diagonal = np.eye(x.shape[-1], dtype=bool) if self.pairs else np.zeros((), bool)
-        if np.any(near & ~diagonal):
+        diagonal = gaps.reshape(*gaps.shape[:-2], -1)[..., :: gaps.shape[-1] + 1] if self.pairs else gaps[..., :0]
+        diagonal[...] = np.inf
+        near = np.abs(gaps) <= limit.reshape(limit.shape + (1,) * (x.ndim - limit.ndim))
+        some = near.any()
+        if some:
             note_equal_values()
-        with np.errstate(all="ignore"):
-            y = np.asarray(np.where(near, np.inf, 1 / np.where(near, 1, x) ** self.power), x.dtype)
-        if self.pairs:
-            y[..., diagonal] = 0
+            gaps[near] = 1
+        diagonal[...] = 1
+        y = 1 / gaps if self.power == 1 else 1 / gaps**self.power
+        if some:
+            y[near] = np.inf
+        diagonal = y.reshape(*y.shape[:-2], -1)[..., :: y.shape[-1] + 1] if self.pairs else y[..., :0]
+        diagonal[...] = 0
         return y
 
     def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
