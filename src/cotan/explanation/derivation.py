@@ -23,8 +23,8 @@ from ..api.stage import stage_arguments
 from ..api.vectorize import vmap
 from ..core import tree
 from ..core.errors import ArgumentError, teach
-from ..core.formula import Formula, Symbol
-from ..core.origin import describe_function, following, observing, source_line
+from ..core.formula import Symbol
+from ..core.origin import Origin, describe_function, following, observing, source_line
 from ..core.program import Equation, Program, Var, evaluate
 from ..core.staging import stage_flat
 from ..engines.native.passes.simplify import simplify
@@ -34,6 +34,7 @@ from ..transforms.transpose import transpose_program_rule
 from .formulas import Definition, Observed, Rule, Statement, Writer, known_rule_of, residual_formulas
 from .names import Follower
 from .story import Line, SourceLine, Stage, chain
+from .templates import Filled, formula_of, template_of
 
 __all__ = ["NAMED", "Derivation"]
 
@@ -52,6 +53,8 @@ class Derivation:
         self.stages: list[Stage] = []
         self.staged: dict[Any, Staged] = {}
         """The function as a Program, by the structure and the types of its arguments; the first one is explained."""
+        self.chains: dict[int, tuple[Origin, tuple[tuple[str, ...], Any, str]]] = {}
+        """By the id of an origin: itself, so that no other gets its id, and what `derived` has found."""
         self.decisions: list[int] = []
         """The numbers of the Programs whose course depends on the values of the arguments, so that they are not used again."""
 
@@ -235,7 +238,7 @@ class Derivation:
         return result
 
     # ---- lines ---------------------------------------------------------------------------------------------------------------
-    def add(self, key: str, title: str, about: str, program: Program, known: Mapping[Var, Formula] | None = None) -> Writer:
+    def add(self, key: str, title: str, about: str, program: Program, known: Mapping[Var, Filled] | None = None) -> Writer:
         writer, stage = self.stage(key, title, about, program, known)
         self.stages.append(replace(stage, same=self.same_values(key)) if key in ("jvp", "linear", "transpose") else stage)
         return writer
@@ -251,23 +254,36 @@ class Derivation:
                 if key == "transpose":
                     bars = self.names.cotangent_of(name), self.names.cotangent_of_tangent(other.name)
                     pair = Symbol(bars[0], "cotangent"), Symbol(bars[1], "cotangent")
-                found[row] = Statement(pair[:1], pair[1])
+                found[row] = Statement(pair[:1], template_of(pair[1]))
         return found
 
-    def stage(self, key: str, title: str, about: str, program: Program, known: Mapping[Var, Formula] | None = None) -> tuple[Writer, Stage]:
-        writer = Writer(program, self.names, dict(known or {}))
+    def stage(self, key: str, title: str, about: str, program: Program, known: Mapping[Var, Filled] | None = None) -> tuple[Writer, Stage]:
+        writer = self.names.written(program, known)
         lines = tuple([self.line(key, definition) for definition in writer.lines])
         given = tuple(v for v in program.inputs if v not in (known or {}))
-        inputs = tuple(str(writer.known[v]) for v in given)
+        inputs = tuple(str(formula_of(writer.known[v])) for v in given)
         return writer, Stage(key, title, about, program, given, inputs, lines, tuple(writer.results))
 
     def line(self, key: str, definition: Definition) -> Line:
-        equation = definition.equation
-        rules, root = chain(equation)
+        equation = definition.equations[-1]
+        rules, root, row = self.derived(equation)
+        again = rules == ("jvp",) and definition.role == "value" and (equation.op is root.op or equation.op == root.op)
+        if not equation.op.holds_programs:
+            return Line(definition, row, again)
         programs = [region.program for region in equation.op.regions()]
         inner = tuple([self.stage(key, p.name, f"A program that {equation.op.name} holds.", p)[1] for p in programs])
-        again = definition.role == "value" and rules == ("jvp",) and equation.op == root.op
-        return Line(definition, self.row.get(id(root), ""), again, inner)
+        return Line(definition, row, again, inner)
+
+    def derived(self, equation: Equation) -> tuple[tuple[str, ...], Any, str]:
+        """The rules by which an equation was derived, the application from which it all came, and the number of that."""
+        origin = equation.origin
+        if origin is None or not origin.rule:
+            return (), equation, self.row.get(id(equation), "")
+        found = self.chains.get(id(origin))
+        if found is None:
+            rules, root = chain(equation)
+            found = self.chains[id(origin)] = origin, (rules, root, self.row.get(id(root), ""))
+        return found[1]
 
     # ---- rules and source ----------------------------------------------------------------------------------------------------
     def rules(self) -> list[Rule]:

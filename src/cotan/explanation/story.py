@@ -16,6 +16,7 @@ from ..core.origin import Origin
 from ..core.printing import Printed
 from ..core.program import Equation, Program, Var
 from .formulas import Definition, Rule, Statement
+from .templates import Filled, formula_of
 
 __all__ = ["Line", "SourceLine", "Stage", "Story", "chain", "provenance"]
 
@@ -71,9 +72,14 @@ class Stage(Printed):
     inputs: tuple[str, ...]
     """Their names."""
     lines: tuple[Line, ...]
-    outputs: tuple[Formula, ...]
+    results: tuple[Filled, ...]
     same: Mapping[str, Statement] = field(default_factory=dict[str, Statement])
     """By the number of an equation: the value of this stage for it, where that is one that has another name, ``dr = dp``."""
+
+    @property
+    def outputs(self) -> tuple[Formula, ...]:
+        """The formulas of the results."""
+        return tuple(map(formula_of, self.results))
 
     def __str__(self) -> str:
         lines = [f"given {', '.join(self.inputs)}"] if self.inputs else []
