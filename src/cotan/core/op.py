@@ -235,7 +235,8 @@ class Op:
         return type(self) is type(other) and all(getattr(self, name) == getattr(other, name) for name in self.parameter_names)
 
     def __hash__(self) -> int:
-        return hash((type(self), *[getattr(self, name) for name in self.parameter_names]))
+        names = self.parameter_names
+        return hash((type(self), *[getattr(self, name) for name in names])) if names else hash(type(self))
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self.__dict__:

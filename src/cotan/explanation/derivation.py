@@ -9,12 +9,12 @@ of origins.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial, wraps
 from itertools import compress
 from types import CodeType
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from ..api.differentiate import grad, private_copy
 from ..api.jacobians import hessian, jacfwd, jacrev
@@ -33,7 +33,7 @@ from ..transforms.linearize import linearize_program
 from ..transforms.transpose import transpose_program_rule
 from .formulas import Definition, Observed, Rule, Statement, Writer, known_rule_of, residual_formulas
 from .names import Follower
-from .story import Line, SourceLine, Stage, chain
+from .story import Line, SourceLine, Stage, chain, provenance
 from .templates import Filled, formula_of, template_of
 
 __all__ = ["NAMED", "Derivation"]
@@ -41,6 +41,20 @@ __all__ = ["NAMED", "Derivation"]
 FORWARD = ("jvp", "jacfwd", "linearize")
 REVERSE = ("grad", "vjp", "jacrev", "hessian")
 NAMED = (*FORWARD, *REVERSE, "vmap")
+
+
+class Chain(NamedTuple):
+    """From where the equations of an origin come."""
+
+    origin: Origin
+    """The origin itself, so that no other gets its id."""
+    op: Any
+    """The op of the application from which they were derived."""
+    row: str
+    """The number of the equation of the function that this is."""
+    provenance: str
+    once: bool
+    """Whether forward mode alone derived them: it computes values of the function again."""
 
 
 class Derivation:
@@ -53,8 +67,9 @@ class Derivation:
         self.stages: list[Stage] = []
         self.staged: dict[Any, Staged] = {}
         """The function as a Program, by the structure and the types of its arguments; the first one is explained."""
-        self.chains: dict[int, tuple[Origin, tuple[tuple[str, ...], Any, str]]] = {}
-        """By the id of an origin: itself, so that no other gets its id, and what `derived` has found."""
+        self.chains: dict[int, Chain] = {}
+        """By the ids of origins."""
+        self.provenances: dict[tuple[tuple[str, ...], str], str] = {}
         self.decisions: list[int] = []
         """The numbers of the Programs whose course depends on the values of the arguments, so that they are not used again."""
 
@@ -99,16 +114,7 @@ class Derivation:
     @cached_property
     def numbered(self) -> list[tuple[Equation, str]]:
         """The equations of the function, and of the programs that these hold, with their numbers: "3", or "3.0" in the program of 3."""
-        found: list[tuple[Equation, str]] = []
-
-        def number(program: Program, before: str) -> None:
-            for k, e in enumerate(program.equations):
-                found.append((e, f"{before}{k}"))
-                for region in e.op.regions():
-                    number(region.program, f"{before}{k}.")
-
-        number(self.primal, "")
-        return found
+        return list(numbered(self.primal))
 
     @cached_property
     def row(self) -> dict[int, str]:
@@ -145,7 +151,8 @@ class Derivation:
         if whole is not None:
             self.add("whole", f"The result: {name}", "What the transformation makes of the function, as one program.", whole)
             self.add("simplified", "Simplified", "Without what is computed twice, is known, or is not needed.", self.simplified(whole))
-        return self.stages
+        stages, self.stages, self.chains = self.stages, [], {}  # traces of the stages refer to this derivation
+        return stages
 
     def whole(self) -> Program | None:
         """The transformed function as a Program; None for the transformations of which a stage is the result."""
@@ -266,24 +273,28 @@ class Derivation:
 
     def line(self, key: str, definition: Definition) -> Line:
         equation = definition.equations[-1]
-        rules, root, row = self.derived(equation)
-        again = rules == ("jvp",) and definition.role == "value" and (equation.op is root.op or equation.op == root.op)
-        if not equation.op.holds_programs:
-            return Line(definition, row, again)
-        programs = [region.program for region in equation.op.regions()]
-        inner = tuple([self.stage(key, p.name, f"A program that {equation.op.name} holds.", p)[1] for p in programs])
-        return Line(definition, row, again, inner)
-
-    def derived(self, equation: Equation) -> tuple[tuple[str, ...], Any, str]:
-        """The rules by which an equation was derived, the application from which it all came, and the number of that."""
-        origin = equation.origin
+        op, origin = equation.op, equation.origin
         if origin is None or not origin.rule:
-            return (), equation, self.row.get(id(equation), "")
-        found = self.chains.get(id(origin))
-        if found is None:
-            rules, root = chain(equation)
-            found = self.chains[id(origin)] = origin, (rules, root, self.row.get(id(root), ""))
-        return found[1]
+            row, origin_text = self.row.get(id(equation), ""), ""
+        else:
+            known = self.chains.get(id(origin)) or self.chained(equation, origin)
+            _, root, row, origin_text, once = known
+            if once and (op is root or op == root) and definition.role == "value":
+                origin_text = ""
+        if not op.holds_programs:
+            return Line(definition, row, origin_text)
+        programs = [region.program for region in op.regions()]
+        inner = tuple([self.stage(key, p.name, f"A program that {op.name} holds.", p)[1] for p in programs])
+        return Line(definition, row, origin_text, inner)
+
+    def chained(self, equation: Equation, origin: Origin) -> Chain:
+        """From where an equation that was derived comes."""
+        rules, root = chain(equation)
+        text = self.provenances.get((rules, root.op.verb))
+        if text is None:
+            text = self.provenances[rules, root.op.verb] = provenance(rules, root.op.verb)
+        found = self.chains[id(origin)] = Chain(origin, root.op, self.row.get(id(root), ""), text, rules == ("jvp",))
+        return found
 
     # ---- rules and source ----------------------------------------------------------------------------------------------------
     def rules(self) -> list[Rule]:
@@ -323,6 +334,15 @@ class Derivation:
                 if text.strip():
                     lines.setdefault((code.co_filename, number), SourceLine(code.co_filename, number, text, code.co_name))
         return sorted(lines.values(), key=lambda line: ([*dict.fromkeys(x.file for x in lines.values())].index(line.file), line.number))
+
+
+def numbered(program: Program, before: str = "") -> Iterator[tuple[Equation, str]]:
+    """The equations of a Program, and of those that its ops hold, with their numbers."""
+    for k, e in enumerate(program.equations):
+        yield e, f"{before}{k}"
+        if e.op.holds_programs:
+            for region in e.op.regions():
+                yield from numbered(region.program, f"{before}{k}.")
 
 
 def refuse_transform(problem: str) -> NoReturn:

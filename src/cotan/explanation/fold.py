@@ -137,7 +137,7 @@ def folded(lines: Iterable[Line]) -> tuple[Fold | Line, ...]:
     """Lines, folded where several come from one line of the source. Calls in which all of them are make no fold."""
     pairs = list(called(lines))
     depth = 0
-    while pairs and all(depth + 1 < len(places) and places[depth] == pairs[0][1][depth] for _, places in pairs):
+    while pairs and all(depth + 1 < len(places) and places[depth] is pairs[0][1][depth] for _, places in pairs):
         depth += 1
     return tuple(parts_of(pairs, depth))
 

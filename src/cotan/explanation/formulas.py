@@ -173,7 +173,7 @@ class Observed(Names):
 
     def written(self, program: Program, known: Mapping[Var, Filled] | None = None) -> Writer:
         """The Writer of a Program."""
-        last = self.last
+        last, self.last = self.last, None
         same = last is not None and last.program.equations is program.equations and last.program.outputs is program.outputs
         return last if last is not None and same else Writer(program, self, known)
 

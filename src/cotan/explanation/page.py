@@ -85,7 +85,7 @@ def page_of(story: Story, *, loops: bool = False) -> str:
     operations = sum(len(stage.program.equations) for stage in story.stages[:1])
     summary = f"{operations} operation{'s' * (operations != 1)}, {len(story.stages)} stages. Every line is an equation that cotan ran."
     header = Template(HEADER).substitute(title=escape(title), summary=summary)
-    with no_collection():
+    with no_collection(lasting=True):
         body = "\n".join([header, *Page(story, loops).sections()])
     return secured(title, body, resource("page.css"), resource("page.js"))
 

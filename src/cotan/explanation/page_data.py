@@ -15,10 +15,10 @@ from os.path import basename
 from typing import Any
 
 from ..core.formula import CLOSING, OPENING, Symbol
-from .fold import Place, place_at
+from .fold import Place, place_of
 from .formulas import Statement
 from .story import Line, Stage
-from .templates import Template
+from .templates import Filled
 
 __all__ = ["PageData", "Table", "note", "types_of"]
 
@@ -62,7 +62,7 @@ class PageData:
         self.symbols: dict[int, int] = {}
         """The number of a name, by the id of its symbol."""
         self.origins: dict[Any, int] = {}
-        """The number of a note, by the origin of a line."""
+        """The number of a note, by where a line comes from."""
         self.stages = [(f"stage-{stage.key}", *self.add(stage.lines)) for stage in stages]
         self.same = [(f"stage-{stage.key}", *self.add_statements(stage.same)) for stage in stages]
 
@@ -72,8 +72,7 @@ class PageData:
         for line in lines:
             number[id(line)] = self.count
             definition = line.definition
-            template, symbols = definition.filled
-            self.write(row(line.row), self.note(line), template, definition.symbols, symbols)
+            self.write(row(line.row), self.note(line), definition.filled, definition.symbols)
             if line.inner:
                 held = self.held[self.count - 1] = []
                 held += [(inner, *self.add(inner.lines)) for inner in line.inner]
@@ -82,36 +81,36 @@ class PageData:
     def add_statements(self, statements: Mapping[str, Statement]) -> tuple[int, int]:
         first = self.count
         for row, it in statements.items():
-            template, symbols = it.filled
-            self.write(self.rows.number(row), self.notes.number(""), template, it.symbols, symbols)
+            self.write(self.rows.number(row), self.notes.number(""), it.filled, it.symbols)
         return first, self.count
 
-    def write(self, row: int, note: int, template: Template, defined: Sequence[Symbol], filling: Sequence[Symbol]) -> None:
+    def write(self, row: int, note: int, filled: Filled, defined: Sequence[Symbol]) -> None:
+        template, filling = filled
         key = (template, defined[0].type) if len(defined) == 1 else (template, *[s.type for s in defined])
         form = self.forms.numbers.get(key)
         if form is None:
             parts = [encoded(part) for part in template.parts]
             form = self.forms.number(key, [parts, template.holes, len(defined), types_of(defined)])
-        self.lines += (row, note, form)
         known = self.symbols
+        found = [row, note, form]
         for s in (*defined, *filling):
             number = known.get(id(s))
-            if number is None:
-                number = known[id(s)] = self.names.number((s.name, s.role))
-            self.lines.append(number)
+            found.append(self.name(s) if number is None else number)
+        self.lines += found
         self.count += 1
+
+    def name(self, s: Symbol) -> int:
+        """The number of a name."""
+        number = self.symbols[id(s)] = self.names.number((s.name, s.role))
+        return number
 
     def note(self, line: Line) -> int:
         """The number of the note that says where a line comes from."""
-        equation = line.definition.equations[-1]
-        origin = equation.origin
-        if origin is None:
-            return self.notes.number("")
-        key = (id(origin), line.again) if origin.rule else (id(origin.code), origin.offset)
+        origin = line.definition.equations[-1].origin
+        key = (id(origin.code), origin.offset, line.provenance) if origin is not None else line.provenance
         found = self.origins.get(key)
         if found is None:
-            place = place_at(origin.code, origin.offset) if origin.code is not None else None
-            found = self.origins[key] = self.notes.number(note(place, line.provenance))
+            found = self.origins[key] = self.notes.number(note(place_of(line), line.provenance))
         return found
 
     def add_row(self, row: int, place: Place | None, begins: bool, op: int, depth: int) -> None:
