@@ -549,6 +549,7 @@ def test_a_large_page_opens_at_once(page, tmp_path, steps, seconds):
     e = explain(lambda x, w: unrolled(x, w, steps), 1.0, 2.0)
     assert len(e["primal"].lines) >= 4 * steps
     e.save(path)
+    assert path.stat().st_size < 70 * sum(len(stage.lines) for stage in e.stages)
     taken = []
     for _ in range(3):
         page.goto(path.as_uri())

@@ -236,13 +236,27 @@ class Derivation:
         result = replace(result, constants=(*captured, *program.constants))
         for v, old in zip(result.inputs[len(result.inputs) - len(program.inputs) :], program.inputs, strict=True):
             self.names.share(v, old)
-        before, after = by_identity(program.equations), by_identity(result.equations)
+        before, after = self.by_identity(program.equations), self.by_identity(result.equations)
         for key, equations in after.items():
             if len(equations) == len(before.get(key, ())):
                 for new, old in zip(equations, before[key], strict=True):
                     for v, w in zip(new.outputs, old.outputs, strict=True):
                         self.names.share(v, w)
         return result
+
+    def by_identity(self, equations: Sequence[Equation]) -> dict[Any, list[Equation]]:
+        """Equations by where they come from and what they compute."""
+        found: dict[Any, list[Equation]] = {}
+        one_of_equal = self.names.templates.one_of_equal
+        for e in equations:
+            op = type(e.op) if e.op.holds_programs else one_of_equal(e.op)  # what it holds is simplified, too
+            key = (id(e.origin), id(op), e.outputs[0].type) if len(e.outputs) == 1 else (id(e.origin), id(op), *[v.type for v in e.outputs])
+            known = found.get(key)
+            if known is None:
+                found[key] = [e]
+            else:
+                known.append(e)
+        return found
 
     # ---- lines ---------------------------------------------------------------------------------------------------------------
     def add(self, key: str, title: str, about: str, program: Program, known: Mapping[Var, Filled] | None = None) -> Writer:
@@ -268,7 +282,7 @@ class Derivation:
         writer = self.names.written(program, known)
         lines = tuple([self.line(key, definition) for definition in writer.lines])
         given = tuple(v for v in program.inputs if v not in (known or {}))
-        inputs = tuple(str(formula_of(writer.known[v])) for v in given)
+        inputs = tuple(str(formula_of(writer.filled(v))) for v in given)
         return writer, Stage(key, title, about, program, given, inputs, lines, tuple(writer.results))
 
     def line(self, key: str, definition: Definition) -> Line:
@@ -348,15 +362,6 @@ def numbered(program: Program, before: str = "") -> Iterator[tuple[Equation, str
 def refuse_transform(problem: str) -> NoReturn:
     """Raise: the transformation is none."""
     raise teach(ArgumentError, problem, do="give a function that takes a function and returns one that calls it.", locate=False)
-
-
-def by_identity(equations: Sequence[Equation]) -> dict[Any, list[Equation]]:
-    """Equations by where they come from and what they compute."""
-    found: dict[Any, list[Equation]] = {}
-    for e in equations:
-        op = type(e.op) if e.op.regions() else e.op  # what it holds is simplified, too
-        found.setdefault((id(e.origin), op, *[v.type for v in e.outputs]), []).append(e)
-    return found
 
 
 def argument_names(f: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str]:

@@ -51,9 +51,21 @@ class Fold:
         return sum(map(size, self.parts))
 
     @property
+    def ends(self) -> tuple[Line, Line]:
+        """The first and the last line."""
+        first, last = self.parts[0], self.parts[-1]
+        return first.ends[0] if isinstance(first, Fold) else first, last.ends[1] if isinstance(last, Fold) else last
+
+    @cached_property
+    def numbers(self) -> set[int]:
+        """The lines of the source from which its lines come."""
+        places = [place_of(part) for part in self.parts if isinstance(part, Line)]
+        return {place.number for place in places if place}.union(*[part.numbers for part in self.parts if isinstance(part, Fold)])
+
+    @property
     def extent(self) -> str:
         """The lines of the source in it: ``lines 4–7``."""
-        numbers = sorted({place.number for line in self.lines if (place := place_of(line))})
+        numbers = sorted(self.numbers)
         if not numbers:
             return "no line"
         return f"line {numbers[0]}" if len(numbers) == 1 else f"lines {numbers[0]}–{numbers[-1]}"
@@ -74,9 +86,17 @@ class FoldedCall(Fold):
     def lines(self) -> Iterator[Line]:
         return (line for line, _ in self.run)
 
+    @property
+    def ends(self) -> tuple[Line, Line]:
+        return self.run[0][0], self.run[-1][0]
+
+    @cached_property
+    def numbers(self) -> set[int]:
+        return {places[-1].number for _, places in self.run if places}
+
     @cached_property
     def size(self) -> int:
-        return sum([size(line) for line, _ in self.run])
+        return sum([size(line) if line.inner else 1 for line, _ in self.run])
 
 
 def size(part: Fold | Line) -> int:
@@ -164,11 +184,12 @@ def packed(parts: Iterable[Fold | Line]) -> Iterator[Fold]:
     pack: list[Fold | Line] = []
     total = 0
     for part in parts:
-        total += size(part)
+        added = size(part)
+        total += added
         if pack and total > MOST:
             yield packed_as_one(pack)
-            pack, total = [], size(part)
-        if size(part) > MOST and isinstance(part, Fold):
+            pack, total = [], added
+        if added > MOST and isinstance(part, Fold):
             yield part
             total = 0
         else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from ..core.errors import MissingRuleError
 from ..core.formula import APPLIED, Formula, Piece, Symbol
@@ -28,6 +29,9 @@ __all__ = ["Definition", "Observed", "Rule", "Statement", "Writer", "known_rule_
 LONGEST = 24
 """A formula of more symbols and signs is taken apart."""
 NO_SYMBOLS: tuple[Symbol, ...] = ()
+NO_EQUATIONS: tuple[Equation, ...] = ()
+Known: TypeAlias = tuple[Template, tuple[Symbol, ...], tuple[Equation, ...]]
+"""The formula of a variable, and the equations from which it is written, if it has no line of its own."""
 
 
 @dataclass(slots=True)
@@ -75,15 +79,14 @@ class Writer:
 
     def __init__(self, program: Program, names: Observed, known: Mapping[Var, Filled] | None = None):
         self.program, self.names, self.templates = program, names, names.templates
-        self.known: dict[Var, Filled] = dict(known or {})
+        self.known: dict[Var, Known] = {v: (*it, NO_EQUATIONS) for v, it in (known or {}).items()}
         self.uses = Counter([v for e in program.equations for v in e.inputs])
         self.uses.update(program.outputs)
-        self.within: dict[Var, tuple[Equation, ...]] = {}
         self.lines: list[Definition] = []
         self.symbols = self.unlike()
         for v in program.inputs:
             if v not in self.known:
-                self.known[v] = self.templates.symbol(v.type), (self.symbol(v),)
+                self.known[v] = self.templates.symbol(v.type), (self.symbol(v),), NO_EQUATIONS
         for e in program.equations:
             self.write(e)
 
@@ -113,7 +116,7 @@ class Writer:
         return symbol
 
     def filled(self, v: Var | Literal) -> Filled:
-        return self.known[v] if isinstance(v, Var) else (self.templates.number(v), ())
+        return self.known[v][:2] if isinstance(v, Var) else (self.templates.number(v), ())
 
     @property
     def results(self) -> list[Filled]:
@@ -126,36 +129,37 @@ class Writer:
         return found, [line for line in self.lines if line.left not in names]
 
     def write(self, e: Equation) -> None:
-        known, templates, within = self.known, self.templates, self.within
+        known, templates = self.known, self.templates
         parts: list[Template] = []
-        symbols = NO_SYMBOLS
-        before: tuple[Equation, ...] = ()
+        symbols, before = NO_SYMBOLS, NO_EQUATIONS
         for x in e.inputs:
             if type(x) is Var:
-                part, filling = known[x]
+                part, filling, within = known[x]
                 parts.append(part)
                 symbols += filling
-                if x in within:
-                    before += within[x]
+                if within:
+                    before += within
             else:
                 parts.append(templates.number(x))
         if len(e.outputs) == 1:
             v = e.outputs[0]
             template = templates.applied(e.op, parts, v.type)
             named = self.symbols.get(v)
-            if named is not None and template.is_hole and named == symbols[0]:
-                known[v] = templates.symbol(v.type), (named,)
+            if named is None:
+                if not e.op.holds_programs and self.fits(v, template):
+                    known[v] = template, symbols, (*before, e)
+                    return
+                named = self.symbol(v)
+            elif template.is_hole and named == symbols[0]:
+                known[v] = templates.symbol(v.type), (named,), NO_EQUATIONS
                 return
-            if named is None and not e.op.holds_programs and self.fits(v, template):
-                known[v], within[v] = (template, symbols), (*before, e)
-                return
-            made: tuple[Symbol, ...] = (self.symbol(v) if named is None else named,)
-            known[v] = templates.symbol(v.type), made
+            made: tuple[Symbol, ...] = (named,)
+            known[v] = templates.symbol(v.type), made, NO_EQUATIONS
         else:
             template = templates.applied(e.op, parts, None)
             made = tuple([self.symbol(v) for v in e.outputs])
-            known.update((v, (templates.symbol(v.type), (s,))) for v, s in zip(e.outputs, made, strict=True))
-        self.lines.append(Definition(made, (template, symbols), (*before, e)))
+            known.update((v, (templates.symbol(v.type), (s,), NO_EQUATIONS)) for v, s in zip(e.outputs, made, strict=True))
+        self.lines.append(Definition(made, (template, symbols), (*before, e) if before else (e,)))
 
     def fits(self, v: Var, template: Template) -> bool:
         """Whether the formula of ``v`` goes into the one that uses it."""

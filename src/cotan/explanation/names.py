@@ -157,6 +157,9 @@ class Names:
 
     def unlike_the_users(self, form: str, name: str, order: str) -> str:
         """``form`` of a name, with a mark on it if the user has a variable of this name."""
+        found = form.format(name)
+        if found not in self.reserved and found not in self.taken:  # most often
+            return found
         mark = ""
         while (found := form.format(order.format(mark, name))) in self.reserved or found in self.taken:
             mark += "_"

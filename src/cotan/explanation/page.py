@@ -277,8 +277,7 @@ def folds(parts: Iterable[Fold | Line], within: Callable[[Sequence[Fold | Line]]
 
 def extent(fold: Fold) -> tuple[str, str]:
     """The lines of the source in a fold, and its first and last value."""
-    lines = [*fold.lines]
-    return fold.extent.partition(" ")[2], " … ".join(dict.fromkeys(line.definition.left for line in (lines[0], lines[-1])))
+    return fold.extent.partition(" ")[2], " … ".join(dict.fromkeys(line.definition.left for line in fold.ends))
 
 
 # ---- lines -----------------------------------------------------------------------------------------------------------------
@@ -309,8 +308,7 @@ def around(inner: Stage) -> tuple[str, str]:
 
 def lines_of(data: PageData, parts: Sequence[Fold | Line]) -> str:
     """The lines of a fold, in the data of the page."""
-    first = next(iter(Fold(None, "", parts).lines))
-    number = data.number[id(first)]
+    number = data.number[id(Fold(None, "", parts).ends[0])]
     return f'data-lines="{number} {number + sum(map(size, parts))}"'
 
 

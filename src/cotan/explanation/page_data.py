@@ -68,11 +68,20 @@ class PageData:
 
     def add(self, lines: Iterable[Line]) -> tuple[int, int]:
         first = self.count
-        row, number = self.rows.number, self.number
+        rows, number, origins = self.rows.numbers, self.number, self.origins
         for line in lines:
             number[id(line)] = self.count
             definition = line.definition
-            self.write(row(line.row), self.note(line), definition.filled, definition.symbols)
+            row = rows.get(line.row)
+            origin = definition.equations[-1].origin
+            key = (id(origin.code), origin.offset, line.provenance) if origin is not None else line.provenance
+            note = origins.get(key)
+            self.write(
+                self.rows.number(line.row) if row is None else row,
+                self.note(key, line) if note is None else note,
+                definition.filled,
+                definition.symbols,
+            )
             if line.inner:
                 held = self.held[self.count - 1] = []
                 held += [(inner, *self.add(inner.lines)) for inner in line.inner]
@@ -104,13 +113,9 @@ class PageData:
         number = self.symbols[id(s)] = self.names.number((s.name, s.role))
         return number
 
-    def note(self, line: Line) -> int:
-        """The number of the note that says where a line comes from."""
-        origin = line.definition.equations[-1].origin
-        key = (id(origin.code), origin.offset, line.provenance) if origin is not None else line.provenance
-        found = self.origins.get(key)
-        if found is None:
-            found = self.origins[key] = self.notes.number(note(place_of(line), line.provenance))
+    def note(self, key: Hashable, line: Line) -> int:
+        """The number of the note that says where a line comes from, which is the same for all lines that have this key."""
+        found = self.origins[key] = self.notes.number(note(place_of(line), line.provenance))
         return found
 
     def add_row(self, row: int, place: Place | None, begins: bool, op: int, depth: int) -> None:

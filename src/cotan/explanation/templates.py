@@ -120,14 +120,18 @@ class Templates:
 
     def applied(self, op: Op, parts: Sequence[Template], type: Type | None) -> Template:
         """The template of an op's formula of these operands, whose holes it has in their order; of a value of this type, if it has one."""
-        known = self.ops.get(id(op))
-        if known is None:
-            known = self.ops[id(op)] = self.equal.setdefault(op, op), op
-        key = (id(known[0]), *parts)
+        key = (id(self.one_of_equal(op)), *parts)
         found = self.made.get(key)
         if found is None:
             found = self.made[key] = self.written(op, parts, type)
         return found
+
+    def one_of_equal(self, op: Op) -> Op:
+        """The first op that is equal to this one."""
+        known = self.ops.get(id(op))
+        if known is None:
+            known = self.ops[id(op)] = self.equal.setdefault(op, op), op
+        return known[0]
 
     def written(self, op: Op, parts: Sequence[Template], type: Type | None) -> Template:
         operands: list[Formula] = []

@@ -117,13 +117,14 @@ class Simplifier:
 
 def known_number(equation: Equation, operands: Sequence[Operand]) -> Literal | None:
     """The value of a function of constants; None for other equations."""
+    numbers: list[Any] = []
     for x in operands:
         if type(x) is not Literal:  # most often
             return None
+        numbers.append(x.value)
     op, t = equation.op, equation.outputs[0].type if len(equation.outputs) == 1 else None
     if type(t) is not ArrayType or t.shape or op.multiple or not operands or not op.has_element():
         return None
-    numbers = [x.value for x in operands]
     with np.errstate(all="ignore"):
         y = op.impl(*numbers)
     number = (y.item() if t.weak else y) if type(y) is Size else np.asarray(y).item() if t.weak else np.asarray(y)[()]
