@@ -99,7 +99,8 @@ def sizes(cls, further: bool):
     return FURTHER_LENGTHS if further else LENGTHS
 
 
-ENLARGED = [cls for cls in WHOLE if cls.name not in SHAPES_ARE_PARAMETERS]
+NEVER_FINITE = {"undetermined"}
+ENLARGED = [cls for cls in WHOLE if cls.name not in SHAPES_ARE_PARAMETERS | NEVER_FINITE]
 WITH_GRADIENT = [cls for cls in ENLARGED if differentiable(examples(cls))]
 
 
