@@ -239,7 +239,8 @@ class Op:
         return type(self) is type(other) and all(getattr(self, name) == getattr(other, name) for name in self.parameter_names)
 
     def __hash__(self) -> int:
-        return hash((type(self), *[getattr(self, name) for name in self.parameter_names]))
+        names = self.parameter_names
+        return hash((type(self), *[getattr(self, name) for name in names])) if names else hash(type(self))
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self.__dict__:
@@ -261,7 +262,9 @@ class Op:
         return {k: _short(v) for k, v in self.parameters().items() if k not in optional or v != getattr(type(self), k)}
 
     def formula(self, *operands: Formula) -> Formula:
-        """How people write it: with its ``sign``, or as a call of its ``verb``."""
+        """How people write it: with its ``sign``, or as a call of its ``verb``. It depends on the types and the classes of the operands,
+        not on their names: it is written once for all operands that have these.
+        """
         if self.sign and len(operands) == 2:
             return operands[0].infix(self.sign, operands[1])
         return called(self.verb, *operands, **self.described_parameters())
