@@ -15,6 +15,7 @@ from cotan.core.tracing import type_of
 from cotan.engines.native.aot.export import DECLARED, VARIABLE, libraries_of
 from cotan.engines.native.runtime.thread_pool import limited
 from cotan.engines.native.status import NotExportableError
+from cotan.ops import toeplitz
 
 from .calculus import pull
 from .cases import FIRST_ORDER_OPS, Case, differentiable, direction, examples, results, seeded
@@ -28,6 +29,16 @@ LARGEST = 10_000_000
 """Rows of matrices, and elements of other arrays, on both sides of each number by which the engine or an op decides."""
 SHAPES_ARE_PARAMETERS = {"add_slice", "pivots_to_permutation"}
 """Ops whose examples cannot be enlarged, since their parameters say what shapes they take."""
+LARGER = {
+    "solve_toeplitz": lambda rng, n, m: (toeplitz.solve_toeplitz, (dominant(rng.normal(size=2 * n - 1), n - 1), rng.normal(size=(n, m)))),
+}
+"""Larger operands of ops whose operands are no full matrices, for n rows and m right-hand sides."""
+
+
+def dominant(x, at):
+    """A matrix by its diagonals, of which the one of this number becomes larger than the sum of the others."""
+    x[at] += 1.0 + np.sum(np.abs(x), axis=0)
+    return x
 
 
 def is_of_matrices(op) -> bool:
@@ -99,7 +110,7 @@ def sizes(cls, further: bool):
     return FURTHER_LENGTHS if further else LENGTHS
 
 
-ENLARGED = [cls for cls in WHOLE if cls.name not in SHAPES_ARE_PARAMETERS]
+ENLARGED = [cls for cls in WHOLE if cls.name not in {*SHAPES_ARE_PARAMETERS, *LARGER}]
 WITH_GRADIENT = [cls for cls in ENLARGED if differentiable(examples(cls))]
 
 
@@ -134,6 +145,17 @@ def test_its_gradient_compiles_alone_at_any_size(cls, size):
         rng, f, count = seeded(case), case.function(), len(case.point)
         ws = [direction(rng, y) for y in f(*case.point)]
         the_same(lambda *xs, f=f, count=count: pull(f, xs[:count], xs[count:])[1], [*case.point, *ws])
+
+
+@pytest.mark.parametrize("name", LARGER)
+@pytest.mark.parametrize(("n", "m"), [(9, 1), (258, 1), (258, 5)])
+def test_of_matrices_that_are_not_full_it_compiles_alone_too(name, n, m):
+    op, operands = LARGER[name](np.random.default_rng(n), n, m)
+    case = Case(op, operands)
+    the_same(lambda *xs: results(op, xs), operands)
+    rng, f, count = seeded(case), case.function(), len(case.point)
+    ws = [direction(rng, y) for y in f(*case.point)]
+    the_same(lambda *xs: pull(f, xs[:count], xs[count:])[1], [*case.point, *ws])
 
 
 @pytest.mark.parametrize("size", [5, 70])

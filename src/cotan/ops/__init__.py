@@ -29,11 +29,13 @@ from . import (
     special,
     spectral,
     sylvester,
+    toeplitz,
     transcendental,
 )
 
 __all__ = [
     "arithmetic", "casting", "contraction", "convolution", "creation", "determinant", "eigen", "even", "factorization", "families",
     "gaussian", "indexing", "linalg", "logic", "losses", "lu", "matrix_functions", "moments", "movement", "ordering", "reduction",
-    "routines", "running", "searching", "sorting", "special", "spectral", "sylvester", "transcendental",
+    "routines", "running", "searching", "sorting", "special", "spectral", "sylvester", "toeplitz",
+    "transcendental",
 ]  # fmt: skip

@@ -21,12 +21,32 @@ from .matrix_functions import (
     tanm,
 )  # fmt: skip
 from .solving import cho_factor, cho_solve, cholesky, det, inv, lu, lu_factor, lu_solve, solve, solve_triangular
+from .special_matrices import (
+    block_diag,
+    circulant,
+    companion,
+    convolution_matrix,
+    dft,
+    fiedler,
+    fiedler_companion,
+    hadamard,
+    hankel,
+    helmert,
+    hilbert,
+    invhilbert,
+    invpascal,
+    khatri_rao,
+    leslie,
+    pascal,
+    toeplitz,
+)  # fmt: skip
 from .spectra import eig, eigh, eigvals, eigvalsh, svd, svdvals
 
 __all__ = [
-    "cho_factor", "cho_solve", "cholesky", "coshm", "cosm", "det", "eig", "eigh", "eigvals", "eigvalsh", "expm", "expm_frechet",
-    "fractional_matrix_power", "inv", "logm", "lu", "lu_factor", "lu_solve", "polar", "sinhm", "sinm", "solve",
-    "solve_continuous_lyapunov", "solve_discrete_lyapunov", "solve_sylvester", "solve_triangular", "sqrtm", "svd", "svdvals", "tanhm",
-    "tanm",
+    "block_diag", "cho_factor", "cho_solve", "cholesky", "circulant", "companion", "convolution_matrix", "coshm", "cosm", "det", "dft",
+    "eig", "eigh", "eigvals", "eigvalsh", "expm", "expm_frechet", "fiedler", "fiedler_companion", "fractional_matrix_power", "hadamard",
+    "hankel", "helmert", "hilbert", "inv", "invhilbert", "invpascal", "khatri_rao", "leslie", "logm", "lu", "lu_factor", "lu_solve",
+    "pascal", "polar", "sinhm", "sinm", "solve", "solve_continuous_lyapunov", "solve_discrete_lyapunov", "solve_sylvester",
+    "solve_triangular", "sqrtm", "svd", "svdvals", "tanhm", "tanm", "toeplitz",
 ]  # fmt: skip
 __dir__ = listing(__all__)
