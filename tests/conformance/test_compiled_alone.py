@@ -15,7 +15,7 @@ from cotan.core.tracing import type_of
 from cotan.engines.native.aot.export import DECLARED, VARIABLE, libraries_of
 from cotan.engines.native.runtime.thread_pool import limited
 from cotan.engines.native.status import NotExportableError
-from cotan.ops import toeplitz
+from cotan.ops import banded, banded_cholesky, banded_spectra, toeplitz
 
 from .calculus import pull
 from .cases import FIRST_ORDER_OPS, Case, differentiable, direction, examples, results, seeded
@@ -30,6 +30,31 @@ LARGEST = 10_000_000
 SHAPES_ARE_PARAMETERS = {"add_slice", "pivots_to_permutation"}
 """Ops whose examples cannot be enlarged, since their parameters say what shapes they take."""
 LARGER = {
+    "banded_solve": lambda rng, n, m: (banded.BandedSolve(2, 1), (dominant(rng.normal(size=(4, n)), 1), rng.normal(size=(n, m)))),
+    "hermitian_banded_solve": lambda rng, n, m: (
+        banded.HermitianBandedSolve(lower=True),
+        (dominant(rng.uniform(size=(4, n)), 0) + 6 * np.eye(4, 1), rng.normal(size=(n, m))),
+    ),
+    "banded_triangular_solve": lambda rng, n, m: (
+        banded.BandedTriangularSolve(),
+        (dominant(rng.normal(size=(3, n)), 0), rng.normal(size=(n, m))),
+    ),
+    "banded_cholesky": lambda rng, n, m: (
+        banded_cholesky.banded_cholesky,
+        (dominant(rng.uniform(size=(m + 1, n)), 0) + 2 * m * np.eye(m + 1, 1),),
+    ),
+    **{
+        name: lambda rng, n, m, cls=cls: (cls(), (dominant(rng.normal(size=(m + 1, n)), 0), rng.normal(size=(m + 1, n))))
+        for name, cls in (
+            ("factor_tangent", banded_cholesky.FactorTangent),
+            ("factor_cotangent", banded_cholesky.FactorCotangent),
+        )
+    },
+    "eigvals_banded": lambda rng, n, m: (banded_spectra.EigvalsBanded(lower=True), (rng.normal(size=(m + 1, n)),)),
+    **{
+        op.name: lambda rng, n, m, op=op: (op, (rng.normal(size=(m, n)), rng.uniform(0.5, 1.5, size=(m, n - 1))))
+        for op in (banded_spectra.eigh_tridiagonal, banded_spectra.eigvalsh_tridiagonal)
+    },
     "solve_toeplitz": lambda rng, n, m: (toeplitz.solve_toeplitz, (dominant(rng.normal(size=2 * n - 1), n - 1), rng.normal(size=(n, m)))),
 }
 """Larger operands of ops whose operands are no full matrices, for n rows and m right-hand sides."""

@@ -2,6 +2,9 @@
 
 from . import (
     arithmetic,
+    banded,
+    banded_cholesky,
+    banded_spectra,
     casting,
     contraction,
     convolution,
@@ -34,7 +37,7 @@ from . import (
 )
 
 __all__ = [
-    "arithmetic", "casting", "contraction", "convolution", "creation", "determinant", "eigen", "even", "factorization", "families",
+    "arithmetic", "banded", "banded_cholesky", "banded_spectra", "casting", "contraction", "convolution", "creation", "determinant", "eigen", "even", "factorization", "families",
     "gaussian", "indexing", "linalg", "logic", "losses", "lu", "matrix_functions", "moments", "movement", "ordering", "reduction",
     "routines", "running", "searching", "sorting", "special", "spectral", "sylvester", "toeplitz",
     "transcendental",
