@@ -37,8 +37,8 @@ from . import (
 )
 
 __all__ = [
-    "arithmetic", "banded", "banded_cholesky", "banded_spectra", "casting", "contraction", "convolution", "creation", "determinant", "eigen", "even", "factorization", "families",
-    "gaussian", "indexing", "linalg", "logic", "losses", "lu", "matrix_functions", "moments", "movement", "ordering", "reduction",
-    "routines", "running", "searching", "sorting", "special", "spectral", "sylvester", "toeplitz",
+    "arithmetic", "banded", "banded_cholesky", "banded_spectra", "casting", "contraction", "convolution", "creation", "determinant",
+    "eigen", "even", "factorization", "families", "gaussian", "indexing", "linalg", "logic", "losses", "lu", "matrix_functions", "moments",
+    "movement", "ordering", "reduction", "routines", "running", "searching", "sorting", "special", "spectral", "sylvester", "toeplitz",
     "transcendental",
 ]  # fmt: skip

@@ -1,7 +1,7 @@
 """Cholesky's factorization of banded Hermitian matrices, and its derivatives, in n u^2 operations for u bands below the diagonal.
 
-All matrices here are lower bands, A[j + k, j] = a[k, j] for 0 <= k <= u; corners are not read, and zero in results. The factor L of A has as
-many bands as A. With the bands M(X, Y) of X Y^H + Y X^H, the derivative X of L is the solution of
+All matrices here are lower bands, A[j + k, j] = a[k, j] for 0 <= k <= u; corners are not read, and zero in results. The factor L of A has
+as many bands as A. With the bands M(X, Y) of X Y^H + Y X^H, the derivative X of L is the solution of
 
     M(L, X) = dA          with a real diagonal,
 
@@ -287,8 +287,8 @@ class FactorTangent(OfFactor):
 class FactorCotangent(OfFactor):
     """The adjoint of `FactorTangent` in D: its steps from the last column to the first.
 
-    With x' the cotangents of x, and s those of d: from s_ik, x'_ij takes -sum_k s_ik conj(l_kj), and x'_kj takes -sum_i conj(s_ik l_ij), for
-    i >= k > j; then s_ij = x'_ij / l_jj, x'_jj takes -sum_i Re(s_ij l_ij), and s_jj = Re x'_jj / (2 l_jj).
+    With x' the cotangents of x, and s those of d: from s_ik, x'_ij takes -sum_k s_ik conj(l_kj), and x'_kj takes -sum_i conj(s_ik l_ij),
+    for i >= k > j; then s_ij = x'_ij / l_jj, x'_jj takes -sum_i Re(s_ij l_ij), and s_jj = Re x'_jj / (2 l_jj).
     """
 
     library: ClassVar[str] = "factor_cotangent"

@@ -5,22 +5,21 @@ Vectors may have axes in front: these are then stacks of matrices.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ...core.errors import ArgumentError, ShapeError, teach
-from ...core.tracing import Tracer, type_of
+from ...core.tracing import type_of
 from ...numpy.elementwise import abs, conjugate, divide, negative
-from ...numpy.promotion import Numbers, broadcast_shapes, operand, promote, shape_of, spread_to, strong, wrap
+from ...numpy.promotion import Numbers, broadcast_shapes, operand, promote, shape_of, spread_to, strong
 from ...numpy.selection import where
 from ...numpy.shape import atleast_1d, concatenate, flip
 from ...ops.families import BroadcastInDim
 from ...ops.linalg import OnDiagonal
 from ...ops.movement import pad, reshape, slice_
 from ...ops.toeplitz import Toeplitz, count_of
-from ..calling import ScipyFunction, scipys
+from ..calling import concrete_only, scipys
 
 __all__ = [
     "block_diag", "circulant", "companion", "convolution_matrix", "dft", "fiedler", "fiedler_companion", "hadamard", "hankel", "helmert",
@@ -212,26 +211,13 @@ def fiedler(a: Numbers) -> Any:
 
 
 # ---- sizes ---------------------------------------------------------------------------------------------------------------------------
-def of_sizes(name: str, sentence: str) -> Callable[..., Any]:
-    """SciPy's function of sizes, whose matrices are returned as `Array`."""
-    theirs = ScipyFunction("scipy.linalg", name)
-
-    def call(*args: Any, **kwargs: Any) -> Any:
-        if any(type(x) is Tracer for x in (*args, *kwargs.values())):
-            raise teach(ArgumentError, f"{name}: a traced size.", do="give a Python integer: the shape of the result depends on it.")
-        return wrap(theirs(*args, **kwargs))
-
-    call.__wrapped__ = theirs  # type: ignore[attr-defined] - its signature
-    call.__name__ = call.__qualname__ = name
-    call.__module__ = __name__
-    call.__doc__ = f"{sentence}\n\nThe arguments are those of ``scipy.linalg.{name}``, and concrete.\n"
-    return call
-
-
-dft = of_sizes("dft", "The matrix of the discrete Fourier transform.")
-hadamard = of_sizes("hadamard", "A matrix of ones and minus ones with orthogonal columns, by Sylvester's construction.")
-helmert = of_sizes("helmert", "Helmert's orthogonal matrix.")
-hilbert = of_sizes("hilbert", "The Hilbert matrix, with the elements 1 / (i + j + 1).")
-invhilbert = of_sizes("invhilbert", "The inverse of the Hilbert matrix.")
-invpascal = of_sizes("invpascal", "The inverse of the Pascal matrix.")
-pascal = of_sizes("pascal", "The Pascal matrix, with binomial coefficients.")
+SIZE = "give a Python integer: the shape of the result depends on it."
+dft = concrete_only("scipy.linalg", "dft", "The matrix of the discrete Fourier transform.", SIZE)
+hadamard = concrete_only(
+    "scipy.linalg", "hadamard", "A matrix of ones and minus ones with orthogonal columns, by Sylvester's construction.", SIZE
+)
+helmert = concrete_only("scipy.linalg", "helmert", "Helmert's orthogonal matrix.", SIZE)
+hilbert = concrete_only("scipy.linalg", "hilbert", "The Hilbert matrix, with the elements 1 / (i + j + 1).", SIZE)
+invhilbert = concrete_only("scipy.linalg", "invhilbert", "The inverse of the Hilbert matrix.", SIZE)
+invpascal = concrete_only("scipy.linalg", "invpascal", "The inverse of the Pascal matrix.", SIZE)
+pascal = concrete_only("scipy.linalg", "pascal", "The Pascal matrix, with binomial coefficients.", SIZE)
