@@ -50,6 +50,7 @@ LARGER = {
             ("factor_cotangent", banded_cholesky.FactorCotangent),
         )
     },
+    "eigh_banded": lambda rng, n, m: (banded_spectra.EighBanded(lower=False), (rng.normal(size=(m + 1, n)),)),
     "eigvals_banded": lambda rng, n, m: (banded_spectra.EigvalsBanded(lower=True), (rng.normal(size=(m + 1, n)),)),
     **{
         op.name: lambda rng, n, m, op=op: (op, (rng.normal(size=(m, n)), rng.uniform(0.5, 1.5, size=(m, n - 1))))

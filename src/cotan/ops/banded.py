@@ -32,8 +32,8 @@ from .movement import concatenate, slice_
 from .routines import lapack_function
 
 __all__ = [
-    "BandedOuter", "BandedProduct", "BandedSolve", "BandedTriangularSolve", "FromBands", "HermitianBandedSolve", "ToBands",
-    "TransposedBands", "hermitian_bands", "row_range",
+    "BandedOuter", "BandedProduct", "BandedSolve", "BandedTriangularSolve", "HermitianBandedSolve", "TransposedBands",
+    "hermitian_bands", "row_range",
 ]  # fmt: skip
 
 SINGULAR, NOT_POSITIVE = "singular matrix", "a leading minor is not positive definite"
@@ -60,18 +60,8 @@ def rows_of(offset: int, n: int) -> tuple[slice, slice]:
 
 
 # ---- storage -------------------------------------------------------------------------------------------------------------------------
-class OfBands(Structural):
-    """A linear op on bands of ``lower`` and ``upper`` diagonals: a batch axis is a further leading axis."""
-
-    lower: int
-    upper: int
-
-    def batch(self, size: int, batched: Sequence[bool], x: Any) -> tuple[Any, bool]:
-        return self(x), True
-
-
 @op
-class TransposedBands(OfBands):
+class TransposedBands(Structural):
     """The bands of the transposed matrix: y[k, j] = x[l + u - k, j + k - l], zero outside of it."""
 
     lower: int
@@ -98,81 +88,14 @@ class TransposedBands(OfBands):
     def transpose(self, y_bar: Any, x: Var) -> Sequence[Any]:
         return [TransposedBands(self.upper, self.lower)(y_bar)]
 
+    def batch(self, size: int, batched: Sequence[bool], x: Any) -> tuple[Any, bool]:
+        return self(x), True
+
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
         rng = default_rng()
         for lower, upper, lead, n in ((1, 1, (), 4), (2, 0, (2,), 3), (0, 1, (), 3), (2, 3, (), 2), (0, 0, (), 2), (1, 1, (), 0)):
             yield cls(lower, upper), (rng.normal(size=(*lead, lower + upper + 1, n)),)
-
-
-@op
-class FromBands(OfBands):
-    """The full matrices with these bands: y[i, j] = x[u + i - j, j], zero outside of the bands."""
-
-    lower: int
-    upper: int
-
-    def type_rule(self, x: ArrayType) -> ArrayType:
-        check_bands(self, self.lower, self.upper, x)
-        return x.with_shape((*x.shape[:-2], x.shape[-1], x.shape[-1]))
-
-    def impl(self, x: Any) -> Any:
-        *lead, rows, n = x.shape
-        y = np.zeros((*lead, n, n), x.dtype)
-        for k in range(rows):
-            i, j = (np.arange(n)[s] for s in rows_of(self.upper - k, n))
-            y[..., i, j] = x[..., k, j]
-        return y
-
-    def element(self, e: Emitter, i: Sequence[Any], x: Reader) -> Any:
-        *lead, row, column = i
-        k = row - column + self.upper
-        inside = (k >= 0) & (k < x.shape[-2])
-        return e.choose(inside, lambda: x((*lead, k, column)), lambda: e.constant(0, x.dtype))
-
-    def transpose(self, y_bar: Any, x: Var) -> Sequence[Any]:
-        return [ToBands(self.lower, self.upper)(y_bar)]
-
-    @classmethod
-    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
-        for given, operands in TransposedBands.examples():
-            yield cls(**given.parameters()), operands
-
-
-@op
-class ToBands(OfBands):
-    """The bands of square matrices: y[k, j] = x[j + k - u, j], zero in the corners."""
-
-    lower: int
-    upper: int
-
-    def type_rule(self, x: ArrayType) -> ArrayType:
-        if x.ndim < 2 or x.shape[-1] != x.shape[-2] or min(self.lower, self.upper) < 0:
-            raise teach(ShapeError, f"to_bands: an array of shape {x.shape}.", do="give a square matrix, or a stack of them.")
-        return x.with_shape((*x.shape[:-2], self.lower + self.upper + 1, x.shape[-1]))
-
-    def impl(self, x: Any) -> Any:
-        *lead, n, _ = x.shape
-        y = np.zeros((*lead, self.lower + self.upper + 1, n), x.dtype)
-        for k in range(y.shape[-2]):
-            i, j = (np.arange(n)[s] for s in rows_of(self.upper - k, n))
-            y[..., k, j] = x[..., i, j]
-        return y
-
-    def element(self, e: Emitter, i: Sequence[Any], x: Reader) -> Any:
-        *lead, k, column = i
-        row = column + k - self.upper
-        inside = (row >= 0) & (row < x.shape[-1])
-        return e.choose(inside, lambda: x((*lead, row, column)), lambda: e.constant(0, x.dtype))
-
-    def transpose(self, y_bar: Any, x: Var) -> Sequence[Any]:
-        return [FromBands(self.lower, self.upper)(y_bar)]
-
-    @classmethod
-    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
-        rng = default_rng()
-        for lower, upper, shape in ((1, 1, (4, 4)), (2, 0, (2, 3, 3)), (0, 1, (3, 3)), (2, 3, (2, 2)), (1, 0, (0, 0))):
-            yield cls(lower, upper), (rng.normal(size=shape),)
 
 
 def row_range(x: Any, start: int, stop: int) -> Any:

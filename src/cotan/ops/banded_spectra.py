@@ -1,4 +1,4 @@
-"""Eigenvalues and eigenvectors of tridiagonal and banded Hermitian matrices, without full matrices where eigenvalues alone are asked for.
+"""Eigenvalues and eigenvectors of tridiagonal and banded Hermitian matrices. Only the vectors are full matrices.
 
 The derivatives are those of full Hermitian matrices (`factorization.Eigh`), with dA V as a product of bands. Reference: Anderson et al.
 (1999), "LAPACK Users' Guide", section 2.3.4.
@@ -17,19 +17,19 @@ from ..core.op import Op, op
 from ..core.tracing import type_of
 from ..core.types import ArrayType, array_type
 from .arithmetic import constant_of, sub
-from .banded import BandedProduct, FromBands, check_bands, hermitian_bands
-from .casting import conj, real
+from .banded import BandedProduct, check_bands, hermitian_bands
+from .casting import conj, convert, real
 from .contraction import matmul
-from .factorization import NO_EIGENVALUES, VECTORS, eigh, eigh_of_upper
+from .factorization import NO_EIGENVALUES, VECTORS
 from .families import default_rng, scale, scaled_sum, spread, zeros
 from .lapack import by_columns, every_matrix, named
-from .linalg import MatrixOp, columns, diagonal, mask, transposed
+from .linalg import MatrixOp, adjoint, columns, diagonal, mask, transposed
 from .logic import not_equal
 from .movement import concatenate, pad, reshape
 from .routines import lapack_function
 from .transcendental import inverse_or_infinity
 
-__all__ = ["EighTridiagonal", "EigvalsBanded", "EigvalshTridiagonal", "eigh_tridiagonal", "eigvalsh_tridiagonal"]
+__all__ = ["EighBanded", "EighTridiagonal", "EigvalsBanded", "EigvalshTridiagonal", "eigh_tridiagonal", "eigvalsh_tridiagonal"]
 
 
 def tridiagonal(d: Any, e: Any) -> Any:
@@ -174,68 +174,97 @@ class EigvalshTridiagonal(OfTridiagonal):
 eigh_tridiagonal, eigvalsh_tridiagonal = EighTridiagonal(), EigvalshTridiagonal()
 
 
-@op
-class EigvalsBanded(MatrixOp):
-    """The eigenvalues of Hermitian matrices with these lower (or upper) bands, ascending.
-
-    With the vectors of the full matrix, dw = Re diag(V^H dA V).
-    """
+# ---- more bands ----------------------------------------------------------------------------------------------------------------------
+class OfHermitianBands(MatrixOp):
+    """An op on lower (or upper) bands of Hermitian matrices, with their eigenvalues as the first result."""
 
     lower: bool
-    library: ClassVar[str] = "eigvals_banded"
 
-    def type_rule(self, a: ArrayType) -> ArrayType:
+    def values_type(self, a: ArrayType) -> ArrayType:
         self.check_matrices(a, square=False)
         check_bands(self, max(a.shape[-2] - 1, 0), 0, a)
         return array_type((*a.shape[:-2], a.shape[-1]), np.finfo(a.dtype).dtype)
 
-    def impl(self, a: Any) -> Any:
-        w = np.empty((*a.shape[:-2], a.shape[-1]), np.finfo(a.dtype).dtype)
+    def decomposed(self, a: Any, vectors: bool) -> tuple[Any, Any]:
+        """The eigenvalues of concrete matrices, and the vectors if they are asked for."""
+        *lead, _, n = a.shape
+        w, v = np.empty((*lead, n), np.finfo(a.dtype).dtype), np.empty((*lead, n, n if vectors else 0), a.dtype)
         if not w.size:
-            return w
+            return w, v
         decompose = lapack_function("hbevd" if a.dtype.kind == "c" else "sbevd", a.dtype)
-        for k in np.ndindex(*a.shape[:-2]):
-            w[k], _, info = decompose(a[k], compute_v=False, lower=self.lower)
+        for k in np.ndindex(*lead):
+            w[k], z, info = decompose(a[k], compute_v=vectors, lower=self.lower)
             if info:
                 raise np.linalg.LinAlgError(NO_EIGENVALUES)
-        return w
+            if vectors:
+                v[k] = z
+        return w, v
 
     def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
-        a, (values,) = w.strided(operands[0]), results
+        a, values, vectors = w.strided(operands[0]), results[0], results[1] if len(results) > 1 else None
         *lead, rows, n = operands[0].shape
         if n == 0:
             return
-        dtype, part = a.dtype, values.dtype
-        size = n if dtype.kind == "c" else 2 * n
+        dtype, part, square = a.dtype, values.dtype, 2 * n * n
+        letter, integers = ("N", 1) if vectors is None else ("V", 3 + 5 * n)
+        if dtype.kind == "c":
+            size, real_size = (n, n) if vectors is None else (square, 1 + 5 * n + square)
+        else:
+            size, real_size = 2 * n if vectors is None else 1 + 5 * n + square, 0
 
         def one(k: tuple[Any, ...]) -> StridedView:
             bands, info = by_columns(w, rows, n, dtype), w.scratch((), w.integer)
-            work, places = w.scratch((size,), dtype), w.scratch((1,), w.integer)
-            more = [w.scratch((n,), part), n] if dtype.kind == "c" else []
+            work, places = w.scratch((size,), dtype), w.scratch((integers,), w.integer)
+            more = [w.scratch((real_size,), part), real_size] if real_size else []
+            matrix = None if vectors is None else by_columns(w, n, n, dtype)
             w.copy(a.part(*k), bands)
-            triangle, last = "L" if self.lower else "U", (work, size, *more, places, 1, info)
-            w.call(
-                named(dtype, "sbevd", "hbevd"), "N", triangle, n, rows - 1, bands, rows, values.part(*k), None, 1, *last, work=n * n * rows
-            )
+            name, last = named(dtype, "sbevd", "hbevd"), (work, size, *more, places, integers, info)
+            triangle, count = "L" if self.lower else "U", n * n * rows if vectors is None else n**3
+            w.call(name, letter, triangle, n, rows - 1, bands, rows, values.part(*k), matrix, n, *last, work=count)
+            if vectors is not None and matrix is not None:
+                w.copy(matrix, vectors.part(*k))
             return info
 
-        every_matrix(w, lead, one, n * n * rows, NO_EIGENVALUES)
+        every_matrix(w, lead, one, n * n * rows if vectors is None else VECTORS * n**3, NO_EIGENVALUES)
 
     def singular(self, a: Any) -> Any:
         """Whether two eigenvalues are equal."""
-        return np.any(np.diff(self.impl(a), axis=-1) == 0, axis=-1)
+        return np.any(np.diff(self.decomposed(a, vectors=False)[0], axis=-1) == 0, axis=-1)
+
+    def moved(self, da: Any, v: Any) -> Any:
+        """dA V."""
+        u = type_of(da).shape[-2] - 1
+        return BandedProduct(u, u)(hermitian_bands(da, self.lower), v)
+
+
+@op
+class EighBanded(OfHermitianBands):
+    """Eigenvalues, ascending, and orthonormal eigenvectors (columns) of Hermitian matrices with these lower (or upper) bands.
+
+    With P = V^H dA V:  dw = Re diag P,  dV = V X,  X_ij = P_ij / (w_j - w_i), zero on the diagonal (as of full matrices: Giles 2008, 3.1).
+    """
+
+    lower: bool
+    multiple = True
+    library: ClassVar[str] = "eigh_banded"
+
+    def type_rule(self, a: ArrayType) -> tuple[ArrayType, ArrayType]:
+        return self.values_type(a), array_type((*a.shape[:-2], a.shape[-1], a.shape[-1]), a.dtype)
+
+    def impl(self, a: Any) -> tuple[Any, Any]:
+        return self.decomposed(a, vectors=True)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any]:
         (a,), (da,) = primals, tangents
-        u = type_of(a).shape[-2] - 1
-        full = FromBands(*((u, 0) if self.lower else (0, u)))(a)
-        w, v = (eigh if self.lower else eigh_of_upper)(full)
-        moved = BandedProduct(u, u)(hermitian_bands(da, self.lower), v)
-        dw = scaled_sum(conj(v) if type_of(v).dtype.kind == "c" else v, moved, (type_of(v).ndim - 2,))
-        return w, real(dw) if type_of(v).dtype.kind == "c" else dw
+        w, v = self(a)
+        p, dtype = matmul(adjoint(v), self.moved(da, v)), type_of(v).dtype
+        wj = columns(w, type_of(w).shape[-1])
+        turn = scale(convert(mask(inverse_or_infinity(sub(wj, transposed(wj))), not_equal), dtype), p)
+        dw = diagonal(p)
+        return (w, v), (real(dw) if dtype.kind == "c" else dw, matmul(v, turn))
 
-    def batch(self, size: int, batched: Sequence[bool], a: Any) -> tuple[Any, bool]:
-        return self(a), True
+    def batch(self, size: int, batched: Sequence[bool], a: Any) -> tuple[Any, tuple[bool, bool]]:
+        return self(a), (True, True)
 
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
@@ -247,3 +276,31 @@ class EigvalsBanded(MatrixOp):
                 yield cls(lower), (a,)
                 if n == 4:
                     yield cls(lower), (a + 1j * rng.normal(size=a.shape),)
+
+
+@op
+class EigvalsBanded(OfHermitianBands):
+    """The eigenvalues alone of Hermitian matrices with these bands, ascending. With the vectors of `EighBanded`, dw = Re diag(V^H dA V)."""
+
+    lower: bool
+    library: ClassVar[str] = "eigvals_banded"
+
+    def type_rule(self, a: ArrayType) -> ArrayType:
+        return self.values_type(a)
+
+    def impl(self, a: Any) -> Any:
+        return self.decomposed(a, vectors=False)[0]
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any]:
+        (a,), (da,) = primals, tangents
+        w, v = EighBanded(self.lower)(a)
+        dw = scaled_sum(conj(v) if type_of(v).dtype.kind == "c" else v, self.moved(da, v), (type_of(v).ndim - 2,))
+        return w, real(dw) if type_of(v).dtype.kind == "c" else dw
+
+    def batch(self, size: int, batched: Sequence[bool], a: Any) -> tuple[Any, bool]:
+        return self(a), True
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        for given, operands in EighBanded.examples():
+            yield cls(**given.parameters()), operands

@@ -1,6 +1,6 @@
-"""Toeplitz matrices, which are constant along each diagonal: T[i, j] = t[i - j + n - 1] for n columns, from the vector t of the diagonals.
+"""Toeplitz matrices, which are constant along each diagonal: T[i, j] = t[m - 1 - i + j] for m rows, from the vector t of the diagonals.
 
-A product with a Toeplitz matrix is a sliding sum, y[i] = sum_k t[i + k] x[n - 1 - k] (`convolution.Correlate`), of n products for each
+A product with a Toeplitz matrix is a sliding sum, y[m - 1 - i] = sum_j t[i + j] x[j] (`convolution.Correlate`), of n products for each
 row. References: Levinson (1947), "The Wiener RMS error criterion in filter design and prediction"; Trench (1964), "An algorithm for the
 inversion of finite Toeplitz matrices"; Golub & Van Loan (2013), "Matrix Computations", section 4.7.
 """
@@ -19,7 +19,7 @@ from ..core.program import Var
 from ..core.tracing import type_of
 from ..core.types import ArrayType
 from .arithmetic import neg, sub
-from .convolution import Correlate
+from .convolution import Correlate, in_rows
 from .families import BroadcastInDim, Structural, default_rng, spread
 from .lapack import every_matrix
 from .linalg import MatrixOp, transposed
@@ -30,6 +30,8 @@ __all__ = ["DiagonalSums", "SolveToeplitz", "Toeplitz", "solve_toeplitz", "toepl
 
 scipy_linalg = Module("scipy.linalg")
 INT64 = np.dtype(np.int64)
+FEWEST = 1 << 6
+"""From this number of elements on, the sums are added up row by row."""
 SINGULAR = "Singular principal minor"
 
 
@@ -41,7 +43,7 @@ def count_of(rows: int, columns: int) -> int:
 # ---- matrices --------------------------------------------------------------------------------------------------------------------------
 @op
 class Toeplitz(Structural):
-    """Matrices that are constant along each diagonal: y[i, j] = t[i - j + columns - 1]."""
+    """Matrices that are constant along each diagonal: y[i, j] = t[rows - 1 - i + j]."""
 
     rows: int
     columns: int
@@ -53,13 +55,13 @@ class Toeplitz(Structural):
         return t.with_shape((*t.shape[:-1], self.rows, self.columns))
 
     def impl(self, t: Any) -> Any:
-        return t[..., np.arange(self.rows)[:, None] - np.arange(self.columns) + (self.columns - 1)]
+        return t[..., (self.rows - 1) - np.arange(self.rows)[:, None] + np.arange(self.columns)]
 
     def element(self, e: Emitter, i: Sequence[Any], t: Reader) -> Any:
         *lead, row, column = i
-        return t((*lead, row - column + (self.columns - 1)))
+        return t((*lead, column - row + (self.rows - 1)))
 
-    # <y_bar, toeplitz(t')> = sum_ij y_bar[i, j] t'[i - j + n - 1]
+    # <y_bar, toeplitz(t')> = sum_ij y_bar[i, j] t'[m - 1 - i + j]
     def transpose(self, y_bar: Any, t: Var) -> Sequence[Any]:
         return [DiagonalSums()(y_bar)]
 
@@ -75,7 +77,7 @@ class Toeplitz(Structural):
 
 @op
 class DiagonalSums(Structural):
-    """The sums along the diagonals of matrices of n columns: t[k] is the sum of the x[i, j] with i - j = k - n + 1."""
+    """The sums along the diagonals of matrices of m rows: t[k] is the sum of the x[i, j] with j - i = k - m + 1."""
 
     family = "reduction"
     takes: ClassVar[str] = "iufc"
@@ -91,7 +93,7 @@ class DiagonalSums(Structural):
         *lead, rows, columns = x.shape
         t = np.zeros((*lead, count_of(rows, columns)), x.dtype)
         for i in range(rows):
-            t[..., i : i + columns] += x[..., i, ::-1]
+            t[..., rows - 1 - i : rows - 1 - i + columns] += x[..., i, :]
         return t
 
     def element(self, e: Emitter, i: Sequence[Any], x: Reader) -> Any:
@@ -100,10 +102,30 @@ class DiagonalSums(Structural):
         zero = e.constant(0, x.dtype)
 
         def at(r: Sequence[Any]) -> Any:
-            column = r[0] - k + (columns - 1)
+            column = r[0] + k - (rows - 1)
             return e.choose((column >= 0) & (column < columns), lambda: x((*lead, r[0], column)), lambda: zero)
 
         return e.reduce("add", [rows], at, x.dtype)
+
+    def prefers_routine(self, x: ArrayType) -> bool:
+        return x.size >= FEWEST
+
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
+        given, (t,) = w.strided(operands[0]), results
+        *lead, rows, columns = operands[0].shape
+        e = w.emitter
+        w.fill(t, lambda _: e.constant(0, t.dtype))
+
+        def one(k: tuple[Any, ...]) -> None:
+            x, sums = given.part(*k), t.part(*k)
+
+            def add(i: tuple[Any, ...]) -> None:
+                at = i[1] - i[0] + (rows - 1)
+                sums[at] = e.math("add", sums[at], x[i])
+
+            w.outlined(lambda: w.every((rows, columns), add))
+
+        every_matrix(w, lead, one, rows * columns)
 
     def transpose(self, y_bar: Any, x: Var) -> Sequence[Any]:
         return [Toeplitz(*x.type.shape[-2:])(y_bar)]
@@ -114,7 +136,7 @@ class DiagonalSums(Structural):
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
         rng = default_rng()
-        for shape in ((3, 3), (2, 2, 4), (4, 1), (0, 3), (3, 0), (0, 0)):
+        for shape in ((3, 3), (2, 2, 4), (4, 1), (8, 9), (0, 3), (3, 0), (0, 0)):
             yield cls(), (rng.normal(size=shape),)
 
 
@@ -127,16 +149,16 @@ def toeplitz_product(t: Any, x: Any, rows: int) -> Any:
         return BroadcastInDim((*lead, rows, m), ())(type_of(x).dtype.type(0))
     count = type_of(t).shape[-1]
     if m == 1:
-        y = Correlate(0, rows)(t, reverse(reshape(x, (*lead, n)), (len(lead),)))
+        y = reverse(Correlate(0, rows)(t, reshape(x, (*lead, n))), (len(lead),))
         return reshape(y, (*lead, rows, 1))
     if lead:
         t = BroadcastInDim((*lead, m, count), (*range(len(lead)), len(lead) + 1))(t)
-    return transposed(Correlate(0, rows)(t, reverse(transposed(x), (len(lead) + 1,))))
+    return transposed(reverse(Correlate(0, rows)(t, transposed(x)), (len(lead) + 1,)))
 
 
 @op
 class SolveToeplitz(MatrixOp):
-    """x with T x = b for the square Toeplitz matrices T with the diagonals t (2 n - 1 of them), T[i, j] = t[i - j + n - 1], and b n x m.
+    """x with T x = b for the square Toeplitz matrices T with the diagonals t (2 n - 1 of them), T[i, j] = t[n - 1 - i + j], and b n x m.
 
     It is linear in b. dx solves the system with db - dT x on the right; the adjoint in b is the solution with T^T, which has t reversed.
 
@@ -167,11 +189,11 @@ class SolveToeplitz(MatrixOp):
         if b.size == 0:
             return x
         for k in np.ndindex(*b.shape[:-2]):
-            x[k] = scipy_linalg.solve_toeplitz((t[k][n - 1 :], t[k][n - 1 :: -1]), b[k], check_finite=False)
+            x[k] = scipy_linalg.solve_toeplitz((t[k][n - 1 :: -1], t[k][n - 1 :]), b[k], check_finite=False)
         return x
 
     def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
-        diagonals, sides, (x,) = w.strided(operands[0]), w.strided(operands[1]), results
+        diagonals, sides, (x,) = in_rows(w, operands[0]), w.strided(operands[1]), results
         *lead, n, m = operands[1].shape
         if n == 0 or m == 0:
             return
@@ -215,12 +237,12 @@ class SolveToeplitz(MatrixOp):
 def levinson(w: Routines, t: StridedView, b: StridedView, x: StridedView) -> StridedView:
     """Solve one system; the status, not zero where a leading block is singular.
 
-    ``backward`` holds g with its end at the end of the memory, so that (0, g) is the same memory from one place before. ``turned`` has
-    the diagonals from the last to the first: the sums run forward through it and through f, g and x.
+    ``backward`` holds g with its end at the end of the memory, so that (0, g) is the same memory from one place before. The sums run
+    forward through the diagonals, f, g and x.
     """
     (n, m), e, dtype = b.shape, w.emitter, b.dtype
     zero, one = e.constant(0, dtype), e.constant(1, dtype)
-    forward, backward, turned = w.scratch((n,), dtype), w.scratch((n,), dtype), w.scratch((2 * n - 1,), dtype)
+    forward, backward = w.scratch((n,), dtype), w.scratch((n,), dtype)
     columns, status = (x.mT if m == 1 else w.scratch((m, n), dtype)), w.scratch((), w.integer)
     status[()] = e.constant(0, w.integer)
 
@@ -228,10 +250,9 @@ def levinson(w: Routines, t: StridedView, b: StridedView, x: StridedView) -> Str
         bad = e.math("eq", divisor, zero)
         status[()] = e.math("select", bad, status[()], e.constant(1, w.integer))
 
-    w.fill(turned, lambda i: t[2 * n - 2 - i[0]])
     w.fill(backward, lambda _: zero)
-    check(turned[n - 1])
-    forward[0] = e.math("div", one, turned[n - 1])
+    check(t[n - 1])
+    forward[0] = e.math("div", one, t[n - 1])
     backward[n - 1] = forward[0]
     w.every((m,), lambda c: columns.__setitem__((c[0], 0), e.math("mul", b[0, c[0]], forward[0])))
 
@@ -242,7 +263,7 @@ def levinson(w: Routines, t: StridedView, b: StridedView, x: StridedView) -> Str
 
         def sums() -> None:
             def products(i: Any) -> Sequence[Any]:
-                return e.math("mul", turned[first + i], forward[i]), e.math("mul", turned[n + i], backward[first + 1 + i])
+                return e.math("mul", t[first + i], forward[i]), e.math("mul", t[n + i], backward[first + 1 + i])
 
             r[()], s[()] = w.totals("add", none, size, n, products)
 
@@ -265,7 +286,7 @@ def levinson(w: Routines, t: StridedView, b: StridedView, x: StridedView) -> Str
             rest = w.variable(zero)
 
             def missing() -> None:
-                (total,) = w.totals("add", none, size, n, lambda i: [e.math("mul", turned[first + i], column[i])])
+                (total,) = w.totals("add", none, size, n, lambda i: [e.math("mul", t[first + i], column[i])])
                 rest[()] = e.math("sub", b[k, c[0]], total)
 
             w.outlined(missing)

@@ -125,7 +125,7 @@ def lstsq(a: Numbers, b: Numbers, cond: float | None = None) -> Any:
 
 
 # ---- subspaces -----------------------------------------------------------------------------------------------------------------------
-def rank_of(name: str, a: Any, factors: Any, rcond: float | None) -> tuple[int, Any]:
+def rank_of(name: str, a: Any, s: Any, rcond: float | None) -> tuple[int, Any]:
     """The number of singular values above rcond * (the largest), and which matrices have so many.
 
     Where the values are not known (under `jit` and `vmap`), the shape of the result cannot depend on them: it is the full rank.
@@ -135,7 +135,7 @@ def rank_of(name: str, a: Any, factors: Any, rcond: float | None) -> tuple[int, 
     ShapeError
         The matrices of a stack have different ranks.
     """
-    s, t = factors[1], type_of(a)
+    s, t = stop_gradient(s), type_of(a)
     relative = builtins.max(t.shape[-2:]) * float(np.finfo(type_of(s).dtype).eps) if rcond is None else rcond
     counts = sum_of(s > relative * max_of(s, -1, keepdims=True, initial=0), -1)
     known = known_value(counts)
@@ -150,11 +150,12 @@ def rank_of(name: str, a: Any, factors: Any, rcond: float | None) -> tuple[int, 
 
 def truncated(a: Any, factors: Any, rank: int) -> Any:
     """Bases of the spaces of the kept left and right singular vectors that turn with the matrix, as functions of it."""
-    u, s, vh = factors
+    k = shape_of(factors[1])[-1]
+    u, s, v = (stop_gradient(x) for x in (last_axis(factors[0], 0, k), factors[1], last_axis(adjoint(factors[2]), 0, k)))
     kept = np.broadcast_to(np.arange(shape_of(s)[-1]) < rank, shape_of(s))
-    inverse = spectral.pseudo_inverse(a, u, convert_to(s, type_of(a).dtype), vh, kept)
+    inverse = spectral.pseudo_inverse(a, u, convert_to(s, type_of(a).dtype), adjoint(v), kept)
     left = matmul(a, matmul(inverse, last_axis(u, 0, rank)))
-    right = matmul(inverse, matmul(a, last_axis(adjoint(vh), 0, rank)))
+    right = matmul(inverse, matmul(a, last_axis(v, 0, rank)))
     return tuple(factorization.qr(x)[0] for x in (left, right))
 
 
@@ -172,11 +173,11 @@ def orth(A: Numbers, rcond: float | None = None) -> Any:
     equal singular values are determined up to a rotation: their derivative is infinite.
     """
     (a,) = matrices("orth", A)
-    factors = factorization.svd(stop_gradient(a))
-    rank, good = rank_of("orth", a, factors, rcond)
+    factors = factorization.svd(a)
+    rank, good = rank_of("orth", a, factors[1], rcond)
     if rank < builtins.min(shape_of(a)[-2:]):  # vectors of dropped values, which are equal, have no part in the derivative
-        a = matmul(a, truncated(a, factors, rank)[1])
-    return or_nan(factorization.svd(a)[0], good)
+        return factorization.svd(matmul(a, truncated(a, factors, rank)[1]))[0]
+    return or_nan(factors[0], good)
 
 
 @of_scipy
@@ -188,16 +189,13 @@ def null_space(A: Numbers, rcond: float | None = None) -> Any:
     derivative of a single vector is right. Several are determined up to a rotation: their derivative is infinite.
     """
     (a,) = matrices("null_space", A)
-    factors = factorization.svd(stop_gradient(a))
-    rank, good = rank_of("null_space", a, factors, rcond)
+    decompose = factorization.full_svd if shape_of(a)[-2] < shape_of(a)[-1] else factorization.svd
+    factors = decompose(a)
+    rank, good = rank_of("null_space", a, factors[1], rcond)
     n = shape_of(a)[-1]
-    if rank < builtins.min(shape_of(a)[-2:]):
-        a = matmul(adjoint(truncated(a, factors, rank)[0]), a)
-    if rank == n or not shape_of(a)[-2]:
-        t = type_of(a)
-        identity = np.broadcast_to(np.eye(n, dtype=t.dtype), (*t.shape[:-2], n, n))
-        return or_nan(last_axis(identity, rank, n), good)
-    return or_nan(last_axis(adjoint(factorization.full_svd(a)[2]), rank, n), good)
+    if rank < builtins.min(shape_of(a)[-2:]):  # a matrix of full rank with the same null space
+        factors = factorization.full_svd(matmul(adjoint(truncated(a, factors, rank)[0]), a))
+    return or_nan(last_axis(adjoint(factors[2]), rank, n), good)
 
 
 # ---- norms and predicates ------------------------------------------------------------------------------------------------------------

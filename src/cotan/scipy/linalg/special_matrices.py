@@ -45,7 +45,7 @@ def part(x: Any, start: int, stop: int | None = None) -> Any:
 
 def diagonals(c: Any, r: Any) -> Any:
     """The diagonals of the Toeplitz matrix with the first column c and the first row r, whose first element is not read."""
-    return concatenate([flip(part(r, 1), -1), c], -1)
+    return concatenate([flip(c, -1), part(r, 1)], -1)
 
 
 @of_scipy
@@ -62,7 +62,8 @@ def circulant(c: Numbers) -> Any:
     """The matrices (..., n, n) with the first columns c (..., n), each further column turned by one place."""
     (c,) = vectors("circulant", c)
     n = shape_of(c)[-1]
-    return Toeplitz(n, n)(concatenate([part(c, 1), c], -1))
+    turned = flip(c, -1)
+    return Toeplitz(n, n)(concatenate([turned, part(turned, 0, max(n - 1, 0))], -1))
 
 
 @scipys("scipy.linalg", own=True)  # SciPy makes one vector of several before version 1.19
@@ -73,7 +74,7 @@ def hankel(c: Numbers, r: Numbers | None = None) -> Any:
     c = strong(operand(c))
     c, r = vectors("hankel", c, np.zeros(shape_of(c), type_of(c).dtype) if r is None else r)
     values = concatenate([c, part(r, 1)], -1)
-    return flip(Toeplitz(shape_of(c)[-1], shape_of(r)[-1])(values), -1)
+    return flip(Toeplitz(shape_of(c)[-1], shape_of(r)[-1])(values), -2)
 
 
 @of_scipy
@@ -95,8 +96,8 @@ def convolution_matrix(a: Numbers, n: int, mode: str = "full") -> Any:
     if not m:
         raise teach(ShapeError, "convolution_matrix: an empty array.", do="give at least one number.")
     trimmed = {"full": 0, "same": min(n, m) - 1, "valid": 2 * (min(n, m) - 1)}[mode]
-    rows, first = m + n - 1 - trimmed, trimmed // 2
-    around = pad(a, type_of(a).dtype.type(0), [*[(0, 0, 0)] * len(lead), (n - 1, n - 1, 0)])
+    rows, first = m + n - 1 - trimmed, trimmed - trimmed // 2
+    around = pad(flip(a, -1), type_of(a).dtype.type(0), [*[(0, 0, 0)] * len(lead), (n - 1, n - 1, 0)])
     return Toeplitz(rows, n)(part(around, first, first + count_of(rows, n)))
 
 

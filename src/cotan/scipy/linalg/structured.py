@@ -20,8 +20,8 @@ from ...numpy.reduction import any as any_of
 from ...numpy.reduction import max as max_of
 from ...numpy.selection import where
 from ...numpy.shape import atleast_1d, broadcast_arrays, moveaxis
-from ...ops import banded_spectra, factorization
-from ...ops.banded import BandedSolve, BandedTriangularSolve, FromBands, HermitianBandedSolve, TransposedBands
+from ...ops import banded_spectra
+from ...ops.banded import BandedSolve, BandedTriangularSolve, HermitianBandedSolve, TransposedBands
 from ...ops.banded_cholesky import banded_cholesky
 from ...ops.casting import stop_gradient
 from ...ops.linalg import ADJOINT, NONE
@@ -207,9 +207,7 @@ def eig_banded(
     (a,) = matrices("eig_banded", a_band)
     if eigvals_only:
         return chosen("eig_banded", select, select_range, banded_spectra.EigvalsBanded(bool(lower))(a))
-    u = max(shape_of(a)[-2] - 1, 0)
-    full = FromBands(*((u, 0) if lower else (0, u)))(a)
-    return chosen("eig_banded", select, select_range, *(factorization.eigh if lower else factorization.eigh_of_upper)(full))
+    return chosen("eig_banded", select, select_range, *banded_spectra.EighBanded(bool(lower))(a))
 
 
 @of_scipy
