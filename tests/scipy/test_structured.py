@@ -11,7 +11,7 @@ import scipy.linalg as theirs
 import cotan
 import cotan.numpy as cnp
 import cotan.scipy.linalg as ours
-from cotan.errors import ArgumentError, DtypeError, ShapeError, TracerConversionError, UnsupportedFunctionError
+from cotan.errors import ArgumentError, ArgumentTypeError, DtypeError, ShapeError, TracerConversionError, UnsupportedFunctionError
 from cotan.scipy.linalg.structured import tridiagonal_solve
 from cotan.testing import check_grads
 
@@ -389,6 +389,19 @@ def test_bases_of_a_known_rank_have_its_number_of_columns():
         agree(sign * slope, wanted, rtol=1e-8)
 
 
+def test_a_single_null_vector_has_derivatives_at_equal_singular_values():
+    """Of (1, t) it is (-t, 1) / sqrt(1 + t^2), with the derivatives -1, 0, 3 and 0, -1, 0 at 0."""
+    a, da = np.eye(3, 4), RNG.normal(size=(3, 4))
+    for f in (ours.null_space, cotan.jit(ours.null_space)):
+        x, dx = cotan.jvp(f, (a,), (da,))
+        agree(dx, -np.r_[da[:, 3:], [[0.0]]] * x[3, 0])
+    single = cotan.jit(lambda t: ours.null_space(cnp.stack([cnp.asarray(1.0), t])[None]))
+    sign = np.sign(single(0.0)[1, 0])
+    one, two, three = (cotan.jacfwd(single), cotan.jacfwd(cotan.jacfwd(single)), cotan.jacfwd(cotan.jacrev(cotan.jacfwd(single))))
+    for f, wanted in ((one, [-1, 0]), (two, [0, -1]), (three, [3, 0])):
+        np.testing.assert_allclose(sign * f(0.0)[:, 0], wanted, atol=1e-13)
+
+
 def test_where_the_values_are_not_known_a_basis_has_the_full_rank_or_is_nan():
     for f in (ours.orth, ours.null_space):
         found = cotan.jit(f)(LOW.T)
@@ -452,3 +465,13 @@ def test_arguments_of_scipy_that_say_how_have_no_effect():
     agree(cotan.jit(f)(ab), theirs.solve_banded((2, 1), ab, LINE))
     g = lambda a: ours.eigvals_banded(a, overwrite_a_band=True)  # noqa: E731
     agree(cotan.jit(g)(ab), theirs.eigvals_banded(ab))
+
+
+def test_arguments_by_place_are_scipys():
+    """... which has parameters without an effect between others."""
+    ab, lower = hermitian(2), hermitian(2, lower=True)
+    agree(cotan.jit(lambda ab: ours.solveh_banded(ab, LINE, False, False, True))(lower), theirs.solveh_banded(lower, LINE, lower=True))
+    agree(cotan.jit(lambda ab: corner(ours.cholesky_banded(ab, False, False), False))(ab), corner(theirs.cholesky_banded(ab), False))
+    agree(cotan.jit(lambda ab: ours.eigvals_banded(ab, False, False, "i", (0, 1)))(ab), theirs.eigvals_banded(ab)[:2])
+    with pytest.raises(ArgumentTypeError, match="overwrite_ab="):
+        cotan.jit(lambda ab: ours.cholesky_banded(ab, True))(ab)

@@ -16,7 +16,7 @@ from ...core.tracing import type_of
 from ...lax.loops import known_value
 from ...numpy import linalg as cnp_linalg
 from ...numpy.contraction import matmul
-from ...numpy.elementwise import abs, square
+from ...numpy.elementwise import abs, conjugate, square
 from ...numpy.linalg import matrices
 from ...numpy.promotion import Numbers, broadcast_shapes, convert_to, operand, shape_of, spread_to
 from ...numpy.reduction import max as max_of
@@ -148,15 +148,25 @@ def rank_of(name: str, a: Any, s: Any, rcond: float | None) -> tuple[int, Any]:
     return int(ranks.pop()) if ranks else builtins.min(t.shape[-2:]), np.asarray(known) >= 0
 
 
-def truncated(a: Any, factors: Any, rank: int) -> Any:
-    """Bases of the spaces of the kept left and right singular vectors that turn with the matrix, as functions of it."""
+def kept_inverse(a: Any, factors: Any, rank: int) -> tuple[Any, Any, Any]:
+    """The pseudo-inverse for so many kept singular values, by a reduced or full decomposition; its left and right singular vectors."""
     k = shape_of(factors[1])[-1]
     u, s, v = (stop_gradient(x) for x in (last_axis(factors[0], 0, k), factors[1], last_axis(adjoint(factors[2]), 0, k)))
-    kept = np.broadcast_to(np.arange(shape_of(s)[-1]) < rank, shape_of(s))
-    inverse = spectral.pseudo_inverse(a, u, convert_to(s, type_of(a).dtype), adjoint(v), kept)
+    kept = np.broadcast_to(np.arange(k) < rank, shape_of(s))
+    return spectral.pseudo_inverse(a, u, convert_to(s, type_of(a).dtype), adjoint(v), kept), u, v
+
+
+def truncated(a: Any, factors: Any, rank: int) -> Any:
+    """Bases of the spaces of the kept left and right singular vectors that turn with the matrix, as functions of it."""
+    inverse, u, v = kept_inverse(a, factors, rank)
     left = matmul(a, matmul(inverse, last_axis(u, 0, rank)))
     right = matmul(inverse, matmul(a, last_axis(v, 0, rank)))
     return tuple(factorization.qr(x)[0] for x in (left, right))
+
+
+def norm_of_columns(x: Any) -> Any:
+    """The norms of the columns of matrices that are not zero, as a row."""
+    return sum_of((x * conjugate(x)).real, -2, keepdims=True) ** 0.5
 
 
 def or_nan(x: Any, good: Any) -> Any:
@@ -186,13 +196,18 @@ def null_space(A: Numbers, rcond: float | None = None) -> Any:
     (default max(m, n) eps) times the largest, and of those that m lacks.
 
     Under `jit` and `vmap`, where the values are not known, the basis has n - min(m, n) columns, and is nan where the rank is less. The
-    derivative of a single vector is right. Several are determined up to a rotation: their derivative is infinite.
+    derivative of a single vector x is right, dx = -A^+ dA x at first: x is the projection of x_0, normalized. Several vectors are
+    determined up to a rotation: their derivative is infinite.
     """
     (a,) = matrices("null_space", A)
     decompose = factorization.full_svd if shape_of(a)[-2] < shape_of(a)[-1] else factorization.svd
     factors = decompose(a)
     rank, good = rank_of("null_space", a, factors[1], rcond)
     n = shape_of(a)[-1]
+    if n - rank == 1:
+        start = stop_gradient(last_axis(adjoint(factors[2]), rank, n))
+        x = start - matmul(kept_inverse(a, factors, rank)[0], matmul(a, start))
+        return or_nan(x / norm_of_columns(x), good)
     if rank < builtins.min(shape_of(a)[-2:]):  # a matrix of full rank with the same null space
         factors = factorization.full_svd(matmul(adjoint(truncated(a, factors, rank)[0]), a))
     return or_nan(last_axis(adjoint(factors[2]), rank, n), good)

@@ -78,7 +78,7 @@ def solve_banded(l_and_u: tuple[int, int], ab: Numbers, b: Numbers) -> Any:
 
 
 @of_scipy
-def solveh_banded(ab: Numbers, b: Numbers, lower: bool = False) -> Any:
+def solveh_banded(ab: Numbers, b: Numbers, *, lower: bool = False) -> Any:
     """x with A @ x = b for the Hermitian positive definite matrices A with the upper (or ``lower``) bands ab (..., u + 1, n).
 
     Raises
@@ -91,7 +91,7 @@ def solveh_banded(ab: Numbers, b: Numbers, lower: bool = False) -> Any:
 
 
 @of_scipy
-def cholesky_banded(ab: Numbers, lower: bool = False) -> Any:
+def cholesky_banded(ab: Numbers, *, lower: bool = False) -> Any:
     """The bands of the upper triangular U with A = U^H U (or the ``lower`` L with A = L L^H) of Hermitian positive definite matrices A with
     the upper (or lower) bands ab (..., u + 1, n). The corners of a traced result are zero.
     """
@@ -165,7 +165,7 @@ def chosen(name: str, select: Any, select_range: Any, w: Any, v: Any = None) -> 
 
 @of_scipy
 def eigh_tridiagonal(
-    d: Numbers, e: Numbers, eigvals_only: bool = False, select: str = "a", select_range: Any = None, tol: float = 0.0
+    d: Numbers, e: Numbers, eigvals_only: bool = False, select: str = "a", select_range: Any = None, *, tol: float = 0.0
 ) -> Any:
     """(w, v): eigenvalues, ascending, and eigenvectors of real symmetric tridiagonal matrices with the diagonals d (..., n), and beside
     them e (..., n - 1); w alone if ``eigvals_only``. ``select`` "i" keeps those of the indices ``select_range`` (first, last), both
@@ -187,9 +187,9 @@ def eigh_tridiagonal(
 
 
 @of_scipy
-def eigvalsh_tridiagonal(d: Numbers, e: Numbers, select: str = "a", select_range: Any = None, tol: float = 0.0) -> Any:
+def eigvalsh_tridiagonal(d: Numbers, e: Numbers, select: str = "a", select_range: Any = None, *, tol: float = 0.0) -> Any:
     """The eigenvalues alone; the arguments are those of `eigh_tridiagonal`."""
-    return eigh_tridiagonal(d, e, True, select, select_range, tol)
+    return eigh_tridiagonal(d, e, True, select, select_range, tol=tol)
 
 
 @of_scipy
@@ -197,6 +197,7 @@ def eig_banded(
     a_band: Numbers,
     lower: bool = False,
     eigvals_only: bool = False,
+    *,
     select: str = "a",
     select_range: Any = None,
     max_ev: int = 0,
@@ -211,9 +212,9 @@ def eig_banded(
 
 
 @of_scipy
-def eigvals_banded(a_band: Numbers, lower: bool = False, select: str = "a", select_range: Any = None) -> Any:
+def eigvals_banded(a_band: Numbers, lower: bool = False, *, select: str = "a", select_range: Any = None) -> Any:
     """The eigenvalues alone; the arguments are those of `eig_banded`."""
-    return eig_banded(a_band, lower, True, select, select_range)
+    return eig_banded(a_band, lower, True, select=select, select_range=select_range)
 
 
 # ---- Toeplitz and circulant matrices -------------------------------------------------------------------------------------------------
