@@ -32,7 +32,7 @@ SHAPES_ARE_PARAMETERS = {"add_slice", "pivots_to_permutation"}
 LARGER = {
     "banded_solve": lambda rng, n, m: (banded.BandedSolve(2, 1), (dominant(rng.normal(size=(4, n)), 1), rng.normal(size=(n, m)))),
     "hermitian_banded_solve": lambda rng, n, m: (
-        banded.HermitianBandedSolve(lower=True),
+        banded_cholesky.HermitianBandedSolve(lower=True),
         (dominant(rng.uniform(size=(4, n)), 0) + 6 * np.eye(4, 1), rng.normal(size=(n, m))),
     ),
     "banded_triangular_solve": lambda rng, n, m: (

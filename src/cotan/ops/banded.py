@@ -13,6 +13,7 @@ adjoint; derivatives in the bands cost as many operations as a product. Referenc
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,7 +23,7 @@ from ..core.errors import ShapeError, teach
 from ..core.op import Op, op
 from ..core.program import Var
 from ..core.tracing import type_of
-from ..core.types import ArrayType
+from ..core.types import ArrayType, array_type
 from .arithmetic import neg, sub
 from .casting import complex_, conj, real
 from .families import Multilinear, Structural, default_rng, spread, zeros
@@ -32,11 +33,12 @@ from .movement import concatenate, slice_
 from .routines import lapack_function
 
 __all__ = [
-    "BandedOuter", "BandedProduct", "BandedSolve", "BandedTriangularSolve", "HermitianBandedSolve", "TransposedBands",
+    "BandedOuter", "BandedProduct", "BandedSolve", "BandedTriangularSolve", "TransposedBands",
     "hermitian_bands", "row_range",
 ]  # fmt: skip
 
-SINGULAR, NOT_POSITIVE = "singular matrix", "a leading minor is not positive definite"
+INT64 = np.dtype(np.int64)
+SINGULAR = "singular matrix"
 ZERO_DIAGONAL = "singular matrix: the diagonal of a banded triangular matrix has a zero"
 
 
@@ -254,13 +256,14 @@ class BandedSystem(SolveOp):
 
 @op
 class BandedSolve(BandedSystem):
-    """x with A x = b for square A with these bands, and b n x m, by Gaussian elimination with row exchanges.
+    """x with A x = b, or A^T x = b if ``transposed``, for square A with these bands, and b n x m, by elimination with row exchanges.
 
-    dx = A^-1 (db - dA x), and dA x is a product with the bands; the adjoint in b solves the system of the transposed bands.
+    dx solves the system with db - dA x (or db - dA^T x) on the right, a product with the bands; the adjoint in b solves the transposed one.
     """
 
     lower: int
     upper: int
+    transposed: bool = False
     library: ClassVar[str] = "banded_solve"
 
     def type_rule(self, ab: ArrayType, b: ArrayType) -> ArrayType:
@@ -268,57 +271,67 @@ class BandedSolve(BandedSystem):
         check_bands(self, self.lower, self.upper, ab, b)
         return b.with_shape(b.shape)
 
+    @property
+    def tridiagonal(self) -> bool:
+        return self.lower == self.upper == 1
+
     def impl(self, ab: Any, b: Any) -> Any:
+        if self.transposed:
+            return BandedSolve(self.upper, self.lower).impl(TransposedBands(self.lower, self.upper).impl(ab), b)
         x = np.empty_like(b, order="C")
         if b.size == 0:
             return x
-        tridiagonal = self.lower == self.upper == 1 and b.shape[-2] > 1
-        solve = lapack_function("gtsv" if tridiagonal else "gbsv", b.dtype)
+        solve = lapack_function("gtsv" if self.tridiagonal and b.shape[-2] > 1 else "gbsv", b.dtype)
         for k in np.ndindex(*b.shape[:-2]):
-            if tridiagonal:
+            if self.tridiagonal and b.shape[-2] > 1:
                 *_, x[k], info = solve(ab[k][2, :-1], ab[k][1], ab[k][0, 1:], b[k])
             else:
-                wider = np.zeros((2 * self.lower + self.upper + 1, b.shape[-2]), b.dtype)
-                wider[self.lower :] = ab[k]
-                *_, x[k], info = solve(self.lower, self.upper, wider, b[k])
+                *_, x[k], info = solve(self.lower, self.upper, widened(ab[k], self.lower), b[k])
             if info:
                 raise np.linalg.LinAlgError(SINGULAR)
         return x
 
-    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
+    def written_out(self, ab: Any, b: Any) -> Sequence[Any]:  # type: ignore[override]
+        """By the factors, which the systems of a matrix and of its transpose share."""
+        if self.tridiagonal:
+            raise NotImplementedError
+        factors = BandedLu(self.lower, self.upper)(ab)
+        return [BandedLuSolve(self.lower, self.upper, self.transposed)(*factors, b)]
+
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> Any:
+        if not self.tridiagonal:
+            return NotImplemented
         bands, sides, (x,) = w.strided(operands[0]), w.strided(operands[1]), results
         *lead, n, m = operands[1].shape
         if n == 0 or m == 0:
-            return
-        dtype, tridiagonal, each = operands[1].dtype, self.lower == self.upper == 1, self.lower * (2 * self.lower + self.upper + 2)
+            return None
+        dtype = operands[1].dtype
 
         def one(k: tuple[Any, ...]) -> StridedView:
             ab, info = bands.part(*k), w.scratch((), w.integer)
             y = x.part(*k) if m == 1 else by_columns(w, n, m, dtype)
+            low, middle, high = (w.scratch((size,), dtype) for size in (n - 1, n, n - 1))
             w.copy(sides.part(*k), y)
-            if tridiagonal:
-                low, middle, high = (w.scratch((size,), dtype) for size in (n - 1, n, n - 1))
-                w.fill(middle, lambda i: ab[1, i[0]])
-                if n > 1:
-                    w.fill(low, lambda i: ab[2, i[0]])
-                    w.fill(high, lambda i: ab[0, i[0] + 1])
-                w.call(named(dtype, "gtsv"), n, m, low, middle, high, y, n, info, work=8 * n * (1 + m))
-            else:
-                rows, pivots = 2 * self.lower + self.upper + 1, w.scratch((n,), w.integer)
-                wider = by_columns(w, rows, n, dtype)
-                w.outlined(lambda: w.every((n, ab.shape[-2]), lambda i: wider.__setitem__((i[1] + self.lower, i[0]), ab[i[1], i[0]])))
-                w.call(named(dtype, "gbsv"), n, self.lower, self.upper, m, wider, rows, pivots, y, n, info, work=n * (each + m * rows))
+            w.fill(middle, lambda i: ab[1, i[0]])
+            if n > 1:
+                below, above = (high, low) if self.transposed else (low, high)
+                w.fill(below, lambda i: ab[2, i[0]])
+                w.fill(above, lambda i: ab[0, i[0] + 1])
+            w.call(named(dtype, "gtsv"), n, m, low, middle, high, y, n, info, work=8 * n * (1 + m))
             if m > 1:
                 w.copy(y, x.part(*k))
             return info
 
-        every_matrix(w, lead, one, n * (each + m * (2 * self.lower + self.upper + 1)), SINGULAR)
+        every_matrix(w, lead, one, 8 * n * (1 + m), SINGULAR)
+        return None
 
     def moved(self, da: Any, x: Any) -> Any:
+        if self.transposed:
+            return BandedProduct(self.upper, self.lower)(TransposedBands(self.lower, self.upper)(da), x)
         return BandedProduct(self.lower, self.upper)(da, x)
 
     def transpose(self, y_bar: Any, ab: Any, b: Var) -> Sequence[Any | None]:
-        return [None, BandedSolve(self.upper, self.lower)(TransposedBands(self.lower, self.upper)(ab), y_bar)]
+        return [None, BandedSolve(self.lower, self.upper, not self.transposed)(ab, y_bar)]
 
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
@@ -330,99 +343,107 @@ class BandedSolve(BandedSystem):
             yield cls(lower, upper), (ab, b)
             if (lower, n) in ((1, 4), (2, 5)):
                 yield cls(lower, upper), (ab + 1j * rng.normal(size=ab.shape), b + 1j)
+                yield cls(lower, upper, transposed=True), (ab, b)
 
 
-@op
-class HermitianBandedSolve(BandedSystem):
-    """x with A x = b for Hermitian positive definite A with these lower (or upper) bands, by Cholesky's factorization; b is n x m.
+def widened(ab: Any, lower: int) -> Any:
+    """Concrete bands below as many rows of zeros as elimination needs."""
+    return np.concatenate([np.zeros((lower, ab.shape[-1]), ab.dtype), ab])
 
-    The bands are those of one triangle; of the diagonal the real part is read. dx = A^-1 (db - dA x) for the Hermitian dA with the bands of
-    the tangent. A^T is the conjugate of A.
-    """
 
-    lower: bool
-    library: ClassVar[str] = "hermitian_banded_solve"
+@dataclass(repr=False, eq=False)
+class BandedLu(Op):
+    """The factors of banded matrices, as LAPACK's columns (n, 2 l + u + 1), and the row exchanges. Engines alone see it."""
 
-    def type_rule(self, ab: ArrayType, b: ArrayType) -> ArrayType:
-        self.check_matrices(ab, b, square=False)
-        check_bands(self, max(ab.shape[-2] - 1, 0), 0, ab, b)
+    lower: int
+    upper: int
+    name = verb = "banded_lu"
+    family = "linalg"
+    multiple = True
+    parameter_names = ("lower", "upper")
+
+    def type_rule(self, ab: ArrayType) -> tuple[ArrayType, ArrayType]:
+        *lead, rows, n = ab.shape
+        return ab.with_shape((*lead, n, rows + self.lower)), array_type((*lead, n), INT64)
+
+    def loop_axes(self, ab: ArrayType) -> Sequence[int]:
+        return range(ab.ndim - 2)
+
+    def impl(self, ab: Any) -> Any:
+        *lead, rows, n = ab.shape
+        factors, exchanges = np.empty((*lead, n, rows + self.lower), ab.dtype), np.empty((*lead, n), INT64)
+        if not factors.size:
+            return factors, exchanges
+        decompose = lapack_function("gbtrf", ab.dtype)
+        for k in np.ndindex(*lead):
+            found, exchanges[k], info = decompose(widened(ab[k], self.lower), self.lower, self.upper)
+            if info:
+                raise np.linalg.LinAlgError(SINGULAR)
+            factors[k] = found.T
+        return factors, exchanges
+
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
+        bands, (factors, exchanges) = w.strided(operands[0]), results
+        *lead, rows, n = operands[0].shape
+        if n == 0:
+            return
+        lower, upper, work = self.lower, self.upper, n * self.lower * (rows + 1)
+
+        def one(k: tuple[Any, ...]) -> StridedView:
+            ab, target = bands.part(*k), factors.part(*k)
+            pivots, info = w.scratch((n,), w.integer), w.scratch((), w.integer)
+            w.outlined(lambda: w.every((n, rows), lambda i: target.__setitem__((i[0], i[1] + lower), ab[i[1], i[0]])))
+            w.call(named(ab.dtype, "gbtrf"), n, n, lower, upper, target, rows + lower, pivots, info, work=work)
+            w.fill(exchanges.part(*k), lambda i: w.emitter.cast(pivots[i], INT64))
+            return info
+
+        every_matrix(w, lead, one, work, SINGULAR)
+
+
+@dataclass(repr=False, eq=False)
+class BandedLuSolve(Op):
+    """x with A x = b, or with A^T x = b, from the factors of A."""
+
+    lower: int
+    upper: int
+    transposed: bool
+    name = verb = "banded_lu_solve"
+    family = "linalg"
+    parameter_names = ("lower", "upper", "transposed")
+
+    def type_rule(self, factors: ArrayType, exchanges: ArrayType, b: ArrayType) -> ArrayType:
         return b.with_shape(b.shape)
 
-    def impl(self, ab: Any, b: Any) -> Any:
-        x, tridiagonal = np.empty_like(b, order="C"), ab.shape[-2] == 2
+    def loop_axes(self, *types: ArrayType) -> Sequence[int]:
+        return range(types[0].ndim - 2)
+
+    def impl(self, factors: Any, exchanges: Any, b: Any) -> Any:
+        x = np.empty_like(b, order="C")
         if b.size == 0:
             return x
-        solve = lapack_function("ptsv" if tridiagonal else "pbsv", b.dtype)
+        solve = lapack_function("gbtrs", b.dtype)
         for k in np.ndindex(*b.shape[:-2]):
-            if tridiagonal:
-                diagonal, beside = (ab[k][0], ab[k][1, :-1]) if self.lower else (ab[k][1], ab[k][0, 1:].conj())
-                *_, x[k], info = solve(diagonal.real, beside, b[k])
-            else:
-                *_, x[k], info = solve(ab[k], b[k], lower=self.lower)
-            if info:
-                raise np.linalg.LinAlgError(NOT_POSITIVE)
+            x[k], _ = solve(factors[k].T, self.lower, self.upper, b[k], exchanges[k], trans=int(self.transposed))
         return x
 
     def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
-        bands, sides, (x,) = w.strided(operands[0]), w.strided(operands[1]), results
-        (*lead, n, m), rows, e = operands[1].shape, operands[0].shape[-2], w.emitter
+        factors, exchanges, sides, (x,) = w.dense(operands[0]), w.strided(operands[1]), w.strided(operands[2]), results
+        (*lead, n, m), rows = operands[2].shape, operands[0].shape[-1]
         if n == 0 or m == 0:
             return
-        dtype = operands[1].dtype
+        dtype, letter = operands[2].dtype, "T" if self.transposed else "N"
 
-        def one(k: tuple[Any, ...]) -> StridedView:
-            ab, info = bands.part(*k), w.scratch((), w.integer)
+        def one(k: tuple[Any, ...]) -> None:
+            pivots, ignored = w.scratch((n,), w.integer), w.scratch((), w.integer)
             y = x.part(*k) if m == 1 else by_columns(w, n, m, dtype)
+            w.fill(pivots, lambda i: w.emitter.cast(exchanges[(*k, *i)], w.integer))
             w.copy(sides.part(*k), y)
-            if rows == 2:
-                diagonal, beside = w.scratch((n,), np.finfo(dtype).dtype), w.scratch((n - 1,), dtype)
-
-                def off(i: Any) -> Any:
-                    if self.lower:
-                        return ab[1, i]
-                    return e.math("conj", ab[0, i + 1]) if dtype.kind == "c" else ab[0, i + 1]
-
-                middle = 0 if self.lower else 1
-                w.fill(diagonal, lambda i: e.math("real", ab[middle, i[0]]) if dtype.kind == "c" else ab[middle, i[0]])
-                if n > 1:
-                    w.fill(beside, lambda i: off(i[0]))
-                w.call(named(dtype, "ptsv"), n, m, diagonal, beside, y, n, info, work=6 * n * (1 + m))
-            else:
-                given = by_columns(w, rows, n, dtype)
-                w.copy(ab, given)
-                triangle = "L" if self.lower else "U"
-                w.call(named(dtype, "pbsv"), triangle, n, rows - 1, m, given, rows, y, n, info, work=n * rows * (rows + 2 * m))
+            given = (n, self.lower, self.upper, m, factors.part(*k), rows, pivots, y, n, ignored)
+            w.call(named(dtype, "gbtrs"), letter, *given, work=n * m * rows)
             if m > 1:
                 w.copy(y, x.part(*k))
-            return info
 
-        every_matrix(w, lead, one, n * rows * (rows + 2 * m), NOT_POSITIVE)
-
-    def moved(self, da: Any, x: Any) -> Any:
-        u = type_of(da).shape[-2] - 1
-        return BandedProduct(u, u)(hermitian_bands(da, self.lower), x)
-
-    def transpose(self, y_bar: Any, ab: Any, b: Var) -> Sequence[Any | None]:
-        return [None, self(conj(ab) if type_of(ab).dtype.kind == "c" else ab, y_bar)]
-
-    @classmethod
-    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
-        rng = default_rng()
-        for lower in (True, False):
-            for u, lead, n, m in (
-                (1, (), 4, 1),
-                (2, (), 5, 2),
-                (1, (2,), 3, 2),
-                (0, (), 3, 1),
-                (2, (2,), 2, 1),
-                (1, (), 0, 2),
-                (1, (), 2, 0),
-            ):
-                ab, b = rng.normal(size=(*lead, u + 1, n)), rng.normal(size=(*lead, n, m))
-                ab[..., 0 if lower else u, :] = 4 + 2 * u + 0.1 * np.arange(n)
-                yield cls(lower), (ab, b)
-                if n in (4, 5):
-                    yield cls(lower), (ab + 1j * rng.normal(size=ab.shape), b + 1j)
+        every_matrix(w, lead, one, n * m * rows)
 
 
 @op

@@ -12,7 +12,8 @@ section 4): L^-1 dA L^-H of the formula for full matrices is a full matrix. `Fac
     X = F(L, D):     M(L, X) = D,         so dX = F(L, dD - M(dL, X))
     S = F^T(L, B):   N(S, L) = B,         so dS = F^T(L, dB - N(S, dL))
 
-The factor of upper bands, A = U^H U, has U = L^H for the factor L of A^H.
+The factor of upper bands, A = U^H U, has U = L^H for the factor L of A^H. A system needs no derivative of the factor: see
+`HermitianBandedSolve`.
 """
 
 from __future__ import annotations
@@ -29,17 +30,35 @@ from ..core.program import Var
 from ..core.tracing import type_of
 from ..core.types import ArrayType
 from .arithmetic import neg, sub
-from .banded import NOT_POSITIVE, ProductOfBands, row_range
-from .casting import complex_, real
+from .banded import (
+    BandedProduct,
+    BandedSystem,
+    BandedTriangularSolve,
+    ProductOfBands,
+    TransposedBands,
+    check_bands,
+    hermitian_bands,
+    row_range,
+)
+from .casting import complex_, conj, real
 from .families import default_rng, spread, zeros
 from .lapack import by_columns, every_matrix, named
-from .linalg import MatrixOp
+from .linalg import ADJOINT, MatrixOp
 from .movement import concatenate
 from .routines import lapack_function
 
-__all__ = ["BandedCholesky", "BandedGram", "BandedGramAdjoint", "FactorCotangent", "FactorTangent", "banded_cholesky"]
+__all__ = [
+    "BandedCholesky",
+    "BandedGram",
+    "BandedGramAdjoint",
+    "FactorCotangent",
+    "FactorTangent",
+    "HermitianBandedSolve",
+    "banded_cholesky",
+]
 
 INT64 = np.dtype(np.int64)
+NOT_POSITIVE = "a leading minor is not positive definite"
 
 
 def check_lower_bands(op: MatrixOp, *types: ArrayType) -> ArrayType:
@@ -419,3 +438,104 @@ class BandedCholesky(MatrixOp):
 
 
 banded_cholesky = BandedCholesky()
+
+
+# ---- systems -------------------------------------------------------------------------------------------------------------------------
+@op
+class HermitianBandedSolve(BandedSystem):
+    """x with A x = b for Hermitian positive definite A with these lower (or upper) bands, by Cholesky's factorization; b is n x m.
+
+    The bands are those of one triangle; of the diagonal the real part is read. dx = A^-1 (db - dA x) for the Hermitian dA with the bands of
+    the tangent. A^T is the conjugate of A.
+    """
+
+    lower: bool
+    library: ClassVar[str] = "hermitian_banded_solve"
+
+    def type_rule(self, ab: ArrayType, b: ArrayType) -> ArrayType:
+        self.check_matrices(ab, b, square=False)
+        check_bands(self, max(ab.shape[-2] - 1, 0), 0, ab, b)
+        return b.with_shape(b.shape)
+
+    def impl(self, ab: Any, b: Any) -> Any:
+        x, tridiagonal = np.empty_like(b, order="C"), ab.shape[-2] == 2
+        if b.size == 0:
+            return x
+        solve = lapack_function("ptsv" if tridiagonal else "pbsv", b.dtype)
+        for k in np.ndindex(*b.shape[:-2]):
+            if tridiagonal:
+                diagonal, beside = (ab[k][0], ab[k][1, :-1]) if self.lower else (ab[k][1], ab[k][0, 1:].conj())
+                *_, x[k], info = solve(diagonal.real, beside, b[k])
+            else:
+                *_, x[k], info = solve(ab[k], b[k], lower=self.lower)
+            if info:
+                raise np.linalg.LinAlgError(NOT_POSITIVE)
+        return x
+
+    def written_out(self, ab: Any, b: Any) -> Sequence[Any]:  # type: ignore[override]
+        """By the factor, which the systems of a matrix and of its transpose share."""
+        u = type_of(ab).shape[-2] - 1
+        if u == 1:
+            raise NotImplementedError
+        if not self.lower:
+            ab = TransposedBands(0, u)(ab)
+            ab = conj(ab) if type_of(ab).dtype.kind == "c" else ab
+        factor = banded_cholesky(ab)
+        return [BandedTriangularSolve(transpose_a=ADJOINT)(factor, BandedTriangularSolve()(factor, b))]
+
+    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> Any:
+        if operands[0].shape[-2] != 2:
+            return NotImplemented
+        bands, sides, (x,) = w.strided(operands[0]), w.strided(operands[1]), results
+        (*lead, n, m), e = operands[1].shape, w.emitter
+        if n == 0 or m == 0:
+            return None
+        dtype = operands[1].dtype
+
+        def one(k: tuple[Any, ...]) -> StridedView:
+            ab, info = bands.part(*k), w.scratch((), w.integer)
+            y = x.part(*k) if m == 1 else by_columns(w, n, m, dtype)
+            diagonal, beside = w.scratch((n,), np.finfo(dtype).dtype), w.scratch((n - 1,), dtype)
+            w.copy(sides.part(*k), y)
+
+            def below(i: Any) -> Any:
+                return ab[1, i] if self.lower else conjugated(e, ab[0, i + 1], dtype)
+
+            middle = 0 if self.lower else 1
+            w.fill(diagonal, lambda i: e.math("real", ab[middle, i[0]]) if dtype.kind == "c" else ab[middle, i[0]])
+            if n > 1:
+                w.fill(beside, lambda i: below(i[0]))
+            w.call(named(dtype, "ptsv"), n, m, diagonal, beside, y, n, info, work=6 * n * (1 + m))
+            if m > 1:
+                w.copy(y, x.part(*k))
+            return info
+
+        every_matrix(w, lead, one, 6 * n * (1 + m), NOT_POSITIVE)
+        return None
+
+    def moved(self, da: Any, x: Any) -> Any:
+        u = type_of(da).shape[-2] - 1
+        return BandedProduct(u, u)(hermitian_bands(da, self.lower), x)
+
+    # The conjugate of A x = b is A^T conj(x) = conj(b): a solution for A^T has the factor of A.
+    def transpose(self, y_bar: Any, ab: Any, b: Var) -> Sequence[Any | None]:
+        return [None, conj(self(ab, conj(y_bar))) if type_of(ab).dtype.kind == "c" else self(ab, y_bar)]
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        rng = default_rng()
+        for lower in (True, False):
+            for u, lead, n, m in (
+                (1, (), 4, 1),
+                (2, (), 5, 2),
+                (1, (2,), 3, 2),
+                (0, (), 3, 1),
+                (2, (2,), 2, 1),
+                (1, (), 0, 2),
+                (1, (), 2, 0),
+            ):
+                ab, b = rng.normal(size=(*lead, u + 1, n)), rng.normal(size=(*lead, n, m))
+                ab[..., 0 if lower else u, :] = 4 + 2 * u + 0.1 * np.arange(n)
+                yield cls(lower), (ab, b)
+                if n in (4, 5):
+                    yield cls(lower), (ab + 1j * rng.normal(size=ab.shape), b + 1j)

@@ -21,8 +21,8 @@ from ...numpy.reduction import max as max_of
 from ...numpy.selection import where
 from ...numpy.shape import atleast_1d, broadcast_arrays, moveaxis
 from ...ops import banded_spectra
-from ...ops.banded import BandedSolve, BandedTriangularSolve, HermitianBandedSolve, TransposedBands
-from ...ops.banded_cholesky import banded_cholesky
+from ...ops.banded import BandedSolve, BandedTriangularSolve, TransposedBands
+from ...ops.banded_cholesky import HermitianBandedSolve, banded_cholesky
 from ...ops.casting import stop_gradient
 from ...ops.linalg import ADJOINT, NONE
 from ...ops.movement import concatenate, pad, reshape
