@@ -136,7 +136,8 @@ def sizes(cls, further: bool):
     return FURTHER_LENGTHS if further else LENGTHS
 
 
-ENLARGED = [cls for cls in WHOLE if cls.name not in {*SHAPES_ARE_PARAMETERS, *LARGER}]
+NEVER_FINITE = {"undetermined"}
+ENLARGED = [cls for cls in WHOLE if cls.name not in {*SHAPES_ARE_PARAMETERS, *NEVER_FINITE, *LARGER}]
 WITH_GRADIENT = [cls for cls in ENLARGED if differentiable(examples(cls))]
 
 

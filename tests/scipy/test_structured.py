@@ -414,6 +414,35 @@ def test_where_the_values_are_not_known_a_basis_has_the_full_rank_or_is_nan():
     assert np.isnan(found[1]).all()
 
 
+def test_functions_that_do_not_depend_on_the_choice_of_vectors_have_derivatives():
+    """Of the projector on a null space, 1 - A^+ A, of the projector on a range at equal singular values, of T^2 by its spectrum."""
+    known, equal = WIDE[:2], np.eye(4, 2)
+    for f, twin, a in (
+        (lambda a: projector(ours.null_space)(a), lambda a: np.eye(a.shape[1]) - ours.pinv(a) @ a, known),
+        (lambda a: projector(ours.null_space)(a), lambda a: np.eye(a.shape[1]) - ours.pinv(a, rtol=1e-10) @ a, LOW),
+        (lambda a: projector(ours.orth)(a), lambda a: a @ ours.pinv(a), equal),
+    ):
+        da = RNG.normal(size=a.shape)
+        for g in (f, cotan.jit(f)) if a is not LOW else (f,):
+            agree(cotan.jvp(g, (a,), (da,))[1], cotan.jvp(twin, (a,), (da,))[1], rtol=1e-8)
+
+    def by_spectrum(d, e):
+        w, v = ours.eigh_tridiagonal(d, e)
+        return (v * w**2) @ v.T
+
+    def by_bands(d, e):
+        w, v = ours.eig_banded(cnp.stack([cnp.pad(e, (1, 0)), d]))
+        return (v * w**2) @ v.T
+
+    def square(d, e):
+        t = cnp.diag(d) + cnp.diag(e, 1) + cnp.diag(e, -1)
+        return t @ t
+
+    point, along = (np.array([1.0, 1, 1, 2]), np.array([0.0, 0, 0.5])), (LINE[:4], ROW[:3])
+    for f in (by_spectrum, by_bands, cotan.jit(by_spectrum), cotan.jit(by_bands)):
+        agree(cotan.jvp(f, point, along)[1], cotan.jvp(square, point, along)[1], rtol=1e-9)
+
+
 def test_several_vectors_of_a_null_space_have_no_derivative():
     for f in (ours.null_space, cotan.jit(ours.null_space)):
         for a in (WIDE[:2], np.outer([1.0, 2, 3], [1.0, 2, 3, 4])):

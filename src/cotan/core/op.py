@@ -141,6 +141,10 @@ class Op:
     singular: Callable[..., Any] | None = None
     """``singular(*primals)``: a mask, by NumPy, of where the derivative is not a fact but a convention, or infinite; or a tuple of masks,
     one for the derivative in each operand."""
+    splitting: Callable[..., Any] | None = None
+    """``splitting(results, relative, turned, pair)`` of a decomposition, by NumPy: its `ops.clusters.Splitting` where values are equal, up
+    to this part of the largest, so that single vectors have no derivative; None where none are. The vectors of equal values, or of a pair
+    of them, are others if they are ``turned``."""
     chosen: Callable[..., Any] | None = None
     """Of an op whose course depends on values: ``chosen(values of the operands)`` gives the function that it is for these; None where the
     user has stated its derivative, which is then not looked into."""

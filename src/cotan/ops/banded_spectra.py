@@ -16,18 +16,18 @@ from ..core.errors import DtypeError, ShapeError, teach
 from ..core.op import Op, op
 from ..core.tracing import type_of
 from ..core.types import ArrayType, array_type
-from .arithmetic import constant_of, sub
+from .arithmetic import constant_of
 from .banded import BandedProduct, check_bands, hermitian_bands
 from .casting import conj, convert, real
+from .clusters import Splitting, Turn, split_eigenvalues
 from .contraction import matmul
 from .factorization import NO_EIGENVALUES, VECTORS
-from .families import default_rng, scale, scaled_sum, spread, zeros
+from .families import default_rng, scaled_sum, spread, zeros
+from .gaps import inverse_gaps, plain_product
 from .lapack import by_columns, every_matrix, named
-from .linalg import MatrixOp, adjoint, columns, diagonal, mask, transposed
-from .logic import not_equal
+from .linalg import MatrixOp, adjoint, diagonal, transposed
 from .movement import concatenate, pad, reshape
 from .routines import lapack_function
-from .transcendental import inverse_or_infinity
 
 __all__ = ["EighBanded", "EighTridiagonal", "EigvalsBanded", "EigvalshTridiagonal", "eigh_tridiagonal", "eigvalsh_tridiagonal"]
 
@@ -98,6 +98,9 @@ class OfTridiagonal(MatrixOp):
 
         every_matrix(w, lead, one, 8 * n * n if vectors is None else VECTORS * n**3 // 4, NO_EIGENVALUES)
 
+    def splitting(self, results: Sequence[Any], relative: float, turned: bool, pair: Turn = None) -> Splitting | None:  # type: ignore[override]
+        return split_eigenvalues(results[0], results[1] if len(results) > 1 else None, relative, turned, pair)
+
     def singular(self, d: Any, e: Any) -> Any:
         """Whether two eigenvalues are equal."""
         return np.any(np.diff(self.decomposed(d, e, vectors=False)[0], axis=-1) == 0, axis=-1)
@@ -130,9 +133,7 @@ class EighTridiagonal(OfTridiagonal):
         if not type_of(w).size:
             return (w, v), (None, None)
         p = matmul(transposed(v), self.moved(primals, tangents, v))
-        wj = columns(w, type_of(w).shape[-1])
-        turn = scale(mask(inverse_or_infinity(sub(wj, transposed(wj))), not_equal), p)
-        return (w, v), (diagonal(p), matmul(v, turn))
+        return (w, v), (diagonal(p), matmul(v, plain_product(inverse_gaps(w), p)))
 
     def batch(self, size: int, batched: Sequence[bool], *operands: Any) -> tuple[Any, tuple[bool, bool]]:
         return self(*[x if flag else spread(x, size) for x, flag in zip(operands, batched, strict=True)]), (True, True)
@@ -227,6 +228,9 @@ class OfHermitianBands(MatrixOp):
 
         every_matrix(w, lead, one, n * n * rows if vectors is None else VECTORS * n**3, NO_EIGENVALUES)
 
+    def splitting(self, results: Sequence[Any], relative: float, turned: bool, pair: Turn = None) -> Splitting | None:  # type: ignore[override]
+        return split_eigenvalues(results[0], results[1] if len(results) > 1 else None, relative, turned, pair)
+
     def singular(self, a: Any) -> Any:
         """Whether two eigenvalues are equal."""
         return np.any(np.diff(self.decomposed(a, vectors=False)[0], axis=-1) == 0, axis=-1)
@@ -258,10 +262,9 @@ class EighBanded(OfHermitianBands):
         (a,), (da,) = primals, tangents
         w, v = self(a)
         p, dtype = matmul(adjoint(v), self.moved(da, v)), type_of(v).dtype
-        wj = columns(w, type_of(w).shape[-1])
-        turn = scale(convert(mask(inverse_or_infinity(sub(wj, transposed(wj))), not_equal), dtype), p)
         dw = diagonal(p)
-        return (w, v), (real(dw) if dtype.kind == "c" else dw, matmul(v, turn))
+        dv = matmul(v, plain_product(convert(inverse_gaps(w), dtype), p))
+        return (w, v), (real(dw) if dtype.kind == "c" else dw, dv)
 
     def batch(self, size: int, batched: Sequence[bool], a: Any) -> tuple[Any, tuple[bool, bool]]:
         return self(a), (True, True)

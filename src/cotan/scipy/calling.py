@@ -9,11 +9,11 @@ from importlib import import_module
 from typing import Any, ParamSpec
 
 from ..core.errors import TracerConversionError, teach
-from ..lax.loops import known_value
+from ..core.tracing import Tracer
 from ..numpy.calling import eager, fitted
 from ..numpy.promotion import has_tracer, wrap
 
-__all__ = ["concrete_only", "scipys"]
+__all__ = ["concrete_only", "known_value", "scipys"]
 
 P = ParamSpec("P")
 WITHOUT_EFFECT = frozenset(
@@ -55,6 +55,16 @@ def scipys(module: str, *, own: bool = False) -> Callable[[Callable[P, Any]], Ca
         return call
 
     return decorate
+
+
+def known_value(x: Any) -> Any | None:
+    """The value of a number or an array, as for a comparison; None if it is traced and has no value yet."""
+    if type(x) is not Tracer:
+        return x
+    try:
+        return x.owner.concrete(x, "bool")
+    except TracerConversionError:
+        return None
 
 
 def concrete_only(module: str, name: str, sentence: str, do: str) -> Callable[..., Any]:

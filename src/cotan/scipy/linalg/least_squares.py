@@ -13,7 +13,6 @@ import numpy as np
 
 from ...core.errors import ArgumentError, ShapeError, teach
 from ...core.tracing import type_of
-from ...lax.loops import known_value
 from ...numpy import linalg as cnp_linalg
 from ...numpy.contraction import matmul
 from ...numpy.elementwise import abs, conjugate, square
@@ -26,7 +25,7 @@ from ...ops import factorization, spectral
 from ...ops import linalg as ops
 from ...ops.casting import stop_gradient
 from ...ops.movement import reshape
-from ..calling import concrete_only, scipys
+from ..calling import concrete_only, known_value, scipys
 from .solving import adjoint
 from .spectra import last_axis
 
@@ -179,8 +178,8 @@ def orth(A: Numbers, rcond: float | None = None) -> Any:
     """An orthonormal basis of the range of matrices (..., m, n): the left singular vectors of the singular values above ``rcond`` (default
     max(m, n) eps) times the largest.
 
-    Under `jit` and `vmap`, where the values are not known, the basis has min(m, n) columns, and is nan where the rank is less. Vectors of
-    equal singular values are determined up to a rotation: their derivative is infinite.
+    Under `jit` and `vmap`, where the values are not known, the basis has min(m, n) columns, and is nan where the rank is less. Single
+    vectors of equal singular values have no derivative; functions that do not depend on their choice have one.
     """
     (a,) = matrices("orth", A)
     factors = factorization.svd(a)
@@ -196,19 +195,19 @@ def null_space(A: Numbers, rcond: float | None = None) -> Any:
     (default max(m, n) eps) times the largest, and of those that m lacks.
 
     Under `jit` and `vmap`, where the values are not known, the basis has n - min(m, n) columns, and is nan where the rank is less. The
-    derivative of a single vector x is right, dx = -A^+ dA x at first: x is the projection of x_0, normalized. Several vectors are
-    determined up to a rotation: their derivative is infinite.
+    derivative of a single vector x is right, dx = -A^+ dA x at first: x is the projection of x_0, normalized. Several vectors have no
+    derivative one by one; functions that do not depend on their choice have one.
     """
     (a,) = matrices("null_space", A)
-    decompose = factorization.full_svd if shape_of(a)[-2] < shape_of(a)[-1] else factorization.svd
-    factors = decompose(a)
+    m, n = shape_of(a)[-2:]
+    decompose = factorization.full_svd if m < n else factorization.svd
+    factors = decompose(stop_gradient(a) if n - m == 1 else a)
     rank, good = rank_of("null_space", a, factors[1], rcond)
-    n = shape_of(a)[-1]
     if n - rank == 1:
         start = stop_gradient(last_axis(adjoint(factors[2]), rank, n))
         x = start - matmul(kept_inverse(a, factors, rank)[0], matmul(a, start))
         return or_nan(x / norm_of_columns(x), good)
-    if rank < builtins.min(shape_of(a)[-2:]):  # a matrix of full rank with the same null space
+    if rank < builtins.min(m, n):  # a matrix of full rank with the same null space
         factors = factorization.full_svd(matmul(adjoint(truncated(a, factors, rank)[0]), a))
     return or_nan(last_axis(adjoint(factors[2]), rank, n), good)
 
