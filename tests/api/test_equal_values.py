@@ -303,3 +303,24 @@ def test_compiling_ahead_of_time():
     compiled = cotan.jit(cotan.grad(f)).lower(np.eye(N)).compile()
     close(compiled(np.eye(N)), cotan.grad(twin)(np.eye(N)))
     close(compiled(POINTS["distinct"]), cotan.grad(twin)(POINTS["distinct"]))
+
+
+def descent(exponential, steps):
+    """Steps down a gradient, of which the first begins at equal values; the last loss."""
+
+    def loss(s):
+        return cnp.sum((exponential(s) - M) ** 2)
+
+    def step(s, _):
+        g = cotan.grad(loss)(s)
+        return s - 0.01 * (g + g.T), cnp.sum(g)
+
+    return lambda s: loss(lax.scan(step, s, None, steps)[0])
+
+
+@pytest.mark.parametrize("jitted", [False, True])
+def test_loops_over_gradients(jitted):
+    for steps, transformed in ((3, lambda f: f), (1, cotan.grad)):
+        f, twin = descent(by_eigh(cnp.exp), steps), descent(lambda s: csl.expm(symmetric(s)), steps)
+        g, expected = transformed(f), transformed(twin)(np.eye(N))
+        close((cotan.jit(g) if jitted else g)(np.eye(N)), expected, 1e-8)

@@ -95,9 +95,14 @@ def boundary(function: F) -> F:
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
+        before = GAPS_MET[0]
         try:
-            before = GAPS_MET[0]
-            result = function(*args, **kwargs)
+            try:
+                result = function(*args, **kwargs)
+            except np.linalg.LinAlgError as error:  # of what is not finite, as a derivative at equal values is before `settled`
+                if GAPS_MET[0] == before:
+                    raise
+                result = error
             return result if GAPS_MET[0] == before else settled(result, lambda: function(*args, **kwargs))
         except Exception as error:
             try:

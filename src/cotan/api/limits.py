@@ -50,26 +50,41 @@ def at_equal_values(program: Program, operands: Sequence[Any], error: EqualValue
         return [y if type(y) is Tracer else to_array(y, operands) for y in evaluate(program, *operands)]
 
     with np.errstate(all="ignore"):
-        found: list[Any] = settled(again(), again)
+        try:
+            plain: Any = again()
+        except np.linalg.LinAlgError as failure:
+            plain = failure
+        found: list[Any] = settled(plain, again)
     return found
 
 
 def settled(result: Any, again: Callable[[], Any]) -> Any:
-    """The result of a call of the user that divides by gaps of equal values: its limit. ``again`` makes the call anew."""
-    if current_trace() is not EVAL:
-        return result
-    for power in range(1, HIGHEST + 1):
-        try:
-            found = limits(again, power)
-        except OrderTooLow:
-            continue
-        except (NoLimit, CotanError, np.linalg.LinAlgError):
-            return result
-        if found is not None:
-            if os.environ.get("COTAN_DEBUG_SPECTRA", "0") not in ("", "0"):
-                report(result, again, power, found)
-            return tree.map(partial(combined, noise=found.trace.noise), result, found.first, found.second, found.exactly)
+    """The result of a call of the user that divides by gaps of equal values: its limit. ``again`` makes the call anew.
+
+    ``result`` may be the error that the call raised: a decomposition of what was not finite.
+    """
+    if current_trace() is EVAL:
+        for power in range(1, HIGHEST + 1):
+            try:
+                found = limits(again, power)
+            except OrderTooLow:
+                continue
+            except (NoLimit, CotanError, np.linalg.LinAlgError):
+                break
+            if found is not None:
+                if isinstance(result, Exception):
+                    result = tree.map(nan_like, found.first)
+                if os.environ.get("COTAN_DEBUG_SPECTRA", "0") not in ("", "0"):
+                    report(result, again, power, found)
+                return tree.map(partial(combined, noise=found.trace.noise), result, found.first, found.second, found.exactly)
+    if isinstance(result, Exception):
+        raise result
     return result
+
+
+def nan_like(x: Any) -> Any:
+    """An array of nan, if ``x`` is one of floating-point numbers."""
+    return np.full_like(x, np.nan) if is_array(x) else x
 
 
 class Limits(NamedTuple):

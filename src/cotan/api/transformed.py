@@ -11,6 +11,8 @@ from functools import WRAPPER_ASSIGNMENTS, update_wrapper, wraps
 from types import MethodType
 from typing import Any, TypeVar
 
+import numpy as np
+
 from ..core.errors import CotanError, hide_internal_frames
 from ..core.origin import describe_function
 from ..core.pickling import global_name
@@ -34,9 +36,14 @@ class Transformed:
         self.make, self.args, self.kwargs, self.run = make, args, kwargs, run
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        before = GAPS_MET[0]
         try:
-            before = GAPS_MET[0]
-            result = self.run(*args, **kwargs)
+            try:
+                result = self.run(*args, **kwargs)
+            except np.linalg.LinAlgError as error:  # of what is not finite, as a derivative at equal values is before `settled`
+                if GAPS_MET[0] == before:
+                    raise
+                result = error
             return result if GAPS_MET[0] == before else settled(result, lambda: self.run(*args, **kwargs))
         except Exception as error:
             try:

@@ -74,6 +74,11 @@ class Series(NamedTuple):
         return Series(self.first + power, self.terms, self.last + power, self.type)
 
 
+def largest(x: Any | None) -> float:
+    """The largest absolute value of a coefficient."""
+    return 0.0 if x is None else float(np.abs(x).max(initial=0))
+
+
 def coefficient(s: Series, power: int) -> Any:
     """The coefficient of a power of t."""
     found = s[power]
@@ -114,9 +119,20 @@ class LimitTrace(Trace):
 
     def leading(self, x: Any) -> Any:
         """The value at t = 0."""
-        if type(x) is Tracer and x.owner is self and x.payload.first < 0:
+        if type(x) is Tracer and x.owner is self and self.without_noise(x.payload).first < 0:
             raise NoLimit
         return self.finite_part(x)
+
+    def has_cancelled(self, s: Series, power: int) -> Any:
+        """Where the term of a negative power is but the rounding error of poles that have cancelled."""
+        scale = max(self.poles.get(power, 0.0), largest(s[0]))
+        return np.abs(coefficient(s, power)) <= CANCELLED * float(np.finfo(s.type.dtype).eps) * scale
+
+    def without_noise(self, s: Series) -> Series:
+        """The series without poles that have cancelled."""
+        while s.first < 0 and np.all(self.has_cancelled(s, s.first)):
+            s = Series(s.first + 1, s.terms[1:], s.last, s.type)
+        return s
 
     def process(self, op: Op, operands: Sequence[Any]) -> Sequence[Any]:  # type: ignore[override]
         ours = [type(x) is Tracer and x.owner is self for x in operands]
@@ -138,18 +154,14 @@ class LimitTrace(Trace):
                 return [self.made(self.series(x).shifted(-1))]
             return list(map(self.made, self.apply(op, operands)))
 
-    def moves(self, x: Any) -> bool:
-        """Whether a value is a series with more than its leading term."""
-        return type(x) is Tracer and x.owner is self and any(term is not None for term in x.payload.terms[1:])
-
     def made(self, s: Any) -> Any:
         """A tracer for a series; the constant if it is one."""
         if type(s) is not Series:
             return s
+        while s.first < 0 and s.terms and not largest(s.terms[0]):
+            s = Series(s.first + 1, s.terms[1:], s.last, s.type)
         for power in range(s.first, min(s.end, 0)):
-            x = s[power]
-            if x is not None:
-                self.poles[power] = max(self.poles.get(power, 0), float(np.abs(x).max(initial=0)))
+            self.poles[power] = max(self.poles.get(power, 0.0), largest(s[power]))
         return Tracer(self, s)
 
     def series(self, x: Any) -> Series:
@@ -158,17 +170,23 @@ class LimitTrace(Trace):
 
     # ---- decompositions ------------------------------------------------------------------------------------------------
     def decompose(self, op: Op, operands: Sequence[Any]) -> Sequence[Any]:
-        """The results of a decomposition, with equal values split. Where the matrix varies with t itself, this is left out there: the limit
-        is the same for all paths to the matrix.
+        """The results of a decomposition, with equal values split. Where the matrix varies with t, this is left out: the limit is the same
+        for all paths to it, since the derivatives before and after are continuous each.
         """
         assert op.splitting is not None
+        (a,) = operands
+        given = self.series(a)
+        if -math.inf < given.last < 0:
+            raise OrderTooLow
         with running(self.parent):
-            results = list(self.parent.process(op, [self.leading(x) for x in operands]))
+            results = list(self.parent.process(op, [self.leading(a)]))
+            if given.last < 0:
+                return [self.made(Series.unknown(type_of(y))) for y in results]
             found = op.splitting(results, tolerance(np.finfo(results[0].dtype).dtype, self.power), self.turned, self.pair)
             if found is None:
-                return results if not any(map(self.moves, operands)) else list(map(self.made, self.apply(op, operands)))
+                return results
         self.splittings.append(found)
-        self.origins.append(f"{op.verb} of {type_of(operands[0]).long_name()}, {here()}")
+        self.origins.append(f"{op.verb} of {type_of(a).long_name()}, {here()}")
         results[: len(found.results)] = found.results
         values = results[found.place]
         results[found.place] = self.made(Series(0, [values, found.directions.astype(values.dtype)], math.inf, type_of(values)))
@@ -265,7 +283,10 @@ class LimitTrace(Trace):
                 continue
             group = [m for m in sets if m >> k & 1]
             if not group:
-                return list(map(unknown, kinds))
+                series[k] = s = self.without_noise(s)
+                if s.first < 0:
+                    return list(map(unknown, kinds))
+                continue
             inside = [j for j in range(len(operands)) if group[0] >> j & 1]
             down = min((s.first for j in inside if (s := series[j]) is not None), default=0)
             for j in inside:
@@ -302,26 +323,17 @@ class LimitTrace(Trace):
         s: Series = x.payload
         if -math.inf < s.last < 0:
             raise OrderTooLow
-        y, eps = coefficient(s, 0), float(np.finfo(s.type.dtype).eps)
-        size = np.abs(y).max(initial=0)
+        y = coefficient(s, 0)
         for power in range(s.first, min(s.end, 0)):
-            term = s[power]
-            if term is not None:
-                limit = CANCELLED * eps * max(self.poles.get(power, 0), size)
-                y = np.where(np.abs(term) <= limit, y, np.asarray(np.inf, y.dtype))
+            y = np.where(self.has_cancelled(s, power), y, np.asarray(np.inf, y.dtype))
         return y
 
     def pole(self, x: Any) -> Any:
         """The coefficient of the lowest power that is left of a value."""
         if type(x) is not Tracer or x.owner is not self:
             return x
-        s: Series = x.payload
-        eps = float(np.finfo(s.type.dtype).eps)
-        for power in range(s.first, min(s.end, 0)):
-            term = s[power]
-            if term is not None and np.abs(term).max(initial=0) > CANCELLED * eps * self.poles.get(power, 0):
-                return term
-        return coefficient(s, 0)
+        s = self.without_noise(x.payload)
+        return coefficient(s, min(s.first, 0))
 
 
 def unknown(t: Any) -> Any:
