@@ -35,7 +35,8 @@ from .cases import (
 
 SMOOTH = differentiable(REAL_AND_COMPLEX)
 CASES = params(SMOOTH) + params(differentiable(OTHER_PRECISIONS), pytest.mark.exhaustive)
-GAUGE = {"svd": "the phases of the vectors of a complex matrix are free", "eigh": "the phases of the vectors of a complex matrix are free"}
+GAUGE = {"svd", "eigh", "qr", "pivoted_qr"}
+"""Ops of whose unitary results the phases of the columns are free, where they are complex."""
 
 
 def comparable(case: Case):
@@ -49,6 +50,11 @@ def comparable(case: Case):
             w, v = f(*xs)
             weights = columns(convert(exp(scale(type_of(w).dtype.type(0.1), w)), type_of(v).dtype), type_of(v).shape[-1])
             return [w, matmul(scale(weights, v), adjoint(v))]
+        if case.op.name in ("qr", "pivoted_qr"):
+            q, r = f(*xs)
+            rows, k = type_of(q).shape[-1], min(type_of(r).shape[-1], type_of(q).shape[-1])
+            first, rest = column_range(q, 0, k), column_range(q, k, rows)
+            return [first, r, matmul(rest, adjoint(rest))] if rows > k else [q, r]
         u, s, vh = f(*xs)
         k = type_of(s).shape[-1]
         (u, left), (v, right) = ((column_range(x, 0, k), column_range(x, k, type_of(x).shape[-1])) for x in (u, adjoint(vh)))

@@ -6,7 +6,7 @@ import scipy.linalg as theirs
 
 import cotan
 import cotan.scipy.linalg as ours
-from cotan.errors import ArgumentError, ShapeError
+from cotan.errors import ArgumentError, ShapeError, UnsupportedFunctionError
 from cotan.testing import check_grads
 
 pytestmark = pytest.mark.filterwarnings("ignore:logm result may be inaccurate")
@@ -28,6 +28,9 @@ CASES = {
     "cholesky": [(POSITIVE,), (HERMITIAN,)],
     "lu": [(A,), (A[:, :2],), (A[:2],), (C,)],
     "lu_factor": [(A,), (C,)],
+    "qr": [(A,), (A[:, :3],), (A[:2],), (C,), (C[:2],)],
+    "rq": [(A,), (A[:, :2],), (A[:3],), (C,), (C[:, :2],)],
+    "qr_multiply": [(A, A), (C, C[0]), (A[:2], A[:, :2])],
     "solve_sylvester": [(A, REGULAR, A), (A, REGULAR[:2, :2], SIDES), (C, REGULAR + 0j, A)],
     "solve_continuous_lyapunov": [(A, POSITIVE), (C, HERMITIAN)],
     "solve_discrete_lyapunov": [(A, POSITIVE), (C, HERMITIAN)],
@@ -68,6 +71,14 @@ WITH_ARGUMENTS = {
     "lu_solve": (lambda m, a, b: m.lu_solve(m.lu_factor(a), b), (A, LINE)),
     "lu_solve, transposed": (lambda m, a, b: m.lu_solve(m.lu_factor(a), b, trans=1), (A, SIDES)),
     "lu_solve, adjoint": (lambda m, a, b: m.lu_solve(m.lu_factor(a), b, trans=2), (C, SIDES)),
+    "qr, economic": (lambda m, a: m.qr(a, mode="economic"), (C[:, :2],)),
+    "qr, pivoted": (lambda m, a: m.qr(a, pivoting=True), (A[:, :3],)),
+    "qr, pivoted, economic": (lambda m, a: m.qr(a, mode="economic", pivoting=True), (C[:, :2],)),
+    "qr, triangle": (lambda m, a: m.qr(a, mode="r", pivoting=True), (A[:, :2],)),
+    "rq, economic": (lambda m, a: m.rq(a, mode="economic"), (C[:2],)),
+    "rq, triangle": (lambda m, a: m.rq(a, mode="r"), (A[:3],)),
+    "qr_multiply, left": (lambda m, a, c: m.qr_multiply(a, c, mode="left", pivoting=True), (A[:, :2], LINE[:2])),
+    "qr_multiply, conjugate": (lambda m, a, c: m.qr_multiply(a, c, conjugate=True), (C[:, :2], C[:2])),
     "lu, permuted": (lambda m, a: m.lu(a, permute_l=True), (A,)),
     "discrete Lyapunov, bilinear": (lambda m, a, q: m.solve_discrete_lyapunov(a, q, method="bilinear"), (A, POSITIVE)),
     "fractional_matrix_power": (lambda m, a: m.fractional_matrix_power(a, 0.3), (REGULAR,)),
@@ -244,6 +255,29 @@ def test_eigenvalues_of_a_defective_matrix_have_no_derivative():
         np.testing.assert_allclose(g(APART), 2 * APART.T, rtol=1e-10)
 
 
+@pytest.mark.parametrize("turn", [1, 1 + 0.3j])
+def test_qr_of_dependent_columns_has_an_infinite_derivative_and_no_wrong_one(turn):
+    """What follows from the columns before them is right, and so is Q of a real square matrix of rank n - 1 (Roberts & Roberts 2020)."""
+    a, da = A.astype(complex) * turn if turn != 1 else A.copy(), A[::-1] * turn
+    for dependent in (a[:, 0] + a[:, 1], 0 * a[:, 0]):
+        tall, wide, last = a[:, :3].copy(), a[:3].copy(), a.copy()
+        tall[:, 2], wide[:, 1], last[:, 3] = dependent, dependent[:3], dependent
+        if dependent.any():
+            wide[:, 1] = 2 * wide[:, 0]
+        for b in (tall, wide):
+            f = lambda x: ours.qr(x, mode="economic")  # noqa: E731
+            for g in (f, cotan.jit(f)):
+                with np.errstate(all="ignore"):
+                    dq, dr = cotan.jvp(g, (b,), (da[: b.shape[0], : b.shape[1]],))[1]
+                    bars = cotan.grad(lambda x, g=g: np.sum(np.abs(g(x)[0] * A[: x.shape[0], : min(x.shape)]) ** 3))(b)
+                assert not np.isfinite(dq).all()
+                assert not np.isfinite(dr).all()
+                assert not np.isfinite(bars).all()
+                assert np.isfinite(dq[:, 0]).all()
+        if turn == 1:
+            check_grads(cotan.jit(ours.qr), (last,), 2)
+
+
 def test_the_triangle_that_is_read_has_the_gradient():
     """Of the solution of a positive definite system read from one triangle, and of the Cholesky factor."""
     for lower in (False, True):
@@ -265,6 +299,11 @@ def test_bad_arguments_are_refused():
         (lambda a: ours.eigvalsh(a, subset_by_index=(2, 1)), ArgumentError),
         (lambda a: ours.solve(a[:2], LINE), ShapeError),
         (lambda a: ours.expm(a[:2]), ShapeError),
+        (lambda a: ours.qr(a, mode="reduced"), ArgumentError),
+        (lambda a: ours.qr(a, mode="raw"), UnsupportedFunctionError),
+        (lambda a: ours.rq(a, mode="reduced"), ArgumentError),
+        (lambda a: ours.qr_multiply(a, a, mode="up"), ArgumentError),
+        (lambda a: ours.qr_multiply(a, a[:, :2]), ShapeError),
         (lambda a: ours.solve_sylvester(a, a[:2, :2], a), ShapeError),
     ):
         with pytest.raises(error, match="What to do"):

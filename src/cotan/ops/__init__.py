@@ -21,6 +21,7 @@ from . import (
     moments,
     movement,
     ordering,
+    qr,
     reduction,
     routines,
     running,
@@ -34,6 +35,6 @@ from . import (
 
 __all__ = [
     "arithmetic", "casting", "contraction", "convolution", "creation", "determinant", "eigen", "even", "factorization", "families",
-    "gaussian", "indexing", "linalg", "logic", "losses", "lu", "matrix_functions", "moments", "movement", "ordering", "reduction",
+    "gaussian", "indexing", "linalg", "logic", "losses", "lu", "matrix_functions", "moments", "movement", "ordering", "qr", "reduction",
     "routines", "running", "searching", "sorting", "special", "spectral", "sylvester", "transcendental",
 ]  # fmt: skip

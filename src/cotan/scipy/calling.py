@@ -15,7 +15,7 @@ __all__ = ["scipys"]
 
 P = ParamSpec("P")
 WITHOUT_EFFECT = frozenset(
-    {"check_finite", "overwrite_a", "overwrite_b", "overwrite_ab", "overwrite_c", "overwrite_x", "lapack_driver", "driver"}
+    {"check_finite", "overwrite_a", "overwrite_b", "overwrite_ab", "overwrite_c", "overwrite_x", "lapack_driver", "driver", "lwork"}
 )
 """Parameters of SciPy that choose how a result is computed. On traced values they have no effect."""
 
