@@ -5,6 +5,7 @@ import pytest
 import scipy.linalg as theirs
 
 import cotan
+import cotan.numpy as cnp
 import cotan.scipy.linalg as ours
 from cotan.errors import ArgumentError, ShapeError, UnsupportedFunctionError
 from cotan.testing import check_grads
@@ -18,6 +19,9 @@ POSITIVE = A @ A.T + 4 * np.eye(4)
 HERMITIAN = C @ C.conj().T + 20 * np.eye(4)
 APART = np.array([[1.0, 2.0, 0.0, 0.0], [-2.0, 1.0, 0.0, 0.0], [0.0, 0.0, 4.0, 0.0], [0.0, 0.0, 0.0, 7.0]]) + 0.1 * A
 """Its eigenvalues, of which two are conjugate, are far from each other."""
+TURNED = np.array([[0.1, 2.0, 0.3, 0.4], [-1.0, 0.5, 0.2, 0.1], [0.3, 1.0, 3.0, 1.5], [0.2, 0.1, -2.5, 2.0]])
+"""Its eigenvalues are two conjugate pairs."""
+SCHUR_FORM = theirs.schur(TURNED)
 LINE, SIDES = RNG.normal(size=4), RNG.normal(size=(4, 2))
 FACTORS = theirs.lu_factor(A)
 CASES = {
@@ -30,6 +34,9 @@ CASES = {
     "lu_factor": [(A,), (C,)],
     "qr": [(A,), (A[:, :3],), (A[:2],), (C,), (C[:2],)],
     "rq": [(A,), (A[:, :2],), (A[:3],), (C,), (C[:, :2],)],
+    "schur": [(APART,), (TURNED,), (APART + 0.2j * A,)],
+    "rsf2csf": [SCHUR_FORM],
+    "hessenberg": [(A,), (C,), (C[:2, :2],)],
     "qr_multiply": [(A, A), (C, C[0]), (A[:2], A[:, :2])],
     "solve_sylvester": [(A, REGULAR, A), (A, REGULAR[:2, :2], SIDES), (C, REGULAR + 0j, A)],
     "solve_continuous_lyapunov": [(A, POSITIVE), (C, HERMITIAN)],
@@ -71,6 +78,10 @@ WITH_ARGUMENTS = {
     "lu_solve": (lambda m, a, b: m.lu_solve(m.lu_factor(a), b), (A, LINE)),
     "lu_solve, transposed": (lambda m, a, b: m.lu_solve(m.lu_factor(a), b, trans=1), (A, SIDES)),
     "lu_solve, adjoint": (lambda m, a, b: m.lu_solve(m.lu_factor(a), b, trans=2), (C, SIDES)),
+    "schur, complex": (lambda m, a: [abs(x) for x in m.schur(a, output="complex")], (TURNED,)),
+    "rsf2csf, of a form": (lambda m, a: [x * (0.8 + 0.6j) for x in m.rsf2csf(*m.schur(a))], (TURNED,)),
+    "hessenberg, vectors": (lambda m, a: m.hessenberg(a, calc_q=True), (A,)),
+    "hessenberg, complex": (lambda m, a: m.hessenberg(a, calc_q=True), (C,)),
     "qr, economic": (lambda m, a: m.qr(a, mode="economic"), (C[:, :2],)),
     "qr, pivoted": (lambda m, a: m.qr(a, pivoting=True), (A[:, :3],)),
     "qr, pivoted, economic": (lambda m, a: m.qr(a, mode="economic", pivoting=True), (C[:, :2],)),
@@ -149,6 +160,7 @@ DETERMINED = {
     "eigh": lambda y: [y[0], abs(y[1])],
     "eig": lambda y: [y[0].real, y[1].real],
     "eigvals": lambda y: y.real,
+    "schur": lambda y: y if y[0].dtype.kind == "f" else [cnp.diagonal(y[0]), abs(y[1])],
 }
 """What is differentiable of the results."""
 
@@ -157,6 +169,8 @@ DETERMINED = {
 def test_derivatives_agree_with_differences_to_second_order(name, args):
     if name == "svd" and args[0].shape[0] != args[0].shape[1]:
         pytest.skip("the further columns are a basis of a complement of several dimensions")
+    if name == "rsf2csf":
+        pytest.skip("a matrix near a real Schur form is none: see rsf2csf, of a form")
     f, taken = getattr(ours, name), DETERMINED.get(name, lambda y: y)
     once = name == "expm_frechet" or (name == "cholesky" and np.iscomplexobj(args[0]))
     check_grads(cotan.jit(lambda *xs: taken(f(*xs))), args, 1 if once else 2)
@@ -278,6 +292,33 @@ def test_qr_of_dependent_columns_has_an_infinite_derivative_and_no_wrong_one(tur
             check_grads(cotan.jit(ours.qr), (last,), 2)
 
 
+def test_equal_eigenvalues_give_a_schur_form_an_infinite_derivative():
+    """And so does a block of a normal matrix. Where no derivative is needed, there is none."""
+    turn = np.array([[0.6, 0.8], [-0.8, 0.6]])
+    q = theirs.qr(A)[0]
+    for a in (2 * np.eye(3), q @ np.diag([1.0, 1.0, 2.0, 3.0]) @ q.T, (q @ np.diag([1.0, 1.0, 2.0, 3.0]) @ q.T).astype(complex), turn):
+        da = A[: len(a), : len(a)].astype(a.dtype)
+        for g in (ours.schur, cotan.jit(ours.schur)):
+            dz = cotan.jvp(g, (a,), (da,))[1][1]
+            assert not np.isfinite(dz).all()
+            assert not np.isfinite(cotan.grad(lambda x, g=g: np.sum(A[: len(x), : len(x)] * g(x)[1].real))(a)).all()
+            np.testing.assert_array_equal(cotan.jvp(g, (a,), (0 * da,))[1][0], 0 * da)
+
+
+def test_a_zero_below_the_diagonal_gives_a_hessenberg_form_an_infinite_derivative():
+    """Unless it is the last one, below which there is no row."""
+    q = np.eye(4)
+    q[1:, 1:] = theirs.qr(A[1:, 1:])[0]
+    for a in (np.triu(A, -1), np.triu(C, -1)):
+        split, last = a.copy(), a.copy()
+        split[2, 1], last[3, 2] = 0, 0
+        whole = lambda x: ours.hessenberg(x, calc_q=True)  # noqa: E731
+        for f in (whole, cotan.jit(whole)):
+            assert not np.isfinite(cotan.jvp(f, (split,), (A.astype(a.dtype),))[1][1]).all()
+            if a.dtype == float:
+                check_grads(f, (q @ last @ q.T,), 2)
+
+
 def test_the_triangle_that_is_read_has_the_gradient():
     """Of the solution of a positive definite system read from one triangle, and of the Cholesky factor."""
     for lower in (False, True):
@@ -302,6 +343,9 @@ def test_bad_arguments_are_refused():
         (lambda a: ours.qr(a, mode="reduced"), ArgumentError),
         (lambda a: ours.qr(a, mode="raw"), UnsupportedFunctionError),
         (lambda a: ours.rq(a, mode="reduced"), ArgumentError),
+        (lambda a: ours.schur(a, output="half"), ArgumentError),
+        (lambda a: ours.schur(a, sort="lhp"), UnsupportedFunctionError),
+        (lambda a: ours.rsf2csf(a + 0j, a), UnsupportedFunctionError),
         (lambda a: ours.qr_multiply(a, a, mode="up"), ArgumentError),
         (lambda a: ours.qr_multiply(a, a[:, :2]), ShapeError),
         (lambda a: ours.solve_sylvester(a, a[:2, :2], a), ShapeError),

@@ -12,6 +12,7 @@ from . import (
     factorization,
     families,
     gaussian,
+    hessenberg,
     indexing,
     linalg,
     logic,
@@ -25,6 +26,7 @@ from . import (
     reduction,
     routines,
     running,
+    schur,
     searching,
     sorting,
     special,
@@ -35,6 +37,6 @@ from . import (
 
 __all__ = [
     "arithmetic", "casting", "contraction", "convolution", "creation", "determinant", "eigen", "even", "factorization", "families",
-    "gaussian", "indexing", "linalg", "logic", "losses", "lu", "matrix_functions", "moments", "movement", "ordering", "qr", "reduction",
-    "routines", "running", "searching", "sorting", "special", "spectral", "sylvester", "transcendental",
+    "gaussian", "hessenberg", "indexing", "linalg", "logic", "losses", "lu", "matrix_functions", "moments", "movement", "ordering", "qr",
+    "reduction", "routines", "running", "schur", "searching", "sorting", "special", "spectral", "sylvester", "transcendental",
 ]  # fmt: skip

@@ -1,22 +1,28 @@
-"""Orthogonal factorizations: QR and RQ."""
+"""QR and RQ factorizations, Schur and Hessenberg forms."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ...core.errors import ArgumentError, ShapeError, UnsupportedFunctionError, teach
+from ...core.tracing import type_of
 from ...numpy import elementwise
 from ...numpy.contraction import matmul
 from ...numpy.linalg import matrices
-from ...numpy.promotion import Numbers, operand, shape_of
+from ...numpy.promotion import Numbers, convert_to, operand, shape_of
+from ...ops.hessenberg import hessenberg as hessenberg_op
 from ...ops.lu import resized
 from ...ops.movement import reshape, reverse
 from ...ops.qr import PivotedQr, Qr
+from ...ops.schur import complex_form
+from ...ops.schur import schur as schur_op
 from ..calling import scipys
 from .equations import stacks
 from .solving import adjoint
 
-__all__ = ["qr", "qr_multiply", "rq"]
+__all__ = ["hessenberg", "qr", "qr_multiply", "rq", "rsf2csf", "schur"]
 
 of_scipy = scipys("scipy.linalg")
 
@@ -101,3 +107,53 @@ def turned(a: Any) -> Any:
     """Matrices with rows and columns in the opposite order."""
     n = len(shape_of(a))
     return reverse(a, (n - 2, n - 1))
+
+
+@of_scipy
+def schur(a: Numbers, output: str = "real", sort: Any = None) -> tuple[Any, Any]:
+    """(t, z) with a = z @ t @ z^H: z unitary, t upper triangular. The ``output`` "real" of a real a is real, with 2 x 2 blocks for pairs of
+    conjugate eigenvalues; "complex" makes it complex first. See `cotan.ops.schur.Schur` for what has a derivative.
+
+    Raises
+    ------
+    ArgumentError
+        There is no such output.
+    UnsupportedFunctionError
+        The eigenvalues are to be sorted.
+    """
+    if sort is not None:
+        what = "schur: sort= of a traced matrix: the order of the eigenvalues would depend on values."
+        raise teach(UnsupportedFunctionError, what, do="leave sort out.")
+    if output not in ("real", "r", "complex", "c"):
+        raise teach(ArgumentError, f"schur: output={output!r}.", do='give "real" or "complex".')
+    (a,) = matrices("schur", a, square=True)
+    return schur_op(as_complex(a) if output[0] == "c" else a)
+
+
+@of_scipy
+def rsf2csf(T: Numbers, Z: Numbers) -> tuple[Any, Any]:
+    """The complex Schur form of a real one.
+
+    Raises
+    ------
+    UnsupportedFunctionError
+        The form is complex.
+    """
+    t, z = stacks("rsf2csf", *matrices("rsf2csf", T, Z, square=True))
+    if type_of(t).dtype.kind == "c":
+        raise teach(UnsupportedFunctionError, "rsf2csf: a traced complex form.", do="give the real form: the complex one is triangular.")
+    return complex_form(t, z)
+
+
+def as_complex(a: Any) -> Any:
+    """Matrices as complex ones of the same precision."""
+    return convert_to(a, np.result_type(type_of(a).dtype, np.complex64))
+
+
+@of_scipy
+def hessenberg(a: Numbers, calc_q: bool = False) -> Any:
+    """h with a = q @ h @ q^H: q unitary, h zero below the first subdiagonal; (h, q) if ``calc_q``. The first column of q is that of the
+    identity, and a complex h has a real subdiagonal (but for 2 x 2 matrices, which are their own form).
+    """
+    h, q = hessenberg_op(*matrices("hessenberg", a, square=True))
+    return (h, q) if calc_q else h
