@@ -41,6 +41,8 @@ CASES = {
     "solve_sylvester": [(A, REGULAR, A), (A, REGULAR[:2, :2], SIDES), (C, REGULAR + 0j, A)],
     "solve_continuous_lyapunov": [(A, POSITIVE), (C, HERMITIAN)],
     "solve_discrete_lyapunov": [(A, POSITIVE), (C, HERMITIAN)],
+    "solve_continuous_are": [(A, SIDES, POSITIVE, POSITIVE[:2, :2]), (C, SIDES + 0j, HERMITIAN, HERMITIAN[:2, :2])],
+    "solve_discrete_are": [(A, SIDES, POSITIVE, POSITIVE[:2, :2]), (C, SIDES + 0j, HERMITIAN, HERMITIAN[:2, :2])],
     "sqrtm": [(REGULAR,), (C,)],
     "expm": [(A,), (20 * A,), (C,), (np.zeros((3, 3)),), (1e-9 * A,)],
     "expm_frechet": [(A, REGULAR)],
@@ -92,6 +94,8 @@ WITH_ARGUMENTS = {
     "qr_multiply, conjugate": (lambda m, a, c: m.qr_multiply(a, c, conjugate=True), (C[:, :2], C[:2])),
     "lu, permuted": (lambda m, a: m.lu(a, permute_l=True), (A,)),
     "discrete Lyapunov, bilinear": (lambda m, a, q: m.solve_discrete_lyapunov(a, q, method="bilinear"), (A, POSITIVE)),
+    "continuous Riccati": (lambda m, *xs: m.solve_continuous_are(*xs[:4], s=xs[4]), (A, SIDES, POSITIVE, POSITIVE[:2, :2], SIDES / 9)),
+    "discrete Riccati": (lambda m, *xs: m.solve_discrete_are(*xs[:4], None, xs[4]), (A, SIDES, POSITIVE, POSITIVE[:2, :2], SIDES / 9)),
     "fractional_matrix_power": (lambda m, a: m.fractional_matrix_power(a, 0.3), (REGULAR,)),
     "fractional_matrix_power, negative": (lambda m, a: m.fractional_matrix_power(a, -1.5), (POSITIVE,)),
     "fractional_matrix_power, integer": (lambda m, a: m.fractional_matrix_power(a, 3), (A,)),
@@ -349,6 +353,8 @@ def test_bad_arguments_are_refused():
         (lambda a: ours.qr_multiply(a, a, mode="up"), ArgumentError),
         (lambda a: ours.qr_multiply(a, a[:, :2]), ShapeError),
         (lambda a: ours.solve_sylvester(a, a[:2, :2], a), ShapeError),
+        (lambda a: ours.solve_continuous_are(a, a[:2], a, a), ShapeError),
+        (lambda a: ours.solve_discrete_are(a, a, a, a[:2, :2]), ShapeError),
     ):
         with pytest.raises(error, match="What to do"):
             cotan.jit(call)(A)
@@ -360,6 +366,35 @@ def test_a_sylvester_equation_of_complex_and_real_matrices():
         for a, b in ((C, REGULAR), (A, REGULAR + 1j * A)):
             x = f(a, b, A)
             np.testing.assert_allclose(a @ x + x @ b, A, atol=1e-12)
+
+
+@pytest.mark.parametrize("turn", [0, 1j])
+def test_generalized_riccati_equations_are_solved(turn):
+    """On arrays, too: SciPy 1.17 balances a real e wrongly, and its result often solves no equation."""
+    a, b, e, s = A + turn * A.T, SIDES + turn * SIDES, POSITIVE / 4 + A / 9 + turn * A / 9, SIDES / 9 + 0 * turn
+    q, r = POSITIVE + turn * (A - A.T) / 9, POSITIVE[:2, :2]
+    ah, bh, eh, sh = (x.conj().T for x in (a, b, e, s))
+    for f in (ours.solve_continuous_are, cotan.jit(ours.solve_continuous_are)):
+        x = f(a, b, q, r, e, s)
+        rest = ah @ x @ e + eh @ x @ a - (eh @ x @ b + s) @ np.linalg.solve(r, bh @ x @ e + sh) + q
+        np.testing.assert_allclose(rest, 0 * rest, atol=1e-11 * np.abs(x).max())
+        assert np.linalg.eigvals(np.linalg.solve(e, a - b @ np.linalg.solve(r, bh @ x @ e + sh))).real.max() < 0
+    for f in (ours.solve_discrete_are, cotan.jit(ours.solve_discrete_are)):
+        x = f(a, b, q, r, e, s)
+        gain = np.linalg.solve(r + bh @ x @ b, bh @ x @ a + sh)
+        rest = ah @ x @ a - eh @ x @ e - (ah @ x @ b + s) @ gain + q
+        np.testing.assert_allclose(rest, 0 * rest, atol=1e-11 * np.abs(x).max())
+        assert np.abs(np.linalg.eigvals(np.linalg.solve(e, a - b @ gain))).max() < 1
+    for f in (ours.solve_continuous_are, ours.solve_discrete_are):
+        check_grads(cotan.jit(f), (a, b, q, r, e, s), 1 if turn else 2, eps=1e-4 if turn else None)
+
+
+def test_a_riccati_equation_without_a_solution_is_refused():
+    zero = np.zeros((2, 2))
+    for f in (ours.solve_continuous_are, ours.solve_discrete_are):
+        for a in (np.eye(2), np.full((2, 2), np.nan)):
+            with pytest.raises(np.linalg.LinAlgError, match="Failed to find a finite solution"):
+                cotan.jit(f)(2 * a, zero, np.eye(2), np.eye(2))
 
 
 def test_arguments_of_scipy_that_say_how_have_no_effect():

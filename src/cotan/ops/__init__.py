@@ -24,6 +24,7 @@ from . import (
     ordering,
     qr,
     reduction,
+    riccati,
     routines,
     running,
     schur,
@@ -38,5 +39,5 @@ from . import (
 __all__ = [
     "arithmetic", "casting", "contraction", "convolution", "creation", "determinant", "eigen", "even", "factorization", "families",
     "gaussian", "hessenberg", "indexing", "linalg", "logic", "losses", "lu", "matrix_functions", "moments", "movement", "ordering", "qr",
-    "reduction", "routines", "running", "schur", "searching", "sorting", "special", "spectral", "sylvester", "transcendental",
+    "reduction", "riccati", "routines", "running", "schur", "searching", "sorting", "special", "spectral", "sylvester", "transcendental",
 ]  # fmt: skip

@@ -180,7 +180,8 @@ def factorize(w: Routines, a: Reader, q: StridedView, r: StridedView, order: Str
         w.fill(r.part(*i), lambda j: e.choose(j[0] <= j[1], lambda: matrix[j], lambda: zero))
         if rows > n:
             whole = by_columns(w, m, rows, dtype)
-            w.fill(whole.mT, lambda j: e.choose(j[0] < n, lambda: matrix[j[1], j[0]], lambda: zero))
+            w.outlined(lambda: w.every((n, m), lambda j: whole.__setitem__((j[1], j[0]), matrix[j[1], j[0]])))
+            w.outlined(lambda: w.every((rows - n, m), lambda j: whole.__setitem__((j[1], j[0] + n), zero)))
         else:
             whole = matrix
         w.call(named(dtype, "orgqr", "ungqr"), m, rows, k, whole, m, factors, work, size, info, work=m * rows * k)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from importlib import import_module
 from typing import Any, ParamSpec
@@ -15,7 +15,18 @@ __all__ = ["scipys"]
 
 P = ParamSpec("P")
 WITHOUT_EFFECT = frozenset(
-    {"check_finite", "overwrite_a", "overwrite_b", "overwrite_ab", "overwrite_c", "overwrite_x", "lapack_driver", "driver", "lwork"}
+    {
+        "check_finite",
+        "overwrite_a",
+        "overwrite_b",
+        "overwrite_ab",
+        "overwrite_c",
+        "overwrite_x",
+        "lapack_driver",
+        "driver",
+        "lwork",
+        "balanced",
+    }
 )
 """Parameters of SciPy that choose how a result is computed. On traced values they have no effect."""
 
@@ -34,17 +45,29 @@ class ScipyFunction:
         return inspect.signature(getattr(import_module(self.__module__), self.__name__))
 
 
-def scipys(module: str, *, own: bool = False) -> Callable[[Callable[P, Any]], Callable[P, Any]]:
-    """Decorate the traced definition of the function of this name in a module of SciPy; its ``own`` definition computes on arrays, too."""
+def given_any(definition: Callable[..., Any], names: Sequence[str], args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether a call gives one of these parameters, other than None."""
+    order = list(inspect.signature(definition).parameters)
+    given = dict(zip(order, args, strict=False)) | dict(kwargs)
+    return any(given.get(name) is not None for name in names)
+
+
+def scipys(module: str, *, own: bool = False, own_with: Sequence[str] = ()) -> Callable[[Callable[P, Any]], Callable[P, Any]]:
+    """Decorate the traced definition of the function of this name in a module of SciPy; its ``own`` definition computes on arrays, too, or
+    where one of these arguments is given.
+    """
 
     def decorate(definition: Callable[P, Any]) -> Callable[P, Any]:
         theirs = ScipyFunction(module, definition.__name__)
         function = (fitted if own else eager)(theirs)(definition)
+        ours = fitted(theirs)(definition) if own_with else function
 
         @wraps(definition)
         def call(*args: P.args, **kwargs: P.kwargs) -> Any:
             if not WITHOUT_EFFECT.isdisjoint(kwargs) and (own or any(map(has_tracer, (*args, *kwargs.values())))):
                 kwargs = {key: value for key, value in kwargs.items() if key not in WITHOUT_EFFECT}  # type: ignore[assignment]
+            if own_with and given_any(definition, own_with, args, kwargs):
+                return ours(*args, **kwargs)
             return function(*args, **kwargs)
 
         return call

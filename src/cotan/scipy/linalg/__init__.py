@@ -6,7 +6,7 @@ On arrays a function is SciPy's own. Traced, it has derivatives, is batched and 
 
 from ...core.listing import listing
 from .decompositions import hessenberg, qr, qr_multiply, rq, rsf2csf, schur
-from .equations import solve_continuous_lyapunov, solve_discrete_lyapunov, solve_sylvester
+from .equations import solve_continuous_are, solve_continuous_lyapunov, solve_discrete_are, solve_discrete_lyapunov, solve_sylvester
 from .matrix_functions import (
     coshm,
     cosm,
@@ -27,7 +27,7 @@ from .spectra import eig, eigh, eigvals, eigvalsh, svd, svdvals
 __all__ = [
     "cho_factor", "cho_solve", "cholesky", "coshm", "cosm", "det", "eig", "eigh", "eigvals", "eigvalsh", "expm", "expm_frechet",
     "fractional_matrix_power", "hessenberg", "inv", "logm", "lu", "lu_factor", "lu_solve", "polar", "qr", "qr_multiply", "rq", "rsf2csf",
-    "schur", "sinhm", "sinm", "solve", "solve_continuous_lyapunov", "solve_discrete_lyapunov", "solve_sylvester", "solve_triangular",
-    "sqrtm", "svd", "svdvals", "tanhm", "tanm",
+    "schur", "sinhm", "sinm", "solve", "solve_continuous_are", "solve_continuous_lyapunov", "solve_discrete_are",
+    "solve_discrete_lyapunov", "solve_sylvester", "solve_triangular", "sqrtm", "svd", "svdvals", "tanhm", "tanm",
 ]  # fmt: skip
 __dir__ = listing(__all__)
