@@ -42,7 +42,8 @@ NEAR, BELOW = Band(-1, None), Band(None, -2)
 @op
 class Hessenberg(MatrixOp):
     """The Hessenberg form A = Q H Q^H with unitary Q whose first row and column are those of the identity: (H, Q). H has zeros below its
-    first subdiagonal, which is real. Matrices of one or two rows are their own form. Q is a product of LAPACK's Householder reflectors.
+    first subdiagonal, which is real. Matrices of fewer rows than ``least`` are their own form. Q is a product of LAPACK's Householder
+    reflectors.
 
     With P = Q^H dA Q and dQ = Q X, X skew with a first column of zeros:  dH = P + H X - X H. What the diagonal and the upper triangle of X
     add below the subdiagonal is zero, so the strict lower triangle L of X solves L H - H L = P there (`HessenbergEquation`), and
@@ -50,6 +51,8 @@ class Hessenberg(MatrixOp):
     elements j + 1 and j is i Im(g_(j+1,j)) / h_(j+1,j). Where a subdiagonal element is zero and there are rows below it, Q is not
     determined, and the derivative is infinite.
     """
+
+    least: int = 3
 
     multiple = True
     total = True
@@ -63,7 +66,7 @@ class Hessenberg(MatrixOp):
         n = a.shape[-1]
         form, vectors = np.array(a, order="C"), np.empty_like(a, order="C")
         vectors[...] = np.eye(n, dtype=a.dtype)
-        if n > 2:
+        if n >= self.least:
             reduce_, multiply_out = lapack_function("gehrd", a.dtype), lapack_function("unghr" if a.dtype.kind == "c" else "orghr", a.dtype)
             for k in np.ndindex(*a.shape[:-2]):
                 packed, factors, _ = reduce_(a[k], lwork=BLOCK * n)
@@ -78,7 +81,7 @@ class Hessenberg(MatrixOp):
 
         def one(k: tuple[Any, ...]) -> None:
             matrix, given = by_columns(w, n, n, dtype), a.part(*k)
-            if n < 3:
+            if n < self.least:
                 w.fill(form.part(*k), lambda i: given[i])
                 w.fill(vectors.part(*k), lambda i: e.choose((i[0] <= i[1]) & (i[1] <= i[0]), lambda: unit, lambda: zero))
                 return
@@ -96,7 +99,7 @@ class Hessenberg(MatrixOp):
         (a,), (da,) = primals, tangents
         h, q = self(a)
         t, n = type_of(a), type_of(a).shape[-1]
-        if n < 3:
+        if n < self.least:
             return (h, q), (da, None)
         p = matmul(matmul(adjoint(q), da), q)
         below = HessenbergEquation()(h, p)
@@ -119,6 +122,7 @@ class Hessenberg(MatrixOp):
         yield cls(), (rng.normal(size=(2, 3, 3)),)
         yield cls(), (rng.normal(size=(4, 4)) + 1j * rng.normal(size=(4, 4)),)
         yield cls(), (rng.normal(size=(2, 2)) + 1j * rng.normal(size=(2, 2)),)
+        yield cls(least=2), (rng.normal(size=(2, 2)) + 1j * rng.normal(size=(2, 2)),)
         yield cls(), (np.zeros((0, 0)),)
 
 
