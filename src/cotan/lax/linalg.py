@@ -306,9 +306,9 @@ def triangular_solve(
 ) -> Any:
     """x with op(a) x = b if ``left_side``, else x op(a) = b, for triangular a. op transposes and conjugates as the arguments say."""
     a, b = agree("triangular_solve", (a, b))
-    vector = type_of(b).ndim == type_of(a).ndim - 1
+    *lead, n = type_of(b).shape
+    vector = len(lead) == type_of(a).ndim - 2
     if vector:
-        *lead, n = type_of(b).shape
         b = reshape(b, (*lead, n, 1) if left_side else (*lead, 1, n))
     a, b = matrices("triangular_solve", a, b)
     turn = ops.NONE
@@ -317,7 +317,7 @@ def triangular_solve(
     elif conjugate_a and type_of(a).dtype.kind == "c":
         a = conj(a)
     x = ops.triangular_solve(a, b, left_side=left_side, lower=lower, transpose_a=turn, unit_diagonal=unit_diagonal)
-    return finish(reshape(x, type_of(x).shape[:-2] + (n,)) if vector else x)
+    return finish(reshape(x, (*lead, n)) if vector else x)
 
 
 def tridiagonal(a: Any, *, lower: bool = True) -> tuple[Any, Any, Any, Any]:
