@@ -43,6 +43,7 @@ from benchmarks import (
     ratios,
     sizes,
     staging,
+    structured,
     threads,
 )
 from benchmarks.harness import DISAGREES, FAILS, UNITS, Budget, Table, is_ours, optional, render
@@ -63,6 +64,7 @@ TABLES: dict[str, Callable[[], Table]] = {
     "adbench": adbench.table,
     "learning": learning.table,
     "operations": operations.table,
+    "structured": structured.table,
     "threads": threads.table,
     "memory": memory.table,
     "ratios": ratios.table,

@@ -12,6 +12,7 @@ from .api.disabling import disable_jit
 from .api.jacobians import hessian, hvp, jacfwd, jacobian, jacrev, value_and_jacobian
 from .api.jit import jit
 from .api.kept import release_memory
+from .api.limits import EqualValuesWarning
 from .api.memory import memory_plan
 from .api.misses import RecompilationWarning
 from .api.named import DonationWarning
@@ -49,6 +50,7 @@ __all__ = [
     "Array",
     "Captured",
     "DonationWarning",
+    "EqualValuesWarning",
     "Explanation",
     "NonFinite",
     "RecompilationWarning",

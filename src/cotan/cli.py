@@ -20,6 +20,8 @@ from typing import Any
 
 import numpy as np
 
+import cotan
+
 from . import engines
 from .api.audit import audit, describe, rule_matrix
 from .core.errors import CotanError
@@ -30,6 +32,9 @@ from .explanation.page import page_of
 from .explanation.serve import PageServer, error_page
 
 __all__ = ["main"]
+
+KNOWN = {"np": np, "cotan": cotan, "nan": np.nan, "inf": np.inf}
+"""The names that arguments may use beside those of the file."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     cache.add_argument("what", choices=("info", "clear"))
     story = commands.add_parser("explain", help="how a derivative of a function came about, as text or as a page")
     story.add_argument("function", metavar="FILE:NAME", help="a function of a Python file, as model.py:loss or model.py:net.loss")
-    story.add_argument("--args", default="", help='its arguments, as Python with np and the names of the file: "np.ones(3), scale=2.0"')
+    arguments_help = 'its arguments, as Python with np, cotan, nan, inf and the names of the file: "np.ones(3), scale=2.0"'
+    story.add_argument("--args", default="", help=arguments_help)
     story.add_argument("--transform", default="grad", choices=NAMED)
     story.add_argument("--argnums", type=int, nargs="+", default=[0], help="the arguments by which it is differentiated")
     story.add_argument("-o", "--output", metavar="PAGE.html", help="write a page instead of text")
@@ -140,7 +146,7 @@ def explained(chosen: argparse.Namespace, path: Path, name: str, form: Callable[
     except (KeyError, AttributeError):
         raise Failure(f"cotan explain: {path} has no {name!r}.") from None
     try:
-        args, kwargs = eval(f"(lambda *args, **kwargs: (args, kwargs))({chosen.args})", {"np": np, **names})
+        args, kwargs = eval(f"(lambda *args, **kwargs: (args, kwargs))({chosen.args})", {**KNOWN, **names})
     except Exception as error:
         raise Failure(f"cotan explain: --args {chosen.args!r}: {describe_error(error)}") from None
     check_arguments(function, name, args, kwargs)

@@ -15,6 +15,7 @@ from cotan.core.tracing import type_of
 from cotan.engines.native.aot.export import DECLARED, VARIABLE, libraries_of
 from cotan.engines.native.runtime.thread_pool import limited
 from cotan.engines.native.status import NotExportableError
+from cotan.ops import banded, banded_cholesky, banded_spectra, toeplitz
 
 from .calculus import pull
 from .cases import FIRST_ORDER_OPS, Case, differentiable, direction, examples, results, seeded
@@ -30,6 +31,42 @@ SHAPES_ARE_PARAMETERS = {"add_slice", "hessenberg_equation", "pivots_to_permutat
 """Ops whose examples cannot be enlarged, since parameters or other operands say what shapes or matrices they take."""
 DENSE = {"hessenberg", "pivoted_qr", "schur"}
 """Ops on matrices in which exact zeros would leave it to rounding errors which sign or order a library chooses."""
+LARGER = {
+    "banded_solve": lambda rng, n, m: (banded.BandedSolve(2, 1), (dominant(rng.normal(size=(4, n)), 1), rng.normal(size=(n, m)))),
+    "hermitian_banded_solve": lambda rng, n, m: (
+        banded_cholesky.HermitianBandedSolve(lower=True),
+        (dominant(rng.uniform(size=(4, n)), 0) + 6 * np.eye(4, 1), rng.normal(size=(n, m))),
+    ),
+    "banded_triangular_solve": lambda rng, n, m: (
+        banded.BandedTriangularSolve(),
+        (dominant(rng.normal(size=(3, n)), 0), rng.normal(size=(n, m))),
+    ),
+    "banded_cholesky": lambda rng, n, m: (
+        banded_cholesky.banded_cholesky,
+        (dominant(rng.uniform(size=(m + 1, n)), 0) + 2 * m * np.eye(m + 1, 1),),
+    ),
+    **{
+        name: lambda rng, n, m, cls=cls: (cls(), (dominant(rng.normal(size=(m + 1, n)), 0), rng.normal(size=(m + 1, n))))
+        for name, cls in (
+            ("factor_tangent", banded_cholesky.FactorTangent),
+            ("factor_cotangent", banded_cholesky.FactorCotangent),
+        )
+    },
+    "eigh_banded": lambda rng, n, m: (banded_spectra.EighBanded(lower=False), (rng.normal(size=(m + 1, n)),)),
+    "eigvals_banded": lambda rng, n, m: (banded_spectra.EigvalsBanded(lower=True), (rng.normal(size=(m + 1, n)),)),
+    **{
+        op.name: lambda rng, n, m, op=op: (op, (rng.normal(size=(m, n)), rng.uniform(0.5, 1.5, size=(m, n - 1))))
+        for op in (banded_spectra.eigh_tridiagonal, banded_spectra.eigvalsh_tridiagonal)
+    },
+    "solve_toeplitz": lambda rng, n, m: (toeplitz.solve_toeplitz, (dominant(rng.normal(size=2 * n - 1), n - 1), rng.normal(size=(n, m)))),
+}
+"""Larger operands of ops whose operands are no full matrices, for n rows and m right-hand sides."""
+
+
+def dominant(x, at):
+    """A matrix by its diagonals, of which the one of this number becomes larger than the sum of the others."""
+    x[at] += 1.0 + np.sum(np.abs(x), axis=0)
+    return x
 
 
 def is_of_matrices(op) -> bool:
@@ -102,7 +139,8 @@ def sizes(cls, further: bool):
     return FURTHER_LENGTHS if further else LENGTHS
 
 
-ENLARGED = [cls for cls in WHOLE if cls.name not in SHAPES_ARE_PARAMETERS]
+NEVER_FINITE = {"undetermined"}
+ENLARGED = [cls for cls in WHOLE if cls.name not in {*SHAPES_ARE_PARAMETERS, *NEVER_FINITE, *LARGER}]
 WITH_GRADIENT = [cls for cls in ENLARGED if differentiable(examples(cls))]
 
 
@@ -137,6 +175,17 @@ def test_its_gradient_compiles_alone_at_any_size(cls, size):
         rng, f, count = seeded(case), case.function(), len(case.point)
         ws = [direction(rng, y) for y in f(*case.point)]
         the_same(lambda *xs, f=f, count=count: pull(f, xs[:count], xs[count:])[1], [*case.point, *ws])
+
+
+@pytest.mark.parametrize("name", LARGER)
+@pytest.mark.parametrize(("n", "m"), [(9, 1), (258, 1), (258, 5)])
+def test_of_matrices_that_are_not_full_it_compiles_alone_too(name, n, m):
+    op, operands = LARGER[name](np.random.default_rng(n), n, m)
+    case = Case(op, operands)
+    the_same(lambda *xs: results(op, xs), operands)
+    rng, f, count = seeded(case), case.function(), len(case.point)
+    ws = [direction(rng, y) for y in f(*case.point)]
+    the_same(lambda *xs: pull(f, xs[:count], xs[count:])[1], [*case.point, *ws])
 
 
 @pytest.mark.parametrize("size", [5, 70])

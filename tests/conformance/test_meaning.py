@@ -9,6 +9,15 @@ import pytest
 
 import cotan
 from cotan.core.errors import IndexingError
+from cotan.ops.banded import (
+    BandedOuter,
+    BandedProduct,
+    BandedSolve,
+    BandedTriangularSolve,
+    TransposedBands,
+)
+from cotan.ops.banded_cholesky import BandedCholesky, BandedGram, FactorTangent, HermitianBandedSolve
+from cotan.ops.banded_spectra import EighBanded, EighTridiagonal
 from cotan.ops.determinant import Cofactors, Det, Slogdet
 from cotan.ops.factorization import Eigh, Svd
 from cotan.ops.indexing import MAY_RAISE, SCATTER_KINDS, Gather, Scatter
@@ -17,6 +26,7 @@ from cotan.ops.qr import PivotedQr, Qr
 from cotan.ops.running import Cumlogsumexp, Cummax, Cummin, Cumprod, Cumsum, Recurrence
 from cotan.ops.searching import Argmax, Argmin, Argsort, Searchsorted
 from cotan.ops.sorting import Sort
+from cotan.ops.toeplitz import DiagonalSums, SolveToeplitz, Toeplitz
 
 from .cases import examples
 
@@ -240,3 +250,119 @@ def test_cofactors_are_signed_minors(a):
     n = len(a)
     minors = [[(-1) ** (i + j) * np.linalg.det(np.delete(np.delete(a, i, 0), j, 1)) for j in range(n)] for i in range(n)]
     np.testing.assert_allclose(Cofactors()(a), minors, atol=1e-12)
+
+
+# ---- banded and Toeplitz matrices ------------------------------------------------------------------------------------------------------
+def full(ab, lower, upper):
+    """The full matrices with these bands."""
+    *lead, _, n = ab.shape
+    a = np.zeros((*lead, n, n), ab.dtype)
+    for i in range(n):
+        for j in range(max(i - lower, 0), min(i + upper + 1, n)):
+            a[..., i, j] = ab[..., upper + i - j, j]
+    return a
+
+
+def lower_of(bands):
+    return full(bands, bands.shape[-2] - 1, 0)
+
+
+def of_triangle(bands, lower):
+    """The Hermitian matrices with these lower or upper bands."""
+    u = bands.shape[-2] - 1
+    half = full(bands, *((u, 0) if lower else (0, u)))
+    diagonal = np.eye(half.shape[-1]) * half
+    return half - diagonal + np.conj(np.swapaxes(half - diagonal, -1, -2)) + diagonal.real
+
+
+def hermitian_parts(x, y):
+    """X Y^H + Y X^H."""
+    product = x @ np.conj(np.swapaxes(y, -1, -2))
+    return product + np.conj(np.swapaxes(product, -1, -2))
+
+
+def in_bands(a, like):
+    """The elements of full matrices in the bands below the diagonal."""
+    return np.tril(a) - np.tril(a, -like.shape[-2])
+
+
+def turned(ab, b):
+    return ab + 0.3j * np.cos(np.arange(ab.size)).reshape(ab.shape), b * (1 + 0.5j)
+
+
+BANDED = [BandedProduct, BandedOuter, BandedSolve, HermitianBandedSolve, BandedTriangularSolve, TransposedBands]
+
+
+@pytest.mark.parametrize("complex_too", [False, True])
+@pytest.mark.parametrize(("op", "operands"), all_examples(*BANDED))
+def test_banded_matrices_are_full_ones_without_their_zeros(op, operands, complex_too):
+    ab, b = operands if len(operands) > 1 else (operands[0], operands[0])
+    ab, b = turned(ab, b) if complex_too else (ab, b)
+    if isinstance(op, TransposedBands):
+        wanted = np.swapaxes(full(ab, op.lower, op.upper), -1, -2)
+        np.testing.assert_array_equal(full(op(ab), op.upper, op.lower), wanted)
+    elif isinstance(op, BandedProduct):
+        np.testing.assert_allclose(op(ab, b), full(ab, op.lower, op.upper) @ b, atol=1e-12)
+    elif isinstance(op, BandedOuter):
+        product = ab @ np.swapaxes(b, -1, -2)
+        np.testing.assert_allclose(full(op(ab, b), op.lower, op.upper), np.triu(np.tril(product, op.upper), -op.lower), atol=1e-12)
+    elif isinstance(op, BandedSolve):
+        a = full(ab, op.lower, op.upper)
+        np.testing.assert_allclose((np.swapaxes(a, -1, -2) if op.transposed else a) @ op(ab, b), b, atol=1e-12)
+    elif isinstance(op, HermitianBandedSolve):
+        np.testing.assert_allclose(of_triangle(ab, op.lower) @ op(ab, b), b, atol=1e-12)
+    else:
+        u = ab.shape[-2] - 1
+        a = full(ab, *((u, 0) if op.lower else (0, u)))
+        a = np.swapaxes(a, -1, -2) if op.transpose_a else a
+        np.testing.assert_allclose((np.conj(a) if op.transpose_a == 2 else a) @ op(ab, b), b, atol=1e-12)
+
+
+@pytest.mark.parametrize("complex_too", [False, True])
+@pytest.mark.parametrize(("op", "operands"), all_examples(BandedCholesky, BandedGram, FactorTangent))
+def test_factors_of_banded_matrices_and_their_derivatives_solve_their_equations(op, operands, complex_too):
+    a, b = operands if len(operands) > 1 else (operands[0], operands[0])
+    if complex_too:
+        a, b = turned(a, b)
+    if isinstance(op, BandedCholesky):
+        factor = lower_of(op(a))
+        np.testing.assert_allclose(factor @ np.conj(np.swapaxes(factor, -1, -2)), of_triangle(a, True), atol=1e-12)
+    elif isinstance(op, BandedGram):
+        np.testing.assert_allclose(lower_of(op(a, b)), in_bands(hermitian_parts(lower_of(a), lower_of(b)), a), atol=1e-12)
+    else:
+        a[..., 0, :], b[..., 0, :] = a[..., 0, :].real, b[..., 0, :].real
+        x = lower_of(op(a, b))
+        np.testing.assert_allclose(in_bands(hermitian_parts(lower_of(a), x), a), lower_of(b), atol=1e-11)
+        np.testing.assert_array_equal(np.einsum("...ii->...i", x).imag, 0)
+
+
+@pytest.mark.parametrize(("op", "operands"), all_examples(Toeplitz, DiagonalSums, SolveToeplitz))
+def test_toeplitz_matrices_are_constant_along_diagonals(op, operands):
+    t = operands[0]
+    if isinstance(op, Toeplitz):
+        for i in range(op.rows):
+            for j in range(op.columns):
+                np.testing.assert_array_equal(op(t)[..., i, j], t[..., op.rows - 1 - i + j])
+    elif isinstance(op, DiagonalSums):
+        rows, columns = t.shape[-2:]
+        sums = [np.trace(t, k - rows + 1, -2, -1) for k in range(max(rows + columns - 1, 0))]
+        np.testing.assert_allclose(op(t), np.stack(sums, -1) if sums else np.zeros(0), atol=1e-13)
+    else:
+        n = operands[1].shape[-2]
+        np.testing.assert_allclose(Toeplitz(n, n)(t) @ op(*operands), operands[1], atol=1e-12)
+
+
+@pytest.mark.parametrize(("op", "operands"), all_examples(EighTridiagonal, EighBanded))
+def test_spectra_of_banded_matrices_are_those_of_full_ones(op, operands):
+    w, v = op(*operands)
+    if isinstance(op, EighBanded):
+        a = of_triangle(operands[0], op.lower)
+    else:
+        d, e = operands
+        n = d.shape[-1]
+        a = np.zeros((*d.shape, n))
+        a[..., range(n), range(n)] = d
+        a[..., range(n - 1), range(1, n)] = a[..., range(1, n), range(n - 1)] = e
+    np.testing.assert_allclose(a @ v, v * w[..., None, :], atol=1e-12)
+    np.testing.assert_allclose(np.conj(np.swapaxes(v, -1, -2)) @ v, np.broadcast_to(np.eye(w.shape[-1]), v.shape), atol=1e-12)
+    assert np.all(np.diff(w) >= 0)

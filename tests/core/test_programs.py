@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import numpy as np
 import pytest
 
@@ -113,3 +115,24 @@ def test_what_is_known_to_be_zero_is_asked_once_for_each_op(depth, factor):
 
     cotan.stage(chain)(np.arange(4.0))
     assert known == [factor == 0, False]
+
+
+@pytest.mark.parametrize("transform", [cotan.grad, lambda f: cotan.vmap(cotan.grad(f), axis_size=2, in_axes=None)])
+def test_what_staging_made_is_freed_when_nobody_holds_it(transform):
+    """Not only when the garbage collector next looks through all objects."""
+
+    def f(x):
+        for _ in range(20):
+            x = np.sin(x) * x
+        return x
+
+    cotan.stage(transform(f))(1.0)
+    gc.collect()
+    gc.disable()
+    try:
+        program = cotan.stage(transform(f))(1.0)
+        assert len(program.equations) > 20
+        del program
+        assert gc.collect() < 20
+    finally:
+        gc.enable()

@@ -39,6 +39,14 @@ def test_other_transforms_and_arguments(model, capsys):
     assert "dloss = s dt1 + t1 ds" in capsys.readouterr().out
 
 
+def test_arguments_may_name_what_results_print(model, capsys):
+    given = "np.array([nan, inf]), cotan.numpy.float32(2.0)"
+    assert main(["explain", f"{model}:loss", "--args", given]) == 0
+    assert "grad of loss" in capsys.readouterr().out
+    model.write_text(f"nan = 3.0\n{MODEL}")
+    assert main(["explain", f"{model}:loss", "--args", "np.ones(3), nan.real"]) == 0, "a name of the file comes first"
+
+
 def test_a_page(model, capsys):
     page = model.with_name("page.html")
     assert main(["explain", f"{model}:loss", "--args", "np.ones(3), 2.0", "-o", str(page)]) == 0

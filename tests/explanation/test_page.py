@@ -21,7 +21,7 @@ from cotan.core.tracing import type_of
 from cotan.explanation.formulas import rule_of
 from cotan.explanation.graph import kernels_of, short
 from cotan.explanation.mathml import mathml
-from cotan.explanation.page import page_of
+from cotan.explanation.page import flattened, page_of
 from cotan.explanation.serve import PageServer
 
 AXE = Path(importlib.util.find_spec("axe_playwright_python").origin).with_name("axe.min.js").read_text(encoding="utf-8")
@@ -156,7 +156,7 @@ def test_a_page_needs_nothing_but_its_file(page, saved):
 @pytest.mark.parametrize("name", ["gradient", "large"])
 @pytest.mark.parametrize("allowed", ["allow-scripts", ""])
 def test_a_page_works_in_a_sandboxed_frame(page, allowed, name):
-    """Without scripts, too, all lines can be read, folded or not."""
+    """Without scripts, too, the lines of a small page can be read, and the folds of a large one."""
     e = PAGES[name]()
     page.set_content(f'<iframe sandbox="{allowed}" srcdoc="{escape(page_of(e))}" width="1000" height="800"></iframe>')
     frame = page.frame_locator("iframe")
@@ -164,8 +164,12 @@ def test_a_page_works_in_a_sandboxed_frame(page, allowed, name):
     if name == "large":
         fold = frame.locator("#side .fold").first
         assert not fold.locator(".row").first.is_visible()
+        assert "lines" in fold.locator("summary").first.inner_text()
         fold.locator("summary").first.click()
-        fold.locator(".row").first.wait_for()
+        if allowed:
+            fold.locator(".row").first.wait_for()
+        else:
+            assert "shown by the script" in frame.locator("#side noscript").inner_text()
         return
     frame.locator(".row[data-row='2']").hover()
     assert frame.locator(".line.marked").count() == (10 if allowed else 0)
@@ -467,6 +471,54 @@ def test_a_large_program_is_folded_by_source_line_and_by_call(page, saved):
     assert page.locator(".fold > summary.marked").count() >= 6, row
 
 
+def long_loop(x, w):
+    def step(c, u):
+        for _ in range(130):
+            a = np.where(c > 0, c, 0.5) * u
+            c = np.sin(a) + x["<b>&amp;"]
+        return c, (c, a)
+
+    c, _ = lax.scan(step, w, np.ones(3))
+    return c * lax.while_loop(lambda c: c < 3.0, lambda c: c * 2.0, c)
+
+
+def calls_and_loops(x, w):
+    for k in range(100):
+        x = helper(x, w) * lax.scan(lambda c, u: (c * u, None), w, np.ones(k % 3))[0]
+    y = pure_callback(lambda v: v, ShapeDtypeStruct((), float), 3.0)
+    return x @ np.ones((2, 2)) @ x * y
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        PAGES["large"],
+        lambda: explain(long_loop, {"<b>&amp;": 0.3}, 1.0, argnums=(0, 1), transform="jvp"),
+        lambda: explain(calls_and_loops, np.ones(2), 2.0),
+        lambda: explain(lambda x: unrolled(x, 0.5, 30), 1.0, transform="hessian"),
+    ],
+)
+def test_what_is_shown_of_a_fold_is_what_a_small_page_has(page, tmp_path, monkeypatch, make):
+    e = make()
+    shown = []
+    for name, several in {"folded": 250, "whole": 10**9}.items():
+        monkeypatch.setattr("cotan.explanation.page.SEVERAL", several)
+        e.save(tmp_path / f"{name}.html")
+        page.goto((tmp_path / f"{name}.html").as_uri())
+        page.evaluate("for (const part of document.querySelectorAll('details')) part.open = true")
+        assert (page.locator("details.fold").count() > 0) == (name == "folded")
+        page.wait_for_function("[...document.querySelectorAll('.fold')].every(fold => fold.childElementCount > 1)")
+        lines = page.evaluate("[...document.querySelectorAll('.listing .line')].map(line => line.outerHTML)")
+        rows = page.evaluate(
+            """[...document.querySelectorAll('#side .row[role=row]:not(.head)')].map(row => [row.className.replace(" begins", ""),
+            row.dataset.row ?? "", ...[...row.children].slice(1).map(cell => cell.outerHTML)])"""
+        )
+        held = page.locator(".held > .given").all_text_contents()
+        shown.append((lines, rows, held))
+    assert len(shown[0][0]) == sum(1 for stage in e.stages for _ in flattened(stage.lines))
+    assert shown[0] == shown[1]
+
+
 def test_a_search_counts_what_is_folded(page, saved):
     e = PAGES["large"]()
     page.goto(saved("large"))
@@ -497,6 +549,7 @@ def test_a_large_page_opens_at_once(page, tmp_path, steps, seconds):
     e = explain(lambda x, w: unrolled(x, w, steps), 1.0, 2.0)
     assert len(e["primal"].lines) >= 4 * steps
     e.save(path)
+    assert path.stat().st_size < 70 * sum(len(stage.lines) for stage in e.stages)
     taken = []
     for _ in range(3):
         page.goto(path.as_uri())

@@ -2,10 +2,12 @@
 
 import copy
 import functools
+import gc
 import inspect
 import pickle
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ import cotan
 from cotan import explain
 from cotan.core.formula import Call, Infix, Juxtaposed, Negative, Number, Residual
 from cotan.errors import ArgumentError, ArgumentTypeError, TracerConversionError
-from cotan.explanation.page import page_of
+from cotan.explanation.page import flattened, page_of
 
 
 def sigmoid(z):
@@ -619,6 +621,40 @@ def test_the_text_of_a_large_program_leaves_lines_out_and_says_how_many():
     left_out = int(text[first].split()[1])
     assert len(shown) + left_out == len(e["primal"].lines) == 400
     assert len(text) < 500
+
+
+def test_a_formula_is_its_template_with_symbols_in_the_holes():
+    def f(a, b):
+        x = np.linalg.solve(a, b) * np.arctan2(b, 2.0) - np.pad(b[1:], (1, 0), constant_values=b[0])
+        return np.sum(x[[0, 2, 1]] ** 2) + cotan.lax.while_loop(lambda c: c < 3.0, lambda c: c * 2.0, b[0])
+
+    e = explain(f, np.eye(3), np.ones(3), argnums=(0, 1), transform="jvp")
+    written = 0
+    for line in [line for stage in e.stages for line in flattened(stage.lines)]:
+        template, symbols = line.definition.filled
+        equations = line.definition.equations
+        assert len(symbols) == template.holes
+        assert str(line).endswith(str(line.definition.formula))
+        assert line.definition.formula.size == template.size
+        if len(equations) == 1 and len(symbols) == len(equations[0].inputs):
+            assert str(equations[0].op.formula(*symbols)) == str(line.definition.formula)
+            written += 1
+    assert written > 10
+
+
+@pytest.mark.parametrize("transform", ["grad", "jvp", "hessian"])
+def test_an_explanation_is_freed_when_nobody_holds_it(transform):
+    """Not only when the garbage collector next looks through all objects."""
+    gc.collect()
+    gc.disable()
+    try:
+        e = explain(loss, W, X, Y, transform=transform)
+        assert len(e.stages) > 1
+        line = weakref.ref(e.stages[0])
+        del e
+        assert line() is None
+    finally:
+        gc.enable()
 
 
 def test_stages_are_made_once_also_by_threads():

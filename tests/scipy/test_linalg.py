@@ -10,6 +10,8 @@ import cotan.scipy.linalg as ours
 from cotan.errors import ArgumentError, ShapeError, UnsupportedFunctionError
 from cotan.testing import check_grads
 
+from . import test_special_matrices, test_structured
+
 pytestmark = pytest.mark.filterwarnings("ignore:logm result may be inaccurate")
 RNG = np.random.default_rng(0)
 A = RNG.normal(size=(4, 4))
@@ -124,7 +126,7 @@ PLAIN = [pytest.param(name, args, id=f"{name}-{k}") for name, cases in CASES.ite
 
 def test_every_function_has_a_case():
     names = set(CASES) | {name.partition(",")[0] for name in WITH_ARGUMENTS}
-    assert set(ours.__all__) <= names | {"cho_factor"}
+    assert set(ours.__all__) <= names | {"cho_factor"} | test_special_matrices.NAMES | test_structured.NAMES
 
 
 @pytest.mark.parametrize(("name", "args"), PLAIN)

@@ -36,6 +36,8 @@ from ..core.tracing import FLOAT64, Tracer, concrete_zero, type_of
 from ..core.types import DTYPES, ArrayType, refuse_foreign_dtype
 from ..ops.casting import ConvertElementType
 from ..ops.families import zeros
+from ..ops.gaps import GAPS_MET
+from .limits import settled
 
 __all__ = [
     "Argnums",
@@ -94,7 +96,9 @@ def boundary(function: F) -> F:
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
-            return function(*args, **kwargs)
+            before = GAPS_MET[0]
+            result = function(*args, **kwargs)
+            return result if GAPS_MET[0] == before else settled(result, lambda: function(*args, **kwargs))
         except Exception as error:
             try:
                 present(error)

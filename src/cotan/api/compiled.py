@@ -14,12 +14,21 @@ from typing import Any, TypeVar
 
 from .. import engines
 from ..core import tree
-from ..core.errors import ArgumentError, ArgumentTypeError, CotanError, UnsupportedFunctionError, hide_internal_frames, teach
+from ..core.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    CotanError,
+    EqualValuesError,
+    UnsupportedFunctionError,
+    hide_internal_frames,
+    teach,
+)
 from ..core.program import Program
 from ..core.tracing import EVAL, Tracer, current_trace, type_of
 from ..engines import EngineRefusal
 from .arguments import leaf, present
 from .dispatch import never, taking_apart
+from .limits import at_equal_values
 from .signature import Signature, Staged, argument_names
 
 __all__ = ["Compiled", "Lowered"]
@@ -120,6 +129,10 @@ class Compiled:
                     return found if self.spec is None else tree.unflatten(self.spec, found)
             found = self.caller.call(self.checked(args, kwargs))
             return found if self.spec is None else tree.unflatten(self.spec, found)
+        except EqualValuesError as error:
+            operands = [*self.staged.constants, *self.checked(args, kwargs)]
+            found = at_equal_values(self.program, operands, error, donated=bool(self.lowered.donated))
+            return tree.unflatten(self.staged.out_spec, found)
         except Exception as error:
             try:
                 present(error)

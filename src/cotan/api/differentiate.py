@@ -22,6 +22,7 @@ from ..core.tracing import Tracer, type_of
 from ..core.types import ArrayType, array_type, is_inexact
 from ..ops.casting import stop_gradient as stop_gradient_op
 from ..ops.families import zeros
+from ..ops.gaps import GAPS_MET
 from ..transforms.jvp import JVPTrace, jvp_flat
 from ..transforms.linearize import LinearizeTrace, detach, linearize_flat, record_linear
 from ..transforms.linearize import replay as replay_tape
@@ -42,6 +43,7 @@ from .arguments import (
     surely_zero,
     weakly_floating,
 )
+from .limits import settled
 from .transformed import transformation
 
 __all__ = [
@@ -98,9 +100,12 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False, str
     call = FlatCall("linearize", fun, primals, {}, None, has_aux, strict)
     call.leaves = [private_copy(weakly_floating(x)) for x in call.leaves]
     active = [type_of(x).inexact for x in call.leaves]
+    given = call.rebuild_inputs(call.leaves)
+    before = GAPS_MET[0]
     with quiet():
         outs, tape, inputs, outputs = linearize_flat(call, call.leaves, active, verb="linearize", of=fun, by=trace_of(call), origins=True)
     detach(tape)
+    has_gap = GAPS_MET[0] != before
     types = [tangent_type(y) for y in outs]
 
     @boundary
@@ -108,7 +113,8 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False, str
         dx = [t for t in tangent_leaves("linearize", call, tangents) if t is not None]
         with quiet():
             douts = replay_tape(tape.equations, inputs, dx, outputs)
-        return call.rebuild_output([to_array(zeros(t) if dy is None else dy, dx) for dy, t in zip(douts, types, strict=True)])
+        found = call.rebuild_output([to_array(zeros(t) if dy is None else dy, dx) for dy, t in zip(douts, types, strict=True)])
+        return settled(found, lambda: linearize(fun, *given, strict=strict, has_aux=has_aux)[1](*tangents)) if has_gap else found
 
     out = call.rebuild_output([to_array(private_copy(y)) for y in outs])
     return (out, f_jvp, strip(call.aux)) if has_aux else (out, f_jvp)
@@ -131,15 +137,18 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False, strict: b
     check_callable("vjp", fun)
     call = FlatCall("vjp", fun, primals, {}, None, has_aux, strict)
     call.leaves = list(map(private_copy, call.leaves))
+    before, given = GAPS_MET[0], call.rebuild_inputs(call.leaves)
     with quiet():
         pulled = Pullback(call, "vjp", origins=True)
     detach(pulled.tape)
+    has_gap = GAPS_MET[0] != before
 
     @boundary
     def f_vjp(y_bar: Any) -> Any:
         bars = cotangent_leaves("vjp", call, y_bar, pulled.types)
         with quiet():
-            return call.rebuild_inputs([x if x is None else to_array(x, bars) for x in pulled(bars)])
+            found = call.rebuild_inputs([x if x is None else to_array(x, bars) for x in pulled(bars)])
+        return settled(found, lambda: vjp(fun, *given, strict=strict, has_aux=has_aux)[1](y_bar)) if has_gap else found
 
     out = call.rebuild_output([to_array(private_copy(y)) for y in pulled.outs])
     return (out, f_vjp, strip(call.aux)) if has_aux else (out, f_vjp)

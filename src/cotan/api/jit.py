@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, NoReturn
 from ..control.call import Call
 from ..core import tree
 from ..core.array import to_array
-from ..core.errors import ArgumentError, ArgumentTypeError, CotanError, DtypeError, hide_internal_frames, teach
+from ..core.errors import ArgumentError, ArgumentTypeError, CotanError, DtypeError, EqualValuesError, hide_internal_frames, teach
 from ..core.origin import describe_function, staged_anew
 from ..core.pickling import global_name
 from ..core.program import Program
@@ -21,11 +21,13 @@ from ..core.sizes import Size
 from ..core.tracing import EVAL, Tracer, current_trace, type_of
 from ..engines import ENGINES, Engine, runner
 from ..engines import numpy as numpy_engine
+from ..ops.gaps import EQUAL, GAPS_MET
 from .arguments import FAST_LEAVES, boundary, check_callable, leaf, present, quiet, refuse_large_integers
 from .compiled import Lowered
 from .differentiate import private_copy
 from .disabling import SOMEWHERE, jit_is_disabled
 from .dispatch import Entry, never, numpy_entry, taking_apart
+from .limits import at_equal_values
 from .misses import MANY_MISSES, Miss, warn_of_misses
 from .named import Named, donated_leaves, named, refuse_static_donation, warn_of_unused
 from .signature import Signature, Staged, abstract, argument_names, split
@@ -129,6 +131,8 @@ class Jitted:
         except OverflowError:
             refuse_large_integers(args, kwargs)
             raise
+        except EqualValuesError as error:
+            return self.at_equal_values(args, kwargs, error)
         except Exception as error:
             try:
                 present(error)
@@ -174,6 +178,13 @@ class Jitted:
         if any(type(x) is Tracer for x in operands):
             EVAL.process(Call(staged.program), operands)  # refuses the escaped tracer
         return finished(self.entry(staged, signature, args, kwargs), leaves)
+
+    def at_equal_values(self, args: tuple[Any, ...], kwargs: dict[str, Any], error: EqualValuesError) -> Any:
+        """The result of a call whose code divides by the gap of values that are equal."""
+        leaves, signature = self.taken(args, kwargs)
+        staged = self.staged(signature, args, kwargs)
+        found = at_equal_values(staged.program, [*staged.constants, *leaves], error, donated=bool(self.donated))
+        return tree.unflatten(staged.out_spec, found)
 
     def is_method_of(self, instance: Any) -> bool:
         """Whether this is a method of the class of ``instance``, which cannot be an argument: the call was ``Class.method(instance)``."""
@@ -476,7 +487,11 @@ def quietly(program: Program) -> Callable[[list[Any]], list[Any]]:
     execute = numpy_engine.compiled(program)
 
     def run(values: list[Any]) -> list[Any]:
+        before = GAPS_MET[0]
         with quiet():
-            return execute(values)
+            found = execute(values)
+        if GAPS_MET[0] != before:
+            raise EqualValuesError(EQUAL)
+        return found
 
     return run

@@ -14,7 +14,9 @@ from typing import Any, TypeVar
 from ..core.errors import CotanError, hide_internal_frames
 from ..core.origin import describe_function
 from ..core.pickling import global_name
+from ..ops.gaps import GAPS_MET
 from .arguments import present
+from .limits import settled
 
 __all__ = ["Transformed", "transformation"]
 
@@ -33,7 +35,9 @@ class Transformed:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            return self.run(*args, **kwargs)
+            before = GAPS_MET[0]
+            result = self.run(*args, **kwargs)
+            return result if GAPS_MET[0] == before else settled(result, lambda: self.run(*args, **kwargs))
         except Exception as error:
             try:
                 present(error)

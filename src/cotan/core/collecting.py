@@ -1,7 +1,8 @@
 """Garbage collection waits while a program is traced and written.
 
 That makes many objects which all stay alive, and Python's collector would look through them again and again: a third of the time of
-tracing a long program. When the last pause ends, the collector is as it was, and its next run looks at all of them once.
+tracing a long program. When the last pause ends, the collector is as it was, and its next run looks at all of them once; at those that
+last, only its next run over all objects.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ _resumes = False
 
 
 @contextmanager
-def no_collection() -> Generator[None]:
-    """The collector does not run by itself until this, and all others that have begun meanwhile in any thread, have ended."""
+def no_collection(*, lasting: bool = False) -> Generator[None]:
+    """The collector does not run by itself until this, and all others that have begun meanwhile in any thread, have ended. Where what is
+    made is ``lasting``, it is in the oldest generation then.
+    """
     global _pauses, _resumes
     with _lock:
         if not _pauses:
@@ -34,4 +37,7 @@ def no_collection() -> Generator[None]:
         with _lock:
             _pauses -= 1
             if not _pauses and _resumes:
+                if lasting and not gc.get_freeze_count():
+                    gc.freeze()
+                    gc.unfreeze()
                 gc.enable()

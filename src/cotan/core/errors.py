@@ -103,6 +103,10 @@ class SingularPointError(CotanError, ArithmeticError):
     """Under ``strict=True``, a derivative was asked for at a point where there is none."""
 
 
+class EqualValuesError(SingularPointError):
+    """A derivative divides by the gap of eigenvalues, or singular values, that are equal."""
+
+
 class UnsupportedFunctionError(CotanError, TypeError):
     """A function of NumPy or another package that cannot be traced was called on a traced value."""
 

@@ -320,19 +320,19 @@ class Update(Formula):
 
 @dataclass(slots=True)
 class Call(Formula):
-    """A function of formulas, with parameters that are plain text."""
+    """A function of formulas, with parameters that are plain text, or formulas."""
 
     function: str
     arguments: tuple[Formula, ...]
-    parameters: tuple[tuple[str, str], ...] = ()
+    parameters: tuple[tuple[str, str | Formula], ...] = ()
 
     @property
     def parts(self) -> tuple[Formula, ...]:
         return self.arguments
 
     def pieces(self) -> list[Piece]:
-        parameters = ", ".join(f"{name}={value}" if name else value for name, value in self.parameters)
-        return joined(f"{self.function}(", *listed(self.arguments), ", " if parameters and self.arguments else "", parameters, ")")
+        given = [*[x.pieces() for x in self.arguments], *[joined(f"{name}=" if name else "", value) for name, value in self.parameters]]
+        return joined(f"{self.function}(", *separated(given), ")")
 
 
 @dataclass(slots=True)
@@ -358,23 +358,28 @@ def shortened(value: float) -> str:
     return f"{mantissa}…{e}{exponent}"
 
 
-def joined(*parts: list[Piece] | str) -> list[Piece]:
+def joined(*parts: list[Piece] | str | Formula) -> list[Piece]:
     """The pieces of all parts, of which those that are text have no role."""
     found: list[Piece] = []
     for part in parts:
         if isinstance(part, str):
             found.append((part, ""))
         else:
-            found += part
+            found += part.pieces() if isinstance(part, Formula) else part
     return found
 
 
 def listed(members: Iterable[Formula]) -> Iterator[list[Piece] | str]:
     """Formulas with commas between them."""
+    return separated([member.pieces() for member in members])
+
+
+def separated(members: Iterable[list[Piece]]) -> Iterator[list[Piece] | str]:
+    """Pieces with commas between them."""
     for k, member in enumerate(members):
         if k:
             yield ", "
-        yield member.pieces()
+        yield member
 
 
 def bracketed(pieces: list[Piece]) -> list[Piece]:
@@ -389,7 +394,12 @@ def plain(formula: Formula) -> Formula:
 
 def called(function: str, *arguments: Formula, **parameters: Any) -> Formula:
     """``function(arguments, name=value)``; a parameter whose name begins with an underscore is written without it."""
-    return Call(function, arguments, tuple(("" if name.startswith("_") else name, str(value)) for name, value in parameters.items()))
+    return Call(function, arguments, tuple(parameter(*it) for it in parameters.items()))
+
+
+def parameter(name: str, value: Any) -> tuple[str, str | Formula]:
+    """A parameter of a call, as the call holds it."""
+    return "" if name.startswith("_") else name, value if isinstance(value, Formula) else str(value)
 
 
 def shown(numbers: Sequence[Any]) -> str:

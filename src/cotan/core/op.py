@@ -141,6 +141,10 @@ class Op:
     singular: Callable[..., Any] | None = None
     """``singular(*primals)``: a mask, by NumPy, of where the derivative is not a fact but a convention, or infinite; or a tuple of masks,
     one for the derivative in each operand."""
+    splitting: Callable[..., Any] | None = None
+    """``splitting(results, relative, turned, pair)`` of a decomposition, by NumPy: its `ops.clusters.Splitting` where values are equal, up
+    to this part of the largest, so that single vectors have no derivative; None where none are. The vectors of equal values, or of a pair
+    of them, are others if they are ``turned``."""
     chosen: Callable[..., Any] | None = None
     """Of an op whose course depends on values: ``chosen(values of the operands)`` gives the function that it is for these; None where the
     user has stated its derivative, which is then not looked into."""
@@ -235,7 +239,8 @@ class Op:
         return type(self) is type(other) and all(getattr(self, name) == getattr(other, name) for name in self.parameter_names)
 
     def __hash__(self) -> int:
-        return hash((type(self), *[getattr(self, name) for name in self.parameter_names]))
+        names = self.parameter_names
+        return hash((type(self), *[getattr(self, name) for name in names])) if names else hash(type(self))
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self.__dict__:
@@ -257,7 +262,9 @@ class Op:
         return {k: _short(v) for k, v in self.parameters().items() if k not in optional or v != getattr(type(self), k)}
 
     def formula(self, *operands: Formula) -> Formula:
-        """How people write it: with its ``sign``, or as a call of its ``verb``."""
+        """How people write it: with its ``sign``, or as a call of its ``verb``. It depends on the types and the classes of the operands,
+        not on their names: it is written once for all operands that have these.
+        """
         if self.sign and len(operands) == 2:
             return operands[0].infix(self.sign, operands[1])
         return called(self.verb, *operands, **self.described_parameters())

@@ -31,6 +31,7 @@ __all__ = [
     "describe_error",
     "describe_function",
     "evaluating",
+    "evaluating_each",
     "following",
     "here",
     "inherited",
@@ -358,6 +359,16 @@ class Within:
 
     def __exit__(self, *_: object) -> None:
         _source.reset(self.token)
+
+
+@contextmanager
+def evaluating_each() -> Generator[Callable[[Source], Any]]:
+    """Within this context, equations are evaluated: each from the call of the function that this gives with it, to the next."""
+    token = _source.set(_source.get())
+    try:
+        yield _source.set
+    finally:
+        _source.reset(token)
 
 
 def evaluating(equation: Source) -> Within:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .op import Op
-from .origin import Origin, evaluating, observer
+from .origin import Origin, evaluating_each, observer
 from .pickling import refuse_unpicklable
 from .printing import Printed
 from .tracing import TYPE_READERS, current_trace, type_of
@@ -162,15 +162,16 @@ def evaluate(program: Program, *arguments: Any) -> list[Any]:
     trace, watching = current_trace(), observer()
     if watching is not None:
         watching.values(environment)
-    for equation, dying in zip(program.equations, program.last_uses, strict=True):
-        operands = [environment[v] if type(v) is Var else v.value for v in equation.inputs]
-        for v in dying:
-            environment.pop(v, None)
-        with evaluating(equation):
+    with evaluating_each() as at:
+        for equation, dying in zip(program.equations, program.last_uses, strict=True):
+            operands = [environment[v] if type(v) is Var else v.value for v in equation.inputs]
+            for v in dying:
+                environment.pop(v, None)
+            at(equation)
             results = trace.process(equation.op, operands)
-        if watching is not None:
-            watching.values(dict(zip(equation.outputs, results, strict=True)))
-        environment.update(zip(equation.outputs, results, strict=True))
+            if watching is not None:
+                watching.values(dict(zip(equation.outputs, results, strict=True)))
+            environment.update(zip(equation.outputs, results, strict=True))
     return [environment[v] if isinstance(v, Var) else v.value for v in program.outputs]
 
 

@@ -112,11 +112,24 @@ class StagingTrace(Trace):
             give_back(self.borrowed)
 
     def process(self, op: Op, operands: Sequence[Any]) -> Sequence[Any]:
-        inputs = [self.operand(x) for x in operands]
-        types = op.type_rule(*map(type_of, inputs))
-        outputs = [Var(t) for t in types] if op.multiple else [Var(types)]
-        self.equations.append(Equation(op, inputs, outputs, here()))
-        return [Tracer(self, v) for v in outputs]
+        inputs: list[Any] = []
+        types: list[ArrayType] = []
+        for x in operands:
+            if type(x) is Tracer and x.owner is self:  # most often
+                x = x.payload
+                types.append(x.type)
+            else:
+                x = self.operand(x)
+                types.append(type_of(x))
+            inputs.append(x)
+        result = op.type_rule(*types)
+        if op.multiple:
+            outputs = [Var(t) for t in result]
+            self.equations.append(Equation(op, inputs, outputs, here()))
+            return [Tracer(self, v) for v in outputs]
+        v = Var(result)
+        self.equations.append(Equation(op, inputs, [v], here()))
+        return [Tracer(self, v)]
 
     def concrete(self, tracer: Tracer, conversion: str) -> Any:
         if self.given is None or not (conversion in LOCALLY_CONSTANT or tracer.dtype.kind in "biu"):
@@ -161,9 +174,9 @@ def close(equations: Sequence[Equation], inputs: Sequence[Var], outputs: Sequenc
     needed: set[Var] = {v for v in outputs if type(v) is Var}
     kept: list[Equation] = []
     for equation in reversed(equations):
-        if any(v in needed for v in equation.outputs) or is_kept(equation.op):
+        if not needed.isdisjoint(equation.outputs) or is_kept(equation.op):
             kept.append(equation)
-            needed.update(v for v in equation.inputs if type(v) is Var)
+            needed.update([v for v in equation.inputs if type(v) is Var])
     kept.reverse()
 
     captured: dict[int, tuple[Any, Var]] = {}
@@ -179,7 +192,14 @@ def close(equations: Sequence[Equation], inputs: Sequence[Var], outputs: Sequenc
             captured[id(value)] = (value, Var(type_of(value)))
         return captured[id(value)][1]
 
-    final = [Equation(e.op, [closed(v) for v in e.inputs], e.outputs, e.origin) for e in kept]
+    final: list[Equation] = []
+    for e in kept:
+        for v in e.inputs:
+            if type(v) is not Var:
+                final.append(Equation(e.op, [closed(v) for v in e.inputs], e.outputs, e.origin))
+                break
+        else:  # most often: it is closed
+            final.append(e)
     results = [closed(v) for v in outputs]
     program = Program([v for _, v in captured.values()] + list(inputs), final, results, (), name)
     return program, [value for value, _ in captured.values()]
@@ -216,3 +236,4 @@ def stage_flat(
             return trace.finish([a.payload for a in arguments], results, name)
     finally:
         trace.close()
+        trace.equations = []  # their origins may refer to tracers, and so to this trace

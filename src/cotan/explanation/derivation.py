@@ -9,12 +9,12 @@ of origins.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial, wraps
 from itertools import compress
 from types import CodeType
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from ..api.differentiate import grad, private_copy
 from ..api.jacobians import hessian, jacfwd, jacrev
@@ -23,8 +23,8 @@ from ..api.stage import stage_arguments
 from ..api.vectorize import vmap
 from ..core import tree
 from ..core.errors import ArgumentError, teach
-from ..core.formula import Formula, Symbol
-from ..core.origin import describe_function, following, observing, source_line
+from ..core.formula import Symbol
+from ..core.origin import Origin, describe_function, following, observing, source_line
 from ..core.program import Equation, Program, Var, evaluate
 from ..core.staging import stage_flat
 from ..engines.native.passes.simplify import simplify
@@ -33,13 +33,28 @@ from ..transforms.linearize import linearize_program
 from ..transforms.transpose import transpose_program_rule
 from .formulas import Definition, Observed, Rule, Statement, Writer, known_rule_of, residual_formulas
 from .names import Follower
-from .story import Line, SourceLine, Stage, chain
+from .story import Line, SourceLine, Stage, chain, provenance
+from .templates import Filled, formula_of, template_of
 
 __all__ = ["NAMED", "Derivation"]
 
 FORWARD = ("jvp", "jacfwd", "linearize")
 REVERSE = ("grad", "vjp", "jacrev", "hessian")
 NAMED = (*FORWARD, *REVERSE, "vmap")
+
+
+class Chain(NamedTuple):
+    """From where the equations of an origin come."""
+
+    origin: Origin
+    """The origin itself, so that no other gets its id."""
+    op: Any
+    """The op of the application from which they were derived."""
+    row: str
+    """The number of the equation of the function that this is."""
+    provenance: str
+    once: bool
+    """Whether forward mode alone derived them: it computes values of the function again."""
 
 
 class Derivation:
@@ -52,6 +67,9 @@ class Derivation:
         self.stages: list[Stage] = []
         self.staged: dict[Any, Staged] = {}
         """The function as a Program, by the structure and the types of its arguments; the first one is explained."""
+        self.chains: dict[int, Chain] = {}
+        """By the ids of origins."""
+        self.provenances: dict[tuple[tuple[str, ...], str], str] = {}
         self.decisions: list[int] = []
         """The numbers of the Programs whose course depends on the values of the arguments, so that they are not used again."""
 
@@ -96,16 +114,7 @@ class Derivation:
     @cached_property
     def numbered(self) -> list[tuple[Equation, str]]:
         """The equations of the function, and of the programs that these hold, with their numbers: "3", or "3.0" in the program of 3."""
-        found: list[tuple[Equation, str]] = []
-
-        def number(program: Program, before: str) -> None:
-            for k, e in enumerate(program.equations):
-                found.append((e, f"{before}{k}"))
-                for region in e.op.regions():
-                    number(region.program, f"{before}{k}.")
-
-        number(self.primal, "")
-        return found
+        return list(numbered(self.primal))
 
     @cached_property
     def row(self) -> dict[int, str]:
@@ -142,7 +151,8 @@ class Derivation:
         if whole is not None:
             self.add("whole", f"The result: {name}", "What the transformation makes of the function, as one program.", whole)
             self.add("simplified", "Simplified", "Without what is computed twice, is known, or is not needed.", self.simplified(whole))
-        return self.stages
+        stages, self.stages, self.chains = self.stages, [], {}  # traces of the stages refer to this derivation
+        return stages
 
     def whole(self) -> Program | None:
         """The transformed function as a Program; None for the transformations of which a stage is the result."""
@@ -226,7 +236,7 @@ class Derivation:
         result = replace(result, constants=(*captured, *program.constants))
         for v, old in zip(result.inputs[len(result.inputs) - len(program.inputs) :], program.inputs, strict=True):
             self.names.share(v, old)
-        before, after = by_identity(program.equations), by_identity(result.equations)
+        before, after = self.by_identity(program.equations), self.by_identity(result.equations)
         for key, equations in after.items():
             if len(equations) == len(before.get(key, ())):
                 for new, old in zip(equations, before[key], strict=True):
@@ -234,8 +244,22 @@ class Derivation:
                         self.names.share(v, w)
         return result
 
+    def by_identity(self, equations: Sequence[Equation]) -> dict[Any, list[Equation]]:
+        """Equations by where they come from and what they compute."""
+        found: dict[Any, list[Equation]] = {}
+        one_of_equal = self.names.templates.one_of_equal
+        for e in equations:
+            op = type(e.op) if e.op.holds_programs else one_of_equal(e.op)  # what it holds is simplified, too
+            key = (id(e.origin), id(op), e.outputs[0].type) if len(e.outputs) == 1 else (id(e.origin), id(op), *[v.type for v in e.outputs])
+            known = found.get(key)
+            if known is None:
+                found[key] = [e]
+            else:
+                known.append(e)
+        return found
+
     # ---- lines ---------------------------------------------------------------------------------------------------------------
-    def add(self, key: str, title: str, about: str, program: Program, known: Mapping[Var, Formula] | None = None) -> Writer:
+    def add(self, key: str, title: str, about: str, program: Program, known: Mapping[Var, Filled] | None = None) -> Writer:
         writer, stage = self.stage(key, title, about, program, known)
         self.stages.append(replace(stage, same=self.same_values(key)) if key in ("jvp", "linear", "transpose") else stage)
         return writer
@@ -251,23 +275,40 @@ class Derivation:
                 if key == "transpose":
                     bars = self.names.cotangent_of(name), self.names.cotangent_of_tangent(other.name)
                     pair = Symbol(bars[0], "cotangent"), Symbol(bars[1], "cotangent")
-                found[row] = Statement(pair[:1], pair[1])
+                found[row] = Statement(pair[:1], template_of(pair[1]))
         return found
 
-    def stage(self, key: str, title: str, about: str, program: Program, known: Mapping[Var, Formula] | None = None) -> tuple[Writer, Stage]:
-        writer = Writer(program, self.names, dict(known or {}))
+    def stage(self, key: str, title: str, about: str, program: Program, known: Mapping[Var, Filled] | None = None) -> tuple[Writer, Stage]:
+        writer = self.names.written(program, known)
         lines = tuple([self.line(key, definition) for definition in writer.lines])
         given = tuple(v for v in program.inputs if v not in (known or {}))
-        inputs = tuple(str(writer.known[v]) for v in given)
+        inputs = tuple(str(formula_of(writer.filled(v))) for v in given)
         return writer, Stage(key, title, about, program, given, inputs, lines, tuple(writer.results))
 
     def line(self, key: str, definition: Definition) -> Line:
-        equation = definition.equation
+        equation = definition.equations[-1]
+        op, origin = equation.op, equation.origin
+        if origin is None or not origin.rule:
+            row, origin_text = self.row.get(id(equation), ""), ""
+        else:
+            known = self.chains.get(id(origin)) or self.chained(equation, origin)
+            _, root, row, origin_text, once = known
+            if once and (op is root or op == root) and definition.role == "value":
+                origin_text = ""
+        if not op.holds_programs:
+            return Line(definition, row, origin_text)
+        programs = [region.program for region in op.regions()]
+        inner = tuple([self.stage(key, p.name, f"A program that {op.name} holds.", p)[1] for p in programs])
+        return Line(definition, row, origin_text, inner)
+
+    def chained(self, equation: Equation, origin: Origin) -> Chain:
+        """From where an equation that was derived comes."""
         rules, root = chain(equation)
-        programs = [region.program for region in equation.op.regions()]
-        inner = tuple([self.stage(key, p.name, f"A program that {equation.op.name} holds.", p)[1] for p in programs])
-        again = definition.role == "value" and rules == ("jvp",) and equation.op == root.op
-        return Line(definition, self.row.get(id(root), ""), again, inner)
+        text = self.provenances.get((rules, root.op.verb))
+        if text is None:
+            text = self.provenances[rules, root.op.verb] = provenance(rules, root.op.verb)
+        found = self.chains[id(origin)] = Chain(origin, root.op, self.row.get(id(root), ""), text, rules == ("jvp",))
+        return found
 
     # ---- rules and source ----------------------------------------------------------------------------------------------------
     def rules(self) -> list[Rule]:
@@ -309,18 +350,18 @@ class Derivation:
         return sorted(lines.values(), key=lambda line: ([*dict.fromkeys(x.file for x in lines.values())].index(line.file), line.number))
 
 
+def numbered(program: Program, before: str = "") -> Iterator[tuple[Equation, str]]:
+    """The equations of a Program, and of those that its ops hold, with their numbers."""
+    for k, e in enumerate(program.equations):
+        yield e, f"{before}{k}"
+        if e.op.holds_programs:
+            for region in e.op.regions():
+                yield from numbered(region.program, f"{before}{k}.")
+
+
 def refuse_transform(problem: str) -> NoReturn:
     """Raise: the transformation is none."""
     raise teach(ArgumentError, problem, do="give a function that takes a function and returns one that calls it.", locate=False)
-
-
-def by_identity(equations: Sequence[Equation]) -> dict[Any, list[Equation]]:
-    """Equations by where they come from and what they compute."""
-    found: dict[Any, list[Equation]] = {}
-    for e in equations:
-        op = type(e.op) if e.op.regions() else e.op  # what it holds is simplified, too
-        found.setdefault((id(e.origin), op, *[v.type for v in e.outputs]), []).append(e)
-    return found
 
 
 def argument_names(f: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str]:

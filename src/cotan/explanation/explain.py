@@ -77,7 +77,7 @@ def explain(
         raise teach(ArgumentError, f"explain: transform is {transform!r}.", do=f"give one of {', '.join(NAMED)}, or a function.")
     numbers = check_argnums("explain", tuple(argnums) if isinstance(argnums, list) else argnums, len(args))
     function, dynamic, keyword, numbers = without_static(f, args, kwargs, numbers)
-    with no_collection():
+    with no_collection(lasting=True):
         derivation = Derivation(function, dynamic, keyword, transform, numbers)
         stages = derivation.run()
     return Explanation(describe_function(f), derivation.name, stages, derivation.rules(), derivation.source())

@@ -7,11 +7,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from ..core.errors import MissingRuleError
-from ..core.formula import APPLIED, Formula, Number, Residual, Symbol
+from ..core.formula import APPLIED, Formula, Piece, Symbol
 from ..core.op import Op
 from ..core.printing import Printed
 from ..core.program import Equation, Literal, Program, Var
@@ -21,11 +22,16 @@ from ..core.types import ArrayType
 from ..transforms.linearize import linearize_program
 from ..transforms.transpose import transpose_program_rule
 from .names import Names, variables
+from .templates import Filled, Template, Templates, formula_of, template_of
 
 __all__ = ["Definition", "Observed", "Rule", "Statement", "Writer", "known_rule_of", "residual_formulas", "rule_of"]
 
 LONGEST = 24
 """A formula of more symbols and signs is taken apart."""
+NO_SYMBOLS: tuple[Symbol, ...] = ()
+NO_EQUATIONS: tuple[Equation, ...] = ()
+Known: TypeAlias = tuple[Template, tuple[Symbol, ...], tuple[Equation, ...]]
+"""The formula of a variable, and the equations from which it is written, if it has no line of its own."""
 
 
 @dataclass(slots=True)
@@ -33,7 +39,11 @@ class Statement:
     """``symbols = formula``."""
 
     symbols: tuple[Symbol, ...]
-    formula: Formula
+    filled: Filled
+
+    @property
+    def formula(self) -> Formula:
+        return formula_of(self.filled)
 
     @property
     def left(self) -> str:
@@ -45,7 +55,12 @@ class Statement:
         return self.symbols[0].role if self.symbols else "effect"
 
     def __str__(self) -> str:
-        return f"{self.left} = {self.formula}" if self.symbols else str(self.formula)
+        text = "".join([text for text, _ in self.pieces()])
+        return f"{self.left} = {text}" if self.symbols else text
+
+    def pieces(self) -> list[Piece]:
+        """The pieces of the formula."""
+        return self.filled[0].pieces(self.filled[1])
 
 
 @dataclass(slots=True)
@@ -62,29 +77,31 @@ class Definition(Statement):
 class Writer:
     """Writes the equations of a Program as definitions. ``known`` has formulas for variables that are given."""
 
-    def __init__(self, program: Program, names: Names, known: dict[Var, Formula] | None = None):
-        self.program, self.names = program, names
-        self.known: dict[Var, Formula] = dict(known or {})
-        self.uses = Counter([v for e in program.equations for v in e.inputs] + [*program.outputs])
-        self.within: dict[Var, tuple[Equation, ...]] = {}
+    def __init__(self, program: Program, names: Observed, known: Mapping[Var, Filled] | None = None):
+        self.program, self.names, self.templates = program, names, names.templates
+        self.known: dict[Var, Known] = {v: (*it, NO_EQUATIONS) for v, it in (known or {}).items()}
+        self.uses = Counter([v for e in program.equations for v in e.inputs])
+        self.uses.update(program.outputs)
         self.lines: list[Definition] = []
         self.symbols = self.unlike()
         for v in program.inputs:
             if v not in self.known:
-                self.known[v] = self.symbol(v)
+                self.known[v] = self.templates.symbol(v.type), (self.symbol(v),), NO_EQUATIONS
         for e in program.equations:
             self.write(e)
 
     def unlike(self) -> dict[Var, Symbol]:
         """The known symbols of the variables of the Program, each name once: of an input, else of the last variable that has it."""
         inputs = [v for v in self.program.inputs if v not in self.known]
-        found: dict[str, tuple[Var, Symbol]] = {}
+        symbols = self.names.symbols
+        self.used: set[str] = set()
+        found: dict[Var, Symbol] = {}
         for v in [*inputs, *[v for e in reversed(self.program.equations) for v in e.outputs]]:
-            symbol = self.names.symbols.get(v)
-            if symbol is not None:
-                found.setdefault(symbol.name, (v, symbol))
-        self.used = set(found)
-        return dict(found.values())
+            symbol = symbols.get(v)
+            if symbol is not None and symbol.name not in self.used:
+                self.used.add(symbol.name)
+                found[v] = symbol
+        return found
 
     def symbol(self, v: Var) -> Symbol:
         """The symbol of a variable, a new one if it has none."""
@@ -98,54 +115,86 @@ class Writer:
                 self.names.symbols[v] = symbol
         return symbol
 
-    def formula(self, v: Var | Literal) -> Formula:
-        return self.known[v] if isinstance(v, Var) else Number(v.value, type=v.type)
+    def filled(self, v: Var | Literal) -> Filled:
+        return self.known[v][:2] if isinstance(v, Var) else (self.templates.number(v), ())
 
     @property
-    def results(self) -> list[Formula]:
-        return [self.formula(v) for v in self.program.outputs]
+    def results(self) -> list[Filled]:
+        return [self.filled(v) for v in self.program.outputs]
 
     def results_as(self, symbols: Sequence[Symbol]) -> tuple[list[Statement], list[Statement]]:
         """The results as statements about ``symbols``, and the other definitions, which these use."""
         own, names = {line.left: line for line in self.lines}, {s.name for s in symbols}
-        found = [own.get(s.name) or Statement((s,), formula) for s, formula in zip(symbols, self.results, strict=True)]
+        found = [own.get(s.name) or Statement((s,), it) for s, it in zip(symbols, self.results, strict=True)]
         return found, [line for line in self.lines if line.left not in names]
 
     def write(self, e: Equation) -> None:
-        formula = e.op.formula(*[self.formula(v) for v in e.inputs])
-        before = tuple([x for v in e.inputs if v in self.within for x in self.within[v]])
+        known, templates = self.known, self.templates
+        parts: list[Template] = []
+        symbols, before = NO_SYMBOLS, NO_EQUATIONS
+        for x in e.inputs:
+            if type(x) is Var:
+                part, filling, within = known[x]
+                parts.append(part)
+                symbols += filling
+                if within:
+                    before += within
+            else:
+                parts.append(templates.number(x))
         if len(e.outputs) == 1:
             v = e.outputs[0]
+            template = templates.applied(e.op, parts, v.type)
             named = self.symbols.get(v)
-            if named is not None and named == formula:
-                self.known[v] = named
+            if named is None:
+                if not e.op.holds_programs and self.fits(v, template):
+                    known[v] = template, symbols, (*before, e)
+                    return
+                named = self.symbol(v)
+            elif template.is_hole and named == symbols[0]:
+                known[v] = templates.symbol(v.type), (named,), NO_EQUATIONS
                 return
-            if named is None and not e.op.holds_programs and self.fits(v, formula):
-                self.known[v], self.within[v] = formula.of_type(v.type), (*before, e)
-                return
-        symbols = tuple([self.symbol(v) for v in e.outputs])
-        self.known.update(zip(e.outputs, symbols, strict=True))
-        self.lines.append(Definition(symbols, formula, (*before, e)))
+            made: tuple[Symbol, ...] = (named,)
+            known[v] = templates.symbol(v.type), made, NO_EQUATIONS
+        else:
+            template = templates.applied(e.op, parts, None)
+            made = tuple([self.symbol(v) for v in e.outputs])
+            known.update((v, (templates.symbol(v.type), (s,), NO_EQUATIONS)) for v, s in zip(e.outputs, made, strict=True))
+        self.lines.append(Definition(made, (template, symbols), (*before, e) if before else (e,)))
 
-    def fits(self, v: Var, formula: Formula) -> bool:
+    def fits(self, v: Var, template: Template) -> bool:
         """Whether the formula of ``v`` goes into the one that uses it."""
-        return isinstance(formula, Number | Symbol) or (formula.size <= LONGEST and (self.uses[v] <= 1 or formula.size <= 2))
+        return template.shortest or (template.size <= LONGEST and (template.size <= 2 or self.uses[v] <= 1))
 
 
 class Observed(Names):
     """Names that follow residuals, too: in the programs of loops they are called by their formulas."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.templates = Templates()
+        self.last: Writer | None = None
+        """The Writer of the last Program whose residuals were seen."""
+
+    def written(self, program: Program, known: Mapping[Var, Filled] | None = None) -> Writer:
+        """The Writer of a Program."""
+        last, self.last = self.last, None
+        same = last is not None and last.program.equations is program.equations and last.program.outputs is program.outputs
+        return last if last is not None and same else Writer(program, self, known)
+
     def residuals(self, forward: Program, linear: Program, count: int) -> None:
-        results = Writer(forward, self).results
-        for v, formula in zip(linear.inputs, results[len(results) - count :], strict=False):
-            if v not in self.symbols and formula.size <= LONGEST:
+        self.last = Writer(forward, self)
+        results = self.last.results
+        for v, it in zip(linear.inputs, results[len(results) - count :], strict=False):
+            if v not in self.symbols and it[0].size <= LONGEST:
+                formula = formula_of(it)
                 self.symbols[v] = Symbol(str(formula) if formula.level >= APPLIED else f"({formula})", "residual", type=v.type)
 
 
-def residual_formulas(forward: Writer, linear: Program, count: int) -> dict[Var, Formula]:
+def residual_formulas(forward: Writer, linear: Program, count: int) -> dict[Var, Filled]:
     """The formulas of the residuals, which are the last outputs of the forward Program and the first inputs of the linear one."""
     given = forward.results[len(forward.results) - count :] if count else []
-    return {v: Residual(f, type=v.type) for v, f in zip(linear.inputs, given, strict=False)}
+    residual = forward.templates.residual
+    return {v: (residual(template, v.type), symbols) for v, (template, symbols) in zip(linear.inputs, given, strict=False)}
 
 
 @dataclass(frozen=True, repr=False)
@@ -206,11 +255,11 @@ def rule_of(op: Op, types: Sequence[ArrayType], active: Sequence[bool] | None = 
     program, constants = stage_flat(lambda *xs: current_trace().process(op, xs), types)
     assert not constants
     operands, results = symbols_for(len(types), len(program.outputs))
-    names = Names()
+    names = Observed()
     names.name_inputs(program, operands)
     for v, name in zip(variables(program.outputs), results, strict=True):
         names.give(v, name)
-    value = Statement(tuple(map(Symbol, results)), op.formula(*[names.symbols[v] for v in program.inputs]))
+    value = Statement(tuple(map(Symbol, results)), template_of(op.formula(*[names.symbols[v] for v in program.inputs])))
     linear_in = described_sets(op, operands)
     if not any(flags):
         return Rule(op, value, linear=linear_in)
@@ -255,7 +304,7 @@ def rule_of(op: Op, types: Sequence[ArrayType], active: Sequence[bool] | None = 
         forward=tuple(forwards),
         backward=tuple(backwards),
         where=tuple(line for line in [*written.lines, *among, *others] if line.left not in known_names),
-        residuals=tuple({str(r): r for r in residuals.values()}.values()),
+        residuals=tuple({str(r): r for r in map(formula_of, residuals.values())}.values()),
         linear=linear_in,
         written_with=tuple(dict.fromkeys(e.op.verb for e in linear.equations)),
         own=all(any(members >> k & 1 for members in reached) for k, flag in enumerate(flags) if flag),

@@ -138,7 +138,7 @@ def _(formula: Call) -> str:
         return f"<msqrt>{written(formula.arguments[0])}</msqrt>"
     if formula.function == "abs":
         return f"<mrow><mo>|</mo>{written(formula.arguments[0])}<mo>|</mo></mrow>"
-    parameters = [f"<mtext>{escape(f'{k}={v}' if k else v)}</mtext>" for k, v in formula.parameters]
+    parameters = [f"<mtext>{escape(f'{k}={v}' if k else str(v))}</mtext>" for k, v in formula.parameters]
     given = comma([*map(written, formula.arguments), *parameters])
     return f"<mrow><mi>{escape(formula.function)}</mi><mo>&#x2061;</mo><mo>(</mo>{given}<mo>)</mo></mrow>"
 

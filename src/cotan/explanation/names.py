@@ -36,6 +36,8 @@ class Follower:
         """The code at which the frames of the function end, and that of the function."""
         self.found: dict[Var, str] = {}
         self.frames: dict[int, FrameType] = {}
+        self.calls: dict[tuple[int, int, int], Origin] = {}
+        """The origins of calls, by instruction and caller."""
         self.arrays: dict[int, tuple[str, Any]] = {}
         """The user's variables that hold arrays, by the ids of these, which live as long."""
 
@@ -48,13 +50,15 @@ class Follower:
         if caller is None:  # the function has no code in Python, and this is a frame of who asks
             return Origin(self.function, 0)
         users = [f for f in reversed(frames) if is_users_file(f.f_code.co_filename)] or [frame]
-        origin: Origin | None = None
+        caller_origin: Origin | None = None
         for f in users:
             self.frames.setdefault(id(f), f)
             self.read(f.f_locals)
-            origin = Origin(f.f_code, f.f_lasti, caller=origin)
-        assert origin is not None
-        return origin
+        for f in users[:-1]:
+            key = id(f.f_code), f.f_lasti, id(caller_origin)
+            known = self.calls.get(key)
+            caller_origin = known or self.calls.setdefault(key, Origin(f.f_code, f.f_lasti, caller=caller_origin))
+        return Origin(users[-1].f_code, users[-1].f_lasti, caller=caller_origin)
 
     def finish(self) -> None:
         """Read the variables that were assigned after the last operation."""
@@ -153,6 +157,9 @@ class Names:
 
     def unlike_the_users(self, form: str, name: str, order: str) -> str:
         """``form`` of a name, with a mark on it if the user has a variable of this name."""
+        found = form.format(name)
+        if found not in self.reserved and found not in self.taken:  # most often
+            return found
         mark = ""
         while (found := form.format(order.format(mark, name))) in self.reserved or found in self.taken:
             mark += "_"

@@ -1,8 +1,7 @@
 """An explanation as one page of HTML that needs nothing else: no network, no other file, and a strict content security policy.
 
-Everything is in the page when it is made, so it can be read without its script; the script marks, searches and slices. What is folded in a
-large page lies in ``noscript`` elements: with scripts, these are text, of which the script makes elements when they are shown. All text of
-the user goes through `escape`.
+A small page can be read without its script, which marks, searches and slices. In a large one, what is folded lies in the page as numbers
+(`page_data`), of which the script makes elements when they are shown. All text of the user goes through `escape`.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from html import escape as escaped
 from importlib.resources import files
 from os.path import basename
@@ -18,10 +17,11 @@ from string import Template
 
 from ..core.collecting import no_collection
 from ..core.formula import CLOSING, OPENING, Piece, Symbol
-from .fold import MOST, Fold, Place, folded, packed, place_of
+from .fold import MOST, Fold, Place, folded, packed, place_of, size
 from .formulas import Rule, Statement
 from .graph import graph_of, kernels_of
 from .mathml import mathml
+from .page_data import PageData, note, types_of
 from .story import Line, Stage, Story
 
 __all__ = ["frame_of", "page_of", "secured"]
@@ -39,14 +39,13 @@ COLUMNS = {
 escape = lru_cache(maxsize=1 << 16)(escaped)
 """Names, types and lines of the source come again and again."""
 EQUALS = " = "
-UNNAMED = ("", OPENING, CLOSING)
-"""The kinds of pieces of a formula that are no names of values."""
 ARROWS = {"down": "↓", "up": "↑"}
 DEEPEST = 6
 """What is nested more deeply is indented no more."""
 
 LEGEND = """<p class="about">A row for each operation of the function, and beside it what the stages make of it.$kept Point at a row, or
 focus it, to mark it in all stages; press a name in a stage to see what it depends on.</p>"""
+UNFOLDED = "<noscript><p class=about>What is folded is shown by the script of this page.</p></noscript>"
 KEPT = ' <span class="kept">Dotted</span> parts are kept from the forward pass.'
 HEADER = """<header>
 <div><h1>$title</h1>
@@ -86,7 +85,7 @@ def page_of(story: Story, *, loops: bool = False) -> str:
     operations = sum(len(stage.program.equations) for stage in story.stages[:1])
     summary = f"{operations} operation{'s' * (operations != 1)}, {len(story.stages)} stages. Every line is an equation that cotan ran."
     header = Template(HEADER).substitute(title=escape(title), summary=summary)
-    with no_collection():
+    with no_collection(lasting=True):
         body = "\n".join([header, *Page(story, loops).sections()])
     return secured(title, body, resource("page.css"), resource("page.js"))
 
@@ -106,18 +105,24 @@ class Page:
 
     def __init__(self, story: Story, loops: bool):
         self.story, self.loops = story, loops
+        keys = columns([stage.key for stage in story.stages])
+        self.shown = [stage for stage in story.stages if stage.key in keys]
+        """The stages that the table shows."""
+        large = any(sum(1 for _ in flattened(stage.lines)) > SEVERAL for stage in story.stages)
+        shown = [(f"stage-{stage.key}", stage.key, *COLUMNS[stage.key][:2]) for stage in self.shown]
+        self.data = PageData(story.stages, shown) if large else None
         self.anchors = {type(it.op): f"rule-{k}" for k, it in reversed([*enumerate(story.rules)])}
         """Where the rule of an op stands."""
 
     def sections(self) -> Iterator[str]:
         yield "<main>"
-        yield from Table(self).section()
+        yield from SideBySide(self).section()
         for number, stage in enumerate(self.story.stages, 1):
             few = len(stage.lines) <= SEVERAL
             yield f'<details class="stage" id="stage-{escape(stage.key)}"{" open" * few}>'
             yield f"<summary><h2>{number}. {escape(stage.title)}</h2></summary>"
             yield f'<p class="about">{escape(stage.about)}</p>'
-            yield listing(stage)
+            yield listing(stage, self.data)
             yield drawn("As a graph", graph_of(stage))
             if self.loops and number == len(self.story.stages):
                 yield drawn("Compiled: what shares a loop", kernels_of(stage))
@@ -125,6 +130,9 @@ class Page:
         cards = (rule(it, f"rule-{k}") for k, it in enumerate(self.story.rules))
         yield f'<section id="rules"><h2>The rules</h2><div class="rules">{"".join(cards)}</div></section>'
         yield '</main><div id="detail" hidden></div>'
+        if self.data is not None:
+            held = {k: [[*around(inner), first, end] for inner, first, end in found] for k, found in self.data.held.items()}
+            yield f'<script type="application/json" id="data">{self.data.json(held)}</script>'
 
 
 def drawn(title: str, drawing: str) -> str:
@@ -132,35 +140,38 @@ def drawn(title: str, drawing: str) -> str:
 
 
 # ---- side by side --------------------------------------------------------------------------------------------------------
-class Table:
+class SideBySide:
     """A table with a row for each equation of the function: the user's line, and what the stages make of it."""
 
     def __init__(self, page: Page):
-        self.anchors, self.stages = page.anchors, page.story.stages
-        keys = columns([stage.key for stage in self.stages])
-        self.shown = [stage for stage in self.stages if stage.key in keys]
-        self.cells = {stage.key: by_row(stage, COLUMNS[stage.key][1]) for stage in self.shown}
+        self.anchors, self.shown, self.data, self.lines = page.anchors, page.shown, page.data, page.story.stages[0].lines
+        self.folded = sum(1 for _ in flattened(self.lines)) > SEVERAL
+        self.cells = {} if self.folded else {stage.key: by_row(stage, COLUMNS[stage.key][1]) for stage in self.shown}
         self.previous: Place | None = None
 
     def section(self) -> Iterator[str]:
         titles = "".join(heading(*COLUMNS[stage.key]) for stage in self.shown)
         head = f'<div role="columnheader">Source</div>{titles}</div>'
-        lines = self.stages[0].lines
         kept = KEPT if any(stage.key == "linear" for stage in self.shown) else ""
-        yield f'<section id="side"><h2>Side by side</h2>{Template(LEGEND).substitute(kept=kept)}'
+        unfolded = UNFOLDED if self.folded else ""
+        yield f'<section id="side"><h2>Side by side</h2>{Template(LEGEND).substitute(kept=kept)}{unfolded}'
         yield f'<div class="table columns-{len(self.shown)}">'
-        if sum(1 for _ in flattened(lines)) <= SEVERAL:
-            rows = "".join(self.rows(folded(lines)))
-            yield f'<div role="table" aria-label="Side by side"><div class="row head" role="row">{head}{rows}</div>'
-        else:
+        if self.folded:
             yield f'<div class="row head" aria-hidden="true">{head}'
-            yield from folds(folded(lines), self.within)
+            yield from folds(folded(self.lines), self.within)
+        else:
+            rows = "".join(self.rows(folded(self.lines)))
+            yield f'<div role="table" aria-label="Side by side"><div class="row head" role="row">{head}{rows}</div>'
         yield "</div></section>"
 
-    def within(self, parts: Iterable[Fold | Line]) -> str:
-        """The rows of a fold."""
+    def within(self, parts: Sequence[Fold | Line]) -> str:
+        """The rows of a fold, in the data of the page."""
+        assert self.data is not None
         self.previous = None
-        return f'<div role="table" aria-label="Side by side">{"".join(self.rows(parts))}</div>'
+        first = len(self.data.table)
+        for _ in self.rows(parts):
+            pass
+        return f'data-rows="{first} {len(self.data.table)}"'
 
     def rows(self, parts: Iterable[Fold | Line], depth: int = 0) -> Iterator[str]:
         for part in parts:
@@ -185,24 +196,34 @@ class Table:
 
     def title(self, place: Place | None, text: str, depth: int) -> str:
         """The row above those of a call, or of a program that an op holds."""
+        if self.folded and self.data is not None:
+            known, self.previous = self.previous, None
+            self.data.add_row(-1 - self.data.titles.number(text), None if place == known else place, True, 0, min(depth, DEEPEST))
+            return ""
         source, self.previous = self.source(place), None
         empty = "".join(f'<div role="cell" class="{stage.key}"></div>' for stage in self.shown[1:])
         cells = f'{source}<div role="cell" class="primal">{escape(text)}</div>{empty}'
         return f'<div class="row begins title{indent(depth)}" role="row">{cells}</div>'
 
     def row(self, line: Line, depth: int) -> str:
-        begins = " begins" * (place_of(line) != self.previous)
+        place = place_of(line)
         op = line.definition.equation.op
-        anchor = self.anchors.get(type(op))
+        anchor = self.anchors.get(type(op), "")
+        if self.folded and self.data is not None:
+            known, self.previous = self.previous, place
+            number = self.data.ops.number((op.verb, anchor))
+            self.data.add_row(self.data.number[id(line)], place, place != known, number, min(depth, DEEPEST))
+            return ""
+        begins = " begins" * (place != self.previous)
         link = f'<a class="op" href="#{anchor}" title="The rule of {escape(op.verb)}">{escape(op.verb)}</a>' if anchor else ""
-        source = self.source(place_of(line))
+        source = self.source(place)
         columns = "".join(self.cell(stage, line.row, link * (k == 0)) for k, stage in enumerate(self.shown))
         return f'<div class="row{begins}{indent(depth)}" role="row" tabindex="0" data-row="{escape(line.row)}">{source}{columns}</div>\n'
 
     def cell(self, stage: Stage, row: str, link: str) -> str:
         lines: list[Statement] = [line.definition for line in self.cells[stage.key].get(row, ())]
         found = lines or ([stage.same[row]] if row in stage.same else [])
-        texts = "".join(f'<div class="line" title="{types_of(it)}">{statement(it)}</div>' for it in found)
+        texts = "".join(f'<div class="line" title="{escape(types_of(it.symbols))}">{statement(it)}</div>' for it in found)
         return f'<div role="cell" class="{stage.key}" data-label="{COLUMNS[stage.key][0]}">{link}{texts}</div>'
 
 
@@ -241,77 +262,76 @@ def by_row(stage: Stage, role: str) -> dict[str, list[Line]]:
 
 
 # ---- folds -----------------------------------------------------------------------------------------------------------------
-def folds(parts: Iterable[Fold | Line], within: Callable[[Iterable[Fold | Line]], str]) -> Iterator[str]:
-    """Folds of folds; those that hold lines have them as text until they are opened."""
+def folds(parts: Iterable[Fold | Line], within: Callable[[Sequence[Fold | Line]], str]) -> Iterator[str]:
+    """Folds of folds. Of those that hold lines, ``within`` gives the attribute that says where these are in the data of the page."""
     for fold in packed(parts):
         number, text = (str(fold.place.number), fold.place.text) if fold.place else extent(fold)
         count = f"{f'{fold.callee}, ' if fold.callee else ''}{fold.size:,} lines"
-        yield f'<details class="fold"><summary><span class="number">{number}</span><code>{escape(text)}</code>'
-        yield f'<span class="note">{escape(count)}</span></summary>'
-        one_line = len(fold.parts) == 1 and isinstance(fold.parts[0], Line)
-        if fold.size > MOST and not one_line:
+        inner = fold.size > MOST and not (len(fold.parts) == 1 and isinstance(fold.parts[0], Line))
+        yield f'<details class="fold"{"" if inner else f" {within(fold.parts)}"}><summary><span class="number">{number}</span>'
+        yield f'<code>{escape(text)}</code><span class="note">{escape(count)}</span></summary>'
+        if inner:
             yield from folds(fold.parts, within)
-        else:
-            yield f"<noscript>{within(fold.parts)}</noscript>"
         yield "</details>"
 
 
 def extent(fold: Fold) -> tuple[str, str]:
     """The lines of the source in a fold, and its first and last value."""
-    lines = [*fold.lines]
-    return fold.extent.partition(" ")[2], " … ".join(dict.fromkeys(line.definition.left for line in (lines[0], lines[-1])))
+    return fold.extent.partition(" ")[2], " … ".join(dict.fromkeys(line.definition.left for line in fold.ends))
 
 
 # ---- lines -----------------------------------------------------------------------------------------------------------------
-def listing(stage: Stage) -> str:
+def listing(stage: Stage, data: PageData | None = None) -> str:
     """All lines of a stage."""
+    if len(stage.lines) > SEVERAL and data is not None:
+        lines = folds(folded(stage.lines), partial(lines_of, data))
+    else:
+        lines = (long_line(line, data) for line in stage.lines)
+    head, tail = frame_of_listing(stage)
+    return f"{head}{''.join(lines)}{tail}"
+
+
+def frame_of_listing(stage: Stage) -> tuple[str, str]:
+    """What stands above and below the lines of a stage."""
     given = ", ".join(f"{name}: {v.type}" for name, v in zip(stage.inputs, stage.given, strict=True))
-    outputs = ", ".join(markup(formula.pieces()) for formula in stage.outputs)
-    lines = map(long_line, stage.lines) if len(stage.lines) <= SEVERAL else folds(folded(stage.lines), lines_of)
-    return "".join(
-        [
-            '<div class="listing">',
-            f'<div class="given"><b>given</b> {escape(given)}</div>' if given else "",
-            *lines,
-            f'<div class="returned"><b>return</b> {outputs}</div></div>',
-        ]
-    )
+    outputs = [markup(template.pieces(symbols)) for template, symbols in stage.results[:SEVERAL]]
+    more = f", and {len(stage.results) - SEVERAL:,} more" if len(stage.results) > SEVERAL else ""
+    head = f'<div class="listing">{f"""<div class="given"><b>given</b> {escape(given)}</div>""" if given else ""}'
+    return head, f'<div class="returned"><b>return</b> {", ".join(outputs)}{more}</div></div>'
 
 
-def lines_of(parts: Iterable[Fold | Line]) -> str:
-    """The lines of a fold."""
-    return "".join("".join(map(long_line, part.lines)) if isinstance(part, Fold) else long_line(part) for part in parts)
+def around(inner: Stage) -> tuple[str, str]:
+    """What stands above and below the lines of a program that an op holds."""
+    head, tail = frame_of_listing(inner)
+    return f'<div class="held"><div class="given">{escape(inner.title)}</div>{head}', f"{tail}</div>"
 
 
-def long_line(line: Line) -> str:
+def lines_of(data: PageData, parts: Sequence[Fold | Line]) -> str:
+    """The lines of a fold, in the data of the page."""
+    number = data.number[id(Fold(None, "", parts).ends[0])]
+    return f'data-lines="{number} {number + sum(map(size, parts))}"'
+
+
+def long_line(line: Line, data: PageData | None = None) -> str:
     """A line with its type and where it comes from, and the programs that its op holds."""
     it = line.definition
-    formula = it.formula.pieces()
-    uses = " ".join(sorted({text for text, kind in formula if kind not in UNNAMED}))
+    template, symbols = it.filled
+    uses = " ".join(sorted({symbols[part].name for part in template.parts if isinstance(part, int)}))
     defines = " ".join([s.name for s in it.symbols])
-    inner = "".join([f'<div class="held"><div class="given">{escape(inner.title)}</div>{listing(inner)}</div>' for inner in line.inner])
+    title = '<div class="held"><div class="given">'
+    inner = "".join([f"{title}{escape(inner.title)}</div>{listing(inner, data)}</div>" for inner in line.inner])
+    origin = escape(note(place_of(line), line.provenance))
     return (
         f'<div class="line" data-row="{line.row}" data-defines="{escape(defines)}" data-uses="{escape(uses)}">'
-        f"<span>{', '.join([button(s) for s in it.symbols])}{EQUALS if it.symbols else ''}{markup(formula)}</span>"
-        f'<span class="type">{types_of(it)}</span><span class="note">{note(place_of(line), line.provenance)}</span></div>{inner}\n'
+        f"<span>{', '.join([button(s) for s in it.symbols])}{EQUALS if it.symbols else ''}{markup(it.pieces())}</span>"
+        f'<span class="type">{escape(types_of(it.symbols))}</span><span class="note">{origin}</span></div>{inner}\n'
     )
-
-
-@lru_cache(maxsize=1 << 12)
-def note(place: Place | None, provenance: str) -> str:
-    """Where a line comes from."""
-    return escape(", ".join(filter(None, [f"{basename(place.file)}:{place.number}" if place else "", provenance])))
-
-
-def types_of(it: Statement) -> str:
-    """The types of the values that a statement defines."""
-    return escape(", ".join([str(s.type) for s in it.symbols if s.type is not None]))
 
 
 def statement(it: Statement) -> str:
     """``symbols = formula`` as HTML."""
     left = ", ".join([f'<span class="{s.role}">{escape(s.name)}</span>' for s in it.symbols])
-    return f"{left}{EQUALS if it.symbols else ''}{markup(it.formula.pieces())}"
+    return f"{left}{EQUALS if it.symbols else ''}{markup(it.pieces())}"
 
 
 def button(s: Symbol) -> str:

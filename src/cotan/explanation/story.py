@@ -16,6 +16,7 @@ from ..core.origin import Origin
 from ..core.printing import Printed
 from ..core.program import Equation, Program, Var
 from .formulas import Definition, Rule, Statement
+from .templates import Filled, formula_of
 
 __all__ = ["Line", "SourceLine", "Stage", "Story", "chain", "provenance"]
 
@@ -37,19 +38,14 @@ class Line:
     definition: Definition
     row: str
     """The number of the equation of the function from which it was derived: "3", or "3.0" in a program that equation 3 holds."""
-    again: bool = False
-    """Whether a rule computes a value of the function again."""
+    provenance: str = ""
+    """``jvp of sin, transposed``; empty for a value of the function, also where a rule computes it again."""
     inner: tuple[Stage, ...] = ()
     """The programs that its op holds."""
 
     @property
     def origin(self) -> Origin | None:
         return self.definition.equation.origin
-
-    @property
-    def provenance(self) -> str:
-        """``jvp of sin, transposed``; empty for a value that a rule only computes again."""
-        return "" if self.again else provenance(self.definition.equation)
 
     def __str__(self) -> str:
         return str(self.definition)
@@ -71,9 +67,14 @@ class Stage(Printed):
     inputs: tuple[str, ...]
     """Their names."""
     lines: tuple[Line, ...]
-    outputs: tuple[Formula, ...]
+    results: tuple[Filled, ...]
     same: Mapping[str, Statement] = field(default_factory=dict[str, Statement])
     """By the number of an equation: the value of this stage for it, where that is one that has another name, ``dr = dp``."""
+
+    @property
+    def outputs(self) -> tuple[Formula, ...]:
+        """The formulas of the results."""
+        return tuple(map(formula_of, self.results))
 
     def __str__(self) -> str:
         lines = [f"given {', '.join(self.inputs)}"] if self.inputs else []
@@ -120,8 +121,10 @@ class Story(Printed):
 
     @cached_property
     def _stages(self) -> tuple[Stage, ...]:
-        with no_collection():
-            return tuple(self._make())
+        with no_collection(lasting=True):
+            stages = tuple(self._make())
+            del self._make  # and all that only the making needed
+            return stages
 
     def __getitem__(self, key: str) -> Stage:
         for stage in self.stages:
@@ -168,9 +171,6 @@ AGAIN = {"jvp": "differentiated", "transpose": "transposed", "batch": "batched"}
 """What a rule does to an equation that is itself derived."""
 
 
-def provenance(equation: Equation) -> str:
-    """``jvp of sin, transposed``; empty for an equation of the user."""
-    rules, source = chain(equation)
-    if not rules:
-        return ""
-    return ", ".join([f"{rules[-1]} of {source.op.verb}", *[AGAIN.get(rule, rule) for rule in reversed(rules[:-1])]])
+def provenance(rules: tuple[str, ...], verb: str) -> str:
+    """``jvp of sin, transposed``: the rules by which an equation was derived, the last first, from an op of this name."""
+    return ", ".join([f"{rules[-1]} of {verb}", *[AGAIN.get(rule, rule) for rule in reversed(rules[:-1])]])

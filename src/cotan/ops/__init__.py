@@ -2,6 +2,9 @@
 
 from . import (
     arithmetic,
+    banded,
+    banded_cholesky,
+    banded_spectra,
     casting,
     contraction,
     convolution,
@@ -33,11 +36,13 @@ from . import (
     special,
     spectral,
     sylvester,
+    toeplitz,
     transcendental,
 )
 
 __all__ = [
-    "arithmetic", "casting", "contraction", "convolution", "creation", "determinant", "eigen", "even", "factorization", "families",
-    "gaussian", "hessenberg", "indexing", "linalg", "logic", "losses", "lu", "matrix_functions", "moments", "movement", "ordering", "qr",
-    "reduction", "riccati", "routines", "running", "schur", "searching", "sorting", "special", "spectral", "sylvester", "transcendental",
+    "arithmetic", "banded", "banded_cholesky", "banded_spectra", "casting", "contraction", "convolution", "creation", "determinant",
+    "eigen", "even", "factorization", "families", "gaussian", "hessenberg", "indexing", "linalg", "logic", "losses", "lu",
+    "matrix_functions", "moments", "movement", "ordering", "qr", "reduction", "riccati", "routines", "running", "schur", "searching",
+    "sorting", "special", "spectral", "sylvester", "toeplitz", "transcendental",
 ]  # fmt: skip

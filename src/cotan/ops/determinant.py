@@ -140,7 +140,7 @@ class Cofactors(MatrixOp):
 
     def by_inverse(self, a: Any) -> Any:
         """`by_inverses` of one matrix, from the factors of its transpose: LAPACK has the columns where NumPy has the rows."""
-        factors, pivots, _ = lapack_function("getrf", a.dtype)(a.T)
+        factors, pivots, _ = lapack_function("getrf", a.dtype, len(a))(a.T)
         with np.errstate(all="ignore"):
             diagonal, (least, most) = factors.diagonal(), normal_range(a.dtype)
             sizes = np.abs(diagonal)
@@ -149,7 +149,7 @@ class Cofactors(MatrixOp):
                 odd = np.count_nonzero(pivots != np.arange(len(a))) % 2
                 det = np.multiply.reduce(diagonal / sizes) * (-size if odd else size)
                 space = int(lapack_function("getri_lwork", a.dtype)(len(a))[0].real)
-                inverse, _ = lapack_function("getri", a.dtype)(factors, pivots, space, overwrite_lu=True)
+                inverse, _ = lapack_function("getri", a.dtype, len(a))(factors, pivots, space, overwrite_lu=True)
                 condition = np.maximum.reduce(np.add.reduce(np.abs(a))) * np.maximum.reduce(np.add.reduce(np.abs(inverse), 1))
                 if condition <= np.finfo(a.dtype).eps ** -0.25:
                     return det * inverse

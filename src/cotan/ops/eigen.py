@@ -17,15 +17,20 @@ from ..core.op import Op, op
 from ..core.tracing import type_of
 from ..core.types import ArrayType, array_type
 from .arithmetic import constant_of, div, mul, sub
-from .casting import complex_, convert, imag, real
+from .casting import complex_, convert, imag, real, stop_gradient
+from .clusters import Splitting, Turn, split_eigenvalues
 from .contraction import matmul
 from .creation import iota
 from .families import add, default_rng, reduce_sum, scale
+from .gaps import InverseGap, plain_product
 from .lapack import by_columns, every_matrix, is_finite, named
-from .linalg import Inverse, MatrixOp, columns, diagonal, mask, transposed
-from .logic import equal, less, not_equal, select
+from .linalg import Inverse, MatrixOp, columns, diagonal, transposed
+from .logic import equal, less, select
+from .movement import reshape
+from .reduction import reduce_max
 from .routines import lapack_function
 from .searching import Argmax
+from .transcendental import hypot
 
 __all__ = ["Eig", "Eigvals", "eig", "eigvals"]
 
@@ -76,15 +81,19 @@ class Eig(OfGeneral):
         dtype = np.result_type(a.dtype, np.complex64)
         return w.astype(dtype, copy=False), v.astype(dtype, copy=False)
 
+    def splitting(self, results: Sequence[Any], relative: float, turned: bool, pair: Turn = None) -> Splitting | None:  # type: ignore[override]
+        w, v = results
+        return split_eigenvalues(w, v, relative, turned, pair)
+
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any]:
         (a,), (da,) = primals, tangents
         w, v = self(a)
         t, n = type_of(v), type_of(v).shape[-1]
         inverse = Inverse()(v)
         p = matmul(inverse, matmul(convert(da, t.dtype), v))
-        wj = columns(w, n)
-        dv = matmul(v, scale(mask(inverse_difference(wj, transposed(wj)), not_equal), p))
-        part = np.finfo(t.dtype).dtype
+        part, wj = np.finfo(t.dtype).dtype, columns(w, n)
+        size = largest(stop_gradient(w))
+        dv = matmul(v, plain_product(InverseGap(pairs=True)(sub(wj, transposed(wj)), size), p))
         one, none = constant_of(1, part), constant_of(0, part)
         re = real(v)
         length = add(mul(re, real(dv)), mul(imag(v), imag(dv)))
@@ -118,6 +127,9 @@ class Eigvals(OfGeneral):
     def impl(self, a: Any) -> Any:
         return np.linalg.eigvals(a).astype(np.result_type(a.dtype, np.complex64), copy=False)
 
+    def splitting(self, results: Sequence[Any], relative: float, turned: bool, pair: Turn = None) -> Splitting | None:  # type: ignore[override]
+        return split_eigenvalues(results[0], None, relative, turned, pair)
+
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any]:
         (a,), (da,) = primals, tangents
         w, v = eig(a)
@@ -145,11 +157,10 @@ def undefined(inverse: Any) -> Any:
     return convert(select(less(size, limit), constant_of(1, part), constant_of(np.inf, part)), t.dtype)
 
 
-def inverse_difference(x: Any, y: Any) -> Any:
-    """1 / (x - y), infinite where they are equal."""
-    dtype = type_of(x).dtype
-    one, same = constant_of(1, dtype), equal(x, y)
-    return select(same, constant_of(np.inf, dtype), div(one, select(same, one, sub(x, y))))
+def largest(w: Any) -> Any:
+    """The largest absolute value of each row, as an axis of length one."""
+    shape = type_of(w).shape
+    return reshape(reduce_max(hypot(real(w), imag(w)), (len(shape) - 1,)), (*shape[:-1], 1)) if shape[-1] else real(w)
 
 
 def largest_real(v: Any) -> Any:

@@ -19,14 +19,15 @@ from ..core.tracing import type_of
 from ..core.types import ArrayType, array_type
 from .arithmetic import constant_of, neg, sub
 from .casting import conj, convert, real
+from .clusters import Splitting, Turn, random_unitary, split_eigenvalues, split_singular_values
 from .contraction import matmul
 from .creation import full as full_op
 from .families import add, default_rng, scale, scaled_sum
+from .gaps import InverseGap, inverse_gaps, plain_product, undetermined
 from .lapack import by_columns, every_matrix, named
 from .linalg import MatrixOp, adjoint, columns, diagonal, hermitian, mask, read_lower, symmetric_examples, transposed
 from .logic import not_equal
 from .movement import concatenate, slice_
-from .transcendental import inverse_or_infinity
 
 __all__ = ["Eigh", "Eigvalsh", "Svd", "Svdvals", "eigh", "eigh_of_upper", "full_svd", "svd"]
 
@@ -97,6 +98,21 @@ class Svd(MatrixOp):
 
         every_matrix(w, lead, one, VECTORS * m * n * k, NO_SVD)
 
+    def splitting(self, results: Sequence[Any], relative: float, turned: bool, pair: Turn = None) -> Splitting | None:  # type: ignore[override]
+        u, s, vh = results
+        found = split_singular_values(s, (u, vh), relative, turned, pair)
+        k, spare = s.shape[-1], max(u.shape[-1], vh.shape[-1]) - s.shape[-1]
+        if spare < 2 or not k:
+            return found
+        found = found or Splitting((u, s, vh), 1, np.zeros_like(s), np.zeros_like(s), equal=True)
+        if turned and pair is None:
+            u, s, vh = found.results
+            turn = random_unitary(np.random.default_rng(spare), spare, u.dtype)
+            u = np.concatenate([u[..., :k], u[..., k:] @ turn[: u.shape[-1] - k, : u.shape[-1] - k]], -1)
+            vh = np.concatenate([vh[..., :k, :], turn[: vh.shape[-2] - k, : vh.shape[-2] - k] @ vh[..., k:, :]], -2)
+            found = found._replace(results=(u, s, vh))
+        return found
+
     def singular(self, a: Any) -> Any:
         return equal_singular_values(a)
 
@@ -111,17 +127,15 @@ class Svd(MatrixOp):
         p = matmul(matmul(uh, da), v)
         ds = real(diagonal(p)) if t.dtype.kind == "c" else diagonal(p)
 
-        sj = columns(s, k)
-        si = transposed(sj)
-        half = constant_of(0.5, t.dtype)
-        even = scale(convert(mask(inverse_or_infinity(sub(sj, si)), not_equal), t.dtype), scale(half, hermitian(p)))
-        odd = scale(convert(inverse_or_infinity(add(sj, si)), t.dtype), scale(half, sub(p, adjoint(p))))
-        inverse = convert(inverse_or_infinity(s), t.dtype)
+        sj, half = columns(s, k), constant_of(0.5, t.dtype)
+        even = plain_product(convert(inverse_gaps(s), t.dtype), scale(half, hermitian(p)))
+        odd = plain_product(convert(InverseGap()(add(sj, transposed(sj)), s), t.dtype), scale(half, sub(p, adjoint(p))))
+        inverse = convert(InverseGap()(s, s), t.dtype)
         du, dv = matmul(u, add(even, odd)), matmul(v, sub(even, odd))
         if m > k:
-            du = add(du, scale(columns(inverse, m), off_range(u, uh, matmul(da, v))))
+            du = add(du, plain_product(columns(inverse, m), off_range(u, uh, matmul(da, v))))
         if n > k:
-            dv = add(dv, scale(columns(inverse, n), off_range(v, vh, matmul(adjoint(da), u))))
+            dv = add(dv, plain_product(columns(inverse, n), off_range(v, vh, matmul(adjoint(da), u))))
         if self.full:
             du, dv = with_complement(left, u, du), with_complement(adjoint(right), v, dv)
         return (left, s, right), (du, ds, adjoint(dv))
@@ -167,6 +181,9 @@ class Svdvals(MatrixOp):
             return singular_values(w, matrix, "N", s.part(*i), None, m, None, n)
 
         every_matrix(w, lead, one, m * n * min(m, n), NO_SVD)
+
+    def splitting(self, results: Sequence[Any], relative: float, turned: bool, pair: Turn = None) -> Splitting | None:  # type: ignore[override]
+        return split_singular_values(results[0], None, relative, turned, pair)
 
     def singular(self, a: Any) -> Any:
         return equal_singular_values(a)
@@ -238,8 +255,7 @@ def with_complement(whole: Any, u: Any, du: Any) -> Any:
         t = type_of(turn)
         ones = full_op((*t.shape[:-2], m - k, k), t.dtype.type(1))
         spread = matmul(ones, turn)
-        undetermined = scale(constant_of(np.inf, t.dtype), mask(sub(spread, adjoint(spread)), not_equal))
-        within = add(within, matmul(rest, undetermined))
+        within = add(within, matmul(rest, undetermined(mask(sub(spread, adjoint(spread)), not_equal))))
     return concatenate([du, within], type_of(u).ndim - 1)
 
 
@@ -266,6 +282,10 @@ class Eigh(MatrixOp):
     def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
         decompose_hermitian(w, operands[0], self.lower, *results)
 
+    def splitting(self, results: Sequence[Any], relative: float, turned: bool, pair: Turn = None) -> Splitting | None:  # type: ignore[override]
+        w, v = results
+        return split_eigenvalues(w, v, relative, turned, pair)
+
     def singular(self, a: Any) -> Any:
         return equal_eigenvalues(a, self.lower)
 
@@ -275,9 +295,7 @@ class Eigh(MatrixOp):
         t = type_of(a)
         p = matmul(matmul(adjoint(v), read_lower(da if self.lower else adjoint(da))), v)
         dw = real(diagonal(p)) if t.dtype.kind == "c" else diagonal(p)
-        wj = columns(w, t.shape[-1])
-        turn = scale(convert(mask(inverse_or_infinity(sub(wj, transposed(wj))), not_equal), t.dtype), p)
-        return (w, v), (dw, matmul(v, turn))
+        return (w, v), (dw, matmul(v, plain_product(convert(inverse_gaps(w), t.dtype), p)))
 
     def batch(self, size: int, batched: Sequence[bool], a: Any) -> tuple[tuple[Any, Any], tuple[bool, bool]]:
         return self(a), (True, True)
@@ -307,6 +325,9 @@ class Eigvalsh(MatrixOp):
 
     def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
         decompose_hermitian(w, operands[0], self.lower, *results)
+
+    def splitting(self, results: Sequence[Any], relative: float, turned: bool, pair: Turn = None) -> Splitting | None:  # type: ignore[override]
+        return split_eigenvalues(results[0], None, relative, turned, pair)
 
     def singular(self, a: Any) -> Any:
         return equal_eigenvalues(a, self.lower)

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ..core.emitting import Routines, StridedView
+from ..core.emitting import Emitter, Routines, StridedView
 
-__all__ = ["any_failed", "by_columns", "every_matrix", "factorized", "is_finite", "named", "not_zero"]
+__all__ = ["any_failed", "by_columns", "every_matrix", "factorized", "is_finite", "magnitude", "named", "not_zero"]
 
 LETTERS = {"f": "s", "d": "d", "F": "c", "D": "z"}
 
@@ -32,6 +32,11 @@ def not_zero(w: Routines, x: StridedView, index: Any = ()) -> Any:
     """Whether a number is not zero."""
     e = w.emitter
     return e.math("ne", x[index], e.constant(0, x.dtype))
+
+
+def magnitude(e: Emitter, x: Any) -> Any:
+    """The absolute value of a real or complex number."""
+    return e.math("hypot", e.math("real", x), e.math("imag", x)) if x.dtype.kind == "c" else e.math("abs", x)
 
 
 def is_finite(w: Routines, x: StridedView) -> Any:

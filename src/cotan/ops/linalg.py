@@ -536,7 +536,7 @@ class TriangularSolve(SolveOp):
         return np.stack([self.solve_one(m, r) for m, r in zip(flat_a, flat_b, strict=True)]).reshape(b.shape)
 
     def solve_one(self, a: Any, b: Any) -> Any:
-        routine = lapack_function("trtrs", a.dtype)
+        routine = lapack_function("trtrs", a.dtype, len(a))
         x, info = routine(a, b, lower=self.lower, trans=self.transpose_a, unitdiag=self.unit_diagonal)
         if info > 0:
             raise np.linalg.LinAlgError(SINGULAR.format(info - 1))

@@ -58,7 +58,7 @@ class Lu(MatrixOp):
         order[...] = np.arange(m)
         if a.size == 0:
             return packed, pivots, order
-        getrf = lapack_function("getrf", a.dtype)
+        getrf = lapack_function("getrf", a.dtype, max(m, n))
         for i in np.ndindex(*lead):
             packed[i], pivots[i], _ = getrf(a[i])
             exchange_rows(order[i], pivots[i])

@@ -14,7 +14,7 @@ from ..core.emitting import Emitter, Reader, Routines, StridedView
 from ..core.op import Op, op
 from ..core.types import ArrayType
 from .families import default_rng
-from .lapack import by_columns, every_matrix, named, not_zero
+from .lapack import by_columns, every_matrix, magnitude, named, not_zero
 from .linalg import MatrixOp, symmetric_examples
 from .routines import Routines as Module
 from .sylvester import WORK, Sylvester, schur_form, schur_of
@@ -115,7 +115,7 @@ def write_root(w: Routines, a: StridedView, target: StridedView) -> None:
     root, t, z = (by_columns(w, n, n, dtype) for _ in range(3))
 
     def measure(i: tuple[Any, ...]) -> None:
-        length = size_of(e, form[i])
+        length = magnitude(e, form[i])
         square[()] = e.math("add", square[()], e.math("mul", length, length))
 
     def limit() -> Any:
@@ -149,11 +149,6 @@ def write_root(w: Routines, a: StridedView, target: StridedView) -> None:
     w.fill(target, finished)
 
 
-def size_of(e: Emitter, x: Any) -> Any:
-    """The absolute value of a real or complex number."""
-    return e.math("hypot", e.math("real", x), e.math("imag", x)) if x.dtype.kind == "c" else e.math("abs", x)
-
-
 def triangular_root(w: Routines, t: StridedView, root: StridedView, limit: Any) -> None:
     """The square root of an upper triangular matrix: r_ij = (t_ij - sum_k r_ik r_kj) / (r_ii + r_jj), column by column from the diagonal
     up. Where two roots are zero, a numerator up to ``limit()`` is too.
@@ -173,7 +168,7 @@ def triangular_root(w: Routines, t: StridedView, root: StridedView, limit: Any) 
 
             w.up_to(e.as_scalar(j, INT64), n, subtract, first=e.as_scalar(i + 1, INT64))
             both = e.math("add", root[i, i], root[j, j])
-            nothing = e.math("and", e.math("eq", both, zero), e.math("le", size_of(e, rest[()]), limit()))
+            nothing = e.math("and", e.math("eq", both, zero), e.math("le", magnitude(e, rest[()]), limit()))
             root[i, j] = e.math("select", nothing, e.math("div", rest[()], both), zero)
 
         w.up_to(e.as_scalar(j, INT64), n, row)

@@ -20,11 +20,10 @@ from ..core.types import ArrayType
 from .arithmetic import constant_of, neg, sub
 from .contraction import matmul
 from .families import BroadcastInDim, add, default_rng, scale, spread, sum_tangents
-from .lapack import by_columns, every_matrix, factorized, is_finite, named
+from .lapack import by_columns, every_matrix, factorized, is_finite, magnitude, named
 from .linalg import MatrixOp, adjoint, hermitian, mask, symmetric_examples
 from .linalg import solve as solve_op
 from .logic import equal
-from .matrix_functions import size_of
 from .routines import lapack_function
 from .schur import square_norm, workspace
 from .sylvester import WORK, schur_form, sylvester
@@ -164,7 +163,7 @@ class ContinuousRiccati(Riccati):
             lost = w.variable(none)
             least = e.constant(np.finfo(part).eps, part)
             w.every(
-                (n,), lambda i: lost.__setitem__((), e.math("select", e.math("le", size_of(e, factor[i[0], i[0]]), least), lost[()], one))
+                (n,), lambda i: lost.__setitem__((), e.math("select", e.math("le", magnitude(e, factor[i[0], i[0]]), least), lost[()], one))
             )
             w.when(e.math("ne", lost[()], none), lambda: info.__setitem__((), yes))
             w.when(e.math("not", is_finite(w, target)), lambda: info.__setitem__((), yes))

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
+from .openblas import numpys_function
+
 __all__ = ["lapack_function", "special", "special_function"]
 
 
@@ -24,12 +26,17 @@ class Routines:
 special, lapack = Routines("scipy.special"), Routines("scipy.linalg.lapack")
 
 
+THREADED = 48
+"""From so many rows on, OpenBLAS may use threads."""
 LETTERS = {"f": "s", "d": "d", "F": "c", "D": "z"}
 
 
-def lapack_function(name: str, dtype: Any) -> Callable[..., Any]:
-    """SciPy's function for a routine of LAPACK on matrices of this dtype: ``trtrs``, ``getrf``."""
-    return getattr(lapack, LETTERS[dtype.char] + name)
+def lapack_function(name: str, dtype: Any, size: int = 0) -> Callable[..., Any]:
+    """SciPy's function for a routine of LAPACK on matrices of this dtype (``trtrs``, ``getrf``) and of this many rows; for many of them it
+    is that of NumPy's library, if there is one.
+    """
+    found = numpys_function(name, dtype) if size >= THREADED else None
+    return getattr(lapack, LETTERS[dtype.char] + name) if found is None else found
 
 
 def special_function(name: str) -> Callable[..., Any]:

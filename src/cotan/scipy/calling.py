@@ -8,24 +8,18 @@ from functools import wraps
 from importlib import import_module
 from typing import Any, ParamSpec
 
+from ..core.errors import TracerConversionError, teach
+from ..core.tracing import Tracer
 from ..numpy.calling import eager, fitted
-from ..numpy.promotion import has_tracer
+from ..numpy.promotion import has_tracer, wrap
 
-__all__ = ["scipys"]
+__all__ = ["concrete_only", "known_value", "scipys"]
 
 P = ParamSpec("P")
 WITHOUT_EFFECT = frozenset(
     {
-        "check_finite",
-        "overwrite_a",
-        "overwrite_b",
-        "overwrite_ab",
-        "overwrite_c",
-        "overwrite_x",
-        "lapack_driver",
-        "driver",
-        "lwork",
-        "balanced",
+        *("check_finite", "lapack_driver", "driver", "workers", "lwork", "balanced"),
+        *("overwrite_a", "overwrite_a_band", "overwrite_ab", "overwrite_b", "overwrite_c", "overwrite_x"),
     }
 )
 """Parameters of SciPy that choose how a result is computed. On traced values they have no effect."""
@@ -73,3 +67,33 @@ def scipys(module: str, *, own: bool = False, own_with: Sequence[str] = ()) -> C
         return call
 
     return decorate
+
+
+def known_value(x: Any) -> Any | None:
+    """The value of a number or an array, as for a comparison; None if it is traced and has no value yet."""
+    if type(x) is not Tracer:
+        return x
+    try:
+        return x.owner.concrete(x, "bool")
+    except TracerConversionError:
+        return None
+
+
+def concrete_only(module: str, name: str, sentence: str, do: str) -> Callable[..., Any]:
+    """SciPy's function of arguments whose values are known (they may be only differentiated); its arrays are returned as `Array`."""
+    theirs = ScipyFunction(module, name)
+
+    def known(x: Any) -> Any:
+        found = known_value(x)
+        if found is None and x is not None:
+            raise teach(TracerConversionError, f"{name}: the values of {x!r} are not known.", do=do)
+        return found
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return wrap(theirs(*map(known, args), **{key: known(x) for key, x in kwargs.items()}))
+
+    call.__wrapped__ = theirs  # type: ignore[attr-defined] - its signature
+    call.__name__ = call.__qualname__ = name
+    call.__module__ = f"cotan.{module}"
+    call.__doc__ = f"{sentence}\n\nThe arguments are those of ``{module}.{name}``, and their values must be known.\n"
+    return call

@@ -196,13 +196,26 @@ class LinearizeTrace(JVPTrace):
         self.tape = tape
         self.done: dict[Hashable, tuple[Sequence[Any], Sequence[Any]]] | None = None if tape.parent is EVAL else {}
 
+    def close(self) -> None:
+        super().close()
+        self.done = None  # its tracers refer to this trace
+
     def process(self, op: Op, operands: Sequence[Any]) -> Sequence[Any]:
-        if self.done is None or op.multiple or not op.compare_by_value or not all(type(x) in TOLD for x in operands):
+        if self.done is None or op.multiple or not op.compare_by_value:
             return JVPTrace.process(self, op, operands)
-        key = (op, *[id(x) if type(x) is Tracer else (type(x), x.text if type(x) is Size else repr(x)) for x in operands])
-        found = self.done.get(key)
+        key: list[Any] = [op]
+        for x in operands:
+            kind = type(x)
+            if kind is Tracer:
+                key.append(id(x))
+            elif kind in TOLD:
+                key.append((kind, x.text if kind is Size else repr(x)))
+            else:
+                return JVPTrace.process(self, op, operands)
+        known = tuple(key)
+        found = self.done.get(known)
         if found is None:
-            found = self.done[key] = super().process(op, operands), operands  # stored, so that no other tracer gets their ids
+            found = self.done[known] = JVPTrace.process(self, op, operands), operands  # stored, so that no other tracer gets their ids
         return found[0]
 
     def type_of(self, payload: Any) -> ArrayType:

@@ -33,6 +33,7 @@ from ...core.program import Equation, Var
 from ...core.staging import close
 from ...core.tracing import EVAL, Tracer, running
 from ...ops.families import Add, Scale, Structural
+from ...ops.gaps import GAPS_MET
 from .advice import advice_for
 from .elements import Index, is_bad, is_elementwise, mask_of, pick
 from .report import NonFinite, Operation
@@ -188,6 +189,7 @@ def why_nan(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> NonFinite:
     """Which operation made a nan or an infinity in the result of ``fun(*args, **kwargs)``.
 
     The function runs once, by NumPy, and each operation is watched: also those of its derivatives, in jitted functions, loops and branches.
+    (It runs again if its derivative divides by the gap of equal eigenvalues: that may have a limit.)
     To ask about a gradient, give the function that computes it, ``cotan.grad(loss)``.
 
     Args:
@@ -217,6 +219,7 @@ def why_nan(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> NonFinite:
     traced = [trace.new_value(leaf(x, name)) if is_number(x) else x for x, name in zip(leaves, names, strict=True)]
     given = {t.payload: name for t, name in zip(traced, names, strict=True) if type(t) is Tracer}
     positional, keyword = tree.unflatten(spec, traced)
+    before = GAPS_MET[0]
     try:
         with quiet():
             try:
@@ -229,6 +232,8 @@ def why_nan(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> NonFinite:
             found = zip(tree.leaf_names(out_spec, "result"), results, strict=True)
             outputs = {name: trace.operand(leaf(y, name)) for name, y in found if type(y) is Tracer or is_number(y)}
             with running(EVAL):
+                if GAPS_MET[0] != before and not any(map(is_bad, filter(is_number, tree.leaves(fun(*args, **kwargs))))):
+                    return NonFinite(title_of(fun), False)  # it divides by a gap of equal values, and has a limit
                 return explained(title_of(fun), trace, given, list(outputs.values()), list(outputs))
     finally:
         trace.close()

@@ -20,7 +20,6 @@ from importlib.util import module_from_spec
 from pathlib import Path
 from threading import RLock
 from types import ModuleType
-from typing import NamedTuple
 
 import numpy as np
 
@@ -28,6 +27,7 @@ from cotan.core.emitting import DType
 from cotan.engines.native.runtime.capi import capsule_address, capsule_name
 from cotan.engines.native.runtime.symbols import Jit, runtime_symbol
 from cotan.engines.native.target import Target
+from cotan.ops.openblas import SharedLibrary, of_numpy
 
 __all__ = ["LIMIT", "fortran_integer", "has_count", "look_up", "look_up_fortran"]
 
@@ -53,34 +53,6 @@ def fortran_integer(target: Target) -> DType:
         return np.dtype(np.int32)
     found = look_up("lapack", "dgetrf")
     return np.dtype(np.int64 if found is not None and found[2] == "i64" else np.int32)
-
-
-# ---- NumPy's ----------------------------------------------------------------------------------------------------------------
-class SharedLibrary(NamedTuple):
-    """A shared library and its dependencies."""
-
-    library: ctypes.CDLL
-
-    def address(self, symbol: str) -> int | None:
-        """The address of a function; None if the library does not have it."""
-        return ctypes.cast(getattr(self.library, symbol), ctypes.c_void_p).value if hasattr(self.library, symbol) else None
-
-
-NEEDED = (
-    *("scipy_dgemm_64_", "scipy_dgetrf_64_", "scipy_zheevd_64_"),
-    *("scipy_openblas_set_num_threads64_", "scipy_openblas_get_num_threads64_"),
-)
-"""The symbols by which the OpenBLAS of NumPy's wheels is recognized: it has integers of 64 bits and all of LAPACK."""
-
-
-@lru_cache(maxsize=1)
-def of_numpy() -> SharedLibrary | None:
-    """The OpenBLAS of NumPy's wheels; None if NumPy has another library, or one whose symbols cannot be looked up."""
-    try:
-        found = SharedLibrary(ctypes.CDLL(import_module("numpy._core._multiarray_umath").__file__))
-    except (ImportError, OSError):
-        return None
-    return found if all(found.address(symbol) is not None for symbol in NEEDED) else None
 
 
 # ---- SciPy's capsules ------------------------------------------------------------------------------------------------------

@@ -45,26 +45,24 @@ class Simplifier:
         """The outputs of ``program`` on these inputs, as variables or literals of the whole."""
         environment: dict[Var, Operand] = dict(zip(program.inputs, inputs, strict=True))
 
-        def value(v: Operand) -> Operand:
-            return environment[v] if isinstance(v, Var) else v
-
         for equation in program.equations:
-            operands = [value(v) for v in equation.inputs]
-            written = written_out(equation, operands)
-            if written is not None:
-                inner, constants = written
-                outs = self.write(inner, [*map(self.constant, constants), *operands])
-                environment.update(zip(equation.outputs, outs, strict=True))
+            op = equation.op
+            operands = [environment[v] if type(v) is Var else v for v in equation.inputs]
+            if op.written_out is not None:
+                written = written_out(equation, operands)
+                if written is not None:
+                    inner, constants = written
+                    outs = self.write(inner, [*map(self.constant, constants), *operands])
+                    environment.update(zip(equation.outputs, outs, strict=True))
+                    continue
+            known = known_number(equation, operands)
+            if known is None and op.unit is not None:
+                known = self.beside_unit(equation, operands)
+            if known is not None:
+                environment[equation.outputs[0]] = known
                 continue
-            number = known_number(equation, operands)
-            if number is not None:
-                environment[equation.outputs[0]] = number
-                continue
-            other = self.beside_unit(equation, operands)
-            if other is not None:
-                environment[equation.outputs[0]] = other
-                continue
-            op, operands = self.written_within(equation.op, operands)
+            if op.holds_programs:
+                op, operands = self.written_within(op, operands)
             key = (op, *map(key_of, operands)) if op.compare_by_value else None
             found = self.known.get(key) if key is not None else None
             if found is None:
@@ -75,12 +73,10 @@ class Simplifier:
                 if key is not None:
                     self.known[key] = found
             environment.update(zip(equation.outputs, found, strict=True))
-        return [value(v) for v in program.outputs]
+        return [environment[v] if type(v) is Var else v for v in program.outputs]
 
     def beside_unit(self, equation: Equation, operands: Sequence[Operand]) -> Operand | None:
         """The operand that is the result, since the other one is the unit of the op everywhere; None if there is none."""
-        if equation.op.unit is None:
-            return None
         for one, other in zip(operands, reversed(operands), strict=True):
             number = one if type(one) is Literal else self.filled.get(one)  # type: ignore[arg-type]
             if number is not None and number.value == equation.op.unit and other.type is equation.outputs[0].type:
@@ -121,11 +117,13 @@ class Simplifier:
 
 def known_number(equation: Equation, operands: Sequence[Operand]) -> Literal | None:
     """The value of a function of constants; None for other equations."""
+    numbers: list[Any] = []
+    for x in operands:
+        if type(x) is not Literal:  # most often
+            return None
+        numbers.append(x.value)
     op, t = equation.op, equation.outputs[0].type if len(equation.outputs) == 1 else None
     if type(t) is not ArrayType or t.shape or op.multiple or not operands or not op.has_element():
-        return None
-    numbers = [x.value for x in operands if type(x) is Literal]
-    if len(numbers) < len(operands):
         return None
     with np.errstate(all="ignore"):
         y = op.impl(*numbers)
@@ -136,8 +134,7 @@ def known_number(equation: Equation, operands: Sequence[Operand]) -> Literal | N
 
 def written_out(equation: Equation, operands: Sequence[Operand]) -> tuple[Program, list[Captured]] | None:
     """The Program that running an equation runs, and the arrays that it brings in; None if the op is not inlined."""
-    if equation.op.written_out is None:
-        return None
+    assert equation.op.written_out is not None
     try:
         program, captured = stage_flat(equation.op.written_out, [v.type for v in operands], name=equation.op.name)
     except NotImplementedError:
@@ -156,7 +153,7 @@ def simplify(program: Program) -> tuple[Program, list[Captured]]:
     for equation in reversed(simplifier.equations):
         if not needed.isdisjoint(equation.outputs) or has_effect(equation.op):
             kept.append(equation)
-            needed.update(v for v in equation.inputs if isinstance(v, Var))
+            needed.update([v for v in equation.inputs if type(v) is Var])
     kept = with_shared_factors(with_swapped_products(kept[::-1], outputs))
     captured = list(simplifier.captured.values())
     inputs = [*[v for v, _ in captured], *program.inputs]

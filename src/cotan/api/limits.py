@@ -1,0 +1,180 @@
+"""Calls of the user that meet equal eigenvalues or singular values: derivatives are limits there, where they have one.
+
+`transforms.limit` says how the limit is computed. Here the call is made again under its trace, once with the vectors that were found and
+once with others. What is the same is the limit; what is not depends on the choice of vectors, and has no derivative. With
+COTAN_DEBUG_SPECTRA=1 a warning names the values whose vectors it depends on.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..core import tree
+from ..core.array import to_array
+from ..core.errors import CotanError, EqualValuesError, teach, warn
+from ..core.program import Program, evaluate
+from ..core.tracing import EVAL, Tracer, current_trace, running
+from ..ops.clusters import Turn
+from ..ops.families import add
+from ..ops.gaps import up_to_rounding
+from ..transforms.limit import LimitTrace, NoLimit, OffsetTrace, OrderTooLow
+
+__all__ = ["EqualValuesWarning", "at_equal_values", "settled"]
+
+HIGHEST = 4
+"""The highest order of derivatives whose limit is tried."""
+AGREE = 1e-6
+"""Two results are the same up to this part of the largest number of the array (times the unit of rounding over that of doubles)."""
+SAME = 1e-14
+"""And but for rounding up to this part."""
+MOST_PAIRS = 100
+"""So many pairs of equal values are tried to find those that a result depends on."""
+
+
+class EqualValuesWarning(UserWarning):
+    """A derivative does not exist, because the function depends on the choice of the vectors of equal eigenvalues or singular values."""
+
+
+def at_equal_values(program: Program, operands: Sequence[Any], error: EqualValuesError, *, donated: bool) -> list[Any]:
+    """The results of a Program whose code has failed, because it divides by a gap that counts as zero."""
+    if donated:
+        what = f"{program.name} divides by the gap of equal eigenvalues or singular values, and its arguments are donated."
+        raise teach(EqualValuesError, what, do="call a function that donates nothing at such points.") from error
+
+    def again() -> list[Any]:
+        return [y if type(y) is Tracer else to_array(y, operands) for y in evaluate(program, *operands)]
+
+    with np.errstate(all="ignore"):
+        found: list[Any] = settled(again(), again)
+    return found
+
+
+def settled(result: Any, again: Callable[[], Any]) -> Any:
+    """The result of a call of the user that divides by gaps of equal values: its limit. ``again`` makes the call anew."""
+    if current_trace() is not EVAL:
+        return result
+    for power in range(1, HIGHEST + 1):
+        try:
+            found = limits(again, power)
+        except OrderTooLow:
+            continue
+        except (NoLimit, CotanError, np.linalg.LinAlgError):
+            return result
+        if found is not None:
+            if os.environ.get("COTAN_DEBUG_SPECTRA", "0") not in ("", "0"):
+                report(result, again, power, found)
+            return tree.map(partial(combined, noise=found.trace.noise), result, found.first, found.second, found.exactly)
+    return result
+
+
+class Limits(NamedTuple):
+    """The limits of a call: with the vectors that were found, and with others; the result if only values that are equal but for rounding
+    count as equal (False for each array if there are no others); and the first trace.
+    """
+
+    first: Any
+    second: Any
+    exactly: Any
+    trace: LimitTrace
+
+
+def limits(again: Callable[[], Any], power: int) -> Limits | None:
+    """The limits of a call, for derivatives of an order; None if no values are equal for these."""
+    first, trace = limit_of(again, power)
+    if not trace.splittings:
+        return None
+    second, _ = limit_of(again, power, turned=True)
+    if all(s.equal for s in trace.splittings):
+        return Limits(first, second, tree.map(lambda _: False, first), trace)
+    with up_to_rounding():
+        return Limits(first, second, again(), trace)
+
+
+def limit_of(again: Callable[[], Any], power: int, *, turned: bool = False, pair: Turn = None) -> tuple[Any, LimitTrace]:
+    """The limit of what a call returns, with series up to this power, and its trace."""
+    trace = LimitTrace(EVAL, power, power, turned=turned, pair=pair)
+    with running(trace):
+        found = again()
+    if all(s.equal for s in trace.splittings):
+        return tree.map(trace.limit, found), trace
+    trace = LimitTrace(EVAL, power + 1, power, turned=turned, pair=pair)
+    offset = OffsetTrace(trace, "limit")
+    with running(offset):
+        found = again()
+
+    def continued(x: Any) -> Any:
+        y, dy = offset.split(x)
+        return trace.limit(y) if dy is None else add(trace.limit(y), trace.limit(dy))
+
+    return tree.map(continued, found), trace
+
+
+def is_array(x: Any) -> bool:
+    """Whether ``x`` is an array of floating-point numbers."""
+    return isinstance(x, np.ndarray | np.generic) and x.dtype.kind in "fc"
+
+
+def agreement(first: Any, second: Any, part: float = AGREE, noise: float = 0) -> Any:
+    """Where two arrays are the same, but for this part of the largest number and for ``noise``, and finite."""
+    unit = part * np.finfo(first.dtype).eps / np.finfo(float).eps
+    size = np.abs(first[np.isfinite(first)]).max(initial=0)
+    with np.errstate(all="ignore"):
+        return (np.abs(first - second) <= unit * size + noise) & np.isfinite(first)
+
+
+def agreements(plain: Any, first: Any, second: Any, noise: float) -> tuple[Any, Any]:
+    """Where the plain result stays, and where it is replaced by the limit. It stays where it is the limit but for rounding. It also stays
+    where it depends on the choice of vectors, but does not divide by a gap: as a value, or as a derivative of values.
+    """
+    agree = agreement(first, second, noise=noise)
+    return np.where(agree, agreement(first, plain, SAME), agreement(first, plain) & np.isfinite(second)), agree
+
+
+def combined(plain: Any, first: Any, second: Any, exactly: Any, noise: float) -> Any:
+    """One array of the result. Where there is no limit, it is infinite where values are equal, and the plain derivative where they are not
+    quite.
+    """
+    if not is_array(plain):
+        return plain
+    first, second = np.asarray(first, plain.dtype), np.asarray(second, plain.dtype)
+    stays, agree = agreements(plain, first, second, noise)
+    rest = np.where(np.isfinite(plain), np.inf, plain) if exactly is False else exactly
+    return to_array(np.where(stays, plain, np.where(agree, first, rest)).astype(plain.dtype, copy=False))
+
+
+# ---- what depends on the choice of vectors -------------------------------------------------------------------------------------------
+def depends(plain: Any, first: Any, second: Any, noise: float) -> bool:
+    """Whether an array of the result is a derivative that depends on the choice of vectors."""
+    if not is_array(plain):
+        return False
+    stays, agree = agreements(plain, np.asarray(first, plain.dtype), np.asarray(second, plain.dtype), noise)
+    return not bool(np.all(stays | agree))
+
+
+def report(result: Any, again: Callable[[], Any], power: int, found: Limits) -> None:
+    """Warn of a result that depends on the choice of vectors, and name the values that these belong to: what is left of the poles is
+    another when the vectors of the pair are turned.
+    """
+    different = partial(depends, noise=found.trace.noise)
+    if not any(tree.leaves(tree.map(different, result, found.first, found.second))):
+        return
+
+    def poles(pair: Turn) -> Any:
+        trace = LimitTrace(EVAL, power, power, turned=pair is not None, pair=pair)
+        with running(trace):
+            return tree.map(trace.pole, again())
+
+    plain, lines = poles(None), list[str]()
+    for pair in sorted({pair for s in found.trace.splittings for pair in s.pairs})[:MOST_PAIRS]:
+        if any(tree.leaves(tree.map(different, result, plain, poles(pair)))):
+            places = {origin for origin, s in zip(found.trace.origins, found.trace.splittings, strict=True) if pair in s.pairs}
+            lines += [f"values {pair[0]} and {pair[1]} of {place}" for place in sorted(places)]
+    message = "a derivative does not exist here: the result depends on the choice of the vectors of equal values.\n"
+    message += "\n".join(f"  {line}" for line in lines)
+    do = "make the function one that is the same for all bases of their space (V f(w) V^H, U S V^H), or keep the values apart."
+    warn(f"{message}\nWhat to do: {do}", EqualValuesWarning)
