@@ -46,6 +46,7 @@ CASES = {
     "solve_continuous_are": [(A, SIDES, POSITIVE, POSITIVE[:2, :2]), (C, SIDES + 0j, HERMITIAN, HERMITIAN[:2, :2])],
     "solve_discrete_are": [(A, SIDES, POSITIVE, POSITIVE[:2, :2]), (C, SIDES + 0j, HERMITIAN, HERMITIAN[:2, :2])],
     "sqrtm": [(REGULAR,), (C,)],
+    "signm": [(APART - 2.5 * np.eye(4),), (APART - 2.5 * np.eye(4) + 0.2j * A,)],
     "expm": [(A,), (20 * A,), (C,), (np.zeros((3, 3)),), (1e-9 * A,)],
     "expm_frechet": [(A, REGULAR)],
     "logm": [(REGULAR,), (C,), (1e6 * POSITIVE,), (np.eye(3),)],
@@ -98,6 +99,8 @@ WITH_ARGUMENTS = {
     "discrete Lyapunov, bilinear": (lambda m, a, q: m.solve_discrete_lyapunov(a, q, method="bilinear"), (A, POSITIVE)),
     "continuous Riccati": (lambda m, *xs: m.solve_continuous_are(*xs[:4], s=xs[4]), (A, SIDES, POSITIVE, POSITIVE[:2, :2], SIDES / 9)),
     "discrete Riccati": (lambda m, *xs: m.solve_discrete_are(*xs[:4], None, xs[4]), (A, SIDES, POSITIVE, POSITIVE[:2, :2], SIDES / 9)),
+    "funm": (lambda m, a: m.funm(a, cnp.exp), (APART,)),
+    "funm, complex": (lambda m, a: m.funm(a, cnp.cos), (APART + 0.2j * A,)),
     "fractional_matrix_power": (lambda m, a: m.fractional_matrix_power(a, 0.3), (REGULAR,)),
     "fractional_matrix_power, negative": (lambda m, a: m.fractional_matrix_power(a, -1.5), (POSITIVE,)),
     "fractional_matrix_power, integer": (lambda m, a: m.fractional_matrix_power(a, 3), (A,)),
@@ -266,6 +269,17 @@ def test_where_a_root_is_nan_so_is_its_derivative():
                 assert np.isnan(g(bad)).any()
 
 
+def test_a_function_of_a_matrix_with_equal_eigenvalues_is_nan_unless_it_is_diagonal():
+    """And so are its derivatives, also where the value is right, and where a real matrix has no real result."""
+    f, root = (cotan.jit(lambda a, g=g: ours.funm(a, g)) for g in (cnp.exp, cnp.sqrt))
+    np.testing.assert_allclose(f(2 * np.eye(3)), np.exp(2) * np.eye(3))
+    assert np.isnan(f(np.array([[1.0, 1.0], [0.0, 1.0]]))).all()
+    assert np.isnan(root(np.diag([-1.0, 2.0]))).all()
+    for g, a in ((f, 2 * np.eye(3)), (f, np.array([[1.0, 1.0], [0.0, 1.0]])), (root, np.diag([-1.0, 2.0]))):
+        assert not np.isfinite(cotan.grad(lambda a, g=g: np.sum(A[: len(a), : len(a)] * g(a)))(a)).all()
+    assert not cotan.compile_report(f)(APART).outside
+
+
 def test_eigenvalues_of_a_defective_matrix_have_no_derivative():
     """Of the sum of their squares, tr(A A), the gradient is 2 A^T; by equal eigenvalues with one vector it would be 2 tr(dA)."""
     f = lambda a: np.sum((ours.eigvals(a) ** 2).real)  # noqa: E731
@@ -340,6 +354,7 @@ def test_bad_arguments_are_refused():
         (lambda a: ours.solve(a, LINE, assume_a="nothing"), ArgumentError),
         (lambda a: ours.solve_triangular(a, LINE, trans=5), ArgumentError),
         (lambda a: ours.polar(a, side="up"), ArgumentError),
+        (lambda a: ours.funm(a, cnp.exp, disp=False), UnsupportedFunctionError),
         (lambda a: ours.solve_discrete_lyapunov(a, a, method="guess"), ArgumentError),
         (lambda a: ours.eigh(a, a, type=4), ArgumentError),
         (lambda a: ours.eigvalsh(a, subset_by_index=(1, 5)), ArgumentError),
