@@ -244,9 +244,9 @@ def polar(a: Numbers, side: str = "right") -> Any:
 def funm(A: Numbers, func: Any, disp: bool = True) -> Any:
     """f(A) of square matrices, for a function ``func`` of arrays of complex numbers.
 
-    By the complex Schur form A = Z T Z^H and Parlett's recurrence for F = f(T), T F = F T (Higham 2008, section 4.6). The result of a traced
-    real matrix is real: nan where it would be complex. It is nan where two eigenvalues are equal to rounding, unless T is diagonal, and
-    loses digits where they are close.
+    By the complex Schur form A = Z T Z^H and Parlett's recurrence for F = f(T), T F = F T (Higham 2008, section 4.6). The result of a
+    traced real matrix is real: nan where it would be complex. It is nan where two eigenvalues are equal to rounding, unless T is diagonal,
+    and loses digits where they are close.
 
     Raises
     ------
