@@ -185,8 +185,9 @@ FUNCTIONS: dict[str, tuple[Function, Arguments]] = {
     "eigh": (lambda xp, a: xp.linalg.eigh(a)[0], definite),
     "svd": (lambda xp, a: xp.linalg.svd(a, full_matrices=False)[1], regular),
     "pinv": (lambda xp, a: xp.linalg.pinv(a), regular),
+    "qr": (lambda xp, a: xp.linalg.qr(a)[1], regular),
 }
-LARGEST: dict[str, int] = dict.fromkeys(("eigh", "svd", "pinv"), 100_000)
+LARGEST: dict[str, int] = dict.fromkeys(("eigh", "svd", "pinv", "qr"), 100_000)
 """The most numbers, for functions of which one call at more takes seconds."""
 
 

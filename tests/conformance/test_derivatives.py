@@ -12,7 +12,8 @@ from cotan.ops.casting import convert
 from cotan.ops.contraction import matmul
 from cotan.ops.factorization import column_range
 from cotan.ops.families import scale
-from cotan.ops.linalg import adjoint, columns
+from cotan.ops.linalg import adjoint, columns, diagonal, mask
+from cotan.ops.logic import not_equal
 from cotan.ops.transcendental import exp
 from cotan.transforms.linearize import record_linear
 from cotan.transforms.transpose import backward_pass
@@ -35,16 +36,29 @@ from .cases import (
 
 SMOOTH = differentiable(REAL_AND_COMPLEX)
 CASES = params(SMOOTH) + params(differentiable(OTHER_PRECISIONS), pytest.mark.exhaustive)
-GAUGE = dict.fromkeys(("svd", "eigh", "eigh_banded"), "the phases of the vectors of a complex matrix are free")
+GAUGE = {"svd", "eigh", "eigh_banded", "qr", "pivoted_qr", "schur"}
+"""Ops of whose unitary results the phases of the columns are free, where they are complex."""
+SIGNS = {"schur"}
+"""Ops that choose other signs in single precision than in double precision."""
 
 
 def comparable(case: Case):
     """The function of a case; where its results have a freedom of choice, what of them has none."""
     f = case.function()
-    if case.op.name not in GAUGE or not np.iscomplexobj(case.operands[0]):
+    if case.op.name not in GAUGE or not (case.op.name in SIGNS or np.iscomplexobj(case.operands[0])):
         return f
 
     def invariant(*xs):
+        if case.op.name == "schur":
+            t, z = f(*xs)
+            n = type_of(t).shape[-1]
+            weighted = matmul(z, np.broadcast_to(np.diag(np.arange(1, n + 1)), type_of(z).shape).astype(type_of(z).dtype))
+            return [diagonal(t), matmul(weighted, adjoint(z)), matmul(matmul(z, mask(t, not_equal)), adjoint(z))]
+        if case.op.name in ("qr", "pivoted_qr"):
+            q, r = f(*xs)
+            rows, k = type_of(q).shape[-1], min(type_of(r).shape[-1], type_of(q).shape[-1])
+            first, rest = column_range(q, 0, k), column_range(q, k, rows)
+            return [first, r, matmul(rest, adjoint(rest))] if rows > k else [q, r]
         if case.op.name != "svd":
             w, v = f(*xs)
             weights = columns(convert(exp(scale(type_of(w).dtype.type(0.1), w)), type_of(v).dtype), type_of(v).shape[-1])

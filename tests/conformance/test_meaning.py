@@ -19,9 +19,10 @@ from cotan.ops.banded import (
 from cotan.ops.banded_cholesky import BandedCholesky, BandedGram, FactorTangent, HermitianBandedSolve
 from cotan.ops.banded_spectra import EighBanded, EighTridiagonal
 from cotan.ops.determinant import Cofactors, Det, Slogdet
-from cotan.ops.factorization import Eigh, Qr, Svd
+from cotan.ops.factorization import Eigh, Svd
 from cotan.ops.indexing import MAY_RAISE, SCATTER_KINDS, Gather, Scatter
 from cotan.ops.linalg import Cholesky, Solve, TriangularSolve
+from cotan.ops.qr import PivotedQr, Qr
 from cotan.ops.running import Cumlogsumexp, Cummax, Cummin, Cumprod, Cumsum, Recurrence
 from cotan.ops.searching import Argmax, Argmin, Argsort, Searchsorted
 from cotan.ops.sorting import Sort
@@ -221,12 +222,17 @@ def test_eigh_diagonalizes(op, operands):
         np.testing.assert_array_equal(got, expected)
 
 
-@pytest.mark.parametrize(("op", "operands"), all_examples(Qr))
+@pytest.mark.parametrize(("op", "operands"), all_examples(Qr, PivotedQr))
 def test_qr_is_a_factorization(op, operands):
     a = operands[0]
-    q, r = op(a)
+    q, r, *order = op(a)
+    if order:
+        a = np.take_along_axis(a, order[0][..., None, :], -1)
+        assert np.all(np.diff(np.abs(np.diagonal(r, axis1=-2, axis2=-1)), axis=-1) <= 1e-14)
     np.testing.assert_allclose(q @ r, a, atol=1e-12)
     np.testing.assert_array_equal(r, np.triu(r))
+    k = q.shape[-1]
+    np.testing.assert_allclose(np.conj(np.swapaxes(q, -1, -2)) @ q, np.broadcast_to(np.eye(k), (*q.shape[:-2], k, k)), atol=1e-12)
 
 
 @pytest.mark.parametrize(("op", "operands"), all_examples(Det, Slogdet))

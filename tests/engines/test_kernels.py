@@ -27,8 +27,9 @@ from cotan.errors import CotanError
 from cotan.ops import radix
 from cotan.ops.contraction import DotGeneral
 from cotan.ops.determinant import Cofactors, Det, Slogdet
-from cotan.ops.factorization import Eigh, Eigvalsh, Qr, Svd, Svdvals
+from cotan.ops.factorization import Eigh, Eigvalsh, Svd, Svdvals
 from cotan.ops.linalg import Cholesky, Solve, TriangularSolve
+from cotan.ops.qr import PivotedQr, Qr
 from cotan.ops.running import Cumlogsumexp, Cummax, Cummin, Cumprod, Cumsum, Recurrence
 from cotan.ops.searching import Argmax, Argmin, Argsort, Searchsorted
 from cotan.ops.sorting import Sort
@@ -191,7 +192,8 @@ def test_factorizations_of_odd_sizes(n, dtype):
     for lead in LEADS[:2]:
         for m in {n, max(n - 3, 1), n + 4}:
             a = normal((*lead, n, m), dtype)
-            close(Qr(), a, ulps=2000)
+            for qr in (Qr(), Qr(full=True), PivotedQr(), PivotedQr(full=True)):
+                close(qr, a, ulps=2000)
             close(Svdvals(), a, ulps=2000)
             gap = np.concatenate([np.arange(1.0, min(n, m) + 1), np.zeros(max(n, m))])[: min(n, m)]
             (u, _, vh), _ = both(Svd(), a)
@@ -347,7 +349,9 @@ def test_empty_matrices_and_stacks(lead, n):
         for op, shape in ((Solve(), (n, columns)), (TriangularSolve(), (n, columns)), (TriangularSolve(left_side=False), (columns, n))):
             close(op, a, np.ones((*lead, *shape)))
     close(Svd(), np.ones((*lead, n, 0)))
-    close(Qr(), np.ones((*lead, 0, n)))
+    for full in (False, True):
+        for qr in (Qr(full), PivotedQr(full)):
+            close(qr, np.ones((*lead, 0, n)))
 
 
 def test_an_error_in_a_loop_frees_what_the_loop_kept():

@@ -5,8 +5,9 @@ import pytest
 import scipy.linalg as theirs
 
 import cotan
+import cotan.numpy as cnp
 import cotan.scipy.linalg as ours
-from cotan.errors import ArgumentError, ShapeError
+from cotan.errors import ArgumentError, ShapeError, UnsupportedFunctionError
 from cotan.testing import check_grads
 
 from . import test_special_matrices, test_structured
@@ -20,6 +21,9 @@ POSITIVE = A @ A.T + 4 * np.eye(4)
 HERMITIAN = C @ C.conj().T + 20 * np.eye(4)
 APART = np.array([[1.0, 2.0, 0.0, 0.0], [-2.0, 1.0, 0.0, 0.0], [0.0, 0.0, 4.0, 0.0], [0.0, 0.0, 0.0, 7.0]]) + 0.1 * A
 """Its eigenvalues, of which two are conjugate, are far from each other."""
+TURNED = np.array([[0.1, 2.0, 0.3, 0.4], [-1.0, 0.5, 0.2, 0.1], [0.3, 1.0, 3.0, 1.5], [0.2, 0.1, -2.5, 2.0]])
+"""Its eigenvalues are two conjugate pairs."""
+SCHUR_FORM = theirs.schur(TURNED)
 LINE, SIDES = RNG.normal(size=4), RNG.normal(size=(4, 2))
 FACTORS = theirs.lu_factor(A)
 CASES = {
@@ -30,10 +34,19 @@ CASES = {
     "cholesky": [(POSITIVE,), (HERMITIAN,)],
     "lu": [(A,), (A[:, :2],), (A[:2],), (C,)],
     "lu_factor": [(A,), (C,)],
+    "qr": [(A,), (A[:, :3],), (A[:2],), (C,), (C[:2],)],
+    "rq": [(A,), (A[:, :2],), (A[:3],), (C,), (C[:, :2],)],
+    "schur": [(APART,), (TURNED,), (APART + 0.2j * A,)],
+    "rsf2csf": [SCHUR_FORM],
+    "hessenberg": [(A,), (C,), (C[:2, :2],)],
+    "qr_multiply": [(A, A), (C, C[0]), (A[:2], A[:, :2])],
     "solve_sylvester": [(A, REGULAR, A), (A, REGULAR[:2, :2], SIDES), (C, REGULAR + 0j, A)],
     "solve_continuous_lyapunov": [(A, POSITIVE), (C, HERMITIAN)],
     "solve_discrete_lyapunov": [(A, POSITIVE), (C, HERMITIAN)],
+    "solve_continuous_are": [(A, SIDES, POSITIVE, POSITIVE[:2, :2]), (C, SIDES + 0j, HERMITIAN, HERMITIAN[:2, :2])],
+    "solve_discrete_are": [(A, SIDES, POSITIVE, POSITIVE[:2, :2]), (C, SIDES + 0j, HERMITIAN, HERMITIAN[:2, :2])],
     "sqrtm": [(REGULAR,), (C,)],
+    "signm": [(APART - 2.5 * np.eye(4),), (APART - 2.5 * np.eye(4) + 0.2j * A,)],
     "expm": [(A,), (20 * A,), (C,), (np.zeros((3, 3)),), (1e-9 * A,)],
     "expm_frechet": [(A, REGULAR)],
     "logm": [(REGULAR,), (C,), (1e6 * POSITIVE,), (np.eye(3),)],
@@ -70,8 +83,24 @@ WITH_ARGUMENTS = {
     "lu_solve": (lambda m, a, b: m.lu_solve(m.lu_factor(a), b), (A, LINE)),
     "lu_solve, transposed": (lambda m, a, b: m.lu_solve(m.lu_factor(a), b, trans=1), (A, SIDES)),
     "lu_solve, adjoint": (lambda m, a, b: m.lu_solve(m.lu_factor(a), b, trans=2), (C, SIDES)),
+    "schur, complex": (lambda m, a: [abs(x) for x in m.schur(a, output="complex")], (TURNED,)),
+    "rsf2csf, of a form": (lambda m, a: [x * (0.8 + 0.6j) for x in m.rsf2csf(*m.schur(a))], (TURNED,)),
+    "hessenberg, vectors": (lambda m, a: m.hessenberg(a, calc_q=True), (A,)),
+    "hessenberg, complex": (lambda m, a: m.hessenberg(a, calc_q=True), (C,)),
+    "qr, economic": (lambda m, a: m.qr(a, mode="economic"), (C[:, :2],)),
+    "qr, pivoted": (lambda m, a: m.qr(a, pivoting=True), (A[:, :3],)),
+    "qr, pivoted, economic": (lambda m, a: m.qr(a, mode="economic", pivoting=True), (C[:, :2],)),
+    "qr, triangle": (lambda m, a: m.qr(a, mode="r", pivoting=True), (A[:, :2],)),
+    "rq, economic": (lambda m, a: m.rq(a, mode="economic"), (C[:2],)),
+    "rq, triangle": (lambda m, a: m.rq(a, mode="r"), (A[:3],)),
+    "qr_multiply, left": (lambda m, a, c: m.qr_multiply(a, c, mode="left", pivoting=True), (A[:, :2], LINE[:2])),
+    "qr_multiply, conjugate": (lambda m, a, c: m.qr_multiply(a, c, conjugate=True), (C[:, :2], C[:2])),
     "lu, permuted": (lambda m, a: m.lu(a, permute_l=True), (A,)),
     "discrete Lyapunov, bilinear": (lambda m, a, q: m.solve_discrete_lyapunov(a, q, method="bilinear"), (A, POSITIVE)),
+    "continuous Riccati": (lambda m, *xs: m.solve_continuous_are(*xs[:4], s=xs[4]), (A, SIDES, POSITIVE, POSITIVE[:2, :2], SIDES / 9)),
+    "discrete Riccati": (lambda m, *xs: m.solve_discrete_are(*xs[:4], None, xs[4]), (A, SIDES, POSITIVE, POSITIVE[:2, :2], SIDES / 9)),
+    "funm": (lambda m, a: m.funm(a, cnp.exp), (APART,)),
+    "funm, complex": (lambda m, a: m.funm(a, cnp.cos), (APART + 0.2j * A,)),
     "fractional_matrix_power": (lambda m, a: m.fractional_matrix_power(a, 0.3), (REGULAR,)),
     "fractional_matrix_power, negative": (lambda m, a: m.fractional_matrix_power(a, -1.5), (POSITIVE,)),
     "fractional_matrix_power, integer": (lambda m, a: m.fractional_matrix_power(a, 3), (A,)),
@@ -140,6 +169,7 @@ DETERMINED = {
     "eigh": lambda y: [y[0], abs(y[1])],
     "eig": lambda y: [y[0].real, y[1].real],
     "eigvals": lambda y: y.real,
+    "schur": lambda y: y if y[0].dtype.kind == "f" else [cnp.diagonal(y[0]), abs(y[1])],
 }
 """What is differentiable of the results."""
 
@@ -148,6 +178,8 @@ DETERMINED = {
 def test_derivatives_agree_with_differences_to_second_order(name, args):
     if name == "svd" and args[0].shape[0] != args[0].shape[1]:
         pytest.skip("the further columns are a basis of a complement of several dimensions")
+    if name == "rsf2csf":
+        pytest.skip("a matrix near a real Schur form is none: see rsf2csf, of a form")
     f, taken = getattr(ours, name), DETERMINED.get(name, lambda y: y)
     once = name == "expm_frechet" or (name == "cholesky" and np.iscomplexobj(args[0]))
     check_grads(cotan.jit(lambda *xs: taken(f(*xs))), args, 1 if once else 2)
@@ -237,6 +269,17 @@ def test_where_a_root_is_nan_so_is_its_derivative():
                 assert np.isnan(g(bad)).any()
 
 
+def test_a_function_of_a_matrix_with_equal_eigenvalues_is_nan_unless_it_is_diagonal():
+    """And so are its derivatives, also where the value is right, and where a real matrix has no real result."""
+    f, root = (cotan.jit(lambda a, g=g: ours.funm(a, g)) for g in (cnp.exp, cnp.sqrt))
+    np.testing.assert_allclose(f(2 * np.eye(3)), np.exp(2) * np.eye(3))
+    assert np.isnan(f(np.array([[1.0, 1.0], [0.0, 1.0]]))).all()
+    assert np.isnan(root(np.diag([-1.0, 2.0]))).all()
+    for g, a in ((f, 2 * np.eye(3)), (f, np.array([[1.0, 1.0], [0.0, 1.0]])), (root, np.diag([-1.0, 2.0]))):
+        assert not np.isfinite(cotan.grad(lambda a, g=g: np.sum(A[: len(a), : len(a)] * g(a)))(a)).all()
+    assert not cotan.compile_report(f)(APART).outside
+
+
 def test_eigenvalues_of_a_defective_matrix_have_no_derivative():
     """Of the sum of their squares, tr(A A), the gradient is 2 A^T; by equal eigenvalues with one vector it would be 2 tr(dA)."""
     f = lambda a: np.sum((ours.eigvals(a) ** 2).real)  # noqa: E731
@@ -244,6 +287,56 @@ def test_eigenvalues_of_a_defective_matrix_have_no_derivative():
         assert not np.isfinite(g(np.array([[1.0, 1.0], [0.0, 1.0]]))).all()
         np.testing.assert_allclose(g(np.eye(3)), 2 * np.eye(3), rtol=1e-12)
         np.testing.assert_allclose(g(APART), 2 * APART.T, rtol=1e-10)
+
+
+@pytest.mark.parametrize("turn", [1, 1 + 0.3j])
+def test_qr_of_dependent_columns_has_an_infinite_derivative_and_no_wrong_one(turn):
+    """What follows from the columns before them is right, and so is Q of a real square matrix of rank n - 1 (Roberts & Roberts 2020)."""
+    a, da = A.astype(complex) * turn if turn != 1 else A.copy(), A[::-1] * turn
+    for dependent in (a[:, 0] + a[:, 1], 0 * a[:, 0]):
+        tall, wide, last = a[:, :3].copy(), a[:3].copy(), a.copy()
+        tall[:, 2], wide[:, 1], last[:, 3] = dependent, dependent[:3], dependent
+        if dependent.any():
+            wide[:, 1] = 2 * wide[:, 0]
+        for b in (tall, wide):
+            f = lambda x: ours.qr(x, mode="economic")  # noqa: E731
+            for g in (f, cotan.jit(f)):
+                with np.errstate(all="ignore"):
+                    dq, dr = cotan.jvp(g, (b,), (da[: b.shape[0], : b.shape[1]],))[1]
+                    bars = cotan.grad(lambda x, g=g: np.sum(np.abs(g(x)[0] * A[: x.shape[0], : min(x.shape)]) ** 3))(b)
+                assert not np.isfinite(dq).all()
+                assert not np.isfinite(dr).all()
+                assert not np.isfinite(bars).all()
+                assert np.isfinite(dq[:, 0]).all()
+        if turn == 1:
+            check_grads(cotan.jit(ours.qr), (last,), 2)
+
+
+def test_equal_eigenvalues_give_a_schur_form_an_infinite_derivative():
+    """And so does a block of a normal matrix. Where no derivative is needed, there is none."""
+    turn = np.array([[0.6, 0.8], [-0.8, 0.6]])
+    q = theirs.qr(A)[0]
+    for a in (2 * np.eye(3), q @ np.diag([1.0, 1.0, 2.0, 3.0]) @ q.T, (q @ np.diag([1.0, 1.0, 2.0, 3.0]) @ q.T).astype(complex), turn):
+        da = A[: len(a), : len(a)].astype(a.dtype)
+        for g in (ours.schur, cotan.jit(ours.schur)):
+            dz = cotan.jvp(g, (a,), (da,))[1][1]
+            assert not np.isfinite(dz).all()
+            assert not np.isfinite(cotan.grad(lambda x, g=g: np.sum(A[: len(x), : len(x)] * g(x)[1].real))(a)).all()
+            np.testing.assert_array_equal(cotan.jvp(g, (a,), (0 * da,))[1][0], 0 * da)
+
+
+def test_a_zero_below_the_diagonal_gives_a_hessenberg_form_an_infinite_derivative():
+    """Unless it is the last one, below which there is no row."""
+    q = np.eye(4)
+    q[1:, 1:] = theirs.qr(A[1:, 1:])[0]
+    for a in (np.triu(A, -1), np.triu(C, -1)):
+        split, last = a.copy(), a.copy()
+        split[2, 1], last[3, 2] = 0, 0
+        whole = lambda x: ours.hessenberg(x, calc_q=True)  # noqa: E731
+        for f in (whole, cotan.jit(whole)):
+            assert not np.isfinite(cotan.jvp(f, (split,), (A.astype(a.dtype),))[1][1]).all()
+            if a.dtype == float:
+                check_grads(f, (q @ last @ q.T,), 2)
 
 
 def test_the_triangle_that_is_read_has_the_gradient():
@@ -261,13 +354,24 @@ def test_bad_arguments_are_refused():
         (lambda a: ours.solve(a, LINE, assume_a="nothing"), ArgumentError),
         (lambda a: ours.solve_triangular(a, LINE, trans=5), ArgumentError),
         (lambda a: ours.polar(a, side="up"), ArgumentError),
+        (lambda a: ours.funm(a, cnp.exp, disp=False), UnsupportedFunctionError),
         (lambda a: ours.solve_discrete_lyapunov(a, a, method="guess"), ArgumentError),
         (lambda a: ours.eigh(a, a, type=4), ArgumentError),
         (lambda a: ours.eigvalsh(a, subset_by_index=(1, 5)), ArgumentError),
         (lambda a: ours.eigvalsh(a, subset_by_index=(2, 1)), ArgumentError),
         (lambda a: ours.solve(a[:2], LINE), ShapeError),
         (lambda a: ours.expm(a[:2]), ShapeError),
+        (lambda a: ours.qr(a, mode="reduced"), ArgumentError),
+        (lambda a: ours.qr(a, mode="raw"), UnsupportedFunctionError),
+        (lambda a: ours.rq(a, mode="reduced"), ArgumentError),
+        (lambda a: ours.schur(a, output="half"), ArgumentError),
+        (lambda a: ours.schur(a, sort="lhp"), UnsupportedFunctionError),
+        (lambda a: ours.rsf2csf(a + 0j, a), UnsupportedFunctionError),
+        (lambda a: ours.qr_multiply(a, a, mode="up"), ArgumentError),
+        (lambda a: ours.qr_multiply(a, a[:, :2]), ShapeError),
         (lambda a: ours.solve_sylvester(a, a[:2, :2], a), ShapeError),
+        (lambda a: ours.solve_continuous_are(a, a[:2], a, a), ShapeError),
+        (lambda a: ours.solve_discrete_are(a, a, a, a[:2, :2]), ShapeError),
     ):
         with pytest.raises(error, match="What to do"):
             cotan.jit(call)(A)
@@ -279,6 +383,35 @@ def test_a_sylvester_equation_of_complex_and_real_matrices():
         for a, b in ((C, REGULAR), (A, REGULAR + 1j * A)):
             x = f(a, b, A)
             np.testing.assert_allclose(a @ x + x @ b, A, atol=1e-12)
+
+
+@pytest.mark.parametrize("turn", [0, 1j])
+def test_generalized_riccati_equations_are_solved(turn):
+    """On arrays, too: SciPy 1.17 balances a real e wrongly, and its result often solves no equation."""
+    a, b, e, s = A + turn * A.T, SIDES + turn * SIDES, POSITIVE / 4 + A / 9 + turn * A / 9, SIDES / 9 + 0 * turn
+    q, r = POSITIVE + turn * (A - A.T) / 9, POSITIVE[:2, :2]
+    ah, bh, eh, sh = (x.conj().T for x in (a, b, e, s))
+    for f in (ours.solve_continuous_are, cotan.jit(ours.solve_continuous_are)):
+        x = f(a, b, q, r, e, s)
+        rest = ah @ x @ e + eh @ x @ a - (eh @ x @ b + s) @ np.linalg.solve(r, bh @ x @ e + sh) + q
+        np.testing.assert_allclose(rest, 0 * rest, atol=1e-11 * np.abs(x).max())
+        assert np.linalg.eigvals(np.linalg.solve(e, a - b @ np.linalg.solve(r, bh @ x @ e + sh))).real.max() < 0
+    for f in (ours.solve_discrete_are, cotan.jit(ours.solve_discrete_are)):
+        x = f(a, b, q, r, e, s)
+        gain = np.linalg.solve(r + bh @ x @ b, bh @ x @ a + sh)
+        rest = ah @ x @ a - eh @ x @ e - (ah @ x @ b + s) @ gain + q
+        np.testing.assert_allclose(rest, 0 * rest, atol=1e-11 * np.abs(x).max())
+        assert np.abs(np.linalg.eigvals(np.linalg.solve(e, a - b @ gain))).max() < 1
+    for f in (ours.solve_continuous_are, ours.solve_discrete_are):
+        check_grads(cotan.jit(f), (a, b, q, r, e, s), 1 if turn else 2, eps=1e-4 if turn else None)
+
+
+def test_a_riccati_equation_without_a_solution_is_refused():
+    zero = np.zeros((2, 2))
+    for f in (ours.solve_continuous_are, ours.solve_discrete_are):
+        for a in (np.eye(2), np.full((2, 2), np.nan)):
+            with pytest.raises(np.linalg.LinAlgError, match="Failed to find a finite solution"):
+                cotan.jit(f)(2 * a, zero, np.eye(2), np.eye(2))
 
 
 def test_arguments_of_scipy_that_say_how_have_no_effect():

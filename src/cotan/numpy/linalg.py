@@ -15,6 +15,7 @@ from ..core.tracing import BOOL, type_of
 from ..ops import casting, determinant, eigen, factorization, moments
 from ..ops import linalg as ops
 from ..ops.movement import reshape as reshape_op
+from ..ops.qr import Qr
 from ..ops.spectral import nuclear_norm, pseudo_inverse
 from . import contraction, creation
 from .calling import eager
@@ -201,14 +202,13 @@ def pinv(a: Numbers, /, rcond: Numbers | None = None, hermitian: bool = False, *
 
 @eager(named(np.linalg.qr, QRResult))
 def qr(a: Numbers, /, mode: str = "reduced") -> Any:
-    """(Q, R) with a = Q R, Q with orthonormal columns; R alone for mode "r". Traced tall matrices: not "complete"."""
+    """(Q, R) with a = Q R, Q with orthonormal columns; R alone for mode "r". In mode "complete" Q is square: its further columns have a
+    derivative if there is one of them. Of a traced matrix there is no "raw".
+    """
     (a,) = matrices("qr", a)
-    m, n = shape_of(a)[-2:]
-    if mode not in ("reduced", "r") and not (mode == "complete" and m <= n):
-        raise teach(
-            UnsupportedFunctionError, f"qr: mode {mode!r} of a traced array of shape {shape_of(a)}.", do='use mode "reduced" or "r".'
-        )
-    q, r = factorization.qr(a)
+    if mode not in ("reduced", "r", "complete"):
+        raise teach(UnsupportedFunctionError, f"qr: mode {mode!r} of a traced array.", do='use mode "reduced", "complete" or "r".')
+    q, r = Qr(full=mode == "complete")(a)
     return r if mode == "r" else QRResult(q, r)
 
 

@@ -15,6 +15,7 @@ from . import (
     factorization,
     families,
     gaussian,
+    hessenberg,
     indexing,
     linalg,
     logic,
@@ -24,9 +25,12 @@ from . import (
     moments,
     movement,
     ordering,
+    qr,
     reduction,
+    riccati,
     routines,
     running,
+    schur,
     searching,
     sorting,
     special,
@@ -38,7 +42,7 @@ from . import (
 
 __all__ = [
     "arithmetic", "banded", "banded_cholesky", "banded_spectra", "casting", "contraction", "convolution", "creation", "determinant",
-    "eigen", "even", "factorization", "families", "gaussian", "indexing", "linalg", "logic", "losses", "lu", "matrix_functions", "moments",
-    "movement", "ordering", "reduction", "routines", "running", "searching", "sorting", "special", "spectral", "sylvester", "toeplitz",
-    "transcendental",
+    "eigen", "even", "factorization", "families", "gaussian", "hessenberg", "indexing", "linalg", "logic", "losses", "lu",
+    "matrix_functions", "moments", "movement", "ordering", "qr", "reduction", "riccati", "routines", "running", "schur", "searching",
+    "sorting", "special", "spectral", "sylvester", "toeplitz", "transcendental",
 ]  # fmt: skip

@@ -1,9 +1,9 @@
-"""Factorizations of (stacks of) matrices: singular values, eigenvalues of Hermitian matrices, QR.
+"""Factorizations of (stacks of) matrices: singular values, eigenvalues of Hermitian matrices. QR is in `qr`.
 
 Only quantities that a factorization determines have a derivative. Columns of eigenvectors and singular vectors are determined up to a phase
 (a sign), and the rules choose one. Vectors of equal values are determined up to a rotation and have no derivative, so their tangents are
 infinite, not wrong. References: Giles (2008), "Collected matrix derivative results for forward and reverse mode AD"; Townsend (2016),
-"Differentiating the singular value decomposition"; Walter & Lehmann (2010), "Algorithmic differentiation of linear algebra functions".
+"Differentiating the singular value decomposition".
 """
 
 from __future__ import annotations
@@ -18,25 +18,24 @@ from ..core.op import Op, op
 from ..core.tracing import type_of
 from ..core.types import ArrayType, array_type
 from .arithmetic import constant_of, neg, sub
-from .casting import complex_, conj, convert, imag, real
+from .casting import conj, convert, real
 from .clusters import Splitting, Turn, random_unitary, split_eigenvalues, split_singular_values
 from .contraction import matmul
 from .creation import full as full_op
 from .families import add, default_rng, scale, scaled_sum
 from .gaps import InverseGap, inverse_gaps, plain_product, undetermined
 from .lapack import by_columns, every_matrix, named
-from .linalg import MatrixOp, TriangularSolve, adjoint, columns, diagonal, hermitian, mask, read_lower, symmetric_examples, transposed
-from .logic import equal, greater, not_equal
+from .linalg import MatrixOp, adjoint, columns, diagonal, hermitian, mask, read_lower, symmetric_examples, transposed
+from .logic import not_equal
 from .movement import concatenate, slice_
 
-__all__ = ["Eigh", "Eigvalsh", "Qr", "Svd", "Svdvals", "eigh", "eigh_of_upper", "full_svd", "qr", "svd"]
+__all__ = ["Eigh", "Eigvalsh", "Svd", "Svdvals", "eigh", "eigh_of_upper", "full_svd", "svd"]
 
 BLOCK = 64
 """The block size for which the workspace of a LAPACK routine is allocated."""
 VECTORS = 8
 """How many times n^3 operations the vectors of a decomposition take."""
 NO_SVD, NO_EIGENVALUES = "SVD did not converge", "Eigenvalues did not converge"
-WRONG_QR = "Incorrect argument found while performing QR factorization"
 
 
 @op
@@ -386,80 +385,6 @@ def eigenvalues(w: Routines, matrix: StridedView, letter: str, lower: bool, valu
     return info
 
 
-@op
-class Qr(MatrixOp):
-    """The reduced factorization A = Q R: Q has k = min(m, n) orthonormal columns, R is upper triangular, for an m x n matrix A.
-
-    For m >= n, with Z = Q^H dA R^-1 and the skew W that has the strict lower triangle of Z (and the imaginary part of its diagonal):
-    dQ = dA R^-1 + Q (W - Z), dR = (Z - W) R (Walter & Lehmann 2010, section 4). A wide A = [A1 A2] is the factorization of the
-    square A1 and R2 = Q^H A2.
-    """
-
-    multiple = True
-    library: ClassVar[str] = "qr"
-
-    def type_rule(self, a: ArrayType) -> tuple[ArrayType, ArrayType]:
-        self.check_matrices(a, square=False)
-        *lead, m, n = a.shape
-        k = min(m, n)
-        return array_type((*lead, m, k), a.dtype), array_type((*lead, k, n), a.dtype)
-
-    def impl(self, a: Any) -> tuple[Any, Any]:
-        q, r = np.linalg.qr(a)
-        return q, r
-
-    def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
-        (a,), (q, r) = operands, results
-        *lead, m, n = a.shape
-        k, e = min(m, n), w.emitter
-        if k == 0:
-            return
-        size, zero, given = BLOCK * max(m, n), e.constant(0, a.dtype), w.strided(a)
-
-        def one(i: tuple[Any, ...]) -> StridedView:
-            matrix = by_columns(w, m, n, a.dtype)
-            factors, work, info = w.scratch((k,), a.dtype), w.scratch((size,), a.dtype), w.scratch((), w.integer)
-            w.copy(given.part(*i), matrix)
-            w.call(named(a.dtype, "geqrf"), m, n, matrix, m, factors, work, size, info, work=m * n * k)
-            w.fill(r.part(*i), lambda j: e.choose(j[0] <= j[1], lambda: matrix[j], lambda: zero))
-            w.call(named(a.dtype, "orgqr", "ungqr"), m, k, k, matrix, m, factors, work, size, info, work=m * k * k)
-            w.copy(matrix, q.part(*i))
-            return info
-
-        every_matrix(w, lead, one, 2 * m * n * k, WRONG_QR)
-
-    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any]:
-        (a,), (da,) = primals, tangents
-        q, r = self(a)
-        *_, m, n = type_of(a).shape
-        k = min(m, n)
-        square = column_range(r, 0, k)
-        quotient = TriangularSolve(left_side=False, lower=False)(square, column_range(da, 0, k))
-        z = matmul(adjoint(q), quotient)
-        below = mask(z, greater)
-        turn = sub(below, adjoint(below))
-        if type_of(a).dtype.kind == "c":
-            turn = add(turn, imaginary(mask(z, equal)))
-        rest = sub(z, turn)
-        dq, dr = sub(quotient, matmul(q, rest)), matmul(rest, square)
-        if n > k:
-            behind, dbehind = column_range(a, k, n), column_range(da, k, n)
-            dr = concatenate([dr, add(matmul(adjoint(dq), behind), matmul(adjoint(q), dbehind))], type_of(a).ndim - 1)
-        return (q, r), (dq, dr)
-
-    def batch(self, size: int, batched: Sequence[bool], a: Any) -> tuple[tuple[Any, Any], tuple[bool, bool]]:
-        return self(a), (True, True)
-
-    @classmethod
-    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
-        rng = default_rng()
-        yield cls(), (rng.normal(size=(3, 2)),)
-        yield cls(), (rng.normal(size=(2, 2, 3)),)
-        yield cls(), (rng.normal(size=(3, 3)) + 1j * rng.normal(size=(3, 3)),)
-        yield cls(), (rng.normal(size=(2, 4)) + 1j * rng.normal(size=(2, 4)),)
-        yield cls(), (np.zeros((2, 0)),)
-
-
 def off_range(u: Any, uh: Any, x: Any) -> Any:
     """(1 - U U^H) x."""
     return sub(x, matmul(u, matmul(uh, x)))
@@ -471,10 +396,4 @@ def column_range(x: Any, start: int, stop: int) -> Any:
     return slice_(x, (*[0] * (len(shape) - 1), start), (*shape[:-1], stop))
 
 
-def imaginary(z: Any) -> Any:
-    """i Im(z)."""
-    part = imag(z)
-    return complex_(scale(constant_of(0, type_of(part).dtype), part), part)
-
-
-svd, full_svd, eigh, eigh_of_upper, qr = Svd(), Svd(full=True), Eigh(), Eigh(lower=False), Qr()
+svd, full_svd, eigh, eigh_of_upper = Svd(), Svd(full=True), Eigh(), Eigh(lower=False)

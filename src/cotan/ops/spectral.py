@@ -50,12 +50,13 @@ from ..core.types import ArrayType, array_type
 from .arithmetic import constant_of, div, mul, neg, sub
 from .casting import conj, convert, real
 from .contraction import matmul
-from .factorization import Qr, off_range
+from .factorization import off_range
 from .families import add, default_rng, reduce_sum, scale, spread, sum_tangents, zeros
 from .linalg import MatrixOp, adjoint, columns, mask, transposed
 from .logic import bitwise_and, bitwise_or, equal, not_equal, select
 from .movement import concatenate, slice_
 from .ordering import abs_, maximum, minimum
+from .qr import Qr
 
 __all__ = ["NuclearNorm", "PolarFactor", "PseudoInverse", "nuclear_norm", "polar_factor", "pseudo_inverse"]
 

@@ -144,25 +144,27 @@ class Sylvester(MatrixOp):
         yield cls(raises=False), example(2, 3)[1]
 
 
-def schur_of(a: Any) -> tuple[Any, Any]:
-    """The Schur form T and the unitary Z with A = Z T Z^H of one concrete matrix: of a real one the real form.
+def schur_of(a: Any, message: str = NOT_SOLVED, size: int | None = None) -> tuple[Any, Any]:
+    """The Schur form T and the unitary Z with A = Z T Z^H of one concrete matrix: of a real one the real form. The size is that of the
+    workspace.
 
     Raises:
         numpy.linalg.LinAlgError: the eigenvalues do not converge, or the matrix is not finite.
     """
     if not np.isfinite(a).all():
-        raise np.linalg.LinAlgError(NOT_SOLVED)
-    *form, status = lapack_function("gees", a.dtype)(lambda *_: None, a)
+        raise np.linalg.LinAlgError(message)
+    *form, status = lapack_function("gees", a.dtype)(lambda *_: None, a, **({} if size is None else {"lwork": size}))
     if status:
-        raise np.linalg.LinAlgError(NOT_SOLVED)
+        raise np.linalg.LinAlgError(message)
     return form[0], form[-2]
 
 
-def schur_form(w: Routines, a: StridedView) -> tuple[StridedView, StridedView, StridedView]:
+def schur_form(w: Routines, a: StridedView, size: int = 0) -> tuple[StridedView, StridedView, StridedView]:
     """The Schur form T, the unitary Z and the status of one matrix. LAPACK may not end on what is not finite: it is not called then."""
     n, e, dtype = a.shape[-1], w.emitter, a.dtype
     part, info = np.finfo(dtype).dtype, w.scratch((), w.integer)
-    form, vectors, size, count = by_columns(w, n, n, dtype), by_columns(w, n, n, dtype), (3 + BLOCK) * n, w.scratch((), w.integer)
+    form, vectors, count = by_columns(w, n, n, dtype), by_columns(w, n, n, dtype), w.scratch((), w.integer)
+    size = size or (3 + BLOCK) * n
     work = w.scratch((size,), dtype)
     values = [w.scratch((n,), dtype)] if dtype.kind == "c" else [w.scratch((n,), dtype), w.scratch((n,), dtype)]
     reals, flags = [w.scratch((n,), part)] if dtype.kind == "c" else [], w.scratch((n,), w.integer)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from importlib import import_module
 from typing import Any, ParamSpec
@@ -18,7 +18,7 @@ __all__ = ["concrete_only", "known_value", "scipys"]
 P = ParamSpec("P")
 WITHOUT_EFFECT = frozenset(
     {
-        *("check_finite", "lapack_driver", "driver", "workers"),
+        *("check_finite", "lapack_driver", "driver", "workers", "lwork", "balanced"),
         *("overwrite_a", "overwrite_a_band", "overwrite_ab", "overwrite_b", "overwrite_c", "overwrite_x"),
     }
 )
@@ -39,17 +39,29 @@ class ScipyFunction:
         return inspect.signature(getattr(import_module(self.__module__), self.__name__))
 
 
-def scipys(module: str, *, own: bool = False) -> Callable[[Callable[P, Any]], Callable[P, Any]]:
-    """Decorate the traced definition of the function of this name in a module of SciPy; its ``own`` definition computes on arrays, too."""
+def given_any(definition: Callable[..., Any], names: Sequence[str], args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether a call gives one of these parameters, other than None."""
+    order = list(inspect.signature(definition).parameters)
+    given = dict(zip(order, args, strict=False)) | dict(kwargs)
+    return any(given.get(name) is not None for name in names)
+
+
+def scipys(module: str, *, own: bool = False, own_with: Sequence[str] = ()) -> Callable[[Callable[P, Any]], Callable[P, Any]]:
+    """Decorate the traced definition of the function of this name in a module of SciPy; its ``own`` definition computes on arrays, too, or
+    where one of these arguments is given.
+    """
 
     def decorate(definition: Callable[P, Any]) -> Callable[P, Any]:
         theirs = ScipyFunction(module, definition.__name__)
         function = (fitted if own else eager)(theirs)(definition)
+        ours = fitted(theirs)(definition) if own_with else function
 
         @wraps(definition)
         def call(*args: P.args, **kwargs: P.kwargs) -> Any:
             if not WITHOUT_EFFECT.isdisjoint(kwargs) and (own or any(map(has_tracer, (*args, *kwargs.values())))):
                 kwargs = {key: value for key, value in kwargs.items() if key not in WITHOUT_EFFECT}  # type: ignore[assignment]
+            if own_with and given_any(definition, own_with, args, kwargs):
+                return ours(*args, **kwargs)
             return function(*args, **kwargs)
 
         return call

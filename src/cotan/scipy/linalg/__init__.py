@@ -5,7 +5,8 @@ On arrays a function is SciPy's own. Traced, it has derivatives, is batched and 
 """
 
 from ...core.listing import listing
-from .equations import solve_continuous_lyapunov, solve_discrete_lyapunov, solve_sylvester
+from .decompositions import hessenberg, qr, qr_multiply, rq, rsf2csf, schur
+from .equations import solve_continuous_are, solve_continuous_lyapunov, solve_discrete_are, solve_discrete_lyapunov, solve_sylvester
 from .least_squares import bandwidth, ishermitian, issymmetric, lstsq, norm, null_space, orth, pinv, pinvh
 from .matrix_functions import (
     coshm,
@@ -13,8 +14,10 @@ from .matrix_functions import (
     expm,
     expm_frechet,
     fractional_matrix_power,
+    funm,
     logm,
     polar,
+    signm,
     sinhm,
     sinm,
     sqrtm,
@@ -59,10 +62,11 @@ from .structured import (
 __all__ = [
     "bandwidth", "block_diag", "cho_factor", "cho_solve", "cho_solve_banded", "cholesky", "cholesky_banded", "circulant", "companion",
     "convolution_matrix", "coshm", "cosm", "det", "dft", "eig", "eig_banded", "eigh", "eigh_tridiagonal", "eigvals", "eigvals_banded",
-    "eigvalsh", "eigvalsh_tridiagonal", "expm", "expm_frechet", "fiedler", "fiedler_companion", "fractional_matrix_power", "hadamard",
-    "hankel", "helmert", "hilbert", "inv", "invhilbert", "invpascal", "ishermitian", "issymmetric", "khatri_rao", "leslie", "logm", "lstsq",
-    "lu", "lu_factor", "lu_solve", "matmul_toeplitz", "norm", "null_space", "orth", "pascal", "pinv", "pinvh", "polar", "sinhm", "sinm",
-    "solve", "solve_banded", "solve_circulant", "solve_continuous_lyapunov", "solve_discrete_lyapunov", "solve_sylvester", "solve_toeplitz",
-    "solve_triangular", "solveh_banded", "sqrtm", "svd", "svdvals", "tanhm", "tanm", "toeplitz",
+    "eigvalsh", "eigvalsh_tridiagonal", "expm", "expm_frechet", "fiedler", "fiedler_companion", "fractional_matrix_power", "funm",
+    "hadamard", "hankel", "helmert", "hessenberg", "hilbert", "inv", "invhilbert", "invpascal", "ishermitian", "issymmetric",
+    "khatri_rao", "leslie", "logm", "lstsq", "lu", "lu_factor", "lu_solve", "matmul_toeplitz", "norm", "null_space", "orth", "pascal",
+    "pinv", "pinvh", "polar", "qr", "qr_multiply", "rq", "rsf2csf", "schur", "signm", "sinhm", "sinm", "solve", "solve_banded",
+    "solve_circulant", "solve_continuous_are", "solve_continuous_lyapunov", "solve_discrete_are", "solve_discrete_lyapunov",
+    "solve_sylvester", "solve_toeplitz", "solve_triangular", "solveh_banded", "sqrtm", "svd", "svdvals", "tanhm", "tanm", "toeplitz",
 ]  # fmt: skip
 __dir__ = listing(__all__)

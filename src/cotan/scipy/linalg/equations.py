@@ -1,4 +1,4 @@
-"""Matrix equations: Sylvester's and Lyapunov's."""
+"""Matrix equations: Sylvester's, Lyapunov's and Riccati's."""
 
 from __future__ import annotations
 
@@ -11,16 +11,21 @@ from ...core.tracing import type_of
 from ...numpy.contraction import kron, matmul
 from ...numpy.elementwise import conjugate, negative
 from ...numpy.linalg import matrices
-from ...numpy.promotion import Numbers, broadcast_shapes, shape_of, spread_to
+from ...numpy.promotion import Numbers, broadcast_shapes, operand, shape_of, spread_to
+from ...numpy.shape import concatenate
 from ...ops.linalg import solve as solve_op
 from ...ops.movement import reshape
+from ...ops.riccati import ContinuousRiccati, DiscreteRiccati
 from ...ops.sylvester import sylvester
 from ..calling import scipys
 from .solving import adjoint
 
-__all__ = ["solve_continuous_lyapunov", "solve_discrete_lyapunov", "solve_sylvester"]
+__all__ = [
+    "solve_continuous_are", "solve_continuous_lyapunov", "solve_discrete_are", "solve_discrete_lyapunov", "solve_sylvester",
+]  # fmt: skip
 
 of_scipy = scipys("scipy.linalg")
+of_scipy_without_e = scipys("scipy.linalg", own_with=("e",))  # SciPy 1.17 balances a real e wrongly: many results solve no equation
 FEW = 10
 """A discrete Lyapunov equation of fewer rows is solved as one system of equations."""
 
@@ -80,3 +85,52 @@ def kronecker(a: Any, b: Any) -> Any:
     if not lead:
         return kron(a, b)
     return reshape(a[..., :, None, :, None] * b[..., None, :, None, :], (*lead, n * n, n * n))
+
+
+@of_scipy_without_e
+def solve_continuous_are(a: Numbers, b: Numbers, q: Numbers, r: Numbers, e: Numbers | None = None, s: Numbers | None = None) -> Any:
+    """The stabilizing x with a^H x e + e^H x a - (e^H x b + s) r^-1 (b^H x e + s^H) + q = 0, for regular r and e (the identity, if it is
+    left out). Of q and r the Hermitian parts are read.
+    """
+    return riccati("solve_continuous_are", ContinuousRiccati(), a, b, q, r, e, s)
+
+
+@of_scipy_without_e
+def solve_discrete_are(a: Numbers, b: Numbers, q: Numbers, r: Numbers, e: Numbers | None = None, s: Numbers | None = None) -> Any:
+    """The stabilizing x with a^H x a - e^H x e - (a^H x b + s) (r + b^H x b)^-1 (b^H x a + s^H) + q = 0, for regular r and e (the identity,
+    if it is left out). Of q and r the Hermitian parts are read.
+    """
+    return riccati("solve_discrete_are", DiscreteRiccati(), a, b, q, r, e, s)
+
+
+def riccati(name: str, solution: Any, a: Any, b: Any, q: Any, r: Any, e: Any, s: Any) -> Any:
+    """The solution of a Riccati equation with all its terms, by that of the equation in a, g = b r^-1 b^H and q.
+
+    With k = r^-1 s^H, a - b k takes the place of a and q - s k that of q; for y = e^H x e, e^-1 a and e^-1 b take the places of a and b.
+
+    Raises
+    ------
+    ShapeError
+        The shapes do not fit.
+    """
+    rest = [x for x in (e, s) if x is not None]
+    a, b, q, r, *rest = stacks(name, *(operand(x) for x in (a, b, q, r, *rest)))
+    n, m = shape_of(b)[-2:]
+    wanted = [(n, n), (n, m), (n, n), (m, m), *([(n, n)] if e is not None else []), *([(n, m)] if s is not None else [])]
+    if [shape_of(x)[-2:] for x in (a, b, q, r, *rest)] != wanted:
+        shapes = ", ".join(str(shape_of(x)) for x in (a, b, q, r, *rest))
+        what = f"{name}: matrices of shapes {shapes}."
+        raise teach(ShapeError, what, do="give a, q and e of n rows and columns, r of m, and b and s of n rows and m columns.")
+    r = (r + adjoint(r)) / 2
+    if e is not None:
+        e, *rest = rest
+        both = solve_op(e, concatenate([a, b], axis=-1))
+        a, b = both[..., :n], both[..., n:]
+    if s is not None:
+        k = solve_op(r, adjoint(rest[0]))
+        a, q = a - matmul(b, k), q - matmul(rest[0], k)
+    x = solution(a, matmul(b, solve_op(r, adjoint(b))), q)
+    if e is None:
+        return x
+    y = solve_op(adjoint(e), x)
+    return adjoint(solve_op(adjoint(e), adjoint(y)))

@@ -25,6 +25,7 @@ from ...ops import factorization, spectral
 from ...ops import linalg as ops
 from ...ops.casting import stop_gradient
 from ...ops.movement import reshape
+from ...ops.qr import qr
 from ..calling import concrete_only, known_value, scipys
 from .solving import adjoint
 from .spectra import last_axis
@@ -160,7 +161,7 @@ def truncated(a: Any, factors: Any, rank: int) -> Any:
     inverse, u, v = kept_inverse(a, factors, rank)
     left = matmul(a, matmul(inverse, last_axis(u, 0, rank)))
     right = matmul(inverse, matmul(a, last_axis(v, 0, rank)))
-    return tuple(factorization.qr(x)[0] for x in (left, right))
+    return tuple(qr(x)[0] for x in (left, right))
 
 
 def norm_of_columns(x: Any) -> Any:

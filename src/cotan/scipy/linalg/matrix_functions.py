@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...api.differentiate import jvp
-from ...core.errors import ArgumentError, teach
+from ...core.errors import ArgumentError, UnsupportedFunctionError, teach
 from ...core.tracing import Tracer, type_of
 from ...lax.loops import fori_loop, while_loop
 from ...numpy import elementwise
@@ -21,13 +21,18 @@ from ...numpy.creation import zeros_like
 from ...numpy.linalg import matrices, matrix_norm
 from ...numpy.linalg import matrix_power as integer_power
 from ...numpy.promotion import Numbers, convert_to, operand, shape_of
+from ...numpy.reduction import all as all_of
 from ...numpy.reduction import any as any_of
 from ...numpy.reduction import max as max_of
 from ...numpy.selection import where
+from ...numpy.shape import matrix_transpose
 from ...ops import factorization, spectral
 from ...ops.casting import stop_gradient
-from ...ops.linalg import solve
+from ...ops.creation import full
+from ...ops.linalg import diagonal, mask, solve
+from ...ops.logic import less
 from ...ops.matrix_functions import sqrtm as root
+from ...ops.schur import StrictSylvester, schur
 from ..calling import scipys
 from .solving import adjoint
 
@@ -37,8 +42,10 @@ __all__ = [
     "expm",
     "expm_frechet",
     "fractional_matrix_power",
+    "funm",
     "logm",
     "polar",
+    "signm",
     "sinhm",
     "sinm",
     "sqrtm",
@@ -57,6 +64,8 @@ WITHIN = {"d": 5.371920351148152, "f": 3.925724783138660}
 NEAR_ONE = 0.264
 """The distance from the identity, in the 1-norm, up to which a quadrature of 7 nodes gives the logarithm (Higham 2008, table 11.1)."""
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(7)
+NOT_REAL = {"d": 2.2e-13, "f": 1.2e-4}
+"""The imaginary part of a result that is real, but for rounding."""
 MOST_ROOTS = 100
 """So many square roots bring a regular matrix near the identity."""
 
@@ -229,3 +238,53 @@ def polar(a: Numbers, side: str = "right") -> Any:
     u = spectral.polar_factor(a, left, convert_to(s, type_of(a).dtype), right, kept)
     p = matmul(adjoint(u), a) if side == "right" else matmul(a, adjoint(u))
     return u, (p + adjoint(p)) / 2
+
+
+@of_scipy
+def funm(A: Numbers, func: Any, disp: bool = True) -> Any:
+    """f(A) of square matrices, for a function ``func`` of arrays of complex numbers.
+
+    By the complex Schur form A = Z T Z^H and Parlett's recurrence for F = f(T), T F = F T (Higham 2008, section 4.6). The result of a
+    traced real matrix is real: nan where it would be complex. It is nan where two eigenvalues are equal to rounding, unless T is diagonal,
+    and loses digits where they are close.
+
+    Raises
+    ------
+    UnsupportedFunctionError
+        An estimate of the error is asked for (``disp=False``).
+    """
+    if not disp:
+        raise teach(
+            UnsupportedFunctionError, "funm: disp=False of a traced matrix.", do="leave disp out: there is no estimate of the error."
+        )
+    a = square("funm", A)
+    dtype = np.result_type(type_of(a).dtype, np.complex64)
+    t, z = schur(convert_to(a, dtype))
+    d = convert_to(operand(func(diagonal(t))), dtype)
+    lead, n = shape_of(d)[:-1], shape_of(d)[-1]
+    # Below the diagonal of the transposed matrix: T^T Y - Y T^T = C with c_ji = t_ij (d_j - d_i), for F = diag(d) + Y^T.
+    c = matrix_transpose(t * (d[..., None, :] - d[..., :, None]))
+    above = matrix_transpose(StrictSylvester(transposes=True)(t, c, full((*lead, max(n - 1, 0)), np.bool_(False))))
+    y = matmul(z * d[..., None, :] + matmul(z, above), adjoint(z))
+
+    # A factor that is 1 or nan makes the derivatives nan, too.
+    def largest(x: Any) -> Any:
+        return max_of(abs(x), (-2, -1), keepdims=True, initial=0.0)
+
+    part = np.finfo(dtype).dtype
+    fixed = stop_gradient(t)
+    values = diagonal(fixed)
+    gaps = abs(values[..., None, :] - values[..., :, None]) + 2 * largest(fixed) * np.eye(n, dtype=part)
+    apart = gaps > n * np.finfo(part).eps * largest(fixed)
+    right = all_of(apart, (-2, -1), keepdims=True) | (largest(mask(fixed, less)) == 0)
+    if of_real(a):
+        fixed = stop_gradient(y)
+        right = right & (largest(fixed.imag) <= NOT_REAL[part.char] * elementwise.maximum(largest(fixed), 1.0))
+    return (y.real if of_real(a) else y) * convert_to(where(right, 1.0, np.nan), part)
+
+
+@of_scipy
+def signm(A: Numbers) -> Any:
+    """The sign of square matrices without eigenvalues on the imaginary axis: A (A^2)^(-1/2), whose eigenvalues are 1 and -1."""
+    a = square("signm", A)
+    return solve(root(matmul(a, a)), a)
