@@ -44,6 +44,7 @@ CASES = {
     "symmetric_product": (lambda m, a, c: m.symmetric_product(a, c, alpha=2.0, beta=0.5, symmetrize_output=True), [(SIDES, POSITIVE)]),
     "tridiagonal": (lambda m, a: m.tridiagonal(a)[1:], [(POSITIVE,), (HERMITIAN,), (HERMITIAN[:2, :2],)]),
     "tridiagonal, upper": (lambda m, a: m.tridiagonal(a, lower=False)[1:], [(POSITIVE,), (HERMITIAN,)]),
+    "tridiagonal_solve": (lambda m, a, b: m.tridiagonal_solve(a[..., 0, :], a[..., 1, :] + 4, a[..., 2, :], b), [(A, SIDES)]),
     **{
         f"triangular_solve, {name}": (
             lambda m, a, b, name=name: m.triangular_solve(a, b, **{**SOLVE, name: True}),

@@ -12,7 +12,7 @@ import cotan
 import cotan.numpy as cnp
 import cotan.scipy.linalg as ours
 from cotan.errors import ArgumentError, ArgumentTypeError, DtypeError, ShapeError, TracerConversionError, UnsupportedFunctionError
-from cotan.scipy.linalg.structured import tridiagonal_solve
+from cotan.lax.linalg import tridiagonal_solve
 from cotan.testing import check_grads
 
 RNG = np.random.default_rng(2)

@@ -17,6 +17,7 @@ from ..ops import eigen, factorization, spectral
 from ..ops import linalg as ops
 from ..ops import lu as lu_ops
 from ..ops.arithmetic import constant_of, mul, sub
+from ..ops.banded import BandedSolve
 from ..ops.casting import complex_, conj, real, stop_gradient
 from ..ops.contraction import matmul
 from ..ops.creation import full
@@ -32,7 +33,7 @@ from .strictness import agree, finish
 
 __all__ = [
     "cholesky", "cholesky_update", "eig", "eigh", "hessenberg", "householder_product", "lu", "lu_pivots_to_permutation", "qdwh", "qr",
-    "schur", "svd", "symmetric_product", "triangular_solve", "tridiagonal",
+    "schur", "svd", "symmetric_product", "triangular_solve", "tridiagonal", "tridiagonal_solve",
 ]  # fmt: skip
 __dir__ = listing(__all__)
 
@@ -341,3 +342,26 @@ def turned(a: Any) -> Any:
     """Matrices with rows and columns in the opposite order."""
     n = type_of(a).ndim
     return reverse(a, (n - 2, n - 1))
+
+
+def tridiagonal_solve(dl: Any, d: Any, du: Any, b: Any) -> Any:
+    """x (..., n, m) with A @ x = b for the tridiagonal matrices A with the diagonals dl, d and du (..., n): below, on and above the main
+    one. dl[0] and du[-1] are not read.
+
+    Raises
+    ------
+    ShapeError
+        The shapes differ.
+    DtypeError
+        They are not floating or complex, of single or double precision.
+    """
+    dl, d, du, b = agree("tridiagonal_solve", (dl, d, du, b))
+    (b,) = matrices("tridiagonal_solve", b)
+    shape = type_of(d).shape
+    if not shape or type_of(dl).shape != shape or type_of(du).shape != shape or type_of(b).shape[:-1] != shape:
+        given = ", ".join(str(type_of(x).shape) for x in (dl, d, du, b))
+        what = f"tridiagonal_solve: arrays of shapes {given}."
+        raise teach(ShapeError, what, do="give three diagonals (..., n) of one shape, and a right-hand side (..., n, m).")
+    lead, zero = [(0, 0, 0)] * (len(shape) - 1), constant_of(0, type_of(d).dtype)
+    rows = pad(du, zero, [*lead, (1, -1, 0)]), d, pad(dl, zero, [*lead, (-1, 1, 0)])
+    return finish(BandedSolve(1, 1)(concatenate([reshape(row, (*shape[:-1], 1, shape[-1])) for row in rows], len(shape) - 1), b))

@@ -17,7 +17,7 @@ from ..core.op import Op, op
 from ..core.tracing import type_of
 from ..core.types import ArrayType, array_type
 from .arithmetic import constant_of
-from .banded import BandedProduct, check_bands, hermitian_bands
+from .banded import BandedProduct, TransposedBands, check_bands, hermitian_bands
 from .casting import conj, convert, real
 from .clusters import Splitting, Turn, split_eigenvalues
 from .contraction import matmul
@@ -193,9 +193,12 @@ class OfHermitianBands(MatrixOp):
         if not w.size:
             return w, v
         decompose = lapack_function("hbevd" if a.dtype.kind == "c" else "sbevd", a.dtype)
+        u = a.shape[-2] - 1
+        away, back = (0, u)[:: 1 if self.lower else -1], (u, 0)[:: 1 if self.lower else -1]
+        inside = TransposedBands(*away).impl(TransposedBands(*back).impl(a))  # zeros in the corners
         for k in np.ndindex(*lead):
             w[k], z, info = decompose(a[k], compute_v=vectors, lower=self.lower)
-            if info:
+            if info or not np.isfinite(inside[k]).all():
                 raise np.linalg.LinAlgError(NO_EIGENVALUES)
             if vectors:
                 v[k] = z
@@ -221,7 +224,17 @@ class OfHermitianBands(MatrixOp):
             w.copy(a.part(*k), bands)
             name, last = named(dtype, "sbevd", "hbevd"), (work, size, *more, places, integers, info)
             triangle, count = "L" if self.lower else "U", n * n * rows if vectors is None else n**3
+            e, total = w.emitter, w.variable(w.emitter.constant(0, dtype))
+            none, u = e.constant(0, dtype), rows - 1
+
+            def add_up(i: tuple[Any, ...]) -> None:
+                inside = i[0] + i[1] < n if self.lower else i[0] + i[1] >= u
+                element = e.choose(inside, lambda: e.math("mul", bands[i], none), lambda: none)
+                total[()] = e.math("add", total[()], element)
+
+            w.every((rows, n), add_up)  # zero, if all elements of the matrix are finite
             w.call(name, letter, triangle, n, rows - 1, bands, rows, values.part(*k), matrix, n, *last, work=count)
+            w.when(e.math("ne", total[()], none), lambda: info.__setitem__((), e.constant(1, w.integer)))
             if vectors is not None and matrix is not None:
                 w.copy(matrix, vectors.part(*k))
             return info

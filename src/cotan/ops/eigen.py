@@ -100,7 +100,7 @@ class Eig(OfGeneral):
         at = largest_real(v)
         turn = scale(select(at, div(one, select(at, re, one)), none), imag(dv))
         c = complex_(*[reduce_sum(x, (t.ndim - 2,)) for x in (length, turn)])
-        return (w, v), (scale(undefined(inverse), diagonal(p)), sub(dv, mul(v, columns(c, n))))
+        return (w, v), (plain_product(undefined(inverse), diagonal(p)), sub(dv, mul(v, columns(c, n))))
 
     def batch(self, size: int, batched: Sequence[bool], a: Any) -> tuple[tuple[Any, Any], tuple[bool, bool]]:
         return self(a), (True, True)
@@ -134,7 +134,7 @@ class Eigvals(OfGeneral):
         (a,), (da,) = primals, tangents
         w, v = eig(a)
         inverse = Inverse()(v)
-        return w, scale(undefined(inverse), diagonal(matmul(inverse, matmul(convert(da, type_of(v).dtype), v))))
+        return w, plain_product(undefined(inverse), diagonal(matmul(inverse, matmul(convert(da, type_of(v).dtype), v))))
 
     def batch(self, size: int, batched: Sequence[bool], a: Any) -> tuple[Any, bool]:
         return self(a), True

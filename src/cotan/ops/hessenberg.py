@@ -22,6 +22,7 @@ from .casting import complex_, imag, real
 from .contraction import matmul
 from .factorization import BLOCK
 from .families import BroadcastInDim, add, default_rng, reduce_sum, scale, spread
+from .gaps import plain_product
 from .lapack import by_columns, every_matrix, named
 from .linalg import Band, Diagonal, MatrixOp, OnDiagonal, adjoint, columns, transposed
 from .logic import less_equal, select
@@ -134,7 +135,7 @@ class HessenbergEquation(MatrixOp):
     Column by column,  l_(i,j+1) h_(j+1,j) = c_ij + sum_(k >= i - 1) h_ik l_kj - sum_(k <= j) l_ik h_kj.  L is linear in C; dL solves the
     equation with dC - L dH + dH L. The transposed equation (``transposes``) is adjoint in C: for C strictly lower triangular, the L below
     the first subdiagonal for which L H^T - H^T L equals C in the strict lower triangle without the first column. Where h_(j+1,j) is zero,
-    to rounding, the quotient is infinite, or zero if its numerator is zero.
+    to rounding, the quotient is infinite, or nan if its numerator is zero.
     """
 
     transposes: bool = False
@@ -200,7 +201,7 @@ def turns(h: Any, below: Any) -> Any:
     limit = scale(constant_of((n * np.finfo(part).eps) ** 2, part), norm)
     lost = less_equal(mul(d, d), BroadcastInDim((*t.shape[:-2], n - 1), tuple(range(t.ndim - 2)))(limit))
     inverse = inverse_or_infinity(select(lost, constant_of(0, part), d))
-    steps = scale(inverse, imag(below))
+    steps = plain_product(inverse, imag(below))
     total = pad(Cumsum(t.ndim - 2)(steps), constant_of(0, part), [*[(0, 0, 0)] * (t.ndim - 2), (1, 0, 0)])
     return complex_(scale(constant_of(0, part), total), total)
 
@@ -224,8 +225,8 @@ def transposed_by_columns(h: Any, c: Any, y: Any) -> None:
 
 
 def quotients(x: Any, d: Any, limit: Any) -> Any:
-    """x / d, infinite where d is zero to rounding and x is not zero."""
-    return x / d if abs(d) > limit else np.where(x == 0, x, x.dtype.type(np.inf))
+    """x / d, infinite where d is zero to rounding (nan if x is zero: what depends on it is not known)."""
+    return x / d if abs(d) > limit else x * x.dtype.type(np.inf)
 
 
 # ---- one matrix, compiled --------------------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from .casting import complex_, imag, real
 from .contraction import matmul
 from .factorization import BLOCK, column_range, with_complement
 from .families import add, default_rng, reduce_sum, scale
+from .gaps import plain_product
 from .lapack import by_columns, every_matrix, named
 from .linalg import MatrixOp, OnDiagonal, TriangularSolve, adjoint, columns, diagonal, mask, transposed
 from .logic import equal, greater, less_equal, not_equal, select
@@ -240,7 +241,7 @@ def by_columns_of(x: Any, r: Any) -> Any:
     regular = add(mask(r, not_equal), OnDiagonal(n, n)(select(lost, constant_of(1, t.dtype), d)))
     quotient = TriangularSolve(left_side=False, lower=False)(regular, x)
     factor = complex_(factor, scale(constant_of(0, part), factor)) if t.dtype.kind == "c" else factor
-    return scale(columns(factor, type_of(x).shape[-2]), quotient)
+    return plain_product(columns(factor, type_of(x).shape[-2]), quotient)
 
 
 def squared(x: Any) -> Any:

@@ -23,6 +23,7 @@ from .casting import complex_, conj, convert, real
 from .contraction import matmul
 from .creation import full
 from .families import add, default_rng, scale, spread
+from .gaps import plain_product
 from .lapack import by_columns, every_matrix
 from .linalg import Diagonal, MatrixOp, OnDiagonal, adjoint, columns, diagonal, mask, transposed
 from .logic import bitwise_and, less, less_equal, not_equal, select
@@ -133,7 +134,7 @@ class StrictSylvester(MatrixOp):
 
     (t_ii - t_jj) l_ij = c_ij - sum_(k > i) t_ik l_kj + sum_(k < j) l_ik t_kj,  from the lower left corner to the diagonal. L is linear in
     C; dL solves the equation with dC - dT L + L dT. The transposed equation (``transposes``) has T^T L - L T^T on the left: it is adjoint
-    in C, and is solved from the diagonal to the corner. Where t_ii = t_jj, to rounding, the quotient is infinite, or zero if its numerator
+    in C, and is solved from the diagonal to the corner. Where t_ii = t_jj, to rounding, the quotient is infinite, or nan if its numerator
     is zero.
     """
 
@@ -218,9 +219,10 @@ def block_turns(t: Any, g: Any, is_block: Any) -> Any:
     below, above, d = Diagonal(-1)(t), Diagonal(1)(t), diagonal(g)
     both = add(above, below)
     lost = less_equal(abs_(both), scale(constant_of(ROUNDING * np.finfo(dtype).eps, dtype), abs_(sub(above, below))))
-    inverse = inverse_or_infinity(select(lost, constant_of(0, dtype), both))
+    divisor = select(is_block, select(lost, constant_of(0, dtype), both), constant_of(1, dtype))
+    inverse = inverse_or_infinity(divisor)
     difference = sub(along(d, 1, n), along(d, 0, n - 1))
-    half = scale(constant_of(0.5, dtype), scale(inverse, difference))
+    half = scale(constant_of(0.5, dtype), plain_product(inverse, difference))
     return select(is_block, half, constant_of(0, dtype))
 
 
@@ -320,8 +322,8 @@ def limit_of(t: Any) -> Any:
 
 
 def quotient(x: Any, difference: Any, limit: Any) -> Any:
-    """x / difference, infinite where that is zero to rounding and x is not zero."""
-    return x / difference if abs(difference) > limit else 0 if x == 0 else np.inf
+    """x / difference, infinite where that is zero to rounding (nan if x is zero: what depends on it is not known)."""
+    return x / difference if abs(difference) > limit else x * np.inf
 
 
 # ---- one matrix, compiled --------------------------------------------------------------------------------------------------------------
@@ -394,8 +396,7 @@ def written_quotient(e: Emitter, x: Any, difference: Any, square: StridedView, n
     part = np.finfo(dtype).dtype
     limit = e.math("mul", e.constant(n * np.finfo(part).eps, part), e.math("sqrt", square[()]))
     far = e.math("not", e.math("le", e.math("abs", difference), limit))
-    zero, one, infinite = (e.constant(number, dtype) for number in (0, 1, np.inf))
-    lost = e.math("select", e.math("eq", x, zero), infinite, zero)
+    one, lost = e.constant(1, dtype), e.math("mul", x, e.constant(np.inf, dtype))
     return e.math("select", far, lost, e.math("div", x, e.math("select", far, one, difference)))
 
 

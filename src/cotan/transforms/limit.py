@@ -174,19 +174,18 @@ class LimitTrace(Trace):
         for all paths to it, since the derivatives before and after are continuous each.
         """
         assert op.splitting is not None
-        (a,) = operands
-        given = self.series(a)
-        if -math.inf < given.last < 0:
+        last = min(self.series(x).last for x in operands)
+        if -math.inf < last < 0:
             raise OrderTooLow
         with running(self.parent):
-            results = list(self.parent.process(op, [self.leading(a)]))
-            if given.last < 0:
+            results = list(self.parent.process(op, [self.leading(x) for x in operands]))
+            if last < 0:
                 return [self.made(Series.unknown(type_of(y))) for y in results]
             found = op.splitting(results, tolerance(np.finfo(results[0].dtype).dtype, self.power), self.turned, self.pair)
             if found is None:
                 return results
         self.splittings.append(found)
-        self.origins.append(f"{op.verb} of {type_of(a).long_name()}, {here()}")
+        self.origins.append(f"{op.verb} of {type_of(operands[0]).long_name()}, {here()}")
         results[: len(found.results)] = found.results
         values = results[found.place]
         results[found.place] = self.made(Series(0, [values, found.directions.astype(values.dtype)], math.inf, type_of(values)))

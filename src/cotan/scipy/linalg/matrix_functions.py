@@ -262,12 +262,7 @@ def funm(A: Numbers, func: Any, disp: bool = True) -> Any:
     t, z = schur(convert_to(a, dtype))
     d = convert_to(operand(func(diagonal(t))), dtype)
     lead, n = shape_of(d)[:-1], shape_of(d)[-1]
-    # Below the diagonal of the transposed matrix: T^T Y - Y T^T = C with c_ji = t_ij (d_j - d_i), for F = diag(d) + Y^T.
-    c = matrix_transpose(t * (d[..., None, :] - d[..., :, None]))
-    above = matrix_transpose(StrictSylvester(transposes=True)(t, c, full((*lead, max(n - 1, 0)), np.bool_(False))))
-    y = matmul(z * d[..., None, :] + matmul(z, above), adjoint(z))
 
-    # A factor that is 1 or nan makes the derivatives nan, too.
     def largest(x: Any) -> Any:
         return max_of(abs(x), (-2, -1), keepdims=True, initial=0.0)
 
@@ -275,8 +270,15 @@ def funm(A: Numbers, func: Any, disp: bool = True) -> Any:
     fixed = stop_gradient(t)
     values = diagonal(fixed)
     gaps = abs(values[..., None, :] - values[..., :, None]) + 2 * largest(fixed) * np.eye(n, dtype=part)
-    apart = gaps > n * np.finfo(part).eps * largest(fixed)
-    right = all_of(apart, (-2, -1), keepdims=True) | (largest(mask(fixed, less)) == 0)
+    apart, is_diagonal = gaps > n * np.finfo(part).eps * largest(fixed), largest(mask(fixed, less)) == 0
+    # Below the diagonal of the transposed matrix: T^T Y - Y T^T = C with c_ji = t_ij (d_j - d_i), for F = diag(d) + Y^T.
+    c = matrix_transpose(t * (d[..., None, :] - d[..., :, None]))
+    above = matrix_transpose(StrictSylvester(transposes=True)(t, c, full((*lead, max(n - 1, 0)), np.bool_(False))))
+    above = where(is_diagonal & ~apart, 0, above)
+    y = matmul(z * d[..., None, :] + matmul(z, above), adjoint(z))
+
+    # A factor that is 1 or nan makes the derivatives nan, too.
+    right = all_of(apart, (-2, -1), keepdims=True) | is_diagonal
     if of_real(a):
         fixed = stop_gradient(y)
         right = right & (largest(fixed.imag) <= NOT_REAL[part.char] * elementwise.maximum(largest(fixed), 1.0))

@@ -25,7 +25,7 @@ from ...ops.banded import BandedSolve, BandedTriangularSolve, TransposedBands
 from ...ops.banded_cholesky import HermitianBandedSolve, banded_cholesky
 from ...ops.casting import stop_gradient
 from ...ops.linalg import ADJOINT, NONE
-from ...ops.movement import concatenate, pad, reshape
+from ...ops.movement import reshape
 from ...ops.toeplitz import solve_toeplitz as solve_toeplitz_op
 from ...ops.toeplitz import toeplitz_product
 from ..calling import scipys
@@ -115,26 +115,6 @@ def cho_solve_banded(cb_and_lower: tuple[Any, bool], b: Numbers) -> Any:
     c, b, vector = with_sides("cho_solve_banded", c, b)
     first, second = (NONE, ADJOINT) if lower else (ADJOINT, NONE)
     return as_given(BandedTriangularSolve(bool(lower), second)(c, BandedTriangularSolve(bool(lower), first)(c, b)), vector)
-
-
-def tridiagonal_solve(dl: Numbers, d: Numbers, du: Numbers, b: Numbers) -> Any:
-    """x (..., n, m) with A @ x = b for the tridiagonal matrices A with the diagonals dl, d and du (..., n): below, on and above the main
-    one. dl[0] and du[-1] are not read.
-
-    Raises
-    ------
-    ShapeError
-        The shapes differ.
-    """
-    dl, d, du, b = promote(dl, d, du, b)
-    shape = shape_of(d)
-    if not shape or shape_of(dl) != shape or shape_of(du) != shape or shape_of(b)[:-1] != shape:
-        given = ", ".join(str(shape_of(x)) for x in (dl, d, du, b))
-        what = f"tridiagonal_solve: arrays of shapes {given}."
-        raise teach(ShapeError, what, do="give three diagonals (..., n) of one shape, and a right-hand side (..., n, m).")
-    lead, zero = [(0, 0, 0)] * (len(shape) - 1), type_of(d).dtype.type(0)
-    rows = pad(du, zero, [*lead, (1, -1, 0)]), d, pad(dl, zero, [*lead, (-1, 1, 0)])
-    return BandedSolve(1, 1)(concatenate([reshape(row, (*shape[:-1], 1, shape[-1])) for row in rows], len(shape) - 1), b)
 
 
 # ---- eigenvalues ---------------------------------------------------------------------------------------------------------------------
