@@ -275,10 +275,17 @@ def check_at_a_kink():
     cotan.testing.check_grads(lambda x: np.sum(np.abs(x)), (np.zeros(2),), 1)
 
 
+def take_a_vector_of_equal_eigenvalues():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COTAN_DEBUG_SPECTRA", "1")
+        cotan.grad(lambda a: np.linalg.eigh(a)[1][0, 1])(np.eye(2))
+
+
 OCCASIONS = {
     "DonationWarning": donate_for_nothing,
     "RecompilationWarning": stage_at_each_call,
     "ResidualWarning": solve_to_no_solution,
+    "EqualValuesWarning": take_a_vector_of_equal_eigenvalues,
     "NotSmoothWarning": check_at_a_kink,
 }
 

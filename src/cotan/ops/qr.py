@@ -28,6 +28,7 @@ from .logic import equal, greater, less_equal, not_equal, select
 from .lu import permuted_rows, resized
 from .routines import lapack_function
 from .running import Cummax
+from .transcendental import inverse_or_infinity
 
 __all__ = ["PivotedQr", "Qr", "qr"]
 
@@ -237,7 +238,7 @@ def by_columns_of(x: Any, r: Any) -> Any:
     one, limit = constant_of(1, part), constant_of((ROUNDING * np.finfo(part).eps) ** 2, part)
     square, d = squared(r), diagonal(r)
     lost = less_equal(diagonal(square), scale(limit, reduce_sum(square, (t.ndim - 2,))))
-    factor = Cummax(t.ndim - 2)(select(lost, constant_of(np.inf, part), one))
+    factor = Cummax(t.ndim - 2)(inverse_or_infinity(select(lost, constant_of(0, part), one)))
     regular = add(mask(r, not_equal), OnDiagonal(n, n)(select(lost, constant_of(1, t.dtype), d)))
     quotient = TriangularSolve(left_side=False, lower=False)(regular, x)
     factor = complex_(factor, scale(constant_of(0, part), factor)) if t.dtype.kind == "c" else factor
