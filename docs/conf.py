@@ -51,7 +51,10 @@ def write_tables(_: Any) -> None:
     """Write every generated page; one that would not change is left alone, so that Sphinx need not read it again."""
     GENERATED.mkdir(exist_ok=True)
     pages = {"rules.md": rule_matrix()}
-    pages |= {f"{m.__name__}.md": names(m) for m in (cotan.numpy, cotan.numpy.linalg, cotan.lax, cotan.lax.linalg, cotan.scipy.linalg, cotan.special)}
+    pages |= {
+        f"{m.__name__}.md": names(m)
+        for m in (cotan.numpy, cotan.numpy.linalg, cotan.lax, cotan.lax.linalg, cotan.scipy.linalg, cotan.special)
+    }
     for name, lines in pages.items():
         path, text = GENERATED / name, "\n".join(lines) + "\n"
         if not path.exists() or path.read_text() != text:
