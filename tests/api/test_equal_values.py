@@ -324,3 +324,13 @@ def test_loops_over_gradients(jitted):
         f, twin = descent(by_eigh(cnp.exp), steps), descent(lambda s: csl.expm(symmetric(s)), steps)
         g, expected = transformed(f), transformed(twin)(np.eye(N))
         close((cotan.jit(g) if jitted else g)(np.eye(N)), expected, 1e-8)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-14, 1e14, 1e200])
+def test_functions_of_any_size(scale):
+    f, a = weighted(by_eigh(cnp.exp)), np.eye(N)
+    close(cotan.grad(lambda a: scale * f(a))(a) / scale, cotan.grad(f)(a), 1e-12)
+    close(cotan.jvp(f, (a,), (scale * E,))[1] / scale, cotan.jvp(f, (a,), (E,))[1], 1e-12)
+    for g in DEPENDENT.values():
+        assert not np.isfinite(cotan.grad(lambda a, g=g: scale * g(a))(a)).all()
+        assert not np.isfinite(cotan.jvp(g, (a,), (scale * E,))[1])

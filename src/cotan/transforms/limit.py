@@ -48,12 +48,15 @@ class OrderTooLow(NoLimit):
 
 
 class Series(NamedTuple):
-    """The terms of powers of t, from ``first`` on (None is zero), up to and with ``last``: what comes after it is not known."""
+    """The terms of powers of t, from ``first`` on (None is zero), up to and with ``last``: what comes after it is not known. ``bare`` says
+    that it is made of gaps alone: its poles say nothing of the size of a derivative.
+    """
 
     first: int
     terms: Sequence[Any | None]
     last: float
     type: ArrayType
+    bare: bool = False
 
     def __getitem__(self, power: int) -> Any | None:  # type: ignore[override]
         k = power - self.first
@@ -71,7 +74,7 @@ class Series(NamedTuple):
 
     def shifted(self, power: int) -> Series:
         """Multiplied by a power of t."""
-        return Series(self.first + power, self.terms, self.last + power, self.type)
+        return self._replace(first=self.first + power, last=self.last + power)
 
 
 def largest(x: Any | None) -> float:
@@ -101,7 +104,7 @@ class LimitTrace(Trace):
         self.origins: list[str] = []
         """What each of them decomposes, and where."""
         self.poles: dict[int, float] = {}
-        """The largest coefficient met of each negative power."""
+        """The largest coefficient of each negative power that was met in a series that is not bare."""
 
     def type_of(self, payload: Any) -> ArrayType:
         t: ArrayType = payload.type
@@ -131,7 +134,7 @@ class LimitTrace(Trace):
     def without_noise(self, s: Series) -> Series:
         """The series without poles that have cancelled."""
         while s.first < 0 and np.all(self.has_cancelled(s, s.first)):
-            s = Series(s.first + 1, s.terms[1:], s.last, s.type)
+            s = s._replace(first=s.first + 1, terms=s.terms[1:])
         return s
 
     def process(self, op: Op, operands: Sequence[Any]) -> Sequence[Any]:  # type: ignore[override]
@@ -159,8 +162,8 @@ class LimitTrace(Trace):
         if type(s) is not Series:
             return s
         while s.first < 0 and s.terms and not largest(s.terms[0]):
-            s = Series(s.first + 1, s.terms[1:], s.last, s.type)
-        for power in range(s.first, min(s.end, 0)):
+            s = s._replace(first=s.first + 1, terms=s.terms[1:])
+        for power in range(s.first, min(s.end, s.first if s.bare else 0)):
             self.poles[power] = max(self.poles.get(power, 0.0), largest(s[power]))
         return Tracer(self, s)
 
@@ -211,7 +214,7 @@ class LimitTrace(Trace):
         apart = [np.where(pole | diagonal, 0, z) for z in y]
         close = [np.where(pole, z, 0) for z in y]
         inverse = Series(-1, [a + b for a, b in zip([zero, *apart], [*close, zero], strict=True)], last, x.type)
-        return reduce(lambda a, b: self.product(scale, a, b, x.type), [inverse] * op.power)
+        return reduce(lambda a, b: self.product(scale, a, b, x.type), [inverse] * op.power)._replace(bare=True)
 
     # ---- other ops --------------------------------------------------------------------------------------------------
     def apply(self, op: Op, operands: Sequence[Any]) -> Sequence[Any]:
@@ -224,7 +227,7 @@ class LimitTrace(Trace):
         if not any(isinstance(t, ArrayType) and t.inexact for t in kinds):
             return self.parent.process(op, [self.leading(x) for x in operands])
         sets = op.linear_sets(len(operands))
-        if any(moving & ~members == 0 and self.is_whole(members, operands, series) for members in sets):
+        if any(moving & ~members == 0 and self.is_whole(members, operands) for members in sets):
             return self.linear(op, operands, series, kinds)
         alone = [k for k in range(len(operands)) if 1 << k in sets]
         active = [k for k, s in enumerate(series) if s is not None]
@@ -237,7 +240,7 @@ class LimitTrace(Trace):
             return [self.product(both, operands[first].payload, operands[second].payload, kinds[0])]
         return self.taylor(op, operands, series, kinds)
 
-    def is_whole(self, members: int, operands: Sequence[Any], series: Sequence[Series | None]) -> bool:
+    def is_whole(self, members: int, operands: Sequence[Any]) -> bool:
         """Whether each of a set of operands, in which an op is linear jointly, is an array: one that is fixed is the term of t^0."""
         return all(isinstance(type_of(x), ArrayType) for k, x in enumerate(operands) if members >> k & 1)
 
@@ -260,7 +263,8 @@ class LimitTrace(Trace):
                 filled = [zeros(type_of(x)) if part is None else part for x, part in zip(operands, parts, strict=True)]
                 rows.append(self.parent.process(op, filled))
         last = min(s.last for s in given)
-        return [Series(first, [row and row[k] for row in rows], last, t) for k, t in enumerate(kinds)]
+        bare = all(s.bare for s in given) and all(s is not None or not type_of(x).ndim for x, s in zip(operands, series, strict=True))
+        return [Series(first, [row and row[k] for row in rows], last, t, bare) for k, t in enumerate(kinds)]
 
     def product(self, op: Callable[[Any, Any], Any], a: Series, b: Series, t: ArrayType) -> Series:
         """The product of two series by an op that is linear in each."""
