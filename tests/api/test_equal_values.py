@@ -334,3 +334,4 @@ def test_functions_of_any_size(scale):
     for g in DEPENDENT.values():
         assert not np.isfinite(cotan.grad(lambda a, g=g: scale * g(a))(a)).all()
         assert not np.isfinite(cotan.jvp(g, (a,), (scale * E,))[1])
+        assert not np.isfinite(cotan.jvp(cotan.grad(lambda a, g=g: scale * g(a)), (a,), (E,))[1]).all()

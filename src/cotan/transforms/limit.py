@@ -48,15 +48,15 @@ class OrderTooLow(NoLimit):
 
 
 class Series(NamedTuple):
-    """The terms of powers of t, from ``first`` on (None is zero), up to and with ``last``: what comes after it is not known. ``bare`` says
-    that it is made of gaps alone: its poles say nothing of the size of a derivative.
+    """The terms of powers of t, from ``first`` on (None is zero), up to and with ``last``: what comes after it is not known. ``sizes``
+    bound the terms as if nothing in them had cancelled.
     """
 
     first: int
     terms: Sequence[Any | None]
     last: float
     type: ArrayType
-    bare: bool = False
+    sizes: Sequence[float]
 
     def __getitem__(self, power: int) -> Any | None:  # type: ignore[override]
         k = power - self.first
@@ -70,7 +70,17 @@ class Series(NamedTuple):
     @classmethod
     def unknown(cls, t: ArrayType) -> Series:
         """A series of which nothing is known."""
-        return cls(0, [full(t.shape, t.dtype.type(np.nan))], -math.inf, t)
+        return cls(0, [full(t.shape, t.dtype.type(np.nan))], -math.inf, t, [0.0])
+
+    @classmethod
+    def of(cls, terms: Sequence[Any]) -> Series:
+        """The series that has these terms, from t^0 on, and no others."""
+        return cls(0, terms, math.inf, type_of(terms[0]), list(map(largest, terms)))
+
+    def size(self, power: int) -> float:
+        """The bound of the term of a power."""
+        k = power - self.first
+        return self.sizes[k] if 0 <= k < len(self.sizes) else 0.0
 
     def shifted(self, power: int) -> Series:
         """Multiplied by a power of t."""
@@ -94,7 +104,7 @@ class LimitTrace(Trace):
     equal values alone).
     """
 
-    __slots__ = ("order", "origins", "pair", "parent", "poles", "power", "splittings", "turned")
+    __slots__ = ("noise", "order", "origins", "pair", "parent", "power", "splittings", "turned")
 
     def __init__(self, parent: Trace, order: int, power: int, *, turned: bool = False, pair: Turn = None):
         super().__init__("limit", recording=False)
@@ -103,8 +113,8 @@ class LimitTrace(Trace):
         """Those of the decompositions so far."""
         self.origins: list[str] = []
         """What each of them decomposes, and where."""
-        self.poles: dict[int, float] = {}
-        """The largest coefficient of each negative power that was met in a series that is not bare."""
+        self.noise = 0.0
+        """What a limit may differ by, because of rounding."""
 
     def type_of(self, payload: Any) -> ArrayType:
         t: ArrayType = payload.type
@@ -128,13 +138,13 @@ class LimitTrace(Trace):
 
     def has_cancelled(self, s: Series, power: int) -> Any:
         """Where the term of a negative power is but the rounding error of poles that have cancelled."""
-        scale = max(self.poles.get(power, 0.0), largest(s[0]))
+        scale = max(s.size(power), largest(s[0]))
         return np.abs(coefficient(s, power)) <= CANCELLED * float(np.finfo(s.type.dtype).eps) * scale
 
     def without_noise(self, s: Series) -> Series:
         """The series without poles that have cancelled."""
         while s.first < 0 and np.all(self.has_cancelled(s, s.first)):
-            s = s._replace(first=s.first + 1, terms=s.terms[1:])
+            s = s._replace(first=s.first + 1, terms=s.terms[1:], sizes=s.sizes[1:])
         return s
 
     def process(self, op: Op, operands: Sequence[Any]) -> Sequence[Any]:  # type: ignore[override]
@@ -162,14 +172,12 @@ class LimitTrace(Trace):
         if type(s) is not Series:
             return s
         while s.first < 0 and s.terms and not largest(s.terms[0]):
-            s = s._replace(first=s.first + 1, terms=s.terms[1:])
-        for power in range(s.first, min(s.end, s.first if s.bare else 0)):
-            self.poles[power] = max(self.poles.get(power, 0.0), largest(s[power]))
+            s = s._replace(first=s.first + 1, terms=s.terms[1:], sizes=s.sizes[1:])
         return Tracer(self, s)
 
     def series(self, x: Any) -> Series:
         """The series of any value."""
-        return x.payload if type(x) is Tracer and x.owner is self else Series(0, [x], math.inf, type_of(x))
+        return x.payload if type(x) is Tracer and x.owner is self else Series.of([x])
 
     # ---- decompositions ------------------------------------------------------------------------------------------------
     def decompose(self, op: Op, operands: Sequence[Any]) -> Sequence[Any]:
@@ -191,7 +199,7 @@ class LimitTrace(Trace):
         self.origins.append(f"{op.verb} of {type_of(operands[0]).long_name()}, {here()}")
         results[: len(found.results)] = found.results
         values = results[found.place]
-        results[found.place] = self.made(Series(0, [values, found.directions.astype(values.dtype)], math.inf, type_of(values)))
+        results[found.place] = self.made(Series.of([values, found.directions.astype(values.dtype)]))
         return results
 
     def inverse_gap(self, op: InverseGap, x: Any, w: Any) -> Series:
@@ -213,8 +221,9 @@ class LimitTrace(Trace):
         zero = np.zeros_like(y[0])
         apart = [np.where(pole | diagonal, 0, z) for z in y]
         close = [np.where(pole, z, 0) for z in y]
-        inverse = Series(-1, [a + b for a, b in zip([zero, *apart], [*close, zero], strict=True)], last, x.type)
-        return reduce(lambda a, b: self.product(scale, a, b, x.type), [inverse] * op.power)._replace(bare=True)
+        found = [a + b for a, b in zip([zero, *apart], [*close, zero], strict=True)]
+        inverse = Series(-1, found, last, x.type, list(map(largest, found)))
+        return reduce(lambda a, b: self.product(scale, a, b, x.type), [inverse] * op.power)
 
     # ---- other ops --------------------------------------------------------------------------------------------------
     def apply(self, op: Op, operands: Sequence[Any]) -> Sequence[Any]:
@@ -263,19 +272,24 @@ class LimitTrace(Trace):
                 filled = [zeros(type_of(x)) if part is None else part for x, part in zip(operands, parts, strict=True)]
                 rows.append(self.parent.process(op, filled))
         last = min(s.last for s in given)
-        bare = all(s.bare for s in given) and all(s is not None or not type_of(x).ndim for x, s in zip(operands, series, strict=True))
-        return [Series(first, [row and row[k] for row in rows], last, t, bare) for k, t in enumerate(kinds)]
+        others = [x for k, x in enumerate(operands) if not members >> k & 1 and type_of(x).inexact]
+        factor = math.prod(map(largest, others)) * gain_of([s.type for s in given[:1]] + [type_of(x) for x in others], kinds)
+        fixed_size = sum(largest(x) for k, x in enumerate(operands) if members >> k & 1 and series[k] is None)
+        sizes = [factor * (sum(s.size(power) for s in given) + (0 if power else fixed_size)) for power in range(first, end)]
+        return [Series(first, [row and row[k] for row in rows], last, t, sizes) for k, t in enumerate(kinds)]
 
     def product(self, op: Callable[[Any, Any], Any], a: Series, b: Series, t: ArrayType) -> Series:
         """The product of two series by an op that is linear in each."""
         first = a.first + b.first
         last = min(a.last + b.first, b.last + a.first, self.order)
         terms: list[Any] = []
+        sizes, gain = list[float](), gain_of([a.type, b.type], [t])
         for power in range(first, int(min(a.end + b.end - 1, max(last, first) + 1))):
             pairs = [(a[k], b[power - k]) for k in range(a.first, a.end)]
             found = [op(x, y) for x, y in pairs if x is not None and y is not None]
             terms.append(reduce(add, found) if found else None)
-        return Series(first, terms, last, t)
+            sizes.append(gain * sum(a.size(k) * b.size(power - k) for k in range(a.first, a.end)))
+        return Series(first, terms, last, t, sizes)
 
     def taylor(self, op: Op, operands: Sequence[Any], series: Sequence[Series | None], kinds: Sequence[Any]) -> Sequence[Any]:
         """The Taylor series of any op. A pole in operands in which it is linear is taken out before."""
@@ -308,15 +322,12 @@ class LimitTrace(Trace):
             return results if op.multiple else [results]
 
         rows = coefficients(function, paths, order)
-        return [
-            Series(shift, [row[k] for row in rows], order + shift, t) if isinstance(t, ArrayType) and t.inexact else rows[0][k]
-            for k, t in enumerate(kinds)
-        ]
+        lost = max(max(s.sizes, default=0) / (max(map(largest, s.terms), default=0) or 1) for s in series if s is not None)
 
-    @property
-    def noise(self) -> float:
-        """The rounding error of poles that cancel."""
-        return CANCELLED * float(np.finfo(float).eps) * max(self.poles.values(), default=0)
+        def made(terms: Sequence[Any], t: ArrayType) -> Series:
+            return Series(shift, terms, order + shift, t, [max(lost, 1) * max(map(largest, terms))] * len(terms))
+
+        return [made([row[k] for row in rows], t) if isinstance(t, ArrayType) and t.inexact else rows[0][k] for k, t in enumerate(kinds)]
 
     # ---- the end -------------------------------------------------------------------------------------------------------
     def limit(self, x: Any) -> Any:
@@ -327,6 +338,7 @@ class LimitTrace(Trace):
         if -math.inf < s.last < 0:
             raise OrderTooLow
         y = coefficient(s, 0)
+        self.noise = max(self.noise, CANCELLED * float(np.finfo(s.type.dtype).eps) * s.size(0))
         for power in range(s.first, min(s.end, 0)):
             y = np.where(self.has_cancelled(s, power), y, np.asarray(np.inf, y.dtype))
         return y
@@ -344,6 +356,12 @@ def unknown(t: Any) -> Any:
     if not isinstance(t, ArrayType) or not t.inexact:
         raise NoLimit
     return Series.unknown(t)
+
+
+def gain_of(operands: Sequence[ArrayType], results: Sequence[Any]) -> float:
+    """How many products an op adds up for an element of its results: of matrices m x k and k x n, the square root of mk kn / mn."""
+    size = min((t.size for t in results if isinstance(t, ArrayType)), default=1)
+    return max(1.0, (math.prod(t.size for t in operands) / max(size, 1)) ** (1 / max(len(operands), 1)))
 
 
 def coefficients(function: Callable[..., Sequence[Any]], paths: Sequence[Sequence[Any]], order: int) -> list[list[Any]]:
