@@ -492,11 +492,11 @@ def test_a_call_is_tried_with_the_newest_code_first_and_falls_back():
 
 
 def test_a_failure_of_the_newest_code_is_raised_once_and_the_code_goes_on_working():
-    f = cotan.jit(cnp.linalg.inv)
+    f = cotan.jit(lambda k: 2**k)
     for _ in range(3):
-        np.testing.assert_array_equal(f(2 * np.eye(3)), np.eye(3) / 2)
-        with pytest.raises(np.linalg.LinAlgError, match="Singular matrix"):
-            f(np.zeros((3, 3)))
+        assert f(3) == 8
+        with pytest.raises(ValueError, match="negative integer powers"):
+            f(-1)
     assert f.cache_info() == (5, 1, 1)
 
 

@@ -529,7 +529,7 @@ def test_a_traced_value_has_no_hash(f, transform):
         transform(f)(1.0)
 
 
-SINGULAR = {
+FAILING = {
     "grad": cotan.grad,
     "jit": cotan.jit,
     "jit on the NumPy engine": functools.partial(cotan.jit, engine="numpy"),
@@ -539,17 +539,17 @@ SINGULAR = {
 }
 
 
-@pytest.mark.parametrize("name", SINGULAR)
-def test_an_error_of_linear_algebra_names_the_users_line(name):
+@pytest.mark.parametrize("name", FAILING)
+def test_an_error_of_an_op_names_the_users_line(name):
     def f(a):
-        return cnp.sum(cnp.linalg.solve(a, np.ones(2)))  # here
+        return cnp.sum(a * cnp.power(2, a.astype(int) - 1))  # here
 
     for _ in range(2):  # the second time from what is known of the first
-        with pytest.raises(np.linalg.LinAlgError) as caught:
-            SINGULAR[name](f)(np.zeros((2, 2)))
+        with pytest.raises(ValueError, match="negative integer powers") as caught:
+            FAILING[name](f)(np.zeros((2, 2)))
         frames = [f"{x.filename}: {x.line}" for x in traceback.extract_tb(caught.value.__traceback__)]
         shown = "\n".join([*frames, *getattr(caught.value, "__notes__", ())])
-        assert "cnp.linalg.solve(a, np.ones(2))" in shown
+        assert "cnp.power(2, a.astype(int) - 1)" in shown
         assert sum(frame.startswith(cotan.core.origin.PACKAGE) for frame in frames) <= 1
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from cotan.core.tracing import type_of
+from cotan.ops.failing import quiet
 from cotan.ops.families import add
 from cotan.transforms.jvp import jvp_flat
 from cotan.transforms.linearize import linearize_flat
@@ -24,18 +25,20 @@ def zeros_like(x: Any) -> Any:
 
 def push(f: Flat, xs: Sequence[Any], vs: Sequence[Any]) -> tuple[list[Any], list[Any]]:
     """Values and tangents of f; absent tangents as zeros."""
-    ys, dys = jvp_flat(f, xs, vs)
+    with quiet():
+        ys, dys = jvp_flat(f, xs, vs)
     return ys, [zeros_like(y) if dy is None else dy for y, dy in zip(ys, dys, strict=True)]
 
 
 def pull(f: Flat, xs: Sequence[Any], ws: Sequence[Any]) -> tuple[list[Any], list[Any]]:
     """Values of f, and the cotangents of xs for the cotangents ws of the results."""
-    ys, tape, inputs, outputs = linearize_flat(f, xs, [True] * len(xs))
-    cotangents: dict[Any, Any] = {}
-    for v, w in zip(outputs, ws, strict=True):
-        if v is not None:
-            cotangents[v] = w if v not in cotangents else add(cotangents[v], w)
-    bars = backward_pass(tape.equations, cotangents, inputs)
+    with quiet():
+        ys, tape, inputs, outputs = linearize_flat(f, xs, [True] * len(xs))
+        cotangents: dict[Any, Any] = {}
+        for v, w in zip(outputs, ws, strict=True):
+            if v is not None:
+                cotangents[v] = w if v not in cotangents else add(cotangents[v], w)
+        bars = backward_pass(tape.equations, cotangents, inputs)
     return ys, [zeros_like(x) if bar is None else bar for x, bar in zip(xs, bars, strict=True)]
 
 

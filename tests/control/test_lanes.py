@@ -213,7 +213,7 @@ def test_batches_of_batches(branch, by, axes, way):
 @pytest.mark.parametrize("scale", [0.01, 1.0], ids=["one by one", "in strips"])
 @pytest.mark.parametrize("by", ["value", "grad"])
 @pytest.mark.parametrize("way", [lambda f: f, cotan.jit], ids=["eager", "jit"])
-def test_a_branch_raises_only_for_an_example_that_takes_it(scale, by, way):
+def test_a_branch_fails_only_for_an_example_that_takes_it(scale, by, way):
     def f(w, p, x):
         """The matrix is singular for x[0] = 0."""
         a = x[0] * np.eye(20)
@@ -224,9 +224,11 @@ def test_a_branch_raises_only_for_an_example_that_takes_it(scale, by, way):
     harmless, harmful = xs.copy(), xs.copy()
     harmless[np.argmin(ps), 0] = harmful[np.argmax(ps), 0] = 0.0
     assert all(np.all(np.isfinite(y)) for y in cotan.tree.leaves(g(W, ps, harmless)))
-    with pytest.raises(np.linalg.LinAlgError, match="ingular") as raised:
-        g(W, ps, harmful)
-    assert any("cnp.linalg.solve(a" in note for note in raised.value.__notes__)
+    found = np.isnan(np.asarray(cotan.tree.leaves(g(W, ps, harmful))[0])).any(-1) if by == "value" else None
+    if by == "value":
+        np.testing.assert_array_equal(found, np.arange(200) == np.argmax(ps))
+    else:
+        assert any(np.any(np.isnan(y)) for y in cotan.tree.leaves(g(W, ps, harmful)))
 
 
 @pytest.mark.parametrize("way", [lambda f: f, cotan.jit], ids=["eager", "jit"])

@@ -149,14 +149,11 @@ def test_iterations_that_call_python_are_not_shared():
 def test_a_failure_in_one_iteration_is_an_error(bad):
     stack = np.tile(np.eye(6), (37, 1, 1))
     stack[bad, 2, 2] = 0.0
-    for f in (
-        cnp.linalg.inv,
-        lambda a: cnp.linalg.inv(cnp.linalg.inv(a)),
-        lambda a: lax.cond(a[2, 2] == 0, cnp.linalg.inv, lambda a: a, a),
-    ):
+    power = lambda a: cnp.linalg.inv(a + cnp.eye(6)) * 2 ** cnp.where(a[2, 2] == 0, -1, 1)  # noqa: E731
+    for f in (power, lambda a: power(power(a)), lambda a: lax.cond(a[2, 2] == 0, power, lambda a: a, a)):
         shared = cotan.jit(lambda stack, f=f: lax.map(f, stack), engine="native")
         for threads in (1, 2, 3):
-            with limited(threads), pytest.raises(np.linalg.LinAlgError, match="Singular"):
+            with limited(threads), pytest.raises(ValueError, match="negative integer powers"):
                 shared(stack)
         np.testing.assert_allclose(shared(stack + np.eye(6)), [f(a + np.eye(6)) for a in stack])
 

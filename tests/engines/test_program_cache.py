@@ -41,10 +41,10 @@ mark(cotan.jit(cotan.grad(lambda x: cnp.sum(cnp.linalg.solve(x, x.T) ** 2)))(x))
 mark(cotan.jit(lambda c: cotan.lax.scan(lambda c, _: (c * c + 0.3, c), c, None, length=50))(0.1)[1])
 mark(cotan.jit(lambda x: x * 2.0 + 1.0, donate_argnums=0)(x.copy()))
 mark(cotan.jit(lambda x: cnp.sort(x * a[0], axis=0))(x))
-solve = cotan.jit(lambda a: cnp.linalg.solve(a, a), engine="native")
+power = cotan.jit(lambda a, k: cnp.linalg.solve(a, a) * 2**k, engine="native")
 try:
-    solve(np.zeros((30, 30)))
-except np.linalg.LinAlgError as error:
+    power(np.eye(30), -1)
+except ValueError as error:
     marks.append(str(error))
 print(json.dumps([len(written), marks]))
 """
@@ -76,7 +76,7 @@ def test_a_new_process_writes_nothing_again_and_gives_the_same_bits(folder):
     wait_for_old_files()
     written, marks = run()
     assert written == 7
-    assert marks[-1] == "Singular matrix"
+    assert "negative integer powers" in marks[-1]
     assert run() == [0, marks]
     for file in folder.glob("*.ll"):
         data = bytearray(file.read_bytes())
@@ -250,7 +250,7 @@ def test_an_entry_holds_what_a_call_needs(folder):
 
 @pytest.mark.parametrize("change", ["integer", "routine", "error", "symbol", "function", "json"])
 def test_an_entry_that_is_not_of_this_process_is_none(folder, change):
-    code = LoweredProgram(program_of(lambda a: cnp.linalg.solve(a, a), np.eye(30))).code
+    code = LoweredProgram(program_of(lambda a, k: cnp.linalg.solve(a, a) * 2**k, np.eye(30), 1)).code
     program_cache.store("a" * 64, code)
     head, _, text = disk_cache.load("a" * 64, program_cache.KIND).decode().partition("\n")
     content = json.loads(head)

@@ -40,11 +40,10 @@ def test_a_stack_is_shared_by_threads(name, dtype):
 
 
 @pytest.mark.parametrize("bad", [0, 59, 119])
-@pytest.mark.parametrize(("f", "message"), [
-    (cnp.linalg.inv, "Singular"), (cnp.linalg.cholesky, "positive definite"), (lambda a: cnp.linalg.solve(a, a), "Singular"),
-])  # fmt: skip
-def test_one_wrong_matrix_in_a_shared_stack_is_an_error(f, message, bad):
+@pytest.mark.parametrize("f", [cnp.linalg.inv, cnp.linalg.cholesky, lambda a: cnp.linalg.solve(a, a)])
+def test_one_wrong_matrix_in_a_shared_stack_has_no_result(f, bad):
     a = np.tile(np.eye(18), (120, 1, 1))
     a[bad, 3, 3] = 0.0
-    with limited(2), pytest.raises(np.linalg.LinAlgError, match=message):
-        cotan.jit(lambda a: f(a))(a)
+    with limited(2):
+        found = np.asarray(cotan.jit(lambda a: f(a))(a))
+    np.testing.assert_array_equal(np.isnan(found).any((1, 2)), np.arange(120) == bad)

@@ -143,9 +143,16 @@ def test_linear_algebra():
     assert (report.argument, report.source, report.chain[0].of) == ("args[0][1, 1]", None, "solve")
 
 
+def test_a_singular_matrix_is_named():
+    report = why(lambda a: cnp.linalg.solve(a, np.ones(2)), np.zeros((2, 2)))
+    assert report.source.of == "solve"
+    report = why(cotan.grad(lambda a: cnp.sum(cnp.linalg.cholesky(a))), -np.eye(2))
+    assert report.source.of == "cholesky"
+
+
 def test_an_error_of_the_run_is_raised():
-    with pytest.raises(np.linalg.LinAlgError):
-        cotan.why_nan(lambda a: cnp.linalg.solve(a, np.ones(2)), np.zeros((2, 2)))
+    with pytest.raises(ValueError, match="negative integer powers"):
+        cotan.why_nan(lambda x, k: x * cnp.power(2, k), 1.0, np.array([-1]))
 
 
 # ---- derivatives ---------------------------------------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ from ..core.types import DTYPES, ArrayType, refuse_foreign_dtype
 from ..ops.casting import ConvertElementType
 from ..ops.families import zeros
 from ..ops.gaps import GAPS_MET
+from ..ops.transcendental import NEGATIVE_POWER
 from .limits import settled
 
 __all__ = [
@@ -53,7 +54,6 @@ __all__ = [
     "note_lists",
     "one_argument",
     "present",
-    "quiet",
     "refuse_large_integers",
     "surely_zero",
     "weakly_floating",
@@ -142,7 +142,9 @@ def better_error(error: Exception) -> CotanError | None:
 
 def raised_here(error: Exception) -> bool:
     """Whether code of cotan raised ``error`` by mistake: the traceback of such a defect keeps its frames."""
-    if isinstance(error, np.linalg.LinAlgError) or (isinstance(error, TypeError) and WRONG_CALL.match(str(error))):
+    if isinstance(error, np.linalg.LinAlgError) or str(error) == NEGATIVE_POWER:
+        return False
+    if isinstance(error, TypeError) and WRONG_CALL.match(str(error)):
         return False
     tb = error.__traceback__
     while tb is not None and tb.tb_next is not None:
@@ -177,11 +179,6 @@ def origin_of(error: BaseException) -> Origin | None:
             found = Origin(tb.tb_frame.f_code, tb.tb_lasti)
         tb = tb.tb_next
     return found
-
-
-def quiet() -> np.errstate:
-    """A context without floating-point warnings: a derivative's infinite factor is often masked, and tracing a branch is not running it."""
-    return np.errstate(all="ignore")
 
 
 def leaf(x: Any, name: str) -> Any:

@@ -16,7 +16,8 @@ from ..core.errors import ArgumentTypeError, teach
 from ..core.origin import capturing, is_capturing
 from ..core.printing import Printed
 from ..core.tracing import current_trace, running, type_of
-from .arguments import boundary, check_callable, leaf, quiet
+from ..ops.failing import quiet
+from .arguments import boundary, check_callable, leaf
 from .transformed import transformation
 
 __all__ = ["Captured", "capture", "tag"]

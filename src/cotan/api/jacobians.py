@@ -19,13 +19,14 @@ from ..core.program import Var
 from ..core.tracing import Tracer, type_of
 from ..core.types import ArrayType
 from ..ops.casting import convert
+from ..ops.failing import quiet
 from ..ops.families import fill_shape, spread, zeros
 from ..ops.logic import equal
 from ..ops.movement import permute, reshape, slice_
 from ..transforms.batch import batch_flat
 from ..transforms.linearize import LinearTape
 from ..transforms.linearize import replay as replay_tape
-from .arguments import LEAF, Argnums, FlatCall, boundary, check_callable, check_inexact, one_argument, quiet
+from .arguments import LEAF, Argnums, FlatCall, boundary, check_callable, check_inexact, one_argument
 from .chunks import Chunk, bytes_of, check_chunk, chunk_size, in_pieces
 from .differentiate import Pullback, grad, jvp, private_copy, strip, tangent_type
 from .transformed import transformation

@@ -21,8 +21,9 @@ from ..core.sizes import Size
 from ..core.tracing import EVAL, Tracer, current_trace, type_of
 from ..engines import ENGINES, Engine, runner
 from ..engines import numpy as numpy_engine
+from ..ops.failing import quiet
 from ..ops.gaps import EQUAL, GAPS_MET
-from .arguments import FAST_LEAVES, boundary, check_callable, leaf, present, quiet, refuse_large_integers
+from .arguments import FAST_LEAVES, boundary, check_callable, leaf, present, refuse_large_integers
 from .compiled import Lowered
 from .differentiate import private_copy
 from .disabling import SOMEWHERE, jit_is_disabled

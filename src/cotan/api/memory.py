@@ -18,8 +18,9 @@ from ..core.staging import StagingTrace
 from ..core.tracing import Tracer, running, type_of
 from ..core.types import ArrayType, Type, array_type
 from ..engines import computed_late
+from ..ops.failing import quiet
 from ..transforms.linearize import linearize_flat
-from .arguments import Argnums, FlatCall, check_callable, quiet
+from .arguments import Argnums, FlatCall, check_callable
 from .transformed import transformation
 
 __all__ = ["MemoryPlan", "Residual", "memory_plan"]

@@ -26,11 +26,12 @@ from ..core.program import Var
 from ..core.tracing import type_of
 from ..core.types import ArrayType
 from ..ops.casting import convert
+from ..ops.failing import quiet
 from ..ops.families import add, reduce_sum, scale, zeros
 from ..ops.movement import reshape
 from ..transforms.jvp import jvp_flat
 from ..transforms.linearize import LinearTape, linearize_flat, replay
-from .arguments import Argnums, FlatCall, boundary, check_callable, floating_leaves, one_argument, quiet
+from .arguments import Argnums, FlatCall, boundary, check_callable, floating_leaves, one_argument
 from .chunks import Chunk, check_chunk, cut
 from .differentiate import Pullback, one_of_output, private_copy, tangent_leaves
 from .jacobians import pushed_basis

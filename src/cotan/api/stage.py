@@ -10,7 +10,8 @@ from ..core.origin import describe_function
 from ..core.program import Program, evaluate
 from ..core.staging import stage_flat
 from ..core.tracing import Tracer
-from .arguments import boundary, check_callable, leaf, note_lists, quiet
+from ..ops.failing import quiet
+from .arguments import boundary, check_callable, leaf, note_lists
 from .differentiate import private_copy
 from .signature import ShapeDtypeStruct, Signature, Staged, abstract
 from .transformed import transformation

@@ -16,10 +16,11 @@ from ..core.array import handed, to_array
 from ..core.errors import ArgumentError, ArgumentTypeError, teach
 from ..core.origin import describe_function
 from ..core.tracing import current_trace, type_of
+from ..ops.failing import quiet
 from ..ops.families import spread
 from ..ops.movement import permute, reshape
 from ..transforms.batch import MeasuringTrace, batch_flat
-from .arguments import check_callable, leaf, quiet
+from .arguments import check_callable, leaf
 from .chunks import Chunk, Rows, bytes_of, check_chunk, chunk_size, cut, looped, pieces, whole_pieces
 from .transformed import transformation
 

@@ -18,8 +18,9 @@ from ..core.errors import ArgumentTypeError, teach
 from ..core.tracing import type_of
 from ..ops.arithmetic import mul
 from ..ops.casting import complex_, imag, real
+from ..ops.failing import quiet
 from ..ops.families import add, zeros
-from .arguments import Argnums, FlatCall, check_callable, quiet
+from .arguments import Argnums, FlatCall, check_callable
 from .chunks import Chunk, check_chunk
 from .differentiate import strip
 from .jacobians import jacobian, jacobian_modes

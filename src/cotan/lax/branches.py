@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..api.arguments import boundary, check_callable, leaf, quiet
+from ..api.arguments import boundary, check_callable, leaf
 from ..api.rules import refuse_parameters
 from ..control.cond import Cond
 from ..core import tree
@@ -22,6 +22,7 @@ from ..core.staging import stage_flat
 from ..core.tracing import BOOL, INT64, Tracer, type_of
 from ..core.types import ArrayType, array_type
 from ..ops.casting import convert
+from ..ops.failing import quiet
 from ..ops.logic import not_equal
 from ..ops.ordering import maximum, minimum
 from .loops import bodies, known_value, strong

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..api.arguments import boundary, check_callable, leaf, quiet
+from ..api.arguments import boundary, check_callable, leaf
 from ..api.disabling import is_staging, runs_as_python
 from ..api.recall import Recall
 from ..api.rules import refuse_parameters, shown
@@ -30,6 +30,7 @@ from ..core.tracing import BOOL, EVAL, INT64, Tracer, current_trace, type_of
 from ..core.types import ArrayType, array_type
 from ..ops.casting import convert
 from ..ops.creation import iota
+from ..ops.failing import quiet
 from ..ops.families import add
 from ..ops.logic import less
 from ..transforms.jvp import JVPTrace

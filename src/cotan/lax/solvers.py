@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..api.arguments import boundary, check_callable, leaf, quiet
+from ..api.arguments import boundary, check_callable, leaf
 from ..api.custom import CustomFunction
 from ..api.differentiate import jvp
 from ..control.closures import Hole, find_tracers, substitute
@@ -20,6 +20,7 @@ from ..core.staging import stage_flat
 from ..core.tracing import type_of
 from ..core.types import array_type
 from ..ops.casting import convert
+from ..ops.failing import quiet
 from ..transforms.linearize import record_linear
 
 __all__ = ["custom_linear_solve", "custom_root"]

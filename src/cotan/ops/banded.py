@@ -26,9 +26,10 @@ from ..core.tracing import type_of
 from ..core.types import ArrayType, array_type
 from .arithmetic import neg, sub
 from .casting import complex_, conj, real
+from .failing import failed, guarded, scaled_by, zero_where_zero
 from .families import Multilinear, Structural, default_rng, spread, zeros
 from .lapack import by_columns, every_matrix, named
-from .linalg import ADJOINT, NONE, TRANSPOSED, MatrixOp, SolveOp
+from .linalg import ADJOINT, NONE, TRANSPOSED, MatrixOp, SolveOp, finish_solution
 from .movement import concatenate, slice_
 from .routines import lapack_function
 
@@ -238,6 +239,10 @@ class BandedOuter(ProductOfBands):
 class BandedSystem(SolveOp):
     """A system whose first operand is bands."""
 
+    def of_tangents(self) -> Op:
+        """The op that solves for tangents."""
+        return type(self)(**self.parameters() | {"strong_zero": True})
+
     def loop_axes(self, *types: ArrayType) -> Sequence[int]:
         return range(types[1].ndim - 2)
 
@@ -247,11 +252,12 @@ class BandedSystem(SolveOp):
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
         (ab, b), (da, db) = primals, tangents
-        x = self(ab, b)
+        x, solve_for = self(ab, b), self.of_tangents()
         if da is None:
-            return x, self(ab, db)
-        moved = self.moved(da, x)
-        return x, self(ab, neg(moved) if db is None else sub(db, moved))
+            return x, solve_for(ab, db)
+        known, unknown = guarded(x)
+        moved = self.moved(da, known)
+        return x, scaled_by(unknown, solve_for(ab, neg(moved) if db is None else sub(db, moved)))
 
 
 @op
@@ -264,6 +270,7 @@ class BandedSolve(BandedSystem):
     lower: int
     upper: int
     transposed: bool = False
+    strong_zero: bool = False
     library: ClassVar[str] = "banded_solve"
 
     def type_rule(self, ab: ArrayType, b: ArrayType) -> ArrayType:
@@ -277,7 +284,8 @@ class BandedSolve(BandedSystem):
 
     def impl(self, ab: Any, b: Any) -> Any:
         if self.transposed:
-            return BandedSolve(self.upper, self.lower).impl(TransposedBands(self.lower, self.upper).impl(ab), b)
+            flipped = BandedSolve(self.upper, self.lower, strong_zero=self.strong_zero)
+            return flipped.impl(TransposedBands(self.lower, self.upper).impl(ab), b)
         x = np.empty_like(b, order="C")
         if b.size == 0:
             return x
@@ -288,15 +296,15 @@ class BandedSolve(BandedSystem):
             else:
                 *_, x[k], info = solve(self.lower, self.upper, widened(ab[k], self.lower), b[k])
             if info:
-                raise np.linalg.LinAlgError(SINGULAR)
-        return x
+                x[k] = failed(SINGULAR)
+        return zero_where_zero(x, b) if self.strong_zero else x
 
     def written_out(self, ab: Any, b: Any) -> Sequence[Any]:  # type: ignore[override]
         """By the factors, which the systems of a matrix and of its transpose share."""
         if self.tridiagonal:
             raise NotImplementedError
         factors = BandedLu(self.lower, self.upper)(ab)
-        return [BandedLuSolve(self.lower, self.upper, self.transposed)(*factors, b)]
+        return [BandedLuSolve(self.lower, self.upper, self.transposed, self.strong_zero)(*factors, b)]
 
     def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> Any:
         if not self.tridiagonal:
@@ -307,7 +315,7 @@ class BandedSolve(BandedSystem):
             return None
         dtype = operands[1].dtype
 
-        def one(k: tuple[Any, ...]) -> StridedView:
+        def one(k: tuple[Any, ...]) -> None:
             ab, info = bands.part(*k), w.scratch((), w.integer)
             y = x.part(*k) if m == 1 else by_columns(w, n, m, dtype)
             low, middle, high = (w.scratch((size,), dtype) for size in (n - 1, n, n - 1))
@@ -318,11 +326,9 @@ class BandedSolve(BandedSystem):
                 w.fill(below, lambda i: ab[2, i[0]])
                 w.fill(above, lambda i: ab[0, i[0] + 1])
             w.call(named(dtype, "gtsv"), n, m, low, middle, high, y, n, info, work=8 * n * (1 + m))
-            if m > 1:
-                w.copy(y, x.part(*k))
-            return info
+            finish_solution(w, self.strong_zero, sides.part(*k), y, x.part(*k), info)
 
-        every_matrix(w, lead, one, 8 * n * (1 + m), SINGULAR)
+        every_matrix(w, lead, one, 8 * n * (1 + m))
         return None
 
     def moved(self, da: Any, x: Any) -> Any:
@@ -331,7 +337,7 @@ class BandedSolve(BandedSystem):
         return BandedProduct(self.lower, self.upper)(da, x)
 
     def transpose(self, y_bar: Any, ab: Any, b: Var) -> Sequence[Any | None]:
-        return [None, BandedSolve(self.lower, self.upper, not self.transposed)(ab, y_bar)]
+        return [None, BandedSolve(self.lower, self.upper, not self.transposed, strong_zero=True)(ab, y_bar)]
 
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
@@ -377,9 +383,7 @@ class BandedLu(Op):
         decompose = lapack_function("gbtrf", ab.dtype)
         for k in np.ndindex(*lead):
             found, exchanges[k], info = decompose(widened(ab[k], self.lower), self.lower, self.upper)
-            if info:
-                raise np.linalg.LinAlgError(SINGULAR)
-            factors[k] = found.T
+            factors[k] = failed(SINGULAR) if info else found.T
         return factors, exchanges
 
     def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
@@ -397,7 +401,7 @@ class BandedLu(Op):
             w.fill(exchanges.part(*k), lambda i: w.emitter.cast(pivots[i], INT64))
             return info
 
-        every_matrix(w, lead, one, work, SINGULAR)
+        every_matrix(w, lead, one, work, [factors])
 
 
 @dataclass(repr=False, eq=False)
@@ -407,9 +411,10 @@ class BandedLuSolve(Op):
     lower: int
     upper: int
     transposed: bool
+    strong_zero: bool
     name = verb = "banded_lu_solve"
     family = "linalg"
-    parameter_names = ("lower", "upper", "transposed")
+    parameter_names = ("lower", "upper", "transposed", "strong_zero")
 
     def type_rule(self, factors: ArrayType, exchanges: ArrayType, b: ArrayType) -> ArrayType:
         return b.with_shape(b.shape)
@@ -424,7 +429,7 @@ class BandedLuSolve(Op):
         solve = lapack_function("gbtrs", b.dtype)
         for k in np.ndindex(*b.shape[:-2]):
             x[k], _ = solve(factors[k].T, self.lower, self.upper, b[k], exchanges[k], trans=int(self.transposed))
-        return x
+        return zero_where_zero(x, b) if self.strong_zero else x
 
     def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
         factors, exchanges, sides, (x,) = w.dense(operands[0]), w.strided(operands[1]), w.strided(operands[2]), results
@@ -434,14 +439,13 @@ class BandedLuSolve(Op):
         dtype, letter = operands[2].dtype, "T" if self.transposed else "N"
 
         def one(k: tuple[Any, ...]) -> None:
-            pivots, ignored = w.scratch((n,), w.integer), w.scratch((), w.integer)
+            pivots, info = w.scratch((n,), w.integer), w.scratch((), w.integer)
             y = x.part(*k) if m == 1 else by_columns(w, n, m, dtype)
             w.fill(pivots, lambda i: w.emitter.cast(exchanges[(*k, *i)], w.integer))
             w.copy(sides.part(*k), y)
-            given = (n, self.lower, self.upper, m, factors.part(*k), rows, pivots, y, n, ignored)
+            given = (n, self.lower, self.upper, m, factors.part(*k), rows, pivots, y, n, info)
             w.call(named(dtype, "gbtrs"), letter, *given, work=n * m * rows)
-            if m > 1:
-                w.copy(y, x.part(*k))
+            finish_solution(w, self.strong_zero, sides.part(*k), y, x.part(*k), info)
 
         every_matrix(w, lead, one, n * m * rows)
 
@@ -455,6 +459,7 @@ class BandedTriangularSolve(BandedSystem):
 
     lower: bool = True
     transpose_a: int = NONE
+    strong_zero: bool = False
     library: ClassVar[str] = "banded_triangular_solve"
 
     def type_rule(self, ab: ArrayType, b: ArrayType) -> ArrayType:
@@ -470,8 +475,8 @@ class BandedTriangularSolve(BandedSystem):
         for k in np.ndindex(*b.shape[:-2]):
             x[k], info = solve(ab[k], b[k], uplo="L" if self.lower else "U", trans="NTC"[self.transpose_a])
             if info:
-                raise np.linalg.LinAlgError(ZERO_DIAGONAL)
-        return x
+                x[k] = failed(ZERO_DIAGONAL)
+        return zero_where_zero(x, b) if self.strong_zero else x
 
     def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
         bands, sides, (x,) = w.strided(operands[0]), w.strided(operands[1]), results
@@ -479,18 +484,16 @@ class BandedTriangularSolve(BandedSystem):
         if n == 0 or m == 0:
             return
 
-        def one(k: tuple[Any, ...]) -> StridedView:
+        def one(k: tuple[Any, ...]) -> None:
             given, info = by_columns(w, rows, n, dtype), w.scratch((), w.integer)
             y = x.part(*k) if m == 1 else by_columns(w, n, m, dtype)
             w.copy(bands.part(*k), given)
             w.copy(sides.part(*k), y)
             letters = "L" if self.lower else "U", "NTC"[self.transpose_a], "N"
             w.call(named(dtype, "tbtrs"), *letters, n, rows - 1, m, given, rows, y, n, info, work=n * rows * m)
-            if m > 1:
-                w.copy(y, x.part(*k))
-            return info
+            finish_solution(w, self.strong_zero, sides.part(*k), y, x.part(*k), info)
 
-        every_matrix(w, lead, one, n * rows * m, ZERO_DIAGONAL)
+        every_matrix(w, lead, one, n * rows * m)
 
     def moved(self, da: Any, x: Any) -> Any:
         u = type_of(da).shape[-2] - 1
@@ -505,7 +508,7 @@ class BandedTriangularSolve(BandedSystem):
         # The adjoint of op(A)^-1 is op(A)^-T; without a conjugate, (A^H)^T is conj(A).
         if self.transpose_a == ADJOINT and type_of(ab).dtype.kind == "c":
             ab = conj(ab)
-        return [None, BandedTriangularSolve(self.lower, TRANSPOSED if self.transpose_a == NONE else NONE)(ab, y_bar)]
+        return [None, BandedTriangularSolve(self.lower, TRANSPOSED if self.transpose_a == NONE else NONE, strong_zero=True)(ab, y_bar)]
 
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:

@@ -41,9 +41,10 @@ from .banded import (
     row_range,
 )
 from .casting import complex_, conj, real
+from .failing import failed, guarded, scaled_by, zero_where_zero
 from .families import default_rng, spread, zeros
-from .lapack import by_columns, every_matrix, named
-from .linalg import ADJOINT, MatrixOp
+from .lapack import by_columns, every_matrix, fill_nan, named, not_zero
+from .linalg import ADJOINT, NONE, MatrixOp, finish_solution
 from .movement import concatenate
 from .routines import lapack_function
 
@@ -398,7 +399,7 @@ class BandedCholesky(MatrixOp):
         for k in np.ndindex(*a.shape[:-2]):
             factor[k], info = decompose(a[k], lower=True)
             if info:
-                raise np.linalg.LinAlgError(NOT_POSITIVE)
+                factor[k] = failed(NOT_POSITIVE)
         return without_corner(factor)
 
     def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
@@ -408,20 +409,21 @@ class BandedCholesky(MatrixOp):
             return
         zero = w.emitter.constant(0, a.dtype)
 
-        def one(k: tuple[Any, ...]) -> StridedView:
+        def one(k: tuple[Any, ...]) -> None:
             bands, info, target = by_columns(w, u, n, a.dtype), w.scratch((), w.integer), factor.part(*k)
             w.copy(a.part(*k), bands)
             w.call(named(a.dtype, "pbtrf"), "L", n, u - 1, bands, u, info, work=n * u * u)
             w.copy(bands, target)
+            w.when(not_zero(w, info), lambda: fill_nan(w, target))
             for r in range(1, u):
                 w.every((min(r, n),), lambda j, r=r: target.__setitem__((r, n - 1 - j[0]), zero))
-            return info
 
-        every_matrix(w, lead, one, n * u * u, NOT_POSITIVE)
+        every_matrix(w, lead, one, n * u * u)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
-        factor = self(*primals)
-        return factor, FactorTangent()(factor, tangents[0])
+        result = self(*primals)
+        factor, unknown = guarded(result)
+        return result, scaled_by(unknown, FactorTangent()(factor, tangents[0]))
 
     def batch(self, size: int, batched: Sequence[bool], a: Any) -> tuple[Any, bool]:
         return self(a), True
@@ -450,6 +452,7 @@ class HermitianBandedSolve(BandedSystem):
     """
 
     lower: bool
+    strong_zero: bool = False
     library: ClassVar[str] = "hermitian_banded_solve"
 
     def type_rule(self, ab: ArrayType, b: ArrayType) -> ArrayType:
@@ -469,8 +472,8 @@ class HermitianBandedSolve(BandedSystem):
             else:
                 *_, x[k], info = solve(ab[k], b[k], lower=self.lower)
             if info:
-                raise np.linalg.LinAlgError(NOT_POSITIVE)
-        return x
+                x[k] = failed(NOT_POSITIVE)
+        return zero_where_zero(x, b) if self.strong_zero else x
 
     def written_out(self, ab: Any, b: Any) -> Sequence[Any]:  # type: ignore[override]
         """By the factor, which the systems of a matrix and of its transpose share."""
@@ -481,7 +484,8 @@ class HermitianBandedSolve(BandedSystem):
             ab = TransposedBands(0, u)(ab)
             ab = conj(ab) if type_of(ab).dtype.kind == "c" else ab
         factor = banded_cholesky(ab)
-        return [BandedTriangularSolve(transpose_a=ADJOINT)(factor, BandedTriangularSolve()(factor, b))]
+        first, second = (BandedTriangularSolve(transpose_a=turn, strong_zero=self.strong_zero) for turn in (NONE, ADJOINT))
+        return [second(factor, first(factor, b))]
 
     def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> Any:
         if operands[0].shape[-2] != 2:
@@ -492,7 +496,7 @@ class HermitianBandedSolve(BandedSystem):
             return None
         dtype = operands[1].dtype
 
-        def one(k: tuple[Any, ...]) -> StridedView:
+        def one(k: tuple[Any, ...]) -> None:
             ab, info = bands.part(*k), w.scratch((), w.integer)
             y = x.part(*k) if m == 1 else by_columns(w, n, m, dtype)
             diagonal, beside = w.scratch((n,), np.finfo(dtype).dtype), w.scratch((n - 1,), dtype)
@@ -506,11 +510,9 @@ class HermitianBandedSolve(BandedSystem):
             if n > 1:
                 w.fill(beside, lambda i: below(i[0]))
             w.call(named(dtype, "ptsv"), n, m, diagonal, beside, y, n, info, work=6 * n * (1 + m))
-            if m > 1:
-                w.copy(y, x.part(*k))
-            return info
+            finish_solution(w, self.strong_zero, sides.part(*k), y, x.part(*k), info)
 
-        every_matrix(w, lead, one, 6 * n * (1 + m), NOT_POSITIVE)
+        every_matrix(w, lead, one, 6 * n * (1 + m))
         return None
 
     def moved(self, da: Any, x: Any) -> Any:
@@ -519,7 +521,8 @@ class HermitianBandedSolve(BandedSystem):
 
     # The conjugate of A x = b is A^T conj(x) = conj(b): a solution for A^T has the factor of A.
     def transpose(self, y_bar: Any, ab: Any, b: Var) -> Sequence[Any | None]:
-        return [None, conj(self(ab, conj(y_bar))) if type_of(ab).dtype.kind == "c" else self(ab, y_bar)]
+        solve_for = self.of_tangents()
+        return [None, conj(solve_for(ab, conj(y_bar))) if type_of(ab).dtype.kind == "c" else solve_for(ab, y_bar)]
 
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:

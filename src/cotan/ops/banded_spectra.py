@@ -22,6 +22,7 @@ from .casting import conj, convert, real
 from .clusters import Splitting, Turn, split_eigenvalues
 from .contraction import matmul
 from .factorization import NO_EIGENVALUES, VECTORS
+from .failing import failed
 from .families import default_rng, scaled_sum, spread, zeros
 from .gaps import inverse_gaps, plain_product
 from .lapack import by_columns, every_matrix, named
@@ -70,7 +71,7 @@ class OfTridiagonal(MatrixOp):
         for k in np.ndindex(*d.shape[:-1]):
             w[k], z, info = decompose(d[k], e[k], compute_v=vectors)
             if info:
-                raise np.linalg.LinAlgError(NO_EIGENVALUES)
+                w[k] = z = failed(NO_EIGENVALUES)
             if vectors:
                 v[k] = z
         return w, v
@@ -96,7 +97,7 @@ class OfTridiagonal(MatrixOp):
                 w.copy(matrix, vectors.part(*k))
             return info
 
-        every_matrix(w, lead, one, 8 * n * n if vectors is None else VECTORS * n**3 // 4, NO_EIGENVALUES)
+        every_matrix(w, lead, one, 8 * n * n if vectors is None else VECTORS * n**3 // 4, results)
 
     def splitting(self, results: Sequence[Any], relative: float, turned: bool, pair: Turn = None) -> Splitting | None:  # type: ignore[override]
         return split_eigenvalues(results[0], results[1] if len(results) > 1 else None, relative, turned, pair)
@@ -199,7 +200,7 @@ class OfHermitianBands(MatrixOp):
         for k in np.ndindex(*lead):
             w[k], z, info = decompose(a[k], compute_v=vectors, lower=self.lower)
             if info or not np.isfinite(inside[k]).all():
-                raise np.linalg.LinAlgError(NO_EIGENVALUES)
+                w[k] = z = failed(NO_EIGENVALUES)
             if vectors:
                 v[k] = z
         return w, v
@@ -239,7 +240,7 @@ class OfHermitianBands(MatrixOp):
                 w.copy(matrix, vectors.part(*k))
             return info
 
-        every_matrix(w, lead, one, n * n * rows if vectors is None else VECTORS * n**3, NO_EIGENVALUES)
+        every_matrix(w, lead, one, n * n * rows if vectors is None else VECTORS * n**3, results)
 
     def splitting(self, results: Sequence[Any], relative: float, turned: bool, pair: Turn = None) -> Splitting | None:  # type: ignore[override]
         return split_eigenvalues(results[0], results[1] if len(results) > 1 else None, relative, turned, pair)

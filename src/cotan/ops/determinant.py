@@ -286,6 +286,7 @@ class Slogdet(MatrixOp):
     """
 
     multiple = True
+    total = True
     library: ClassVar[str] = "slogdet"
 
     def type_rule(self, a: ArrayType) -> tuple[ArrayType, ArrayType]:

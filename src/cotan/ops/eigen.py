@@ -21,6 +21,7 @@ from .casting import complex_, convert, imag, real, stop_gradient
 from .clusters import Splitting, Turn, split_eigenvalues
 from .contraction import matmul
 from .creation import iota
+from .failing import where_regular
 from .families import add, default_rng, reduce_sum, scale
 from .gaps import InverseGap, plain_product
 from .lapack import by_columns, every_matrix, is_finite, named
@@ -77,7 +78,7 @@ class Eig(OfGeneral):
         return array_type(a.shape[:-1], dtype), array_type(a.shape, dtype)
 
     def impl(self, a: Any) -> tuple[Any, Any]:
-        w, v = np.linalg.eig(a)
+        w, v = where_regular(lambda x: tuple(np.linalg.eig(x)), a)
         dtype = np.result_type(a.dtype, np.complex64)
         return w.astype(dtype, copy=False), v.astype(dtype, copy=False)
 
@@ -125,7 +126,7 @@ class Eigvals(OfGeneral):
         return eig.type_rule(a)[0]
 
     def impl(self, a: Any) -> Any:
-        return np.linalg.eigvals(a).astype(np.result_type(a.dtype, np.complex64), copy=False)
+        return where_regular(np.linalg.eigvals, a).astype(np.result_type(a.dtype, np.complex64), copy=False)
 
     def splitting(self, results: Sequence[Any], relative: float, turned: bool, pair: Turn = None) -> Splitting | None:  # type: ignore[override]
         return split_eigenvalues(results[0], None, relative, turned, pair)
@@ -179,8 +180,8 @@ def decompose(w: Routines, a: Reader, values: StridedView, vectors: StridedView 
     *lead, n, _ = a.shape
     if n == 0:
         return
-    given = w.strided(a)
-    every_matrix(w, lead, lambda i: one_of(w, given.part(*i), values.part(*i), vectors and vectors.part(*i)), WORK * n**3, NO_EIGENVALUES)
+    given, results = w.strided(a), [values] if vectors is None else [values, vectors]
+    every_matrix(w, lead, lambda i: one_of(w, given.part(*i), values.part(*i), vectors and vectors.part(*i)), WORK * n**3, results)
 
 
 def one_of(w: Routines, a: StridedView, values: StridedView, vectors: StridedView | None) -> StridedView:

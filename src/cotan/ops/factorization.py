@@ -22,6 +22,7 @@ from .casting import conj, convert, real
 from .clusters import Splitting, Turn, random_unitary, split_eigenvalues, split_singular_values
 from .contraction import matmul
 from .creation import full as full_op
+from .failing import where_regular
 from .families import add, default_rng, scale, scaled_sum
 from .gaps import InverseGap, inverse_gaps, plain_product, undetermined
 from .lapack import by_columns, every_matrix, named
@@ -74,7 +75,7 @@ class Svd(MatrixOp):
         return array_type((*lead, m, rows), a.dtype), array_type((*lead, k), real_dtype), array_type((*lead, columns, n), a.dtype)
 
     def impl(self, a: Any) -> tuple[Any, Any, Any]:
-        u, s, vh = np.linalg.svd(a, full_matrices=self.full)
+        u, s, vh = where_regular(lambda x: tuple(np.linalg.svd(x, full_matrices=self.full)), a)
         return u, s, vh
 
     def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
@@ -96,7 +97,7 @@ class Svd(MatrixOp):
             w.copy(right, vh.part(*i))
             return info
 
-        every_matrix(w, lead, one, VECTORS * m * n * k, NO_SVD)
+        every_matrix(w, lead, one, VECTORS * m * n * k, results)
 
     def splitting(self, results: Sequence[Any], relative: float, turned: bool, pair: Turn = None) -> Splitting | None:  # type: ignore[override]
         u, s, vh = results
@@ -166,7 +167,7 @@ class Svdvals(MatrixOp):
         return svd.type_rule(a)[1]
 
     def impl(self, a: Any) -> Any:
-        return np.linalg.svd(a, compute_uv=False)
+        return where_regular(lambda x: np.linalg.svd(x, compute_uv=False), a)
 
     def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
         (a,), (s,) = operands, results
@@ -180,7 +181,7 @@ class Svdvals(MatrixOp):
             w.copy(given.part(*i), matrix)
             return singular_values(w, matrix, "N", s.part(*i), None, m, None, n)
 
-        every_matrix(w, lead, one, m * n * min(m, n), NO_SVD)
+        every_matrix(w, lead, one, m * n * min(m, n), results)
 
     def splitting(self, results: Sequence[Any], relative: float, turned: bool, pair: Turn = None) -> Splitting | None:  # type: ignore[override]
         return split_singular_values(results[0], None, relative, turned, pair)
@@ -276,7 +277,7 @@ class Eigh(MatrixOp):
         return array_type(a.shape[:-1], np.finfo(a.dtype).dtype), array_type(a.shape, a.dtype)
 
     def impl(self, a: Any) -> tuple[Any, Any]:
-        w, v = np.linalg.eigh(a, "L" if self.lower else "U")
+        w, v = where_regular(lambda x: tuple(np.linalg.eigh(x, "L" if self.lower else "U")), a)
         return w, v
 
     def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
@@ -321,7 +322,7 @@ class Eigvalsh(MatrixOp):
         return eigh.type_rule(a)[0]
 
     def impl(self, a: Any) -> Any:
-        return np.linalg.eigvalsh(a, "L" if self.lower else "U")
+        return where_regular(lambda x: np.linalg.eigvalsh(x, "L" if self.lower else "U"), a)
 
     def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
         decompose_hermitian(w, operands[0], self.lower, *results)
@@ -366,7 +367,7 @@ def decompose_hermitian(w: Routines, a: Reader, lower: bool, values: StridedView
             w.copy(matrix, vectors.part(*i))
         return info
 
-    every_matrix(w, lead, one, n**3 if vectors is None else VECTORS * n**3, NO_EIGENVALUES)
+    every_matrix(w, lead, one, n**3 if vectors is None else VECTORS * n**3, [values] if vectors is None else [values, vectors])
 
 
 def eigenvalues(w: Routines, matrix: StridedView, letter: str, lower: bool, values: StridedView) -> StridedView:

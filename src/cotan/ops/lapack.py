@@ -13,8 +13,11 @@ import numpy as np
 
 from ..core.emitting import Emitter, Routines, StridedView
 
-__all__ = ["any_failed", "by_columns", "every_matrix", "factorized", "is_finite", "magnitude", "named", "not_zero"]
+__all__ = [
+    "any_failed", "by_columns", "every_matrix", "factorized", "fill_nan", "is_finite", "magnitude", "named", "not_zero", "zero_where_zero",
+]  # fmt: skip
 
+INT64 = np.dtype(np.int64)
 LETTERS = {"f": "s", "d": "d", "F": "c", "D": "z"}
 
 
@@ -40,30 +43,67 @@ def magnitude(e: Emitter, x: Any) -> Any:
 
 
 def is_finite(w: Routines, x: StridedView) -> Any:
-    """Whether all elements of a matrix in memory are finite: then the sum of their products with zero is zero."""
+    """Whether all elements of a row or a matrix in memory are finite: then the sum of their products with zero is zero."""
     e = w.emitter
-    none = e.constant(0, x.dtype)
+    x = x.mT if len(x.shape) > 1 and x.strides[-1] != 1 else x
+    *rows, count = x.shape
+    none, first, end = e.constant(0, x.dtype), e.constant(0, INT64), e.constant(count, INT64)
     total = w.variable(none)
-    w.every(x.shape, lambda i: total.__setitem__((), e.math("add", total[()], e.math("mul", x[i], none))))
+
+    def row(i: tuple[Any, ...]) -> None:
+        (found,) = w.totals("add", first, end, count, lambda j: [e.math("mul", x[(*i, j)], none)])
+        total[()] = e.math("add", total[()], found)
+
+    w.outlined(lambda: w.every(rows, row))
     return e.math("eq", total[()], none)
 
 
 def every_matrix(
-    w: Routines, lead: Sequence[int], one: Callable[[tuple[Any, ...]], StridedView | None], work: int, message: str = ""
+    w: Routines, lead: Sequence[int], one: Callable[[tuple[Any, ...]], StridedView | None], work: int, results: Sequence[StridedView] = ()
 ) -> None:
     """``one(k)`` for each matrix of a stack, with about ``work`` operations, on several threads if that pays: memory for one matrix is
-    allocated within ``one``. If it gives the status of a routine, NumPy's error with this message is raised where one is not zero.
+    allocated within ``one``. If it gives the status of a routine, the results of a matrix for which that is not zero are nan.
     """
-    failed = w.scratch(lead, w.integer) if message else None
+
+    def set_all(k: tuple[Any, ...]) -> None:
+        for y in results:
+            fill_nan(w, y.part(*k))
 
     def body(k: tuple[Any, ...]) -> None:
         status = one(k)
-        if failed is not None and status is not None:
-            failed[k] = status[()]
+        if status is not None and results:
+            w.when(not_zero(w, status), lambda: set_all(k))
 
     w.parallel_for(lead, body, work)
-    if failed is not None:
-        w.fail(any_failed(w, lead, failed), np.linalg.LinAlgError, message)
+
+
+def fill_nan(w: Routines, y: StridedView) -> None:
+    """Set all elements to nan."""
+    nan = w.emitter.constant(np.nan, y.dtype)
+    w.fill(y, lambda _: nan)
+
+
+def zero_where_zero(w: Routines, b: Callable[[tuple[Any, ...]], Any], x: StridedView, *, rows: bool = False) -> None:
+    """Set those solutions, the columns of one matrix ``x`` (or its ``rows``), to zero whose right-hand sides, by elements ``b(index)``, are
+    zero.
+    """
+    e = w.emitter
+    n, m = x.shape if not rows else x.shape[::-1]
+    none, yes = e.constant(0, x.dtype), e.constant(1, w.integer)
+    some = w.variable(e.constant(0, w.integer))
+
+    def side(j: tuple[Any, ...]) -> None:
+        def at(i: Any) -> tuple[Any, ...]:
+            return (j[0], i) if rows else (i, j[0])
+
+        def look(i: tuple[Any, ...]) -> None:
+            some[()] = e.math("select", e.math("ne", b(at(i[0])), none), some[()], yes)
+
+        some[()] = e.constant(0, w.integer)
+        w.every((n,), look)
+        w.when(e.math("eq", some[()], e.constant(0, w.integer)), lambda: w.every((n,), lambda i: x.__setitem__(at(i[0]), none)))
+
+    w.outlined(lambda: w.every((m,), side))
 
 
 def any_failed(w: Routines, lead: Sequence[int], failed: StridedView) -> Any:

@@ -26,15 +26,17 @@ from .casting import conj
 from .choosing import chosen
 from .contraction import matmul
 from .creation import iota
-from .families import BroadcastInDim, Structural, add, default_rng, scale, spread, sum_tangents
-from .lapack import by_columns, every_matrix, factorized, named
+from .failing import failed, guarded, scaled_by, where_regular, zero_where_zero
+from .families import BroadcastInDim, Structural, add, default_rng, has_nan, scale, spread, sum_tangents
+from .lapack import by_columns, every_matrix, factorized, fill_nan, is_finite, named, not_zero
+from .lapack import zero_where_zero as write_zeros
 from .logic import bitwise_and, equal, greater, greater_equal, less, less_equal, not_equal, select
 from .movement import pad, permute, reshape
 from .routines import lapack_function
 
 __all__ = [
-    "Band", "Cholesky", "Diagonal", "Inverse", "OnDiagonal", "Solve", "TriangularSolve", "adjoint", "cholesky", "solve", "transposed",
-    "triangular_solve",
+    "Band", "Cholesky", "Diagonal", "Inverse", "OnDiagonal", "Solve", "TriangularSolve", "adjoint", "cholesky", "finish_solution", "solve",
+    "strong_solve", "transposed", "triangular_solve",
 ]  # fmt: skip
 
 NONE, TRANSPOSED, ADJOINT = 0, 1, 2
@@ -322,6 +324,8 @@ class Cholesky(MatrixOp):
 
     From dL L^H + L dL^H = dA follows L^-1 dL + (L^-1 dL)^H = L^-1 dA L^-H, and since L^-1 dL is lower triangular,
     dL = L Phi(L^-1 dA L^-H), where Phi takes the lower triangle and half of the diagonal (Murray 2016, section 3.1).
+
+    The lower triangle of the factor of a matrix that is not positive definite is nan.
     """
 
     library: ClassVar[str] = "cholesky"
@@ -331,7 +335,8 @@ class Cholesky(MatrixOp):
         return a.with_shape(a.shape)
 
     def impl(self, a: Any) -> Any:
-        return np.linalg.cholesky(a)
+        factor = where_regular(np.linalg.cholesky, a)
+        return np.tril(factor) if has_nan(factor) else factor
 
     def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
         (a,), (factor,) = operands, results
@@ -341,21 +346,22 @@ class Cholesky(MatrixOp):
             return
         zero = w.emitter.constant(0, a.dtype)
 
-        def one(k: tuple[Any, ...]) -> StridedView:
+        def one(k: tuple[Any, ...]) -> None:
             # Row-major, the lower triangle of A is the upper triangle of A^T = conj(A), and U^H U = conj(A) is L L^H = A for L = U^T.
             target, info = factor.part(*k), w.scratch((), w.integer)
             w.fill(target, lambda i: w.emitter.choose(i[0] >= i[1], lambda: a((*k, *i)), lambda: zero))
             w.call(named(a.dtype, "potrf"), "U", n, target, max(n, 1), info, work=n**3)
-            return info
+            w.when(not_zero(w, info), lambda: small.nan_factor(w, target))
 
-        every_matrix(w, lead, one, n**3, "Matrix is not positive definite")
+        every_matrix(w, lead, one, n**3)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
         (a,), (da,) = primals, tangents
-        factor = self(a)
-        inner = TriangularSolve(left_side=True, lower=True)(factor, read_lower(da))
-        inner = TriangularSolve(left_side=False, lower=True, transpose_a=ADJOINT)(factor, inner)
-        return factor, matmul(factor, half_of_lower(inner))
+        result = self(a)
+        factor, unknown = guarded(result)
+        inner = TriangularSolve(strong_zero=True)(factor, read_lower(da))
+        inner = TriangularSolve(left_side=False, transpose_a=ADJOINT, strong_zero=True)(factor, inner)
+        return result, scaled_by(unknown, matmul(factor, half_of_lower(inner)))
 
     def batch(self, size: int, batched: Sequence[bool], a: Any) -> tuple[Any, bool]:
         return self(a), True
@@ -371,9 +377,13 @@ class Cholesky(MatrixOp):
 
 # ---- solves ----------------------------------------------------------------------------------------------------------------
 class SolveOp(MatrixOp):
-    """A x = b, solved for b; linear in b, with the rules that follow from `solve_other`."""
+    """A x = b, solved for b, in which it is linear. The solution for a singular matrix is nan.
+
+    With ``strong_zero``, as tangents and cotangents are solved for, that for a b of zero is zero, whatever the matrix is.
+    """
 
     linear = ((1,),)
+    strong_zero: bool
 
     def fails_on(self, *types: ArrayType) -> Sequence[int]:
         return (0,)  # the matrix may be singular, exactly or by rounding
@@ -398,6 +408,7 @@ class SolveOp(MatrixOp):
 class Solve(SolveOp):
     """x with A x = b, for square A and matrices b: dx = A^-1 (db - dA x); the adjoint in b is A^-T."""
 
+    strong_zero: bool = False
     library: ClassVar[str] = "solve"
 
     def type_rule(self, a: ArrayType, b: ArrayType) -> ArrayType:
@@ -411,17 +422,18 @@ class Solve(SolveOp):
         return b.with_shape(b.shape)
 
     def impl(self, a: Any, b: Any) -> Any:
-        return np.linalg.solve(a, b)
+        x = where_regular(np.linalg.solve, a, b)
+        return zero_where_zero(x, b) if self.strong_zero else x
 
     def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
         (a, b), (x,) = operands, results
         *lead, n, m = b.shape
         if small.is_small(lead, a.dtype, n, m, "fc"):
-            small.solve(w, a, b, x)
+            small.solve(w, a, b, x, strong_zero=self.strong_zero)
             return
         matrices, sides = w.strided(a), w.strided(b)
 
-        def one(k: tuple[Any, ...]) -> StridedView:
+        def one(k: tuple[Any, ...]) -> None:
             lu, pivots, info = by_columns(w, n, n, a.dtype), w.scratch((n,), w.integer), w.scratch((), w.integer)
             y = x.part(*k) if m == 1 else by_columns(w, n, m, a.dtype)
             factorized(w, matrices.part(*k), lu, pivots, info)
@@ -429,20 +441,21 @@ class Solve(SolveOp):
                 w.copy(sides.part(*k), y)
                 ignored = w.scratch((), w.integer)
                 w.call(named(a.dtype, "getrs"), "N", n, m, lu, max(n, 1), pivots, y, max(n, 1), ignored, work=n * n * m)
-            if m > 1:
-                w.copy(y, x.part(*k))
-            return info
+            finish_solution(w, self.strong_zero, sides.part(*k), y, x.part(*k), info)
 
-        every_matrix(w, lead, one, n * n * (n + m), "Singular matrix")
+        every_matrix(w, lead, one, n * n * (n + m))
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
         (a, b), (da, db) = primals, tangents
         x = self(a, b)
-        moved = None if da is None else matmul(da, neg(x))
-        return x, self(a, sum_tangents([t for t in (db, moved) if t is not None]))
+        if da is None:
+            return x, strong_solve(a, db)
+        known, unknown = guarded(x)
+        moved = matmul(da, neg(known))
+        return x, scaled_by(unknown, strong_solve(a, sum_tangents([t for t in (db, moved) if t is not None])))
 
     def transpose(self, y_bar: Any, a: Any, b: Var) -> Sequence[Any | None]:
-        return [None, self(transposed(a), y_bar)]
+        return [None, strong_solve(transposed(a), y_bar)]
 
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
@@ -456,7 +469,7 @@ class Solve(SolveOp):
 
 @op
 class Inverse(MatrixOp):
-    """The inverse Y of square matrices: A Y = 1, so dA Y + A dY = 0 and dY = -Y dA Y."""
+    """The inverse Y of square matrices: A Y = 1, so dA Y + A dY = 0 and dY = -Y dA Y. That of a singular matrix is nan."""
 
     library: ClassVar[str] = "inverse"
 
@@ -468,15 +481,16 @@ class Inverse(MatrixOp):
         return a.with_shape(a.shape)
 
     def impl(self, a: Any) -> Any:
-        return np.linalg.inv(a)
+        return where_regular(np.linalg.inv, a)
 
     def written_out(self, a: Any) -> Sequence[Any]:  # type: ignore[override]
         t = type_of(a)
         return [Solve()(a, mask(BroadcastInDim(t.shape, ())(constant_of(1, t.dtype)), equal))]
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
-        y = self(*primals)
-        return y, matmul(matmul(y, tangents[0]), neg(y))
+        result = self(*primals)
+        y, unknown = guarded(result)
+        return result, scaled_by(unknown, matmul(matmul(y, tangents[0]), neg(y)))
 
     def batch(self, size: int, batched: Sequence[bool], a: Any) -> tuple[Any, bool]:
         return self(a), True
@@ -505,6 +519,7 @@ class TriangularSolve(SolveOp):
     lower: bool = True
     transpose_a: int = NONE
     unit_diagonal: bool = False
+    strong_zero: bool = False
     library: ClassVar[str] = "triangular_solve"
 
     def type_rule(self, a: ArrayType, b: ArrayType) -> ArrayType:
@@ -520,27 +535,31 @@ class TriangularSolve(SolveOp):
     def impl(self, a: Any, b: Any) -> Any:
         if not self.left_side:  # x op(A) = b is op(A)^T x^T = b^T
             a = np.conj(a) if self.transpose_a == ADJOINT else a
-            flipped = TriangularSolve(True, self.lower, TRANSPOSED if self.transpose_a == NONE else NONE, self.unit_diagonal)
+            turned = TRANSPOSED if self.transpose_a == NONE else NONE
+            flipped = TriangularSolve(True, self.lower, turned, self.unit_diagonal, self.strong_zero)
             return np.swapaxes(flipped.impl(a, np.swapaxes(b, -1, -2)), -1, -2)
         if 0 in b.shape:
             return np.zeros_like(b)
+        x = self.solutions(a, b)
+        return zero_where_zero(x, b) if self.strong_zero else x
+
+    def solutions(self, a: Any, b: Any) -> Any:
+        """The solutions on the left, but for strong zeros."""
         if a.ndim == 2:
             return self.solve_one(a, b)
         stack = int(np.prod(a.shape[:-2]))
-        zeros = [] if self.unit_diagonal else np.argwhere(np.diagonal(a, axis1=-2, axis2=-1) == 0)
-        if len(zeros):
-            raise np.linalg.LinAlgError(SINGULAR.format(zeros[0][-1]))
         if stack > 4 and a.shape[-1] < 48:  # one call for many small ones costs less than a call for each
-            return np.linalg.solve(self.full(a), b)
+            zeros = [] if self.unit_diagonal else np.argwhere(np.diagonal(a, axis1=-2, axis2=-1) == 0)
+            if len(zeros):
+                failed(SINGULAR.format(zeros[0][-1]))
+            return where_regular(np.linalg.solve, self.full(a), b)
         flat_a, flat_b = a.reshape(stack, *a.shape[-2:]), b.reshape(stack, *b.shape[-2:])
         return np.stack([self.solve_one(m, r) for m, r in zip(flat_a, flat_b, strict=True)]).reshape(b.shape)
 
     def solve_one(self, a: Any, b: Any) -> Any:
         routine = lapack_function("trtrs", a.dtype, len(a))
         x, info = routine(a, b, lower=self.lower, trans=self.transpose_a, unitdiag=self.unit_diagonal)
-        if info > 0:
-            raise np.linalg.LinAlgError(SINGULAR.format(info - 1))
-        return x
+        return x if info == 0 else np.full_like(x, failed(SINGULAR.format(info - 1)))
 
     def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
         (a, b), (x,) = operands, results
@@ -548,31 +567,29 @@ class TriangularSolve(SolveOp):
         n, m = a.shape[-1], columns if self.left_side else rows
         if 0 in b.shape:
             return
-        factor, sides, e = w.dense(a), w.strided(b), w.emitter
-        zero = e.constant(0, a.dtype)
-
-        def check(k: tuple[Any, ...]) -> None:
-            matrix = factor.part(*k)
-            w.every(
-                (n,), lambda i: w.fail(e.math("eq", matrix[i[0], i[0]], zero), np.linalg.LinAlgError, SINGULAR, e.as_scalar(i[0], INT64))
-            )
-
         if small.is_small(lead, a.dtype, n, m):
             triangle = small.Triangle(self.left_side, self.lower, self.transpose_a != NONE, self.unit_diagonal)
-            small.triangular_solve(w, a, b, x, triangle, lambda: w.every(lead, check))
+            small.triangular_solve(w, a, b, x, triangle, strong_zero=self.strong_zero)
             return
+        factor, sides, e = w.dense(a), w.strided(b), w.emitter
+        zero, regular, singular = e.constant(0, a.dtype), e.constant(0, w.integer), e.constant(1, w.integer)
         # Row-major, A and x are A^T and x^T: op(A) x = b becomes x^T op(A)^T = b^T, on the other side and with the same transposition.
         triangle, unit = "U" if self.lower else "L", "U" if self.unit_diagonal else "N"
 
-        if not self.unit_diagonal:
-            w.every(lead, check)
-
         def one(k: tuple[Any, ...]) -> None:
-            w.copy(sides.part(*k), x.part(*k))
+            info, matrix, y = w.variable(regular), factor.part(*k), x.part(*k)
+
+            def look(i: tuple[Any, ...]) -> None:
+                info[()] = e.math("select", e.math("eq", matrix[i[0], i[0]], zero), info[()], singular)
+
+            if not self.unit_diagonal:
+                w.every((n,), look)
+            w.copy(sides.part(*k), y)
             w.call(
                 named(a.dtype, "trsm", library="blas"), "R" if self.left_side else "L", triangle, "NTC"[self.transpose_a], unit,
-                columns, rows, a.dtype.type(1), factor.part(*k), n, x.part(*k), columns, work=n * n * m,
+                columns, rows, a.dtype.type(1), matrix, n, y, columns, work=n * n * m,
             )  # fmt: skip
+            finish_solution(w, self.strong_zero, sides.part(*k), y, y, info, rows=not self.left_side)
 
         every_matrix(w, lead, one, n * n * m)
 
@@ -586,23 +603,28 @@ class TriangularSolve(SolveOp):
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
         (a, b), (da, db) = primals, tangents
-        x = self(a, b)
+        x, solve_for = self(a, b), self.of_tangents(self.transpose_a)
         if da is None:
-            return x, self(a, db)
+            return x, solve_for(a, db)
+        known, unknown = guarded(x)
         keep = {(True, False): greater_equal, (True, True): greater, (False, False): less_equal, (False, True): less}[
             self.lower, self.unit_diagonal
         ]
         da = mask(da, keep)
         da = da if self.transpose_a == NONE else transposed(da) if self.transpose_a == TRANSPOSED else adjoint(da)
-        moved = matmul(da, x) if self.left_side else matmul(x, da)
-        return x, self(a, neg(moved) if db is None else sub(db, moved))
+        moved = matmul(da, known) if self.left_side else matmul(known, da)
+        return x, scaled_by(unknown, solve_for(a, neg(moved) if db is None else sub(db, moved)))
+
+    def of_tangents(self, transpose_a: int) -> Op:
+        """The op that solves for tangents, with this form of the matrix."""
+        return TriangularSolve(self.left_side, self.lower, transpose_a, self.unit_diagonal, strong_zero=True)
 
     def transpose(self, y_bar: Any, a: Any, b: Var) -> Sequence[Any | None]:
         # The adjoint of op(A)^-1 is op(A)^-T; without a conjugate, (A^H)^T is conj(A).
         if self.transpose_a == ADJOINT and type_of(a).dtype.kind == "c":
             a = conj(a)
         turned = TRANSPOSED if self.transpose_a == NONE else NONE
-        return [None, TriangularSolve(self.left_side, self.lower, turned, self.unit_diagonal)(a, y_bar)]
+        return [None, self.of_tangents(turned)(a, y_bar)]
 
     def columns_in_batch(self, size: int, batched: Sequence[bool], a: Any, b: Any) -> Any | None:
         if self.left_side or batched[0] or type_of(a).ndim != 2:
@@ -634,7 +656,18 @@ class TriangularSolve(SolveOp):
         yield cls(), (np.zeros((0, 0)), np.zeros((0, 2)))
 
 
-cholesky, solve = Cholesky(), Solve()
+def finish_solution(
+    w: Routines, strong_zero: bool, b: StridedView, y: StridedView, x: StridedView, info: StridedView, *, rows: bool = False
+) -> None:
+    """Copy the solutions ``y`` for the right-hand sides ``b`` to ``x``, if they are not there: nan where the status is not zero."""
+    w.when(not_zero(w, info), lambda: fill_nan(w, y))
+    if strong_zero:
+        w.when(w.emitter.math("not", is_finite(w, y)), lambda: write_zeros(w, b.__getitem__, y, rows=rows))
+    if y is not x and x.shape[-1] > 1:
+        w.copy(y, x)
+
+
+cholesky, solve, strong_solve = Cholesky(), Solve(), Solve(strong_zero=True)
 
 
 def triangular_solve(

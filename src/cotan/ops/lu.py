@@ -44,6 +44,7 @@ class Lu(MatrixOp):
     """
 
     multiple = True
+    total = True
     library: ClassVar[str] = "lu"
 
     def type_rule(self, a: ArrayType) -> tuple[ArrayType, ArrayType, ArrayType]:
@@ -89,8 +90,8 @@ class Lu(MatrixOp):
         (a,), (da,) = primals, tangents
         packed, pivots, order = self(a)
         left, right = lower_unit(packed, square=True), upper(packed, square=True)
-        x = TriangularSolve(unit_diagonal=True)(left, permuted_rows(da, order))
-        x = TriangularSolve(left_side=False, lower=False)(right, x)
+        x = TriangularSolve(unit_diagonal=True, strong_zero=True)(left, permuted_rows(da, order))
+        x = TriangularSolve(left_side=False, lower=False, strong_zero=True)(right, x)
         return (packed, pivots, order), (add(matmul(left, mask(x, greater)), matmul(mask(x, less_equal), right)), None, None)
 
     def batch(self, size: int, batched: Sequence[bool], a: Any) -> tuple[tuple[Any, Any, Any], tuple[bool, bool, bool]]:

@@ -33,7 +33,6 @@ from .transcendental import inverse_or_infinity
 __all__ = ["PivotedQr", "Qr", "qr"]
 
 INT32 = np.dtype(np.int32)
-WRONG_QR = "Incorrect argument found while performing QR factorization"
 ROUNDING = 8
 """A diagonal element of R that is smaller than so many rounding errors of its column is zero."""
 
@@ -163,7 +162,7 @@ def factorize(w: Routines, a: Reader, q: StridedView, r: StridedView, order: Str
         return
     size, given = BLOCK * max(m, n) + (2 * n + BLOCK * (n + 1) if order is not None else 0), w.strided(a)
 
-    def one(i: tuple[Any, ...]) -> StridedView:
+    def one(i: tuple[Any, ...]) -> None:
         matrix, factors, work, info = (
             by_columns(w, m, n, dtype),
             w.scratch((k,), dtype),
@@ -188,9 +187,8 @@ def factorize(w: Routines, a: Reader, q: StridedView, r: StridedView, order: Str
             whole = matrix
         w.call(named(dtype, "orgqr", "ungqr"), m, rows, k, whole, m, factors, work, size, info, work=m * rows * k)
         w.copy(whole, q.part(*i))
-        return info
 
-    every_matrix(w, lead, one, 2 * m * max(n, rows) * k, WRONG_QR)
+    every_matrix(w, lead, one, 2 * m * max(n, rows) * k)
 
 
 def factor_tangents(q: Any, r: Any, da: Any) -> tuple[Any | None, Any | None]:
@@ -240,7 +238,7 @@ def by_columns_of(x: Any, r: Any) -> Any:
     lost = less_equal(diagonal(square), scale(limit, reduce_sum(square, (t.ndim - 2,))))
     factor = Cummax(t.ndim - 2)(inverse_or_infinity(select(lost, constant_of(0, part), one)))
     regular = add(mask(r, not_equal), OnDiagonal(n, n)(select(lost, constant_of(1, t.dtype), d)))
-    quotient = TriangularSolve(left_side=False, lower=False)(regular, x)
+    quotient = TriangularSolve(left_side=False, lower=False, strong_zero=True)(regular, x)
     factor = complex_(factor, scale(constant_of(0, part), factor)) if t.dtype.kind == "c" else factor
     return plain_product(columns(factor, type_of(x).shape[-2]), quotient)
 

@@ -19,14 +19,15 @@ from ..core.tracing import type_of
 from ..core.types import ArrayType
 from .arithmetic import constant_of, neg, sub
 from .contraction import matmul
+from .failing import failed, guarded, scaled_by, where_regular
 from .families import BroadcastInDim, add, default_rng, scale, spread, sum_tangents
 from .lapack import by_columns, every_matrix, factorized, is_finite, magnitude, named
 from .linalg import MatrixOp, adjoint, hermitian, mask, symmetric_examples
 from .linalg import solve as solve_op
-from .logic import equal
+from .logic import equal, not_equal, select
 from .routines import lapack_function
 from .schur import square_norm, workspace
-from .sylvester import WORK, schur_form, sylvester
+from .sylvester import WORK, schur_form, strong_sylvester
 
 __all__ = ["ContinuousRiccati", "DiscreteRiccati"]
 
@@ -52,13 +53,11 @@ class Riccati(MatrixOp):
             if a.shape[-1]:
                 with np.errstate(all="ignore"):
                     found = self.solution(a[k], *((y[k] + y[k].conj().T) / 2 for y in (g, q)))
-                if not np.isfinite(found).all():
-                    raise np.linalg.LinAlgError(NOT_FOUND)
-                x[k] = (found + found.conj().T) / 2
+                x[k] = failed(NOT_FOUND) if found is None or not np.isfinite(found).all() else (found + found.conj().T) / 2
         return x
 
     def solution(self, a: Any, g: Any, q: Any) -> Any:
-        """The solution for one concrete matrix."""
+        """The solution for one concrete matrix; None if there is none."""
         raise NotImplementedError
 
     def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
@@ -66,7 +65,7 @@ class Riccati(MatrixOp):
         (x,) = results
         *lead, n, _ = a.shape
         if n:
-            every_matrix(w, lead, lambda k: self.write(w, a.part(*k), g.part(*k), q.part(*k), x.part(*k)), 8 * WORK * n**3, NOT_FOUND)
+            every_matrix(w, lead, lambda k: self.write(w, a.part(*k), g.part(*k), q.part(*k), x.part(*k)), 8 * WORK * n**3, [x])
 
     def write(self, w: Routines, a: StridedView, g: StridedView, q: StridedView, target: StridedView) -> StridedView:
         """The solution for one matrix, into memory; the status."""
@@ -102,15 +101,15 @@ class ContinuousRiccati(Riccati):
         ratio = np.sqrt(sizes[0] / sizes[1]).astype(np.finfo(a.dtype).dtype) if min(sizes) > 0 else a.real.dtype.type(1)
         whole = np.block([[a, -ratio * g], [-q / ratio, -a.conj().T]])
         if not np.isfinite(whole).all():
-            raise np.linalg.LinAlgError(NOT_FOUND)
+            return None
         select = (lambda z: z.real < 0) if a.dtype.kind == "c" else lambda re, im: re < 0
         found = lapack_function("gees", a.dtype)(select, whole, sort_t=1, lwork=workspace(2 * n, a.dtype))
         count, vectors, status = found[1], found[-3], found[-1]
         if status or count != n:
-            raise np.linalg.LinAlgError(NOT_FOUND)
+            return None
         factor, pivots, _ = lapack_function("getrf", a.dtype)(vectors[:n, :n].T)
         if np.abs(np.diag(factor)).min() <= np.finfo(a.dtype).eps:
-            raise np.linalg.LinAlgError(NOT_FOUND)
+            return None
         return ratio * lapack_function("getrs", a.dtype)(factor, pivots, vectors[n:, :n].T)[0].T
 
     def write(self, w: Routines, a: StridedView, g: StridedView, q: StridedView, target: StridedView) -> StridedView:
@@ -174,12 +173,14 @@ class ContinuousRiccati(Riccati):
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any]:
         (a, g, _), (da, dg, dq) = primals, tangents
-        x = self(*primals)
+        result = self(*primals)
+        x, unknown = guarded(result)
         closed = sub(a, matmul(of_hermitian(g), x))
         moved = [] if da is None else [hermitian(matmul(x, da))]
         moved += [] if dg is None else [neg(matmul(matmul(x, of_hermitian(dg)), x))]
         moved += [] if dq is None else [of_hermitian(dq)]
-        return x, of_hermitian(sylvester(adjoint(closed), closed, neg(sum_tangents(moved))))
+        dx = of_hermitian(strong_sylvester(adjoint(closed), closed, neg(sum_tangents(moved))))
+        return result, scaled_by(unknown, dx)
 
 
 @op
@@ -198,14 +199,14 @@ class DiscreteRiccati(Riccati):
     def solution(self, a: Any, g: Any, q: Any) -> Any:
         n, h, eps = a.shape[-1], q, np.finfo(a.dtype).eps
         for _ in range(MOST_DOUBLINGS):
-            within = np.linalg.solve(np.eye(n, dtype=a.dtype) + g @ h, np.concatenate([a, g], -1))
+            within = where_regular(np.linalg.solve, np.eye(n, dtype=a.dtype) + g @ h, np.concatenate([a, g], -1))
             step = a.conj().T @ h @ within[:, :n]
             h = h + step
             if np.linalg.norm(step) <= eps * np.linalg.norm(h) < np.inf:
                 return h
             g = g + a @ within[:, n:] @ a.conj().T
             a = a @ within[:, :n]
-        raise np.linalg.LinAlgError(NOT_FOUND)
+        return None
 
     def write(self, w: Routines, a: StridedView, g: StridedView, q: StridedView, target: StridedView) -> StridedView:
         n, e, dtype = a.shape[-1], w.emitter, a.dtype
@@ -250,13 +251,16 @@ class DiscreteRiccati(Riccati):
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any]:
         (a, g, _), (da, dg, dq) = primals, tangents
-        x = self(*primals)
+        result = self(*primals)
+        x, unknown = guarded(result)
         closed = solve_op(add(identity_like(a), matmul(of_hermitian(g), x)), a)
+        if unknown is not None:  # any matrix will do for which 1 + C is regular
+            closed = select(not_equal(unknown, unknown), constant_of(0, type_of(a).dtype), closed)
         behind = matmul(x, closed)
         moved = [] if da is None else [hermitian(matmul(adjoint(behind), da))]
         moved += [] if dg is None else [neg(matmul(matmul(adjoint(behind), of_hermitian(dg)), behind))]
         moved += [] if dq is None else [of_hermitian(dq)]
-        return x, of_hermitian(stein(adjoint(closed), sum_tangents(moved)))
+        return result, scaled_by(unknown, of_hermitian(stein(adjoint(closed), sum_tangents(moved))))
 
 
 # ---- pieces --------------------------------------------------------------------------------------------------------------------------
@@ -279,7 +283,7 @@ def stein(f: Any, s: Any) -> Any:
     inverse = solve_op(add(f, one), one)
     b = matmul(sub(fh, one), adjoint(inverse))
     c = matmul(matmul(inverse, s), adjoint(inverse))
-    return sylvester(adjoint(b), b, scale(constant_of(-2, type_of(s).dtype), c))
+    return strong_sylvester(adjoint(b), b, scale(constant_of(-2, type_of(s).dtype), c))
 
 
 def conjugate(e: Any, x: Any) -> Any:

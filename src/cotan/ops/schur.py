@@ -22,6 +22,7 @@ from .arithmetic import constant_of, mul, neg, sub
 from .casting import complex_, conj, convert, real
 from .contraction import matmul
 from .creation import full
+from .failing import where_regular
 from .families import add, default_rng, scale, spread
 from .gaps import plain_product
 from .lapack import by_columns, every_matrix
@@ -69,7 +70,8 @@ class Schur(MatrixOp):
         form, vectors = np.empty_like(a, order="C"), np.empty_like(a, order="C")
         for k in np.ndindex(*a.shape[:-2]):
             if a.shape[-1]:
-                form[k], vectors[k] = schur_of(a[k], NO_FORM, workspace(a.shape[-1], a.dtype))
+                size = workspace(a.shape[-1], a.dtype)
+                form[k], vectors[k] = where_regular(lambda x, size=size: schur_of(x, NO_FORM, size), a[k])
         return form, vectors
 
     def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
@@ -85,7 +87,7 @@ class Schur(MatrixOp):
             w.copy(z, vectors.part(*k))
             return info
 
-        every_matrix(w, lead, one, WORK * n**3, NO_FORM)
+        every_matrix(w, lead, one, WORK * n**3, results)
 
     def singular(self, a: Any) -> Any:
         """Whether two eigenvalues of a matrix are equal."""

@@ -14,7 +14,7 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from ..core.emitting import DType, Emitter, Expression, Index, Reader, Routines, Scalar, StridedView, where
-from .lapack import any_failed
+from .lapack import any_failed, fill_nan, is_finite, not_zero, zero_where_zero
 
 __all__ = ["LONGEST_ROW", "Triangle", "cholesky", "cofactors", "is_small", "multiply", "sign_and_logarithm", "solve", "triangular_solve"]
 
@@ -86,10 +86,22 @@ def less_products(x: Entry, pairs: Iterable[tuple[Entry, Entry]]) -> Entry:
     return x
 
 
-def indicator(condition: Entry) -> Scalar:
-    """The scalar 1 where the condition holds, else 0."""
-    e, part = condition.e, np.finfo(condition.dtype).dtype
-    return e.math("select", condition.scalar, e.constant(0, part), e.constant(1, part))
+SINGULAR, NOT_FINITE = 2, 1
+"""What is noted of a matrix that has no solutions, and of one that has some which are not finite; 0 of others."""
+
+
+def where_failed(w: Routines, lead: Sequence[int], failed: StridedView, mend: Callable[[tuple[Index, ...]], None]) -> None:
+    """``mend(k)`` for each matrix of a stack for which the scalar ``failed[k]`` is not 0."""
+    w.when(any_failed(w, lead, failed), lambda: w.every(lead, lambda k: w.when(not_zero(w, failed, k), lambda: mend(k))))
+
+
+def status(e: Emitter, failed: StridedView, singular: Entry | None, not_finite: Entry | None = None) -> Scalar:
+    """What to note in ``failed`` of a matrix for which these conditions hold."""
+    noted = e.constant(0, failed.dtype)
+    for condition, value in ((not_finite, NOT_FINITE), (singular, SINGULAR)):
+        if condition is not None:
+            noted = e.math("select", condition.scalar, noted, e.constant(value, failed.dtype))
+    return noted
 
 
 # ---- Cholesky ------------------------------------------------------------------------------------------------------------
@@ -108,7 +120,7 @@ def cholesky(w: Routines, a: Reader, factor: StridedView) -> None:
                 row.append(less_products(element(e, a, i, j), zip(row, rows[j], strict=False)) * inverses[j])
                 factor[i, j] = row[j].scalar
             square = less_products(element(e, a, i, i), [(x, x) for x in row])
-            bad = square <= 0
+            bad = ~(square > 0)
             wrong = bad if wrong is None else wrong | bad
             root = square.math("sqrt")
             factor[i, i] = root.scalar
@@ -118,10 +130,16 @@ def cholesky(w: Routines, a: Reader, factor: StridedView) -> None:
             for j in range(i + 1, n):
                 factor[i, j] = e.constant(0, a.dtype)
         assert wrong is not None  # a matrix has a row
-        failed[()] = indicator(wrong)
+        failed[()] = status(e, failed, wrong)
 
     w.batched(lead, [a], [factor, failed], body)
-    w.fail(any_failed(w, lead, failed), np.linalg.LinAlgError, "Matrix is not positive definite")
+    where_failed(w, lead, failed, lambda k: nan_factor(w, factor.part(*k)))
+
+
+def nan_factor(w: Routines, factor: StridedView) -> None:
+    """Set the lower triangle of a matrix to nan."""
+    e = w.emitter
+    w.fill(factor, lambda i: e.choose(i[0] >= i[1], lambda: e.constant(np.nan, factor.dtype), lambda: e.constant(0, factor.dtype)))
 
 
 # ---- triangular systems ------------------------------------------------------------------------------------------------------
@@ -150,43 +168,71 @@ class Triangle(NamedTuple):
             found[i] = rest if self.unit else rest * inverse(i)
         return found
 
-    def inverses(self, e: Emitter, a: StridedView) -> tuple[list[Entry], Scalar]:
-        """The reciprocals of the diagonal elements, and the scalar 1 if one of these elements is zero, else 0."""
+    def inverses(self, e: Emitter, a: StridedView) -> tuple[list[Entry], Entry | None]:
+        """The reciprocals of the diagonal elements, and whether one of these elements is zero; None if they are not read."""
         found: list[Entry] = []
         wrong: Entry | None = None
         for i in [] if self.unit else range(a.shape[-1]):
             bad = element(e, a, i, i).equals(0)
             wrong = bad if wrong is None else wrong | bad
             found.append(1 / element(e, a, i, i))
-        return found, e.constant(0, a.dtype) if wrong is None else indicator(wrong)
+        return found, wrong
 
 
-def triangular_solve(w: Routines, a: Reader, b: Reader, x: StridedView, triangle: Triangle, find: Callable[[], None]) -> None:
-    """Forward or back substitution, vectorized over right-hand sides or over matrices; ``find`` runs if a diagonal element is zero."""
+def triangular_solve(w: Routines, a: Reader, b: Reader, x: StridedView, triangle: Triangle, *, strong_zero: bool) -> None:
+    """Forward or back substitution, vectorized over right-hand sides or over matrices."""
     lead = a.shape[:-2]
-    failed = w.scratch(lead, a.dtype)
+    failed = w.scratch(lead, np.finfo(a.dtype).dtype)
     m = b.shape[-1] if triangle.left_side else b.shape[-2]
-    (matrices_in_lanes if m < FEWEST_COLUMNS else columns_in_lanes)(w, a, b, x, triangle, failed)
-    if not triangle.unit:
-        w.when(any_failed(w, lead, failed), find)
+    (matrices_in_lanes if m < FEWEST_COLUMNS else columns_in_lanes)(w, a, b, x, triangle, failed, strong_zero)
+    if strong_zero or not triangle.unit:
+        finish(w, lead, failed, b, x, strong_zero=strong_zero, rows=not triangle.left_side)
 
 
-def matrices_in_lanes(w: Routines, a: Reader, b: Reader, x: StridedView, triangle: Triangle, failed: StridedView) -> None:
+def finish(
+    w: Routines, lead: Sequence[int], failed: StridedView, b: Reader, x: StridedView, *, strong_zero: bool, rows: bool = False
+) -> None:  # fmt: skip
+    """Set the solutions for singular matrices to nan, and then those for a right-hand side of zero to zero, if it is a strong one."""
+    e = w.emitter
+
+    def mend(k: tuple[Index, ...]) -> None:
+        y = x.part(*k)
+        w.when(e.math("eq", failed[k], e.constant(SINGULAR, failed.dtype)), lambda: fill_nan(w, y))
+        if strong_zero:
+            zero_where_zero(w, lambda i: b((*k, *i)), y, rows=rows)
+
+    where_failed(w, lead, failed, mend)
+
+
+def note_not_finite(w: Routines, numbers: StridedView, failed: StridedView, k: tuple[Index, ...]) -> None:
+    """Note of matrix k that one of these numbers is not finite, if nothing is noted yet."""
+    e = w.emitter
+    none = e.constant(0, failed.dtype)
+    fine = e.math("or", is_finite(w, numbers), e.math("ne", failed[k], none))
+    failed[k] = e.math("select", fine, e.constant(NOT_FINITE, failed.dtype), failed[k])
+
+
+def matrices_in_lanes(w: Routines, a: Reader, b: Reader, x: StridedView, triangle: Triangle, failed: StridedView, strong: bool) -> None:
     """Systems with few right-hand sides, one system in each lane."""
-    e, m = w.emitter, b.shape[-1] if triangle.left_side else b.shape[-2]
+    e, n, m = w.emitter, a.shape[-1], b.shape[-1] if triangle.left_side else b.shape[-2]
 
     def body(a: StridedView, b: StridedView, x: StridedView, failed: StridedView) -> None:
-        inverses, failed[()] = triangle.inverses(e, a)
+        inverses, singular = triangle.inverses(e, a)
+        unknown: Entry | None = None
         for j in range(m):
             at = (lambda i, j=j: (i, j)) if triangle.left_side else (lambda i, j=j: (j, i))
             solution = triangle.column(e, a, inverses.__getitem__, lambda i, at=at: element(e, b, *at(i)))
             for i, y in solution.items():
                 x[at(i)] = y.scalar
+            last = solution[triangle.order(n)[-1]]  # it depends on the others
+            unknown = last.differs(last) if unknown is None else unknown | last.differs(last)
+        assert unknown is not None  # there is a right-hand side
+        failed[()] = status(e, failed, singular, unknown if strong else None)
 
     w.batched(a.shape[:-2], [a, b], [x, failed], body)
 
 
-def columns_in_lanes(w: Routines, a: Reader, b: Reader, x: StridedView, triangle: Triangle, failed: StridedView) -> None:
+def columns_in_lanes(w: Routines, a: Reader, b: Reader, x: StridedView, triangle: Triangle, failed: StridedView, strong: bool) -> None:
     """Systems with several right-hand sides, one system after the other, one right-hand side in each lane; rows are transposed before and
     after.
     """
@@ -196,7 +242,8 @@ def columns_in_lanes(w: Routines, a: Reader, b: Reader, x: StridedView, triangle
     factors, sides, diagonal = w.dense(a), w.strided(b), w.scratch((*lead, n), a.dtype)
 
     def reciprocals(a: StridedView, diagonal: StridedView, failed: StridedView) -> None:
-        inverses, failed[()] = triangle.inverses(e, a)
+        inverses, singular = triangle.inverses(e, a)
+        failed[()] = status(e, failed, singular)
         for i, y in enumerate(inverses):
             diagonal[i] = y.scalar
 
@@ -216,6 +263,9 @@ def columns_in_lanes(w: Routines, a: Reader, b: Reader, x: StridedView, triangle
                 target[i, j] = y.scalar
 
         w.vectorized(m, column)
+        if strong:
+            last = target.part(triangle.order(n)[-1])  # the elements that depend on the others
+            note_not_finite(w, last, failed, k)
         if not left:
             w.copy(copy, x.part(*k).mT)
 
@@ -272,7 +322,7 @@ class Elimination:
         return found[::-1]
 
 
-def solve(w: Routines, a: Reader, b: Reader, x: StridedView) -> None:
+def solve(w: Routines, a: Reader, b: Reader, x: StridedView, *, strong_zero: bool) -> None:
     """A x = b."""
     lead, (n, m), e = a.shape[:-2], b.shape[-2:], w.emitter
     failed = w.scratch(lead, np.finfo(a.dtype).dtype)
@@ -280,13 +330,18 @@ def solve(w: Routines, a: Reader, b: Reader, x: StridedView) -> None:
     def body(a: StridedView, b: StridedView, x: StridedView, failed: StridedView) -> None:
         rows = [[*p, *q] for p, q in zip(elements(e, a, n, n), elements(e, b, n, m), strict=True)]
         done = Elimination(rows)
+        unknown: Entry | None = None
         for j in range(m):
-            for i, y in enumerate(done.solution(n + j)):
+            solution = done.solution(n + j)
+            for i, y in enumerate(solution):
                 x[i, j] = y.scalar
-        failed[()] = indicator(done.singular)
+            first = solution[0]  # it depends on the others
+            unknown = first.differs(first) if unknown is None else unknown | first.differs(first)
+        assert unknown is not None  # there is a right-hand side
+        failed[()] = status(e, failed, done.singular, unknown if strong_zero else None)
 
     w.batched(lead, [a, b], [x, failed], body)
-    w.fail(any_failed(w, lead, failed), np.linalg.LinAlgError, "Singular matrix")
+    finish(w, lead, failed, b, x, strong_zero=strong_zero)
 
 
 def sign_and_logarithm(

@@ -17,12 +17,13 @@ from ..core.program import Var
 from ..core.types import ArrayType
 from .arithmetic import neg
 from .contraction import matmul
+from .failing import failed, guarded, scaled_by
 from .families import default_rng, spread, sum_tangents
-from .lapack import by_columns, every_matrix, is_finite, named, not_zero
+from .lapack import by_columns, every_matrix, fill_nan, is_finite, named, not_zero
 from .linalg import MatrixOp, transposed
 from .routines import lapack_function
 
-__all__ = ["Sylvester", "schur_of", "sylvester"]
+__all__ = ["Sylvester", "schur_of", "strong_sylvester", "sylvester"]
 
 BLOCK = 64
 """The block size for which the workspace of a LAPACK routine is allocated."""
@@ -39,8 +40,8 @@ class Sylvester(MatrixOp):
     By the Schur forms A = U S U^H and B = V T V^H, X = U Y V^H with S Y + Y T = U^H C V (Bartels & Stewart).
     """
 
-    raises: bool = True
-    """Whether an error is raised where there is no solution; else it is nan."""
+    strong_zero: bool = False
+    """Whether the solution for a C of zero is zero, whatever A and B are."""
 
     linear = ((2,),)
     library: ClassVar[str] = "sylvester"
@@ -57,7 +58,7 @@ class Sylvester(MatrixOp):
         return c.with_shape(c.shape)
 
     def fails_on(self, *types: ArrayType) -> Sequence[int]:
-        return (0, 1) if self.raises else ()
+        return (0, 1)
 
     def impl(self, a: Any, b: Any, c: Any) -> Any:
         x = np.empty_like(c, order="C")
@@ -65,16 +66,17 @@ class Sylvester(MatrixOp):
             return x
         solve = lapack_function("trsyl", c.dtype)
         for k in np.ndindex(*c.shape[:-2]):
+            if self.strong_zero and not c[k].any():
+                x[k] = 0
+                continue
             try:
                 (s, u), (t, v) = schur_of(a[k]), schur_of(b[k])
                 y, scaled, status = solve(s, t, u.conj().T @ c[k] @ v)
                 if status:
                     raise np.linalg.LinAlgError(NOT_SOLVED)
                 x[k] = u @ (y / scaled) @ v.conj().T
-            except np.linalg.LinAlgError:
-                if self.raises:
-                    raise
-                x[k] = np.nan
+            except np.linalg.LinAlgError as error:
+                x[k] = failed(str(error))
         return x
 
     def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
@@ -86,12 +88,12 @@ class Sylvester(MatrixOp):
         dtype, turn = c.dtype, "C" if c.dtype.kind == "c" else "T"
         part, one, none, e = np.finfo(dtype).dtype, dtype.type(1), dtype.type(0), w.emitter
 
-        def solve(k: tuple[Any, ...]) -> StridedView:
+        def solve(k: tuple[Any, ...]) -> None:
             (s, u, first), (t, v, second) = (schur_form(w, y.part(*k)) for y in (a, b))
             y, z = by_columns(w, m, n, dtype), by_columns(w, m, n, dtype)
             scaled, info = w.scratch((), part), w.scratch((), w.integer)
             info[()] = e.constant(1, w.integer)
-            failed = e.math("add", first[()], second[()])
+            status = e.math("add", first[()], second[()])
 
             def triangular() -> None:
                 w.copy(c.part(*k), y)
@@ -103,10 +105,14 @@ class Sylvester(MatrixOp):
                 multiply_right(turn, z, v, y)
                 w.copy(y, x.part(*k))
 
-            w.when(e.math("eq", failed, e.constant(0, w.integer)), triangular)
-            if not self.raises:
-                w.when(not_zero(w, info), lambda: w.fill(x.part(*k), lambda _: e.constant(np.nan, dtype)))
-            return info
+            w.when(e.math("eq", status, e.constant(0, w.integer)), triangular)
+            w.when(not_zero(w, info), lambda: fill_nan(w, x.part(*k)))
+            if self.strong_zero:
+                some = w.variable(e.constant(0, w.integer))
+                yes, no = e.constant(1, w.integer), e.constant(0, w.integer)
+                zero = e.constant(0, dtype)
+                w.every((m, n), lambda i: some.__setitem__((), e.math("select", e.math("ne", c[(*k, *i)], zero), some[()], yes)))
+                w.when(e.math("eq", some[()], no), lambda: w.fill(x.part(*k), lambda _: zero))
 
         def multiply(letter: str, left: StridedView, right: StridedView, target: StridedView) -> None:
             w.call(named(dtype, "gemm", library="blas"), letter, "N", m, n, m, one, left, m, right, m, none, target, m, work=m * m * n)
@@ -114,16 +120,17 @@ class Sylvester(MatrixOp):
         def multiply_right(letter: str, left: StridedView, right: StridedView, target: StridedView) -> None:
             w.call(named(dtype, "gemm", library="blas"), "N", letter, m, n, n, one, left, m, right, n, none, target, m, work=m * n * n)
 
-        every_matrix(w, lead, solve, WORK * (m**3 + n**3), NOT_SOLVED if self.raises else "")
+        every_matrix(w, lead, solve, WORK * (m**3 + n**3))
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
         (a, b, c), (da, db, dc) = primals, tangents
         x = self(a, b, c)
-        moved = [neg(matmul(da, x)) if da is not None else None, neg(matmul(x, db)) if db is not None else None]
-        return x, self(a, b, sum_tangents([t for t in (dc, *moved) if t is not None]))
+        known, unknown = guarded(x)
+        moved = [neg(matmul(da, known)) if da is not None else None, neg(matmul(known, db)) if db is not None else None]
+        return x, scaled_by(unknown, strong_sylvester(a, b, sum_tangents([t for t in (dc, *moved) if t is not None])))
 
     def transpose(self, y_bar: Any, a: Any, b: Any, c: Var) -> Sequence[Any | None]:
-        return [None, None, self(transposed(a), transposed(b), y_bar)]
+        return [None, None, strong_sylvester(transposed(a), transposed(b), y_bar)]
 
     def batch(self, size: int, batched: Sequence[bool], *operands: Any) -> tuple[Any, bool]:
         return self(*[x if flag else spread(x, size) for x, flag in zip(operands, batched, strict=True)]), True
@@ -141,7 +148,7 @@ class Sylvester(MatrixOp):
         yield example(2, 2, (2,))
         yield example(3, 2, turn=1j)
         yield example(0, 2)
-        yield cls(raises=False), example(2, 3)[1]
+        yield cls(strong_zero=True), example(2, 3)[1]
 
 
 def schur_of(a: Any, message: str = NOT_SOLVED, size: int | None = None) -> tuple[Any, Any]:
@@ -180,4 +187,4 @@ def schur_form(w: Routines, a: StridedView, size: int = 0) -> tuple[StridedView,
     return form, vectors, info
 
 
-sylvester = Sylvester()
+sylvester, strong_sylvester = Sylvester(), Sylvester(strong_zero=True)

@@ -20,9 +20,10 @@ from ..core.tracing import type_of
 from ..core.types import ArrayType
 from .arithmetic import neg, sub
 from .convolution import Correlate, in_rows
+from .failing import failed, guarded, scaled_by, zero_where_zero
 from .families import BroadcastInDim, Structural, default_rng, spread
 from .lapack import every_matrix
-from .linalg import MatrixOp, transposed
+from .linalg import MatrixOp, finish_solution, transposed
 from .movement import permute, reshape, reverse
 from .routines import Routines as Module
 
@@ -167,6 +168,9 @@ class SolveToeplitz(MatrixOp):
     (x, 0) plus a multiple of g (Levinson 1947; Trench 1964). All leading blocks must be regular.
     """
 
+    strong_zero: bool = False
+    """Whether the solution for a b of zero is zero, whatever T is."""
+
     linear = ((1,),)
     library: ClassVar[str] = "solve_toeplitz"
 
@@ -189,26 +193,36 @@ class SolveToeplitz(MatrixOp):
         if b.size == 0:
             return x
         for k in np.ndindex(*b.shape[:-2]):
-            x[k] = scipy_linalg.solve_toeplitz((t[k][n - 1 :: -1], t[k][n - 1 :]), b[k], check_finite=False)
-        return x
+            try:
+                x[k] = scipy_linalg.solve_toeplitz((t[k][n - 1 :: -1], t[k][n - 1 :]), b[k], check_finite=False)
+            except np.linalg.LinAlgError as error:
+                x[k] = failed(str(error))
+        return zero_where_zero(x, b) if self.strong_zero else x
 
     def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
         diagonals, sides, (x,) = in_rows(w, operands[0]), w.strided(operands[1]), results
         *lead, n, m = operands[1].shape
         if n == 0 or m == 0:
             return
-        every_matrix(w, lead, lambda k: levinson(w, diagonals.part(*k), sides.part(*k), x.part(*k)), 2 * n * n * (m + 1), SINGULAR)
+
+        def one(k: tuple[Any, ...]) -> None:
+            y = x.part(*k)
+            info = levinson(w, diagonals.part(*k), sides.part(*k), y)
+            finish_solution(w, self.strong_zero, sides.part(*k), y, y, info)
+
+        every_matrix(w, lead, one, 2 * n * n * (m + 1))
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
         (t, b), (dt, db) = primals, tangents
         x = self(t, b)
         if dt is None or not type_of(x).size:
-            return x, None if db is None else self(t, db)
-        moved = toeplitz_product(dt, x, type_of(x).shape[-2])
-        return x, self(t, neg(moved) if db is None else sub(db, moved))
+            return x, None if db is None else strong_solve_toeplitz(t, db)
+        known, unknown = guarded(x)
+        moved = toeplitz_product(dt, known, type_of(x).shape[-2])
+        return x, scaled_by(unknown, strong_solve_toeplitz(t, neg(moved) if db is None else sub(db, moved)))
 
     def transpose(self, y_bar: Any, t: Any, b: Var) -> Sequence[Any | None]:
-        return [None, self(reverse(t, (type_of(t).ndim - 1,)), y_bar)]
+        return [None, strong_solve_toeplitz(reverse(t, (type_of(t).ndim - 1,)), y_bar)]
 
     def batch(self, size: int, batched: Sequence[bool], t: Any, b: Any) -> tuple[Any, bool]:
         if not batched[0] and type_of(t).ndim == 1:  # one matrix: the batch becomes further columns
@@ -305,4 +319,4 @@ def levinson(w: Routines, t: StridedView, b: StridedView, x: StridedView) -> Str
     return status
 
 
-solve_toeplitz = SolveToeplitz()
+solve_toeplitz, strong_solve_toeplitz = SolveToeplitz(), SolveToeplitz(strong_zero=True)

@@ -22,6 +22,7 @@ from .logic import bitwise_and, bitwise_or, equal, isinf, select
 from .routines import special_function
 
 __all__ = [
+    "NEGATIVE_POWER",
     "arccos",
     "arccosh",
     "arcsin",
@@ -56,6 +57,8 @@ __all__ = [
     "tanh",
 ]  # fmt: skip
 
+NEGATIVE_POWER = "Integers to negative integer powers are not allowed."
+"""NumPy's message."""
 POSITIVE, UNIT, ABOVE_ONE = Reals(0.3, 3.0), Reals(-0.9, 0.9), Reals(1.2, 3.0)
 
 
@@ -558,7 +561,7 @@ class Power(Elementwise):
             return e.cast(e.math("pow", *powers), n.dtype)
 
         w.outlined(lambda: w.every(n.shape, smallest))
-        w.fail(e.math("lt", least[()], none), ValueError, "Integers to negative integer powers are not allowed.")
+        w.fail(e.math("lt", least[()], none), ValueError, NEGATIVE_POWER)
         w.fill(y, element)
         return None
 

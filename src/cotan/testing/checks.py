@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from ..api.arguments import boundary, check_callable, quiet
+from ..api.arguments import boundary, check_callable
 from ..api.differentiate import jvp, vjp
 from ..api.vectorize import vmap
 from ..core import tree
 from ..core.origin import describe_function
+from ..ops.failing import quiet
 from .findings import Finding, RuleReport, between, told, tuple_of_arguments, wrong_derivative
 from .numeric import GOOD, Estimate, Vector, complex_as_real, real_as_complex
 from .progress import Progress

@@ -11,8 +11,6 @@ from time import perf_counter
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
-import numpy as np
-
 from cotan.core.program import Program
 from cotan.engines import numpy as numpy_engine
 from cotan.engines.choice import NATIVE, Engine
@@ -21,6 +19,7 @@ from cotan.engines.native.cache.tiers import compile_in_tiers
 from cotan.engines.native.call.caller import Caller
 from cotan.engines.native.runtime.compile_lock import compile_lock
 from cotan.engines.native.status import UnsupportedError
+from cotan.ops.failing import quiet
 
 from .options import CodegenOptions, codegen_options, current_options
 from .pipeline import LoweredProgram
@@ -58,7 +57,7 @@ def compile_with_report(program: Program, engine: Engine = NATIVE, *, recalled: 
             with codegen_options(**{"batched_loops": False} if engine.dynamic_sizes or engine.many_sizes else {}):
                 written = LoweredProgram(program, engine.donated, recalled=recalled)
         except UnsupportedError as reason:
-            return quiet(numpy_engine.compile_program(program)), Report(program.name, (), (f"the whole program: {reason}",), 0, "", {})
+            return in_silence(numpy_engine.compile_program(program)), Report(program.name, (), (f"the whole program: {reason}",), 0, "", {})
         code, start = written.code, perf_counter()
         finish = partial(compile_in_tiers, program=program, options=written.options)
         placed = templates.code_for(code.ir, code.callback_table, len(code.callbacks), finish, engine.dynamic_sizes)
@@ -66,11 +65,11 @@ def compile_with_report(program: Program, engine: Engine = NATIVE, *, recalled: 
         return caller, written.report(perf_counter() - start)
 
 
-def quiet(execute: Execute) -> Execute:
-    """``execute`` without floating-point warnings."""
+def in_silence(execute: Execute) -> Execute:
+    """``execute`` without floating-point warnings and errors of matrices."""
 
     def run(values: list[Any]) -> list[Any]:
-        with np.errstate(all="ignore"):
+        with quiet():
             return execute(values)
 
     return run

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...api.arguments import boundary, check_callable, leaf, note_lists, quiet
+from ...api.arguments import boundary, check_callable, leaf, note_lists
 from ...api.jit import Jitted
 from ...api.signature import argument_names
 from ...api.transformed import Transformed
@@ -32,6 +32,7 @@ from ...core.origin import Origin, Source, describe_function, source_line
 from ...core.program import Equation, Var
 from ...core.staging import close
 from ...core.tracing import EVAL, Tracer, running
+from ...ops.failing import quiet
 from ...ops.families import Add, Scale, Structural
 from ...ops.gaps import GAPS_MET
 from .advice import advice_for

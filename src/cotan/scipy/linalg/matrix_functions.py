@@ -165,7 +165,7 @@ def logm(A: Numbers) -> Any:
     for node, weight in zip(NODES, WEIGHTS, strict=True):
         total = total + t.dtype.type(weight / 2) * solve(identity_like(x) + t.dtype.type((1 + node) / 2) * x, x)
     y = total * convert_to(of_each(elementwise.exp2(convert_to(counts, np.finfo(t.dtype).dtype))), t.dtype)
-    return where(of_each(far(a)), np.nan, y)
+    return y * convert_to(of_each(where(far(a), np.nan, 1.0)), np.finfo(t.dtype).dtype)  # so the derivatives are nan, too
 
 
 @of_scipy

@@ -14,8 +14,7 @@ import json
 import re
 from typing import TypeAlias
 
-import numpy as np
-
+from cotan.core.errors import EqualValuesError
 from cotan.engines.native.codegen.failures import Failures
 from cotan.engines.native.codegen.lower import LoweredModule
 from cotan.engines.native.libraries.registry import Routine, routine
@@ -29,7 +28,7 @@ Convention: TypeAlias = list[str | bool]
 """How a routine is called: its symbol, whether it takes numbers by address, its integers; empty if there is no such routine."""
 KIND = "ll"
 """The suffix of entries."""
-ERRORS: dict[str, type[Exception]] = {"LinAlgError": np.linalg.LinAlgError, "ValueError": ValueError}
+ERRORS: dict[str, type[Exception]] = {"EqualValuesError": EqualValuesError, "ValueError": ValueError}
 """The exceptions of failures by name."""
 OURS = re.compile(r"\n(?:declare [^@]*@|@)(cotan_\w+)(?:\(| = external )")
 """The symbols of this process to which IR refers, beside functions of the system."""

@@ -17,7 +17,7 @@ from cotan.core.emitting import Reader, Routines, StridedView
 from cotan.core.op import Op
 from cotan.core.program import Equation, Var
 from cotan.core.types import ArrayType
-from cotan.ops.lapack import by_columns, every_matrix, factorized, named
+from cotan.ops.lapack import by_columns, every_matrix, factorized, is_finite, named, zero_where_zero
 from cotan.ops.linalg import Solve
 from cotan.ops.movement import Permute
 from cotan.ops.small import is_small
@@ -29,7 +29,9 @@ INT64 = np.dtype(np.int64)
 
 @dataclass(repr=False, eq=False)
 class Factors(Op):
-    """The factors L and U of matrices, in one array with their columns as its rows, and the row exchanges."""
+    """The factors L and U of matrices, in one array with their columns as its rows, and the row exchanges. The factors of a singular
+    matrix are nan.
+    """
 
     name = verb = "lu_factors"
     family = "linalg"
@@ -56,7 +58,7 @@ class Factors(Op):
             w.fill(exchanges.part(*k), lambda i: w.emitter.cast(pivots[i], INT64))
             return info
 
-        every_matrix(w, lead, one, n**3, "Singular matrix")
+        every_matrix(w, lead, one, n**3, [factors])
 
 
 @dataclass(repr=False, eq=False)
@@ -64,9 +66,10 @@ class FactoredSolve(Op):
     """x with A x = b, or with A^T x = b, from the factors of A."""
 
     transposed: bool
+    strong_zero: bool
     name = verb = "factored_solve"
     family = "linalg"
-    parameter_names = ("transposed",)
+    parameter_names = ("transposed", "strong_zero")
 
     def type_rule(self, factors: ArrayType, exchanges: ArrayType, b: ArrayType) -> ArrayType:
         return b.with_shape(b.shape)
@@ -75,7 +78,7 @@ class FactoredSolve(Op):
         return range(types[0].ndim - 2)
 
     def impl(self, factors: Any, exchanges: Any, b: Any) -> Any:
-        return np.linalg.solve(factors if self.transposed else np.swapaxes(factors, -1, -2), b)
+        return Solve(self.strong_zero).impl(factors if self.transposed else np.swapaxes(factors, -1, -2), b)
 
     def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> None:
         (factors, exchanges, b), (x,) = operands, results
@@ -89,6 +92,8 @@ class FactoredSolve(Op):
             w.fill(pivots, lambda i: w.emitter.cast(places[(*k, *i)], w.integer))
             w.copy(sides.part(*k), y)
             w.call(named(b.dtype, "getrs"), which, n, m, lu.part(*k), max(n, 1), pivots, y, max(n, 1), ignored, work=n * n * m)
+            if self.strong_zero:
+                w.when(w.emitter.math("not", is_finite(w, y)), lambda: zero_where_zero(w, sides.part(*k).__getitem__, y))
             if m != 1:
                 w.copy(y, x.part(*k))
 
@@ -106,14 +111,16 @@ def with_shared_factors(equations: Sequence[Equation]) -> list[Equation]:
     found: list[Equation] = []
     factors: dict[Var, list[Var]] = {}
     for e in equations:
-        matrix = transposes.get(e.inputs[0], e.inputs[0]) if type(e.op) is Solve else None
-        if matrix not in shared or not is_factored(e):
+        solve = e.op
+        matrix = transposes.get(e.inputs[0], e.inputs[0]) if isinstance(solve, Solve) else None
+        if not isinstance(solve, Solve) or matrix not in shared or not is_factored(e):
             found.append(e)
             continue
         if matrix not in factors:
             factors[matrix] = [Var(t) for t in Factors().type_rule(matrix.type)]
             found.append(Equation(Factors(), [matrix], factors[matrix], e.origin))
-        found.append(Equation(FactoredSolve(matrix is not e.inputs[0]), [*factors[matrix], e.inputs[1]], e.outputs, e.origin))
+        op = FactoredSolve(matrix is not e.inputs[0], solve.strong_zero)
+        found.append(Equation(op, [*factors[matrix], e.inputs[1]], e.outputs, e.origin))
     return found
 
 
