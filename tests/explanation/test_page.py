@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from cotan import ShapeDtypeStruct, explain, jit, lax, pure_callback
+from cotan import ShapeDtypeStruct, explain, grad, jit, lax, pure_callback
 from cotan.core.errors import MissingRuleError
 from cotan.core.op import REGISTRY
 from cotan.core.tracing import type_of
@@ -517,6 +517,153 @@ def test_what_is_shown_of_a_fold_is_what_a_small_page_has(page, tmp_path, monkey
         shown.append((lines, rows, held))
     assert len(shown[0][0]) == sum(1 for stage in e.stages for _ in flattened(stage.lines))
     assert shown[0] == shown[1]
+
+
+def loops_and_branches(x, w):
+    def step(c, u):
+        a = np.tanh(c * w)
+        c = a * u + c
+        return c, a
+
+    def branch(c):
+        a = np.cos(c)
+        return a + c
+
+    c, a = lax.scan(step, x, np.ones(5))
+    c2, _ = lax.scan(step, c * a[0], np.ones(3))
+    return lax.cond(c2 > 0, branch, lambda c: np.sin(c) * c, c2) * c
+
+
+def keys_with_spaces(p):
+    y = p["x y"] * p["y"]
+    x = y * p["<i>&"]
+    return np.sin(x) * p["x y"]
+
+
+SEARCH = """terms => terms.map(term => {
+  const search = document.getElementById("search");
+  search.value = term;
+  search.dispatchEvent(new Event("input"));
+  const shown = [...document.querySelectorAll(".row[data-row], .line[data-defines], .rule")].filter(element => !element.closest(".hidden"));
+  const closed = [...document.querySelectorAll("details.fold:not([open])")].filter(fold => !fold.querySelector(":scope > .fold"));
+  const here = closed.map(fold => Number(fold.firstElementChild.dataset.found ?? 0)).reduce((a, b) => a + b, 0);
+  return [Number(document.getElementById("found").textContent.split(" ")[0]), shown.length + here];
+})"""
+SLICES = """names => names.map(([name, held]) => {
+  const button = document.createElement("button");
+  button.className = "name";
+  button.textContent = name;
+  const place = document.createElement("div");
+  place.className = held ? "held" : "";
+  place.append(button);
+  document.querySelector("main").append(place);
+  button.click();
+  place.remove();
+  const lines = [...document.querySelectorAll(".listing .line:not(.dimmed)")];
+  return [
+    document.getElementById("found").textContent,
+    lines.map(line => `${line.closest(".stage").id} ${line.firstElementChild.textContent}`),
+    [...document.querySelectorAll("#side .row[data-row]:not(.dimmed)")].map(row => row.dataset.row),
+  ];
+})"""
+UNFOLD = """() => {
+  for (const part of document.querySelectorAll("details")) part.open = true;
+}"""
+UNFOLDED = "[...document.querySelectorAll('.fold')].every(fold => fold.childElementCount > 1)"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(lambda: explain(loops_and_branches, 1.0, 2.0, argnums=(0, 1)), id="loops"),
+        pytest.param(lambda: explain(loops_and_branches, 1.0, 2.0, transform="hessian"), id="second order"),
+        pytest.param(lambda: explain(keys_with_spaces, {"x y": 1.0, "y": 2.0, "<i>&": 3.0}), id="keys"),
+        pytest.param(lambda: explain(lambda x: unrolled(x, 0.5, 8), 1.0), id="calls"),
+    ],
+)
+def test_searches_and_slices_are_those_of_a_small_page_and_of_the_story(page, tmp_path, monkeypatch, make):
+    e = make()
+    defined = [(s.name, line in stage.lines) for stage in e.stages for line in flattened(stage.lines) for s in line.definition.symbols]
+    names = list(dict.fromkeys((name, not outer) for name, outer in defined))
+    lines = [str(line) for stage in e.stages for line in flattened(stage.lines)]
+    terms = list(dict.fromkeys([*lines[::5], *(name for name, _ in names), ".", ".*", "[", "\\", "f64[", "<i>&", "&amp;"]))
+    seen = {}
+    for form, several, most in (("small", 10**9, 200), ("folded", 2, 3)):
+        monkeypatch.setattr("cotan.explanation.page.SEVERAL", several)
+        monkeypatch.setattr("cotan.explanation.page.MOST", most)
+        monkeypatch.setattr("cotan.explanation.fold.MOST", most)
+        e.save(tmp_path / f"{form}.html")
+        for unfolded in (True, False) if form == "folded" else (True,):
+            page.goto((tmp_path / f"{form}.html").as_uri())
+            if unfolded:
+                page.evaluate(UNFOLD)
+                page.wait_for_function(UNFOLDED)
+            slices = page.evaluate(SLICES, names)
+            if not unfolded:  # after the last slice
+                page.evaluate(UNFOLD)
+                page.wait_for_function(UNFOLDED)
+                last = page.evaluate(
+                    "[...document.querySelectorAll('.listing .line:not(.dimmed)')].map(line => line.firstElementChild.textContent)"
+                )
+                assert last == [text.partition(" ")[2] for text in seen["small", True][0][-1][1]]
+                page.goto((tmp_path / f"{form}.html").as_uri())
+            searches = page.evaluate(SEARCH, terms)
+            assert [found for found, shown in searches] == [shown for found, shown in searches]
+            seen[form, unfolded] = slices, [found for found, _ in searches]
+    slices, counts = seen["small", True]
+    for (name, held), (text, *_) in zip(names, slices, strict=True):
+        if not held:
+            count = sum(len(found) for found in e.depends(name).values())
+            assert text == f"{name} depends on {count} line{'s' * (count != 1)}"
+    assert seen["folded", True][0] == slices
+    assert [text for text, *_ in seen["folded", False][0]] == [text for text, *_ in slices]
+    assert seen["folded", True][1] == seen["folded", False][1]
+    assert all(more >= count for more, count in zip(seen["folded", True][1], counts, strict=True))  # a fold begins with its line of source
+
+
+def test_a_slice_has_what_the_ops_in_it_hold(page, tmp_path):
+    e = explain(loops_and_branches, 1.0, 2.0)
+    e.save(tmp_path / "loops.html")
+    page.goto((tmp_path / "loops.html").as_uri())
+    undimmed = "#stage-primal .line:not(.dimmed) > span:first-child"
+    page.locator("#stage-primal > .listing > .line button.name", has_text="c").first.click()
+    (loop,) = e.depends("c")["primal"]
+    assert texts(page, undimmed) == [str(line) for line in flattened([loop])]
+    body = loop.inner[0].lines
+    page.locator("#stage-primal .held button.name").first.click()
+    assert page.locator("#stage-primal > .listing > .line:not(.dimmed)").count() == 0
+    assert str(body[0]) in texts(page, undimmed)
+    assert str(body[-1]) not in texts(page, undimmed)
+
+
+def test_a_closed_stage_says_how_much_is_in_it(page, saved):
+    page.goto(saved("large"))
+    page.fill("#search", "tanh(")
+    e = PAGES["large"]()
+    for stage in e.stages[:2]:
+        summary = page.locator(f"#stage-{stage.key} > summary")
+        assert summary.get_attribute("data-found") == str(sum("tanh(" in str(line) for line in stage.lines))
+    assert page.locator("#side .row[data-row]:not(.hidden)").count() > 0  # what comes first is unfolded first
+    page.keyboard.press("Escape")
+    assert page.locator("[data-found]").count() == 0
+
+
+def test_a_page_of_which_only_stages_are_folded_says_what_needs_the_script():
+    e = explain(lambda x: unrolled(x, 0.5, 30), 1.0, transform="hessian")
+    assert len(e["primal"].lines) < 250 < len(e["whole"].lines)
+    assert page_of(e).count("<noscript>") == 1
+    assert "<noscript>" not in page_of(PAGES["gradient"]())
+
+
+def test_each_row_of_a_function_that_differentiates_has_its_own_lines(page, tmp_path):
+    def f(x):
+        g = grad(lambda v: np.sum(np.sin(v) * v))(x)
+        return np.sum(g * g)
+
+    e = explain(f, np.ones(3))
+    e.save(tmp_path / "inner.html")
+    page.goto((tmp_path / "inner.html").as_uri())
+    assert texts(page, "#side .row[data-row] .primal .line") == [str(line) for line in e["primal"].lines]
 
 
 def test_a_search_counts_what_is_folded(page, saved):

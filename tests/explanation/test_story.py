@@ -178,6 +178,87 @@ def test_the_slice_of_a_value():
         e.depends("nothing")
 
 
+def test_the_slice_of_a_value_has_what_its_line_names_alone():
+    """Not the other lines in which a part of its formula is written, too."""
+
+    def f(x):
+        a = np.sort(x) * 2
+        return np.sum(a * np.cumsum(x))
+
+    e = explain(f, np.ones(4))
+    for stage in e.stages:
+        lines = {s.name: line for line in stage.lines for s in line.definition.symbols}
+        for name in lines:
+            found = stage.slice_of(name)
+            assert found[-1] is lines[name]
+            used = {s.name for line in found for s in line.definition.filled[1]} & lines.keys()
+            assert {id(line) for line in found} == {id(lines[other]) for other in (name, *used)}
+
+
+def inner_gradient(x):
+    g = cotan.grad(lambda v: np.sum(np.sin(v) * v))(x)
+    return np.sum(g * g)
+
+
+def inner_batch(x):
+    return np.sum(cotan.vmap(cotan.grad(lambda v: np.tanh(v * x[0]) * v))(x))
+
+
+def branches(x):
+    def yes(c):
+        d = np.sin(c)
+        return d * c
+
+    def no(c):
+        d = np.cos(c)
+        return d + c
+
+    y = cotan.lax.cond(x[0] > 0, yes, no, x)
+    return np.sum(cotan.lax.switch(1, [np.sin, np.sin, np.tanh], y))
+
+
+def loops(x):
+    def step(c, u):
+        a = np.sin(c)
+        return cotan.lax.scan(lambda c, u: (c * u, None), a, np.ones(2))[0] * (u * 2 + 1), None
+
+    c = cotan.lax.scan(step, x, np.ones(3))[0]
+    return np.sum(cotan.lax.while_loop(lambda c: c[0] < 3.0, lambda c: c * 2.0, c) * np.where(np.ones(3) > 0, 1.0, 2.0))
+
+
+def recomputed(x):
+    layer = cotan.checkpoint(lambda v: np.tanh(v) * v)
+    return np.sum(layer(layer(x)))
+
+
+@pytest.mark.parametrize("transform", ["grad", "jvp", "vmap", "jacrev"])
+@pytest.mark.parametrize("f", [inner_gradient, inner_batch, branches, loops, recomputed])
+def test_each_line_has_the_row_of_one_equation_of_the_function(f, transform):
+    """Also where the function differentiates, and where an equation has no tangent."""
+    x = np.ones((2, 3)) if transform == "vmap" else np.ones(3)
+    e = explain(f, x, transform=transform)
+    rows = {line.row: line for line in flattened(e["primal"].lines)}
+    assert len(rows) == sum(1 for _ in flattened(e["primal"].lines))
+    for stage in e.stages:
+        for line in flattened(stage.lines):
+            assert line.row in rows, (stage.key, str(line))
+    if "jvp" in [stage.key for stage in e.stages]:
+        for line in flattened(e["jvp"].lines):
+            names = {s.name.removeprefix("d" * (s.role == "tangent")) for s in line.definition.symbols}
+            assert names <= {s.name for s in rows[line.row].definition.symbols}
+
+
+def test_the_rows_of_branches_are_told_apart():
+    e = explain(branches, np.ones(3))
+    held = {line.row: str(line) for line in flattened(e["primal"].lines) if "." in line.row}
+    assert [*held.values()][:4] == ["d = cos(c)", "no = d + c", "d = sin(c)", "yes = d * c"]
+    assert len({row.partition(".")[0] for row in [*held][:4]}) == 1
+
+
+def test_negative_zero_has_its_sign():
+    assert lines(explain(lambda x: x * -0.0, 1.0, transform="jvp")["primal"]) == ["y = x * -0"]
+
+
 def test_what_is_printed_is_what_runs():
     """The stages are Programs: the last one computes the gradient."""
     e = explain(loss, W, X, Y)

@@ -170,7 +170,7 @@ class Number(Formula):
     def __str__(self) -> str:
         value = self.value.item() if hasattr(self.value, "item") else self.value
         if isinstance(value, float) and value == value and abs(value) < 1e15 and value == int(value):
-            return str(int(value))
+            return repr(value).removesuffix(".0")
         return shortened(value) if isinstance(value, float) else str(value)
 
     def pieces(self) -> list[Piece]:

@@ -121,6 +121,15 @@ class Derivation:
         return {id(e): number for e, number in self.numbered}
 
     @cached_property
+    def by_origin(self) -> dict[int, list[tuple[Equation, str]]]:
+        """The numbered equations by the ids of their origins, which those of one rule share."""
+        found: dict[int, list[tuple[Equation, str]]] = {}
+        for e, number in self.numbered:
+            if e.origin is not None and e.origin.code is not None:
+                found.setdefault(id(e.origin), []).append((e, number))
+        return found
+
+    @cached_property
     def flags(self) -> list[bool]:
         """Which inputs of the Program are differentiated."""
         leaves = [k in self.argnums for k, arg in enumerate(self.args) for _ in tree.leaves(arg)]
@@ -288,11 +297,14 @@ class Derivation:
     def line(self, key: str, definition: Definition) -> Line:
         equation = definition.equations[-1]
         op, origin = equation.op, equation.origin
-        if origin is None or not origin.rule:
-            row, origin_text = self.row.get(id(equation), ""), ""
-        else:
+        row, origin_text = self.row.get(id(equation), ""), ""
+        again = "" if row else self.again(equation)
+        if again:
+            row = again
+        elif origin is not None and origin.rule:
             known = self.chains.get(id(origin)) or self.chained(equation, origin)
-            _, root, row, origin_text, once = known
+            _, root, derived_from, origin_text, once = known
+            row = row or derived_from
             if once and (op is root or op == root) and definition.role == "value":
                 origin_text = ""
         if not op.holds_programs:
@@ -301,13 +313,26 @@ class Derivation:
         inner = tuple([self.stage(key, p.name, f"A program that {op.name} holds.", p)[1] for p in programs])
         return Line(definition, row, origin_text, inner)
 
+    def again(self, source: Any) -> str:
+        """The number of the equation of the function that another one evaluates once more; empty if there is none."""
+        found = [it for it in self.by_origin.get(id(source.origin), ()) if type(it[0].op) is type(source.op)]
+        if len(found) > 1:
+            names = self.names_of(source)
+            found = [it for it in found if self.names_of(it[0]) == names]
+        return found[0][1] if found else ""
+
+    def names_of(self, source: Any) -> list[str]:
+        """The names of the results of an equation."""
+        symbols = self.names.symbols
+        return [symbols[v].name for v in getattr(source, "outputs", ()) if v in symbols]
+
     def chained(self, equation: Equation, origin: Origin) -> Chain:
         """From where an equation that was derived comes."""
-        rules, root = chain(equation)
+        rules, root = chain(equation, self.row)
         text = self.provenances.get((rules, root.op.verb))
         if text is None:
             text = self.provenances[rules, root.op.verb] = provenance(rules, root.op.verb)
-        found = self.chains[id(origin)] = Chain(origin, root.op, self.row.get(id(root), ""), text, rules == ("jvp",))
+        found = self.chains[id(origin)] = Chain(origin, root.op, self.row.get(id(root)) or self.again(root), text, rules == ("jvp",))
         return found
 
     # ---- rules and source ----------------------------------------------------------------------------------------------------
@@ -350,13 +375,17 @@ class Derivation:
         return sorted(lines.values(), key=lambda line: ([*dict.fromkeys(x.file for x in lines.values())].index(line.file), line.number))
 
 
-def numbered(program: Program, before: str = "") -> Iterator[tuple[Equation, str]]:
-    """The equations of a Program, and of those that its ops hold, with their numbers."""
-    for k, e in enumerate(program.equations):
+def numbered(program: Program, before: str = "", first: int = 0) -> Iterator[tuple[Equation, str]]:
+    """The equations of a Program, from the number ``first`` on, and of those that its ops hold: of all programs of one op one after the
+    other.
+    """
+    for k, e in enumerate(program.equations, first):
         yield e, f"{before}{k}"
         if e.op.holds_programs:
+            count = 0
             for region in e.op.regions():
-                yield from numbered(region.program, f"{before}{k}.")
+                yield from numbered(region.program, f"{before}{k}.", count)
+                count += len(region.program.equations)
 
 
 def refuse_transform(problem: str) -> NoReturn:

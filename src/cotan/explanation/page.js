@@ -4,7 +4,7 @@
   const get = (id) => document.getElementById(id);
   const [search, found, clear, detail] = ["search", "found", "clear", "detail"].map(get);
   const LINES = ".row[data-row], .line[data-defines], .rule";
-  const FOUND = ":scope > .line:not(.hidden), :scope > [role] > .row[data-row]:not(.hidden)"; // of an open fold
+  const FOUND = ".row[data-row]:not(.hidden), .line[data-defines]:not(.hidden)"; // of an open fold, or a stage
   const SHOWN = 200; // of more lines that are found, the folded ones stay folded
 
   const byRow = new Map();
@@ -36,18 +36,20 @@
   const formOf = (line) => data().forms[data().numbers[data().starts[line] + 2]];
   const defined = (line) => [...data().numbers.subarray(data().starts[line] + 3, data().starts[line] + 3 + formOf(line)[2])];
   const nameOf = (number) => data().names[number];
-  const definesOf = (line) => defined(line).map(nameOf).join(" ");
-  const fillings = (line) => { const first = data().starts[line] + 3 + formOf(line)[2]; return formOf(line)[0].filter((part) => Number.isInteger(part) && part >= 0).map((part) => data().numbers[first + part]); };
-  const usesOf = (line) => fillings(line).map(nameOf);
+  const definesOf = (line) => defined(line).map(nameOf);
+  const filling = (line) => {
+    const first = data().starts[line] + 3 + formOf(line)[2];
+    return [...data().numbers.subarray(first, first + formOf(line)[1])];
+  };
+  const usesOf = (line) => [...new Set(filling(line).map(nameOf))];
   const withRole = (text, role) => role === "value" || role === "" ? escaped(text) : `<span class="${role}">${escaped(text)}</span>`;
   const formula = (line) => {
-    const filling = fillings(line).values();
+    const symbols = filling(line);
     return formOf(line)[0].map((part) => {
       if (typeof part === "string") return escaped(part);
       if (Array.isArray(part)) return withRole(...part);
       if (part < 0) return part === -1 ? '<span class="kept">' : "</span>";
-      const number = filling.next().value;
-      return withRole(nameOf(number), data().roles[number]);
+      return withRole(nameOf(symbols[part]), data().roles[symbols[part]]);
     }).join("");
   };
   const statement = (line, tag = "span", kind = "") => {
@@ -58,7 +60,7 @@
     let html = "";
     for (let line = first; line < end; line++) {
       const held = data().held[line] ?? [];
-      html += `<div class="line" data-row="${rowOfLine(line)}" data-defines="${escaped(definesOf(line))}" data-uses="${escaped([...new Set(usesOf(line))].sort().join(" "))}"><span>${statement(line, "button", "name ")}</span><span class="type">${escaped(formOf(line)[3])}</span><span class="note">${escaped(noteOf(line))}</span></div>`;
+      html += `<div class="line" data-row="${rowOfLine(line)}" data-defines="${escaped(definesOf(line).join("\n"))}" data-uses="${escaped(usesOf(line).join("\n"))}"><span>${statement(line, "button", "name ")}</span><span class="type">${escaped(formOf(line)[3])}</span><span class="note">${escaped(noteOf(line))}</span></div>`;
       for (const [head, tail, from, to] of held) html += `${head}${longLines(from, to)}${tail}`;
       if (held.length) line = held[held.length - 1][3] - 1;
     }
@@ -111,9 +113,9 @@
   };
   // The text of a folded line, or row, as search sees it.
   const textOfStatement = (line) => {
-    const filling = usesOf(line).values();
-    const right = formOf(line)[0].map((part) => typeof part === "string" ? part : Array.isArray(part) ? part[0] : part < 0 ? "" : filling.next().value).join("");
-    const left = defined(line).map(nameOf).join(", ");
+    const symbols = filling(line).map(nameOf);
+    const right = formOf(line)[0].map((part) => typeof part === "string" ? part : Array.isArray(part) ? part[0] : symbols[part] ?? "").join("");
+    const left = definesOf(line).join(", ");
     return left ? `${left} = ${right}` : right;
   };
   const textOfLine = (line) => `${textOfStatement(line)}${formOf(line)[3]}${noteOf(line)}`;
@@ -141,7 +143,8 @@
     const template = document.createElement("template");
     template.innerHTML = (fold.dataset.rows === undefined ? longLines : tableRows)(...extent(fold));
     register(template.content);
-    apply(template.content, fold.closest(".stage"));
+    if (sliced) all(".line[data-defines]", template.content).forEach((line, k) => { if (sliced.has(extent(fold)[0] + k)) sliced.add(line); });
+    apply(template.content);
     fold.append(template.content);
   };
   document.addEventListener("toggle", (event) => { if (event.target.open) unfold(event.target); }, true);
@@ -193,24 +196,23 @@
     if (next) { next.focus(); event.preventDefault(); }
   });
 
-  // Search leaves what contains the text; a slice of a value, the lines of each stage on which it depends.
+  // Search leaves what contains the text; a slice of a value, the lines of each program on which it depends.
   let wanted = "";
-  let sliced = null; // by the id of a stage, what the lines define; rows: their rows
+  let sliced = null; // the elements of these lines, the numbers of those that are folded; rows: their rows
+  let rows = new Set();
   const plain = new WeakMap(); // of an element its text; of a fold those of its lines
   const textOf = (element) => plain.get(element) ?? plain.set(element, element.textContent.replace(/[\u2061\u2062]/g, "").toLowerCase()).get(element);
   const textsIn = (fold) => plain.get(fold) ?? plain.set(fold, [...linesIn(fold).map(textOfLine), ...rowsIn(fold).map(textOfRow)].map((text) => text.toLowerCase())).get(fold);
-  const apply = (root, stage = null) => {
+  const apply = (root) => {
     for (const element of all(LINES, root)) element.classList.toggle("hidden", Boolean(wanted) && !textOf(element).includes(wanted));
-    for (const line of all(".line[data-defines]", root)) {
-      const id = (stage ?? line.closest(".stage")).id;
-      line.classList.toggle("dimmed", sliced !== null && !sliced.get(id)?.has(line.dataset.defines));
-    }
-    for (const row of all(".row[data-row]", root)) row.classList.toggle("dimmed", sliced !== null && !sliced.get("rows").has(row.dataset.row));
+    for (const line of all(".line[data-defines]", root)) line.classList.toggle("dimmed", sliced !== null && !sliced.has(line));
+    for (const row of all(".row[data-row]", root)) row.classList.toggle("dimmed", sliced !== null && !rows.has(row.dataset.row));
   };
-  const label = (fold, count) => {
-    const { dataset } = fold.firstElementChild;
+  const label = (part, count) => { // how many lines are in what is closed
+    const { dataset } = part.firstElementChild;
     if (count) dataset.found = count; else delete dataset.found;
   };
+  const labelled = (fold) => Number(fold.firstElementChild.dataset.found ?? 0);
   const counted = (fold) => wanted && folded.has(fold) ? textsIn(fold).filter((text) => text.includes(wanted)).length : 0;
   const filter = (text) => {
     wanted = text.trim().toLowerCase();
@@ -218,55 +220,85 @@
     document.body.classList.toggle("searching", Boolean(wanted));
     let count = wanted ? all(LINES).filter((element) => !element.classList.contains("hidden")).length : 0;
     let shown = count;
+    const closed = new Map();
     for (const fold of all("details.fold").reverse()) {
-      const closed = counted(fold);
-      const below = all(":scope > details.fold", fold).reduce((sum, inner) => sum + Number(inner.firstElementChild.dataset.found ?? 0), 0);
-      const here = closed + below + fold.querySelectorAll(FOUND).length;
-      count += closed;
+      closed.set(fold, counted(fold));
+      count += closed.get(fold);
+      const inner = all(":scope > details.fold", fold);
+      const here = closed.get(fold) + (inner.length ? inner.reduce((sum, part) => sum + labelled(part), 0) : fold.querySelectorAll(FOUND).length);
       label(fold, wanted ? here : 0);
       fold.classList.toggle("hidden", Boolean(wanted) && !here);
-      if (wanted && here && shown + closed <= SHOWN) {
-        shown += closed;
-        fold.open = true;
-        unfold(fold);
-      }
+    }
+    for (const stage of all(".stage")) {
+      label(stage, wanted ? all("details.fold", stage).reduce((sum, fold) => sum + closed.get(fold), stage.querySelectorAll(FOUND).length) : 0);
+    }
+    for (const [fold, more] of [...closed].reverse()) {
+      if (!wanted || !labelled(fold) || shown + more > SHOWN) continue;
+      shown += more;
+      fold.open = true;
+      unfold(fold);
     }
     found.textContent = wanted ? `${count} found` : "";
     clear.hidden = !wanted && sliced === null;
   };
-  const makers = (stage) => { // by name, the line that defines it: an element, or a number and its fold
-    const found = new Map();
-    for (const line of all(".line[data-defines]", stage)) for (const name of line.dataset.defines.split(" ")) found.set(name, [line, null]);
-    for (const fold of all("details.fold", stage)) {
-      if (folded.has(fold)) for (const line of linesIn(fold)) for (const number of defined(line)) found.set(nameOf(number), [line, fold]);
+  // The programs of a stage, its own and those that ops hold: by name, the line that defines it.
+  const programsOf = (stage) => {
+    const programs = new Map(); // by the element that lists the lines, or the number of the first one
+    const add = (key, held, line) => {
+      const program = programs.get(key) ?? programs.set(key, { held, makers: new Map() }).get(key);
+      for (const name of line.defines) if (name) program.makers.set(name, line);
+    };
+    for (const line of all(".line[data-defines]", stage)) {
+      const listing = line.closest(".listing");
+      const [defines, uses] = [line.dataset.defines, line.dataset.uses].map((names) => names.split("\n"));
+      add(listing, Boolean(listing.closest(".held")), { at: line, row: line.dataset.row, defines, uses, inner: () => linesHeldBy(line) });
+    }
+    const walk = (fold, first, end, key, held) => {
+      for (let line = first; line < end; line++) {
+        const inner = data().held[line] ?? [];
+        const last = inner.length ? inner[inner.length - 1][3] : line + 1;
+        const below = () => Array.from({ length: last - line - 1 }, (_, k) => [line + 1 + k, rowOfLine(line + 1 + k)]);
+        add(key, held, { at: line, fold, row: rowOfLine(line), defines: definesOf(line), uses: usesOf(line), inner: below });
+        for (const [, , from, to] of inner) walk(fold, from, to, from, true);
+        line = last - 1;
+      }
+    };
+    for (const fold of all("details.fold[data-lines]", stage)) {
+      const listing = fold.closest(".listing");
+      if (folded.has(fold)) walk(fold, ...extent(fold), listing, Boolean(listing.closest(".held")));
+    }
+    return programs.values();
+  };
+  const linesHeldBy = (line) => {
+    const found = [];
+    for (let part = line.nextElementSibling; part?.matches(".held"); part = part.nextElementSibling) {
+      for (const fold of all("details.fold[data-lines]", part)) if (folded.has(fold)) found.push(...linesIn(fold).map((number) => [number, rowOfLine(number)]));
+      found.push(...all(".line[data-defines]", part).map((inner) => [inner, inner.dataset.row]));
     }
     return found;
   };
-  const partsOf = (line, fold) => fold
-    ? { row: rowOfLine(line), defines: definesOf(line), uses: usesOf(line) }
-    : { row: line.dataset.row, defines: line.dataset.defines, uses: line.dataset.uses.split(" ") };
-  const slice = (name) => {
-    const result = new Map([["rows", new Set()]]);
+  const slice = (name, held) => { // of a value of the stages, or of the programs that ops hold
+    sliced = new Set();
+    rows = new Set();
     let count = 0;
     for (const stage of all(".stage")) {
-      const maker = makers(stage);
-      const todo = maker.has(name) ? [maker.get(name)] : [];
       const lines = new Set();
-      const perFold = new Map();
-      while (todo.length) {
-        const [line, fold] = todo.pop();
-        const { row, defines, uses } = partsOf(line, fold);
-        if (lines.has(defines)) continue;
-        lines.add(defines);
-        result.get("rows").add(row);
-        if (fold) perFold.set(fold, (perFold.get(fold) ?? 0) + 1);
-        for (const used of uses) if (maker.has(used)) todo.push(maker.get(used));
+      for (const program of programsOf(stage)) {
+        const todo = program.held === held && program.makers.has(name) ? [program.makers.get(name)] : [];
+        while (todo.length) {
+          const line = todo.pop();
+          if (lines.has(line)) continue;
+          lines.add(line);
+          for (const [at, row] of [[line.at, line.row], ...line.inner()]) { sliced.add(at); rows.add(row); }
+          for (const used of line.uses) if (program.makers.has(used)) todo.push(program.makers.get(used));
+        }
       }
-    count += lines.size;
-      result.set(stage.id, lines);
+      const perFold = new Map();
+      for (const { fold } of lines) if (fold) perFold.set(fold, (perFold.get(fold) ?? 0) + 1);
       for (const fold of all("details.fold", stage)) label(fold, perFold.get(fold));
+      label(stage, lines.size);
+      count += lines.size;
     }
-    sliced = result;
     apply(document);
     found.textContent = `${name} depends on ${count} line${count === 1 ? "" : "s"}`;
     clear.hidden = false;
@@ -279,7 +311,7 @@
   document.addEventListener("click", (event) => {
     const name = event.target.closest?.("button.name");
     const link = event.target.closest?.("a.op");
-    if (name) slice(name.textContent);
+    if (name) slice(name.textContent, Boolean(name.closest(".held")));
     if (link) { // a frame without an address cannot follow it
       event.preventDefault();
       for (const card of all(".rule.marked")) card.classList.remove("marked");

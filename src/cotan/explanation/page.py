@@ -39,6 +39,8 @@ COLUMNS = {
 escape = lru_cache(maxsize=1 << 16)(escaped)
 """Names, types and lines of the source come again and again."""
 EQUALS = " = "
+LISTED = "\n"
+"""What separates names, which may have spaces: ``p['a b']``."""
 ARROWS = {"down": "↓", "up": "↑"}
 DEEPEST = 6
 """What is nested more deeply is indented no more."""
@@ -153,7 +155,7 @@ class SideBySide:
         titles = "".join(heading(*COLUMNS[stage.key]) for stage in self.shown)
         head = f'<div role="columnheader">Source</div>{titles}</div>'
         kept = KEPT if any(stage.key == "linear" for stage in self.shown) else ""
-        unfolded = UNFOLDED if self.folded else ""
+        unfolded = UNFOLDED if self.data is not None else ""
         yield f'<section id="side"><h2>Side by side</h2>{Template(LEGEND).substitute(kept=kept)}{unfolded}'
         yield f'<div class="table columns-{len(self.shown)}">'
         if self.folded:
@@ -315,9 +317,7 @@ def lines_of(data: PageData, parts: Sequence[Fold | Line]) -> str:
 def long_line(line: Line, data: PageData | None = None) -> str:
     """A line with its type and where it comes from, and the programs that its op holds."""
     it = line.definition
-    template, symbols = it.filled
-    uses = " ".join(sorted({symbols[part].name for part in template.parts if isinstance(part, int)}))
-    defines = " ".join([s.name for s in it.symbols])
+    uses, defines = [LISTED.join(dict.fromkeys([s.name for s in names])) for names in (it.filled[1], it.symbols)]
     title = '<div class="held"><div class="given">'
     inner = "".join([f"{title}{escape(inner.title)}</div>{listing(inner, data)}</div>" for inner in line.inner])
     origin = escape(note(place_of(line), line.provenance))

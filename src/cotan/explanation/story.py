@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -91,13 +91,12 @@ class Stage(Printed):
             return ()
         if name not in by_symbol:
             refuse_name(f"no line of the stage {self.title!r} defines {name!r}.", by_symbol)
-        maker = {v: line for line in self.lines for e in line.definition.equations for v in e.outputs}
         wanted, todo = set[int](), [by_symbol[name]]
         while todo:
             line = todo.pop()
             if id(line) not in wanted:
                 wanted.add(id(line))
-                todo += [maker[v] for e in line.definition.equations for v in e.inputs if isinstance(v, Var) and v in maker]
+                todo += [by_symbol[s.name] for s in line.definition.filled[1] if s.name in by_symbol]
         return tuple(line for line in self.lines if id(line) in wanted)
 
 
@@ -157,11 +156,13 @@ def refuse_name(problem: str, known: Iterable[str]) -> NoReturn:
     raise teach(ArgumentError, problem, do=remedy, locate=False)
 
 
-def chain(equation: Equation) -> tuple[tuple[str, ...], Any]:
-    """The rules by which an equation was derived, the last first, and the application from which it all came."""
+def chain(equation: Equation, known: Container[int] = ()) -> tuple[tuple[str, ...], Any]:
+    """The rules by which an equation was derived, the last first, and the application from which it came: the first one whose id is
+    ``known``, else that from which it all came.
+    """
     rules: list[str] = []
     source: Any = equation
-    while source.origin is not None and source.origin.rule:
+    while source.origin is not None and source.origin.rule and not (rules and id(source) in known):
         rules.append(source.origin.rule)
         source = source.origin.parent
     return tuple(rules), source
