@@ -16,6 +16,7 @@ from ...numpy.shape import matrix_transpose
 from ...numpy.sorting import argsort
 from ...ops import linalg as ops
 from ...ops.creation import full
+from ...ops.ldl import Ldl
 from ...ops.linalg import mask, triangular_solve
 from ...ops.logic import equal
 from ...ops.lu import PivotsToPermutation, lower_unit, permuted_rows, upper
@@ -23,7 +24,7 @@ from ...ops.lu import lu as packed_factors
 from ...ops.movement import reshape
 from ..calling import scipys
 
-__all__ = ["cho_factor", "cho_solve", "cholesky", "det", "inv", "lu", "lu_factor", "lu_solve", "solve", "solve_triangular"]
+__all__ = ["cho_factor", "cho_solve", "cholesky", "det", "inv", "ldl", "lu", "lu_factor", "lu_solve", "solve", "solve_triangular"]
 
 of_scipy = scipys("scipy.linalg")
 TRANSPOSITIONS = {0: 0, 1: 1, 2: 2, "N": 0, "T": 1, "C": 2}
@@ -157,6 +158,17 @@ def cho_solve(c_and_lower: tuple[Any, bool], b: Numbers) -> Any:
     first, second = (ops.NONE, ops.ADJOINT) if lower else (ops.ADJOINT, ops.NONE)
     y = triangular_solve(c, b, lower=bool(lower), transpose_a=first)
     return as_given(triangular_solve(c, y, lower=bool(lower), transpose_a=second), vector)
+
+
+@of_scipy
+def ldl(A: Numbers, lower: bool = True, hermitian: bool = True) -> tuple[Any, Any, Any]:
+    """(lu, d, perm) with A = lu @ d @ lu^H of Hermitian matrices, or lu @ d @ lu^T of complex symmetric ones if not ``hermitian``: lu[perm]
+    is unit lower (or upper) triangular, d has blocks of one or two rows on its diagonal. One triangle is read, and of a Hermitian matrix
+    the real part of the diagonal. See `cotan.ops.ldl.Ldl` for what has a derivative.
+    """
+    (a,) = matrices("ldl", A, square=True)
+    factor, blocks, order = Ldl(not lower, bool(hermitian))(a)
+    return permuted_rows(factor, argsort(order, axis=-1)), blocks, convert_to(order, np.dtype(np.intp))
 
 
 @of_scipy
