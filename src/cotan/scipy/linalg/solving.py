@@ -34,7 +34,7 @@ KINDS = {
     "upper triangular": "upper", "lower triangular": "lower", "sym": "symmetric", "symmetric": "symmetric",
     "her": "hermitian", "hermitian": "hermitian", "pos": "positive", "positive definite": "positive",
 }  # fmt: skip
-"""What is made of each ``assume_a`` of `solve`; None: the matrix is read as it is."""
+"""What is made of each ``assume_a`` of `solve` and `inv`; None: the matrix is read as it is."""
 
 
 def with_sides(name: str, a: Any, b: Any) -> tuple[Any, Any, bool]:
@@ -68,10 +68,47 @@ def adjoint(a: Any) -> Any:
     return conjugate(matrix_transpose(a))
 
 
+def kind_of(name: str, assume_a: str | None) -> str | None:
+    """What is made of ``assume_a``.
+
+    Raises
+    ------
+    ArgumentError
+        There is no such structure.
+    """
+    if assume_a not in KINDS:
+        names = ", ".join(repr(name) for name in KINDS if name and len(name) > 3)
+        raise teach(ArgumentError, f"{name}: assume_a={assume_a!r}.", do=f"give one of {names}.")
+    return KINDS[assume_a]
+
+
+def as_read(a: Any, kind: str | None, lower: bool) -> Any:
+    """The matrix that is read of ``a``: of a symmetric or Hermitian one a triangle, of a diagonal one the diagonal."""
+    if kind == "diagonal":
+        return mask(a, equal)
+    if kind == "hermitian":
+        return ops.read_lower(a if lower else adjoint(a))
+    if kind == "symmetric":
+        half = ops.half_of_lower(a if lower else matrix_transpose(a))
+        return half + matrix_transpose(half)
+    return a
+
+
 @of_scipy
-def inv(a: Numbers) -> Any:
-    """The inverse of square matrices."""
-    return cnp_linalg.inv(a)
+def inv(a: Numbers, *, assume_a: str | None = None, lower: bool = False) -> Any:
+    """The inverse of square matrices; ``assume_a`` and ``lower`` as in `solve`.
+
+    Raises
+    ------
+    ArgumentError
+        There is no such structure.
+    """
+    kind = kind_of("inv", assume_a)
+    (a,) = matrices("inv", a, square=True)
+    if kind in ("upper", "lower", "positive"):
+        t = type_of(a)
+        return solve(a, mask(full(t.shape, t.dtype.type(1)), equal), lower, assume_a=assume_a)
+    return ops.Inverse()(as_read(a, kind, lower))
 
 
 @of_scipy
@@ -94,24 +131,15 @@ def solve(a: Numbers, b: Numbers, lower: bool = False, *, assume_a: str | None =
     ShapeError
         The shapes do not fit.
     """
-    if assume_a not in KINDS:
-        names = ", ".join(repr(name) for name in KINDS if name and len(name) > 3)
-        raise teach(ArgumentError, f"solve: assume_a={assume_a!r}.", do=f"give one of {names}.")
+    kind = kind_of("solve", assume_a)
     a, b, vector = with_sides("solve", a, b)
-    kind = KINDS[assume_a]
     if kind == "positive":
         factor = ops.cholesky(a if lower else adjoint(a))
         factor = conjugate(factor) if transposed else factor
         return as_given(triangular_solve(factor, triangular_solve(factor, b), transpose_a=ops.ADJOINT), vector)
     if kind in ("upper", "lower"):
         return as_given(triangular_solve(a, b, lower=kind == "lower", transpose_a=ops.TRANSPOSED if transposed else ops.NONE), vector)
-    if kind == "diagonal":
-        a = mask(a, equal)
-    elif kind == "hermitian":
-        a = ops.read_lower(a if lower else adjoint(a))
-    elif kind == "symmetric":
-        half = ops.half_of_lower(a if lower else matrix_transpose(a))
-        a = half + matrix_transpose(half)
+    a = as_read(a, kind, lower)
     return as_given(ops.solve(matrix_transpose(a) if transposed else a, b), vector)
 
 
