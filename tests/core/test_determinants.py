@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from itertools import combinations, permutations
 from typing import Any
 
 import numpy as np
@@ -139,3 +141,152 @@ def test_products_of_others_have_derivatives_of_every_order() -> None:
         cotan.testing.check_grads(cnp.prod, (np.array(x),), order=3)
         cotan.testing.check_grads(ProductOfOthers(0), (np.array(x),), order=2)
     assert ProductOfOthers(1)(np.array([[2, 3, 0]])).tolist() == [[0, 0, 6]]
+
+
+# ---- derivatives to third order against minors ------------------------------------------------------------------------------------------
+def leibniz(a: Any) -> Any:
+    """The determinant as a sum over permutations: exact for small integers."""
+    n = len(a)
+    total = a.dtype.type(0)
+    for p in permutations(range(n)):
+        total += sign_of(p) * np.prod(a[range(n), p])
+    return total
+
+
+def sign_of(p: Any) -> int:
+    return (-1) ** sum(p[i] > p[j] for i, j in combinations(range(len(p)), 2))
+
+
+def derivative_of_det(a: Any, order: int) -> Any:
+    """By all elements: the minor without their rows and columns, with the sign of its expansion; 0 if two are in one row or column."""
+    n, shape = len(a), (len(a), len(a)) * order
+    found = np.zeros(shape, a.dtype)
+    minors = {
+        (r, c): (-1) ** (sum(r) + sum(c)) * leibniz(np.delete(np.delete(a, r, 0), c, 1))
+        for r in combinations(range(n), order)
+        for c in combinations(range(n), order)
+    }
+    for rows in permutations(range(n), order):
+        for columns in permutations(range(n), order):
+            at = tuple(k for pair in zip(rows, columns, strict=True) for k in pair)
+            found[at] = sign_of(rows) * sign_of(columns) * minors[tuple(sorted(rows)), tuple(sorted(columns))]
+    return found
+
+
+def derivative(f: Any, order: int, holomorphic: bool) -> Any:
+    """The tensor of a derivative, by reverse and then by forward mode."""
+    for k in range(order):
+        f = (cotan.jacfwd if k else cotan.jacrev)(f, holomorphic=holomorphic)
+    return f
+
+
+def integers_of_rank(n: int, kind: str) -> dict[str, Any]:
+    """Matrices of small integers, of each rank from n down to n - 2, with zeros in all places and in some."""
+    rng = np.random.default_rng(n)
+
+    def draw(*shape: int) -> Any:
+        x = rng.integers(-3, 4, size=shape).astype(float)
+        return x + 1j * rng.integers(-3, 4, size=shape) if kind == "complex" else x
+
+    some = draw(n, n)
+    some[0], some[:, n - 1] = 0, 0
+    lower = {f"rank {r}": draw(n, r) @ draw(r, n) for r in (n - 1, n - 2) if r > 0}
+    return {"regular": draw(n, n), **lower, "zero": np.zeros((n, n)) * draw(n, n), "zero in a row": some, "diagonal": np.diag(draw(n))}
+
+
+def scalings(n: int) -> dict[str, tuple[Any, Any]]:
+    """Powers of two for rows and columns: of all of the matrix, of the rows, of the columns, of both."""
+    k = np.arange(n)
+    return {
+        "none": (0 * k, 0 * k),
+        "huge": (0 * k + 498 // n, 0 * k),
+        "tiny": (0 * k - 498 // n, 0 * k),
+        "rows": (-40 * k, 0 * k),
+        "columns": (0 * k, 40 * k),
+        "both": (30 * k, -30 * k[::-1]),
+    }
+
+
+def times_power(x: Any, exponent: Any) -> Any:
+    """x 2^exponent, exactly."""
+    return np.ldexp(x.real, exponent) + (1j * np.ldexp(x.imag, exponent) if np.iscomplexobj(x) else 0)
+
+
+SLOW = pytest.mark.exhaustive
+SIZES = [pytest.param(n, kind, marks=[SLOW] if n == 5 else []) for n in range(1, 6) for kind in ("real", "complex")]
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+@pytest.mark.parametrize(("n", "kind"), SIZES)
+def test_derivatives_of_a_determinant_are_signed_minors_at_every_rank_and_scale(n: int, kind: str, order: int) -> None:
+    """The error is some roundings of the terms, products of elements, also where rows and columns are of unlike scales."""
+    f = derivative(cnp.linalg.det, order, kind == "complex")
+    compiled = cotan.jit(f)
+    for name, a in integers_of_rank(n, kind).items():
+        want = derivative_of_det(a, order)
+        terms = math.factorial(max(n - order, 0)) * np.max(np.abs(a)) ** max(n - order, 0)
+        for scaling, (rows, columns) in scalings(n).items():
+            scaled = times_power(a, rows[:, None] + columns)
+            back = np.full(want.shape, np.sum(rows + columns))
+            for k in range(order):
+                at = [1] * (2 * order)
+                at[2 * k], at[2 * k + 1] = n, n
+                back = back - np.reshape(rows[:, None] + columns, at)
+            for g in (f, compiled):
+                found = times_power(np.asarray(g(scaled)), -back)
+                assert np.all(np.abs(found - want) <= 1e-14 * terms), (name, scaling)
+
+
+def of_logarithm(a: Any, order: int) -> Any:
+    """The derivative of log det by all elements: -1 times itself for each further order, products of the inverse."""
+    inverse = np.linalg.inv(a).T
+    if order == 1:
+        return inverse
+    if order == 2:
+        return -np.einsum("il,kj->ijkl", inverse, inverse)
+    return np.einsum("il,kn,mj->ijklmn", inverse, inverse, inverse) + np.einsum("in,kj,ml->ijklmn", inverse, inverse, inverse)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4])
+def test_derivatives_of_the_logarithm_of_a_determinant_at_every_scale(n: int) -> None:
+    a = integers_of_rank(n, "real")["regular"] + 5 * np.eye(n)
+    for order in (1, 2, 3):
+        f = derivative(lambda a: cnp.linalg.slogdet(a)[1], order, False)
+        want = of_logarithm(a, order)
+        for rows, columns in scalings(n).values():
+            back = np.zeros(want.shape, int)
+            for k in range(order):
+                at = [1] * (2 * order)
+                at[2 * k], at[2 * k + 1] = n, n
+                back = back - np.reshape(rows[:, None] + columns, at)
+            if np.abs(back).max() > 1000:
+                continue  # out of range
+            for g in (f, cotan.jit(f)):
+                found = times_power(np.asarray(g(times_power(a, rows[:, None] + columns))), -back)
+                np.testing.assert_allclose(found, want, rtol=1e-12, atol=1e-13 * np.abs(want).max())
+
+
+def test_the_logarithm_of_a_singular_determinant_has_no_derivative() -> None:
+    f = cotan.grad(lambda a: cnp.linalg.slogdet(a)[1])
+    for a in (np.zeros((2, 2)), np.diag([1.0, 0.0, 2.0])):
+        for g in (f, cotan.jit(f)):
+            with pytest.raises(np.linalg.LinAlgError):
+                g(a)
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("kind", ["real", "complex"])
+@pytest.mark.parametrize("n", [2, 3, 4, 5, 7])
+def test_second_derivatives_of_regular_determinants_are_jaxs(n: int, kind: str) -> None:
+    """JAX's are right at regular matrices, whose determinants it divides by."""
+    jax = pytest.importorskip("jax")
+    rng = np.random.default_rng(n)
+    a = rng.normal(size=(n, n)) + (1j * rng.normal(size=(n, n)) if kind == "complex" else 0)
+    es = [rng.normal(size=(n, n)) + 0 * a for _ in range(3)]
+
+    def along(jvp: Any, det: Any) -> list[Any]:
+        first = lambda x: jvp(det, (x,), (es[0],))[1]  # noqa: E731
+        second = lambda x: jvp(first, (x,), (es[1],))[1]  # noqa: E731
+        return [first(a), second(a), jvp(second, (a,), (es[2],))[1]]
+
+    np.testing.assert_allclose(along(cotan.jvp, cnp.linalg.det), along(jax.jvp, jax.numpy.linalg.det), rtol=1e-9)

@@ -371,9 +371,9 @@ define(
     "linalg.matrix_rank linalg.pinv",
     rtol=lambda d: Operand(d.one(None, 1e-3)),
     rcond=lambda d: Operand(d.one(None, 1e-3)),
-    hermitian=constant(False),
+    hermitian=constant(False, True),
 )
-define("linalg.svd", full_matrices=constant(True, False), compute_uv=constant(True, False), hermitian=constant(False))
+define("linalg.svd", full_matrices=constant(True, False), compute_uv=constant(True, False), hermitian=constant(False, True))
 define("linalg.qr", mode=constant("reduced", "r", "complete", "raw", "other"))
 define("linalg.cond", p=constant(None, 2, -2, 1, "fro", np.inf, "nuc"))
 define("linalg.matrix_norm", ord=constant("fro", "nuc", 1, -1, 2, np.inf, None, 3))

@@ -19,6 +19,10 @@ C = A + 1j * RNG.normal(size=(4, 4))
 REGULAR = A + 4 * np.eye(4)
 POSITIVE = A @ A.T + 4 * np.eye(4)
 HERMITIAN = C @ C.conj().T + 20 * np.eye(4)
+INDEFINITE = np.array([[0.1, 2.0, 1.0, -0.5], [2.0, 0.2, -0.3, 0.4], [1.0, -0.3, 0.1, 3.0], [-0.5, 0.4, 3.0, -0.2]])
+"""Its diagonal is small, so all its pivots have two rows."""
+HOLLOW = HERMITIAN - np.diag(np.diag(HERMITIAN))
+"""Its diagonal is zero."""
 APART = np.array([[1.0, 2.0, 0.0, 0.0], [-2.0, 1.0, 0.0, 0.0], [0.0, 0.0, 4.0, 0.0], [0.0, 0.0, 0.0, 7.0]]) + 0.1 * A
 """Its eigenvalues, of which two are conjugate, are far from each other."""
 TURNED = np.array([[0.1, 2.0, 0.3, 0.4], [-1.0, 0.5, 0.2, 0.1], [0.3, 1.0, 3.0, 1.5], [0.2, 0.1, -2.5, 2.0]])
@@ -29,6 +33,7 @@ FACTORS = theirs.lu_factor(A)
 CASES = {
     "inv": [(A,), (C,)],
     "det": [(A,), (C,)],
+    "ldl": [(INDEFINITE,), (HOLLOW,), (A + A.T,)],
     "solve": [(A, LINE), (A, SIDES), (C, SIDES)],
     "solve_triangular": [(REGULAR, LINE), (REGULAR, SIDES)],
     "cholesky": [(POSITIVE,), (HERMITIAN,)],
@@ -67,6 +72,10 @@ CASES = {
 UP_TO_SIGNS = {"svd", "eigh"}
 """Functions whose vectors have a sign, or a phase, that is not determined."""
 WITH_ARGUMENTS = {
+    "inv, symmetric": (lambda m, a: m.inv(a, assume_a="sym"), (A + A.T,)),
+    "inv, Hermitian": (lambda m, a: m.inv(a, assume_a="her", lower=True) @ SIDES, (HERMITIAN,)),
+    "inv, positive": (lambda m, a: m.inv(a, assume_a="pos"), (POSITIVE,)),
+    "inv, triangular": (lambda m, a: m.inv(a, assume_a="lower triangular"), (REGULAR,)),
     "solve, symmetric": (lambda m, a, b: m.solve(a + a.T, b, assume_a="sym"), (A, SIDES)),
     "solve, one triangle": (lambda m, a, b: m.solve(a, b, assume_a="sym", lower=True), (np.tril(A) + np.tril(A, -1).T, SIDES)),
     "solve, Hermitian": (lambda m, a, b: m.solve(a, b, assume_a="her"), (HERMITIAN, SIDES)),
@@ -80,6 +89,10 @@ WITH_ARGUMENTS = {
     "cholesky, lower": (lambda m, a: m.cholesky(a, lower=True), (HERMITIAN,)),
     "cho_solve": (lambda m, a, b: m.cho_solve(m.cho_factor(a), b), (HERMITIAN, SIDES)),
     "cho_solve, lower": (lambda m, a, b: m.cho_solve(m.cho_factor(a, lower=True), b), (POSITIVE, LINE)),
+    "ldl, upper": (lambda m, a: m.ldl(a, lower=False), (INDEFINITE,)),
+    "ldl, upper, Hermitian": (lambda m, a: m.ldl(a, lower=False), (HOLLOW,)),
+    "ldl, complex symmetric": (lambda m, a: m.ldl(a, hermitian=False), (C + C.T,)),
+    "ldl, complex symmetric, upper": (lambda m, a: m.ldl(a, lower=False, hermitian=False), (C + C.T - 2 * np.diag(np.diag(C)),)),
     "lu_solve": (lambda m, a, b: m.lu_solve(m.lu_factor(a), b), (A, LINE)),
     "lu_solve, transposed": (lambda m, a, b: m.lu_solve(m.lu_factor(a), b, trans=1), (A, SIDES)),
     "lu_solve, adjoint": (lambda m, a, b: m.lu_solve(m.lu_factor(a), b, trans=2), (C, SIDES)),
@@ -165,6 +178,7 @@ def flat_of(results):
 DETERMINED = {
     "lu": lambda y: y[1:],
     "lu_factor": lambda y: y[:1],
+    "ldl": lambda y: y[:2],
     "svd": lambda y: abs(y[0]),
     "eigh": lambda y: [y[0], abs(y[1])],
     "eig": lambda y: [y[0].real, y[1].real],
@@ -338,19 +352,82 @@ def test_a_zero_below_the_diagonal_gives_a_hessenberg_form_an_infinite_derivativ
                 check_grads(f, (q @ last @ q.T,), 2)
 
 
-def test_the_triangle_that_is_read_has_the_gradient():
-    """Of the solution of a positive definite system read from one triangle, and of the Cholesky factor."""
-    for lower in (False, True):
-        g = cotan.grad(lambda a, lower=lower: np.sum(ours.solve(a, LINE, assume_a="pos", lower=lower)))(POSITIVE)
-        assert np.all((np.triu(g, 1) if lower else np.tril(g, -1)) == 0)
-        whole = cotan.grad(lambda a: np.sum(ours.solve(a, LINE)))(POSITIVE)
-        half = np.tril if lower else np.triu
-        np.testing.assert_allclose(g, half(whole + whole.T) - np.diag(np.diag(whole)), rtol=1e-10)
+@pytest.mark.parametrize("upper", [False, True])
+@pytest.mark.parametrize("kind", ["real", "Hermitian", "symmetric"])
+def test_the_factors_of_ldl_give_the_matrix(kind, upper):
+    """On both sides of LAPACK's block size, for pivots of one and of two rows, with exchanges; D is zero outside of its blocks."""
+    rng = np.random.default_rng(5)
+    for n in (1, 2, 3, 7, 90):
+        x = rng.normal(size=(3, n, n)) + (0 if kind == "real" else 1j * rng.normal(size=(3, n, n)))
+        a = x + x.mT.conj() if kind == "Hermitian" else x + x.mT
+        a[1:] -= np.array([1, 0.9])[:, None, None] * a[1:] * np.eye(n)
+        given = (np.triu if upper else np.tril)(a)  # the other triangle is not read
+        lu, d, perm = cotan.jit(lambda a: ours.ldl(a, lower=not upper, hermitian=kind != "symmetric"))(given)
+        turned = lu.mT.conj() if kind == "Hermitian" else lu.mT
+        np.testing.assert_allclose(lu @ d @ turned, a, atol=1e-13 * n * np.abs(a).max())
+        assert np.all((np.diagonal(d, 1, -2, -1)[:, 1:] == 0) | (np.diagonal(d, 1, -2, -1)[:, :-1] == 0))
+        assert not np.triu(np.abs(d), 2).any()
+        factor = np.take_along_axis(lu, perm[..., None], -2)
+        np.testing.assert_array_equal((np.tril if upper else np.triu)(factor), np.broadcast_to(np.eye(n), a.shape))
+        for k in range(3):
+            if kind != "Hermitian":
+                agree([y[k] for y in (lu, d, perm)], theirs.ldl(given[k], lower=not upper, hermitian=False), "ldl", 1e-8)
+
+
+def by_ldl(a):
+    """The symmetric matrix of a lower triangle, by way of its factors."""
+    lu, d, _ = ours.ldl(a)
+    return lu @ d @ lu.T
+
+
+@pytest.mark.parametrize("jitted", [False, True])
+def test_ldl_of_a_singular_matrix_has_the_right_derivative_or_none(jitted):
+    """Only a last pivot may be zero, since no row is divided by it. A pivot is compared with the terms whose sum it is: a matrix with rows
+    at unlike scales is not singular.
+    """
+    w = np.random.default_rng(6).normal(size=(4, 4))
+    right = np.tril(w + w.T) - np.diag(np.diag(w))
+    gradient = cotan.grad(lambda a: cnp.sum(w * by_ldl(a)))
+    gradient = cotan.jit(gradient) if jitted else gradient
+    q = np.random.default_rng(7).normal(size=(4, 4))
+    pair = np.array([[0.0, 1.0], [1.0, 0.0]])
+    regular = [
+        np.diag([1.0, 2, 3, 0]),
+        q[:, :3] @ np.diag([1.0, -1, 2]) @ q[:, :3].T,
+        np.diag([1.0, 1e-100, 1e-200, 1e-300]),
+        np.diag([1.0, 1e-5, 1e-10, 1e-15]) @ (INDEFINITE + 3 * np.eye(4)) @ np.diag([1.0, 1e-5, 1e-10, 1e-15]),
+        np.kron(np.diag([1e-200, 1.0]), pair),
+        np.kron(np.diag([1.0, 1e-200]), pair),
+        1e150 * INDEFINITE,
+        1e-150 * INDEFINITE,
+    ]
+    for a in regular:
+        np.testing.assert_allclose(gradient(a), right, rtol=1e-8, atol=1e-8)
+    singular = [
+        np.zeros((4, 4)),
+        np.ones((4, 4)),
+        np.diag([1.0, 0, 2, 0]),
+        q[:, :2] @ np.diag([1.0, -1]) @ q[:, :2].T,
+        np.kron(pair, np.ones((2, 2))),
+    ]
+    for a in singular:
+        assert not np.isfinite(gradient(a)).all()
+        found = gradient(a)
+        assert np.all(np.isclose(found, right) | ~np.isfinite(found))
+        factor, blocks = cotan.jvp(lambda a: ours.ldl(a)[:2], (a,), (w + w.T,))[1]
+        assert not np.isfinite(factor).all()
+        assert not np.isfinite(blocks).all()
+
+
+def test_the_inverse_of_a_diagonal_matrix_is_diagonal():
+    """SciPy 1.17 returns the other elements as they were."""
+    np.testing.assert_array_equal(cotan.jit(lambda a: ours.inv(a, assume_a="diagonal"))(A), np.diag(1 / np.diag(A)))
 
 
 def test_bad_arguments_are_refused():
     for call, error in (
         (lambda a: ours.solve(a, LINE, assume_a="nothing"), ArgumentError),
+        (lambda a: ours.inv(a, assume_a="nothing"), ArgumentError),
         (lambda a: ours.solve_triangular(a, LINE, trans=5), ArgumentError),
         (lambda a: ours.polar(a, side="up"), ArgumentError),
         (lambda a: ours.funm(a, cnp.exp, disp=False), UnsupportedFunctionError),

@@ -20,7 +20,8 @@ from ..ops.spectral import nuclear_norm, pseudo_inverse
 from . import contraction, creation
 from .calling import eager
 from .contraction import matmul, tensordot, vecdot
-from .elementwise import abs, conjugate, divide, isnan, multiply, not_equal, power, square
+from .elementwise import abs, conjugate, divide, isnan, multiply, not_equal, power, sign, square
+from .indexing import take_along_axis
 from .promotion import (
     ABSENT,
     Numbers,
@@ -37,7 +38,8 @@ from .promotion import (
 from .reduction import any, keep, max, min, safe_sqrt, sum
 from .roots import rooted
 from .selection import where
-from .shape import broadcast_to, matrix_transpose, moveaxis, reshape
+from .shape import broadcast_to, flip, matrix_transpose, moveaxis, reshape
+from .sorting import argsort
 
 __all__ = [
     "LinAlgError", "cholesky", "cond", "cross", "det", "diagonal", "eig", "eigh", "eigvals", "eigvalsh", "inv", "lstsq", "matmul",
@@ -159,13 +161,27 @@ def svd(a: Numbers, /, full_matrices: bool = True, compute_uv: bool = True, herm
     """(U, S, Vh) with a = U diag(S) Vh, S descending; S alone if not ``compute_uv``.
 
     With ``full_matrices`` U (m, m) and Vh (n, n) are square. The further columns are a basis of the complement. The derivative of a single
-    one is right; several are no functions of ``a``, and their derivative is not finite.
+    one is right; several are no functions of ``a``, and their derivative is not finite. For ``hermitian`` matrices, of which the lower
+    triangle is read, the factors are made of eigenvalues and eigenvectors.
     """
-    (a,) = matrices("svd", a)
+    (a,) = matrices("svd", a, square=hermitian)
+    if hermitian:
+        return of_hermitian(a, compute_uv)
     if not compute_uv:
         return factorization.Svdvals()(a)
     m, n = shape_of(a)[-2:]
     return SVDResult(*(factorization.full_svd if full_matrices and m != n else factorization.svd)(a))
+
+
+def of_hermitian(a: Any, vectors: bool) -> Any:
+    """The singular values, and vectors if they are asked for, of Hermitian matrices: eigenvalues w give the singular values |w|."""
+    w, v = eigh(a) if vectors else (eigvalsh(a), None)
+    order = flip(argsort(abs(w), axis=-1), -1)
+    w = take_along_axis(w, order, -1)
+    if v is None:
+        return abs(w)
+    v = take_along_axis(v, order[..., None, :], -1)
+    return SVDResult(v, abs(w), conjugate(matrix_transpose(v * convert_to(sign(w), type_of(v).dtype)[..., None, :])))
 
 
 @eager(np.linalg.svdvals)
@@ -533,8 +549,8 @@ def matrix_rank(a: Numbers, tol: Numbers | None = None, hermitian: bool = False,
         raise teach(ArgumentError, "matrix_rank: tol= and rtol= together.", do="give one of them.")
     if len(shape_of(a)) < 2:
         return convert_to(any(a), np.dtype(np.int64))
-    (a,) = matrices("matrix_rank", a)
-    s = svdvals(a)
+    (a,) = matrices("matrix_rank", a, square=hermitian)
+    s = svd(a, compute_uv=False, hermitian=hermitian)
     m, n = shape_of(a)[-2:]
     longer = builtins.max(m, n)
     relative = longer * float(np.finfo(type_of(s).dtype).eps) if rtol is None else rtol

@@ -17,6 +17,7 @@ from . import (
     gaussian,
     hessenberg,
     indexing,
+    ldl,
     linalg,
     logic,
     losses,
@@ -42,7 +43,7 @@ from . import (
 
 __all__ = [
     "arithmetic", "banded", "banded_cholesky", "banded_spectra", "casting", "contraction", "convolution", "creation", "determinant",
-    "eigen", "even", "factorization", "families", "gaussian", "hessenberg", "indexing", "linalg", "logic", "losses", "lu",
+    "eigen", "even", "factorization", "families", "gaussian", "hessenberg", "indexing", "ldl", "linalg", "logic", "losses", "lu",
     "matrix_functions", "moments", "movement", "ordering", "qr", "reduction", "riccati", "routines", "running", "schur", "searching",
     "sorting", "special", "spectral", "sylvester", "toeplitz", "transcendental",
 ]  # fmt: skip

@@ -16,6 +16,7 @@ from ...numpy.shape import matrix_transpose
 from ...numpy.sorting import argsort
 from ...ops import linalg as ops
 from ...ops.creation import full
+from ...ops.ldl import Ldl
 from ...ops.linalg import mask, triangular_solve
 from ...ops.logic import equal
 from ...ops.lu import PivotsToPermutation, lower_unit, permuted_rows, upper
@@ -23,7 +24,7 @@ from ...ops.lu import lu as packed_factors
 from ...ops.movement import reshape
 from ..calling import scipys
 
-__all__ = ["cho_factor", "cho_solve", "cholesky", "det", "inv", "lu", "lu_factor", "lu_solve", "solve", "solve_triangular"]
+__all__ = ["cho_factor", "cho_solve", "cholesky", "det", "inv", "ldl", "lu", "lu_factor", "lu_solve", "solve", "solve_triangular"]
 
 of_scipy = scipys("scipy.linalg")
 TRANSPOSITIONS = {0: 0, 1: 1, 2: 2, "N": 0, "T": 1, "C": 2}
@@ -33,7 +34,7 @@ KINDS = {
     "upper triangular": "upper", "lower triangular": "lower", "sym": "symmetric", "symmetric": "symmetric",
     "her": "hermitian", "hermitian": "hermitian", "pos": "positive", "positive definite": "positive",
 }  # fmt: skip
-"""What is made of each ``assume_a`` of `solve`; None: the matrix is read as it is."""
+"""What is made of each ``assume_a`` of `solve` and `inv`; None: the matrix is read as it is."""
 
 
 def with_sides(name: str, a: Any, b: Any) -> tuple[Any, Any, bool]:
@@ -67,10 +68,47 @@ def adjoint(a: Any) -> Any:
     return conjugate(matrix_transpose(a))
 
 
+def kind_of(name: str, assume_a: str | None) -> str | None:
+    """What is made of ``assume_a``.
+
+    Raises
+    ------
+    ArgumentError
+        There is no such structure.
+    """
+    if assume_a not in KINDS:
+        names = ", ".join(repr(name) for name in KINDS if name and len(name) > 3)
+        raise teach(ArgumentError, f"{name}: assume_a={assume_a!r}.", do=f"give one of {names}.")
+    return KINDS[assume_a]
+
+
+def as_read(a: Any, kind: str | None, lower: bool) -> Any:
+    """The matrix that is read of ``a``: of a symmetric or Hermitian one a triangle, of a diagonal one the diagonal."""
+    if kind == "diagonal":
+        return mask(a, equal)
+    if kind == "hermitian":
+        return ops.read_lower(a if lower else adjoint(a))
+    if kind == "symmetric":
+        half = ops.half_of_lower(a if lower else matrix_transpose(a))
+        return half + matrix_transpose(half)
+    return a
+
+
 @of_scipy
-def inv(a: Numbers) -> Any:
-    """The inverse of square matrices."""
-    return cnp_linalg.inv(a)
+def inv(a: Numbers, *, assume_a: str | None = None, lower: bool = False) -> Any:
+    """The inverse of square matrices; ``assume_a`` and ``lower`` as in `solve`.
+
+    Raises
+    ------
+    ArgumentError
+        There is no such structure.
+    """
+    kind = kind_of("inv", assume_a)
+    (a,) = matrices("inv", a, square=True)
+    if kind in ("upper", "lower", "positive"):
+        t = type_of(a)
+        return solve(a, mask(full(t.shape, t.dtype.type(1)), equal), lower, assume_a=assume_a)
+    return ops.Inverse()(as_read(a, kind, lower))
 
 
 @of_scipy
@@ -93,24 +131,15 @@ def solve(a: Numbers, b: Numbers, lower: bool = False, *, assume_a: str | None =
     ShapeError
         The shapes do not fit.
     """
-    if assume_a not in KINDS:
-        names = ", ".join(repr(name) for name in KINDS if name and len(name) > 3)
-        raise teach(ArgumentError, f"solve: assume_a={assume_a!r}.", do=f"give one of {names}.")
+    kind = kind_of("solve", assume_a)
     a, b, vector = with_sides("solve", a, b)
-    kind = KINDS[assume_a]
     if kind == "positive":
         factor = ops.cholesky(a if lower else adjoint(a))
         factor = conjugate(factor) if transposed else factor
         return as_given(triangular_solve(factor, triangular_solve(factor, b), transpose_a=ops.ADJOINT), vector)
     if kind in ("upper", "lower"):
         return as_given(triangular_solve(a, b, lower=kind == "lower", transpose_a=ops.TRANSPOSED if transposed else ops.NONE), vector)
-    if kind == "diagonal":
-        a = mask(a, equal)
-    elif kind == "hermitian":
-        a = ops.read_lower(a if lower else adjoint(a))
-    elif kind == "symmetric":
-        half = ops.half_of_lower(a if lower else matrix_transpose(a))
-        a = half + matrix_transpose(half)
+    a = as_read(a, kind, lower)
     return as_given(ops.solve(matrix_transpose(a) if transposed else a, b), vector)
 
 
@@ -157,6 +186,17 @@ def cho_solve(c_and_lower: tuple[Any, bool], b: Numbers) -> Any:
     first, second = (ops.NONE, ops.ADJOINT) if lower else (ops.ADJOINT, ops.NONE)
     y = triangular_solve(c, b, lower=bool(lower), transpose_a=first)
     return as_given(triangular_solve(c, y, lower=bool(lower), transpose_a=second), vector)
+
+
+@of_scipy
+def ldl(A: Numbers, lower: bool = True, hermitian: bool = True) -> tuple[Any, Any, Any]:
+    """(lu, d, perm) with A = lu @ d @ lu^H of Hermitian matrices, or lu @ d @ lu^T of complex symmetric ones if not ``hermitian``: lu[perm]
+    is unit lower (or upper) triangular, d has blocks of one or two rows on its diagonal. One triangle is read, and of a Hermitian matrix
+    the real part of the diagonal. See `cotan.ops.ldl.Ldl` for what has a derivative.
+    """
+    (a,) = matrices("ldl", A, square=True)
+    factor, blocks, order = Ldl(not lower, bool(hermitian))(a)
+    return permuted_rows(factor, argsort(order, axis=-1)), blocks, convert_to(order, np.dtype(np.intp))
 
 
 @of_scipy
