@@ -35,13 +35,14 @@ from cotan.engines.native.runtime.thread_pool import limited
 from cotan.errors import CotanError
 from cotan.testing.progress import Progress
 
-from . import further_steps
-from .random_programs import made
+from . import further_steps, linear_steps
+from .random_programs import STEPS, made
 from .rounding import noisy
 
 __all__ = ["Outcome", "made", "outcome"]
 
 assert further_steps.ADDED, "importing them adds them"
+assert linear_steps.ADDED
 NUDGE = 1e-13
 """How much the inputs are changed to see how much rounding may change the results."""
 LARGE = 1e12
@@ -253,7 +254,10 @@ def main() -> int:
         help="run what can be run in strips of few rows, or on several threads, in that way, however small it is",
     )
     parser.add_argument("--late", action="store_true", help="compute values late, however small they are")
+    parser.add_argument("--matrices", action="store_true", help="take steps of linear algebra most often: another program for each seed")
     options = parser.parse_args()
+    if options.matrices:
+        STEPS.extend([(step, 20) for step in linear_steps.FAVOURED])
     os.environ["COTAN_CACHE"] = "0"  # every program is new, and --strips writes other code for it than a cache would have
     few_rows = {"strip_axis": 4, "strip_stored_bytes": 1, "least_strip": 2, "most_strip": 5, "strip_products_per_byte": 1 << 40}
     few_rows |= {"strip_overhead": 1 << 40, "chunk_cost": 1, "loop_strip_steps": 2, "batched_loop_cost": 1}
