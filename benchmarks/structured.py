@@ -6,7 +6,8 @@ The gradient is that of `sum(sin(f(x)))` in all operands. JAX has some of the fu
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.linalg
@@ -15,12 +16,10 @@ import cotan
 import cotan.numpy as cnp
 import cotan.scipy.linalg
 from benchmarks.functions import one_thread
-from benchmarks.harness import JAX, NOT_APPLICABLE, OURS, Contestant, Row, Table, checked, compare, contestant, optional
+from benchmarks.harness import JAX, NOT_APPLICABLE, NUMPY, OURS, TORCH, Contestant, Row, Table, checked, compare, contestant, optional
 
 SCIPY = "SciPy"
 SHORT, LONG = (4, 32, 100), (10, 100, 10_000)
-WITHOUT_GRADIENT = {"eigvalsh_tridiagonal"}
-"""Functions of which JAX has values alone."""
 TARGET = "1.1x of the best"
 SECONDS = 0.25
 
@@ -71,57 +70,78 @@ def bands_alone(lower: int, upper: int) -> Arguments:
     return lambda rng, n: make(rng, n)[:1]
 
 
-FUNCTIONS: dict[str, tuple[Function, Arguments, tuple[int, ...], Function | None]] = {
-    "solve_banded, tridiagonal": (lambda m, ab, b: m.solve_banded((1, 1), ab, b), bands(1, 1), LONG, None),
-    "solve_banded, 2 + 2": (lambda m, ab, b: m.solve_banded((2, 2), ab, b), bands(2, 2), LONG, None),
-    "solveh_banded, tridiagonal": (lambda m, ab, b: m.solveh_banded(ab, b), bands(0, 1), LONG, None),
-    "solveh_banded, 4": (lambda m, ab, b: m.solveh_banded(ab, b), bands(0, 4), LONG, None),
-    "cholesky_banded, 4": (lambda m, ab: m.cholesky_banded(ab), bands_alone(0, 4), LONG, None),
-    "cho_solve_banded, 4": (lambda m, ab, b: m.cho_solve_banded((ab, False), b), bands(0, 4), LONG, None),
-    "solve_toeplitz": (lambda m, c, r, b: m.solve_toeplitz((c, r), b), toeplitz, SHORT, None),
-    "matmul_toeplitz": (lambda m, c, r, b: m.matmul_toeplitz((c, r), b), toeplitz, SHORT, None),
-    "solve_circulant": (lambda m, c, r, b: m.solve_circulant(c, b) + 0 * r, toeplitz, SHORT, None),
-    "toeplitz": (lambda m, c, r, b: m.toeplitz(c, r) + b, toeplitz, SHORT, lambda j, c, r, b: j.scipy.linalg.toeplitz(c, r) + b),
-    "block_diag": (lambda m, *x: m.block_diag(*x), blocks, SHORT, lambda j, *x: j.scipy.linalg.block_diag(*x)),
-    "eigvalsh_tridiagonal": (
+class Case(NamedTuple):
+    """A function of ``scipy.linalg``, or of `cotan.scipy.linalg` in its place; its arguments; and the same in other libraries."""
+
+    function: Function
+    arguments: Arguments
+    sizes: tuple[int, ...]
+    jax: Function | None = None
+    torch: Function | None = None
+    numpy: Function | None = None
+    values_alone: bool = False
+    """Whether JAX has values alone."""
+
+
+FUNCTIONS: dict[str, Case] = {
+    "solve_banded, tridiagonal": Case(lambda m, ab, b: m.solve_banded((1, 1), ab, b), bands(1, 1), LONG),
+    "solve_banded, 2 + 2": Case(lambda m, ab, b: m.solve_banded((2, 2), ab, b), bands(2, 2), LONG),
+    "solveh_banded, tridiagonal": Case(lambda m, ab, b: m.solveh_banded(ab, b), bands(0, 1), LONG),
+    "solveh_banded, 4": Case(lambda m, ab, b: m.solveh_banded(ab, b), bands(0, 4), LONG),
+    "cholesky_banded, 4": Case(lambda m, ab: m.cholesky_banded(ab), bands_alone(0, 4), LONG),
+    "cho_solve_banded, 4": Case(lambda m, ab, b: m.cho_solve_banded((ab, False), b), bands(0, 4), LONG),
+    "solve_toeplitz": Case(lambda m, c, r, b: m.solve_toeplitz((c, r), b), toeplitz, SHORT),
+    "matmul_toeplitz": Case(lambda m, c, r, b: m.matmul_toeplitz((c, r), b), toeplitz, SHORT),
+    "solve_circulant": Case(lambda m, c, r, b: m.solve_circulant(c, b) + 0 * r, toeplitz, SHORT),
+    "toeplitz": Case(lambda m, c, r, b: m.toeplitz(c, r) + b, toeplitz, SHORT, lambda j, c, r, b: j.scipy.linalg.toeplitz(c, r) + b),
+    "block_diag": Case(lambda m, *x: m.block_diag(*x), blocks, SHORT, lambda j, *x: j.scipy.linalg.block_diag(*x)),
+    "eigvalsh_tridiagonal": Case(
         lambda m, d, e: m.eigvalsh_tridiagonal(d, e),
         diagonals,
         SHORT,
         lambda j, d, e: j.scipy.linalg.eigh_tridiagonal(d, e, eigvals_only=True),
+        values_alone=True,
     ),
-    "eigvals_banded, 2": (lambda m, a: m.eigvals_banded(a), bands_alone(0, 2), SHORT, None),
-    "pinv": (lambda m, a: m.pinv(a), square, SHORT, lambda j, a: j.numpy.linalg.pinv(a)),
-    "pinvh": (lambda m, a: m.pinvh(a), square, SHORT, None),
-    "lstsq": (lambda m, a, b: m.lstsq(a, b)[0], tall, SHORT, lambda j, a, b: j.numpy.linalg.lstsq(a, b)[0]),
+    "eigvals_banded, 2": Case(lambda m, a: m.eigvals_banded(a), bands_alone(0, 2), SHORT),
+    "pinv": Case(lambda m, a: m.pinv(a), square, SHORT, lambda j, a: j.numpy.linalg.pinv(a)),
+    "pinvh": Case(lambda m, a: m.pinvh(a), square, SHORT),
+    "lstsq": Case(lambda m, a, b: m.lstsq(a, b)[0], tall, SHORT, lambda j, a, b: j.numpy.linalg.lstsq(a, b)[0]),
 }
 
 
-def contestants(name: str, x: list[np.ndarray], gradient: bool) -> dict[str, Contestant]:
-    """One function, or its gradient, in cotan, SciPy and JAX."""
-    f, _, _, theirs = FUNCTIONS[name]
+def contestants(case: Case, x: list[np.ndarray], gradient: bool) -> dict[str, Contestant]:
+    """One function, or its gradient, in cotan and what it is compared with."""
     which = tuple(range(len(x)))
-    loss = cotan.grad(lambda *x: cnp.sum(cnp.sin(f(cotan.scipy.linalg, *x))), which)
-    ours = cotan.jit(loss if gradient else lambda *x: f(cotan.scipy.linalg, *x))
+    mine = partial(case.function, cotan.scipy.linalg)
+    ours = cotan.jit(cotan.grad(lambda *x: cnp.sum(cnp.sin(mine(*x))), which) if gradient else mine)
 
     def in_jax(jax: Any) -> Callable[[], Any]:
-        assert theirs is not None
-        given = [jax.numpy.asarray(one) for one in x]
-        scalar = jax.grad(lambda *x: jax.numpy.sum(jax.numpy.sin(theirs(jax, *x))), which)
-        function = jax.jit(scalar if gradient else lambda *x: theirs(jax, *x))
+        assert case.jax is not None
+        given, theirs = [jax.numpy.asarray(one) for one in x], partial(case.jax, jax)
+        function = jax.jit(jax.grad(lambda *x: jax.numpy.sum(jax.numpy.sin(theirs(*x))), which) if gradient else theirs)
         return lambda: jax.block_until_ready(function(*given))
 
-    return {
-        OURS: lambda: ours(*x),
-        SCIPY: NOT_APPLICABLE if gradient else lambda: f(scipy.linalg, *x),
-        JAX: NOT_APPLICABLE if theirs is None or (gradient and name in WITHOUT_GRADIENT) else contestant(in_jax, optional("jax")),
-    }
+    def in_torch(torch: Any) -> Callable[[], Any]:
+        assert case.torch is not None
+        given, theirs = [torch.from_numpy(one) for one in x], partial(case.torch, torch)
+        slope = torch.func.grad(lambda *x: torch.sum(torch.sin(theirs(*x))), which)
+        return (lambda: slope(*given)) if gradient else (lambda: theirs(*given))
+
+    found: dict[str, Contestant] = {OURS: lambda: ours(*x), SCIPY: NOT_APPLICABLE if gradient else lambda: case.function(scipy.linalg, *x)}
+    if case.numpy is not None:
+        of_numpy = case.numpy
+        found[NUMPY] = NOT_APPLICABLE if gradient else lambda: of_numpy(np, *x)
+    found[JAX] = NOT_APPLICABLE if case.jax is None or (gradient and case.values_alone) else contestant(in_jax, optional("jax"))
+    if case.torch is not None:
+        found[TORCH] = contestant(in_torch, optional("torch"))
+    return found
 
 
-def rows_of(name: str, n: int) -> list[Row]:
+def rows_of(name: str, case: Case, n: int) -> list[Row]:
     """Value and gradient of one function at one size."""
-    x = FUNCTIONS[name][1](np.random.default_rng(0), n)
+    x = case.arguments(np.random.default_rng(0), n)
     return [
-        Row(f"{name}, {n:,}, {'gradient' if gradient else 'value'}", compare(checked(contestants(name, x, gradient)), SECONDS), TARGET)
+        Row(f"{name}, {n:,}, {'gradient' if gradient else 'value'}", compare(checked(contestants(case, x, gradient)), SECONDS), TARGET)
         for gradient in (False, True)
     ]
 
@@ -129,5 +149,5 @@ def rows_of(name: str, n: int) -> list[Row]:
 def table() -> Table:
     """All functions at their sizes."""
     with one_thread():
-        rows = [row for name, (_, _, sizes, _) in FUNCTIONS.items() for n in sizes for row in rows_of(name, n)]
+        rows = [row for name, case in FUNCTIONS.items() for n in case.sizes for row in rows_of(name, case, n)]
     return Table("structured", "structured matrices and least squares of scipy.linalg, by the number of rows; one thread", "us", rows)

@@ -120,7 +120,7 @@ def cholesky(w: Routines, a: Reader, factor: StridedView) -> None:
                 row.append(less_products(element(e, a, i, j), zip(row, rows[j], strict=False)) * inverses[j])
                 factor[i, j] = row[j].scalar
             square = less_products(element(e, a, i, i), [(x, x) for x in row])
-            bad = ~(square > 0)
+            bad = square <= 0
             wrong = bad if wrong is None else wrong | bad
             root = square.math("sqrt")
             factor[i, i] = root.scalar
