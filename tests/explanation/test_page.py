@@ -126,6 +126,23 @@ PAGES = {
 }
 
 
+def nested_loops(x):
+    def inner(c, u):
+        c = np.sin(c) * u
+        return c, c
+
+    def step(c, u):
+        c, ys = lax.scan(inner, c, np.ones(3) * u)
+        return c + np.sum(ys), ys
+
+    c, ys = lax.scan(step, x, np.arange(3.0))
+    return c * np.sum(ys)
+
+
+WIDE = {"nested loops": lambda: explain(nested_loops, 1.0, transform="hessian")}
+"""Lines with many types."""
+
+
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     """The address of a page, by its name."""
@@ -134,7 +151,7 @@ def saved(tmp_path_factory):
     @functools.cache
     def save(name):
         path = folder / f"{name}.html"
-        PAGES[name]().save(path)
+        (PAGES | WIDE)[name]().save(path)
         return path.as_uri()
 
     return save
@@ -369,7 +386,7 @@ def test_a_name_shows_what_its_value_depends_on(page, saved):
 
 
 # ---- how it looks ------------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", [*PAGES, *WIDE])
 def test_nothing_is_clipped_or_scrolls_sideways(page, saved, name):
     page.goto(saved(name))
     for width in (390, 1280, 1920):
