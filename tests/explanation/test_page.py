@@ -126,6 +126,23 @@ PAGES = {
 }
 
 
+def nested_loops(x):
+    def inner(c, u):
+        c = np.sin(c) * u
+        return c, c
+
+    def step(c, u):
+        c, ys = lax.scan(inner, c, np.ones(3) * u)
+        return c + np.sum(ys), ys
+
+    c, ys = lax.scan(step, x, np.arange(3.0))
+    return c * np.sum(ys)
+
+
+WIDE = {"nested loops": lambda: explain(nested_loops, 1.0, transform="hessian")}
+"""Lines with many types."""
+
+
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     """The address of a page, by its name."""
@@ -134,7 +151,7 @@ def saved(tmp_path_factory):
     @functools.cache
     def save(name):
         path = folder / f"{name}.html"
-        PAGES[name]().save(path)
+        (PAGES | WIDE)[name]().save(path)
         return path.as_uri()
 
     return save
@@ -243,6 +260,35 @@ def test_text_in_a_fold_stays_text(page, tmp_path):
     assert page.title().startswith("grad of f")
 
 
+def test_names_that_utf_8_cannot_encode_are_written_with_escapes(page, tmp_path):
+    namespace = {}
+    exec(compile("import numpy as np\ndef f(x):\n    return np.sin(x) * x\n", os.fsdecode(b"caf\xe9.py"), "exec"), namespace)
+    for several in (1, 300):
+        f = namespace["f"]
+        e = explain(lambda x, several=several, f=f: [f(x) for _ in range(several)], 1.0, transform="jvp")
+        e.save(tmp_path / "page.html")
+        page.goto((tmp_path / "page.html").as_uri())
+        page.evaluate("for (const part of document.querySelectorAll('details')) part.open = true")
+        page.locator("#stage-primal .note", has_text="caf").nth(1).wait_for(state="attached")
+        str(e).encode()
+        escape(e._repr_html_()).encode()
+    explain(namespace["f"], 1.0).save(tmp_path / "page.html")
+    page.goto((tmp_path / "page.html").as_uri())
+    assert page.locator("h1").inner_text() == "grad of f (caf\\udce9.py:2)"
+
+
+def test_many_arguments_and_results_are_not_all_listed(page, tmp_path):
+    e = explain(lambda xs: [x * 2.0 for x in xs], [1.0] * 300, transform="jvp")
+    e.save(tmp_path / "page.html")
+    page.goto((tmp_path / "page.html").as_uri())
+    assert page.locator("#stage-primal .given").text_content().endswith("xs[249]: f64[]*, and 50 more")
+    assert page.locator("#stage-jvp .given").text_content().endswith(", and 350 more")
+    assert page.locator("#stage-primal .returned").text_content().endswith(", and 50 more")
+    text = " ".join(str(e).split())
+    assert "xs[199], and 100 more" in text
+    assert text.count("xs[200]") == str(e["primal"].lines[200]).count("xs[200]") * text.count("= xs[200]")
+
+
 def test_the_text_of_an_error_stays_text(page, tmp_path):
     def make():
         raise ValueError(EVIL)
@@ -340,7 +386,7 @@ def test_a_name_shows_what_its_value_depends_on(page, saved):
 
 
 # ---- how it looks ------------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", [*PAGES, *WIDE])
 def test_nothing_is_clipped_or_scrolls_sideways(page, saved, name):
     page.goto(saved(name))
     for width in (390, 1280, 1920):

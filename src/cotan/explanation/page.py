@@ -22,7 +22,7 @@ from .formulas import Rule, Statement
 from .graph import graph_of, kernels_of
 from .mathml import mathml
 from .page_data import PageData, note, types_of
-from .story import Line, Stage, Story
+from .story import Line, Stage, Story, encodable
 
 __all__ = ["frame_of", "page_of", "secured"]
 
@@ -83,13 +83,17 @@ def source_hash(text: str) -> str:
 
 def page_of(story: Story, *, loops: bool = False) -> str:
     """The page; with ``loops``, the last stage is compiled, and its loops are drawn."""
-    title = f"{story.transform} of {story.function}"
+    title = title_of(story)
     operations = sum(len(stage.program.equations) for stage in story.stages[:1])
     summary = f"{operations} operation{'s' * (operations != 1)}, {len(story.stages)} stages. Every line is an equation that cotan ran."
     header = Template(HEADER).substitute(title=escape(title), summary=summary)
     with no_collection(lasting=True):
         body = "\n".join([header, *Page(story, loops).sections()])
-    return secured(title, body, resource("page.css"), resource("page.js"))
+    return secured(title, encodable(body), resource("page.css"), resource("page.js"))
+
+
+def title_of(story: Story) -> str:
+    return encodable(f"{story.transform} of {story.function}")
 
 
 def frame_of(story: Story) -> str:
@@ -97,7 +101,7 @@ def frame_of(story: Story) -> str:
     rows = sum(1 for _ in flattened(story.stages[0].lines))
     height = min(900, 420 + 28 * rows)
     return (
-        f'<iframe title="{escape(f"{story.transform} of {story.function}")}" sandbox="allow-scripts" '
+        f'<iframe title="{escape(title_of(story))}" sandbox="allow-scripts" '
         f'style="width:100%;height:{height}px;resize:vertical;border:1px solid #8885" srcdoc="{escape(page_of(story))}"></iframe>'
     )
 
@@ -295,11 +299,15 @@ def listing(stage: Stage, data: PageData | None = None) -> str:
 
 def frame_of_listing(stage: Stage) -> tuple[str, str]:
     """What stands above and below the lines of a stage."""
-    given = ", ".join(f"{name}: {v.type}" for name, v in zip(stage.inputs, stage.given, strict=True))
+    given = [escape(f"{name}: {v.type}") for name, v in zip(stage.inputs[:SEVERAL], stage.given[:SEVERAL], strict=True)]
     outputs = [markup(template.pieces(symbols)) for template, symbols in stage.results[:SEVERAL]]
-    more = f", and {len(stage.results) - SEVERAL:,} more" if len(stage.results) > SEVERAL else ""
-    head = f'<div class="listing">{f"""<div class="given"><b>given</b> {escape(given)}</div>""" if given else ""}'
-    return head, f'<div class="returned"><b>return</b> {", ".join(outputs)}{more}</div></div>'
+    head = f'<div class="given"><b>given</b> {listed(given, len(stage.given))}</div>' if given else ""
+    return f'<div class="listing">{head}', f'<div class="returned"><b>return</b> {listed(outputs, len(stage.results))}</div></div>'
+
+
+def listed(first: Sequence[str], count: int) -> str:
+    """The first names of so many, and how many more there are."""
+    return f"{', '.join(first)}{f', and {count - SEVERAL:,} more' if count > SEVERAL else ''}"
 
 
 def around(inner: Stage) -> tuple[str, str]:

@@ -11,13 +11,14 @@ from pathlib import Path
 from threading import Lock
 
 from .page import secured
+from .story import encodable
 
 __all__ = ["PageServer", "error_page"]
 
 
 def error_page(text: str) -> str:
     """The page that shows an error."""
-    return secured("Error", f"<pre>{escape(text)}</pre>")
+    return secured("Error", f"<pre>{escape(encodable(text))}</pre>")
 
 
 class PageServer(http.server.ThreadingHTTPServer):

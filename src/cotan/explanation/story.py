@@ -18,7 +18,7 @@ from ..core.program import Equation, Program, Var
 from .formulas import Definition, Rule, Statement
 from .templates import Filled, formula_of
 
-__all__ = ["Line", "SourceLine", "Stage", "Story", "chain", "provenance"]
+__all__ = ["Line", "SourceLine", "Stage", "Story", "chain", "encodable", "provenance"]
 
 
 @dataclass(frozen=True)
@@ -154,6 +154,11 @@ def refuse_name(problem: str, known: Iterable[str]) -> NoReturn:
         f"give one of {', '.join(names[:20])}{', ...' * (len(names) > 20)}." if names else "nothing is computed: there is no name to give."
     )
     raise teach(ArgumentError, problem, do=remedy, locate=False)
+
+
+def encodable(text: str) -> str:
+    """Text that UTF-8 can encode: the name of a file may have bytes that are no text, which Python keeps as surrogates."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def chain(equation: Equation, known: Container[int] = ()) -> tuple[tuple[str, ...], Any]:

@@ -9,7 +9,8 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from .fold import MOST, Fold, folded
-from .story import Line, Stage, Story
+from .story import Line, Stage, Story, encodable
+from .templates import formula_of
 
 __all__ = ["text_of"]
 
@@ -28,12 +29,18 @@ def text_of(story: Story, *, width: int | None = None, colour: bool | None = Non
         width = shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else 80
     if colour is None:
         colour = wants_colour()
-    return "\n".join(Text(max(NARROWEST, min(width, WIDEST)), colour).story(story))
+    return encodable("\n".join(Text(max(NARROWEST, min(width, WIDEST)), colour).story(story)))
 
 
 def wants_colour() -> bool:
     """Whether standard output is a terminal that shows colours, and its user wants them (no-color.org)."""
     return sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+
+def listed(names: Sequence[str], count: int | None = None) -> str:
+    """The first names of so many, by default of these, and how many more there are."""
+    more = (len(names) if count is None else count) - MOST
+    return f"{', '.join(names[:MOST])}{f', and {more:,} more' if more > 0 else ''}"
 
 
 class Text:
@@ -77,13 +84,13 @@ class Text:
 
     def stage(self, stage: Stage, indent: int) -> Iterator[str]:
         if stage.inputs:
-            yield from self.wrapped(f"given {', '.join(stage.inputs)}", indent)
+            yield from self.wrapped(f"given {listed(stage.inputs)}", indent)
         if len(stage.lines) <= MOST:
             for line in stage.lines:
                 yield from self.line(line, indent)
         else:
             yield from self.parts(folded(stage.lines), indent, SHOWN)
-        yield from self.wrapped(f"return {', '.join(map(str, stage.outputs))}", indent)
+        yield from self.wrapped(f"return {listed([str(formula_of(it)) for it in stage.results[:MOST]], len(stage.results))}", indent)
 
     def parts(self, parts: Sequence[Fold | Line], indent: int, most: int) -> Iterator[str]:
         """The first and the last parts of a large program, and fewer of a call or a line of the source."""
