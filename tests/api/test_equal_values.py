@@ -292,10 +292,20 @@ def test_what_a_result_depends_on_is_named(monkeypatch):
         cotan.grad(CASES["V exp(w) V^H"][0])(np.eye(N))
 
 
-def test_donated_arguments_are_refused():
-    f = cotan.jit(cotan.grad(CASES["V exp(w) V^H"][0]), donate_argnums=0)
-    with pytest.raises(cotan.errors.SingularPointError, match="donate"):
-        f(np.eye(N))
+def test_donated_arguments_are_kept():
+    f, a = cotan.grad(CASES["V exp(w) V^H"][0]), np.eye(N)
+    np.testing.assert_allclose(cotan.jit(f, donate_argnums=0)(a.copy()), f(a), rtol=1e-12)
+    looped = cotan.jit(lambda a: cotan.lax.fori_loop(0, 2, lambda _, a: a - 0.1 * f(a), a), donate_argnums=0)
+    np.testing.assert_allclose(looped(a.copy()), a - 0.1 * f(a) - 0.1 * f(a - 0.1 * f(a)), rtol=1e-12)
+
+
+def test_pullbacks_of_functions_that_depend_on_the_choice_of_vectors_at_equal_and_at_nearly_equal_values():
+    """Once more with what is equal but for rounding, and not again and again."""
+    vectors, a, t = (lambda a: cnp.linalg.eigh(a)[1]), np.diag([1.0, 1.0, 1.0 + 1e-9, 3.0]), np.ones((4, 4))
+    _, pull = cotan.vjp(vectors, a)
+    assert not np.isfinite(pull(t)[0]).all()
+    _, push = cotan.linearize(vectors, a)
+    np.testing.assert_array_equal(push(t), cotan.jvp(vectors, (a,), (t,))[1])
 
 
 def test_compiling_ahead_of_time():

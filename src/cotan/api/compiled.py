@@ -131,7 +131,7 @@ class Compiled:
             return found if self.spec is None else tree.unflatten(self.spec, found)
         except EqualValuesError as error:
             operands = [*self.staged.constants, *self.checked(args, kwargs)]
-            found = at_equal_values(self.program, operands, error, donated=bool(self.lowered.donated))
+            found = at_equal_values(self.program, operands, error)
             return tree.unflatten(self.staged.out_spec, found)
         except Exception as error:
             try:

@@ -96,28 +96,39 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False, str
 
     Raises: as `jvp`.
     """
+    call, outs, f_jvp, has_gap = linearized(fun, primals, has_aux, strict)
+    given = call.rebuild_inputs(call.leaves)
+
+    @boundary
+    def at_point(*tangents: Any) -> Any:
+        found = f_jvp(*tangents)
+        return settled(found, lambda: linearized(fun, given, has_aux, strict)[2](*tangents)) if has_gap else found
+
+    out = call.rebuild_output([to_array(private_copy(y)) for y in outs])
+    return (out, at_point, strip(call.aux)) if has_aux else (out, at_point)
+
+
+def linearized(
+    fun: Callable[..., Any], primals: Sequence[Any], has_aux: bool, strict: bool
+) -> tuple[FlatCall, Sequence[Any], Callable[..., Any], bool]:
+    """The call, its results, the derivative there as a function of tangents, and whether that divides by gaps of equal values."""
     check_callable("linearize", fun)
     call = FlatCall("linearize", fun, primals, {}, None, has_aux, strict)
     call.leaves = [private_copy(weakly_floating(x)) for x in call.leaves]
     active = [type_of(x).inexact for x in call.leaves]
-    given = call.rebuild_inputs(call.leaves)
     before = GAPS_MET[0]
     with quiet():
         outs, tape, inputs, outputs = linearize_flat(call, call.leaves, active, verb="linearize", of=fun, by=trace_of(call), origins=True)
     detach(tape)
-    has_gap = GAPS_MET[0] != before
     types = [tangent_type(y) for y in outs]
 
-    @boundary
     def f_jvp(*tangents: Any) -> Any:
         dx = [t for t in tangent_leaves("linearize", call, tangents) if t is not None]
         with quiet():
             douts = replay_tape(tape.equations, inputs, dx, outputs)
-        found = call.rebuild_output([to_array(zeros(t) if dy is None else dy, dx) for dy, t in zip(douts, types, strict=True)])
-        return settled(found, lambda: linearize(fun, *given, strict=strict, has_aux=has_aux)[1](*tangents)) if has_gap else found
+        return call.rebuild_output([to_array(zeros(t) if dy is None else dy, dx) for dy, t in zip(douts, types, strict=True)])
 
-    out = call.rebuild_output([to_array(private_copy(y)) for y in outs])
-    return (out, f_jvp, strip(call.aux)) if has_aux else (out, f_jvp)
+    return call, outs, f_jvp, GAPS_MET[0] != before
 
 
 # ---- reverse -----------------------------------------------------------------------------------------------------------
@@ -134,24 +145,36 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False, strict: b
     >>> pull(1.0)
     (Array(12.),)
     """
+    call, outs, f_vjp, has_gap = pulled_back(fun, primals, has_aux, strict)
+    given = call.rebuild_inputs(call.leaves)
+
+    @boundary
+    def at_point(y_bar: Any) -> Any:
+        found = f_vjp(y_bar)
+        return settled(found, lambda: pulled_back(fun, given, has_aux, strict)[2](y_bar)) if has_gap else found
+
+    out = call.rebuild_output([to_array(private_copy(y)) for y in outs])
+    return (out, at_point, strip(call.aux)) if has_aux else (out, at_point)
+
+
+def pulled_back(
+    fun: Callable[..., Any], primals: Sequence[Any], has_aux: bool, strict: bool
+) -> tuple[FlatCall, Sequence[Any], Callable[..., Any], bool]:
+    """The call, its results, the function of cotangents there, and whether that divides by gaps of equal values."""
     check_callable("vjp", fun)
     call = FlatCall("vjp", fun, primals, {}, None, has_aux, strict)
     call.leaves = list(map(private_copy, call.leaves))
-    before, given = GAPS_MET[0], call.rebuild_inputs(call.leaves)
+    before = GAPS_MET[0]
     with quiet():
         pulled = Pullback(call, "vjp", origins=True)
     detach(pulled.tape)
-    has_gap = GAPS_MET[0] != before
 
-    @boundary
     def f_vjp(y_bar: Any) -> Any:
         bars = cotangent_leaves("vjp", call, y_bar, pulled.types)
         with quiet():
-            found = call.rebuild_inputs([x if x is None else to_array(x, bars) for x in pulled(bars)])
-        return settled(found, lambda: vjp(fun, *given, strict=strict, has_aux=has_aux)[1](y_bar)) if has_gap else found
+            return call.rebuild_inputs([x if x is None else to_array(x, bars) for x in pulled(bars)])
 
-    out = call.rebuild_output([to_array(private_copy(y)) for y in pulled.outs])
-    return (out, f_vjp, strip(call.aux)) if has_aux else (out, f_vjp)
+    return call, pulled.outs, f_vjp, GAPS_MET[0] != before
 
 
 def trace_of(call: FlatCall) -> type[LinearizeTrace]:

@@ -28,7 +28,7 @@ from .compiled import Lowered
 from .differentiate import private_copy
 from .disabling import SOMEWHERE, jit_is_disabled
 from .dispatch import Entry, never, numpy_entry, taking_apart
-from .limits import at_equal_values
+from .limits import at_equal_values, divides_by_gaps
 from .misses import MANY_MISSES, Miss, warn_of_misses
 from .named import Named, donated_leaves, named, refuse_static_donation, warn_of_unused
 from .signature import Signature, Staged, abstract, argument_names, split
@@ -184,7 +184,7 @@ class Jitted:
         """The result of a call whose code divides by the gap of values that are equal."""
         leaves, signature = self.taken(args, kwargs)
         staged = self.staged(signature, args, kwargs)
-        found = at_equal_values(staged.program, [*staged.constants, *leaves], error, donated=bool(self.donated))
+        found = at_equal_values(staged.program, [*staged.constants, *leaves], error)
         return tree.unflatten(staged.out_spec, found)
 
     def is_method_of(self, instance: Any) -> bool:
@@ -231,8 +231,8 @@ class Jitted:
         return entry
 
     def donated_inputs(self, staged: Staged, signature: Signature) -> tuple[int, ...]:
-        """The numbers of the inputs of a Program that are leaves of donated arguments."""
-        if not self.donated:
+        """The numbers of the inputs of a Program that are leaves of donated arguments; none where a call may have to be made again."""
+        if not self.donated or divides_by_gaps(staged.program):
             return ()
         return tuple(len(staged.constants) + k for k in donated_leaves(self.fun, self.donated, signature.spec, signature.static))
 

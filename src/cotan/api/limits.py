@@ -16,12 +16,12 @@ import numpy as np
 
 from ..core import tree
 from ..core.array import to_array
-from ..core.errors import CotanError, EqualValuesError, teach, warn
+from ..core.errors import CotanError, EqualValuesError, warn
 from ..core.program import Program, evaluate
 from ..core.tracing import EVAL, Tracer, current_trace, running
 from ..ops.clusters import Turn
 from ..ops.families import add
-from ..ops.gaps import up_to_rounding
+from ..ops.gaps import InverseGap, Undetermined, up_to_rounding
 from ..transforms.limit import LimitTrace, NoLimit, OffsetTrace, OrderTooLow
 
 __all__ = ["EqualValuesWarning", "at_equal_values", "settled"]
@@ -40,11 +40,16 @@ class EqualValuesWarning(UserWarning):
     """A derivative does not exist, because the function depends on the choice of the vectors of equal eigenvalues or singular values."""
 
 
-def at_equal_values(program: Program, operands: Sequence[Any], error: EqualValuesError, *, donated: bool) -> list[Any]:
+def divides_by_gaps(program: Program) -> bool:
+    """Whether a Program has derivatives of eigenvalues or singular values: then a call may be made again, on the same arguments."""
+    return any(
+        isinstance(e.op, InverseGap | Undetermined) or any(divides_by_gaps(region.program) for region in e.op.regions())
+        for e in program.equations
+    )
+
+
+def at_equal_values(program: Program, operands: Sequence[Any], error: EqualValuesError) -> list[Any]:
     """The results of a Program whose code has failed, because it divides by a gap that counts as zero."""
-    if donated:
-        what = f"{program.name} divides by the gap of equal eigenvalues or singular values, and its arguments are donated."
-        raise teach(EqualValuesError, what, do="call a function that donates nothing at such points.") from error
 
     def again() -> list[Any]:
         return [y if type(y) is Tracer else to_array(y, operands) for y in evaluate(program, *operands)]
