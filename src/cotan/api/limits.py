@@ -156,13 +156,15 @@ def agreements(plain: Any, first: Any, second: Any, noise: float) -> tuple[Any, 
 
 
 def combined(plain: Any, first: Any, second: Any, exactly: Any, noise: float) -> Any:
-    """One array of the result. Where there is no limit, it is infinite where values are equal, and the plain derivative where they are not
-    quite.
+    """One array of the result. Where there is no limit, it is infinite where values are equal. Where they are not quite, an array with such
+    an element is the plain derivative: the poles of its other elements may be too small beside those to be seen.
     """
     if not is_array(plain):
         return plain
     first, second = np.asarray(first, plain.dtype), np.asarray(second, plain.dtype)
     stays, agree = agreements(plain, first, second, noise)
+    if exactly is not False and not np.all(stays | agree | ~np.isfinite(exactly)):
+        return to_array(np.where(stays, plain, exactly).astype(plain.dtype, copy=False))
     rest = np.where(np.isfinite(plain), np.inf, plain) if exactly is False else exactly
     return to_array(np.where(stays, plain, np.where(agree, first, rest)).astype(plain.dtype, copy=False))
 

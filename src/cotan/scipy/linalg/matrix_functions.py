@@ -144,6 +144,9 @@ def expm_frechet(A: Numbers, E: Numbers, compute_expm: bool = True) -> Any:
 def logm(A: Numbers) -> Any:
     """The principal logarithm of square matrices, by repeated square roots and a quadrature of the logarithm near the identity. That of a
     traced real matrix is real: nan where it would be complex, and at singular matrices.
+
+    The root X of A has X - 1 = (X + 1)^-1 (A - 1), so nothing cancels in the difference from the identity (Al-Mohy 2012, "A more accurate
+    Briggs method for the logarithm").
     """
     a = square("logm", A)
     t = type_of(a)
@@ -154,13 +157,12 @@ def logm(A: Numbers) -> Any:
         return matrix_norm(stop_gradient(a) - identity_like(a), ord=1) > NEAR_ONE
 
     def step(state: Any) -> Any:
-        a, counts, k = state
-        on = far(a)
-        return where(of_each(on), root(a), a), counts + on, k + 1
+        a, x, counts, k = state
+        on, half = far(a), root(a)
+        return where(of_each(on), half, a), where(of_each(on), solve(half + identity_like(a), x), x), counts + on, k + 1
 
-    start = (a, np.zeros(t.shape[:-2], np.int64), 0)
-    a, counts, _ = while_loop(lambda state: any_of(far(state[0])) & (state[2] < MOST_ROOTS), step, start)
-    x = a - identity_like(a)
+    start = (a, a - identity_like(a), np.zeros(t.shape[:-2], np.int64), 0)
+    a, x, counts, _ = while_loop(lambda state: any_of(far(state[0])) & (state[3] < MOST_ROOTS), step, start)
     total = zeros_like(x)
     for node, weight in zip(NODES, WEIGHTS, strict=True):
         total = total + t.dtype.type(weight / 2) * solve(identity_like(x) + t.dtype.type((1 + node) / 2) * x, x)
