@@ -491,6 +491,27 @@ def test_a_call_is_tried_with_the_newest_code_first_and_falls_back():
     assert f.cache_info() == (1, 1, 1)
 
 
+def test_static_values_that_are_equal_and_not_the_same_are_told_apart():
+    sign = cotan.jit(cnp.copysign, static_argnums=1)
+    for _ in range(2):
+        assert [float(sign(1.0, s)) for s in (0.0, -0.0, np.float64(-0.0))] == [1.0, -1.0, -1.0]
+    first = cotan.jit(lambda x, s: x * (1.0 if s[0] is True else 2.0) * np.copysign(1.0, s[1]), static_argnums=1)
+    for _ in range(2):
+        assert [float(first(1.0, s)) for s in ((True, 0.0), (1, 0.0), (1, -0.0))] == [1.0, 2.0, -2.0]
+
+    class Sign:
+        by = 0.0
+
+        def __call__(self, x):
+            return cnp.copysign(x, self.by)
+
+    instance = Sign()
+    of_instance = cotan.jit(instance)
+    assert float(of_instance(1.0)) == 1.0
+    instance.by = -0.0
+    assert float(of_instance(1.0)) == -1.0
+
+
 def test_a_failure_of_the_newest_code_is_raised_once_and_the_code_goes_on_working():
     f = cotan.jit(lambda k: 2**k)
     for _ in range(3):

@@ -16,6 +16,7 @@ from ..core import tree
 from ..core.array import Array, to_array
 from ..core.tracing import TYPE_READERS
 from ..core.types import ArrayType
+from .watched import kind_of
 
 __all__ = ["Entry", "never", "numpy_entry", "taking_apart"]
 
@@ -126,9 +127,10 @@ class _Writer:
             self.lines.append(f"{', '.join(names)}, = {x}")
         return all(self.node(name, child) for name, child in zip(names, children, strict=True))
 
-    def fixed(self, x: str, kind: type, value: Any) -> None:
-        """A static argument must have its value and its class."""
-        self.lines.append(f"if type({x}) is not {self.constant(kind)} or not ({x} == {self.constant(value)}): return None")
+    def fixed(self, x: str, kind: Any, value: Any) -> None:
+        """A static argument must have its value and its kind."""
+        other = f"type({x}) is not" if isinstance(kind, type) else f"{self.constant(kind_of)}({x}) !="
+        self.lines.append(f"if {other} {self.constant(kind)} or not ({x} == {self.constant(value)}): return None")
 
     def function(self) -> Any:
         body = "\n        ".join([*self.lines, f"return ({''.join(f'{leaf}, ' for leaf in self.leaves)})"])
@@ -140,7 +142,7 @@ def never(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Takes no call apart: for trees that the structure alone says how to flatten."""
 
 
-def taking_apart(spec: Any, static: Sequence[tuple[Any, type, Any]]) -> Callable[..., Leaves | None] | None:
+def taking_apart(spec: Any, static: Sequence[tuple[Any, Any, Any]]) -> Callable[..., Leaves | None] | None:
     """The function that gives the leaves of (args, kwargs) if they have this structure and these static values, else None.
 
     It is None for arguments that are leaves themselves, and `never` for trees of registered classes and very large ones.

@@ -20,7 +20,7 @@ from ..core.tracing import type_of
 from ..core.types import DTYPES, ArrayType, array_type, refuse_foreign_dtype
 from .arguments import leaf
 from .named import Named
-from .watched import Watched
+from .watched import Watched, kind_of
 
 __all__ = ["ShapeDtypeStruct", "Signature", "Staged", "abstract", "argument_names", "split", "static_name"]
 
@@ -61,7 +61,7 @@ class Signature(NamedTuple):
     """The structure of (args, kwargs) without the static arguments."""
     types: tuple[ArrayType, ...]
     static: tuple[Any, ...]
-    """(position or name, class, value) of each static argument."""
+    """(position or name, `kind_of`, value) of each static argument."""
 
     def arguments(self, leaves: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
         """The arguments of a call with these leaves: the inverse of `split`."""
@@ -132,4 +132,4 @@ def split(fun: Callable[..., Any], static: Named, args: tuple[Any, ...], kwargs:
             ) from None
     dynamic_args = tuple(x for k, x in enumerate(args) if k not in positions)
     dynamic_kwargs = {k: v for k, v in kwargs.items() if k not in static.names}
-    return (dynamic_args, dynamic_kwargs), tuple((key, type(value), value) for key, value in given)
+    return (dynamic_args, dynamic_kwargs), tuple((key, kind_of(value), value) for key, value in given)

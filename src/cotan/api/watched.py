@@ -19,7 +19,7 @@ from ..core.errors import EscapedTracerError, teach
 from ..core.tracing import Tracer
 from .transformed import Transformed
 
-__all__ = ["Guard", "Watched", "captured_objects", "changing_parts", "known_by_identity"]
+__all__ = ["Guard", "Watched", "captured_objects", "changing_parts", "kind_of", "known_by_identity"]
 
 VALUES = (int, float, complex, str, bytes, type(None), np.generic)
 SEQUENCES = (tuple, list, set, frozenset, deque)
@@ -104,7 +104,19 @@ def same(a: Any, b: Any) -> bool:
         if a.dtype.hasobject:
             return a is b
         return np.array_equal(np.ascontiguousarray(a).reshape(-1).view(np.uint8), np.ascontiguousarray(b).reshape(-1).view(np.uint8))
-    return a is b or (isinstance(a, VALUES) and (bool(a == b) or (a != a and b != b)))
+    return a is b or (isinstance(a, VALUES) and ((bool(a == b) and kind_of(a) == kind_of(b)) or (a != a and b != b)))
+
+
+def kind_of(value: Any) -> Any:
+    """What tells a value from others that are equal to it: its class, the sign of a zero, and those of the items of a tuple."""
+    cls = type(value)
+    if cls is tuple:
+        return cls, *map(kind_of, value)
+    return (cls, str(value)) if cls in ZEROS and value == 0 else cls
+
+
+ZEROS = frozenset({float, complex, np.float64, np.float32, np.complex128, np.complex64})
+"""The classes of numbers that have a zero of either sign."""
 
 
 class Watched:
