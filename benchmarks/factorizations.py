@@ -52,8 +52,8 @@ FUNCTIONS: dict[str, Case] = {
         lambda t, a, b: t.linalg.solve(a, b), lambda m, a, b: m.linalg.solve(a, b),
     ),
     "solve, positive definite": Case(
-        lambda m, a, b: m.solve(a, b, assume_a="pos"), with_side(definite), SIZES,
-        lambda j, a, b: j.scipy.linalg.solve(a, b, assume_a="pos"),
+        lambda m, a, b: m.solve(a + a.T, b, assume_a="pos"), with_side(definite), SIZES,
+        lambda j, a, b: j.scipy.linalg.solve(a + a.T, b, assume_a="pos"),
     ),
     "solve_triangular": Case(
         lambda m, a, b: m.solve_triangular(a, b), with_side(matrix), SIZES, lambda j, a, b: j.scipy.linalg.solve_triangular(a, b),
@@ -68,8 +68,8 @@ FUNCTIONS: dict[str, Case] = {
         lambda m, a: m.linalg.det(a / 3.0),
     ),
     "cholesky": Case(
-        lambda m, a: m.cholesky(a, lower=True), definite, SIZES, lambda j, a: j.scipy.linalg.cholesky(a, lower=True),
-        lambda t, a: t.linalg.cholesky(a), lambda m, a: m.linalg.cholesky(a),
+        lambda m, a: m.cholesky(a + a.T, lower=True), definite, SIZES, lambda j, a: j.scipy.linalg.cholesky(a + a.T, lower=True),
+        lambda t, a: t.linalg.cholesky(a + a.T), lambda m, a: m.linalg.cholesky(a + a.T),
     ),
     "cho_solve": Case(
         lambda m, a, b: m.cho_solve((a, True), b), with_side(definite), SIZES, lambda j, a, b: j.scipy.linalg.cho_solve((a, True), b)
@@ -94,14 +94,14 @@ FUNCTIONS: dict[str, Case] = {
         lambda m, a: m.svdvals(a), tall, SIZES, lambda j, a: j.numpy.linalg.svd(a, compute_uv=False), lambda t, a: t.linalg.svdvals(a),
         lambda m, a: m.linalg.svd(a, compute_uv=False),
     ),
-    "polar": Case(lambda m, a: m.polar(a)[0], matrix, SIZES, lambda j, a: j.scipy.linalg.polar(a)[0]),
+    "polar": Case(lambda m, a: m.polar(a)[0], matrix, SIZES, lambda j, a: j.scipy.linalg.polar(a)[0], values_alone=True),
     "eigh": Case(
-        lambda m, a: abs(m.eigh(a)[1]), definite, SIZES, lambda j, a: abs(j.numpy.linalg.eigh(a)[1]),
-        lambda t, a: abs(t.linalg.eigh(a)[1]), lambda m, a: abs(m.linalg.eigh(a)[1]),
+        lambda m, a: abs(m.eigh(a + a.T)[1]), definite, SIZES, lambda j, a: abs(j.numpy.linalg.eigh(a + a.T)[1]),
+        lambda t, a: abs(t.linalg.eigh(a + a.T)[1]), lambda m, a: abs(m.linalg.eigh(a + a.T)[1]),
     ),
     "eigvalsh": Case(
-        lambda m, a: m.eigvalsh(a), definite, SIZES, lambda j, a: j.numpy.linalg.eigvalsh(a), lambda t, a: t.linalg.eigvalsh(a),
-        lambda m, a: m.linalg.eigvalsh(a),
+        lambda m, a: m.eigvalsh(a + a.T), definite, SIZES, lambda j, a: j.numpy.linalg.eigvalsh(a + a.T), lambda t, a: t.linalg.eigvalsh(a + a.T),
+        lambda m, a: m.linalg.eigvalsh(a + a.T),
     ),
     "eigh, generalized": Case(lambda m, a, b: m.eigh(a, b, eigvals_only=True), several(2, definite), SIZES),
     "eigvals": Case(

@@ -118,6 +118,8 @@ class Op:
     transpose_onto: Callable[..., Sequence[Value | None]] | None = None
     """``(y_bar, totals, *operands)``: `transpose` that adds to the cotangents so far of some of these operands, ``totals`` by number, and
     returns the new totals for them."""
+    result_alone: Callable[[int], Op | None] | None = None
+    """``result_alone(k)`` of an op of several results: the op that gives result k alone, if that costs less."""
     update: Callable[..., Any] | None = None
     """``impl`` of an op that returns a changed copy of its first operand, changing that operand itself instead."""
     destination: Callable[..., tuple[Any, tuple[Any, ...]]] | None = None

@@ -126,6 +126,9 @@ class EighTridiagonal(OfTridiagonal):
         w = self.values_type(d, e)
         return w, array_type((*d.shape, d.shape[-1]), d.dtype)
 
+    def result_alone(self, k: int) -> Op | None:  # type: ignore[override]
+        return EigvalshTridiagonal() if k == 0 else None
+
     def impl(self, d: Any, e: Any) -> tuple[Any, Any]:
         return self.decomposed(d, e, vectors=True)
 
@@ -268,6 +271,9 @@ class EighBanded(OfHermitianBands):
 
     def type_rule(self, a: ArrayType) -> tuple[ArrayType, ArrayType]:
         return self.values_type(a), array_type((*a.shape[:-2], a.shape[-1], a.shape[-1]), a.dtype)
+
+    def result_alone(self, k: int) -> Op | None:  # type: ignore[override]
+        return EigvalsBanded(self.lower) if k == 0 else None
 
     def impl(self, a: Any) -> tuple[Any, Any]:
         return self.decomposed(a, vectors=True)

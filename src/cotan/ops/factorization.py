@@ -74,6 +74,9 @@ class Svd(MatrixOp):
         rows, columns = (m, n) if self.full else (k, k)
         return array_type((*lead, m, rows), a.dtype), array_type((*lead, k), real_dtype), array_type((*lead, columns, n), a.dtype)
 
+    def result_alone(self, k: int) -> Op | None:  # type: ignore[override]
+        return Svdvals() if k == 1 else None
+
     def impl(self, a: Any) -> tuple[Any, Any, Any]:
         u, s, vh = where_regular(lambda x: tuple(np.linalg.svd(x, full_matrices=self.full)), a)
         return u, s, vh
@@ -275,6 +278,9 @@ class Eigh(MatrixOp):
     def type_rule(self, a: ArrayType) -> tuple[ArrayType, ArrayType]:
         self.check_matrices(a)
         return array_type(a.shape[:-1], np.finfo(a.dtype).dtype), array_type(a.shape, a.dtype)
+
+    def result_alone(self, k: int) -> Op | None:  # type: ignore[override]
+        return Eigvalsh(self.lower) if k == 0 else None
 
     def impl(self, a: Any) -> tuple[Any, Any]:
         w, v = where_regular(lambda x: tuple(np.linalg.eigh(x, "L" if self.lower else "U")), a)

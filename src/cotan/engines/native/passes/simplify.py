@@ -6,7 +6,7 @@ The programs that ops hold, of loops and branches, are simplified too.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -152,12 +152,19 @@ def simplify(program: Program) -> tuple[Program, list[Captured]]:
     kept: list[Equation] = []
     for equation in reversed(simplifier.equations):
         if not needed.isdisjoint(equation.outputs) or has_effect(equation.op):
-            kept.append(equation)
+            kept.append(of_needed_result(equation, needed))
             needed.update([v for v in equation.inputs if type(v) is Var])
     kept = with_shared_factors(with_swapped_products(kept[::-1], outputs))
     captured = list(simplifier.captured.values())
     inputs = [*[v for v, _ in captured], *program.inputs]
     return Program(inputs, kept, outputs, (), program.name), [x for _, x in captured]
+
+
+def of_needed_result(equation: Equation, needed: Collection[Var]) -> Equation:
+    """The equation, of the one result that is needed if the op gives that alone at less cost."""
+    op, wanted = equation.op, [k for k, v in enumerate(equation.outputs) if v in needed]
+    alone = op.result_alone(wanted[0]) if op.result_alone is not None and len(wanted) == 1 else None
+    return equation if alone is None else Equation(alone, equation.inputs, [equation.outputs[wanted[0]]], equation.origin)
 
 
 def with_swapped_products(equations: Sequence[Equation], outputs: Sequence[Operand]) -> list[Equation]:
