@@ -100,7 +100,8 @@ FUNCTIONS: dict[str, Case] = {
         lambda t, a: abs(t.linalg.eigh(a + a.T)[1]), lambda m, a: abs(m.linalg.eigh(a + a.T)[1]),
     ),
     "eigvalsh": Case(
-        lambda m, a: m.eigvalsh(a + a.T), definite, SIZES, lambda j, a: j.numpy.linalg.eigvalsh(a + a.T), lambda t, a: t.linalg.eigvalsh(a + a.T),
+        lambda m, a: m.eigvalsh(a + a.T), definite, SIZES, lambda j, a: j.numpy.linalg.eigvalsh(a + a.T),
+        lambda t, a: t.linalg.eigvalsh(a + a.T),
         lambda m, a: m.linalg.eigvalsh(a + a.T),
     ),
     "eigh, generalized": Case(lambda m, a, b: m.eigh(a, b, eigvals_only=True), several(2, definite), SIZES),
