@@ -17,6 +17,7 @@ from ..core.emitting import Reader, Routines, StridedView
 from ..core.op import Op, op
 from ..core.tracing import type_of
 from ..core.types import ArrayType, array_type
+from . import small_spectra
 from .arithmetic import constant_of, neg, sub
 from .casting import conj, convert, real
 from .clusters import Splitting, Turn, random_unitary, split_eigenvalues, split_singular_values
@@ -366,7 +367,10 @@ def decompose_hermitian(w: Routines, a: Reader, lower: bool, values: StridedView
             w.copy(matrix, vectors.part(*i))
         return info
 
-    every_matrix(w, lead, one, n**3 if vectors is None else VECTORS * n**3, NO_EIGENVALUES)
+    if n <= small_spectra.LARGEST:
+        small_spectra.hermitian(w, a, lower, values, vectors, one, NO_EIGENVALUES)
+    else:
+        every_matrix(w, lead, one, n**3 if vectors is None else VECTORS * n**3, NO_EIGENVALUES)
 
 
 def eigenvalues(w: Routines, matrix: StridedView, letter: str, lower: bool, values: StridedView) -> StridedView:

@@ -1,0 +1,461 @@
+"""Eigenvalues of small Hermitian matrices, many at a time: LAPACK's algorithm with one matrix in each lane of a vector.
+
+`syevd` of a small matrix reduces it to a tridiagonal T = Q^H A Q by Householder reflections, and T to its eigenvalues by the implicit QL
+method (Golub & Van Loan 2013, "Matrix computations", 8.3). Here each lane has a state of its own: it works on the rows l to m of an
+unreduced part of T, which ends at row ``end``. A step that a lane does not take is a rotation by zero. Where LAPACK takes the QR method,
+from the end of a part, the lane has the rows of T in reverse order. All choices are LAPACK's (since its version 3.10), so the vectors have
+its signs. A matrix whose numbers are not finite, or too large or small to be squared, is left to LAPACK itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..core.emitting import Batch, DType, Index, Reader, Routines, StridedView, where
+from .lapack import any_failed, not_zero
+from .small import Entry
+
+__all__ = ["LARGEST", "hermitian"]
+
+LARGEST = 8
+UNROLLED = 3
+"""Up to this order steps are written as straight-line code."""
+SWEEPS = 30
+"""The most sweeps for an eigenvalue, as in LAPACK."""
+RANGES = {8: (1e-100, 1e100, 1e-290), 4: (1e-6, 1e15, 1e-35)}
+"""By the bytes of a real number: between which sizes the largest number of a matrix is for its squares to be normal; what squares count as
+zero."""
+
+
+STATE = {
+    "l": 0.0, "end": -1.0, "after": 0.0, "reverse": 0.0, "two": 0.0, "m": 0.0, "g": 0.0, "s": 0.0, "c": 0.0, "p": 0.0, "c2": 0.0, "s2": 0.0,
+    "at_l": 0.0, "at_m": 0.0,
+}  # fmt: skip
+"""The numbers of a lane, and their first values: the rows of the part, where the next one begins, whether the rows are in reverse order,
+whether two rows are left; the sweep in `steqr`'s names; the rotation of two rows, and their eigenvalues."""
+
+
+class Lane:
+    """The numbers of an array of one lane."""
+
+    def __init__(self, e: Any, view: StridedView):
+        self.e, self.view = e, view
+
+    def __getitem__(self, index: Any) -> Entry:
+        return Entry(self.e, self.view[index], self.view.dtype)
+
+    def __setitem__(self, index: Any, x: Entry) -> None:
+        self.view[index] = x.scalar
+
+
+class Kernel:
+    """Arrays of a batch of matrices, and steps on them."""
+
+    def __init__(self, w: Routines, batch: Batch, n: int, dtype: DType):
+        self.e, self.batch, self.n, self.dtype = w.emitter, batch, n, dtype
+        self.part = np.finfo(dtype).dtype
+        self.least, self.most, self.none = RANGES[self.part.itemsize]
+        self.is_complex = dtype.kind == "c"
+
+    def each(self, step: Callable[..., None], *arrays: Any) -> None:
+        self.batch.each(lambda *views: step(*[Lane(self.e, x) for x in views]), *arrays)
+
+    def over(self, count: int, step: Callable[..., None], *arrays: Any) -> None:
+        self.batch.over(count, lambda k, *views: step(k, *[Lane(self.e, x) for x in views]), *arrays)
+
+    def reals(self, *shape: int) -> Any:
+        return self.batch.scratch(shape, self.part)
+
+    def number(self, x: complex, dtype: DType | None = None) -> Entry:
+        dtype = dtype or self.part
+        return Entry(self.e, self.e.constant(x, dtype), dtype)
+
+    def at(self, i: Index) -> Entry:
+        """An index as a real number."""
+        return self.number(i) if isinstance(i, int) else Entry(self.e, self.e.as_scalar(i, self.part), self.part)
+
+    def of_real(self, x: Entry) -> Entry:
+        """A real number in the dtype of the matrix."""
+        if not self.is_complex:
+            return x
+        return Entry(self.e, self.e.math("complex", x.scalar, self.e.constant(0, self.part)), self.dtype)
+
+    def conj(self, x: Entry) -> Entry:
+        return x.math("conj") if self.is_complex else x
+
+    def real(self, x: Entry) -> Entry:
+        return x.parts[0] if self.is_complex else x
+
+    def squared(self, x: Entry) -> Entry:
+        if not self.is_complex:
+            return x * x
+        re, im = x.parts
+        return re.fused(re, im * im)
+
+
+def total(terms: Sequence[tuple[Entry, Entry]]) -> Entry:
+    """The sum of products."""
+    (x, y), *rest = terms
+    found = x * y
+    for x, y in rest:
+        found = x.fused(y, found)
+    return found
+
+
+def reflector(k: Kernel, alpha: Entry, below: Sequence[Entry]) -> tuple[Entry, Entry, Entry]:
+    """LAPACK's `larfg`: (beta, tau, scale) with H^H (alpha, below) = (beta, 0), H = 1 - tau v v^H, v = (1, scale below)."""
+    rest = k.number(0)
+    for x in below:
+        rest = rest + k.squared(x)
+    re, others = alpha, rest
+    if k.is_complex:
+        re, im = alpha.parts
+        others = im.fused(im, rest)
+    flat = others <= k.none
+    size = where(flat, 1, re.fused(re, others)).math("sqrt")
+    beta = -size.math("copysign", re)
+    inverse = 1 / beta
+    if not k.is_complex:
+        tau = where(flat, 0, (beta - re) * inverse)
+        scale = 1 / where(flat, 1, re - beta)
+        return where(flat, re, beta), tau, scale
+    tau_re, tau_im = where(flat, 0, (beta - re) * inverse), where(flat, 0, -im * inverse)
+    difference = where(flat, 1, re - beta)
+    over = 1 / difference.fused(difference, im * im)
+    e = k.e
+    tau = Entry(e, e.math("complex", tau_re.scalar, tau_im.scalar), k.dtype)
+    scale = Entry(e, e.math("complex", (difference * over).scalar, where(flat, 0, -im * over).scalar), k.dtype)
+    return where(flat, re, beta), tau, scale
+
+
+def hermitian(
+    w: Routines,
+    a: Reader,
+    lower: bool,
+    values: StridedView,
+    vectors: StridedView | None,
+    one: Callable[[tuple[Any, ...]], StridedView],
+    message: str,
+) -> None:
+    """The eigenvalues of a stack of Hermitian matrices, and the vectors if they are asked for; ``one(k)`` decomposes a matrix by LAPACK and
+    gives the status.
+    """
+    lead, n, part = a.shape[:-2], a.shape[-1], np.finfo(a.dtype).dtype
+    left = w.scratch(lead, part)
+
+    def body(batch: Batch, a: Any, values: Any, *others: Any) -> None:
+        *vectors, left = others
+        k = Hermitian(w, batch, n, a.dtype, lower, bool(vectors))
+        k.reduce(a, left)
+        k.iterate(left)
+        k.finish(values, *vectors)
+
+    w.batches(lead, [a], [values, *([] if vectors is None else [vectors]), left], body, (8 if vectors is not None else 2) * n**3)
+
+    def again(i: tuple[Any, ...]) -> None:
+        left[i] = w.emitter.cast(one(i)[()], part)
+
+    def by_lapack() -> None:
+        w.every(lead, lambda i: w.when(not_zero(w, left, i), lambda: again(i)))
+        w.fail(any_failed(w, lead, left), np.linalg.LinAlgError, message)
+
+    w.when(any_failed(w, lead, left), by_lapack)
+
+
+class Hermitian(Kernel):
+    """The decomposition of a batch of Hermitian matrices."""
+
+    def __init__(self, w: Routines, batch: Batch, n: int, dtype: DType, lower: bool, with_vectors: bool):
+        super().__init__(w, batch, n, dtype)
+        self.lower, self.with_vectors = lower, with_vectors
+        self.d, self.off, self.v = self.reals(n), self.reals(max(n - 1, 1)), batch.scratch((n, n), dtype)
+        self.state, self.active, self.turned = self.reals(len(STATE)), self.reals(), self.reals()
+
+    def place(self, i: Index, n: int) -> Index:
+        """Where the i-th row of the reduction is among n. LAPACK reduces an upper triangle from its last row."""
+        return i if self.lower else n - 1 - i
+
+    # ---- A = Q T Q^H
+    def reduce(self, a: Any, left: Any) -> None:
+        n, batch = self.n, self.batch
+        work, tau, x = (batch.scratch(shape, self.dtype) for shape in ((n, n), (n,), (n,)))
+        reflections = n - 1 if self.is_complex else n - 2
+
+        def whole() -> None:
+            self.each(self.load, a, work, left)
+            for i in range(reflections):
+                self.reflect(i, work, tau, x)
+            self.each(self.tridiagonal, work)
+            if self.with_vectors:
+                self.each(self.unit, self.v)
+                for i in range(reflections - 1, -1, -1):
+                    self.accumulate(i, work, tau)
+
+        if n <= UNROLLED:
+            batch.each(whole)
+        else:
+            whole()
+
+    def load(self, a: Lane, work: Lane, left: Lane) -> None:
+        n = self.n
+        biggest, sound = self.number(0), self.number(0)
+        for i, j in ((i, j) for i in range(n) for j in range(i + 1)):
+            x = a[self.place(i, n), self.place(j, n)]
+            x = x if i != j else self.of_real(self.real(x))
+            for y in x.parts if self.is_complex else (x,):
+                size = abs(y)
+                biggest, sound = where(size > biggest, size, biggest), y.fused(0, sound)
+            work[i, j] = x
+            if i != j:
+                work[j, i] = self.conj(x)
+        fits = sound.equals(0) & (biggest <= self.most) & ((biggest >= self.least) | biggest.equals(0))
+        left[()] = where(fits, self.number(0), 1)
+        for i, j in np.ndindex(n, n):
+            work[i, j] = where(fits, work[i, j], 0)
+
+    def reflect(self, i: int, work: Any, tau: Any, x: Any) -> None:
+        """A step of LAPACK's `sytd2`: reflection i, whose v is put below the diagonal of column i."""
+        rows = range(i + 1, self.n)
+
+        def make(work: Lane, tau: Lane, off: Lane) -> None:
+            beta, tau[i], scale = reflector(self, work[i + 1, i], [work[r, i] for r in rows[1:]])
+            off[self.place(i, self.n - 1)] = beta
+            work[i + 1, i] = self.number(1, self.dtype)
+            for r in rows[1:]:
+                work[r, i] = work[r, i] * scale
+
+        def multiply(j: Index, work: Lane, tau: Lane, x: Lane) -> None:
+            x[i + 1 + j] = tau[i] * total([(work[i + 1 + j, r], work[r, i]) for r in rows])
+
+        def adjust(work: Lane, tau: Lane, x: Lane) -> None:
+            alpha = -0.5 * (tau[i] * total([(self.conj(x[r]), work[r, i]) for r in rows]))
+            for r in rows:
+                x[r] = alpha.fused(work[r, i], x[r])
+
+        def subtract(j: Index, work: Lane, x: Lane) -> None:
+            v, y = -work[i + 1 + j, i], -x[i + 1 + j]
+            for r in rows:
+                work[i + 1 + j, r] = v.fused(self.conj(x[r]), y.fused(self.conj(work[r, i]), work[i + 1 + j, r]))
+
+        self.each(make, work, tau, self.off)
+        self.over(len(rows), multiply, work, tau, x)
+        self.each(adjust, work, tau, x)
+        self.over(len(rows), subtract, work, x)
+
+    def tridiagonal(self, work: Lane) -> None:
+        n = self.n
+
+        def write(d: Lane, off: Lane) -> None:
+            for i in range(n):
+                d[self.place(i, n)] = self.real(work[i, i])
+            if n > 1 and not self.is_complex:
+                off[self.place(n - 2, n - 1)] = work[n - 1, n - 2]
+
+        self.each(write, self.d, self.off)
+
+    def unit(self, v: Lane) -> None:
+        for i, j in np.ndindex(self.n, self.n):
+            v[i, j] = self.number(i == j, self.dtype)
+
+    def accumulate(self, i: int, work: Any, tau: Any) -> None:
+        """Q = H Q for reflection i."""
+        rows, n = range(i + 1, self.n), self.n
+
+        def column(j: Index, work: Lane, tau: Lane, v: Lane) -> None:
+            at = self.place(i + 1 + j, n)
+            sum_ = -(tau[i] * total([(self.conj(work[r, i]), v[self.place(r, n), at]) for r in rows]))
+            for r in rows:
+                v[self.place(r, n), at] = work[r, i].fused(sum_, v[self.place(r, n), at])
+
+        self.over(len(rows), column, work, tau, self.v)
+
+    # ---- T = Z diag(d) Z^T
+    def iterate(self, left: Any) -> None:
+        """The eigenvalues, in ``d``, and Q Z in ``v``."""
+        n, batch = self.n, self.batch
+
+        def begin(state: Lane, active: Lane) -> None:
+            for i, start in enumerate(STATE.values()):
+                state[i] = self.number(start)
+            active[()] = self.number(1)
+
+        def sweep() -> None:
+            if n <= UNROLLED:
+                batch.each(lambda: self.over(n - 1, self.rotate, *arrays))
+            else:
+                self.over(n - 1, self.rotate, *arrays)
+
+        def step() -> None:
+            self.each(self.advance, self.d, self.off, self.state, self.active, self.turned)
+            if self.with_vectors:
+                batch.where_any(self.turned, lambda: self.over(n, self.turn, self.v, self.turned))
+            batch.where_any(self.active, sweep)
+
+        arrays = (self.d, self.off, self.state, *([batch.parts(self.v)] if self.with_vectors else []))
+        self.each(begin, self.state, self.active)
+        if n > 1:
+            batch.repeat(SWEEPS * n, self.active, step)
+            self.each(lambda left, active: left.__setitem__((), where(active[()].equals(0), left[()], 1)), left, self.active)
+
+    def negligible(self, d: Sequence[Entry], off: Sequence[Entry]) -> list[Entry]:
+        """Whether an element beside the diagonal counts as zero."""
+        info = np.finfo(self.part)
+        square, safe = float(info.eps / 2) ** 2, float(info.tiny)
+        return [x * x <= (square * abs(p)).fused(abs(q), safe) for x, p, q in zip(off, d, d[1:], strict=False)]
+
+    def advance(self, d_: Lane, off_: Lane, state: Lane, active: Lane, turned: Lane) -> None:
+        """Find the next rows l to m to work on, as `steqr` does, and begin the sweep."""
+        n, at = self.n, dict(zip(STATE, range(len(STATE)), strict=True))
+        d, off = [d_[i] for i in range(n)], [off_[i] for i in range(n - 1)]
+        l, end, after, reverse, two = (state[at[name]] for name in ("l", "end", "after", "reverse", "two"))
+        l = where(two > 0, l + 2, l)
+        small = self.negligible(d, off)
+        for i in range(n):  # single rows that are finished
+            here = l.equals(i) & (end >= i)
+            l = where(here & (small[i] | end.equals(i) if i < n - 1 else here), i + 1, l)
+
+        # the next part, of the rows in their own order
+        finished = l > end
+        back = finished & (reverse > 0)
+        d, off, small = ([where(back, y, x) for x, y in zip(xs, reversed(xs), strict=True)] for xs in (d, off, small))
+        start, stop = after, self.number(n - 1)
+        for i in range(n):
+            start = where((start.equals(i) & small[i]) if i < n - 1 else start.equals(i), i + 1, start)
+        for i in range(n - 2, -1, -1):
+            stop = where((start <= i) & small[i], i, stop)
+        l, end, after = where(finished, start, l), where(finished, stop, end), where(finished, stop + 1, after)
+        going = where(l < n, self.number(1), 0)
+        off = [where(finished & end.equals(i), 0, x) for i, x in enumerate(off)]
+        first, last = self.chosen(d, l), self.chosen(d, end)
+        turn = finished & (l < n) & (abs(last) < abs(first))
+        d, off, small = ([where(turn, y, x) for x, y in zip(xs, reversed(xs), strict=True)] for xs in (d, off, small))
+        l, end = where(turn, n - 1 - end, l), where(turn, n - 1 - l, end)
+        reverse = where(finished, where(turn, self.number(1), 0), reverse)
+        turned[()] = where(turn ^ back, self.number(1), 0)
+
+        m = end
+        for i in range(n - 2, -1, -1):
+            m = where((l <= i) & (end > i) & small[i], i, m)
+        off = [where(m.equals(i) & (end > i) & (l < n), 0, x) for i, x in enumerate(off)]
+        two = m.equals(l + 1)
+        p, q, x, last = self.chosen(d, l), self.chosen(d, l + 1), self.chosen(off, l), self.chosen(d, m)
+        swapped = reverse > 0
+        c2, s2, larger, lesser = two_by_two(where(swapped, q, p), x, where(swapped, p, q))
+        g = (q - p) / (2 * x)
+        r = g.fused(g, 1).math("sqrt").math("copysign", g)
+        g = last - p + x / (g + r)
+        found = {
+            "l": l, "end": end, "after": after, "reverse": reverse, "two": where(two, self.number(1), 0), "m": m,
+            "g": g, "s": self.number(1), "c": self.number(1), "p": self.number(0), "c2": c2, "s2": where(swapped, s2, -s2),
+            "at_l": where(swapped, lesser, larger), "at_m": where(swapped, larger, lesser),
+        }  # fmt: skip
+        for name, y in found.items():
+            state[at[name]] = y
+        for i in range(n):
+            d_[i] = d[i]
+        for i in range(n - 1):
+            off_[i] = off[i]
+        active[()] = going
+
+    def chosen(self, xs: Sequence[Entry], place: Entry) -> Entry:
+        """The number at a place, or another one if the place does not exist."""
+        found = xs[-1]
+        for i, x in enumerate(xs[:-1]):
+            found = where(place.equals(i), x, found)
+        return found
+
+    def turn(self, row: Index, v: Lane, turned: Lane) -> None:
+        """Reverse the columns in the lanes that are turned."""
+        turn, xs = turned[()].differs(0), [v[row, j] for j in range(self.n)]
+        for j, (x, y) in enumerate(zip(xs, reversed(xs), strict=True)):
+            v[row, j] = where(turn, y, x)
+
+    def rotate(self, k: Index, d: Lane, off: Lane, state: Lane, *v: Lane) -> None:
+        """Step k of a sweep: the rotation of rows i and i + 1, i = n - 2 - k, in the lanes that have l <= i < m."""
+        n, at = self.n, dict(zip(STATE, range(len(STATE)), strict=True))
+        i = n - 2 - k
+        l, m, two, g, s, c, p = (state[at[name]] for name in ("l", "m", "two", "g", "s", "c", "p"))
+        here, here_d, next_d, x = self.at(i), d[i], d[i + 1], off[i]
+        inside, pair, last = (l <= here) & (here < m), two > 0, l.equals(here)
+        f, b = s * x, c * x
+        square = g.fused(g, f * f)
+        flat = square <= self.none
+        root = where(flat, 1, square).math("sqrt")
+        inverse = 1 / root
+        c, s = where(flat, 1, abs(g) * inverse), where(flat, 0, where(g < 0, -f, f) * inverse)
+        r = where(flat, g, where(g < 0, -root, root))
+        top = next_d - p
+        rest = (here_d - top).fused(s, 2 * c * b)
+        p = s * rest
+        above = where(pair, state[at["at_m"]], top + p)
+        g = c.fused(rest, -b)
+        d[i + 1] = where(inside, above, next_d)
+        d[i] = where(inside & last, where(pair, state[at["at_l"]], here_d - p), here_d)
+        off[i] = where(inside & last, where(pair, 0, g), x)
+        for name, y in {"g": g, "s": s, "c": c, "p": p}.items():
+            state[at[name]] = where(inside, y, state[at[name]])
+        if n > 2:
+            place = i + 1 if not isinstance(i, int) or i + 1 < n - 1 else 0
+            store = inside & ~pair & (here + 1 < m)
+            if not isinstance(i, int) or i < n - 2:
+                off[place] = where(store, r, off[place])
+        if v:
+            c, s = where(inside, where(pair, state[at["c2"]], c), 1), where(inside, where(pair, state[at["s2"]], s), 0)
+            for row, part in np.ndindex(n, 2 if self.is_complex else 1):
+                x, y = v[0][row, i, part], v[0][row, i + 1, part]
+                v[0][row, i + 1, part] = c.fused(y, s * x)
+                v[0][row, i, part] = c.fused(x, -(s * y))
+
+    # ---- ascending order
+    def finish(self, values: Any, vectors: Any = None) -> None:
+        """Order by selection, as LAPACK does: exchange each value with the first of the least of those from it on."""
+        n, place = self.n, self.reals(self.n)
+
+        def order(d: Lane, values: Lane, place: Lane) -> None:
+            xs = [d[i] for i in range(n)]
+            for i in range(n - 1):
+                least, at = xs[i], self.number(i)
+                for j in range(i + 1, n):
+                    less = xs[j] < least
+                    least, at = where(less, xs[j], least), where(less, j, at)
+                xs[i + 1 :] = [where(at.equals(j), xs[i], xs[j]) for j in range(i + 1, n)]
+                xs[i], place[i] = least, at
+            for i, x in enumerate(xs):
+                values[i] = x
+
+        def exchange(row: Index, v: Lane, place: Lane, vectors: Lane) -> None:
+            xs = [v[row, j] for j in range(n)]
+            for i in range(n - 1):
+                first, at = xs[i], place[i]
+                for j in range(i + 1, n):
+                    here = at.equals(j)
+                    xs[i], xs[j] = where(here, xs[j], xs[i]), where(here, first, xs[j])
+            for j, x in enumerate(xs):
+                vectors[row, j] = x
+
+        self.each(order, self.d, values, place)
+        if vectors is not None:
+            self.over(n, exchange, self.v, place, vectors)
+
+
+def two_by_two(a: Entry, b: Entry, c: Entry) -> tuple[Entry, Entry, Entry, Entry]:
+    """LAPACK's `laev2`: the rotation (cs, sn) that diagonalizes [[a, b], [b, c]], and the values, the larger in magnitude first."""
+    sum_, gap, twice = a + c, a - c, b + b
+    larger = abs(a) > abs(c)
+    most, least = where(larger, a, c), where(larger, c, a)
+    root = gap.fused(gap, twice * twice).math("sqrt")
+    negative = sum_ < 0
+    first = 0.5 * where(negative, sum_ - root, sum_ + root)
+    second = where(sum_.equals(0), -0.5 * root, (most / first) * least - (b / first) * b)
+    down = gap < 0
+    cs = where(down, gap - root, gap + root)
+    steep = abs(cs) > abs(twice)
+    ratio = -where(steep, twice / cs, cs / twice)
+    over = 1 / ratio.fused(ratio, 1).math("sqrt")
+    c1, s1 = where(steep, ratio * over, over), where(steep, over, ratio * over)
+    c1, s1 = where(twice.equals(0) & ~steep, 1, c1), where(twice.equals(0) & ~steep, 0, s1)
+    same = ~(negative ^ down)
+    return where(same, -s1, c1), where(same, c1, s1), first, second
