@@ -367,7 +367,7 @@ def decompose_hermitian(w: Routines, a: Reader, lower: bool, values: StridedView
             w.copy(matrix, vectors.part(*i))
         return info
 
-    if n <= small_spectra.LARGEST:
+    if small_spectra.pays(lead, n):
         small_spectra.hermitian(w, a, lower, values, vectors, one, NO_EIGENVALUES)
     else:
         every_matrix(w, lead, one, n**3 if vectors is None else VECTORS * n**3, NO_EIGENVALUES)

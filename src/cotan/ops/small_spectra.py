@@ -10,6 +10,7 @@ its signs. A matrix whose numbers are not finite, or too large or small to be sq
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,11 @@ from ..core.emitting import Batch, DType, Index, Reader, Routines, StridedView, 
 from .lapack import any_failed, not_zero
 from .small import Entry
 
-__all__ = ["LARGEST", "hermitian"]
+__all__ = ["hermitian", "pays"]
 
-LARGEST = 8
+LARGEST, FEWEST, MANY = 8, 4, 64
 UNROLLED = 3
-"""Up to this order steps are written as straight-line code."""
+"""Up to this order steps are written as straight-line code, and kernels compile quickly: `FEWEST` matrices pay, else `MANY`."""
 SWEEPS = 30
 """The most sweeps for an eigenvalue, as in LAPACK."""
 RANGES = {8: (1e-100, 1e100, 1e-290), 4: (1e-6, 1e15, 1e-35)}
@@ -32,10 +33,12 @@ zero."""
 
 STATE = {
     "l": 0.0, "end": -1.0, "after": 0.0, "reverse": 0.0, "two": 0.0, "m": 0.0, "g": 0.0, "s": 0.0, "c": 0.0, "p": 0.0, "c2": 0.0, "s2": 0.0,
-    "at_l": 0.0, "at_m": 0.0,
+    "next_d": 0.0, "next_off": 0.0, "at_l": 0.0, "at_m": 0.0,
 }  # fmt: skip
 """The numbers of a lane, and their first values: the rows of the part, where the next one begins, whether the rows are in reverse order,
 whether two rows are left; the sweep in `steqr`'s names; the rotation of two rows, and their eigenvalues."""
+
+SLOTS = {name: i for i, name in enumerate(STATE)}
 
 
 class Lane:
@@ -94,6 +97,11 @@ class Kernel:
             return x * x
         re, im = x.parts
         return re.fused(re, im * im)
+
+
+def pays(lead: Sequence[int], n: int) -> bool:
+    """Whether a kernel is better than a call for each of a stack of matrices with so many rows or columns."""
+    return 0 < n <= LARGEST and prod(lead) >= (FEWEST if n <= UNROLLED else MANY)
 
 
 def total(terms: Sequence[tuple[Entry, Entry]]) -> Entry:
@@ -171,8 +179,9 @@ class Hermitian(Kernel):
     def __init__(self, w: Routines, batch: Batch, n: int, dtype: DType, lower: bool, with_vectors: bool):
         super().__init__(w, batch, n, dtype)
         self.lower, self.with_vectors = lower, with_vectors
-        self.d, self.off, self.v = self.reals(n), self.reals(max(n - 1, 1)), batch.scratch((n, n), dtype)
+        self.d, self.off, self.v = self.reals(n), self.reals(n), batch.scratch((n, n), dtype)
         self.state, self.active, self.turned = self.reals(len(STATE)), self.reals(), self.reals()
+
 
     def place(self, i: Index, n: int) -> Index:
         """Where the i-th row of the reduction is among n. LAPACK reduces an upper triangle from its last row."""
@@ -275,23 +284,35 @@ class Hermitian(Kernel):
     # ---- T = Z diag(d) Z^T
     def iterate(self, left: Any) -> None:
         """The eigenvalues, in ``d``, and Q Z in ``v``."""
-        n, batch = self.n, self.batch
+        n, batch, finished = self.n, self.batch, self.reals()
 
         def begin(state: Lane, active: Lane) -> None:
             for i, start in enumerate(STATE.values()):
                 state[i] = self.number(start)
             active[()] = self.number(1)
 
+        def last(d: Lane, off: Lane, state: Lane) -> None:
+            d[0], off[0] = (state[SLOTS[name]] for name in ("next_d", "next_off"))
+
+        def whole() -> None:
+            self.each(self.begin_sweep, *arrays[:3])
+            self.over(n - 1, self.rotate, *arrays)
+            self.each(last, *arrays[:3])
+
         def sweep() -> None:
             if n <= UNROLLED:
-                batch.each(lambda: self.over(n - 1, self.rotate, *arrays))
+                batch.each(whole)
             else:
-                self.over(n - 1, self.rotate, *arrays)
+                whole()
 
-        def step() -> None:
-            self.each(self.advance, self.d, self.off, self.state, self.active, self.turned)
+        def next_part() -> None:
+            self.each(self.begin_part, *arrays[:3], finished, self.active, self.turned)
             if self.with_vectors:
                 batch.where_any(self.turned, lambda: self.over(n, self.turn, self.v, self.turned))
+
+        def step() -> None:
+            self.each(self.deflate, *arrays[:3], finished)
+            batch.where_any(finished, next_part)
             batch.where_any(self.active, sweep)
 
         arrays = (self.d, self.off, self.state, *([batch.parts(self.v)] if self.with_vectors else []))
@@ -306,59 +327,77 @@ class Hermitian(Kernel):
         square, safe = float(info.eps / 2) ** 2, float(info.tiny)
         return [x * x <= (square * abs(p)).fused(abs(q), safe) for x, p, q in zip(off, d, d[1:], strict=False)]
 
-    def advance(self, d_: Lane, off_: Lane, state: Lane, active: Lane, turned: Lane) -> None:
-        """Find the next rows l to m to work on, as `steqr` does, and begin the sweep."""
-        n, at = self.n, dict(zip(STATE, range(len(STATE)), strict=True))
-        d, off = [d_[i] for i in range(n)], [off_[i] for i in range(n - 1)]
-        l, end, after, reverse, two = (state[at[name]] for name in ("l", "end", "after", "reverse", "two"))
-        l = where(two > 0, l + 2, l)
-        small = self.negligible(d, off)
-        for i in range(n):  # single rows that are finished
-            here = l.equals(i) & (end >= i)
-            l = where(here & (small[i] | end.equals(i) if i < n - 1 else here), i + 1, l)
+    def numbers(self, d: Lane, off: Lane) -> tuple[list[Entry], list[Entry]]:
+        return [d[i] for i in range(self.n)], [off[i] for i in range(self.n - 1)]
 
-        # the next part, of the rows in their own order
-        finished = l > end
-        back = finished & (reverse > 0)
-        d, off, small = ([where(back, y, x) for x, y in zip(xs, reversed(xs), strict=True)] for xs in (d, off, small))
+    def store(self, d: Lane, off: Lane, state: Lane, found: dict[str, Entry], values: Sequence[Entry], beside: Sequence[Entry]) -> None:
+        for i, x in enumerate(values):
+            d[i] = x
+        for i, x in enumerate(beside):
+            off[i] = x
+        for name, x in found.items():
+            state[SLOTS[name]] = x
+
+    def deflate(self, d: Lane, off: Lane, state: Lane, finished: Lane) -> None:
+        """Leave out the first rows of the part that are finished."""
+        l, end, two = (state[SLOTS[name]] for name in ("l", "end", "two"))
+        small = self.negligible(*self.numbers(d, off))
+        l = where(two > 0, l + 2, l)
+        for i in range(self.n):
+            here = l.equals(i) & (end >= i)
+            l = where(here & (small[i] | end.equals(i)) if i < self.n - 1 else here, i + 1, l)
+        state[SLOTS["l"]] = l
+        finished[()] = where(l > end, self.number(1), 0)
+
+    def begin_part(self, d: Lane, off: Lane, state: Lane, finished: Lane, active: Lane, turned: Lane) -> None:
+        """Where a part is finished, begin the next one, with its rows in the order that `steqr` takes."""
+        n, done = self.n, finished[()] > 0
+        values, beside = self.numbers(d, off)
+        l, end, after, reverse = (state[SLOTS[name]] for name in ("l", "end", "after", "reverse"))
+        back = done & (reverse > 0)
+        values, beside = ([where(back, y, x) for x, y in zip(xs, reversed(xs), strict=True)] for xs in (values, beside))
+        small = self.negligible(values, beside)
         start, stop = after, self.number(n - 1)
         for i in range(n):
             start = where((start.equals(i) & small[i]) if i < n - 1 else start.equals(i), i + 1, start)
         for i in range(n - 2, -1, -1):
             stop = where((start <= i) & small[i], i, stop)
-        l, end, after = where(finished, start, l), where(finished, stop, end), where(finished, stop + 1, after)
-        going = where(l < n, self.number(1), 0)
-        off = [where(finished & end.equals(i), 0, x) for i, x in enumerate(off)]
-        first, last = self.chosen(d, l), self.chosen(d, end)
-        turn = finished & (l < n) & (abs(last) < abs(first))
-        d, off, small = ([where(turn, y, x) for x, y in zip(xs, reversed(xs), strict=True)] for xs in (d, off, small))
-        l, end = where(turn, n - 1 - end, l), where(turn, n - 1 - l, end)
-        reverse = where(finished, where(turn, self.number(1), 0), reverse)
-        turned[()] = where(turn ^ back, self.number(1), 0)
+        beside = [where(done & stop.equals(i), 0, x) for i, x in enumerate(beside)]
+        turn = done & (start < n) & (abs(self.chosen(values, stop)) < abs(self.chosen(values, start)))
+        values, beside = ([where(turn, y, x) for x, y in zip(xs, reversed(xs), strict=True)] for xs in (values, beside))
+        yes = self.number(1)
+        found = {
+            "l": where(done, where(turn, n - 1 - stop, start), l),
+            "end": where(done, where(turn, n - 1 - start, stop), end),
+            "after": where(done, stop + 1, after),
+            "reverse": where(done, where(turn, yes, 0), reverse),
+        }
+        self.store(d, off, state, found, values, beside)
+        turned[()] = where(turn ^ back, yes, 0)
+        active[()] = where(done & (start >= n), 0, yes)
 
+    def begin_sweep(self, d: Lane, off: Lane, state: Lane) -> None:
+        """Find the last row m before a zero, and the shift; or the rotation, if there are two rows."""
+        n = self.n
+        values, beside = self.numbers(d, off)
+        small = self.negligible(values, beside)
+        l, end, reverse = (state[SLOTS[name]] for name in ("l", "end", "reverse"))
         m = end
         for i in range(n - 2, -1, -1):
             m = where((l <= i) & (end > i) & small[i], i, m)
-        off = [where(m.equals(i) & (end > i) & (l < n), 0, x) for i, x in enumerate(off)]
-        two = m.equals(l + 1)
-        p, q, x, last = self.chosen(d, l), self.chosen(d, l + 1), self.chosen(off, l), self.chosen(d, m)
+        beside = [where(m.equals(i) & (end > i), 0, x) for i, x in enumerate(beside)]
+        p, q, x, last = self.chosen(values, l), self.chosen(values, l + 1), self.chosen(beside, l), self.chosen(values, m)
         swapped = reverse > 0
         c2, s2, larger, lesser = two_by_two(where(swapped, q, p), x, where(swapped, p, q))
         g = (q - p) / (2 * x)
         r = g.fused(g, 1).math("sqrt").math("copysign", g)
-        g = last - p + x / (g + r)
         found = {
-            "l": l, "end": end, "after": after, "reverse": reverse, "two": where(two, self.number(1), 0), "m": m,
-            "g": g, "s": self.number(1), "c": self.number(1), "p": self.number(0), "c2": c2, "s2": where(swapped, s2, -s2),
+            "two": where(m.equals(l + 1), self.number(1), 0), "m": m,
+            "g": last - p + x / (g + r), "s": self.number(1), "c": self.number(1), "p": self.number(0),
+            "c2": c2, "s2": where(swapped, s2, -s2), "next_d": values[-1], "next_off": self.number(0),
             "at_l": where(swapped, lesser, larger), "at_m": where(swapped, larger, lesser),
         }  # fmt: skip
-        for name, y in found.items():
-            state[at[name]] = y
-        for i in range(n):
-            d_[i] = d[i]
-        for i in range(n - 1):
-            off_[i] = off[i]
-        active[()] = going
+        self.store(d, off, state, found, [], beside)
 
     def chosen(self, xs: Sequence[Entry], place: Entry) -> Entry:
         """The number at a place, or another one if the place does not exist."""
@@ -375,10 +414,10 @@ class Hermitian(Kernel):
 
     def rotate(self, k: Index, d: Lane, off: Lane, state: Lane, *v: Lane) -> None:
         """Step k of a sweep: the rotation of rows i and i + 1, i = n - 2 - k, in the lanes that have l <= i < m."""
-        n, at = self.n, dict(zip(STATE, range(len(STATE)), strict=True))
+        n, at = self.n, SLOTS
         i = n - 2 - k
-        l, m, two, g, s, c, p = (state[at[name]] for name in ("l", "m", "two", "g", "s", "c", "p"))
-        here, here_d, next_d, x = self.at(i), d[i], d[i + 1], off[i]
+        l, m, two, g, s, c, p, next_d, next_off = (state[at[name]] for name in ("l", "m", "two", "g", "s", "c", "p", "next_d", "next_off"))
+        here, here_d, x = self.at(i), d[i], off[i]
         inside, pair, last = (l <= here) & (here < m), two > 0, l.equals(here)
         f, b = s * x, c * x
         square = g.fused(g, f * f)
@@ -390,18 +429,14 @@ class Hermitian(Kernel):
         top = next_d - p
         rest = (here_d - top).fused(s, 2 * c * b)
         p = s * rest
-        above = where(pair, state[at["at_m"]], top + p)
         g = c.fused(rest, -b)
-        d[i + 1] = where(inside, above, next_d)
-        d[i] = where(inside & last, where(pair, state[at["at_l"]], here_d - p), here_d)
-        off[i] = where(inside & last, where(pair, 0, g), x)
+        d[i + 1] = where(inside, where(pair, state[at["at_m"]], top + p), next_d)
+        off[i + 1] = where(inside & ~pair & (here + 1 < m), r, next_off)
+        ends = inside & last
+        next_d, next_off = where(ends, where(pair, state[at["at_l"]], here_d - p), here_d), where(ends, where(pair, 0, g), x)
         for name, y in {"g": g, "s": s, "c": c, "p": p}.items():
             state[at[name]] = where(inside, y, state[at[name]])
-        if n > 2:
-            place = i + 1 if not isinstance(i, int) or i + 1 < n - 1 else 0
-            store = inside & ~pair & (here + 1 < m)
-            if not isinstance(i, int) or i < n - 2:
-                off[place] = where(store, r, off[place])
+        state[at["next_d"]], state[at["next_off"]] = next_d, next_off
         if v:
             c, s = where(inside, where(pair, state[at["c2"]], c), 1), where(inside, where(pair, state[at["s2"]], s), 0)
             for row, part in np.ndindex(n, 2 if self.is_complex else 1):
