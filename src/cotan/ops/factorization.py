@@ -367,7 +367,7 @@ def decompose_hermitian(w: Routines, a: Reader, lower: bool, values: StridedView
             w.copy(matrix, vectors.part(*i))
         return info
 
-    if small_spectra.pays(lead, n):
+    if small_spectra.pays(lead, n, n):
         small_spectra.hermitian(w, a, lower, values, vectors, one, NO_EIGENVALUES)
     else:
         every_matrix(w, lead, one, n**3 if vectors is None else VECTORS * n**3, NO_EIGENVALUES)

@@ -19,9 +19,9 @@ from ..core.emitting import Batch, DType, Index, Reader, Routines, StridedView, 
 from .lapack import any_failed, not_zero
 from .small import Entry
 
-__all__ = ["hermitian", "pays"]
+__all__ = ["Kernel", "Lane", "decompose", "hermitian", "pays", "reflector", "total"]
 
-LARGEST, FEWEST, MANY = 8, 4, 64
+LARGEST, LONGEST, FEWEST, MANY = 8, 16, 4, 64
 UNROLLED = 3
 """Up to this order steps are written as straight-line code, and kernels compile quickly: `FEWEST` matrices pay, else `MANY`."""
 SWEEPS = 30
@@ -72,6 +72,50 @@ class Kernel:
     def reals(self, *shape: int) -> Any:
         return self.batch.scratch(shape, self.part)
 
+    def together(self, size: int, write: Callable[[], None]) -> None:
+        """``write()`` as straight-line code, if it is about matrices of few elements."""
+        if size <= UNROLLED**2:
+            self.batch.each(write)
+        else:
+            write()
+
+    def load_all(self, a: Any, work: Any, left: Any) -> None:
+        """Copy matrices; zeros in place of those that are left to LAPACK, for which ``left`` is 1."""
+        (m, n), sizes = a.shape[-2:], self.reals(2)
+
+        def begin(sizes: Lane) -> None:
+            sizes[0], sizes[1] = self.number(0), self.number(0)
+
+        def measure(i: Index, a: Lane, sizes: Lane) -> None:
+            biggest, sound = sizes[0], sizes[1]
+            for j in range(n):
+                biggest, sound = self.measured(a[i, j], biggest, sound)
+            sizes[0], sizes[1] = biggest, sound
+
+        def judge(sizes: Lane, left: Lane) -> None:
+            left[()] = where(self.fits(sizes[0], sizes[1]), self.number(0), 1)
+
+        def copy(i: Index, a: Lane, work: Lane, left: Lane) -> None:
+            fits = left[()].equals(0)
+            for j in range(n):
+                work[i, j] = where(fits, a[i, j], 0)
+
+        self.each(begin, sizes)
+        self.over(m, measure, a, sizes)
+        self.each(judge, sizes, left)
+        self.over(m, copy, a, work, left)
+
+    def measured(self, x: Entry, biggest: Entry, sound: Entry) -> tuple[Entry, Entry]:
+        """The larger of ``biggest`` and the parts of x, and 0 if these are finite too."""
+        for y in x.parts if self.is_complex else (x,):
+            size = abs(y)
+            biggest, sound = where(size > biggest, size, biggest), y.fused(0, sound)
+        return biggest, sound
+
+    def fits(self, biggest: Entry, sound: Entry) -> Entry:
+        """Whether a matrix has finite numbers whose squares are normal."""
+        return sound.equals(0) & (biggest <= self.most) & ((biggest >= self.least) | biggest.equals(0))
+
     def number(self, x: complex, dtype: DType | None = None) -> Entry:
         dtype = dtype or self.part
         return Entry(self.e, self.e.constant(x, dtype), dtype)
@@ -99,9 +143,9 @@ class Kernel:
         return re.fused(re, im * im)
 
 
-def pays(lead: Sequence[int], n: int) -> bool:
-    """Whether a kernel is better than a call for each of a stack of matrices with so many rows or columns."""
-    return 0 < n <= LARGEST and prod(lead) >= (FEWEST if n <= UNROLLED else MANY)
+def pays(lead: Sequence[int], m: int, n: int) -> bool:
+    """Whether a kernel is better than a call for each of a stack of m x n matrices."""
+    return 0 < min(m, n) <= LARGEST and max(m, n) <= LONGEST and prod(lead) >= (FEWEST if max(m, n) <= UNROLLED else MANY)
 
 
 def total(terms: Sequence[tuple[Entry, Entry]]) -> Entry:
@@ -139,6 +183,32 @@ def reflector(k: Kernel, alpha: Entry, below: Sequence[Entry]) -> tuple[Entry, E
     return where(flat, re, beta), tau, scale
 
 
+def decompose(
+    w: Routines,
+    a: Reader,
+    results: Sequence[StridedView],
+    body: Callable[..., None],
+    one: Callable[[tuple[Any, ...]], StridedView],
+    message: str,
+    work: int,
+) -> None:
+    """``body(batch, a, *results, left)`` on a stack of matrices. Those where it makes the number ``left`` other than zero are left to
+    LAPACK: ``one(k)``, which gives the status.
+    """
+    lead, part = a.shape[:-2], np.finfo(a.dtype).dtype
+    left = w.scratch(lead, part)
+    w.batches(lead, [a], [*results, left], body, work)
+
+    def again(k: tuple[Any, ...]) -> None:
+        left[k] = w.emitter.cast(one(k)[()], part)
+
+    def by_lapack() -> None:
+        w.every(lead, lambda k: w.when(not_zero(w, left, k), lambda: again(k)))
+        w.fail(any_failed(w, lead, left), np.linalg.LinAlgError, message)
+
+    w.when(any_failed(w, lead, left), by_lapack)
+
+
 def hermitian(
     w: Routines,
     a: Reader,
@@ -151,8 +221,7 @@ def hermitian(
     """The eigenvalues of a stack of Hermitian matrices, and the vectors if they are asked for; ``one(k)`` decomposes a matrix by LAPACK and
     gives the status.
     """
-    lead, n, part = a.shape[:-2], a.shape[-1], np.finfo(a.dtype).dtype
-    left = w.scratch(lead, part)
+    n = a.shape[-1]
 
     def body(batch: Batch, a: Any, values: Any, *others: Any) -> None:
         *vectors, left = others
@@ -161,16 +230,7 @@ def hermitian(
         k.iterate(left)
         k.finish(values, *vectors)
 
-    w.batches(lead, [a], [values, *([] if vectors is None else [vectors]), left], body, (8 if vectors is not None else 2) * n**3)
-
-    def again(i: tuple[Any, ...]) -> None:
-        left[i] = w.emitter.cast(one(i)[()], part)
-
-    def by_lapack() -> None:
-        w.every(lead, lambda i: w.when(not_zero(w, left, i), lambda: again(i)))
-        w.fail(any_failed(w, lead, left), np.linalg.LinAlgError, message)
-
-    w.when(any_failed(w, lead, left), by_lapack)
+    decompose(w, a, [values, *([] if vectors is None else [vectors])], body, one, message, (2 if vectors is None else 8) * n**3)
 
 
 class Hermitian(Kernel):
@@ -214,13 +274,11 @@ class Hermitian(Kernel):
         for i, j in ((i, j) for i in range(n) for j in range(i + 1)):
             x = a[self.place(i, n), self.place(j, n)]
             x = x if i != j else self.of_real(self.real(x))
-            for y in x.parts if self.is_complex else (x,):
-                size = abs(y)
-                biggest, sound = where(size > biggest, size, biggest), y.fused(0, sound)
+            biggest, sound = self.measured(x, biggest, sound)
             work[i, j] = x
             if i != j:
                 work[j, i] = self.conj(x)
-        fits = sound.equals(0) & (biggest <= self.most) & ((biggest >= self.least) | biggest.equals(0))
+        fits = self.fits(biggest, sound)
         left[()] = where(fits, self.number(0), 1)
         for i, j in np.ndindex(n, n):
             work[i, j] = where(fits, work[i, j], 0)

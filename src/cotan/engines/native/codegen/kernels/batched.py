@@ -195,6 +195,7 @@ class LaneArray:
 
     def __init__(self, view: StridedView, dtype: DType):
         self.view, self.dtype = view, dtype
+        self.shape = view.shape[1:-1] if dtype.kind == "c" else view.shape[1:]
 
     def lane(self, k: Index | int) -> BatchLane:
         return BatchLane(self.view, k, self.dtype)
