@@ -47,11 +47,6 @@ class Factors(Kernel):
         for j in range(self.n):
             r[i, j] = where(row < j, work[i, j], where(row.equals(j), diagonal[i], none))
 
-    def unit(self, i: Index, q: Lane) -> None:
-        row, one = self.at(i), self.number(1, self.dtype)
-        for j in range(q.view.shape[-1]):
-            q[i, j] = where(row.equals(j), one, 0)
-
     def reflect(self, i: int) -> None:
         """R's diagonal element i, and H_i^H times the columns after i; v is put into column i."""
         rows = range(i, self.m)

@@ -105,6 +105,12 @@ class Kernel:
         self.each(judge, sizes, left)
         self.over(m, copy, a, work, left)
 
+    def unit(self, i: Index, q: Lane) -> None:
+        """Row i of the identity."""
+        row, one = self.at(i), self.number(1, self.dtype)
+        for j in range(q.view.shape[-1]):
+            q[i, j] = where(row.equals(j), one, 0)
+
     def measured(self, x: Entry, biggest: Entry, sound: Entry) -> tuple[Entry, Entry]:
         """The larger of ``biggest`` and the parts of x, and 0 if these are finite too."""
         for y in x.parts if self.is_complex else (x,):
@@ -255,11 +261,12 @@ class Hermitian(Kernel):
 
         def whole() -> None:
             self.each(self.load, a, work, left)
+            self.over(n, self.clear, work, left)
             for i in range(reflections):
                 self.reflect(i, work, tau, x)
             self.each(self.tridiagonal, work)
             if self.with_vectors:
-                self.each(self.unit, self.v)
+                self.over(n, self.unit, self.v)
                 for i in range(reflections - 1, -1, -1):
                     self.accumulate(i, work, tau)
 
@@ -280,8 +287,11 @@ class Hermitian(Kernel):
                 work[j, i] = self.conj(x)
         fits = self.fits(biggest, sound)
         left[()] = where(fits, self.number(0), 1)
-        for i, j in np.ndindex(n, n):
-            work[i, j] = where(fits, work[i, j], 0)
+
+    def clear(self, i: Index, work: Lane, left: Lane) -> None:
+        """Zeros in row i of a matrix that is left to LAPACK."""
+        for j in range(self.n):
+            work[i, j] = where(left[()].equals(0), work[i, j], 0)
 
     def reflect(self, i: int, work: Any, tau: Any, x: Any) -> None:
         """A step of LAPACK's `sytd2`: reflection i, whose v is put below the diagonal of column i."""
@@ -322,10 +332,6 @@ class Hermitian(Kernel):
                 off[self.place(n - 2, n - 1)] = work[n - 1, n - 2]
 
         self.each(write, self.d, self.off)
-
-    def unit(self, v: Lane) -> None:
-        for i, j in np.ndindex(self.n, self.n):
-            v[i, j] = self.number(i == j, self.dtype)
 
     def accumulate(self, i: int, work: Any, tau: Any) -> None:
         """Q = H Q for reflection i."""
