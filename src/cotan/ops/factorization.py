@@ -17,7 +17,7 @@ from ..core.emitting import Reader, Routines, StridedView
 from ..core.op import Op, op
 from ..core.tracing import type_of
 from ..core.types import ArrayType, array_type
-from . import small_spectra
+from . import small_batch, small_spectra
 from .arithmetic import constant_of, neg, sub
 from .casting import conj, convert, real
 from .clusters import Splitting, Turn, random_unitary, split_eigenvalues, split_singular_values
@@ -367,7 +367,7 @@ def decompose_hermitian(w: Routines, a: Reader, lower: bool, values: StridedView
             w.copy(matrix, vectors.part(*i))
         return info
 
-    if small_spectra.pays(lead, n, n):
+    if small_batch.pays(lead, n, n):
         small_spectra.hermitian(w, a, lower, values, vectors, one, NO_EIGENVALUES)
     else:
         every_matrix(w, lead, one, n**3 if vectors is None else VECTORS * n**3, NO_EIGENVALUES)

@@ -16,7 +16,7 @@ from ..core.emitting import Reader, Routines, StridedView
 from ..core.op import Op, op
 from ..core.tracing import type_of
 from ..core.types import ArrayType, array_type
-from . import small_qr, small_spectra
+from . import small_batch, small_qr
 from .arithmetic import constant_of, mul, sub
 from .casting import complex_, imag, real
 from .contraction import matmul
@@ -191,7 +191,7 @@ def factorize(w: Routines, a: Reader, q: StridedView, r: StridedView, order: Str
         w.copy(whole, q.part(*i))
         return info
 
-    if order is None and small_spectra.pays(lead, m, n):
+    if order is None and small_batch.pays(lead, m, n):
         small_qr.factorize(w, a, q, r, one, WRONG_QR)
     else:
         every_matrix(w, lead, one, 2 * m * max(n, rows) * k, WRONG_QR)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..core.emitting import Batch, DType, Index, Reader, Routines, StridedView, where
-from .small_spectra import Kernel, Lane, decompose, reflector, total
+from .small_batch import Kernel, Lane, decompose, reflector, total
 
 __all__ = ["factorize"]
 

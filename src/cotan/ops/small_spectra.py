@@ -4,33 +4,24 @@
 method (Golub & Van Loan 2013, "Matrix computations", 8.3). Here each lane has a state of its own: it works on the rows l to m of an
 unreduced part of T, which ends at row ``end``. A step that a lane does not take is a rotation by zero. Where LAPACK takes the QR method,
 from the end of a part, the lane has the rows of T in reverse order. All choices are LAPACK's (since its version 3.10), so the vectors have
-its signs. A matrix whose numbers are not finite, or too large or small to be squared, is left to LAPACK itself.
+its signs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import prod
 from typing import Any
 
 import numpy as np
 
 from ..core.emitting import Batch, DType, Index, Reader, Routines, StridedView, where
-from .lapack import any_failed, not_zero
 from .small import Entry
+from .small_batch import UNROLLED, Kernel, Lane, decompose, reflector, total
 
-__all__ = ["Kernel", "Lane", "decompose", "hermitian", "pays", "reflector", "total"]
+__all__ = ["hermitian"]
 
-LARGEST, LONGEST, FEWEST, MANY = 8, 16, 4, 64
-UNROLLED = 3
-"""Up to this order steps are written as straight-line code, and kernels compile quickly: `FEWEST` matrices pay, else `MANY`."""
 SWEEPS = 30
 """The most sweeps for an eigenvalue, as in LAPACK."""
-RANGES = {8: (1e-100, 1e100, 1e-290), 4: (1e-6, 1e15, 1e-35)}
-"""By the bytes of a real number: between which sizes the largest number of a matrix is for its squares to be normal; what squares count as
-zero."""
-
-
 STATE = {
     "l": 0.0, "end": -1.0, "after": 0.0, "reverse": 0.0, "two": 0.0, "m": 0.0, "g": 0.0, "s": 0.0, "c": 0.0, "p": 0.0, "c2": 0.0, "s2": 0.0,
     "next_d": 0.0, "next_off": 0.0, "at_l": 0.0, "at_m": 0.0,
@@ -39,180 +30,6 @@ STATE = {
 whether two rows are left; the sweep in `steqr`'s names; the rotation of two rows, and their eigenvalues."""
 
 SLOTS = {name: i for i, name in enumerate(STATE)}
-
-
-class Lane:
-    """The numbers of an array of one lane."""
-
-    def __init__(self, e: Any, view: StridedView):
-        self.e, self.view = e, view
-
-    def __getitem__(self, index: Any) -> Entry:
-        return Entry(self.e, self.view[index], self.view.dtype)
-
-    def __setitem__(self, index: Any, x: Entry) -> None:
-        self.view[index] = x.scalar
-
-
-class Kernel:
-    """Arrays of a batch of matrices, and steps on them."""
-
-    def __init__(self, w: Routines, batch: Batch, n: int, dtype: DType):
-        self.e, self.batch, self.n, self.dtype = w.emitter, batch, n, dtype
-        self.part = np.finfo(dtype).dtype
-        self.least, self.most, self.none = RANGES[self.part.itemsize]
-        self.is_complex = dtype.kind == "c"
-
-    def each(self, step: Callable[..., None], *arrays: Any) -> None:
-        self.batch.each(lambda *views: step(*[Lane(self.e, x) for x in views]), *arrays)
-
-    def over(self, count: int, step: Callable[..., None], *arrays: Any) -> None:
-        self.batch.over(count, lambda k, *views: step(k, *[Lane(self.e, x) for x in views]), *arrays)
-
-    def reals(self, *shape: int) -> Any:
-        return self.batch.scratch(shape, self.part)
-
-    def together(self, size: int, write: Callable[[], None]) -> None:
-        """``write()`` as straight-line code, if it is about matrices of few elements."""
-        if size <= UNROLLED**2:
-            self.batch.each(write)
-        else:
-            write()
-
-    def load_all(self, a: Any, work: Any, left: Any) -> None:
-        """Copy matrices; zeros in place of those that are left to LAPACK, for which ``left`` is 1."""
-        (m, n), sizes = a.shape[-2:], self.reals(2)
-
-        def begin(sizes: Lane) -> None:
-            sizes[0], sizes[1] = self.number(0), self.number(0)
-
-        def measure(i: Index, a: Lane, sizes: Lane) -> None:
-            biggest, sound = sizes[0], sizes[1]
-            for j in range(n):
-                biggest, sound = self.measured(a[i, j], biggest, sound)
-            sizes[0], sizes[1] = biggest, sound
-
-        def judge(sizes: Lane, left: Lane) -> None:
-            left[()] = where(self.fits(sizes[0], sizes[1]), self.number(0), 1)
-
-        def copy(i: Index, a: Lane, work: Lane, left: Lane) -> None:
-            fits = left[()].equals(0)
-            for j in range(n):
-                work[i, j] = where(fits, a[i, j], 0)
-
-        self.each(begin, sizes)
-        self.over(m, measure, a, sizes)
-        self.each(judge, sizes, left)
-        self.over(m, copy, a, work, left)
-
-    def unit(self, i: Index, q: Lane) -> None:
-        """Row i of the identity."""
-        row, one = self.at(i), self.number(1, self.dtype)
-        for j in range(q.view.shape[-1]):
-            q[i, j] = where(row.equals(j), one, 0)
-
-    def measured(self, x: Entry, biggest: Entry, sound: Entry) -> tuple[Entry, Entry]:
-        """The larger of ``biggest`` and the parts of x, and 0 if these are finite too."""
-        for y in x.parts if self.is_complex else (x,):
-            size = abs(y)
-            biggest, sound = where(size > biggest, size, biggest), y.fused(0, sound)
-        return biggest, sound
-
-    def fits(self, biggest: Entry, sound: Entry) -> Entry:
-        """Whether a matrix has finite numbers whose squares are normal."""
-        return sound.equals(0) & (biggest <= self.most) & ((biggest >= self.least) | biggest.equals(0))
-
-    def number(self, x: complex, dtype: DType | None = None) -> Entry:
-        dtype = dtype or self.part
-        return Entry(self.e, self.e.constant(x, dtype), dtype)
-
-    def at(self, i: Index) -> Entry:
-        """An index as a real number."""
-        return self.number(i) if isinstance(i, int) else Entry(self.e, self.e.as_scalar(i, self.part), self.part)
-
-    def of_real(self, x: Entry) -> Entry:
-        """A real number in the dtype of the matrix."""
-        if not self.is_complex:
-            return x
-        return Entry(self.e, self.e.math("complex", x.scalar, self.e.constant(0, self.part)), self.dtype)
-
-    def conj(self, x: Entry) -> Entry:
-        return x.math("conj") if self.is_complex else x
-
-    def real(self, x: Entry) -> Entry:
-        return x.parts[0] if self.is_complex else x
-
-    def squared(self, x: Entry) -> Entry:
-        if not self.is_complex:
-            return x * x
-        re, im = x.parts
-        return re.fused(re, im * im)
-
-
-def pays(lead: Sequence[int], m: int, n: int) -> bool:
-    """Whether a kernel is better than a call for each of a stack of m x n matrices."""
-    return 0 < min(m, n) <= LARGEST and max(m, n) <= LONGEST and prod(lead) >= (FEWEST if max(m, n) <= UNROLLED else MANY)
-
-
-def total(terms: Sequence[tuple[Entry, Entry]]) -> Entry:
-    """The sum of products."""
-    (x, y), *rest = terms
-    found = x * y
-    for x, y in rest:
-        found = x.fused(y, found)
-    return found
-
-
-def reflector(k: Kernel, alpha: Entry, below: Sequence[Entry]) -> tuple[Entry, Entry, Entry]:
-    """LAPACK's `larfg`: (beta, tau, scale) with H^H (alpha, below) = (beta, 0), H = 1 - tau v v^H, v = (1, scale below)."""
-    rest = k.number(0)
-    for x in below:
-        rest = rest + k.squared(x)
-    re, others = alpha, rest
-    if k.is_complex:
-        re, im = alpha.parts
-        others = im.fused(im, rest)
-    flat = others <= k.none
-    size = where(flat, 1, re.fused(re, others)).math("sqrt")
-    beta = -size.math("copysign", re)
-    inverse = 1 / beta
-    if not k.is_complex:
-        tau = where(flat, 0, (beta - re) * inverse)
-        scale = 1 / where(flat, 1, re - beta)
-        return where(flat, re, beta), tau, scale
-    tau_re, tau_im = where(flat, 0, (beta - re) * inverse), where(flat, 0, -im * inverse)
-    difference = where(flat, 1, re - beta)
-    over = 1 / difference.fused(difference, im * im)
-    e = k.e
-    tau = Entry(e, e.math("complex", tau_re.scalar, tau_im.scalar), k.dtype)
-    scale = Entry(e, e.math("complex", (difference * over).scalar, where(flat, 0, -im * over).scalar), k.dtype)
-    return where(flat, re, beta), tau, scale
-
-
-def decompose(
-    w: Routines,
-    a: Reader,
-    results: Sequence[StridedView],
-    body: Callable[..., None],
-    one: Callable[[tuple[Any, ...]], StridedView],
-    message: str,
-    work: int,
-) -> None:
-    """``body(batch, a, *results, left)`` on a stack of matrices. Those where it makes the number ``left`` other than zero are left to
-    LAPACK: ``one(k)``, which gives the status.
-    """
-    lead, part = a.shape[:-2], np.finfo(a.dtype).dtype
-    left = w.scratch(lead, part)
-    w.batches(lead, [a], [*results, left], body, work)
-
-    def again(k: tuple[Any, ...]) -> None:
-        left[k] = w.emitter.cast(one(k)[()], part)
-
-    def by_lapack() -> None:
-        w.every(lead, lambda k: w.when(not_zero(w, left, k), lambda: again(k)))
-        w.fail(any_failed(w, lead, left), np.linalg.LinAlgError, message)
-
-    w.when(any_failed(w, lead, left), by_lapack)
 
 
 def hermitian(
@@ -248,7 +65,6 @@ class Hermitian(Kernel):
         self.d, self.off, self.v = self.reals(n), self.reals(n), batch.scratch((n, n), dtype)
         self.state, self.active, self.turned = self.reals(len(STATE)), self.reals(), self.reals()
 
-
     def place(self, i: Index, n: int) -> Index:
         """Where the i-th row of the reduction is among n. LAPACK reduces an upper triangle from its last row."""
         return i if self.lower else n - 1 - i
@@ -278,7 +94,7 @@ class Hermitian(Kernel):
     def load(self, a: Lane, work: Lane, left: Lane) -> None:
         n = self.n
         biggest, sound = self.number(0), self.number(0)
-        for i, j in ((i, j) for i in range(n) for j in range(i + 1)):
+        for i, j in [(i, j) for i, j in np.ndindex(n, n) if j <= i]:
             x = a[self.place(i, n), self.place(j, n)]
             x = x if i != j else self.of_real(self.real(x))
             biggest, sound = self.measured(x, biggest, sound)

@@ -151,7 +151,10 @@ class BatchLoop:
         parts = [self.part(s, first) for s in self.stacks]
         for part, side in zip(parts[: self.inputs], sides, strict=False):
             copy_matrix(self.w, part, side)
-        body(LaneBatch(self.w, self.lanes), *[LaneArray(self.view(side, s), s.flat.dtype) for side, s in zip(sides, self.stacks, strict=True)])
+        body(
+            LaneBatch(self.w, self.lanes),
+            *[LaneArray(self.view(side, s), s.flat.dtype) for side, s in zip(sides, self.stacks, strict=True)],
+        )
         for part, side in zip(parts[self.inputs :], sides[self.inputs :], strict=True):
             copy_matrix(self.w, side, part)
 
@@ -181,9 +184,7 @@ def lane_memory(w: LoopBuilder, lanes: int, size: int, dtype: DType) -> StridedV
 
 
 # ---- kernels with loops ----------------------------------------------------------------------------------------------------
-def batch_lanes(
-    w: LoopBuilder, lead: tuple[int, ...], operands: Sequence[DenseBatch], results: Sequence[StridedView]
-) -> BatchLoop:
+def batch_lanes(w: LoopBuilder, lead: tuple[int, ...], operands: Sequence[DenseBatch], results: Sequence[StridedView]) -> BatchLoop:
     """The blocks of a kernel with loops; of one array each, if there are fewer arrays than lanes."""
     count = prod(lead)
     lanes = lanes_of([*[x.flat.dtype for x in operands], *[y.dtype for y in results]])

@@ -260,9 +260,9 @@ class KernelBuilder(LoopBuilder):
         given = [dense_batch(self.strided(x), len(lead)) or gapless(self.dense(x), len(lead)) for x in operands]
         blocks = batch_lanes(self, tuple(lead), given, results)
         if work * count < self.context.options.kernel_products or self.context.in_chunk:
-            self.outlined(lambda: self.every((blocks.number,), lambda k: blocks.block(*k, body)))
+            self.outlined(lambda: self.every((blocks.number,), lambda k: blocks.block(k[0], body)))
         else:
-            self.parallel_for((blocks.number,), lambda k: blocks.block(*k, body), work * blocks.lanes)
+            self.parallel_for((blocks.number,), lambda k: blocks.block(k[0], body), work * blocks.lanes)
 
     # ---- branches -------------------------------------------------------------------------------------------------------------
     def fail(self, condition: Scalar, error: type[Exception], message: str, number: Scalar | None = None) -> None:
