@@ -9,9 +9,10 @@ import pytest
 
 import cotan
 import cotan.numpy as cnp
+from cotan.engines.native.engine import compile_with_report
 from cotan.engines.native.options import codegen_options
 from cotan.engines.native.runtime.thread_pool import limited
-from cotan.ops import small_batch
+from cotan.ops import small_batch, small_qr, small_singular_values, small_spectra
 
 COUNT = 67
 TOLERANCE = 50
@@ -38,10 +39,12 @@ def qr(a, mode="reduced"):
     return compiled(cnp.linalg.qr, a.shape, a.dtype, mode)(a)
 
 
-@pytest.fixture(autouse=True)
-def kernels_are_taken():
-    """Tests fail if stacks like theirs are decomposed by LAPACK alone."""
-    assert all(small_batch.pays((COUNT,), n, n) for n in ORDERS)
+def svdvals(a, _=None):
+    return compiled(values_alone, a.shape, a.dtype, None)(a)
+
+
+def values_alone(a, _):
+    return cnp.linalg.svd(a, compute_uv=False)
 
 
 def normal(rng, shape, dtype):
@@ -211,3 +214,95 @@ def test_gradients_of_compiled_code_are_those_outside(name, n):
     }
     gradient = cotan.grad(losses[name])
     np.testing.assert_allclose(cotan.jit(gradient)(x), gradient(x), rtol=1e-8, atol=1e-9)
+
+
+# ---- singular values ----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_singular_values_are_those_of_lapack(dtype, shape):
+    rng, (m, n) = np.random.default_rng(sum(shape)), shape
+    a = normal(rng, (COUNT, *shape), dtype)
+    u, _, vh = np.linalg.svd(a, full_matrices=False)
+    k = np.arange(min(shape))
+    a[0], a[1], a[2], a[3] = 0, np.eye(m, n), 1, 0.1 * np.eye(m, n)
+    a[4:8] = (u * (k < k[-1]))[4:8] @ vh[4:8]
+    a[8:12] = (u * (k < 1))[8:12] @ vh[8:12]
+    a[12:16] = (u * 10.0**-k)[12:16] @ vh[12:16]
+    a[16:20] = u[16:20] @ vh[16:20]
+    a[20:24] *= 10.0 ** -np.arange(n)
+    a[24:28] *= 10.0 ** -np.arange(m)[:, None]
+    a[28, -1], a[29, :, -1] = 0, 0
+    found, expected = svdvals(a), np.linalg.svd(a, compute_uv=False)
+    assert (np.abs(found - expected) <= TOLERANCE * np.finfo(dtype).eps * expected.max(axis=-1, keepdims=True)).all()
+    assert (np.diff(found) <= 0).all()
+
+
+@pytest.mark.parametrize("power", [-310, -60, 60, 300])
+def test_extreme_singular_values_are_lapacks(power):
+    a = normal(np.random.default_rng(0), (COUNT, 4, 3), np.float64)
+    some = np.arange(COUNT) % 5 == 1
+    a[some] *= 10.0**power
+    found, expected = svdvals(a), np.linalg.svd(a, compute_uv=False)
+    np.testing.assert_array_equal(found[some], expected[some])
+    np.testing.assert_allclose(found[~some], expected[~some], rtol=1e-13)
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_singular_values_of_numbers_that_are_not_finite_are_numpys(number):
+    a = normal(np.random.default_rng(0), (COUNT, 4, 3), np.float64)
+    a[5, 2, 1] = number
+    try:
+        expected = np.linalg.svd(a, compute_uv=False)
+    except np.linalg.LinAlgError as error:
+        with pytest.raises(np.linalg.LinAlgError, match=str(error)):
+            svdvals(a)
+    else:
+        np.testing.assert_array_equal(np.isnan(svdvals(a)), np.isnan(expected))
+
+
+# ---- which matrices are left to LAPACK -----------------------------------------------------------------------------------------
+def without_lapack(f, a, monkeypatch):
+    """The results of compiled code that raises an error for a matrix that is left to LAPACK."""
+
+    def decompose(w, a, results, body, one, message, work):
+        def refused(k):
+            status = w.scratch((), w.integer)
+            status[()] = w.emitter.constant(1, w.integer)
+            return status
+
+        small_batch.decompose(w, a, results, body, refused, "left to LAPACK", work)
+
+    for module in (small_spectra, small_qr, small_singular_values):
+        monkeypatch.setattr(module, "decompose", decompose)
+    return compile_with_report(cotan.stage(f)(a))[0]([a])
+
+
+FUNCTIONS = {"eigh": cnp.linalg.eigh, "eigvalsh": cnp.linalg.eigvalsh, "qr": cnp.linalg.qr, "svdvals": lambda a: values_alone(a, None)}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_no_usual_matrix_is_left_to_lapack(name, kind, monkeypatch):
+    for dtype, n in ((np.float64, 2), (np.float64, 8), (np.complex64, 3)):
+        a, _ = stacks(n, dtype)[kind]
+        found, expected = without_lapack(FUNCTIONS[name], a, monkeypatch)[0], np.asarray(cotan.tree.leaves(FUNCTIONS[name](a))[0])
+        assert found.shape == expected.shape
+        if name != "qr":
+            np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE * np.finfo(dtype).eps * max(np.abs(expected).max(), 1))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_an_unusual_matrix_is_left_to_lapack(name, monkeypatch):
+    a = stacks(3, np.float64)["of random numbers"][0].copy()
+    a[7] *= 1e200
+    with pytest.raises(np.linalg.LinAlgError, match="left to LAPACK"):
+        without_lapack(FUNCTIONS[name], a, monkeypatch)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_few_matrices_are_decomposed_by_lapack_alone(name):
+    """To the last bit."""
+    for count, n in ((3, 3), (63, 4)):
+        a = stacks(n, np.float64)["of random numbers"][0][:count]
+        for x, y in zip(cotan.tree.leaves(cotan.jit(FUNCTIONS[name])(a)), cotan.tree.leaves(FUNCTIONS[name](a)), strict=True):
+            np.testing.assert_array_equal(x, y)

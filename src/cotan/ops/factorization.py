@@ -17,7 +17,7 @@ from ..core.emitting import Reader, Routines, StridedView
 from ..core.op import Op, op
 from ..core.tracing import type_of
 from ..core.types import ArrayType, array_type
-from . import small_batch, small_spectra
+from . import small_batch, small_singular_values, small_spectra
 from .arithmetic import constant_of, neg, sub
 from .casting import conj, convert, real
 from .clusters import Splitting, Turn, random_unitary, split_eigenvalues, split_singular_values
@@ -181,7 +181,10 @@ class Svdvals(MatrixOp):
             w.copy(given.part(*i), matrix)
             return singular_values(w, matrix, "N", s.part(*i), None, m, None, n)
 
-        every_matrix(w, lead, one, m * n * min(m, n), NO_SVD)
+        if small_batch.pays(lead, m, n):
+            small_singular_values.singular_values(w, a, s, one, NO_SVD)
+        else:
+            every_matrix(w, lead, one, m * n * min(m, n), NO_SVD)
 
     def splitting(self, results: Sequence[Any], relative: float, turned: bool, pair: Turn = None) -> Splitting | None:  # type: ignore[override]
         return split_singular_values(results[0], None, relative, turned, pair)
