@@ -1,8 +1,9 @@
 """Singular values of small matrices, many at a time: one-sided Jacobi rotations with one matrix in each lane of a vector.
 
 A rotation of two columns x, y makes them orthogonal. The tangent of its angle is the smaller root t of t^2 + t (|y|^2 - |x|^2) / g = 1, for
-g = x^H y, whose phase y has lost if it is complex. After some sweeps all columns are orthogonal, and the singular values are their norms (Demmel & Veselic 1992,
-"Jacobi's method is more accurate than QR"). The vectors of these rotations would not have LAPACK's signs; `Svd` calls LAPACK for them.
+g = x^H y, whose phase y has lost if it is complex. After some sweeps all columns are orthogonal, and the singular values are their norms
+(Demmel & Veselic 1992, "Jacobi's method is more accurate than QR"). The vectors of these rotations would not have LAPACK's signs; `Svd`
+calls LAPACK for them.
 """
 
 from __future__ import annotations
