@@ -88,6 +88,10 @@ OPERATIONS: dict[str, tuple[Operation, Arguments]] = {
     "matmul": (lambda xp, x: xp.matmul(x, x), square),
     "matmul 4 x 4": (lambda xp, a, b: xp.matmul(a, b), matrices(4, 4)),
     "solve 3 x 3": (lambda xp, a, b: xp.linalg.solve(a, b), matrices(3, 1)),
+    "eigh 3 x 3": (lambda xp, a, _: xp.linalg.eigh(a)[1], matrices(3, 1)),
+    "eigvalsh 8 x 8": (lambda xp, a, _: xp.linalg.eigvalsh(a), matrices(8, 1)),
+    "singular values 3 x 3": (lambda xp, a, _: xp.linalg.svd(a, compute_uv=False), matrices(3, 1)),
+    "qr 3 x 3": (lambda xp, a, _: xp.linalg.qr(a)[1], matrices(3, 1)),
     "eigvalsh": (lambda xp, x: xp.linalg.eigvalsh(x + x.T), square),
     "einsum bij,bjk->ik": (lambda xp, a, b: xp.einsum("bij,bjk->ik", a, b), matrices(8, 1)),
 }

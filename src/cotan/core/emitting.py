@@ -18,7 +18,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 
-__all__ = ["DType", "Emitter", "Expression", "Index", "Number", "Reader", "Routines", "Scalar", "StridedView", "where"]
+__all__ = ["Batch", "DType", "Emitter", "Expression", "Index", "Number", "Reader", "Routines", "Scalar", "StridedView", "where"]
 
 Index = Any
 Scalar = Any
@@ -215,6 +215,34 @@ class StridedView(Protocol):
         ...
 
 
+class Batch(Protocol):
+    """Some arrays of a batch, one in each lane of a vector. Its arrays (operands, results, scratch) are opaque outside of `each`."""
+
+    def scratch(self, shape: Sequence[int], dtype: DType) -> Any:
+        """Memory of each lane."""
+        ...
+
+    def parts(self, array: Any) -> Any:
+        """The array as real numbers, with a last axis for the parts of a number."""
+        ...
+
+    def each(self, step: Callable[..., None], *arrays: Any) -> None:
+        """``step(*views)`` in every lane: straight-line code. Within another step it is part of that one."""
+        ...
+
+    def over(self, count: int, step: Callable[..., None], *arrays: Any) -> None:
+        """``step(k, *views)`` in every lane for every k below ``count``, in order: a loop, or within another step straight-line code."""
+        ...
+
+    def repeat(self, most: int, flags: Any, body: Callable[[], None]) -> None:
+        """``body()`` while the number ``flags`` of some lane is not zero, at most so many times."""
+        ...
+
+    def where_any(self, flags: Any, body: Callable[[], None]) -> None:
+        """``body()`` if the number ``flags`` of some lane is not zero."""
+        ...
+
+
 class Routines(Protocol):
     """The operations of ``routine(w, operands, results)`` on memory, and calls of libraries, for ops without ``element``.
 
@@ -299,6 +327,14 @@ class Routines(Protocol):
         """``body(*operands, *results)`` on views for every index below ``lead``, one index in each lane of a vector.
 
         The body is straight-line code on scalars, without calls, loops or branches.
+        """
+        ...
+
+    def batches(
+        self, lead: Sequence[int], operands: Sequence[Reader], results: Sequence[StridedView], body: Callable[..., None], work: int
+    ) -> None:
+        """``body(batch, *operands, *results)`` for all indices below ``lead``, some of them at a time, on several threads if that pays:
+        there are ``work`` operations for each index. Unlike `batched`, the code may have loops.
         """
         ...
 

@@ -17,6 +17,7 @@ from ..core.emitting import Reader, Routines, StridedView
 from ..core.op import Op, op
 from ..core.tracing import type_of
 from ..core.types import ArrayType, array_type
+from . import small_batch, small_singular_values, small_spectra
 from .arithmetic import constant_of, neg, sub
 from .casting import conj, convert, real
 from .clusters import Splitting, Turn, random_unitary, split_eigenvalues, split_singular_values
@@ -184,7 +185,10 @@ class Svdvals(MatrixOp):
             w.copy(given.part(*i), matrix)
             return singular_values(w, matrix, "N", s.part(*i), None, m, None, n)
 
-        every_matrix(w, lead, one, m * n * min(m, n), results)
+        if small_batch.pays(lead, m, n):
+            small_singular_values.singular_values(w, a, s, one)
+        else:
+            every_matrix(w, lead, one, m * n * min(m, n), results)
 
     def splitting(self, results: Sequence[Any], relative: float, turned: bool, pair: Turn = None) -> Splitting | None:  # type: ignore[override]
         return split_singular_values(results[0], None, relative, turned, pair)
@@ -373,7 +377,10 @@ def decompose_hermitian(w: Routines, a: Reader, lower: bool, values: StridedView
             w.copy(matrix, vectors.part(*i))
         return info
 
-    every_matrix(w, lead, one, n**3 if vectors is None else VECTORS * n**3, [values] if vectors is None else [values, vectors])
+    if small_batch.pays(lead, n, n):
+        small_spectra.hermitian(w, a, lower, values, vectors, one)
+    else:
+        every_matrix(w, lead, one, n**3 if vectors is None else VECTORS * n**3, [values] if vectors is None else [values, vectors])
 
 
 def eigenvalues(w: Routines, matrix: StridedView, letter: str, lower: bool, values: StridedView) -> StridedView:

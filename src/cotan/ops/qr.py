@@ -16,6 +16,7 @@ from ..core.emitting import Reader, Routines, StridedView
 from ..core.op import Op, op
 from ..core.tracing import type_of
 from ..core.types import ArrayType, array_type
+from . import small_batch, small_qr
 from .arithmetic import constant_of, mul, sub
 from .casting import complex_, imag, real
 from .contraction import matmul
@@ -162,7 +163,7 @@ def factorize(w: Routines, a: Reader, q: StridedView, r: StridedView, order: Str
         return
     size, given = BLOCK * max(m, n) + (2 * n + BLOCK * (n + 1) if order is not None else 0), w.strided(a)
 
-    def one(i: tuple[Any, ...]) -> None:
+    def one(i: tuple[Any, ...]) -> StridedView:
         matrix, factors, work, info = (
             by_columns(w, m, n, dtype),
             w.scratch((k,), dtype),
@@ -188,7 +189,12 @@ def factorize(w: Routines, a: Reader, q: StridedView, r: StridedView, order: Str
         w.call(named(dtype, "orgqr", "ungqr"), m, rows, k, whole, m, factors, work, size, info, work=m * rows * k)
         w.copy(whole, q.part(*i))
 
-    every_matrix(w, lead, one, 2 * m * max(n, rows) * k)
+        return info
+
+    if order is None and small_batch.pays(lead, m, n):
+        small_qr.factorize(w, a, q, r, one)
+    else:
+        every_matrix(w, lead, one, 2 * m * max(n, rows) * k)
 
 
 def factor_tangents(q: Any, r: Any, da: Any) -> tuple[Any | None, Any | None]:

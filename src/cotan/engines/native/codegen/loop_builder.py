@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from cotan.engines.native.affine import ElementIndex, Index, variable
-from cotan.engines.native.llvm.builder import NOT_UNROLLED, Function
+from cotan.engines.native.llvm.builder import NOT_UNROLLED, Function, Line
+from cotan.engines.native.scalar.expression import Scalar
 
 from .context import ModuleContext
 
@@ -49,6 +50,52 @@ class LoopBuilder:
         else:
             self.code.loop(str(count), lambda k: body(variable(k, count)), note=self.context.module.loop_note(NOT_UNROLLED))
 
+    def independent(self, count: int, body: Callable[[Index | int], None]) -> None:
+        """`vectorized`, and LLVM is told that no k reads what another one writes: straight-line code of any length, at computed places."""
+        if count == 1:
+            with self.code.scope():
+                return body(0)
+        module, code = self.context.module, self.code
+        group = f"!{module.node('distinct !{}')}"
+
+        def one(k: str) -> None:
+            written, code.lines = code.lines, []
+            body(variable(k, count))
+            written += [in_group(line, group) for line in code.lines]
+            code.lines = written
+
+        note = module.loop_note(NOT_UNROLLED, f'!{{!"llvm.loop.parallel_accesses", {group}}}')
+        return code.loop(str(count), one, note=note)
+
+    def repeat(self, most: int, more: Callable[[], Scalar], body: Callable[[], None]) -> None:
+        """``body()`` while the condition holds, at most ``most`` times."""
+        code = self.code
+        head, inside, after, before = code.label(), code.label(), code.label(), code.block
+        code.jump(head)
+        code.start(head)
+        k, following = code.module.name("i64"), code.module.name("i64")
+        phi = code.later()
+        with code.scope():
+            few = code.value("i1", f"icmp slt i64 {k}, {most}")
+            code.branch(code.value("i1", f"and i1 {few}, {more().register}"), inside, after)
+            code.start(inside)
+            body()
+        code.line(f"{following} = add nuw nsw i64 {k}, 1")
+        phi.append(f"  {k} = phi i64 [0, %{before}], [{following}, %{code.block}]")
+        code.jump(head)
+        code.start(after)
+
+    def when(self, condition: Scalar, body: Callable[[], None]) -> None:
+        """``body()`` where the condition holds."""
+        code = self.code
+        yes, on = code.label(), code.label()
+        code.branch(condition.register, yes, on)
+        code.start(yes)
+        with code.scope():
+            body()
+        code.jump(on)
+        code.start(on)
+
     def block_start(self, k: Index | int, size: int, side: int) -> Index | int:
         """The start of block ``k`` of an axis of ``size`` elements. All blocks have ``side`` elements, so the last may overlap the one
         before.
@@ -59,6 +106,13 @@ class LoopBuilder:
         wanted = self.code.index(first)
         late = self.code.value("i1", f"icmp sgt i64 {wanted}, {size - side}")
         return variable(self.code.value("i64", f"select i1 {late}, i64 {size - side}, i64 {wanted}"), size - side + 1)
+
+
+def in_group(line: Line, group: str) -> Line:
+    """A line of straight-line code; if it reads or writes memory, as an access of a group."""
+    if not isinstance(line, str):
+        return [in_group(x, group) for x in line]
+    return f"{line}, !llvm.access.group {group}" if " = load " in line or line.startswith("  store ") else line
 
 
 def unravelled(k: Index | int, shape: Sequence[int]) -> ElementIndex:

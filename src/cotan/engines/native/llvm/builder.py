@@ -29,7 +29,7 @@ from . import bounds_checks
 from .jit import Variant, machine
 from .parallel_for import FIRST_VALUE, IN_CHUNKS, THREAD_LIMIT_SLOT, chunk_function, mask
 
-__all__ = ["NOT_UNROLLED", "Function", "Module", "register_type"]
+__all__ = ["NOT_UNROLLED", "Function", "Line", "Module", "register_type"]
 
 Line: TypeAlias = "str | Sequence[Line]"
 """A line of LLVM IR, or the lines of a placeholder, which is filled later."""
@@ -113,14 +113,15 @@ class Module:
 
     def loop_note(self, *properties: str) -> str:
         """The metadata of the branch that closes a loop, for LLVM's vectorizer."""
-        numbers = []
-        for node in properties:
-            if node not in self.metadata:
-                self.metadata.append(node)
-            numbers.append(f"!{self.metadata.index(node)}")
+        numbers = [f"!{self.metadata.index(x) if x in self.metadata else self.node(x)}" for x in properties]
         own = f"!{len(self.metadata)}"
         self.metadata.append(f"distinct !{{{', '.join([own, *numbers])}}}")
         return f", !llvm.loop {own}"
+
+    def node(self, content: str) -> int:
+        """The number of a new node of metadata."""
+        self.metadata.append(content)
+        return len(self.metadata) - 1
 
     def declare(self, symbol: str, result: str, *parameters: str) -> None:
         self.declarations.setdefault(symbol, f"declare {result} @{symbol}({', '.join(parameters)})")

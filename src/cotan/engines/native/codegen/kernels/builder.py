@@ -28,7 +28,7 @@ from cotan.engines.native.libraries.registry import routine, sorts_in_vectors
 from cotan.engines.native.runtime import thread_pool
 from cotan.engines.native.scalar.emitter import Scalar
 
-from .batched import batched, dense_batch, gapless
+from .batched import batch_lanes, batched, dense_batch, gapless
 from .transpose import copy_matrix
 
 __all__ = ["KernelBuilder", "Operand"]
@@ -251,17 +251,20 @@ class KernelBuilder(LoopBuilder):
             lambda x: dense_batch(self.strided(x), len(lead)) or gapless(self.dense(x), len(lead)),
         )
 
-    # ---- branches -------------------------------------------------------------------------------------------------------------
-    def when(self, condition: Scalar, body: Callable[[], None]) -> None:
-        code = self.code
-        yes, on = code.label(), code.label()
-        code.branch(condition.register, yes, on)
-        code.start(yes)
-        with code.scope():
-            body()
-        code.jump(on)
-        code.start(on)
+    def batches(
+        self, lead: Sequence[int], operands: Sequence[Operand], results: Sequence[StridedView], body: Callable[..., None], work: int
+    ) -> None:
+        count = prod(lead)
+        if not count:
+            return
+        given = [dense_batch(self.strided(x), len(lead)) or gapless(self.dense(x), len(lead)) for x in operands]
+        blocks = batch_lanes(self, tuple(lead), given, results)
+        if work * count < self.context.options.kernel_products or self.context.in_chunk:
+            self.outlined(lambda: self.every((blocks.number,), lambda k: blocks.block(k[0], body)))
+        else:
+            self.parallel_for((blocks.number,), lambda k: blocks.block(k[0], body), work * blocks.lanes)
 
+    # ---- branches -------------------------------------------------------------------------------------------------------------
     def fail(self, condition: Scalar, error: type[Exception], message: str, number: Scalar | None = None) -> None:
         code, returned = self.code, self.failures.status_of(error, message, self.op)
         if number is None:
