@@ -126,19 +126,14 @@ def test_matrices_too_large_or_small_to_be_squared_are_left_to_lapack(n, power):
 
 @pytest.mark.parametrize("n", ORDERS)
 @pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
-def test_numbers_that_are_not_finite_have_lapacks_results_and_errors(n, number):
+def test_numbers_that_are_not_finite_have_lapacks_results(n, number):
     for place in ((0, 0), (n - 1, 0), (n - 1, n - 1)):
         a = stacks(n, np.float64)["of random numbers"][0].copy()
         a[(11, *place)] = number
-        for f, oracle in ((eigh, np.linalg.eigh), (eigvalsh, np.linalg.eigvalsh)):
-            try:
-                expected = oracle(a)
-            except np.linalg.LinAlgError as error:
-                with pytest.raises(np.linalg.LinAlgError, match=str(error)):
-                    f(a)
-            else:
-                for x, y in zip(cotan.tree.leaves(f(a)), cotan.tree.leaves(expected), strict=True):
-                    np.testing.assert_array_equal(np.isnan(x), np.isnan(y))
+        for f, oracle in ((eigh, cnp.linalg.eigh), (eigvalsh, cnp.linalg.eigvalsh)):
+            expected = cotan.jit(oracle, engine="numpy")(a)
+            for x, y in zip(cotan.tree.leaves(f(a)), cotan.tree.leaves(expected), strict=True):
+                np.testing.assert_array_equal(np.isnan(x), np.isnan(y))
 
 
 SHAPES = [(1, 1), (2, 2), (3, 3), (3, 1), (1, 3), (5, 3), (3, 7), (8, 8), (16, 8), (8, 16)]
@@ -251,26 +246,21 @@ def test_extreme_singular_values_are_lapacks(power):
 def test_singular_values_of_numbers_that_are_not_finite_are_numpys(number):
     a = normal(np.random.default_rng(0), (COUNT, 4, 3), np.float64)
     a[5, 2, 1] = number
-    try:
-        expected = np.linalg.svd(a, compute_uv=False)
-    except np.linalg.LinAlgError as error:
-        with pytest.raises(np.linalg.LinAlgError, match=str(error)):
-            svdvals(a)
-    else:
-        np.testing.assert_array_equal(np.isnan(svdvals(a)), np.isnan(expected))
+    expected = cotan.jit(cnp.linalg.svdvals, engine="numpy")(a)
+    np.testing.assert_array_equal(np.isnan(svdvals(a)), np.isnan(expected))
 
 
 # ---- which matrices are left to LAPACK -----------------------------------------------------------------------------------------
 def without_lapack(f, a, monkeypatch):
-    """The results of compiled code that raises an error for a matrix that is left to LAPACK."""
+    """The results of compiled code that are nan for a matrix that is left to LAPACK."""
 
-    def decompose(w, a, results, body, one, message, work):
+    def decompose(w, a, results, body, one, work):
         def refused(k):
             status = w.scratch((), w.integer)
             status[()] = w.emitter.constant(1, w.integer)
             return status
 
-        small_batch.decompose(w, a, results, body, refused, "left to LAPACK", work)
+        small_batch.decompose(w, a, results, body, refused, work)
 
     for module in (small_spectra, small_qr, small_singular_values):
         monkeypatch.setattr(module, "decompose", decompose)
@@ -287,6 +277,7 @@ def test_no_usual_matrix_is_left_to_lapack(name, kind, monkeypatch):
         a, _ = stacks(n, dtype)[kind]
         found, expected = without_lapack(FUNCTIONS[name], a, monkeypatch)[0], np.asarray(cotan.tree.leaves(FUNCTIONS[name](a))[0])
         assert found.shape == expected.shape
+        assert not np.isnan(found).any()
         if name != "qr":
             np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE * np.finfo(dtype).eps * max(np.abs(expected).max(), 1))
 
@@ -295,8 +286,8 @@ def test_no_usual_matrix_is_left_to_lapack(name, kind, monkeypatch):
 def test_an_unusual_matrix_is_left_to_lapack(name, monkeypatch):
     a = stacks(3, np.float64)["of random numbers"][0].copy()
     a[7] *= 1e200
-    with pytest.raises(np.linalg.LinAlgError, match="left to LAPACK"):
-        without_lapack(FUNCTIONS[name], a, monkeypatch)
+    for y in without_lapack(FUNCTIONS[name], a, monkeypatch):
+        np.testing.assert_array_equal(np.isnan(np.asarray(y).reshape(COUNT, -1)).any(-1), np.arange(COUNT) == 7)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
