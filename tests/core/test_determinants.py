@@ -270,8 +270,7 @@ def test_the_logarithm_of_a_singular_determinant_has_no_derivative() -> None:
     f = cotan.grad(lambda a: cnp.linalg.slogdet(a)[1])
     for a in (np.zeros((2, 2)), np.diag([1.0, 0.0, 2.0])):
         for g in (f, cotan.jit(f)):
-            with pytest.raises(np.linalg.LinAlgError):
-                g(a)
+            assert np.isnan(g(a)).all()
 
 
 @pytest.mark.peers
