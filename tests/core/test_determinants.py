@@ -1,4 +1,4 @@
-"""Cofactors from the inverse where it is accurate, and from singular values elsewhere; products of others by a quotient where it is one."""
+"""Cofactors from the inverse where it is accurate, else by complete pivoting; products of others by a quotient where it is one."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 
 import cotan
 import cotan.numpy as cnp
+from cotan.ops.complete_pivoting import complete_lu
 from cotan.ops.determinant import Cofactors
 from cotan.ops.running import ProductOfOthers
 
@@ -235,6 +236,44 @@ def test_derivatives_of_a_determinant_are_signed_minors_at_every_rank_and_scale(
             for g in (f, compiled):
                 found = times_power(np.asarray(g(scaled)), -back)
                 assert np.all(np.abs(found - want) <= 1e-14 * terms), (name, scaling)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize(("n", "kind"), [(6, "real"), (6, "complex"), pytest.param(7, "real", marks=[SLOW])])
+def test_derivatives_of_larger_determinants_are_signed_minors_at_every_rank_and_scale(n: int, kind: str, order: int) -> None:
+    """By factors with complete pivoting, which have rows and columns of unlike scales to rounding; singular vectors have not."""
+    f = derivative(cnp.linalg.det, order, kind == "complex")
+    compiled = cotan.jit(f)
+    for name, a in integers_of_rank(n, kind).items():
+        want, terms = derivative_of_det(a, order), math.factorial(n - order) * np.max(np.abs(a)) ** (n - order)
+        for scaling, (rows, columns) in scalings(n).items():
+            back = np.full(want.shape, np.sum(rows + columns))
+            for k in range(order):
+                at = [1] * (2 * order)
+                at[2 * k], at[2 * k + 1] = n, n
+                back = back - np.reshape(rows[:, None] + columns, at)
+            for g in (f, compiled):
+                found = times_power(np.asarray(g(times_power(a, rows[:, None] + columns))), -back)
+                assert np.all(np.abs(found - want) <= 1e-13 * terms), (name, scaling)
+
+
+@pytest.mark.parametrize("kind", ["real", "complex"])
+def test_complete_pivoting_reveals_the_rank_and_gives_the_matrix_back(kind: str) -> None:
+    for name, a in integers_of_rank(6, kind).items():
+        stack = np.stack([a, 2.0**-60 * a, np.diag(2.0 ** (30 * np.arange(6))) @ a, a.T, 3 * a])
+        few = [np.concatenate(both) for both in zip(complete_lu(stack[:3]), complete_lu(stack[3:]), strict=True)]
+        for packed, sign, rows, columns, row_places, column_places in (few, complete_lu(stack), cotan.jit(complete_lu)(stack)):
+            for k, x in enumerate(stack):
+                lower, d = np.tril(packed[k], -1) + np.eye(6), np.diag(packed[k])
+                upper = np.triu(packed[k], 1) + np.eye(6)
+                given = x[rows[k]][:, columns[k]]
+                np.testing.assert_allclose(lower * d @ upper, given, rtol=0, atol=1e-14 * np.abs(x).max() * 6, err_msg=name)
+                assert max(np.abs(lower).max(), np.abs(upper).max()) == 1
+                np.testing.assert_array_equal(rows[k][row_places[k]], np.arange(6))
+                np.testing.assert_array_equal(columns[k][column_places[k]], np.arange(6))
+                assert sign[k] == sign_of(rows[k]) * sign_of(columns[k])
+                if name == "zero":
+                    assert not d.any()
 
 
 def of_logarithm(a: Any, order: int) -> Any:

@@ -9,12 +9,13 @@ It is linear in each E. Its derivative in A is the same op with one more operand
 E_j is the op itself with the cotangent in the position of E_j. So one op is closed under every transformation.
 
 For small matrices it is evaluated as a polynomial (`exterior`). Cofactors of larger ones come from the factors P A = L U: the adjugate is
-multiplicative, so C(A)^T = adj(U) L^-1 P det(P), and adj(U) needs no division (`cofactors_by_factors`). For their derivatives, rotate by
-the singular vectors: A = U S V^H transforms A to the diagonal S, and E_j to E_j' = U^H E_j V. For a diagonal S,
+multiplicative, so C(A)^T = adj(U) L^-1 P det(P), and adj(U) needs no division (`cofactors_by_factors`). For their derivatives, factors
+with complete pivoting, P A Q = L D U, make A the diagonal D, and E_j E_j' = L^-1 P E_j Q U^-1 (`complete_pivoting`). For a diagonal D,
 
-    D^k C(S)[E'...] = sum over sets I of k+1 indices of  prod_{l not in I} s_l  *  D^k C(0)[E' restricted to I],
+    D^k C(D)[E'...] = sum over sets I of k+1 indices of  prod_{l not in I} d_l  *  D^k C(0)[E' restricted to I],
 
-without any division. On k+1 indices C is homogeneous of degree k, so its derivative there is a product of the directions alone.
+without a division by D, so A may have any rank, and rows and columns of unlike scales. On k+1 indices C is homogeneous of degree k, so its
+derivative there is a product of the directions alone. C(A) is det(P Q) P^T L^-T C(D) U^-T Q^T.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ from ..core.tracing import type_of
 from ..core.types import ArrayType, array_type
 from . import exterior, small
 from .arithmetic import constant_of, mul, neg
-from .casting import complex_, conj, convert, imag, real
-from .contraction import matmul
-from .factorization import Svd
+from .casting import complex_, convert, imag, real
+from .complete_pivoting import complete_lu
 from .families import Weighted, add, broadcast_in_dim, default_rng, reduce_sum, scale, scaled_sum, spread, sum_tangents, zeros
 from .indexing import gather, scatter
 from .lapack import by_columns, every_matrix, factorized, named, not_zero
-from .linalg import Inverse, MatrixOp, adjoint, columns, diagonal, mask, transposed
+from .linalg import TRANSPOSED, Inverse, MatrixOp, TriangularSolve, columns, diagonal, mask, transposed
 from .logic import equal, not_equal, select
+from .lu import permuted_rows
 from .movement import permute
 from .reduction import reduce_prod
 from .routines import lapack_function
@@ -62,8 +63,7 @@ class Det(MatrixOp):
     library: ClassVar[str] = "det"
     jvp, tangent = Weighted.jvp, Weighted.tangent
 
-    def fails_on(self, *types: ArrayType) -> Sequence[int]:
-        return Cofactors().fails_on(*types)
+    total = True
 
     def type_rule(self, a: ArrayType) -> ArrayType:
         self.check_matrices(a)
@@ -99,8 +99,7 @@ class Cofactors(MatrixOp):
     def linear_sets(self, count: int) -> tuple[int, ...]:
         return tuple(1 << k for k in range(1, count))
 
-    def fails_on(self, *types: ArrayType) -> Sequence[int]:
-        return (0,) if types[0].shape[-1] > POLYNOMIAL else ()  # the singular value decomposition fails for nan
+    total = True
 
     def type_rule(self, *types: ArrayType) -> ArrayType:
         self.check_matrices(*types)
@@ -156,28 +155,27 @@ class Cofactors(MatrixOp):
         return self.at_any_rank(a) if np.isfinite(a).all() else np.full_like(a, np.nan)
 
     def at_any_rank(self, a: Any, *directions: Any) -> Any:
-        """The polynomial, or the rotation by singular vectors."""
+        """The polynomial, or by factors with complete pivoting."""
         n, k = a.shape[-1], len(directions)
         if n <= POLYNOMIAL:
             return exterior.cofactors(a, directions)
-        u, s, vh = np.linalg.svd(a)
-        uh, v = adjoint_of(u), adjoint_of(vh)
-        turned = [uh @ e @ v for e in directions]
+        packed, sign, rows, columns, row_places, column_places = complete_lu.impl(a)
+        s = np.diagonal(packed, axis1=-2, axis2=-1)
+        turned = [RIGHT.impl(packed, LEFT.impl(packed, exchanged(e, rows, columns))) for e in directions]
         chosen = np.array(list(combinations(range(n), k + 1)))
         left = np.ones((len(chosen), n), bool)
         np.put_along_axis(left, chosen, False, 1)
         others = np.prod(np.where(left, s[..., None, :], s.dtype.type(1)), axis=-1)[..., None, None]
-        rows, columns = chosen[:, :, None], chosen[:, None, :]
-        inner = np.zeros_like(a)
-        where: Any = (..., rows, columns)
-        parts = [e[..., rows, columns] for e in turned]
+        where: Any = (..., chosen[:, :, None], chosen[:, None, :])
+        inner = np.zeros_like(a, order="C")
+        parts = [e[where] for e in turned]
         np.add.at(inner, where, others * (exterior.cofactors(parts[0], parts) if parts else a.dtype.type(1)))
-        sign = np.linalg.det(u) * np.linalg.det(vh)
-        return (sign[..., None, None] * (np.conj(u) @ inner @ np.conj(vh))).astype(a.dtype)
+        found = RIGHT_TRANSPOSED.impl(packed, LEFT_TRANSPOSED.impl(packed, inner))
+        return (sign[..., None, None] * exchanged(found, row_places, column_places)).astype(a.dtype)
 
     def written_out(self, a: Any, *directions: Any) -> Sequence[Any]:  # type: ignore[override]
-        """Inlined, as in ``impl``, with a shorter formula for one direction. Let S be diagonal and w_ij the product of its entries without
-        s_i and s_j. The derivative along E has -w_ij E_ji off the diagonal, and the sums over j != i of w_ij E_jj on it.
+        """Inlined, as in ``impl``, with a shorter formula for one direction. Let D be diagonal and w_ij the product of its entries without
+        d_i and d_j. The derivative along E has -w_ij E_ji off the diagonal, and the sums over j != i of w_ij E_jj on it.
         """
         t = type_of(a)
         n, order = t.shape[-1], len(directions)
@@ -185,17 +183,18 @@ class Cofactors(MatrixOp):
             raise NotImplementedError  # the op has a routine
         if order >= n or t.size == 0:
             return [zeros(t)]
-        u, s, vh = Svd()(a)
-        turned = [matmul(matmul(adjoint(u), e), adjoint(vh)) for e in directions]
+        packed, sign, rows, columns_, row_places, column_places = complete_lu(a)
+        s = diagonal(packed)
+        turned = [RIGHT(packed, LEFT(packed, in_order(e, rows, columns_))) for e in directions]
         if order > 1:
             inner = sum_over_sets(s, turned)
         else:
             (e,), others = turned, convert(products_of_others(s), t.dtype)
             straight = reduce_sum(mask(scale(others, columns(diagonal(e), n)), not_equal), (t.ndim - 1,))
             inner = add(mask(neg(scale(others, transposed(e))), not_equal), mask(columns(straight, n), equal))
-        sign = broadcast_in_dim(mul(Det()(u), Det()(vh)), t.shape, tuple(range(t.ndim - 2)))
-        u, vh = (conj(u), conj(vh)) if t.dtype.kind == "c" else (u, vh)
-        return [mul(sign, matmul(matmul(u, inner), vh))]
+        found = RIGHT_TRANSPOSED(packed, LEFT_TRANSPOSED(packed, inner))
+        signs = broadcast_in_dim(sign, t.shape, tuple(range(t.ndim - 2)))
+        return [mul(signs, in_order(found, row_places, column_places))]
 
     def routine(self, w: Routines, operands: Sequence[Reader], results: Sequence[StridedView]) -> Any:
         (a, *directions), (result,) = operands, results
@@ -273,9 +272,21 @@ def square_examples(cls: Any) -> Iterable[tuple[Op, tuple[Any, ...]]]:
     yield cls(), (np.zeros((0, 3, 3)),)
 
 
-def adjoint_of(x: Any) -> Any:
-    """The conjugate transpose of concrete matrices."""
-    return np.conj(np.swapaxes(x, -1, -2))
+LEFT, RIGHT = TriangularSolve(unit_diagonal=True), TriangularSolve(left_side=False, lower=False, unit_diagonal=True)
+"""L^-1 X and X U^-1 for the factors in one array."""
+LEFT_TRANSPOSED = TriangularSolve(transpose_a=TRANSPOSED, unit_diagonal=True)
+RIGHT_TRANSPOSED = TriangularSolve(left_side=False, lower=False, transpose_a=TRANSPOSED, unit_diagonal=True)
+"""L^-T X and X U^-T."""
+
+
+def exchanged(x: Any, rows: Any, columns: Any) -> Any:
+    """Concrete matrices with their rows and columns in these orders."""
+    return np.take_along_axis(np.take_along_axis(x, rows[..., :, None], -2), columns[..., None, :], -1)
+
+
+def in_order(x: Any, rows: Any, columns: Any) -> Any:
+    """`exchanged` for traced matrices."""
+    return transposed(permuted_rows(transposed(permuted_rows(x, rows)), columns))
 
 
 @op
