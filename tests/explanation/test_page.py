@@ -418,6 +418,17 @@ def test_axe_finds_nothing_serious(page, saved, name, scheme):
     assert [(v["id"], v["nodes"][0]["html"]) for v in found if v["impact"] in ("serious", "critical")] == []
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_reads_the_lines_that_a_slice_leaves_out(page, saved, scheme):
+    page.emulate_media(color_scheme=scheme)
+    page.goto(saved("gradient"))
+    page.locator("#stage-transpose button.name", has_text="t1_bar").click()
+    assert page.locator(".dimmed").count() > 10
+    page.evaluate(AXE)
+    found = page.evaluate("axe.run({runOnly: ['color-contrast']}).then(result => result.violations)")
+    assert [(v["id"], v["nodes"][0]["html"]) for v in found] == []
+
+
 class Checked(HTMLParser):
     """Checks that elements end in the order in which they began."""
 
