@@ -102,6 +102,17 @@ def in_another_dtype(call: Call, way: str, got: Outcome, expected: Outcome) -> b
     return not disagreement(got, [np.asarray(e, np.asarray(g).dtype) for g, e in zip(got, expected, strict=True)], size_and_precision(call))
 
 
+def nan_for_an_error(call: Call, way: str, got: Outcome, expected: Outcome) -> bool:
+    """A traced result has a nan, where NumPy raises the error of linear algebra."""
+    if way == "eager" or isinstance(got, Exception) or not isinstance(expected, np.linalg.LinAlgError):
+        return False
+    return any(np.isnan(y).any() for y in got)
+
+
+SYSTEMS = "linalg.solve linalg.inv linalg.cholesky linalg.eig linalg.eigh linalg.eigvals linalg.eigvalsh linalg.svd linalg.svdvals"
+SYSTEMS += " linalg.pinv linalg.lstsq linalg.tensorsolve linalg.tensorinv linalg.matrix_power linalg.norm linalg.matrix_norm linalg.cond"
+
+
 def not_finite(call: Call) -> bool:
     return not all(np.isfinite(x).all() for x in operands_of(call))
 
@@ -205,6 +216,7 @@ DIFFERENCES = [
     Difference("polymul", "zeros in front of traced coefficients are kept: the length would depend on values", zeros_are_kept),
     Difference("digitize", "traced bins are taken as monotonic; NumPy raises", takes("must be monotonically")),
     Difference("geomspace", "a traced end that is zero gives nan or zeros; NumPy raises", takes("cannot include zero")),
+    Difference(SYSTEMS, "a traced matrix without a result gives nan; NumPy raises LinAlgError", nan_for_an_error),
     Difference("histogram", "traced complex numbers are refused: they have no order", refuses(DtypeError, "x is complex")),
     Difference("nanmedian", "infinite complex numbers have no nan in the other part (NumPy divides them by one)", traced(infinite_complex)),
     Difference(

@@ -96,16 +96,16 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False, str
 
     Raises: as `jvp`.
     """
-    call, outs, f_jvp, has_gap = linearized(fun, primals, has_aux, strict)
+    call, outs, push, has_gap = linearized(fun, primals, has_aux, strict)
     given = call.rebuild_inputs(call.leaves)
 
     @boundary
-    def at_point(*tangents: Any) -> Any:
-        found = f_jvp(*tangents)
+    def f_jvp(*tangents: Any) -> Any:
+        found = push(*tangents)
         return settled(found, lambda: linearized(fun, given, has_aux, strict)[2](*tangents)) if has_gap else found
 
     out = call.rebuild_output([to_array(private_copy(y)) for y in outs])
-    return (out, at_point, strip(call.aux)) if has_aux else (out, at_point)
+    return (out, f_jvp, strip(call.aux)) if has_aux else (out, f_jvp)
 
 
 def linearized(
@@ -122,13 +122,13 @@ def linearized(
     detach(tape)
     types = [tangent_type(y) for y in outs]
 
-    def f_jvp(*tangents: Any) -> Any:
+    def push(*tangents: Any) -> Any:
         dx = [t for t in tangent_leaves("linearize", call, tangents) if t is not None]
         with quiet():
             douts = replay_tape(tape.equations, inputs, dx, outputs)
         return call.rebuild_output([to_array(zeros(t) if dy is None else dy, dx) for dy, t in zip(douts, types, strict=True)])
 
-    return call, outs, f_jvp, GAPS_MET[0] != before
+    return call, outs, push, GAPS_MET[0] != before
 
 
 # ---- reverse -----------------------------------------------------------------------------------------------------------
@@ -145,16 +145,16 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False, strict: b
     >>> pull(1.0)
     (Array(12.),)
     """
-    call, outs, f_vjp, has_gap = pulled_back(fun, primals, has_aux, strict)
+    call, outs, pull, has_gap = pulled_back(fun, primals, has_aux, strict)
     given = call.rebuild_inputs(call.leaves)
 
     @boundary
-    def at_point(y_bar: Any) -> Any:
-        found = f_vjp(y_bar)
+    def f_vjp(y_bar: Any) -> Any:
+        found = pull(y_bar)
         return settled(found, lambda: pulled_back(fun, given, has_aux, strict)[2](y_bar)) if has_gap else found
 
     out = call.rebuild_output([to_array(private_copy(y)) for y in outs])
-    return (out, at_point, strip(call.aux)) if has_aux else (out, at_point)
+    return (out, f_vjp, strip(call.aux)) if has_aux else (out, f_vjp)
 
 
 def pulled_back(
@@ -169,12 +169,12 @@ def pulled_back(
         pulled = Pullback(call, "vjp", origins=True)
     detach(pulled.tape)
 
-    def f_vjp(y_bar: Any) -> Any:
+    def pull(y_bar: Any) -> Any:
         bars = cotangent_leaves("vjp", call, y_bar, pulled.types)
         with quiet():
             return call.rebuild_inputs([x if x is None else to_array(x, bars) for x in pulled(bars)])
 
-    return call, pulled.outs, f_vjp, GAPS_MET[0] != before
+    return call, pulled.outs, pull, GAPS_MET[0] != before
 
 
 def trace_of(call: FlatCall) -> type[LinearizeTrace]:

@@ -10,6 +10,7 @@ from ..api.arguments import boundary, check_argnums, check_callable
 from ..core.collecting import no_collection
 from ..core.errors import ArgumentError, teach
 from ..core.origin import describe_function
+from ..ops.failing import of_regular_matrices
 from .derivation import NAMED, Derivation
 from .page import frame_of, page_of
 from .static import without_static
@@ -77,7 +78,7 @@ def explain(
         raise teach(ArgumentError, f"explain: transform is {transform!r}.", do=f"give one of {', '.join(NAMED)}, or a function.")
     numbers = check_argnums("explain", tuple(argnums) if isinstance(argnums, list) else argnums, len(args))
     function, dynamic, keyword, numbers = without_static(f, args, kwargs, numbers)
-    with no_collection(lasting=True):
+    with of_regular_matrices(), no_collection(lasting=True):
         derivation = Derivation(function, dynamic, keyword, transform, numbers)
         stages = derivation.run()
-    return Explanation(describe_function(f), derivation.name, stages, derivation.rules(), derivation.source())
+        return Explanation(describe_function(f), derivation.name, stages, derivation.rules(), derivation.source())

@@ -19,6 +19,7 @@ from ..core.program import Equation, Literal, Program, Var
 from ..core.staging import stage_flat
 from ..core.tracing import current_trace
 from ..core.types import ArrayType
+from ..ops.failing import of_regular_matrices
 from ..transforms.linearize import linearize_program
 from ..transforms.transpose import transpose_program_rule
 from .names import Names, variables
@@ -251,7 +252,12 @@ def rule_of(op: Op, types: Sequence[ArrayType], active: Sequence[bool] | None = 
     """The rules of ``op`` at operands of these types. ``active`` says by which operands it is differentiated; by default by all that
     can be.
     """
-    flags = tuple(t.inexact for t in types) if active is None else tuple(active)
+    with of_regular_matrices():
+        return written_rule(op, types, tuple(t.inexact for t in types) if active is None else tuple(active))
+
+
+def written_rule(op: Op, types: Sequence[ArrayType], flags: tuple[bool, ...]) -> Rule:
+    """`rule_of`, in the context that says of which matrices."""
     program, constants = stage_flat(lambda *xs: current_trace().process(op, xs), types)
     assert not constants
     operands, results = symbols_for(len(types), len(program.outputs))

@@ -10,7 +10,8 @@ matrix has the result nan there. So are the derivatives in it nan, but those of 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -21,10 +22,24 @@ from .arithmetic import constant_of
 from .families import has_nan, scale
 from .logic import not_equal, select
 
-__all__ = ["failed", "guarded", "quiet", "scaled_by", "where_regular", "zero_where_zero"]
+__all__ = ["failed", "guarded", "of_regular_matrices", "quiet", "scaled_by", "where_regular", "zero_where_zero"]
 
 TRACED: ContextVar[bool] = ContextVar("traced_code", default=False)
 """Whether ops run for traced code: for a transformation, or a staged program."""
+
+
+GUARDED: ContextVar[bool] = ContextVar("guarded", default=True)
+"""Whether rules that do not see values provide for results that are nan."""
+
+
+@contextmanager
+def of_regular_matrices() -> Generator[None]:
+    """A context for explanations: rules are written as they are where every matrix has a result."""
+    token = GUARDED.set(False)
+    try:
+        yield
+    finally:
+        GUARDED.reset(token)
 
 
 class quiet:  # noqa: N801 - a context manager reads as an adjective
@@ -83,7 +98,7 @@ def zero_where_zero(x: Any, b: Any, axis: int = -2) -> Any:
 
 def guarded(y: Any) -> tuple[Any, Any]:
     """``y`` with 1 in place of nan, and a factor that is nan there and 1 elsewhere; None for a factor of 1."""
-    if type(y) is not Tracer and not has_nan(y):
+    if not GUARDED.get() or (type(y) is not Tracer and not has_nan(y)):
         return y, None
     dtype = type_of(y).dtype
     unknown = not_equal(y, y)
