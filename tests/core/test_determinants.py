@@ -213,6 +213,17 @@ def times_power(x: Any, exponent: Any) -> Any:
     return np.ldexp(x.real, exponent) + (1j * np.ldexp(x.imag, exponent) if np.iscomplexobj(x) else 0)
 
 
+def exponents(rows: Any, columns: Any, order: int) -> Any:
+    """The powers of two that the derivatives of the determinant of a scaled matrix have, by all elements."""
+    n = len(rows)
+    found = np.full((n, n) * order, np.sum(rows + columns))
+    for k in range(order):
+        at = [1] * (2 * order)
+        at[2 * k], at[2 * k + 1] = n, n
+        found = found - np.reshape(rows[:, None] + columns, at)
+    return found
+
+
 SLOW = pytest.mark.exhaustive
 SIZES = [pytest.param(n, kind, marks=[SLOW] if n == 5 else []) for n in range(1, 6) for kind in ("real", "complex")]
 
@@ -228,11 +239,7 @@ def test_derivatives_of_a_determinant_are_signed_minors_at_every_rank_and_scale(
         terms = math.factorial(max(n - order, 0)) * np.max(np.abs(a)) ** max(n - order, 0)
         for scaling, (rows, columns) in scalings(n).items():
             scaled = times_power(a, rows[:, None] + columns)
-            back = np.full(want.shape, np.sum(rows + columns))
-            for k in range(order):
-                at = [1] * (2 * order)
-                at[2 * k], at[2 * k + 1] = n, n
-                back = back - np.reshape(rows[:, None] + columns, at)
+            back = exponents(rows, columns, order)
             for g in (f, compiled):
                 found = times_power(np.asarray(g(scaled)), -back)
                 assert np.all(np.abs(found - want) <= 1e-14 * terms), (name, scaling)
@@ -247,11 +254,7 @@ def test_derivatives_of_larger_determinants_are_signed_minors_at_every_rank_and_
     for name, a in integers_of_rank(n, kind).items():
         want, terms = derivative_of_det(a, order), math.factorial(n - order) * np.max(np.abs(a)) ** (n - order)
         for scaling, (rows, columns) in scalings(n).items():
-            back = np.full(want.shape, np.sum(rows + columns))
-            for k in range(order):
-                at = [1] * (2 * order)
-                at[2 * k], at[2 * k + 1] = n, n
-                back = back - np.reshape(rows[:, None] + columns, at)
+            back = exponents(rows, columns, order)
             for g in (f, compiled):
                 found = times_power(np.asarray(g(times_power(a, rows[:, None] + columns))), -back)
                 assert np.all(np.abs(found - want) <= 1e-13 * terms), (name, scaling)

@@ -85,8 +85,7 @@ def factorized_few(a: Any) -> tuple[Any, Any, Any]:
                         sign[m] *= -1
             continue
         for k in range(n):
-            left = x[k:, k:]
-            i, j = divmod(int((np.abs(left) if k < n - 1 else left).argmax()), n - k)
+            i, j = divmod(int(np.abs(x[k:, k:]).argmax()), n - k)
             for y, order, other in ((x, rows[m], k + i), (x.T, columns[m], k + j)):
                 if other != k:
                     y[[k, other]], order[[k, other]] = y[[other, k]], order[[other, k]]
