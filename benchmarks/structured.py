@@ -88,7 +88,7 @@ FUNCTIONS: dict[str, Case] = {
     "solve_banded, 2 + 2": Case(lambda m, ab, b: m.solve_banded((2, 2), ab, b), bands(2, 2), LONG),
     "solveh_banded, tridiagonal": Case(lambda m, ab, b: m.solveh_banded(ab, b), bands(0, 1), LONG),
     "solveh_banded, 4": Case(lambda m, ab, b: m.solveh_banded(ab, b), bands(0, 4), LONG),
-    "cholesky_banded, 4": Case(lambda m, ab: m.cholesky_banded(ab), bands_alone(0, 4), LONG),
+    "cholesky_banded, 4": Case(lambda m, ab: m.cholesky_banded(ab)[:, 4:], bands_alone(0, 4), LONG),  # the rest has no meaning
     "cho_solve_banded, 4": Case(lambda m, ab, b: m.cho_solve_banded((ab, False), b), bands(0, 4), LONG),
     "solve_toeplitz": Case(lambda m, c, r, b: m.solve_toeplitz((c, r), b), toeplitz, SHORT),
     "matmul_toeplitz": Case(lambda m, c, r, b: m.matmul_toeplitz((c, r), b), toeplitz, SHORT),

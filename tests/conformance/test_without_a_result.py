@@ -48,7 +48,7 @@ def test_the_ops_are_known():
     names = {case.op.name for case, _ in REFUSED}
     assert names >= {
         "banded_cholesky", "banded_solve", "banded_triangular_solve", "cholesky", "continuous_riccati", "discrete_riccati",
-        "hermitian_banded_solve", "inverse", "solve", "solve_toeplitz", "sylvester", "triangular_solve",
+        "hermitian_banded_solve", "inverse", "lyapunov", "positive_solve", "solve", "solve_toeplitz", "sylvester", "triangular_solve",
     }  # fmt: skip
 
 

@@ -59,6 +59,7 @@ OF_POSITIVE: dict[str, Callable[[Any], Any]] = {
     "cho_solve": lambda a: sla.cho_solve((cnp.linalg.cholesky(a), True), a[..., :1]),
     "lu_solve": lambda a: sla.lu_solve(sla.lu_factor(a), a[..., :2]),
     "ldl": lambda a: sla.solve(a, a[..., :1], assume_a="sym") if kind(a) == "f" else a,
+    "positive": lambda a: sla.solve(a, a[..., :2], assume_a="pos") if kind(a) == "f" else a,
     "lyapunov": lambda a: sla.solve_continuous_lyapunov(a, a + 1.0) if a.ndim == 2 else a,
     "sylvester": lambda a: sla.solve_sylvester(a, 2.0 * a, a + 1.0) if a.ndim == 2 else a,
     "riccati": lambda a: sla.solve_continuous_are(-a, a, a, a) if a.ndim == 2 and kind(a) == "f" else a,

@@ -35,8 +35,8 @@ from .movement import pad, permute, reshape
 from .routines import lapack_function
 
 __all__ = [
-    "Band", "Cholesky", "Diagonal", "Inverse", "OnDiagonal", "Solve", "TriangularSolve", "adjoint", "cholesky", "finish_solution", "solve",
-    "strong_solve", "transposed", "triangular_solve",
+    "Band", "Cholesky", "Diagonal", "Inverse", "OnDiagonal", "PositiveSolve", "Solve", "TriangularSolve", "adjoint", "cholesky",
+    "finish_solution", "positive_solve", "solve", "strong_solve", "transposed", "triangular_solve",
 ]  # fmt: skip
 
 NONE, TRANSPOSED, ADJOINT = 0, 1, 2
@@ -468,6 +468,68 @@ class Solve(SolveOp):
 
 
 @op
+class PositiveSolve(SolveOp):
+    """x with A x = b for Hermitian positive definite A, by Cholesky's factorization; b is n x m. The solution for another matrix is nan.
+
+    Reads the lower triangle of A, and the real part of its diagonal. dx = A^-1 (db - dA x) for the Hermitian dA with the triangle of the
+    tangent: the derivative solves with the same factor, and does not differentiate it.
+    """
+
+    strong_zero: bool = False
+    library: ClassVar[str] = "positive_solve"
+
+    def type_rule(self, a: ArrayType, b: ArrayType) -> ArrayType:
+        self.check_matrices(a, b)
+        if a.shape[-1] != b.shape[-2]:
+            raise teach(
+                ShapeError,
+                f"positive_solve: a matrix of shape {a.shape} and a right-hand side of shape {b.shape}.",
+                do="give as many rows on the right as the matrix has.",
+            )
+        return b.with_shape(b.shape)
+
+    def impl(self, a: Any, b: Any) -> Any:
+        x = np.empty_like(b, order="C")
+        if b.size == 0:
+            return x
+        solve_for = lapack_function("posv", b.dtype, a.shape[-1])
+        for k in np.ndindex(*b.shape[:-2]):
+            _, x[k], info = solve_for(a[k], b[k], lower=True)
+            if info:
+                x[k] = failed("positive_solve: the matrix is not positive definite")
+        return zero_where_zero(x, b) if self.strong_zero else x
+
+    def written_out(self, a: Any, b: Any) -> Sequence[Any]:  # type: ignore[override]
+        """By the factor, which all solves with a matrix share."""
+        factor = cholesky(a)
+        first, second = (TriangularSolve(transpose_a=turn, strong_zero=self.strong_zero) for turn in (NONE, ADJOINT))
+        return [second(factor, first(factor, b))]
+
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
+        (a, b), (da, db) = primals, tangents
+        x, solve_for = self(a, b), PositiveSolve(strong_zero=True)
+        if da is None:
+            return x, solve_for(a, db)
+        known, unknown = guarded(x)
+        moved = matmul(read_lower(da), neg(known))
+        return x, scaled_by(unknown, solve_for(a, sum_tangents([t for t in (db, moved) if t is not None])))
+
+    # The conjugate of A x = b is A^T conj(x) = conj(b): a solution for A^T has the factor of A.
+    def transpose(self, y_bar: Any, a: Any, b: Var) -> Sequence[Any | None]:
+        solve_for = PositiveSolve(strong_zero=True)
+        return [None, conj(solve_for(a, conj(y_bar))) if type_of(a).dtype.kind == "c" else solve_for(a, y_bar)]
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, tuple[Any, ...]]]:
+        rng = default_rng()
+        for n, lead, m in ((3, (), 2), (2, (2,), 1), (1, (), 1), (0, (), 2), (2, (), 0)):
+            a, b = symmetric_examples(n, lead), rng.normal(size=(*lead, n, m))
+            yield cls(), (a, b)
+            if n == 3:
+                yield cls(), (a + 1j * rng.normal(size=a.shape), b + 1j)
+
+
+@op
 class Inverse(MatrixOp):
     """The inverse Y of square matrices: A Y = 1, so dA Y + A dY = 0 and dY = -Y dA Y. That of a singular matrix is nan."""
 
@@ -667,7 +729,7 @@ def finish_solution(
         w.copy(y, x)
 
 
-cholesky, solve, strong_solve = Cholesky(), Solve(), Solve(strong_zero=True)
+cholesky, solve, strong_solve, positive_solve = Cholesky(), Solve(), Solve(strong_zero=True), PositiveSolve()
 
 
 def triangular_solve(

@@ -17,7 +17,7 @@ from .families import default_rng
 from .lapack import by_columns, every_matrix, magnitude, named, not_zero
 from .linalg import MatrixOp, symmetric_examples
 from .routines import Routines as Module
-from .sylvester import WORK, schur_form, schur_of, strong_sylvester
+from .sylvester import WORK, Lyapunov, schur_form, schur_of
 
 __all__ = ["Sqrtm", "sqrtm"]
 
@@ -55,7 +55,7 @@ class Sqrtm(MatrixOp):
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any | None]) -> tuple[Any, Any | None]:
         y = self(*primals)
-        return y, strong_sylvester(y, y, tangents[0])
+        return y, Lyapunov(of_adjoint=False, strong_zero=True)(y, tangents[0])
 
     def batch(self, size: int, batched: Sequence[bool], a: Any) -> tuple[Any, bool]:
         return self(a), True

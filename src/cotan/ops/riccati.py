@@ -27,7 +27,7 @@ from .linalg import solve as solve_op
 from .logic import equal, not_equal, select
 from .routines import lapack_function
 from .schur import square_norm, workspace
-from .sylvester import WORK, schur_form, strong_sylvester
+from .sylvester import WORK, Lyapunov, schur_form
 
 __all__ = ["ContinuousRiccati", "DiscreteRiccati"]
 
@@ -179,7 +179,7 @@ class ContinuousRiccati(Riccati):
         moved = [] if da is None else [hermitian(matmul(x, da))]
         moved += [] if dg is None else [neg(matmul(matmul(x, of_hermitian(dg)), x))]
         moved += [] if dq is None else [of_hermitian(dq)]
-        dx = of_hermitian(strong_sylvester(adjoint(closed), closed, neg(sum_tangents(moved))))
+        dx = of_hermitian(Lyapunov(of_adjoint=True, strong_zero=True)(adjoint(closed), neg(sum_tangents(moved))))
         return result, scaled_by(unknown, dx)
 
 
@@ -283,7 +283,7 @@ def stein(f: Any, s: Any) -> Any:
     inverse = solve_op(add(f, one), one)
     b = matmul(sub(fh, one), adjoint(inverse))
     c = matmul(matmul(inverse, s), adjoint(inverse))
-    return strong_sylvester(adjoint(b), b, scale(constant_of(-2, type_of(s).dtype), c))
+    return Lyapunov(of_adjoint=True, strong_zero=True)(adjoint(b), scale(constant_of(-2, type_of(s).dtype), c))
 
 
 def conjugate(e: Any, x: Any) -> Any:

@@ -16,7 +16,7 @@ from ...numpy.shape import concatenate
 from ...ops.linalg import solve as solve_op
 from ...ops.movement import reshape
 from ...ops.riccati import ContinuousRiccati, DiscreteRiccati
-from ...ops.sylvester import sylvester
+from ...ops.sylvester import Lyapunov, sylvester
 from ..calling import scipys
 from .solving import adjoint
 
@@ -47,7 +47,7 @@ def solve_sylvester(a: Numbers, b: Numbers, q: Numbers) -> Any:
 def solve_continuous_lyapunov(a: Numbers, q: Numbers) -> Any:
     """x with a @ x + x @ a^H = q."""
     a, q = stacks("solve_continuous_lyapunov", a, q)
-    return sylvester(a, adjoint(a), q)
+    return Lyapunov(of_adjoint=True)(a, q)
 
 
 @of_scipy
@@ -76,7 +76,7 @@ def solve_discrete_lyapunov(a: Numbers, q: Numbers, method: str | None = None) -
     inverse = solve_op(ah + one, one)
     b = matmul(ah - one, inverse)
     c = 2 * matmul(matmul(solve_op(a + one, one), q), inverse)
-    return sylvester(adjoint(b), b, negative(c))
+    return Lyapunov(of_adjoint=True)(adjoint(b), negative(c))
 
 
 def kronecker(a: Any, b: Any) -> Any:

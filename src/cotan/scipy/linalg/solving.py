@@ -134,9 +134,8 @@ def solve(a: Numbers, b: Numbers, lower: bool = False, *, assume_a: str | None =
     kind = kind_of("solve", assume_a)
     a, b, vector = with_sides("solve", a, b)
     if kind == "positive":
-        factor = ops.cholesky(a if lower else adjoint(a))
-        factor = conjugate(factor) if transposed else factor
-        return as_given(triangular_solve(factor, triangular_solve(factor, b), transpose_a=ops.ADJOINT), vector)
+        a = a if lower else adjoint(a)
+        return as_given(ops.positive_solve(conjugate(a) if transposed else a, b), vector)
     if kind in ("upper", "lower"):
         return as_given(triangular_solve(a, b, lower=kind == "lower", transpose_a=ops.TRANSPOSED if transposed else ops.NONE), vector)
     a = as_read(a, kind, lower)
