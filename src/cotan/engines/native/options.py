@@ -41,6 +41,8 @@ class CodegenOptions:
     # ---- loop nests
     unrolled_iterations: int = 8
     """The most iterations of a loop nest that is unrolled. A longer nest is never unrolled."""
+    unrolled_row_bytes: int = 56
+    """The most bytes of a nest in a longer loop that is unrolled, less than a vector: LLVM vectorizes the longer loop then."""
     unrolled_elements: int = 2500
     """The most elements for which unrolled code is written in one Program: the time that LLVM takes grows with them."""
     straight_line: int = 800
@@ -71,6 +73,8 @@ class CodegenOptions:
     """The most bytes of a row, two cache lines, that is written anew where less than half of it is updated."""
     longest_row_bytes: int = 512
     """The most bytes of a row that is written anew where half of it or more is updated."""
+    row_group: int = 256
+    """The most elements of the short rows that one loop takes, if a reduction adds up rows."""
     reduction_block: int = 1024
     """The number of elements that are reduced before they join the total: the rounding error of a long sum stays small."""
 

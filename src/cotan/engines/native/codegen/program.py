@@ -23,7 +23,7 @@ from cotan.engines.native.schedule.loop_nest import Loop, Opaque, Statement
 from .context import ModuleContext
 from .partials import PartialResults
 from .reductions import ReductionLowering
-from .values import Memory, Value, View
+from .values import Memory, Value, View, offset_of
 
 __all__ = ["ProgramLowering", "Strategies", "lower_program", "schedule_of"]
 
@@ -166,6 +166,8 @@ class ProgramLowering(ReductionLowering):
             inner, size = flat
             depth = len(inner.statements[0].order)
             self.iterations(inner, size, (), lambda k: self.nodes(inner, (*[0] * (depth - 1), k)), span)
+        elif not iteration and (rows := self.rows(loop)) is not None:
+            self.row_groups(loop, *rows, [s for s in starting if s.row], span)
         elif loop.unrolled:
             for k in range(loop.extent):
                 self.nodes(loop, (*iteration, k))
@@ -179,6 +181,65 @@ class ProgramLowering(ReductionLowering):
         """The innermost of loops that are collapsed, and the number of all iterations; None if they are not."""
         return None if loop.unrolled or not self.reads_row_major(loop) else collapsed_size(loop)
 
+    def rows(self, loop: Loop) -> tuple[Loop, int, int] | None:
+        """The innermost loop of a nest that reduces short contiguous rows to one, the elements of a row, and how many rows are taken
+        at a time; None of other nests.
+        """
+        if loop.unrolled or not self.reads_row_major(loop):
+            return None
+        nest = collapsed_size(loop, rows=True)
+        (row, *others) = {s.row for s in loop.statements if s.row} or {0}
+        if nest is None or others or not row:
+            return None
+        inner, size = nest
+        count = self.options.row_group // row
+        group = 1 << (count.bit_length() - 1) if count else 0
+        return (inner, row, group) if group > 1 and size >= 4 * group * row else None
+
+    def row_groups(self, loop: Loop, inner: Loop, row: int, group: int, reductions: list[Statement], span: Span | None) -> None:
+        """Reduce groups of rows, each element into an accumulator of its own: one loop over a group is long enough for vectors. The
+        accumulators join the totals of the row afterwards.
+        """
+        code, width = self.code, group * row
+        depth, size = len(inner.statements[0].order), prod(inner.statements[0].sizes)
+        blocks = [s for s in inner.statements if s in self.accumulators and s.loop is inner]
+        accumulators = {s: self.context.on_stack(s.var.type.with_shape((width,))) for s in reductions}
+        for s, memory in accumulators.items():
+            self.context.every((width,), lambda k, s=s, memory=memory: memory.write(self.e, k, self.identity(s)))
+        first, end = (0, size) if span is None else (code.value("i64", f"mul i64 {at}, {size // loop.extent}") for at in span)
+
+        def some(start: int | str, count: int | str) -> None:
+            """The elements from ``start`` on, at most those of a group."""
+
+            def one(k: str) -> None:
+                at = variable(k, width)
+                self.grouped.update({s: (memory, at) for s, memory in accumulators.items()})
+                from_start = at + start if isinstance(start, int) else at + variable(start, size)
+                self.nodes(inner, (*[0] * (depth - 1), from_start))
+
+            code.loop(count, one, at_least_once=isinstance(count, int))
+            self.flush(blocks)
+
+        if isinstance(first, int) and isinstance(end, int):
+            whole: int | str = end // width * width
+            rest: int | str = end - whole
+        else:
+            groups = code.value("i64", f"udiv i64 {code.value('i64', f'sub i64 {end}, {first}')}, {width}")
+            whole = code.value("i64", f"add i64 {first}, {code.value('i64', f'mul i64 {groups}, {width}')}")
+            rest = code.value("i64", f"sub i64 {end}, {whole}")
+        code.loop(whole, lambda start: some(start, width), start=first, step=width, at_least_once=isinstance(whole, int))
+        if rest != 0:
+            some(whole, rest)
+        for s, memory in accumulators.items():
+            del self.grouped[s]
+
+            def joined(k: ElementIndex, s: Statement = s, memory: Memory = memory) -> None:
+                total, at = self.places[s.var].forgotten(), k[1:]
+                part = memory.forgotten().read(self.e, (offset_of((group, *s.var.type.shape), k),))
+                total.write(self.e, at, self.combined(s, total.read(self.e, at), part))
+
+            self.context.every((group, *s.var.type.shape), joined)
+
     def reads_row_major(self, loop: Loop) -> bool:
         """Whether the input arrays that a loop reads are contiguous in row-major order."""
         given = {v for s in loop.statements for v, index in s.reads if index and v in self.values}
@@ -189,16 +250,17 @@ class ProgramLowering(ReductionLowering):
     ) -> None:
         """Write the iterations of a loop, split where conditions change."""
         reductions = [s for s in loop.statements if s in self.accumulators and s.loop is loop]
+        masked = not any(s.var.type.dtype.kind == "c" for s in loop.statements)
         at = sorted({0, size, *[c for c in splits if 0 < c < size]})
         if len(at) > self.options.index_set_pieces:
             at = [0, size]
         for first, end in pairwise(at):
             if span is not None:
-                self.loop_in_blocks(*self.within(span, first, end, size), (first, end), body, reductions)
+                self.loop_in_blocks(*self.within(span, first, end, size), (first, end), body, reductions, masked)
             elif end - first == 1:
                 body(first)
             elif end > first:
-                self.loop_in_blocks(first, end, (first, end), body, reductions)
+                self.loop_in_blocks(first, end, (first, end), body, reductions, masked)
             self.flush(reductions)
 
     def within(self, span: Span, first: int, end: int, size: int) -> Span:
@@ -214,15 +276,16 @@ class ProgramLowering(ReductionLowering):
         return low, high
 
     def loop_in_blocks(
-        self, first: int | str, end: int | str, limits: tuple[int, int], body: Callable[[Index | int], None], reductions: list[Statement]
-    ) -> None:
+        self, first: int | str, end: int | str, limits: tuple[int, int], body: Callable[[Index | int], None], reductions: list[Statement],
+        masked: bool,
+    ) -> None:  # fmt: skip
         """Write the iterations from ``first`` to before ``end``: numbers, or values between the ``limits``. They are in blocks if something
-        is reduced.
+        is reduced. LLVM vectorizes no complex numbers with masks.
         """
         code, block_size = self.code, self.options.reduction_block
 
         def loop(first: int | str, end: int | str, at_least_once: bool) -> None:
-            code.loop(end, lambda k: body(variable(k, limits[1], limits[0])), start=first, at_least_once=at_least_once)
+            code.loop(end, lambda k: body(variable(k, limits[1], limits[0])), start=first, at_least_once=at_least_once, masked=masked)
 
         known = isinstance(first, int) and isinstance(end, int)
         if not reductions:
@@ -324,9 +387,9 @@ def lower_program(
     return outputs
 
 
-def collapsed_size(loop: Loop) -> tuple[Loop, int] | None:
-    """The innermost loop of a collapsible nest, and the number of all iterations."""
-    if not all(s.collapsible for s in loop.statements):
+def collapsed_size(loop: Loop, *, rows: bool = False) -> tuple[Loop, int] | None:
+    """The innermost loop of a collapsible nest, and the number of all iterations; with ``rows``, it may reduce rows to one of them."""
+    if not all(s.collapsible or (rows and s.row) for s in loop.statements):
         return None
     size, inner = loop.extent, loop
     while len(inner.body) == 1 and type(inner.body[0]) is Loop:

@@ -43,6 +43,8 @@ class ReductionLowering(ElementLowering):
     def __init__(self, context: ModuleContext, schedule: Schedule, values: Sequence[Value]):
         super().__init__(context, schedule, values)
         self.accumulators: dict[Statement, tuple[Accumulator, Accumulator]] = {}
+        self.grouped: dict[Statement, tuple[Memory, Index]] = {}
+        """The accumulators of a group of rows, and the index of the one that an element joins (`row_groups`)."""
 
     def in_register(self, s: Statement) -> bool:
         """Whether all the loops inside are reduced over."""
@@ -84,9 +86,12 @@ class ReductionLowering(ElementLowering):
             old = part.get(self.e)
             part.set(self.e, self.combined(s, old, found[0]))
         else:
-            memory = self.places[s.var].forgotten()
-            old = memory.read(self.e, out)
-            memory.write(self.e, out, self.combined(s, old, found[0]))
+            memory, at = self.places[s.var].forgotten(), out
+            if s in self.grouped:
+                rows, k = self.grouped[s]
+                memory, at = rows.forgotten(), (k,)
+            old = memory.read(self.e, at)
+            memory.write(self.e, at, self.combined(s, old, found[0]))
 
     def flush(self, reductions: list[Statement]) -> None:
         """Add the accumulators of the innermost loop to the totals."""

@@ -379,8 +379,9 @@ class Function:
         step: int = 1,
         at_least_once: bool = True,
         note: str = "",
+        masked: bool = True,
     ) -> None:  # fmt: skip
-        """``body(k)`` for k from ``start`` below ``end``, numbers or i64 values. A short loop is vectorized with masks."""
+        """``body(k)`` for k from ``start`` below ``end``, numbers or i64 values. A short loop is vectorized with masks if ``masked``."""
         head, after = self.label(), self.label()
         before = self.block
         if at_least_once:
@@ -396,7 +397,13 @@ class Function:
         self.lines.append(f"  {following} = add nuw nsw i64 {k}, {step}")
         phi.append(f"  {k} = phi i64 [{start}, %{before}], [{following}, %{self.block}]")
         more = self.value("i1", f"icmp slt i64 {following}, {end}")
-        if isinstance(start, int) and isinstance(end, int) and SHORTEST_MASKED <= end - start <= LONGEST_MASKED and (end - start) % 8:
+        if (
+            masked
+            and isinstance(start, int)
+            and isinstance(end, int)
+            and SHORTEST_MASKED <= end - start <= LONGEST_MASKED
+            and (end - start) % 8
+        ):
             note = self.module.loop_note(MASKED)
         self.line(f"br i1 {more}, label %{head}, label %{after}{note}")
         self.start(after)

@@ -243,13 +243,14 @@ class Schedule:
             self.readers.setdefault(v, []).append((statement, index))
         if statement.var.type.nbytes >= self.options.sunk_bytes:
             after = max(after, self.recomputed)
+        row = min(self.unrolled, self.options.unrolled_row_bytes // statement.var.type.dtype.itemsize)
         body = self.root
         tiny = False
         for level in range(len(order)):
-            tiny = tiny or prod(sizes[level:]) <= self.unrolled
+            tiny = tiny or prod(sizes[level:]) <= (row if level else self.unrolled)
             low, made = self.entry_point(inside, level, order[level], sizes[level], after if level == 0 else 0)
             rest = prod(sizes[level + 1 :])
-            inner_iterations, iteration_cost = (rest if rest > self.unrolled else 0), statement.element_cost * rest
+            inner_iterations, iteration_cost = (rest if rest > row else 0), statement.element_cost * rest
             alone = level == 0 and self.better_alone(statement, made)
             loop = None if alone else self.loop_to_enter(body, sizes[level], tiny, low, made, inner_iterations, iteration_cost)
             if loop is None:

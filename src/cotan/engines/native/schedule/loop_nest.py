@@ -61,6 +61,10 @@ class Layout(NamedTuple):
     collapsible: bool
     """Whether all loops may be collapsed into one: each element is read at its own index, and no value depends on the index."""
     splits: list[tuple[Atom, int]]
+    row: int = 0
+    """Of a reduction over leading axes that could be collapsed else, the number of elements of the result: loops over the other axes, then
+    over those of the result, read each element at its own index. Of others 0.
+    """
 
 
 SCALAR = Layout([], (), 0, True, [])
@@ -77,12 +81,12 @@ def layout_of(
     sizes = tuple(map(extent, order))
     ready = next((k for k, (a, b) in enumerate(zip(order, out, strict=False)) if a != b), len(out))
     whole = tuple(order)
-    flat = (
-        not index_dependent
-        and (not (access.monoid and red) or not out)
-        and all(index == () or (index == whole and type.shape == sizes) for type, index in reads)
-    )
-    return Layout(order, sizes, ready, flat, [split for condition in conditions for split in splits_of(condition)])
+    conditions = [*conditions]
+    own = not index_dependent and all(index == () or (index == whole and type.shape == sizes) for type, index in reads)
+    reduced = bool(access.monoid and red)
+    row = prod(shape) if own and reduced and out and order == [*red, *out] and not conditions else 0
+    splits = [split for condition in conditions for split in splits_of(condition)]
+    return Layout(order, sizes, ready, own and (not reduced or not out), splits, row if type(row) is int else 0)
 
 
 @final
@@ -91,7 +95,7 @@ class Statement:
 
     def __init__(self, equation: Equation, reads: list[tuple[Var, ElementIndex]], layout: Layout, monoid: str = "", element_cost: int = 1):
         self.equation, self.reads, self.monoid = equation, reads, monoid
-        self.order, self.sizes, self.ready, self.collapsible, self.splits = layout
+        self.order, self.sizes, self.ready, self.collapsible, self.splits, self.row = layout
         self.element_cost = element_cost
         self.total_cost = element_cost * prod(self.sizes)
         """The cost of all its elements."""
