@@ -1,7 +1,7 @@
 """What every test shares: how much hypothesis tries, and which marked tests run.
 
-- `--all` runs the tests marked `exhaustive` and hypothesis's larger profile. Without it, hypothesis draws the same examples every time,
-  so that a run in CI can be repeated exactly.
+- `--all` runs the tests marked `exhaustive`, all parameters of those marked `sampled`, and hypothesis's larger profile. Without it,
+  hypothesis draws the same examples every time, so that a run in CI can be repeated exactly.
 - `--peers` runs the tests marked `peers`, which compare with JAX, autograd or PyTorch. The first two must then be installed: where one is
   missing, its tests fail, so that a run that was meant to compare cannot pass without comparing. PyTorch is not to be had everywhere
   (see `dev.py`), so a test that needs it says `pytest.importorskip("torch")`.
@@ -41,11 +41,21 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     left_out = {marker for marker, option in (("exhaustive", "--all"), ("peers", "--peers")) if not config.getoption(option)}
-    kept = [item for item in items if not any(item.get_closest_marker(marker) for marker in left_out)]
+    everything = config.getoption("--all")
+    kept = [
+        item for item in items
+        if not any(item.get_closest_marker(marker) for marker in left_out) and (everything or is_in_sample(item))
+    ]  # fmt: skip
     if len(kept) < len(items):
         chosen = set(kept)
         config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
         items[:] = kept
+
+
+def is_in_sample(node: pytest.Item) -> bool:
+    """Whether a test runs without --all, if its parameters are ``sampled``: by its name, so always the same ones."""
+    sampled = node.get_closest_marker("sampled")
+    return sampled is None or crc32(node.nodeid.encode()) // 4 % sampled.args[0] == 0
 
 
 def pytest_collection_finish() -> None:

@@ -198,6 +198,7 @@ CASES = [pytest.param(*case, id=f"{row[0]} at {row[1]} {k}") for row, cases in R
 MODES = [cotan.jacfwd, cotan.jacrev]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(("f", "x", "gradient", "hessian"), CASES)
 @pytest.mark.parametrize("jit", [lambda f: f, cotan.jit], ids=["eager", "jit"])
 def test_every_mode_agrees_with_the_table(f, x, gradient, hessian, jit):

@@ -85,6 +85,7 @@ def test_derivatives_to_third_order_are_those_of_the_polynomial(name, point):
     check(name, np.array(POINTS[point]), (1, 2, 3), lambda g: g)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", PRODUCTS)
 def test_jitted_too(name):
     check(name, np.array(POINTS["two zeros"]), (1, 2, 3), cotan.jit)

@@ -109,6 +109,7 @@ def unread(triangle, shape):
     return i < j if triangle == "lower" else i > j
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("name", "triangle", "turn"), CALLS, ids=[f"{n}-{t}-{'complex' if np.any(z) else 'real'}" for n, t, z in CALLS])
 def test_the_gradient_is_in_the_triangle_that_is_read(name, triangle, turn):
     """... what is in the other one has no effect, and the gradient zero; of a Hermitian matrix, so has the imaginary diagonal."""

@@ -167,6 +167,7 @@ def test_it_compiles_alone_at_any_size(cls, size):
         the_same(lambda *xs, op=case.op: results(op, xs), case.operands)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("cls", "size"), sized(WITH_GRADIENT))
 def test_its_gradient_compiles_alone_at_any_size(cls, size):
     cases = differentiable(large_cases(cls, size))

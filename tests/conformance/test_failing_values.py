@@ -113,6 +113,7 @@ def guarded(case: Case):
     return lambda flag, *xs: lax.cond(flag, lambda *xs: [cnp.asarray(y) for y in results(case.op, xs)], lambda *_: list(idle), *xs)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("jit", [lambda f: f, cotan.jit], ids=["eager", "jit"])
 @pytest.mark.parametrize("case", params(FAILING))

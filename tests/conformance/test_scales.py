@@ -80,6 +80,7 @@ def of_each_order(cases):
         number[case.op.name] += 1
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("case", "order"), list(of_each_order(differentiable(REAL_AND_COMPLEX))))
 def test_derivatives_are_linear_at_any_scale(case: Case, order):
     (f, point), rng = restricted(case), seeded(case)

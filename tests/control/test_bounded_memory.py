@@ -75,6 +75,7 @@ def close(found, expected):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("use", USES)
 @pytest.mark.parametrize("checkpoint", [True, 1, 3])

@@ -119,6 +119,7 @@ CASES = [
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda f: f.__name__)
 
 
+@pytest.mark.sampled(2)
 @every_way(CASES)
 def test_cond_equals_the_branch_in_python(case, name, way):
     compare_with_python(case, name, way)

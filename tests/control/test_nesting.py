@@ -162,6 +162,7 @@ WHILE_CASES = [
 ]
 
 
+@pytest.mark.sampled(3)
 @every_way(CASES)
 def test_nested_control_flow_equals_python(case, name, way):
     compare_with_python(case, name, way)
@@ -173,11 +174,13 @@ def test_derivative_of_batched_control_flow_is_block_diagonal(case, mode):
     compare_derivative_of_vmap(case, mode)
 
 
+@pytest.mark.sampled(3)
 @every_way(WHILE_CASES)
 def test_while_inside_other_control_flow_has_every_derivative(case, name, way):
     compare_with_python(case, name, way)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.peers
 @pytest.mark.parametrize("case", CASES, ids=lambda f: f.__name__)
 def test_nested_control_flow_equals_jax(case):
@@ -258,6 +261,7 @@ def test_vmap_equals_a_python_loop(program):
     close(cotan.vmap(cotan.jacrev(f))(xs), np.stack([np.asarray(cotan.jacrev(f)(v)) for v in xs]), **TIGHT)
 
 
+@pytest.mark.sampled(2)
 @given(loop_programs())
 def test_jit_equals_eager(program):
     f, x, (dx, _) = program.on(COTAN), program.input(), directions(program)

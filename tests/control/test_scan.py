@@ -225,6 +225,7 @@ CASES = [
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda f: f.__name__)
 
 
+@pytest.mark.sampled(2)
 @every_way(CASES)
 def test_scan_equals_the_loop_in_python(case, name, way):
     compare_with_python(case, name, way)

@@ -36,6 +36,7 @@ def sums(op, x, w):
     return y
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("dtype", [np.float64, np.complex64, np.int16, np.bool_, np.float16])
 def test_every_length_and_mode_gives_what_numpy_gives(dtype):
     for n, m in itertools.product(LENGTHS, LENGTHS):

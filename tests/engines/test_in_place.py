@@ -87,6 +87,7 @@ def same(f, *xs):
         np.testing.assert_array_equal(x, y)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", STEPS)
 def test_a_loop_gives_what_the_interpreter_gives(name, kind):

@@ -89,6 +89,7 @@ def stacks(n, dtype):
 KINDS = list(stacks(2, np.float64))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("n", ORDERS)
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -139,6 +140,7 @@ def test_numbers_that_are_not_finite_have_lapacks_results(n, number):
 SHAPES = [(1, 1), (2, 2), (3, 3), (3, 1), (1, 3), (5, 3), (3, 7), (8, 8), (16, 8), (8, 16)]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("mode", ["reduced", "complete"])
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("dtype", DTYPES)

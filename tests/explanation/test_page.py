@@ -404,6 +404,7 @@ def test_nothing_is_clipped_or_scrolls_sideways(page, saved, name):
         assert clipped == []
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", PAGES)
 def test_axe_finds_nothing_serious(page, saved, name, scheme):

@@ -83,6 +83,7 @@ def test_compiled_code_and_stacks_give_the_same(f, args):
     assert not cotan.compile_report(run)(*args).outside
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("f", "args"), [p for p in PARAMS if np.isrealobj(p.values[1][0]) and p.id.partition("-")[0].partition(",")[0] != "eig"]
 )

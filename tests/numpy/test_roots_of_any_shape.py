@@ -73,6 +73,7 @@ def drawn(seed):
     return expression
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("seed", range(120))
 def test_values_are_those_of_numpy_and_derivatives_those_of_unknown_roots(seed):
     f = drawn(seed)

@@ -195,6 +195,7 @@ DETERMINED = {
 """What is differentiable of the results."""
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(("name", "args", "order"), of_both_orders(p for p in PLAIN if p.id not in ("expm-1", "logm-2")))
 def test_derivatives_agree_with_differences_to_second_order(name, args, order):
     if name == "svd" and args[0].shape[0] != args[0].shape[1]:

@@ -85,6 +85,7 @@ def test_values_are_scipys(f, args, name):
         same(cotan.jvp(g, tuple(point), tuple(map(np.zeros_like, point)))[0], wanted)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("f", "args", "name"), PLAIN)
 def test_derivatives_agree_with_differences_to_second_order(f, args, name):
     g, point = in_floats(f, args)

@@ -152,6 +152,7 @@ def smooth(f):
     return lambda *xs: [y for y in flat(f(ours, *xs)) if y.dtype.kind in "fc"]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(("f", "args", "order"), of_both_orders(PLAIN))
 def test_derivatives_agree_with_differences_to_second_order(f, args, order):
     if f is CASES["solve_circulant, singular"][0]:  # the derivative in c is for a constant set of eigenvalues that count as zero
